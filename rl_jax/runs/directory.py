@@ -1,0 +1,171 @@
+"""The folder of one run: where its files are, and whose run it is.
+
+runs/<name>/
+  identity.json    {"format", "identity", "fields"}: which run this is; its presence makes the folder a run
+  config.json      resolved config of the latest launch
+  manifest.json    one entry per launch (manifest.py)
+  metrics.jsonl    bit-identical between a straight run and a resumed one (metrics.py)
+  timings.jsonl    seconds, tokens per second, wall clock: never the same twice
+  samples.jsonl    decoded samples (samples.py)
+  tensorboard/  checkpoints/  report.png  report.html
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.files import plain, read_json, temporary_path, write_json, writing
+from rl_jax.runs.lock import Lock
+
+FORMAT = 1
+"""Version of the layout above. A run of another format is refused."""
+
+_SHOWN_FIELDS = 3
+_SHOWN_CHARACTERS = 60
+
+
+class RunDirectory:
+  """Paths of a run. A writer gets one from `open_run` (and holds the lock), a reader from `find_run`."""
+
+  def __init__(self, path: Path, *, continued: bool = True, lock: Lock | None = None) -> None:
+    self.path = path
+    self.continued = continued
+    """True if the folder held this run before."""
+    self._lock = lock
+    self.identity = path / "identity.json"
+    self.config = path / "config.json"
+    self.manifest = path / "manifest.json"
+    self.metrics = path / "metrics.jsonl"
+    self.timings = path / "timings.jsonl"
+    self.samples = path / "samples.jsonl"
+    self.tensorboard = path / "tensorboard"
+    self.checkpoints = path / "checkpoints"
+    self.report_png = path / "report.png"
+    self.report_html = path / "report.html"
+
+  def close(self) -> None:
+    """Lets another process write the run. Harmless when called again."""
+    if self._lock is not None:
+      self._lock.release()
+
+  def __enter__(self) -> RunDirectory:
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.close()
+
+  def __repr__(self) -> str:
+    return f"RunDirectory({str(self.path)!r})"
+
+
+def open_run(
+  workdir: str | os.PathLike[str], config: dict[str, Any], identity: str, identity_fields: dict[str, Any]
+) -> RunDirectory:
+  """Creates the run in `workdir`, or continues the run of the same identity that is there, and locks it.
+
+  Args:
+    workdir: the folder; it and its parents are made.
+    config: the resolved config, written to config.json (also when continuing: fields outside the identity, such as
+      the logging cadence, may have changed).
+    identity: hash of the config without logging fields. Two launches of one identity are one run.
+    identity_fields: what the hash covers, as a dict (nested or flat), to say how two runs differ.
+
+  Raises:
+    RunError: the folder holds another run, or files that are no run; another process writes it; it cannot be written.
+  """
+  path = Path(workdir)
+  fields = plain(identity_fields)
+  with writing(path):
+    if path.exists() and not path.is_dir():
+      raise RunError(f"{path} is a file, not a folder: choose another --workdir")
+    path.mkdir(parents=True, exist_ok=True)
+    _check_holder(path, identity, fields)  # before the lock: a folder that is not ours stays as it is
+  lock = Lock(path / ".lock")
+  try:
+    continued = _check_holder(path, identity, fields)
+    directory = RunDirectory(path, continued=continued, lock=lock)
+    if not continued:
+      # First, so that a kill right after leaves a run that can be continued and not a folder of strange files.
+      write_json(directory.identity, {"format": FORMAT, "identity": identity, "fields": fields})
+    write_json(directory.config, config)
+    return directory
+  except BaseException:
+    lock.release()
+    raise
+
+
+def find_run(workdir: str | os.PathLike[str]) -> RunDirectory:
+  """The run in `workdir`, for reading, without a lock: the run may be going on.
+
+  Raises:
+    RunError: if the folder is missing or holds no run.
+  """
+  path = Path(workdir)
+  if not path.is_dir():
+    raise RunError(f"{path} does not exist: give the --workdir of a run")
+  directory = RunDirectory(path)
+  if not directory.identity.exists():
+    raise RunError(f"{path} holds no run (identity.json is missing): give the --workdir of a run")
+  return directory
+
+
+def _check_holder(path: Path, identity: str, fields: dict[str, Any]) -> bool:
+  """True if `path` holds this run, False if it holds nothing."""
+  file = path / "identity.json"
+  if not file.exists():
+    names = ["identity.json", "config.json"]
+    ours = {".lock", *(temporary_path(path / name).name for name in names)}
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
+    if others:
+      more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+      raise RunError(f"{path} is not empty and holds no run ({others[0]}{more}): choose another --workdir")
+    return False
+  found = read_json(file)
+  if not isinstance(found, dict) or found.get("format") != FORMAT:
+    version = found.get("format") if isinstance(found, dict) else None
+    raise RunError(f"{path} holds a run of format {version}, this version reads {FORMAT}: choose another --workdir")
+  if found.get("identity") != identity:
+    identities = f"identity {found.get('identity')} there, {identity} here"
+    differences = _differences(found.get("fields", {}), fields) or identities
+    raise RunError(f"{path} holds another run ({differences}): choose another --workdir, or remove that folder")
+  return True
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
+  there, here = flatten(there), flatten(here)
+  names = [name for name in {**here, **there} if there.get(name, _ABSENT) != here.get(name, _ABSENT)]
+  shown = [
+    f"{name}: {_short(there.get(name, _ABSENT))} there, {_short(here.get(name, _ABSENT))} here"
+    for name in names[:_SHOWN_FIELDS]
+  ]
+  if len(names) > _SHOWN_FIELDS:
+    shown.append(f"and {len(names) - _SHOWN_FIELDS} more")
+  return "; ".join(shown)
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+  """{"method": {"name": x}} as {"method.name": x}. Empty dicts are leaves."""
+  flat: dict[str, Any] = {}
+  for key, value in tree.items():
+    if isinstance(value, dict) and value:
+      flat.update(flatten(value, f"{prefix}{key}."))
+    else:
+      flat[f"{prefix}{key}"] = value
+  return flat
+
+
+class _Absent:
+  def __repr__(self) -> str:
+    return "absent"
+
+
+_ABSENT = _Absent()
+
+
+def _short(value: Any) -> str:
+  text = value if isinstance(value, str) else repr(value)
+  text = " ".join(text.split())
+  return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

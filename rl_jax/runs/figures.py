@@ -1,0 +1,163 @@
+"""Curves over iterations: every seed a thin line, the mean a thick one, mean plus and minus spread a band.
+
+Colours are Okabe and Ito's, and curves differ in dash as well. matplotlib is imported when a figure is drawn.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rl_jax.runs.formatting import rate
+from rl_jax.runs.panels import Panel
+from rl_jax.runs.record import Series
+
+if TYPE_CHECKING:
+  from matplotlib.axes import Axes
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2.5)))
+MAX_POINTS = 400
+"""Longer curves are drawn as means of successive points (a long run would make a page of megabytes)."""
+
+_INK = "#1b1f24"
+_GRID = "#8a9199"
+_STYLE: dict[str, Any] = {
+  "font.family": "sans-serif",
+  "font.size": 10,
+  "axes.titlesize": 11.5,
+  "axes.titleweight": "bold",
+  "axes.titlelocation": "left",
+  "axes.labelsize": 10,
+  "axes.edgecolor": _GRID,
+  "axes.labelcolor": _INK,
+  "text.color": _INK,
+  "xtick.color": _INK,
+  "ytick.color": _INK,
+  "axes.spines.top": False,
+  "axes.spines.right": False,
+  "axes.grid": True,
+  "grid.color": _GRID,
+  "grid.alpha": 0.25,
+  "grid.linewidth": 0.7,
+  "legend.frameon": False,
+  "legend.fontsize": 9.5,
+  "axes.formatter.useoffset": False,
+  "axes.formatter.limits": (-3, 5),
+  "svg.fonttype": "none",
+  "svg.hashsalt": "rl_jax",
+}
+
+
+def png(panels: Sequence[Panel], title: str) -> bytes:
+  """All panels in one picture on white, two or three to a row."""
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
+  from matplotlib.style import context
+
+  columns = 1 if len(panels) == 1 else 2 if len(panels) <= 4 else 3
+  rows = max(1, -(-len(panels) // columns))
+  with context(["default", _STYLE]):
+    figure = Figure(figsize=(4.6 * columns, 3.1 * rows + 0.5), dpi=120, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.suptitle(_literal(title), fontsize=13, x=0.01, ha="left")
+    if not panels:
+      figure.text(0.5, 0.45, "no metrics yet", ha="center", fontsize=12)
+    for index, panel in enumerate(panels):
+      draw(figure.add_subplot(rows, columns, index + 1), panel)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+  return buffer.getvalue()
+
+
+def svg(panel: Panel) -> str:
+  """One panel as an <svg> element for an HTML page: transparent, ink in `currentColor`, curves in `var(--c0)`…
+
+  The same data gives the same text.
+  """
+  from matplotlib.backends.backend_svg import FigureCanvasSVG
+  from matplotlib.figure import Figure
+  from matplotlib.style import context
+
+  with context(["default", _STYLE]):
+    figure = Figure(figsize=(3.9, 2.75), layout="constrained")  # small, so that its letters are large on the page
+    FigureCanvasSVG(figure)
+    draw(figure.add_subplot(), panel)
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+  text = buffer.getvalue()
+  text = text[text.index("<svg") :]
+  text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+  text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)  # HTML needs none, and the page shall name no address
+  text = re.sub(r'^<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 role="img">', text)
+  # The default style would blacken the text that matplotlib leaves to it.
+  text = text.replace("font: ", "fill: currentColor; font: ")
+  text = text.replace(_INK, "currentColor").replace(_GRID, "var(--grid)")
+  for index, colour in enumerate(COLOURS):
+    text = text.replace(colour, f"var(--c{index})")
+  return text
+
+
+def draw(axes: Axes, panel: Panel) -> None:
+  """Draws a panel on a pair of matplotlib axes."""
+  from matplotlib.ticker import MaxNLocator
+
+  for index, curve in enumerate(panel.curves):
+    _draw_curve(axes, curve.series, curve.label, COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)])
+  axes.set_title(_literal(panel.title))
+  axes.xaxis.set_major_formatter(_tick)
+  axes.set_xlabel("iteration")
+  axes.set_ylabel(_literal(panel.unit))
+  axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
+  axes.set_xlim(left=0)  # panels of one run share their axis, whenever a metric was first written
+  values = np.concatenate([curve.series.values.ravel() for curve in panel.curves])
+  values = values[np.isfinite(values)]
+  if panel.scale == "unit" and (not values.size or (values.min() >= 0 and values.max() <= 1)):
+    axes.set_ylim(-0.03, 1.03)
+  if panel.scale == "log" and values.size and values.min() > 0 and values.max() / values.min() > 3:
+    axes.set_yscale("log")
+  else:
+    axes.yaxis.set_major_formatter(_tick)
+  if not values.size:
+    axes.text(0.5, 0.5, "no finite values", ha="center", va="center", transform=axes.transAxes)
+  if len(panel.curves) > 1:
+    axes.legend(loc="best", handlelength=2.6, labelspacing=0.25, borderaxespad=0.2)
+
+
+def thinned(series: Series, limit: int = MAX_POINTS) -> Series:
+  """`series` as means of at most `limit` runs of successive points, all but the last run of one length."""
+  size = -(-len(series.iterations) // limit)
+  if size <= 1:
+    return series
+  starts = np.arange(0, len(series.iterations), size)
+  counts = np.diff(np.append(starts, len(series.iterations)))
+  iterations = np.add.reduceat(series.iterations, starts) // counts
+  return Series(iterations, np.add.reduceat(series.values, starts, axis=0) / counts[:, None])
+
+
+def _draw_curve(axes: Axes, series: Series, label: str, colour: str, dash: Any) -> None:
+  x, values = thinned(series)
+  values = np.where(np.isfinite(values), values, np.nan)
+  seeds = values.shape[1]
+  marker = "o" if len(x) == 1 else None
+  centre = values.mean(axis=1)
+  if seeds > 1:
+    for seed in range(seeds):
+      axes.plot(x, values[:, seed], color=colour, linewidth=0.7, alpha=0.4, marker=marker, markersize=3)
+    spread = values.std(axis=1, ddof=1)
+    axes.fill_between(x, centre - spread, centre + spread, color=colour, alpha=0.16, linewidth=0)
+  axes.plot(x, centre, color=colour, linewidth=1.9, linestyle=dash, label=_literal(label), marker=marker, markersize=5)
+
+
+def _tick(value: float, _: float) -> str:
+  return rate(value).replace(".0", "") if value >= 1e4 else f"{value:.6g}"
+
+
+def _literal(text: str) -> str:
+  """`text` with nothing that matplotlib takes for mathematics, nor a leading underscore (hidden from legends)."""
+  text = text.replace("$", r"\$")
+  return f" {text}" if text.startswith("_") else text

@@ -1,0 +1,115 @@
+"""Writing whole files so that a kill, a crash or a full disk leaves the old content or the new, never a mixture."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rl_jax.runs.errors import RunError
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+  """Turns an `OSError` (full disk, no permission, read-only system) into one clear line.
+
+  Raises:
+    RunError: with the path and the system's reason.
+  """
+  try:
+    yield
+  except OSError as error:
+    reason = error.strerror or str(error)
+    raise RunError(f"cannot write {path}: {reason}: mend that and run the same command again") from error
+
+
+def temporary_path(path: Path) -> Path:
+  """Where `write_atomically` builds the content of `path`: `.<name>.tmp` beside it."""
+  return path.with_name(f".{path.name}.tmp")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+  """Replaces `path` by `content`: temporary file, fsync, rename, fsync of the folder.
+
+  One writer at a time (the run's lock sees to that). On failure the old file stays and no temporary file is left.
+
+  Raises:
+    RunError: if the file cannot be written.
+  """
+  temporary = temporary_path(path)
+  with writing(path):
+    try:
+      with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+      os.replace(temporary, path)
+    except BaseException:
+      temporary.unlink(missing_ok=True)
+      raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+      os.fsync(folder)
+    finally:
+      os.close(folder)
+
+
+def plain(value: Any) -> Any:
+  """`value` as JSON has it: dicts with string keys, lists, str, int, float, bool, None; anything else by `str`.
+
+  Tuples and arrays become lists; NaN and infinities become the strings "NaN", "Infinity", "-Infinity", so that a
+  strict JSON parser reads what is written and can tell them apart.
+  """
+  if isinstance(value, dict):
+    return {str(key): plain(item) for key, item in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [plain(item) for item in value]
+  if isinstance(value, (set, frozenset)):
+    return sorted((plain(item) for item in value), key=repr)
+  if value is None or isinstance(value, (bool, int, str)):
+    return value
+  if isinstance(value, float):
+    return encode_float(float(value))
+  if hasattr(value, "tolist"):  # numpy and jax scalars and arrays
+    return plain(value.tolist())
+  return str(value)
+
+
+def encode_float(value: float) -> float | str:
+  """A float as it stands in our JSON: itself, or "NaN", "Infinity", "-Infinity"."""
+  if value != value:
+    return "NaN"
+  if value in (float("inf"), float("-inf")):
+    return "Infinity" if value > 0 else "-Infinity"
+  return value
+
+
+def decode_number(value: Any) -> Any:
+  """The inverse of `encode_float`; any other value is returned as it is."""
+  if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity"):
+    return float(value)
+  return value
+
+
+def write_json(path: Path, value: Any) -> None:
+  """Writes `plain(value)` as indented strict JSON, atomically. Key order is kept."""
+  write_atomically(path, (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+  """The content of a JSON file.
+
+  Raises:
+    RunError: if the file is missing, unreadable or not JSON.
+  """
+  try:
+    return json.loads(path.read_bytes())
+  except FileNotFoundError:
+    raise RunError(f"{path} is missing") from None
+  except OSError as error:
+    raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+  except ValueError as error:
+    raise RunError(f"{path} is not JSON ({error}): restore it from a copy, or remove it") from error

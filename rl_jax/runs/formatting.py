@@ -1,0 +1,49 @@
+"""Numbers and durations as a person reads them, the same in the terminal, the figures and the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rl_jax.runs.statistics import mean, spread
+
+
+def number(value: float) -> str:
+  """About three digits: "0.714", "12.3", "1,234", "3.00e-04"; a whole number stays whole: "7"."""
+  if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e12):
+    return f"{int(value):,}"
+  if not math.isfinite(value):
+    return "NaN" if value != value else ("inf" if value > 0 else "-inf")
+  size = abs(value)
+  if size < 1e-3 or size >= 1e6:
+    return f"{value:.2e}"
+  return f"{value:.3f}" if size < 10 else f"{value:.1f}" if size < 1000 else f"{value:,.0f}"
+
+
+def mean_and_spread(values: Sequence[float], digits: int | None = None) -> str:
+  """ "0.71 ±0.03" for several seeds, "0.71" for one. `digits` after the point, or as `number` has it."""
+  write = number if digits is None else (lambda value: f"{value:.{digits}f}")
+  text = write(mean(values))
+  return f"{text} ±{write(spread(values))}" if len(values) > 1 else text
+
+
+def duration(seconds: float) -> str:
+  """ "42s", "1m12s", "3h05m", "2d04h"."""
+  whole = max(0, round(seconds))
+  if whole < 60:
+    return f"{whole}s"
+  minutes, rest = divmod(whole, 60)
+  if minutes < 60:
+    return f"{minutes}m{rest:02d}s"
+  hours, minutes = divmod(minutes, 60)
+  if hours < 24:
+    return f"{hours}h{minutes:02d}m"
+  return f"{hours // 24}d{hours % 24:02d}h"
+
+
+def rate(per_second: float) -> str:
+  """ "950", "48.2k", "1.3M"."""
+  for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    if per_second >= limit:
+      return f"{per_second / limit:.1f}{unit}"
+  return f"{per_second:.0f}"

@@ -1,0 +1,132 @@
+"""Append-only files of one JSON object a line, each with an integer "iteration".
+
+No file is held open between calls: a line is on its way to disk when `append` returns, and a rewrite by `cut_after`
+cannot leave a writer behind on the old file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.files import write_atomically, writing
+
+
+def append(path: Path, records: list[dict[str, Any]]) -> None:
+  """Adds one line per record. Either all of them are in the file afterwards, or none.
+
+  Floats are written by `repr`, the shortest text that reads back as the same 64 bits. An unfinished last line that a
+  kill left behind is dropped first.
+
+  Raises:
+    RunError: if the disk is full or the file cannot be written.
+    ValueError: if a record holds NaN or an infinity (encode them with `files.encode_float`).
+  """
+  data = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records).encode()
+  with writing(path):
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+      end = os.fstat(file).st_size
+      if end and os.pread(file, 1, end - 1) != b"\n":
+        end = _mend_tail(file, path)
+      try:
+        _write_all(file, data)
+      except OSError:
+        os.ftruncate(file, end)  # a full disk must not leave half a line
+        raise
+    finally:
+      os.close(file)
+
+
+def sync(path: Path) -> None:
+  """Waits until the file is on the disk itself. Nothing to do if there is no file yet."""
+  if not path.exists():
+    return
+  with writing(path):
+    file = os.open(path, os.O_RDWR)
+    try:
+      os.fsync(file)
+    finally:
+      os.close(file)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+  """The records in file order. No file means no records yet; an unfinished last line is left out.
+
+  Raises:
+    RunError: if a line other than the last is not a record.
+  """
+  lines = _lines(path)
+  records = [_record(line) for line in lines]
+  if records and records[-1] is None:
+    records.pop()
+  good = [record for record in records if record is not None]
+  if len(good) < len(records):
+    raise RunError(_damaged(path, records.index(None)))
+  return good
+
+
+def cut_after(path: Path, iteration: int) -> str | None:
+  """Drops the records after `iteration`, and an unfinished end, by one atomic rewrite. Kept lines keep their bytes.
+
+  Returns:
+    One line on what was dropped, or None if nothing was.
+
+  Raises:
+    RunError: if a damaged line stands before a line that is to be kept.
+  """
+  lines = _lines(path)
+  records = [_record(line) for line in lines]
+  kept = [i for i, record in enumerate(records) if record is not None and record["iteration"] <= iteration]
+  damaged = [i for i, record in enumerate(records) if record is None]
+  if damaged and kept and damaged[0] < kept[-1]:
+    raise RunError(_damaged(path, damaged[0]))
+  content = b"".join(lines[i].rstrip(b"\r\n") + b"\n" for i in kept)
+  if content == b"".join(lines):
+    return None
+  write_atomically(path, content)
+  later = len(lines) - len(kept) - len(damaged)
+  parts = [f"{later} line{'s' * (later != 1)} after iteration {iteration}"] if later else []
+  parts += [f"{len(damaged)} unfinished line{'s' * (len(damaged) != 1)}"] if damaged else []
+  return f"{path.name}: dropped {' and '.join(parts)}" if parts else None
+
+
+def _lines(path: Path) -> list[bytes]:
+  try:
+    return path.read_bytes().splitlines(keepends=True)
+  except FileNotFoundError:
+    return []
+  except OSError as error:
+    raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+  """The record of a line, or None if it is not one. A cut line never ends its object, so it never parses."""
+  try:
+    record = json.loads(line)
+  except ValueError:
+    return None
+  iteration = record.get("iteration") if isinstance(record, dict) else None
+  return record if isinstance(iteration, int) and not isinstance(iteration, bool) else None
+
+
+def _damaged(path: Path, index: int) -> str:
+  return f"{path}, line {index + 1} is not a JSON object with an iteration: restore the file, or remove that line"
+
+
+def _mend_tail(file: int, path: Path) -> int:
+  """Ends the unfinished last line if it is whole, else removes it; returns the new size."""
+  last = _lines(path)[-1]
+  if _record(last) is not None:
+    _write_all(file, b"\n")
+  else:
+    os.ftruncate(file, os.fstat(file).st_size - len(last))
+  return os.fstat(file).st_size
+
+
+def _write_all(file: int, data: bytes) -> None:
+  while data:
+    data = data[os.write(file, data) :]

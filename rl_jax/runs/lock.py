@@ -1,0 +1,62 @@
+"""One process at a time writes a run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import weakref
+from pathlib import Path
+
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.files import writing
+
+
+class Lock:
+  """An exclusive `flock` on a file, held until `release` or the end of the process, however that comes.
+
+  The file stays (removing it would let two processes lock two files of one name); it says who holds the lock.
+
+  Raises:
+    RunError: if another process, or another part of this one, holds it.
+  """
+
+  def __init__(self, path: Path) -> None:
+    self.path = path
+    with writing(path):
+      self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+      try:
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        holder = os.pread(self._file, 200, 0).decode(errors="replace").strip() or "unknown"
+        self._close()
+        raise RunError(
+          f"{path.parent} is being written by another process ({holder}): wait for it, or choose another --workdir"
+        ) from None
+      except OSError:
+        self._close()
+        raise
+      os.ftruncate(self._file, 0)
+      os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    # A forked child shares the lock and would keep it when this process is killed: it lets go of its copy at once.
+    reference = weakref.ref(self)
+    os.register_at_fork(after_in_child=lambda: _let_go(reference))
+
+  def release(self) -> None:
+    """Lets the next process in. Harmless when called again."""
+    self._close()
+
+  def _close(self) -> None:
+    if self._file is not None:
+      os.close(self._file)
+      self._file = None
+
+  def __del__(self) -> None:
+    if getattr(self, "_file", None) is not None:
+      self._close()
+
+
+def _let_go(reference: weakref.ref[Lock]) -> None:
+  lock = reference()
+  if lock is not None:
+    lock._close()

@@ -1,0 +1,153 @@
+"""What a launch ran on: versions, commit, command, machine. Enough to run it again elsewhere."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.files import read_json, write_json
+
+FORMAT = 1
+
+PACKAGES = (
+  "jax", "jaxlib", "libtpu", "jax-cuda12-plugin", "jax-cuda13-plugin", "flax", "optax", "orbax-checkpoint",
+  "ml-collections", "numpy", "ml-dtypes", "jaxtyping", "tensorstore", "tensorboardX", "matplotlib", "grain",
+  "tensorflow-datasets", "rl-jax",
+)  # fmt: skip
+"""Distributions whose version is recorded, if they are installed."""
+
+_FLAGS = (
+  "XLA_FLAGS", "LIBTPU_INIT_ARGS", "CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS",
+  "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED",
+)  # fmt: skip
+_FLAG_PREFIXES = ("JAX_", "XLA_PYTHON_")
+
+
+def manifest(
+  command: list[str], devices: str, flags: Mapping[str, str] | None = None, extra: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+  """The entry of one launch.
+
+  Args:
+    command: the command line, one argument an element.
+    devices: what the computation runs on, in words ("cpu x1", "TPU v5e x8").
+    flags: settings that matter to the numbers; None takes XLA_FLAGS, JAX_* and their like from the environment.
+    extra: more fields, as JSON (dataset fingerprints, hash of the start checkpoint, method source).
+
+  Returns:
+    `started` (UTC, ISO 8601), `command`, `devices`, `flags`, `packages` (name to version), `python`, `platform`,
+    `cpu_model`, `cpu_threads` (of the machine), `cpu_threads_allowed` (to this process), `git_commit`, `git_clean`,
+    `uncommitted_sha256`, and `extra`'s fields. The three git fields are None where rl_jax is not run from a checkout
+    or git is missing; `uncommitted_sha256` is None for a clean tree too.
+
+  Raises:
+    RunError: if `extra` names one of the fields above.
+  """
+  if flags is None:
+    flags = {k: v for k, v in sorted(os.environ.items()) if k in _FLAGS or k.startswith(_FLAG_PREFIXES)}
+  entry: dict[str, Any] = {
+    "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    "command": list(command),
+    "devices": devices,
+    "flags": dict(flags),
+    "packages": _versions(),
+    "python": f"{platform.python_implementation()} {platform.python_version()}",
+    "platform": platform.platform(),
+    "cpu_model": _cpu_model(),
+    "cpu_threads": os.cpu_count(),
+    "cpu_threads_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    **git_state(Path(__file__).resolve().parents[2]),
+  }
+  clashes = sorted(set(entry) & set(extra or {}))
+  if clashes:
+    raise RunError(f"the manifest has a field {clashes[0]!r} of its own: name the extra field otherwise")
+  return {**entry, **(extra or {})}
+
+
+def append_launch(path: Path, entry: Mapping[str, Any]) -> None:
+  """Adds a launch to manifest.json, {"format", "launches": [entry, …]}, atomically. Earlier launches stay.
+
+  Raises:
+    RunError: if the file there is damaged, or cannot be written.
+  """
+  launches = read_launches(path) if path.exists() else []
+  write_json(path, {"format": FORMAT, "launches": [*launches, dict(entry)]})
+
+
+def read_launches(path: Path) -> list[dict[str, Any]]:
+  """The entries of manifest.json, first launch first.
+
+  Raises:
+    RunError: if the file is missing or damaged.
+  """
+  content = read_json(path)
+  if not isinstance(content, dict) or not isinstance(content.get("launches"), list):
+    raise RunError(f"{path} is not a manifest (no list of launches): restore it from a copy, or remove it")
+  return content["launches"]
+
+
+def git_state(root: Path) -> dict[str, Any]:
+  """`git_commit`, `git_clean`, `uncommitted_sha256` of the checkout at `root`.
+
+  The hash covers `git diff HEAD --binary`, then name and content of every untracked Python file that git does not
+  ignore, in order of name: a new method file changes the run as much as an edited one.
+  """
+  unknown = {"git_commit": None, "git_clean": None, "uncommitted_sha256": None}
+  # The top of the checkout must be ours: an installed copy may lie inside somebody else's repository.
+  top = _git(root, "rev-parse", "--show-toplevel")
+  commit = _git(root, "rev-parse", "--verify", "HEAD")
+  diff = _git(root, "diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color")
+  untracked = _git(root, "ls-files", "--others", "--exclude-standard", "-z")
+  if top is None or commit is None or diff is None or untracked is None:
+    return unknown
+  if Path(os.fsdecode(top.rstrip(b"\n"))).resolve() != root.resolve():
+    return unknown
+  names = sorted(name for name in untracked.split(b"\0") if name.endswith(b".py"))
+  digest = hashlib.sha256(diff)
+  for name in names:
+    file = root / os.fsdecode(name)
+    content = file.read_bytes() if file.is_file() else b""
+    digest.update(b"\0" + name + b"\0" + hashlib.sha256(content).digest())
+  clean = not diff and not names
+  return {
+    "git_commit": commit.decode().strip(),
+    "git_clean": clean,
+    "uncommitted_sha256": None if clean else digest.hexdigest(),
+  }
+
+
+def _git(root: Path, *arguments: str) -> bytes | None:
+  environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}  # a hook's GIT_DIR is not ours
+  try:
+    done = subprocess.run(["git", *arguments], cwd=root, env=environment, capture_output=True, timeout=30)
+  except (OSError, subprocess.TimeoutExpired):
+    return None
+  return done.stdout if done.returncode == 0 else None
+
+
+def _versions() -> dict[str, str]:
+  versions = {}
+  for name in PACKAGES:
+    try:
+      versions[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+      continue
+  return versions
+
+
+def _cpu_model() -> str:
+  try:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+      if line.startswith("model name"):
+        return line.split(":", 1)[1].strip()
+  except OSError:
+    pass
+  return platform.processor() or platform.machine()

@@ -1,0 +1,160 @@
+"""Metrics of a run: JSON lines that say everything, TensorBoard for the eye.
+
+metrics.jsonl: {"kind": "train", "iteration": 40, "reward": [0.71, 0.69, 0.73], …}. Every value is a list with one
+number per seed. A float is written by `repr` and reads back as the same 64 bits; a whole number stays a whole number.
+NaN and infinities are the strings "NaN", "Infinity", "-Infinity" (strict JSON has no such numbers, and null would not
+tell them apart); a NaN's payload bits are not kept.
+timings.jsonl: {"kind": "timings", "iteration": 40, "seconds": 1.2, …}: single numbers, since seeds run together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_jax.runs import json_lines
+from rl_jax.runs.directory import RunDirectory
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.files import decode_number, encode_float
+from rl_jax.runs.statistics import mean, spread
+
+_RESERVED = ("kind", "iteration")
+
+
+class MetricsWriter:
+  """Writes metrics and timings of one run. Lines reach the operating system at once and the disk at `sync`.
+
+  Args:
+    directory: the run, open for writing.
+    tensorboard: also write event files: `kind/name` is the mean over seeds, `kind/name_spread` the sample standard
+      deviation if there is more than one seed.
+  """
+
+  def __init__(self, directory: RunDirectory, tensorboard: bool = True) -> None:
+    self._directory = directory
+    self._tensorboard = tensorboard
+    self._events: Any = None
+    self._purge_step: int | None = None
+
+  def write(self, kind: str, iteration: int, values: Mapping[str, Sequence[float]]) -> None:
+    """Adds one line: `kind` ("train", "evaluation", …) after `iteration` iterations, a number per seed for each name.
+
+    Raises:
+      RunError: a name is reserved, a value is no list of numbers, lengths differ, or the disk is full.
+    """
+    line: dict[str, Any] = {}
+    for name, value in values.items():
+      if name in _RESERVED:
+        raise RunError(f"a metric cannot be named {name!r}: choose another name")
+      line[name] = _numbers(name, value)
+    lengths = {name: len(numbers) for name, numbers in line.items()}
+    if len(set(lengths.values())) > 1:
+      shortest, longest = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
+      raise RunError(
+        f"metrics need one number per seed, got {lengths[shortest]} for {shortest!r} and {lengths[longest]} for "
+        f"{longest!r} at iteration {iteration}"
+      )
+    encoded = {name: [_encoded(x) for x in numbers] for name, numbers in line.items()}
+    json_lines.append(self._directory.metrics, [{"kind": kind, "iteration": int(iteration), **encoded}])
+    if self._tensorboard:
+      for name, numbers in line.items():
+        self._scalar(f"{kind}/{name}", mean(numbers), iteration)
+        if len(numbers) > 1:
+          self._scalar(f"{kind}/{name}_spread", spread(numbers), iteration)
+
+  def write_timings(self, iteration: int, values: Mapping[str, float]) -> None:
+    """Adds one line to timings.jsonl: single numbers, and `wall_clock` (seconds since 1970) of the writing.
+
+    Raises:
+      RunError: a name is reserved, a value is no number, or the disk is full.
+    """
+    line: dict[str, Any] = {"kind": "timings", "iteration": int(iteration), "wall_clock": time.time()}
+    for name, value in values.items():
+      if name in line:
+        raise RunError(f"a timing cannot be named {name!r}: choose another name")
+      (only,) = _numbers(name, [value])
+      line[name] = _encoded(only)
+      if self._tensorboard:
+        self._scalar(f"timings/{name}", float(only), iteration)
+    json_lines.append(self._directory.timings, [line])
+
+  def cut_after(self, iteration: int) -> list[str]:
+    """For resuming from the checkpoint of `iteration`: drops later metrics, timings, samples and unfinished lines.
+
+    TensorBoard is told to hide later events (its files only grow).
+
+    Returns:
+      One line per file that lost something, to be shown.
+
+    Raises:
+      RunError: a line that is to be kept cannot be trusted, because a damaged one stands before it.
+    """
+    directory = self._directory
+    paths = (directory.metrics, directory.timings, directory.samples)
+    notes = [json_lines.cut_after(path, iteration) for path in paths]
+    self._close_events()
+    self._purge_step = iteration + 1
+    return [note for note in notes if note is not None]
+
+  def sync(self) -> None:
+    """Waits until all that was written is on the disk. Called before a checkpoint counts as saved."""
+    for path in (self._directory.metrics, self._directory.timings, self._directory.samples):
+      json_lines.sync(path)
+    if self._events is not None:
+      self._events.flush()
+
+  def close(self) -> None:
+    """Syncs and closes. A later `write` opens again."""
+    self.sync()
+    self._close_events()
+
+  def _scalar(self, name: str, value: float, iteration: int) -> None:
+    if self._events is None:
+      import tensorboardX
+
+      # The default file name has whole seconds: two writers of one second would write over each other.
+      self._events = tensorboardX.SummaryWriter(
+        str(self._directory.tensorboard),
+        purge_step=self._purge_step,
+        filename_suffix=f".{time.time_ns()}",
+        flush_secs=10,
+      )
+    self._events.add_scalar(name, value, int(iteration))
+
+  def _close_events(self) -> None:
+    if self._events is not None:
+      self._events.close()
+      self._events = None
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+  """The lines of metrics.jsonl or timings.jsonl, in file order, NaN and infinities as floats.
+
+  A missing file gives no lines; an unfinished last line (the run is going on, or was killed) is left out.
+
+  Raises:
+    RunError: if another line is damaged.
+  """
+  return [{name: _decoded(value) for name, value in line.items()} for line in json_lines.read(path)]
+
+
+def _encoded(value: int | float) -> int | float | str:
+  return encode_float(value) if isinstance(value, float) else value
+
+
+def _decoded(value: Any) -> Any:
+  return [decode_number(item) for item in value] if isinstance(value, list) else decode_number(value)
+
+
+def _numbers(name: str, values: Any) -> list[int | float]:
+  array = np.asarray(values)
+  if array.ndim != 1 or array.size == 0:
+    raise RunError(f"metric {name!r} needs a list with one number per seed, got shape {array.shape}")
+  try:
+    return [int(x) if array.dtype.kind in "biu" else float(x) for x in array]
+  except (TypeError, ValueError):
+    raise RunError(f"metric {name!r} needs numbers, got {values!r:.80}") from None

@@ -1,0 +1,102 @@
+"""The page of a run: one HTML file that needs nothing else, on a light or a dark screen, on paper or a telephone."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --faint: #59626d; --page: #ffffff; --card: #f6f7f9; --line: #d5dae0;
+  --grid: #8a9199; --good: #00694d; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b8558c; --c4: #b87a00; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --faint: #a3adb8; --page: #14171b; --card: #1d2126;
+  --line: #363d46; --grid: #7d8791; --good: #4fd0a5; --c0: #56b4e9; --c1: #ff8a3d; --c2: #2fc59b; --c3: #e39bc4;
+  --c4: #f0b429; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 1180px; padding: 28px 24px 60px; background: var(--page); color: var(--ink);
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }
+h1 { font-size: 28px; margin: 0 0 4px; overflow-wrap: anywhere; }
+h2 { font-size: 20px; margin: 36px 0 10px; }
+.status { font-size: 17px; margin: 0; } .status b { color: var(--good); }
+.note { color: var(--faint); font-size: 14px; margin: 4px 0 10px; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(340px, 100%), 1fr)); gap: 14px; }
+figure { margin: 0; padding: 10px; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
+  max-width: 560px; }
+figure svg { display: block; width: 100%; height: auto; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 14px; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line); }
+th { color: var(--faint); font-weight: 600; white-space: nowrap; }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.text { font: 13px/1.45 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre-wrap;
+  overflow-wrap: anywhere; min-width: 10em; }
+details { margin: 4px 0; } summary { cursor: pointer; }
+details.section > summary { font-size: 20px; font-weight: 600; margin: 24px 0 10px; }
+.tree { font: 13px/1.6 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+.tree details, .tree .leaf { margin: 0 0 0 18px; } .tree .leaf { padding-left: 14px; }
+.tree .key { color: var(--faint); }
+"""
+
+
+_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def page(title: str, body: Sequence[str]) -> str:
+  """The whole document. `title` is text; `body` holds HTML."""
+  return (
+    '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+    f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+    + "\n".join(body)
+    + "\n</body>\n</html>\n"
+  )
+
+
+def escape(text: Any) -> str:
+  """Text as HTML: markup is shown, and what cannot stand in a page (control characters, half surrogates) is �."""
+  return html.escape(_UNFIT.sub("\ufffd", str(text)), quote=True)
+
+
+def section(heading: str, content: str, *, note: str = "", folded: bool = False) -> str:
+  """A heading with HTML under it; `folded` sections open on a click."""
+  note = f'<p class="note">{escape(note)}</p>' if note else ""
+  if folded:
+    return f'<details class="section"><summary>{escape(heading)}</summary>{note}{content}</details>'
+  return f"<h2>{escape(heading)}</h2>{note}{content}"
+
+
+def figures(pictures: Sequence[tuple[str, str]]) -> str:
+  """(name, svg element) as a grid of cards; the name is read out to those who cannot see the picture."""
+  cards = [f'<figure aria-label="{escape(name)}">{picture}</figure>' for name, picture in pictures]
+  return '<div class="figures">' + "\n".join(cards) + "</div>"
+
+
+def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> str:
+  """A table of text. `columns`: (heading, class), the class being "number", "text" or ""."""
+  head = "".join(f'<th class="{"number" if kind == "number" else ""}">{escape(name)}</th>' for name, kind in columns)
+  lines = []
+  for row in rows:
+    cells = [f'<td class="{kind}">{escape(cell)}</td>' for (_, kind), cell in zip(columns, row, strict=True)]
+    lines.append(f"<tr>{''.join(cells)}</tr>")
+  return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def tree(value: dict[str, Any]) -> str:
+  """Nested dicts as lines that fold."""
+  return '<div class="tree">' + _branches(value) + "</div>"
+
+
+def _branches(value: dict[str, Any]) -> str:
+  lines = []
+  for key, item in value.items():
+    if isinstance(item, dict) and item:
+      lines.append(f'<details open><summary class="key">{escape(key)}</summary>{_branches(item)}</details>')
+    elif isinstance(item, list) and any(isinstance(entry, dict) for entry in item):
+      named = {str(index): entry for index, entry in enumerate(item)}
+      lines.append(f'<details open><summary class="key">{escape(key)}</summary>{_branches(named)}</details>')
+    else:
+      text = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+      lines.append(f'<div class="leaf"><span class="key">{escape(key)}:</span> {escape(text)}</div>')
+  return "".join(lines)

@@ -1,0 +1,135 @@
+"""The live line of a run.
+
+iteration 120/400 | reward 0.71 ±0.03 | held-out 0.82 ±0.02 | length 12.3 | entropy 0.41 | 48.2k tokens/s | 1m12s left
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TextIO
+
+from rl_jax.runs.formatting import duration, mean_and_spread, rate
+from rl_jax.runs.statistics import mean
+
+_FIELDS = (
+  # metric, label, digits, with spread. The label is what a person calls it.
+  ("reward", "reward", 2, True),
+  ("held_out/sampled_accuracy", "held-out", 2, True),
+  ("response_length", "length", 1, False),
+  ("entropy", "entropy", 2, False),
+)
+_DROPPED_FIRST = ("speed", "entropy", "response_length", "skipped", "held_out/sampled_accuracy", "left", "reward")
+"""What a narrow terminal does without, in this order."""
+
+
+class Progress:
+  """One line redrawn in place on a terminal; one plain line per update into a file or a pipe.
+
+  Args:
+    num_iterations: where the run ends.
+    stream: where to write.
+    clock: seconds, for tests.
+    columns: width of the terminal, asked anew at each update (it may be resized); for tests.
+  """
+
+  def __init__(
+    self,
+    num_iterations: int,
+    stream: TextIO,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    columns: Callable[[], int] = lambda: shutil.get_terminal_size().columns,
+  ) -> None:
+    self._num_iterations = num_iterations
+    self._stream = stream
+    self._clock = clock
+    self._columns = columns
+    self._live = stream.isatty()
+    self._encoding = getattr(stream, "encoding", None) or "utf-8"
+    self._values: dict[str, Sequence[float]] = {}
+    self._first: tuple[int, float] | None = None
+    self._drawn = 0
+
+  def update(
+    self, iteration: int, values: Mapping[str, Sequence[float]], tokens_per_second: float | None = None
+  ) -> None:
+    """Shows the state after `iteration` iterations. A metric that is not given keeps its last value.
+
+    Args:
+      iteration: iterations done, over all launches.
+      values: one number per seed; shown are reward, held_out/sampled_accuracy, response_length, entropy, and
+        skipped_updates if there were any.
+      tokens_per_second: speed of this stretch.
+    """
+    self._values.update(values)
+    now = self._clock()
+    parts = {"iteration": f"iteration {iteration}/{self._num_iterations}"}
+    for name, label, digits, with_spread in _FIELDS:
+      if self._values.get(name) is not None and len(self._values[name]):
+        seeds = [float(value) for value in self._values[name]]
+        parts[name] = f"{label} {mean_and_spread(seeds if with_spread else [mean(seeds)], digits)}"
+    skipped = sum(float(value) for value in self._values.get("skipped_updates", ()))
+    if skipped > 0:
+      parts["skipped"] = f"skipped updates {skipped:.0f}"
+    if tokens_per_second is not None:
+      parts["speed"] = f"{rate(tokens_per_second)} tokens/s"
+    left = self._seconds_left(iteration, now)
+    if left is not None:
+      parts["left"] = f"{duration(left)} left"
+    self._draw(parts)
+
+  def message(self, text: str) -> None:
+    """A lasting line (a note, samples), above the live one."""
+    self._clear()
+    self._write(text + "\n")
+
+  def close(self) -> None:
+    """Ends the live line, so that the shell's prompt starts a new one. Harmless when called again."""
+    if self._live and self._drawn:
+      self._write("\n")
+    self._drawn = 0
+
+  def _seconds_left(self, iteration: int, now: float) -> float | None:
+    """From the iterations of this launch after the first update: what came before it went into compiling."""
+    if iteration >= self._num_iterations:
+      return None
+    if self._first is None:
+      self._first = (iteration, now)
+      return None
+    first_iteration, first_time = self._first
+    if iteration <= first_iteration or now <= first_time:
+      return None
+    return (now - first_time) / (iteration - first_iteration) * (self._num_iterations - iteration)
+
+  def _draw(self, parts: dict[str, str]) -> None:
+    parts = {name: self._encodable(part) for name, part in parts.items()}
+    if not self._live:
+      self._write(" | ".join(parts.values()) + "\n")
+      return
+    # The last column stays free: some terminals fold the line as soon as it is filled.
+    width = max(1, self._columns() - 1)
+    dropped = iter(_DROPPED_FIRST)
+    while len(" | ".join(parts.values())) > width and len(parts) > 1:
+      parts.pop(next(dropped), None)
+    text = " | ".join(parts.values())[:width]
+    self._write("\r" + text + " " * (min(self._drawn, width) - len(text)))
+    self._drawn = len(text)
+
+  def _clear(self) -> None:
+    if self._live and self._drawn:
+      self._write("\r" + " " * min(self._drawn, max(1, self._columns() - 1)) + "\r")
+      self._drawn = 0
+
+  def _encodable(self, text: str) -> str:
+    """An ASCII-only log must not end the run: what it cannot hold is written otherwise."""
+    try:
+      text.encode(self._encoding)
+      return text
+    except UnicodeEncodeError:
+      return text.replace("±", "+-").encode(self._encoding, "replace").decode(self._encoding)
+
+  def _write(self, text: str) -> None:
+    self._stream.write(self._encodable(text))
+    self._stream.flush()

@@ -1,0 +1,95 @@
+"""A run read back: what figures, tables and pages are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rl_jax.runs.directory import RunDirectory
+from rl_jax.runs.files import read_json
+from rl_jax.runs.manifest import read_launches
+from rl_jax.runs.metrics import read_metrics
+from rl_jax.runs.samples import read_samples
+
+
+class Series(NamedTuple):
+  """One metric over the run. Points in order of iteration."""
+
+  iterations: np.ndarray
+  """[N] int64."""
+  values: np.ndarray
+  """[N, S] float64, a column per seed; NaN where a seed has no number."""
+
+
+class Record(NamedTuple):
+  """The files of a run. `series` maps kind ("train", "evaluation", "timings") to metric name to its numbers."""
+
+  name: str
+  config: dict[str, Any]
+  launches: list[dict[str, Any]]
+  series: dict[str, dict[str, Series]]
+  samples: list[dict[str, Any]]
+
+  @property
+  def iterations_done(self) -> int:
+    """The last iteration that any training or evaluation metric speaks of; 0 if there is none."""
+    lasts = [int(s.iterations[-1]) for kind, group in self.series.items() if kind != "timings" for s in group.values()]
+    return max(lasts, default=0)
+
+  @property
+  def num_iterations(self) -> int | None:
+    """Where the config ends the run, if it says."""
+    value = self.config.get("num_iterations")
+    return value if isinstance(value, int) else None
+
+  @property
+  def num_seeds(self) -> int:
+    """Columns of the widest training or evaluation metric; 0 if there is none."""
+    widths = [s.values.shape[1] for kind, group in self.series.items() if kind != "timings" for s in group.values()]
+    return max(widths, default=0)
+
+
+def load(directory: RunDirectory) -> Record:
+  """Reads a finished run, or one that is going on. Missing files count as empty.
+
+  Raises:
+    RunError: if a file is damaged.
+  """
+  config = read_json(directory.config) if directory.config.exists() else {}
+  return Record(
+    name=directory.path.resolve().name,
+    config=config if isinstance(config, dict) else {"config": config},
+    launches=read_launches(directory.manifest) if directory.manifest.exists() else [],
+    series=collect(read_metrics(directory.metrics) + read_metrics(directory.timings)),
+    samples=read_samples(directory.samples),
+  )
+
+
+def collect(lines: Sequence[dict[str, Any]]) -> dict[str, dict[str, Series]]:
+  """Metric lines as series: {kind: {name: Series}}. What is no number or list of numbers is left out.
+
+  If an iteration stands twice, the later line counts.
+  """
+  points: dict[str, dict[str, dict[int, list[float]]]] = {}
+  for line in lines:
+    group = points.setdefault(str(line.get("kind", "train")), {})
+    for name, value in line.items():
+      numbers = value if isinstance(value, list) else [value]
+      if name in ("kind", "iteration") or not numbers or not all(_is_number(item) for item in numbers):
+        continue
+      group.setdefault(name, {})[line["iteration"]] = [float(item) for item in numbers]
+  return {kind: {name: _series(rows) for name, rows in group.items()} for kind, group in points.items() if group}
+
+
+def _is_number(value: Any) -> bool:
+  return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _series(rows: dict[int, list[float]]) -> Series:
+  width = max(len(row) for row in rows.values())
+  iterations = sorted(rows)
+  values = [rows[i] + [math.nan] * (width - len(rows[i])) for i in iterations]
+  return Series(np.asarray(iterations, np.int64), np.asarray(values, np.float64))

@@ -1,0 +1,82 @@
+"""Decoded samples of a run, for a person to read.
+
+samples.jsonl: {"iteration", "seed", "prompt", "response", "reward", …}: text as text, reward a number or null
+(unscored), further fields ("level", "truncated", …) as JSON.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rl_jax.runs import json_lines
+from rl_jax.runs.directory import RunDirectory
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.files import decode_number, plain
+from rl_jax.runs.formatting import number
+
+FIELDS = ("iteration", "seed", "prompt", "response", "reward")
+"""What every sample has."""
+
+
+def write_samples(directory: RunDirectory, samples: Sequence[Mapping[str, Any]]) -> None:
+  """Adds a line per sample.
+
+  Raises:
+    RunError: if a sample lacks one of `FIELDS`, or the disk is full.
+  """
+  for sample in samples:
+    missing = [name for name in FIELDS if name not in sample]
+    if missing:
+      raise RunError(f"a sample needs {', '.join(FIELDS)}, got none for {', '.join(missing)}")
+  if samples:
+    json_lines.append(directory.samples, [plain(dict(sample)) for sample in samples])
+
+
+def read_samples(path: Path) -> list[dict[str, Any]]:
+  """The samples in file order; none if there is no file. An unfinished last line is left out.
+
+  Raises:
+    RunError: if another line is damaged or lacks one of `FIELDS`.
+  """
+  samples = json_lines.read(path)
+  for index, sample in enumerate(samples):
+    missing = [name for name in FIELDS if name not in sample]
+    if missing:
+      raise RunError(f"{path}, line {index + 1} has no {missing[0]!r}: restore the file, or remove that line")
+    sample["reward"] = decode_number(sample["reward"])
+  return samples
+
+
+def reward_text(reward: float | None) -> str:
+  """The reward as shown: a number, or "unscored"."""
+  return "unscored" if reward is None else number(reward)
+
+
+def show(samples: Sequence[Mapping[str, Any]], width: int = 100) -> str:
+  """Samples for the terminal: a line of facts, then prompt and response, folded to `width`.
+
+  What is not printable (newlines, escape sequences a policy may emit) is shown as an escape and never sent.
+  """
+  blocks = []
+  for sample in samples:
+    facts = [f"iteration {sample['iteration']}", f"seed {sample['seed']}", f"reward {reward_text(sample['reward'])}"]
+    facts += [f"{name} {printable(str(value))}" for name, value in sample.items() if name not in FIELDS]
+    lines = [", ".join(facts)]
+    for name in ("prompt", "response"):
+      lines += _folded(f"  {name:<10}", printable(str(sample[name])), width)
+    blocks.append("\n".join(lines))
+  return "\n".join(blocks)
+
+
+def printable(text: str) -> str:
+  """`text` with everything unprintable as a backslash escape."""
+  return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _folded(head: str, text: str, width: int) -> list[str]:
+  room = max(20, width - len(head))
+  rows = textwrap.wrap(text, room, drop_whitespace=False, replace_whitespace=False) or [""]
+  return [head + rows[0], *(" " * len(head) + row for row in rows[1:])]

@@ -1,0 +1,137 @@
+"""Whose run a folder holds, and who may write it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rl_jax.runs.directory import find_run, open_run
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.files import write_atomically, write_json
+
+
+def test_new_then_continued(tmp_path):
+  path = tmp_path / "deep" / "grpo"
+  with open_run(path, {"learning_rate": 3e-4, "log_every": 1}, "a", {"learning_rate": 3e-4}) as run:
+    assert not run.continued and run.metrics == path / "metrics.jsonl"
+  with open_run(path, {"learning_rate": 3e-4, "log_every": 5}, "a", {"learning_rate": 3e-4}) as run:
+    assert run.continued
+  assert json.loads((path / "config.json").read_text()) == {"learning_rate": 3e-4, "log_every": 5}
+  assert find_run(path).identity.exists()
+
+
+def test_another_run_names_the_differences(tmp_path):
+  path = tmp_path / "grpo"
+  open_run(path, {}, "a", {"learning_rate": 3e-4, "betas": (0.9, 0.95), "seed": 0}).close()
+  with pytest.raises(RunError) as error:
+    open_run(path, {}, "b", {"learning_rate": 1e-3, "betas": (0.9, 0.95), "seed": 0})
+  difference = "learning_rate: 0.0003 there, 0.001 here"
+  advice = "choose another --workdir, or remove that folder"
+  assert str(error.value) == f"{path} holds another run ({difference}): {advice}"
+
+
+def test_three_differences_at_most_nested_and_absent(tmp_path):
+  open_run(tmp_path / "x", {}, "a", {"method": {"name": "grpo", "clip": 0.2}, "b": 1, "c": 1}).close()
+  with pytest.raises(RunError) as error:
+    open_run(tmp_path / "x", {}, "b", {"method": {"name": "rloo"}, "b": 2, "c": 2})
+  assert "(method.name: grpo there, rloo here; b: 1 there, 2 here; c: 1 there, 2 here; and 1 more)" in str(error.value)
+  with pytest.raises(RunError, match="method.clip: 0.2 there, absent here"):
+    open_run(tmp_path / "x", {}, "b", {"method": {"name": "grpo"}, "b": 1, "c": 1})
+  with pytest.raises(RunError, match="identity a there, b here"):  # a method's source differs, its config does not
+    open_run(tmp_path / "x", {}, "b", {"method": {"name": "grpo", "clip": 0.2}, "b": 1, "c": 1})
+
+
+def test_folder_that_is_no_run_stays_as_it_is(tmp_path):
+  (tmp_path / "thesis.tex").write_text("x")
+  with pytest.raises(RunError, match=r"is not empty and holds no run \(thesis.tex\): choose another --workdir"):
+    open_run(tmp_path, {}, "a", {})
+  assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+  with pytest.raises(RunError, match="is a file, not a folder"):
+    open_run(tmp_path / "thesis.tex", {}, "a", {})
+  with pytest.raises(RunError, match="holds no run"):
+    find_run(tmp_path)
+  with pytest.raises(RunError, match="does not exist"):
+    find_run(tmp_path / "nothing")
+
+
+def test_creation_cut_short_is_continued(tmp_path):
+  (tmp_path / ".lock").write_text("process 1 on somewhere")
+  (tmp_path / ".identity.json.tmp").write_text('{"form')
+  open_run(tmp_path, {"a": 1}, "a", {}).close()
+  (tmp_path / "config.json").unlink()
+  with open_run(tmp_path, {"a": 1}, "a", {}) as run:
+    assert run.continued and run.config.exists()
+
+
+def test_another_format_or_a_damaged_file(tmp_path):
+  open_run(tmp_path, {}, "a", {}).close()
+  write_json(tmp_path / "identity.json", {"format": 99})
+  with pytest.raises(RunError, match="format 99, this version reads 1"):
+    open_run(tmp_path, {}, "a", {})
+  (tmp_path / "identity.json").write_text("{")
+  with pytest.raises(RunError, match="is not JSON"):
+    open_run(tmp_path, {}, "a", {})
+
+
+_HOLD = "from rl_jax.runs.directory import open_run; import sys; r = open_run(sys.argv[1], {}, 'a', {}); "
+
+
+def _holder(path, code):
+  root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+  return subprocess.Popen(
+    [sys.executable, "-c", _HOLD + code, str(path)],
+    stdout=subprocess.PIPE,
+    text=True,
+    env={**os.environ, "PYTHONPATH": root},
+  )
+
+
+def test_two_processes_cannot_write_one_run(tmp_path):
+  holder = _holder(tmp_path / "x", "print('held', flush=True); sys.stdin.read(); import time; time.sleep(60)")
+  try:
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(RunError, match=rf"is being written by another process \(process {holder.pid} on "):
+      open_run(tmp_path / "x", {}, "a", {})
+  finally:
+    holder.kill()
+    holder.wait()
+  open_run(tmp_path / "x", {}, "a", {}).close()  # a kill frees the lock
+
+
+def test_forked_child_does_not_keep_the_lock(tmp_path):
+  code = "import os, time; p = os.fork(); p or time.sleep(60); print(p, flush=True); time.sleep(60)"
+  holder = _holder(tmp_path / "x", code)
+  child = int(holder.stdout.readline())
+  try:
+    holder.kill()
+    holder.wait()
+    time.sleep(0.05)
+    open_run(tmp_path / "x", {}, "a", {}).close()
+  finally:
+    os.kill(child, signal.SIGKILL)
+    holder.stdout.close()
+
+
+def test_same_process_twice(tmp_path):
+  run = open_run(tmp_path, {}, "a", {})
+  with pytest.raises(RunError, match="is being written"):
+    open_run(tmp_path, {}, "a", {})
+  run.close()
+  run.close()
+  open_run(tmp_path, {}, "a", {}).close()
+
+
+def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
+  write_atomically(tmp_path / "f", b"old")
+
+  def full(_):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(os, "fsync", full)
+  with pytest.raises(RunError, match=r"cannot write .*/f: No space left on device: "):
+    write_atomically(tmp_path / "f", b"new")
+  assert [entry.name for entry in tmp_path.iterdir()] == ["f"] and (tmp_path / "f").read_bytes() == b"old"

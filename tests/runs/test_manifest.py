@@ -1,0 +1,60 @@
+"""What a launch ran on."""
+
+import subprocess
+
+import pytest
+
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.manifest import append_launch, git_state, manifest, read_launches
+
+
+def _git(path, *arguments):
+  identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+  subprocess.run(["git", *identity, *arguments], cwd=path, check=True, capture_output=True)
+
+
+def test_fields(monkeypatch):
+  monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_x=1")
+  monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+  monkeypatch.setenv("SECRET_TOKEN", "hunter2")
+  entry = manifest(["python", "-m", "rl_jax.train"], "cpu x1", extra={"dataset": "abc"})
+  assert entry["command"] == ["python", "-m", "rl_jax.train"] and entry["dataset"] == "abc"
+  assert entry["flags"]["XLA_FLAGS"] == "--xla_cpu_x=1" and entry["flags"]["JAX_PLATFORMS"] == "cpu"
+  assert "hunter2" not in str(entry)
+  assert "numpy" in entry["packages"] and entry["cpu_model"] and entry["cpu_threads"] >= entry["cpu_threads_allowed"]
+  with pytest.raises(RunError, match="field 'python' of its own"):
+    manifest([], "cpu", extra={"python": 3})
+
+
+def test_launches_are_kept(tmp_path):
+  path = tmp_path / "manifest.json"
+  append_launch(path, {"devices": "first"})
+  before = read_launches(path)
+  append_launch(path, {"devices": "second"})
+  assert read_launches(path) == [*before, {"devices": "second"}]
+  path.write_text("[]")
+  with pytest.raises(RunError, match="is not a manifest"):
+    append_launch(path, {})
+
+
+def test_git_state(tmp_path, monkeypatch):
+  nothing = {"git_commit": None, "git_clean": None, "uncommitted_sha256": None}
+  assert git_state(tmp_path) == nothing
+  _git(tmp_path, "init")
+  (tmp_path / "a.py").write_text("1\n")
+  _git(tmp_path, "add", "a.py")
+  _git(tmp_path, "commit", "-m", "x")
+  clean = git_state(tmp_path)
+  assert len(clean["git_commit"]) == 40 and clean["git_clean"] and clean["uncommitted_sha256"] is None
+  (tmp_path / "notes.txt").write_text("does not run")
+  assert git_state(tmp_path) == clean
+  (tmp_path / "a.py").write_text("2\n")
+  edited = git_state(tmp_path)
+  (tmp_path / "new.py").write_text("3\n")
+  added = git_state(tmp_path)
+  assert edited["git_clean"] is False and len({edited["uncommitted_sha256"], added["uncommitted_sha256"], None}) == 3
+  assert added == git_state(tmp_path)
+  (tmp_path / "inside").mkdir()
+  assert git_state(tmp_path / "inside") == nothing  # somebody else's repository around an installed copy
+  monkeypatch.setenv("PATH", "")
+  assert git_state(tmp_path) == nothing

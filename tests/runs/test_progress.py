@@ -1,0 +1,108 @@
+"""The live line, on terminals of every width and in files."""
+
+import io
+
+import pytest
+
+from rl_jax.runs.progress import Progress
+
+VALUES = {
+  "reward": [0.68, 0.71, 0.74],
+  "held_out/sampled_accuracy": [0.80, 0.82, 0.84],
+  "response_length": [12.2, 12.4],
+  "entropy": [0.41],
+}
+
+
+class Terminal(io.StringIO):
+  def isatty(self):
+    return True
+
+
+class Ascii(io.StringIO):
+  encoding = "ascii"
+
+
+def _progress(stream, width=200, num_iterations=400):
+  now = [0.0]
+  return Progress(num_iterations, stream, clock=lambda: now[0], columns=lambda: width), now
+
+
+def test_line_by_hand():
+  stream = io.StringIO()
+  progress, now = _progress(stream)
+  now[0] = 500.0  # compiling: does not count
+  progress.update(100, VALUES, 48200)
+  now[0] += 20 * 72 / 280
+  progress.update(120, {}, 48200)
+  progress.close()
+  line = "reward 0.71 ±0.03 | held-out 0.82 ±0.02 | length 12.3 | entropy 0.41 | 48.2k tokens/s"
+  assert stream.getvalue() == f"iteration 100/400 | {line}\niteration 120/400 | {line} | 1m12s left\n"
+
+
+@pytest.mark.parametrize("width", [*range(1, 130), 200])
+def test_never_wider_than_the_terminal(width):
+  stream = Terminal()
+  progress, now = _progress(stream, width)
+  for iteration in (100, 120, 400):
+    now[0] += 10
+    progress.update(iteration, {**VALUES, "skipped_updates": [1, 0]}, 48200)
+  progress.close()
+  assert stream.getvalue().endswith("\n") and stream.getvalue().count("\n") == 1
+  for drawn in stream.getvalue().rstrip("\n").split("\r"):
+    assert len(drawn) <= max(1, width - 1)
+  assert "iteration 400/400"[: max(1, width - 1)] in stream.getvalue()
+
+
+def test_narrow_keeps_what_matters():
+  stream = Terminal()
+  progress, now = _progress(stream, 60)
+  progress.update(100, VALUES, 48200)
+  now[0] = 10
+  progress.update(120, {}, 48200)
+  assert stream.getvalue().split("\r")[-1].rstrip() == "iteration 120/400 | reward 0.71 ±0.03 | 2m20s left"
+
+
+def test_shorter_line_wipes_the_longer_one():
+  stream = Terminal()
+  progress, _ = _progress(stream)
+  progress.update(1, {"reward": [100.0]})
+  progress.update(2, {"reward": [1.0]})
+  first, second = stream.getvalue().split("\r")[1:]
+  assert len(first) == len(second) and second.rstrip() == "iteration 2/400 | reward 1.00"
+
+
+def test_message_stands_above_the_line():
+  stream = Terminal()
+  progress, _ = _progress(stream)
+  progress.update(1, {})
+  progress.message("saved")
+  progress.update(2, {})
+  progress.close()
+  progress.close()
+  wiped = " " * len("iteration 1/400")
+  assert stream.getvalue() == f"\riteration 1/400\r{wiped}\rsaved\n\riteration 2/400\n"
+
+
+def test_skipped_updates_and_nan_are_shown():
+  stream = io.StringIO()
+  progress, _ = _progress(stream)
+  progress.update(1, {"reward": [float("nan")], "skipped_updates": [2, 1]})
+  assert stream.getvalue() == "iteration 1/400 | reward nan | skipped updates 3\n"
+
+
+def test_ascii_log():
+  stream = Ascii()
+  progress, _ = _progress(stream)
+  progress.update(1, {"reward": [0.5, 0.5]})
+  progress.message("漢")
+  assert stream.getvalue() == "iteration 1/400 | reward 0.50 +-0.00\n?\n"
+
+
+def test_resumed_launch_counts_its_own_iterations():
+  stream = io.StringIO()
+  progress, now = _progress(stream)
+  progress.update(300, {})
+  now[0] = 10.0
+  progress.update(350, {})
+  assert stream.getvalue().endswith("iteration 350/400 | 10s left\n")
