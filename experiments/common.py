@@ -1,0 +1,128 @@
+"""What the experiments share: every field with its unit, the standard task and model, the warm start, the smoke variant.
+
+Plain data. The sections `method`, `task` and `model` list only what differs from the defaults of the part they name.
+"""
+
+from ml_collections import ConfigDict
+
+
+def base() -> ConfigDict:
+  """All fields that every run has."""
+  return ConfigDict(
+    {
+      "seed": 0,  # the first; further ones count up from it
+      "num_seeds": 3,  # run together, shown as mean and spread
+      "num_iterations": 150,
+      "prompts_per_iteration": 32,
+      "completions_per_prompt": 8,
+      "epochs": 1,  # passes over one iteration's rows
+      "minibatches_per_epoch": 1,  # optimiser updates per pass
+      "rows_per_microbatch": None,  # rows differentiated at a time; None: the whole minibatch
+      "learning_rate": 1e-3,  # peak, of the policy
+      "optimizer": {
+        "schedule": "constant",  # or "linear", "cosine": down to final_share over the run
+        "final_share": 0.1,  # of the peak
+        "warmup_updates": 5,
+        "beta1": 0.9,
+        "beta2": 0.99,
+        "epsilon": 1e-8,
+        "weight_decay": 0.0,
+        "no_weight_decay": ("scale", "embedding"),  # names of parameters
+        "max_gradient_norm": 1.0,  # 0: no clipping
+        "parameter_average": 0.0,  # decay per update; above 0, evaluation uses the average
+        "max_skipped_updates": 10,  # in a row, because loss or gradient was not finite; then the run stops
+      },
+      "sampling": {
+        "temperature": 1.0,
+        "top_k": 0,  # 0: all
+        "top_p": 1.0,
+        "min_p": 0.0,
+        "stop_sequences": (),  # of token ids
+      },
+      "evaluation": {
+        "every_iterations": 10,
+        "prompts": 128,  # held out, the same for every evaluation and seed
+        "prompts_seed": 0,
+        "samples_per_prompt": 4,
+        "pass_at": (4,),
+        "greedy": True,
+      },
+      "checkpoint": {
+        "every_iterations": 50,
+        "keep": 2,  # newest
+        "keep_best": 0,  # by best_metric
+        "best_metric": "held_out/sampled_accuracy",
+      },
+      "logging": {
+        "every_iterations": 5,  # iterations per compiled call and progress line
+        "samples": 4,  # decoded rows per seed and line
+        "tensorboard": True,
+        "profile_iteration": None,  # trace the call that holds this iteration
+      },
+      "mesh": {"data": -1, "fsdp": 1, "tensor": 1},  # devices; -1: all the rest
+      "init_from": "",  # a stage below, or "run directory" or "run directory@hash" of another run
+      "stages": {},  # by name: fields that differ from this config
+      "method": {"name": ""},
+      "task": {"name": "rl_jax.tasks.chain"},
+      "model": {
+        "name": "rl_jax.models.model",
+        "width": 64,
+        "layers": 2,
+        "heads": 4,
+        "key_value_heads": 2,
+        "head_width": 16,
+        "feed_forward": 256,
+      },
+    }
+  )
+
+
+def warm_start() -> dict:
+  """A stage: supervised learning on the task's imperfect demonstrations, one seed, shared by the experiments."""
+  return {
+    "method": {"name": "rl_jax.methods.supervised"},
+    "seed": 1000,
+    "num_seeds": 1,
+    "num_iterations": 600,
+    "prompts_per_iteration": 256,
+    "completions_per_prompt": 1,
+    "epochs": 1,
+    "minibatches_per_epoch": 1,
+    "rows_per_microbatch": None,
+    "learning_rate": 3e-3,
+    "optimizer": {"schedule": "cosine", "warmup_updates": 50, "weight_decay": 0.0, "parameter_average": 0.0},
+    "evaluation": {"every_iterations": 100},
+    "checkpoint": {"every_iterations": 100},
+    "logging": {"every_iterations": 50},
+  }
+
+
+def policy_gradient(method: str) -> ConfigDict:
+  """The standard comparison: four operations modulo 10, from the shared warm start."""
+  config = base()
+  config.method.name = method
+  config.task.levels = {"four": {"operations": 4, "operators": "+-*", "modulus": 10}}
+  config.stages = {"warm_start": warm_start()}
+  config.init_from = "warm_start"
+  return config
+
+
+def variant(config: ConfigDict, name: str) -> ConfigDict:
+  """The variant of a config: "" as it is, "smoke" one that ends in seconds and learns nothing."""
+  if name == "":
+    return config
+  if name != "smoke":
+    raise ValueError(f'variant {name!r} is not known: leave it out, or ":smoke"')
+  config.num_seeds = 2
+  config.num_iterations = 4
+  config.prompts_per_iteration = 4
+  config.completions_per_prompt = 4
+  config.evaluation.update({"every_iterations": 2, "prompts": 8})
+  config.checkpoint.every_iterations = 2
+  config.logging.every_iterations = 2
+  config.model.update({"width": 16, "layers": 1, "heads": 2, "key_value_heads": 1, "head_width": 8, "feed_forward": 32})
+  for stage in config.stages.values():
+    stage.update({"num_iterations": 4, "prompts_per_iteration": 16})
+    for section in ("evaluation", "checkpoint", "logging"):
+      stage[section].every_iterations = 2
+  return config

@@ -1,0 +1,9 @@
+"""PPO with a critic on chains of four operations modulo 10 (rl_jax/methods/ppo.py, arXiv 1707.06347)."""
+
+from experiments import common
+
+
+def get_config(variant: str = ""):
+  config = common.policy_gradient("rl_jax.methods.ppo")
+  config.method.critic_learning_rate = 3e-3
+  return common.variant(config, variant)

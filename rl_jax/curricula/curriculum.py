@@ -1,0 +1,34 @@
+"""The role `curriculum`: which prompts, how many samples, how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.struct
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
+
+
+@flax.struct.dataclass
+class Plan:
+  """What one iteration samples. Sizes are static capacities; limits and masks are data.
+
+  N prompts have B = N * completions_per_prompt rows, those of one prompt together.
+  """
+
+  prompt_ids: Int[Array, " N"]
+  row_mask: Bool[Array, " B"]
+  """False on rows of the capacity that are not used."""
+  response_limits: Int[Array, " B"]
+  """Tokens after which a response is cut."""
+
+
+class Curriculum(NamedTuple):
+  """Pure functions over a state of the curriculum's own, which the trainer carries and saves unread."""
+
+  init: Callable[[PRNGKeyArray], Any]
+  """key -> state"""
+  next: Callable[..., tuple[Plan, Any]]
+  """(state, task, key) -> (plan, state)"""
+  update: Callable[..., Any]
+  """(state, trajectories, signal) -> state, with the rewards and advantages of the plan's rows"""

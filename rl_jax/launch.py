@@ -1,0 +1,201 @@
+"""Training with its record: joins `training`, which knows no files, with `runs`, which knows no training."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from rl_jax import configs, starts
+from rl_jax.runs.directory import RunDirectory, open_run
+from rl_jax.runs.manifest import append_launch, manifest
+from rl_jax.runs.metrics import MetricsWriter
+from rl_jax.runs.progress import Progress
+from rl_jax.runs.report import write_report
+from rl_jax.runs.samples import show, write_samples
+from rl_jax.stop import Stop
+from rl_jax.training import mesh
+from rl_jax.training.checkpoints import Checkpoints
+from rl_jax.training.errors import TrainingError
+from rl_jax.training.trainer import Trainer
+
+
+class Terminal(NamedTuple):
+  """Who launched a run: for its record, and for the line that says how to go on."""
+
+  command: list[str]
+  stream: TextIO
+  stop: Stop
+
+
+class Result(NamedTuple):
+  """Where a launch left its run."""
+
+  directory: Path
+  iterations: int
+  finished: bool
+
+
+def train(config: ConfigDict, workdir: str | Path, terminal: Terminal | None = None) -> Result:
+  """Trains the run of a resolved config in `workdir`, or goes on with it; first the stage that it starts from.
+
+  Raises:
+    ConfigError, RunError, TrainingError, CheckpointError: one line that says what was got and what to do.
+  """
+  terminal = terminal or Terminal(["rl_jax.launch.train"], sys.stderr, Stop())
+  workdir = Path(workdir)
+  identity, fields = configs.identity(config)
+  with open_run(workdir, json.loads(configs.to_json(config)), identity, fields) as directory:
+    run = _Run(config, identity, directory, terminal)
+    return run.go()
+
+
+class _Run:
+  """One launch of one run, whose folder is held."""
+
+  def __init__(self, config: ConfigDict, identity: str, directory: RunDirectory, terminal: Terminal):
+    self.config, self.identity, self.directory, self.terminal = config, identity, directory, terminal
+    self.progress = Progress(config.num_iterations, terminal.stream)
+    self.metrics = MetricsWriter(directory, tensorboard=config.logging.tensorboard)
+    section = config.checkpoint
+    self.checkpoints = Checkpoints(
+      directory.checkpoints, keep=section.keep, keep_best=section.keep_best, best_metric=section.best_metric
+    )
+    self.generated = np.zeros(config.num_seeds, np.int64)
+    self.held_out: dict[str, np.ndarray] = {}
+
+  def go(self) -> Result:
+    with contextlib.closing(self.progress), contextlib.closing(self.metrics), self.checkpoints:
+      finished = self._train()
+    if finished is None:
+      return Result(self.directory.path, 0, False)
+    write_report(self.directory)
+    self._say(f"report: {self.directory.report_html}")
+    return finished
+
+  def _say(self, text: str) -> None:
+    self.progress.message(text)
+
+  def _train(self) -> Result | None:
+    newest = max(self.checkpoints.steps(), default=0)
+    if newest >= self.config.num_iterations:
+      self._say(f"{self.directory.path}: done before ({newest} iterations); raise num_iterations to go on")
+      return Result(self.directory.path, newest, True)
+    start = None if newest else self._start()
+    if self.terminal.stop.requested:
+      return None
+    trainer = self._restored(start)
+    self._record(start)
+    seconds = trainer.compile()
+    self._say(f"{self.directory.path}: {_devices()}, compiled in {seconds:.0f} s")
+    if trainer.iterations == 0:
+      self._evaluate(trainer)
+      self.progress.update(0, self.held_out)
+    while trainer.iterations < self.config.num_iterations:
+      self._advance(trainer)
+      if self.terminal.stop.requested:
+        self._save(trainer)
+        self.checkpoints.wait()
+        name = self.terminal.stop.requested.name
+        self._say(f"{name}: saved at iteration {trainer.iterations}; go on with: {shlex.join(self.terminal.command)}")
+        break
+    return Result(self.directory.path, trainer.iterations, trainer.iterations >= self.config.num_iterations)
+
+  def _start(self) -> starts.Start | None:
+    train_stage = lambda config, folder: train(config, folder, self.terminal).finished
+    return starts.find(self.config, self.directory.path, train_stage)
+
+  def _restored(self, start: starts.Start | None) -> Trainer:
+    """The trainer at the newest good checkpoint, or at the beginning."""
+    trainer = Trainer(
+      starts.build(self.config), mesh.make_mesh(self.config.mesh), None if start is None else start.policy
+    )
+    restored = self.checkpoints.restore_latest(trainer.abstract_state)
+    iterations = 0
+    if restored is not None:
+      for warning in restored.warnings:
+        self._say(warning)
+      trainer.state, iterations = restored.state, restored.step
+      self.generated = np.asarray(restored.metadata["generated_tokens"], np.int64)
+      self._say(f"{self.directory.path}: going on from iteration {iterations}")
+    for note in self.metrics.cut_after(iterations if restored is not None else -1):
+      self._say(note)
+    return trainer
+
+  def _record(self, start: starts.Start | None) -> None:
+    method = configs.source(configs.resolve_role(self.config.method.name))
+    (self.directory.path / "method.py").write_text(method)
+    extra: dict[str, Any] = {"method_sha256": hashlib.sha256(method.encode()).hexdigest()}
+    if start is not None:
+      extra |= {"started_from": start.origin, "start_sha256": start.sha256}
+    append_launch(self.directory.manifest, manifest(self.terminal.command, _devices(), extra=extra))
+
+  def _advance(self, trainer: Trainer) -> None:
+    config, first = self.config, trainer.iterations
+    with self._profile(first):
+      done = trainer.advance()
+    wrote = np.zeros_like(self.generated)
+    for offset, row in enumerate(done.metrics):
+      wrote += row["generated_tokens"].astype(np.int64)
+      row["generated_tokens"] = self.generated + wrote
+      self.metrics.write("train", first + offset + 1, row)
+    self.generated += wrote
+    iterations = trainer.iterations
+    samples = [{"iteration": iterations, **sample} for sample in done.samples]
+    write_samples(self.directory, samples)
+    speed = wrote.sum() / done.seconds
+    self.metrics.write_timings(
+      iterations,
+      {"seconds": done.seconds, "iteration_seconds": done.seconds / len(done.metrics), "tokens_per_second": speed},
+    )
+    last = iterations == config.num_iterations
+    if last or iterations % config.evaluation.every_iterations == 0:
+      self._evaluate(trainer)
+    self.progress.update(iterations, done.metrics[-1] | self.held_out, float(speed) if wrote.any() else None)
+    if done.stuck:
+      self._save(trainer)
+      self.checkpoints.wait()
+      raise TrainingError(
+        f"iteration {iterations}: loss or gradient was not finite in the last {config.optimizer.max_skipped_updates} or "
+        f"more updates of seed {', '.join(str(config.seed + s) for s in done.stuck)}; the parameters before them are "
+        f"saved in {self.directory.checkpoints}: lower learning_rate or look at the rewards"
+      )
+    if last or iterations % config.checkpoint.every_iterations == 0:
+      self._save(trainer)
+    if last:
+      self._say(show(samples[: config.logging.samples]))
+
+  @contextlib.contextmanager
+  def _profile(self, first: int):
+    """A profiler trace of the call that holds the iteration asked for."""
+    wanted = self.config.logging.profile_iteration
+    if wanted is None or not first <= wanted < first + self.config.logging.every_iterations:
+      yield
+      return
+    folder = self.directory.path / "profile"
+    with jax.profiler.trace(str(folder)):
+      yield
+    self._say(f"profile: {folder} (tensorboard or xprof shows it)")
+
+  def _evaluate(self, trainer: Trainer) -> None:
+    self.held_out = trainer.evaluate()
+    self.metrics.write("evaluation", trainer.iterations, self.held_out)
+
+  def _save(self, trainer: Trainer) -> None:
+    self.metrics.sync()
+    metadata = {"identity": self.identity, "generated_tokens": self.generated.tolist()}
+    best = {name: float(np.mean(values)) for name, values in self.held_out.items()}
+    self.checkpoints.save(trainer.iterations, trainer.state, metadata, best)
+
+
+def _devices() -> str:
+  kinds = [device.device_kind for device in jax.devices()]
+  return ", ".join(f"{kind} x{kinds.count(kind)}" for kind in dict.fromkeys(kinds))

@@ -1,0 +1,29 @@
+"""Dr. GRPO: GRPO done right (Liu et al. 2025, arXiv 2503.20783, section 3).
+
+Idea: two divisions bias GRPO. That by |o_i| favours long wrong answers, that by the group's std favours prompts that
+are nearly solved or nearly hopeless. Leave both out:
+
+  A_i = r_i - mean_j r_j
+  loss = 1/B sum_i 1/L sum_t -min(rho_t A_i, clip(rho_t, 1-e, 1+e) A_i),   L a constant: the response limit
+
+Metrics: those of policy_gradient.py. Config: experiments/dr_grpo.py.
+"""
+
+from __future__ import annotations
+
+from kernels.advantages import group
+from rl_jax.methods import policy_gradient
+from rl_jax.methods.method import Method
+
+
+def get_config() -> dict:
+  """The paper's: no KL, a constant length."""
+  return policy_gradient.get_config() | {"aggregation": "sequence_mean_constant"}
+
+
+def build(config, task) -> Method:
+  def signal(trajectories, arrays, progress):
+    advantages = group.dr_grpo(trajectories.rewards, trajectories.group_ids, trajectories.scored)
+    return {"policy": policy_gradient.token_stream(trajectories, advantages)}
+
+  return policy_gradient.method(config, task, signal, papers=("2503.20783",))

@@ -1,0 +1,107 @@
+"""What a method is: five roles over one state, and the models that it names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.struct
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from kernels.reductions import Mean
+from rl_jax.curricula.curriculum import Curriculum
+from rl_jax.rollouts.rollout import Rollout
+from rl_jax.trajectories import Trajectories
+
+
+class Progress(NamedTuple):
+  """How far the run is; schedules of a method read it."""
+
+  iteration: Array
+  """Iterations done. A schedule states its own length: a run may be continued past its `num_iterations`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelRole:
+  """One of the models that a method names.
+
+  Attributes:
+    kind: "language" or "value".
+    trained: whether the method's loss trains it; a frozen model carries no optimiser.
+    starts_from: name of the model whose parameters it starts with where the shapes agree; None: a fresh draw.
+    learning_rate: None: that of the config.
+  """
+
+  kind: str = "language"
+  trained: bool = True
+  starts_from: str | None = None
+  learning_rate: float | None = None
+
+
+class Learner(NamedTuple):
+  """An auxiliary learner with a state of its own, updated before the signal is made.
+
+  `init(key) -> state`; `update(state, trajectories, key) -> (state, outputs)`, outputs by name with leading axis B.
+  """
+
+  init: Callable[[PRNGKeyArray], Any]
+  update: Callable[[Any, Trajectories, PRNGKeyArray], tuple[Any, dict[str, Array]]]
+
+
+@flax.struct.dataclass
+class Stream:
+  """What one term of the loss is to push, and how hard, token by token."""
+
+  targets: Float[Array, "B T"]
+  """Advantages, value targets, or what else the stream's loss compares with. Constants: no gradient flows in."""
+  weights: Float[Array, "B T"]
+  """0 where the stream has nothing to say. May be non-zero outside `loss_mask` (hints)."""
+
+
+class Term(NamedTuple):
+  """One term of a loss: `mean` is divided once, after the sum over all rows, then scaled."""
+
+  mean: Mean
+  coefficient: float | Array = 1.0
+
+
+Signal = Mapping[str, Stream]
+"""Streams by name."""
+
+Outputs = Mapping[str, Mapping[str, Float[Array, "B T"]]]
+"""Outputs of the trained models by model and output name, e.g. outputs["policy"]["logprobs"]."""
+
+
+class Loss(NamedTuple):
+  """Terms to minimise and metrics to log. Weights depend on trajectories and signal alone, never on outputs, so that
+  they can be summed over a minibatch before its micro-batches are differentiated."""
+
+  terms: dict[str, Term]
+  metrics: dict[str, Mean]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+  """A method of a paper. The trainer runs its roles and never looks inside their states.
+
+  Attributes:
+    curriculum: which prompts, how many samples, how long.
+    rollout: how trajectories are made.
+    signal: (trajectories, arrays, progress) -> Signal. `arrays`: what `scoring` and the learners gave, by name.
+    loss: (outputs, trajectories, signal) -> Loss, for one minibatch.
+    learners: auxiliary learners by name.
+    models: the models by name, "policy" among them.
+    scoring: array name -> (model, output): teacher-forced over all rows with the parameters before the update. Those
+      that name a field of Trajectories are set there ("old_logprobs", "ref_logprobs"), others in its extras.
+    papers: arXiv ids of the papers that this is.
+  """
+
+  curriculum: Curriculum
+  rollout: Rollout
+  signal: Callable[[Trajectories, Mapping[str, Array], Progress], Signal]
+  loss: Callable[[Outputs, Trajectories, Signal], Loss]
+  learners: Mapping[str, Learner] = dataclasses.field(default_factory=dict)
+  models: Mapping[str, ModelRole] = dataclasses.field(default_factory=lambda: {"policy": ModelRole()})
+  scoring: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+  papers: tuple[str, ...] = ()

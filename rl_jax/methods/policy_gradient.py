@@ -1,0 +1,117 @@
+"""What the policy-gradient methods share: flat rollouts, one stream of advantages, the clipped loss with KL and entropy.
+
+A method of this family adds a `signal`: its advantage estimator. See grpo.py, dr_grpo.py, rloo.py, ppo.py.
+
+Metrics:
+  clip_fraction: share of trained tokens whose ratio was clipped.
+  entropy: of the policy, mean over trained tokens.
+  kl_to_reference: estimate of KL(policy || reference), where there is a reference.
+  importance_weight: mean of the truncated trainer-to-sampler weights, where they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from kernels.losses.kl import kl
+from kernels.losses.policy_gradient import policy_gradient, truncated_importance_weights
+from kernels.reductions import Mean, aggregate, per_token, zero_masked
+from rl_jax.curricula.uniform import uniform
+from rl_jax.methods.method import Loss, Method, ModelRole, Stream, Term
+from rl_jax.rollouts.flat import flat
+from rl_jax.rollouts.sampler import sampling_from
+from rl_jax.trajectories import Trajectories
+
+
+def get_config() -> dict:
+  """PPO's clipped objective (arXiv 1707.06347, eq. 7), averaged over the tokens of the batch."""
+  return {
+    "ratio": "token",  # or "sequence" (GSPO), "sequence_sum" (TRL's RLOO)
+    "clip": "ppo",  # or "cispo", "none"
+    "clip_low": None,  # None: the kernel's, 0.2 and 0.2 for "ppo"
+    "clip_high": None,
+    "dual_clip": None,  # a number c > 1: the loss of a negative advantage is at most c |A| (arXiv 1912.09729)
+    "aggregation": "token_mean",  # see kernels.reductions.aggregate
+    "aggregation_constant": None,  # None: the response tokens of the task
+    "kl_coefficient": 0.0,  # of KL(policy || reference) in the loss; 0: no reference model is kept
+    "kl_value": "k3",
+    "kl_gradient": None,  # None: the gradient of kl_value
+    "entropy_coefficient": 0.0,  # of the entropy bonus
+    "old_logprobs": "sampler",  # or "trainer": scored again before the update
+    "importance_sampling_cap": None,  # a number: weigh by min(old / behaviour, cap), the trainer-sampler gap
+  }
+
+
+def token_stream(trajectories: Trajectories, advantages: Float[Array, " B"] | Float[Array, "B T"]) -> Stream:
+  """Advantages on all trained tokens of scored rows; one number per row is given to all its tokens."""
+  mask = trajectories.trained & trajectories.scored[:, None]
+  tokens = per_token(advantages, mask) if advantages.ndim == 1 else zero_masked(advantages, mask)
+  return Stream(targets=tokens, weights=mask.astype(jnp.float32))
+
+
+def loss_function(m, task) -> Callable[..., Loss]:
+  """The loss of the family for a config's section `method`."""
+  constant = (m.aggregation_constant or task.response_tokens) if m.aggregation.endswith("constant") else None
+
+  def loss(outputs, trajectories, signal) -> Loss:
+    stream, out = signal["policy"], outputs["policy"]
+    mask = stream.weights > 0
+    reduce = lambda x: aggregate(x, stream.weights, mode=m.aggregation, constant=constant)
+    tokens = lambda x: aggregate(x, stream.weights, mode="token_mean")
+
+    advantages = stream.targets
+    metrics: dict[str, Mean] = {}
+    if m.importance_sampling_cap is not None:
+      weights = truncated_importance_weights(
+        trajectories.old_logprobs, trajectories.behaviour_logprobs, mask, cap=m.importance_sampling_cap
+      )
+      advantages, metrics["importance_weight"] = advantages * weights, tokens(weights)
+    policy = policy_gradient(
+      out["logprobs"],
+      trajectories.old_logprobs,
+      advantages,
+      mask,
+      ratio=m.ratio,
+      clip=m.clip,
+      clip_low=m.clip_low,
+      clip_high=m.clip_high,
+      dual_clip=m.dual_clip,
+    )
+    terms = {"policy": Term(reduce(policy.losses))}
+    metrics["clip_fraction"] = tokens((policy.clipped_low | policy.clipped_high).astype(jnp.float32))
+    metrics["entropy"] = tokens(out["entropies"])
+    if m.kl_coefficient:
+      divergence = kl(out["logprobs"], trajectories.ref_logprobs, mask, value=m.kl_value, gradient=m.kl_gradient)
+      terms["kl"] = Term(reduce(divergence), m.kl_coefficient)
+      metrics["kl_to_reference"] = tokens(divergence)
+    if m.entropy_coefficient:
+      terms["entropy"] = Term(reduce(out["entropies"]), -m.entropy_coefficient)
+    return Loss(terms, jax.lax.stop_gradient(metrics))
+
+  return loss
+
+
+def method(config, task, signal, *, papers: tuple[str, ...]) -> Method:
+  """A method of the family, given its signal."""
+  m = config.method
+  models, scoring = {"policy": ModelRole()}, {}
+  if m.kl_coefficient:
+    models["reference"] = ModelRole(trained=False, starts_from="policy")
+    scoring["ref_logprobs"] = ("reference", "logprobs")
+  if m.old_logprobs == "trainer":
+    scoring["old_logprobs"] = ("policy", "logprobs")
+  elif m.old_logprobs != "sampler":
+    raise ValueError(f'method.old_logprobs is "sampler" or "trainer", got {m.old_logprobs!r}')
+  return Method(
+    curriculum=uniform(config.prompts_per_iteration, config.completions_per_prompt),
+    rollout=flat(config.completions_per_prompt, sampling_from(config.sampling)),
+    signal=signal,
+    loss=loss_function(m, task),
+    models=models,
+    scoring=scoring,
+    papers=papers,
+  )

@@ -1,0 +1,79 @@
+"""PPO: proximal policy optimisation with a critic (Schulman et al. 2017, arXiv 1707.06347) and GAE (arXiv 1506.02438).
+
+Idea: a second transformer learns V(state before token t); the advantage is the discounted sum of its surprises:
+
+  delta_t = r_t + gamma V_{t+1} - V_t,   A_t = delta_t + gamma lambda A_{t+1}      (GAE, eq. 11 and 16)
+  policy loss: tokens' mean of -min(rho_t A_t, clip(rho_t, 1-e, 1+e) A_t)          (PPO, eq. 7)
+  value loss: 1/2 max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2),  R = A + V_old
+
+The reward of an answer falls on its last token. The value after it is 0, also for a truncated answer: the limit is a
+rule of the task, known to the policy, not an interruption. Advantages are whitened over all tokens of the batch.
+
+Metrics: those of policy_gradient.py, and
+  value_error: mean square of V_old - R over trained tokens.
+Config: experiments/ppo.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from kernels.advantages.gae import gae
+from kernels.losses.value import value_loss
+from kernels.reductions import aggregate, whiten
+from kernels.scans import move_to_trainable
+from rl_jax.methods import policy_gradient
+from rl_jax.methods.method import Loss, Method, ModelRole, Stream, Term
+
+
+def get_config() -> dict:
+  """The common defaults for language models: no discount, lambda 1, value clip 0.5."""
+  return policy_gradient.get_config() | {
+    "discount": 1.0,
+    "lam": 1.0,  # GAE's lambda; 1 is Monte Carlo
+    "whiten": True,
+    "value_coefficient": 1.0,
+    "value_clip": 0.5,  # None: none
+    "critic_learning_rate": None,  # None: the policy's
+  }
+
+
+def token_rewards(trajectories):
+  """Dense rewards plus the reward of the answer on its last trained token, [B, T]."""
+  last = trajectories.token_rewards.at[:, -1].add(jnp.where(trajectories.scored, trajectories.rewards, 0.0))
+  return move_to_trainable(last, trajectories.trained, jnp.ones_like(trajectories.trained))
+
+
+def build(config, task) -> Method:
+  m = config.method
+  policy_loss = policy_gradient.loss_function(m, task)
+
+  def signal(trajectories, arrays, progress):
+    mask = trajectories.trained & trajectories.scored[:, None]
+    estimate = gae(token_rewards(trajectories), arrays["values"], mask, discount=m.discount, lam=m.lam)
+    advantages = whiten(estimate.advantages, mask) if m.whiten else estimate.advantages
+    return {
+      "policy": policy_gradient.token_stream(trajectories, advantages),
+      "value": Stream(targets=estimate.returns, weights=mask.astype(jnp.float32)),
+    }
+
+  def loss(outputs, trajectories, signal) -> Loss:
+    terms, metrics = policy_loss(outputs, trajectories, signal)
+    stream, old = signal["value"], trajectories.extras["values"]
+    mask = stream.weights > 0
+    tokens = lambda x: aggregate(x, stream.weights, mode="token_mean")
+    losses = value_loss(outputs["critic"]["values"], old, stream.targets, mask, clip=m.value_clip)
+    value = Term(tokens(losses), m.value_coefficient)
+    error = tokens(jnp.where(mask, old - stream.targets, 0.0) ** 2)
+    return Loss(terms | {"value": value}, metrics | {"value_error": error})
+
+  base = policy_gradient.method(config, task, signal, papers=("1707.06347", "1506.02438"))
+  critic = ModelRole(kind="value", starts_from="policy", learning_rate=m.critic_learning_rate)
+  return dataclasses.replace(
+    base,
+    loss=loss,
+    models={**base.models, "critic": critic},
+    scoring={**base.scoring, "values": ("critic", "values")},
+  )

@@ -1,0 +1,41 @@
+"""Supervised learning on the task's demonstrations: the warm start from which RL can climb.
+
+Idea: demonstrations are imperfect at rates that the task's config states (wrong steps, skipped steps, re-checks), so
+the policy learns the form of an answer and is right some of the time.
+
+  loss = - sum_t log pi(token t) / number of demonstrated tokens
+
+Metrics: nll, the loss; entropy of the policy. Config: the stage `warm_start` of experiments/common.py.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from kernels.losses.supervised import negative_log_likelihood
+from kernels.reductions import aggregate
+from rl_jax.curricula.uniform import uniform
+from rl_jax.methods.method import Loss, Method, Stream, Term
+from rl_jax.rollouts.demonstrations import demonstrations
+
+
+def get_config() -> dict:
+  """It has no options of its own."""
+  return {}
+
+
+def signal(trajectories, arrays, progress):
+  weights = trajectories.trained.astype(jnp.float32)
+  return {"demonstrations": Stream(targets=weights, weights=weights)}
+
+
+def loss(outputs, trajectories, signal) -> Loss:
+  weights, out = signal["demonstrations"].weights, outputs["policy"]
+  mean = aggregate(negative_log_likelihood(out["logprobs"], weights > 0), weights, mode="token_mean")
+  entropy = aggregate(out["entropies"], weights, mode="token_mean")
+  return Loss({"nll": Term(mean)}, {"entropy": entropy})
+
+
+def build(config, task) -> Method:
+  """Takes `prompts_per_iteration` demonstrations, one per prompt."""
+  return Method(uniform(config.prompts_per_iteration, 1), demonstrations(), signal, loss)

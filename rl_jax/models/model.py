@@ -1,0 +1,97 @@
+"""A model as the rest of the house sees it: pure functions of parameters, by the name of what comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
+
+from kernels.logprobs import align, token_logprobs
+from rl_jax.models.transformer import Cache, Transformer, TransformerConfig
+
+Params = Any
+"""A tree of parameter arrays."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """A transformer and its output.
+
+  Attributes:
+    kind: "language" (logits over the vocabulary) or "value" (one number per position).
+    temperature: of the softmax, the sampler's and the trainer's alike; so every logprob is that of the policy sampled.
+  """
+
+  config: TransformerConfig
+  kind: str = "language"
+  temperature: float = 1.0
+
+  @functools.cached_property
+  def module(self) -> Transformer:
+    return Transformer(self.config)
+
+  def init(self, key: PRNGKeyArray) -> Params:
+    """New parameters, boxed with their logical axes."""
+    one = jnp.zeros((1, 1), jnp.int32)
+    return self.module.init(key, one, one, one.astype(bool))["params"]
+
+  def run(
+    self,
+    params: Params,
+    tokens: Int[Array, "B T"],
+    positions: Int[Array, "B T"],
+    mask: Bool[Array, "B T"],
+    cache: Cache | None = None,
+    slot: Int[Array, ""] | int = 0,
+  ) -> tuple[Array, Cache]:
+    """Outputs [B, T, O] and the cache; see `Transformer.__call__`."""
+    return self.module.apply({"params": params}, tokens, positions, mask, cache, slot)
+
+  def outputs(
+    self, params: Params, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], mask: Bool[Array, "B T"]
+  ) -> dict[str, Array]:
+    """Teacher-forced outputs by name, each [B, T] and aligned with the token that it speaks of.
+
+    A language model gives `logprobs` (log pi of the token) and `entropies` (of the distribution it was drawn from); a
+    value model gives `values` (of the state before the token).
+    """
+    raw, _ = self.run(params, tokens, positions, mask)
+    return _READOUTS[self.kind](raw, tokens, self.temperature)
+
+
+def _language(logits, tokens, temperature):
+  return token_logprobs(logits, tokens, temperature=temperature)._asdict()
+
+
+def _value(raw, tokens, temperature):
+  del tokens, temperature
+  return {"values": align(raw[:, :-1, 0])}
+
+
+_READOUTS: dict[str, Callable[[Array, Array, float], dict[str, Array]]] = {"language": _language, "value": _value}
+
+OUTPUTS = {"language": ("logprobs", "entropies"), "value": ("values",)}
+"""Names of the outputs of each kind."""
+
+
+def param_count(params: Params) -> int:
+  """Number of parameters."""
+  return sum(x.size for x in jax.tree.leaves(params))
+
+
+def get_config() -> dict:
+  """Defaults of the section `model` of a config."""
+  fields = {f.name: f.default for f in dataclasses.fields(TransformerConfig)}
+  return {name: value for name, value in fields.items() if name not in ("vocabulary", "outputs")}
+
+
+def build(config, vocabulary: int, kind: str = "language", temperature: float = 1.0) -> Model:
+  """The model that a config's section `model` describes, for a task's vocabulary."""
+  fields = {name: config[name] for name in get_config()}
+  outputs = {"language": vocabulary, "value": 1}[kind]
+  return Model(TransformerConfig(vocabulary=vocabulary, outputs=outputs, **fields), kind, temperature)

@@ -1,0 +1,226 @@
+"""Decoder-only transformer: RMSNorm, rotary positions, grouped-query attention, SwiGLU (Llama 3, arXiv 2407.21783).
+
+One call serves training (whole sequences), prefill (whole prompts into a cache) and decoding (one token per row).
+Every parameter carries logical axis names; `rl_jax.training.mesh` maps them to a device mesh.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerConfig:
+  """Sizes and types of a transformer.
+
+  Attributes:
+    outputs: width of the output layer: the vocabulary of a language model, 1 for a value head.
+    dtype: type of activations and matrix products; norms, softmax and outputs are float32.
+    param_dtype: type in which parameters are kept.
+  """
+
+  vocabulary: int
+  outputs: int
+  width: int = 128
+  layers: int = 4
+  heads: int = 4
+  key_value_heads: int = 4
+  head_width: int = 32
+  feed_forward: int = 512
+  rope_base: float = 10_000.0
+  norm_epsilon: float = 1e-6
+  dtype: str = "float32"
+  param_dtype: str = "float32"
+
+  def __post_init__(self):
+    if self.heads % self.key_value_heads:
+      raise ValueError(
+        f"model.heads={self.heads} is not a multiple of model.key_value_heads={self.key_value_heads}: "
+        "each key-value head serves the same number of query heads"
+      )
+    if self.head_width % 2:
+      raise ValueError(f"model.head_width={self.head_width} is odd: rotary positions turn pairs of channels")
+
+
+class Cache(NamedTuple):
+  """Keys and values of all layers, and which slots hold a token. An argument and a result, never hidden state.
+
+  Keys have time last, values have channels last: each is then read along its contiguous axis at a decode step.
+  """
+
+  keys: tuple[Float[Array, "B K Dh S"], ...]
+  values: tuple[Float[Array, "B K S Dh"], ...]
+  mask: Bool[Array, "B S"]
+
+  def repeat(self, times: int) -> Cache:
+    """Each row `times` times in a row: one prompt for many completions."""
+    return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), self)
+
+  def grow(self, slots: int) -> Cache:
+    """Room for `slots` more tokens."""
+    last = lambda x: jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, slots)])
+    return Cache(
+      tuple(map(last, self.keys)),
+      tuple(jnp.pad(v, [(0, 0), (0, 0), (0, slots), (0, 0)]) for v in self.values),
+      last(self.mask),
+    )
+
+
+def _param(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str, ...], scale: float, dtype: str):
+  """A normally distributed parameter with logical axes, in the compute type."""
+  init = nn.with_logical_partitioning(nn.initializers.normal(scale), axes)
+  param_dtype = module.config.param_dtype  # type: ignore[attr-defined]
+  return module.param(name, init, shape, jnp.dtype(param_dtype)).astype(dtype)
+
+
+def rotate(x: Float[Array, "B T H Dh"], positions: Int[Array, "B T"], base: float) -> Float[Array, "B T H Dh"]:
+  """Rotary position embedding (RoFormer, arXiv 2104.09864, eq. 34) on half-split channels."""
+  half = x.shape[-1] // 2
+  frequencies = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  angles = positions[..., None, None].astype(jnp.float32) * frequencies
+  cos, sin = jnp.cos(angles), jnp.sin(angles)
+  a, b = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
+  return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
+
+
+class RMSNorm(nn.Module):
+  """x / sqrt(mean(x^2) + epsilon) * scale, in float32 (arXiv 1910.07467, eq. 4)."""
+
+  config: TransformerConfig
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+    scale = self.param(
+      "scale",
+      nn.with_logical_partitioning(nn.initializers.ones_init(), ("norm",)),
+      (x.shape[-1],),
+      jnp.dtype(self.config.param_dtype),
+    )
+    wide = x.astype(jnp.float32)
+    wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.config.norm_epsilon)
+    return (wide * scale).astype(x.dtype)
+
+
+def _write(cache: Array, new: Array, slot: Int[Array, ""], axis: int) -> Array:
+  return jax.lax.dynamic_update_slice_in_dim(cache, new.astype(cache.dtype), slot, axis)
+
+
+class Attention(nn.Module):
+  """Causal grouped-query attention (arXiv 2305.13245) over the tokens given and, if there is one, the cache."""
+
+  config: TransformerConfig
+
+  @nn.compact
+  def __call__(self, x, positions, allowed, cached, slot):
+    """x [B, T, D]; allowed [B, T, S]: which slot a token may see; cached: (keys, values) of S slots or None."""
+    c, (rows, time, width) = self.config, x.shape
+    scale = width**-0.5
+    shape_q, shape_kv = (width, c.heads * c.head_width), (width, c.key_value_heads * c.head_width)
+    wq = _param(self, "query", shape_q, ("width", "heads"), scale, c.dtype)
+    wk = _param(self, "key", shape_kv, ("width", "key_value_heads"), scale, c.dtype)
+    wv = _param(self, "value", shape_kv, ("width", "key_value_heads"), scale, c.dtype)
+    wo = _param(self, "output", shape_q[::-1], ("heads", "width"), (c.heads * c.head_width) ** -0.5, c.dtype)
+
+    group = c.heads // c.key_value_heads
+    q = rotate((x @ wq).reshape(rows, time, c.heads, c.head_width), positions, c.rope_base)
+    k = rotate((x @ wk).reshape(rows, time, c.key_value_heads, c.head_width), positions, c.rope_base)
+    v = (x @ wv).reshape(rows, time, c.key_value_heads, c.head_width)
+    keys, values = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
+    if cached is not None:
+      keys, values = _write(cached[0], keys, slot, 3), _write(cached[1], values, slot, 2)
+    q = q.reshape(rows, time, c.key_value_heads, group, c.head_width).transpose(0, 2, 3, 1, 4)
+    out = attend(q * c.head_width**-0.5, keys, values, allowed)
+    return out.transpose(0, 3, 1, 2, 4).reshape(rows, time, -1) @ wo, (keys, values)
+
+
+def attend(
+  q: Float[Array, "B K G T Dh"],
+  keys: Float[Array, "B K Dh S"],
+  values: Float[Array, "B K S Dh"],
+  allowed: Bool[Array, "B T S"],
+) -> Float[Array, "B K G T Dh"]:
+  """softmax(q k) v with float32 scores; a query that may see nothing attends evenly, and is nobody's input."""
+  rows, kv, group, time, width = q.shape
+  flat = q.reshape(rows, kv, group * time, width)
+  scores = jnp.matmul(flat, keys, preferred_element_type=jnp.float32).reshape(rows, kv, group, time, -1)
+  scores = jnp.where(allowed[:, None, None], scores, jnp.finfo(jnp.float32).min)
+  weights = jax.nn.softmax(scores, axis=-1).astype(values.dtype)
+  return jnp.matmul(weights.reshape(rows, kv, group * time, -1), values).reshape(q.shape)
+
+
+class FeedForward(nn.Module):
+  """SwiGLU (arXiv 2002.05202, eq. 6): (silu(x W_gate) * (x W_up)) W_down."""
+
+  config: TransformerConfig
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+    c, width = self.config, x.shape[-1]
+    shape, axes = (width, c.feed_forward), ("width", "feed_forward")
+    gate = _param(self, "gate", shape, axes, width**-0.5, c.dtype)
+    up = _param(self, "up", shape, axes, width**-0.5, c.dtype)
+    down = _param(self, "down", shape[::-1], axes[::-1], c.feed_forward**-0.5, c.dtype)
+    return (nn.silu(x @ gate) * (x @ up)) @ down
+
+
+class Block(nn.Module):
+  """Pre-norm residual block."""
+
+  config: TransformerConfig
+
+  @nn.compact
+  def __call__(self, x, positions, allowed, cached, slot):
+    mixed, cached = Attention(self.config, name="attention")(
+      RMSNorm(self.config, name="attention_norm")(x), positions, allowed, cached, slot
+    )
+    x = x + mixed
+    return x + FeedForward(self.config, name="feed_forward")(RMSNorm(self.config, name="feed_forward_norm")(x)), cached
+
+
+class Transformer(nn.Module):
+  """Tokens to float32 outputs (logits or values) at every position, and the cache with the new tokens in it."""
+
+  config: TransformerConfig
+
+  @nn.compact
+  def __call__(
+    self,
+    tokens: Int[Array, "B T"],
+    positions: Int[Array, "B T"],
+    mask: Bool[Array, "B T"],
+    cache: Cache | None = None,
+    slot: Int[Array, ""] | int = 0,
+  ) -> tuple[Float[Array, "B T O"], Cache]:
+    """Runs T tokens per row; with a cache they are written from column `slot` on, after all that it holds.
+
+    Args:
+      mask: False on padding, which is attended by nobody.
+      cache: keys and values of the tokens before; None: there are none.
+      slot: column of the cache for the first token, the same for all rows.
+    """
+    c = self.config
+    time = tokens.shape[1]
+    embedding = _param(self, "embedding", (c.vocabulary, c.width), ("vocabulary", "width"), c.width**-0.5, c.dtype)
+    output = _param(self, "output", (c.width, c.outputs), ("width", "outputs"), c.width**-0.5, c.dtype)
+    if cache is None:
+      seen, layers = mask, [None] * c.layers
+    else:
+      seen, layers = _write(cache.mask, mask, slot, 1), list(zip(cache.keys, cache.values, strict=True))
+    causal = jnp.arange(seen.shape[1]) <= slot + jnp.arange(time)[:, None]
+    allowed = seen[:, None, :] & causal
+
+    x = nn.with_logical_constraint(jnp.take(embedding, tokens, axis=0), ("batch", "time", "activation"))
+    written = []
+    for i in range(c.layers):
+      x, kv = Block(c, name=f"layer_{i}")(x, positions, allowed, layers[i], slot)
+      x = nn.with_logical_constraint(x, ("batch", "time", "activation"))
+      written.append(kv)
+    x = RMSNorm(c, name="final_norm")(x)
+    keys, values = zip(*written, strict=True)
+    return jnp.matmul(x, output, preferred_element_type=jnp.float32), Cache(keys, values, seen)

@@ -1,0 +1,40 @@
+"""Flat rollouts: some independent completions of each prompt."""
+
+from __future__ import annotations
+
+from rl_jax.rollouts.rollout import Rollout, assemble
+from rl_jax.rollouts.sampler import Sampling, sample
+
+
+def flat(completions_per_prompt: int, sampling: Sampling) -> Rollout:
+  """`completions_per_prompt` responses of the policy to each prompt of the plan; keeps no state."""
+
+  def phase(models, state, plan, task, trajectories, key):
+    prompts = task.prompts(plan.prompt_ids, "train")
+    policy = models["policy"]
+    done = sample(
+      policy.model,
+      policy.params,
+      prompts.tokens,
+      prompts.mask,
+      key,
+      completions_per_prompt=completions_per_prompt,
+      max_tokens=task.response_tokens,
+      limits=plan.response_limits,
+      end_id=task.vocabulary.end_id,
+      pad_id=task.vocabulary.pad_id,
+      sampling=sampling,
+    )
+    return state, assemble(
+      prompts,
+      done.tokens,
+      done.mask,
+      completions_per_prompt=completions_per_prompt,
+      row_mask=plan.row_mask,
+      truncated=done.truncated,
+      behaviour_logprobs=done.behaviour_logprobs,
+      old_logprobs=done.logprobs,
+      behaviour_entropies=done.entropies,
+    )
+
+  return Rollout(phases=(phase,))

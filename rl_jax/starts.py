@@ -1,0 +1,97 @@
+"""Where a run's policy starts: `config.init_from`, a stage of its own config or another run."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+from ml_collections import ConfigDict
+
+from rl_jax import configs
+from rl_jax.models.model import Params
+from rl_jax.runs.directory import find_run, flatten
+from rl_jax.runs.files import read_json
+from rl_jax.training import experiment, manifests
+from rl_jax.training.checkpoints import Checkpoints
+from rl_jax.training.errors import TrainingError
+
+
+class Start(NamedTuple):
+  """Parameters that the policy starts with, and where they come from."""
+
+  policy: Params
+  origin: str
+  sha256: str
+  """Of the checkpoint's manifest, which holds the checksums of all its files."""
+
+
+def build(config: ConfigDict) -> experiment.Experiment:
+  """The parts that a resolved config names."""
+  roles = {role: configs.resolve_role(config[role].name) for role in configs.ROLES}
+  return experiment.build(config, **roles)
+
+
+def stage_config(config: ConfigDict, name: str) -> ConfigDict:
+  """A stage's config: the whole one with the stage's fields in place of its own, and a start of its own.
+
+  Raises: ConfigError: the stage has a field that is not known.
+  """
+  values = copy.deepcopy(config.to_dict())
+  stage = copy.deepcopy(values["stages"][name])
+  values |= {"init_from": stage.pop("init_from", ""), "method": stage.pop("method", values["method"])}
+  return configs.resolve_config(values, flatten(stage))
+
+
+def stage_folder(config: ConfigDict, name: str, workdir: Path) -> Path:
+  """Where a stage is kept: beside the run, by the hash of its config, so that experiments share it."""
+  identity, _ = configs.identity(stage_config(config, name))
+  return workdir.parent / "stages" / f"{name}-{identity[:12]}"
+
+
+def find(config: ConfigDict, workdir: Path, train: Callable[[ConfigDict, Path], bool]) -> Start | None:
+  """The start of a run; None if it draws its own or if a stage was stopped before its end.
+
+  Args:
+    train: trains a stage in a folder (or finds it done there); False if it was stopped.
+
+  Raises: TrainingError: there is no such stage or run, or it does not fit.
+  """
+  name, _, expected = config.init_from.partition("@")
+  if not name:
+    return None
+  if name in config.stages:
+    folder = stage_folder(config, name, workdir)
+    if not train(stage_config(config, name), folder):
+      return None
+  elif re.search(r"[/\\]", name) or Path(name).is_dir():
+    folder = Path(name)
+  else:
+    known = ", ".join(config.stages) or "none"
+    raise TrainingError(f"init_from={name!r} is neither a stage of this config ({known}) nor the folder of a run")
+  return _read(folder, config, expected)
+
+
+def _read(folder: Path, config: ConfigDict, expected: str) -> Start:
+  """The policy of a run's newest checkpoint (its average, where it kept one), for a model like the config's."""
+  source = find_run(folder)
+  saved = ConfigDict(read_json(source.config))
+  if saved.num_seeds not in (1, config.num_seeds):
+    raise TrainingError(f"{folder} has {saved.num_seeds} seeds, this run {config.num_seeds}: start from 1 or as many")
+  model = build(config).models["policy"]
+  abstract = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct((saved.num_seeds, *x.shape), x.dtype),
+    nn.unbox(jax.eval_shape(model.init, jax.random.key(0))),
+  )
+  part = "average" if saved.optimizer.parameter_average else "params"
+  with Checkpoints(source.checkpoints) as checkpoints:
+    restored = checkpoints.restore_subtree(f"seeds/models/policy/{part}", abstract)
+    sha256 = hashlib.sha256((source.checkpoints / str(restored.step) / manifests.NAME).read_bytes()).hexdigest()
+  if not sha256.startswith(expected):
+    raise TrainingError(f"{folder} is not the start asked for: its checkpoint has hash {sha256[:12]}, not {expected}")
+  return Start(restored.state, str(folder), sha256)

@@ -1,0 +1,94 @@
+"""Held-out prompts: accuracy of the sampled and of the greedy policy, pass@k."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from rl_jax.rollouts.rollout import assemble, verify
+from rl_jax.rollouts.sampler import SEED_AXIS, Sampling, sample, sampling_from
+from rl_jax.training.experiment import Experiment
+from rl_jax.training.state import EVALUATION, SeedState, TrainState, iteration_key
+from rl_jax.trajectories import Trajectories
+
+
+def pass_at_k(correct: Float[Array, "N n"], k: int) -> Float[Array, " N"]:
+  """Probability that at least one of k draws without replacement is right: 1 - C(n-c, k) / C(n, k).
+
+  The unbiased estimator of Chen et al. 2021 (arXiv 2107.03374, eq. 1), from n samples of which c are right.
+
+  Raises: ValueError when k is not in 1..n.
+  """
+  n = correct.shape[1]
+  if not 1 <= k <= n:
+    raise ValueError(f"pass@{k} needs at least {k} samples per prompt, got {n}: raise evaluation.samples_per_prompt")
+  ways = jnp.asarray([math.comb(wrong, k) / math.comb(n, k) for wrong in range(n + 1)])
+  return 1.0 - ways[n - correct.sum(axis=1).astype(jnp.int32)]
+
+
+def _responses(experiment: Experiment, params, prompts, key, count: int, sampling: Sampling) -> Trajectories:
+  task = experiment.task
+  rows = prompts.tokens.shape[0] * count
+  done = sample(
+    experiment.models["policy"],
+    params,
+    prompts.tokens,
+    prompts.mask,
+    key,
+    completions_per_prompt=count,
+    max_tokens=task.response_tokens,
+    limits=jnp.full(rows, task.response_tokens),
+    end_id=task.vocabulary.end_id,
+    pad_id=task.vocabulary.pad_id,
+    sampling=sampling,
+  )
+  trajectories = assemble(
+    prompts,
+    done.tokens,
+    done.mask,
+    completions_per_prompt=count,
+    row_mask=jnp.ones(rows, bool),
+    truncated=done.truncated,
+  )
+  return verify(task, trajectories, "held_out")
+
+
+def evaluate_seed(experiment: Experiment, seed: SeedState, iteration) -> dict[str, Array]:
+  """Metrics of one seed's policy (its averaged parameters, where it has them) on the held-out prompts.
+
+  The prompts are the same at every evaluation and for every seed of a config.
+  """
+  section, task = experiment.config.evaluation, experiment.task
+  policy = seed.models["policy"]
+  params = policy.params if policy.average is None else policy.average
+  prompts = task.prompts(task.problem_ids(jax.random.key(section.prompts_seed), section.prompts, "held_out"), "held_out")
+  key = iteration_key(seed, iteration, EVALUATION)
+  sampling = sampling_from(experiment.config.sampling)
+  count = section.samples_per_prompt
+  sampled = _responses(experiment, params, prompts, key, count, sampling)
+  correct = (sampled.rewards >= 1.0).astype(jnp.float32)
+  by_prompt = correct.reshape(section.prompts, count)
+  metrics = {
+    "sampled_accuracy": correct.mean(),
+    "response_length": sampled.response_lengths.mean(),
+    "truncated": sampled.truncated.mean(),
+    **{f"pass_at_{k}": pass_at_k(by_prompt, k).mean() for k in section.pass_at if k > 1},
+  }
+  if section.greedy:
+    greedy = _responses(experiment, params, prompts, key, 1, dataclasses.replace(sampling, greedy=True))
+    metrics["greedy_accuracy"] = (greedy.rewards >= 1.0).mean()
+  if len(task.levels) > 1:
+    for index, level in enumerate(task.levels):
+      here = sampled.extras["levels"] == index
+      metrics[f"{level}/sampled_accuracy"] = jnp.sum(correct * here) / jnp.maximum(here.sum(), 1)
+  return {f"held_out/{name}": value for name, value in metrics.items()}
+
+
+def evaluate(experiment: Experiment, state: TrainState) -> dict[str, Float[Array, " S"]]:
+  """Metrics of every seed."""
+  one = lambda seed: evaluate_seed(experiment, seed, state.iteration)
+  return jax.vmap(one, axis_name=SEED_AXIS)(state.seeds)

@@ -1,0 +1,99 @@
+"""A resolved config made into parts: task, method, models, optimisers. No arrays yet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import optax
+
+from rl_jax.methods.method import Method
+from rl_jax.models.model import Model
+from rl_jax.tasks.task import DeviceTask
+from rl_jax.training.errors import TrainingError
+from rl_jax.training.optimizer import make_optimizer, schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """Everything that one iteration needs beside its state.
+
+  Attributes:
+    schedules, optimizers: of the trained models, by name.
+  """
+
+  config: Any
+  task: DeviceTask
+  method: Method
+  models: Mapping[str, Model]
+  schedules: Mapping[str, optax.Schedule]
+  optimizers: Mapping[str, optax.GradientTransformation]
+
+  @property
+  def updates_per_iteration(self) -> int:
+    return self.config.epochs * self.config.minibatches_per_epoch
+
+
+def build(config, *, task, method, model) -> Experiment:
+  """Parts of a resolved config.
+
+  Args:
+    task, method, model: what the config names: modules or objects with `build`.
+  """
+  device_task = _built("task", config, lambda: task.build(config.task))
+  built = _built("method", config, lambda: method.build(config, device_task))
+  words = len(device_task.vocabulary)
+  models = {
+    name: _built("model", config, lambda: model.build(config.model, words, role.kind, config.sampling.temperature))
+    for name, role in built.models.items()
+  }
+  updates = config.num_iterations * config.epochs * config.minibatches_per_epoch
+  schedules = {
+    name: schedule(config.optimizer, role.learning_rate or config.learning_rate, updates)
+    for name, role in built.models.items()
+    if role.trained
+  }
+  optimizers = {name: make_optimizer(config.optimizer, rate) for name, rate in schedules.items()}
+  return Experiment(config, device_task, built, models, schedules, optimizers)
+
+
+def _built(section: str, config, make):
+  """What a part builds; its ValueError as a line that names the part."""
+  try:
+    return make()
+  except ValueError as error:
+    raise TrainingError(f"{section} {config[section].name}: {error}") from error
+
+
+def check(config, rows: int, shards: int) -> None:
+  """Sizes that must divide one another.
+
+  Args:
+    rows: of one iteration's batch.
+    shards: parts into which the mesh splits rows.
+
+  Raises: TrainingError that names both numbers and a near one that works.
+  """
+  _divides(rows, shards, "rows of an iteration", "the mesh's data x fsdp")
+  _divides(rows, config.minibatches_per_epoch, "rows of an iteration", "minibatches_per_epoch")
+  minibatch = rows // config.minibatches_per_epoch
+  _divides(minibatch, shards, "rows of a minibatch", "the mesh's data x fsdp")
+  if config.rows_per_microbatch:
+    _divides(minibatch, config.rows_per_microbatch, "rows of a minibatch", "rows_per_microbatch")
+    _divides(config.rows_per_microbatch, shards, "rows_per_microbatch", "the mesh's data x fsdp")
+  for name in ("evaluation.every_iterations", "checkpoint.every_iterations"):
+    section, key = name.split(".")
+    _divides(config[section][key], config.logging.every_iterations, name, "logging.every_iterations")
+  most = config.evaluation.samples_per_prompt
+  if any(not 1 <= k <= most for k in config.evaluation.pass_at):
+    raise TrainingError(
+      f"evaluation.pass_at={tuple(config.evaluation.pass_at)} needs 1 <= k <= evaluation.samples_per_prompt ({most})"
+    )
+  _divides(config.num_iterations, config.logging.every_iterations, "num_iterations", "logging.every_iterations")
+
+
+def _divides(whole: int, part: int, whole_name: str, part_name: str) -> None:
+  if part < 1 or whole % part:
+    near = f": {whole - whole % part} or {whole - whole % part + part} would do" if part > 0 and whole else ""
+    raise TrainingError(f"{whole_name} ({whole}) is not a multiple of {part_name} ({part}){near}")

@@ -1,0 +1,147 @@
+"""One iteration: prompts, rollout, verification, advantages, update. Pure; many run under scan, seeds under vmap."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+from kernels.curricula.dynamic_sampling import informative_groups
+from kernels.reductions import Mean
+from rl_jax.methods.method import Progress
+from rl_jax.rollouts.sampler import SEED_AXIS
+from rl_jax.training.experiment import Experiment
+from rl_jax.training.state import (
+  CURRICULUM,
+  LEARNERS,
+  ROLLOUT,
+  UPDATE,
+  SeedState,
+  TrainState,
+  bind,
+  iteration_key,
+)
+from rl_jax.training.update import update
+from rl_jax.trajectories import POLICY, Trajectories
+
+
+class Sampled(NamedTuple):
+  """A few rows to show to a person."""
+
+  tokens: Int[Array, "n T"]
+  attention_mask: Bool[Array, "n T"]
+  rewards: Array
+  levels: Int[Array, " n"]
+
+
+class Report(NamedTuple):
+  """What an iteration tells the host."""
+
+  metrics: dict[str, Mean]
+  skipped_in_a_row: Array
+  samples: Sampled
+
+
+def rollout(experiment: Experiment, seed: SeedState, iteration) -> tuple[SeedState, Trajectories]:
+  """Plan and scored trajectories of one iteration, with the states of curriculum and rollout after them."""
+  method, task = experiment.method, experiment.task
+  plan, curriculum = method.curriculum.next(seed.curriculum, task, iteration_key(seed, iteration, CURRICULUM))
+  state, trajectories = method.rollout.step(
+    bind(experiment, seed.models), seed.rollout, plan, task, iteration_key(seed, iteration, ROLLOUT)
+  )
+  return seed.replace(curriculum=curriculum, rollout=state), trajectories
+
+
+def learn(
+  experiment: Experiment, seed: SeedState, trajectories: Trajectories, iteration
+) -> tuple[SeedState, dict[str, Mean], Array]:
+  """Everything after the verifier: scoring, learners, signal, update, curriculum. Host tasks enter here."""
+  method = experiment.method
+  arrays = score(experiment, seed, trajectories)
+  trajectories = trajectories.with_arrays(**arrays)
+  learners = {}
+  for i, (name, learner) in enumerate(method.learners.items()):
+    key = jax.random.fold_in(iteration_key(seed, iteration, LEARNERS), i)
+    learners[name], outputs = learner.update(seed.learners[name], trajectories, key)
+    arrays |= outputs
+  signal = jax.lax.stop_gradient(method.signal(trajectories, arrays, Progress(iteration)))
+  updated = update(
+    experiment,
+    seed.models,
+    seed.skipped_in_a_row,
+    trajectories,
+    signal,
+    iteration_key(seed, iteration, UPDATE),
+  )
+  one = lambda x: Mean(x, jnp.float32(1.0))
+  metrics = updated.metrics | {
+    "ratio_error": one(updated.gap.ratio_error),
+    "kl_to_behaviour": updated.gap.kl_to_behaviour,
+    "first_clip_fraction": updated.first_clip_fraction,
+    "learning_rate": one(experiment.schedules["policy"](iteration * experiment.updates_per_iteration)),
+  }
+  seed = seed.replace(
+    models=updated.models,
+    skipped_in_a_row=updated.skipped_in_a_row,
+    learners=learners,
+    curriculum=method.curriculum.update(seed.curriculum, trajectories, signal),
+  )
+  return seed, metrics
+
+
+def score(experiment: Experiment, seed: SeedState, trajectories: Trajectories) -> dict[str, Array]:
+  """What the method wants scored before the update, each model run once."""
+  method = experiment.method
+  outputs = {
+    name: experiment.models[name].outputs(
+      seed.models[name].params, trajectories.tokens, trajectories.positions, trajectories.attention_mask
+    )
+    for name in sorted({model for model, _ in method.scoring.values()})
+  }
+  return {array: outputs[model][output] for array, (model, output) in method.scoring.items()}
+
+
+def describe(experiment: Experiment, trajectories: Trajectories) -> dict[str, Mean]:
+  """Metrics of a batch of trajectories, whatever the method."""
+  rows, scored = trajectories.row_mask, trajectories.scored
+  share = lambda x, of: Mean(jnp.sum(jnp.where(of, x, 0.0), dtype=jnp.float32), of.sum().astype(jnp.float32))
+  wrote = (trajectories.attention_mask & (trajectories.source_ids == POLICY) & rows[:, None]).sum()
+  informative = informative_groups(trajectories.rewards, trajectories.group_ids, scored)
+  metrics = {
+    "reward": share(trajectories.rewards, scored),
+    "accuracy": share(trajectories.rewards >= 1.0, scored),
+    "response_length": share(trajectories.response_lengths, rows),
+    "truncated": share(trajectories.truncated, rows),
+    "unscored": share(~scored, rows),
+    "zero_spread_rows": share(~informative, scored),
+    "generated_tokens": Mean(wrote, jnp.int32(1)),
+  }
+  for index, level in enumerate(experiment.task.levels):
+    metrics[f"reward/{level}"] = share(trajectories.rewards, scored & (trajectories.extras["levels"] == index))
+  return metrics
+
+
+def iteration(experiment: Experiment, seed: SeedState, number) -> tuple[SeedState, Report]:
+  """One iteration of one seed, all on device."""
+  seed, trajectories = rollout(experiment, seed, number)
+  seed, metrics = learn(experiment, seed, trajectories, number)
+  shown = jnp.linspace(0, trajectories.tokens.shape[0] - 1, experiment.config.logging.samples, dtype=jnp.int32)
+  rows = trajectories.rows(shown)
+  samples = Sampled(rows.tokens, rows.attention_mask, rows.rewards, rows.extras["levels"])
+  return seed, Report(describe(experiment, trajectories) | metrics, seed.skipped_in_a_row, samples)
+
+
+def run(experiment: Experiment, state: TrainState) -> tuple[TrainState, Report]:
+  """`logging.every_iterations` iterations of all seeds as one program.
+
+  Returns: the state, and reports with leading axes [iterations, seeds].
+  """
+
+  def step(state: TrainState, _):
+    one = lambda seed: iteration(experiment, seed, state.iteration)
+    seeds, report = jax.vmap(one, axis_name=SEED_AXIS)(state.seeds)
+    return TrainState(state.iteration + 1, seeds), report
+
+  return jax.lax.scan(step, state, None, length=experiment.config.logging.every_iterations)

@@ -1,0 +1,120 @@
+"""Everything that affects the rest of a run, as arrays."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, UInt32
+
+from rl_jax.models.model import Params
+from rl_jax.rollouts.rollout import BoundModel, Models
+from rl_jax.training.experiment import Experiment
+
+INIT, MODELS, CURRICULUM, ROLLOUT, LEARNERS, UPDATE, EVALUATION = range(7)
+"""Roles that keys are folded with."""
+
+
+@flax.struct.dataclass
+class ModelState:
+  """One model of one seed. A frozen model has neither optimiser nor average."""
+
+  params: Params
+  optimizer: Any = None
+  average: Params | None = None
+  """Exponential moving average of the parameters, where the config asks for one; what evaluation then uses."""
+
+
+@flax.struct.dataclass
+class SeedState:
+  """One seed of a run."""
+
+  root_key: UInt32[Array, " 2"]
+  """Raw key data: typed keys do not serialise."""
+  models: dict[str, ModelState]
+  curriculum: Any
+  rollout: Any
+  learners: dict[str, Any]
+  skipped_in_a_row: Int[Array, ""]
+  """Updates left out, one after the other, because loss or gradient was not finite."""
+
+
+@flax.struct.dataclass
+class TrainState:
+  """A run: all seeds, with a leading axis, at one iteration."""
+
+  iteration: Int[Array, ""]
+  """Iterations done."""
+  seeds: SeedState
+
+
+def iteration_key(seed: SeedState, iteration, role: int):
+  """The key of a role in an iteration: fold_in(fold_in(root, iteration), role)."""
+  root = jax.random.wrap_key_data(seed.root_key)
+  return jax.random.fold_in(jax.random.fold_in(root, iteration), role)
+
+
+def bind(experiment: Experiment, models: dict[str, ModelState]) -> Models:
+  """Models with their parameters of the moment."""
+  return {name: BoundModel(model, models[name].params) for name, model in experiment.models.items()}
+
+
+def init_seed(experiment: Experiment, seed, policy: Params | None) -> SeedState:
+  """The state of one seed before its first iteration, parameters boxed with logical axes.
+
+  Args:
+    policy: parameters that the policy starts with (a warm start); None: a fresh draw.
+  """
+  root = jax.random.key(seed)
+  key = jax.random.fold_in(root, INIT)
+  roles = experiment.method.models
+  of_role = functools.partial(jax.random.fold_in, key)
+  each = lambda role, named: {
+    name: part.init(jax.random.fold_in(of_role(role), i)) for i, (name, part) in enumerate(named.items())
+  }
+  params = each(MODELS, experiment.models)
+  if policy is not None:
+    params["policy"] = nn.meta.replace_boxed(params["policy"], policy)
+  for name, role in roles.items():
+    if role.starts_from is not None:
+      params[name] = jax.tree.map(
+        lambda own, other: other if other.shape == own.shape else own, params[name], params[role.starts_from]
+      )
+
+  def model_state(name: str) -> ModelState:
+    if not roles[name].trained:
+      return ModelState(params[name])
+    average = params[name] if experiment.config.optimizer.parameter_average else None
+    return ModelState(params[name], experiment.optimizers[name].init(params[name]), average)
+
+  method = experiment.method
+  return SeedState(
+    root_key=jax.random.key_data(root),
+    models={name: model_state(name) for name in params},
+    curriculum=method.curriculum.init(of_role(CURRICULUM)),
+    rollout=method.rollout.init(of_role(ROLLOUT)),
+    learners=each(LEARNERS, method.learners),
+    skipped_in_a_row=jnp.int32(0),
+  )
+
+
+def init(experiment: Experiment, policy: Params | None = None) -> TrainState:
+  """All seeds: config.seed, config.seed + 1, …
+
+  Args:
+    policy: parameters with a leading axis of one (shared) or of all seeds.
+  """
+  count = experiment.config.num_seeds
+  numbers = experiment.config.seed + jnp.arange(count)
+  one = lambda seed, policy: nn.unbox(init_seed(experiment, seed, policy))
+  if policy is None:
+    seeds = jax.vmap(lambda seed: one(seed, None))(numbers)
+  else:
+    shared = jax.tree.leaves(policy)[0].shape[0] == 1
+    policy = jax.tree.map(lambda x: x[0], policy) if shared else policy
+    seeds = jax.vmap(one, in_axes=(0, None if shared else 0))(numbers, policy)
+  return TrainState(iteration=jnp.int32(0), seeds=seeds)

@@ -1,0 +1,158 @@
+"""A run in memory: compiled programs over one state. Knows no files."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from rl_jax.models.model import Params
+from rl_jax.training import evaluation, iteration, mesh, state
+from rl_jax.training.errors import TrainingError
+from rl_jax.training.experiment import Experiment, check
+from rl_jax.training.state import TrainState
+
+AGREEMENT = 1e-5
+"""How far sampler and trainer may be apart in the first iteration, in float32: |ratio - 1| and KL."""
+
+Metrics = dict[str, np.ndarray]
+"""Name to one number per seed."""
+
+
+class Progressed(NamedTuple):
+  """What the iterations of one call did, in order."""
+
+  metrics: list[Metrics]
+  samples: list[dict[str, Any]]
+  """Decoded rows of the last iteration."""
+  seconds: float
+  stuck: list[int]
+  """Seeds whose last `max_skipped_updates` updates were all left out."""
+
+
+class Trainer:
+  """Holds the state of a run and moves it on.
+
+  Args:
+    experiment: the parts of a resolved config.
+    policy: parameters that every policy starts with, leading axis of one or of all seeds; None: fresh draws.
+
+  Raises:
+    TrainingError: sizes that do not divide one another or the mesh.
+  """
+
+  def __init__(self, experiment: Experiment, device_mesh: Mesh, policy: Params | None = None):
+    config = experiment.config
+    shards = mesh.batch_shards(device_mesh)
+    rows = jax.eval_shape(lambda: _rows(experiment)).shape[0]
+    check(config, rows, shards)
+    self.experiment, self.mesh = experiment, device_mesh
+    with mesh.use(device_mesh):
+      one = jax.eval_shape(lambda p: state.init_seed(experiment, config.seed, p), _first_seed(policy))
+      self._shardings = TrainState(mesh.replicated(device_mesh), mesh.shardings(device_mesh, one))
+      init = jax.jit(lambda p: state.init(experiment, p), out_shardings=self._shardings)
+      self.state: TrainState = init(policy)
+    self._programs: dict[str, Any] = {}
+
+  @property
+  def iterations(self) -> int:
+    """Iterations done."""
+    return int(self.state.iteration)
+
+  @property
+  def abstract_state(self) -> TrainState:
+    """Shapes, types and shardings of the state, to restore into."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), self.state)
+
+  def compile(self) -> float:
+    """Compiles the programs that the run needs; returns the seconds that it took."""
+    started = time.monotonic()
+    with mesh.use(self.mesh):
+      out = (self._shardings, NamedSharding(self.mesh, PartitionSpec()))
+      run = jax.jit(lambda s: iteration.run(self.experiment, s), donate_argnums=0, out_shardings=out)
+      evaluate = jax.jit(lambda s: evaluation.evaluate(self.experiment, s), out_shardings=out[1])
+      self._programs = {
+        "run": run.lower(self.state).compile(),
+        "evaluate": evaluate.lower(self.state).compile(),
+      }
+    return time.monotonic() - started
+
+  def advance(self) -> Progressed:
+    """`logging.every_iterations` iterations of all seeds.
+
+    Raises: TrainingError when, in the first iteration, sampler and trainer do not agree.
+    """
+    first, started = self.iterations, time.monotonic()
+    with mesh.use(self.mesh):
+      self.state, report = self._programs["run"](self.state)
+    report = jax.device_get(report)
+    seconds = time.monotonic() - started
+    values = {name: _value(mean) for name, mean in report.metrics.items()}
+    metrics = [{name: value[i] for name, value in values.items()} for i in range(len(report.skipped_in_a_row))]
+    if first == 0:
+      self._check_agreement(metrics[0])
+    worst = report.skipped_in_a_row.max(axis=0)
+    stuck = np.flatnonzero(worst >= self.experiment.config.optimizer.max_skipped_updates).tolist()
+    for row in metrics:
+      row.pop("first_clip_fraction")
+    return Progressed(metrics, self._decode(report.samples), seconds, stuck)
+
+  def evaluate(self) -> Metrics:
+    """Metrics on the held-out prompts."""
+    with mesh.use(self.mesh):
+      return jax.device_get(self._programs["evaluate"](self.state))
+
+  def _check_agreement(self, metrics: Metrics) -> None:
+    config = self.experiment.config
+    if config.model.dtype != "float32":
+      return  # logged as ratio_error and kl_to_behaviour; lower precision has no common bound
+    found = {"max |ratio - 1|": metrics["ratio_error"], "clip fraction": metrics["first_clip_fraction"]}
+    sampling = config.sampling
+    if not (sampling.top_k or sampling.top_p < 1 or sampling.min_p):  # truncation is a divergence of its own
+      found["KL to the behaviour policy"] = metrics["kl_to_behaviour"]
+    for name, value in found.items():
+      if not np.all(np.abs(value) <= AGREEMENT):
+        raise TrainingError(
+          f"first iteration: {name} is {np.abs(value).max():.3g}, allowed is {AGREEMENT}: the sampler's logprobs are not "
+          "the trainer's. The model must give the same outputs token by token as over whole sequences"
+        )
+
+  def _decode(self, samples) -> list[dict[str, Any]]:
+    task, config = self.experiment.task, self.experiment.config
+    shown = []
+    for seed in range(config.num_seeds):
+      tokens, mask, rewards, levels = (x[-1, seed] for x in samples)
+      for row in range(tokens.shape[0]):
+        parts = [slice(None, task.prompt_tokens), slice(task.prompt_tokens, None)]
+        prompt, response = (task.vocabulary.decode(tokens[row, p][mask[row, p]]) for p in parts)
+        shown.append(
+          {
+            "seed": config.seed + seed,
+            "prompt": prompt,
+            "response": response,
+            "reward": float(rewards[row]),
+            "level": task.levels[int(levels[row])],
+          }
+        )
+    return shown
+
+
+def _value(mean) -> np.ndarray:
+  total, weight = np.asarray(mean.sum), np.asarray(mean.weight)
+  return np.where(weight != 0, total / np.where(weight != 0, weight, 1), 0)
+
+
+def _first_seed(policy: Params | None) -> Params | None:
+  return None if policy is None else jax.tree.map(lambda x: x[0], policy)
+
+
+def _rows(experiment: Experiment) -> jax.Array:
+  """row_mask of one iteration's trajectories, of which only the shape is wanted."""
+  seed = nn.unbox(state.init_seed(experiment, 0, None))
+  return jax.vmap(lambda s: iteration.rollout(experiment, s, 0)[1].row_mask, axis_name=iteration.SEED_AXIS)(
+    jax.tree.map(lambda x: x[None], seed)
+  )[0]

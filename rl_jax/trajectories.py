@@ -1,0 +1,84 @@
+"""The batch that everything passes: B sequences of T token slots, batch first.
+
+Masks are built where tokens are made and are never inferred from token ids. Rows are grouped by id, never by
+position. One sequence per row: packing exists only inside a model pass.
+"""
+
+from __future__ import annotations
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+POLICY, PROMPT, TOOL, HINT, REPLAY, DEMONSTRATION = range(6)
+"""Values of `Trajectories.source_ids`: where a token came from. Padding holds PROMPT or POLICY and no mask."""
+
+
+@flax.struct.dataclass
+class Trajectories:
+  """Sequences with all that is known of them.
+
+  Every logprob is aligned with its token: entry t is log pi(token t | tokens before t), at the sampling temperature.
+  Slots outside `loss_mask` may hold anything in the per-token arrays.
+  """
+
+  tokens: Int[Array, "B T"]
+  positions: Int[Array, "B T"]
+  """Position of a token in its own sequence, from 0; any value in padding."""
+  attention_mask: Bool[Array, "B T"]
+  """True where a token exists, whoever wrote it."""
+  loss_mask: Bool[Array, "B T"]
+  """True on tokens that the policy chose: not on prompts, tool output, hints, padding."""
+  step_ids: Int[Array, "B T"]
+  """Index of the reasoning step (segment) that a token belongs to, -1 outside any step."""
+  turn_ids: Int[Array, "B T"]
+  """Index of the turn of a token, 0 in single-turn tasks."""
+  source_ids: Int[Array, "B T"]
+  """Where a token came from: POLICY, PROMPT, TOOL, HINT, REPLAY, DEMONSTRATION."""
+  group_ids: Int[Array, " B"]
+  """Rows with one id answer one prompt. Arbitrary integers."""
+  prompt_ids: Int[Array, " B"]
+  """The task's id of the problem."""
+  row_mask: Bool[Array, " B"]
+  """False on rows that only fill a static capacity."""
+  behaviour_logprobs: Float[Array, "B T"]
+  """Under the distribution that was sampled from, truncation (top-k, top-p, min-p) included."""
+  old_logprobs: Float[Array, "B T"]
+  """Under the whole distribution of the policy before the update: what ratios compare with."""
+  ref_logprobs: Float[Array, "B T"]
+  """Under the reference policy; 0 until it is scored."""
+  rewards: Float[Array, " B"] | Float[Array, "B R"]
+  token_rewards: Float[Array, "B T"]
+  """Dense rewards beside `rewards`; 0 where none."""
+  reward_mask: Bool[Array, " B"]
+  """False: unscored (a verifier timed out), which differs from a score of 0."""
+  truncated: Bool[Array, " B"]
+  """The response hit its length limit, as opposed to ending by itself."""
+  extras: dict[str, Array]
+  """What a rollout structure, task or model adds, as named arrays with leading axis B."""
+
+  @property
+  def scored(self) -> Bool[Array, " B"]:
+    """Rows that count in statistics of rewards."""
+    return self.row_mask & self.reward_mask
+
+  @property
+  def trained(self) -> Bool[Array, "B T"]:
+    """Tokens that count in losses."""
+    return self.loss_mask & self.row_mask[:, None]
+
+  @property
+  def response_lengths(self) -> Int[Array, " B"]:
+    """Number of tokens that the policy wrote in each row."""
+    return self.trained.sum(axis=1)
+
+  def with_arrays(self, **arrays: Array) -> Trajectories:
+    """A copy with arrays set by name: as a field where the batch has one of that name, else in `extras`."""
+    fields = {name: array for name, array in arrays.items() if name in self.__dataclass_fields__}
+    rest = {name: array for name, array in arrays.items() if name not in fields}
+    return self.replace(**fields, extras={**self.extras, **rest})
+
+  def rows(self, index: Int[Array, " n"]) -> Trajectories:
+    """The rows named by `index`, in that order."""
+    return jax.tree.map(lambda x: jnp.take(x, index, axis=0), self)
