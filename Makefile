@@ -1,0 +1,87 @@
+# `make help` lists the targets. Each one makes the virtual environment first, if it is missing or out of date.
+
+PYTHON ?= python3
+WORKERS ?= auto
+
+MINOR := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VENV := .venv/$(MINOR)
+BIN := $(VENV)/bin
+LOCK := requirements/python$(MINOR).txt
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax
+PYTEST := JAX_PLATFORMS=cpu $(CACHE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+.PHONY: help train test test-slow test-python312 lint format benchmark lock clean python
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
+	@echo "Variables: PYTHON (python3), WORKERS (auto: one test process per core), ARGS (more arguments)"
+
+train: $(STAMP) ## train GRPO on the chain task into runs/grpo
+	$(CACHE) $(BIN)/python -m rl_jax.train --config=experiments/grpo.py --workdir=runs/grpo $(ARGS)
+
+test: $(STAMP) ## the test suite on the CPU
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(STAMP) ## the tests that take minutes
+	$(PYTEST) -m slow $(ARGS)
+
+# Looks on PATH first, then among pyenv's versions: its shims exist even where the version is not switched on.
+test-python312: ## the test suite on Python 3.12
+	@for python in python3.12 $$(ls -d "$$(pyenv root 2>/dev/null)"/versions/3.12*/bin/python3.12 2>/dev/null); do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null; then \
+	    exec $(MAKE) test PYTHON="$$python"; \
+	  fi; \
+	done; \
+	echo "no Python 3.12 found on PATH or in pyenv: install one, or run: make test PYTHON=/path/to/python3.12" >&2; exit 1
+
+lint: $(STAMP) ## ruff, and a type check of rl_jax and kernels
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## sort imports and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+
+benchmark: $(STAMP) ## time one GRPO iteration against the bound of this machine
+	$(CACHE) $(BIN)/python -m rl_jax.benchmark iteration $(ARGS)
+
+clean: ## remove the virtual environments and caches (runs/ stays)
+	rm -rf .venv .cache build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+python:
+	@if [ -z "$(MINOR)" ]; then \
+	  echo "'$(PYTHON)' does not run: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.12" >&2; exit 1; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "rl_jax needs Python 3.11 or newer, '$(PYTHON)' is $(MINOR): name another, as in make test PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make virtual environments: install them (Debian and Ubuntu: apt install python$(MINOR)-venv)" >&2; \
+	  exit 1; }
+
+# The stamp comes last, so that an interrupted installation starts again. A lock that does not exist is not a dependency.
+$(STAMP): $(wildcard $(LOCK)) setup.py | python
+	@test -x $(BIN)/python -a -f $(VENV)/pyvenv.cfg || rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	@if [ -f $(LOCK) ]; then set -e -x; \
+	  $(PIP) install --quiet -r $(LOCK); \
+	  $(PIP) install --quiet --no-deps --no-build-isolation -e .; \
+	else \
+	  echo "no $(LOCK): installing the newest versions inside the ranges of setup.py"; set -e -x; \
+	  $(PIP) install --quiet 'setuptools>=77'; \
+	  $(PIP) install --quiet --no-build-isolation -e '.[dev]'; \
+	fi
+	@touch $@
+
+lock: python ## remake the lock of this Python from the ranges of setup.py
+	rm -rf .venv/lock-$(MINOR)
+	$(PYTHON) -m venv .venv/lock-$(MINOR)
+	.venv/lock-$(MINOR)/bin/python -m pip --disable-pip-version-check install --quiet 'setuptools>=77'
+	.venv/lock-$(MINOR)/bin/python -m pip --disable-pip-version-check install --quiet --no-build-isolation -e '.[dev]'
+	@mkdir -p requirements
+	@{ echo "# Python $(MINOR): base and dev. Made by 'make lock PYTHON=python$(MINOR)'; not edited by hand."; \
+	  .venv/lock-$(MINOR)/bin/python -m pip list --format=freeze --exclude pip --exclude rl-jax; } > $(LOCK).new
+	@mv $(LOCK).new $(LOCK)
+	rm -rf .venv/lock-$(MINOR)
+	@echo "wrote $(LOCK)"

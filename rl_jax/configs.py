@@ -1,0 +1,324 @@
+"""The launcher's configuration: a file, the defaults of the parts that it names, the overrides, and a lock.
+
+ml_collections rejects an override of a key that the file does not list. So a file lists only what it changes, and
+`resolve` works in this order:
+  1. the file's `get_config(variant)`;
+  2. overrides of the names `method.name`, `task.name`, `model.name`;
+  3. each named part's own `get_config()`, under the values of the file; a value that it does not know is an error;
+  4. all other overrides, checked against the type of the value that is there;
+  5. the lock.
+References between fields (`config.get_ref`) are worked out when the file returns, before any override.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import ml_collections
+import numpy as np
+from ml_collections import ConfigDict
+
+from rl_jax.sources import ConfigError, load, load_file, name_of, nearest, source
+
+__all__ = [
+  "ConfigError",
+  "Flags",
+  "identity",
+  "parse_flags",
+  "resolve",
+  "resolve_config",
+  "resolve_role",
+  "source",
+  "to_json",
+]
+
+# Sections whose defaults come from the part that `name` names: it has get_config() -> dict and build(config).
+ROLES = ("method", "task", "model")
+# Dictionaries with keys of the user's choice: a file's value replaces the default as a whole, and any key below is new.
+OPEN = ("task.levels", "task.components", "stages")
+# What does not change the numbers of a run, or only says how far it goes.
+NOT_IDENTITY = ("logging", "num_iterations")
+
+
+class Flags(NamedTuple):
+  config: str  # path of the file, with ':variant' if one was given
+  workdir: Path | None
+  overrides: list[str]  # 'key=value', in the order of the command line
+  options: argparse.Namespace  # flags of the program's own
+
+
+class _Parser(argparse.ArgumentParser):
+  def error(self, message: str) -> NoReturn:
+    raise ConfigError(message)
+
+
+def make_parser(description: str = "") -> argparse.ArgumentParser:
+  """A parser with --config and --workdir, to which a program can add its own flags."""
+  parser = _Parser(
+    description=description,
+    allow_abbrev=False,
+    epilog="--config.KEY=VALUE changes one field, as in --config.learning_rate=3e-4 --config.task.levels.easy.steps=4",
+  )
+  parser.add_argument("--config", metavar="FILE[:VARIANT]", help="experiment, as in experiments/grpo.py:smoke")
+  parser.add_argument("--workdir", metavar="FOLDER", type=Path, help="where the run is kept, as in runs/grpo")
+  return parser
+
+
+def parse_flags(
+  argv: Sequence[str],
+  parser: argparse.ArgumentParser | None = None,
+  required: Sequence[str] = ("config", "workdir"),
+) -> Flags:
+  """Reads the arguments after the program's name; raises ConfigError for what it does not know."""
+  parser = parser or make_parser()
+  own: list[str] = []
+  overrides: list[str] = []
+  waiting = list(argv)
+  while waiting:
+    argument = waiting.pop(0)
+    if not argument.startswith("--config."):
+      own.append(argument)
+      continue
+    key, equals, value = argument.removeprefix("--config.").partition("=")
+    if not equals:
+      if not waiting or waiting[0].startswith("--"):
+        raise ConfigError(f"--config.{key} has no value: write --config.{key}=VALUE")
+      value = waiting.pop(0)
+    overrides.append(f"{key}={value}")
+  options, unknown = parser.parse_known_args(own)
+  if unknown:
+    flag = unknown[0].partition("=")[0]
+    if not flag.startswith("-"):
+      raise ConfigError(f"unexpected argument {flag!r}: flags are written --name=value")
+    known = [text for action in parser._actions for text in action.option_strings if text.startswith("--")]
+    raise ConfigError(f"unknown flag {flag!r}{nearest(flag, known)}")
+  examples = {"config": "experiments/grpo.py", "workdir": "runs/grpo"}
+  for name in required:
+    if getattr(options, name) is None:
+      raise ConfigError(f"--{name} is missing: write for example --{name}={examples.get(name, 'VALUE')}")
+  return Flags(options.config, options.workdir, overrides, options)
+
+
+def resolve(path_with_variant: str, overrides: Sequence[str] = ()) -> ConfigDict:
+  """The locked configuration of 'experiments/grpo.py' or 'experiments/grpo.py:smoke' with overrides 'key=value'."""
+  named = re.fullmatch(r"(.+\.py)(?::(.*))?", path_with_variant)
+  path, variant = (named[1], named[2] or "") if named else (path_with_variant, "")
+  module = load_file(path)
+  get_config = getattr(module, "get_config", None)
+  if get_config is None:
+    raise ConfigError(f"{path} has no get_config(variant): it is not an experiment")
+  if variant and not inspect.signature(get_config).parameters:
+    raise ConfigError(f"{path} has no variants: leave ':{variant}' out")
+  changes: dict[str, Any] = {}
+  for override in overrides:
+    key, equals, value = override.removeprefix("--config.").partition("=")
+    if not equals:
+      raise ConfigError(f"override {override!r} has no value: write {key}=VALUE")
+    changes[key] = value
+  return resolve_config(get_config(variant) if variant else get_config(), changes)
+
+
+def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> ConfigDict:
+  """The same from a configuration in memory; override values may be text, as on the command line, or Python values."""
+  values = _plain(config)
+  changes = dict(overrides or {})
+  defaults = dict(values)
+  for section in ROLES:
+    if section not in values:
+      continue
+    name = f"{section}.name"
+    if name in changes:
+      values[section]["name"] = changes.pop(name)
+    if not values[section].get("name"):
+      raise ConfigError(f"config.{name} is missing: name the {section}, as in 'rl_jax.{section}s.…'")
+    role = resolve_role(values[section]["name"])
+    defaults[section] = {**_plain(role.get_config()), "name": values[section]["name"]}
+    values[section] = _merged(defaults[section], values[section], section)
+  for key, value in changes.items():
+    _override(values, defaults, key, value)
+  resolved = ConfigDict(values)
+  resolved.lock()
+  return resolved
+
+
+def resolve_role(name: str | Any) -> Any:
+  """The part that a `name` field names (or the object itself): it has get_config() -> dict and build(config)."""
+  role = load(name) if isinstance(name, str) else name
+  for needed in ("get_config", "build"):
+    if not callable(getattr(role, needed, None)):
+      told = repr(name) if isinstance(name, str) else name_of(role)
+      raise ConfigError(f"{told} cannot be used as method, task or model: it has no {needed}()")
+  return role
+
+
+def _plain(config: Any) -> dict[str, Any]:
+  if isinstance(config, ml_collections.FrozenConfigDict):
+    config = ConfigDict(config)
+  values = config.to_dict() if isinstance(config, ConfigDict) else config
+  if not isinstance(values, Mapping):
+    raise ConfigError(f"get_config() gave a {type(values).__name__}: it has to give a ConfigDict")
+  return {key: _plain(value) if isinstance(value, Mapping | ConfigDict) else value for key, value in values.items()}
+
+
+def _merged(defaults: dict[str, Any], values: dict[str, Any], prefix: str) -> dict[str, Any]:
+  merged = dict(defaults)
+  for name, value in values.items():
+    key = f"{prefix}.{name}"
+    if name not in defaults:
+      known = [f"{prefix}.{other}" for other in _keys(defaults)]
+      raise ConfigError(f"unknown config key {key!r} in the file{_nearest_key(key, known)}")
+    if isinstance(value, dict) and isinstance(defaults[name], dict):
+      merged[name] = value if key in OPEN else _merged(defaults[name], value, key)
+    else:
+      merged[name] = value if value is None else _checked(key, value, defaults[name], text=False)
+  return merged
+
+
+def _keys(values: Mapping[str, Any]) -> list[str]:
+  """All dotted keys, sections included."""
+  found = []
+  for name, value in values.items():
+    found += [name, *(f"{name}.{key}" for key in _keys(value))] if isinstance(value, Mapping) else [name]
+  return found
+
+
+def _nearest_key(key: str, known: Sequence[str]) -> str:
+  """By the whole dotted key, and by last components: a right name in a wrong section is the commonest slip."""
+  last = key.rpartition(".")[2]
+
+  def likeness(other: str) -> float:
+    whole = difflib.SequenceMatcher(None, key, other).ratio()
+    return max(whole, difflib.SequenceMatcher(None, last, other.rpartition(".")[2]).ratio() - 0.01)
+
+  best = max(known, key=likeness, default=None)
+  if best is not None and likeness(best) >= 0.6:
+    return f": did you mean {best!r}?"
+  section = key.rpartition(".")[0]
+  siblings = [other for other in known if other.rpartition(".")[0] == section]
+  return nearest(key, siblings or known)
+
+
+def _is_open(key: str) -> bool:
+  return any(key.startswith(opened + ".") for opened in OPEN)
+
+
+def _override(values: dict[str, Any], defaults: dict[str, Any], key: str, value: Any) -> None:
+  *sections, last = key.split(".")
+  target, default = values, defaults
+  for depth, section in enumerate(sections):
+    if not isinstance(target.get(section), dict) and _is_open(".".join(sections[: depth + 1])):
+      target[section] = {}
+    if not isinstance(target.get(section), dict):
+      raise ConfigError(f"unknown config key {key!r}{_nearest_key(key, _keys(values))}")
+    target = target[section]
+    below = default.get(section)
+    default = below if isinstance(below, dict) else {}
+  if last in target:
+    # A file may put None over a default: then the default still tells the type.
+    present = default.get(last) if target[last] is None else target[last]
+    nullable = target[last] is None or default.get(last, ...) is None
+    target[last] = _checked(key, value, present, nullable)
+  elif _is_open(key):
+    target[last] = _literal(value)
+  else:
+    raise ConfigError(f"unknown config key {key!r}{_nearest_key(key, _keys(values))}")
+
+
+def _literal(value: Any) -> Any:
+  """Text as a Python value where it is one, else the text."""
+  if not isinstance(value, str):
+    return _plain(value) if isinstance(value, Mapping | ConfigDict) else value
+  words = {"true": True, "false": False, "none": None}
+  if value.lower() in words:
+    return words[value.lower()]
+  try:
+    return ast.literal_eval(value)
+  except (ValueError, SyntaxError):
+    return value
+
+
+def _checked(key: str, value: Any, present: Any, nullable: bool = False, text: bool = True) -> Any:
+  """`value`, parsed first if `text`, in the type of `present`; raises ConfigError with key, type and value."""
+  given = _literal(value) if text else value
+  if isinstance(value, np.generic):
+    value = given = value.item()
+  if present is None:
+    return given
+  if nullable and (value is None or (isinstance(value, str) and value.lower() == "none")):
+    return None
+  wanted = type(present).__name__
+  if isinstance(present, dict):
+    if key not in OPEN and not _is_open(key):
+      raise ConfigError(f"config key {key!r} is a section: set one of its fields ({', '.join(present) or 'none'})")
+    wanted = "dict"
+    if isinstance(given, dict):
+      return given
+  elif isinstance(present, str):
+    if isinstance(value, str) or key.rpartition(".")[2] == "name":
+      return value
+  elif isinstance(present, tuple | list):
+    if isinstance(given, tuple | list):
+      like = present[0] if present and len({type(item) for item in present}) == 1 else None
+      if like is not None:
+        given = [_checked(f"{key}[{i}]", item, like, text=False) for i, item in enumerate(given)]
+      return type(present)(given)
+  elif isinstance(present, bool | int | float):
+    number = _number(given, type(present), text)
+    if number is not None:
+      return number
+  else:  # an object, as a notebook may pass: nothing to compare with
+    return value
+  raise ConfigError(f"config key {key!r}: expected {wanted}, got {value!r}")
+
+
+def _number(given: Any, kind: type, text: bool) -> bool | int | float | None:
+  """`given` as `kind`, or None where that would lose something: 3.5 is no int, 1 is no bool, True is no number."""
+  if isinstance(given, str) and kind is float and text:
+    try:
+      return float(given)  # 'inf' and 'nan' are no literals
+    except ValueError:
+      return None
+  if isinstance(given, bool) or kind is bool:
+    return given if isinstance(given, bool) and kind is bool else None
+  if kind is float and isinstance(given, int | float):
+    return float(given)
+  if kind is int and isinstance(given, int):
+    return given
+  if kind is int and isinstance(given, float) and given.is_integer():
+    return int(given)
+  return None
+
+
+def _jsonable(value: Any, key: str) -> Any:
+  if isinstance(value, Mapping):
+    return {str(name): _jsonable(item, f"{key}.{name}" if key else str(name)) for name, item in value.items()}
+  if isinstance(value, tuple | list):
+    return [_jsonable(item, f"{key}[{i}]") for i, item in enumerate(value)]
+  if isinstance(value, np.generic):
+    return value.item()
+  if value is None or isinstance(value, bool | int | float | str):
+    return value
+  if key.rpartition(".")[2] == "name":
+    return name_of(value)
+  raise ConfigError(f"config key {key!r} holds a {type(value).__name__}, which cannot be recorded: use plain values")
+
+
+def to_json(config: ConfigDict) -> str:
+  """The configuration as sorted, indented JSON; an object given as a name is written as module:Name."""
+  return json.dumps(_jsonable(_plain(config), ""), sort_keys=True, indent=2)
+
+
+def identity(config: ConfigDict) -> tuple[str, dict[str, Any]]:
+  """What makes two runs the same run: SHA-256 and fields of the configuration without logging and num_iterations."""
+  fields = {key: value for key, value in _jsonable(_plain(config), "").items() if key not in NOT_IDENTITY}
+  text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+  return hashlib.sha256(text.encode()).hexdigest(), fields

@@ -1,0 +1,124 @@
+"""Python code by name: a dotted path, a file, or an object that is there already; and its source text."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_TEXT = "__source_text__"  # what was run, though the file may have changed since
+
+
+class ConfigError(Exception):
+  """A configuration that cannot be used; the message is one line that says what was given and what to do."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+  """' did you mean …?', or what there is to choose from; empty if there is nothing."""
+  known = sorted(set(known))
+  found = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+  if found:
+    return f": did you mean {found[0]!r}?"
+  return f" (known: {', '.join(known[:20])}{', …' if len(known) > 20 else ''})" if known else ""
+
+
+def load_file(path: str) -> ModuleType:
+  """Runs a Python file as a module; the same content is run once, so that its classes keep their identity."""
+  file = Path(path)
+  if not file.is_file():
+    there = [str(other.relative_to(".") if not file.is_absolute() else other) for other in file.parent.glob("*.py")]
+    raise ConfigError(f"no file {path!r}{nearest(str(file), there)}")
+  content = file.read_bytes()
+  digest = hashlib.sha256(str(file.resolve()).encode() + b"\0" + content).hexdigest()[:16]
+  name = f"rl_jax_file_{re.sub(r'[^0-9a-zA-Z_]', '_', file.stem)}_{digest}"
+  if name in sys.modules:
+    return sys.modules[name]
+  module = ModuleType(name)
+  module.__file__ = str(file.resolve())
+  module.__dict__[_TEXT] = importlib.util.decode_source(content)
+  sys.modules[name] = module  # dataclasses look their module up while it runs
+  try:
+    # Not through the importer: its bytecode cache takes an edit within the same second for the old file.
+    exec(compile(content, module.__file__, "exec"), module.__dict__)
+  except BaseException:
+    del sys.modules[name]
+    raise
+  return module
+
+
+def _import(path: str) -> ModuleType | None:
+  """The module, or None if it does not exist; what fails inside an existing module comes through as it is."""
+  try:
+    return importlib.import_module(path)
+  except ModuleNotFoundError as error:
+    if error.name and (path == error.name or path.startswith(error.name + ".")):
+      return None
+    raise
+
+
+def _module_names(package: ModuleType) -> list[str]:
+  return [f"{package.__name__}.{found.name}" for found in pkgutil.iter_modules(getattr(package, "__path__", []))]
+
+
+def _attribute(holder: ModuleType, name: str, given: str) -> Any:
+  if not hasattr(holder, name):
+    public = [other for other in vars(holder) if not other.startswith("_")]
+    raise ConfigError(f"{given!r}: there is no {name!r} in it{nearest(name, public)}")
+  return getattr(holder, name)
+
+
+def load(name: str) -> Any:
+  """'package.module', 'package.module:Name', 'package.module.Name', 'file.py' or 'file.py:Name'."""
+  file = re.fullmatch(r"(.+\.py)(?::(\w+))?", name)
+  if file:
+    module = load_file(file[1])
+    return _attribute(module, file[2], name) if file[2] else module
+  path, _, attribute = name.partition(":")
+  if not re.fullmatch(r"\w+(\.\w+)*", path):
+    raise ConfigError(f"{name!r} names no Python code: write 'package.module', 'package.module:Name' or 'file.py:Name'")
+  found = _import(path)
+  if found is not None:
+    return _attribute(found, attribute, name) if attribute else found
+  parent_path, _, last = path.rpartition(".")
+  parent = _import(parent_path) if parent_path else None
+  if parent is not None and not attribute and hasattr(parent, last):
+    return getattr(parent, last)
+  while parent is None and parent_path:
+    parent_path = parent_path.rpartition(".")[0]
+    parent = _import(parent_path) if parent_path else None
+  known = _module_names(parent) if parent is not None else []
+  advice = nearest(path, known) or ": is its folder the current one, or on PYTHONPATH?"
+  raise ConfigError(f"no module {path!r}{advice}")
+
+
+def name_of(value: Any) -> str:
+  """How an object is called in a record: module, or module:Name."""
+  if isinstance(value, ModuleType):
+    return value.__name__
+  named = value if hasattr(value, "__qualname__") else type(value)
+  return f"{named.__module__}:{named.__qualname__}"
+
+
+def source(value: Any) -> str:
+  """The text of the file that defines `value` (of the class itself, if it was typed into a notebook)."""
+  named = value if isinstance(value, ModuleType) or hasattr(value, "__qualname__") else type(value)
+  module = inspect.getmodule(named)
+  if module is not None and hasattr(module, _TEXT):
+    return getattr(module, _TEXT)
+  try:
+    if module is not None and getattr(module, "__file__", None) and module.__name__ != "__main__":
+      return inspect.getsource(module)
+    return inspect.getsource(named)
+  except (OSError, TypeError) as error:
+    raise ConfigError(
+      f"the source of {name_of(value)} cannot be read: define it in a file, so that the run can record it"
+    ) from error

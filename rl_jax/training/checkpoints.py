@@ -1,0 +1,357 @@
+"""Checkpoints: atomic, asynchronous, checked, and kept to a number.
+
+Layout: `<folder>/<step>/state/` is written by Orbax, `<folder>/<step>/manifest.json` by `manifests.py` after Orbax has
+committed. A step without its manifest does not count, so a kill at any moment leaves either a whole checkpoint or none.
+
+The state is stored as a flat dictionary from leaf path ("models/policy/params/embed") to array, because the manifest
+then knows every shape and a part of the state can be read without the types of the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import re
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+from rl_jax.training import manifests
+from rl_jax.training.leaves import check_structure, checked_leaves, describe, named_leaves
+from rl_jax.training.manifests import CheckpointError, Damage
+
+STATE = "state"
+
+
+class Restored(NamedTuple):
+  state: Any
+  step: int
+  metadata: dict[str, Any]
+  warnings: list[str]  # one line per checkpoint that had to be passed over
+
+
+class _OrbaxNoise(logging.Filter):
+  """Drops what Orbax logs through absl's shared logger: its faults come back as one CheckpointError instead."""
+
+  def filter(self, record: logging.LogRecord) -> bool:
+    return "/orbax/" not in record.pathname.replace("\\", "/")
+
+
+_ORBAX_NOISE = _OrbaxNoise()
+
+
+def _hush_late_writes() -> None:
+  """Once one write has failed, Orbax no longer listens, and each write that ends later would print a traceback."""
+  shown = sys.unraisablehook
+  if getattr(shown, "hushes_late_writes", False):
+    return
+
+  def hook(event: Any) -> None:
+    if not (isinstance(event.exc_value, RuntimeError) and str(event.exc_value) == "Event loop is closed"):
+      shown(event)
+
+  hook.hushes_late_writes = True  # type: ignore[attr-defined]
+  sys.unraisablehook = hook
+
+
+def _remove(folder: Path) -> None:
+  """Removes a folder into which writes that had begun may still be put for a moment."""
+  for _ in range(40):
+    shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
+      return
+    time.sleep(0.05)
+
+
+def _reason(error: BaseException) -> str:
+  """The operating system's own words, also out of tensorstore's long C++ status line."""
+  if isinstance(error, OSError) and error.strerror:
+    return error.strerror
+  lines = str(error).strip().splitlines() or [type(error).__name__]
+  told = re.search(r"OS error(?: code)? \d+: ([A-Z][\w ]*\w)", lines[0]) or re.search(
+    r"(No space left on device|File too large|Disk quota exceeded|Input/output error|Read-only file system|"
+    r"Permission denied)",
+    str(error),
+  )
+  return told.group(1) if told else lines[0]
+
+
+def _sharding(leaf: Any) -> jax.sharding.Sharding:
+  return leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+
+def _agreed(choose: Callable[[], int]) -> int:
+  """Process 0 chooses and the others follow: two processes must never restore different steps."""
+  if jax.process_count() == 1:
+    return choose()
+  mine = choose() if jax.process_index() == 0 else 0
+  return int(multihost_utils.broadcast_one_to_all(np.int32(mine)))
+
+
+class Checkpoints:
+  """The checkpoints of one run.
+
+  `keep` newest checkpoints stay and, with `keep_best`, as many with the highest `best_metric` (a key of `metrics`; NaN
+  never counts as best). Others go once a newer one is committed and has its manifest. Steps above the one just saved
+  belong to a continuation that was given up and are removed too.
+
+  What blocks: `save` waits for the save before it, then copies the arrays to host memory; files, checksums and removals
+  are a background thread's work, so the state may be donated, deleted or overwritten once `save` has returned. A fault
+  in the background is raised once, by the next `save`, `wait` or `close`. Call `close` (or use `with`) before the
+  program ends: a save that the interpreter cuts off is an incomplete checkpoint. With several processes all of them
+  call every method; process 0 writes manifests, decides and removes.
+  """
+
+  def __init__(self, folder: Path, *, keep: int = 3, keep_best: int = 0, best_metric: str | None = None):
+    if keep < 1:
+      raise CheckpointError(f"keep is {keep}: at least the newest checkpoint has to stay")
+    if keep_best and best_metric is None:
+      raise CheckpointError(f"keep_best is {keep_best} but best_metric is not given: name the metric to compare")
+    self.folder = Path(folder).absolute()
+    self._keep, self._keep_best, self._best_metric = keep, keep_best, best_metric
+    self._checkpointer: ocp.AsyncCheckpointer | None = None
+    self._thread: threading.Thread | None = None
+    self._error: CheckpointError | None = None
+    self._saved: set[int] = set()  # by this object: the same step of the same run is the same state
+    logging.getLogger("absl").addFilter(_ORBAX_NOISE)
+
+  def __enter__(self) -> Checkpoints:
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.close()
+
+  def save(
+    self,
+    step: int,
+    state: Any,
+    metadata: dict[str, Any],
+    metrics: dict[str, float] | None = None,
+    wait: bool = False,
+  ) -> None:
+    """Saves `state` (a pytree of arrays) as `step`; a step that this object has already saved is left as it is."""
+    self.wait()
+    if step in self._saved:
+      return
+    leaves = checked_leaves(state)
+    body = self._body(step, leaves, metadata, metrics)
+    try:
+      if jax.process_index() == 0:
+        self._discard(step)
+        self._path(step).mkdir(parents=True)
+      if self._checkpointer is None:
+        self._checkpointer = self._new_checkpointer()
+      _hush_late_writes()
+      # Orbax refuses arrays of size zero; the manifest is enough to make them again. It copies host arrays
+      # itself, so their owner may write into them at once.
+      stored = {name: leaf for name, leaf in leaves.items() if math.prod(leaf.shape)}
+      stored = {name: leaf if isinstance(leaf, jax.Array) else np.asarray(leaf) for name, leaf in stored.items()}
+      self._checkpointer.save(self._path(step) / STATE, ocp.args.PyTreeSave(stored))
+    except (OSError, ValueError, RuntimeError) as error:
+      self._fail(step, error)
+      self.wait()
+    self._thread = threading.Thread(target=self._finish, args=(step, body), name=f"checkpoint-{step}")
+    self._thread.start()
+    if wait:
+      self.wait()
+
+  def wait(self) -> None:
+    """Returns when nothing is being written; raises the fault of the last save, if it had one."""
+    if self._thread is not None:
+      self._thread.join()
+      self._thread = None
+    if self._error is not None:
+      error, self._error = self._error, None
+      raise error
+
+  def close(self) -> None:
+    try:
+      self.wait()
+    finally:
+      if self._checkpointer is not None:
+        self._checkpointer.close()
+        self._checkpointer = None
+
+  def steps(self) -> list[int]:
+    """The finished checkpoints, oldest first; their checksums are not looked at."""
+    return [step for step in self._folders() if (self._path(step) / manifests.NAME).is_file()]
+
+  def best_step(self) -> int | None:
+    """The checkpoint with the highest `best_metric`; None if no checkpoint has it."""
+    return next(iter(self._ranked()), None)
+
+  def restore_latest(self, abstract_state: Any) -> Restored | None:
+    """Restores the newest intact checkpoint; None if nothing was ever finished.
+
+    `abstract_state` is a tree of jax.ShapeDtypeStruct; their shardings decide where the arrays go, so another mesh than
+    the one that saved is fine. Damaged and unfinished checkpoints on the way are named in `warnings`. Raises
+    CheckpointError if all are damaged, or if the newest intact one has other leaves, shapes or types.
+    """
+    step, warnings = self._newest_intact()
+    return None if step is None else self._read(step, abstract_state, warnings)
+
+  def restore(self, step: int, abstract_state: Any) -> Restored:
+    """Restores one step, or raises CheckpointError."""
+    self._require(step)
+    return self._read(step, abstract_state, [])
+
+  def restore_subtree(self, path: str, abstract_subtree: Any, step: int | None = None) -> Restored:
+    """Restores only what lies under `path`, such as "models/policy/params", of `step` or of the newest intact one."""
+    warnings: list[str] = []
+    if step is None:
+      step, warnings = self._newest_intact()
+      if step is None:
+        raise CheckpointError(f"no finished checkpoint in {self.folder}: has that run saved one?")
+    else:
+      self._require(step)
+    return self._read(step, abstract_subtree, warnings, prefix=path)
+
+  def _path(self, step: int) -> Path:
+    return self.folder / str(step)
+
+  def _folders(self) -> list[int]:
+    if not self.folder.is_dir():
+      return []
+    return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal() and path.is_dir())
+
+  def _new_checkpointer(self) -> ocp.AsyncCheckpointer:
+    # Folders made in the background would let a full disk there leave the writers waiting for twenty minutes.
+    options = ocp.options.AsyncOptions(create_directories_asynchronously=False)
+    return ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=True, use_zarr3=True), async_options=options)
+
+  def _body(self, step: int, leaves: dict[str, Any], metadata: dict, metrics: dict | None) -> dict[str, Any]:
+    metrics = {name: float(value) for name, value in (metrics or {}).items()}
+    if self._keep_best and self._best_metric not in metrics:
+      known = ", ".join(sorted(metrics)) or "none"
+      raise CheckpointError(f"checkpoint {step} came without the metric {self._best_metric!r} (given: {known})")
+    try:
+      metadata = json.loads(json.dumps(metadata))
+    except (TypeError, ValueError) as error:
+      raise CheckpointError(f"the metadata of checkpoint {step} is not JSON: {error}") from error
+    described = {name: describe(leaf) for name, leaf in leaves.items()}
+    return {"step": step, "metadata": metadata, "metrics": metrics, "leaves": described}
+
+  def _finish(self, step: int, body: dict[str, Any]) -> None:
+    try:
+      assert self._checkpointer is not None
+      self._checkpointer.wait_until_finished()
+      if jax.process_index() == 0:
+        manifests.write(self._path(step), body)
+    except Exception as error:  # whatever it is, it belongs to the caller's thread
+      self._fail(step, error)
+      return
+    self._saved = {saved for saved in self._saved if saved < step} | {step}
+    if jax.process_index() == 0:
+      self._remove_old(step)
+
+  def _fail(self, step: int, error: BaseException) -> None:
+    if jax.process_index() == 0:
+      self._discard(step)
+    self._checkpointer = None  # one that has failed may still hold half a save
+    newest = max(self.steps(), default=None)
+    still = f"the newest good checkpoint is {newest}" if newest is not None else "there is no earlier checkpoint"
+    self._error = CheckpointError(f"could not save checkpoint {step} in {self.folder}: {_reason(error)}; {still}")
+    self._error.__cause__ = error
+
+  def _ranked(self) -> list[int]:
+    scores: dict[int, float] = {}
+    for step in self.steps():
+      try:
+        score = manifests.read(self._path(step))["metrics"].get(self._best_metric, math.nan)
+      except Damage:
+        continue
+      if not math.isnan(score):
+        scores[step] = score
+    return sorted(scores, key=lambda step: (-scores[step], -step))
+
+  def _remove_old(self, newest: int) -> None:
+    kept = {step for step in self.steps() if step <= newest}
+    kept = set(sorted(kept)[-self._keep :]) | set([s for s in self._ranked() if s in kept][: self._keep_best])
+    for step in self._folders():
+      if step not in kept:
+        self._discard(step)
+
+  def _discard(self, step: int) -> None:
+    # The manifest goes first: a folder that a kill leaves half removed must not look finished.
+    with contextlib.suppress(OSError):
+      (self._path(step) / manifests.NAME).unlink()
+    _remove(self._path(step))
+
+  def _newest_intact(self) -> tuple[int | None, list[str]]:
+    self.wait()
+    faults: list[tuple[int, str]] = []
+
+    def choose() -> int:
+      for step in reversed(self._folders()):
+        try:
+          self._check_intact(step)
+          return step
+        except Damage as damage:
+          faults.append((step, str(damage)))
+      return -2 if self.steps() else -1
+
+    step = _agreed(choose)
+    if step == -2:
+      named = "; ".join(f"{step} {fault}" for step, fault in faults)
+      raise CheckpointError(f"every checkpoint in {self.folder} is damaged ({named}): restore the folder from a copy")
+    then = f"using checkpoint {step}" if step >= 0 else "nothing to restore, starting from the beginning"
+    return (step if step >= 0 else None), [f"checkpoint {bad} {fault}: {then}" for bad, fault in faults]
+
+  def _check_intact(self, step: int) -> dict[str, Any]:
+    folder = self._path(step)
+    if not (folder / manifests.NAME).exists():
+      raise Damage("is incomplete (no manifest.json: the save was cut off)")
+    try:
+      body = manifests.read(folder)
+      manifests.verify(folder, body)
+    except Damage as damage:
+      raise Damage(f"is damaged ({damage})") from damage
+    return body
+
+  def _require(self, step: int) -> None:
+    self.wait()
+    if step not in self._folders():
+      there = ", ".join(map(str, self.steps())) or "none"
+      raise CheckpointError(f"no checkpoint {step} in {self.folder} (there: {there})")
+    try:
+      self._check_intact(step)
+    except Damage as damage:
+      raise CheckpointError(f"checkpoint {step} in {self.folder} {damage}") from damage
+
+  def _read(self, step: int, abstract: Any, warnings: list[str], prefix: str = "") -> Restored:
+    """Reads a checkpoint whose checksums have just been verified."""
+    body = manifests.read(self._path(step))
+    start = prefix.strip("/") + "/" if prefix else ""
+    wanted = {start + name if name else start[:-1]: leaf for name, leaf in named_leaves(abstract).items()}
+    check_structure(body["leaves"], wanted, step, partial=bool(prefix))
+    stored = {name: leaf for name, leaf in wanted.items() if math.prod(leaf.shape)}
+    arrays = {
+      name: jax.device_put(np.zeros(leaf.shape, leaf.dtype), _sharding(leaf))
+      for name, leaf in wanted.items()
+      if name not in stored
+    }
+    how = {
+      name: ocp.ArrayRestoreArgs(sharding=_sharding(leaf), global_shape=leaf.shape, dtype=leaf.dtype)
+      for name, leaf in stored.items()
+    }
+    reader = ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=True, use_zarr3=True))
+    try:
+      args = ocp.args.PyTreeRestore(item=stored, restore_args=how, partial_restore=True)
+      arrays |= reader.restore(self._path(step) / STATE, args=args) if stored else {}
+    except (OSError, ValueError, RuntimeError) as error:
+      raise CheckpointError(f"could not read checkpoint {step} in {self.folder}: {_reason(error)}") from error
+    finally:
+      reader.close()
+    state = jax.tree.unflatten(jax.tree.structure(abstract), [arrays[name] for name in wanted])
+    return Restored(state, step, body["metadata"], warnings)

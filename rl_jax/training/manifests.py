@@ -1,0 +1,89 @@
+"""The manifest of a checkpoint: what was saved, and the SHA-256 of every file that holds it.
+
+Orbax restores a flipped bit without a word, so each file is hashed once it has been committed. Format of
+`manifest.json`, one JSON object:
+
+  {"body": {"format": 1, "step": 40, "metadata": {...}, "metrics": {...},
+            "leaves": {"params/w": [[2, 3], "float32"]}, "files": {"state/d/ab12": "<sha256>"}},
+   "sha256": "<of the canonical JSON of body>"}
+
+A folder without a manifest is a checkpoint that was never finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+NAME = "manifest.json"
+
+
+class CheckpointError(Exception):
+  """A checkpoint that could not be saved or read; the message is one line for the person who runs the training."""
+
+
+class Damage(Exception):
+  """One checkpoint cannot be trusted; the message names the file and the fault."""
+
+
+def _canonical(body: dict[str, Any]) -> bytes:
+  return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _sha256(file: Path) -> str:
+  with file.open("rb") as stream:
+    return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+def write(folder: Path, body: dict[str, Any]) -> None:
+  """Hashes every file below `folder` and writes the manifest: whole or not at all, also across a power cut."""
+  files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(NAME))
+  body = {**body, "format": FORMAT, "files": {str(path.relative_to(folder)): _sha256(path) for path in files}}
+  content = {"body": body, "sha256": hashlib.sha256(_canonical(body)).hexdigest()}
+  draft = folder / f"{NAME}.tmp"
+  with draft.open("w") as stream:
+    json.dump(content, stream, sort_keys=True)
+    stream.flush()
+    os.fsync(stream.fileno())
+  draft.replace(folder / NAME)
+  _sync_folder(folder)
+
+
+def read(folder: Path) -> dict[str, Any]:
+  """The body of the manifest, its own checksum verified; raises Damage."""
+  try:
+    content = json.loads((folder / NAME).read_text())
+    body, digest = content["body"], content["sha256"]
+    intact = hashlib.sha256(_canonical(body)).hexdigest() == digest
+  except OSError as error:
+    raise Damage(f"{NAME} cannot be read: {error.strerror}") from error
+  except (ValueError, KeyError, TypeError) as error:
+    raise Damage(f"{NAME} is not a manifest") from error
+  if not intact:
+    raise Damage(f"{NAME} checksum differs")
+  if body["format"] != FORMAT:
+    raise Damage(f"format {body['format']}, this version reads format {FORMAT}")
+  return body
+
+
+def verify(folder: Path, body: dict[str, Any]) -> None:
+  """Compares every file with its checksum; raises Damage for the first that is missing or differs."""
+  for name, digest in body["files"].items():
+    try:
+      intact = _sha256(folder / name) == digest
+    except OSError as error:
+      raise Damage(f"{name} cannot be read: {error.strerror}") from error
+    if not intact:
+      raise Damage(f"{name} checksum differs")

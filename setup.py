@@ -1,0 +1,49 @@
+"""Package metadata. Ranges stand here; the exact versions of a cited run stand in requirements/."""
+
+from setuptools import find_namespace_packages, setup
+
+PACKAGES = ["rl_jax", "kernels", "experiments"]
+
+BASE = [
+  "jax>=0.10",
+  "flax>=0.12",
+  "optax>=0.2.8",
+  "orbax-checkpoint>=0.12",
+  "tensorflow-datasets>=4.9.8",
+  "array_record>=0.8; platform_system != 'Windows'",
+  "ml-collections>=1.1",
+  "jaxtyping>=0.3",
+  "numpy>=2.0",
+  "tensorboardX>=2.6.2",
+  "matplotlib>=3.9",
+]
+
+EXTRAS = {
+  "tpu": ["jax[tpu]>=0.10"],
+  "cuda": ["jax[cuda13]>=0.10"],
+  "tasks": [
+    "reasoning-gym>=0.1.20",
+    "math-verify>=0.8",
+    "gguf>=0.17",
+    "tokenizers>=0.21",
+    "safetensors>=0.5",
+    "bm25s>=0.2.10",
+  ],
+  "notebooks": ["jupyterlab>=4.3", "ipykernel>=6.29", "nbclient>=0.10"],
+  # No accelerator runtime here: libtpu beside a CPU test run grabs devices and prints warnings.
+  "dev": ["pytest>=8.3", "pytest-xdist>=3.6", "hypothesis>=6.120", "ruff>=0.9", "mypy>=1.14"],
+}
+
+setup(
+  name="rl-jax",
+  version="0.1.0",
+  description="Dense-reward and advantage-estimation reinforcement learning on language models, in JAX",
+  author="The rl_jax authors",
+  license="Apache-2.0",
+  license_files=["LICENSE"],
+  python_requires=">=3.11",
+  packages=find_namespace_packages(include=[f"{name}{rest}" for name in PACKAGES for rest in ("", ".*")]),
+  package_data={"": ["*.json"]},
+  install_requires=BASE,
+  extras_require=EXTRAS,
+)

@@ -1,0 +1,298 @@
+"""The launcher's configuration: merging, overrides, types, names, and what a person sees after a slip."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+
+import pytest
+
+from rl_jax import configs
+from rl_jax.configs import ConfigError, parse_flags, resolve, resolve_config, resolve_role
+
+METHOD = """
+CLIP = 0.2
+class Other:
+  @staticmethod
+  def get_config(): return {"beta": 0.1}
+  @staticmethod
+  def build(config): return "other"
+def get_config():
+  return {"clip_low": CLIP, "clip_high": CLIP, "epochs": 1, "center": True, "aggregation": "token",
+          "target_kl": None, "limit": 5, "critic": {"width": 8, "betas": (0.9, 0.99)}}
+def build(config): return "method"
+"""
+TASK = """
+def get_config():
+  return {"levels": {"easy": {"operations": 2, "modulus": 10}}, "mixture": {"easy": 1.0}, "names": ("a", "b")}
+def build(config): return "task"
+"""
+EXPERIMENT = """
+from ml_collections import ConfigDict
+def get_config(variant=""):
+  config = ConfigDict()
+  config.learning_rate = 1e-3
+  config.num_iterations = 10 if variant == "smoke" else 500
+  config.seed = 0
+  config.method = ConfigDict({"name": "fake_method", "clip_high": 0.28, "limit": None})
+  config.task = ConfigDict({"name": "fake_task"})
+  config.logging = ConfigDict({"every": 10})
+  config.stages = ConfigDict({})
+  return config
+"""
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path, monkeypatch):
+  """Fake parts that can be imported, and experiments/grpo.py, in a folder of their own."""
+  (tmp_path / "experiments").mkdir()
+  (tmp_path / "fake_method.py").write_text(METHOD)
+  (tmp_path / "fake_task.py").write_text(TASK)
+  (tmp_path / "experiments/grpo.py").write_text(EXPERIMENT)
+  (tmp_path / "experiments/rloo.py").write_text(EXPERIMENT)
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.syspath_prepend(str(tmp_path))
+  yield tmp_path
+  for name in ("fake_method", "fake_task"):
+    sys.modules.pop(name, None)
+
+
+def grpo(*overrides, variant=""):
+  return resolve("experiments/grpo.py" + variant, overrides)
+
+
+def base(**changes):
+  return {"learning_rate": 1e-3, "method": {"name": "fake_method"}, "task": {"name": "fake_task"}, **changes}
+
+
+def message(*overrides):
+  with pytest.raises(ConfigError) as caught:
+    grpo(*overrides)
+  assert "\n" not in str(caught.value)
+  return str(caught.value)
+
+
+def test_file_goes_over_the_defaults_of_its_parts():
+  config = grpo()
+  assert config.method.clip_low == 0.2 and config.method.clip_high == 0.28
+  assert config.method.critic.betas == (0.9, 0.99) and config.method.limit is None
+  assert config.task.levels.easy.operations == 2
+  assert config.num_iterations == 500 and grpo(variant=":smoke").num_iterations == 10
+
+
+def test_the_result_is_locked():
+  with pytest.raises(AttributeError):
+    grpo().learning_rat = 1.0
+
+
+def test_overrides_take_the_type_that_is_there():
+  config = grpo(
+    "learning_rate=3",
+    "seed=1e3",
+    "method.center=False",
+    "method.aggregation=7",
+    "method.target_kl=0.1",
+    "method.critic.betas=[1, 0.5]",
+    "method.limit=4",
+    "task.names='c',",
+    "task.levels.easy.operations=4",
+    "--config.logging.every=5",
+  )
+  assert config.learning_rate == 3.0 and isinstance(config.learning_rate, float)
+  assert config.seed == 1000 and isinstance(config.seed, int)
+  assert config.method.center is False and config.method.aggregation == "7"
+  assert config.method.target_kl == 0.1 and config.method.limit == 4
+  assert config.method.critic.betas == (1.0, 0.5) and config.task.names == ("c",)
+  assert config.task.levels.easy.operations == 4 and config.logging.every == 5
+
+
+def test_none_is_for_fields_whose_default_is_none():
+  assert grpo("method.target_kl=none", "method.limit=none").method.limit is None
+  assert resolve_config(base(), {"method.target_kl": "0.5"}).method.target_kl == 0.5
+  with_value = base(method={"name": "fake_method", "target_kl": 0.5})
+  assert resolve_config(with_value, {"method.target_kl": "none"}).method.target_kl is None
+  assert message("seed=none") == "config key 'seed': expected int, got 'none'"
+
+
+@pytest.mark.parametrize(
+  "override, expected",
+  [
+    ("seed=1.5", "config key 'seed': expected int, got '1.5'"),
+    ("seed=true", "config key 'seed': expected int, got 'true'"),
+    ("learning_rate=fast", "config key 'learning_rate': expected float, got 'fast'"),
+    ("method.limit=x", "config key 'method.limit': expected int, got 'x'"),
+    ("method.center=1", "config key 'method.center': expected bool, got '1'"),
+    ("method.critic.betas=0.9", "config key 'method.critic.betas': expected tuple, got '0.9'"),
+    ("method.critic.betas=('x',)", "config key 'method.critic.betas[0]': expected float, got 'x'"),
+    ("method.critic=3", "config key 'method.critic' is a section: set one of its fields (width, betas)"),
+    ("learning_rat=1", "unknown config key 'learning_rat': did you mean 'learning_rate'?"),
+    ("method.clip_hihg=1", "unknown config key 'method.clip_hihg': did you mean 'method.clip_high'?"),
+    ("clip_high=1", "unknown config key 'clip_high': did you mean 'method.clip_high'?"),
+    ("seed.x=1", "unknown config key 'seed.x': did you mean 'seed'?"),
+    ("method.critic.widht=1", "unknown config key 'method.critic.widht': did you mean 'method.critic.width'?"),
+    ("seed", "override 'seed' has no value: write seed=VALUE"),
+  ],
+)
+def test_slips_in_overrides(override, expected):
+  assert message(override) == expected
+
+
+def test_python_values_as_a_notebook_gives_them():
+  import numpy as np
+
+  config = resolve_config(base(), {"learning_rate": np.float32(0.5), "method.epochs": 2.0, "method.center": False})
+  assert config.learning_rate == 0.5 and config.method.epochs == 2 and config.method.center is False
+  with pytest.raises(ConfigError, match="expected int, got True"):
+    resolve_config(base(), {"method.epochs": True})
+
+
+def test_open_sections_take_new_names():
+  config = grpo("task.levels.hard.operations=9", "task.levels.hard.mode=mod", "stages.warm.method.name=x.y")
+  assert config.task.levels.hard.operations == 9 and config.task.levels.hard.mode == "mod"
+  assert config.task.levels.easy.modulus == 10
+  assert config.stages.warm.method.name == "x.y"
+  assert "mixture.hard" in message("task.mixture.hard=0.5")  # this one is closed
+  whole = grpo("task.levels={'only': {'operations': 3}}")
+  assert whole.task.levels.to_dict() == {"only": {"operations": 3}}
+
+
+def test_levels_of_a_file_replace_the_default_ones():
+  config = resolve_config(base(task={"name": "fake_task", "levels": {"hard": {"operations": 16}}}))
+  assert config.task.levels.to_dict() == {"hard": {"operations": 16}}
+
+
+def test_a_file_cannot_invent_or_bend_keys():
+  with pytest.raises(ConfigError, match="'method.clip_hig' in the file: did you mean 'method.clip_high'"):
+    resolve_config(base(method={"name": "fake_method", "clip_hig": 0.1}))
+  with pytest.raises(ConfigError, match="config key 'method.clip_low': expected float, got '0.1'"):
+    resolve_config(base(method={"name": "fake_method", "clip_low": "0.1"}))
+  with pytest.raises(ConfigError, match="config.method.name is missing"):
+    resolve_config(base(method={}))
+
+
+def test_names_are_overridden_before_the_defaults_are_merged():
+  config = resolve_config(base(), {"method.beta": 0.2, "method.name": "fake_method:Other"})
+  assert config.method.to_dict() == {"name": "fake_method:Other", "beta": 0.2}
+  assert "unknown config key 'method.clip_high' in the file" in message("method.name=fake_method:Other")
+
+
+def test_roles_by_path_file_and_object(files):
+  outside = files / "elsewhere/mine.py"
+  outside.parent.mkdir()
+  head = "from __future__ import annotations\nimport dataclasses\n@dataclasses.dataclass\nclass A:\n  x: int = 0\n"
+  outside.write_text(head + METHOD)
+  assert resolve_role("fake_method").build(None) == "method"
+  assert resolve_role("fake_method:Other").build(None) == resolve_role("fake_method.Other").build(None) == "other"
+  assert resolve_role(str(outside)).build(None) == "method"
+  assert resolve_role("elsewhere/mine.py:Other") is resolve_role("elsewhere/mine.py:Other")
+  here = types.SimpleNamespace(get_config=lambda: {"x": 1}, build=lambda config: "object")
+  config = resolve_config(base(method={"name": here}), {"method.x": "2"})
+  assert config.method.x == 2 and resolve_role(config.method.name) is here
+  first = resolve_role(str(outside))
+  outside.write_text(METHOD.replace("0.2", "0.3"))
+  assert resolve_role(str(outside)) is not first
+
+
+@pytest.mark.parametrize(
+  "name, expected",
+  [
+    ("rl_jax.training.manifest", "no module 'rl_jax.training.manifest': did you mean 'rl_jax.training.manifests'?"),
+    ("no_such_package.x", "no module 'no_such_package.x': is its folder the current one, or on PYTHONPATH?"),
+    ("fake_method:Othe", "'fake_method:Othe': there is no 'Othe' in it: did you mean 'Other'?"),
+    ("fake_metod.py", "no file 'fake_metod.py': did you mean 'fake_method.py'?"),
+    ("json", "'json' cannot be used as method, task or model: it has no get_config()"),
+    ("a b", "'a b' names no Python code: write 'package.module', 'package.module:Name' or 'file.py:Name'"),
+  ],
+)
+def test_unknown_roles(name, expected):
+  with pytest.raises(ConfigError) as caught:
+    resolve_role(name)
+  assert str(caught.value) == expected
+
+
+def test_faults_inside_a_file_come_through(files):
+  (files / "broken.py").write_text("import not_installed_anywhere\n")
+  with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
+    resolve_role("broken")
+  (files / "experiments/broken.py").write_text("def get_config(:\n")
+  with pytest.raises(SyntaxError):
+    resolve("experiments/broken.py")
+
+
+def test_unknown_experiments(files):
+  with pytest.raises(ConfigError, match="^no file 'experiments/grp.py': did you mean 'experiments/grpo.py'\\?$"):
+    resolve("experiments/grp.py")
+  with pytest.raises(ConfigError, match="^no file 'experiments/grpo': did you mean 'experiments/grpo.py'\\?$"):
+    resolve("experiments/grpo")
+  (files / "experiments/plain.py").write_text("def get_config(): return {'seed': 1}\n")
+  assert resolve("experiments/plain.py").seed == 1
+  with pytest.raises(ConfigError, match="has no variants: leave ':smoke' out"):
+    resolve("experiments/plain.py:smoke")
+  (files / "empty.py").write_text("")
+  with pytest.raises(ConfigError, match=r"empty.py has no get_config\(variant\): it is not an experiment"):
+    resolve("empty.py")
+
+
+def test_flags():
+  flags = parse_flags(
+    ["--config=experiments/grpo.py:smoke", "--workdir", "runs/a", "--config.seed=3", "--config.method.shift", "-1"]
+  )
+  assert flags.config == "experiments/grpo.py:smoke" and str(flags.workdir) == "runs/a"
+  assert flags.overrides == ["seed=3", "method.shift=-1"]
+
+
+def test_a_program_can_have_flags_of_its_own():
+  parser = configs.make_parser("evaluates")
+  parser.add_argument("--step", type=int)
+  flags = parse_flags(["--workdir=runs/a", "--step=4"], parser, required=("workdir",))
+  assert flags.options.step == 4 and flags.config is None
+
+
+@pytest.mark.parametrize(
+  "argv, expected",
+  [
+    (["--workdir=a"], "--config is missing: write for example --config=experiments/grpo.py"),
+    (["--config=a.py"], "--workdir is missing: write for example --workdir=runs/grpo"),
+    (["--confg=a.py"], "unknown flag '--confg': did you mean '--config'?"),
+    (["--config=a.py", "--workdir=a", "--wrkdir=b"], "unknown flag '--wrkdir': did you mean '--workdir'?"),
+    (["--config=a.py", "runs/a"], "unexpected argument 'runs/a': flags are written --name=value"),
+    (["--config.seed"], "--config.seed has no value: write --config.seed=VALUE"),
+    (["--config.seed", "--workdir=a"], "--config.seed has no value: write --config.seed=VALUE"),
+    (["--config"], "argument --config: expected one argument"),
+  ],
+)
+def test_slips_in_flags(argv, expected):
+  with pytest.raises(ConfigError) as caught:
+    parse_flags(argv)
+  assert str(caught.value) == expected
+
+
+def test_identity_leaves_out_logging_and_length(files):
+  digest, fields = configs.identity(grpo())
+  assert configs.identity(grpo("logging.every=1", "num_iterations=900"))[0] == digest
+  assert configs.identity(grpo("seed=1"))[0] != digest
+  assert set(fields) == {"learning_rate", "seed", "method", "task", "stages"}
+  assert len(digest) == 64
+  moved = EXPERIMENT.replace("  config.seed = 0\n", "").replace("  return", "  config.seed = 0\n  return")
+  assert moved != EXPERIMENT
+  (files / "experiments/rloo.py").write_text(moved)
+  assert configs.identity(resolve("experiments/rloo.py"))[0] == digest  # order does not count
+
+
+def test_to_json_names_objects_and_refuses_what_it_cannot_write():
+  module = sys.modules.get("fake_method") or __import__("fake_method")
+  text = configs.to_json(resolve_config(base(method={"name": module.Other}, betas=(1, 2))))
+  assert json.loads(text)["method"]["name"] == "fake_method:Other" and json.loads(text)["betas"] == [1, 2]
+  with pytest.raises(ConfigError, match="config key 'thing' holds a object"):
+    configs.to_json(resolve_config(base(thing=object())))
+
+
+def test_source_is_the_text_of_the_file():
+  assert configs.source(resolve_role("fake_method")) == METHOD
+  assert configs.source(resolve_role("fake_method:Other")) == METHOD
+  assert configs.source(resolve_role("fake_task.py")) == TASK
+  made = {}
+  exec("class Loose:\n  pass\n", made)
+  with pytest.raises(ConfigError, match="cannot be read: define it in a file"):
+    configs.source(made["Loose"])
