@@ -1,0 +1,1 @@
+"""Curriculum mathematics: which prompts and groups are worth training on."""

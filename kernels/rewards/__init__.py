@@ -1,0 +1,1 @@
+"""Reward shaping: what is added to a reward before the advantage is taken."""

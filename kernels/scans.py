@@ -1,0 +1,96 @@
+"""Reverse scans over time that carry through masked slots.
+
+One pass from the last slot to the first, time-major: on CPU this beats an associative scan, and every row stays on
+its device. A masked slot (tool output, padding) neither discounts nor resets what passes over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Num
+
+from kernels._checks import known_option, same_shape
+from kernels.reductions import zero_masked
+
+
+def reverse_scan(
+  step: Callable[..., tuple[Any, Any]], init: Any, *arrays: Num[Array, "B T"]
+) -> tuple[Any, Any]:
+  """(carry, y_t) = step(carry, x_t, ...) for t = T-1 .. 0: the final carry, and the y [B, T].
+
+  `init` and the carry are pytrees of [B] arrays, x_t and y_t are [B].
+
+  >>> total, sums = reverse_scan(lambda c, x: (c + x, c + x), jnp.zeros(1), jnp.array([[1.0, 2.0, 3.0]]))
+  >>> print(total, sums)
+  [6.] [[6. 5. 3.]]
+  """
+  carry, ys = jax.lax.scan(
+    lambda carry, xs: step(carry, *xs), init, tuple(jnp.swapaxes(x, 0, 1) for x in arrays), reverse=True
+  )
+  return carry, jax.tree.map(lambda y: jnp.swapaxes(y, 0, 1), ys)
+
+
+def linear_recurrence(
+  a: Float[Array, "B T"], b: Float[Array, "B T"], mask: Num[Array, "B T"], *, gaps: str = "carry"
+) -> Float[Array, "B T"]:
+  """y_t = b_t + a_t y_{t+1} over the unmasked slots, y after the last one 0; 0 in masked slots.
+
+  `gaps`: what a masked slot does to y on its way to earlier slots: "carry" it unchanged, or "reset" it to 0 (verl's
+  REINFORCE++; a tool call then cuts the return of all tokens before it).
+
+  >>> a, b = jnp.full((1, 3), 0.5), jnp.array([[1.0, jnp.nan, 4.0]])
+  >>> print(linear_recurrence(a, b, jnp.array([[1, 0, 1]])))
+  [[3. 0. 4.]]
+  """
+  known_option("linear_recurrence", "gaps", gaps, ("carry", "reset"))
+  same_shape("linear_recurrence", "B T", a=a, b=b, mask=mask)
+  keep = 1.0 if gaps == "carry" else 0.0
+  a, b = jnp.where(mask != 0, zero_masked(a, mask), keep), zero_masked(b, mask)
+
+  def step(after, a_t, b_t):
+    y_t = b_t + a_t * after
+    return y_t, y_t
+
+  _, y = reverse_scan(step, jnp.zeros_like(b[:, 0]), a.astype(b.dtype), b)
+  return zero_masked(y, mask)
+
+
+def discounted_sums(
+  x: Float[Array, "B T"], mask: Num[Array, "B T"], *, discount: float = 1.0, gaps: str = "carry"
+) -> Float[Array, "B T"]:
+  """G_t = x_t + discount G_{t+1} over the unmasked slots; 0 in masked slots.
+
+  What sits on a masked slot is ignored: see `move_to_trainable`. `gaps` as in `linear_recurrence`.
+
+  >>> print(discounted_sums(jnp.array([[0.0, 9.0, 1.0]]), jnp.array([[1, 0, 1]]), discount=0.5))
+  [[0.5 0.  1. ]]
+  """
+  return linear_recurrence(jnp.full_like(zero_masked(x, mask), discount), x, mask, gaps=gaps)
+
+
+def move_to_trainable(
+  rewards: Float[Array, "B T"], mask: Num[Array, "B T"], attention_mask: Bool[Array, "B T"]
+) -> Float[Array, "B T"]:
+  """Each reward on a token that is not trained moves to the last trained token before it; none is lost.
+
+  Rewards before the first trained token move to that token. Padding (`attention_mask` 0) holds no reward. A row
+  without trained tokens gives 0.
+
+  >>> rewards = jnp.array([[0.5, 0.0, 0.0, 1.0, jnp.nan]])
+  >>> print(move_to_trainable(rewards, jnp.array([[0, 1, 1, 0, 0]]), jnp.array([[1, 1, 1, 1, 0]])))
+  [[0.  0.5 1.  0.  0. ]]
+  """
+  same_shape("move_to_trainable", "B T", rewards=rewards, mask=mask, attention_mask=attention_mask)
+  rewards, trained = zero_masked(rewards, attention_mask), mask != 0
+
+  def step(pending, reward, trained):
+    total = pending + reward
+    return jnp.where(trained, 0, total), jnp.where(trained, total, 0)
+
+  leading, moved = reverse_scan(step, jnp.zeros_like(rewards[:, 0]), rewards, trained)
+  first = trained & (jnp.cumsum(trained, axis=1) == 1)
+  return moved + jnp.where(first, leading[:, None], 0)

@@ -1,0 +1,196 @@
+"""Times what a user waits for, against a bound measured in the same run: python -m rl_jax.benchmark iteration.
+
+`iteration`: one GRPO iteration of fixed size (1.06M parameters: width 128, 4 layers, 4 heads, feed-forward 512,
+vocabulary 64; 32 prompts x 8 completions, 16 prompt and exactly 32 new tokens, one update, float32), split into rollout
+and update. `seeds`: the same iteration of the standard experiment's size with 1, 4 and 8 seeds vmapped.
+
+The bound is the time that the matrix products alone would take at the best rate seen in this run: multiply-adds of the
+forward pass for every token sampled (prompts once, their completions share the prefill) and three times that for every
+token trained, attention and output layer included; norms, softmax, sampling and the optimiser count as nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rl_jax import configs, starts
+from rl_jax.models.model import param_count
+from rl_jax.models.transformer import TransformerConfig
+from rl_jax.rollouts.sampler import SEED_AXIS
+from rl_jax.runs.errors import RunError
+from rl_jax.tasks.task import DeviceTask, Prompts, Verdicts, Vocabulary
+from rl_jax.training import iteration, mesh
+from rl_jax.training.errors import TrainingError
+from rl_jax.training.trainer import Trainer
+
+PROMPTS, COMPLETIONS, PROMPT_TOKENS, NEW_TOKENS, WORDS = 32, 8, 16, 32, 64
+
+
+class _Endless(Vocabulary):
+  """No token ends a response, so all have the same length."""
+
+  end_id = -1
+
+
+class FixedLength:
+  """A task of the benchmark's sizes: random prompts, reward for an even first token."""
+
+  @staticmethod
+  def get_config() -> dict:
+    return {}
+
+  @staticmethod
+  def build(config) -> DeviceTask:
+    def prompts(ids, split):
+      del split
+      tokens = jax.vmap(lambda i: jax.random.randint(jax.random.key(i), (PROMPT_TOKENS,), 2, WORDS))(ids)
+      level = jnp.zeros(ids.shape, jnp.int32)
+      return Prompts(tokens, jnp.ones(tokens.shape, bool), ids, level, {})
+
+    def verify(prompts, tokens, mask):
+      rows = jnp.ones(tokens.shape[0], bool)
+      return Verdicts((tokens[:, 0] % 2 == 0).astype(jnp.float32), rows, jnp.zeros(tokens.shape, jnp.int32), {})
+
+    return DeviceTask(
+      vocabulary=_Endless(tuple(chr(ord("0") + i) for i in range(WORDS))),
+      prompt_tokens=PROMPT_TOKENS,
+      response_tokens=NEW_TOKENS,
+      levels=("fixed",),
+      problem_ids=lambda key, n, split: jax.random.randint(key, (n,), 0, 1 << 30),
+      prompts=prompts,
+      verify=verify,
+      demonstrate=lambda key, prompts: (prompts.tokens, prompts.mask),
+    )
+
+
+def seconds(run: Callable[[], Any], repeats: int) -> float:
+  """Median seconds of a call that has been made once before, until its results are there."""
+  jax.block_until_ready(run())
+  taken = []
+  for _ in range(repeats):
+    started = time.perf_counter()
+    jax.block_until_ready(run())
+    taken.append(time.perf_counter() - started)
+  return statistics.median(taken)
+
+
+def forward_flops(config: TransformerConfig, tokens: int, attended: float) -> float:
+  """Floating-point operations of the matrix products of one forward pass.
+
+  Args:
+    attended: mean number of slots that a token attends to.
+  """
+  heads, shared = config.heads * config.head_width, config.key_value_heads * config.head_width
+  layer = config.width * (2 * heads + 2 * shared + 3 * config.feed_forward) + 2 * heads * attended
+  return 2.0 * tokens * (config.layers * layer + config.width * config.outputs)
+
+
+def matmul_rate(sizes: tuple[tuple[int, int, int], ...] = ((2048, 2048, 2048), (4096, 1024, 1024), (8192, 512, 512))):
+  """The best rate of float32 matrix products, in operations per second, over some large sizes."""
+  product = jax.jit(jnp.matmul)
+  rates = []
+  for m, k, n in sizes:
+    a, b = jnp.ones((m, k)), jnp.ones((k, n))
+    rates.append(2.0 * m * k * n / seconds(lambda a=a, b=b: product(a, b), 5))
+  return max(rates)
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+  """Seconds of one iteration of all seeds, and of its two halves run apart."""
+
+  iteration: float
+  rollout: float
+  learn: float
+
+
+def time_iteration(trainer: Trainer, repeats: int) -> Times:
+  """Compiles and times the iteration, the rollout (with verification) and the rest (scoring, signal, update)."""
+  experiment = trainer.experiment
+  over_seeds = lambda f: jax.jit(jax.vmap(f, axis_name=SEED_AXIS))
+  with mesh.use(trainer.mesh):
+    whole = jax.jit(lambda state: iteration.run(experiment, state))
+    rollout = over_seeds(lambda seed: iteration.rollout(experiment, seed, 0))
+    learn = over_seeds(lambda seed, batch: iteration.learn(experiment, seed, batch, 0))
+    seeds, batch = rollout(trainer.state.seeds)
+    return Times(
+      iteration=seconds(lambda: whole(trainer.state), repeats),
+      rollout=seconds(lambda: rollout(trainer.state.seeds), repeats),
+      learn=seconds(lambda: learn(seeds, batch), repeats),
+    )
+
+
+def _trainer(overrides: dict[str, Any], config_path: str) -> Trainer:
+  config = configs.resolve(config_path, [f"{key}={value}" for key, value in overrides.items()])
+  return Trainer(starts.build(config), mesh.make_mesh(config.mesh))
+
+
+def iteration_benchmark(config_path: str | None, repeats: int) -> None:
+  """Prints the times of the fixed iteration beside the bound."""
+  trainer = _trainer({}, config_path or "experiments/benchmark.py")
+  model = trainer.experiment.models["policy"].config
+  times = time_iteration(trainer, repeats)
+  rate = matmul_rate()
+  rows, length = PROMPTS * COMPLETIONS, PROMPT_TOKENS + NEW_TOKENS
+  # The last new token is sampled but never fed; each token fed sees those before it and itself.
+  prefill = forward_flops(model, PROMPTS * PROMPT_TOKENS, (PROMPT_TOKENS + 1) / 2)
+  decode = forward_flops(model, rows * (NEW_TOKENS - 1), PROMPT_TOKENS + NEW_TOKENS / 2)
+  update = 3 * forward_flops(model, rows * length, (length + 1) / 2)
+  parameters = param_count(trainer.state.seeds.models["policy"].params)
+  print(f"{parameters} parameters, {rows} rows of {PROMPT_TOKENS} + {NEW_TOKENS} tokens, {repeats} repeats, medians")
+  print(f"matrix products: {rate / 1e9:.0f} GFLOP/s (float32, the best of some large sizes)")
+  print(f"{'':10} {'seconds':>8} {'bound':>8} {'share':>6} {'tokens/s':>10}")
+  rows_of = (
+    ("iteration", times.iteration, prefill + decode + update, rows * NEW_TOKENS),
+    ("rollout", times.rollout, prefill + decode, rows * NEW_TOKENS),
+    ("update", times.learn, update, rows * length),
+  )
+  for name, taken, flops, tokens in rows_of:
+    bound = flops / rate
+    print(f"{name:10} {taken:8.3f} {bound:8.3f} {bound / taken:6.0%} {tokens / taken:10.0f}")
+
+
+def seeds_benchmark(config_path: str | None, repeats: int) -> None:
+  """Prints what vmapped seeds cost, compiled and run, beside one seed."""
+  config_path = config_path or "experiments/grpo.py"
+  print(f"{config_path}: one iteration of all seeds, {repeats} repeats, medians")
+  print(f"{'seeds':>5} {'seconds':>8} {'x one':>6} {'rollout':>8} {'update':>8} {'compile':>8}")
+  one = None
+  for count in (1, 4, 8):
+    trainer = _trainer({"num_seeds": count, "logging.every_iterations": 1, "init_from": ""}, config_path)
+    compiled = trainer.compile()
+    times = time_iteration(trainer, repeats)
+    one = one or times.iteration
+    print(
+      f"{count:5} {times.iteration:8.3f} {times.iteration / one:6.2f} {times.rollout:8.3f} {times.learn:8.3f} {compiled:8.1f}"
+    )
+
+
+BENCHMARKS = {"iteration": iteration_benchmark, "seeds": seeds_benchmark}
+
+
+def main(argv: list[str]) -> int:
+  """Runs the command line; returns the exit status."""
+  parser = configs.make_parser(__doc__.splitlines()[0])
+  parser.add_argument("--benchmark", choices=sorted(BENCHMARKS), default="iteration", help="what to time")
+  parser.add_argument("--repeats", type=int, default=7)
+  named = [f"--benchmark={argv[0]}", *argv[1:]] if argv and not argv[0].startswith("-") else argv
+  try:
+    flags = configs.parse_flags(named, parser, required=())
+    BENCHMARKS[flags.options.benchmark](flags.config, flags.options.repeats)
+  except (configs.ConfigError, RunError, TrainingError) as error:
+    print(f"rl_jax.benchmark: {error}", file=sys.stderr)
+    return 1
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

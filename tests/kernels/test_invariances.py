@@ -1,0 +1,191 @@
+"""Properties that hold for every kernel, over the registry of all of them."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import kernels
+from kernels import scans
+from kernels.logprobs import reference
+from tests.kernels.registry import KERNELS, Kernel, quick_jit
+
+B, T, PADDED = 6, 5, 8
+
+
+def over(select=lambda kernel: True):
+  return pytest.mark.parametrize("kernel", [k for k in KERNELS if select(k)], ids=lambda k: k.name)
+
+
+def has_tokens(kernel: Kernel) -> bool:
+  return kernel.mask is not None and any("T" in axes for axes in kernel.axes.values())
+
+
+def pad(arrays, axes, offset):
+  """Time grows from T to PADDED slots around the sequence: masks 0 there, anything in the rest."""
+  padded = {}
+  for name, array in arrays.items():
+    if "T" not in axes[name]:
+      padded[name] = array
+      continue
+    is_mask = array.dtype == bool or name == "weights"
+    fill = 0 if is_mask or array.dtype == np.int32 else 1e3
+    padded[name] = np.full((B, PADDED, *array.shape[2:]), fill, array.dtype)
+    padded[name][:, offset : offset + T] = array
+  return padded
+
+
+def garbage(kernel, arrays):
+  """Copies with NaN, inf and large values wherever a mask covers them."""
+  spoiled = {}
+  for name, array in arrays.items():
+    covered = kernel.covered(name, arrays)
+    if covered is None or array.dtype == bool:
+      spoiled[name] = array
+    elif array.dtype == np.int32:
+      # Groups and tokens of masked slots may be anything too.
+      spoiled[name] = np.where(covered, 987654, array) if name == "tokens" else array
+    else:
+      values = np.resize(np.array([np.nan, np.inf, -np.inf, 3e38], np.float32), array.shape)
+      spoiled[name] = np.where(covered, values, array)
+  return spoiled
+
+
+def assert_close(actual, expected, tolerance=1e-6):
+  for a, b in zip(actual, expected, strict=True):
+    np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=tolerance, atol=tolerance)
+
+
+@pytest.fixture
+def rng():
+  return np.random.default_rng(0)
+
+
+def public_functions():
+  for info in pkgutil.walk_packages(kernels.__path__, "kernels."):
+    if info.name.startswith("kernels.benchmarks") or info.name.rsplit(".", 1)[1].startswith("_"):
+      continue
+    module = importlib.import_module(info.name)
+    for name, function in inspect.getmembers(module, inspect.isfunction):
+      if function.__module__ == info.name and not name.startswith("_"):
+        yield function
+
+
+def test_every_public_function_is_registered():
+  registered = {k.public or k.function for k in KERNELS}
+  missing = [f"{f.__module__}.{f.__name__}" for f in public_functions() if f not in registered]
+  assert not missing, f"add to tests/kernels/registry.py: {missing}"
+
+
+def test_every_public_function_has_an_example_that_runs():
+  assert not [f.__qualname__ for f in public_functions() if ">>>" not in (f.__doc__ or "")]
+  for info in pkgutil.walk_packages(kernels.__path__, "kernels."):
+    results = doctest.testmod(importlib.import_module(info.name), extraglobs={"jnp": jnp})
+    assert results.failed == 0, info.name
+
+
+@over(has_tokens)
+def test_padding_amount_and_side(kernel, rng):
+  arrays = kernel.make(rng, B, T)
+  expected = kernel.jitted(arrays)
+  for offset in (0, 1, PADDED - T):
+    padded = kernel.jitted(pad(arrays, kernel.axes, offset))
+    actual = [x[:, offset : offset + T] if x.shape[:2] == (B, PADDED) else x for x in padded]
+    assert_close(actual, expected)
+
+
+@over(lambda k: k.mask)
+def test_garbage_in_masked_slots_changes_nothing(kernel, rng):
+  arrays = kernel.make(rng, B, T)
+  spoiled = garbage(kernel, arrays)
+  for a, b in zip(kernel.jitted(spoiled), kernel.jitted(arrays), strict=True):
+    np.testing.assert_array_equal(a, b)
+    assert np.isfinite(np.asarray(a, np.float32)).all()
+  if kernel.gradients:
+    actual, expected = kernel.gradient(spoiled), kernel.gradient(arrays)
+    for name in kernel.gradients:
+      np.testing.assert_array_equal(actual[name], expected[name])
+      assert np.isfinite(actual[name]).all()
+
+
+@over(lambda k: k.mask and k.zero_masked)
+def test_masked_slots_hold_zero(kernel, rng):
+  arrays = kernel.make(rng, B, T)
+  mask = arrays["token_mask"] & arrays["mask"][:, None] if "token_mask" in arrays else arrays[kernel.mask] != 0
+  for x in kernel.jitted(arrays):
+    if x.shape == mask.shape:
+      assert not np.asarray(x)[~mask].any()
+
+
+@over(lambda k: k.mask)
+def test_all_masked_is_zero_and_finite(kernel, rng):
+  arrays = kernel.make(rng, B, T)
+  arrays[kernel.mask] = np.zeros_like(arrays[kernel.mask])
+  for x in kernel.jitted(arrays):
+    assert np.isfinite(np.asarray(x, np.float32)).all()
+    if kernel.zero_masked and x.ndim:
+      assert not np.asarray(x).any()
+  for gradient in kernel.gradient(arrays).values() if kernel.gradients else ():
+    assert not np.asarray(gradient).any()
+
+
+@over(lambda k: any("B" in axes for axes in k.axes.values()))
+def test_rows_in_any_order(kernel, rng):
+  arrays, order = kernel.make(rng, B, T), rng.permutation(B)
+  permuted = {name: x[order] if kernel.axes[name].startswith("B") else x for name, x in arrays.items()}
+  expected = [np.asarray(x)[order] if x.shape[:1] == (B,) else x for x in kernel.jitted(arrays)]
+  assert_close(kernel.jitted(permuted), expected)
+
+
+@over(lambda k: k.scope != "batch")
+def test_micro_batches(kernel, rng):
+  """Halves of the batch, cut between groups: rows concatenate, sums and weights add."""
+  arrays = kernel.make(rng, B, T)
+  if kernel.scope == "group":
+    arrays["group_ids"] = np.array([4, 9, 4, -1, -1, -1], np.int32)
+  halves = [
+    kernel.jitted({name: x[rows] if kernel.axes[name].startswith("B") else x for name, x in arrays.items()})
+    for rows in (slice(0, B // 2), slice(B // 2, B))
+  ]
+  for whole, a, b in zip(kernel.jitted(arrays), *halves, strict=True):
+    assert_close([jnp.concatenate([a, b]) if whole.ndim else a + b], [whole])
+
+
+@over(lambda k: "group_ids" in k.axes and len(k.axes) > 1)
+def test_group_ids_are_arbitrary(kernel, rng):
+  arrays = kernel.make(rng, B, T)
+  labels = {old: new for old, new in zip(np.unique(arrays["group_ids"]), (2**30, 7), strict=True)}
+  relabelled = np.array([labels[i] for i in arrays["group_ids"]], np.int32)
+  assert_close(kernel.jitted({**arrays, "group_ids": relabelled}), kernel.jitted(arrays))
+
+
+@over(lambda k: k.public is not scans.reverse_scan and k.function is not reference.align)  # they keep the input's type
+def test_half_precision_input_keeps_float32_statistics(kernel, rng):
+  arrays = kernel.make(rng, B, T)
+  floats = [n for n, x in arrays.items() if x.dtype == np.float32]
+  half = {**arrays, **{n: jnp.asarray(arrays[n], jnp.bfloat16) for n in floats}}
+  rounded = {**half, **{n: half[n].astype(jnp.float32) for n in floats}}
+  actual = kernel.jitted(half)
+  assert all(x.dtype in (jnp.float32, bool, jnp.int32) for x in actual)
+  assert_close(actual, kernel.jitted(rounded))
+
+
+@over()
+def test_jit_equals_eager(kernel, rng):
+  arrays = kernel.make(rng, B, T)
+  assert_close(kernel.call({name: jnp.asarray(x) for name, x in arrays.items()}), kernel.jitted(arrays))
+
+
+@over()
+def test_vmap_equals_loop(kernel, rng):
+  batches = [kernel.make(rng, B, T) for _ in range(2)]
+  stacked = {name: np.stack([b[name] for b in batches]) for name in batches[0]}
+  looped = [jnp.stack(leaves) for leaves in zip(*map(kernel.jitted, batches), strict=True)]
+  assert_close(quick_jit(jax.vmap(kernel.call))(stacked), looped)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kernels.scans import discounted_sums, linear_recurrence, move_to_trainable
+from tests.kernels.numerics import finite_difference
+
+MASK = np.array([[0, 1, 0, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0]])
+
+
+def recurrence(a, b, mask, gaps):
+  """y_t = b_t + a_t y_{t+1}, a loop."""
+  y = np.zeros(b.shape)
+  for i in range(b.shape[0]):
+    after = 0.0
+    for t in reversed(range(b.shape[1])):
+      if mask[i, t]:
+        after = y[i, t] = b[i, t] + a[i, t] * after
+      elif gaps == "reset":
+        after = 0.0
+  return y
+
+
+def test_a_tool_call_neither_discounts_nor_resets():
+  x = jnp.array([[0.0, 7.0, 7.0, 1.0]])
+  mask = jnp.array([[1, 0, 0, 1]])
+  np.testing.assert_array_equal(discounted_sums(x, mask, discount=0.5), [[0.5, 0, 0, 1]])
+  np.testing.assert_array_equal(discounted_sums(x, mask, discount=0.5, gaps="reset"), [[0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("gaps", ["carry", "reset"])
+def test_recurrence_and_gradient_against_a_loop(gaps):
+  rng = np.random.default_rng(0)
+  a, b, weights = rng.normal(size=(3, 3, 5))
+  with jax.enable_x64(True):
+    y = linear_recurrence(jnp.array(a), jnp.array(b), jnp.array(MASK), gaps=gaps)
+    gradients = jax.grad(
+      lambda a, b: (weights * linear_recurrence(a, b, jnp.array(MASK), gaps=gaps)).sum(), argnums=(0, 1)
+    )(jnp.array(a), jnp.array(b))
+  np.testing.assert_allclose(y, recurrence(a, b, MASK, gaps), atol=1e-12)
+  by_a = finite_difference(lambda a: (weights * recurrence(a, b, MASK, gaps)).sum(), a)
+  by_b = finite_difference(lambda b: (weights * recurrence(a, b, MASK, gaps)).sum(), b)
+  np.testing.assert_allclose(gradients[0], by_a, atol=1e-8)
+  np.testing.assert_allclose(gradients[1], by_b, atol=1e-8)
+
+
+def test_no_reward_is_lost_when_moved():
+  rewards = jnp.array([[1.0, 2.0, 4.0, 8.0, jnp.nan], [1.0, 2.0, 4.0, 8.0, 16.0], [1.0, 1.0, 1.0, 1.0, 1.0]])
+  attention = jnp.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1]])
+  moved = move_to_trainable(rewards, jnp.array(MASK), attention)
+  np.testing.assert_array_equal(moved, [[0, 7, 0, 8, 0], [1, 2, 28, 0, 0], [0, 0, 0, 0, 0]])
