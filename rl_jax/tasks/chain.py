@@ -1,0 +1,178 @@
+"""Chains of modular arithmetic with worked steps.
+
+"7+5*3-8=" is worked out LEFT TO RIGHT, each operation modulo m: with m = 10, (7+5)%10 = 2, (2*3)%10 = 6, (6-8)%10 = 8,
+so "a2b6c8#8<end>" is a full response (`worked_steps` has the format). Numbers have one digit for m <= 10, else two, and
+so have the answers: "07". With several moduli in the levels, the prompt starts with the modulus: "%10:7+5*3-8=".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
+
+from rl_jax.tasks import fields, splits, worked_steps
+from rl_jax.tasks.task import DeviceTask, Prompts, Split
+
+OPERATORS = "+-*"
+
+_LEVEL = {
+  "operations": 4,  # 2 to 16
+  "operators": OPERATORS,  # those that occur, a part of "+-*"
+  "modulus": 10,  # 2 to 100; operands are in [0, modulus)
+  "weight": 1.0,  # share in the mixture of levels, relative to the others; 0 takes the level out
+}
+_VOCABULARY = worked_steps.vocabulary("+=-*%:")
+
+
+def get_config() -> dict[str, Any]:
+  """The fields and their defaults. A level may leave out any of its fields."""
+  return {
+    "levels": {"four": dict(_LEVEL)},  # name -> fields of the level
+    "modulus_in_prompt": False,  # True: in every prompt; False: only if the levels have several moduli
+    "seed": 0,  # another seed: other problems for the same ids
+    "pool_size": 0,  # ids (of each split) to draw problems from; 0: unlimited
+    "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
+    "spare_tokens": 5,  # room in a response for re-checks, beyond all steps once
+    **worked_steps.RATES,
+  }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chains:
+  space: splits.Space
+  widths: np.ndarray
+  """[L] digits of a number."""
+  header: bool
+  """Whether prompts start with the modulus."""
+  prompt_tokens: int
+  response_tokens: int
+  rates: dict[str, float]
+
+
+def build(config: Mapping[str, Any]) -> DeviceTask:
+  """The task of `config` (fields as in `get_config`); ValueError in one line for a field that makes no sense."""
+  config = fields.complete(config, get_config(), where="task")
+  levels = {
+    name: _check_level(fields.complete(level, _LEVEL, where=f"task.levels.{name}"), name)
+    for name, level in fields.named(config["levels"], where="task.levels").items()
+  }
+  space = splits.build_space(
+    {name: _choices(level) for name, level in levels.items()},
+    [level["weight"] for level in levels.values()],
+    seed=config["seed"], pool_size=config["pool_size"], held_out_fraction=config["held_out_fraction"],
+  )  # fmt: skip
+  spare = fields.whole(config["spare_tokens"], 0, 1024, where="task.spare_tokens")
+  header = bool(config["modulus_in_prompt"]) or len({level["modulus"] for level in levels.values()}) > 1
+  chains = _Chains(
+    space=space,
+    widths=np.array([_width(level) for level in levels.values()], np.int32),
+    header=header,
+    prompt_tokens=max(_prompt_length(level, header) for level in levels.values()),
+    response_tokens=spare
+    + max(worked_steps.response_length(level["operations"], _width(level), _width(level)) for level in levels.values()),
+    rates=worked_steps.check_rates(config),
+  )
+  return DeviceTask(
+    vocabulary=_VOCABULARY,
+    prompt_tokens=chains.prompt_tokens,
+    response_tokens=chains.response_tokens,
+    levels=tuple(levels),
+    problem_ids=partial(splits.draw_ids, space),
+    prompts=partial(_prompts, chains),
+    verify=worked_steps.verify,
+    demonstrate=partial(_demonstrate, chains),
+  )
+
+
+def _check_level(level: dict[str, Any], name: str) -> dict[str, Any]:
+  where = f"task.levels.{name}"
+  fields.whole(level["operations"], 2, len(worked_steps.LETTERS), where=f"{where}.operations")
+  fields.whole(level["modulus"], 2, 100, where=f"{where}.modulus")
+  operators = level["operators"]
+  if not isinstance(operators, str) or not operators or set(operators) - set(OPERATORS):
+    raise ValueError(f"{where}.operators: got {operators!r}, want some of {OPERATORS!r}")
+  return level
+
+
+def _width(level: Mapping[str, Any]) -> int:
+  return 1 if level["modulus"] <= 10 else 2
+
+
+def _prompt_length(level: Mapping[str, Any], header: bool) -> int:
+  head = len(f"%{level['modulus']}:") if header else 0
+  return head + (level["operations"] + 1) * _width(level) + level["operations"] + 1
+
+
+def _choices(level: Mapping[str, Any]) -> list[list[int]]:
+  """Content: modulus, operations, operand, then operator and operand in turn, so a longer level only adds fields."""
+  operands = list(range(level["modulus"]))
+  operators = sorted({OPERATORS.index(operator) for operator in level["operators"]})
+  return [[level["modulus"]], [level["operations"]], operands] + [operators, operands] * level["operations"]
+
+
+def _prompts(chains: _Chains, ids: Int[Array, " N"], split: Split) -> Prompts:
+  levels, content = splits.draw_problems(chains.space, ids, split)
+  moduli, counts, operands, operators = content[:, 0], content[:, 1], content[:, 2::2], content[:, 3::2]
+  widths = jnp.asarray(chains.widths)[levels]
+  values, answers = _work_out(operands, operators, moduli, jnp.zeros_like(operators))
+  tokens, mask = _prompt_text(chains, moduli, operands, operators, widths)
+  answer_tokens = worked_steps.number_tokens(answers, widths, int(chains.widths.max()))
+  facts = worked_steps.facts(values, counts, widths, answers, answer_tokens)
+  facts |= {"moduli": moduli, "operands": operands, "operators": operators}
+  return Prompts(tokens=tokens, mask=mask, ids=ids, levels=levels, facts=facts)
+
+
+def _work_out(
+  operands: Int[Array, "N S+1"], operators: Int[Array, "N S"], moduli: Int[Array, " N"], slips: Int[Array, "N S"]
+) -> tuple[Int[Array, "N S"], Int[Array, " N"]]:
+  """(values, answers): each operation goes on from the value before, which is off by its slip, modulo m."""
+
+  def step(value, inputs):
+    operator, operand, slip = inputs
+    exact = jnp.where(operator == 0, value + operand, jnp.where(operator == 1, value - operand, value * operand))
+    value = jnp.where(operator == splits.ABSENT, value, (exact + slip) % moduli)
+    return value, value
+
+  answers, values = jax.lax.scan(step, operands[:, 0], (operators.T, operands[:, 1:].T, slips.T))
+  return values.T, answers
+
+
+def _prompt_text(
+  chains: _Chains, moduli: Int[Array, " N"], operands: Int[Array, "N S+1"], operators: Int[Array, "N S"],
+  widths: Int[Array, " N"],
+) -> tuple[Int[Array, "N P"], Bool[Array, "N P"]]:  # fmt: skip
+  n = moduli.shape[0]
+  always = jnp.ones((n, 1), bool)
+
+  def symbol(character):
+    return jnp.full((n, 1), _VOCABULARY.encode(character)[0])
+
+  pieces = []
+  if chains.header:
+    digits, keep = worked_steps.digit_slots(moduli, worked_steps.decimal_length(moduli, 3), 3)
+    pieces += [(symbol("%"), always), (digits, keep), (symbol(":"), always)]
+  digits, keep = worked_steps.digit_slots(
+    jnp.maximum(operands, 0), jnp.broadcast_to(widths[:, None], operands.shape), int(chains.widths.max())
+  )
+  signs = jnp.asarray(_VOCABULARY.encode(OPERATORS))[jnp.maximum(operators, 0)]
+  active = operators != splits.ABSENT
+  terms = jnp.concatenate([signs[..., None], digits[:, 1:]], axis=2)
+  terms_keep = jnp.concatenate([active[..., None], keep[:, 1:] & active[..., None]], axis=2)
+  pieces += [(digits[:, 0], keep[:, 0]), (terms.reshape(n, -1), terms_keep.reshape(n, -1)), (symbol("="), always)]
+  tokens, keeps = (jnp.concatenate(parts, axis=1) for parts in zip(*pieces, strict=True))
+  return worked_steps.align(tokens, keeps, chains.prompt_tokens, right=True)
+
+
+def _demonstrate(chains: _Chains, key: PRNGKeyArray, prompts: Prompts) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:
+  facts = prompts.facts
+  flaws = worked_steps.draw_flaws(key, facts["operators"].shape[1], facts["moduli"], **chains.rates)
+  values, answers = _work_out(facts["operands"], facts["operators"], facts["moduli"], flaws.slips)
+  answer_tokens = worked_steps.number_tokens(answers, facts["value_widths"], int(chains.widths.max()))
+  return worked_steps.write(facts, values, answer_tokens, flaws.copies, chains.response_tokens)

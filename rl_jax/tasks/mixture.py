@@ -1,0 +1,213 @@
+"""A mixture of device tasks: one task over a joint vocabulary, with a level per component and level.
+
+An id determines its component: id = C * (id within the component) + index of the component, for C components in the
+order of their names. Every component computes every row, and each row keeps what its component says; so a mixture costs
+the sum of its components, and needs no branch on data. A prompt must show by itself which problem it poses: give chain
+components of different moduli `modulus_in_prompt=True`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
+
+from rl_jax.tasks import fields, splits
+from rl_jax.tasks.task import DeviceTask, Prompts, Split, Verdicts, Vocabulary
+
+
+def get_config() -> dict[str, Any]:
+  """The fields and their defaults."""
+  return {
+    # component name -> {"name": dotted path of a task, "weight": share in the mixture (default 1, 0 takes the component
+    # out), and any fields of that task; the others take that task's defaults}
+    "components": {
+      "chain": {"name": "rl_jax.tasks.chain", "weight": 0.5},
+      "addition": {"name": "rl_jax.tasks.addition", "weight": 0.5},
+    },
+  }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Mixture:
+  """The components, and how their tokens and levels map to the joint ones."""
+
+  names: tuple[str, ...]
+  tasks: tuple[DeviceTask, ...]
+  shares: np.ndarray
+  """[C], the sum is 1."""
+  to_joint: tuple[np.ndarray, ...]
+  """Joint id of each symbol of a component's vocabulary."""
+  from_joint: tuple[np.ndarray, ...]
+  """A component's id of each joint symbol; padding where it has none."""
+  first_levels: np.ndarray
+  """[C] joint index of each component's first level."""
+  prompt_tokens: int
+  response_tokens: int
+
+
+def build(config: Mapping[str, Any]) -> DeviceTask:
+  """The task of `config` (fields as in `get_config`); ValueError in one line for a field that makes no sense."""
+  config = fields.complete(config, get_config(), where="task")
+  components = fields.named(config["components"], where="task.components")
+  tasks = _build_components(components)
+  joint = Vocabulary(tuple(dict.fromkeys(symbol for task in tasks for symbol in task.vocabulary.symbols)))
+  weights = np.array([component.get("weight", 1.0) for component in components.values()], np.float64)
+  num_levels = [len(task.levels) for task in tasks]
+  mixture = _Mixture(
+    names=tuple(components),
+    tasks=tasks,
+    shares=(weights / weights.sum()).astype(np.float32),
+    to_joint=tuple(_symbol_map(task.vocabulary, joint) for task in tasks),
+    from_joint=tuple(_symbol_map(joint, task.vocabulary) for task in tasks),
+    first_levels=np.cumsum([0, *num_levels[:-1]]).astype(np.int32),
+    prompt_tokens=max(task.prompt_tokens for task in tasks),
+    response_tokens=max(task.response_tokens for task in tasks),
+  )
+  return DeviceTask(
+    vocabulary=joint,
+    prompt_tokens=mixture.prompt_tokens,
+    response_tokens=mixture.response_tokens,
+    levels=tuple(f"{name}/{level}" for name, task in zip(components, tasks, strict=True) for level in task.levels),
+    problem_ids=partial(_problem_ids, mixture),
+    prompts=partial(_prompts, mixture),
+    verify=partial(_verify, mixture),
+    demonstrate=partial(_demonstrate, mixture),
+  )
+
+
+def _build_components(components: Mapping[str, Any]) -> tuple[DeviceTask, ...]:
+  tasks, fractions = [], {}
+  for name, component in components.items():
+    where = f"task.components.{name}"
+    if "name" not in component:
+      raise ValueError(f"{where}: no `name`; give the dotted path of a task, as in 'rl_jax.tasks.chain'")
+    try:
+      module = importlib.import_module(component["name"])
+    except ModuleNotFoundError as error:
+      raise ValueError(f"{where}.name: cannot import {component['name']!r} ({error})") from error
+    given = {key: component[key] for key in component if key not in ("name", "weight")}
+    full = ml_collections.ConfigDict(fields.complete(given, module.get_config(), where=where))
+    try:
+      tasks.append(module.build(full))
+    except ValueError as error:
+      raise ValueError(f"{where}: {error}") from error
+    if "held_out_fraction" in full:
+      fractions[name] = full.held_out_fraction
+  if len(set(fractions.values())) > 1:
+    raise ValueError(
+      f"task.components: different held_out_fraction {fractions}; a problem of two components could be in both splits, "
+      "so give all the same"
+    )
+  return tuple(tasks)
+
+
+def _symbol_map(source: Vocabulary, target: Vocabulary) -> np.ndarray:
+  return np.array(
+    [target.symbols.index(symbol) if symbol in target.symbols else Vocabulary.pad_id for symbol in source.symbols],
+    np.int32,
+  )
+
+
+def _problem_ids(mixture: _Mixture, key: PRNGKeyArray, n: int, split: Split) -> Int[Array, " n"]:
+  num = len(mixture.tasks)
+  uniform = jax.random.uniform(jax.random.fold_in(key, 0), (n,))
+  component = jnp.sum(uniform[:, None] >= np.cumsum(mixture.shares)[:-1], axis=1, dtype=jnp.int32)
+  ids = [task.problem_ids(jax.random.fold_in(key, 1 + c), n, split) for c, task in enumerate(mixture.tasks)]
+  # Modulo, because ids of a component without a pool go up to 2**31: the joint id must stay an int32.
+  return _select(component, ids) % (splits.UNLIMITED_IDS // num) * num + component
+
+
+def _prompts(mixture: _Mixture, ids: Int[Array, " N"], split: Split) -> Prompts:
+  num = len(mixture.tasks)
+  component = ids % num
+  parts = [task.prompts(ids // num, split) for task in mixture.tasks]
+  tokens, masks = [], []
+  facts: dict[str, Array] = {}
+  for c, (name, part) in enumerate(zip(mixture.names, parts, strict=True)):
+    left = ((0, 0), (mixture.prompt_tokens - part.tokens.shape[1], 0))
+    tokens.append(jnp.pad(jnp.asarray(mixture.to_joint[c])[part.tokens], left, constant_values=Vocabulary.pad_id))
+    masks.append(jnp.pad(part.mask, left))
+    facts |= {f"{name}/{key}": value for key, value in part.facts.items()}
+  return Prompts(
+    tokens=_select(component, tokens),
+    mask=_select(component, masks),
+    ids=ids,
+    levels=_select(component, [part.levels + first for part, first in zip(parts, mixture.first_levels, strict=True)]),
+    facts=facts,
+  )
+
+
+def _own_prompts(mixture: _Mixture, prompts: Prompts, c: int) -> Prompts:
+  """The prompts as component c made them. In rows of other components only ids and facts are its own."""
+  name, task = mixture.names[c], mixture.tasks[c]
+  width = prompts.tokens.shape[1] - task.prompt_tokens
+  return Prompts(
+    tokens=_translate(prompts.tokens[:, width:], mixture.from_joint[c]),
+    mask=prompts.mask[:, width:],
+    ids=prompts.ids // len(mixture.tasks),
+    levels=jnp.clip(prompts.levels - mixture.first_levels[c], 0, len(task.levels) - 1),
+    facts={key.removeprefix(f"{name}/"): value for key, value in prompts.facts.items() if key.startswith(f"{name}/")},
+  )
+
+
+def _verify(mixture: _Mixture, prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]) -> Verdicts:
+  """The verdict of each row's component. Every extra of any component is kept: -1 or False in the rows of one without.
+
+  A symbol that the component's vocabulary lacks reaches its verifier as padding within the mask.
+  """
+  component = prompts.ids % len(mixture.tasks)
+  parts = [
+    task.verify(_own_prompts(mixture, prompts, c), _translate(tokens, mixture.from_joint[c]), mask)
+    for c, task in enumerate(mixture.tasks)
+  ]
+  known = {key: value for part in reversed(parts) for key, value in part.extras.items()}
+  return Verdicts(
+    rewards=_select(component, [part.rewards for part in parts]),
+    reward_mask=_select(component, [part.reward_mask for part in parts]),
+    step_ids=_select(component, [part.step_ids for part in parts]),
+    extras={
+      key: _select(component, [part.extras.get(key, _missing(like)) for part in parts]) for key, like in known.items()
+    },
+  )
+
+
+def _demonstrate(
+  mixture: _Mixture, key: PRNGKeyArray, prompts: Prompts
+) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:
+  tokens, masks = [], []
+  for c, task in enumerate(mixture.tasks):
+    part, mask = task.demonstrate(jax.random.fold_in(key, c), _own_prompts(mixture, prompts, c))
+    right = ((0, 0), (0, mixture.response_tokens - part.shape[1]))
+    tokens.append(jnp.pad(jnp.asarray(mixture.to_joint[c])[part], right, constant_values=Vocabulary.pad_id))
+    masks.append(jnp.pad(mask, right))
+  component = prompts.ids % len(mixture.tasks)
+  return _select(component, tokens), _select(component, masks)
+
+
+def _select(component: Int[Array, " N"], parts: list[Array]) -> Array:
+  """Row n of parts[component[n]]; ValueError if the parts differ in shape."""
+  shapes = {part.shape for part in parts}
+  if len(shapes) > 1:
+    raise ValueError(f"components give arrays of different shapes {sorted(shapes)} for the same thing; make them equal")
+  out = parts[0]
+  for c, part in enumerate(parts[1:], start=1):
+    out = jnp.where((component == c).reshape((-1,) + (1,) * (part.ndim - 1)), part, out)
+  return out
+
+
+def _missing(like: Array) -> Array:
+  return jnp.full(like.shape, False if like.dtype == bool else -1, like.dtype)
+
+
+def _translate(tokens: Int[Array, "B R"], table: np.ndarray) -> Int[Array, "B R"]:
+  known = (tokens >= 0) & (tokens < len(table))
+  return jnp.where(known, jnp.asarray(table)[jnp.where(known, tokens, 0)], Vocabulary.pad_id)

@@ -1,0 +1,87 @@
+"""What a task is: problems by id, prompts, a verifier. A device task is pure JAX; a host task scores text in Python."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import flax.struct
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+Split = Literal["train", "held_out"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+  """One symbol per token. Id 0 is padding and id 1 ends a response; masks, not ids, say what a slot holds."""
+
+  symbols: tuple[str, ...]
+
+  pad_id: ClassVar[int] = 0
+  end_id: ClassVar[int] = 1
+
+  def __len__(self) -> int:
+    return len(self.symbols)
+
+  def encode(self, text: str) -> list[int]:
+    """Ids of the characters of `text`; ValueError on a character outside the vocabulary."""
+    unknown = sorted(set(text) - set(self.symbols))
+    if unknown:
+      raise ValueError(f"characters {unknown} are not in the vocabulary {''.join(self.symbols[2:])!r}")
+    return [self.symbols.index(character) for character in text]
+
+  def decode(self, ids) -> str:
+    """The symbols of `ids` in a row."""
+    return "".join(self.symbols[int(i)] for i in ids)
+
+
+@flax.struct.dataclass
+class Prompts:
+  """N problems, put to the policy. Prompts are left-padded, so that responses start in one column."""
+
+  tokens: Int[Array, "N P"]
+  mask: Bool[Array, "N P"]
+  ids: Int[Array, " N"]
+  levels: Int[Array, " N"]
+  """Index of the difficulty level in `Task.levels`."""
+  facts: dict[str, Array]
+  """What the verifier knows of each problem (answer, true values of the steps …), leading axis N."""
+
+
+@flax.struct.dataclass
+class Verdicts:
+  """What the verifier says of B responses of R token slots."""
+
+  rewards: Float[Array, " B"] | Float[Array, "B R"]
+  reward_mask: Bool[Array, " B"]
+  step_ids: Int[Array, "B R"]
+  """Index of the step that a response token belongs to, -1 outside."""
+  extras: dict[str, Array]
+  """More that the task knows, e.g. `step_correct [B, R]`: whether the step of a token is true."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceTask:
+  """Pure functions under jit and vmap. `prompts` is a function of id and split alone; no problem is in both splits.
+
+  Attributes:
+    vocabulary: the symbols.
+    prompt_tokens, response_tokens: static widths P and R.
+    levels: names of the difficulty levels.
+    problem_ids: (key, n, split) -> ids [n], int32 >= 0, drawn from the task's distribution (from the finite pool,
+      where set). One id names one problem of each split.
+    prompts: (ids [N], split) -> Prompts.
+    verify: (prompts of the B rows, tokens [B, R], mask [B, R]) -> Verdicts. R may be any width, not only
+      `response_tokens`; any token ids may stand in any slot. Reads the rows' facts, not their order.
+    demonstrate: (key, prompts) -> (tokens [N, R], mask [N, R]): imperfect worked solutions for a warm start.
+  """
+
+  vocabulary: Vocabulary
+  prompt_tokens: int
+  response_tokens: int
+  levels: tuple[str, ...]
+  problem_ids: Callable[[PRNGKeyArray, int, Split], Int[Array, " n"]]
+  prompts: Callable[[Int[Array, " N"], Split], Prompts]
+  verify: Callable[[Prompts, Int[Array, "B R"], Bool[Array, "B R"]], Verdicts]
+  demonstrate: Callable[[PRNGKeyArray, Prompts], tuple[Int[Array, "N R"], Bool[Array, "N R"]]]
