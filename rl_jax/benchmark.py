@@ -24,11 +24,11 @@ import jax.numpy as jnp
 from rl_jax import configs, starts
 from rl_jax.models.model import param_count
 from rl_jax.models.transformer import TransformerConfig
-from rl_jax.rollouts.sampler import SEED_AXIS
 from rl_jax.runs.errors import RunError
 from rl_jax.tasks.task import DeviceTask, Prompts, Verdicts, Vocabulary
 from rl_jax.training import iteration, mesh
 from rl_jax.training.errors import TrainingError
+from rl_jax.training.seeds import over_seeds
 from rl_jax.training.trainer import Trainer
 
 PROMPTS, COMPLETIONS, PROMPT_TOKENS, NEW_TOKENS, WORDS = 32, 8, 16, 32, 64
@@ -115,11 +115,11 @@ class Times:
 def time_iteration(trainer: Trainer, repeats: int) -> Times:
   """Compiles and times the iteration, the rollout (with verification) and the rest (scoring, signal, update)."""
   experiment = trainer.experiment
-  over_seeds = lambda f: jax.jit(jax.vmap(f, axis_name=SEED_AXIS))
+  every = lambda f: jax.jit(over_seeds(f, experiment.config.num_seeds))
   with mesh.use(trainer.mesh):
     whole = jax.jit(lambda state: iteration.run(experiment, state))
-    rollout = over_seeds(lambda seed: iteration.rollout(experiment, seed, 0))
-    learn = over_seeds(lambda seed, batch: iteration.learn(experiment, seed, batch, 0))
+    rollout = every(lambda seed: iteration.rollout(experiment, seed, 0))
+    learn = every(lambda seed, batch: iteration.learn(experiment, seed, batch, 0))
     seeds, batch = rollout(trainer.state.seeds)
     return Times(
       iteration=seconds(lambda: whole(trainer.state), repeats),

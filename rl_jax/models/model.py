@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from kernels.logprobs import align, token_logprobs
-from rl_jax.models.transformer import Cache, Transformer, TransformerConfig
+from rl_jax.models.cache import Cache
+from rl_jax.models.transformer import Transformer, TransformerConfig
 
 Params = Any
 """A tree of parameter arrays."""
@@ -31,8 +32,13 @@ class Model:
   kind: str = "language"
   temperature: float = 1.0
 
+  def __post_init__(self):
+    if not self.temperature > 0:
+      raise ValueError(f"sampling.temperature={self.temperature}: it is above 0 (greedy is a field of its own)")
+
   @functools.cached_property
   def module(self) -> Transformer:
+    """The Flax module of the config."""
     return Transformer(self.config)
 
   def init(self, key: PRNGKeyArray) -> Params:

@@ -7,12 +7,16 @@ Every parameter carries logical axis names; `rl_jax.training.mesh` maps them to 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+from rl_jax.models.cache import Cache, write
+from rl_jax.models.dense import dense
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+"""Types of activations and parameters; float64 only where JAX has it switched on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +43,13 @@ class TransformerConfig:
   param_dtype: str = "float32"
 
   def __post_init__(self):
+    sizes = ("vocabulary", "outputs", "width", "layers", "heads", "key_value_heads", "head_width", "feed_forward")
+    for name in sizes:
+      if getattr(self, name) < 1:
+        raise ValueError(f"model.{name}={getattr(self, name)}: sizes are at least 1")
+    for name in ("dtype", "param_dtype"):
+      if getattr(self, name) not in DTYPES:
+        raise ValueError(f"model.{name} is one of {', '.join(DTYPES)}, got {getattr(self, name)!r}")
     if self.heads % self.key_value_heads:
       raise ValueError(
         f"model.heads={self.heads} is not a multiple of model.key_value_heads={self.key_value_heads}: "
@@ -46,30 +57,6 @@ class TransformerConfig:
       )
     if self.head_width % 2:
       raise ValueError(f"model.head_width={self.head_width} is odd: rotary positions turn pairs of channels")
-
-
-class Cache(NamedTuple):
-  """Keys and values of all layers, and which slots hold a token. An argument and a result, never hidden state.
-
-  Keys have time last, values have channels last: each is then read along its contiguous axis at a decode step.
-  """
-
-  keys: tuple[Float[Array, "B K Dh S"], ...]
-  values: tuple[Float[Array, "B K S Dh"], ...]
-  mask: Bool[Array, "B S"]
-
-  def repeat(self, times: int) -> Cache:
-    """Each row `times` times in a row: one prompt for many completions."""
-    return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), self)
-
-  def grow(self, slots: int) -> Cache:
-    """Room for `slots` more tokens."""
-    last = lambda x: jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, slots)])
-    return Cache(
-      tuple(map(last, self.keys)),
-      tuple(jnp.pad(v, [(0, 0), (0, 0), (0, slots), (0, 0)]) for v in self.values),
-      last(self.mask),
-    )
 
 
 def _param(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str, ...], scale: float, dtype: str):
@@ -107,10 +94,6 @@ class RMSNorm(nn.Module):
     return (wide * scale).astype(x.dtype)
 
 
-def _write(cache: Array, new: Array, slot: Int[Array, ""], axis: int) -> Array:
-  return jax.lax.dynamic_update_slice_in_dim(cache, new.astype(cache.dtype), slot, axis)
-
-
 class Attention(nn.Module):
   """Causal grouped-query attention (arXiv 2305.13245) over the tokens given and, if there is one, the cache."""
 
@@ -128,15 +111,15 @@ class Attention(nn.Module):
     wo = _param(self, "output", shape_q[::-1], ("heads", "width"), (c.heads * c.head_width) ** -0.5, c.dtype)
 
     group = c.heads // c.key_value_heads
-    q = rotate((x @ wq).reshape(rows, time, c.heads, c.head_width), positions, c.rope_base)
-    k = rotate((x @ wk).reshape(rows, time, c.key_value_heads, c.head_width), positions, c.rope_base)
-    v = (x @ wv).reshape(rows, time, c.key_value_heads, c.head_width)
+    q = rotate(dense(x, wq).reshape(rows, time, c.heads, c.head_width), positions, c.rope_base)
+    k = rotate(dense(x, wk).reshape(rows, time, c.key_value_heads, c.head_width), positions, c.rope_base)
+    v = dense(x, wv).reshape(rows, time, c.key_value_heads, c.head_width)
     keys, values = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
     if cached is not None:
-      keys, values = _write(cached[0], keys, slot, 3), _write(cached[1], values, slot, 2)
+      keys, values = write(cached[0], keys, slot, 3), write(cached[1], values, slot, 2)
     q = q.reshape(rows, time, c.key_value_heads, group, c.head_width).transpose(0, 2, 3, 1, 4)
     out = attend(q * c.head_width**-0.5, keys, values, allowed)
-    return out.transpose(0, 3, 1, 2, 4).reshape(rows, time, -1) @ wo, (keys, values)
+    return dense(out.transpose(0, 3, 1, 2, 4).reshape(rows, time, -1), wo), (keys, values)
 
 
 def attend(
@@ -166,7 +149,7 @@ class FeedForward(nn.Module):
     gate = _param(self, "gate", shape, axes, width**-0.5, c.dtype)
     up = _param(self, "up", shape, axes, width**-0.5, c.dtype)
     down = _param(self, "down", shape[::-1], axes[::-1], c.feed_forward**-0.5, c.dtype)
-    return (nn.silu(x @ gate) * (x @ up)) @ down
+    return dense(nn.silu(dense(x, gate)) * dense(x, up), down)
 
 
 class Block(nn.Module):
@@ -207,11 +190,11 @@ class Transformer(nn.Module):
     c = self.config
     time = tokens.shape[1]
     embedding = _param(self, "embedding", (c.vocabulary, c.width), ("vocabulary", "width"), c.width**-0.5, c.dtype)
-    output = _param(self, "output", (c.width, c.outputs), ("width", "outputs"), c.width**-0.5, c.dtype)
+    output = _param(self, "output", (c.width, c.outputs), ("width", "vocabulary"), c.width**-0.5, c.dtype)
     if cache is None:
       seen, layers = mask, [None] * c.layers
     else:
-      seen, layers = _write(cache.mask, mask, slot, 1), list(zip(cache.keys, cache.values, strict=True))
+      seen, layers = write(cache.mask, mask, slot, 1), list(zip(cache.keys, cache.values, strict=True))
     causal = jnp.arange(seen.shape[1]) <= slot + jnp.arange(time)[:, None]
     allowed = seen[:, None, :] & causal
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from kernels.logprobs import categorical
+from rl_jax.models.cache import Cache, write
 from rl_jax.models.model import Model, Params
-from rl_jax.models.transformer import Cache
 from rl_jax.rollouts.truncation import Truncation, truncate
 
 SEED_AXIS = "seeds"
@@ -35,6 +35,11 @@ class Sampling:
   greedy: bool = False
   stop_sequences: tuple[tuple[int, ...], ...] = ()
   seed_axis: str | None = None
+
+  def __post_init__(self):
+    for sequence in self.stop_sequences:
+      if not isinstance(sequence, tuple) or not sequence:
+        raise ValueError(f"sampling.stop_sequences holds tuples of token ids, as in ((4, 5),), got {sequence!r}")
 
 
 class Completions(NamedTuple):
@@ -113,7 +118,7 @@ def sample(
       "behaviour_logprobs": jnp.where(loop.active, behaviour.logprobs, 0.0),
       "entropies": jnp.where(loop.active, policy.entropies, 0.0),
     }
-    written = {name: loop.written[name].at[loop.time].set(value) for name, value in new.items()}
+    written = {name: write(loop.written[name], value[None], loop.time, 0) for name, value in new.items()}
     ends = loop.active & ((token == end_id) | _stops(written["tokens"], loop.time, sampling.stop_sequences))
     active = loop.active & ~ends & (loop.time + 1 < limits)
     return loop._replace(time=loop.time + 1, token=token, active=active, ended=loop.ended | ends, written=written)
@@ -163,8 +168,9 @@ def _stops(written: Int[Array, "R B"], time: Int[Array, ""], sequences) -> Bool[
   return stops
 
 
-def sampling_from(section) -> Sampling:
-  """The sampling that a config's section `sampling` describes, inside the trainer's axis of seeds."""
+def sampling_from(config) -> Sampling:
+  """The sampling that a config's section `sampling` describes, inside the axis of its seeds."""
+  section = config.sampling
   truncation = Truncation(top_k=section.top_k, top_p=section.top_p, min_p=section.min_p)
-  stops = tuple(tuple(sequence) for sequence in section.stop_sequences)
-  return Sampling(truncation=truncation, stop_sequences=stops, seed_axis=SEED_AXIS)
+  stops = tuple(tuple(s) if isinstance(s, list | tuple) else s for s in section.stop_sequences)
+  return Sampling(truncation=truncation, stop_sequences=stops, seed_axis=SEED_AXIS if config.num_seeds > 1 else None)

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rl_jax.rollouts.rollout import assemble, verify
-from rl_jax.rollouts.sampler import SEED_AXIS, Sampling, sample, sampling_from
+from rl_jax.rollouts.sampler import Sampling, sample, sampling_from
 from rl_jax.training.experiment import Experiment
+from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import EVALUATION, SeedState, TrainState, iteration_key
 from rl_jax.trajectories import Trajectories
 
@@ -67,7 +68,7 @@ def evaluate_seed(experiment: Experiment, seed: SeedState, iteration) -> dict[st
   params = policy.params if policy.average is None else policy.average
   prompts = task.prompts(task.problem_ids(jax.random.key(section.prompts_seed), section.prompts, "held_out"), "held_out")
   key = iteration_key(seed, iteration, EVALUATION)
-  sampling = sampling_from(experiment.config.sampling)
+  sampling = sampling_from(experiment.config)
   count = section.samples_per_prompt
   sampled = _responses(experiment, params, prompts, key, count, sampling)
   correct = (sampled.rewards >= 1.0).astype(jnp.float32)
@@ -91,4 +92,4 @@ def evaluate_seed(experiment: Experiment, seed: SeedState, iteration) -> dict[st
 def evaluate(experiment: Experiment, state: TrainState) -> dict[str, Float[Array, " S"]]:
   """Metrics of every seed."""
   one = lambda seed: evaluate_seed(experiment, seed, state.iteration)
-  return jax.vmap(one, axis_name=SEED_AXIS)(state.seeds)
+  return over_seeds(one, experiment.config.num_seeds)(state.seeds)

@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Int
 from kernels.curricula.dynamic_sampling import informative_groups
 from kernels.reductions import Mean
 from rl_jax.methods.method import Progress
-from rl_jax.rollouts.sampler import SEED_AXIS
 from rl_jax.training.experiment import Experiment
+from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import (
   CURRICULUM,
   LEARNERS,
@@ -141,7 +141,7 @@ def run(experiment: Experiment, state: TrainState) -> tuple[TrainState, Report]:
 
   def step(state: TrainState, _):
     one = lambda seed: iteration(experiment, seed, state.iteration)
-    seeds, report = jax.vmap(one, axis_name=SEED_AXIS)(state.seeds)
+    seeds, report = over_seeds(one, experiment.config.num_seeds)(state.seeds)
     return TrainState(state.iteration + 1, seeds), report
 
   return jax.lax.scan(step, state, None, length=experiment.config.logging.every_iterations)

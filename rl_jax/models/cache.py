@@ -1,0 +1,51 @@
+"""Keys and values of the tokens so far: an argument and a result of the model, never hidden state."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+class Cache(NamedTuple):
+  """Keys and values of all layers, and which slots hold a token.
+
+  Keys have time last: the product with a query then reads them as they lie.
+  """
+
+  keys: tuple[Float[Array, "B K Dh S"], ...]
+  values: tuple[Float[Array, "B K S Dh"], ...]
+  mask: Bool[Array, "B S"]
+
+  def repeat(self, times: int) -> Cache:
+    """Each row `times` times in a row: one prompt for many completions."""
+    return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), self)
+
+  def grow(self, slots: int) -> Cache:
+    """Room for `slots` more tokens."""
+    last = lambda x: jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, slots)])
+    values = tuple(jnp.pad(x, [(0, 0), (0, 0), (0, slots), (0, 0)]) for x in self.values)
+    return Cache(tuple(map(last, self.keys)), values, last(self.mask))
+
+
+def write(array: Array, new: Array, slot: Int[Array, ""] | int, axis: int) -> Array:
+  """`array` with `new` from index `slot` of an axis on, in place where the compiler may.
+
+  JAX vmaps a dynamic_update_slice into a scatter, which XLA does not do in place: a loop under vmap would then copy
+  the whole cache at every token. One slot for all of the batch stays a slice update.
+  """
+
+  @jax.custom_batching.custom_vmap
+  def update(array, new, slot):
+    return jax.lax.dynamic_update_slice_in_dim(array, new, slot, axis)
+
+  @update.def_vmap
+  def batched(size, in_batched, array, new, slot):
+    if in_batched[2]:
+      return jax.vmap(lambda a, n, s: jax.lax.dynamic_update_slice_in_dim(a, n, s, axis))(array, new, slot), True
+    whole = [x if b else jnp.broadcast_to(x, (size, *x.shape)) for x, b in zip((array, new), in_batched, strict=False)]
+    return write(*whole, slot, axis + 1), True
+
+  return update(array, new.astype(array.dtype), jnp.asarray(slot, jnp.int32))

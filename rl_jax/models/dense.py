@@ -1,0 +1,36 @@
+"""The matrix product of a layer, with a gradient that suits XLA on CPU."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@jax.custom_vjp
+def dense(x: Float[Array, "*B D"], weight: Float[Array, "D F"]) -> Float[Array, "*B F"]:
+  """x @ weight.
+
+  The gradient of the weight, x^T dy over all tokens, needs one operand transposed in memory on CPU. JAX's own rule
+  transposes dy, wide in a feed-forward layer, together with the elementwise work that makes it, which took a quarter of
+  an update. This one transposes the narrower of the two.
+  """
+  return x @ weight
+
+
+def _forward(x, weight):
+  return x @ weight, (x, weight)
+
+
+def _backward(residuals, dy):
+  x, weight = residuals
+  rows, gradients = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
+  over_rows = (((0,), (0,)), ((), ()))
+  if rows.shape[1] <= gradients.shape[1]:
+    dw = jax.lax.dot_general(rows, gradients, over_rows)
+  else:
+    dw = jax.lax.dot_general(gradients, rows, over_rows).T
+  return jnp.matmul(dy, weight.T), dw
+
+
+dense.defvjp(_forward, _backward)
