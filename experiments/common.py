@@ -1,4 +1,4 @@
-"""What the experiments share: every field with its unit, the standard task and model, the warm start, the smoke variant.
+"""What the experiments share: every field with its unit, the standard task and model, the warm start, the variants.
 
 Plain data. The sections `method`, `task` and `model` list only what differs from the defaults of the part they name.
 """
@@ -12,13 +12,13 @@ def base() -> ConfigDict:
     {
       "seed": 0,  # the first; further ones count up from it
       "num_seeds": 3,  # run together, shown as mean and spread
-      "num_iterations": 150,
+      "num_iterations": 100,
       "prompts_per_iteration": 32,
       "completions_per_prompt": 8,
       "epochs": 1,  # passes over one iteration's rows
       "minibatches_per_epoch": 1,  # optimiser updates per pass
       "rows_per_microbatch": None,  # rows differentiated at a time; None: the whole minibatch
-      "learning_rate": 1e-3,  # peak, of the policy
+      "learning_rate": 3e-4,  # peak, of the policy
       "optimizer": {
         "schedule": "constant",  # or "linear", "cosine": down to final_share over the run
         "final_share": 0.1,  # of the peak
@@ -107,12 +107,23 @@ def policy_gradient(method: str) -> ConfigDict:
   return config
 
 
+LEVELS = {
+  "easy": {"operations": 2, "operators": "+-", "modulus": 10},
+  "hard": {"operations": 16, "operators": "+-*", "modulus": 97},
+}
+"""The ends of the chain task's difficulty."""
+
+
 def variant(config: ConfigDict, name: str) -> ConfigDict:
-  """The variant of a config: "" as it is, "smoke" one that ends in seconds and learns nothing."""
+  """The variant of a config: "" as it is; "smoke" ends in seconds and learns nothing; "easy" and "hard" are ends of
+  the task's difficulty."""
   if name == "":
     return config
+  if name in LEVELS:
+    config.task.levels = {name: LEVELS[name]}
+    return config
   if name != "smoke":
-    raise ValueError(f'variant {name!r} is not known: leave it out, or ":smoke"')
+    raise ValueError(f'variant {name!r} is not known: leave it out, or one of "smoke", "easy", "hard"')
   config.num_seeds = 2
   config.num_iterations = 4
   config.prompts_per_iteration = 4

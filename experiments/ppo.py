@@ -5,5 +5,5 @@ from experiments import common
 
 def get_config(variant: str = ""):
   config = common.policy_gradient("rl_jax.methods.ppo")
-  config.method.critic_learning_rate = 3e-3
+  config.method.critic_learning_rate = 1e-3
   return common.variant(config, variant)

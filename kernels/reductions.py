@@ -228,6 +228,5 @@ def aggregate(
     return Mean(tokens.value.sum(), count)
   if mode == "sequence_mean_token_sum":
     return Mean(tokens.sum.sum(), count)
-  if mode == "sequence_mean_constant":
-    return Mean(tokens.sum.sum(), count * constant)
-  return Mean(tokens.sum.sum(), jnp.asarray(constant, tokens.sum.dtype))
+  whole = jnp.asarray(constant, tokens.sum.dtype)
+  return Mean(tokens.sum.sum(), count * whole if mode == "sequence_mean_constant" else whole)

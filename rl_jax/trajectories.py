@@ -15,8 +15,7 @@ POLICY, PROMPT, TOOL, HINT, REPLAY, DEMONSTRATION = range(6)
 """Values of `Trajectories.source_ids`: where a token came from. Padding holds PROMPT or POLICY and no mask."""
 
 
-@flax.struct.dataclass
-class Trajectories:
+class Trajectories(flax.struct.PyTreeNode):
   """Sequences with all that is known of them.
 
   Every logprob is aligned with its token: entry t is log pi(token t | tokens before t), at the sampling temperature.

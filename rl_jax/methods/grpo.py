@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from kernels.advantages import group
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Method
+from rl_jax.methods.method import Method, one_of
 
 
 def get_config() -> dict:
@@ -30,7 +30,9 @@ def get_config() -> dict:
 
 
 def build(config, task) -> Method:
+  """GRPO from its section of a config."""
   m = config.method
+  one_of(m, "scale", ("group", "batch", "none"))
 
   def signal(trajectories, arrays, progress):
     advantages = group.grpo(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -105,3 +105,10 @@ class Method:
   models: Mapping[str, ModelRole] = dataclasses.field(default_factory=lambda: {"policy": ModelRole()})
   scoring: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
   papers: tuple[str, ...] = ()
+
+
+def one_of(m, name: str, known: Iterable[str]) -> str:
+  """The value of an option of a config's section `method`; ValueError if it is not one of the known ones."""
+  if m[name] not in known:
+    raise ValueError(f"method.{name} is one of {', '.join(known)}, got {m[name]!r}")
+  return m[name]

@@ -1,4 +1,4 @@
-"""What the policy-gradient methods share: flat rollouts, one stream of advantages, the clipped loss with KL and entropy.
+"""What the policy-gradient methods share: flat rollouts, a stream of advantages, the clipped loss, KL and entropy.
 
 A method of this family adds a `signal`: its advantage estimator. See grpo.py, dr_grpo.py, rloo.py, ppo.py.
 
@@ -21,7 +21,7 @@ from kernels.losses.kl import kl
 from kernels.losses.policy_gradient import policy_gradient, truncated_importance_weights
 from kernels.reductions import Mean, aggregate, per_token, zero_masked
 from rl_jax.curricula.uniform import uniform
-from rl_jax.methods.method import Loss, Method, ModelRole, Stream, Term
+from rl_jax.methods.method import Loss, Method, ModelRole, Stream, Term, one_of
 from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.trajectories import Trajectories
@@ -53,13 +53,17 @@ def token_stream(trajectories: Trajectories, advantages: Float[Array, " B"] | Fl
   return Stream(targets=tokens, weights=mask.astype(jnp.float32))
 
 
-def loss_function(m, task) -> Callable[..., Loss]:
-  """The loss of the family for a config's section `method`."""
-  constant = (m.aggregation_constant or task.response_tokens) if m.aggregation.endswith("constant") else None
+def loss_function(config, task) -> Callable[..., Loss]:
+  """The loss of the family for a config. Raises ValueError now, not in the midst of training, for its options."""
+  m = config.method
+  divisor = (m.aggregation_constant or task.response_tokens) if m.aggregation.endswith("constant") else None
+  minibatch = config.prompts_per_iteration * config.completions_per_prompt // config.minibatches_per_epoch
 
   def loss(outputs, trajectories, signal) -> Loss:
     stream, out = signal["policy"], outputs["policy"]
     mask = stream.weights > 0
+    # "constant" divides a minibatch, so a micro-batch has its share of it; then weights add in every mode.
+    constant = divisor and divisor * (mask.shape[0] / minibatch if m.aggregation == "constant" else 1)
     reduce = lambda x: aggregate(x, stream.weights, mode=m.aggregation, constant=constant)
     tokens = lambda x: aggregate(x, stream.weights, mode="token_mean")
 
@@ -70,17 +74,8 @@ def loss_function(m, task) -> Callable[..., Loss]:
         trajectories.old_logprobs, trajectories.behaviour_logprobs, mask, cap=m.importance_sampling_cap
       )
       advantages, metrics["importance_weight"] = advantages * weights, tokens(weights)
-    policy = policy_gradient(
-      out["logprobs"],
-      trajectories.old_logprobs,
-      advantages,
-      mask,
-      ratio=m.ratio,
-      clip=m.clip,
-      clip_low=m.clip_low,
-      clip_high=m.clip_high,
-      dual_clip=m.dual_clip,
-    )
+    options = {name: m[name] for name in ("ratio", "clip", "clip_low", "clip_high", "dual_clip")}
+    policy = policy_gradient(out["logprobs"], trajectories.old_logprobs, advantages, mask, **options)
     terms = {"policy": Term(reduce(policy.losses))}
     metrics["clip_fraction"] = tokens((policy.clipped_low | policy.clipped_high).astype(jnp.float32))
     metrics["entropy"] = tokens(out["entropies"])
@@ -92,6 +87,9 @@ def loss_function(m, task) -> Callable[..., Loss]:
       terms["entropy"] = Term(reduce(out["entropies"]), -m.entropy_coefficient)
     return Loss(terms, jax.lax.stop_gradient(metrics))
 
+  slot = jax.ShapeDtypeStruct((1, 1), jnp.float32)
+  batch = Trajectories(**dict.fromkeys(Trajectories.__dataclass_fields__, slot))
+  jax.eval_shape(loss, {"policy": {"logprobs": slot, "entropies": slot}}, batch, {"policy": Stream(slot, slot)})
   return loss
 
 
@@ -102,15 +100,13 @@ def method(config, task, signal, *, papers: tuple[str, ...]) -> Method:
   if m.kl_coefficient:
     models["reference"] = ModelRole(trained=False, starts_from="policy")
     scoring["ref_logprobs"] = ("reference", "logprobs")
-  if m.old_logprobs == "trainer":
+  if one_of(m, "old_logprobs", ("sampler", "trainer")) == "trainer":
     scoring["old_logprobs"] = ("policy", "logprobs")
-  elif m.old_logprobs != "sampler":
-    raise ValueError(f'method.old_logprobs is "sampler" or "trainer", got {m.old_logprobs!r}')
   return Method(
     curriculum=uniform(config.prompts_per_iteration, config.completions_per_prompt),
-    rollout=flat(config.completions_per_prompt, sampling_from(config.sampling)),
+    rollout=flat(config.completions_per_prompt, sampling_from(config)),
     signal=signal,
-    loss=loss_function(m, task),
+    loss=loss_function(config, task),
     models=models,
     scoring=scoring,
     papers=papers,

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from kernels.advantages.gae import gae
 from kernels.losses.value import value_loss
-from kernels.reductions import aggregate, whiten
+from kernels.reductions import aggregate, whiten, zero_masked
 from kernels.scans import move_to_trainable
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, Method, ModelRole, Stream, Term
@@ -42,13 +42,15 @@ def get_config() -> dict:
 
 def token_rewards(trajectories):
   """Dense rewards plus the reward of the answer on its last trained token, [B, T]."""
-  last = trajectories.token_rewards.at[:, -1].add(jnp.where(trajectories.scored, trajectories.rewards, 0.0))
+  dense = zero_masked(trajectories.token_rewards, trajectories.attention_mask)
+  last = dense.at[:, -1].add(jnp.where(trajectories.scored, trajectories.rewards, 0.0))
   return move_to_trainable(last, trajectories.trained, jnp.ones_like(trajectories.trained))
 
 
 def build(config, task) -> Method:
+  """PPO from its section of a config."""
   m = config.method
-  policy_loss = policy_gradient.loss_function(m, task)
+  policy_loss = policy_gradient.loss_function(config, task)
 
   def signal(trajectories, arrays, progress):
     mask = trajectories.trained & trajectories.scored[:, None]

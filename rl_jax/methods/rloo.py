@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from kernels.advantages import group
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Method
+from rl_jax.methods.method import Method, one_of
 
 
 def get_config() -> dict:
@@ -28,6 +28,9 @@ def get_config() -> dict:
 
 
 def build(config, task) -> Method:
+  """RLOO from its section of a config."""
+  one_of(config.method, "singleton", group.SINGLETONS)
+
   def signal(trajectories, arrays, progress):
     advantages = group.rloo(
       trajectories.rewards, trajectories.group_ids, trajectories.scored, singleton=config.method.singleton

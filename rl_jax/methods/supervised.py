@@ -25,11 +25,13 @@ def get_config() -> dict:
 
 
 def signal(trajectories, arrays, progress):
+  """Every demonstrated token alike, whatever its reward."""
   weights = trajectories.trained.astype(jnp.float32)
   return {"demonstrations": Stream(targets=weights, weights=weights)}
 
 
 def loss(outputs, trajectories, signal) -> Loss:
+  """Negative log likelihood, averaged over demonstrated tokens."""
   weights, out = signal["demonstrations"].weights, outputs["policy"]
   mean = aggregate(negative_log_likelihood(out["logprobs"], weights > 0), weights, mode="token_mean")
   entropy = aggregate(out["entropies"], weights, mode="token_mean")

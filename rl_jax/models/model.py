@@ -56,7 +56,8 @@ class Model:
     slot: Int[Array, ""] | int = 0,
   ) -> tuple[Array, Cache]:
     """Outputs [B, T, O] and the cache; see `Transformer.__call__`."""
-    return self.module.apply({"params": params}, tokens, positions, mask, cache, slot)
+    outputs: Any = self.module.apply({"params": params}, tokens, positions, mask, cache, slot)
+    return outputs
 
   def outputs(
     self, params: Params, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], mask: Bool[Array, "B T"]

@@ -7,6 +7,8 @@ Every parameter carries logical axis names; `rl_jax.training.mesh` maps them to 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -63,7 +65,8 @@ def _param(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str
   """A normally distributed parameter with logical axes, in the compute type."""
   init = nn.with_logical_partitioning(nn.initializers.normal(scale), axes)
   param_dtype = module.config.param_dtype  # type: ignore[attr-defined]
-  return module.param(name, init, shape, jnp.dtype(param_dtype)).astype(dtype)
+  value: Any = module.param(name, init, shape, jnp.dtype(param_dtype))
+  return value.astype(dtype)
 
 
 def rotate(x: Float[Array, "B T H Dh"], positions: Int[Array, "B T"], base: float) -> Float[Array, "B T H Dh"]:
@@ -83,7 +86,7 @@ class RMSNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-    scale = self.param(
+    scale: Any = self.param(
       "scale",
       nn.with_logical_partitioning(nn.initializers.ones_init(), ("norm",)),
       (x.shape[-1],),
@@ -191,10 +194,8 @@ class Transformer(nn.Module):
     time = tokens.shape[1]
     embedding = _param(self, "embedding", (c.vocabulary, c.width), ("vocabulary", "width"), c.width**-0.5, c.dtype)
     output = _param(self, "output", (c.width, c.outputs), ("width", "vocabulary"), c.width**-0.5, c.dtype)
-    if cache is None:
-      seen, layers = mask, [None] * c.layers
-    else:
-      seen, layers = write(cache.mask, mask, slot, 1), list(zip(cache.keys, cache.values, strict=True))
+    seen = mask if cache is None else write(cache.mask, mask, slot, 1)
+    layers = [None] * c.layers if cache is None else list(zip(cache.keys, cache.values, strict=True))
     causal = jnp.arange(seen.shape[1]) <= slot + jnp.arange(time)[:, None]
     allowed = seen[:, None, :] & causal
 

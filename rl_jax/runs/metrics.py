@@ -40,7 +40,7 @@ class MetricsWriter:
     self._events: Any = None
     self._purge_step: int | None = None
 
-  def write(self, kind: str, iteration: int, values: Mapping[str, Sequence[float]]) -> None:
+  def write(self, kind: str, iteration: int, values: Mapping[str, Sequence[float] | np.ndarray]) -> None:
     """Adds one line: `kind` ("train", "evaluation", …) after `iteration` iterations, a number per seed for each name.
 
     Raises:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
+import numpy as np
+
 from rl_jax.runs.formatting import duration, mean_and_spread, rate
 from rl_jax.runs.statistics import mean
 
@@ -48,12 +50,12 @@ class Progress:
     self._columns = columns
     self._live = stream.isatty()
     self._encoding = getattr(stream, "encoding", None) or "utf-8"
-    self._values: dict[str, Sequence[float]] = {}
+    self._values: dict[str, Sequence[float] | np.ndarray] = {}
     self._first: tuple[int, float] | None = None
     self._drawn = 0
 
   def update(
-    self, iteration: int, values: Mapping[str, Sequence[float]], tokens_per_second: float | None = None
+    self, iteration: int, values: Mapping[str, Sequence[float] | np.ndarray], tokens_per_second: float | None = None
   ) -> None:
     """Shows the state after `iteration` iterations. A metric that is not given keeps its last value.
 

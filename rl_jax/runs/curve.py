@@ -1,0 +1,46 @@
+"""The small form of a run that is committed: one curve per metric, all seeds, and what made it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rl_jax.runs.directory import RunDirectory
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.files import read_json
+from rl_jax.runs.manifest import read_launches
+from rl_jax.runs.metrics import read_metrics
+from rl_jax.runs.statistics import mean, spread
+
+ORIGIN = ("command", "git_commit", "git_clean", "cpu_model", "cpu_threads_allowed", "devices", "python", "packages")
+"""Fields of the manifest that say where the numbers come from."""
+
+
+def curve(directory: RunDirectory, names: list[str]) -> dict[str, Any]:
+  """Curves of metrics: name to {"iterations", "mean", "spread", "seeds"}, lists by iteration; of "seeds" a list each.
+
+  Also the run's identity, its first launch (see `ORIGIN`) and the seconds that its iterations took, compilation left out.
+
+  Raises:
+    RunError: the run has no metric of a name.
+  """
+  lines = read_metrics(directory.metrics)
+  curves = {}
+  for name in names:
+    found = [(line["iteration"], line[name]) for line in lines if name in line]
+    if not found:
+      known = ", ".join(sorted({key for line in lines for key in line} - {"kind", "iteration"})) or "none"
+      raise RunError(f"{directory.path} has no metric {name!r} (there are: {known})")
+    curves[name] = {
+      "iterations": [iteration for iteration, _ in found],
+      "mean": [round(mean(values), 4) for _, values in found],
+      "spread": [round(spread(values), 4) for _, values in found],
+      "seeds": [[round(float(value), 4) for value in values] for _, values in found],
+    }
+  seconds = sum(line["seconds"] for line in read_metrics(directory.timings))
+  launch = read_launches(directory.manifest)[0]
+  return {
+    "identity": read_json(directory.identity)["identity"],
+    **{name: launch.get(name) for name in ORIGIN},
+    "seconds": round(seconds, 1),
+    "curves": curves,
+  }

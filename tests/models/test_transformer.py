@@ -1,0 +1,227 @@
+"""The transformer against a slow NumPy one, its cache, padding, types and logical axes."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rl_jax.models.transformer import Transformer, TransformerConfig, rotate
+from rl_jax.training import mesh
+
+SIZES = {"vocabulary": 7, "outputs": 5, "width": 8, "layers": 2, "heads": 4, "key_value_heads": 2, "head_width": 4}
+CONFIG = TransformerConfig(**SIZES, feed_forward=12, rope_base=100.0)
+MODULE = Transformer(CONFIG)
+LENGTHS = np.array([5, 3, 1])
+TIME = 5
+"""Three prompts, left-padded to five slots."""
+
+
+def left_padded(rows, width, fill=0):
+  """(tokens, positions, mask) of token lists at the right edge of `width` slots."""
+  tokens, mask = np.full((len(rows), width), fill, np.int32), np.zeros((len(rows), width), bool)
+  for i, row in enumerate(rows):
+    tokens[i, width - len(row) :], mask[i, width - len(row) :] = row, True
+  return tokens, np.maximum(mask.cumsum(axis=1) - 1, 0), mask
+
+
+ROWS = [list(np.random.default_rng(0).integers(0, 7, n)) for n in LENGTHS]
+"""Their tokens; id 0 is a token like any other."""
+
+
+@pytest.fixture(scope="module")
+def params():
+  """Parameters without boxes; norms are moved away from one."""
+  one = jnp.zeros((1, 1), jnp.int32)
+  tree = nn.unbox(MODULE.init(jax.random.key(0), one, one, one.astype(bool))["params"])
+  paths = jax.tree_util.tree_flatten_with_path(tree)[0]
+  keys = iter(jax.random.split(jax.random.key(1), len(paths)))
+  return jax.tree.map(lambda x: x + (0.3 * jax.random.normal(next(keys), x.shape) if x.ndim == 1 else 0), tree)
+
+
+@pytest.fixture(scope="module")
+def run():
+  return jax.jit(lambda params, *args: MODULE.apply({"params": params}, *args))
+
+
+def rms(x, scale, epsilon):
+  return x / np.sqrt(np.mean(x * x) + epsilon) * scale
+
+
+def turned(x, position, base):
+  """Channels (i, i + half) as points of a plane, turned by position * base^(-i / half)."""
+  half, out = len(x) // 2, np.empty_like(x)
+  for i in range(half):
+    angle = position * base ** (-i / half)
+    out[i] = x[i] * np.cos(angle) - x[i + half] * np.sin(angle)
+    out[i + half] = x[i] * np.sin(angle) + x[i + half] * np.cos(angle)
+  return out
+
+
+def plain_attention(p, c, normed):
+  """Head by head, token by token; each key-value head serves heads // key_value_heads neighbouring query heads."""
+  out = np.zeros((len(normed), c.heads * c.head_width))
+  for head in range(c.heads):
+    shared = head // (c.heads // c.key_value_heads)
+    mine, theirs = (slice(h * c.head_width, (h + 1) * c.head_width) for h in (head, shared))
+    q = [turned((x @ p["query"])[mine], t, c.rope_base) for t, x in enumerate(normed)]
+    k = [turned((x @ p["key"])[theirs], t, c.rope_base) for t, x in enumerate(normed)]
+    v = [(x @ p["value"])[theirs] for x in normed]
+    for t in range(len(normed)):
+      scores = np.array([q[t] @ k[s] / np.sqrt(c.head_width) for s in range(t + 1)])
+      weights = np.exp(scores - scores.max())
+      out[t, mine] = sum(w * v[s] for s, w in enumerate(weights / weights.sum()))
+  return out @ p["output"]
+
+
+def plain_transformer(params, c, tokens):
+  """Outputs [T, O] of one unpadded sequence, float64."""
+  p = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
+  x = p["embedding"][np.asarray(tokens)]
+  for i in range(c.layers):
+    layer = p[f"layer_{i}"]
+    normed = [rms(row, layer["attention_norm"]["scale"], c.norm_epsilon) for row in x]
+    x = x + plain_attention(layer["attention"], c, normed)
+    for t in range(len(x)):
+      normed = rms(x[t], layer["feed_forward_norm"]["scale"], c.norm_epsilon)
+      f = layer["feed_forward"]
+      gate = normed @ f["gate"]
+      x[t] = x[t] + (gate / (1 + np.exp(-gate)) * (normed @ f["up"])) @ f["down"]
+  return np.stack([rms(row, p["final_norm"]["scale"], c.norm_epsilon) for row in x]) @ p["output"]
+
+
+def test_rotation_by_hand():
+  x = jnp.array([1.0, 2.0, 3.0, 4.0])[None, None, None]
+  angles = np.array([3.0, 3.0 / 10])  # base 100, half 2: 100^0 and 100^(-1/2)
+  cos, sin = np.cos(angles), np.sin(angles)
+  want = [cos[0] - 3 * sin[0], 2 * cos[1] - 4 * sin[1], 3 * cos[0] + sin[0], 4 * cos[1] + 2 * sin[1]]
+  np.testing.assert_allclose(rotate(x, jnp.array([[3]]), 100.0)[0, 0, 0], want, rtol=1e-6)
+
+
+def test_outputs_equal_the_plain_transformer_on_padded_rows(run, params):
+  outputs, _ = run(params, *left_padded(ROWS, TIME))
+  for i, row in enumerate(ROWS):
+    np.testing.assert_allclose(outputs[i, TIME - len(row) :], plain_transformer(params, CONFIG, row), atol=1e-5)
+
+
+def test_decoding_through_the_cache_equals_the_whole_pass(run, params):
+  """Prefill of ragged left-padded prompts, each repeated, then a token per row and step; the last rows end early."""
+  tokens, positions, mask = left_padded(ROWS, TIME)
+  repeats, steps = 2, 4
+  outputs, cache = run(params, tokens, positions, mask)
+  cache = cache.repeat(repeats).grow(steps)
+  assert {x.size for x in (*cache.keys, *cache.values)} == {6 * 2 * 4 * (TIME + steps)}
+  rng = np.random.default_rng(1)
+  responses = [list(rng.integers(0, 7, n)) for n in (4, 4, 2, 4, 1, 3)]
+  for t in range(steps):
+    fed = np.array([[r[t] if t < len(r) else 6] for r in responses])
+    active = np.array([[t < len(r)] for r in responses])
+    at = np.repeat(LENGTHS, repeats)[:, None] + t
+    step, cache = run(params, fed, at, active, cache, jnp.int32(TIME + t))
+    for i, response in enumerate(responses):
+      if t < len(response):
+        whole = plain_transformer(params, CONFIG, ROWS[i // repeats] + response[: t + 1])
+        np.testing.assert_allclose(step[i, 0], whole[-1], atol=1e-5, err_msg=f"row {i} step {t}")
+  np.testing.assert_array_equal(cache.mask[:, TIME:].sum(axis=1), [len(r) for r in responses])
+
+
+def test_tokens_may_be_fed_several_at_a_time(run, params):
+  row = [1, 5, 2, 6, 3, 4]
+  _, cache = run(params, *left_padded([row[:3]], 3))
+  rest, _ = run(params, np.array([row[3:]]), np.array([[3, 4, 5]]), np.ones((1, 3), bool), cache.grow(3), 3)
+  np.testing.assert_allclose(rest[0], plain_transformer(params, CONFIG, row)[3:], atol=1e-5)
+
+
+def test_gradient_does_not_see_padding(params):
+  def loss(params, tokens, positions, mask):
+    outputs, _ = MODULE.apply({"params": params}, tokens, positions, mask)
+    return jnp.where(mask[..., None], jnp.sin(outputs), 0.0).sum()
+
+  gradient = jax.jit(jax.grad(loss))
+  left = gradient(params, *left_padded([[1, 2, 3], [4]], 3, fill=6))
+  right_tokens = np.array([[1, 2, 3, 5, 5], [4, 5, 5, 5, 5]])
+  right_mask = np.array([[True] * 3 + [False] * 2, [True] + [False] * 4])
+  right = gradient(params, right_tokens, np.arange(5) * np.ones((2, 1), int), right_mask)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), left, right)
+  assert not np.any(left["embedding"][6]) and not np.any(right["embedding"][5])
+  assert all(np.any(x) for x in jax.tree.leaves(left))
+
+
+@pytest.mark.parametrize("where", ["left", "right", "more", "both"])
+def test_padding_changes_nothing(run, params, where):
+  before, after = {"left": (2, 0), "right": (0, 2), "more": (6, 0), "both": (1, 3)}[where]
+  rows, want = ROWS[:1], plain_transformer(params, CONFIG, ROWS[0])
+  tokens, positions, mask = left_padded(rows, len(rows[0]) + before)
+  pad = lambda x: np.pad(x, [(0, 0), (0, after)])
+  outputs, _ = run(params, pad(tokens), pad(positions), pad(mask))
+  np.testing.assert_allclose(outputs[0, before : before + len(rows[0])], want, atol=1e-5)
+
+
+def test_garbage_in_padding_changes_nothing(run, params):
+  tokens, positions, mask = left_padded(ROWS, TIME)
+  clean, _ = run(params, tokens, positions, mask)
+  dirty, _ = run(params, np.where(mask, tokens, 6), np.where(mask, positions, 1000), mask)
+  np.testing.assert_array_equal(np.asarray(clean)[mask], np.asarray(dirty)[mask])
+  assert np.all(np.isfinite(dirty))
+
+
+def test_a_later_token_changes_nothing_before_it(run, params):
+  tokens, positions, mask = left_padded([[1, 2, 3, 4, 5]], TIME)
+  other = tokens.copy()
+  other[0, 3] = 6
+  a, b = run(params, tokens, positions, mask)[0], run(params, other, positions, mask)[0]
+  np.testing.assert_array_equal(a[:, :3], b[:, :3])
+  assert np.all(np.abs(a - b)[:, 3:].max(axis=-1) > 1e-3)
+
+
+def test_bf16_activations_keep_float32_parameters_and_outputs(run, params):
+  module = Transformer(TransformerConfig(**SIZES, feed_forward=12, rope_base=100.0, dtype="bfloat16"))
+  args = left_padded(ROWS, TIME)
+  boxed = jax.eval_shape(module.init, jax.random.key(0), *args)
+  assert {x.dtype for x in jax.tree.leaves(boxed)} == {jnp.dtype("float32")}
+  outputs, cache = jax.jit(module.apply)({"params": params}, *args)
+  assert outputs.dtype == jnp.float32
+  assert {x.dtype for x in (*cache.keys, *cache.values)} == {jnp.dtype("bfloat16")}
+  exact, _ = run(params, *args)
+  error = np.abs(outputs - exact)[args[2]].max()
+  assert 1e-4 < error < 0.1, error
+
+
+def test_param_dtype_is_that_of_the_parameters():
+  module = Transformer(TransformerConfig(**SIZES, param_dtype="bfloat16"))
+  boxed = jax.eval_shape(module.init, jax.random.key(0), *left_padded(ROWS, TIME))
+  assert {x.dtype for x in jax.tree.leaves(boxed)} == {jnp.dtype("bfloat16")}
+
+
+def test_every_parameter_names_its_logical_axes():
+  boxed = jax.eval_shape(MODULE.init, jax.random.key(0), *left_padded(ROWS, TIME))["params"]
+  leaves = jax.tree.leaves(boxed, is_leaf=lambda x: isinstance(x, nn.LogicallyPartitioned))
+  assert len(leaves) == 2 + 1 + CONFIG.layers * 9
+  known = {name for name, _ in mesh.RULES}
+  for leaf in leaves:
+    assert isinstance(leaf, nn.LogicallyPartitioned), leaf
+    assert len(leaf.names) == leaf.value.ndim and set(leaf.names) <= known, leaf
+  attention = boxed["layer_0"]["attention"]
+  assert attention["query"].names == ("width", "heads") and attention["output"].names == ("heads", "width")
+  assert attention["key"].names == attention["value"].names == ("width", "key_value_heads")
+  assert boxed["embedding"].names == ("vocabulary", "width") and boxed["output"].names == ("width", "vocabulary")
+
+
+@pytest.mark.parametrize(
+  ("fields", "said"),
+  [
+    ({"heads": 3}, "model.heads=3 is not a multiple of model.key_value_heads=2"),
+    ({"head_width": 5}, "model.head_width=5 is odd"),
+    ({"layers": 0}, "model.layers=0"),
+    ({"key_value_heads": 0}, "model.key_value_heads=0"),
+    ({"width": -8}, "model.width=-8"),
+    ({"dtype": "float31"}, "model.dtype is one of float32, .* got 'float31'"),
+    ({"param_dtype": "int32"}, "model.param_dtype is one of"),
+  ],
+)
+def test_sizes_that_make_no_sense_are_one_line(fields, said):
+  with pytest.raises(ValueError, match=said) as error:
+    TransformerConfig(**SIZES | fields)
+  assert "\n" not in str(error.value)

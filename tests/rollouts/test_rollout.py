@@ -1,0 +1,236 @@
+"""Rollouts: what a batch holds, verification, the chain task, and phases that read rewards of phases before."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from rl_jax.curricula.curriculum import Plan
+from rl_jax.models.model import Model
+from rl_jax.models.transformer import TransformerConfig
+from rl_jax.rollouts.demonstrations import demonstrations
+from rl_jax.rollouts.flat import flat
+from rl_jax.rollouts.rollout import BoundModel, Rollout, assemble, verify
+from rl_jax.rollouts.sampler import Sampling, positions_of
+from rl_jax.rollouts.truncation import Truncation
+from rl_jax.tasks import chain
+from rl_jax.tasks.task import Prompts
+from rl_jax.trajectories import DEMONSTRATION, HINT, POLICY, PROMPT
+
+PROMPTS = Prompts(
+  tokens=jnp.array([[0, 5, 6], [7, 8, 9]]),
+  mask=jnp.array([[False, True, True], [True, True, True]]),
+  ids=jnp.array([40, 30]),
+  levels=jnp.array([0, 0]),
+  facts={},
+)
+TOKENS = jnp.array([[3, 1], [4, 0], [2, 2], [0, 0]])
+MASK = jnp.array([[True, True], [True, False], [True, True], [False, False]])
+
+
+def by_hand(**arrays):
+  return assemble(
+    PROMPTS, TOKENS, MASK,
+    completions_per_prompt=2, row_mask=jnp.array([True, True, True, False]),
+    truncated=jnp.array([False, True, True, True]), **arrays,
+  )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def task():
+  levels = {"two": {"operations": 2}}
+  rates = {"step_error_rate": 0.0, "skip_rate": 0.0, "recheck_rate": 0.0}
+  made = chain.build(ConfigDict({**chain.get_config(), **rates, "levels": levels, "spare_tokens": 0}))
+  return dataclasses.replace(
+    made,
+    prompts=jax.jit(made.prompts, static_argnums=1),
+    verify=jax.jit(made.verify),
+    demonstrate=jax.jit(made.demonstrate),
+  )
+
+
+@pytest.fixture(scope="module")
+def models(task):
+  words = len(task.vocabulary)
+  sizes = {"width": 8, "layers": 1, "heads": 2, "key_value_heads": 1, "head_width": 4, "feed_forward": 8}
+  model = Model(TransformerConfig(words, words, **sizes), temperature=0.9)
+  return {"policy": BoundModel(model, nn.unbox(model.init(jax.random.key(0))))}
+
+
+def plan_of(task, prompts, rows, limit=None):
+  """The first ids, the last row unused."""
+  limits = jnp.full(rows, task.response_tokens if limit is None else limit)
+  return Plan(prompt_ids=jnp.arange(prompts), row_mask=jnp.arange(rows) < rows - 1, response_limits=limits)
+
+
+def step(rollout, models, task, plan, key=0, state=()):
+  """One step, jitted."""
+  params = {name: bound.params for name, bound in models.items()}
+  bind = lambda params: {name: BoundModel(bound.model, params[name]) for name, bound in models.items()}
+  program = jax.jit(lambda params, state, plan, key: rollout.step(bind(params), state, plan, task, key))
+  return jax.device_get(program(params, state, plan, jax.random.key(key)))
+
+
+def test_assemble_field_by_field():
+  logprobs = -jnp.arange(8.0).reshape(4, 2)
+  got = by_hand(behaviour_logprobs=logprobs, old_logprobs=2 * logprobs, surprise=3 * logprobs)
+  padded = np.array([[0, 0, 0, 0, -1], [0, 0, 0, -2, -3], [0, 0, 0, -4, -5], [0, 0, 0, -6, -7]])
+  want = {
+    "tokens": [[0, 5, 6, 3, 1], [0, 5, 6, 4, 0], [7, 8, 9, 2, 2], [7, 8, 9, 0, 0]],
+    "positions": [[0, 0, 1, 2, 3], [0, 0, 1, 2, 2], [0, 1, 2, 3, 4], [0, 1, 2, 2, 2]],
+    "attention_mask": [[0, 1, 1, 1, 1], [0, 1, 1, 1, 0], [1, 1, 1, 1, 1], [1, 1, 1, 0, 0]],
+    "loss_mask": [[0, 0, 0, 1, 1], [0, 0, 0, 1, 0], [0, 0, 0, 1, 1], [0] * 5],
+    "step_ids": [[-1] * 5] * 4,
+    "turn_ids": [[0] * 5] * 4,
+    "source_ids": [[PROMPT] * 3 + [POLICY] * 2] * 4,
+    "group_ids": [0, 0, 1, 1],
+    "prompt_ids": [40, 40, 30, 30],
+    "row_mask": [1, 1, 1, 0],
+    "behaviour_logprobs": padded,
+    "old_logprobs": 2 * padded,
+    "ref_logprobs": [[0] * 5] * 4,
+    "rewards": [0] * 4,
+    "token_rewards": [[0] * 5] * 4,
+    "reward_mask": [0] * 4,
+    "truncated": [0, 1, 1, 1],
+  }
+  assert set(want) | {"extras"} == set(got.__dataclass_fields__)
+  for name, value in want.items():
+    np.testing.assert_array_equal(getattr(got, name), value, err_msg=name)
+  assert set(got.extras) == {"surprise"}
+  np.testing.assert_array_equal(got.extras["surprise"], 3 * padded)
+  for name in ("attention_mask", "loss_mask", "row_mask", "reward_mask", "truncated"):
+    assert getattr(got, name).dtype == bool, name
+
+
+def test_assemble_says_which_numbers_do_not_fit():
+  with pytest.raises(ValueError, match="4 responses do not belong to 2 prompts x 3 completions"):
+    assemble(PROMPTS, TOKENS, MASK, completions_per_prompt=3, row_mask=MASK[:, 0], truncated=MASK[:, 0])
+
+
+def test_verify_scores_known_responses(task):
+  """A right, a wrong and an unused row of one problem, from its own demonstration."""
+  prompts = task.prompts(jnp.array([11]), "train")
+  tokens, mask = task.demonstrate(jax.random.key(0), prompts)
+  answer = int(mask.sum()) - 2
+  wrong = tokens.at[0, answer].set(jnp.where(tokens[0, answer] == 2, 3, 2))
+  batch = assemble(
+    prompts, jnp.concatenate([tokens, wrong, tokens]), jnp.repeat(mask, 3, axis=0), completions_per_prompt=3,
+    row_mask=jnp.array([True, True, False]), truncated=jnp.zeros(3, bool),
+  )  # fmt: skip
+  got = verify(task, batch)
+  np.testing.assert_array_equal(got.rewards, [1, 0, 1])
+  np.testing.assert_array_equal(got.reward_mask, [True, True, False])
+  np.testing.assert_array_equal(got.extras["levels"], [0, 0, 0])
+  steps = np.asarray(got.step_ids)
+  width = task.prompt_tokens
+  assert np.all(steps[:, :width] == -1)
+  assert task.vocabulary.decode(tokens[0]).startswith("a")
+  np.testing.assert_array_equal(steps[0, width:], [0, 0, 1, 1, 2, 2, 2])  # "a7b4#4<end>"
+  correct = np.asarray(got.extras["step_correct"])
+  assert correct.shape == steps.shape and not correct[:, :width].any()
+  np.testing.assert_array_equal(correct[1, width:], [True] * 4 + [False] * 3)
+  assert got.extras["answer_correct"].shape == (3,)
+  np.testing.assert_array_equal(got.tokens, batch.tokens)
+
+
+def test_verify_reads_the_split(task):
+  prompts = task.prompts(jnp.array([11]), "held_out")
+  tokens, mask = task.demonstrate(jax.random.key(0), prompts)
+  one = jnp.ones(1, bool)
+  batch = assemble(prompts, tokens, mask, completions_per_prompt=1, row_mask=one, truncated=~one)
+  right = [float(verify(task, batch, split).extras["step_correct"].sum()) for split in ("held_out", "train")]
+  assert right[0] == mask.sum() and right[1] < right[0]
+
+
+def test_flat_rollout_of_the_chain_task(task, models):
+  sampling = Sampling(Truncation(top_k=4))
+  state, got = step(flat(3, sampling), models, task, plan_of(task, 4, 12), state=())
+  assert state == () and got.tokens.shape == (12, task.prompt_tokens + task.response_tokens)
+  np.testing.assert_array_equal(got.group_ids, np.repeat(np.arange(4), 3))
+  np.testing.assert_array_equal(got.prompt_ids, got.group_ids)
+  np.testing.assert_array_equal(got.row_mask, [True] * 11 + [False])
+  np.testing.assert_array_equal(got.reward_mask, got.row_mask)
+  np.testing.assert_array_equal(got.positions, positions_of(got.attention_mask))
+  np.testing.assert_array_equal(got.loss_mask[:, : task.prompt_tokens], False)
+  np.testing.assert_array_equal(got.loss_mask, got.attention_mask & (np.arange(18 - 5) >= task.prompt_tokens))
+  policy = models["policy"]
+  again = policy.model.outputs(policy.params, got.tokens, got.positions, got.attention_mask)
+  for name, array in {"logprobs": got.old_logprobs, "entropies": got.extras["behaviour_entropies"]}.items():
+    np.testing.assert_allclose(array, np.where(got.loss_mask, again[name], 0), atol=1e-5, err_msg=name)
+  assert np.all((got.behaviour_logprobs > got.old_logprobs)[got.loss_mask])
+  prompts = task.prompts(jnp.arange(4), "train")
+  np.testing.assert_array_equal(got.tokens[::3, : task.prompt_tokens], prompts.tokens)
+
+
+def test_flat_rollout_keeps_the_plans_limits(task, models):
+  _, got = step(flat(2, Sampling()), models, task, plan_of(task, 2, 4, limit=2))
+  assert got.loss_mask.sum(axis=1).max() == 2 and got.truncated.any()
+
+
+def test_demonstrations_are_right_and_not_the_policys(task):
+  plan = plan_of(task, 6, 6)
+  _, got = step(demonstrations(), {}, task, plan)
+  np.testing.assert_array_equal(got.rewards, 1)  # rates of flaws are 0
+  np.testing.assert_array_equal(got.reward_mask, plan.row_mask)
+  np.testing.assert_array_equal(got.source_ids[:, task.prompt_tokens :], DEMONSTRATION)
+  np.testing.assert_array_equal(got.source_ids[:, : task.prompt_tokens], PROMPT)
+  assert got.loss_mask[:, task.prompt_tokens :].all() and not got.truncated.any()
+
+
+def test_phases_draw_with_keys_of_their_own(task, models):
+  one = demonstrations().phases[0]
+
+  def note(models, state, plan, task, trajectories, key):
+    _, rows = one(models, state, plan, task, trajectories, key)
+    return (*state, jax.random.key_data(key)), rows
+
+  seen, _ = step(Rollout(phases=(note, note)), models, task, plan_of(task, 6, 6))
+  assert len(seen) == 2 and not np.array_equal(*seen)
+
+
+def test_a_phase_reads_the_rewards_of_the_phase_before(task, models):
+  """Rows that failed are replaced by a demonstration whose first token is a hint, in a state that counts them."""
+
+  def replace_failures(models, state, plan, task, trajectories, key):
+    assert trajectories is not None
+    failed = trajectories.scored & (trajectories.rewards < 1)
+    prompts = task.prompts(trajectories.prompt_ids, "train")
+    tokens, mask = task.demonstrate(key, prompts)
+    shown = assemble(
+      prompts, tokens, mask, completions_per_prompt=1, row_mask=trajectories.row_mask,
+      truncated=jnp.zeros(tokens.shape[0], bool), source=HINT,
+    )  # fmt: skip
+    shown = shown.replace(group_ids=trajectories.group_ids, extras=trajectories.extras)
+    pick = lambda new, old: jnp.where(failed.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+    return state + failed.sum(), jax.tree.map(pick, shown, trajectories)
+
+  demonstrate = demonstrations().phases[0]
+
+  def half_right(models, state, plan, task, trajectories, key):
+    """Demonstrations, the answers of even rows spoilt."""
+    state, rows = demonstrate(models, state, plan, task, trajectories, key)
+    spoilt = rows.tokens.at[::2, -2].set(rows.tokens[::2, -2] % 9 + 3)
+    return state, rows.replace(tokens=jnp.where(rows.tokens == spoilt, rows.tokens, spoilt))
+
+  plan = plan_of(task, 6, 6)
+  first = Rollout(phases=(half_right,), init=lambda key: jnp.int32(0))
+  both = Rollout(phases=(half_right, replace_failures), init=lambda key: jnp.int32(0))
+  _, before = step(first, {}, task, plan, state=first.init(jax.random.key(0)))
+  count, after = step(both, {}, task, plan, state=both.init(jax.random.key(0)))
+  failed = before.scored & (before.rewards < 1)
+  assert count == failed.sum() > 0 and not failed.all()
+  np.testing.assert_array_equal(after.rewards[after.row_mask], 1)
+  np.testing.assert_array_equal((after.source_ids == HINT).any(axis=1), failed)
+  np.testing.assert_array_equal(after.tokens[~failed], before.tokens[~failed])
+
+
+def test_a_rollout_of_no_phase_is_an_error(task):
+  with pytest.raises(AssertionError, match="at least one phase"):
+    Rollout(phases=()).step({}, (), plan_of(task, 1, 1), task, jax.random.key(0))

@@ -1,0 +1,62 @@
+"""Every experiment, in both variants: its config resolves, its parts build, one iteration of all seeds is traced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import pytest
+
+from rl_jax import configs, starts
+from rl_jax.training import evaluation, experiment, iteration, state
+
+FOLDER = Path(__file__).parents[1] / "experiments"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "common"))
+
+
+def config_of(name, variant):
+  return configs.resolve(f"{FOLDER / name}.py" + (f":{variant}" if variant else ""))
+
+
+def test_every_method_has_an_experiment():
+  methods = {path.stem for path in (FOLDER.parent / "rl_jax/methods").glob("[a-z]*.py")}
+  assert methods - {"method", "policy_gradient", "supervised"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("variant", ["", "smoke"])
+@pytest.mark.parametrize("name", NAMES)
+def test_one_iteration_is_traced(name, variant):
+  config = config_of(name, variant)
+  built = starts.build(config)
+  abstract = jax.eval_shape(lambda: state.init(built))
+  after, report = jax.eval_shape(lambda s: iteration.run(built, s), abstract)
+  same = lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype)
+  assert jax.tree.all(jax.tree.map(same, abstract, after)), "an iteration keeps the types of the state"
+  every = config.logging.every_iterations
+  assert report.metrics["reward"].sum.shape == (every, config.num_seeds)
+  assert any(metric.startswith("loss/") for metric in report.metrics)
+  rows = config.prompts_per_iteration * config.completions_per_prompt
+  experiment.check_rows(config, rows, 1)
+  if variant:  # the other traces the same at other sizes
+    held_out = jax.eval_shape(lambda s: evaluation.evaluate(built, s), abstract)
+    assert held_out["held_out/sampled_accuracy"].shape == (config.num_seeds,)
+
+
+@pytest.mark.parametrize("variant", ["", "smoke"])
+@pytest.mark.parametrize("name", NAMES)
+def test_its_stages_resolve_and_give_the_parameters_that_it_starts_from(name, variant):
+  config = config_of(name, variant)
+  assert not config.init_from or config.init_from in config.stages
+  for stage in config.stages:
+    built = starts.build(starts.stage_config(config, stage))
+    own = starts.build(config).models["policy"]
+    shapes = [jax.eval_shape(lambda m=m: nn.unbox(m.init(jax.random.key(0)))) for m in (built.models["policy"], own)]
+    assert jax.tree.structure(shapes[0]) == jax.tree.structure(shapes[1])
+    assert jax.tree.leaves(shapes[0]) == jax.tree.leaves(shapes[1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_variant_that_is_not_known_is_one_line(name):
+  with pytest.raises(ValueError, match="variant 'smoky' is not known"):
+    config_of(name, "smoky")
