@@ -45,8 +45,8 @@ __all__ = [
 ROLES = ("method", "task", "model")
 # Dictionaries with keys of the user's choice: a file's value replaces the default as a whole, and any key below is new.
 OPEN = ("task.levels", "task.components", "stages")
-# What does not change the numbers of a run, or only says how far it goes.
-NOT_IDENTITY = ("logging", "num_iterations")
+# What does not change the numbers of a run (a mesh: not beyond rounding), or only says how far it goes.
+NOT_IDENTITY = ("logging", "checkpoint", "mesh", "num_iterations")
 
 
 class Flags(NamedTuple):
@@ -318,7 +318,21 @@ def to_json(config: ConfigDict) -> str:
 
 
 def identity(config: ConfigDict) -> tuple[str, dict[str, Any]]:
-  """What makes two runs the same run: SHA-256 and fields of the configuration without logging and num_iterations."""
-  fields = {key: value for key, value in _jsonable(_plain(config), "").items() if key not in NOT_IDENTITY}
+  """What makes two runs the same run: SHA-256 and fields of the configuration.
+
+  Left out, also of its stages, is what `NOT_IDENTITY` lists. The length of a stage stays, and so does that of a run
+  whose learning rate is scheduled over it.
+  """
+  values = _jsonable(_plain(config), "")
+  fields = {key: value for key, value in values.items() if key not in NOT_IDENTITY}
+  if "stages" in fields:
+    left_out = set(NOT_IDENTITY) - {"num_iterations"}
+    fields["stages"] = {
+      name: {key: value for key, value in stage.items() if key not in left_out}
+      for name, stage in fields["stages"].items()
+    }
+  schedule = values.get("optimizer", {}).get("schedule", "constant")
+  if schedule != "constant":  # the name says why, where two runs are told apart
+    fields[f"num_iterations (optimizer.schedule={schedule!r} ends with it)"] = values.get("num_iterations")
   text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
   return hashlib.sha256(text.encode()).hexdigest(), fields

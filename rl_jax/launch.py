@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ from ml_collections import ConfigDict
 
 from rl_jax import configs, starts
 from rl_jax.runs.directory import RunDirectory, open_run
-from rl_jax.runs.manifest import append_launch, manifest
+from rl_jax.runs.files import write_atomically
+from rl_jax.runs.manifest import append_launch, manifest, read_launches
 from rl_jax.runs.metrics import MetricsWriter
 from rl_jax.runs.progress import Progress
 from rl_jax.runs.report import write_report
@@ -25,7 +27,7 @@ from rl_jax.stop import Stop
 from rl_jax.training import mesh
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.errors import TrainingError
-from rl_jax.training.trainer import Trainer
+from rl_jax.training.trainer import Trainer, check_batch
 
 
 class Terminal(NamedTuple):
@@ -85,14 +87,19 @@ class _Run:
     self.progress.message(text)
 
   def _train(self) -> Result | None:
-    newest = max(self.checkpoints.steps(), default=0)
+    newest = self.checkpoints.newest_intact() or 0
     if newest >= self.config.num_iterations:
       self._say(f"{self.directory.path}: done before ({newest} iterations); raise num_iterations to go on")
       return Result(self.directory.path, newest, True)
+    experiment, device_mesh = starts.build(self.config), mesh.make_mesh(self.config.mesh)
+    check_batch(experiment, device_mesh)  # before the stages take their time
+    self._check_cadence(newest)
     start = None if newest else self._start()
     if self.terminal.stop.requested:
+      if start is not None or newest or not self.config.init_from:  # a stage that was stopped has said it
+        self._say_stopped("nothing done yet")
       return None
-    trainer = self._restored(start)
+    trainer = self._restored(Trainer(experiment, device_mesh, None if start is None else start.policy))
     self._record(start)
     seconds = trainer.compile()
     self._say(f"{self.directory.path}: {_devices()}, compiled in {seconds:.0f} s")
@@ -104,20 +111,34 @@ class _Run:
       if self.terminal.stop.requested:
         self._save(trainer)
         self.checkpoints.wait()
-        name = self.terminal.stop.requested.name
-        self._say(f"{name}: saved at iteration {trainer.iterations}; go on with: {shlex.join(self.terminal.command)}")
+        self._say_stopped(f"saved at iteration {trainer.iterations}")
         break
     return Result(self.directory.path, trainer.iterations, trainer.iterations >= self.config.num_iterations)
 
+  def _say_stopped(self, state: str) -> None:
+    stop = self.terminal.stop.requested
+    assert stop is not None
+    self._say(f"{stop.name}: {state}; go on with: {shlex.join(self.terminal.command)}")
+
+  def _check_cadence(self, newest: int) -> None:
+    """A run goes on in steps of `logging.every_iterations`, which may have changed since the checkpoint."""
+    every = self.config.logging.every_iterations
+    if newest % every:
+      raise TrainingError(
+        f"{self.directory.path}: the newest checkpoint is of iteration {newest}, which is not a multiple of "
+        f"logging.every_iterations ({every}): {math.gcd(newest, every)} would do"
+      )
+
   def _start(self) -> starts.Start | None:
     train_stage = lambda config, folder: train(config, folder, self.terminal).finished
-    return starts.find(self.config, self.directory.path, train_stage)
+    start = starts.find(self.config, self.directory.path, train_stage)
+    if start is not None:
+      for warning in start.warnings:
+        self._say(f"{start.origin}: {warning}")
+    return start
 
-  def _restored(self, start: starts.Start | None) -> Trainer:
-    """The trainer at the newest good checkpoint, or at the beginning."""
-    trainer = Trainer(
-      starts.build(self.config), mesh.make_mesh(self.config.mesh), None if start is None else start.policy
-    )
+  def _restored(self, trainer: Trainer) -> Trainer:
+    """The trainer at the newest good checkpoint, or at the beginning as it is."""
     restored = self.checkpoints.restore_latest(trainer.abstract_state)
     iterations = 0
     if restored is not None:
@@ -125,6 +146,7 @@ class _Run:
         self._say(warning)
       trainer.state, iterations = restored.state, restored.step
       self.generated = np.asarray(restored.metadata["generated_tokens"], np.int64)
+      self.held_out = {name: np.asarray(values, np.float32) for name, values in restored.metadata["held_out"].items()}
       self._say(f"{self.directory.path}: going on from iteration {iterations}")
     for note in self.metrics.cut_after(iterations if restored is not None else -1):
       self._say(note)
@@ -132,8 +154,12 @@ class _Run:
 
   def _record(self, start: starts.Start | None) -> None:
     method = configs.source(configs.resolve_role(self.config.method.name))
-    (self.directory.path / "method.py").write_text(method)
-    extra: dict[str, Any] = {"method_sha256": hashlib.sha256(method.encode()).hexdigest()}
+    write_atomically(self.directory.path / "method.py", method.encode())
+    digest = hashlib.sha256(method.encode()).hexdigest()
+    extra: dict[str, Any] = {"method_sha256": digest}
+    launches = read_launches(self.directory.manifest) if self.directory.manifest.exists() else []
+    if launches and launches[-1].get("method_sha256", digest) != digest:
+      self._say(f"{self.config.method.name} has changed since the last launch: this is no longer one experiment")
     if start is not None:
       extra |= {"started_from": start.origin, "start_sha256": start.sha256}
     append_launch(self.directory.manifest, manifest(self.terminal.command, _devices(), extra=extra))
@@ -164,9 +190,9 @@ class _Run:
       self._save(trainer)
       self.checkpoints.wait()
       raise TrainingError(
-        f"iteration {iterations}: loss or gradient was not finite in the last {config.optimizer.max_skipped_updates} or "
-        f"more updates of seed {', '.join(str(config.seed + s) for s in done.stuck)}; the parameters before them are "
-        f"saved in {self.directory.checkpoints}: lower learning_rate or look at the rewards"
+        f"iteration {iterations}: loss or gradient was not finite in the last {config.optimizer.max_skipped_updates} "
+        f"or more updates of seed {', '.join(str(config.seed + s) for s in done.stuck)}; the parameters before "
+        f"them are saved in {self.directory.checkpoints}: lower learning_rate or look at the rewards"
       )
     if last or iterations % config.checkpoint.every_iterations == 0:
       self._save(trainer)
@@ -191,7 +217,11 @@ class _Run:
 
   def _save(self, trainer: Trainer) -> None:
     self.metrics.sync()
-    metadata = {"identity": self.identity, "generated_tokens": self.generated.tolist()}
+    metadata = {
+      "identity": self.identity,
+      "generated_tokens": self.generated.tolist(),
+      "held_out": {name: np.asarray(values).tolist() for name, values in self.held_out.items()},
+    }
     best = {name: float(np.mean(values)) for name, values in self.held_out.items()}
     self.checkpoints.save(trainer.iterations, trainer.state, metadata, best)
 

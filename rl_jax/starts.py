@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,8 @@ class Start(NamedTuple):
   origin: str
   sha256: str
   """Of the checkpoint's manifest, which holds the checksums of all its files."""
+  warnings: list[str]
+  """Damaged checkpoints that were passed over."""
 
 
 def build(config: ConfigDict) -> experiment.Experiment:
@@ -45,13 +48,27 @@ def stage_config(config: ConfigDict, name: str) -> ConfigDict:
   values = copy.deepcopy(config.to_dict())
   stage = copy.deepcopy(values["stages"][name])
   values |= {"init_from": stage.pop("init_from", ""), "method": stage.pop("method", values["method"])}
+  values["stages"] = _needed(values["stages"], name, values["init_from"])
   return configs.resolve_config(values, flatten(stage))
 
 
+def _needed(stages: dict, name: str, init_from: str) -> dict:
+  """The stages that `init_from` leads to: others must not keep experiments from sharing stage `name`."""
+  needed: dict = {}
+  before = init_from.partition("@")[0]
+  while before in stages and before not in (name, *needed):
+    needed[before] = stages[before]
+    before = stages[before].get("init_from", "").partition("@")[0]
+  return needed
+
+
 def stage_folder(config: ConfigDict, name: str, workdir: Path) -> Path:
-  """Where a stage is kept: beside the run, by the hash of its config, so that experiments share it."""
-  identity, _ = configs.identity(stage_config(config, name))
-  return workdir.parent / "stages" / f"{name}-{identity[:12]}"
+  """Where a stage is kept: beside the run, by the hash of its config, length and code, so that experiments share it."""
+  stage = stage_config(config, name)
+  identity, _ = configs.identity(stage)
+  code = [configs.source(configs.resolve_role(stage[role].name)) for role in configs.ROLES]
+  digest = hashlib.sha256(json.dumps([identity, stage.num_iterations, code]).encode()).hexdigest()
+  return workdir.parent / "stages" / f"{name}-{digest[:12]}"
 
 
 def find(config: ConfigDict, workdir: Path, train: Callable[[ConfigDict, Path], bool]) -> Start | None:
@@ -94,4 +111,4 @@ def _read(folder: Path, config: ConfigDict, expected: str) -> Start:
     sha256 = hashlib.sha256((source.checkpoints / str(restored.step) / manifests.NAME).read_bytes()).hexdigest()
   if not sha256.startswith(expected):
     raise TrainingError(f"{folder} is not the start asked for: its checkpoint has hash {sha256[:12]}, not {expected}")
-  return Start(restored.state, str(folder), sha256)
+  return Start(restored.state, str(folder), sha256, restored.warnings)

@@ -6,6 +6,7 @@ The same command goes on with a run that was stopped. Exit status: 0 done, 1 bad
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from rl_jax import configs
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> int:
     return 1
   except KeyboardInterrupt:
     print("rl_jax.train: ended at once; the newest checkpoint stands", file=sys.stderr)
-    return 130
+    return 128 + (stop.requested or signal.SIGINT)
   return 0 if stop.requested is None else 128 + stop.requested
 
 

@@ -187,6 +187,13 @@ class Checkpoints:
     """The finished checkpoints, oldest first; their checksums are not looked at."""
     return [step for step in self._folders() if (self._path(step) / manifests.NAME).is_file()]
 
+  def newest_intact(self) -> int | None:
+    """The newest finished checkpoint whose checksums hold; None if nothing was ever finished.
+
+    Raises CheckpointError if all are damaged.
+    """
+    return self._newest_intact()[0]
+
   def best_step(self) -> int | None:
     """The checkpoint with the highest `best_metric`; None if no checkpoint has it."""
     return next(iter(self._ranked()), None)

@@ -66,7 +66,8 @@ def evaluate_seed(experiment: Experiment, seed: SeedState, iteration) -> dict[st
   section, task = experiment.config.evaluation, experiment.task
   policy = seed.models["policy"]
   params = policy.params if policy.average is None else policy.average
-  prompts = task.prompts(task.problem_ids(jax.random.key(section.prompts_seed), section.prompts, "held_out"), "held_out")
+  ids = task.problem_ids(jax.random.key(section.prompts_seed), section.prompts, "held_out")
+  prompts = task.prompts(ids, "held_out")
   key = iteration_key(seed, iteration, EVALUATION)
   sampling = sampling_from(experiment.config)
   count = section.samples_per_prompt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import optax
 
 from rl_jax.methods.method import Method
 from rl_jax.models.model import Model
+from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.task import DeviceTask
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.optimizer import make_optimizer, schedule
@@ -41,11 +43,14 @@ def build(config, *, task, method, model) -> Experiment:
   Args:
     task, method, model: what the config names: modules or objects with `build`.
   """
+  check(config)
   device_task = _built("task", config, lambda: task.build(config.task))
   built = _built("method", config, lambda: method.build(config, device_task))
   words = len(device_task.vocabulary)
   models = {
-    name: _built("model", config, lambda: model.build(config.model, words, role.kind, config.sampling.temperature))
+    name: _built(
+      "model", config, lambda role=role: model.build(config.model, words, role.kind, config.sampling.temperature)
+    )
     for name, role in built.models.items()
   }
   updates = config.num_iterations * config.epochs * config.minibatches_per_epoch
@@ -63,11 +68,46 @@ def _built(section: str, config, make):
   try:
     return make()
   except ValueError as error:
-    raise TrainingError(f"{section} {config[section].name}: {error}") from error
+    raise TrainingError(f"{' '.join([section, config[section].get('name', '')]).strip()}: {error}") from error
 
 
-def check(config, rows: int, shards: int) -> None:
-  """Sizes that must divide one another.
+_POSITIVE = (
+  "num_seeds",
+  "num_iterations",
+  "prompts_per_iteration",
+  "completions_per_prompt",
+  "epochs",
+  "minibatches_per_epoch",
+  "evaluation.prompts",
+  "evaluation.samples_per_prompt",
+  "optimizer.max_skipped_updates",
+  "checkpoint.keep",
+)
+
+
+def check(config) -> None:
+  """Fields that make no sense or do not go together.
+
+  Raises: TrainingError that names the field and what would do.
+  """
+  for name in _POSITIVE:
+    value = functools.reduce(lambda section, key: section[key], name.split("."), config)
+    if value < 1:
+      raise TrainingError(f"{name} is at least 1, got {value}")
+  _built("sampling", config, lambda: sampling_from(config))
+  for name in ("evaluation.every_iterations", "checkpoint.every_iterations"):
+    section, key = name.split(".")
+    _divides(config[section][key], config.logging.every_iterations, name, "logging.every_iterations")
+  most = config.evaluation.samples_per_prompt
+  if any(not 1 <= k <= most for k in config.evaluation.pass_at):
+    raise TrainingError(
+      f"evaluation.pass_at={tuple(config.evaluation.pass_at)} needs 1 <= k <= evaluation.samples_per_prompt ({most})"
+    )
+  _divides(config.num_iterations, config.logging.every_iterations, "num_iterations", "logging.every_iterations")
+
+
+def check_rows(config, rows: int, shards: int) -> None:
+  """Sizes of a batch that must divide one another.
 
   Args:
     rows: of one iteration's batch.
@@ -82,15 +122,6 @@ def check(config, rows: int, shards: int) -> None:
   if config.rows_per_microbatch:
     _divides(minibatch, config.rows_per_microbatch, "rows of a minibatch", "rows_per_microbatch")
     _divides(config.rows_per_microbatch, shards, "rows_per_microbatch", "the mesh's data x fsdp")
-  for name in ("evaluation.every_iterations", "checkpoint.every_iterations"):
-    section, key = name.split(".")
-    _divides(config[section][key], config.logging.every_iterations, name, "logging.every_iterations")
-  most = config.evaluation.samples_per_prompt
-  if any(not 1 <= k <= most for k in config.evaluation.pass_at):
-    raise TrainingError(
-      f"evaluation.pass_at={tuple(config.evaluation.pass_at)} needs 1 <= k <= evaluation.samples_per_prompt ({most})"
-    )
-  _divides(config.num_iterations, config.logging.every_iterations, "num_iterations", "logging.every_iterations")
 
 
 def _divides(whole: int, part: int, whole_name: str, part_name: str) -> None:

@@ -56,7 +56,7 @@ def rollout(experiment: Experiment, seed: SeedState, iteration) -> tuple[SeedSta
 
 def learn(
   experiment: Experiment, seed: SeedState, trajectories: Trajectories, iteration
-) -> tuple[SeedState, dict[str, Mean], Array]:
+) -> tuple[SeedState, dict[str, Mean]]:
   """Everything after the verifier: scoring, learners, signal, update, curriculum. Host tasks enter here."""
   method = experiment.method
   arrays = score(experiment, seed, trajectories)

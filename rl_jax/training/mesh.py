@@ -49,6 +49,12 @@ def batch_shards(mesh: Mesh) -> int:
   return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
+def batch_shards_here() -> int:
+  """The same for the mesh that a program is being traced for; 1 without one."""
+  sizes = dict(jax.sharding.get_abstract_mesh().shape)
+  return sizes.get("data", 1) * sizes.get("fsdp", 1)
+
+
 @contextlib.contextmanager
 def use(mesh: Mesh):
   """The context in which programs for the mesh are traced and run."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from rl_jax.rollouts.sampler import SEED_AXIS
 
@@ -20,6 +21,6 @@ def over_seeds(function: Callable[..., Any], count: int) -> Callable[..., Any]:
 
   def one(*trees):
     squeezed = jax.tree.map(lambda x: x[0], trees)
-    return jax.tree.map(lambda x: x[None], function(*squeezed))
+    return jax.tree.map(lambda x: jnp.asarray(x)[None], function(*squeezed))  # as vmap takes plain numbers too
 
   return one

@@ -19,8 +19,7 @@ INIT, MODELS, CURRICULUM, ROLLOUT, LEARNERS, UPDATE, EVALUATION = range(7)
 """Roles that keys are folded with."""
 
 
-@flax.struct.dataclass
-class ModelState:
+class ModelState(flax.struct.PyTreeNode):
   """One model of one seed. A frozen model has neither optimiser nor average."""
 
   params: Params
@@ -29,8 +28,7 @@ class ModelState:
   """Exponential moving average of the parameters, where the config asks for one; what evaluation then uses."""
 
 
-@flax.struct.dataclass
-class SeedState:
+class SeedState(flax.struct.PyTreeNode):
   """One seed of a run."""
 
   root_key: UInt32[Array, " 2"]
@@ -43,8 +41,7 @@ class SeedState:
   """Updates left out, one after the other, because loss or gradient was not finite."""
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
   """A run: all seeds, with a leading axis, at one iteration."""
 
   iteration: Int[Array, ""]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -13,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rl_jax.models.model import Params
 from rl_jax.training import evaluation, iteration, mesh, state
 from rl_jax.training.errors import TrainingError
-from rl_jax.training.experiment import Experiment, check
+from rl_jax.training.experiment import Experiment, check_rows
 from rl_jax.training.state import TrainState
 
 AGREEMENT = 1e-5
@@ -47,13 +46,12 @@ class Trainer:
 
   def __init__(self, experiment: Experiment, device_mesh: Mesh, policy: Params | None = None):
     config = experiment.config
-    shards = mesh.batch_shards(device_mesh)
-    rows = jax.eval_shape(lambda: _rows(experiment)).shape[0]
-    check(config, rows, shards)
+    check_batch(experiment, device_mesh)
+    policy = jax.device_get(policy)  # it may lie on another mesh than this one
     self.experiment, self.mesh = experiment, device_mesh
     with mesh.use(device_mesh):
       one = jax.eval_shape(lambda p: state.init_seed(experiment, config.seed, p), _first_seed(policy))
-      self._shardings = TrainState(mesh.replicated(device_mesh), mesh.shardings(device_mesh, one))
+      self._shardings: Any = TrainState(mesh.replicated(device_mesh), mesh.shardings(device_mesh, one))
       init = jax.jit(lambda p: state.init(experiment, p), out_shardings=self._shardings)
       self.state: TrainState = init(policy)
     self._programs: dict[str, Any] = {}
@@ -117,8 +115,8 @@ class Trainer:
     for name, value in found.items():
       if not np.all(np.abs(value) <= AGREEMENT):
         raise TrainingError(
-          f"first iteration: {name} is {np.abs(value).max():.3g}, allowed is {AGREEMENT}: the sampler's logprobs are not "
-          "the trainer's. The model must give the same outputs token by token as over whole sequences"
+          f"first iteration: {name} is {np.abs(value).max():.3g}, allowed is {AGREEMENT}: the sampler's logprobs are "
+          "not the trainer's. The model must give the same outputs token by token as over whole sequences"
         )
 
   def _decode(self, samples) -> list[dict[str, Any]]:
@@ -150,9 +148,11 @@ def _first_seed(policy: Params | None) -> Params | None:
   return None if policy is None else jax.tree.map(lambda x: x[0], policy)
 
 
-def _rows(experiment: Experiment) -> jax.Array:
-  """row_mask of one iteration's trajectories, of which only the shape is wanted."""
-  seed = nn.unbox(state.init_seed(experiment, 0, None))
-  return jax.vmap(lambda s: iteration.rollout(experiment, s, 0)[1].row_mask, axis_name=iteration.SEED_AXIS)(
-    jax.tree.map(lambda x: x[None], seed)
-  )[0]
+def check_batch(experiment: Experiment, device_mesh: Mesh) -> None:
+  """Raises TrainingError unless the rows of a plan go evenly into minibatches, micro-batches and devices.
+
+  A rollout may make another number of rows than the plan has: `update` looks at those when it is traced.
+  """
+  curriculum, key = experiment.method.curriculum, jax.random.key(0)
+  plan, _ = jax.eval_shape(lambda: curriculum.next(curriculum.init(key), experiment.task, key))
+  check_rows(experiment.config, plan.row_mask.shape[0], mesh.batch_shards(device_mesh))

@@ -1,4 +1,4 @@
-"""The update: epochs, minibatches, micro-batches; one division per term; nothing moves on a gradient that is not finite."""
+"""The update: epochs, minibatches, micro-batches; one division per term; no step on a gradient that is not finite."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from kernels.losses.kl import kl
 from kernels.reductions import Mean, aggregate
 from rl_jax.methods.method import Signal
 from rl_jax.models.model import OUTPUTS
-from rl_jax.training.experiment import Experiment
+from rl_jax.training.experiment import Experiment, check_rows
+from rl_jax.training.mesh import batch_shards_here
 from rl_jax.training.state import ModelState
 from rl_jax.trajectories import POLICY, Trajectories
 
@@ -55,9 +56,7 @@ def _term_weights(experiment: Experiment, batch: _Batch) -> dict[str, Array]:
   """Weight of each term over a minibatch. By contract it does not depend on outputs, so any will do."""
   nothing = jnp.zeros(batch.trajectories.tokens.shape, jnp.float32)
   outputs = {
-    name: dict.fromkeys(OUTPUTS[role.kind], nothing)
-    for name, role in experiment.method.models.items()
-    if role.trained
+    name: dict.fromkeys(OUTPUTS[role.kind], nothing) for name, role in experiment.method.models.items() if role.trained
   }
   terms = experiment.method.loss(outputs, batch.trajectories, batch.signal).terms
   return {name: term.mean.weight for name, term in terms.items()}
@@ -73,9 +72,7 @@ def _loss(params, experiment: Experiment, batch: _Batch, weights) -> tuple[Float
     for name in params
   }
   loss = experiment.method.loss(outputs, trajectories, batch.signal)
-  total = sum(
-    term.coefficient * Mean(term.mean.sum, weights[name]).value for name, term in loss.terms.items()
-  )
+  total = sum(term.coefficient * Mean(term.mean.sum, weights[name]).value for name, term in loss.terms.items())
   terms = {name: term.mean for name, term in loss.terms.items()}
   gap = _gap(outputs["policy"]["logprobs"], trajectories)
   return jnp.asarray(total), jax.lax.stop_gradient(_Parts(terms, loss.metrics, gap))
@@ -125,7 +122,7 @@ def _apply(experiment: Experiment, models: dict[str, ModelState], grads) -> tupl
     stepped[name] = ModelState(params, state, average)
     prefix = "" if name == "policy" else f"{name}/"
     for kind, tree in (("gradient", grads[name]), ("update", updates), ("parameter", params)):
-      norms[f"{prefix}{kind}_norm"] = Mean(optax.global_norm(tree), jnp.float32(1.0))
+      norms[f"{prefix}{kind}_norm"] = Mean(optax.tree.norm(tree), jnp.float32(1.0))
   return stepped, norms
 
 
@@ -151,6 +148,7 @@ def update(
 ) -> Updated:
   """`epochs` passes over the rows, each in `minibatches_per_epoch` steps over rows shuffled anew."""
   config, rows = experiment.config, trajectories.tokens.shape[0]
+  check_rows(config, rows, batch_shards_here())
   batch = _Batch(trajectories, signal)
 
   def step(carry, index: Array):
@@ -158,7 +156,7 @@ def update(
     part = batch if index.shape[0] == rows else jax.tree.map(lambda x: jnp.take(x, index, axis=0), batch)
     params = {name: models[name].params for name in experiment.optimizers}
     (loss, parts), grads = gradient(experiment, params, part)
-    finite = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(grads))
+    finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
     stepped, norms = _apply(experiment, models, grads)
     models = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, models)
     losses = {f"loss/{name}": mean for name, mean in parts.terms.items()}
@@ -169,12 +167,13 @@ def update(
   steps = _order(key, rows, config.epochs, config.minibatches_per_epoch)
   (models, skipped_in_a_row), (metrics, gaps) = jax.lax.scan(step, (models, skipped_in_a_row), steps)
   first = lambda tree: jax.tree.map(lambda x: x[0], tree)
+  nothing = Mean(jnp.float32(0.0), jnp.float32(0.0))
   return Updated(
     models=models,
     skipped_in_a_row=skipped_in_a_row,
     metrics=jax.tree.map(lambda x: x.sum(axis=0), metrics),
     gap=first(gaps),
-    first_clip_fraction=first(metrics["clip_fraction"]) if "clip_fraction" in metrics else Mean(jnp.float32(0.0), jnp.float32(0.0)),
+    first_clip_fraction=first(metrics["clip_fraction"]) if "clip_fraction" in metrics else nothing,
   )
 
 

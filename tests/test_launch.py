@@ -1,0 +1,254 @@
+"""What a launch leaves behind: starts and their cache, records, faults of a disk, updates left out."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import resource
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rl_jax import configs, launch, starts
+from rl_jax.launch import Terminal
+from rl_jax.runs.directory import open_run
+from rl_jax.runs.metrics import read_metrics
+from rl_jax.stop import Stop
+from rl_jax.training import mesh
+from rl_jax.training.errors import TrainingError
+from rl_jax.training.trainer import Trainer
+from tests import commands
+
+NAN = Path(__file__).parent / "nan_method.py"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+  return commands.shared_cache(tmp_path_factory)
+
+
+def warm(method: str, workdir: Path, *overrides: str) -> list[str]:
+  small = [o for o in commands.SMALL if not o.startswith("logging.tensorboard")]
+  more = ["num_iterations=2", "stages.warm_start.num_iterations=2", "stages.warm_start.prompts_per_iteration=4"]
+  config = f"experiments/{method}.py:smoke"
+  return commands.flags(config, workdir, *small, *more, "evaluation.greedy=False", *overrides)
+
+
+@pytest.fixture(scope="module")
+def warmed(cache, tmp_path_factory):
+  """Two experiments in one folder, GRPO first, then RLOO."""
+
+  def make(folder):
+    for method, more in (("grpo", ["logging.profile_iteration=1"]), ("rloo", [])):
+      done = commands.train(warm(method, folder / method, *more), cache)
+      assert done.returncode == 0, done.stderr
+      (folder / f"{method}.txt").write_text(done.stderr)
+
+  folder = commands.once(tmp_path_factory, "warmed", make)
+  return folder, (folder / "grpo.txt").read_text(), (folder / "rloo.txt").read_text()
+
+
+@pytest.mark.integration
+def test_experiments_share_a_warm_start_and_begin_with_it(warmed):
+  folder, first, second = warmed
+  (stage,) = (folder / "stages").iterdir()
+  assert f"{stage}: done before" not in first and f"{stage}: done before (2 iterations)" in second
+  manifest = stage / "checkpoints" / "2" / "manifest.json"
+  for name in ("grpo", "rloo"):
+    (entry,) = json.loads((folder / name / "manifest.json").read_text())["launches"]
+    assert entry["started_from"] == str(stage)
+    assert entry["start_sha256"] == hashlib.sha256(manifest.read_bytes()).hexdigest()
+
+
+@pytest.mark.integration
+def test_the_policy_begins_with_the_parameters_of_its_start_to_the_bit(warmed):
+  folder, *_ = warmed
+  stage = commands.arrays(next((folder / "stages").iterdir()))
+  config = configs.resolve("experiments/grpo.py:smoke", [a.removeprefix("--config.") for a in warm("grpo", folder)[2:]])
+  start = starts.find(config, folder / "grpo", lambda config, workdir: True)
+  begun = Trainer(starts.build(config), mesh.make_mesh(config.mesh), start.policy).state.seeds.models["policy"].params
+  flat = {f"seeds/models/policy/params/{k}": v for k, v in _flat(begun).items()}
+  assert len(flat) > 5
+  for name, leaf in flat.items():
+    for seed in range(config.num_seeds):
+      np.testing.assert_array_equal(np.asarray(leaf)[seed], stage[name][0], err_msg=name)
+
+
+def _flat(tree, prefix=""):
+  found = {}
+  for key, value in tree.items():
+    found |= _flat(value, f"{prefix}{key}/") if isinstance(value, dict) else {prefix + key: value}
+  return found
+
+
+@pytest.mark.integration
+def test_a_launch_leaves_its_record(warmed):
+  folder, first, _ = warmed
+  run = folder / "grpo"
+  for name in (
+    "report.html",
+    "report.png",
+    "config.json",
+    "manifest.json",
+    "method.py",
+    "metrics.jsonl",
+    "timings.jsonl",
+  ):
+    assert (run / name).stat().st_size > 0, name
+  assert (run / "method.py").read_text() == Path("rl_jax/methods/grpo.py").read_text()
+  assert any(path.name.startswith("events") for path in (run / "tensorboard").iterdir())
+  traces = [path for path in (run / "profile").rglob("*") if path.is_file()]
+  assert traces and f"profile: {run / 'profile'}" in first
+  kinds = [line["kind"] for line in read_metrics(run / "metrics.jsonl")]
+  assert kinds == ["evaluation", "train", "train", "evaluation"]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+  "start, expected",
+  [
+    ("{folder}/nothing", "nothing does not exist: give the --workdir of a run"),
+    ("{folder}/grpo@0123abcd", "is not the start asked for: its checkpoint has hash"),
+    ("elsewhere", "init_from='elsewhere' is neither a stage of this config (warm_start) nor the folder of a run"),
+    ("wide", "embedding is float32[2,{words},8] there, float32[2,{words},16] here"),
+  ],
+)
+def test_a_start_that_does_not_fit_is_refused(warmed, start, expected, tmp_path):
+  folder, *_ = warmed
+  more = ["model.width=16"] if start == "wide" else []
+  name = f"{folder}/grpo" if start == "wide" else start.format(folder=folder)
+  overrides = [a.removeprefix("--config.") for a in warm("grpo", tmp_path / "run", f"init_from={name}", *more)[2:]]
+  with pytest.raises(Exception) as caught:
+    launch.train(configs.resolve("experiments/grpo.py:smoke", overrides), tmp_path / "run", quiet())
+  words = re.search(r"float32\[2,(\d+),", str(caught.value))
+  assert expected.format(words=words and words[1]) in str(caught.value) and "\n" not in str(caught.value)
+  assert type(caught.value).__name__ in ("RunError", "TrainingError", "CheckpointError")
+
+
+def quiet() -> Terminal:
+  return Terminal(["test"], io.StringIO(), Stop())
+
+
+def resolved(*overrides: str):
+  return configs.resolve("experiments/grpo.py:smoke", [*commands.SMALL, *overrides])
+
+
+def test_a_stage_is_known_by_what_makes_its_parameters():
+  folder = lambda *overrides: starts.stage_folder(resolved(*overrides), "warm_start", Path("runs/x"))
+  base = folder()
+  assert base.parent == Path("runs/stages") and base.name.startswith("warm_start-")
+  for same in ("learning_rate=1.0", "num_iterations=40", "mesh.data=1", "checkpoint.keep=5", "num_seeds=7", "seed=4"):
+    assert folder(same) == base, same
+  for same in ("stages.warm_start.logging.samples=1", "stages.other.num_iterations=3", "logging.samples=3"):
+    assert folder(same) == base, same
+  for other in ("stages.warm_start.num_iterations=8", "model.width=16", "stages.warm_start.learning_rate=1.0"):
+    assert folder(other) != base, other
+  constant = "stages.warm_start.optimizer.schedule=constant"
+  assert folder(constant, "stages.warm_start.num_iterations=8") != folder(constant)
+
+
+def test_identity_leaves_out_mesh_checkpoints_and_logging_also_of_stages():
+  identity = lambda *overrides: configs.identity(resolved(*overrides))[0]
+  base = identity()
+  for same in ("mesh.data=4", "checkpoint.keep=9", "logging.samples=1", "num_iterations=90"):
+    assert identity(same) == base, same
+  assert identity("stages.warm_start.logging.every_iterations=1") == base
+  assert identity("stages.warm_start.num_iterations=90") != base
+  cosine = "optimizer.schedule=cosine"
+  assert identity(cosine, "num_iterations=90") != identity(cosine)
+
+
+@pytest.mark.parametrize(
+  "override, expected",
+  [
+    ("sampling.top_p=0.0", "sampling: sampling needs top_k >= 0, 0 < top_p <= 1"),
+    ("evaluation.pass_at=(3,)", "evaluation.pass_at=(3,) needs 1 <= k <= evaluation.samples_per_prompt (2)"),
+    (
+      "checkpoint.every_iterations=3",
+      "checkpoint.every_iterations (3) is not a multiple of logging.every_iterations (2)",
+    ),
+    (
+      "evaluation.every_iterations=3",
+      "evaluation.every_iterations (3) is not a multiple of logging.every_iterations (2)",
+    ),
+    ("num_iterations=5", "num_iterations (5) is not a multiple of logging.every_iterations (2): 4 or 6 would do"),
+    (
+      "minibatches_per_epoch=3",
+      "rows of an iteration (8) is not a multiple of minibatches_per_epoch (3): 6 or 9 would",
+    ),
+    ("num_seeds=0", "num_seeds is at least 1, got 0"),
+    ("prompts_per_iteration=0", "prompts_per_iteration is at least 1, got 0"),
+    ("sampling.temperature=0.0", "temperature"),
+    ("optimizer.schedule=step", "optimizer.schedule is one of constant, linear, cosine, got 'step'"),
+  ],
+)
+def test_fields_that_make_no_sense_are_refused_before_anything_is_trained(override, expected, tmp_path):
+  with pytest.raises(TrainingError) as caught:
+    launch.train(resolved(override), tmp_path / "run", quiet())
+  assert expected in str(caught.value) and "\n" not in str(caught.value)
+  assert not (tmp_path / "stages").exists()
+
+
+def test_a_cadence_that_the_checkpoint_does_not_fit_is_refused(tmp_path, monkeypatch):
+  """Else the run would step over its end, and over every checkpoint on the way."""
+  monkeypatch.setattr(launch.Checkpoints, "newest_intact", lambda self: 3)
+  with pytest.raises(
+    TrainingError, match=r"of iteration 3, which is not a multiple of logging.every_iterations \(2\): 1"
+  ):
+    launch.train(resolved("init_from="), tmp_path / "run", quiet())
+
+
+def test_one_process_at_a_time(tmp_path):
+  config = resolved("init_from=")
+  identity, fields = configs.identity(config)
+  with open_run(tmp_path / "run", {}, identity, fields):
+    with pytest.raises(Exception, match=r"is being written by another process \(process \d+"):
+      launch.train(config, tmp_path / "run", quiet())
+
+
+@pytest.mark.integration
+def test_faulty_updates_are_left_out_counted_and_end_the_run_with_a_checkpoint(cache, tmp_path):
+  run = tmp_path / "run"
+  arguments = commands.flags(
+    "experiments/grpo.py:smoke", run, *commands.SMALL, f"method.name={NAN}", "method.kl_coefficient=0.0", "init_from=",
+    "num_iterations=9", "logging.every_iterations=1", "checkpoint.every_iterations=2", "evaluation.every_iterations=9",
+    "evaluation.greedy=False", "optimizer.max_skipped_updates=3", "checkpoint.keep=9", "seed=3",
+  )  # fmt: skip
+  done = commands.train(arguments, cache)
+  line = commands.one_line(done)
+  assert line.startswith("iteration 5: loss or gradient was not finite in the last 3 or more updates of seed 3, 4; ")
+  assert str(run / "checkpoints") in line and "skipped updates 2" in done.stderr
+  train = [m for m in read_metrics(run / "metrics.jsonl") if m["kind"] == "train"]
+  assert [m["skipped_updates"] for m in train] == [[0, 0], [0, 0], [1, 1], [1, 1], [1, 1]]
+  assert commands.steps(run) == [2, 4, 5]
+  good, last = commands.arrays(run, 2), commands.arrays(run, 5)
+  for name in (n for n in good if n.startswith("seeds/models/")):
+    assert good[name].tobytes() == last[name].tobytes(), name
+
+
+@pytest.mark.integration
+def test_a_full_disk_ends_the_run_with_the_newest_good_checkpoint_named_and_is_mended(cache, tmp_path):
+  """A limit on the size of files, which checkpoints hit, metrics do not; without it the run goes on from there."""
+  run = tmp_path / "run"
+  arguments = commands.flags(
+    "experiments/grpo.py:smoke", run, *commands.SMALL, "init_from=", "logging.every_iterations=1", "num_iterations=4",
+    "evaluation.greedy=False", "evaluation.every_iterations=4",
+  )  # fmt: skip
+  first = commands.interrupted(arguments, cache, "metrics", 2, signal.SIGTERM)
+  assert first.returncode == 128 + signal.SIGTERM and commands.steps(run) == [2]
+
+  def limit():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9000, resource.RLIM_INFINITY))
+
+  line = commands.one_line(commands.train(arguments, cache, preexec_fn=limit))
+  assert (
+    "could not save checkpoint 4" in line and "the newest good checkpoint is 2" in line and "File too large" in line
+  )
+  assert commands.steps(run) == [2]
+  done = commands.train(arguments, cache)
+  assert done.returncode == 0 and "going on from iteration 2" in done.stderr and commands.steps(run) == [2, 4]

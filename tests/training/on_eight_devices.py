@@ -1,0 +1,141 @@
+"""Run by test_mesh.py in a process with eight devices: numbers of one mesh shape after another, as JSON lines."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from rl_jax import train
+from rl_jax.rollouts.sampler import SEED_AXIS
+from rl_jax.training import iteration, mesh, state
+from rl_jax.training.checkpoints import Checkpoints
+from rl_jax.training.trainer import Trainer
+from tests import commands
+from tests.training import small
+
+SHAPES = ((1, 1, 1), (8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 1, 8), (4, 1, 2))
+WHOLE = ((1, 1, 1), (2, 2, 2))
+"""Shapes for whole iterations, which take long to compile."""
+OPTIONS = (
+  "prompts_per_iteration=4",
+  "model.width=16",
+  "model.heads=8",
+  "model.key_value_heads=8",
+  "model.head_width=2",
+  "model.feed_forward=16",
+  "num_seeds=1",
+  "logging.every_iterations=1",
+  "learning_rate=0.01",
+  "optimizer.warmup_updates=0",
+  "optimizer.epsilon=1e-2",  # Adam's first step is the sign of the gradient, else, and rounding rules where that is 0
+)
+
+
+def make(shape):
+  sizes = [f"mesh.{axis}={size}" for axis, size in zip(mesh.AXES, shape, strict=True)]
+  experiment = small.make_experiment(*OPTIONS, *sizes, method="ppo")
+  return experiment, mesh.make_mesh(experiment.config.mesh)
+
+
+def numbers(tree) -> dict[str, list[float]]:
+  return {name: np.asarray(x, np.float64).ravel().tolist() for name, x in small.leaves(tree).items()}
+
+
+def layout(tree) -> dict[str, list[int]]:
+  """Shape of the part on one device, by leaf."""
+  return {
+    jax.tree_util.keystr(path): list(x.sharding.shard_shape(x.shape))
+    for path, x in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
+def learn(shape, batch, start) -> dict:
+  """Everything after the verifier on fixed tokens, rows and parameters laid over the mesh."""
+  experiment, device_mesh = make(shape)
+  rows = jax.sharding.NamedSharding(device_mesh, jax.sharding.PartitionSpec(None, ("data", "fsdp")))
+  with mesh.use(device_mesh):
+    one = jax.eval_shape(lambda: state.init_seed(experiment, 0, None))
+    seed = jax.device_put(jax.tree.map(lambda x: x[None], start), mesh.shardings(device_mesh, one))
+    trajectories = jax.device_put(jax.tree.map(lambda x: x[None], batch), rows)
+    step = jax.vmap(lambda s, t: iteration.learn(experiment, s, t, 0), axis_name=SEED_AXIS)
+    program = jax.jit(step, out_shardings=(mesh.shardings(device_mesh, one), None))
+    new, metrics = program(seed, trajectories)
+  return {
+    "metrics": {name: float(mean.value[0]) for name, mean in metrics.items()},
+    "params": numbers({name: model.params for name, model in new.models.items()}),
+    "moments": numbers({name: model.optimizer for name, model in new.models.items()}),
+    "layout": layout({name: model.params for name, model in new.models.items()}),
+    "moments_layout": layout(new.models["policy"].optimizer),
+    "rows": layout(trajectories.tokens)[""],
+  }
+
+
+def iterate(shape, folder: Path) -> dict:
+  """Two whole iterations, and a checkpoint of them."""
+  experiment, device_mesh = make(shape)
+  trainer = Trainer(experiment, device_mesh)
+  tokens = []
+  rollout = iteration.rollout
+  with mesh.use(device_mesh):
+    sampled = jax.jit(jax.vmap(lambda s: rollout(experiment, s, 0)[1].tokens, axis_name=SEED_AXIS))
+    tokens = np.asarray(sampled(trainer.state.seeds))[0].tolist()
+    run = jax.jit(lambda s: iteration.run(experiment, s), out_shardings=(trainer._shardings, None))
+    trainer._programs = {"run": run}
+  metrics = [trainer.advance().metrics[0] for _ in range(2)]
+  with Checkpoints(folder) as checkpoints:
+    checkpoints.save(2, trainer.state, {})
+  return {"tokens": tokens, "metrics": [{k: float(v[0]) for k, v in m.items()} for m in metrics]}
+
+
+def restore(shape, folder: Path) -> dict:
+  """What `iterate` saved on another mesh, here."""
+  experiment, device_mesh = make(shape)
+  trainer = Trainer(experiment, device_mesh)
+  restored = Checkpoints(folder).restore_latest(trainer.abstract_state).state
+  assert layout(restored) == layout(trainer.state)
+  params = restored.seeds.models["policy"].params
+  # As a start for another run it comes on one device.
+  shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
+  alone = Checkpoints(folder).restore_subtree("seeds/models/policy/params", shapes).state
+  small.assert_same(Trainer(experiment, device_mesh, alone).state.seeds.models["policy"].params, params)
+  return numbers(params)
+
+
+def refuse(overrides: list[str], folder: Path):
+  """Exit status and stderr of the command, and what it made."""
+  arguments = commands.flags("experiments/grpo.py:smoke", folder / "run", *commands.SMALL, *overrides)
+  with contextlib.redirect_stderr(io.StringIO()) as told:
+    status = train.main(arguments)
+  return status, told.getvalue(), sorted(path.name for path in folder.iterdir())
+
+
+def main() -> None:
+  assert jax.device_count() == 8
+  folder = Path(tempfile.mkdtemp())
+  tell = lambda kind, shape, found: print(json.dumps({"kind": kind, "shape": shape, "found": found}), flush=True)
+  if sys.argv[1] == "learn":
+    experiment, _ = make((1, 1, 1))
+    start = jax.device_get(small.make_seed(experiment))
+    batch = jax.device_get(small.make_trajectories(experiment, nn.unbox(start), rows=16))
+    for shape in SHAPES:
+      tell("learn", shape, learn(shape, batch, start))
+  else:
+    for shape in WHOLE:
+      tell("iterate", shape, iterate(shape, folder / str(shape)))
+    for i, overrides in enumerate(json.loads(sys.argv[2])):
+      tell("refused", overrides, refuse(overrides, folder / f"refused{i}"))
+    first, last = WHOLE[0], WHOLE[-1]
+    for saved, here in ((last, first), (last, last), (first, last)):
+      tell("restore", [saved, here], restore(here, folder / str(saved)))
+
+
+if __name__ == "__main__":
+  main()

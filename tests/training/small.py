@@ -1,0 +1,94 @@
+"""A small experiment, and a fixed batch whose numbers are known beforehand."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rl_jax import configs, starts
+from rl_jax.rollouts.rollout import verify
+from rl_jax.training import state
+from rl_jax.trajectories import POLICY, PROMPT, Trajectories
+from tests.commands import SMALL
+
+ROWS = 8
+
+
+def make_config(*overrides: str, method: str = "grpo"):
+  small = [o for o in SMALL if not o.startswith("logging.samples")]
+  return configs.resolve(f"experiments/{method}.py:smoke", [*small, "init_from=", "logging.samples=1", *overrides])
+
+
+def make_experiment(*overrides: str, method: str = "grpo"):
+  return starts.build(make_config(*overrides, method=method))
+
+
+def make_seed(experiment, seed: int = 0):
+  """State of one seed, without the leading axis."""
+  return jax.jit(lambda: nn.unbox(state.init_seed(experiment, seed, None)))()
+
+
+def make_trajectories(experiment, seed, rows: int = ROWS, draw: int = 0) -> Trajectories:
+  """Ragged random responses, four answers to each prompt; old logprobs are those of the policy of `seed`."""
+  return jax.jit(lambda params: _trajectories(experiment, params, rows, draw))(seed.models["policy"].params)
+
+
+def _trajectories(experiment, params, rows: int, draw: int) -> Trajectories:
+  task, rng = experiment.task, np.random.default_rng(draw)
+  prompts = task.prompts(jnp.repeat(jnp.arange(rows // 4), 4), "train")
+  width = task.response_tokens
+  lengths = rng.integers(2, width + 1, rows)
+  mask = np.arange(width) < lengths[:, None]
+  tokens = np.where(mask, rng.integers(2, len(task.vocabulary), (rows, width)), task.vocabulary.pad_id)
+  whole = jnp.concatenate([prompts.tokens, tokens.astype(np.int32)], axis=1)
+  attention = jnp.concatenate([prompts.mask, mask], axis=1)
+  shape = whole.shape
+  zeros = jnp.zeros(shape, jnp.float32)
+  trajectories = Trajectories(
+    tokens=whole,
+    positions=jnp.maximum(jnp.cumsum(attention, axis=1) - 1, 0).astype(jnp.int32),
+    attention_mask=attention,
+    loss_mask=jnp.concatenate([jnp.zeros_like(prompts.mask), mask], axis=1),
+    step_ids=jnp.full(shape, -1),
+    turn_ids=jnp.zeros(shape, jnp.int32),
+    source_ids=jnp.broadcast_to(jnp.where(jnp.arange(shape[1]) < task.prompt_tokens, PROMPT, POLICY), shape),
+    group_ids=jnp.repeat(jnp.asarray([7, -3, 40, 2]), 4)[:rows],
+    prompt_ids=jnp.repeat(jnp.arange(rows // 4), 4),
+    row_mask=jnp.ones(rows, bool),
+    behaviour_logprobs=zeros,
+    old_logprobs=zeros,
+    ref_logprobs=zeros,
+    rewards=jnp.zeros(rows),
+    token_rewards=zeros,
+    reward_mask=jnp.ones(rows, bool),
+    truncated=jnp.asarray(lengths == width),
+    extras={"behaviour_entropies": zeros},
+  )
+  trajectories = verify(task, trajectories)
+  policy = experiment.models["policy"]
+  out = policy.outputs(params, trajectories.tokens, trajectories.positions, trajectories.attention_mask)
+  trajectories = trajectories.replace(old_logprobs=out["logprobs"], behaviour_logprobs=out["logprobs"])
+  rewards = jnp.asarray(rng.normal(size=rows), jnp.float32)
+  return trajectories.replace(rewards=rewards, reward_mask=jnp.ones(rows, bool))
+
+
+def leaves(tree) -> dict[str, np.ndarray]:
+  """Arrays by path."""
+  return {jax.tree_util.keystr(path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def assert_close(left, right, tolerance: float) -> None:
+  """|a - b| <= tolerance max(1, |b|) in every leaf."""
+  left, right = leaves(left), leaves(right)
+  assert left.keys() == right.keys()
+  for name, a in left.items():
+    np.testing.assert_allclose(a, right[name], rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def assert_same(left, right) -> None:
+  left, right = leaves(left), leaves(right)
+  assert left.keys() == right.keys()
+  for name, a in left.items():
+    assert a.tobytes() == right[name].tobytes(), name

@@ -1,0 +1,232 @@
+"""An iteration: agreement of sampler and trainer, seeds, keys, metrics, states that methods carry, evaluation."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rl_jax.models.model import Model
+from rl_jax.rollouts.sampler import SEED_AXIS
+from rl_jax.training import evaluation, iteration, mesh
+from rl_jax.training.errors import TrainingError
+from rl_jax.training.evaluation import pass_at_k
+from rl_jax.training.trainer import Trainer
+from tests.training import small
+
+STATEFUL = Path(__file__).parent / "stateful_method.py"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+  """These tests compile far more than they compute."""
+  before = jax.config.read("jax_disable_most_optimizations")
+  jax.config.update("jax_disable_most_optimizations", True)
+  yield
+  jax.config.update("jax_disable_most_optimizations", before)
+
+
+def make_trainer(*overrides: str, method: str = "grpo") -> Trainer:
+  experiment = small.make_experiment("evaluation.greedy=False", *overrides, method=method)
+  return Trainer(experiment, mesh.make_mesh(experiment.config.mesh))
+
+
+def advance(trainer: Trainer):
+  """Iterations without the evaluation, which costs as much to compile."""
+  with mesh.use(trainer.mesh):
+    run = jax.jit(lambda s: iteration.run(trainer.experiment, s))
+    trainer._programs = {"run": run}
+  return trainer.advance()
+
+
+@functools.cache
+def advanced():
+  """Two seeds after two iterations of the method with states, and before."""
+  trainer = make_trainer(f"method.name={STATEFUL}", "seed=5", "learning_rate=0.01", "optimizer.warmup_updates=0")
+  before = jax.device_get(trainer.state)
+  progressed = advance(trainer)
+  return before, jax.device_get(trainer.state), progressed
+
+
+def test_sampler_and_trainer_agree_in_the_first_iteration():
+  _, _, progressed = advanced()
+  first, second = progressed.metrics
+  assert (first["ratio_error"] < 1e-5).all() and (np.abs(first["kl_to_behaviour"]) < 1e-5).all()
+  assert (second["ratio_error"] < 1e-5).all()  # one update an iteration: the rows are fresh each time
+  assert first["clip_fraction"].tolist() == [0, 0] and "first_clip_fraction" not in first
+
+
+def test_a_model_whose_passes_disagree_is_refused(monkeypatch):
+  outputs = Model.outputs
+
+  def perturbed(self, params, tokens, positions, mask):
+    found = outputs(self, params, tokens, positions, mask)
+    return found | {"logprobs": found["logprobs"] + 3e-5}
+
+  monkeypatch.setattr(Model, "outputs", perturbed)
+  with pytest.raises(TrainingError, match=r"first iteration: max \|ratio - 1\| is 3.*e-05, allowed is 1e-05"):
+    advance(make_trainer())
+
+
+def test_truncated_sampling_is_held_against_the_whole_distribution():
+  """Ratios compare with the policy's own distribution, so they are 1; the KL says how far truncation moved it."""
+  trainer = make_trainer("sampling.top_k=3", "sampling.top_p=0.9", "sampling.temperature=0.7")
+  first = advance(trainer).metrics[0]
+  assert (first["ratio_error"] < 1e-5).all() and (first["kl_to_behaviour"] > 0.1).all()
+
+
+def test_seeds_together_are_the_seeds_alone():
+  """config.seed + i; states to 1e-5, tokens and rewards equal."""
+  before, after, progressed = advanced()
+  for i in range(2):
+    alone = make_trainer(
+      f"method.name={STATEFUL}", f"seed={5 + i}", "num_seeds=1", "learning_rate=0.01", "optimizer.warmup_updates=0"
+    )
+    take = lambda tree, i=i: jax.tree.map(lambda x: x[i], tree)
+    small.assert_same(take(before.seeds), jax.tree.map(lambda x: x[0], alone.state.seeds))
+    done = advance(alone)
+    small.assert_close(take(after.seeds), jax.tree.map(lambda x: x[0], jax.device_get(alone.state.seeds)), 1e-5)
+    mine = [s for s in progressed.samples if s["seed"] == 5 + i]
+    assert mine == done.samples and [s["seed"] for s in done.samples] == [5 + i]
+    for together, single in zip(progressed.metrics, done.metrics, strict=True):
+      for name, values in single.items():
+        np.testing.assert_allclose(together[name][i], values[0], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_seeds_differ():
+  before, _, progressed = advanced()
+  params = small.leaves(before.seeds.models["policy"].params)
+  assert any((x[0] != x[1]).any() for x in params.values())
+  assert progressed.samples[0]["prompt"] != progressed.samples[1]["prompt"]
+
+
+def test_states_of_curriculum_rollout_and_learner_are_carried_and_used():
+  before, after, progressed = advanced()
+  seeds = after.seeds
+  assert seeds.curriculum["seen"].tolist() == [2, 2] and seeds.rollout.tolist() == [2, 2]
+  rows = 8
+  lengths = sum(m["response_length"] * rows for m in progressed.metrics)
+  np.testing.assert_allclose(seeds.curriculum["lengths"], lengths, rtol=1e-6)
+  # mean <- mean / 2 + scores / 2 from 0, where scores are 0.1 length + reward (+ noise of 1e-3)
+  scores = [0.1 * m["response_length"] + m["reward"] for m in progressed.metrics]
+  np.testing.assert_allclose(seeds.learners["baseline"]["mean"], scores[0] / 4 + scores[1] / 2, atol=6e-3)
+  assert not np.array_equal(seeds.learners["baseline"]["mean"], scores[0] / 4 + scores[1] / 2)
+  np.testing.assert_array_equal(seeds.learners["baseline"]["key"], before.seeds.learners["baseline"]["key"])
+
+
+@functools.cache
+def _rollout():
+  experiment = small.make_experiment()
+  return experiment, jax.jit(
+    jax.vmap(lambda seed, number: iteration.rollout(experiment, seed, number)[1], (0, None), axis_name=SEED_AXIS)
+  )
+
+
+def test_an_iteration_depends_on_seed_and_number_alone():
+  experiment, rollout = _rollout()
+  whole = jax.tree.map(lambda x: x[None], small.make_seed(experiment, 3))
+  five = rollout(whole, 5)
+  small.assert_same(rollout(whole, 5), five)
+  assert not np.array_equal(rollout(whole, 6).tokens, five.tokens)
+  other = jax.tree.map(lambda x: x[None], small.make_seed(experiment, 4))
+  same_policy = whole.replace(root_key=other.root_key)
+  assert not np.array_equal(rollout(same_policy, 5).prompt_ids, five.prompt_ids)
+
+
+def test_metrics_of_a_batch_by_hand():
+  experiment = small.make_experiment()
+  batch = small.make_trajectories(experiment, small.make_seed(experiment))
+  batch = batch.replace(
+    rewards=jnp.asarray([1.0, 0.0, 1.0, jnp.nan, 0.5, 0.5, 0.5, 9.0]),
+    reward_mask=jnp.asarray([1, 1, 1, 0, 1, 1, 1, 1], bool),
+    row_mask=jnp.asarray([1, 1, 1, 1, 1, 1, 1, 0], bool),
+    group_ids=jnp.asarray([7, 7, 7, 7, -3, -3, -3, -3]),
+    truncated=jnp.asarray([1, 0, 0, 0, 0, 0, 1, 1], bool),
+  )
+  found = {
+    name: float(mean.value) for name, mean in jax.jit(lambda b: iteration.describe(experiment, b))(batch).items()
+  }
+  lengths = np.asarray(batch.loss_mask.sum(axis=1))[:7]
+  expected = {
+    "reward": (1 + 0 + 1 + 0.5 * 3) / 6,
+    "accuracy": 2 / 6,
+    "response_length": lengths.mean(),
+    "truncated": 2 / 7,
+    "unscored": 1 / 7,
+    "zero_spread_rows": 3 / 6,
+    "generated_tokens": lengths.sum(),
+    "reward/four": (1 + 0 + 1 + 0.5 * 3) / 6,
+  }
+  assert found.keys() == expected.keys()
+  for name, value in expected.items():
+    np.testing.assert_allclose(found[name], value, rtol=1e-6, err_msg=name)
+
+
+def test_pass_at_k_is_the_share_of_draws_with_a_right_one():
+  rng = np.random.default_rng(0)
+  correct = rng.integers(0, 2, (6, 5)).astype(np.float32)
+  for k in range(1, 6):
+    brute = [np.mean([row[list(drawn)].any() for drawn in itertools.combinations(range(5), k)]) for row in correct]
+    np.testing.assert_allclose(pass_at_k(jnp.asarray(correct), k), brute, atol=1e-6)
+  with pytest.raises(ValueError, match="pass@6 needs at least 6 samples per prompt, got 5"):
+    pass_at_k(jnp.asarray(correct), 6)
+
+
+def test_evaluation_asks_the_same_held_out_prompts_of_the_averaged_policy(monkeypatch):
+  experiment = small.make_experiment("optimizer.parameter_average=0.5", "evaluation.prompts=32")
+  asked = []
+  respond = evaluation._responses
+
+  def recorded(experiment, params, prompts, key, count, sampling):
+    done = respond(experiment, params, prompts, key, count, sampling)
+    asked.append((sampling.greedy, params, prompts, done))
+    return done
+
+  monkeypatch.setattr(evaluation, "_responses", recorded)
+
+  def evaluated(seed, number):
+    metrics = evaluation.evaluate_seed(experiment, seed, number)
+    return metrics, [(params, prompts, done) for _, params, prompts, done in asked]
+
+  program = jax.jit(jax.vmap(evaluated, (0, None), axis_name=SEED_AXIS))
+  seed = small.make_seed(experiment)
+  policy = seed.models["policy"]
+  average = jax.tree.map(lambda x: x + 0.25, policy.params)
+  seed = seed.replace(models=seed.models | {"policy": policy.replace(average=average)})
+  one, other = (jax.tree.map(lambda x: x[None], s) for s in (seed, seed.replace(root_key=seed.root_key + 1)))
+  results = [program(one, 0), program(one, 7), program(other, 0)]
+  assert [greedy for greedy, *_ in asked] == [False, True]
+  (first, greedy), (later, greedy_later), (elsewhere, _) = (found for _, found in results)
+  small.assert_same(first[0], jax.tree.map(lambda x: x[None], average))
+  small.assert_same(first[1], later[1])
+  small.assert_same(first[1], elsewhere[1])
+  assert not np.array_equal(first[2].tokens, later[2].tokens)  # prompts stay, draws do not
+  small.assert_same(greedy[2], greedy_later[2])
+  task = experiment.task
+  text = lambda prompts: {task.vocabulary.decode(t[m]) for t, m in zip(*map(np.asarray, prompts), strict=True)}
+  held_out = text((first[1].tokens[0], first[1].mask[0]))
+  trained = jax.jit(lambda: task.prompts(task.problem_ids(jax.random.key(9), 4096, "train"), "train"))()
+  assert len(held_out) > 20 and not held_out & text((trained.tokens, trained.mask))
+  right = np.asarray(first[2].rewards[0] >= 1).reshape(32, 2)
+  np.testing.assert_allclose(results[0][0]["held_out/sampled_accuracy"][0], right.mean())
+  np.testing.assert_allclose(results[0][0]["held_out/pass_at_2"][0], right.any(axis=1).mean())
+
+
+def test_bf16_computes_in_bf16_and_keeps_float32():
+  trainer = make_trainer("model.dtype=bfloat16", method="ppo")
+  done = advance(trainer)
+  assert {x.dtype for x in jax.tree.leaves(trainer.state.seeds.models["policy"].params)} == {jnp.dtype("float32")}
+  assert all(np.isfinite(v).all() for m in done.metrics for v in m.values())
+  assert "ratio_error" in done.metrics[0] and "kl_to_behaviour" in done.metrics[0]  # logged, with no bound
+  model = trainer.experiment.models["policy"]
+  seed = jax.tree.map(lambda x: x[0], trainer.state.seeds)
+  row = jnp.ones((1, 4), jnp.int32)
+  program = jax.jit(lambda p: model.run(p, row, row, row.astype(bool))).lower(seed.models["policy"].params)
+  assert "bf16" in program.as_text() and "dot_general" in program.as_text()
+  wide = [line for line in program.as_text().splitlines() if "dot_general" in line and "bf16" not in line]
+  assert not wide, wide[:2]

@@ -1,0 +1,172 @@
+"""A run that is cut off anywhere and started again by the same command ends as one that was left alone, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from signal import SIGINT, SIGKILL, SIGTERM
+
+import pytest
+
+from tests import commands
+
+STATEFUL = Path(__file__).parent / "stateful_method.py"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+  return commands.shared_cache(tmp_path_factory)
+
+
+def stateful(workdir: Path, iterations: int = 8) -> list[str]:
+  """Two seeds of a method with states of its own, averaged parameters, epochs and minibatches."""
+  return commands.flags(
+    "experiments/grpo.py:smoke",
+    workdir,
+    *commands.SMALL,
+    f"method.name={STATEFUL}",
+    "method.kl_coefficient=0.01",
+    "init_from=",
+    f"num_iterations={iterations}",
+    "num_seeds=2",
+    "epochs=2",
+    "minibatches_per_epoch=2",
+    "optimizer.parameter_average=0.9",
+    "logging.every_iterations=1",
+    "evaluation.greedy=False",
+    "checkpoint.keep_best=1",
+    "evaluation.every_iterations=4",
+  )
+
+
+def ppo(workdir: Path, iterations: int = 4) -> list[str]:
+  """One seed of PPO with a critic and a schedule, from a warm start."""
+  return commands.flags(
+    "experiments/ppo.py:smoke",
+    workdir,
+    *commands.SMALL,
+    f"num_iterations={iterations}",
+    "num_seeds=1",
+    "optimizer.schedule=cosine",
+    "stages.warm_start.prompts_per_iteration=4",
+    "evaluation.greedy=False",
+  )
+
+
+@pytest.fixture(scope="module")
+def straight(cache, tmp_path_factory):
+  def make(folder):
+    done = commands.train(stateful(folder / "run"), cache)
+    assert done.returncode == 0, done.stderr
+
+  return commands.once(tmp_path_factory, "straight", make) / "run"
+
+
+@pytest.fixture(scope="module")
+def half(cache, tmp_path_factory):
+  """The same run, but made for four iterations."""
+
+  def make(folder):
+    done = commands.train(stateful(folder / "run", iterations=4), cache)
+    assert done.returncode == 0, done.stderr
+
+  return commands.once(tmp_path_factory, "half", make) / "run"
+
+
+@pytest.mark.integration
+def test_killed_again_and_again_it_ends_the_same(straight, cache, tmp_path):
+  run = tmp_path / "run"
+  command = stateful(run)
+  kills = [("files", 4, [2]), ("metrics", 5, None), ("checkpoint", 6, None)]
+  for point, step, expected in kills:
+    killed = commands.interrupted(command, cache, point, step, SIGKILL)
+    assert killed.returncode == -SIGKILL, killed.stderr
+    if expected is not None:
+      assert commands.steps(run) == expected
+    with (run / "metrics.jsonl").open("ab") as metrics:
+      metrics.write(b'{"kind": "train", "itera')  # a kill may come in the middle of a line
+  done = commands.train(command, cache)
+  assert done.returncode == 0, done.stderr
+  assert "going on from iteration 6" in done.stderr
+  commands.assert_same_end(straight, run)
+  assert len(json.loads((run / "manifest.json").read_text())["launches"]) == len(kills) + 1
+
+
+@pytest.mark.integration
+def test_stopped_by_signals_it_says_how_to_go_on_and_ends_the_same(straight, cache, tmp_path):
+  run = tmp_path / "run"
+  command = stateful(run)
+  for number, step in ((SIGINT, 3), (SIGTERM, 5)):
+    stopped = commands.interrupted(command, cache, "metrics", step, number)
+    assert stopped.returncode == 128 + number, stopped.stderr
+    last = stopped.stderr.strip().splitlines()[-2:]
+    told = f"{number.name}: saved at iteration {step}; go on with: python -m rl_jax.train --config="
+    assert any(line.startswith(told) for line in last), stopped.stderr
+    assert commands.steps(run)[-1] == step
+  done = commands.train(command, cache)
+  assert done.returncode == 0 and "going on from iteration 5" in done.stderr, done.stderr
+  commands.assert_same_end(straight, run)
+
+
+@pytest.mark.integration
+def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_used(straight, cache, tmp_path):
+  run = tmp_path / "run"
+  shutil.copytree(straight, run)
+  commands.flip_a_bit(run / "checkpoints" / "8" / "state")
+  done = commands.train(stateful(run), cache)
+  assert done.returncode == 0, done.stderr
+  assert "checkpoint 8 is damaged" in done.stderr and "using checkpoint 6" in done.stderr
+  commands.assert_same_end(straight, run)
+
+
+@pytest.mark.integration
+def test_more_iterations_continue_a_finished_run(straight, half, cache, tmp_path):
+  run = tmp_path / "run"
+  shutil.copytree(half, run)
+  done = commands.train(stateful(run), cache)
+  assert done.returncode == 0, done.stderr
+  assert "going on from iteration 4" in done.stderr
+  commands.assert_same_end(straight, run)
+
+
+@pytest.mark.integration
+def test_a_finished_run_says_so_and_is_left_as_it_is(half, cache, tmp_path):
+  run = tmp_path / "run"
+  shutil.copytree(half, run)
+  done = commands.train(stateful(run, iterations=4), cache)
+  assert done.returncode == 0, done.stderr
+  assert "done before (4 iterations); raise num_iterations to go on" in done.stderr
+  commands.assert_same_end(half, run)
+
+
+@pytest.fixture(scope="module")
+def straight_ppo(cache, tmp_path_factory):
+  def make(folder):
+    done = commands.train(ppo(folder / "run"), cache)
+    assert done.returncode == 0, done.stderr
+
+  return commands.once(tmp_path_factory, "ppo", make) / "run"
+
+
+@pytest.mark.integration
+def test_killed_in_its_warm_start_it_ends_the_same(straight_ppo, cache, tmp_path):
+  run = tmp_path / "run"
+  for point, step, number, folder in (
+    ("checkpoint", 2, SIGKILL, "stages"),
+    ("metrics", 2, SIGKILL, "run"),
+  ):
+    killed = commands.interrupted(ppo(run), cache, point, step, number, folder)
+    assert killed.returncode == -SIGKILL, killed.stderr
+  done = commands.train(ppo(run), cache)
+  assert done.returncode == 0, done.stderr
+  commands.assert_same_end(straight_ppo, run)
+  (stage,), (straight_stage,) = ((r.parent / "stages").iterdir() for r in (run, straight_ppo))
+  commands.assert_same_end(straight_stage, stage)
+
+
+@pytest.mark.integration
+def test_a_length_that_the_schedule_depends_on_cannot_change(straight_ppo, cache):
+  line = commands.one_line(commands.train(ppo(straight_ppo, iterations=6), cache))
+  assert "num_iterations (optimizer.schedule='cosine' ends with it): 4 there, 6 here" in line
+  assert commands.steps(straight_ppo) == [2, 4]
