@@ -12,6 +12,7 @@ Metrics:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +88,7 @@ def loss_function(config, task) -> Callable[..., Loss]:
       terms["entropy"] = Term(reduce(out["entropies"]), -m.entropy_coefficient)
     return Loss(terms, jax.lax.stop_gradient(metrics))
 
-  slot = jax.ShapeDtypeStruct((1, 1), jnp.float32)
+  slot: Any = jax.ShapeDtypeStruct((1, 1), jnp.float32)
   batch = Trajectories(**dict.fromkeys(Trajectories.__dataclass_fields__, slot))
   jax.eval_shape(loss, {"policy": {"logprobs": slot, "entropies": slot}}, batch, {"policy": Stream(slot, slot)})
   return loss

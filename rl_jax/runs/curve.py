@@ -18,7 +18,7 @@ ORIGIN = ("command", "git_commit", "git_clean", "cpu_model", "cpu_threads_allowe
 def curve(directory: RunDirectory, names: list[str]) -> dict[str, Any]:
   """Curves of metrics: name to {"iterations", "mean", "spread", "seeds"}, lists by iteration; of "seeds" a list each.
 
-  Also the run's identity, its first launch (see `ORIGIN`) and the seconds that its iterations took, compilation left out.
+  Also the run's identity, its first launch (see `ORIGIN`) and the seconds of its iterations, without compilation.
 
   Raises:
     RunError: the run has no metric of a name.

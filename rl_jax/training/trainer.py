@@ -51,7 +51,8 @@ class Trainer:
     self.experiment, self.mesh = experiment, device_mesh
     with mesh.use(device_mesh):
       one = jax.eval_shape(lambda p: state.init_seed(experiment, config.seed, p), _first_seed(policy))
-      self._shardings: Any = TrainState(mesh.replicated(device_mesh), mesh.shardings(device_mesh, one))
+      whole: Any = mesh.replicated(device_mesh)
+      self._shardings = TrainState(whole, mesh.shardings(device_mesh, one))
       init = jax.jit(lambda p: state.init(experiment, p), out_shardings=self._shardings)
       self.state: TrainState = init(policy)
     self._programs: dict[str, Any] = {}
