@@ -176,6 +176,7 @@ class Checkpoints:
       raise error
 
   def close(self) -> None:
+    """Waits for the last save, raises its fault if it had one, and ends the background threads."""
     try:
       self.wait()
     finally:

@@ -34,6 +34,7 @@ class Experiment:
 
   @property
   def updates_per_iteration(self) -> int:
+    """Optimiser steps of one iteration."""
     return self.config.epochs * self.config.minibatches_per_epoch
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 import pytest
 
@@ -96,15 +95,6 @@ class PlainSteps:
   respond = staticmethod(respond)
   assert_agrees = staticmethod(assert_agrees)
   spoil = staticmethod(spoil)
-
-
-@pytest.fixture(scope="package", autouse=True)
-def quick_compilation():
-  """Integer results do not depend on optimisation, and these tests compile far more than they compute."""
-  before = jax.config.read("jax_disable_most_optimizations")
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="session")

@@ -22,15 +22,6 @@ from tests.training import small
 STATEFUL = Path(__file__).parent / "stateful_method.py"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-  """These tests compile far more than they compute."""
-  before = jax.config.read("jax_disable_most_optimizations")
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", before)
-
-
 def make_trainer(*overrides: str, method: str = "grpo") -> Trainer:
   experiment = small.make_experiment("evaluation.greedy=False", *overrides, method=method)
   return Trainer(experiment, mesh.make_mesh(experiment.config.mesh))

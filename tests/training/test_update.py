@@ -18,15 +18,6 @@ WHOLE = ("optimizer.parameter_average=0.9", "method.kl_coefficient=0.5")
 """Overrides of PPO, so that policy, critic, a frozen reference and averages are all there."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-  """These tests compile far more than they compute."""
-  before = jax.config.read("jax_disable_most_optimizations")
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", before)
-
-
 @functools.cache
 def _learn(experiment_key):
   experiment = small.make_experiment(*experiment_key[1:], method=experiment_key[0])
