@@ -1,7 +1,9 @@
 """Sums and means over masked, grouped and batched slots: a weighted sum and its weight, divided once.
 
 Everything that pools over rows or tokens is here, so that zero variance, empty rows, unscored rows and groups of one
-have one meaning in all kernels. `group_ids` are arbitrary integers; None means that all slots form one group.
+have one meaning in all kernels. `group_ids` [B] are arbitrary integers; None means that all slots form one group.
+Group statistics take one value per row [B], or several [B, ...] (steps, tokens): a group then pools all slots of all
+its rows, each with its own weight, and only [B] arrays move between devices.
 """
 
 from __future__ import annotations
@@ -91,16 +93,23 @@ def densify(group_ids: Int[Array, " B"]) -> Int[Array, " B"]:
 
 
 def _pool(x, group_ids, reduce, segment_reduce):
-  """A reduction within each group, back on its rows; over everything where group_ids is None."""
+  """A reduction over each group's slots, back on its rows [B]; over everything, a scalar, where group_ids is None."""
   if group_ids is None:
     return reduce(x)
-  same_shape("group statistics", "B", x=x, group_ids=group_ids)
+  if x.shape[:1] != group_ids.shape:
+    raise ValueError(f"group statistics: expected x [B ...] and group_ids [B], got {x.shape} and {group_ids.shape}")
   dense = densify(group_ids)
-  return segment_reduce(x, dense, num_segments=x.shape[0])[dense]
+  rows = x if x.ndim == 1 else reduce(x.reshape(x.shape[0], -1), axis=1)
+  return segment_reduce(rows, dense, num_segments=x.shape[0])[dense]
+
+
+def _on_slots(statistic, x):
+  """A statistic [B] (or a scalar) beside the slots [B, ...] of its rows."""
+  return statistic if statistic.ndim == 0 else statistic.reshape(statistic.shape + (1,) * (x.ndim - 1))
 
 
 def group_sum(
-  x: Num[Array, " B"], group_ids: Int[Array, " B"] | None, weights: Num[Array, " B"]
+  x: Num[Array, "B *S"], group_ids: Int[Array, " B"] | None, weights: Num[Array, "B *S"]
 ) -> Float[Array, " B"]:
   """sum_{j in group of i} w_j x_j on every row i, masked rows included; 0 for a group without weight.
 
@@ -112,18 +121,29 @@ def group_sum(
 
 
 def group_mean(
-  x: Num[Array, " B"], group_ids: Int[Array, " B"] | None, weights: Num[Array, " B"]
+  x: Num[Array, "B *S"], group_ids: Int[Array, " B"] | None, weights: Num[Array, "B *S"]
 ) -> Float[Array, " B"]:
   """sum_g w x / sum_g w on every row; 0 for a group without weight.
 
   >>> print(group_mean(jnp.array([1.0, 3.0, 4.0]), jnp.array([7, 7, 9]), jnp.array([1, 1, 0])))
   [2. 2. 0.]
+  >>> print(group_mean(jnp.array([[1.0, 3.0], [8.0, 0.0]]), jnp.array([7, 7]), jnp.array([[1, 1], [1, 0]])))
+  [4. 4.]
   """
   return Mean(group_sum(x, group_ids, weights), group_sum(jnp.ones_like(x), group_ids, weights)).value
 
 
+def group_size(group_ids: Int[Array, " B"] | None, mask: Num[Array, "B *S"]) -> Float[Array, " B"]:
+  """Number of unmasked slots of each row's group, on every row.
+
+  >>> print(group_size(jnp.array([7, 7, 9]), jnp.array([1, 1, 0])))
+  [2. 2. 0.]
+  """
+  return group_sum(widen(mask != 0), group_ids, mask != 0)
+
+
 def group_is_constant(
-  x: Num[Array, " B"], group_ids: Int[Array, " B"] | None, mask: Num[Array, " B"]
+  x: Num[Array, "B *S"], group_ids: Int[Array, " B"] | None, mask: Num[Array, "B *S"]
 ) -> Bool[Array, " B"]:
   """Whether the unmasked values of a row's group are all equal, by range: rounding cannot hide it.
 
@@ -139,13 +159,13 @@ def group_is_constant(
 
 
 def group_deviations(
-  x: Num[Array, " B"],
+  x: Num[Array, "B *S"],
   group_ids: Int[Array, " B"] | None,
-  mask: Num[Array, " B"],
+  mask: Num[Array, "B *S"],
   *,
-  weights: Num[Array, " B"] | None = None,
-) -> Float[Array, " B"]:
-  """x_i - mean_g, exactly 0 in a constant group (no rounding residue for a small std to blow up) and in masked rows.
+  weights: Num[Array, "B *S"] | None = None,
+) -> Float[Array, "B *S"]:
+  """x_i - mean_g, exactly 0 in a constant group (no rounding residue for a small std to blow up) and in masked slots.
 
   `weights` (default: the mask) weigh the mean.
 
@@ -153,12 +173,12 @@ def group_deviations(
   [-1.  1.  0.]
   """
   mean = group_mean(x, group_ids, mask if weights is None else jnp.where(mask != 0, weights, 0))
-  constant = group_is_constant(x, group_ids, mask)
-  return jnp.where((mask != 0) & ~constant, zero_masked(x, mask) - mean, 0)
+  varies = ~group_is_constant(x, group_ids, mask)
+  return jnp.where((mask != 0) & _on_slots(varies, x), zero_masked(x, mask) - _on_slots(mean, x), 0)
 
 
 def group_std(
-  x: Num[Array, " B"], group_ids: Int[Array, " B"] | None, mask: Num[Array, " B"], *, ddof: int = 1
+  x: Num[Array, "B *S"], group_ids: Int[Array, " B"] | None, mask: Num[Array, "B *S"], *, ddof: int = 1
 ) -> Float[Array, " B"]:
   """sqrt(sum_g w (x - mean_g)^2 / (sum_g w - ddof)) on every row; exactly 0 for constant groups and groups <= ddof.
 
@@ -168,9 +188,26 @@ def group_std(
   [1. 1. 0.]
   """
   squares = group_sum(jnp.square(group_deviations(x, group_ids, mask)), group_ids, mask)
-  freedom = group_sum(jnp.ones_like(x), group_ids, mask) - ddof
+  freedom = group_size(group_ids, mask) - ddof
   variance = jnp.where(freedom > 0, squares / jnp.where(freedom > 0, freedom, 1), 0)
   return jnp.where(variance > 0, jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
+
+
+def standardize(
+  x: Num[Array, "B *S"],
+  group_ids: Int[Array, " B"] | None,
+  mask: Num[Array, "B *S"],
+  *,
+  ddof: int = 1,
+  eps: float = 1e-6,
+) -> Float[Array, "B *S"]:
+  """(x - mean_g) / (std_g + eps); exactly 0 in constant groups, groups of one and masked slots.
+
+  >>> print(standardize(jnp.array([1.0, 3.0, 4.0]), jnp.array([7, 7, 9]), jnp.ones(3), ddof=0, eps=0.0))
+  [-1.  1.  0.]
+  """
+  std = group_std(x, group_ids, mask, ddof=ddof)
+  return group_deviations(x, group_ids, mask) / _on_slots(jnp.where(std > 0, std + eps, 1), x)
 
 
 def whiten(x: Float[Array, "..."], mask: Num[Array, "..."], *, form: str = "verl") -> Float[Array, "..."]:

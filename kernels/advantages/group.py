@@ -12,14 +12,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from kernels._checks import known_option, same_shape
-from kernels.reductions import group_deviations, group_std, group_sum, per_token, whiten, zero_masked
+from kernels.reductions import group_deviations, group_size, group_std, per_token, whiten, zero_masked
 from kernels.scans import discounted_sums
 
 SINGLETONS = ("raw", "zero")
-
-
-def _group_sizes(rewards, group_ids, mask):
-  return group_sum(jnp.ones_like(rewards), group_ids, mask)
 
 
 def _centred(rewards, group_ids, mask, singleton, weights=None):
@@ -29,7 +25,7 @@ def _centred(rewards, group_ids, mask, singleton, weights=None):
   centred = group_deviations(rewards, group_ids, mask, weights=weights)
   if singleton == "zero":
     return centred
-  alone = _group_sizes(rewards, group_ids, mask) == 1
+  alone = group_size(group_ids, mask) == 1
   return jnp.where(alone, zero_masked(rewards, mask), centred)
 
 
@@ -58,7 +54,7 @@ def grpo(
     return jax.lax.stop_gradient(centred)
   std = group_std(rewards, group_ids if scale == "group" else None, mask, ddof=ddof)
   if scale == "group":
-    std = jnp.where(_group_sizes(rewards, group_ids, mask) == 1, 1, std)
+    std = jnp.where(group_size(group_ids, mask) == 1, 1, std)
   return jax.lax.stop_gradient(centred / jnp.where(std > 0, std + eps, 1))
 
 
@@ -86,7 +82,7 @@ def rloo(
   >>> print(rloo(jnp.array([1.0, 0.0]), jnp.array([7, 7]), jnp.array([True, True])))
   [ 1. -1.]
   """
-  size = _group_sizes(rewards, group_ids, mask)
+  size = group_size(group_ids, mask)
   return jax.lax.stop_gradient(_centred(rewards, group_ids, mask, singleton) * size / jnp.maximum(size - 1, 1))
 
 

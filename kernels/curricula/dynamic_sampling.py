@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Array, Bool, Float, Int
 
 from kernels._checks import same_shape
-from kernels.reductions import group_is_constant, group_sum, widen
+from kernels.reductions import group_is_constant, group_size
 
 
 def informative_groups(
@@ -20,5 +20,5 @@ def informative_groups(
   [False False  True  True  True]
   """
   same_shape("informative_groups", "B", metric=metric, group_ids=group_ids, mask=mask)
-  size = group_sum(widen(mask), group_ids, mask)
+  size = group_size(group_ids, mask)
   return (mask != 0) & (~group_is_constant(metric, group_ids, mask) | (size == 1))

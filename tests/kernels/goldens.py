@@ -1,11 +1,15 @@
-"""Compares every output of every golden case with what the kernels give."""
+"""Compares every output of every golden case with what the kernels give.
+
+`tests/kernels/papers/<key>.py` says how: `compute(case name, inputs)` returns outputs by name, inputs are arrays where
+they were lists. Optional: `SKIPPED`, (case, output) to the reason why it is not compared; `MASKED`, (case, output) to
+the mask input outside which the reference holds something else than 0.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -13,23 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 
 FOLDER = Path(__file__).parents[1] / "goldens"
+KEYS = sorted(path.stem for path in FOLDER.glob("*.json"))
 TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
 
 
-def check(
-  key: str,
-  compute: Callable[[str, dict[str, Any]], dict[str, Any]],
-  *,
-  precision: str,
-  skipped: Collection[tuple[str, str]] = (),
-  masked: Mapping[tuple[str, str], str] = MappingProxyType({}),
-) -> tuple[int, int]:
-  """Runs tests/goldens/<key>.json, |a - b| <= tolerance max(1, |b|); returns (compared, total) outputs.
+def check(key: str, *, precision: str) -> None:
+  """Compares tests/goldens/<key>.json, |a - b| <= tolerance max(1, |b|), and prints what was compared.
 
-  `compute(case name, inputs)` gives outputs by name; inputs are arrays where they were lists. An output that is neither
-  computed nor in `skipped` as (case, output) is a failure, and so is a computed or skipped name that does not exist.
-  `masked` names the mask input of outputs whose reference holds something else than 0 in masked slots.
+  An output that is neither computed nor skipped is a failure, and so is a computed or skipped name that does not exist.
   """
+  paper = importlib.import_module(f"tests.kernels.papers.{key}")
+  skipped, masked = getattr(paper, "SKIPPED", {}), getattr(paper, "MASKED", {})
   cases = json.loads((FOLDER / f"{key}.json").read_text())
   inputs = {case["name"]: case["inputs"] for case in cases}
   expected = {(case["name"], name): value for case in cases for name, value in case["outputs"].items()}
@@ -37,7 +35,10 @@ def check(
     actual = {
       (case["name"], name): np.asarray(value)
       for case in cases
-      for name, value in compute(case["name"], {k: _array(v, precision) for k, v in case["inputs"].items()}).items()
+      if any((case["name"], name) not in skipped for name in case["outputs"])
+      for name, value in paper.compute(
+        case["name"], {k: _array(v, precision) for k, v in case["inputs"].items()}
+      ).items()
     }
   missing = sorted(expected.keys() - actual.keys() - set(skipped))
   unknown = sorted((actual.keys() | set(skipped)) - expected.keys())
@@ -49,16 +50,22 @@ def check(
     assert value.shape == reference.shape, (key, *name, value.shape, reference.shape)
     error = np.abs(value.astype(np.float64) - reference) / np.maximum(1, np.abs(reference))
     assert error.max(initial=0) <= TOLERANCES[precision], (key, *name, error.max())
-  print(
-    f"{key} {precision}: {len(actual)}/{len(expected)} golden outputs compared, "
-    f"skipped {sorted(skipped)}, on unmasked slots only {sorted(masked)}"
-  )
-  return len(actual), len(expected)
+  used = len({case for case, _ in actual})
+  print(f"golden {key} {precision}: {used}/{len(cases)} cases, {len(actual)}/{len(expected)} outputs")
+  for (case, output), reason in sorted(skipped.items()):
+    print(f"golden {key} {precision}: not used: {case}, {output}: {reason}")
+  for (case, output), mask in sorted(masked.items()):
+    print(f"golden {key} {precision}: on unmasked slots only ({mask}): {case}, {output}")
 
 
-def _array(value, precision):
-  """Lists become arrays of the precision (integers stay integers); scalars stay as they are."""
+def _array(value: Any, precision: str) -> Any:
+  """Lists become arrays of the precision (integers stay integers); ragged lists and scalars stay as they are."""
   if not isinstance(value, list):
     return value
-  array = np.asarray(value)
+  try:
+    array = np.asarray(value)
+  except ValueError:  # ragged
+    return value
+  if array.dtype.kind not in "iubf":
+    return value
   return jnp.asarray(array if array.dtype.kind in "iub" else array.astype(precision))

@@ -15,9 +15,10 @@ import pytest
 import kernels
 from kernels import scans
 from kernels.logprobs import reference
+from tests.kernels.kernel import IDS, SIZES, is_mask
 from tests.kernels.registry import KERNELS, Kernel, quick_jit
 
-B, T, PADDED = 6, 5, 8
+B, T, PADDED = SIZES["B"], SIZES["T"], 8
 
 
 def over(select=lambda kernel: True):
@@ -28,17 +29,18 @@ def has_tokens(kernel: Kernel) -> bool:
   return kernel.mask is not None and any("T" in axes for axes in kernel.axes.values())
 
 
-def pad(arrays, axes, offset):
-  """Time grows from T to PADDED slots around the sequence: masks 0 there, anything in the rest."""
+def pad(kernel, arrays, letter, size, offset):
+  """One axis grows to `size` slots around what was there: masks 0 in the new ones, anything in the rest."""
   padded = {}
   for name, array in arrays.items():
-    if "T" not in axes[name]:
+    axis = kernel.axes[name].find(letter)
+    if axis < 0:
       padded[name] = array
       continue
-    is_mask = array.dtype == bool or name == "weights"
-    fill = 0 if is_mask or array.dtype == np.int32 else 1e3
-    padded[name] = np.full((B, PADDED, *array.shape[2:]), fill, array.dtype)
-    padded[name][:, offset : offset + T] = array
+    fill = 0 if is_mask(name) or array.dtype in (bool, np.int32) else 1e3
+    shape = (*array.shape[:axis], size, *array.shape[axis + 1 :])
+    padded[name] = np.full(shape, fill, array.dtype)
+    padded[name][(slice(None),) * axis + (slice(offset, offset + array.shape[axis]),)] = array
   return padded
 
 
@@ -50,8 +52,7 @@ def garbage(kernel, arrays):
     if covered is None or array.dtype == bool:
       spoiled[name] = array
     elif array.dtype == np.int32:
-      # Groups and tokens of masked slots may be anything too.
-      spoiled[name] = np.where(covered, 987654, array) if name == "tokens" else array
+      spoiled[name] = np.where(covered, 987654, array) if name in ("tokens", *IDS) else array
     else:
       values = np.resize(np.array([np.nan, np.inf, -np.inf, 3e38], np.float32), array.shape)
       spoiled[name] = np.where(covered, values, array)
@@ -81,7 +82,7 @@ def public_functions():
 def test_every_public_function_is_registered():
   registered = {k.public or k.function for k in KERNELS}
   missing = [f"{f.__module__}.{f.__name__}" for f in public_functions() if f not in registered]
-  assert not missing, f"add to tests/kernels/registry.py: {missing}"
+  assert not missing, f"add to a module of tests/kernels/registered: {missing}"
 
 
 def test_every_public_function_has_an_example_that_runs():
@@ -93,17 +94,25 @@ def test_every_public_function_has_an_example_that_runs():
 
 @over(has_tokens)
 def test_padding_amount_and_side(kernel, rng):
-  arrays = kernel.make(rng, B, T)
+  arrays = kernel.make(rng)
   expected = kernel.jitted(arrays)
   for offset in (0, 1, PADDED - T):
-    padded = kernel.jitted(pad(arrays, kernel.axes, offset))
+    padded = kernel.jitted(pad(kernel, arrays, "T", PADDED, offset))
     actual = [x[:, offset : offset + T] if x.shape[:2] == (B, PADDED) else x for x in padded]
     assert_close(actual, expected)
 
 
+@over(lambda k: any(is_mask(name) and "S" in axes for name, axes in k.axes.items()))
+def test_segments_that_do_not_exist(kernel, rng):
+  arrays = kernel.make(rng)
+  segments, more = SIZES["S"], SIZES["S"] + 5
+  grown = kernel.jitted(pad(kernel, arrays, "S", more, 0))
+  assert_close([x[:, :segments] if x.shape[:2] == (B, more) else x for x in grown], kernel.jitted(arrays))
+
+
 @over(lambda k: k.mask)
 def test_garbage_in_masked_slots_changes_nothing(kernel, rng):
-  arrays = kernel.make(rng, B, T)
+  arrays = kernel.make(rng)
   spoiled = garbage(kernel, arrays)
   for a, b in zip(kernel.jitted(spoiled), kernel.jitted(arrays), strict=True):
     np.testing.assert_array_equal(a, b)
@@ -117,8 +126,10 @@ def test_garbage_in_masked_slots_changes_nothing(kernel, rng):
 
 @over(lambda k: k.mask and k.zero_masked)
 def test_masked_slots_hold_zero(kernel, rng):
-  arrays = kernel.make(rng, B, T)
-  mask = arrays["token_mask"] & arrays["mask"][:, None] if "token_mask" in arrays else arrays[kernel.mask] != 0
+  arrays = kernel.make(rng)
+  mask = arrays[kernel.mask] != 0
+  if kernel.mask == "mask" and "token_mask" in arrays:
+    mask = arrays["token_mask"] & mask.reshape(B, -1)
   for x in kernel.jitted(arrays):
     if x.shape == mask.shape:
       assert not np.asarray(x)[~mask].any()
@@ -126,7 +137,7 @@ def test_masked_slots_hold_zero(kernel, rng):
 
 @over(lambda k: k.mask)
 def test_all_masked_is_zero_and_finite(kernel, rng):
-  arrays = kernel.make(rng, B, T)
+  arrays = kernel.make(rng)
   arrays[kernel.mask] = np.zeros_like(arrays[kernel.mask])
   for x in kernel.jitted(arrays):
     assert np.isfinite(np.asarray(x, np.float32)).all()
@@ -136,18 +147,18 @@ def test_all_masked_is_zero_and_finite(kernel, rng):
     assert not np.asarray(gradient).any()
 
 
-@over(lambda k: any("B" in axes for axes in k.axes.values()))
+@over(lambda k: not k.ordered and any("B" in axes for axes in k.axes.values()))
 def test_rows_in_any_order(kernel, rng):
-  arrays, order = kernel.make(rng, B, T), rng.permutation(B)
+  arrays, order = kernel.make(rng), rng.permutation(B)
   permuted = {name: x[order] if kernel.axes[name].startswith("B") else x for name, x in arrays.items()}
   expected = [np.asarray(x)[order] if x.shape[:1] == (B,) else x for x in kernel.jitted(arrays)]
   assert_close(kernel.jitted(permuted), expected)
 
 
-@over(lambda k: k.scope != "batch")
+@over(lambda k: k.scope != "batch" and any("B" in axes for axes in k.axes.values()))
 def test_micro_batches(kernel, rng):
   """Halves of the batch, cut between groups: rows concatenate, sums and weights add."""
-  arrays = kernel.make(rng, B, T)
+  arrays = kernel.make(rng)
   if kernel.scope == "group":
     arrays["group_ids"] = np.array([4, 9, 4, -1, -1, -1], np.int32)
   halves = [
@@ -160,7 +171,7 @@ def test_micro_batches(kernel, rng):
 
 @over(lambda k: "group_ids" in k.axes and len(k.axes) > 1)
 def test_group_ids_are_arbitrary(kernel, rng):
-  arrays = kernel.make(rng, B, T)
+  arrays = kernel.make(rng)
   labels = {old: new for old, new in zip(np.unique(arrays["group_ids"]), (2**30, 7), strict=True)}
   relabelled = np.array([labels[i] for i in arrays["group_ids"]], np.int32)
   assert_close(kernel.jitted({**arrays, "group_ids": relabelled}), kernel.jitted(arrays))
@@ -168,7 +179,7 @@ def test_group_ids_are_arbitrary(kernel, rng):
 
 @over(lambda k: k.public is not scans.reverse_scan and k.function is not reference.align)  # they keep the input's type
 def test_half_precision_input_keeps_float32_statistics(kernel, rng):
-  arrays = kernel.make(rng, B, T)
+  arrays = kernel.make(rng)
   floats = [n for n, x in arrays.items() if x.dtype == np.float32]
   half = {**arrays, **{n: jnp.asarray(arrays[n], jnp.bfloat16) for n in floats}}
   rounded = {**half, **{n: half[n].astype(jnp.float32) for n in floats}}
@@ -179,13 +190,13 @@ def test_half_precision_input_keeps_float32_statistics(kernel, rng):
 
 @over()
 def test_jit_equals_eager(kernel, rng):
-  arrays = kernel.make(rng, B, T)
+  arrays = kernel.make(rng)
   assert_close(kernel.call({name: jnp.asarray(x) for name, x in arrays.items()}), kernel.jitted(arrays))
 
 
 @over()
 def test_vmap_equals_loop(kernel, rng):
-  batches = [kernel.make(rng, B, T) for _ in range(2)]
+  batches = [kernel.make(rng) for _ in range(2)]
   stacked = {name: np.stack([b[name] for b in batches]) for name in batches[0]}
   looped = [jnp.stack(leaves) for leaves in zip(*map(kernel.jitted, batches), strict=True)]
   assert_close(quick_jit(jax.vmap(kernel.call))(stacked), looped)
