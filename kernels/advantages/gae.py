@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Num
 
 from kernels._checks import same_shape
 from kernels.reductions import whiten, widen, zero_masked
-from kernels.scans import discounted_sums, reverse_scan
+from kernels.scans import discounted_sums, values_after
 
 
 class GAE(NamedTuple):
@@ -44,17 +44,12 @@ def gae(
   rewards, values = zero_masked(token_rewards, mask), zero_masked(values, mask)
   dtype = jnp.promote_types(rewards.dtype, values.dtype)
   after = jnp.zeros(values.shape[0], dtype) if bootstrap is None else widen(bootstrap).astype(dtype)
-  decay = jnp.broadcast_to(discount * jnp.asarray(lam, dtype), after.shape)
-
-  def step(carry, reward, value, trained):
-    next_advantage, next_value = carry
-    advantage = reward + discount * next_value - value + decay * next_advantage
-    carry = jnp.where(trained, advantage, next_advantage), jnp.where(trained, value, next_value)
-    return carry, jnp.where(trained, advantage, 0)
-
-  init = jnp.zeros_like(after), after
-  _, advantages = reverse_scan(step, init, rewards.astype(dtype), values.astype(dtype), mask != 0)
-  return jax.lax.stop_gradient(GAE(advantages, zero_masked(advantages + values, mask)))
+  lam = jnp.asarray(lam, dtype).reshape(-1, 1)
+  # One linear recurrence gives both: c_t = V_t + lam A_t = (1 - lam) V_t + lam R_t, and R_t = r_t + discount c_{t+1}.
+  decay = jnp.where(mask != 0, discount * lam, 1)
+  after = values_after(decay, zero_masked((1 - lam) * values + lam * rewards, mask), after)
+  returns = zero_masked(rewards + discount * after, mask)
+  return jax.lax.stop_gradient(GAE(zero_masked(returns - values, mask), returns))
 
 
 def length_adaptive_lambda(lengths: Num[Array, " B"], *, alpha: float = 0.05) -> Float[Array, " B"]:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.scans import discounted_sums, linear_recurrence, move_to_trainable
+from kernels.scans import BLOCK, SCANNED, discounted_sums, linear_recurrence, move_to_trainable, values_after
 from tests.kernels.numerics import finite_difference
 
 MASK = np.array([[0, 1, 0, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0]])
@@ -45,6 +45,23 @@ def test_recurrence_and_gradient_against_a_loop(gaps):
   by_b = finite_difference(lambda b: (weights * recurrence(a, b, MASK, gaps)).sum(), b)
   np.testing.assert_allclose(gradients[0], by_a, atol=1e-8)
   np.testing.assert_allclose(gradients[1], by_b, atol=1e-8)
+
+
+@pytest.mark.parametrize("length", [SCANNED + 1, BLOCK * SCANNED, 1203])
+def test_long_sequences_are_blocked_and_stay_exact(length):
+  rng = np.random.default_rng(1)
+  a, b = rng.uniform(0.5, 1, size=(2, 3, length))
+  mask = rng.random((3, length)) < 0.7
+  with jax.enable_x64(True):
+    y = linear_recurrence(jnp.array(a), jnp.array(b), jnp.array(mask))
+    gradient = jax.grad(lambda b: linear_recurrence(jnp.array(a), b, jnp.array(mask))[:, 0].sum())(jnp.array(b))
+    after = values_after(jnp.array(a), jnp.array(b), jnp.array([1.0, 2.0, 3.0]))
+  np.testing.assert_allclose(y, recurrence(a, b, mask, "carry"), rtol=1e-12, atol=1e-12)
+  # d y_0 / d b_t is the product of the unmasked a before t.
+  products = np.cumprod(np.where(mask, a, 1), axis=1)
+  before = np.concatenate([np.ones((3, 1)), products[:, :-1]], axis=1)
+  np.testing.assert_allclose(gradient, before * mask * mask[:, :1], rtol=1e-12, atol=1e-300)
+  np.testing.assert_array_equal(after[:, -1], [1.0, 2.0, 3.0])
 
 
 def test_no_reward_is_lost_when_moved():

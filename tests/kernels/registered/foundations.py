@@ -76,6 +76,7 @@ KERNELS = [
   _aggregate("sequence_mean_constant", constant=4.0),
   _aggregate("constant", constant=4.0),
   Kernel(_whole_scan, {"x": "BT"}, mask=None, gradients=("x",), public=scans.reverse_scan),
+  Kernel(scans.values_after, {"a": "BT", "b": "BT", "last": "B"}, mask=None, gradients=("a", "b", "last")),
   Kernel(scans.linear_recurrence, {"a": "BT", "b": "BT", "mask": "BT"}, gradients=("a", "b")),
   Kernel(scans.discounted_sums, {"x": "BT", "mask": "BT"}, {"discount": 0.9}, gradients=("x",)),
   Kernel(scans.discounted_sums, {"x": "BT", "mask": "BT"}, {"discount": 0.9, "gaps": "reset"}, gradients=("x",)),
