@@ -60,6 +60,11 @@ class Kernel:
     """The output leaves."""
     return jax.tree.leaves(self.function(**arrays, **self.options))
 
+  def eager(self, arrays: dict[str, Any]) -> list[Any]:
+    """The output leaves, operation by operation: all kernels share what is compiled, so another shape costs little."""
+    with jax.disable_jit():
+      return self.call({name: jnp.asarray(x) for name, x in arrays.items()})
+
   @cached_property
   def jitted(self) -> Callable[[dict[str, Any]], list[Any]]:
     return quick_jit(self.call)
