@@ -33,7 +33,7 @@ def check(key: str, *, precision: str) -> None:
   expected = {(case["name"], name): value for case in cases for name, value in case["outputs"].items()}
   with jax.enable_x64(precision == "float64"):
     actual = {
-      (case["name"], name): np.asarray(value)
+      (case["name"], name): value
       for case in cases
       if any((case["name"], name) not in skipped for name in case["outputs"])
       for name, value in paper.compute(
@@ -44,12 +44,8 @@ def check(key: str, *, precision: str) -> None:
   unknown = sorted((actual.keys() | set(skipped)) - expected.keys())
   assert not missing and not unknown, f"{key}: not compared {missing}, unknown {unknown}"
   for name, value in actual.items():
-    reference = np.asarray(expected[name], np.float64)
-    if name in masked:
-      reference = reference * np.asarray(inputs[name[0]][masked[name]])
-    assert value.shape == reference.shape, (key, *name, value.shape, reference.shape)
-    error = np.abs(value.astype(np.float64) - reference) / np.maximum(1, np.abs(reference))
-    assert error.max(initial=0) <= TOLERANCES[precision], (key, *name, error.max())
+    mask = np.asarray(inputs[name[0]][masked[name]]) if name in masked else 1.0
+    _compare(value, expected[name], mask, TOLERANCES[precision], (key, *name))
   used = len({case for case, _ in actual})
   print(f"golden {key} {precision}: {used}/{len(cases)} cases, {len(actual)}/{len(expected)} outputs")
   for (case, output), reason in sorted(skipped.items()):
@@ -58,14 +54,35 @@ def check(key: str, *, precision: str) -> None:
     print(f"golden {key} {precision}: on unmasked slots only ({mask}): {case}, {output}")
 
 
+def _compare(value: Any, reference: Any, mask: Any, tolerance: float, where: tuple) -> None:
+  """One output: an array, or what holds arrays (a dict, a list of records, a ragged list), entry by entry."""
+  if isinstance(reference, dict):
+    assert set(value) == set(reference), (where, set(value), set(reference))
+    for name, entry in reference.items():
+      _compare(value[name], entry, mask, tolerance, (*where, name))
+  elif isinstance(reference, list) and not _rectangular(reference):
+    assert len(value) == len(reference), (where, len(value), len(reference))
+    for index, entry in enumerate(reference):
+      _compare(value[index], entry, mask, tolerance, (*where, index))
+  elif reference is None or isinstance(reference, str):
+    assert value == reference, (where, value, reference)
+  else:
+    value, reference = np.asarray(value), np.asarray(reference, np.float64) * mask
+    assert value.shape == reference.shape, (where, value.shape, reference.shape)
+    error = np.abs(value.astype(np.float64) - reference) / np.maximum(1, np.abs(reference))
+    assert error.max(initial=0) <= tolerance, (where, error.max())
+
+
+def _rectangular(value: list) -> bool:
+  try:
+    return np.asarray(value).dtype.kind in "iubf"
+  except ValueError:  # ragged
+    return False
+
+
 def _array(value: Any, precision: str) -> Any:
   """Lists become arrays of the precision (integers stay integers); ragged lists and scalars stay as they are."""
-  if not isinstance(value, list):
+  if not isinstance(value, list) or not _rectangular(value):
     return value
-  try:
-    array = np.asarray(value)
-  except ValueError:  # ragged
-    return value
-  if array.dtype.kind not in "iubf":
-    return value
+  array = np.asarray(value)
   return jnp.asarray(array if array.dtype.kind in "iub" else array.astype(precision))
