@@ -12,6 +12,7 @@ rewards, values, mask = torch.randn(rows, tokens), torch.randn(rows, tokens), to
 
 
 def gae():
+  """verl's loop for advantages and returns."""
   next_values, last, advantages = 0, 0, []
   for t in reversed(range(tokens)):
     delta = rewards[:, t] + 0.99 * next_values - values[:, t]
@@ -24,6 +25,7 @@ def gae():
 
 
 def discounted_sums():
+  """verl's loop for REINFORCE++ returns."""
   returns, running = torch.zeros_like(rewards), 0
   for t in reversed(range(tokens)):
     running = rewards[:, t] + 0.99 * running

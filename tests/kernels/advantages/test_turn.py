@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kernels.advantages import turn
+from kernels.advantages.group import grpo
+
+REWARDS = jnp.array([[0.2, 0.1, 1.0], [-0.1, 0.0, 0.0], [0.3, 0.5, jnp.nan]])
+IDS, TURNS = jnp.array([4, 4, 4]), jnp.array([[1, 1, 1], [1, 1, 1], [1, 1, 0]])
+
+
+def test_the_worked_example():
+  joint = turn.igpo(REWARDS, IDS, TURNS, discount=0.9)
+  separate = turn.igpo(REWARDS, IDS, TURNS, discount=0.9, mode="separate")
+  np.testing.assert_allclose(
+    joint,
+    [[1.25964782, 1.56524285, 2.23606121], [-2.31805012, -1.41617210, -0.74535374], [0.81988911, 0.74535374, 0]],
+    rtol=1e-5,
+  )
+  np.testing.assert_allclose(
+    separate,
+    [[1.69914249, 1.10226765, 1.22474183], [-3.04263554, -1.80936926, -1.22474183], [1.41420320, 0, 0]],
+    rtol=1e-5,
+    atol=1e-6,
+  )
+
+
+def test_rows_of_one_turn_are_grpo():
+  rewards, ids, scored = jnp.array([1.0, 0.0, 0.25, 0.5, 0.5]), jnp.array([1, 1, 1, 2, 2]), jnp.ones(5, bool)
+  actual = turn.igpo(rewards[:, None], ids, scored[:, None])
+  np.testing.assert_allclose(actual[:, 0], grpo(rewards, ids, scored, ddof=0), rtol=1e-5)
+
+
+def test_equal_outcomes_leave_the_gains():
+  """Where GRPO has no gradient: all rows of the group fail."""
+  rewards = REWARDS.at[:, 1:].set(jnp.array([[0.1, 0.0], [0.05, 0.0], [0.0, 0.0]]))
+  normalized = turn.normalize_turn_rewards(rewards, IDS, TURNS, mode="separate")
+  assert not normalized[:2, 2].any() and not normalized[2, 1].any()  # the last turn of each row
+  assert (normalized[:, 0] != 0).all()
+
+
+def test_the_weights_come_before_the_normalisation():
+  weights = dict(outcome_weight=0.75, gain_weight=0.5)
+  scaled = REWARDS * jnp.array([[0.5, 0.5, 0.75], [0.5, 0.5, 0.75], [0.5, 0.75, 1]])
+  for mode in ("joint", "separate"):
+    expected = turn.normalize_turn_rewards(scaled, IDS, TURNS, mode=mode)
+    np.testing.assert_allclose(turn.normalize_turn_rewards(REWARDS, IDS, TURNS, mode=mode, **weights), expected)
+  # Without the std, a weight is a plain factor of the separate sets.
+  plain = turn.normalize_turn_rewards(REWARDS, IDS, TURNS, mode="separate", scale=False)
+  weighted = turn.normalize_turn_rewards(REWARDS, IDS, TURNS, mode="separate", scale=False, **weights)
+  np.testing.assert_allclose(weighted[0], plain[0] * jnp.array([0.5, 0.5, 0.75]), rtol=1e-5)
+
+
+def test_degenerate_groups():
+  # A constant group and a group of one turn give 0; so does a single gain beside several outcomes.
+  rewards, ids = jnp.array([[0.1, 0.1], [0.1, 9.0], [5.0, 9.0]]), jnp.array([1, 1, 2])
+  mask = jnp.array([[1, 1], [1, 0], [1, 0]])
+  assert not turn.igpo(rewards, ids, mask).any()
+  single = turn.normalize_turn_rewards(rewards.at[0, 0].set(7.0), ids, mask, mode="separate")
+  assert not single.any()
+
+
+def test_an_unknown_option_lists_the_known():
+  with pytest.raises(ValueError, match="unknown mode 'both'; known: joint, separate"):
+    turn.igpo(REWARDS, IDS, TURNS, mode="both")
