@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.models.model import Model, Params
 from rl_jax.rollouts.sampler import positions_of
-from rl_jax.tasks.task import DeviceTask, Prompts, Split
+from rl_jax.tasks.task import DeviceTask, Prompts, Split, Verdicts
 from rl_jax.trajectories import POLICY, PROMPT, Trajectories
 
 
@@ -58,14 +58,19 @@ def verify(task: DeviceTask, trajectories: Trajectories, split: Split = "train")
   """The trajectories with rewards, step ids and what else the task's verifier says of them."""
   prompts = task.prompts(trajectories.prompt_ids, split)
   responses = slice(task.prompt_tokens, None)
-  attended = trajectories.attention_mask[:, responses]
-  verdicts = task.verify(prompts, trajectories.tokens[:, responses], attended)
-  whole = lambda x, fill: jnp.pad(x, [(0, 0), (task.prompt_tokens, 0)], constant_values=fill)
+  verdicts = task.verify(prompts, trajectories.tokens[:, responses], trajectories.attention_mask[:, responses])
+  return judged(trajectories, verdicts, prompts.levels)
+
+
+def judged(trajectories: Trajectories, verdicts: Verdicts, levels: Int[Array, " B"]) -> Trajectories:
+  """The trajectories with verdicts on their responses, which are their last R slots, and each row's level."""
+  width = trajectories.tokens.shape[1] - verdicts.step_ids.shape[1]
+  whole = lambda x, fill: jnp.pad(x, [(0, 0), (width, 0)], constant_values=fill)
   return trajectories.with_arrays(
     rewards=verdicts.rewards,
     reward_mask=verdicts.reward_mask & trajectories.row_mask,
     step_ids=whole(verdicts.step_ids, -1),
-    levels=prompts.levels,
+    levels=levels,
     **{name: whole(x, 0) if x.ndim == 2 else x for name, x in verdicts.extras.items()},
   )
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Int
 
 from kernels.curricula.dynamic_sampling import informative_groups
 from kernels.reductions import Mean
+from rl_jax.curricula.curriculum import Plan
 from rl_jax.methods.method import Progress
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.seeds import over_seeds
@@ -44,20 +45,26 @@ class Report(NamedTuple):
   samples: Sampled
 
 
+def plan(experiment: Experiment, seed: SeedState, iteration) -> tuple[SeedState, Plan]:
+  """What one iteration samples, with the state of the curriculum after it."""
+  curriculum, key = experiment.method.curriculum, iteration_key(seed, iteration, CURRICULUM)
+  planned, state = curriculum.next(seed.curriculum, experiment.task, key)
+  return seed.replace(curriculum=state), planned
+
+
 def rollout(experiment: Experiment, seed: SeedState, iteration) -> tuple[SeedState, Trajectories]:
-  """Plan and scored trajectories of one iteration, with the states of curriculum and rollout after them."""
-  method, task = experiment.method, experiment.task
-  plan, curriculum = method.curriculum.next(seed.curriculum, task, iteration_key(seed, iteration, CURRICULUM))
-  state, trajectories = method.rollout.step(
-    bind(experiment, seed.models), seed.rollout, plan, task, iteration_key(seed, iteration, ROLLOUT)
+  """Scored trajectories of one iteration of a device task, with the states of curriculum and rollout after them."""
+  seed, planned = plan(experiment, seed, iteration)
+  state, trajectories = experiment.method.rollout.step(
+    bind(experiment, seed.models), seed.rollout, planned, experiment.task, iteration_key(seed, iteration, ROLLOUT)
   )
-  return seed.replace(curriculum=curriculum, rollout=state), trajectories
+  return seed.replace(rollout=state), trajectories
 
 
 def learn(
   experiment: Experiment, seed: SeedState, trajectories: Trajectories, iteration
 ) -> tuple[SeedState, dict[str, Mean]]:
-  """Everything after the verifier: scoring, learners, signal, update, curriculum. Host tasks enter here."""
+  """Everything after the verifier: scoring, learners, signal, update, curriculum."""
   method = experiment.method
   arrays = score(experiment, seed, trajectories)
   trajectories = trajectories.with_arrays(**arrays)
@@ -126,6 +133,11 @@ def describe(experiment: Experiment, trajectories: Trajectories) -> dict[str, Me
 def iteration(experiment: Experiment, seed: SeedState, number) -> tuple[SeedState, Report]:
   """One iteration of one seed, all on device."""
   seed, trajectories = rollout(experiment, seed, number)
+  return finish(experiment, seed, trajectories, number)
+
+
+def finish(experiment: Experiment, seed: SeedState, trajectories: Trajectories, number) -> tuple[SeedState, Report]:
+  """The iteration from scored trajectories on, with its report. Host tasks enter here."""
   seed, metrics = learn(experiment, seed, trajectories, number)
   shown = jnp.linspace(0, trajectories.tokens.shape[0] - 1, experiment.config.logging.samples, dtype=jnp.int32)
   rows = trajectories.rows(shown)

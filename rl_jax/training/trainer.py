@@ -7,16 +7,23 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from rl_jax.models.model import Params
-from rl_jax.training import evaluation, iteration, mesh, state
+from rl_jax.tasks.host import HostTask
+from rl_jax.tasks.task import DeviceTask
+from rl_jax.training import mesh, state
+from rl_jax.training.device_loop import DeviceLoop
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment, check_rows
+from rl_jax.training.host_loop import HostLoop
 from rl_jax.training.state import TrainState
 
 AGREEMENT = 1e-5
 """How far sampler and trainer may be apart in the first iteration, in float32: |ratio - 1| and KL."""
+
+LOOPS = {DeviceTask: DeviceLoop, HostTask: HostLoop}
+"""How each kind of task is iterated."""
 
 Metrics = dict[str, np.ndarray]
 """Name to one number per seed."""
@@ -55,7 +62,7 @@ class Trainer:
       self._shardings = TrainState(whole, mesh.shardings(device_mesh, one))
       init = jax.jit(lambda p: state.init(experiment, p), out_shardings=self._shardings)
       self.state: TrainState = init(policy)
-    self._programs: dict[str, Any] = {}
+    self.loop = LOOPS[type(experiment.task)](experiment, device_mesh, self._shardings)
 
   @property
   def iterations(self) -> int:
@@ -70,14 +77,7 @@ class Trainer:
   def compile(self) -> float:
     """Compiles the programs that the run needs; returns the seconds that it took."""
     started = time.monotonic()
-    with mesh.use(self.mesh):
-      out = (self._shardings, NamedSharding(self.mesh, PartitionSpec()))
-      run = jax.jit(lambda s: iteration.run(self.experiment, s), donate_argnums=0, out_shardings=out)
-      evaluate = jax.jit(lambda s: evaluation.evaluate(self.experiment, s), out_shardings=out[1])
-      self._programs = {
-        "run": run.lower(self.state).compile(),
-        "evaluate": evaluate.lower(self.state).compile(),
-      }
+    self.loop.compile(self.state)
     return time.monotonic() - started
 
   def advance(self) -> Progressed:
@@ -86,8 +86,7 @@ class Trainer:
     Raises: TrainingError when, in the first iteration, sampler and trainer do not agree.
     """
     first, started = self.iterations, time.monotonic()
-    with mesh.use(self.mesh):
-      self.state, report = self._programs["run"](self.state)
+    self.state, report = self.loop.run(self.state)
     report = jax.device_get(report)
     seconds = time.monotonic() - started
     values = {name: _value(mean) for name, mean in report.metrics.items()}
@@ -102,8 +101,7 @@ class Trainer:
 
   def evaluate(self) -> Metrics:
     """Metrics on the held-out prompts."""
-    with mesh.use(self.mesh):
-      return jax.device_get(self._programs["evaluate"](self.state))
+    return jax.device_get(self.loop.evaluate(self.state))
 
   def _check_agreement(self, metrics: Metrics) -> None:
     config = self.experiment.config

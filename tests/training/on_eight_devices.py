@@ -88,7 +88,7 @@ def iterate(shape, folder: Path) -> dict:
     sampled = jax.jit(jax.vmap(lambda s: rollout(experiment, s, 0)[1].tokens, axis_name=SEED_AXIS))
     tokens = np.asarray(sampled(trainer.state.seeds))[0].tolist()
     run = jax.jit(lambda s: iteration.run(experiment, s), out_shardings=(trainer._shardings, None))
-    trainer._programs = {"run": run}
+    trainer.loop.programs = {"run": run}
   metrics = [trainer.advance().metrics[0] for _ in range(2)]
   with Checkpoints(folder) as checkpoints:
     checkpoints.save(2, trainer.state, {})

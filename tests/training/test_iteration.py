@@ -31,7 +31,7 @@ def advance(trainer: Trainer):
   """Iterations without the evaluation, which costs as much to compile."""
   with mesh.use(trainer.mesh):
     run = jax.jit(lambda s: iteration.run(trainer.experiment, s))
-    trainer._programs = {"run": run}
+    trainer.loop.programs = {"run": run}
   return trainer.advance()
 
 
@@ -171,14 +171,18 @@ def test_pass_at_k_is_the_share_of_draws_with_a_right_one():
 def test_evaluation_asks_the_same_held_out_prompts_of_the_averaged_policy(monkeypatch):
   experiment = small.make_experiment("optimizer.parameter_average=0.5", "evaluation.prompts=32")
   asked = []
-  respond = evaluation._responses
+  sample, verify = evaluation.sample, evaluation.verify
 
-  def recorded(experiment, params, prompts, key, count, sampling):
-    done = respond(experiment, params, prompts, key, count, sampling)
-    asked.append((sampling.greedy, params, prompts, done))
-    return done
+  def sampled(model, params, *prompts, sampling, **options):
+    asked.append([sampling.greedy, params, prompts[:2]])
+    return sample(model, params, *prompts, sampling=sampling, **options)
 
-  monkeypatch.setattr(evaluation, "_responses", recorded)
+  def verified(*args):
+    asked[-1].append(verify(*args))
+    return asked[-1][-1]
+
+  monkeypatch.setattr(evaluation, "sample", sampled)
+  monkeypatch.setattr(evaluation, "verify", verified)
 
   def evaluated(seed, number):
     metrics = evaluation.evaluate_seed(experiment, seed, number)
@@ -200,7 +204,7 @@ def test_evaluation_asks_the_same_held_out_prompts_of_the_averaged_policy(monkey
   small.assert_same(greedy[2], greedy_later[2])
   task = experiment.task
   text = lambda prompts: {task.vocabulary.decode(t[m]) for t, m in zip(*map(np.asarray, prompts), strict=True)}
-  held_out = text((first[1].tokens[0], first[1].mask[0]))
+  held_out = text((first[1][0][0], first[1][1][0]))
   trained = jax.jit(lambda: task.prompts(task.problem_ids(jax.random.key(9), 4096, "train"), "train"))()
   assert len(held_out) > 20 and not held_out & text((trained.tokens, trained.mask))
   right = np.asarray(first[2].rewards[0] >= 1).reshape(32, 2)
