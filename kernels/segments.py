@@ -70,6 +70,17 @@ def on_tokens(
   return zero_masked(jnp.take_along_axis(x, jnp.where(inside, segment_ids, 0), axis=1), inside)
 
 
+def last_token(mask: Num[Array, "*B T"]) -> Bool[Array, "*B T"]:
+  """True on the last unmasked slot of each row: where an outcome reward sits; nowhere in a row without any.
+
+  >>> print(last_token(jnp.array([[1, 0, 1, 0], [0, 0, 0, 0]])))
+  [[False False  True False]
+   [False False False False]]
+  """
+  slots = jnp.arange(mask.shape[-1])
+  return slots == jnp.max(jnp.where(mask != 0, slots, -1), axis=-1, keepdims=True)
+
+
 def segment_ends(segment_ids: Int[Array, "B T"], mask: Num[Array, "B T"]) -> Bool[Array, "B T"]:
   """True on the last unmasked token of each run of one segment: where a step's reward sits.
 

@@ -26,15 +26,16 @@ def gae(
   mask: Num[Array, "B T"],
   *,
   discount: float = 1.0,
-  lam: float | Float[Array, " B"] = 1.0,
+  lam: float | Float[Array, " B"] | Float[Array, "B T"] = 1.0,
   bootstrap: Float[Array, " B"] | None = None,
 ) -> GAE:
   """delta_t = r_t + discount V_{t+1} - V_t; A_t = delta_t + discount lam A_{t+1}; R_t = A_t + V_t.
 
   GAE, arXiv 1506.02438, equation 16. t + 1 is the next unmasked slot: masked slots neither discount nor cut, and their
   rewards are ignored (`kernels.scans.move_to_trainable` saves them). The value after the last token is `bootstrap` [B],
-  default 0: pass the critic's estimate for truncated rows. `lam` may differ by row (VAPO). lam 1 gives R_t = the
-  discounted sum of rewards. PPO whitens A over the batch.
+  default 0: pass the critic's estimate for truncated rows. `lam` may differ by row (VAPO), or by slot: that of a slot
+  says how far what comes before it looks past its value. lam 1 gives R_t = the discounted sum of rewards. PPO whitens A
+  over the batch.
 
   >>> estimate = gae(jnp.array([[0.0, 1.0]]), jnp.array([[0.5, 0.25]]), jnp.ones((1, 2)), lam=0.0)
   >>> print(estimate.advantages, estimate.returns)
@@ -44,8 +45,10 @@ def gae(
   rewards, values = zero_masked(token_rewards, mask), zero_masked(values, mask)
   dtype = jnp.promote_types(rewards.dtype, values.dtype)
   after = jnp.zeros(values.shape[0], dtype) if bootstrap is None else widen(bootstrap).astype(dtype)
-  lam = jnp.asarray(lam, dtype).reshape(-1, 1)
+  lam = jnp.asarray(lam, dtype)
+  lam = lam if lam.ndim == 2 else lam.reshape(-1, 1)
   # One linear recurrence gives both: c_t = V_t + lam A_t = (1 - lam) V_t + lam R_t, and R_t = r_t + discount c_{t+1}.
+  lam = jnp.where(mask != 0, lam, 1)
   decay = jnp.where(mask != 0, discount * lam, 1)
   after = values_after(decay, zero_masked((1 - lam) * values + lam * rewards, mask), after)
   returns = zero_masked(rewards + discount * after, mask)

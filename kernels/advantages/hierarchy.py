@@ -15,10 +15,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from kernels._checks import same_shape
-from kernels.advantages.gae import GAE
+from kernels.advantages.gae import GAE, gae
 from kernels.reductions import standardize, zero_masked
-from kernels.scans import values_after
-from kernels.segments import on_tokens, segment_ends, segment_lengths
+from kernels.segments import last_token, on_tokens, segment_lengths
 
 
 class HAE(NamedTuple):
@@ -49,19 +48,9 @@ def segment_boundaries(switch: Num[Array, "B S"], mask: Num[Array, "B S"]) -> Bo
   return exists & ((switch != 0) | (jnp.cumsum(exists, axis=1) == 1))
 
 
-def _lambda_returns(rewards, values, lam, mask, discount, bootstrap):
-  """R_t = r_t + discount ((1 - lam_{t+1}) V_{t+1} + lam_{t+1} R_{t+1}), and the bootstrap [B] after the last turn.
-
-  GAE's returns with a lambda of each turn: 0 stops at the value there, 1 goes on past it.
-  """
-  after = zero_masked((1 - lam) * values + lam * rewards, mask)
-  decay = jnp.where(mask != 0, discount * lam, 1).astype(after.dtype)
-  return zero_masked(rewards + discount * values_after(decay, after, bootstrap.astype(after.dtype)), mask)
-
-
 def _bootstrap(values, slots, terminated, bootstrap_truncated):
   """The value [B] at the last of these slots where the episode was cut, else 0."""
-  last = segment_ends(jnp.zeros(slots.shape, jnp.int32), slots)
+  last = last_token(slots)
   cut = (terminated == 0) & bootstrap_truncated
   return jnp.where(cut, zero_masked(values, last).sum(axis=1), 0)
 
@@ -99,11 +88,14 @@ def hae(
 
   stops = jnp.where(boundaries, high_values, low_values)
   after_low = _bootstrap(low_values, mask != 0, terminated, bootstrap_truncated)
-  low_returns = _lambda_returns(rewards, stops, jnp.where(boundaries, 0.0, lam_turn), mask, discount, after_low)
+  # A lambda of 0 at the first turn of a segment: what comes before it looks no further than its value.
+  lam_low = jnp.where(boundaries, 0.0, lam_turn)
+  low_returns = gae(rewards, stops, mask, discount=discount, lam=lam_low, bootstrap=after_low).returns
 
   after_high = _bootstrap(high_values, boundaries, terminated, bootstrap_truncated)
   lam_high = jnp.where(boundaries, lam_segment, 1.0)
-  high_returns = zero_masked(_lambda_returns(rewards, high_values, lam_high, mask, discount, after_high), boundaries)
+  high_returns = gae(rewards, high_values, mask, discount=discount, lam=lam_high, bootstrap=after_high).returns
+  high_returns = zero_masked(high_returns, boundaries)
 
   low = GAE(zero_masked(low_returns - low_values, mask), low_returns)
   high = GAE(zero_masked(high_returns - high_values, boundaries), high_returns)
@@ -167,7 +159,8 @@ def switch_estimate(
   boundaries = segment_boundaries(switch, mask)
   rewards, high_values = zero_masked(rewards, mask), zero_masked(high_values, mask)
   after = _bootstrap(high_values, boundaries, terminated, bootstrap_truncated)
-  returns = _lambda_returns(rewards, high_values, jnp.where(boundaries, 0.0, 1.0), mask, discount, after)
+  lam = jnp.where(boundaries, 0.0, 1.0)
+  returns = gae(rewards, high_values, mask, discount=discount, lam=lam, bootstrap=after).returns
   return jax.lax.stop_gradient(GAE(returns - zero_masked(switch_values, mask), returns))
 
 

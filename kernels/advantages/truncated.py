@@ -16,7 +16,7 @@ from kernels._checks import known_option, same_shape
 from kernels.advantages.gae import GAE, gae
 from kernels.reductions import zero_masked
 from kernels.scans import discounted_sums
-from kernels.segments import segment_ends
+from kernels.segments import last_token
 
 
 class TruncatedEstimate(NamedTuple):
@@ -50,7 +50,7 @@ def extended_gae(
    [-0.25 -0.5 ]]
   """
   same_shape("extended_gae", "B T", token_rewards=token_rewards, values=values, mask=mask)
-  last = segment_ends(jnp.zeros(mask.shape, jnp.int32), mask)
+  last = last_token(mask)
   at_cut = jnp.where(finished, 0, zero_masked(values, last).sum(axis=1))
   return gae(token_rewards, values, mask, discount=discount, lam=lam, bootstrap=at_cut)
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Num
 from kernels._checks import known_option, same_shape
 from kernels.reductions import group_deviations, group_std, zero_masked
 from kernels.scans import discounted_sums
-from kernels.segments import segment_ends
+from kernels.segments import last_token
 
 
 def _normalized(x, group_ids, mask, scale):
@@ -49,7 +49,7 @@ def normalize_turn_rewards(
   known_option("normalize_turn_rewards", "mode", mode, ("joint", "separate"))
   same_shape("normalize_turn_rewards", "B S", turn_rewards=turn_rewards, mask=mask)
   exists, rewards = mask != 0, zero_masked(turn_rewards, mask)
-  last = segment_ends(jnp.zeros(exists.shape, jnp.int32), exists)
+  last = last_token(exists)
   rewards = jnp.where(last, outcome_weight * rewards, gain_weight * rewards)
   if mode == "joint":
     normalized = _normalized(rewards, group_ids, exists, scale)

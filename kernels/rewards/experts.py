@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, Num
 from kernels._checks import known_option
 from kernels.logprobs.reference import categorical
 from kernels.reductions import widen, zero_masked
-from kernels.segments import segment_ends
+from kernels.segments import last_token
 
 
 class Routing(NamedTuple):
@@ -40,7 +40,7 @@ def last_hidden(hidden: Float[Array, "B T D"], mask: Num[Array, "B T"]) -> Float
   """
   if hidden.ndim != 3 or hidden.shape[:2] != mask.shape:
     raise ValueError(f"last_hidden: expected hidden [B T D] and mask [B T], got {hidden.shape} and {mask.shape}")
-  last = segment_ends(jnp.zeros(mask.shape, jnp.int32), mask)
+  last = last_token(mask)
   return zero_masked(hidden, last[..., None]).sum(axis=1)
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Num
 from kernels._checks import known_option, same_shape
 from kernels.reductions import masked_mean, widen, zero_masked
 from kernels.rewards.potential import potential_shaping
-from kernels.segments import segment_ends
+from kernels.segments import last_token
 
 
 class CurriculumWeights(NamedTuple):
@@ -62,7 +62,7 @@ def information_gain_rewards(
   same_shape("information_gain_rewards", "B S", beliefs=beliefs, mask=mask)
   exists, beliefs = mask != 0, zero_masked(beliefs, mask)
   levels = jnp.exp(beliefs) if gain == "prob_diff" else beliefs
-  last = segment_ends(jnp.zeros(exists.shape, jnp.int32), exists)
+  last = last_token(exists)
   gains = potential_shaping(levels, exists)
   return jax.lax.stop_gradient(jnp.where(last, zero_masked(outcome_rewards[:, None], last), gains))
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Num
 from kernels._checks import same_shape
 from kernels.losses.kl import kl
 from kernels.reductions import per_token, widen, zero_masked
-from kernels.segments import on_tokens, segment_ends
+from kernels.segments import last_token, on_tokens, segment_ends
 
 
 def _orderings(largest: int) -> np.ndarray:
@@ -156,5 +156,5 @@ def scar_rewards(
   same_shape("scar_rewards", "B T", unit_ids=unit_ids, logprobs=logprobs, ref_logprobs=ref_logprobs, mask=mask)
   penalty = kl_coef * kl(logprobs, ref_logprobs, mask, value="k1")
   shapley_rewards = on_tokens(credits, unit_ids, segment_ends(unit_ids, mask))
-  terminal = per_token(terminal_rewards, segment_ends(jnp.zeros(mask.shape, jnp.int32), mask))
+  terminal = per_token(terminal_rewards, last_token(mask))
   return jax.lax.stop_gradient(alpha * shapley_rewards + (1 - alpha) * terminal - penalty)

@@ -92,6 +92,7 @@ KERNELS = [
   Kernel(segments.segment_lengths, {"segment_ids": "BT", "mask": "BT"}, {"num_segments": 4}, zero_masked=False),
   Kernel(segments.on_tokens, {**SEGMENTED, "x": "BS"}, gradients=("x",)),
   Kernel(segments.segment_ends, {"segment_ids": "BT", "mask": "BT"}),
+  Kernel(segments.last_token, {"mask": "BT"}),
   _grpo(),
   _grpo(scale="batch"),
   _grpo(scale="none", singleton="zero"),

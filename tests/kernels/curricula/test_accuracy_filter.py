@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kernels.curricula.accuracy_filter import accuracy_filter
+
+
+def test_both_limits_are_kept():
+  # Groups of five: one correct (mean 0.2), four correct (0.8), none, all.
+  outcomes = jnp.array([1.0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
+  ids = jnp.repeat(jnp.array([9, -3, 4, 70]), 5)
+  keep = accuracy_filter(outcomes, ids, jnp.ones(20, bool))
+  np.testing.assert_array_equal(keep, [True] * 10 + [False] * 10)
+
+
+def test_unscored_rows_do_not_count_and_one_truncated_response_drops_its_group():
+  outcomes, ids = jnp.array([1.0, 1.0, jnp.nan, 1.0, 0.0, 1.0, 0.0]), jnp.array([2, 2, 2, 5, 5, 8, 8])
+  mask = jnp.array([True, True, False, True, True, True, True])
+  np.testing.assert_array_equal(accuracy_filter(outcomes, ids, mask), [False] * 3 + [True] * 4)
+  truncated = jnp.array([False, False, False, False, True, False, False])
+  kept = accuracy_filter(outcomes, ids, mask, truncated=truncated)
+  np.testing.assert_array_equal(kept, [False] * 5 + [True] * 2)
+
+
+def test_shapes():
+  with pytest.raises(ValueError, match=r"accuracy_filter: expected arrays of one shape \[B\]"):
+    accuracy_filter(jnp.ones((2, 1)), jnp.zeros(2, jnp.int32), jnp.ones(2, bool))
