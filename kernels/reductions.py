@@ -78,18 +78,20 @@ def per_token(x: Float[Array, " B"], mask: Num[Array, "B T"]) -> Float[Array, "B
   return zero_masked(jnp.broadcast_to(x[:, None], mask.shape), mask)
 
 
-def densify(group_ids: Int[Array, " B"]) -> Int[Array, " B"]:
-  """Arbitrary integer ids to 0, 1, ... in ascending order of id.
+def densify(*ids: Int[Array, " B"]) -> Int[Array, " B"]:
+  """Arbitrary integer ids to 0, 1, ... in ascending order; of several, rows are equal where all their ids are.
 
   A segment sum drops ids outside 0 .. B-1; goldens and real batches have such ids.
 
   >>> print(densify(jnp.array([7, -2, 7, 40])))
   [1 0 1 2]
+  >>> print(densify(jnp.array([7, 7, 7, 9]), jnp.array([1, 0, 1, 0])))
+  [1 0 1 2]
   """
-  order = jnp.argsort(group_ids)
-  ordered = group_ids[order]
-  starts = jnp.concatenate([jnp.zeros(1, jnp.int32), (ordered[1:] != ordered[:-1]).astype(jnp.int32)])
-  return jnp.zeros(group_ids.shape, jnp.int32).at[order].set(jnp.cumsum(starts))
+  order = jnp.lexsort(ids[::-1])
+  differs = jnp.stack([key[order][1:] != key[order][:-1] for key in ids]).any(axis=0)
+  starts = jnp.concatenate([jnp.zeros(1, jnp.int32), differs.astype(jnp.int32)])
+  return jnp.zeros(order.shape, jnp.int32).at[order].set(jnp.cumsum(starts))
 
 
 def _pool(x, group_ids, reduce, segment_reduce):

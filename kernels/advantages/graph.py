@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
 from kernels._checks import same_shape
-from kernels.reductions import group_mean, group_size, per_token, zero_masked
+from kernels.reductions import densify, group_mean, group_size, per_token, zero_masked
 
 
 class EdgeAdvantages(NamedTuple):
@@ -26,17 +26,13 @@ def _earlier(x, lag):
 
 
 def _edge_ids(group_ids, states, actions, next_states, mask, history):
-  """Dense ids [B S] that are equal where the keys are: exact, by sorting all steps by their keys."""
+  """Dense ids [B * S] that are equal where the keys are."""
   keys = [jnp.broadcast_to(group_ids[:, None], mask.shape), states, actions, next_states]
   for lag in range(1, history + 1):
     exists = _earlier(mask != 0, lag)
     # Whether a step came before is a key too, so that a missing one equals no state and action of any ids.
     keys += [exists, *(jnp.where(exists, _earlier(x, lag), 0) for x in (states, actions))]
-  keys = [key.reshape(-1) for key in keys]
-  order = jnp.lexsort(keys)
-  differs = jnp.stack([key[order][1:] != key[order][:-1] for key in keys]).any(axis=0)
-  ranks = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(differs, dtype=jnp.int32)])
-  return jnp.zeros(order.shape, jnp.int32).at[order].set(ranks)
+  return densify(*(key.reshape(-1) for key in keys))
 
 
 def salt(

@@ -1,0 +1,162 @@
+"""A-GRAE: group advantages that are asymmetric in their sign and in the difficulty of the prompt.
+
+A-GRAE, arXiv 2602.05548. Group advantages add up to 0 in every group, and their size 2 G sqrt(p (1 - p)) is largest at
+success rate p = 1/2 however far training is. A-GRAE damps positive advantages while few responses succeed, and moves
+weight from easy to hard prompts as more do. `sign_dominant` and `difficulty_focused` are its control experiments.
+
+Rewards are 0 or 1. `correct` [B], 0 or 1, gives the success rates where rewards are anything else; without it they are
+mean rewards held within [0, 1] (neither is in the paper). Groups of one, constant groups and unscored rows give 0.
+`base`: "grpo" (DAPO has the same advantage) or "dr_grpo", without the division by the std. The paper's theorem has
+ddof 0, its code ddof 1.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from kernels._checks import known_option, same_shape
+from kernels.advantages.group import grpo
+from kernels.reductions import group_mean, group_size, masked_mean
+
+BASES = {"grpo": "group", "dr_grpo": "none"}
+VARIANTS = ("paper", "code")
+LEVELS = ("both", "sample", "group")
+
+
+def _base(function, rewards, group_ids, mask, base, ddof, eps):
+  known_option(function, "base", base, BASES)
+  return grpo(rewards, group_ids, mask, scale=BASES[base], ddof=ddof, eps=eps, singleton="zero")
+
+
+def _rescaled(advantages, success, weights):
+  """A times the weights, and A itself where all or none of the group succeed."""
+  return jnp.where((0 < success) & (success < 1), advantages * weights, advantages)
+
+
+def _hard_and_easy(success, variant="paper", eps=0.0):
+  """1 / sqrt(p) and 1 / sqrt(1 - p); of any value where p is 0 or 1."""
+  success = jnp.where((0 < success) & (success < 1), success, 0.5)
+  if variant == "code":
+    return 1 / (jnp.sqrt(success) + eps), 1 / (1 - jnp.sqrt(success) + eps)
+  return jax.lax.rsqrt(success), jax.lax.rsqrt(1 - success)
+
+
+def _success(rewards, group_ids, mask):
+  return jnp.clip(group_mean(rewards, group_ids, mask), 0, 1)
+
+
+def batch_success_rate(
+  rewards: Num[Array, " B"], group_ids: Int[Array, " B"], mask: Bool[Array, " B"], *, over: str = "rows"
+) -> Float[Array, ""]:
+  """omega = mean reward of the batch, within [0, 1]; 0 without a scored row.
+
+  A-GRAE, arXiv 2602.05548, equation 11. `over` "groups" is its code: the mean of the groups' means, which differs where
+  groups have several sizes.
+
+  >>> args = jnp.array([1.0, 0.0, 0.0]), jnp.array([7, 9, 9]), jnp.ones(3, bool)
+  >>> print(batch_success_rate(*args).round(3), batch_success_rate(*args, over="groups"))
+  0.333 0.5
+  """
+  known_option("batch_success_rate", "over", over, ("rows", "groups"))
+  same_shape("batch_success_rate", "B", rewards=rewards, group_ids=group_ids, mask=mask)
+  if over == "rows":
+    mean = masked_mean(rewards, mask).value
+  else:
+    # Each row carries its share of its group, so that every group counts once.
+    shares = jnp.where(mask != 0, 1 / jnp.maximum(group_size(group_ids, mask), 1), 0)
+    mean = masked_mean(group_mean(rewards, group_ids, mask), shares).value
+  return jax.lax.stop_gradient(jnp.clip(mean, 0, 1))
+
+
+def a_grae(
+  rewards: Float[Array, " B"],
+  group_ids: Int[Array, " B"],
+  mask: Bool[Array, " B"],
+  *,
+  correct: Num[Array, " B"] | None = None,
+  alpha: float = 1.0,
+  base: str = "grpo",
+  levels: str = "both",
+  variant: str = "paper",
+  ddof: int = 1,
+  eps: float = 1e-6,
+) -> Float[Array, " B"]:
+  """A_i (omega / sqrt(p_g) + (1 - omega) / sqrt(1 - p_g)) / 2, times min(1, omega / alpha) where A_i > 0.
+
+  A-GRAE, arXiv 2602.05548, equations 12 and 13; A of `base`, p_g the success rate of the group, omega that of the batch
+  (`batch_success_rate`). alpha is 1 for MATH, 0.5 for its other data. `levels` are its ablations: "sample" leaves out
+  equation 13, "group" equation 12. `variant` "code" weights by omega / (sqrt(p) + eps) and
+  (1 - omega) / (1 - sqrt(p) + eps), which is more on easy prompts, with omega over groups. Where all or none of a group
+  succeed A is not rescaled; it is 0 then, unless `correct` is another thing than the rewards.
+
+  >>> args = jnp.array([1.0, 0.0, 0.0, 0.0]), jnp.array([7, 7, 7, 7]), jnp.ones(4, bool)
+  >>> print(a_grae(*args, alpha=0.5).round(2))
+  [ 0.51 -0.34 -0.34 -0.34]
+  """
+  known_option("a_grae", "variant", variant, VARIANTS)
+  known_option("a_grae", "levels", levels, LEVELS)
+  correct = rewards if correct is None else correct
+  omega = batch_success_rate(correct, group_ids, mask, over="rows" if variant == "paper" else "groups")
+  advantages = _base("a_grae", rewards, group_ids, mask, base, ddof, eps)
+  if levels != "group":
+    success = _success(correct, group_ids, mask)
+    hard, easy = _hard_and_easy(success, variant, eps)
+    advantages = _rescaled(advantages, success, (omega * hard + (1 - omega) * easy) / 2)
+  if levels != "sample":
+    advantages = advantages * jnp.where(advantages > 0, jnp.minimum(1, omega / alpha), 1)
+  return jax.lax.stop_gradient(advantages)
+
+
+def sign_dominant(
+  rewards: Float[Array, " B"],
+  group_ids: Int[Array, " B"],
+  mask: Bool[Array, " B"],
+  *,
+  sign: str = "positive",
+  beta: float = 10.0,
+  base: str = "grpo",
+  ddof: int = 1,
+  eps: float = 1e-6,
+) -> Float[Array, " B"]:
+  """beta A_i ("positive") or A_i / beta ("negative") where A_i > 0, else A_i.
+
+  Control experiments of arXiv 2602.05548: a negative sum over the sampled responses raises the probability of those not
+  sampled, a positive sum lowers it.
+
+  >>> args = jnp.array([1.0, 0.0]), jnp.array([7, 7]), jnp.ones(2, bool)
+  >>> print(sign_dominant(*args, base="dr_grpo"), sign_dominant(*args, sign="negative", base="dr_grpo"))
+  [ 5.  -0.5] [ 0.05 -0.5 ]
+  """
+  known_option("sign_dominant", "sign", sign, ("positive", "negative"))
+  advantages = _base("sign_dominant", rewards, group_ids, mask, base, ddof, eps)
+  return advantages * jnp.where(advantages > 0, beta if sign == "positive" else 1 / beta, 1)
+
+
+def difficulty_focused(
+  rewards: Float[Array, " B"],
+  group_ids: Int[Array, " B"],
+  mask: Bool[Array, " B"],
+  *,
+  correct: Num[Array, " B"] | None = None,
+  focus: str = "hard",
+  gamma: float = 0.5,
+  base: str = "grpo",
+  ddof: int = 1,
+  eps: float = 1e-6,
+) -> Float[Array, " B"]:
+  """gamma A_i / sqrt(p_g) ("hard") or gamma A_i / sqrt(1 - p_g) ("easy"), p_g the success rate of the group.
+
+  Control experiments of arXiv 2602.05548. With ddof 0 and gamma 1/2 the sizes of a group's advantages add up to
+  G sqrt(1 - p) and G sqrt(p). Where p_g is 0 or 1 A is not rescaled, as in `a_grae`.
+
+  >>> args = jnp.array([1.0, 0.0, 0.0, 0.0]), jnp.array([7, 7, 7, 7]), jnp.ones(4, bool)
+  >>> print(difficulty_focused(*args, base="dr_grpo"))
+  [ 0.75 -0.25 -0.25 -0.25]
+  """
+  known_option("difficulty_focused", "focus", focus, ("hard", "easy"))
+  advantages = _base("difficulty_focused", rewards, group_ids, mask, base, ddof, eps)
+  success = _success(rewards if correct is None else correct, group_ids, mask)
+  hard, easy = _hard_and_easy(success)
+  return jax.lax.stop_gradient(_rescaled(advantages, success, gamma * (hard if focus == "hard" else easy)))

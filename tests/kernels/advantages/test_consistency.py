@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kernels.advantages import consistency
+from kernels.advantages.group import grpo
+
+REWARDS = jnp.array([1.0, 0.0, 1.0, 0.0] + [1.0] * 4 + [0.0] * 4)
+ANSWERS = jnp.array([7, 3, 7, 5] + [2] * 4 + [1, 1, 1, 4])
+IDS, SCORED = jnp.repeat(jnp.array([4, -1, 90]), 4), jnp.ones(12, bool)
+ARGS = REWARDS, ANSWERS, IDS, SCORED
+
+
+def test_a_mixed_a_correct_and_a_wrong_prompt():
+  result = consistency.copo(*ARGS, mode="only_soft", gamma=5.0, rho=1.0)
+  np.testing.assert_allclose(result.entropy[::4], [1.5, 0, 0.811278], atol=1e-6)
+  np.testing.assert_allclose(result.prompt_rewards[::4], [0.5, 1, 0])
+  np.testing.assert_allclose(result.between[::4], [0, 0.999998, -0.999998], atol=1e-6)
+  np.testing.assert_allclose(result.weights[::4], [0.924142, 0.006693, 0.280172], atol=1e-6)
+  np.testing.assert_allclose(result.local[:4], [0.866024, -0.866024, 0.866024, -0.866024], atol=1e-6)
+  scaled = consistency.copo(*ARGS, scale_by_consistency=True)
+  np.testing.assert_allclose(scaled.prompt_rewards[::4], [0.21875, 1, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  "mode, mixed, all_correct, all_wrong",
+  [
+    ("no_global", [1, 1, 1, 1], [1] * 4, [1] * 4),
+    ("only_global", [0, 0, 0, 0], [0] * 4, [0] * 4),
+    ("only_soft", [0.9, 0.9, 0.9, 0.9], [0.3] * 4, [0.6] * 4),
+    ("only_forced", [1, 1, 1, 1], [0] * 4, [0] * 4),
+    ("soft_with_forced", [0.9, 0.9, 0.9, 0.9], [0] * 4, [0] * 4),
+    ("only_zero", [1, 0, 1, 0], [1] * 4, [0] * 4),
+    ("soft_with_zero", [0.9, 0, 0.9, 0], [0.3] * 4, [0] * 4),
+    ("soft_with_zero_group", [0.9, 0.9, 0.9, 0.9], [0.3] * 4, [0] * 4),
+  ],
+)
+def test_modes(mode, mixed, all_correct, all_wrong):
+  # Entropies whose sigmoid is the weight.
+  entropy = jnp.log(jnp.repeat(jnp.array([9.0, 3 / 7, 1.5]), 4))
+  args = entropy, REWARDS, grpo(REWARDS, IDS, SCORED), IDS, SCORED
+  weights = consistency.blend_weights(*args, mode=mode, gamma=1.0, rho=0.0)
+  np.testing.assert_allclose(weights, mixed + all_correct + all_wrong, rtol=1e-5)
+
+
+def test_answers_are_ids_within_a_group_and_unscored_rows_do_not_count():
+  answers, ids = jnp.array([0, 1, 1, 0, 1, 2, 2**31 - 1]), jnp.array([3, 3, 8, 8, 8, 8, 3])
+  scored = jnp.array([True, True, True, True, True, False, False])
+  entropy = consistency.consistency_entropy(answers, ids, scored)
+  thirds = -(np.log2(1 / 3) + 2 * np.log2(2 / 3)) / 3
+  np.testing.assert_allclose(entropy, [1, 1, thirds, thirds, thirds, 0, 0], atol=1e-6)
+
+
+def test_the_factor_runs_from_one_to_one_over_n():
+  ids, mask = jnp.array([1, 1, 1, 2, 2, 2, 3]), jnp.ones(7, bool)
+  entropy = consistency.consistency_entropy(jnp.array([5, 6, 7, 5, 5, 5, 5]), ids, mask)
+  expected = [1 / 3] * 3 + [1] * 4
+  np.testing.assert_allclose(consistency.consistency_factor(entropy, ids, mask), expected, rtol=1e-5)
+
+
+def test_every_prompt_counts_once():
+  # Means 0, 1/4 and 1 of groups of 1, 4 and 2: the size of a group must not matter.
+  rewards, ids = jnp.array([0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0]), jnp.array([5, 2, 2, 2, 2, 9, 9])
+  result = consistency.copo(rewards, ids, ids, jnp.ones(7, bool), eps=0.0)
+  means = np.array([0, 0.25, 0.25, 0.25, 0.25, 1, 1])
+  expected = (means - 1.25 / 3) / np.std([0, 0.25, 1], ddof=1)
+  np.testing.assert_allclose(result.between, expected, rtol=1e-5)
+
+
+def test_degenerate_batches():
+  same = consistency.copo(jnp.full(12, 0.1), ANSWERS, IDS, SCORED)
+  assert not same.between.any() and not same.local.any() and not same.weights.any()
+  one = consistency.copo(REWARDS[:4], ANSWERS[:4], IDS[:4], SCORED[:4])
+  assert not one.between.any() and one.local.all()
+  alone = consistency.copo(jnp.array([1.0, 0.0]), jnp.array([3, 3]), jnp.array([0, 1]), SCORED[:2])
+  np.testing.assert_allclose(alone.local, [1, 0], atol=1e-5)
+  np.testing.assert_allclose(alone.between, [0.7071, -0.7071], atol=1e-4)
+
+
+def test_an_unknown_mode_lists_the_known():
+  with pytest.raises(ValueError, match="unknown mode 'soft'; known: no_global, only_global, only_soft"):
+    consistency.copo(*ARGS, mode="soft")

@@ -1,0 +1,47 @@
+"""COPO (arXiv 2508.04138): local and global advantages, and the loss that blends them."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from kernels.advantages.consistency import MODES, blend_weights, copo
+from kernels.losses.blended import blended_policy_gradient
+from kernels.reductions import aggregate, per_token
+from tests.kernels.kernel import quick_jit
+
+GRADIENTS = ("soft_with_forced", "soft_with_zero")
+
+
+def compute(case, inputs):
+  scalars = ("k", "b", "reward_coef", "clip_low", "clip_high", "clip_ratio_c")
+  options = {name: inputs.pop(name) for name in scalars}
+  return quick_jit(lambda arrays: computed(**arrays, **options))(inputs)
+
+
+def computed(
+  rewards, answers, group_ids, mask, logprobs, old_logprobs, k, b, reward_coef, clip_low, clip_high, clip_ratio_c
+):
+  scored = jnp.ones(rewards.shape, bool)
+  result = copo(rewards, answers, group_ids, scored, gamma=k, rho=b, scale_by_consistency=reward_coef)
+  advantages = per_token(result.local, mask), per_token(result.between, mask)
+  clips = dict(clip_low=clip_low, clip_high=clip_high, dual_clip=clip_ratio_c)
+  rows = result.entropy, rewards, result.local, group_ids, scored
+  outputs = {
+    "entropy_bits": result.entropy,
+    "global_reward": result.prompt_rewards,
+    "local_adv": result.local,
+    "global_adv": result.between,
+  }
+  for mode in MODES:
+    weights = blend_weights(*rows, mode=mode, gamma=k, rho=b)
+
+    def loss(x, weights=weights):
+      losses = blended_policy_gradient(x, old_logprobs, *advantages, weights, mask, **clips).losses
+      return aggregate(losses, mask, mode="sequence_mean_token_mean").value
+
+    name = mode.replace("_", " ")
+    outputs |= {f"loss[{name}]": loss(logprobs), f"w_local[{name}]": weights}
+    if mode in GRADIENTS:
+      outputs[f"grad[{name}]"] = jax.grad(loss)(logprobs)
+  return outputs

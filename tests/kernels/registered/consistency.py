@@ -1,0 +1,43 @@
+"""COPO."""
+
+from __future__ import annotations
+
+from kernels.advantages import consistency
+from kernels.losses import blended
+from kernels.reductions import group_mean
+from tests.kernels.kernel import Kernel
+
+GROUPS = {"group_ids": "B", "mask": "B"}
+ANSWERS = {"answers": "B", **GROUPS}
+DRAWS = {"answers": lambda rng, shape: rng.integers(-1, 2, shape).astype("int32") * 7}
+
+
+def _between_prompts(rewards, group_ids, mask):
+  return consistency.between_prompts(group_mean(rewards, group_ids, mask), group_ids, mask)
+
+
+KERNELS = [
+  Kernel(consistency.consistency_entropy, ANSWERS, scope="group", draws=DRAWS),
+  Kernel(consistency.consistency_factor, {"entropy": "B", **GROUPS}, scope="group"),
+  Kernel(_between_prompts, {"rewards": "B", **GROUPS}, scope="batch", public=consistency.between_prompts),
+  Kernel(
+    consistency.blend_weights,
+    {"entropy": "B", "rewards": "B", "local_advantages": "B", **GROUPS},
+    {"mode": "soft_with_zero_group"},
+    scope="group",
+  ),
+  Kernel(consistency.copo, {"rewards": "B", **ANSWERS}, scope="batch", draws=DRAWS),
+  Kernel(
+    consistency.copo,
+    {"rewards": "B", **ANSWERS},
+    {"mode": "soft_with_zero", "scale_by_consistency": True},
+    scope="batch",
+    draws=DRAWS,
+  ),
+  Kernel(
+    blended.blended_policy_gradient,
+    {**dict.fromkeys(["logprobs", "old_logprobs", "local_advantages", "global_advantages"], "BT"), "weights": "B"}
+    | {"mask": "BT"},
+    gradients=("logprobs",),
+  ),
+]
