@@ -47,6 +47,10 @@ def _aggregate(mode, **options):
   )
 
 
+def _densify(group_ids, lengths):
+  return reductions.densify(group_ids, lengths)
+
+
 def _whole_scan(x):
   return scans.reverse_scan(lambda c, x_t: (c + x_t, c * x_t), jnp.zeros(x.shape[0], x.dtype), x)
 
@@ -57,7 +61,7 @@ KERNELS = [
   Kernel(reductions.masked_mean, {"x": "BT", "weights": "BT"}, mask="weights", gradients=("x",)),
   Kernel(reductions.masked_mean, {"x": "BT", "weights": "BT"}, {"axis": 1}, mask="weights", gradients=("x",)),
   Kernel(reductions.per_token, {"x": "B", "mask": "BT"}, gradients=("x",)),
-  Kernel(reductions.densify, {"group_ids": "B"}, mask=None, scope="batch"),
+  Kernel(_densify, {"group_ids": "B", "lengths": "B"}, mask=None, scope="batch", public=reductions.densify),
   Kernel(reductions.group_sum, WEIGHTED, mask="weights", scope="group", gradients=("x",), zero_masked=False),
   Kernel(reductions.group_mean, WEIGHTED, mask="weights", scope="group", gradients=("x",), zero_masked=False),
   Kernel(reductions.group_is_constant, GROUPED, scope="group", zero_masked=False),
