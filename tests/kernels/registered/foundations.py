@@ -47,8 +47,8 @@ def _aggregate(mode, **options):
   )
 
 
-def _densify(group_ids, lengths):
-  return reductions.densify(group_ids, lengths)
+def _densify(lengths, tokens):
+  return reductions.densify(lengths, tokens)
 
 
 def _whole_scan(x):
@@ -61,7 +61,7 @@ KERNELS = [
   Kernel(reductions.masked_mean, {"x": "BT", "weights": "BT"}, mask="weights", gradients=("x",)),
   Kernel(reductions.masked_mean, {"x": "BT", "weights": "BT"}, {"axis": 1}, mask="weights", gradients=("x",)),
   Kernel(reductions.per_token, {"x": "B", "mask": "BT"}, gradients=("x",)),
-  Kernel(_densify, {"group_ids": "B", "lengths": "B"}, mask=None, scope="batch", public=reductions.densify),
+  Kernel(_densify, {"lengths": "B", "tokens": "B"}, mask=None, scope="batch", public=reductions.densify),
   Kernel(reductions.group_sum, WEIGHTED, mask="weights", scope="group", gradients=("x",), zero_masked=False),
   Kernel(reductions.group_mean, WEIGHTED, mask="weights", scope="group", gradients=("x",), zero_masked=False),
   Kernel(reductions.group_is_constant, GROUPED, scope="group", zero_masked=False),
