@@ -30,6 +30,8 @@ def base() -> ConfigDict:
         "no_weight_decay": ("scale", "embedding"),  # names of parameters
         "max_gradient_norm": 1.0,  # 0: no clipping
         "parameter_average": 0.0,  # decay per update; above 0, evaluation uses the average
+        "state_dtype": "float32",  # of the moments, between updates
+        "gradient_dtype": "float32",  # in which micro-batches add up
         "max_skipped_updates": 10,  # in a row, because loss or gradient was not finite; then the run stops
       },
       "sampling": {
@@ -43,6 +45,7 @@ def base() -> ConfigDict:
         "every_iterations": 10,
         "prompts": 128,  # held out, the same for every evaluation and seed
         "prompts_seed": 0,
+        "prompts_at_a_time": None,  # in one program, for tasks scored in Python; None: all
         "samples_per_prompt": 4,
         "pass_at": (4,),
         "greedy": True,

@@ -46,6 +46,10 @@ class Model:
     one = jnp.zeros((1, 1), jnp.int32)
     return self.module.init(key, one, one, one.astype(bool))["params"]
 
+  def trained(self, params: Params) -> Params:
+    """The parameters that training moves, with None in place of the others."""
+    return params
+
   def run(
     self,
     params: Params,
@@ -69,6 +73,11 @@ class Model:
     """
     raw, _ = self.run(params, tokens, positions, mask)
     return _READOUTS[self.kind](raw, tokens, self.temperature)
+
+
+def merge(part: Params, whole: Params) -> Params:
+  """`whole` with the entries of `part` that are not None."""
+  return jax.tree.map(lambda new, old: old if new is None else new, part, whole, is_leaf=lambda x: x is None)
 
 
 def _language(logits, tokens, temperature):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from rl_jax.training.errors import TrainingError
 
+DTYPES = ("float32", "bfloat16", "float64")
 SCHEDULES = ("constant", "linear", "cosine")
 
 
@@ -44,15 +46,32 @@ def _name(path) -> str:
 
 def make_optimizer(section, learning_rate: optax.Schedule) -> optax.GradientTransformation:
   """AdamW (arXiv 1711.05101) after clipping to a global norm, from a config's section `optimizer`."""
+  for name in ("state_dtype", "gradient_dtype"):
+    if getattr(section, name) not in DTYPES:
+      raise TrainingError(f"optimizer.{name} is one of {', '.join(DTYPES)}, got {getattr(section, name)!r}")
   clip = optax.clip_by_global_norm(section.max_gradient_norm) if section.max_gradient_norm else optax.identity()
   return optax.chain(
     clip,
-    optax.adamw(
-      learning_rate,
-      b1=section.beta1,
-      b2=section.beta2,
-      eps=section.epsilon,
-      weight_decay=section.weight_decay,
-      mask=lambda params: decay_mask(params, tuple(section.no_weight_decay)),
+    _stored_in(
+      jnp.dtype(section.state_dtype),
+      optax.scale_by_adam(b1=section.beta1, b2=section.beta2, eps=section.epsilon),
     ),
+    optax.add_decayed_weights(
+      section.weight_decay, mask=lambda params: decay_mask(params, tuple(section.no_weight_decay))
+    ),
+    optax.scale_by_learning_rate(learning_rate),
   )
+
+
+def _stored_in(dtype, inner: optax.GradientTransformation) -> optax.GradientTransformation:
+  """Moments kept in a narrower type between updates; the update itself is in that of the parameters."""
+
+  def keep(state):
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
+
+  def update(gradients, state, params):
+    like = lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)) if jnp.issubdtype(x.dtype, jnp.floating) else x
+    updates, state = inner.update(jax.tree.map(like, gradients), jax.tree.map(like, state), params)
+    return updates, keep(state)
+
+  return optax.GradientTransformation(lambda params: keep(inner.init(params)), update)

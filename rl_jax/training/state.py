@@ -86,7 +86,8 @@ def init_seed(experiment: Experiment, seed, policy: Params | None) -> SeedState:
     if not roles[name].trained:
       return ModelState(params[name])
     average = params[name] if experiment.config.optimizer.parameter_average else None
-    return ModelState(params[name], experiment.optimizers[name].init(params[name]), average)
+    trained = experiment.models[name].trained(params[name])
+    return ModelState(params[name], experiment.optimizers[name].init(trained), average)
 
   method = experiment.method
   return SeedState(

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from kernels.losses.kl import kl
 from kernels.reductions import Mean, aggregate
 from rl_jax.methods.method import Signal
-from rl_jax.models.model import OUTPUTS
+from rl_jax.models.model import OUTPUTS, merge
 from rl_jax.training.experiment import Experiment, check_rows
 from rl_jax.training.mesh import batch_shards_here
 from rl_jax.training.state import ModelState
@@ -62,12 +62,17 @@ def _term_weights(experiment: Experiment, batch: _Batch) -> dict[str, Array]:
   return {name: term.mean.weight for name, term in terms.items()}
 
 
-def _loss(params, experiment: Experiment, batch: _Batch, weights) -> tuple[Float[Array, ""], _Parts]:
-  """Share of a micro-batch in the minibatch's loss: sum over terms of coefficient * sum / the minibatch's weight."""
+def _loss(trained, params, experiment: Experiment, batch: _Batch, weights) -> tuple[Float[Array, ""], _Parts]:
+  """Share of a micro-batch in the minibatch's loss: sum over terms of coefficient * sum / the minibatch's weight.
+
+  Args:
+    trained: the part of each model's parameters that is differentiated.
+    params: all parameters.
+  """
   trajectories = batch.trajectories
   outputs = {
     name: experiment.models[name].outputs(
-      params[name], trajectories.tokens, trajectories.positions, trajectories.attention_mask
+      merge(trained[name], params[name]), trajectories.tokens, trajectories.positions, trajectories.attention_mask
     )
     for name in params
   }
@@ -92,20 +97,26 @@ def _merge(parts: _Parts) -> _Parts:
 def gradient(experiment: Experiment, params, batch: _Batch):
   """Loss, gradient and parts of one minibatch; micro-batches give the same as the whole.
 
-  Returns: ((loss, parts), gradient by model).
+  Returns: ((loss, parts), gradient of the trained parameters by model, in `optimizer.gradient_dtype`).
   """
   rows = batch.trajectories.tokens.shape[0]
   weights = _term_weights(experiment, batch)
-  differentiate = jax.value_and_grad(_loss, has_aux=True)
+  trained = {name: experiment.models[name].trained(params[name]) for name in params}
+  dtype = jnp.dtype(experiment.config.optimizer.gradient_dtype)
   count = rows // (experiment.config.rows_per_microbatch or rows)
+
+  def differentiate(batch):
+    value, grads = jax.value_and_grad(_loss, has_aux=True)(trained, params, experiment, batch, weights)
+    return value, jax.tree.map(lambda x: x.astype(dtype), grads)
+
   if count == 1:
-    return differentiate(params, experiment, batch, weights)
+    return differentiate(batch)
 
   def micro(total, batch):
-    (loss, parts), grads = differentiate(params, experiment, batch, weights)
+    (loss, parts), grads = differentiate(batch)
     return jax.tree.map(jnp.add, total, (loss, grads)), parts
 
-  zero = (jnp.float32(0.0), jax.tree.map(jnp.zeros_like, params))
+  zero = (jnp.float32(0.0), jax.tree.map(lambda x: jnp.zeros(x.shape, dtype), trained))
   (loss, grads), parts = jax.lax.scan(micro, zero, _split(batch, count))
   return (loss, _merge(parts)), grads
 
@@ -116,8 +127,9 @@ def _apply(experiment: Experiment, models: dict[str, ModelState], grads) -> tupl
   stepped, norms = dict(models), {}
   for name, optimizer in experiment.optimizers.items():
     model = models[name]
-    updates, state = optimizer.update(grads[name], model.optimizer, model.params)
-    params = optax.apply_updates(model.params, updates)
+    trained = experiment.models[name].trained(model.params)
+    updates, state = optimizer.update(grads[name], model.optimizer, trained)
+    params = merge(optax.apply_updates(trained, updates), model.params)
     average = None if model.average is None else optax.incremental_update(params, model.average, 1.0 - decay)
     stepped[name] = ModelState(params, state, average)
     prefix = "" if name == "policy" else f"{name}/"

@@ -26,6 +26,8 @@ def section(**changes):
       "weight_decay": 0.0,
       "no_weight_decay": ("scale", "embedding"),
       "max_gradient_norm": 0.0,
+      "state_dtype": "float32",
+      "gradient_dtype": "float32",
       **changes,
     }
   )
@@ -79,7 +81,7 @@ def test_gradients_are_clipped_to_their_global_norm():
   for scale, expected in ((1.0, 0.2), (0.1, 0.1)):
     grads = {"a": jnp.asarray([3.0 * scale]), "b": jnp.asarray([4.0 * scale])}
     _, state = optimizer.update(grads, optimizer.init(params), params)
-    moments = state[1][0].mu
+    moments = state[1].mu
     np.testing.assert_allclose([moments["a"][0], moments["b"][0]], [0.3 * expected, 0.4 * expected], rtol=1e-5)
 
 
@@ -87,4 +89,21 @@ def test_clipping_can_be_off():
   optimizer = make_optimizer(section(max_gradient_norm=0.0), lambda step: 0.1)
   params = {"a": jnp.zeros(1)}
   _, state = optimizer.update({"a": jnp.asarray([30.0])}, optimizer.init(params), params)
-  np.testing.assert_allclose(state[1][0].mu["a"], 3.0, rtol=1e-6)
+  np.testing.assert_allclose(state[1].mu["a"], 3.0, rtol=1e-6)
+
+
+def test_moments_are_kept_in_the_type_asked_for():
+  params = {"w": jnp.array([1.0, 2.0])}
+  gradients = {"w": jnp.array([0.5, -0.25], jnp.bfloat16)}
+  states, updates = {}, {}
+  for dtype in ("float32", "bfloat16"):
+    optimizer = make_optimizer(section(state_dtype=dtype), lambda step: 0.1)
+    state = optimizer.init(params)
+    for _ in range(3):
+      updates[dtype], state = optimizer.update(gradients, state, params)
+    states[dtype] = {x.dtype for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.floating)}
+  assert states == {"float32": {jnp.dtype("float32")}, "bfloat16": {jnp.dtype("bfloat16")}}
+  assert updates["bfloat16"]["w"].dtype == jnp.float32
+  np.testing.assert_allclose(updates["bfloat16"]["w"], updates["float32"]["w"], rtol=2e-2)
+  with pytest.raises(TrainingError, match="optimizer.state_dtype is one of float32, bfloat16, float64, got 'int8'"):
+    make_optimizer(section(state_dtype="int8"), lambda step: 0.1)
