@@ -12,7 +12,6 @@ import optax
 from rl_jax.methods.method import Method
 from rl_jax.models.model import Model
 from rl_jax.rollouts.sampler import sampling_from
-from rl_jax.tasks.task import DeviceTask
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.optimizer import make_optimizer, schedule
 
@@ -22,11 +21,12 @@ class Experiment:
   """Everything that one iteration needs beside its state.
 
   Attributes:
+    task: a DeviceTask or a HostTask.
     schedules, optimizers: of the trained models, by name.
   """
 
   config: Any
-  task: DeviceTask
+  task: Any
   method: Method
   models: Mapping[str, Model]
   schedules: Mapping[str, optax.Schedule]
@@ -45,9 +45,9 @@ def build(config, *, task, method, model) -> Experiment:
     task, method, model: what the config names: modules or objects with `build`.
   """
   check(config)
-  device_task = _built("task", config, lambda: task.build(config.task))
-  built = _built("method", config, lambda: method.build(config, device_task))
-  words = len(device_task.vocabulary)
+  built_task = _built("task", config, lambda: task.build(config.task))
+  built = _built("method", config, lambda: method.build(config, built_task))
+  words = len(built_task.vocabulary)
   models = {
     name: _built(
       "model", config, lambda role=role: model.build(config.model, words, role.kind, config.sampling.temperature)
@@ -61,7 +61,7 @@ def build(config, *, task, method, model) -> Experiment:
     if role.trained
   }
   optimizers = {name: make_optimizer(config.optimizer, rate) for name, rate in schedules.items()}
-  return Experiment(config, device_task, built, models, schedules, optimizers)
+  return Experiment(config, built_task, built, models, schedules, optimizers)
 
 
 def _built(section: str, config, make):

@@ -36,11 +36,12 @@ class HostLoop:
   def __init__(self, experiment: Experiment, device_mesh: jax.sharding.Mesh, shardings: TrainState):
     count = experiment.config.num_seeds
     if count != 1:
-      raise TrainingError(f"num_seeds={count}: a task that is scored in Python has one seed per run; start several runs")
-    assert isinstance(experiment.task, HostTask)
-    self.experiment, self.mesh, self.task = experiment, device_mesh, experiment.task
-    one = functools.partial(over_seeds, count=1)
-    program = lambda function, **options: jax.jit(one(functools.partial(function, experiment)), **options)
+      raise TrainingError(f"num_seeds={count}: a task that is scored in Python has one seed per run")
+    self.experiment: Experiment = experiment
+    self.mesh: jax.sharding.Mesh = device_mesh
+    self.task: HostTask = experiment.task
+    one: Any = functools.partial(over_seeds, count=1)
+    program: Any = lambda function, **options: jax.jit(one(functools.partial(function, experiment)), **options)
     self._plan = program(iteration.plan)
     self._phases = [
       program(functools.partial(_phase, index=index)) for index in range(len(experiment.method.rollout.phases))
@@ -72,7 +73,7 @@ class HostLoop:
       seeds, report = self._learn(seeds, number, before)
     return TrainState(state.iteration + 1, seeds), report
 
-  def _judge(self, trajectories: Trajectories, split: Split) -> tuple[Verdicts, np.ndarray]:
+  def _judge(self, trajectories: Trajectories, split: Split) -> tuple[Verdicts, Any]:
     """Verdicts of the verifier on one seed's responses, and the level of each row."""
     ids, tokens, mask = (
       np.asarray(x[0]) for x in (trajectories.prompt_ids, trajectories.tokens, trajectories.attention_mask)

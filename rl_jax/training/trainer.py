@@ -22,7 +22,7 @@ from rl_jax.training.state import TrainState
 AGREEMENT = 1e-5
 """How far sampler and trainer may be apart in the first iteration, in float32: |ratio - 1| and KL."""
 
-LOOPS = {DeviceTask: DeviceLoop, HostTask: HostLoop}
+LOOPS: dict[type, type[DeviceLoop] | type[HostLoop]] = {DeviceTask: DeviceLoop, HostTask: HostLoop}
 """How each kind of task is iterated."""
 
 Metrics = dict[str, np.ndarray]

@@ -1,0 +1,35 @@
+"""Advantages of a group that mixes new responses with replayed ones."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from kernels._checks import same_shape
+from kernels.reductions import group_deviations, group_std
+
+
+def mixed_group(
+  rewards: Float[Array, " B"],
+  group_ids: Int[Array, " B"],
+  mask: Bool[Array, " B"],
+  *,
+  alpha: float | Float[Array, " B"] = 1.0,
+  lam: float = 1e-6,
+  ddof: int = 1,
+) -> Float[Array, " B"]:
+  """A_i = (R_i - mean(G_mix)) / (alpha std(G_mix) + lam), G_mix the new and the replayed responses to one prompt.
+
+  R3, arXiv 2601.19620, section 3. Replayed responses are rows with the group id of their prompt; `mask` is False on
+  replay slots that stayed empty. alpha > 1 shrinks all advantages of a mixed group; by row, it can be 1 in groups
+  without replay (the paper writes the formula for mixed groups only). The values of alpha, lam and ddof are not in the
+  paper. Constant groups and groups of one give 0; alpha 1 is GRPO.
+
+  >>> rewards, ids = jnp.array([0.0, 0.0, 1.5, 1.5]), jnp.array([7, 7, 7, 7])
+  >>> print(mixed_group(rewards, ids, jnp.ones(4, bool), alpha=2.0, lam=0.0, ddof=0))
+  [-0.5 -0.5  0.5  0.5]
+  """
+  same_shape("mixed_group", "B", rewards=rewards, group_ids=group_ids, mask=mask)
+  std = group_std(rewards, group_ids, mask, ddof=ddof)
+  return jax.lax.stop_gradient(group_deviations(rewards, group_ids, mask) / jnp.where(std > 0, alpha * std + lam, 1))

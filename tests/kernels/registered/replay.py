@@ -1,0 +1,32 @@
+"""Replay in groups without variance, and reflection (R3)."""
+
+from __future__ import annotations
+
+from kernels.advantages import replay as advantages
+from kernels.curricula import replay as curricula
+from tests.kernels.kernel import Kernel
+
+MIXED = {"rewards": "B", "group_ids": "B", "mask": "B"}
+DRAWS = {
+  "buffer_correct": lambda rng, shape: rng.integers(0, 2, shape).astype("float32"),
+  "correct": lambda rng, shape: rng.random(shape) < 0.1,
+}
+
+KERNELS = [
+  Kernel(advantages.mixed_group, MIXED, {"alpha": 1.2}, scope="group"),
+  Kernel(
+    curricula.replay_slots,
+    {"correct": "B", "buffer_correct": "BH", "buffer_mask": "BH", "group_ids": "B", "mask": "B"},
+    scope="group",
+    covers={"buffer_correct": "buffer_mask"},
+    draws=DRAWS,
+    sizes={"H": 4},
+  ),
+  Kernel(
+    curricula.needs_reflection,
+    {"buffer_correct": "BH", "buffer_mask": "BH"},
+    mask="buffer_mask",
+    draws=DRAWS,
+    sizes={"H": 4},
+  ),
+]

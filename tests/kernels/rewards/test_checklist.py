@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kernels.rewards import checklist
+
+# One turn, item 1 depends on item 0. Steps that were not taken hold a 1.
+JUDGE = jnp.array(
+  [[[1, 0], [1, 0], [1, 1]], [[0, 0], [1, 0], [1, 1]], [[0, 1], [1, 0], [1, 1]], [[0, 0], [1, 1], [1, 1]]]
+)
+TAKEN = jnp.array([[1, 1, 1], [1, 1, 0], [1, 1, 0], [1, 0, 0]])
+NEEDS = jnp.array([[[0, 0], [1, 0]]] * 4)
+ITEMS, STEPS = jnp.zeros((4, 2), jnp.int32), jnp.zeros((4, 3), jnp.int32)
+WEIGHTS = jnp.array([[0.4, 0.6]] * 4)
+
+
+def progress(judge=JUDGE, needs=NEEDS, items=ITEMS, steps=STEPS, taken=TAKEN, **options):
+  return checklist.checklist_progress(judge, needs, items, steps, taken, **options)
+
+
+def test_a_dependency_counts_from_the_next_step():
+  items = progress()
+  assert items.satisfied.tolist() == [[True, True], [True, False], [True, False], [False, False]]
+  assert items.eligible[0].tolist() == [[True, False], [False, True], [False, True]]
+  assert items.completed[0].tolist() == [[True, False], [False, False], [False, True]]
+  assert items.attempted[:, 1].tolist() == [True, False, False, False]
+  turns = checklist.checklist_turn_rewards(items.satisfied, WEIGHTS, ITEMS, jnp.ones((4, 1)))
+  np.testing.assert_allclose(turns[:, 0], [1.0, 0.4, 0.4, 0.0], rtol=1e-6)
+
+
+def test_the_code_ignores_dependencies_and_order_in_its_rewards():
+  items = progress(needs=jnp.zeros_like(NEEDS))
+  turns = checklist.checklist_turn_rewards(items.satisfied, WEIGHTS, ITEMS, jnp.ones((4, 1)))
+  np.testing.assert_allclose(turns[:, 0], [1.0, 0.4, 1.0, 0.0], rtol=1e-6)
+
+
+def test_the_code_lets_an_earlier_item_of_the_same_step_satisfy_a_dependency():
+  both = jnp.array([[[1, 1]]])
+  one = lambda needs, variant: progress(
+    both, jnp.array([needs]), ITEMS[:1], STEPS[:1, :1], TAKEN[:1, :1], variant=variant
+  )
+  forward, backward = [[0, 0], [1, 0]], [[0, 1], [0, 0]]
+  assert one(forward, "paper").satisfied.tolist() == [[True, False]]
+  assert one(forward, "code").satisfied.tolist() == [[True, True]]
+  assert one(forward, "code").attempted.tolist() == [[True, True]]
+  assert one(forward, "code").eligible.tolist() == [[[True, False]]]
+  assert one(backward, "code").satisfied.tolist() == [[False, True]]  # item 0 came before item 1
+
+
+def test_items_belong_to_one_turn():
+  judge, items, steps = jnp.ones((1, 2, 3)), jnp.array([[0, 1, -1]]), jnp.array([[0, 1]])
+  found = progress(judge, jnp.zeros((1, 3, 3)), items, steps, jnp.ones((1, 2)))
+  assert found.completed.tolist() == [[[True, False, False], [False, True, False]]]
+
+
+def test_turns_not_reached_keep_zero_and_count():
+  satisfied, turns = jnp.array([[True, True, False], [True, True, False]]), jnp.array([[0, 0, 1]] * 2)
+  weights, reference = jnp.array([[0.25, 0.75, 1.0]] * 2), jnp.array([[1, 1, 1, 0]] * 2)
+  rewards = checklist.checklist_turn_rewards(satisfied, weights, turns, reference)
+  assert rewards.tolist() == [[1, 0, 0, 0]] * 2
+  valid = jnp.array([True, False])
+  np.testing.assert_allclose(checklist.checklist_trajectory_reward(rewards, reference, valid), [1 / 3, 0], rtol=1e-6)
+  assert not checklist.checklist_trajectory_reward(rewards, jnp.zeros_like(reference), valid).any()
+
+
+def test_a_required_item_stops_the_dialogue():
+  satisfied, turns = jnp.array([[True, False, False, True]]), jnp.array([[0, 0, 1, -1]])
+  passed = lambda required: checklist.turns_passed(satisfied, jnp.array([required]), turns, jnp.array([[1, 1, 0]]))
+  assert passed([1, 0, 0, 1]).tolist() == [[True, True, False]]
+  assert passed([1, 1, 0, 0]).tolist() == [[False, True, False]]
+  assert passed([0, 0, 1, 0]).tolist() == [[True, False, False]]
+
+
+def test_steps_are_the_runs_of_the_response_mask():
+  mask = jnp.array([[1, 1, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0]])
+  assert checklist.response_steps(mask).tolist() == [[0, 0, -1, -1, 1, -1], [-1] * 6]
+
+
+def test_an_unknown_variant_lists_the_known():
+  with pytest.raises(ValueError, match="unknown variant 'verl'; known: paper, code"):
+    progress(variant="verl")
