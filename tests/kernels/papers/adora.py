@@ -1,0 +1,26 @@
+"""ADORA: group weights by variant, and GRPO's advantages times them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax.numpy as jnp
+
+from kernels.advantages.reweighting import adora_weights, weighted_grpo
+from kernels.reductions import per_token
+from tests.kernels.kernel import quick_jit
+
+NAMES = {"tau": "success_threshold", "w_amp": "amplified", "w_att": "attenuated"}
+
+
+def compute(case, inputs):
+  arrays = {name: inputs[name] for name in ("rewards", "mask", "group_ids")}
+  options = {NAMES.get(name, name): value for name, value in inputs.items() if name not in arrays}
+  return quick_jit(partial(step, eps=options.pop("eps", 1e-6), **options))(**arrays)
+
+
+def step(rewards, mask, group_ids, *, eps, **options):
+  scored = jnp.ones(rewards.shape, bool)
+  weights = adora_weights(rewards, mask.sum(axis=1), group_ids, scored, **options)
+  advantages = weighted_grpo(rewards, weights, group_ids, scored, eps=eps, singleton="raw")
+  return {"weights": weights, "advantages": advantages, "token_advantages": per_token(advantages, mask)}
