@@ -70,7 +70,7 @@ $(STAMP): $(wildcard $(LOCK)) setup.py | python
 	else \
 	  echo "no $(LOCK): installing the newest versions inside the ranges of setup.py"; set -e -x; \
 	  $(PIP) install --quiet 'setuptools>=77'; \
-	  $(PIP) install --quiet --no-build-isolation -e '.[dev]'; \
+	  $(PIP) install --quiet --no-build-isolation -e '.[dev,tasks]'; \
 	fi
 	@touch $@
 
@@ -78,9 +78,9 @@ lock: python ## remake the lock of this Python from the ranges of setup.py
 	rm -rf .venv/lock-$(MINOR)
 	$(PYTHON) -m venv .venv/lock-$(MINOR)
 	.venv/lock-$(MINOR)/bin/python -m pip --disable-pip-version-check install --quiet 'setuptools>=77'
-	.venv/lock-$(MINOR)/bin/python -m pip --disable-pip-version-check install --quiet --no-build-isolation -e '.[dev]'
+	.venv/lock-$(MINOR)/bin/python -m pip --disable-pip-version-check install --quiet --no-build-isolation -e '.[dev,tasks]'
 	@mkdir -p requirements
-	@{ echo "# Python $(MINOR): base and dev. Made by 'make lock PYTHON=python$(MINOR)'; not edited by hand."; \
+	@{ echo "# Python $(MINOR): base, dev and tasks. Made by 'make lock PYTHON=python$(MINOR)'; not edited by hand."; \
 	  .venv/lock-$(MINOR)/bin/python -m pip list --format=freeze --exclude pip --exclude rl-jax; } > $(LOCK).new
 	@mv $(LOCK).new $(LOCK)
 	rm -rf .venv/lock-$(MINOR)

@@ -27,6 +27,7 @@ EXTRAS = {
     "gguf>=0.17",
     "tokenizers>=0.21",
     "safetensors>=0.5",
+    "jinja2>=3.1",
     "bm25s>=0.2.10",
   ],
   "notebooks": ["jupyterlab>=4.3", "ipykernel>=6.29", "nbclient>=0.10"],

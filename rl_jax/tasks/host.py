@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
+from rl_jax.tasks import fields, scoring
+from rl_jax.tasks.datasets.prepare import Prepared
+from rl_jax.tasks.prompting import Encoded, Tokenizer, encode
+from rl_jax.tasks.scoring import Scorer
 from rl_jax.tasks.task import Prompts, Split, Verdicts
+
+SPLITS: tuple[Split, ...] = ("train", "held_out")
+MOST_TOKENS = 2**20
+
+FIELDS = {
+  "tokenizer": "smollm2-135m-instruct",  # the pretrained model whose tokenizer and chat template are used
+  "system_prompt": "",  # "": none
+  "question_template": "{question}",  # the user's turn
+  "prompt_tokens": 256,  # problems with a longer prompt are left out
+  "response_tokens": 256,
+  "workers": 2,  # processes that score; 0: in this one, without a deadline
+  "seconds_per_response": 10.0,  # after which a worker is killed and the response has no verdict
+}
+"""What the configs of all host tasks share."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +44,14 @@ class HostTask:
     prompt_tokens, response_tokens: static widths P and R.
     levels: names of the data sets or difficulty levels.
     sizes: number of problems of each split; ids count from 0.
-    fingerprint: hash of the prepared data.
-    problem_ids: (key, n, split) -> ids [n].
+    fingerprint: hash of the prepared data and of the prompts made of it.
+    problem_ids: (key, n, split) -> ids [n], uniform; held-out ids differ from one another where there are enough.
     prompts: (ids [N], split) -> Prompts of NumPy arrays, left-padded.
     verify: (ids of the B rows, split, tokens [B, R], mask [B, R]) -> Verdicts of NumPy arrays. On the held-out split
-      the rewards are the task's own score alone, without format or length terms.
+      the rewards are the task's own score alone, without format or length terms. Extras: `timed_out` [B], bool, and
+      `part/<name>` [B], float32, 0 where the verdict has no such part.
     close: ends the verifier's workers.
+    left_out: problems of each split whose prompt has more than `prompt_tokens` tokens.
   """
 
   vocabulary: Any
@@ -39,7 +64,169 @@ class HostTask:
   prompts: Callable[[np.ndarray, Split], Prompts]
   verify: Callable[[np.ndarray, Split, Int[np.ndarray, "B R"], Bool[np.ndarray, "B R"]], Verdicts]
   close: Callable[[], None]
+  left_out: Mapping[Split, int] = dataclasses.field(default_factory=dict)
 
   def given(self, prompts: Prompts) -> HostTask:
     """The task as a compiled program sees it: its prompts are the ones that Python made for this call."""
     return dataclasses.replace(self, prompts=lambda ids, split: prompts)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Problems:
+  """The problems of one split that are put to the policy, by id."""
+
+  encoded: Encoded
+  levels: Int[np.ndarray, " n"]
+
+
+def build(
+  data: Prepared,
+  config: Mapping[str, Any],
+  *,
+  vocabulary: Tokenizer,
+  score: Scorer,
+  train_score: Scorer | None = None,
+  parts: tuple[str, ...] = (),
+) -> HostTask:
+  """A host task over prepared data.
+
+  Args:
+    config: has `FIELDS`.
+    score: the task's own score; used on the held-out split, and in training unless `train_score` is given.
+    train_score: scores training responses, e.g. with format and length terms.
+    parts: names of the verdicts' parts; fixed, as the arrays of a compiled program are.
+
+  Raises: ValueError: a field makes no sense, or no prompt of a split is short enough.
+  """
+  for name in ("prompt_tokens", "response_tokens"):
+    fields.whole(config[name], 1, MOST_TOKENS, where=f"task.{name}")
+  names = tuple(sorted({level for split in SPLITS for level in data.levels[split]}))
+  problems = {split: _problems(data, config, vocabulary, names, split) for split in SPLITS}
+  sizes = {split: len(problems[split].levels) for split in SPLITS}
+  scorers = {"train": train_score or score, "held_out": score}
+  return HostTask(
+    vocabulary=vocabulary,
+    prompt_tokens=config["prompt_tokens"],
+    response_tokens=config["response_tokens"],
+    levels=names,
+    sizes=sizes,
+    fingerprint=_fingerprint(data, problems),
+    problem_ids=partial(_problem_ids, sizes),
+    prompts=partial(_prompts, problems, config["prompt_tokens"], vocabulary.pad_id),
+    verify=partial(_verify, data, problems, vocabulary, scorers, parts),
+    close=partial(_close, [score] if train_score is None else [score, train_score]),
+    left_out={split: len(data.questions[split]) - sizes[split] for split in SPLITS},
+  )
+
+
+def scorer(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, Any]) -> Scorer:
+  """Runs a verifier in `workers` processes with a deadline for each response, or in this one if there are none.
+
+  Args:
+    verifier: 'package.module:function', see `scoring`.
+    config: has `FIELDS`.
+  """
+  workers = fields.whole(config["workers"], 0, 1024, where="task.workers")
+  seconds = fields.number(config["seconds_per_response"], 0.01, 3600.0, where="task.seconds_per_response")
+  scoring.load(verifier)
+  if not workers:
+    return scoring.InProcess(verifier, arguments)
+  from rl_jax.tasks.verifiers.pool import Pool
+
+  return Pool(verifier, arguments, workers=workers, seconds=seconds)
+
+
+def pretrained_vocabulary(name: str) -> Tokenizer:
+  """The tokenizer of a pretrained model."""
+  from rl_jax.models.tokenizer import load
+
+  return load(name)
+
+
+def _problems(
+  data: Prepared, config: Mapping[str, Any], vocabulary: Tokenizer, names: tuple[str, ...], split: Split
+) -> _Problems:
+  encoded = encode(data.questions[split], config, vocabulary)
+  if not len(encoded.places):
+    raise ValueError(
+      f"all {len(data.questions[split])} {split} prompts have more than task.prompt_tokens={config['prompt_tokens']} "
+      f"tokens; the longest has {encoded.longest}"
+    )
+  numbers = {name: number for number, name in enumerate(names)}
+  return _Problems(encoded, np.array([numbers[data.levels[split][place]] for place in encoded.places], np.int32))
+
+
+def _fingerprint(data: Prepared, problems: Mapping[Split, _Problems]) -> str:
+  digest = hashlib.sha256(data.fingerprint.encode())
+  for split in SPLITS:
+    for array in problems[split].encoded[:3]:
+      digest.update(np.asarray(array, "<i8").tobytes())
+  return digest.hexdigest()
+
+
+def _problem_ids(sizes: Mapping[Split, int], key: PRNGKeyArray, n: int, split: Split) -> Int[Array, " n"]:
+  if split == "held_out" and n <= sizes[split]:
+    return jax.random.permutation(key, jnp.arange(sizes[split], dtype=jnp.int32))[:n]
+  return jax.random.randint(key, (n,), 0, sizes[split], jnp.int32)
+
+
+def _prompts(
+  problems: Mapping[Split, _Problems], width: int, pad_id: int, ids: Int[np.ndarray, " N"], split: Split
+) -> Prompts:
+  ids = _checked(problems, ids, split)
+  tokens, mask = problems[split].encoded.padded(ids, width, pad_id)
+  levels = problems[split].levels[ids]
+  arrays: dict[str, Any] = {"tokens": tokens, "mask": mask, "ids": ids.astype(np.int32), "levels": levels}
+  return Prompts(**arrays, facts={})
+
+
+def _checked(problems: Mapping[Split, _Problems], ids: Int[np.ndarray, " N"], split: Split) -> Int[np.ndarray, " N"]:
+  ids, size = np.asarray(ids), len(problems[split].levels)
+  if len(ids) and not 0 <= ids.min() <= ids.max() < size:
+    raise ValueError(f"{split} ids go from 0 to {size - 1}, got {ids.min()} to {ids.max()}")
+  return ids
+
+
+def _verify(
+  data: Prepared,
+  problems: Mapping[Split, _Problems],
+  vocabulary: Tokenizer,
+  scorers: Mapping[str, Scorer],
+  parts: tuple[str, ...],
+  ids: Int[np.ndarray, " B"],
+  split: Split,
+  tokens: Int[np.ndarray, "B R"],
+  mask: Bool[np.ndarray, "B R"],
+) -> Verdicts:
+  different, rows = np.unique(_checked(problems, ids, split), return_inverse=True)
+  entries = data.entries(problems[split].encoded.places[different], split)
+  responses = [_text(vocabulary, row[kept]) for row, kept in zip(np.asarray(tokens), np.asarray(mask), strict=True)]
+  verdicts = scorers[split]([(response, entries[row]) for response, row in zip(responses, rows, strict=True)])
+  if len(verdicts) != len(responses):
+    raise ValueError(f"the scorer gave {len(verdicts)} verdicts on {len(responses)} responses")
+  unknown = {name for verdict in verdicts for name in verdict.parts} - {*parts, "timed_out"}
+  if unknown:
+    raise ValueError(f"the verifier gave parts {sorted(unknown)} that were not announced: known are {list(parts)}")
+  part = lambda name: np.array([verdict.parts.get(name, 0.0) for verdict in verdicts], np.float32)
+  scored = [verdict.reward is not None and math.isfinite(verdict.reward) for verdict in verdicts]
+  arrays: dict[str, Any] = {
+    "rewards": np.where(scored, np.array([verdict.reward for verdict in verdicts], np.float32), np.float32(0)),
+    "reward_mask": np.array(scored, bool),
+    "step_ids": np.full(np.shape(tokens), -1, np.int32),
+    "extras": {"timed_out": part("timed_out") > 0, **{f"part/{name}": part(name) for name in parts}},
+  }
+  return Verdicts(**arrays)
+
+
+def _text(vocabulary: Tokenizer, ids: Int[np.ndarray, " n"]) -> str:
+  """The response without its end token."""
+  if len(ids) and ids[-1] == vocabulary.end_id:
+    ids = ids[:-1]
+  return vocabulary.decode([int(token) for token in ids])
+
+
+def _close(scorers: list[Scorer]) -> None:
+  for one in scorers:
+    close = getattr(one, "close", None)
+    if close is not None:
+      close()

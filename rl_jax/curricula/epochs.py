@@ -1,0 +1,50 @@
+"""Passes over the train split of a finite task, each in an order of its own."""
+
+from __future__ import annotations
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, UInt32
+
+from rl_jax.curricula.curriculum import Curriculum, Plan
+
+
+class Position(flax.struct.PyTreeNode):
+  """Where the passes have come to: all that a resumed run needs to go on with the next problem."""
+
+  root: UInt32[Array, " K"]
+  """Raw data of the key that orders are drawn with: typed keys do not serialise."""
+  epoch: Int[Array, ""]
+  """Passes done."""
+  offset: Int[Array, ""]
+  """Problems of the running pass that are done."""
+
+
+def epochs(prompts: int, completions_per_prompt: int) -> Curriculum:
+  """`prompts` problems per iteration with `completions_per_prompt` responses each, every problem once per pass.
+
+  Pass e has the order permutation(fold_in(key, e)), with the key of `init`; a plan may reach over the end of a pass.
+  The plan's own key is not used. Each plan sorts the whole split: O(size log size).
+  """
+  rows = prompts * completions_per_prompt
+
+  def init(key):
+    return Position(jax.random.key_data(key), jnp.int32(0), jnp.int32(0))
+
+  def next_plan(state, task, key):
+    size = task.sizes["train"]
+    places = state.offset + jnp.arange(prompts)
+    touched = 1 + (prompts + size - 2) // size  # passes that a plan can reach into, wherever it begins
+    root = jax.random.wrap_key_data(state.root)
+    order = lambda epoch: jax.random.permutation(jax.random.fold_in(root, epoch), size)
+    orders = jax.lax.map(order, state.epoch + jnp.arange(touched))
+    plan = Plan(
+      prompt_ids=orders[places // size, places % size],
+      row_mask=jnp.ones(rows, bool),
+      response_limits=jnp.full(rows, task.response_tokens),
+    )
+    after = state.offset + prompts
+    return plan, state.replace(epoch=state.epoch + after // size, offset=after % size)
+
+  return Curriculum(init=init, next=next_plan, update=lambda state, trajectories, signal: state)

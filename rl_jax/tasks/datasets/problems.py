@@ -1,0 +1,91 @@
+"""A problem of text, and the split of problems into train and held out.
+
+The split of a problem is a hash of its question and of nothing else (not of its place, its level, the seed or the other
+problems), so one question is in the same split in every data set and mixture. White space and case do not enter the
+hash: questions that differ in nothing else are in the same split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+
+class Problem(NamedTuple):
+  """One problem.
+
+  Attributes:
+    question: what the policy is asked.
+    level: name of the data set or difficulty level.
+    entry: all that the verifier knows of it; holds "question" and "answer".
+  """
+
+  question: str
+  level: str
+  entry: dict[str, Any]
+
+
+class Divided(NamedTuple):
+  """Problems of two splits that share no question.
+
+  Attributes:
+    repeated: problems left out because their question was there already.
+  """
+
+  train: list[Problem]
+  held_out: list[Problem]
+  repeated: int
+
+
+def words_of(question: str) -> str:
+  """The question without regard to white space and case: what makes two questions the same for the split."""
+  return " ".join(question.casefold().split())
+
+
+def hash_share(question: str) -> float:
+  """A number in [0, 1), the hash of the question's words."""
+  return int.from_bytes(hashlib.sha256(words_of(question).encode()).digest()[:6], "big") / 2**48
+
+
+def divide(problems: Iterable[Problem], held_out_fraction: float) -> Divided:
+  """Splits problems by the hash of their question; of equal questions the first stays.
+
+  Raises: ValueError: a split has no problem.
+  """
+  given = list(problems)
+  different = _different(given)
+  held_out = [problem for problem in different if hash_share(problem.question) < held_out_fraction]
+  train = [problem for problem in different if hash_share(problem.question) >= held_out_fraction]
+  return _checked(
+    Divided(train, held_out, len(given) - len(different)),
+    f"of {len(different)} different questions none falls to it at held_out_fraction={held_out_fraction:g}; "
+    "give more problems or another fraction",
+  )
+
+
+def separate(train: Iterable[Problem], held_out: Iterable[Problem]) -> Divided:
+  """Splits that the data came with; what is held out is taken out of train.
+
+  Raises: ValueError: a split has no problem.
+  """
+  given, kept = list(train), list(held_out)
+  different = _different(kept)
+  taken = {words_of(problem.question) for problem in different}
+  apart = _different([problem for problem in given if words_of(problem.question) not in taken])
+  repeated = len(given) + len(kept) - len(apart) - len(different)
+  return _checked(Divided(apart, different, repeated), "its file has no question that is not held out")
+
+
+def _different(problems: list[Problem]) -> list[Problem]:
+  first: dict[str, Problem] = {}
+  for problem in problems:
+    first.setdefault(problem.question, problem)
+  return list(first.values())
+
+
+def _checked(divided: Divided, advice: str) -> Divided:
+  for split in ("train", "held_out"):
+    if not getattr(divided, split):
+      raise ValueError(f"split {split} has no problem: {advice}")
+  return divided

@@ -1,0 +1,72 @@
+"""Data sets of reasoning-gym by name and parameters, with their own scorer. Imports no JAX: workers load this file."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import json
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from rl_jax.tasks.scoring import Verdict, rule
+
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, SyntaxError, TypeError, ValueError)
+
+
+def create(name: str, parameters: Mapping[str, Any], *, seed: int, size: int) -> Any:
+  """The reasoning-gym data set of `size` entries; indexing it makes an entry.
+
+  Raises: ValueError: the package is missing, or there is no such data set or parameter, or one is out of range.
+  """
+  try:
+    from reasoning_gym.factory import DATASETS
+  except ModuleNotFoundError as error:
+    raise ValueError("the package reasoning-gym is not installed: pip install 'rl-jax[tasks]'") from error
+  if name == "composite":
+    raise ValueError("'composite' is a mixture: name its data sets under task.levels instead")
+  if name not in DATASETS:
+    raise ValueError(f"no reasoning-gym data set {name!r}{_nearest(name, DATASETS)}")
+  make, config_class = DATASETS[name]
+  known = {field.name: field for field in dataclasses.fields(config_class)}
+  for given in parameters:
+    if given in ("seed", "size"):
+      raise ValueError(f"{name}: {given} is no parameter of a level: set task.seed and task.problems")
+    if given not in known:
+      raise ValueError(f"{name}: unknown parameter {given!r}{_nearest(given, known)}")
+  # Configs are saved as JSON, which has no tuples.
+  values = {key: tuple(v) if isinstance(known[key].default, tuple) else v for key, v in parameters.items()}
+  try:
+    config = config_class(**values, seed=seed, size=size)
+    return make(config)
+  except (AssertionError, TypeError, ValueError) as error:
+    raise ValueError(f"{name}: parameters {dict(parameters)} do not fit: {error or type(error).__name__}") from error
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+  found = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+  return f": did you mean {found[0]!r}?" if found else f" (known: {', '.join(sorted(known))})"
+
+
+@functools.cache
+def _scoring(name: str, parameters: str) -> Any:
+  return create(name, json.loads(parameters), seed=0, size=1)
+
+
+def score(response: str, entry: Mapping[str, Any], *, levels: Mapping[str, Any], answer: str) -> Verdict:
+  """The verdict of the data set's own `score_answer`, from 0 to 1; 0 on an answer that it cannot read.
+
+  Args:
+    entry: as the data set made it, and `level`.
+    levels: level -> {"dataset", "parameters"}, as some scorers read their data set's configuration.
+    answer: name of the rule in `scoring.ANSWERS`.
+  """
+  level = levels[entry["level"]]
+  dataset = _scoring(level["dataset"], json.dumps(dict(level["parameters"]), sort_keys=True))
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # NumPy and SymPy comment on answers that are no arrays or formulas
+    try:
+      return Verdict(float(dataset.score_answer(rule(answer)(response), entry)))
+    except _UNREADABLE:
+      return Verdict(0.0)

@@ -1,0 +1,82 @@
+"""Problems from a file of JSON lines in the shape of GSM8K: {"question": "…", "answer": "… #### 42"}.
+
+  config.task = {"name": "rl_jax.tasks.json_lines", "file": "train.jsonl", "held_out_file": "test.jsonl"}
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rl_jax.tasks import fields, host, scoring
+from rl_jax.tasks.datasets.json_lines import JsonLines
+from rl_jax.tasks.datasets.prepare import prepare
+from rl_jax.tasks.host import HostTask
+from rl_jax.tasks.prompting import Tokenizer
+from rl_jax.tasks.scoring import Scorer
+
+
+def get_config() -> dict[str, Any]:
+  """The fields and their defaults."""
+  return {
+    "file": "",  # one problem a line
+    "held_out_file": "",  # "": `file` is split by the hash of the question; else its questions are taken out of train
+    "question_field": "question",
+    "answer_field": "answer",  # what follows "####" is the answer; all of it without that mark
+    "level_field": "",  # key that names a problem's level; "": one level
+    "held_out_fraction": 0.125,  # share of all questions that is never trained on, without `held_out_file`
+    "answer": "number",  # how the answer is found: last "number"; last <answer> "tag"; "line" Answer: …; "whole" text
+    "verifier": "rl_jax.tasks.scoring:equal_numbers",  # function (response, entry, answer=…) -> Verdict
+    **host.FIELDS,
+  }
+
+
+def build(
+  config: Mapping[str, Any],
+  *,
+  vocabulary: Tokenizer | None = None,
+  score: Scorer | None = None,
+  train_score: Scorer | None = None,
+  parts: tuple[str, ...] = (),
+) -> HostTask:
+  """The task of `config` (fields as in `get_config`).
+
+  Args:
+    vocabulary: instead of the tokenizer that the config names.
+    score, train_score, parts: as in `host.build`; by default the verdict of `verifier`, in worker processes.
+
+  Raises: ValueError: in one line, for a field that makes no sense and for a file that is missing or malformed.
+  """
+  config = fields.complete(config, get_config(), where="task")
+  scoring.rule(config["answer"])
+  settings = {
+    "file": _absolute(config["file"], "file"),
+    "held_out_file": _absolute(config["held_out_file"], "held_out_file") if config["held_out_file"] else "",
+    "held_out_fraction": fields.number(config["held_out_fraction"], 1 / 64, 1 / 2, where="task.held_out_fraction"),
+    **{name: config[name] for name in ("question_field", "answer_field", "level_field")},
+  }
+  files = {name: _sha256(settings[name]) for name in ("file", "held_out_file") if settings[name]}
+  data = prepare(JsonLines, settings, files)
+  return host.build(
+    data,
+    config,
+    vocabulary=vocabulary or host.pretrained_vocabulary(config["tokenizer"]),
+    score=score or host.scorer(config["verifier"], {"answer": config["answer"]}, config),
+    train_score=train_score,
+    parts=parts,
+  )
+
+
+def _absolute(file: str, field: str) -> str:
+  if not file:
+    raise ValueError(f"task.{field} is missing: name a file of JSON lines")
+  if not Path(file).is_file():
+    raise ValueError(f"task.{field}: no file {file!r} in {Path.cwd()}")
+  return str(Path(file).resolve())
+
+
+def _sha256(file: str) -> str:
+  with Path(file).open("rb") as stream:
+    return hashlib.file_digest(stream, "sha256").hexdigest()

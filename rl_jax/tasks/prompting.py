@@ -1,0 +1,86 @@
+"""Questions as prompt tokens: system prompt, question template, the model's chat template, a limit on the length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+PLACE = "{question}"
+
+
+class Tokenizer(Protocol):
+  """What a host task needs of a vocabulary.
+
+  One that also has `apply_chat_template(messages, add_generation_prompt=True) -> text` puts questions as a chat.
+  """
+
+  pad_id: int
+  end_id: int
+
+  def __len__(self) -> int: ...
+
+  def encode(self, text: str) -> Sequence[int]:
+    """Ids of a text."""
+    ...
+
+  def decode(self, ids: Sequence[int]) -> str:
+    """The text of ids."""
+    ...
+
+
+class Encoded(NamedTuple):
+  """The prompts that fit, one after the other.
+
+  Attributes:
+    tokens: all ids in a row.
+    ends: [n] where each prompt ends in `tokens`.
+    places: [n] place of each among the questions given.
+    longest: tokens of the longest question given, left out or not.
+  """
+
+  tokens: Int[np.ndarray, " T"]
+  ends: Int[np.ndarray, " n"]
+  places: Int[np.ndarray, " n"]
+  longest: int
+
+  def padded(
+    self, ids: Int[np.ndarray, " N"], width: int, pad_id: int
+  ) -> tuple[Int[np.ndarray, "N P"], Bool[np.ndarray, "N P"]]:
+    """(tokens, mask) of prompts by id, left-padded to `width`."""
+    tokens = np.full((len(ids), width), pad_id, np.int32)
+    mask = np.zeros((len(ids), width), bool)
+    for row, number in enumerate(ids):
+      prompt = self.tokens[self.ends[number - 1] if number else 0 : self.ends[number]]
+      tokens[row, width - len(prompt) :] = prompt
+      mask[row, width - len(prompt) :] = True
+    return tokens, mask
+
+
+def prompt_text(question: str, config: Mapping[str, Any], vocabulary: Any) -> str:
+  """What the policy reads: `question_template` with the question in it, as the user's turn of a chat, after
+  `system_prompt` if there is one; plain text with a vocabulary that has no chat template."""
+  asked = config["question_template"].replace(PLACE, question)
+  if not hasattr(vocabulary, "apply_chat_template"):
+    return f"{config['system_prompt']}\n\n{asked}" if config["system_prompt"] else asked
+  system = [{"role": "system", "content": config["system_prompt"]}] if config["system_prompt"] else []
+  return vocabulary.apply_chat_template([*system, {"role": "user", "content": asked}], add_generation_prompt=True)
+
+
+def encode(questions: Sequence[str], config: Mapping[str, Any], vocabulary: Tokenizer) -> Encoded:
+  """The prompts of `questions` that have at most `prompt_tokens` tokens; longer ones are left out, never cut.
+
+  Raises: ValueError: the template has no place for the question.
+  """
+  if PLACE not in config["question_template"]:
+    raise ValueError(f"task.question_template: got {config['question_template']!r}, want {PLACE} somewhere in it")
+  prompts = [list(vocabulary.encode(prompt_text(question, config, vocabulary))) for question in questions]
+  places = [place for place, prompt in enumerate(prompts) if len(prompt) <= config["prompt_tokens"]]
+  return Encoded(
+    tokens=np.array([token for place in places for token in prompts[place]], np.int32),
+    ends=np.cumsum([len(prompts[place]) for place in places], dtype=np.int64),
+    places=np.array(places, np.int64),
+    longest=max((len(prompt) for prompt in prompts), default=0),
+  )

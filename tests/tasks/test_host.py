@@ -1,0 +1,142 @@
+"""The host task over small data in memory: ids, prompts, verdicts as arrays."""
+
+from __future__ import annotations
+
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rl_jax.tasks import host
+from rl_jax.tasks.scoring import Verdict
+from tests.tasks.byte_vocabulary import Bytes, responses
+
+QUESTIONS = {"train": ["one", "much too long", "two", "three"], "held_out": ["four", "five"]}
+LEVELS = {"train": ["b", "a", "a", "b"], "held_out": ["c", "a"]}
+
+
+class Data:
+  """What `Prepared` has, in memory."""
+
+  fingerprint, questions, levels = "f", QUESTIONS, LEVELS
+
+  def entries(self, places, split):
+    return [{"question": QUESTIONS[split][place], "level": LEVELS[split][place]} for place in places]
+
+
+class Echo:
+  """A scorer that gives what the response asks for, and remembers what it was asked."""
+
+  def __init__(self):
+    self.items, self.closed = [], False
+
+  def __call__(self, items):
+    self.items += items
+    known = {
+      "": Verdict(0.0),
+      "half": Verdict(0.5, {"format": 1.0}),
+      "late": Verdict(None, {"timed_out": 1.0}),
+      "crash": Verdict(None),
+      "nan": Verdict(float("nan")),
+      "odd": Verdict(1.0, {"style": 1.0}),
+    }
+    return [known[response] for response, _ in items]
+
+  def close(self):
+    self.closed = True
+
+
+def build(score=None, data=None, **arguments):
+  fields = {"parts": ("format",), **arguments}
+  config = {**host.FIELDS, "prompt_tokens": 6, "response_tokens": 64}
+  return host.build(data or Data(), config, vocabulary=Bytes(), score=score or Echo(), **fields)
+
+
+def test_sizes_count_the_prompts_that_fit():
+  task = build()
+  assert task.levels == ("a", "b", "c") and (task.prompt_tokens, task.response_tokens) == (6, 64)
+  assert task.sizes == {"train": 3, "held_out": 2} and task.left_out == {"train": 1, "held_out": 0}
+
+
+def test_prompts_are_left_padded_arrays_of_the_problems():
+  prompts = build().prompts(np.array([2, 0, 1]), "train")
+  assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(prompts))
+  texts = [Bytes().decode(row[kept]) for row, kept in zip(prompts.tokens, prompts.mask, strict=True)]
+  assert texts == ["three", "one", "two"] and prompts.tokens.shape == (3, 6)
+  assert prompts.ids.tolist() == [2, 0, 1] and prompts.levels.tolist() == [1, 1, 0] and prompts.facts == {}
+
+
+def test_verdicts_are_arrays_in_the_order_of_the_rows():
+  score = Echo()
+  tokens, mask = responses(["half", "late", "crash", "", "nan", "half"])
+  verdicts = build(score).verify(np.array([1, 0, 1, 2, 0, 2]), "train", tokens, mask)
+  assert [(text, entry["question"]) for text, entry in score.items] == [
+    ("half", "two"), ("late", "one"), ("crash", "two"), ("", "three"), ("nan", "one"), ("half", "three"),
+  ]  # fmt: skip
+  np.testing.assert_array_equal(verdicts.rewards, np.float32([0.5, 0, 0, 0, 0, 0.5]))
+  np.testing.assert_array_equal(verdicts.reward_mask, [True, False, False, True, False, True])
+  np.testing.assert_array_equal(verdicts.extras["timed_out"], [False, True, False, False, False, False])
+  np.testing.assert_array_equal(verdicts.extras["part/format"], np.float32([1, 0, 0, 0, 0, 1]))
+  assert verdicts.step_ids.shape == (6, 64) and (verdicts.step_ids == -1).all()
+  assert {x.dtype for x in (verdicts.rewards, verdicts.extras["part/format"])} == {np.dtype("float32")}
+
+
+def test_a_response_cut_by_the_limit_keeps_its_last_token():
+  score = Echo()
+  tokens, mask = responses(["half"], width=4 + 1)
+  tokens, mask = tokens[:, :4], mask[:, :4]
+  build(score).verify(np.array([0]), "train", tokens, mask)
+  assert score.items[0][0] == "half"
+
+
+def test_held_out_responses_have_the_tasks_own_score():
+  own, shaped = Echo(), Echo()
+  task = build(own, train_score=shaped)
+  rows = responses(["half"])
+  task.verify(np.array([0]), "train", *rows)
+  assert len(shaped.items) == 1 and not own.items
+  task.verify(np.array([0]), "held_out", *rows)
+  assert len(shaped.items) == 1 and [entry["question"] for _, entry in own.items] == ["four"]
+  task.close()
+  assert own.closed and shaped.closed
+
+
+def test_ids_are_uniform_and_held_out_ids_differ():
+  task = build()
+  draw = jax.jit(task.problem_ids, static_argnums=(1, 2))
+  ids = draw(jax.random.key(0), 3000, "train")
+  assert ids.dtype == jnp.int32
+  assert np.abs(np.bincount(ids, minlength=3) - 1000).max() < 5 * np.sqrt(3000 * 2 / 9)
+  assert sorted(draw(jax.random.key(0), 2, "held_out").tolist()) == [0, 1]
+  assert set(draw(jax.random.key(0), 30, "held_out").tolist()) == {0, 1}
+
+
+def test_fingerprint_is_that_of_data_and_prompts():
+  other_data = Data()
+  other_data.fingerprint = "g"
+  config = {**host.FIELDS, "prompt_tokens": 7}
+  fewer = host.build(Data(), config | {"prompt_tokens": 4}, vocabulary=Bytes(), score=Echo())
+  worded = host.build(Data(), config | {"question_template": "{question}?"}, vocabulary=Bytes(), score=Echo())
+  found = [build().fingerprint, build(data=other_data).fingerprint, fewer.fingerprint, worded.fingerprint]
+  assert len(set(found)) == 4 and build().fingerprint == found[0]
+
+
+@pytest.mark.parametrize(
+  ("act", "message"),
+  [
+    (lambda task: task.prompts(np.array([0, 3]), "train"), "train ids go from 0 to 2, got 0 to 3"),
+    (lambda task: task.verify(np.array([-1]), "held_out", *responses([""])), "held_out ids go from 0 to 1, got -1"),
+    (lambda task: task.verify(np.array([0]), "train", *responses(["odd"])), r"\['style'\] that were not announced"),
+  ],
+)
+def test_bad_calls_are_one_clear_line(act, message):
+  with pytest.raises(ValueError, match=message):
+    act(build())
+
+
+def test_prompts_that_are_all_too_long_are_one_clear_line():
+  data = types.SimpleNamespace(fingerprint="f", questions={"train": ["1234567"], "held_out": ["1"]}, levels=LEVELS)
+  with pytest.raises(ValueError, match="all 1 train prompts have more than task.prompt_tokens=6 tokens"):
+    build(data=data)

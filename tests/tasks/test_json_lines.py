@@ -1,0 +1,98 @@
+"""A file in the shape of GSM8K end to end: prepared, put to the policy, scored."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from rl_jax.tasks import json_lines
+from tests.tasks.byte_vocabulary import ChatBytes, responses
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+  monkeypatch.setenv("RL_JAX_CACHE", str(tmp_path / "cache"))
+
+
+def write(file, rows):
+  file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+  return str(file)
+
+
+def gsm(numbers):
+  return [
+    {"question": f"Ann has {n} eggs and buys 1000. How many?", "answer": f"{n}+1000=<<{n}+1000>>\n#### {n + 1000:,}"}
+    for n in numbers
+  ]
+
+
+def build(file, **fields):
+  return json_lines.build({"workers": 0, "file": file, **fields}, vocabulary=ChatBytes())
+
+
+def numbers_of(task, split):
+  prompts = task.prompts(np.arange(task.sizes[split]), split)
+  texts = [ChatBytes().decode(row[kept]) for row, kept in zip(prompts.tokens, prompts.mask, strict=True)]
+  assert all(text.startswith("[user]Ann has ") and text.endswith("How many?\n[assistant]") for text in texts)
+  return [int(text.split()[2]) for text in texts]
+
+
+def test_a_file_from_lines_to_rewards(tmp_path):
+  task = build(write(tmp_path / "train.jsonl", gsm(range(60))))
+  train, held_out = numbers_of(task, "train"), numbers_of(task, "held_out")
+  assert sorted(train + held_out) == list(range(60)) and held_out and task.levels == ("all",)
+  for split, numbers in (("train", train), ("held_out", held_out)):
+    texts = [f"{n} and 1000 are ${n + 1000}.00" if row % 2 else f"{n}" for row, n in enumerate(numbers)]
+    rewards = task.verify(np.arange(len(numbers)), split, *responses(texts)).rewards
+    assert rewards.tolist() == [float(row % 2) for row in range(len(numbers))]
+
+
+def test_a_held_out_file_is_taken_out_of_train(tmp_path):
+  train = write(tmp_path / "train.jsonl", gsm(range(10)))
+  task = build(train, held_out_file=write(tmp_path / "test.jsonl", gsm(range(8, 12))))
+  assert numbers_of(task, "train") == list(range(8)) and numbers_of(task, "held_out") == [8, 9, 10, 11]
+
+
+def test_fields_and_levels_by_name(tmp_path):
+  rows = [{"problem": f"{i}?", "target": i, "kind": "even" if i % 2 == 0 else "odd"} for i in range(40)]
+  task = build(
+    write(tmp_path / "a.jsonl", rows), question_field="problem", answer_field="target", level_field="kind"
+  )
+  prompts = task.prompts(np.arange(task.sizes["train"]), "train")
+  assert task.levels == ("even", "odd") and set(prompts.levels.tolist()) == {0, 1}
+
+
+def test_the_fingerprint_is_that_of_the_content_not_of_the_place(tmp_path):
+  here = build(write(tmp_path / "a.jsonl", gsm(range(40)))).fingerprint
+  assert build(write(tmp_path / "b.jsonl", gsm(range(40)))).fingerprint == here
+  rows = gsm(range(40))
+  rows[3]["answer"] = "#### 0"
+  assert build(write(tmp_path / "a.jsonl", rows)).fingerprint != here, "a changed file is prepared again"
+
+
+@pytest.mark.parametrize(
+  ("lines", "fields", "message"),
+  [
+    (None, {}, "task.file: no file"),
+    (None, {"file": ""}, "task.file is missing"),
+    ('{"question": "a", "answer": "b"}\n{"question": "a"', {}, "line 2: no JSON"),
+    ("[1]\n", {}, "line 1: got a list, want an object"),
+    ('{"questions": "a", "answer": "b"}\n', {}, "line 1: no field 'question'; did you mean 'questions'?"),
+    ('{"question": "a", "answer": ["b"]}\n', {}, "line 1: 'answer' is a list, want text"),
+    ("", {}, "has no problem"),
+  ],
+)
+def test_bad_files_are_one_clear_line(tmp_path, lines, fields, message):
+  if lines is not None:
+    (tmp_path / "x.jsonl").write_text(lines)
+  with pytest.raises(ValueError) as error:
+    build(**{"file": str(tmp_path / "x.jsonl"), **fields})
+  assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_verifier_that_is_not_there_is_one_clear_line(tmp_path):
+  file = write(tmp_path / "train.jsonl", gsm(range(40)))
+  with pytest.raises(ValueError, match="task.verifier: there is no 'equal' in rl_jax.tasks.scoring"):
+    build(file, verifier="rl_jax.tasks.scoring:equal")

@@ -1,0 +1,75 @@
+"""Answers by named rule, numbers compared as numbers, verifiers by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from rl_jax.tasks import scoring
+from rl_jax.tasks.scoring import ANSWERS, InProcess, Verdict, equal_numbers
+
+
+@pytest.mark.parametrize(
+  ("rule", "response", "answer"),
+  [
+    ("tag", "<answer>1</answer> no, <answer>\n 2 3 </answer>.", "2 3"),
+    ("tag", "<answer>1", None),
+    ("line", "Answer: 1\nso\n  answer:  2 apples \nbye", "2 apples"),
+    ("line", "The answer: 3", None),
+    ("number", "3 x 4 = 12, or $1,234.50.", "1234.50"),
+    ("number", "it is 7.", "7"),
+    ("number", "from 10-3", "-3"),
+    ("number", "minus -.5", "-.5"),
+    ("number", "none", None),
+    ("whole", " 4 \n", "4"),
+  ],
+)
+def test_answers_by_rule(rule, response, answer):
+  assert ANSWERS[rule](response) == answer
+
+
+@pytest.mark.parametrize(
+  ("answer", "response", "reward"),
+  [
+    ("42", "<answer>42.0</answer>", 1.0),
+    ("1,000", "<answer>$1000</answer>", 1.0),
+    ("0.1", "<answer>0.10000000000000001</answer>", 0.0),
+    ("Paris", "<answer>paris</answer>", 1.0),
+    ("42", "<answer>42 apples</answer>", 0.0),
+    ("42", "42", 0.0),
+    ("42", "<answer></answer>", 0.0),
+    ("1e3", "<answer>NaN</answer>", 0.0),
+  ],
+)
+def test_numbers_are_compared_as_numbers(answer, response, reward):
+  assert equal_numbers(response, {"answer": answer}, answer="tag") == Verdict(reward, {})
+
+
+def test_a_verifier_by_name_runs_in_this_process():
+  score = InProcess("rl_jax.tasks.scoring:equal_numbers", {"answer": "number"})
+  assert [v.reward for v in score([("so 5", {"answer": "5"}), ("so 6", {"answer": "5"})])] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+  ("verifier", "message"),
+  [
+    ("rl_jax.tasks.scorings:x", "cannot import 'rl_jax.tasks.scorings'"),
+    ("rl_jax.tasks.scoring:equals", "there is no 'equals' in rl_jax.tasks.scoring"),
+    ("", "want 'package.module:function'"),
+  ],
+)
+def test_a_verifier_that_is_not_there_is_one_clear_line(verifier, message):
+  with pytest.raises(ValueError, match=message):
+    InProcess(verifier, {})
+
+
+def test_an_unknown_rule_is_one_clear_line():
+  with pytest.raises(ValueError, match="task.answer: got 'tags', want one of tag, line, number, whole"):
+    scoring.rule("tags")
+
+
+def test_workers_need_no_jax():
+  code = "import sys, rl_jax.tasks.datasets.procedural; sys.exit('jax' in sys.modules)"
+  assert subprocess.run([sys.executable, "-c", code]).returncode == 0
