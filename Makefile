@@ -7,12 +7,13 @@ MINOR := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])
 VENV := .venv/$(MINOR)
 BIN := $(VENV)/bin
 LOCK := requirements/python$(MINOR).txt
+TASKS_LOCK := requirements/tasks-python$(MINOR).txt
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax
 PYTEST := JAX_PLATFORMS=cpu $(CACHE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help train test test-slow test-python312 lint format benchmark lock clean python
+.PHONY: help train tasks test test-slow test-python312 lint format benchmark lock clean python
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -21,6 +22,10 @@ help: ## list the targets
 
 train: $(STAMP) ## train GRPO on the chain task into runs/grpo
 	$(CACHE) $(BIN)/python -m rl_jax.train --config=experiments/grpo.py --workdir=runs/grpo $(ARGS)
+
+tasks: $(STAMP) ## add reasoning-gym, which needs a C compiler for some of what it needs
+	@if [ -f $(TASKS_LOCK) ]; then set -x; $(PIP) install --quiet --no-deps -r $(TASKS_LOCK); \
+	else set -x; $(PIP) install --quiet -e '.[tasks]'; fi
 
 test: $(STAMP) ## the test suite on the CPU
 	$(PYTEST) -m "not slow" $(ARGS)
@@ -70,7 +75,7 @@ $(STAMP): $(wildcard $(LOCK)) setup.py | python
 	else \
 	  echo "no $(LOCK): installing the newest versions inside the ranges of setup.py"; set -e -x; \
 	  $(PIP) install --quiet 'setuptools>=77'; \
-	  $(PIP) install --quiet --no-build-isolation -e '.[dev,tasks]'; \
+	  $(PIP) install --quiet --no-build-isolation -e '.[dev]'; \
 	fi
 	@touch $@
 
@@ -78,10 +83,14 @@ lock: python ## remake the lock of this Python from the ranges of setup.py
 	rm -rf .venv/lock-$(MINOR)
 	$(PYTHON) -m venv .venv/lock-$(MINOR)
 	.venv/lock-$(MINOR)/bin/python -m pip --disable-pip-version-check install --quiet 'setuptools>=77'
-	.venv/lock-$(MINOR)/bin/python -m pip --disable-pip-version-check install --quiet --no-build-isolation -e '.[dev,tasks]'
+	.venv/lock-$(MINOR)/bin/python -m pip --disable-pip-version-check install --quiet --no-build-isolation -e '.[dev]'
 	@mkdir -p requirements
-	@{ echo "# Python $(MINOR): base, dev and tasks. Made by 'make lock PYTHON=python$(MINOR)'; not edited by hand."; \
+	@{ echo "# Python $(MINOR): base and dev. Made by 'make lock PYTHON=python$(MINOR)'; not edited by hand."; \
 	  .venv/lock-$(MINOR)/bin/python -m pip list --format=freeze --exclude pip --exclude rl-jax; } > $(LOCK).new
+	.venv/lock-$(MINOR)/bin/python -m pip --disable-pip-version-check install --quiet --no-build-isolation -e '.[dev,tasks]'
+	@{ echo "# Python $(MINOR): what the extra 'tasks' adds. Made by 'make lock PYTHON=python$(MINOR)'; not edited by hand."; \
+	  .venv/lock-$(MINOR)/bin/python -m pip list --format=freeze --exclude pip --exclude rl-jax \
+	  | grep -vxF -f $(LOCK).new; } > $(TASKS_LOCK)
 	@mv $(LOCK).new $(LOCK)
 	rm -rf .venv/lock-$(MINOR)
 	@echo "wrote $(LOCK)"

@@ -18,21 +18,24 @@ BASE = [
   "matplotlib>=3.9",
 ]
 
+# Pretrained models and verifiers of text: wheels on every platform.
+TEXT = [
+  "math-verify>=0.8",
+  "gguf>=0.17",
+  "tokenizers>=0.21",
+  "safetensors>=0.5",
+  "jinja2>=3.1",
+  "bm25s>=0.2.10",
+]
+
 EXTRAS = {
   "tpu": ["jax[tpu]>=0.10"],
   "cuda": ["jax[cuda13]>=0.10"],
-  "tasks": [
-    "reasoning-gym>=0.1.20",
-    "math-verify>=0.8",
-    "gguf>=0.17",
-    "tokenizers>=0.21",
-    "safetensors>=0.5",
-    "jinja2>=3.1",
-    "bm25s>=0.2.10",
-  ],
+  # Some packages that reasoning-gym needs have no wheel and want a C compiler.
+  "tasks": [*TEXT, "reasoning-gym>=0.1.20"],
   "notebooks": ["jupyterlab>=4.3", "ipykernel>=6.29", "nbclient>=0.10"],
   # No accelerator runtime here: libtpu beside a CPU test run grabs devices and prints warnings.
-  "dev": ["pytest>=8.3", "pytest-xdist>=3.6", "hypothesis>=6.120", "ruff>=0.9", "mypy>=1.14"],
+  "dev": [*TEXT, "pytest>=8.3", "pytest-xdist>=3.6", "hypothesis>=6.120", "ruff>=0.9", "mypy>=1.14"],
 }
 
 setup(

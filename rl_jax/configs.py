@@ -45,6 +45,8 @@ __all__ = [
 ROLES = ("method", "task", "model")
 # Dictionaries with keys of the user's choice: a file's value replaces the default as a whole, and any key below is new.
 OPEN = ("task.levels", "task.components", "stages")
+# Short forms: config.task.name="reasoning_gym:chain_sum" names a part and one of its fields.
+SHORT = {("task", "reasoning_gym"): ("rl_jax.tasks.reasoning_gym", "dataset")}
 # What does not change the numbers of a run (a mesh: not beyond rounding), or only says how far it goes.
 NOT_IDENTITY = ("logging", "checkpoint", "mesh", "num_iterations")
 
@@ -140,6 +142,11 @@ def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[st
       values[section]["name"] = changes.pop(name)
     if not values[section].get("name"):
       raise ConfigError(f"config.{name} is missing: name the {section}, as in 'rl_jax.{section}s.…'")
+    named = values[section]["name"]
+    short, _, given = named.partition(":") if isinstance(named, str) else ("", "", "")
+    if given and (section, short) in SHORT:
+      values[section]["name"], field = SHORT[section, short]
+      values[section][field] = given
     role = resolve_role(values[section]["name"])
     defaults[section] = {**_plain(role.get_config()), "name": values[section]["name"]}
     values[section] = _merged(defaults[section], values[section], section)

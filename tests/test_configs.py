@@ -296,3 +296,8 @@ def test_source_is_the_text_of_the_file():
   exec("class Loose:\n  pass\n", made)
   with pytest.raises(ConfigError, match="cannot be read: define it in a file"):
     configs.source(made["Loose"])
+
+
+def test_a_short_name_names_a_part_and_one_of_its_fields():
+  config = configs.resolve("experiments/grpo.py", ["task.name=reasoning_gym:gcd"])
+  assert (config.task.name, config.task.dataset) == ("rl_jax.tasks.reasoning_gym", "gcd")

@@ -17,8 +17,15 @@ class Tokenizer(Protocol):
   One that also has `apply_chat_template(messages, add_generation_prompt=True) -> text` puts questions as a chat.
   """
 
-  pad_id: int
-  end_id: int
+  @property
+  def pad_id(self) -> int:
+    """Fills slots without a token."""
+    ...
+
+  @property
+  def end_id(self) -> int:
+    """Ends a response."""
+    ...
 
   def __len__(self) -> int: ...
 

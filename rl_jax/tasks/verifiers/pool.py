@@ -45,7 +45,9 @@ class _Worker:
     self.process = context.Process(target=_work, args=(theirs, verifier, dict(arguments)), daemon=True)
     self.process.start()
     theirs.close()
-    self.ready, self.item, self.deadline = False, None, time.monotonic() + START_SECONDS
+    self.ready = False
+    self.item: int | None = None
+    self.deadline = time.monotonic() + START_SECONDS
 
   def give(self, item: int, work: tuple[str, dict[str, Any]], seconds: float) -> None:
     """Sends a response to score."""
@@ -54,6 +56,7 @@ class _Worker:
 
   def kill(self) -> None:
     """Ends the process and all that it has started."""
+    assert self.process.pid is not None
     with contextlib.suppress(ProcessLookupError, PermissionError):
       os.killpg(self.process.pid, signal.SIGKILL)
     self.process.kill()

@@ -62,6 +62,7 @@ def test_made_once_by_whoever_comes_first_and_read_at_random(cache, tmp_path, mo
 
 
 def test_data_of_sets_with_an_order_of_their_own_is_the_same_in_every_process(tmp_path, monkeypatch):
+  pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed: make tasks")
   settings = {
     # These iterate over Python sets, so their order is that of the process.
     "levels": {"a": level("word_ladder"), "b": level("isomorphic_strings"), "c": level("chain_sum", max_terms=3)},
