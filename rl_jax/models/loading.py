@@ -1,0 +1,169 @@
+"""Parameters from files: tensor by tensor, and of each only what the devices of this process hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import SingleDeviceSharding
+
+from rl_jax.models.errors import ModelFileError
+from rl_jax.models.model import Model, Params
+from rl_jax.models.transformer import TransformerConfig
+
+Index = tuple[slice, ...]
+"""A part of a tensor: start and stop along every axis."""
+
+
+class Tensors(Protocol):
+  """The tensors of a file format, as they lie there."""
+
+  @property
+  def shapes(self) -> Mapping[str, tuple[int, ...]]:
+    """Of all tensors, by name."""
+    ...
+
+  def read(self, tensor: str, index: Index) -> np.ndarray:
+    """A part of a tensor, and no more, in a type of floating point."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+  """What a file format calls the tensors of parameters, which are named by their path, as "layer_0/attention/query".
+
+  Attributes:
+    whole: names by path, outside of the layers.
+    layer: names by path, inside a layer.
+    prefix: of a layer's names, with {} for its number.
+  """
+
+  whole: Mapping[str, str]
+  layer: Mapping[str, str]
+  prefix: str
+
+  def tensor(self, parameter: str) -> str:
+    """The name of a parameter's tensor.
+
+    Raises: ModelFileError: the format knows no such parameter.
+    """
+    first, _, rest = parameter.partition("/")
+    inside = first.startswith("layer_")
+    name = self.layer.get(rest) if inside else self.whole.get(parameter)
+    if name is None:
+      raise ModelFileError(f"parameter {parameter!r} is none of a pretrained transformer: no file holds it")
+    return self.prefix.format(first.removeprefix("layer_")) + name if inside else name
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """A model on disk.
+
+  Attributes:
+    path: its folder or file.
+    config: its sizes; the output layer is that of a language model.
+    context: tokens that it was made for.
+    ignored: tensors that are not read and may be there.
+
+  Raises: ModelFileError: a tensor is missing or has the wrong shape, or there are others than the model has.
+  """
+
+  path: Path
+  config: TransformerConfig
+  context: int
+  names: Names
+  tensors: Tensors
+  ignored: frozenset[str] = frozenset()
+
+  def __post_init__(self):
+    wanted = {self.names.tensor(name): _in_file(name, x, self.config) for name, x in _named(self.config).items()}
+    there = self.tensors.shapes
+    missing = [name for name in wanted if name not in there]
+    if missing:
+      raise ModelFileError(f"{self.path} has no tensor {missing[0]!r} ({len(missing)} of {len(wanted)} are missing)")
+    for name, shape in wanted.items():
+      if there[name] != shape:
+        raise ModelFileError(f"{self.path}: tensor {name!r} has shape {there[name]}, the config there says {shape}")
+    others = sorted(set(there) - set(wanted) - self.ignored)
+    if others:
+      raise ModelFileError(f"{self.path}: the architecture has no tensor {others[0]!r} ({len(others)} such tensors)")
+
+  def shape(self, parameter: str) -> tuple[int, ...]:
+    """Shape of a parameter in our layout."""
+    shape = self.tensors.shapes.get(self.names.tensor(parameter))
+    if shape is None:
+      raise ModelFileError(f"{self.path} has no tensor {self.names.tensor(parameter)!r}, for {parameter!r}")
+    return shape[::-1] if is_transposed(parameter, len(shape), self.config) else shape
+
+  def read(self, parameter: str, index: Index) -> np.ndarray:
+    """A part of a parameter in our layout."""
+    tensor = self.names.tensor(parameter)
+    if is_transposed(parameter, len(index), self.config):
+      return self.tensors.read(tensor, index[::-1]).T
+    return self.tensors.read(tensor, index)
+
+
+def is_transposed(parameter: str, axes: int, config: TransformerConfig) -> bool:
+  """Whether files hold a parameter the other way round: they keep matrices as [outputs, inputs], and embeddings as
+  [vocabulary, width]."""
+  return axes == 2 and (parameter != "embedding" or config.tied_embeddings)
+
+
+def path_name(path: tuple) -> str:
+  """A path of JAX as the name of a parameter."""
+  return "/".join(key.key for key in path)
+
+
+def load(source: Source, model: Model, shardings: Any = None, dtype: str | None = None) -> Params:
+  """The model's parameters as `Model.init` makes them, without boxes.
+
+  One tensor after the other is read, and of each the slices that the devices of this process hold, once: a process
+  never holds more than their share and one tensor's.
+
+  Args:
+    shardings: a tree of shardings like the parameters; None: all on the first device.
+    dtype: None: the model's `param_dtype`.
+
+  Raises: ModelFileError: the files lack a parameter, or it has another shape.
+  """
+  abstract = abstract_params(model.config)
+  if shardings is None:
+    shardings = jax.tree.map(lambda leaf: SingleDeviceSharding(jax.local_devices()[0]), abstract)
+  wanted = np.dtype(dtype or model.config.param_dtype)
+
+  def one(path, leaf, sharding) -> jax.Array:
+    name = path_name(path)
+    if source.shape(name) != leaf.shape:
+      raise ModelFileError(f"{source.path}: {name} has shape {source.shape(name)}, that of the model is {leaf.shape}")
+    parts: dict[tuple, np.ndarray] = {}
+
+    def part(index: Any) -> np.ndarray:
+      bounds = tuple(cut.indices(size)[:2] for cut, size in zip(index, leaf.shape, strict=True))
+      if bounds not in parts:
+        parts[bounds] = source.read(name, tuple(slice(*ends) for ends in bounds)).astype(wanted)
+      return parts[bounds]
+
+    # Waiting keeps the host from reading on while a tensor is still on its way to the devices.
+    return jax.block_until_ready(jax.make_array_from_callback(leaf.shape, sharding, part))
+
+  return jax.tree_util.tree_map_with_path(one, abstract, shardings)
+
+
+@functools.lru_cache(maxsize=8)
+def abstract_params(config: TransformerConfig) -> Params:
+  """Shapes of the parameters, as a tree."""
+  return nn.unbox(jax.eval_shape(Model(config).init, jax.random.key(0)))
+
+
+def _named(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
+  return {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(abstract_params(config))}
+
+
+def _in_file(parameter: str, shape: tuple[int, ...], config: TransformerConfig) -> tuple[int, ...]:
+  return shape[::-1] if is_transposed(parameter, len(shape), config) else shape

