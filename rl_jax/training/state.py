@@ -78,9 +78,7 @@ def init_seed(experiment: Experiment, seed, policy: Params | None) -> SeedState:
     params["policy"] = nn.meta.replace_boxed(params["policy"], policy)
   for name, role in roles.items():
     if role.starts_from is not None:
-      params[name] = jax.tree.map(
-        lambda own, other: other if other.shape == own.shape else own, params[name], params[role.starts_from]
-      )
+      params[name] = _taken_over(params[name], params[role.starts_from])
 
   def model_state(name: str) -> ModelState:
     if not roles[name].trained:
@@ -98,6 +96,17 @@ def init_seed(experiment: Experiment, seed, policy: Params | None) -> SeedState:
     learners=each(LEARNERS, method.learners),
     skipped_in_a_row=jnp.int32(0),
   )
+
+
+def _taken_over(own: Params, other: Params) -> Params:
+  """`own` with the parameters of `other` that have the same name and shape: an output layer may be tied in one only."""
+  given = {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(other)}
+
+  def choose(path, x):
+    found = given.get(jax.tree_util.keystr(path))
+    return x if found is None or found.shape != x.shape else found
+
+  return jax.tree_util.tree_map_with_path(choose, own)
 
 
 def init(experiment: Experiment, policy: Params | None = None) -> TrainState:

@@ -212,6 +212,15 @@ def test_evaluation_asks_the_same_held_out_prompts_of_the_averaged_policy(monkey
   np.testing.assert_allclose(results[0][0]["held_out/pass_at_2"][0], right.any(axis=1).mean())
 
 
+def test_a_critic_starts_from_a_policy_whose_output_is_tied():
+  experiment = small.make_experiment("model.tied_embeddings=True", method="ppo")
+  models = small.make_seed(experiment).models
+  policy, critic = models["policy"].params, models["critic"].params
+  small.assert_same(critic["layer_0"], policy["layer_0"])
+  small.assert_same(critic["embedding"], policy["embedding"])
+  assert "output" not in policy and critic["output"].shape[1] == 1
+
+
 def test_bf16_computes_in_bf16_and_keeps_float32():
   trainer = make_trainer("model.dtype=bfloat16", method="ppo")
   done = advance(trainer)
