@@ -99,7 +99,11 @@ class _Run:
       if start is not None or newest or not self.config.init_from:  # a stage that was stopped has said it
         self._say_stopped("nothing done yet")
       return None
-    trainer = self._restored(Trainer(experiment, device_mesh, None if start is None else start.policy))
+    with contextlib.closing(experiment.task):
+      return self._iterate(Trainer(experiment, device_mesh, None if start is None else start.policy), start)
+
+  def _iterate(self, trainer: Trainer, start: starts.Start | None) -> Result:
+    trainer = self._restored(trainer)
     self._record(start)
     seconds = trainer.compile()
     self._say(f"{self.directory.path}: {_devices()}, compiled in {seconds:.0f} s")
@@ -144,6 +148,7 @@ class _Run:
     if restored is not None:
       for warning in restored.warnings:
         self._say(warning)
+      self._check_data(trainer, restored.metadata.get("data", ""))
       trainer.state, iterations = restored.state, restored.step
       self.generated = np.asarray(restored.metadata["generated_tokens"], np.int64)
       self.held_out = {name: np.asarray(values, np.float32) for name, values in restored.metadata["held_out"].items()}
@@ -151,6 +156,14 @@ class _Run:
     for note in self.metrics.cut_after(iterations if restored is not None else -1):
       self._say(note)
     return trainer
+
+  def _check_data(self, trainer: Trainer, before: str) -> None:
+    now = trainer.experiment.task.fingerprint
+    if now != before:
+      raise TrainingError(
+        f"{self.directory.path}: the data of {self.config.task.name} has changed since the checkpoint (fingerprint "
+        f"{before[:12]}, now {now[:12]}): bring the old data back, or start a run in another --workdir"
+      )
 
   def _record(self, start: starts.Start | None) -> None:
     method = configs.source(configs.resolve_role(self.config.method.name))
@@ -219,6 +232,7 @@ class _Run:
     self.metrics.sync()
     metadata = {
       "identity": self.identity,
+      "data": trainer.experiment.task.fingerprint,
       "generated_tokens": self.generated.tolist(),
       "held_out": {name: np.asarray(values).tolist() for name, values in self.held_out.items()},
     }

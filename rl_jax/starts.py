@@ -72,7 +72,9 @@ def stage_folder(config: ConfigDict, name: str, workdir: Path) -> Path:
 
 
 def find(config: ConfigDict, workdir: Path, train: Callable[[ConfigDict, Path], bool]) -> Start | None:
-  """The start of a run; None if it draws its own or if a stage was stopped before its end.
+  """The start of a run: `init_from`, or else the checkpoint of a pretrained model.
+
+  None if the run draws its own parameters, or if a stage was stopped before its end.
 
   Args:
     train: trains a stage in a folder (or finds it done there); False if it was stopped.
@@ -81,7 +83,7 @@ def find(config: ConfigDict, workdir: Path, train: Callable[[ConfigDict, Path], 
   """
   name, _, expected = config.init_from.partition("@")
   if not name:
-    return None
+    return _pretrained(config)
   if name in config.stages:
     folder = stage_folder(config, name, workdir)
     if not train(stage_config(config, name), folder):
@@ -92,6 +94,19 @@ def find(config: ConfigDict, workdir: Path, train: Callable[[ConfigDict, Path], 
     known = ", ".join(config.stages) or "none"
     raise TrainingError(f"init_from={name!r} is neither a stage of this config ({known}) nor the folder of a run")
   return _read(folder, config, expected)
+
+
+def _pretrained(config: ConfigDict) -> Start | None:
+  """The parameters that the config's model comes with; a model that is only a shape has no `start`."""
+  role = configs.resolve_role(config.model.name)
+  if not hasattr(role, "start"):
+    return None
+  try:
+    params = role.start(config.model, build(config).models["policy"])
+    sha256 = role.digest(config.model)
+  except ValueError as error:
+    raise TrainingError(f"model {config.model.name}: {error}") from error
+  return Start(jax.tree.map(lambda x: x[None], params), config.model.checkpoint, sha256, [])
 
 
 def _read(folder: Path, config: ConfigDict, expected: str) -> Start:

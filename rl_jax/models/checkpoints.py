@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -58,3 +59,12 @@ def open_source(name: str) -> Source:
   """The model that a name stands for, its weights yet unread; see `find`."""
   path = find(name)
   return huggingface.open_folder(path) if path.is_dir() else gguf.open_file(path)
+
+
+def digest(path: Path) -> str:
+  """SHA-256 over the names and contents of a model's files."""
+  total = hashlib.sha256()
+  for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+    with file.open("rb") as stream:
+      total.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
+  return total.hexdigest()

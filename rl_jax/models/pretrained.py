@@ -48,3 +48,8 @@ def start(config: Mapping[str, Any], model: Model, shardings: Any = None) -> Par
     shardings: a tree like the parameters; see `loading.load`.
   """
   return load(checkpoints.open_source(config["checkpoint"]), model, shardings)
+
+
+def digest(config: Mapping[str, Any]) -> str:
+  """A hash of the checkpoint's files, for the record of a run."""
+  return checkpoints.digest(checkpoints.find(config["checkpoint"]))

@@ -75,6 +75,8 @@ class DeviceTask:
     verify: (prompts of the B rows, tokens [B, R], mask [B, R]) -> Verdicts. R may be any width, not only
       `response_tokens`; any token ids may stand in any slot. Reads the rows' facts, not their order.
     demonstrate: (key, prompts) -> (tokens [N, R], mask [N, R]): imperfect worked solutions for a warm start.
+    fingerprint: of data that is read; "" as there is none.
+    close: ends what the task holds; nothing.
   """
 
   vocabulary: Vocabulary
@@ -85,3 +87,5 @@ class DeviceTask:
   prompts: Callable[[Int[Array, " N"], Split], Prompts]
   verify: Callable[[Prompts, Int[Array, "B R"], Bool[Array, "B R"]], Verdicts]
   demonstrate: Callable[[PRNGKeyArray, Prompts], tuple[Int[Array, "N R"], Bool[Array, "N R"]]]
+  fingerprint: str = ""
+  close: Callable[[], None] = lambda: None

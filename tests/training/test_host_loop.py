@@ -1,0 +1,87 @@
+"""A task scored in Python trains, resumes exactly, and refuses data that has changed under a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import pytest
+
+from rl_jax import configs, launch, starts
+from rl_jax.models import checkpoints
+from rl_jax.models.export import export
+from rl_jax.models.model import Model
+from rl_jax.models.transformer import TransformerConfig
+from rl_jax.runs.directory import find_run
+from rl_jax.runs.metrics import read_metrics
+from rl_jax.training.checkpoints import Checkpoints
+from rl_jax.training.errors import TrainingError
+from tests.training import small
+
+TASK = Path(__file__).parent / "byte_task.py"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("data")
+  write(folder / "sums.jsonl", 60)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("RL_JAX_CACHE", str(folder / "cache"))
+    yield folder / "sums.jsonl"
+
+
+def write(path, count):
+  path.write_text("".join(json.dumps({"question": f"{i}+1=", "answer": f"#### {i + 1}"}) + "\n" for i in range(count)))
+
+
+def config(data, iterations, **more):
+  plain = configs.resolve("experiments/grpo.py:smoke").to_dict()
+  plain |= {"task": {"name": str(TASK), "file": str(data), "workers": 1}, "stages": {}, "init_from": ""}
+  plain |= {"num_seeds": 1, "num_iterations": iterations} | more
+  plain["evaluation"] |= {"prompts": 4, "prompts_at_a_time": 2}
+  plain["logging"] |= {"tensorboard": False}
+  return configs.resolve_config(plain)
+
+
+def lines(folder):
+  return list(read_metrics(find_run(folder).metrics))
+
+
+def test_it_trains_and_goes_on_exactly(data, tmp_path):
+  launch.train(config(data, 4), tmp_path / "whole")
+  launch.train(config(data, 2), tmp_path / "parts")
+  launch.train(config(data, 4), tmp_path / "parts")
+  assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
+  trained = [line for line in lines(tmp_path / "whole") if "ratio_error" in line]
+  assert len(trained) == 4 and all(line["unscored"] == [0] for line in trained)
+  assert all(line["ratio_error"][0] < 1e-5 for line in trained)
+
+
+def test_changed_data_is_refused(data, tmp_path):
+  launch.train(config(data, 2), tmp_path / "run")
+  write(data, 61)
+  with pytest.raises(TrainingError, match="the data of .*byte_task.py has changed since the checkpoint"):
+    launch.train(config(data, 4), tmp_path / "run")
+
+
+def test_seeds_are_runs_of_their_own(data, tmp_path):
+  with pytest.raises(TrainingError, match="num_seeds=2: a task that is scored in Python has one seed per run"):
+    launch.train(config(data, 2, num_seeds=2), tmp_path / "seeds")
+
+
+def test_a_pretrained_model_is_what_training_starts_from(data, tmp_path):
+  folder = tmp_path / "model"
+  sizes = dict(width=16, layers=1, heads=2, key_value_heads=1, head_width=8, feed_forward=16)
+  made = Model(TransformerConfig(vocabulary=258, outputs=258, tied_embeddings=True, **sizes))
+  export(made, nn.unbox(made.init(jax.random.key(3))), folder, context=64)
+  model = {"name": "rl_jax.models.pretrained", "checkpoint": str(folder)}
+  resolved = config(data, 2, model=model, learning_rate=0.0)
+  start = starts.find(resolved, tmp_path, lambda config, path: True)
+  assert start.sha256 == checkpoints.digest(folder) and start.origin == str(folder)
+  launch.train(resolved, tmp_path / "run")
+  with Checkpoints(find_run(tmp_path / "run").checkpoints) as saved:
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), start.policy)
+    params = saved.restore_subtree("seeds/models/policy/params", shapes).state
+  small.assert_same(params, start.policy)
