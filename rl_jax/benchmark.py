@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from kernels.benchmarks.timing import seconds
 from rl_jax import configs, starts
 from rl_jax.models.model import param_count
 from rl_jax.models.transformer import TransformerConfig
@@ -73,17 +71,6 @@ class FixedLength:
       verify=verify,
       demonstrate=lambda key, prompts: (prompts.tokens, prompts.mask),
     )
-
-
-def seconds(run: Callable[[], Any], repeats: int) -> float:
-  """Median seconds of a call that has been made once before, until its results are there."""
-  jax.block_until_ready(run())
-  taken = []
-  for _ in range(repeats):
-    started = time.perf_counter()
-    jax.block_until_ready(run())
-    taken.append(time.perf_counter() - started)
-  return statistics.median(taken)
 
 
 def forward_flops(config: TransformerConfig, tokens: int, attended: float) -> float:
