@@ -23,7 +23,7 @@ class Gap(NamedTuple):
   """How far the trainer's logprobs of the policy's own tokens are from the sampler's."""
 
   ratio_error: Float[Array, ""]
-  """max |pi / pi_old - 1|"""
+  """max over tokens of |pi / pi_old - 1| / max(1, |log pi_old|): rounding of a logprob grows with it."""
   kl_to_behaviour: Mean
   """k3 estimate of KL(behaviour || policy): of the sampled distribution, so truncation counts."""
 
@@ -46,8 +46,9 @@ def _gap(logprobs: Float[Array, "B T"], trajectories: Trajectories) -> Gap:
   difference = jnp.where(mask, logprobs - trajectories.old_logprobs, 0.0)
   # KL of the behaviour policy from its own samples: x = log(policy / behaviour), E[e^x - x - 1].
   divergence = kl(trajectories.behaviour_logprobs, logprobs, mask, value="k3")
+  rounding = jnp.where(mask, jnp.maximum(1.0, jnp.abs(trajectories.old_logprobs)), 1.0)
   return Gap(
-    jnp.abs(jnp.expm1(difference)).max(initial=0.0),
+    (jnp.abs(jnp.expm1(difference)) / rounding).max(initial=0.0),
     aggregate(divergence, mask.astype(jnp.float32), mode="token_mean"),
   )
 

@@ -11,7 +11,8 @@ import pytest
 
 from rl_jax.training import iteration
 from rl_jax.training.errors import TrainingError
-from rl_jax.training.update import _Batch, _order, gradient, update
+from rl_jax.training.update import _Batch, _gap, _order, gradient, update
+from rl_jax.trajectories import POLICY, Trajectories
 from tests.training import small
 
 WHOLE = ("optimizer.parameter_average=0.9", "method.kl_coefficient=0.5")
@@ -264,3 +265,17 @@ def test_a_batch_that_does_not_divide_is_refused_when_it_is_traced():
     TrainingError, match=r"rows of an iteration \(6\) is not a multiple of minibatches_per_epoch \(4\)"
   ):
     jax.eval_shape(lambda: update(experiment, seed.models, seed.skipped_in_a_row, trajectories, {}, jax.random.key(0)))
+
+
+def test_the_gap_is_relative_to_a_large_logprob():
+  slot = jnp.zeros((1, 3))
+  every = jnp.ones((1, 3), bool)
+  batch = Trajectories(**dict.fromkeys(Trajectories.__dataclass_fields__, slot)).replace(
+    loss_mask=every, row_mask=jnp.ones(1, bool), source_ids=jnp.full((1, 3), POLICY), extras={}
+  )
+  old = jnp.array([[-0.5, -8.0, -2.0]])
+  batch = batch.replace(old_logprobs=old, behaviour_logprobs=old)
+  found = _gap(old + jnp.array([[1e-5, 4e-5, 0.0]]), batch)
+  np.testing.assert_allclose(found.ratio_error, 1e-5, rtol=0.05)
+  found = _gap(old + jnp.array([[0.0, 4e-4, 0.0]]), batch)
+  np.testing.assert_allclose(found.ratio_error, 5e-5, rtol=0.05)
