@@ -20,8 +20,8 @@ from rl_jax.training.host_loop import HostLoop
 from rl_jax.training.state import TrainState
 
 AGREEMENT = 1e-5
-"""How far sampler and trainer may be apart in the first iteration, in float32: |ratio - 1|, for tokens of a logprob below
--1 relative to it, and KL."""
+"""How far sampler and trainer may be apart in the first iteration, in float32: KL, and |ratio - 1|, which is taken
+relative to the logprob of tokens less likely than 1/e."""
 
 LOOPS: dict[type, type[DeviceLoop] | type[HostLoop]] = {DeviceTask: DeviceLoop, HostTask: HostLoop}
 """How each kind of task is iterated."""
