@@ -60,7 +60,7 @@ def test_a_model_whose_passes_disagree_is_refused(monkeypatch):
     return found | {"logprobs": found["logprobs"] + 3e-5}
 
   monkeypatch.setattr(Model, "outputs", perturbed)
-  with pytest.raises(TrainingError, match=r"first iteration: max \|ratio - 1\| is 3.*e-05, allowed is 1e-05"):
+  with pytest.raises(TrainingError, match=r"first iteration: max \|ratio - 1\| is [1-3].*e-05, allowed is 1e-05"):
     advance(make_trainer())
 
 
