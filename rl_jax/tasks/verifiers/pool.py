@@ -3,136 +3,208 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import socket
+import subprocess
+import sys
+import threading
 import time
+import weakref
+from collections import deque
 from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
 from typing import Any
 
-from rl_jax.tasks import scoring
 from rl_jax.tasks.scoring import Verdict
+from rl_jax.tasks.verifiers.errors import CannotVerify
+from rl_jax.tasks.verifiers.worker import Answer
 
 START_SECONDS = 120.0
 """What a worker may take to start and import its verifier."""
+MOST_FAILED_STARTS = 3
 TIMED_OUT = Verdict(None, {"timed_out": 1.0})
 NO_VERDICT = Verdict(None)
-
-
-def _work(connection: Any, verifier: str, arguments: Mapping[str, Any]) -> None:
-  """A worker's life: one response after the other, until the pool goes away."""
-  os.setsid()  # so that what a verifier starts can be killed with it
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pool's to handle
-  verify = scoring.load(verifier)
-  connection.send(None)
-  with contextlib.suppress(EOFError, BrokenPipeError):
-    while True:
-      response, entry = connection.recv()
-      try:
-        verdict = verify(response, entry, **arguments)
-      except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError, RuntimeError):
-        verdict = NO_VERDICT  # a verifier that fails has not said that the response is wrong
-      connection.send(verdict)
+Item = tuple[str, dict[str, Any]]
 
 
 class _Worker:
   """One process and what it works on."""
 
-  def __init__(self, verifier: str, arguments: Mapping[str, Any]):
-    context = multiprocessing.get_context("spawn")  # a fork of a process with JAX's threads may hang
-    self.connection, theirs = context.Pipe()
-    self.process = context.Process(target=_work, args=(theirs, verifier, dict(arguments)), daemon=True)
-    self.process.start()
+  def __init__(self, verifier: str, arguments: Mapping[str, Any], most_bytes: int):
+    ours, theirs = socket.socketpair()
+    lifeline, held = os.pipe()
+    self._lifeline = open(held, "wb", buffering=0)
+    # A program of its own: a fork of a process with JAX's threads may hang, and multiprocessing's spawn would import
+    # the module that was started, JAX included.
+    code = (
+      f"import sys; sys.path[:] = {sys.path!r}; from rl_jax.tasks.verifiers import worker; "
+      f"worker.main({theirs.fileno()}, {lifeline})"
+    )
+    self.process = subprocess.Popen(
+      [sys.executable, "-c", code],
+      pass_fds=[theirs.fileno(), lifeline],
+      stdin=subprocess.DEVNULL,
+      stdout=subprocess.DEVNULL,  # a verifier that prints without end must not fill a terminal
+      stderr=subprocess.DEVNULL,
+      # The hash seed, so that a verdict that hangs on the order of a set is the same in each run.
+      env={**os.environ, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"},
+      start_new_session=True,  # so that what a verifier starts can be killed with it, and Ctrl-C does not reach it
+    )
     theirs.close()
+    os.close(lifeline)
+    self.connection: Connection = Connection(ours.detach())
     self.ready = False
     self.item: int | None = None
+    self.served = 0
     self.deadline = time.monotonic() + START_SECONDS
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # then it cannot start, which is noticed later
+      self.connection.send((verifier, dict(arguments), most_bytes))
 
-  def give(self, item: int, work: tuple[str, dict[str, Any]], seconds: float) -> None:
-    """Sends a response to score."""
+  def give(self, item: int, work: Item, seconds: float) -> None:
+    """Sends a response to score; OSError: the worker has died."""
     self.connection.send(work)
     self.item, self.deadline = item, time.monotonic() + seconds
 
+  def receive(self) -> Answer | None:
+    """What the worker sent; None: it has died."""
+    try:
+      return self.connection.recv()
+    except (EOFError, ConnectionResetError):
+      return None
+
   def kill(self) -> None:
     """Ends the process and all that it has started."""
-    assert self.process.pid is not None
     with contextlib.suppress(ProcessLookupError, PermissionError):
       os.killpg(self.process.pid, signal.SIGKILL)
-    self.process.kill()
-    self.process.join()
+    self.process.wait()
     self.connection.close()
+    self._lifeline.close()
 
 
 class Pool:
-  """A scorer with `workers` processes that know no accelerator; one that passes its deadline or dies is replaced.
+  """A scorer with worker processes that know no accelerator; one that passes its deadline or dies is replaced.
+
+  It may be called from any thread, one call at a time. An interrupted call (Ctrl-C) leaves a pool that can be used.
+  Workers end with close(), with the pool, and with this process, even if that is killed.
 
   Attributes:
-    timeouts, crashes: responses without a verdict so far, by reason.
+    timeouts, crashes, errors: responses without a verdict so far: past the deadline; the worker died; the verifier
+      raised.
+    last_error: what the verifier raised last; "" so far.
 
   Args:
     verifier: 'package.module:function', see `rl_jax.tasks.scoring`.
     arguments: keyword arguments of it.
+    workers: number of processes.
     seconds: deadline of one response.
+    items_per_worker: responses after which a worker is replaced, whatever its verifier has leaked.
+    megabytes: memory that a worker may allocate; one that holds half of it after a response is replaced.
 
-  Raises: ValueError: the workers cannot start.
+  Raises: ValueError: the workers cannot start; CannotVerify: the verifier can score no response.
   """
 
-  def __init__(self, verifier: str, arguments: Mapping[str, Any], *, workers: int, seconds: float):
+  def __init__(
+    self,
+    verifier: str,
+    arguments: Mapping[str, Any],
+    *,
+    workers: int,
+    seconds: float,
+    items_per_worker: int = 10_000,
+    megabytes: int = 4096,
+  ):
     self._verifier, self._arguments, self._count, self._seconds = verifier, arguments, workers, seconds
+    self._items_per_worker, self._bytes = items_per_worker, megabytes * 2**20
     self._workers: list[_Worker] = []
-    self.timeouts = self.crashes = 0
+    self._failed_starts = 0
+    self._lock = threading.Lock()
+    self._finish = weakref.finalize(self, _kill_all, self._workers)
+    self.timeouts = self.crashes = self.errors = 0
+    self.last_error = ""
 
-  def __call__(self, items: Sequence[tuple[str, dict[str, Any]]]) -> list[Verdict]:
+  def __call__(self, items: Sequence[Item]) -> list[Verdict]:
     """Verdicts in the order of the items."""
-    verdicts: list[Verdict] = [NO_VERDICT] * len(items)
-    waiting, open_items = list(reversed(range(len(items)))), len(items)
-    while len(self._workers) < min(self._count, len(items)):
-      self._workers.append(_Worker(self._verifier, self._arguments))
-    while open_items:
-      for worker in self._workers:
-        if worker.ready and worker.item is None and waiting:
-          item = waiting.pop()
-          worker.give(item, items[item], self._seconds)
-      busy = [worker for worker in self._workers if not worker.ready or worker.item is not None]
-      until = min(worker.deadline for worker in busy)
-      answered = multiprocessing.connection.wait(
-        [worker.connection for worker in busy], max(0.0, until - time.monotonic())
-      )
-      for worker in busy:
+    with self._lock:
+      verdicts: list[Verdict] = [NO_VERDICT] * len(items)
+      try:
+        self._score(items, verdicts)
+      finally:
+        for worker in [worker for worker in self._workers if worker.item is not None]:
+          self._remove(worker)  # a call that was interrupted: the answer would be taken for that of another item
+      return verdicts
+
+  def _score(self, items: Sequence[Item], verdicts: list[Verdict]) -> None:
+    waiting = deque(range(len(items)))
+    while waiting or any(worker.item is not None for worker in self._workers):
+      busy = sum(worker.item is not None for worker in self._workers)
+      while len(self._workers) < min(self._count, busy + len(waiting)):
+        self._workers.append(_Worker(self._verifier, self._arguments, self._bytes))
+      for worker in [worker for worker in self._workers if worker.ready and worker.item is None]:
+        self._give(worker, items, waiting)
+      expected = [worker for worker in self._workers if not worker.ready or worker.item is not None]
+      until = min((worker.deadline for worker in expected), default=0.0)
+      connections = [worker.connection for worker in expected]
+      answered = multiprocessing.connection.wait(connections, max(0.0, until - time.monotonic())) if expected else []
+      for worker in expected:
         if worker.connection in answered:
-          open_items -= self._answer(worker, verdicts)
+          self._take(worker, verdicts)
         elif time.monotonic() >= worker.deadline:
-          open_items -= self._give_up(worker, verdicts, TIMED_OUT)
-    return verdicts
+          self._give_up(worker, verdicts, TIMED_OUT)
 
-  def _answer(self, worker: _Worker, verdicts: list[Verdict]) -> int:
-    """Takes what a worker sent; returns the number of items that this ends."""
-    try:
-      verdict = worker.connection.recv()
-    except (EOFError, ConnectionResetError):
-      return self._give_up(worker, verdicts, NO_VERDICT)
+  def _give(self, worker: _Worker, items: Sequence[Item], waiting: deque[int]) -> None:
+    if waiting:
+      item = waiting.popleft()
+      try:
+        worker.give(item, items[item], self._seconds)
+      except (BrokenPipeError, ConnectionResetError):  # it died while it had nothing to do
+        waiting.appendleft(item)
+        self._remove(worker)
+
+  def _take(self, worker: _Worker, verdicts: list[Verdict]) -> None:
+    """Takes what a worker sent."""
+    answer = worker.receive()
+    if answer is None:
+      self._give_up(worker, verdicts, NO_VERDICT)
+      return
+    if answer.fatal:
+      self._remove(worker)
+      if worker.item is None:
+        raise ValueError(f"a worker for {self._verifier} did not start: {answer.error}")
+      raise CannotVerify(answer.error)
     if not worker.ready:
-      worker.ready = True
-      return 0
+      worker.ready, self._failed_starts = True, 0
+      return
     assert worker.item is not None
-    verdicts[worker.item], worker.item = verdict, None
-    return 1
+    if answer.error:
+      self.errors, self.last_error = self.errors + 1, answer.error
+    verdicts[worker.item] = Verdict(answer.reward, answer.parts)
+    worker.item, worker.served = None, worker.served + 1
+    if worker.served >= self._items_per_worker or answer.bytes > self._bytes // 2:
+      self._remove(worker)
 
-  def _give_up(self, worker: _Worker, verdicts: list[Verdict], verdict: Verdict) -> int:
-    """Replaces a worker that hangs or died."""
-    worker.kill()
+  def _give_up(self, worker: _Worker, verdicts: list[Verdict], verdict: Verdict) -> None:
+    """Ends a worker that hangs or died; the item that it had gets no verdict."""
+    self._remove(worker)
     if not worker.ready:
-      raise ValueError(f"a worker for {self._verifier} did not start: call it once with task.workers=0 to see why")
-    self._workers[self._workers.index(worker)] = _Worker(self._verifier, self._arguments)
-    if worker.item is None:
-      return 0
-    verdicts[worker.item] = verdict
-    self.timeouts += verdict is TIMED_OUT
-    self.crashes += verdict is not TIMED_OUT
-    return 1
+      self._failed_starts += 1
+      if self._failed_starts >= MOST_FAILED_STARTS:
+        raise ValueError(f"a worker for {self._verifier} did not start: call it once with task.workers=0 to see why")
+    elif worker.item is not None:
+      verdicts[worker.item] = verdict
+      self.timeouts += verdict is TIMED_OUT
+      self.crashes += verdict is not TIMED_OUT
+
+  def _remove(self, worker: _Worker) -> None:
+    self._workers.remove(worker)
+    worker.kill()
 
   def close(self) -> None:
-    """Ends the workers."""
-    while self._workers:
-      self._workers.pop().kill()
+    """Ends the workers; a later call starts new ones."""
+    _kill_all(self._workers)
+
+
+def _kill_all(workers: list[_Worker]) -> None:
+  while workers:
+    workers.pop().kill()
