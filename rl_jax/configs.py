@@ -44,7 +44,7 @@ __all__ = [
 # Sections whose defaults come from the part that `name` names: it has get_config() -> dict and build(config).
 ROLES = ("method", "task", "model")
 # Dictionaries with keys of the user's choice: a file's value replaces the default as a whole, and any key below is new.
-OPEN = ("task.levels", "task.components", "stages")
+OPEN = ("task.levels", "task.components", "task.training_terms", "task.verifier_arguments", "stages")
 # Short forms: config.task.name="reasoning_gym:chain_sum" names a part and one of its fields.
 SHORT = {("task", "reasoning_gym"): ("rl_jax.tasks.reasoning_gym", "dataset")}
 # What does not change the numbers of a run (a mesh: not beyond rounding), or only says how far it goes.

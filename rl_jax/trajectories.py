@@ -54,6 +54,11 @@ class Trajectories(flax.struct.PyTreeNode):
   """False: unscored (a verifier timed out), which differs from a score of 0."""
   truncated: Bool[Array, " B"]
   """The response hit its length limit, as opposed to ending by itself."""
+  unfinished: Bool[Array, " B"]
+  """The response goes on in a later iteration: it has no reward yet."""
+  spent_tokens: Int[Array, " B"]
+  """Tokens generated for this row's sake that it does not hold: completions from its cut points, probes, rows left
+  out."""
   extras: dict[str, Array]
   """What a rollout structure, task or model adds, as named arrays with leading axis B."""
 
@@ -61,6 +66,11 @@ class Trajectories(flax.struct.PyTreeNode):
   def scored(self) -> Bool[Array, " B"]:
     """Rows that count in statistics of rewards."""
     return self.row_mask & self.reward_mask
+
+  @property
+  def correct(self) -> Bool[Array, " B"]:
+    """Rows with a response that solves the problem: by the task's own score, where rewards have other terms too."""
+    return self.scored & self.extras.get("correct", self.rewards >= 1.0)
 
   @property
   def trained(self) -> Bool[Array, "B T"]:

@@ -26,6 +26,8 @@ def epochs(prompts: int, completions_per_prompt: int) -> Curriculum:
 
   Pass e has the order permutation(fold_in(key, e)), with the key of `init`; a plan may reach over the end of a pass.
   The plan's own key is not used. Each plan sorts the whole split: O(size log size).
+
+  Raises: ValueError, when the first plan is made: the task has no end of problems.
   """
   rows = prompts * completions_per_prompt
 
@@ -33,6 +35,8 @@ def epochs(prompts: int, completions_per_prompt: int) -> Curriculum:
     return Position(jax.random.key_data(key), jnp.int32(0), jnp.int32(0))
 
   def next_plan(state, task, key):
+    if not hasattr(task, "sizes"):
+      raise ValueError("method.prompts='epochs' needs a task with a finite number of problems: use 'uniform'")
     size = task.sizes["train"]
     places = state.offset + jnp.arange(prompts)
     touched = 1 + (prompts + size - 2) // size  # passes that a plan can reach into, wherever it begins

@@ -23,6 +23,7 @@ def get_config() -> dict:
 
 def build(config, task) -> Method:
   """Dr. GRPO from its section of a config."""
+
   def signal(trajectories, arrays, progress):
     advantages = group.dr_grpo(trajectories.rewards, trajectories.group_ids, trajectories.scored)
     return {"policy": policy_gradient.token_stream(trajectories, advantages)}

@@ -22,23 +22,6 @@ class Progress(NamedTuple):
   """Iterations done. A schedule states its own length: a run may be continued past its `num_iterations`."""
 
 
-@dataclasses.dataclass(frozen=True)
-class ModelRole:
-  """One of the models that a method names.
-
-  Attributes:
-    kind: "language" or "value".
-    trained: whether the method's loss trains it; a frozen model carries no optimiser.
-    starts_from: name of the model whose parameters it starts with where the shapes agree; None: a fresh draw.
-    learning_rate: None: that of the config.
-  """
-
-  kind: str = "language"
-  trained: bool = True
-  starts_from: str | None = None
-  learning_rate: float | None = None
-
-
 class Learner(NamedTuple):
   """An auxiliary learner with a state of its own, updated before the signal is made.
 
@@ -82,6 +65,26 @@ class Loss(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
+class ModelRole:
+  """One of the models that a method names.
+
+  Attributes:
+    kind: "language" or "value".
+    trained: whether a loss trains it; a frozen model carries no optimiser.
+    starts_from: name of the model whose parameters it starts with where the shapes agree; None: a fresh draw.
+    learning_rate: None: that of the config.
+    own_loss: (outputs, trajectories) -> Loss, with the outputs of this model alone: trains it before the method scores,
+      in as many passes and minibatches as the policy takes after. None: the method's `loss` trains it.
+  """
+
+  kind: str = "language"
+  trained: bool = True
+  starts_from: str | None = None
+  learning_rate: float | None = None
+  own_loss: Callable[[Outputs, Trajectories], Loss] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Method:
   """A method of a paper. The trainer runs its roles and never looks inside their states.
 
@@ -92,8 +95,8 @@ class Method:
     loss: (outputs, trajectories, signal) -> Loss, for one minibatch.
     learners: auxiliary learners by name.
     models: the models by name, "policy" among them.
-    scoring: array name -> (model, output): teacher-forced over all rows with the parameters before the update. Those
-      that name a field of Trajectories are set there ("old_logprobs", "ref_logprobs"), others in its extras.
+    scoring: array name -> (model, output): teacher-forced over all rows with the parameters before the update, but
+      after that of models with a loss of their own. Those that name a field of Trajectories are set there ("old_logprobs", "ref_logprobs"), others in its extras.
     papers: arXiv ids of the papers that this is.
   """
 

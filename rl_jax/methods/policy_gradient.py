@@ -21,11 +21,15 @@ from jaxtyping import Array, Float
 from kernels.losses.kl import kl
 from kernels.losses.policy_gradient import policy_gradient, truncated_importance_weights
 from kernels.reductions import Mean, aggregate, per_token, zero_masked
+from rl_jax.curricula.epochs import epochs
 from rl_jax.curricula.uniform import uniform
 from rl_jax.methods.method import Loss, Method, ModelRole, Stream, Term, one_of
 from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.trajectories import Trajectories
+
+
+PROMPTS = {"uniform": uniform, "epochs": epochs}
 
 
 def get_config() -> dict:
@@ -42,6 +46,7 @@ def get_config() -> dict:
     "kl_value": "k3",
     "kl_gradient": None,  # None: the gradient of kl_value
     "entropy_coefficient": 0.0,  # of the entropy bonus
+    "prompts": "uniform",  # drawn anew each iteration; "epochs": shuffled passes over the problems of a finite task
     "old_logprobs": "sampler",  # or "trainer": scored again before the update
     "importance_sampling_cap": None,  # a number: weigh by min(old / behaviour, cap), the trainer-sampler gap
   }
@@ -104,7 +109,7 @@ def method(config, task, signal, *, papers: tuple[str, ...]) -> Method:
   if one_of(m, "old_logprobs", ("sampler", "trainer")) == "trainer":
     scoring["old_logprobs"] = ("policy", "logprobs")
   return Method(
-    curriculum=uniform(config.prompts_per_iteration, config.completions_per_prompt),
+    curriculum=PROMPTS[one_of(m, "prompts", PROMPTS)](config.prompts_per_iteration, config.completions_per_prompt),
     rollout=flat(config.completions_per_prompt, sampling_from(config)),
     signal=signal,
     loss=loss_function(config, task),

@@ -68,7 +68,7 @@ def judged(trajectories: Trajectories, verdicts: Verdicts, levels: Int[Array, " 
   whole = lambda x, fill: jnp.pad(x, [(0, 0), (width, 0)], constant_values=fill)
   return trajectories.with_arrays(
     rewards=verdicts.rewards,
-    reward_mask=verdicts.reward_mask & trajectories.row_mask,
+    reward_mask=verdicts.reward_mask & trajectories.row_mask & ~trajectories.unfinished,
     step_ids=whole(verdicts.step_ids, -1),
     levels=levels,
     **{name: whole(x, 0) if x.ndim == 2 else x for name, x in verdicts.extras.items()},
@@ -119,6 +119,8 @@ def assemble(
     token_rewards=zeros,
     reward_mask=jnp.zeros(rows, bool),
     truncated=truncated,
+    unfinished=jnp.zeros(rows, bool),
+    spent_tokens=jnp.zeros(rows, jnp.int32),
     extras={},
   )
   return trajectories.with_arrays(**{name: pad(x) for name, x in arrays.items()})

@@ -87,6 +87,7 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     problem_ids=partial(splits.draw_ids, space),
     prompts=partial(_prompts, chains),
     verify=worked_steps.verify,
+    forced_answer=worked_steps.FORCED_ANSWER,
     demonstrate=partial(_demonstrate, chains),
   )
 

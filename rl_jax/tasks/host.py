@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,13 @@ from rl_jax.tasks.datasets.prepare import Prepared
 from rl_jax.tasks.prompting import Encoded, Tokenizer, encode
 from rl_jax.tasks.scoring import Scorer
 from rl_jax.tasks.task import Prompts, Split, Verdicts
+from rl_jax.tasks.verifiers import rewards
 
 SPLITS: tuple[Split, ...] = ("train", "held_out")
+FAILURES = ("timed_out", "crashed", "error")
+"""Parts of a verdict that say why there is no reward."""
+OWN_SCORE = "score"
+"""Name of the task's own score among the parts of a training reward."""
 MOST_TOKENS = 2**20
 
 FIELDS = {
@@ -31,8 +36,25 @@ FIELDS = {
   "response_tokens": 256,
   "workers": 2,  # processes that score; 0: in this one, without a deadline
   "seconds_per_response": 10.0,  # after which a worker is killed and the response has no verdict
+  # in training alone, beside the task's own score: name -> {"verifier": "package.module:function", "arguments": {…},
+  # "weight": 1.0}, as in {"format": {"verifier": "rl_jax.tasks.verifiers.rewards:tags", "arguments": {"names": […]}}}
+  "training_terms": {},
 }
 """What the configs of all host tasks share."""
+
+
+class Scorers(NamedTuple):
+  """How responses are scored.
+
+  Attributes:
+    own: the task's own score; used on the held-out split, and in training unless there is a `train`.
+    train: scores training responses, e.g. with format and length terms.
+    parts: names of the verdicts' parts; fixed, as the arrays of a compiled program are.
+  """
+
+  own: Scorer
+  train: Scorer | None = None
+  parts: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +69,11 @@ class HostTask:
     fingerprint: hash of the prepared data and of the prompts made of it.
     problem_ids: (key, n, split) -> ids [n], uniform; held-out ids differ from one another where there are enough.
     prompts: (ids [N], split) -> Prompts of NumPy arrays, left-padded.
+    levels_of: (ids, split) -> index of each problem's level.
     verify: (ids of the B rows, split, tokens [B, R], mask [B, R]) -> Verdicts of NumPy arrays. On the held-out split
-      the rewards are the task's own score alone, without format or length terms. Extras: `timed_out` [B], bool, and
-      `part/<name>` [B], float32, 0 where the verdict has no such part.
+      the rewards are the task's own score alone, without format or length terms. Extras: `correct` [B], bool, the own
+      score is 1; `part/<name>` [B], float32, 0 where the verdict has no such part, among them those of `FAILURES`.
+    notes: what a person should know of the verifier since the last call, in lines.
     close: ends the verifier's workers.
     left_out: problems of each split whose prompt has more than `prompt_tokens` tokens.
   """
@@ -62,7 +86,9 @@ class HostTask:
   fingerprint: str
   problem_ids: Callable[[PRNGKeyArray, int, Split], Int[Array, " n"]]
   prompts: Callable[[np.ndarray, Split], Prompts]
+  levels_of: Callable[[Int[Array, " N"], Split], Int[Array, " N"]]
   verify: Callable[[np.ndarray, Split, Int[np.ndarray, "B R"], Bool[np.ndarray, "B R"]], Verdicts]
+  notes: Callable[[], list[str]]
   close: Callable[[], None]
   left_out: Mapping[Split, int] = dataclasses.field(default_factory=dict)
 
@@ -84,17 +110,12 @@ def build(
   config: Mapping[str, Any],
   *,
   vocabulary: Tokenizer,
-  score: Scorer,
-  train_score: Scorer | None = None,
-  parts: tuple[str, ...] = (),
+  scorers: Scorers,
 ) -> HostTask:
   """A host task over prepared data.
 
   Args:
     config: has `FIELDS`.
-    score: the task's own score; used on the held-out split, and in training unless `train_score` is given.
-    train_score: scores training responses, e.g. with format and length terms.
-    parts: names of the verdicts' parts; fixed, as the arrays of a compiled program are.
 
   Raises: ValueError: a field makes no sense, or no prompt of a split is short enough.
   """
@@ -103,7 +124,8 @@ def build(
   names = tuple(sorted({level for split in SPLITS for level in data.levels[split]}))
   problems = {split: _problems(data, config, vocabulary, names, split) for split in SPLITS}
   sizes = {split: len(problems[split].levels) for split in SPLITS}
-  scorers = {"train": train_score or score, "held_out": score}
+  by_split = {"train": scorers.train or scorers.own, "held_out": scorers.own}
+  used = list({id(scorer): scorer for scorer in by_split.values()}.values())
   return HostTask(
     vocabulary=vocabulary,
     prompt_tokens=config["prompt_tokens"],
@@ -113,8 +135,10 @@ def build(
     fingerprint=_fingerprint(data, problems),
     problem_ids=partial(_problem_ids, sizes),
     prompts=partial(_prompts, problems, config["prompt_tokens"], vocabulary.pad_id),
-    verify=partial(_verify, data, problems, vocabulary, scorers, parts),
-    close=partial(_close, [score] if train_score is None else [score, train_score]),
+    levels_of=partial(_levels_of, problems),
+    verify=partial(_verify, data, problems, vocabulary, by_split, scorers.parts),
+    notes=partial(_notes, used),
+    close=partial(_close, used),
     left_out={split: len(data.questions[split]) - sizes[split] for split in SPLITS},
   )
 
@@ -134,6 +158,26 @@ def scorer(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, Any
   from rl_jax.tasks.verifiers.pool import Pool
 
   return Pool(verifier, arguments, workers=workers, seconds=seconds)
+
+
+def scorers(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, Any]) -> Scorers:
+  """The task's own score, and in training its sum with the terms of `training_terms`.
+
+  Args:
+    verifier, arguments: the task's own score.
+    config: has `FIELDS`.
+
+  Raises: ValueError: a term makes no sense.
+  """
+  terms = {name: dict(term) for name, term in config["training_terms"].items()}
+  if OWN_SCORE in terms:
+    raise ValueError(f"task.training_terms: {OWN_SCORE!r} is the name of the task's own score, take another")
+  own = scorer(verifier, arguments, config)
+  if not terms:
+    return Scorers(own, parts=rewards.part_names(verifier, arguments))
+  components = {OWN_SCORE: {"verifier": verifier, "arguments": dict(arguments)}, **terms}
+  summed = scorer(f"{rewards.__name__}:combined", {"components": components}, config)
+  return Scorers(own, summed, rewards.combined_parts(components=components))
 
 
 def pretrained_vocabulary(name: str) -> Tokenizer:
@@ -204,16 +248,19 @@ def _verify(
   verdicts = scorers[split]([(response, entries[row]) for response, row in zip(responses, rows, strict=True)])
   if len(verdicts) != len(responses):
     raise ValueError(f"the scorer gave {len(verdicts)} verdicts on {len(responses)} responses")
-  unknown = {name for verdict in verdicts for name in verdict.parts} - {*parts, "timed_out"}
+  unknown = {name for verdict in verdicts for name in verdict.parts} - {*parts, *FAILURES}
   if unknown:
     raise ValueError(f"the verifier gave parts {sorted(unknown)} that were not announced: known are {list(parts)}")
   part = lambda name: np.array([verdict.parts.get(name, 0.0) for verdict in verdicts], np.float32)
   scored = [verdict.reward is not None and math.isfinite(verdict.reward) for verdict in verdicts]
+  totals = np.where(scored, np.array([verdict.reward for verdict in verdicts], np.float32), np.float32(0))
+  named = {name: part(name) for name in (*parts, *FAILURES)}
+  own = named[OWN_SCORE] if split == "train" and OWN_SCORE in named else totals
   arrays: dict[str, Any] = {
-    "rewards": np.where(scored, np.array([verdict.reward for verdict in verdicts], np.float32), np.float32(0)),
+    "rewards": totals,
     "reward_mask": np.array(scored, bool),
     "step_ids": np.full(np.shape(tokens), -1, np.int32),
-    "extras": {"timed_out": part("timed_out") > 0, **{f"part/{name}": part(name) for name in parts}},
+    "extras": {"correct": own >= 1.0, **{f"part/{name}": values for name, values in named.items()}},
   }
   return Verdicts(**arrays)
 
@@ -225,8 +272,14 @@ def _text(vocabulary: Tokenizer, ids: Int[np.ndarray, " n"]) -> str:
   return vocabulary.decode([int(token) for token in ids])
 
 
+def _levels_of(problems: Mapping[Split, _Problems], ids: Int[Array, " N"], split: Split) -> Int[Array, " N"]:
+  return jnp.asarray(problems[split].levels)[ids]
+
+
+def _notes(scorers: list[Scorer]) -> list[str]:
+  return [note for one in scorers for note in getattr(one, "notes", list)()]
+
+
 def _close(scorers: list[Scorer]) -> None:
   for one in scorers:
-    close = getattr(one, "close", None)
-    if close is not None:
-      close()
+    getattr(one, "close", lambda: None)()

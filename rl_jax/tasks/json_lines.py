@@ -1,6 +1,6 @@
 """Problems from a file of JSON lines in the shape of GSM8K: {"question": "…", "answer": "… #### 42"}.
 
-  config.task = {"name": "rl_jax.tasks.json_lines", "file": "train.jsonl", "held_out_file": "test.jsonl"}
+config.task = {"name": "rl_jax.tasks.json_lines", "file": "train.jsonl", "held_out_file": "test.jsonl"}
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from typing import Any
 from rl_jax.tasks import fields, host, scoring
 from rl_jax.tasks.datasets.json_lines import JsonLines
 from rl_jax.tasks.datasets.prepare import prepare
-from rl_jax.tasks.host import HostTask
+from rl_jax.tasks.host import HostTask, Scorers
 from rl_jax.tasks.prompting import Tokenizer
-from rl_jax.tasks.scoring import Scorer
 
 
 def get_config() -> dict[str, Any]:
@@ -28,7 +27,10 @@ def get_config() -> dict[str, Any]:
     "level_field": "",  # key that names a problem's level; "": one level
     "held_out_fraction": 0.125,  # share of all questions that is never trained on, without `held_out_file`
     "answer": "number",  # how the answer is found: last "number"; last <answer> "tag"; "line" Answer: …; "whole" text
-    "verifier": "rl_jax.tasks.scoring:equal_numbers",  # function (response, entry, answer=…) -> Verdict
+    # function (response, entry, answer=…, **verifier_arguments) -> Verdict: "rl_jax.tasks.verifiers.mathematics:
+    # equal_answers" compares formulas, "rl_jax.tasks.verifiers.programs:unit_tests" runs programs
+    "verifier": "rl_jax.tasks.scoring:equal_numbers",
+    "verifier_arguments": {},
     **host.FIELDS,
   }
 
@@ -37,15 +39,13 @@ def build(
   config: Mapping[str, Any],
   *,
   vocabulary: Tokenizer | None = None,
-  score: Scorer | None = None,
-  train_score: Scorer | None = None,
-  parts: tuple[str, ...] = (),
+  scorers: Scorers | None = None,
 ) -> HostTask:
   """The task of `config` (fields as in `get_config`).
 
   Args:
     vocabulary: instead of the tokenizer that the config names.
-    score, train_score, parts: as in `host.build`; by default the verdict of `verifier`, in worker processes.
+    scorers: instead of the verifier and the terms that the config names, in worker processes.
 
   Raises: ValueError: in one line, for a field that makes no sense and for a file that is missing or malformed.
   """
@@ -63,9 +63,8 @@ def build(
     data,
     config,
     vocabulary=vocabulary or host.pretrained_vocabulary(config["tokenizer"]),
-    score=score or host.scorer(config["verifier"], {"answer": config["answer"]}, config),
-    train_score=train_score,
-    parts=parts,
+    scorers=scorers
+    or host.scorers(config["verifier"], {"answer": config["answer"], **config["verifier_arguments"]}, config),
   )
 
 

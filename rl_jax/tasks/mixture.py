@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.tasks import fields, splits
-from rl_jax.tasks.task import DeviceTask, Prompts, Split, Verdicts, Vocabulary
+from rl_jax.tasks.task import DeviceTask, ForcedAnswer, Prompts, Split, Verdicts, Vocabulary
 
 
 def get_config() -> dict[str, Any]:
@@ -80,6 +80,7 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     problem_ids=partial(_problem_ids, mixture),
     prompts=partial(_prompts, mixture),
     verify=partial(_verify, mixture),
+    forced_answer=_forced_answer(mixture),
     demonstrate=partial(_demonstrate, mixture),
   )
 
@@ -178,6 +179,25 @@ def _verify(mixture: _Mixture, prompts: Prompts, tokens: Int[Array, "B R"], mask
       key: _select(component, [part.extras.get(key, _missing(like)) for part in parts]) for key, like in known.items()
     },
   )
+
+
+def _forced_answer(mixture: _Mixture) -> ForcedAnswer | None:
+  """That of the components, where all have one and write the same before it."""
+  forced = [task.forced_answer for task in mixture.tasks]
+  joint = lambda c, one: tuple(int(mixture.to_joint[c][token]) for token in one.opening)
+  openings = {joint(c, one) if one else None for c, one in enumerate(forced)}
+  if len(openings) > 1 or None in openings:
+    return None
+
+  def answers(prompts: Prompts) -> tuple[Int[Array, "N A"], Bool[Array, "N A"]]:
+    parts = [one.answers(_own_prompts(mixture, prompts, c)) for c, one in enumerate(forced) if one]
+    width = max(mask.shape[1] for _, mask in parts)
+    wide = lambda x: jnp.pad(x, ((0, 0), (0, width - x.shape[1])))
+    component = prompts.ids % len(mixture.tasks)
+    tokens = [wide(jnp.asarray(mixture.to_joint[c])[part]) for c, (part, _) in enumerate(parts)]
+    return _select(component, tokens), _select(component, [wide(mask) for _, mask in parts])
+
+  return ForcedAnswer(openings.pop(), answers)
 
 
 def _demonstrate(

@@ -1,7 +1,7 @@
 """Problems of reasoning-gym: any of its data sets, or a weighted mixture, each scored by its own scorer.
 
-  config.task = {"name": "rl_jax.tasks.reasoning_gym", "dataset": "chain_sum"}
-  config.task.levels = {"short": {"max_terms": 3}, "long": {"min_terms": 4, "weight": 0.5}, "gcd": {"dataset": "gcd"}}
+config.task = {"name": "rl_jax.tasks.reasoning_gym", "dataset": "chain_sum"}
+config.task.levels = {"short": {"max_terms": 3}, "long": {"min_terms": 4, "weight": 0.5}, "gcd": {"dataset": "gcd"}}
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import Any
 from rl_jax.tasks import fields, host, scoring
 from rl_jax.tasks.datasets.prepare import package_version, prepare
 from rl_jax.tasks.datasets.reasoning_gym import ReasoningGym
-from rl_jax.tasks.host import HostTask
+from rl_jax.tasks.host import HostTask, Scorers
 from rl_jax.tasks.prompting import Tokenizer
-from rl_jax.tasks.scoring import Scorer
 
 VERIFIER = "rl_jax.tasks.datasets.procedural:score"
 
@@ -38,15 +37,13 @@ def build(
   config: Mapping[str, Any],
   *,
   vocabulary: Tokenizer | None = None,
-  score: Scorer | None = None,
-  train_score: Scorer | None = None,
-  parts: tuple[str, ...] = (),
+  scorers: Scorers | None = None,
 ) -> HostTask:
   """The task of `config` (fields as in `get_config`).
 
   Args:
     vocabulary: instead of the tokenizer that the config names.
-    score, train_score, parts: as in `host.build`; by default the data sets' own score, in worker processes.
+    scorers: instead of the data sets' own score and the terms that the config names, in worker processes.
 
   Raises: ValueError: in one line, for a field that makes no sense.
   """
@@ -64,9 +61,7 @@ def build(
     data,
     config,
     vocabulary=vocabulary or host.pretrained_vocabulary(config["tokenizer"]),
-    score=score or host.scorer(VERIFIER, {"levels": levels, "answer": config["answer"]}, config),
-    train_score=train_score,
-    parts=parts,
+    scorers=scorers or host.scorers(VERIFIER, {"levels": levels, "answer": config["answer"]}, config),
   )
 
 

@@ -19,7 +19,8 @@ class Verdict(NamedTuple):
 
   Attributes:
     reward: None where there is no verdict, which differs from a score of 0.
-    parts: named numbers that the reward is made of; `timed_out` is 1 where a deadline passed.
+    parts: named numbers that the reward is made of. Without a reward, one of `timed_out` (a deadline passed),
+      `crashed` (the worker died) and `error` (the verifier raised) may be 1.
   """
 
   reward: float | None
@@ -27,7 +28,8 @@ class Verdict(NamedTuple):
 
 
 Scorer = Callable[[Sequence[tuple[str, dict[str, Any]]]], Sequence[Verdict]]
-"""(response, entry) pairs -> their verdicts, in order. One that holds workers has close()."""
+"""(response, entry) pairs -> their verdicts, in order. One that holds workers has close() and notes(), lines on what
+went wrong since the last call."""
 
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[-+]?\.\d+")
 

@@ -62,6 +62,20 @@ class Verdicts:
 
 
 @dataclasses.dataclass(frozen=True)
+class ForcedAnswer:
+  """How a policy is made to answer at once, in the midst of a response: for probes of what it believes.
+
+  Attributes:
+    opening: token ids that stand before an answer.
+    answers: prompts -> (tokens [N, A], mask [N, A]): the right answer as it is written after the opening, with the end
+      token, left-aligned.
+  """
+
+  opening: tuple[int, ...]
+  answers: Callable[[Prompts], tuple[Int[Array, "N A"], Bool[Array, "N A"]]]
+
+
+@dataclasses.dataclass(frozen=True)
 class DeviceTask:
   """Pure functions under jit and vmap. `prompts` is a function of id and split alone; no problem is in both splits.
 
@@ -75,7 +89,9 @@ class DeviceTask:
     verify: (prompts of the B rows, tokens [B, R], mask [B, R]) -> Verdicts. R may be any width, not only
       `response_tokens`; any token ids may stand in any slot. Reads the rows' facts, not their order.
     demonstrate: (key, prompts) -> (tokens [N, R], mask [N, R]): imperfect worked solutions for a warm start.
+    forced_answer: None where the task has no form of answer that can be forced.
     fingerprint: of data that is read; "" as there is none.
+    notes: what a person should know of the verifier; nothing.
     close: ends what the task holds; nothing.
   """
 
@@ -87,5 +103,11 @@ class DeviceTask:
   prompts: Callable[[Int[Array, " N"], Split], Prompts]
   verify: Callable[[Prompts, Int[Array, "B R"], Bool[Array, "B R"]], Verdicts]
   demonstrate: Callable[[PRNGKeyArray, Prompts], tuple[Int[Array, "N R"], Bool[Array, "N R"]]]
+  forced_answer: ForcedAnswer | None = None
   fingerprint: str = ""
+  notes: Callable[[], list[str]] = list
   close: Callable[[], None] = lambda: None
+
+  def levels_of(self, ids: Int[Array, " N"], split: Split) -> Int[Array, " N"]:
+    """Index of each problem's level."""
+    return self.prompts(ids, split).levels

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.tasks import fields
-from rl_jax.tasks.task import Prompts, Verdicts, Vocabulary
+from rl_jax.tasks.task import ForcedAnswer, Prompts, Verdicts, Vocabulary
 
 LETTERS = "abcdefghijklmnop"
 _SYMBOLS = ("<pad>", "<end>", *"0123456789", "#", *LETTERS)
@@ -153,6 +153,15 @@ def verify(prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]
       "answer_correct": answer_correct,
     },
   )
+
+
+def _answers(prompts: Prompts) -> tuple[Int[Array, "N A"], Bool[Array, "N A"]]:
+  tokens = prompts.facts["answer_tokens"]
+  return jnp.where(tokens >= 0, tokens, Vocabulary.pad_id), tokens >= 0
+
+
+FORCED_ANSWER = ForcedAnswer(opening=(_MARK,), answers=_answers)
+"""The answer mark, and after it the answer."""
 
 
 def _before(totals: Int[Array, "B R"]) -> Int[Array, "B R"]:

@@ -17,6 +17,7 @@ from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import (
   CURRICULUM,
   LEARNERS,
+  MODELS,
   ROLLOUT,
   UPDATE,
   SeedState,
@@ -24,7 +25,7 @@ from rl_jax.training.state import (
   bind,
   iteration_key,
 )
-from rl_jax.training.update import update
+from rl_jax.training.update import of_method, of_models, update
 from rl_jax.trajectories import POLICY, Trajectories
 
 
@@ -64,8 +65,9 @@ def rollout(experiment: Experiment, seed: SeedState, iteration) -> tuple[SeedSta
 def learn(
   experiment: Experiment, seed: SeedState, trajectories: Trajectories, iteration
 ) -> tuple[SeedState, dict[str, Mean]]:
-  """Everything after the verifier: scoring, learners, signal, update, curriculum."""
+  """Everything after the verifier: models with a loss of their own, scoring, learners, signal, update, curriculum."""
   method = experiment.method
+  seed, own = _learn_alone(experiment, seed, trajectories, iteration)
   arrays = score(experiment, seed, trajectories)
   trajectories = trajectories.with_arrays(**arrays)
   learners = {}
@@ -76,6 +78,7 @@ def learn(
   signal = jax.lax.stop_gradient(method.signal(trajectories, arrays, Progress(iteration)))
   updated = update(
     experiment,
+    of_method(experiment),
     seed.models,
     seed.skipped_in_a_row,
     trajectories,
@@ -83,12 +86,16 @@ def learn(
     iteration_key(seed, iteration, UPDATE),
   )
   one = lambda x: Mean(x, jnp.float32(1.0))
-  metrics = updated.metrics | {
-    "ratio_error": one(updated.gap.ratio_error),
-    "kl_to_behaviour": updated.gap.kl_to_behaviour,
-    "first_clip_fraction": updated.first_clip_fraction,
-    "learning_rate": one(experiment.schedules["policy"](iteration * experiment.updates_per_iteration)),
-  }
+  metrics = (
+    own
+    | updated.metrics
+    | {
+      "ratio_error": one(updated.gap.ratio_error),
+      "kl_to_behaviour": updated.gap.kl_to_behaviour,
+      "first_clip_fraction": updated.first_clip_fraction,
+      "learning_rate": one(experiment.schedules["policy"](iteration * experiment.updates_per_iteration)),
+    }
+  )
   seed = seed.replace(
     models=updated.models,
     skipped_in_a_row=updated.skipped_in_a_row,
@@ -98,12 +105,25 @@ def learn(
   return seed, metrics
 
 
+def _learn_alone(
+  experiment: Experiment, seed: SeedState, trajectories: Trajectories, iteration
+) -> tuple[SeedState, dict[str, Mean]]:
+  """The updates of models with a loss of their own, and their metrics as <model>/<metric>."""
+  metrics = {}
+  for i, (name, objective) in enumerate(of_models(experiment).items()):
+    key = jax.random.fold_in(iteration_key(seed, iteration, MODELS), i)
+    done = update(experiment, objective, seed.models, seed.skipped_in_a_row, trajectories, {}, key)
+    seed = seed.replace(models=done.models, skipped_in_a_row=done.skipped_in_a_row)
+    metrics |= {f"{name}/{key.removeprefix(f'{name}/')}": mean for key, mean in done.metrics.items()}
+  return seed, metrics
+
+
 def score(experiment: Experiment, seed: SeedState, trajectories: Trajectories) -> dict[str, Array]:
   """What the method wants scored before the update, each model run once."""
-  method = experiment.method
+  method, models = experiment.method, bind(experiment, seed.models)
   outputs = {
-    name: experiment.models[name].outputs(
-      seed.models[name].params, trajectories.tokens, trajectories.positions, trajectories.attention_mask
+    name: models[name].model.outputs(
+      models[name].params, trajectories.tokens, trajectories.positions, trajectories.attention_mask
     )
     for name in sorted({model for model, _ in method.scoring.values()})
   }
@@ -118,12 +138,13 @@ def describe(experiment: Experiment, trajectories: Trajectories) -> dict[str, Me
   informative = informative_groups(trajectories.rewards, trajectories.group_ids, scored)
   metrics = {
     "reward": share(trajectories.rewards, scored),
-    "accuracy": share(trajectories.rewards >= 1.0, scored),
+    "accuracy": share(trajectories.correct, scored),
     "response_length": share(trajectories.response_lengths, rows),
     "truncated": share(trajectories.truncated, rows),
     "unscored": share(~scored, rows),
     "zero_spread_rows": share(~informative, scored),
-    "generated_tokens": Mean(wrote, jnp.int32(1)),
+    "generated_tokens": Mean(wrote + trajectories.spent_tokens.sum(), jnp.int32(1)),
+    **{name: share(values, rows) for name, values in trajectories.extras.items() if name.startswith("part/")},
   }
   for index, level in enumerate(experiment.task.levels):
     metrics[f"reward/{level}"] = share(trajectories.rewards, scored & (trajectories.extras["levels"] == index))

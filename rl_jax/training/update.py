@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from kernels.losses.kl import kl
 from kernels.reductions import Mean, aggregate
-from rl_jax.methods.method import Signal
+from rl_jax.methods.method import Loss, Outputs, Signal
 from rl_jax.models.model import OUTPUTS, merge
 from rl_jax.training.experiment import Experiment, check_rows
 from rl_jax.training.mesh import batch_shards_here
@@ -26,6 +27,30 @@ class Gap(NamedTuple):
   """max over tokens of |pi / pi_old - 1| / max(1, |log pi_old|): rounding of a logprob grows with it."""
   kl_to_behaviour: Mean
   """k3 estimate of KL(behaviour || policy): of the sampled distribution, so truncation counts."""
+
+
+class Objective(NamedTuple):
+  """What an update minimises."""
+
+  models: tuple[str, ...]
+  """Those that it trains."""
+  loss: Callable[[Outputs, Trajectories, Signal], Loss]
+
+
+def of_method(experiment: Experiment) -> Objective:
+  """The method's loss, which trains all models without one of their own."""
+  roles = experiment.method.models
+  names = tuple(name for name, role in roles.items() if role.trained and role.own_loss is None)
+  return Objective(names, experiment.method.loss)
+
+
+def of_models(experiment: Experiment) -> dict[str, Objective]:
+  """The losses that models have of their own, by model."""
+  return {
+    name: Objective((name,), lambda outputs, trajectories, signal, role=role: role.own_loss(outputs, trajectories))
+    for name, role in experiment.method.models.items()
+    if role.own_loss is not None
+  }
 
 
 class _Parts(NamedTuple):
@@ -53,17 +78,18 @@ def _gap(logprobs: Float[Array, "B T"], trajectories: Trajectories) -> Gap:
   )
 
 
-def _term_weights(experiment: Experiment, batch: _Batch) -> dict[str, Array]:
+def _term_weights(experiment: Experiment, objective: Objective, batch: _Batch) -> dict[str, Array]:
   """Weight of each term over a minibatch. By contract it does not depend on outputs, so any will do."""
   nothing = jnp.zeros(batch.trajectories.tokens.shape, jnp.float32)
-  outputs = {
-    name: dict.fromkeys(OUTPUTS[role.kind], nothing) for name, role in experiment.method.models.items() if role.trained
-  }
-  terms = experiment.method.loss(outputs, batch.trajectories, batch.signal).terms
+  roles = experiment.method.models
+  outputs = {name: dict.fromkeys(OUTPUTS[roles[name].kind], nothing) for name in objective.models}
+  terms = objective.loss(outputs, batch.trajectories, batch.signal).terms
   return {name: term.mean.weight for name, term in terms.items()}
 
 
-def _loss(trained, params, experiment: Experiment, batch: _Batch, weights) -> tuple[Float[Array, ""], _Parts]:
+def _loss(
+  trained, params, experiment: Experiment, objective: Objective, batch: _Batch, weights
+) -> tuple[Float[Array, ""], _Parts]:
   """Share of a micro-batch in the minibatch's loss: sum over terms of coefficient * sum / the minibatch's weight.
 
   Args:
@@ -77,10 +103,11 @@ def _loss(trained, params, experiment: Experiment, batch: _Batch, weights) -> tu
     )
     for name in params
   }
-  loss = experiment.method.loss(outputs, trajectories, batch.signal)
+  loss = objective.loss(outputs, trajectories, batch.signal)
   total = sum(term.coefficient * Mean(term.mean.sum, weights[name]).value for name, term in loss.terms.items())
   terms = {name: term.mean for name, term in loss.terms.items()}
-  gap = _gap(outputs["policy"]["logprobs"], trajectories)
+  policy = outputs.get("policy", {"logprobs": trajectories.old_logprobs})  # not trained here: no gap
+  gap = _gap(policy["logprobs"], trajectories)
   return jnp.asarray(total), jax.lax.stop_gradient(_Parts(terms, loss.metrics, gap))
 
 
@@ -95,19 +122,19 @@ def _merge(parts: _Parts) -> _Parts:
   return summed._replace(gap=summed.gap._replace(ratio_error=parts.gap.ratio_error.max(axis=0)))
 
 
-def gradient(experiment: Experiment, params, batch: _Batch):
+def gradient(experiment: Experiment, objective: Objective, params, batch: _Batch):
   """Loss, gradient and parts of one minibatch; micro-batches give the same as the whole.
 
   Returns: ((loss, parts), gradient of the trained parameters by model, in `optimizer.gradient_dtype`).
   """
   rows = batch.trajectories.tokens.shape[0]
-  weights = _term_weights(experiment, batch)
+  weights = _term_weights(experiment, objective, batch)
   trained = {name: experiment.models[name].trained(params[name]) for name in params}
   dtype = jnp.dtype(experiment.config.optimizer.gradient_dtype)
   count = rows // (experiment.config.rows_per_microbatch or rows)
 
   def differentiate(batch):
-    value, grads = jax.value_and_grad(_loss, has_aux=True)(trained, params, experiment, batch, weights)
+    value, grads = jax.value_and_grad(_loss, has_aux=True)(trained, params, experiment, objective, batch, weights)
     return value, jax.tree.map(lambda x: x.astype(dtype), grads)
 
   if count == 1:
@@ -123,11 +150,11 @@ def gradient(experiment: Experiment, params, batch: _Batch):
 
 
 def _apply(experiment: Experiment, models: dict[str, ModelState], grads) -> tuple[dict[str, ModelState], dict]:
-  """One optimiser step of every trained model, and the norms of gradients, updates and parameters."""
+  """One optimiser step of every model with a gradient, and the norms of gradients, updates and parameters."""
   decay = experiment.config.optimizer.parameter_average
   stepped, norms = dict(models), {}
-  for name, optimizer in experiment.optimizers.items():
-    model = models[name]
+  for name in grads:
+    optimizer, model = experiment.optimizers[name], models[name]
     trained = experiment.models[name].trained(model.params)
     updates, state = optimizer.update(grads[name], model.optimizer, trained)
     params = merge(optax.apply_updates(trained, updates), model.params)
@@ -153,6 +180,7 @@ class Updated(NamedTuple):
 
 def update(
   experiment: Experiment,
+  objective: Objective,
   models: dict[str, ModelState],
   skipped_in_a_row: Array,
   trajectories: Trajectories,
@@ -167,8 +195,8 @@ def update(
   def step(carry, index: Array):
     models, skipped = carry
     part = batch if index.shape[0] == rows else jax.tree.map(lambda x: jnp.take(x, index, axis=0), batch)
-    params = {name: models[name].params for name in experiment.optimizers}
-    (loss, parts), grads = gradient(experiment, params, part)
+    params = {name: models[name].params for name in objective.models}
+    (loss, parts), grads = gradient(experiment, objective, params, part)
     finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
     stepped, norms = _apply(experiment, models, grads)
     models = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, models)

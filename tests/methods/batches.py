@@ -27,7 +27,8 @@ def batch_of(loss_mask, **fields) -> Trajectories:
     "loss_mask": np.asarray(loss_mask, bool), "step_ids": ids - 1, "turn_ids": ids, "source_ids": ids,
     "group_ids": np.zeros(rows, np.int32), "prompt_ids": np.zeros(rows, np.int32), "row_mask": np.ones(rows, bool),
     "behaviour_logprobs": zeros, "old_logprobs": zeros, "ref_logprobs": zeros, "rewards": zeros[:, 0],
-    "token_rewards": zeros, "reward_mask": np.ones(rows, bool), "truncated": np.zeros(rows, bool), "extras": {},
+    "token_rewards": zeros, "reward_mask": np.ones(rows, bool), "truncated": np.zeros(rows, bool),
+    "unfinished": np.zeros(rows, bool), "spent_tokens": np.zeros(rows, np.int32), "extras": {},
   } | fields  # fmt: skip
   extras = {name: jnp.asarray(value) for name, value in values.pop("extras").items()}
   return Trajectories(**{name: jnp.asarray(value) for name, value in values.items()}, extras=extras)

@@ -249,8 +249,16 @@ def test_stops_when_all_rows_have_ended(params, limits, steps):
   model = Counted(CONFIG)
   program = jax.jit(
     lambda limits: sample(
-      model, params, PROMPTS, MASK, jax.random.key(0),
-      completions_per_prompt=1, max_tokens=STEPS, limits=limits, end_id=-1, pad_id=PAD,
+      model,
+      params,
+      PROMPTS,
+      MASK,
+      jax.random.key(0),
+      completions_per_prompt=1,
+      max_tokens=STEPS,
+      limits=limits,
+      end_id=-1,
+      pad_id=PAD,
     )  # fmt: skip
   )
   jax.block_until_ready(program(jnp.array(limits)))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from rl_jax.tasks import host
+from rl_jax.tasks.host import Scorers
 from rl_jax.tasks.scoring import Verdict
 from tests.tasks.byte_vocabulary import Bytes, responses
 
@@ -38,7 +39,7 @@ class Echo:
       "": Verdict(0.0),
       "half": Verdict(0.5, {"format": 1.0}),
       "late": Verdict(None, {"timed_out": 1.0}),
-      "crash": Verdict(None),
+      "crash": Verdict(None, {"crashed": 1.0}),
       "nan": Verdict(float("nan")),
       "odd": Verdict(1.0, {"style": 1.0}),
     }
@@ -49,9 +50,9 @@ class Echo:
 
 
 def build(score=None, data=None, **arguments):
-  fields = {"parts": ("format",), **arguments}
+  scorers = Scorers(score or Echo(), **{"parts": ("format",), **arguments})
   config = {**host.FIELDS, "prompt_tokens": 6, "response_tokens": 64}
-  return host.build(data or Data(), config, vocabulary=Bytes(), score=score or Echo(), **fields)
+  return host.build(data or Data(), config, vocabulary=Bytes(), scorers=scorers)
 
 
 def test_sizes_count_the_prompts_that_fit():
@@ -77,7 +78,9 @@ def test_verdicts_are_arrays_in_the_order_of_the_rows():
   ]  # fmt: skip
   np.testing.assert_array_equal(verdicts.rewards, np.float32([0.5, 0, 0, 0, 0, 0.5]))
   np.testing.assert_array_equal(verdicts.reward_mask, [True, False, False, True, False, True])
-  np.testing.assert_array_equal(verdicts.extras["timed_out"], [False, True, False, False, False, False])
+  np.testing.assert_array_equal(verdicts.extras["part/timed_out"], [0, 1, 0, 0, 0, 0])
+  np.testing.assert_array_equal(verdicts.extras["part/crashed"], [0, 0, 1, 0, 0, 0])
+  assert not verdicts.extras["correct"].any()
   np.testing.assert_array_equal(verdicts.extras["part/format"], np.float32([1, 0, 0, 0, 0, 1]))
   assert verdicts.step_ids.shape == (6, 64) and (verdicts.step_ids == -1).all()
   assert {x.dtype for x in (verdicts.rewards, verdicts.extras["part/format"])} == {np.dtype("float32")}
@@ -93,7 +96,7 @@ def test_a_response_cut_by_the_limit_keeps_its_last_token():
 
 def test_held_out_responses_have_the_tasks_own_score():
   own, shaped = Echo(), Echo()
-  task = build(own, train_score=shaped)
+  task = build(own, train=shaped)
   rows = responses(["half"])
   task.verify(np.array([0]), "train", *rows)
   assert len(shaped.items) == 1 and not own.items
@@ -101,6 +104,34 @@ def test_held_out_responses_have_the_tasks_own_score():
   assert len(shaped.items) == 1 and [entry["question"] for _, entry in own.items] == ["four"]
   task.close()
   assert own.closed and shaped.closed
+
+
+def test_training_terms_add_to_the_own_score():
+  terms = {
+    "form": {"verifier": "rl_jax.tasks.verifiers.rewards:tags", "arguments": {"names": ["answer"]}, "weight": 0.5}
+  }
+  config = {**host.FIELDS, "workers": 0, "training_terms": terms}
+  scorers = host.scorers("rl_jax.tasks.scoring:equal_numbers", {"answer": "number"}, config)
+  assert scorers.parts == ("score", "form")
+  items = [("<answer>4</answer>", {"answer": "4"}), ("4", {"answer": "4"}), ("<answer>5</answer>", {"answer": "4"})]
+  assert [verdict.reward for verdict in scorers.train(items)] == [1.5, 1.0, 0.5]
+  assert [verdict.reward for verdict in scorers.own(items)] == [1.0, 1.0, 0.0]
+  with pytest.raises(ValueError, match="'score' is the name of the task's own score"):
+    host.scorers("rl_jax.tasks.scoring:equal_numbers", {}, config | {"training_terms": {"score": {}}})
+
+
+def test_correct_is_the_own_score_whatever_the_terms_add():
+  class Shaped(Echo):
+    def __call__(self, items):
+      return [Verdict(1.2, {"score": 0.7, "format": 0.5}), Verdict(1.0, {"score": 1.0, "format": 0.0})]
+
+  task = build(train=Shaped(), parts=("score", "format"))
+  verdicts = task.verify(np.array([0, 1]), "train", *responses(["", ""]))
+  assert verdicts.extras["correct"].tolist() == [False, True]
+
+
+def test_levels_are_known_by_id():
+  assert build().levels_of(jnp.array([2, 0, 1]), "train").tolist() == [1, 1, 0]
 
 
 def test_ids_are_uniform_and_held_out_ids_differ():
@@ -117,8 +148,10 @@ def test_fingerprint_is_that_of_data_and_prompts():
   other_data = Data()
   other_data.fingerprint = "g"
   config = {**host.FIELDS, "prompt_tokens": 7}
-  fewer = host.build(Data(), config | {"prompt_tokens": 4}, vocabulary=Bytes(), score=Echo())
-  worded = host.build(Data(), config | {"question_template": "{question}?"}, vocabulary=Bytes(), score=Echo())
+  fewer = host.build(Data(), config | {"prompt_tokens": 4}, vocabulary=Bytes(), scorers=Scorers(Echo()))
+  worded = host.build(
+    Data(), config | {"question_template": "{question}?"}, vocabulary=Bytes(), scorers=Scorers(Echo())
+  )
   found = [build().fingerprint, build(data=other_data).fingerprint, fewer.fingerprint, worded.fingerprint]
   assert len(set(found)) == 4 and build().fingerprint == found[0]
 

@@ -57,9 +57,7 @@ def test_a_held_out_file_is_taken_out_of_train(tmp_path):
 
 def test_fields_and_levels_by_name(tmp_path):
   rows = [{"problem": f"{i}?", "target": i, "kind": "even" if i % 2 == 0 else "odd"} for i in range(40)]
-  task = build(
-    write(tmp_path / "a.jsonl", rows), question_field="problem", answer_field="target", level_field="kind"
-  )
+  task = build(write(tmp_path / "a.jsonl", rows), question_field="problem", answer_field="target", level_field="kind")
   prompts = task.prompts(np.arange(task.sizes["train"]), "train")
   assert task.levels == ("even", "odd") and set(prompts.levels.tolist()) == {0, 1}
 

@@ -64,6 +64,8 @@ def _trajectories(experiment, params, rows: int, draw: int) -> Trajectories:
     token_rewards=zeros,
     reward_mask=jnp.ones(rows, bool),
     truncated=jnp.asarray(lengths == width),
+    unfinished=jnp.zeros(rows, bool),
+    spent_tokens=jnp.zeros(rows, jnp.int32),
     extras={"behaviour_entropies": zeros},
   )
   trajectories = verify(task, trajectories)

@@ -11,7 +11,7 @@ import pytest
 
 from rl_jax.training import iteration
 from rl_jax.training.errors import TrainingError
-from rl_jax.training.update import _Batch, _gap, _order, gradient, update
+from rl_jax.training.update import _Batch, _gap, _order, gradient, of_method, update
 from rl_jax.trajectories import POLICY, Trajectories
 from tests.training import small
 
@@ -91,7 +91,7 @@ def test_gradient_of_grpo_is_that_of_slow_float64_code():
   )
   signal = experiment.method.signal(trajectories, {}, None)
   batch = _Batch(trajectories, signal)
-  (loss, _), grads = jax.jit(lambda p: gradient(experiment, {"policy": p}, batch))(params)
+  (loss, _), grads = jax.jit(lambda p: gradient(experiment, of_method(experiment), {"policy": p}, batch))(params)
   value = lambda p: _numpy_grpo(_numpy_logprobs(p, trajectories, experiment.config), trajectories)
   assert abs(float(loss) - value(params)) < 1e-6
   rng = np.random.default_rng(1)
@@ -112,7 +112,7 @@ def test_one_update_is_adamw_on_the_clipped_gradient():
   before, after = seed.models["policy"].params, new.models["policy"].params
   signal = experiment.method.signal(trajectories, {}, None)
   batch = _Batch(trajectories, signal)
-  _, grads = jax.jit(lambda p: gradient(experiment, {"policy": p}, batch))(before)
+  _, grads = jax.jit(lambda p: gradient(experiment, of_method(experiment), {"policy": p}, batch))(before)
   grads, old, found = small.leaves(grads["policy"]), small.leaves(before), small.leaves(after)
   norm = np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in grads.values()))
   assert norm > 0.01
@@ -142,7 +142,7 @@ def test_micro_batches_are_the_whole_batch(aggregation):
     trajectories = trajectories.with_arrays(**arrays)
     batch = _Batch(trajectories, experiment.method.signal(trajectories, arrays, None))
     params = {name: seed.models[name].params for name in experiment.optimizers}
-    (loss, parts), grads = jax.jit(lambda p, e=experiment, b=batch: gradient(e, p, b))(params)
+    (loss, parts), grads = jax.jit(lambda p, e=experiment, b=batch: gradient(e, of_method(e), p, b))(params)
     means = {name: mean.value for name, mean in (parts.terms | parts.metrics).items()}
     found.append(((loss, means, parts.gap.kl_to_behaviour.value, parts.gap.ratio_error), grads))
   (whole, whole_grads), (micro, micro_grads) = found
@@ -264,7 +264,11 @@ def test_a_batch_that_does_not_divide_is_refused_when_it_is_traced():
   with pytest.raises(
     TrainingError, match=r"rows of an iteration \(6\) is not a multiple of minibatches_per_epoch \(4\)"
   ):
-    jax.eval_shape(lambda: update(experiment, seed.models, seed.skipped_in_a_row, trajectories, {}, jax.random.key(0)))
+    jax.eval_shape(
+      lambda: update(
+        experiment, of_method(experiment), seed.models, seed.skipped_in_a_row, trajectories, {}, jax.random.key(0)
+      )
+    )
 
 
 def test_the_gap_is_relative_to_a_large_logprob():

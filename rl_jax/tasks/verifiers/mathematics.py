@@ -20,9 +20,7 @@ from rl_jax.tasks.scoring import Verdict
 LONGEST_NUMBER = 100
 _BOX = re.compile(r"\\f?boxed\s*\{")
 # A dollar sign before a blank does not close a formula, nor one before a digit: "$5 and $7" are prices.
-_FORMULA = re.compile(
-  r"\$\$(.+?)\$\$|\$(?!\s)([^$\n]*[^$\s])\$(?!\d)|\\\[(.+?)\\\]|\\\((.+?)\\\)", re.DOTALL
-)
+_FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$\n]*[^$\s])\$(?!\d)|\\\[(.+?)\\\]|\\\((.+?)\\\)", re.DOTALL)
 _THOUSANDS = re.compile(r"([-+]?)(\d{1,3}(?:(?:\{,\}|,)\d{3})+)(\.\d+)?")
 _RATIO = re.compile(r"(-?)\\frac\{?(\d+)\}?\{?(\d+)\}?")
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:/\d+)?")

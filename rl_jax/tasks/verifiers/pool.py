@@ -25,7 +25,8 @@ START_SECONDS = 120.0
 """What a worker may take to start and import its verifier."""
 MOST_FAILED_STARTS = 3
 TIMED_OUT = Verdict(None, {"timed_out": 1.0})
-NO_VERDICT = Verdict(None)
+CRASHED = Verdict(None, {"crashed": 1.0})
+RAISED = Verdict(None, {"error": 1.0})
 Item = tuple[str, dict[str, Any]]
 
 
@@ -122,12 +123,12 @@ class Pool:
     self._lock = threading.Lock()
     self._finish = weakref.finalize(self, _kill_all, self._workers)
     self.timeouts = self.crashes = self.errors = 0
-    self.last_error = ""
+    self.last_error, self._told = "", True
 
   def __call__(self, items: Sequence[Item]) -> list[Verdict]:
     """Verdicts in the order of the items."""
     with self._lock:
-      verdicts: list[Verdict] = [NO_VERDICT] * len(items)
+      verdicts: list[Verdict] = [CRASHED] * len(items)
       try:
         self._score(items, verdicts)
       finally:
@@ -166,7 +167,7 @@ class Pool:
     """Takes what a worker sent."""
     answer = worker.receive()
     if answer is None:
-      self._give_up(worker, verdicts, NO_VERDICT)
+      self._give_up(worker, verdicts, CRASHED)
       return
     if answer.fatal:
       self._remove(worker)
@@ -178,8 +179,8 @@ class Pool:
       return
     assert worker.item is not None
     if answer.error:
-      self.errors, self.last_error = self.errors + 1, answer.error
-    verdicts[worker.item] = Verdict(answer.reward, answer.parts)
+      self.errors, self.last_error, self._told = self.errors + 1, answer.error, False
+    verdicts[worker.item] = RAISED if answer.error else Verdict(answer.reward, answer.parts)
     worker.item, worker.served = None, worker.served + 1
     if worker.served >= self._items_per_worker or answer.bytes > self._bytes // 2:
       self._remove(worker)
@@ -199,6 +200,11 @@ class Pool:
   def _remove(self, worker: _Worker) -> None:
     self._workers.remove(worker)
     worker.kill()
+
+  def notes(self) -> list[str]:
+    """A line on what the verifier raised last, if it has raised since the last call."""
+    told, self._told = self._told, True
+    return [] if told else [f"{self._verifier} has raised {self.errors} times, last: {self.last_error}"]
 
   def close(self) -> None:
     """Ends the workers; a later call starts new ones."""

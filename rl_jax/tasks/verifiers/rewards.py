@@ -1,9 +1,9 @@
 """Rewards of text that are made of parts: format, length, and weighted sums and products of verifiers.
 
-  rl_jax.tasks.verifiers.rewards:combined with components =
-    {"right": {"verifier": "rl_jax.tasks.verifiers.mathematics:equal_answers"},
-     "format": {"verifier": "rl_jax.tasks.verifiers.rewards:tags", "arguments": {"names": ["think", "answer"]},
-                "weight": 0.1}}
+rl_jax.tasks.verifiers.rewards:combined with components =
+  {"right": {"verifier": "rl_jax.tasks.verifiers.mathematics:equal_answers"},
+   "format": {"verifier": "rl_jax.tasks.verifiers.rewards:tags", "arguments": {"names": ["think", "answer"]},
+              "weight": 0.1}}
 """
 
 from __future__ import annotations

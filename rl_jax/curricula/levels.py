@@ -1,0 +1,24 @@
+"""Problems of given difficulty levels, from a task that draws its levels at random."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray
+
+
+def ids_of_levels(task, key: PRNGKeyArray, levels: Int[Array, " n"]) -> Int[Array, " n"]:
+  """Ids of train problems, the n-th drawn from the task's distribution given that its level is levels[n].
+
+  Draws until all levels are met: about as many times as the rarest level is rare. A level without problems never ends,
+  so leave out those whose share is 0.
+  """
+
+  def draw(carry):
+    attempt, ids, found = carry
+    drawn = task.problem_ids(jax.random.fold_in(key, attempt), levels.shape[0], "train")
+    ids = jnp.where(found, ids, drawn)
+    return attempt + 1, ids, found | (task.levels_of(drawn, "train") == levels)
+
+  start = jnp.int32(0), jnp.zeros(levels.shape, jnp.int32), jnp.zeros(levels.shape, bool)
+  return jax.lax.while_loop(lambda carry: ~jnp.all(carry[2]), draw, start)[1]

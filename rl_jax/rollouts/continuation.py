@@ -1,0 +1,117 @@
+"""New endings of responses: what every rollout does that samples from the midst of a response."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
+
+from rl_jax.rollouts.rollout import BoundModel
+from rl_jax.rollouts.sampler import Sampling, positions_of, sample
+from rl_jax.tasks.task import DeviceTask
+from rl_jax.trajectories import POLICY, Trajectories
+
+
+class Prefixes(NamedTuple):
+  """The beginnings of M rows, moved to the right edge as the sampler wants prompts."""
+
+  tokens: Int[Array, "M T"]
+  mask: Bool[Array, "M T"]
+
+
+def prefixes(trajectories: Trajectories, cuts: Int[Array, " M"]) -> Prefixes:
+  """What stands before slot `cuts` of each row (`Trajectories.rows` takes a row several times)."""
+  time = trajectories.tokens.shape[1]
+  source = jnp.arange(time) - (time - cuts)[:, None]
+  take = lambda x: jnp.take_along_axis(x, jnp.maximum(source, 0), axis=1)
+  return Prefixes(take(trajectories.tokens), take(trajectories.attention_mask) & (source >= 0))
+
+
+def continued(
+  policy: BoundModel,
+  task: DeviceTask,
+  trajectories: Trajectories,
+  cuts: Int[Array, " M"],
+  key: PRNGKeyArray,
+  *,
+  sampling: Sampling,
+  max_tokens: int | None = None,
+  limits: Int[Array, " M"] | None = None,
+) -> Trajectories:
+  """The rows with all from slot `cuts` on sampled anew; unscored, in as many slots.
+
+  Tokens before the cut keep their logprobs but are no longer trained on (`loss_mask` False); the new ones are. What
+  the rows hold in `extras` is dropped, as it spoke of the old ending.
+
+  Args:
+    cuts: first slot that is new, from the first slot of the response to T (nothing new).
+    max_tokens: most new tokens of any row; None: the task's `response_tokens`.
+    limits: most new tokens of each row; rows never go past their slots. A response that is cut by its own limit, with
+      slots left, is `unfinished`; one that fills its slots is `truncated`. 0: the row gets nothing and is unfinished.
+  """
+  time = trajectories.tokens.shape[1]
+  room = time - cuts
+  limits = room if limits is None else jnp.minimum(limits, room)
+  before = prefixes(trajectories, cuts)
+  done = sample(
+    policy.model,
+    policy.params,
+    before.tokens,
+    before.mask,
+    key,
+    completions_per_prompt=1,
+    max_tokens=max_tokens or task.response_tokens,
+    limits=limits,
+    end_id=task.vocabulary.end_id,
+    pad_id=task.vocabulary.pad_id,
+    sampling=sampling,
+  )
+  slots = jnp.arange(time)
+  new = slots >= cuts[:, None]
+  source = jnp.clip(slots - cuts[:, None], 0, done.tokens.shape[1] - 1)
+  held = new & (slots - cuts[:, None] < done.tokens.shape[1])
+
+  def joined(old, sampled, empty):
+    moved = jnp.where(held, jnp.take_along_axis(sampled, source, axis=1), empty)
+    return jnp.where(new, moved, old)
+
+  mask = joined(trajectories.attention_mask, done.mask, False)
+  rows = trajectories.tokens.shape[0]
+  return trajectories.replace(
+    tokens=joined(trajectories.tokens, done.tokens, task.vocabulary.pad_id),
+    positions=positions_of(mask),
+    attention_mask=mask,
+    loss_mask=mask & new,
+    step_ids=jnp.full((rows, time), -1),
+    turn_ids=jnp.where(new, 0, trajectories.turn_ids),
+    source_ids=jnp.where(new, POLICY, trajectories.source_ids),
+    behaviour_logprobs=joined(trajectories.behaviour_logprobs, done.behaviour_logprobs, 0.0),
+    old_logprobs=joined(trajectories.old_logprobs, done.logprobs, 0.0),
+    ref_logprobs=jnp.zeros((rows, time), jnp.float32),
+    rewards=jnp.zeros(rows, jnp.float32),
+    token_rewards=jnp.zeros((rows, time), jnp.float32),
+    reward_mask=jnp.zeros(rows, bool),
+    truncated=done.truncated & (limits == room),
+    unfinished=done.truncated & (limits < room),
+    spent_tokens=jnp.zeros(rows, jnp.int32),
+    extras={},
+  )
+
+
+def new_tokens(trajectories: Trajectories) -> Int[Array, " M"]:
+  """Number of tokens that the last sampling wrote in each row of `continued`."""
+  return (trajectories.loss_mask & trajectories.row_mask[:, None]).sum(axis=1)
+
+
+def concatenate(*parts: Trajectories) -> Trajectories:
+  """Rows of all parts in order. Extras that not all of them have are 0 in the rows of the others."""
+  like = {name: x for part in parts for name, x in part.extras.items()}
+
+  def filled(part: Trajectories) -> Trajectories:
+    rows = part.tokens.shape[0]
+    missing = {n: jnp.zeros((rows, *x.shape[1:]), x.dtype) for n, x in like.items() if n not in part.extras}
+    return part.replace(extras={**part.extras, **missing})
+
+  return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(filled(part) for part in parts))
