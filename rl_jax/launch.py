@@ -181,6 +181,8 @@ class _Run:
     config, first = self.config, trainer.iterations
     with self._profile(first):
       done = trainer.advance()
+    for note in trainer.experiment.task.notes():
+      self._say(note)
     wrote = np.zeros_like(self.generated)
     for offset, row in enumerate(done.metrics):
       wrote += row["generated_tokens"].astype(np.int64)

@@ -96,7 +96,8 @@ class Method:
     learners: auxiliary learners by name.
     models: the models by name, "policy" among them.
     scoring: array name -> (model, output): teacher-forced over all rows with the parameters before the update, but
-      after that of models with a loss of their own. Those that name a field of Trajectories are set there ("old_logprobs", "ref_logprobs"), others in its extras.
+      after that of models with a loss of their own. Those that name a field of Trajectories are set there
+      ("old_logprobs", "ref_logprobs"), others in its extras.
     papers: arXiv ids of the papers that this is.
   """
 

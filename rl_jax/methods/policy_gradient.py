@@ -28,7 +28,6 @@ from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.trajectories import Trajectories
 
-
 PROMPTS = {"uniform": uniform, "epochs": epochs}
 
 

@@ -1,0 +1,55 @@
+"""Does GRPO make a real pretrained model better at easy arithmetic that it half knows?
+
+SmolLM2-135M-Instruct on sums, products and greatest common divisors of small numbers from reasoning-gym, scored by the
+data sets' own scorers and nothing else. `python -m rl_jax.models.fetch smollm2-135m-instruct` brings the model.
+
+Variant "smoke" ends in a minute and learns nothing; "lora" trains low-rank adapters.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import common
+
+LEVELS = {
+  "sum": {"dataset": "chain_sum", "min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1},
+  "sums": {"dataset": "chain_sum", "min_terms": 3, "max_terms": 3, "min_digits": 1, "max_digits": 1},
+  "product": {"dataset": "products", "min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1},
+  "gcd": {"dataset": "gcd", "min_value": 1, "max_value": 20},
+}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+  """One seed: a task that is scored in Python has a run for each."""
+  config = common.base()
+  config.method = {"name": "rl_jax.methods.grpo", "kl_coefficient": 0.0, "prompts": "epochs"}
+  config.model = {"name": "rl_jax.models.pretrained", "checkpoint": "smollm2-135m-instruct"}
+  config.task = {
+    "name": "rl_jax.tasks.reasoning_gym",
+    "levels": LEVELS,
+    "problems": 4096,
+    "answer": "number",
+    "system_prompt": "You answer with one number.",
+    "prompt_tokens": 48,
+    "response_tokens": 16,
+  }
+  config.num_seeds = 1
+  config.num_iterations = 60
+  config.prompts_per_iteration = 8
+  config.completions_per_prompt = 8
+  config.rows_per_microbatch = 16
+  config.learning_rate = 2e-5
+  config.optimizer.warmup_updates = 5
+  config.evaluation.update({"every_iterations": 20, "prompts": 128, "prompts_at_a_time": 64})
+  config.checkpoint.update({"every_iterations": 20, "keep": 1})
+  config.logging.every_iterations = 1
+  if variant == "lora":
+    config.model.lora_rank = 16
+    config.learning_rate = 3e-4
+  elif variant == "smoke":
+    config.num_iterations, config.prompts_per_iteration, config.completions_per_prompt = 2, 2, 4
+    config.rows_per_microbatch = None
+    config.evaluation.update({"every_iterations": 2, "prompts": 4, "samples_per_prompt": 2, "pass_at": (2,)})
+    config.checkpoint.every_iterations = 2
+  elif variant:
+    raise ValueError(f'variant {variant!r} is not known: leave it out, or one of "smoke", "lora"')
+  return config
