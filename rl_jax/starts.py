@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
 import re
@@ -15,18 +16,21 @@ import jax
 from ml_collections import ConfigDict
 
 from rl_jax import configs
-from rl_jax.models.model import Params
+from rl_jax.models import lora
+from rl_jax.models.model import Model, Params
 from rl_jax.runs.directory import find_run, flatten
 from rl_jax.runs.files import read_json
 from rl_jax.training import experiment, manifests
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.errors import TrainingError
+from rl_jax.training.state import ModelState
 
 
 class Start(NamedTuple):
   """Parameters that the policy starts with, and where they come from."""
 
   policy: Params
+  """Without adapters: those of the run that it comes from are merged into their matrices."""
   origin: str
   sha256: str
   """Of the checkpoint's manifest, which holds the checksums of all its files."""
@@ -115,15 +119,22 @@ def _read(folder: Path, config: ConfigDict, expected: str) -> Start:
   saved = ConfigDict(read_json(source.config))
   if saved.num_seeds not in (1, config.num_seeds):
     raise TrainingError(f"{folder} has {saved.num_seeds} seeds, this run {config.num_seeds}: start from 1 or as many")
-  model = build(config).models["policy"]
+  model = _with_adapters_of(saved, build(config).models["policy"])
   abstract = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct((saved.num_seeds, *x.shape), x.dtype),
     nn.unbox(jax.eval_shape(model.init, jax.random.key(0))),
   )
-  part = "average" if saved.optimizer.parameter_average else "params"
+  average = model.trained(abstract) if saved.optimizer.parameter_average else None
   with Checkpoints(source.checkpoints) as checkpoints:
-    restored = checkpoints.restore_subtree(f"seeds/models/policy/{part}", abstract)
+    restored = checkpoints.restore_subtree("seeds/models/policy", ModelState(abstract, average=average))
     sha256 = hashlib.sha256((source.checkpoints / str(restored.step) / manifests.NAME).read_bytes()).hexdigest()
   if not sha256.startswith(expected):
     raise TrainingError(f"{folder} is not the start asked for: its checkpoint has hash {sha256[:12]}, not {expected}")
-  return Start(restored.state, str(folder), sha256, restored.warnings)
+  return Start(model.merged(restored.state.evaluated), str(folder), sha256, restored.warnings)
+
+
+def _with_adapters_of(saved: ConfigDict, model: Model) -> Model:
+  """The model with the adapters of a saved config, which may know nothing of adapters."""
+  fields = {name: saved.model[name] for name in lora.FIELDS if name in saved.model}
+  fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+  return dataclasses.replace(model, config=dataclasses.replace(model.base.config, **fields))

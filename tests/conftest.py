@@ -14,6 +14,7 @@ QUICK = (
   "methods/",
   "training/test_update.py",
   "training/test_iteration.py",
+  "training/test_lora.py",
 )
 """Tests of many small programs, each run a few times: they compile far more than they compute."""
 

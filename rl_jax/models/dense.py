@@ -1,4 +1,4 @@
-"""The matrix product of a layer, with a gradient that suits XLA on CPU."""
+"""The matrix product of a layer, in forms that suit XLA on CPU."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ from jaxtyping import Array, Float
 
 @jax.custom_vjp
 def dense(x: Float[Array, "*B D"], weight: Float[Array, "D F"]) -> Float[Array, "*B F"]:
-  """x @ weight.
+  """x @ weight, summed in at least float32 and rounded once.
+
+  Asked for a bfloat16 result, XLA on CPU multiplies in float32; asked for a float32 one, it uses the machine's bfloat16
+  products, which are twice as fast.
 
   The gradient of the weight, x^T dy over all tokens, needs one operand transposed in memory on CPU. JAX's own rule
   transposes dy, wide in a feed-forward layer, together with the elementwise work that makes it, which took a quarter of
   an update. This one transposes the narrower of the two.
   """
-  return x @ weight
+  return _product(x, weight)
+
+
+def _product(x, weight):
+  narrow = jnp.result_type(x, weight)
+  return jnp.matmul(x, weight, preferred_element_type=jnp.promote_types(narrow, jnp.float32)).astype(narrow)
 
 
 def _forward(x, weight):
-  return x @ weight, (x, weight)
+  return _product(x, weight), (x, weight)
 
 
 def _backward(residuals, dy):

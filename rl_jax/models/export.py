@@ -16,6 +16,7 @@ import numpy as np
 from rl_jax.models.errors import ModelFileError, package
 from rl_jax.models.huggingface import CONFIG, INDEX, NAMES, WEIGHTS
 from rl_jax.models.loading import abstract_params, is_transposed, path_name
+from rl_jax.models.lora import A, B, merged_matrix
 from rl_jax.models.model import Model, Params
 from rl_jax.models.tokenizer import GENERATION, Tokenizer
 from rl_jax.models.transformer import TransformerConfig
@@ -31,7 +32,7 @@ def export(
   dtype: str | None = None,
   shard_bytes: int = 4 * 2**30,
 ) -> None:
-  """Writes a new folder; it appears whole or not at all.
+  """Writes a new folder; it appears whole or not at all. Adapters are merged into their matrices.
 
   Args:
     params: of one seed, without boxes, all of it within reach of this process.
@@ -51,7 +52,8 @@ def export(
   if tokenizer is not None:
     ends = {"eos_token_id": tokenizer.end_id, "pad_token_id": tokenizer.pad_id}
     values, generation = values | ends, generation | ends
-  shards = list(_shards(model, params, wanted.itemsize, shard_bytes))
+  arrays = _named(model, params)
+  shards = list(_shards(model.base.config, wanted.itemsize, shard_bytes))
   try:
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
@@ -60,7 +62,7 @@ def export(
   try:
     _write_json(unfinished / CONFIG, values)
     _write_json(unfinished / GENERATION, generation)
-    _write_weights(unfinished, shards, model.config, wanted)
+    _write_weights(unfinished, shards, arrays, model.config, wanted)
     if tokenizer is not None:
       tokenizer.save(unfinished)
     unfinished.chmod(0o755)
@@ -106,41 +108,50 @@ def hub_config(config: TransformerConfig, context: int) -> dict[str, Any]:
   return values
 
 
-def _shards(model: Model, params: Params, itemsize: int, most: int) -> Iterator[dict[str, jax.Array]]:
-  """Parameters by name, in parts of at most `most` bytes."""
-  named = lambda tree: {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-  arrays, wanted = named(params), named(abstract_params(model.config))
+def _named(model: Model, params: Params) -> dict[str, jax.Array]:
+  """Parameters by name, as the model has them."""
+  by_name = lambda tree: {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+  arrays, wanted = by_name(params), by_name(abstract_params(model.config))
   others = sorted(arrays.keys() ^ wanted.keys())
   if others:
     raise ModelFileError(f"the parameters are not those of the model: only one of the two has {others[0]!r}")
-  shard: dict[str, jax.Array] = {}
-  size = 0
   for name, leaf in arrays.items():
     if leaf.shape != wanted[name].shape:
       raise ModelFileError(f"{name} has shape {leaf.shape}, that of the model is {wanted[name].shape}")
+  return arrays
+
+
+def _shards(config: TransformerConfig, itemsize: int, most: int) -> Iterator[list[str]]:
+  """Names of the parameters that files hold, in parts of at most `most` bytes."""
+  shard: list[str] = []
+  size = 0
+  for path, leaf in jax.tree_util.tree_leaves_with_path(abstract_params(config)):
     if shard and size + leaf.size * itemsize > most:
       yield shard
-      shard, size = {}, 0
-    shard[name] = leaf
+      shard, size = [], 0
+    shard.append(path_name(path))
     size += leaf.size * itemsize
   yield shard
 
 
 def _write_weights(
-  folder: Path, shards: list[dict[str, jax.Array]], config: TransformerConfig, dtype: np.dtype
+  folder: Path, shards: list[list[str]], arrays: dict[str, jax.Array], config: TransformerConfig, dtype: np.dtype
 ) -> None:
   save_file = package("safetensors.numpy").save_file
   weight_map: dict[str, str] = {}
   for number, shard in enumerate(shards, start=1):
     file = WEIGHTS if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
     tensors = {}
-    for name, leaf in shard.items():
+    for name in shard:
+      leaf = arrays[name]
+      if name + A in arrays:
+        leaf = merged_matrix(leaf, arrays[name + A], arrays[name + B], config.lora_scale)
       array = np.asarray(leaf).astype(dtype)
       tensors[NAMES.tensor(name)] = np.ascontiguousarray(array.T if is_transposed(name, array.ndim, config) else array)
     save_file(tensors, folder / file, metadata={"format": "pt"})
     weight_map |= dict.fromkeys(tensors, file)
   if len(shards) > 1:
-    total = sum(leaf.size for shard in shards for leaf in shard.values()) * dtype.itemsize
+    total = sum(arrays[name].size for shard in shards for name in shard) * dtype.itemsize
     _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 

@@ -121,7 +121,7 @@ def path_name(path: tuple) -> str:
 
 
 def load(source: Source, model: Model, shardings: Any = None, dtype: str | None = None) -> Params:
-  """The model's parameters as `Model.init` makes them, without boxes.
+  """The model's parameters as `Model.init` makes them, without boxes and without adapters, which no file holds.
 
   One tensor after the other is read, and of each the slices that the devices of this process hold, once: a process
   never holds more than their share and one tensor's.
@@ -132,7 +132,7 @@ def load(source: Source, model: Model, shardings: Any = None, dtype: str | None 
 
   Raises: ModelFileError: the files lack a parameter, or it has another shape.
   """
-  abstract = abstract_params(model.config)
+  abstract = abstract_params(model.base.config)
   if shardings is None:
     shardings = jax.tree.map(lambda leaf: SingleDeviceSharding(jax.local_devices()[0]), abstract)
   wanted = np.dtype(dtype or model.config.param_dtype)

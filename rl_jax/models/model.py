@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from kernels.logprobs import align, token_logprobs
+from rl_jax.models import lora
 from rl_jax.models.cache import Cache
 from rl_jax.models.transformer import Transformer, TransformerConfig
 
@@ -46,9 +47,23 @@ class Model:
     one = jnp.zeros((1, 1), jnp.int32)
     return self.module.init(key, one, one, one.astype(bool))["params"]
 
+  @functools.cached_property
+  def base(self) -> Model:
+    """The model without its adapters; `lora.without` gives its parameters."""
+    return dataclasses.replace(self, config=dataclasses.replace(self.config, lora_rank=0))
+
   def trained(self, params: Params) -> Params:
-    """The parameters that training moves, with None in place of the others."""
-    return params
+    """The parameters that training moves, with None in place of the others.
+
+    All; with adapters those, and of a value model its output layer, which starts from a draw.
+    """
+    if not self.config.lora_rank:
+      return params
+    return lora.only(params, [("output",)] if self.kind == "value" else [])
+
+  def merged(self, params: Params) -> Params:
+    """Parameters of `base` with the same outputs: every adapter added to its matrix."""
+    return lora.merged(params, self.config.lora_scale)
 
   def run(
     self,
@@ -58,9 +73,10 @@ class Model:
     mask: Bool[Array, "B T"],
     cache: Cache | None = None,
     slot: Int[Array, ""] | int = 0,
+    last: bool = False,
   ) -> tuple[Array, Cache]:
     """Outputs [B, T, O] and the cache; see `Transformer.__call__`."""
-    outputs: Any = self.module.apply({"params": params}, tokens, positions, mask, cache, slot)
+    outputs: Any = self.module.apply({"params": params}, tokens, positions, mask, cache, slot, last)
     return outputs
 
   def outputs(

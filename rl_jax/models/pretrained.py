@@ -9,6 +9,7 @@ from typing import Any
 from rl_jax.models import checkpoints
 from rl_jax.models.errors import ModelFileError
 from rl_jax.models.loading import load
+from rl_jax.models.lora import TARGETS
 from rl_jax.models.model import Model, Params
 
 
@@ -19,6 +20,9 @@ def get_config() -> dict:
     "dtype": "float32",  # of activations and matrix products
     "param_dtype": "float32",  # of parameters, whatever the checkpoint's
     "remat": "none",  # or "block": less memory for gradients, one more forward pass
+    "lora_rank": 0,  # of adapters, which then are all that is trained; 0: none
+    "lora_alpha": 32.0,  # the adapters' product is scaled by lora_alpha / lora_rank
+    "lora_targets": TARGETS,  # matrices of every layer that have an adapter
   }
 
 
@@ -37,12 +41,14 @@ def build(config: Mapping[str, Any], vocabulary: int, kind: str = "language", te
       "use the tokenizer of the checkpoint"
     )
   outputs = {"language": source.config.vocabulary, "value": 1}[kind]
-  fields = {name: config[name] for name in ("dtype", "param_dtype", "remat")}
+  fields = {name: config[name] for name in get_config() if name != "checkpoint"}
   return Model(dataclasses.replace(source.config, outputs=outputs, **fields), kind, temperature)
 
 
 def start(config: Mapping[str, Any], model: Model, shardings: Any = None) -> Params:
   """The checkpoint's parameters for a language model of `build`, in the config's `param_dtype`, without boxes.
+
+  Files hold no adapters: these are the parameters of `model.base`.
 
   Args:
     shardings: a tree like the parameters; see `loading.load`.

@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rl_jax.models.cache import Cache, write
 from rl_jax.models.dense import dense
+from rl_jax.models.lora import TARGETS, A, B, adapted
 from rl_jax.models.remat import recomputed
 from rl_jax.models.rope import SCALINGS, frequencies, rotate
 
@@ -45,6 +46,9 @@ class TransformerConfig:
     rope_scaling: "none" or "llama3", which the next four belong to: see `rope.frequencies`.
     remat: "block" keeps only the input of each block for the gradient and computes the rest again: less memory, one
       more forward pass; see `remat.recomputed`.
+    lora_rank: of the adapters, which then are all that is trained of a language model; 0: there are none.
+    lora_alpha: the adapters' product is scaled by lora_alpha / lora_rank; see `lora.adapted`.
+    lora_targets: names of the matrices that have an adapter, in every layer.
   """
 
   vocabulary: int
@@ -68,6 +72,9 @@ class TransformerConfig:
   rope_high_frequency: float = 4.0
   rope_context: int = 8192
   remat: str = "none"
+  lora_rank: int = 0
+  lora_alpha: float = 32.0
+  lora_targets: tuple[str, ...] = TARGETS
 
   def __post_init__(self):
     sizes = ("vocabulary", "outputs", "width", "layers", "heads", "key_value_heads", "head_width", "feed_forward")
@@ -91,11 +98,26 @@ class TransformerConfig:
       )
     if self.head_width % 2:
       raise ValueError(f"model.head_width={self.head_width} is odd: rotary positions turn pairs of channels")
+    if self.lora_rank < 0 or not self.lora_alpha > 0:
+      raise ValueError(
+        "model.lora_rank is at least 0 (0: no adapters) and model.lora_alpha above 0, got "
+        f"{self.lora_rank} and {self.lora_alpha}"
+      )
+    for name in self.lora_targets:
+      if name not in TARGETS:
+        raise ValueError(f"model.lora_targets are names out of {', '.join(TARGETS)}, got {name!r}")
+    if self.lora_rank and not self.lora_targets:
+      raise ValueError(f"model.lora_rank={self.lora_rank} but model.lora_targets is empty: name a matrix, or rank 0")
 
   @property
   def output_is_embedding(self) -> bool:
     """Whether the output layer is the embedding and no parameter of its own."""
     return self.tied_embeddings and self.outputs == self.vocabulary
+
+  @property
+  def lora_scale(self) -> float:
+    """Factor of the adapters' product; 0 without adapters."""
+    return self.lora_alpha / self.lora_rank if self.lora_rank else 0.0
 
   def rope_frequencies(self) -> Float[Array, " half"]:
     """Radians per position of each pair of channels of a head."""
@@ -116,6 +138,17 @@ def _param(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str
   param_dtype = module.config.param_dtype  # type: ignore[attr-defined]
   value: Any = module.param(name, init, shape, jnp.dtype(param_dtype))
   return value.astype(dtype)
+
+
+def _product(module: nn.Module, x: Array, weight: Array, name: str, axes: tuple[str, str]) -> Array:
+  """x times the matrix `name`, with the matrix's adapter where the config has one."""
+  c: TransformerConfig = module.config  # type: ignore[attr-defined]
+  if not c.lora_rank or name not in c.lora_targets:
+    return dense(x, weight)
+  inputs, outputs = weight.shape
+  a = _param(module, name + A, (inputs, c.lora_rank), (axes[0], "rank"), inputs**-0.5, c.dtype)
+  b = _param(module, name + B, (c.lora_rank, outputs), ("rank", axes[1]), 0.0, c.dtype)
+  return adapted(x, weight, a, b, c.lora_scale)
 
 
 class RMSNorm(nn.Module):
@@ -147,13 +180,16 @@ class Attention(nn.Module):
     c, (rows, time, width) = self.config, x.shape
     scale = width**-0.5
     shape_q, shape_kv = (width, c.heads * c.head_width), (width, c.key_value_heads * c.head_width)
-    wq = _param(self, "query", shape_q, ("width", "heads"), scale, c.dtype)
-    wk = _param(self, "key", shape_kv, ("width", "key_value_heads"), scale, c.dtype)
-    wv = _param(self, "value", shape_kv, ("width", "key_value_heads"), scale, c.dtype)
-    wo = _param(self, "output", shape_q[::-1], ("heads", "width"), (c.heads * c.head_width) ** -0.5, c.dtype)
+    axes_q, axes_kv = ("width", "heads"), ("width", "key_value_heads")
+    wq = _param(self, "query", shape_q, axes_q, scale, c.dtype)
+    wk = _param(self, "key", shape_kv, axes_kv, scale, c.dtype)
+    wv = _param(self, "value", shape_kv, axes_kv, scale, c.dtype)
+    wo = _param(self, "output", shape_q[::-1], axes_q[::-1], (c.heads * c.head_width) ** -0.5, c.dtype)
 
     group = c.heads // c.key_value_heads
-    q, k, v = dense(x, wq), dense(x, wk), dense(x, wv)
+    q = _product(self, x, wq, "query", axes_q)
+    k = _product(self, x, wk, "key", axes_kv)
+    v = _product(self, x, wv, "value", axes_kv)
     if c.qkv_bias:
       q += _param(self, "query_bias", shape_q[1:], ("heads",), 0.0, c.dtype)
       k += _param(self, "key_bias", shape_kv[1:], ("key_value_heads",), 0.0, c.dtype)
@@ -169,7 +205,8 @@ class Attention(nn.Module):
       keys, values = write(cached[0], keys, slot, 3), write(cached[1], values, slot, 2)
     q = q.reshape(rows, time, c.key_value_heads, group, c.head_width).transpose(0, 2, 3, 1, 4)
     out = attend(q * c.head_width**-0.5, keys, values, allowed)
-    return dense(out.transpose(0, 3, 1, 2, 4).reshape(rows, time, -1), wo), (keys, values)
+    out = out.transpose(0, 3, 1, 2, 4).reshape(rows, time, -1)
+    return _product(self, out, wo, "output", axes_q[::-1]), (keys, values)
 
 
 def attend(
@@ -199,7 +236,8 @@ class FeedForward(nn.Module):
     gate = _param(self, "gate", shape, axes, width**-0.5, c.dtype)
     up = _param(self, "up", shape, axes, width**-0.5, c.dtype)
     down = _param(self, "down", shape[::-1], axes[::-1], c.feed_forward**-0.5, c.dtype)
-    return dense(nn.silu(dense(x, gate)) * dense(x, up), down)
+    inner = nn.silu(_product(self, x, gate, "gate", axes)) * _product(self, x, up, "up", axes)
+    return _product(self, inner, down, "down", axes[::-1])
 
 
 class Block(nn.Module):
@@ -235,6 +273,7 @@ class Transformer(nn.Module):
     mask: Bool[Array, "B T"],
     cache: Cache | None = None,
     slot: Int[Array, ""] | int = 0,
+    last: bool = False,
   ) -> tuple[Float[Array, "B T O"], Cache]:
     """Runs T tokens per row; with a cache they are written from column `slot` on, after all that it holds.
 
@@ -242,6 +281,7 @@ class Transformer(nn.Module):
       mask: False on padding, which is attended by nobody.
       cache: keys and values of the tokens before; None: there are none.
       slot: column of the cache for the first token, the same for all rows.
+      last: give the outputs of the last column alone, [B, 1, O]: those of a whole prompt are many and seldom wanted.
     """
     c = self.config
     time = tokens.shape[1]
@@ -275,6 +315,6 @@ class Transformer(nn.Module):
         x, kv = Block(c, name=f"layer_{i}")(x, positions, allowed, layers[i], slot)
       x = nn.with_logical_constraint(x, ("batch", "time", "activation"))
       written.append(kv)
-    x = RMSNorm(c, name="final_norm")(x)
+    x = RMSNorm(c, name="final_norm")(x[:, -1:] if last else x)
     keys, values = zip(*written, strict=True)
     return jnp.matmul(x, output, preferred_element_type=jnp.float32), Cache(keys, values, seen)

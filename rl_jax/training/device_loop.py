@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from rl_jax.training import evaluation, iteration, mesh
+from rl_jax.training import credit, evaluation, iteration, mesh
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.iteration import Report
 from rl_jax.training.state import TrainState
@@ -31,7 +31,8 @@ class DeviceLoop:
       run = jax.jit(
         lambda s: iteration.run(self.experiment, s), donate_argnums=0, out_shardings=(self.shardings, everywhere)
       )
-      evaluate = jax.jit(lambda s: evaluation.evaluate(self.experiment, s), out_shardings=everywhere)
+      measure = lambda s: evaluation.evaluate(self.experiment, s) | credit.evaluate(self.experiment, s)
+      evaluate = jax.jit(measure, out_shardings=everywhere)
       self.programs = {"run": run.lower(state).compile(), "evaluate": evaluate.lower(state).compile()}
 
   def run(self, state: TrainState) -> tuple[TrainState, Report]:
@@ -40,6 +41,6 @@ class DeviceLoop:
       return self.programs["run"](state)
 
   def evaluate(self, state: TrainState) -> dict[str, jax.Array]:
-    """Metrics on the held-out prompts, one number per seed."""
+    """Metrics on the held-out prompts, and of credit where the config asks for them; one number per seed."""
     with mesh.use(self.mesh):
       return self.programs["evaluate"](state)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from rl_jax.rollouts.rollout import assemble, verify
+from rl_jax.rollouts.rollout import BoundModel, assemble, verify
 from rl_jax.rollouts.sampler import sample, sampling_from
-from rl_jax.tasks.task import Prompts
+from rl_jax.rollouts.turns import first_turn, next_turn
+from rl_jax.tasks.host import HostTask
+from rl_jax.tasks.task import DeviceTask, Prompts, Split
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import EVALUATION, SeedState, TrainState, iteration_key
@@ -32,73 +35,153 @@ def pass_at_k(correct: Float[Array, "N n"], k: int) -> Float[Array, " N"]:
   return 1.0 - ways[n - correct.sum(axis=1).astype(jnp.int32)]
 
 
+class Answers(NamedTuple):
+  """Scored responses to N held-out problems, n to each."""
+
+  rewards: Float[Array, "N n"]
+  """0 where there is no verdict."""
+  scored: Bool[Array, "N n"]
+  correct: Bool[Array, "N n"]
+  """False also where there is no verdict."""
+  lengths: Int[Array, "N n"]
+  """In tokens."""
+  truncated: Bool[Array, "N n"]
+  levels: Int[Array, " N"]
+
+
+class Evaluation(NamedTuple):
+  """What the policy answers to the held-out problems."""
+
+  sampled: Answers
+  greedy: Answers | None
+  """One to each problem; None where the config asks for none."""
+
+
+def answers(trajectories: Trajectories, per_prompt: int) -> Answers:
+  """What scored rows, those of one prompt together, say of their prompts."""
+  grouped = lambda x: x.reshape(-1, per_prompt)
+  return Answers(
+    rewards=grouped(jnp.where(trajectories.scored, trajectories.rewards, 0.0)),
+    scored=grouped(trajectories.scored),
+    correct=grouped(trajectories.correct),
+    lengths=grouped(trajectories.response_lengths),
+    truncated=grouped(trajectories.truncated),
+    levels=grouped(trajectories.extras["levels"])[:, 0],
+  )
+
+
 def questions(experiment: Experiment) -> Int[Array, " N"]:
   """Ids of the held-out problems: the same at every evaluation and for every seed of a config."""
   section = experiment.config.evaluation
   return experiment.task.problem_ids(jax.random.key(section.prompts_seed), section.prompts, "held_out")
 
 
-def respond(experiment: Experiment, seed: SeedState, iteration, prompts: Prompts, greedy: bool) -> Trajectories:
+def respond(
+  experiment: Experiment,
+  seed: SeedState,
+  iteration,
+  prompts: Prompts,
+  chunk=0,
+  before: Trajectories | None = None,
+  turn=0,
+  *,
+  greedy: bool,
+) -> Trajectories:
   """Unscored responses of one seed's policy (its averaged parameters, where it has them) to held-out prompts.
 
   Args:
+    chunk: number of these prompts' part of all; each part draws with a key of its own.
+    before: the responses after their turn `turn` - 1, scored; None before the first turn.
+    turn: which of `exchanges` of the task.
     greedy: one greedy response per prompt, instead of `evaluation.samples_per_prompt` sampled ones.
   """
   task, policy = experiment.task, seed.models["policy"]
   count = 1 if greedy else experiment.config.evaluation.samples_per_prompt
   rows = prompts.tokens.shape[0] * count
+  params = policy.evaluated
+  key = jax.random.fold_in(iteration_key(seed, iteration, EVALUATION), chunk)
+  limits, row_mask = jnp.full(rows, task.response_tokens), jnp.ones(rows, bool)
+  sampling = dataclasses.replace(sampling_from(experiment.config), greedy=greedy)
+  if task.turns is not None:
+    bound, key = BoundModel(experiment.models["policy"], params), jax.random.fold_in(key, turn)
+    options: dict[str, Any] = {"limits": limits, "sampling": sampling}
+    if before is None:
+      return first_turn(bound, task, prompts, key, completions_per_prompt=count, row_mask=row_mask, **options)
+    return next_turn(bound, task, before, turn, key, **options)
   done = sample(
     experiment.models["policy"],
-    policy.params if policy.average is None else policy.average,
+    params,
     prompts.tokens,
     prompts.mask,
-    iteration_key(seed, iteration, EVALUATION),
+    key,
     completions_per_prompt=count,
     max_tokens=task.response_tokens,
-    limits=jnp.full(rows, task.response_tokens),
+    limits=limits,
     end_id=task.vocabulary.end_id,
     pad_id=task.vocabulary.pad_id,
-    sampling=dataclasses.replace(sampling_from(experiment.config), greedy=greedy),
+    sampling=sampling,
   )
   return assemble(
     prompts,
     done.tokens,
     done.mask,
     completions_per_prompt=count,
-    row_mask=jnp.ones(rows, bool),
+    row_mask=row_mask,
     truncated=done.truncated,
   )
 
 
-def measure(experiment: Experiment, sampled: Trajectories, greedy: Trajectories | None) -> dict[str, Array]:
-  """Metrics of scored responses. A response without a verdict counts as wrong, and in `unscored`."""
-  section, task = experiment.config.evaluation, experiment.task
-  correct = (sampled.scored & (sampled.rewards >= 1.0)).astype(jnp.float32)
-  by_prompt = correct.reshape(-1, section.samples_per_prompt)
+def exchanges(task: DeviceTask | HostTask) -> int:
+  """How often `respond` is called for a response, with the verifier after each time."""
+  return 1 if task.turns is None else task.turns.max_turns
+
+
+def measure(experiment: Experiment, found: Evaluation) -> dict[str, Array]:
+  """Metrics of what was answered. A response without a verdict counts as wrong, and in `unscored`."""
+  section, levels = experiment.config.evaluation, experiment.task.levels
+  sampled, greedy = found
+  correct = sampled.correct.astype(jnp.float32)
   metrics = {
     "sampled_accuracy": correct.mean(),
-    "reward": jnp.where(sampled.scored, sampled.rewards, 0.0).mean(),
+    "reward": sampled.rewards.mean(),
     "unscored": 1.0 - sampled.scored.mean(),
-    "response_length": sampled.response_lengths.mean(),
+    "response_length": sampled.lengths.mean(),
     "truncated": sampled.truncated.mean(),
-    **{f"pass_at_{k}": pass_at_k(by_prompt, k).mean() for k in section.pass_at if k > 1},
+    **{f"pass_at_{k}": pass_at_k(correct, k).mean() for k in section.pass_at if k > 1},
   }
   if greedy is not None:
-    metrics["greedy_accuracy"] = (greedy.scored & (greedy.rewards >= 1.0)).mean()
-  if len(task.levels) > 1:
-    for index, level in enumerate(task.levels):
-      here = sampled.extras["levels"] == index
-      metrics[f"{level}/sampled_accuracy"] = jnp.sum(correct * here) / jnp.maximum(here.sum(), 1)
+    metrics["greedy_accuracy"] = greedy.correct.mean()
+  if len(levels) > 1:
+    for index, level in enumerate(levels):
+      here = sampled.levels == index
+      there = here.sum() * correct.shape[1]
+      metrics[f"{level}/sampled_accuracy"] = jnp.sum(correct * here[:, None]) / jnp.maximum(there, 1)
   return {f"held_out/{name}": value for name, value in metrics.items()}
+
+
+def answer_seed(experiment: Experiment, seed: SeedState, iteration) -> Evaluation:
+  """What one seed's policy answers to the held-out prompts of a device task."""
+  section = experiment.config.evaluation
+  split: Split = "held_out"
+  prompts = experiment.task.prompts(questions(experiment), split)
+
+  def one(greedy: bool) -> Answers:
+    def exchange(turn, before):
+      return verify(
+        experiment.task, respond(experiment, seed, iteration, prompts, 0, before, turn, greedy=greedy), split
+      )
+
+    rows, turns = exchange(0, None), exchanges(experiment.task)
+    if turns > 1:
+      rows = jax.lax.fori_loop(1, turns, exchange, rows)
+    return answers(rows, 1 if greedy else section.samples_per_prompt)
+
+  return Evaluation(one(False), one(True) if section.greedy else None)
 
 
 def evaluate_seed(experiment: Experiment, seed: SeedState, iteration) -> dict[str, Array]:
   """Metrics of one seed's policy on the held-out prompts of a device task."""
-  prompts = experiment.task.prompts(questions(experiment), "held_out")
-  answer = lambda greedy: verify(
-    experiment.task, respond(experiment, seed, iteration, prompts, greedy), "held_out"
-  )
-  return measure(experiment, answer(False), answer(True) if experiment.config.evaluation.greedy else None)
+  return measure(experiment, answer_seed(experiment, seed, iteration))
 
 
 def evaluate(experiment: Experiment, state: TrainState) -> dict[str, Float[Array, " S"]]:

@@ -11,8 +11,9 @@ import numpy as np
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.rollouts.rollout import judged
 from rl_jax.tasks.host import HostTask
-from rl_jax.tasks.task import Prompts, Split, Verdicts
+from rl_jax.tasks.task import Prompts, Verdicts
 from rl_jax.training import evaluation, iteration, mesh
+from rl_jax.training.answering import HostAnswers, judge, led
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.iteration import Report
@@ -30,13 +31,15 @@ class HostLoop:
   Args:
     shardings: of the state.
 
-  Raises: TrainingError: more than one seed.
+  Raises: TrainingError: more than one seed, or credit to compare with the truth.
   """
 
   def __init__(self, experiment: Experiment, device_mesh: jax.sharding.Mesh, shardings: TrainState):
     count = experiment.config.num_seeds
     if count != 1:
       raise TrainingError(f"num_seeds={count}: a task that is scored in Python has one seed per run")
+    if experiment.config.evaluation.credit_prompts:
+      raise TrainingError("evaluation.credit_prompts: only credit of tasks scored on device is compared; set it to 0")
     self.experiment: Experiment = experiment
     self.mesh: jax.sharding.Mesh = device_mesh
     self.task: HostTask = experiment.task
@@ -47,8 +50,7 @@ class HostLoop:
       program(functools.partial(_phase, index=index)) for index in range(len(experiment.method.rollout.phases))
     ]
     self._learn = program(_learn, donate_argnums=0, out_shardings=(shardings.seeds, None))
-    self._sampled = program(functools.partial(evaluation.respond, greedy=False))
-    self._greedy = program(functools.partial(evaluation.respond, greedy=True))
+    self._answers = HostAnswers(experiment, device_mesh)
 
   def compile(self, state: TrainState) -> None:
     """Nothing yet: each program is compiled at its first call, as its shapes come from the one before."""
@@ -65,49 +67,19 @@ class HostLoop:
     number = state.iteration[None]
     with mesh.use(self.mesh):
       seeds, plan = self._plan(state.seeds, number)
-      prompts = _led(self.task.prompts(np.asarray(plan.prompt_ids[0]), "train"))
+      prompts = led(self.task.prompts(np.asarray(plan.prompt_ids[0]), "train"))
       before: Judged | tuple[()] = ()
       for phase in self._phases:
         seeds, trajectories = phase(seeds, number, plan, prompts, before)
-        before = (trajectories, *_led(self._judge(trajectories, "train")))
+        before = (trajectories, *led(judge(self.task, trajectories, "train")))
       seeds, report = self._learn(seeds, number, before)
     return TrainState(state.iteration + 1, seeds), report
 
-  def _judge(self, trajectories: Trajectories, split: Split) -> tuple[Verdicts, Any]:
-    """Verdicts of the verifier on one seed's responses, and the level of each row."""
-    ids, tokens, mask = (
-      np.asarray(x[0]) for x in (trajectories.prompt_ids, trajectories.tokens, trajectories.attention_mask)
-    )
-    responses = slice(self.task.prompt_tokens, None)
-    verdicts = self.task.verify(ids, split, tokens[:, responses], mask[:, responses])
-    return verdicts, np.asarray(self.task.prompts(ids, split).levels)
-
   def evaluate(self, state: TrainState) -> dict[str, np.ndarray]:
-    """Metrics on the held-out prompts, `evaluation.prompts_at_a_time` of them in one program."""
-    section = self.experiment.config.evaluation
-    ids = np.asarray(evaluation.questions(self.experiment))
-    size = section.prompts_at_a_time or len(ids)
-    sampled, greedy = [], []
-    with mesh.use(self.mesh):
-      for first in range(0, len(ids), size):
-        prompts = _led(self.task.prompts(ids[first : first + size], "held_out"))
-        # Another number keeps chunks from drawing with the same keys.
-        number = state.iteration[None] + np.int32(first << 8)
-        sampled.append(self._answered(self._sampled(state.seeds, number, prompts)))
-        if section.greedy:
-          greedy.append(self._answered(self._greedy(state.seeds, number, prompts)))
-    join = lambda parts: jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    metrics = evaluation.measure(self.experiment, join(sampled), join(greedy) if greedy else None)
+    """Metrics on the held-out prompts."""
+    found = self._answers(state.seeds, int(state.iteration)).found
+    metrics = evaluation.measure(self.experiment, jax.tree.map(lambda x: x[0], found))
     return {name: np.asarray(value)[None] for name, value in metrics.items()}
-
-  def _answered(self, trajectories: Trajectories) -> Trajectories:
-    verdicts, levels = self._judge(trajectories, "held_out")
-    return jax.device_get(judged(jax.tree.map(lambda x: x[0], trajectories), verdicts, levels))
-
-
-def _led(tree: Any) -> Any:
-  """Host arrays with a leading axis of one seed."""
-  return jax.tree.map(lambda x: np.asarray(x)[None], tree)
 
 
 def _phase(

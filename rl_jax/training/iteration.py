@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from kernels.curricula.dynamic_sampling import informative_groups
 from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Plan
-from rl_jax.methods.method import Progress
+from rl_jax.methods.method import Progress, Signal
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import (
@@ -36,6 +36,8 @@ class Sampled(NamedTuple):
   attention_mask: Bool[Array, "n T"]
   rewards: Array
   levels: Int[Array, " n"]
+  credit: Float[Array, "n T"]
+  """Advantages of the stream "policy" where it weighs; zeros if the method has no such stream."""
 
 
 class Report(NamedTuple):
@@ -66,6 +68,14 @@ def learn(
   experiment: Experiment, seed: SeedState, trajectories: Trajectories, iteration
 ) -> tuple[SeedState, dict[str, Mean]]:
   """Everything after the verifier: models with a loss of their own, scoring, learners, signal, update, curriculum."""
+  seed, metrics, _ = _learn(experiment, seed, trajectories, iteration)
+  return seed, metrics
+
+
+def _learn(
+  experiment: Experiment, seed: SeedState, trajectories: Trajectories, iteration
+) -> tuple[SeedState, dict[str, Mean], Signal]:
+  """The same, with the signal that it learned from."""
   method = experiment.method
   seed, own = _learn_alone(experiment, seed, trajectories, iteration)
   arrays = score(experiment, seed, trajectories)
@@ -102,14 +112,14 @@ def learn(
     learners=learners,
     curriculum=method.curriculum.update(seed.curriculum, trajectories, signal),
   )
-  return seed, metrics
+  return seed, metrics, signal
 
 
 def _learn_alone(
   experiment: Experiment, seed: SeedState, trajectories: Trajectories, iteration
 ) -> tuple[SeedState, dict[str, Mean]]:
   """The updates of models with a loss of their own, and their metrics as <model>/<metric>."""
-  metrics = {}
+  metrics: dict[str, Mean] = {}
   for i, (name, objective) in enumerate(of_models(experiment).items()):
     key = jax.random.fold_in(iteration_key(seed, iteration, MODELS), i)
     done = update(experiment, objective, seed.models, seed.skipped_in_a_row, trajectories, {}, key)
@@ -131,7 +141,8 @@ def score(experiment: Experiment, seed: SeedState, trajectories: Trajectories) -
 
 
 def describe(experiment: Experiment, trajectories: Trajectories) -> dict[str, Mean]:
-  """Metrics of a batch of trajectories, whatever the method."""
+  """Metrics of a batch of trajectories, whatever the method, with the mean over rows of each extra named part/ (the
+  verifier's terms of a reward) or metric/ (what a rollout has to say)."""
   rows, scored = trajectories.row_mask, trajectories.scored
   share = lambda x, of: Mean(jnp.sum(jnp.where(of, x, 0.0), dtype=jnp.float32), of.sum().astype(jnp.float32))
   wrote = (trajectories.attention_mask & (trajectories.source_ids == POLICY) & rows[:, None]).sum()
@@ -144,7 +155,9 @@ def describe(experiment: Experiment, trajectories: Trajectories) -> dict[str, Me
     "unscored": share(~scored, rows),
     "zero_spread_rows": share(~informative, scored),
     "generated_tokens": Mean(wrote + trajectories.spent_tokens.sum(), jnp.int32(1)),
-    **{name: share(values, rows) for name, values in trajectories.extras.items() if name.startswith("part/")},
+    **{
+      name: share(values, rows) for name, values in trajectories.extras.items() if name.startswith(("part/", "metric/"))
+    },
   }
   for index, level in enumerate(experiment.task.levels):
     metrics[f"reward/{level}"] = share(trajectories.rewards, scored & (trajectories.extras["levels"] == index))
@@ -159,11 +172,18 @@ def iteration(experiment: Experiment, seed: SeedState, number) -> tuple[SeedStat
 
 def finish(experiment: Experiment, seed: SeedState, trajectories: Trajectories, number) -> tuple[SeedState, Report]:
   """The iteration from scored trajectories on, with its report. Host tasks enter here."""
-  seed, metrics = learn(experiment, seed, trajectories, number)
+  seed, metrics, signal = _learn(experiment, seed, trajectories, number)
   shown = jnp.linspace(0, trajectories.tokens.shape[0] - 1, experiment.config.logging.samples, dtype=jnp.int32)
   rows = trajectories.rows(shown)
-  samples = Sampled(rows.tokens, rows.attention_mask, rows.rewards, rows.extras["levels"])
+  samples = Sampled(rows.tokens, rows.attention_mask, rows.rewards, rows.extras["levels"], _credit(signal, rows, shown))
   return seed, Report(describe(experiment, trajectories) | metrics, seed.skipped_in_a_row, samples)
+
+
+def _credit(signal: Signal, rows: Trajectories, shown: Int[Array, " n"]) -> Float[Array, "n T"]:
+  if "policy" not in signal:
+    return jnp.zeros(rows.tokens.shape, jnp.float32)
+  stream = signal["policy"]
+  return jnp.where(stream.weights[shown] > 0, stream.targets[shown], 0.0)
 
 
 def run(experiment: Experiment, state: TrainState) -> tuple[TrainState, Report]:

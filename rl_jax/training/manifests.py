@@ -54,7 +54,7 @@ def write(folder: Path, body: dict[str, Any]) -> None:
   content = {"body": body, "sha256": hashlib.sha256(_canonical(body)).hexdigest()}
   draft = folder / f"{NAME}.tmp"
   with draft.open("w") as stream:
-    json.dump(content, stream, sort_keys=True)
+    stream.write(json.dumps(content, sort_keys=True))
     stream.flush()
     os.fsync(stream.fileno())
   draft.replace(folder / NAME)

@@ -24,6 +24,7 @@ RULES = (
   ("heads", "tensor"),
   ("key_value_heads", "tensor"),
   ("feed_forward", "tensor"),
+  ("rank", None),
 )
 """Logical axis to mesh axes: rows over data and fsdp, parameters over fsdp and tensor."""
 

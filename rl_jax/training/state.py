@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, UInt32
 
-from rl_jax.models.model import Params
+from rl_jax.models import lora
+from rl_jax.models.model import Params, merge
 from rl_jax.rollouts.rollout import BoundModel, Models
 from rl_jax.training.experiment import Experiment
 
@@ -23,9 +24,15 @@ class ModelState(flax.struct.PyTreeNode):
   """One model of one seed. A frozen model has neither optimiser nor average."""
 
   params: Params
+  """Of a frozen model without adapters, and with None in place of those that it borrows: see `bind`."""
   optimizer: Any = None
   average: Params | None = None
-  """Exponential moving average of the parameters, where the config asks for one; what evaluation then uses."""
+  """Exponential moving average of the trained parameters, where the config asks for one; None in place of others."""
+
+  @property
+  def evaluated(self) -> Params:
+    """The parameters that evaluation uses, and other runs start from: the average, where there is one."""
+    return self.params if self.average is None else merge(self.average, self.params)
 
 
 class SeedState(flax.struct.PyTreeNode):
@@ -56,15 +63,36 @@ def iteration_key(seed: SeedState, iteration, role: int):
 
 
 def bind(experiment: Experiment, models: dict[str, ModelState]) -> Models:
-  """Models with their parameters of the moment."""
-  return {name: BoundModel(model, models[name].params) for name, model in experiment.models.items()}
+  """Models with their parameters of the moment.
+
+  A frozen model has no adapters. One that starts from a trained model borrows what that one never moves: with adapters
+  it is the trained model with its adapters switched off, and no second copy.
+  """
+  roles = experiment.method.models
+
+  def bound(name: str) -> BoundModel:
+    model, params = experiment.models[name], models[name].params
+    if roles[name].trained:
+      return BoundModel(model, params)
+    lender = _lender(experiment, name)
+    whole = params if lender is None else merge(params, lora.without(models[lender].params))
+    return BoundModel(model.base, whole)
+
+  return {name: bound(name) for name in experiment.models}
+
+
+def _lender(experiment: Experiment, name: str) -> str | None:
+  """The trained model of the same make that a frozen one starts from; None: there is none."""
+  roles, models = experiment.method.models, experiment.models
+  start = roles[name].starts_from
+  return start if start is not None and roles[start].trained and models[start].base == models[name].base else None
 
 
 def init_seed(experiment: Experiment, seed, policy: Params | None) -> SeedState:
   """The state of one seed before its first iteration, parameters boxed with logical axes.
 
   Args:
-    policy: parameters that the policy starts with (a warm start); None: a fresh draw.
+    policy: parameters without adapters that the policy starts with (a warm start); None: a fresh draw.
   """
   root = jax.random.key(seed)
   key = jax.random.fold_in(root, INIT)
@@ -75,16 +103,18 @@ def init_seed(experiment: Experiment, seed, policy: Params | None) -> SeedState:
   }
   params = each(MODELS, experiment.models)
   if policy is not None:
-    params["policy"] = nn.meta.replace_boxed(params["policy"], policy)
+    params["policy"] = nn.meta.replace_boxed(params["policy"], lora.onto(policy, nn.unbox(params["policy"])))
   for name, role in roles.items():
     if role.starts_from is not None:
       params[name] = _taken_over(params[name], params[role.starts_from])
 
   def model_state(name: str) -> ModelState:
     if not roles[name].trained:
-      return ModelState(params[name])
-    average = params[name] if experiment.config.optimizer.parameter_average else None
+      lender = _lender(experiment, name)
+      own = params[name] if lender is None else experiment.models[lender].trained(params[name])
+      return ModelState(lora.without(own))
     trained = experiment.models[name].trained(params[name])
+    average = trained if experiment.config.optimizer.parameter_average else None
     return ModelState(params[name], experiment.optimizers[name].init(trained), average)
 
   method = experiment.method
@@ -113,7 +143,7 @@ def init(experiment: Experiment, policy: Params | None = None) -> TrainState:
   """All seeds: config.seed, config.seed + 1, …
 
   Args:
-    policy: parameters with a leading axis of one (shared) or of all seeds.
+    policy: as for `init_seed`, with a leading axis of one (shared) or of all seeds.
   """
   count = experiment.config.num_seeds
   numbers = experiment.config.seed + jnp.arange(count)

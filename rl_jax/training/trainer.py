@@ -123,10 +123,11 @@ class Trainer:
     task, config = self.experiment.task, self.experiment.config
     shown = []
     for seed in range(config.num_seeds):
-      tokens, mask, rewards, levels = (x[-1, seed] for x in samples)
+      tokens, mask, rewards, levels, credit = (x[-1, seed] for x in samples)
       for row in range(tokens.shape[0]):
         parts = [slice(None, task.prompt_tokens), slice(task.prompt_tokens, None)]
-        prompt, response = (task.vocabulary.decode(tokens[row, p][mask[row, p]]) for p in parts)
+        ids = [tokens[row, p][mask[row, p]] for p in parts]
+        prompt, response = (task.vocabulary.decode(part) for part in ids)
         shown.append(
           {
             "seed": config.seed + seed,
@@ -134,6 +135,8 @@ class Trainer:
             "response": response,
             "reward": float(rewards[row]),
             "level": task.levels[int(levels[row])],
+            "tokens": [task.vocabulary.decode([token]) for token in ids[1]],
+            "credit": [float(f"{x:.4g}") for x in credit[row, parts[1]][mask[row, parts[1]]]],
           }
         )
     return shown

@@ -46,11 +46,12 @@ def of_method(experiment: Experiment) -> Objective:
 
 def of_models(experiment: Experiment) -> dict[str, Objective]:
   """The losses that models have of their own, by model."""
-  return {
-    name: Objective((name,), lambda outputs, trajectories, signal, role=role: role.own_loss(outputs, trajectories))
-    for name, role in experiment.method.models.items()
-    if role.own_loss is not None
-  }
+
+  def alone(own_loss: Callable[[Outputs, Trajectories], Loss]) -> Callable[[Outputs, Trajectories, Signal], Loss]:
+    return lambda outputs, trajectories, signal: own_loss(outputs, trajectories)
+
+  roles = experiment.method.models
+  return {name: Objective((name,), alone(role.own_loss)) for name, role in roles.items() if role.own_loss is not None}
 
 
 class _Parts(NamedTuple):
@@ -157,8 +158,9 @@ def _apply(experiment: Experiment, models: dict[str, ModelState], grads) -> tupl
     optimizer, model = experiment.optimizers[name], models[name]
     trained = experiment.models[name].trained(model.params)
     updates, state = optimizer.update(grads[name], model.optimizer, trained)
-    params = merge(optax.apply_updates(trained, updates), model.params)
-    average = None if model.average is None else optax.incremental_update(params, model.average, 1.0 - decay)
+    moved = optax.apply_updates(trained, updates)
+    params = merge(moved, model.params)
+    average = None if model.average is None else optax.incremental_update(moved, model.average, 1.0 - decay)
     stepped[name] = ModelState(params, state, average)
     prefix = "" if name == "policy" else f"{name}/"
     for kind, tree in (("gradient", grads[name]), ("update", updates), ("parameter", params)):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
+import types
 from pathlib import Path
 
 import jax
@@ -11,11 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kernels.reductions import masked_mean
+from rl_jax.methods.method import Loss, ModelRole, Stream, Term
+from rl_jax.models import model
 from rl_jax.models.model import Model
 from rl_jax.rollouts.sampler import SEED_AXIS
 from rl_jax.training import evaluation, iteration, mesh
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.evaluation import pass_at_k
+from rl_jax.training.experiment import build
 from rl_jax.training.trainer import Trainer
 from tests.training import small
 
@@ -83,7 +89,9 @@ def test_seeds_together_are_the_seeds_alone():
     done = advance(alone)
     small.assert_close(take(after.seeds), jax.tree.map(lambda x: x[0], jax.device_get(alone.state.seeds)), 1e-5)
     mine = [s for s in progressed.samples if s["seed"] == 5 + i]
-    assert mine == done.samples and [s["seed"] for s in done.samples] == [5 + i]
+    for together, single in zip(mine, done.samples, strict=True):
+      np.testing.assert_allclose(together["credit"], single["credit"], rtol=1e-3, atol=1e-5)
+      assert together | {"credit": single["credit"]} == single and single["seed"] == 5 + i
     for together, single in zip(progressed.metrics, done.metrics, strict=True):
       for name, values in single.items():
         np.testing.assert_allclose(together[name][i], values[0], rtol=1e-4, atol=1e-5, err_msg=name)
@@ -94,6 +102,17 @@ def test_seeds_differ():
   params = small.leaves(before.seeds.models["policy"].params)
   assert any((x[0] != x[1]).any() for x in params.values())
   assert progressed.samples[0]["prompt"] != progressed.samples[1]["prompt"]
+
+
+def test_samples_tell_what_each_token_was_pushed_with():
+  _, _, progressed = advanced()
+  for sample in progressed.samples:
+    assert "".join(sample["tokens"]) == sample["response"] and len(sample["credit"]) == len(sample["tokens"])
+  assert any(any(sample["credit"]) for sample in progressed.samples)
+  stream = Stream(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([[1.0, 1.0], [0.0, 0.5]]))
+  rows = types.SimpleNamespace(tokens=jnp.zeros((1, 2), jnp.int32))
+  assert iteration._credit({"policy": stream}, rows, jnp.array([1])).tolist() == [[0.0, 4.0]]
+  assert iteration._credit({"demonstrations": stream}, rows, jnp.array([1])).tolist() == [[0.0, 0.0]]
 
 
 def test_states_of_curriculum_rollout_and_learner_are_carried_and_used():
@@ -129,6 +148,52 @@ def test_an_iteration_depends_on_seed_and_number_alone():
   assert not np.array_equal(rollout(same_policy, 5).prompt_ids, five.prompt_ids)
 
 
+def test_a_model_with_a_loss_of_its_own_learns_alone_and_before_the_method_scores():
+  """Two judges that imitate the rows, one with a learning rate; the policy's is 0. What is scored is kept as the
+  curriculum's state."""
+  experiment = small.make_experiment("learning_rate=0.0", "optimizer.warmup_updates=0", "num_seeds=1")
+  mask = lambda t: t.trained.astype(jnp.float32)
+
+  def imitate(name):
+    def loss(outputs, trajectories):
+      assert outputs.keys() == {name}
+      return Loss({"nll": Term(masked_mean(-outputs[name]["logprobs"], mask(trajectories)))}, {})
+
+    return loss
+
+  roles = {
+    "judge": ModelRole(starts_from="policy", learning_rate=0.01, own_loss=imitate("judge")),
+    "still": ModelRole(starts_from="policy", own_loss=imitate("still")),
+  }
+  method = experiment.method
+  keep = method.curriculum._replace(update=lambda state, trajectories, signal: trajectories.extras["seen"])
+  method = dataclasses.replace(
+    method, models={**method.models, **roles}, scoring={"seen": ("judge", "logprobs")}, curriculum=keep
+  )
+  part = lambda built: types.SimpleNamespace(build=lambda *args: built)
+  experiment = build(experiment.config, task=part(experiment.task), method=part(method), model=model)
+  seed = small.make_seed(experiment)
+  trajectories = small.make_trajectories(experiment, seed)
+  after, metrics = jax.jit(lambda s, t: iteration.learn(experiment, s, t, 0))(seed, trajectories)
+
+  changed = lambda name: [
+    not np.array_equal(*pair)
+    for pair in zip(*(jax.tree.leaves(x.models[name].params) for x in (seed, after)), strict=True)
+  ]
+  assert all(changed("judge")) and not any(changed("policy") + changed("still"))
+  own = {"loss/nll", "gradient_norm", "update_norm", "parameter_norm", "skipped_updates"}
+  for name in roles:
+    assert {key for key in metrics if key.startswith(f"{name}/")} == {f"{name}/{key}" for key in own}
+    np.testing.assert_allclose(
+      metrics[f"{name}/loss/nll"].value, -trajectories.old_logprobs[trajectories.trained].mean(), rtol=1e-5
+    )
+  assert "loss/nll" not in metrics and "loss/policy" in metrics
+  rows = trajectories.tokens, trajectories.positions, trajectories.attention_mask
+  want = jax.jit(experiment.models["judge"].outputs)(after.models["judge"].params, *rows)["logprobs"]
+  np.testing.assert_allclose(after.curriculum, want, atol=1e-5)
+  assert (np.abs(after.curriculum - trajectories.old_logprobs)[trajectories.trained] > 1e-3).any()
+
+
 def test_metrics_of_a_batch_by_hand():
   experiment = small.make_experiment()
   batch = small.make_trajectories(experiment, small.make_seed(experiment))
@@ -138,6 +203,7 @@ def test_metrics_of_a_batch_by_hand():
     row_mask=jnp.asarray([1, 1, 1, 1, 1, 1, 1, 0], bool),
     group_ids=jnp.asarray([7, 7, 7, 7, -3, -3, -3, -3]),
     truncated=jnp.asarray([1, 0, 0, 0, 0, 0, 1, 1], bool),
+    extras={**batch.extras, "metric/said": jnp.arange(8.0), "kept_to_itself": jnp.arange(8.0)},
   )
   found = {
     name: float(mean.value) for name, mean in jax.jit(lambda b: iteration.describe(experiment, b))(batch).items()
@@ -152,6 +218,7 @@ def test_metrics_of_a_batch_by_hand():
     "zero_spread_rows": 3 / 6,
     "generated_tokens": lengths.sum(),
     "reward/four": (1 + 0 + 1 + 0.5 * 3) / 6,
+    "metric/said": 3.0,
   }
   assert found.keys() == expected.keys()
   for name, value in expected.items():

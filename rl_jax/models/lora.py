@@ -1,0 +1,82 @@
+"""Low-rank adapters (LoRA; Hu et al. 2021, arXiv 2106.09685): a matrix stays as it is, a thin product beside it learns.
+
+In a tree of parameters the adapter of matrix "query" stands beside it, as "query_lora_a" and "query_lora_b".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Array, Float
+
+from rl_jax.models.dense import dense
+
+TARGETS = ("query", "key", "value", "output", "gate", "up", "down")
+"""The matrices of a layer that can have an adapter."""
+
+FIELDS = ("lora_rank", "lora_alpha", "lora_targets")
+"""The fields of a model's config that say what adapters it has."""
+
+A, B = "_lora_a", "_lora_b"
+"""What the names of an adapter's two matrices add to that of the matrix they belong to."""
+
+
+def adapted(
+  x: Float[Array, "*B D"],
+  weight: Float[Array, "D F"],
+  a: Float[Array, "D r"],
+  b: Float[Array, "r F"],
+  scale: float,
+) -> Float[Array, "*B F"]:
+  """x W + scale (x A) B (eq. 3, scale = alpha / r), with no gradient for W.
+
+  A starts normally distributed with deviation D^-1/2, B with zeros: the first output is x W to the bit.
+  """
+  return dense(x, jax.lax.stop_gradient(weight)) + scale * dense(dense(x, a), b)
+
+
+def merged_matrix(
+  weight: Float[Array, "*S D F"], a: Float[Array, "*S D r"], b: Float[Array, "*S r F"], scale: float
+) -> Float[Array, "*S D F"]:
+  """W + scale A B, summed in at least float32, in the type of W."""
+  wide = jnp.promote_types(weight.dtype, jnp.float32)
+  product = jnp.matmul(a.astype(wide), b.astype(wide), precision=jax.lax.Precision.HIGHEST)
+  return (weight.astype(wide) + scale * product).astype(weight.dtype)
+
+
+def merged(params: Any, scale: float) -> Any:
+  """The parameters without adapters, each of which is added to its matrix."""
+  flat = flatten_dict(params)
+
+  def one(path: tuple[str, ...], leaf: Array) -> Array:
+    a, b = (flat.get((*path[:-1], path[-1] + part)) for part in (A, B))
+    return leaf if a is None else merged_matrix(leaf, a, b, scale)
+
+  return unflatten_dict({path: one(path, leaf) for path, leaf in flat.items() if not _is_adapter(path)})
+
+
+def without(params: Any) -> Any:
+  """The parameters without adapters, which are left out of the tree: the model with its adapters switched off."""
+  return unflatten_dict({path: leaf for path, leaf in flatten_dict(params).items() if not _is_adapter(path)})
+
+
+def only(params: Any, others: Iterable[tuple[str, ...]] = ()) -> Any:
+  """The adapters, and the parameters at the paths `others`; None in place of the rest."""
+  kept = set(others)
+  return unflatten_dict(
+    {path: leaf if _is_adapter(path) or path in kept else None for path, leaf in flatten_dict(params).items()}
+  )
+
+
+def onto(base: Any, params: Any) -> Any:
+  """`params` whose matrices are those of `base`, a tree like `without(params)`; the adapters stay."""
+  same = jax.tree.map(lambda given, _: given, base, without(params))
+  return unflatten_dict(flatten_dict(params) | flatten_dict(same))
+
+
+def _is_adapter(path: tuple[str, ...]) -> bool:
+  return path[-1].endswith((A, B))

@@ -1,0 +1,145 @@
+"""Answers to all held-out problems, without training: compiled programs over the parameters of a policy."""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rl_jax.models.model import Params
+from rl_jax.rollouts.rollout import judged
+from rl_jax.tasks.host import HostTask
+from rl_jax.tasks.task import DeviceTask, Split, Verdicts
+from rl_jax.training import evaluation, mesh
+from rl_jax.training.evaluation import Answers, Evaluation
+from rl_jax.training.experiment import Experiment
+from rl_jax.training.seeds import over_seeds
+from rl_jax.training.state import ModelState, SeedState
+from rl_jax.trajectories import Trajectories
+
+
+class Answered(NamedTuple):
+  """Answers of every seed."""
+
+  found: Evaluation
+  """NumPy arrays with a leading axis of seeds."""
+  seconds: float
+  """That the programs took, compilation left out; on device the verifier is part of them."""
+
+
+class DeviceAnswers:
+  """Answers to a device task: one program, verifier included."""
+
+  def __init__(self, experiment: Experiment, device_mesh: jax.sharding.Mesh):
+    self.experiment, self.mesh = experiment, device_mesh
+
+  def __call__(self, seeds: SeedState, iteration: int) -> Answered:
+    """The answers of the policies of `seeds` with the keys of an iteration."""
+    every = over_seeds(
+      lambda seed: evaluation.answer_seed(self.experiment, seed, iteration), self.experiment.config.num_seeds
+    )
+    with mesh.use(self.mesh):
+      program = jax.jit(every).lower(seeds).compile()
+      started = time.perf_counter()
+      found = jax.block_until_ready(program(seeds))
+      seconds = time.perf_counter() - started
+    return Answered(jax.device_get(found), seconds)
+
+
+class HostAnswers:
+  """Answers to a host task: `evaluation.prompts_at_a_time` prompts in one program, then the verifier. One seed."""
+
+  def __init__(self, experiment: Experiment, device_mesh: jax.sharding.Mesh):
+    self.experiment, self.mesh = experiment, device_mesh
+    self.task: HostTask = experiment.task
+    one: Any = functools.partial(over_seeds, count=1)
+    respond: Any = functools.partial(evaluation.respond, experiment)
+    self._jitted = {greedy: jax.jit(one(functools.partial(respond, greedy=greedy))) for greedy in (False, True)}
+    self._compiled: dict[tuple[bool, bool, int], Any] = {}
+
+  def __call__(self, seeds: SeedState, iteration: int) -> Answered:
+    """The answers of the policy of `seeds` with the keys of an iteration."""
+    section = self.experiment.config.evaluation
+    ids = np.asarray(evaluation.questions(self.experiment))
+    size = section.prompts_at_a_time or len(ids)
+    parts: dict[bool, list[Answers]] = {False: [], True: []}
+    seconds = 0.0
+    for chunk, first in enumerate(range(0, len(ids), size)):
+      prompts = self.task.prompts(ids[first : first + size], "held_out")
+      given = led((np.int32(iteration), prompts, np.int32(chunk)))
+      for greedy in (False, True) if section.greedy else (False,):
+        rows: Any = None
+        for turn in range(evaluation.exchanges(self.task)):
+          kind = greedy, turn > 0, len(prompts.ids)
+          written, taken = self._timed(kind, (seeds, *given, *led((rows, np.int32(turn)))))
+          rows, seconds = self._scored(written), seconds + taken
+        parts[greedy].append(jax.device_get(evaluation.answers(rows, 1 if greedy else section.samples_per_prompt)))
+    found = Evaluation(_joined(parts[False]), _joined(parts[True]) if section.greedy else None)
+    return Answered(found, seconds)
+
+  def _timed(self, kind: tuple[bool, bool, int], arguments: tuple) -> tuple[Trajectories, float]:
+    """Args: kind: whether greedy, whether a later turn than the first, number of prompts."""
+    with mesh.use(self.mesh):
+      if kind not in self._compiled:
+        self._compiled[kind] = self._jitted[kind[0]].lower(*arguments).compile()
+      started = time.perf_counter()
+      trajectories = jax.block_until_ready(self._compiled[kind](*arguments))
+      return trajectories, time.perf_counter() - started
+
+  def _scored(self, trajectories: Trajectories) -> Trajectories:
+    verdicts, levels = judge(self.task, trajectories, "held_out")
+    return judged(jax.tree.map(lambda x: x[0], trajectories), verdicts, levels)
+
+
+KINDS: dict[type, type[DeviceAnswers] | type[HostAnswers]] = {DeviceTask: DeviceAnswers, HostTask: HostAnswers}
+"""How each kind of task is answered."""
+
+
+def judge(task: HostTask, trajectories: Trajectories, split: Split) -> tuple[Verdicts, Any]:
+  """Verdicts of the verifier on the responses of one seed, which leads, and the level of each row."""
+  ids, tokens, mask = (
+    np.asarray(x[0]) for x in (trajectories.prompt_ids, trajectories.tokens, trajectories.attention_mask)
+  )
+  responses = slice(task.prompt_tokens, None)
+  verdicts = task.verify(ids, split, tokens[:, responses], mask[:, responses])
+  return verdicts, np.asarray(task.prompts(ids, split).levels)
+
+
+def led(tree: Any) -> Any:
+  """Host arrays with a leading axis of one seed."""
+  return jax.tree.map(lambda x: np.asarray(x)[None], tree)
+
+
+def _joined(parts: list[Answers]) -> Answers:
+  return led(jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts))
+
+
+def abstract_policy(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Params:
+  """Shapes, types and shardings of the policies of all seeds."""
+  count = experiment.config.num_seeds
+  with mesh.use(device_mesh):
+    boxed = jax.eval_shape(experiment.models["policy"].init, jax.random.key(0))
+    return jax.tree.map(
+      lambda x, sharding: jax.ShapeDtypeStruct((count, *x.shape), x.dtype, sharding=sharding),
+      jax.eval_shape(nn.unbox, boxed),
+      mesh.shardings(device_mesh, boxed),
+    )
+
+
+def policies(experiment: Experiment, params: Params) -> SeedState:
+  """The part of a run's state that is evaluated: its keys and the parameters of its policies, led by seeds."""
+  config = experiment.config
+  keys = jax.vmap(lambda seed: jax.random.key_data(jax.random.key(seed)))(config.seed + jnp.arange(config.num_seeds))
+  return SeedState(
+    root_key=keys,
+    models={"policy": ModelState(params)},
+    curriculum=(),
+    rollout=(),
+    learners={},
+    skipped_in_a_row=jnp.zeros(config.num_seeds, jnp.int32),
+  )

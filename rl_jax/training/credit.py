@@ -1,0 +1,174 @@
+"""Credit against the truth: how well what a method pushes on a step agrees with what the step did to the chances.
+
+The truth of a step is V(text after it) - V(text before it), with V the mean reward of completions that the policy of
+the moment samples (`evaluation.credit_samples` of them at each boundary), and after the last step of a finished
+response its own reward. A method's credit of a step is the mean of its stream "policy" over the tokens of the step
+that it trains, 0 if it trains none. Steps are the verifier's (`step_ids`); of rows that hold a part of a response alone
+(an edge of a tree, a window) the steps, and parts of steps, in the row's own tokens are compared. Rows that were
+replayed, demonstrated or not scored are left out. A model with a loss of its own scores as it is, before its update.
+
+Metrics, over all steps of up to `evaluation.credit_prompts` x `completions_per_prompt` rows:
+  credit/mse: mean square of the difference, both scaled to a root mean square of 1 (2 - 2 cos): 0 at best, 1 for no
+    credit at all, 2 for an unrelated one. The noise of the truth counts too.
+  credit/unscaled_mse: as they are; for methods whose advantages have the unit of rewards.
+  credit/rank_correlation: Spearman's.
+  credit/sign_agreement: share of equal signs where the truth is above twice its standard error and the step is trained.
+  credit/steps: number of steps.
+  credit/trained_steps: share of them with a token that is trained.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from kernels.agreement import rank_correlation, scaled_error, sign_agreement
+from kernels.reductions import masked_mean
+from kernels.segments import segment_lengths, segment_mean
+from rl_jax.methods.method import Progress, Stream
+from rl_jax.rollouts.branches import Boundaries, branch, values_of
+from rl_jax.rollouts.rollout import verify
+from rl_jax.rollouts.sampler import sampling_from
+from rl_jax.training.errors import TrainingError
+from rl_jax.training.experiment import Experiment
+from rl_jax.training.iteration import score
+from rl_jax.training.seeds import over_seeds
+from rl_jax.training.state import CURRICULUM, EVALUATION, LEARNERS, ROLLOUT, SeedState, TrainState, bind, iteration_key
+from rl_jax.trajectories import POLICY, Trajectories
+
+CREDIT = 1 << 30
+"""What the key of an evaluation is folded with; its responses fold it with their rows, which count from 0."""
+
+
+class Steps(NamedTuple):
+  """Steps of n rows in order of time, S at most, and one boundary more: where an unfinished row ends."""
+
+  boundaries: Boundaries
+  """[n, S+1]: before each step, and at the end of rows that go on."""
+  credit: Float[Array, "n S"]
+  mask: Bool[Array, "n S"]
+  trained: Bool[Array, "n S"]
+  """Which have a token with a weight; the credit of others is 0."""
+
+
+def evaluate(experiment: Experiment, state: TrainState) -> dict[str, Float[Array, " S"]]:
+  """Metrics of every seed; none where `evaluation.credit_prompts` is 0.
+
+  Raises: TrainingError for fields that make no sense, and for tasks and methods that have no credit of steps.
+  """
+  section, most = experiment.config.evaluation, experiment.config.prompts_per_iteration
+  if not section.credit_prompts:
+    return {}
+  if not 0 <= section.credit_prompts <= most:
+    got = section.credit_prompts
+    raise TrainingError(f"evaluation.credit_prompts is 0 to prompts_per_iteration ({most}), got {got}")
+  if section.credit_samples < 2:
+    raise TrainingError(f"evaluation.credit_samples is at least 2, got {section.credit_samples}")
+  if experiment.task.turns is not None:
+    raise TrainingError("evaluation.credit_prompts: responses of several turns are not completed; set it to 0")
+  one = lambda seed: evaluate_seed(experiment, seed, state.iteration)
+  return over_seeds(one, experiment.config.num_seeds)(state.seeds)
+
+
+def evaluate_seed(experiment: Experiment, seed: SeedState, iteration) -> dict[str, Array]:
+  """Metrics of one seed on a fresh batch of the train split; nothing of it is kept."""
+  key = jax.random.fold_in(iteration_key(seed, iteration, EVALUATION), CREDIT)
+  trajectories, stream = _compared(experiment, *_credited(experiment, seed, iteration, key))
+  steps = steps_of(trajectories, stream, experiment.task.prompt_tokens)
+  truth, noise = true_credit(experiment, seed, trajectories, steps, jax.random.fold_in(key, EVALUATION))
+  return agreement(steps, truth, noise)
+
+
+def agreement(steps: Steps, truth: Float[Array, "n S"], noise: Float[Array, "n S"]) -> dict[str, Array]:
+  """The metrics, from the truth of each step and its standard error."""
+  credit, mask, trained = steps.credit, steps.mask, steps.trained
+  metrics = {
+    "mse": scaled_error(credit, truth, mask).value,
+    "unscaled_mse": masked_mean(jnp.square(credit - truth), mask).value,
+    "rank_correlation": rank_correlation(credit, truth, mask),
+    "sign_agreement": sign_agreement(credit, truth, trained & (jnp.abs(truth) > 2 * noise)).value,
+    "steps": mask.sum(),
+    "trained_steps": masked_mean(trained, mask).value,
+  }
+  return {f"credit/{name}": value for name, value in metrics.items()}
+
+
+def _credited(experiment: Experiment, seed: SeedState, iteration, key) -> tuple[Trajectories, Stream]:
+  """A batch as the next iteration would make it, but with other keys, and its stream "policy" before any update."""
+  method, task = experiment.method, experiment.task
+  of_role = lambda role: jax.random.fold_in(key, role)
+  plan, _ = method.curriculum.next(seed.curriculum, task, of_role(CURRICULUM))
+  _, trajectories = method.rollout.step(bind(experiment, seed.models), seed.rollout, plan, task, of_role(ROLLOUT))
+  arrays = score(experiment, seed, trajectories)
+  trajectories = trajectories.with_arrays(**arrays)
+  for i, (name, learner) in enumerate(method.learners.items()):
+    _, outputs = learner.update(seed.learners[name], trajectories, jax.random.fold_in(of_role(LEARNERS), i))
+    arrays |= outputs
+  signal = jax.lax.stop_gradient(method.signal(trajectories, arrays, Progress(iteration)))
+  if "policy" not in signal:
+    raise TrainingError(f"evaluation.credit_prompts: the signal has no stream 'policy', but {', '.join(signal)}")
+  return trajectories, signal["policy"]
+
+
+def _compared(experiment: Experiment, trajectories: Trajectories, stream: Stream) -> tuple[Trajectories, Stream]:
+  """The first rows that the policy of the moment wrote, and that have a verdict or go on; others are masked."""
+  own = (trajectories.trained & (trajectories.source_ids == POLICY)).any(axis=1)
+  own &= trajectories.scored | trajectories.unfinished
+  count = experiment.config.evaluation.credit_prompts * experiment.config.completions_per_prompt
+  index = jnp.argsort(~own, stable=True)[:count]
+  chosen = trajectories.rows(index).replace(row_mask=own[index])
+  return chosen, jax.tree.map(lambda x: x[index], stream)
+
+
+def steps_of(trajectories: Trajectories, stream: Stream, prompt_tokens: int) -> Steps:
+  """Where the policy's own steps begin, and the stream's mean target over the tokens of each that have a weight."""
+  time = trajectories.tokens.shape[1]
+  most = time - prompt_tokens
+  ids = jnp.where(trajectories.trained & (trajectories.source_ids == POLICY), trajectories.step_ids, -1)
+  firsts = jax.vmap(lambda x, ids: jax.ops.segment_min(x, ids, num_segments=most), (None, 0))(
+    jnp.arange(time) - prompt_tokens, jnp.where(ids < 0, most, ids)
+  )
+  exists = firsts < most  # segment_min gives the highest integer where there is nothing
+  ends = trajectories.attention_mask[:, prompt_tokens:].sum(axis=1)
+  goes_on = trajectories.row_mask & trajectories.unfinished
+  nowhere = most + 1
+  starts = jnp.column_stack([jnp.where(exists, firsts, nowhere), jnp.where(goes_on, ends, nowhere)])
+  order = jnp.argsort(starts, axis=1, stable=True)
+  starts = jnp.take_along_axis(starts, order, axis=1)
+  in_order = lambda x: jnp.take_along_axis(jnp.pad(x, ((0, 0), (0, 1))), order, axis=1)[:, :-1]
+  weighted = stream.weights > 0
+  credit = in_order(segment_mean(stream.targets, ids, weighted, num_segments=most))
+  trained = in_order(segment_lengths(ids, weighted, num_segments=most)) > 0
+  return Steps(Boundaries(starts, starts < nowhere), credit, in_order(exists), trained)
+
+
+def true_credit(
+  experiment: Experiment, seed: SeedState, trajectories: Trajectories, steps: Steps, key
+) -> tuple[Float[Array, "n S"], Float[Array, "n S"]]:
+  """Difference of the values after and before each step, and its standard error; the boundaries are taken in turn."""
+  task, config = experiment.task, experiment.config
+  sampling, samples = sampling_from(config), config.evaluation.credit_samples
+  policy, (starts, mask) = bind(experiment, seed.models)["policy"], steps.boundaries
+  limits = jnp.full(starts.shape[0], task.response_tokens)
+  count: Int[Array, ""] = mask.sum(axis=1).max()
+  if sampling.seed_axis:  # all seeds together, as the sampler: a loop that stops seed by seed is slow
+    count = jax.lax.pmax(count, sampling.seed_axis)
+
+  def column(k, found):
+    here = Boundaries(*(jax.lax.dynamic_slice_in_dim(x, k, 1, axis=1) for x in steps.boundaries))
+    number = jax.random.fold_in(key, k)
+    done = branch(policy, task, trajectories, here, limits, number, samples=samples, sampling=sampling)
+    values = values_of(done._replace(rows=verify(task, done.rows)), here.mask)
+    return tuple(jax.lax.dynamic_update_slice_in_dim(x, new, k, axis=1) for x, new in zip(found, values, strict=True))
+
+  # Where no boundary is, the response has ended: its own reward, which is certain.
+  reward = jnp.where(trajectories.scored, trajectories.rewards, 0.0)[:, None]
+  zeros = jnp.zeros(starts.shape, jnp.float32)
+  sampled, variances = jax.lax.fori_loop(0, count, column, (zeros, zeros))
+  values = jnp.where(mask, sampled, reward)
+  variances = jnp.where(mask, variances, 0.0)
+  noise = jnp.sqrt((variances[:, 1:] + variances[:, :-1]) / samples)
+  return values[:, 1:] - values[:, :-1], noise
