@@ -13,6 +13,7 @@ def base() -> ConfigDict:
       "seed": 0,  # the first; further ones count up from it
       "num_seeds": 3,  # run together, shown as mean and spread
       "num_iterations": 100,
+      "num_tokens": None,  # a number: the run ends sooner, when every seed has generated so many, of whatever use
       "prompts_per_iteration": 32,
       "completions_per_prompt": 8,
       "epochs": 1,  # passes over one iteration's rows
@@ -49,6 +50,8 @@ def base() -> ConfigDict:
         "samples_per_prompt": 4,
         "pass_at": (4,),
         "greedy": True,
+        "credit_prompts": 0,  # problems on which credit is compared with the truth; 0: none
+        "credit_samples": 32,  # completions from each end of a step that estimate its true value
       },
       "checkpoint": {
         "every_iterations": 50,
@@ -87,6 +90,7 @@ def warm_start() -> dict:
     "seed": 1000,
     "num_seeds": 1,
     "num_iterations": 600,
+    "num_tokens": None,
     "prompts_per_iteration": 256,
     "completions_per_prompt": 1,
     "epochs": 1,
@@ -94,7 +98,7 @@ def warm_start() -> dict:
     "rows_per_microbatch": None,
     "learning_rate": 3e-3,
     "optimizer": {"schedule": "cosine", "warmup_updates": 50, "weight_decay": 0.0, "parameter_average": 0.0},
-    "evaluation": {"every_iterations": 100},
+    "evaluation": {"every_iterations": 100, "credit_prompts": 0},
     "checkpoint": {"every_iterations": 100},
     "logging": {"every_iterations": 50},
   }

@@ -12,9 +12,9 @@ from experiments import common
 
 LEVELS = {
   "sum": {"dataset": "chain_sum", "min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1},
-  "sums": {"dataset": "chain_sum", "min_terms": 3, "max_terms": 3, "min_digits": 1, "max_digits": 1},
+  "long_sum": {"dataset": "chain_sum", "min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 2, "weight": 0.5},
   "product": {"dataset": "products", "min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1},
-  "gcd": {"dataset": "gcd", "min_value": 1, "max_value": 20},
+  "gcd": {"dataset": "gcd", "min_value": 1, "max_value": 9, "weight": 0.5},
 }
 
 
@@ -27,20 +27,22 @@ def get_config(variant: str = "") -> ConfigDict:
     "name": "rl_jax.tasks.reasoning_gym",
     "levels": LEVELS,
     "problems": 4096,
+    "held_out_fraction": 0.25,
     "answer": "number",
     "system_prompt": "You answer with one number.",
     "prompt_tokens": 48,
     "response_tokens": 16,
   }
   config.num_seeds = 1
-  config.num_iterations = 60
-  config.prompts_per_iteration = 8
+  config.num_iterations = 50
+  config.prompts_per_iteration = 6
   config.completions_per_prompt = 8
   config.rows_per_microbatch = 16
+  config.sampling.temperature = 0.6
   config.learning_rate = 2e-5
   config.optimizer.warmup_updates = 5
-  config.evaluation.update({"every_iterations": 20, "prompts": 128, "prompts_at_a_time": 64})
-  config.checkpoint.update({"every_iterations": 20, "keep": 1})
+  config.evaluation.update({"every_iterations": 25, "prompts": 96, "prompts_at_a_time": 48})
+  config.checkpoint.update({"every_iterations": 25, "keep": 1})
   config.logging.every_iterations = 1
   if variant == "lora":
     config.model.lora_rank = 16

@@ -1,4 +1,4 @@
-"""What the policy-gradient methods share: flat rollouts, a stream of advantages, the clipped loss, KL and entropy.
+"""What the policy-gradient methods share: independent responses, a stream of advantages, clipped loss, KL, entropy.
 
 A method of this family adds a `signal`: its advantage estimator. See grpo.py, dr_grpo.py, rloo.py, ppo.py.
 
@@ -24,8 +24,8 @@ from kernels.reductions import Mean, aggregate, per_token, zero_masked
 from rl_jax.curricula.epochs import epochs
 from rl_jax.curricula.uniform import uniform
 from rl_jax.methods.method import Loss, Method, ModelRole, Stream, Term, one_of
-from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.sampler import sampling_from
+from rl_jax.rollouts.turns import responses
 from rl_jax.trajectories import Trajectories
 
 PROMPTS = {"uniform": uniform, "epochs": epochs}
@@ -109,7 +109,7 @@ def method(config, task, signal, *, papers: tuple[str, ...]) -> Method:
     scoring["old_logprobs"] = ("policy", "logprobs")
   return Method(
     curriculum=PROMPTS[one_of(m, "prompts", PROMPTS)](config.prompts_per_iteration, config.completions_per_prompt),
-    rollout=flat(config.completions_per_prompt, sampling_from(config)),
+    rollout=responses(task, config.completions_per_prompt, sampling_from(config)),
     signal=signal,
     loss=loss_function(config, task),
     models=models,

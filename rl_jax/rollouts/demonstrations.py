@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from rl_jax.rollouts.rollout import Rollout, assemble
+from rl_jax.rollouts.turns import in_turns
 from rl_jax.trajectories import DEMONSTRATION
 
 
@@ -14,7 +15,7 @@ def demonstrations() -> Rollout:
   def phase(models, state, plan, task, trajectories, key):
     prompts = task.prompts(plan.prompt_ids, "train")
     tokens, mask = task.demonstrate(key, prompts)
-    return state, assemble(
+    rows = assemble(
       prompts,
       tokens,
       mask,
@@ -23,5 +24,6 @@ def demonstrations() -> Rollout:
       truncated=jnp.zeros(tokens.shape[0], bool),
       source=DEMONSTRATION,
     )
+    return state, rows if task.turns is None else in_turns(rows, task.turns)
 
   return Rollout(phases=(phase,))

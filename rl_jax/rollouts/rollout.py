@@ -63,15 +63,19 @@ def verify(task: DeviceTask, trajectories: Trajectories, split: Split = "train")
 
 
 def judged(trajectories: Trajectories, verdicts: Verdicts, levels: Int[Array, " B"]) -> Trajectories:
-  """The trajectories with verdicts on their responses, which are their last R slots, and each row's level."""
-  width = trajectories.tokens.shape[1] - verdicts.step_ids.shape[1]
+  """The trajectories with verdicts on their responses, which are their last R slots, and each row's level.
+
+  Extras [B, R] speak of tokens and get slots for the prompt; others, such as an observation, stay as they are.
+  """
+  responses = verdicts.step_ids.shape
+  width = trajectories.tokens.shape[1] - responses[1]
   whole = lambda x, fill: jnp.pad(x, [(0, 0), (width, 0)], constant_values=fill)
   return trajectories.with_arrays(
     rewards=verdicts.rewards,
     reward_mask=verdicts.reward_mask & trajectories.row_mask & ~trajectories.unfinished,
     step_ids=whole(verdicts.step_ids, -1),
     levels=levels,
-    **{name: whole(x, 0) if x.ndim == 2 else x for name, x in verdicts.extras.items()},
+    **{name: whole(x, 0) if x.shape == responses else x for name, x in verdicts.extras.items()},
   )
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from kernels.logprobs import categorical
 from rl_jax.models.cache import Cache, write
 from rl_jax.models.model import Model, Params
+from rl_jax.rollouts.draws import draw, likeliest
 from rl_jax.rollouts.truncation import Truncation, truncate
 
 SEED_AXIS = "seeds"
@@ -104,10 +105,9 @@ def sample(
     """Draws token `loop.time` of every active row."""
     kept = truncate(logits, model.temperature, sampling.truncation)
     if sampling.greedy:
-      token = jnp.argmax(kept, axis=-1)
+      token = likeliest(kept)
     else:
-      noise = jax.vmap(lambda k: jax.random.gumbel(jax.random.fold_in(k, loop.time), logits.shape[1:]))(row_keys)
-      token = jnp.argmax(kept / model.temperature + noise, axis=-1)
+      token = draw(kept / model.temperature, jax.vmap(jax.random.fold_in, (0, None))(row_keys, loop.time))
     policy = categorical(logits, token, temperature=model.temperature)
     behaviour = categorical(kept, token, temperature=model.temperature) if sampling.truncation.active else policy
     token = jnp.where(loop.active, token, pad_id)
@@ -136,7 +136,7 @@ def sample(
     )
     return choose(loop._replace(cache=cache), logits[:, 0])
 
-  logits, cache = model.run(params, tokens, positions_of(mask), mask)
+  logits, cache = model.run(params, tokens, positions_of(mask), mask, last=True)
   empty = {name: jnp.zeros((max_tokens, rows), t) for name, t in _TYPES.items()} | {
     "tokens": jnp.full((max_tokens, rows), pad_id, jnp.int32)
   }

@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from rl_jax.tasks import fields, scoring
 from rl_jax.tasks.datasets.prepare import Prepared
 from rl_jax.tasks.prompting import Encoded, Tokenizer, encode
 from rl_jax.tasks.scoring import Scorer
-from rl_jax.tasks.task import Prompts, Split, Verdicts
+from rl_jax.tasks.task import Prompts, Split, Turns, Verdicts
 from rl_jax.tasks.verifiers import rewards
 
 SPLITS: tuple[Split, ...] = ("train", "held_out")
@@ -76,6 +76,7 @@ class HostTask:
     notes: what a person should know of the verifier since the last call, in lines.
     close: ends the verifier's workers.
     left_out: problems of each split whose prompt has more than `prompt_tokens` tokens.
+    turns: as in a DeviceTask.
   """
 
   vocabulary: Any
@@ -91,6 +92,10 @@ class HostTask:
   notes: Callable[[], list[str]]
   close: Callable[[], None]
   left_out: Mapping[Split, int] = dataclasses.field(default_factory=dict)
+  turns: Turns | None = None
+
+  forced_answer: ClassVar[None] = None
+  """Answers are texts that a verifier reads: there is no one form to force."""
 
   def given(self, prompts: Prompts) -> HostTask:
     """The task as a compiled program sees it: its prompts are the ones that Python made for this call."""

@@ -185,8 +185,8 @@ def _forced_answer(mixture: _Mixture) -> ForcedAnswer | None:
   """That of the components, where all have one and write the same before it."""
   forced = [task.forced_answer for task in mixture.tasks]
   joint = lambda c, one: tuple(int(mixture.to_joint[c][token]) for token in one.opening)
-  openings = {joint(c, one) if one else None for c, one in enumerate(forced)}
-  if len(openings) > 1 or None in openings:
+  openings = {joint(c, one) for c, one in enumerate(forced) if one}
+  if len(openings) != 1 or None in forced:
     return None
 
   def answers(prompts: Prompts) -> tuple[Int[Array, "N A"], Bool[Array, "N A"]]:

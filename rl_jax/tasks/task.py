@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import flax.struct
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 Split = Literal["train", "held_out"]
@@ -76,6 +77,64 @@ class ForcedAnswer:
 
 
 @dataclasses.dataclass(frozen=True)
+class Turns:
+  """How a response of several turns lies in its slots: turn | observation | turn | observation | … | last turn.
+
+  The verifier is the environment too. `Verdicts.extras` of a task with turns hold, of each row's last turn,
+    observation [B, O], observation_mask [B, O]: what the environment answers, right-aligned, so that the next turn
+      begins right after it; at least one token where the episode goes on;
+    done [B]: the episode is over (an answer was given, a turn was malformed, or it was the last one).
+
+  Attributes:
+    max_turns: turns of a response, at most.
+    turn_tokens: slots of a turn, which is left-aligned in them. It ends with the end token or a stop sequence.
+    observation_tokens: O, slots of an observation.
+    stop_sequences: tuples of token ids that end a turn too.
+  """
+
+  max_turns: int
+  turn_tokens: int
+  observation_tokens: int
+  stop_sequences: tuple[tuple[int, ...], ...] = ()
+
+  def __post_init__(self):
+    for name in ("max_turns", "turn_tokens", "observation_tokens"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"task.{name} is at least 1, got {getattr(self, name)}")
+
+  def start(self, turn: Any) -> Any:
+    """The response's slot in which a turn begins; of a number, or of a traced one."""
+    return turn * (self.turn_tokens + self.observation_tokens)
+
+  @property
+  def response_tokens(self) -> int:
+    """Slots of a whole response."""
+    return self.start(self.max_turns) - self.observation_tokens
+
+  def check(self, responses: Int[Array | np.ndarray, "B R"]) -> None:
+    """Raises ValueError unless responses have the slots of all turns."""
+    if responses.shape[1] != self.response_tokens:
+      raise ValueError(
+        f"a response of {self.max_turns} turns has {self.response_tokens} slots, got {responses.shape[1]}"
+      )
+
+  @property
+  def slots(self) -> Int[np.ndarray, "K C"]:
+    """The response's slots of each turn: x[:, slots] are the turns of per-token arrays x [B, R]."""
+    return np.array([np.arange(self.turn_tokens) + self.start(turn) for turn in range(self.max_turns)])
+
+  @property
+  def turn_ids(self) -> Int[np.ndarray, " R"]:
+    """The turn of each slot; an observation belongs to the turn that it answers."""
+    return np.arange(self.response_tokens, dtype=np.int32) // self.start(1)
+
+  @property
+  def observed(self) -> Bool[np.ndarray, " R"]:
+    """True on slots of observations."""
+    return np.arange(self.response_tokens) % self.start(1) >= self.turn_tokens
+
+
+@dataclasses.dataclass(frozen=True)
 class DeviceTask:
   """Pure functions under jit and vmap. `prompts` is a function of id and split alone; no problem is in both splits.
 
@@ -88,8 +147,10 @@ class DeviceTask:
     prompts: (ids [N], split) -> Prompts.
     verify: (prompts of the B rows, tokens [B, R], mask [B, R]) -> Verdicts. R may be any width, not only
       `response_tokens`; any token ids may stand in any slot. Reads the rows' facts, not their order.
-    demonstrate: (key, prompts) -> (tokens [N, R], mask [N, R]): imperfect worked solutions for a warm start.
+    demonstrate: (key, prompts) -> (tokens [N, R], mask [N, R]): imperfect worked solutions for a warm start, with the
+      environment's answers in the slots of observations where there are turns.
     forced_answer: None where the task has no form of answer that can be forced.
+    turns: None where a response is one piece; else R is `turns.response_tokens`, in `verify` too.
     fingerprint: of data that is read; "" as there is none.
     notes: what a person should know of the verifier; nothing.
     close: ends what the task holds; nothing.
@@ -104,6 +165,7 @@ class DeviceTask:
   verify: Callable[[Prompts, Int[Array, "B R"], Bool[Array, "B R"]], Verdicts]
   demonstrate: Callable[[PRNGKeyArray, Prompts], tuple[Int[Array, "N R"], Bool[Array, "N R"]]]
   forced_answer: ForcedAnswer | None = None
+  turns: Turns | None = None
   fingerprint: str = ""
   notes: Callable[[], list[str]] = list
   close: Callable[[], None] = lambda: None

@@ -14,7 +14,7 @@ from rl_jax import configs
 from rl_jax.trajectories import Trajectories
 
 RESPONSE_TOKENS = 6
-TASK: Any = types.SimpleNamespace(response_tokens=RESPONSE_TOKENS)
+TASK: Any = types.SimpleNamespace(response_tokens=RESPONSE_TOKENS, turns=None)
 """What a method's `build` reads of a task."""
 
 

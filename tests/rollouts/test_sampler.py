@@ -238,9 +238,9 @@ class Counted(Model):
 
   calls: list = dataclasses.field(default_factory=list, compare=False)
 
-  def run(self, params, tokens, positions, mask, cache=None, slot=0):
+  def run(self, params, tokens, positions, mask, cache=None, slot=0, last=False):
     jax.debug.callback(lambda: self.calls.append(tokens.shape[1]))
-    return super().run(params, tokens, positions, mask, cache, slot)
+    return super().run(params, tokens, positions, mask, cache, slot, last)
 
 
 @pytest.mark.parametrize(("limits", "steps"), [([3, 1, 0], 2), ([0, 0, 0], 0), ([1, 1, 1], 0), ([6, 2, 2], 5)])

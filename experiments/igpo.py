@@ -1,0 +1,29 @@
+"""IGPO on lookups of three hops in a hidden table (rl_jax/methods/igpo.py, rl_jax/tasks/lookup.py, arXiv 2510.14967).
+
+The variants "easy" and "hard" have one and six hops. experiments/grpo_lookup.py is GRPO on the same task.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import common
+
+LEVELS = {"easy": {"hops": 1, "keys": 10}, "hard": {"hops": 6, "keys": 20}}
+"""The ends of the task's difficulty."""
+
+
+def on_lookup(method: str, variant: str) -> ConfigDict:
+  """A method on the task, from a warm start that guesses more often than not."""
+  config = common.policy_gradient(method)
+  config.task = {
+    "name": "rl_jax.tasks.lookup",
+    "levels": {"three": {"hops": 3, "keys": 10}},
+    "guess_rate": 0.5,
+  }
+  if variant in LEVELS:
+    config.task.levels = {variant: LEVELS[variant]}
+    return config
+  return common.variant(config, variant)
+
+
+def get_config(variant: str = ""):
+  return on_lookup("rl_jax.methods.igpo", variant)

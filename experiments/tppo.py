@@ -1,0 +1,10 @@
+"""T-PPO on chains of four operations modulo 10 (rl_jax/methods/tppo.py, arXiv 2506.15050)."""
+
+from experiments import common
+
+
+def get_config(variant: str = ""):
+  config = common.policy_gradient("rl_jax.methods.tppo")
+  config.method.critic_learning_rate = 3e-3  # what an answer is worth at the cut is the critic's guess alone
+  config.method.critic_warmup_iterations = 40
+  return common.variant(config, variant)

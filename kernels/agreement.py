@@ -1,0 +1,65 @@
+"""How far an estimate agrees with the truth, entry by entry: error up to scale, rank correlation, signs.
+
+Arrays may have any shape; all unmasked entries are pooled. Nothing here carries a gradient.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Num
+
+from kernels.reductions import Mean, group_deviations, masked_mean, zero_masked
+
+
+def scaled_error(x: Float[Array, "..."], y: Float[Array, "..."], mask: Num[Array, "..."]) -> Mean:
+  """mean (x / rms(x) - y / rms(y))^2, both scaled to a root mean square of 1: 2 - 2 cos(x, y).
+
+  0 for x = c y with c > 0, 2 for unrelated, 4 for opposite ones. An x that is 0 everywhere stays 0, and its error is 1.
+
+  >>> x, y = jnp.array([1.0, -1.0, jnp.nan]), jnp.array([3.0, -3.0, 1.0])
+  >>> print(scaled_error(x, y, jnp.array([1, 1, 0])).value)
+  0.0
+  """
+
+  def unit(x):
+    # The largest entry first: squares of small ones would be lost.
+    largest = jnp.max(jnp.abs(zero_masked(x, mask)), initial=0.0)
+    x = zero_masked(x, mask) / jnp.where(largest > 0, largest, 1)
+    square = masked_mean(jnp.square(x), mask).value
+    return jnp.where(square > 0, x * jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
+
+  return jax.lax.stop_gradient(masked_mean(jnp.square(unit(x) - unit(y)), mask))
+
+
+def average_ranks(x: Float[Array, "..."], mask: Num[Array, "..."]) -> Float[Array, "..."]:
+  """Rank of each entry among the unmasked ones, from 1 for the lowest; equal entries share the mean of their ranks.
+
+  >>> print(average_ranks(jnp.array([0.5, 0.1, 0.5, 9.0]), jnp.array([1, 1, 1, 0])))
+  [2.5 1.  2.5 0. ]
+  """
+  flat = jnp.where(mask != 0, zero_masked(x, mask), jnp.inf).ravel()
+  ordered = jnp.sort(flat)
+  below, up_to = (jnp.searchsorted(ordered, flat, side=side) for side in ("left", "right"))
+  return jax.lax.stop_gradient(zero_masked((0.5 * (below + up_to + 1)).reshape(x.shape), mask))
+
+
+def rank_correlation(x: Float[Array, "..."], y: Float[Array, "..."], mask: Num[Array, "..."]) -> Float[Array, ""]:
+  """Spearman's: Pearson's correlation of the ranks, with ties as in `average_ranks`; 0 if x or y is constant.
+
+  >>> print(rank_correlation(jnp.array([1.0, 2.0, 9.0, 0.0]), jnp.array([0.1, 0.3, 0.2, 9.0]), jnp.array([1, 1, 1, 0])))
+  0.5
+  """
+  left, right = (group_deviations(average_ranks(v, mask), None, mask) for v in (x, y))
+  spread = jnp.sqrt(jnp.sum(jnp.square(left)) * jnp.sum(jnp.square(right)))
+  return jnp.where(spread > 0, jnp.sum(left * right) / jnp.where(spread > 0, spread, 1), 0)
+
+
+def sign_agreement(x: Float[Array, "..."], y: Float[Array, "..."], mask: Num[Array, "..."]) -> Mean:
+  """Share of entries where x and y have the same sign; a 0 agrees with a 0 alone.
+
+  >>> print(sign_agreement(jnp.array([0.5, -1.0]), jnp.array([2.0, 1.0]), jnp.ones(2)).value)
+  0.5
+  """
+  same = jnp.sign(zero_masked(x, mask)) == jnp.sign(zero_masked(y, mask))
+  return masked_mean(same, mask)

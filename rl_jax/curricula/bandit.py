@@ -1,0 +1,57 @@
+"""Difficulty levels as the arms of a bandit: the next problems come from where recent ones moved the policy most."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from kernels.curricula.bandit import Bandit, source_probabilities, update_bandit
+from kernels.reductions import masked_mean
+from rl_jax.curricula.curriculum import Curriculum, Plan
+from rl_jax.curricula.levels import ids_of_levels
+
+DRAWS = 4096
+"""Problems that are looked at to find the levels that occur. A level rarer than that is left out: its problems could
+not be drawn in reasonable time either."""
+
+
+def bandit(
+  task, prompts: int, completions_per_prompt: int, *, window: int = 300, tau: float = 0.1, exploration: float = 1.0
+) -> Curriculum:
+  """`prompts` problems per iteration, each of a level drawn from softmax(UCB / tau); DUMP, arXiv 2504.09710.
+
+  A level pays the mean |advantage| of its last `window` responses: see `kernels.curricula.bandit`, whose `Bandit` is
+  the state. The advantage of a row is the mean of the stream "policy" over its tokens.
+
+  Args:
+    task: tells the levels, and which of them have problems.
+  """
+  rows, occurs = prompts * completions_per_prompt, occurring(task)
+
+  def probabilities(state: Bandit) -> Float[Array, " L"]:
+    return source_probabilities(state, jnp.asarray(occurs), tau=tau, exploration=exploration)
+
+  def next_plan(state, task, key):
+    of_levels, of_ids = jax.random.split(key)
+    levels = jax.random.categorical(of_levels, jnp.log(probabilities(state)), shape=(prompts,))
+    plan = Plan(
+      prompt_ids=ids_of_levels(task, of_ids, levels),
+      row_mask=jnp.ones(rows, bool),
+      response_limits=jnp.full(rows, task.response_tokens),
+    )
+    return plan, state
+
+  def update(state, trajectories, signal):
+    stream = signal["policy"]
+    advantages = masked_mean(stream.targets, stream.weights, axis=1).value
+    return update_bandit(state, advantages, trajectories.extras["levels"], trajectories.scored)
+
+  return Curriculum(init=lambda key: Bandit.empty(len(occurs), window=window), next=next_plan, update=update)
+
+
+def occurring(task) -> Bool[np.ndarray, " L"]:
+  """Which of the task's levels have problems in the train split."""
+  levels = jax.jit(lambda key: task.levels_of(task.problem_ids(key, DRAWS, "train"), "train"))(jax.random.key(0))
+  return np.isin(np.arange(len(task.levels)), np.asarray(levels))

@@ -1,0 +1,78 @@
+"""DAPO: decoupled clip and dynamic sampling policy optimisation (arXiv 2503.14476).
+
+Idea: GRPO with four changes that keep a long run going. Groups that are all right or all wrong have no gradient, so
+prompts are sampled until enough groups have both; the upper clip is wider, so that unlikely tokens can grow; every
+token weighs the same, also in long answers; an answer that comes near the length limit pays before it is cut.
+
+  keep a group iff 0 < number of its right answers < G                                            (eq. 11)
+  A_i = (r_i - mean_j r_j) / std_j r_j,  r_i = 2 y_i + penalty(|o_i|)                              (eq. 9)
+  penalty = 0 up to L_max - L_c tokens, then -(|o| - (L_max - L_c)) / L_c, at most -1             (eq. 13)
+  loss = - sum_i sum_t min(rho_t A_i, clip(rho_t, 1 - 0.2, 1 + 0.28) A_i) / sum_i |o_i|, no KL     (eq. 8)
+
+The paper's y is -1 or 1; here it is the task's, mostly 0 or 1, times `reward_scale`: a constant has no advantage. Its
+code samples up to ten times and then stops with an error; here the rows that are missing are masked.
+
+Metrics: those of policy_gradient.py and of rollouts/waves.py (`reward` is that of the groups that were kept), and
+  overlong: mean of -penalty over kept rows.
+Config: experiments/dapo.py. Result: experiments/results/credit.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from kernels.advantages import group
+from kernels.curricula.dynamic_sampling import informative_groups
+from kernels.reductions import masked_mean
+from kernels.rewards.length import overlong_penalty
+from rl_jax.methods import policy_gradient
+from rl_jax.methods.method import Loss, Method
+from rl_jax.rollouts.waves import waves
+
+
+def get_config() -> dict:
+  """The paper's, with lengths as shares of the response tokens (4096 of 20480)."""
+  return policy_gradient.get_config() | {
+    "clip_low": 0.2,
+    "clip_high": 0.28,
+    "ddof": 1,  # the code's std; the paper does not say
+    "epsilon": 1e-6,
+    "max_waves": 3,  # most sampling rounds of one iteration; the code's is 10
+    "reward_scale": 2.0,  # what a right answer earns more than a wrong one
+    "overlong_factor": 1.0,  # the largest penalty; 0: none
+    "overlong_share": 0.2,  # L_c / L_max
+  }
+
+
+def build(config, task) -> Method:
+  """DAPO from its section of a config."""
+  m = config.method
+  if not 0 < m.overlong_share <= 1:
+    raise ValueError(f"method.overlong_share is above 0 and at most 1, got {m.overlong_share}")
+  buffer = max(1, round(m.overlong_share * task.response_tokens))
+
+  def penalty(trajectories):
+    lengths = trajectories.response_lengths
+    return overlong_penalty(lengths, max_length=task.response_tokens, buffer=buffer, factor=m.overlong_factor)
+
+  def keep(trajectories):
+    return informative_groups(trajectories.correct.astype(jnp.float32), trajectories.group_ids, trajectories.scored)
+
+  def signal(trajectories, arrays, progress):
+    rewards = m.reward_scale * trajectories.rewards + penalty(trajectories)
+    advantages = group.grpo(rewards, trajectories.group_ids, trajectories.scored, ddof=m.ddof, eps=m.epsilon)
+    return {"policy": policy_gradient.token_stream(trajectories, advantages)}
+
+  base = policy_gradient.method(config, task, signal, papers=("2503.14476",))
+
+  def loss(outputs, trajectories, signal) -> Loss:
+    terms, metrics = base.loss(outputs, trajectories, signal)
+    return Loss(terms, metrics | {"overlong": masked_mean(-penalty(trajectories), trajectories.row_mask)})
+
+  prompts = policy_gradient.PROMPTS[m.prompts](
+    m.max_waves * config.prompts_per_iteration, config.completions_per_prompt
+  )
+  rollout = waves(base.rollout, config.completions_per_prompt, keep, m.max_waves)
+  return dataclasses.replace(base, curriculum=prompts, rollout=rollout, loss=loss)

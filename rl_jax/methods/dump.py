@@ -1,0 +1,63 @@
+"""DUMP: automated distribution-level curriculum (arXiv 2504.09710).
+
+Idea: a problem teaches most when the policy is right about half of the time, and then the |A| of GRPO is largest. The
+difficulty levels of the task are arms of a bandit that pay the mean |A| of their recent responses; GRPO is unchanged.
+
+  L_j = mean |A| over the last W responses of level j, n_j = responses ever seen of it, n = sum_j n_j   (section 3)
+  UCB_j = L_j + sqrt(2 ln(n + 1) / (n_j + 1)),  P = softmax(UCB / tau)                                   (section 3)
+
+Each problem of an iteration draws its level by P, and is then any problem of it. Nothing corrects the loss for the
+mixture. At W = 300 and hundreds of responses an iteration, the window holds the last iteration alone.
+
+Metrics: those of policy_gradient.py, and share/<level>, the share of rows of a level.
+Config: experiments/dump.py. Result: experiments/results/credit.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from kernels.reductions import masked_mean
+from rl_jax.curricula.bandit import bandit
+from rl_jax.methods import grpo
+from rl_jax.methods.method import Loss, Method
+
+
+def get_config() -> dict:
+  """GRPO as in the code (mean over tokens, small KL and entropy terms), and the paper's bandit."""
+  return grpo.get_config() | {
+    "aggregation": "token_mean",
+    "kl_coefficient": 0.001,
+    "entropy_coefficient": 0.001,
+    "window": 300,  # responses remembered of each level
+    "tau": 0.1,  # 0: always the best level
+    "exploration": 1.0,  # weight of the bonus
+  }
+
+
+def build(config, task) -> Method:
+  """DUMP from its section of a config. Raises ValueError for options."""
+  m = config.method
+  if m.window < 1 or m.tau < 0:
+    raise ValueError(f"method.window is at least 1 and method.tau at least 0, got {m.window} and {m.tau}")
+  if m.prompts != "uniform":
+    raise ValueError(f"method.prompts={m.prompts!r}: it draws its problems itself, leave 'uniform'")
+  base = grpo.build(config, task)
+
+  def loss(outputs, trajectories, signal) -> Loss:
+    terms, metrics = base.loss(outputs, trajectories, signal)
+    of = lambda level: (trajectories.extras["levels"] == level).astype(jnp.float32)
+    shares = {f"share/{name}": masked_mean(of(i), trajectories.row_mask) for i, name in enumerate(task.levels)}
+    return Loss(terms, metrics | shares)
+
+  arms = bandit(
+    task,
+    config.prompts_per_iteration,
+    config.completions_per_prompt,
+    window=m.window,
+    tau=m.tau,
+    exploration=m.exploration,
+  )
+  return dataclasses.replace(base, curriculum=arms, loss=loss, papers=("2504.09710", *base.papers))

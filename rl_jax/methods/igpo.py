@@ -1,0 +1,88 @@
+"""IGPO: information gain-based policy optimisation (arXiv 2510.14967).
+
+Idea: in an episode of many turns the policy's own belief in the right answer, measured after every turn by forcing it,
+says what the turn was worth. So a group in which every episode fails still has a gradient.
+
+  log pi_t = mean_j log p(a_j | prompt, first t turns with their observations, opening, a_<j)
+  r_t = pi_t - pi_{t-1},  and of the last turn the reward of the episode instead
+  x = (r - mean) / std over all turn rewards of the prompt's group
+  A_t = sum_{k >= t} gamma^(k-t) x_k over turns, on every token of the policy in turn t
+
+The loss is GRPO's, over tokens of the policy alone: what the tool says has no advantage and no weight. With gain
+"prob_diff", discount 1 and no normalisation the gains of an episode sum to pi_{T-1} - pi_0. The authors' later release
+has gain "log_prob_diff" and normalization "separate". Not in the paper: the ddof of std (0), the mean over tokens.
+
+Metrics: those of policy_gradient.py, and
+  information_gain: r_t, mean over the turns that are not the last of their episode.
+  zero_advantage: share of trained tokens whose advantage is 0.
+Config: experiments/igpo.py. Result: experiments/results/credit.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from kernels.advantages import turn
+from kernels.reductions import aggregate
+from kernels.rewards.information_gain import curriculum_weights, information_gain_rewards, log_beliefs
+from kernels.segments import last_token, on_tokens, segment_ends
+from rl_jax.methods import policy_gradient
+from rl_jax.methods.method import Loss, Method, Stream, one_of
+from rl_jax.rollouts.probes import probed, required_forced_answer
+from rl_jax.rollouts.sampler import sampling_from
+from rl_jax.rollouts.turns import required_turns, turn_starts
+
+
+def get_config() -> dict:
+  """The paper's."""
+  return policy_gradient.get_config() | {
+    "aggregation": "sequence_mean_token_mean",
+    "dual_clip": 3.0,
+    "kl_coefficient": 0.001,
+    "gain": "prob_diff",  # or "log_prob_diff"
+    "normalization": "joint",  # one mean and std for all turn rewards of a group; or "separate" for gains and outcomes
+    "scale": True,  # False: no division by the std
+    "discount": 1.0,  # per turn
+    "curriculum_iterations": None,  # a number: over so many, outcomes go from weight 0.5 to 1 and gains from 1 to 0.5
+  }
+
+
+def build(config, task) -> Method:
+  """IGPO from its section of a config."""
+  m = config.method
+  one_of(m, "gain", ("prob_diff", "log_prob_diff"))
+  one_of(m, "normalization", ("joint", "separate"))
+  required_turns(task)
+  required_forced_answer(task)
+  policy_loss = policy_gradient.loss_function(config, task)
+
+  def signal(trajectories, arrays, progress):
+    extras = trajectories.extras
+    exists = extras["probe_mask"] & trajectories.scored[:, None]
+    beliefs = log_beliefs(extras["probe_answer_logprobs"], exists, extras["probe_answer_mask"])
+    rewards = information_gain_rewards(beliefs, trajectories.rewards, exists, gain=m.gain)
+    options = {"mode": m.normalization, "scale": m.scale, "discount": m.discount}
+    if m.curriculum_iterations:
+      weights = curriculum_weights(progress.iteration / m.curriculum_iterations)
+      options |= {"outcome_weight": weights.outcome, "gain_weight": weights.gain}
+    advantages = turn.igpo(rewards, trajectories.group_ids, exists, **options)
+    on_turns = lambda x: on_tokens(x, trajectories.turn_ids, trajectories.trained)
+    stream = policy_gradient.token_stream(trajectories, on_turns(advantages))
+    ends = segment_ends(trajectories.turn_ids, stream.weights) & (on_turns(exists & ~last_token(exists)) != 0)
+    zero = jnp.where(stream.targets == 0, stream.weights, 0.0)
+    return {
+      "policy": stream,
+      "information_gain": Stream(on_turns(rewards), ends.astype(jnp.float32)),
+      "zero_advantage": Stream(zero, stream.weights),
+    }
+
+  def loss(outputs, trajectories, signal) -> Loss:
+    terms, metrics = policy_loss(outputs, trajectories, signal)
+    mean = lambda stream: aggregate(stream.targets, stream.weights, mode="token_mean")
+    return Loss(terms, metrics | {name: mean(signal[name]) for name in ("information_gain", "zero_advantage")})
+
+  base = policy_gradient.method(config, task, signal, papers=("2510.14967",))
+  rollout = probed(base.rollout, turn_starts, samples=0, max_tokens=1, sampling=sampling_from(config))
+  return dataclasses.replace(base, rollout=rollout, loss=loss)

@@ -1,0 +1,118 @@
+"""PRIME: process reinforcement through implicit rewards (arXiv 2502.01456).
+
+Idea: a second language model pi_phi is trained on outcomes alone, with the sum of its log-ratio to a reference as the
+logit of being right. That sum splits into a reward for every token, so no step is ever labelled.
+
+  r_t = beta (log pi_phi(y_t) - log pi_ref(y_t)),  r(y) = sum_t r_t                                (eq. 3)
+  PRM loss: - mean_i [ y_i log sigmoid(r(y_i)) + (1 - y_i) log sigmoid(-r(y_i)) ]                  (algorithm 1)
+  R_t = sum_{s >= t} (r_s - mean_{j != i} r(y_j) / |y_j|) + y_i - mean_{j != i} y_j               (eq. 5)
+  A = R whitened over the tokens of the batch; policy loss: PPO's clip, mean over tokens, no KL
+
+As in the code, r is divided by its largest return before eq. 5, which itself has a factor K / (K - 1)
+(`variant`). Both models start as the policy: r is 0 at first, and the method begins as RLOO. The PRM learns from the
+same rows: "after" they were scored, by a term of the joint loss, or "before", by a loss of its own. Groups are kept if
+low <= mean outcome <= high; the code keeps the surplus prompts for the next iteration, here they are dropped.
+
+Metrics: those of policy_gradient.py and of rollouts/waves.py, and
+  prm_accuracy: share of a prompt's pairs that r(y), as the policy gets it, puts in the order of outcomes; ties half.
+  loss/prm ("after") or prm/loss/prm ("before"): the PRM's loss, log 2 = 0.69 where it knows nothing.
+Config: experiments/prime.py. Result: experiments/results/credit.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from kernels.advantages import process
+from kernels.curricula.accuracy_filter import accuracy_filter
+from kernels.losses.reward_model import binary_cross_entropy, pair_accuracy
+from kernels.reductions import masked_mean
+from kernels.rewards.implicit import implicit_rewards, scale_to_unit_return
+from rl_jax.methods import policy_gradient
+from rl_jax.methods.method import Loss, Method, ModelRole, Stream, Term, one_of
+from rl_jax.rollouts.references import referred
+from rl_jax.rollouts.waves import waves
+
+
+def get_config() -> dict:
+  """The paper's, with the choices of its code."""
+  return policy_gradient.get_config() | {
+    "beta": 0.05,
+    "discount": 1.0,  # of process rewards
+    "outcome_discount": 1.0,
+    "variant": "code",  # of the leave-one-out baseline; or "paper"
+    "unit_return": True,  # divide token rewards by their largest return in the batch
+    "unit_return_epsilon": 1e-6,
+    "rounding": 1e-5,  # log-ratios up to this count as 0, relative to the logprob where that is above 1
+    "granularity": "token",  # or "whole": the sum on the last token
+    "last_token": "keep",  # or "zero", as in verl
+    "reference": "freeze",  # the initial policy, or "policy": that of the moment
+    "prm_update": "after",  # or "before" it scores
+    "prm_learning_rate": None,  # None: the policy's; the paper's is twice that
+    "lowest_accuracy": 0.2,
+    "highest_accuracy": 0.8,
+    "keep_truncated": True,  # False: also drop groups with an answer that was cut
+    "max_waves": 3,  # most sampling rounds of one iteration
+  }
+
+
+def build(config, task) -> Method:
+  """PRIME from its section of a config. Raises ValueError for options, and for groups of one."""
+  m, group_size = config.method, config.completions_per_prompt
+  if group_size < 2:
+    raise ValueError(f"its baselines need completions_per_prompt of 2 or more, got {group_size}")
+  reference = {"freeze": "reference", "policy": "policy"}[one_of(m, "reference", ("freeze", "policy"))]
+  before = one_of(m, "prm_update", ("after", "before")) == "before"
+  reward_options = {"beta": m.beta, "granularity": m.granularity, "last_token": m.last_token}
+  return_options = {"variant": m.variant, "discount": m.discount, "outcome_discount": m.outcome_discount}
+
+  def keep(trajectories):
+    outcomes = trajectories.rewards, trajectories.group_ids, trajectories.scored
+    cut = None if m.keep_truncated else trajectories.truncated
+    return accuracy_filter(*outcomes, truncated=cut, low=m.lowest_accuracy, high=m.highest_accuracy)
+
+  def implicit(logprobs, trajectories):
+    mask = trajectories.trained & trajectories.scored[:, None]
+    return mask, implicit_rewards(logprobs, trajectories.ref_logprobs, mask, **reward_options)
+
+  def signal(trajectories, arrays, progress):
+    outcomes = trajectories.rewards, trajectories.group_ids, trajectories.scored
+    prm, ref = arrays["prm_logprobs"], trajectories.ref_logprobs
+    # Equal models differ by rounding, which the division by the largest return would make as large as any reward.
+    equal = jnp.abs(prm - ref) <= m.rounding * jnp.maximum(1.0, jnp.abs(ref))
+    mask, (rewards, scores) = implicit(jnp.where(equal, ref, prm), trajectories)
+    rewards = scale_to_unit_return(rewards, mask, eps=m.unit_return_epsilon) if m.unit_return else rewards
+    advantages = process.prime(rewards, *outcomes, mask, **return_options).advantages
+    # Minibatches shuffle rows, so what only whole groups can tell goes to the loss on every token.
+    accuracy = jnp.where(mask, pair_accuracy(scores, *outcomes, ties="half").value, 0.0)
+    return {
+      "policy": policy_gradient.token_stream(trajectories, advantages),
+      "prm_accuracy": Stream(targets=accuracy, weights=mask.astype(jnp.float32)),
+    }
+
+  def prm_loss(outputs, trajectories) -> Loss:
+    _, (_, scores) = implicit(outputs["prm"]["logprobs"], trajectories)
+    losses = binary_cross_entropy(scores, trajectories.rewards, trajectories.scored)
+    return Loss({"prm": Term(masked_mean(losses, trajectories.scored))}, {})
+
+  def loss(outputs, trajectories, signal) -> Loss:
+    terms, metrics = base.loss(outputs, trajectories, signal)
+    told = signal["prm_accuracy"]
+    terms = terms if before else terms | prm_loss(outputs, trajectories).terms
+    return Loss(terms, metrics | {"prm_accuracy": masked_mean(told.targets, told.weights)})
+
+  base = policy_gradient.method(config, task, signal, papers=("2502.01456",))
+  prompts = policy_gradient.PROMPTS[m.prompts](m.max_waves * config.prompts_per_iteration, group_size)
+  rollout = waves(base.rollout, group_size, keep, m.max_waves)
+  prm = ModelRole(starts_from="policy", learning_rate=m.prm_learning_rate, own_loss=prm_loss if before else None)
+  models = {**base.models, "prm": prm}
+  scoring = {**base.scoring, "prm_logprobs": ("prm", "logprobs")}
+  if reference == "reference":
+    models[reference] = ModelRole(trained=False, starts_from="policy")
+  if before:
+    rollout = referred(rollout, reference)  # the PRM's own loss comes before scoring
+  else:
+    scoring["ref_logprobs"] = (reference, "logprobs")
+  return dataclasses.replace(base, curriculum=prompts, rollout=rollout, loss=loss, models=models, scoring=scoring)

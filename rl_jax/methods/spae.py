@@ -1,0 +1,95 @@
+"""SPAE: step potential advantage estimation (arXiv 2601.03823).
+
+Idea: after each step of reasoning the policy is made to answer at once. How sure it is (Conf) and how likely it finds
+the right answer (Acc) give a potential in [-1, 1]: 0 exploring, 1 sure and right, -1 sure and wrong. Steps that raise
+it get a bonus, and what is written after the answer is known counts less, so re-checking is no longer rewarded.
+
+  Conf_k = mean_n exp(-mean_l H_nl) over sampled answers,  Acc_k = mean_m pi(y*_m | steps <= k, opening, y*_<m)
+  Phi_k = 1.5 Acc_k Conf_k + 0.5 Acc_k - Conf_k
+  A_ij = (R_i - mean_g R) f_k + xi g_k,  k the step of token j; then whitened over the trained tokens of the batch
+  f_k = 1 - alpha (1 - exp(-C_k)),  C_k = number of earlier steps with Phi > threshold
+  g_k = exp(z_k) - mean exp(z),  z_k = Phi_k - Phi_{k-1} scaled to [0, 1] over the steps of the batch
+
+The loss is DAPO's: clipped at 1 - 0.2 and 1 + 0.28, mean over tokens. Groups of equal rewards are neither probed nor
+trained on. The tokens of the answer take f and g of the last step before it. Not in the paper: the threshold (of the
+authors' script), the range and scope of z, the form of the whitening.
+
+Metrics: those of policy_gradient.py, and
+  potential: Phi of a token's step, mean over trained tokens.
+  late_tokens: share of trained tokens in steps after one with Phi > threshold.
+Config: experiments/spae.py. Result: experiments/results/credit.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from kernels.advantages import step
+from kernels.curricula.dynamic_sampling import informative_groups
+from kernels.reductions import aggregate
+from kernels.rewards.probes import probe_accuracy, probe_confidence, step_potential
+from kernels.segments import on_tokens
+from rl_jax.methods import policy_gradient
+from rl_jax.methods.method import Loss, Method, Stream, one_of
+from rl_jax.rollouts.probes import probed, required_forced_answer, step_ends
+from rl_jax.rollouts.sampler import sampling_from
+
+
+def get_config() -> dict:
+  """The paper's, but for `max_steps`, which a task decides, and the threshold."""
+  return policy_gradient.get_config() | {
+    "clip_low": 0.2,
+    "clip_high": 0.28,
+    "alpha": 0.5,  # how much less counts what comes after the answer is known
+    "xi": 0.5,  # of the bonus for a step that raises the potential
+    "threshold": 0.9,  # potential from which the answer counts as known
+    "normalization": "batch",  # or "none"
+    "max_steps": 8,  # steps of a response that are probed; later ones take f and g of the last of them
+    "probe_samples": 5,  # answers sampled at each boundary
+    "probe_tokens": 10,  # most tokens of one
+    "uninformative_groups": "drop",  # those of equal rewards; or "keep": they have the bonus alone
+  }
+
+
+def build(config, task) -> Method:
+  """SPAE from its section of a config."""
+  m = config.method
+  drop = one_of(m, "uninformative_groups", ("drop", "keep")) == "drop"
+  required_forced_answer(task)
+  policy_loss = policy_gradient.loss_function(config, task)
+
+  def kept(trajectories):
+    informative = informative_groups(trajectories.rewards, trajectories.group_ids, trajectories.scored)
+    return trajectories.scored & (informative if drop else True)
+
+  def boundaries(task, trajectories):
+    cuts, mask = step_ends(task, trajectories, m.max_steps)
+    return cuts, mask & kept(trajectories)[:, None]
+
+  def signal(trajectories, arrays, progress):
+    extras, mask = trajectories.extras, kept(trajectories)
+    answers, steps = extras["probe_answer_logprobs"], extras["probe_mask"]
+    accuracy = probe_accuracy(answers, jnp.broadcast_to(extras["probe_answer_mask"][:, None], answers.shape))
+    confidence = probe_confidence(extras["probe_entropies"], extras["probe_sampled"])
+    potentials = step_potential(accuracy, confidence, steps)
+    step_ids = jnp.minimum(trajectories.step_ids, steps.sum(axis=1, keepdims=True) - 1)
+    of_method = {name: m[name] for name in ("alpha", "xi", "threshold", "normalization")}
+    advantages = step.spae(
+      trajectories.rewards, trajectories.group_ids, mask, potentials, steps, step_ids, trajectories.trained, **of_method
+    )
+    stream = policy_gradient.token_stream(trajectories.replace(reward_mask=mask), advantages)
+    late = jnp.cumsum(potentials > m.threshold, axis=1) > (potentials > m.threshold)
+    tokens = lambda x: Stream(on_tokens(x.astype(jnp.float32), step_ids, trajectories.trained), stream.weights)
+    return {"policy": stream, "potential": tokens(potentials), "late_tokens": tokens(late)}
+
+  def loss(outputs, trajectories, signal) -> Loss:
+    terms, metrics = policy_loss(outputs, trajectories, signal)
+    mean = lambda stream: aggregate(stream.targets, stream.weights, mode="token_mean")
+    return Loss(terms, metrics | {name: mean(signal[name]) for name in ("potential", "late_tokens")})
+
+  base = policy_gradient.method(config, task, signal, papers=("2601.03823",))
+  sampling = sampling_from(config)
+  rollout = probed(base.rollout, boundaries, samples=m.probe_samples, max_tokens=m.probe_tokens, sampling=sampling)
+  return dataclasses.replace(base, rollout=rollout, loss=loss)

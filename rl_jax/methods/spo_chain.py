@@ -1,0 +1,118 @@
+"""SPO-chain: segment policy optimisation (arXiv 2505.23564) with values from completions at cut points.
+
+Idea: a response is cut where the policy was uncertain (every `interval`-th token of probability p < rho); the value of
+a cut is the mean reward of N completions from there, and a segment earns the difference of the values at its ends.
+
+  A_j = V_{j+1} - V_j,  A_last = reward - V_last,  on tokens with p <= rho          (segments add up to reward - V_0)
+  A is whitened over M, the tokens with p < rho, and only these are trained:
+  loss = sum_M -min(r A, clip(r, 1 - e, 1 + e) A) / |M|  +  beta mean_rows sum_{t in M} k3_t
+
+log r is held within +-10; a minibatch with a mean r above `max_ratio` is skipped. Tokens before the first cut have
+A = 0 before whitening. All is as in the authors' code, but for: whitening pools the rows of an iteration, not of a
+minibatch; with fewer `max_segments` than cuts the last segment runs to the end; micro-batches are skipped one by one.
+Cuts with equal text share their completions.
+
+Metrics: those of policy_gradient.py, over M, and
+  uncertain: share of trained tokens that are in M.
+  ratio: mean r over M.
+Config: experiments/spo_chain.py. Result: experiments/results/credit.md
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+
+from kernels.advantages.segment import cutpoint_segments, probability_mask, spo_chain, whiten_uncertain
+from kernels.losses.segment import spo
+from kernels.reductions import Mean, aggregate
+from rl_jax.methods import policy_gradient
+from rl_jax.methods.method import Loss, Method, Stream, Term
+from rl_jax.rollouts.branches import Boundaries, branches
+from rl_jax.rollouts.sampler import sampling_from
+
+OPEN = ("kl_coefficient", "entropy_coefficient", "prompts")
+"""Options of the family that the paper's loss has room for."""
+
+
+def loss_config() -> dict:
+  """What chain and tree share: the paper's rho, clip, KL and whitening."""
+  return policy_gradient.get_config() | {
+    "threshold": 0.9,  # rho
+    "probability_mask": True,  # False: all tokens are trained, with the credit of their segment (the paper's ablation)
+    "whiten": True,
+    "clip_range": 0.2,  # e
+    "kl_coefficient": 1e-4,  # beta
+    "max_ratio": 10.0,
+  }
+
+
+def get_config() -> dict:
+  """The paper's (int5): a cut at every fifth uncertain token, 9 completions."""
+  # max_segments None: as many as a response can have.
+  return loss_config() | {"interval": 5, "completions_per_cut": 9, "max_segments": None}
+
+
+def threshold(m) -> float:
+  """Below which a token is trained; no probability reaches 2."""
+  return m.threshold if m.probability_mask else 2.0
+
+
+def trained(trajectories):
+  """Tokens of rows with a verdict, or whose text goes on, [B, T]."""
+  return trajectories.trained & (trajectories.scored | trajectories.unfinished)[:, None]
+
+
+def stream(m, trajectories, advantages) -> Stream:
+  """Advantages [B, T], whitened, on the tokens of M."""
+  old, mask = trajectories.old_logprobs, trained(trajectories)
+  if m.whiten:
+    advantages = whiten_uncertain(advantages, old, mask, threshold=threshold(m))
+  weights = probability_mask(old, mask, threshold=threshold(m))
+  return Stream(jnp.where(weights, advantages, 0.0), weights.astype(jnp.float32))
+
+
+def loss_function(config, task):
+  """The loss of chain and tree. Raises ValueError for another option of the family that is set."""
+  m, base = config.method, policy_gradient.loss_function(config, task)
+  for name, only in policy_gradient.get_config().items():
+    if name not in OPEN and m[name] != only:
+      raise ValueError(f"method.{name} is {only} in SPO, got {m[name]!r}: leave it out")
+
+  def loss(outputs, trajectories, signal) -> Loss:
+    terms, metrics = base(outputs, trajectories, signal)
+    old, ref, mask = trajectories.old_logprobs, trajectories.ref_logprobs, trained(trajectories)
+    advantages, options = signal["policy"].targets, {"threshold": threshold(m), "clip": m.clip_range}
+    parts = spo(outputs["policy"]["logprobs"], old, ref, advantages, mask, kl_coefficient=1.0, **options)
+    kept = lambda mean: Mean(jnp.where(parts.ratio.value > m.max_ratio, 0.0, mean.sum), mean.weight)
+    terms |= {"policy": Term(kept(parts.policy))}
+    if m.kl_coefficient:
+      terms |= {"kl": Term(kept(parts.kl), m.kl_coefficient)}
+    uncertain = aggregate(signal["policy"].weights, mask, mode="token_mean")
+    return Loss(terms, metrics | jax.lax.stop_gradient({"uncertain": uncertain, "ratio": parts.ratio}))
+
+  return loss
+
+
+def build(config, task) -> Method:
+  """SPO-chain from its section of a config."""
+  m = config.method
+  places = m.max_segments or math.ceil(task.response_tokens / m.interval)
+  cuts = {"interval": m.interval, "threshold": m.threshold}
+
+  def boundaries(trajectories) -> Boundaries:
+    segments = cutpoint_segments(trajectories.old_logprobs, trajectories.trained, num_segments=places, **cuts)
+    return Boundaries(segments.starts, segments.mask)
+
+  def signal(trajectories, arrays, progress):
+    rewards = jnp.where(trajectories.scored, trajectories.rewards, 0.0)
+    values, old, mask = trajectories.extras["cut_values"], trajectories.old_logprobs, trajectories.trained
+    credited = "uncertain" if m.probability_mask else "all"
+    return {"policy": stream(m, trajectories, spo_chain(values, rewards, old, mask, tokens=credited, **cuts).tokens)}
+
+  base = policy_gradient.method(config, task, signal, papers=("2505.23564",))
+  rollout = branches(base.rollout, boundaries, m.completions_per_cut, sampling_from(config))
+  return dataclasses.replace(base, rollout=rollout, loss=loss_function(config, task))

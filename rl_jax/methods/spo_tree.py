@@ -1,0 +1,73 @@
+"""SPO-tree: segment policy optimisation (arXiv 2505.23564) on trees, whose samples estimate values and are trained on.
+
+Idea: each prompt grows a tree of segments of `segment_tokens` tokens. The value of a leaf is its reward, that of any
+other node the mean of its children's, and an edge, the tokens that a node adds to its parent's text, earns
+
+  A(n) = V(n) - V(parent)                                                        (siblings add up to 0)
+
+or, with `scale` "group", that over the children's std (the authors call the two rloo and grpo). A training sample is an
+edge with A != 0, given the text before it. Of each prompt's edges at most `completions_per_prompt` (of the config; the
+paper's 32) are trained on at once, at random; free rows of the batch go to edges that earlier iterations left, until
+they are `replay_age` iterations old. How replayed edges are picked and that they only fill free rows is inferred.
+Whitening, probability mask and loss are those of spo_chain.py.
+
+`prompts_per_iteration` trees make prompts_per_iteration * completions_per_prompt rows. Rewards are known at leaves
+only, so `reward` and `accuracy` are of the leaves among the trained edges: read the held-out metrics.
+
+Metrics: those of spo_chain.py, and
+  metric/replayed: share of old edges among those trained.
+  metric/usable: new edges with A != 0, for each row of the batch.
+Config: experiments/spo_tree.py. Result: experiments/results/credit.md
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from kernels.reductions import per_token
+from rl_jax.methods import policy_gradient, spo_chain
+from rl_jax.methods.method import Method, one_of
+from rl_jax.rollouts.replay import with_replay
+from rl_jax.rollouts.sampler import sampling_from
+from rl_jax.rollouts.tree import tree, tree_advantages
+
+
+def get_config() -> dict:
+  """The paper's for GSM8K: 6-6-6, segments of 30 tokens."""
+  return spo_chain.loss_config() | {
+    "branching": (6, 6, 6),  # children by level
+    "segment_tokens": 30,  # of all levels but the last, which has no limit
+    "scale": "none",  # or "group"
+    "replay_age": 8,
+    "replay_capacity": None,  # edges that can wait; None: a batch for each iteration of replay_age
+  }
+
+
+def build(config, task) -> Method:
+  """SPO-tree from its section of a config."""
+  m, rows = config.method, config.prompts_per_iteration * config.completions_per_prompt
+  one_of(m, "scale", ("none", "group"))
+  grown = tree(tuple(m.branching), m.segment_tokens, sampling_from(config))
+
+  def valued(models, state, plan, task, trajectories, key):
+    advantages = tree_advantages(trajectories, levels=len(m.branching), scale=m.scale).advantages
+    return state, trajectories.with_arrays(edge_advantages=advantages)
+
+  def signal(trajectories, arrays, progress):
+    advantages = per_token(trajectories.extras["edge_advantages"], spo_chain.trained(trajectories))
+    return {"policy": spo_chain.stream(m, trajectories, advantages)}
+
+  base = policy_gradient.method(config, task, signal, papers=("2505.23564",))
+  rollout = with_replay(
+    dataclasses.replace(grown, phases=(*grown.phases, valued)),
+    lambda trajectories: trajectories.extras["edge_advantages"] != 0,
+    rows=rows,
+    rows_per_group=config.completions_per_prompt,
+    capacity=m.replay_age * rows if m.replay_capacity is None else m.replay_capacity,
+    max_age=m.replay_age,
+    width=task.prompt_tokens + task.response_tokens,
+    extras={"edge_advantages": jnp.float32},
+  )
+  return dataclasses.replace(base, rollout=rollout, loss=spo_chain.loss_function(config, task))

@@ -1,0 +1,99 @@
+"""T-PPO: truncated proximal policy optimisation (arXiv 2506.15050).
+
+Idea: a step of PPO waits for its longest answer. Here every slot writes a window of l tokens per step; answers that are
+not finished go on in the next one, and the policy is updated on what is there, with GAE that takes the value at the cut
+for what is missing. The critic sees finished answers alone, with Monte Carlo returns, so its targets have no bias.
+
+  delta_t = r_t + gamma V_{t+1} - V_t,  A_t = sum_k (gamma lambda)^k delta_{t+k}
+  V after the last token: 0 if the answer is finished, else V before that token                    (eq. 6)
+  policy loss: mean over the tokens of this window of -min(rho_t A_t, clip(rho_t, 1 - 0.2, 1 + 0.28) A_t)
+  value loss: mean over all tokens of finished answers of (V_t - G_t)^2 / 2,  G_t = sum_k gamma^k r_{t+k}
+
+The ratio of a token is to the policy that wrote it. The paper's full text was not at hand: which tokens train the
+policy, clip, lambda, gamma and aggregation are inferred from its abstract, reviews and the same group's papers. In a
+step without a finished answer the critic has no gradient. With an untrained critic unfinished answers teach nothing
+true: `critic_warmup_iterations` (not in the paper) leave the policy as it is.
+
+Metrics: those of policy_gradient.py and of rollouts/windows.py, where `reward` is that of finished answers, and
+  value_error: mean square of V - G over the tokens of finished answers.
+Config: experiments/tppo.py. Result: experiments/results/credit.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from kernels.advantages.truncated import tppo
+from kernels.losses.value import value_loss
+from kernels.reductions import aggregate, whiten
+from rl_jax.methods import policy_gradient, ppo
+from rl_jax.methods.method import Loss, Method, ModelRole, Stream, Term, one_of
+from rl_jax.rollouts.sampler import sampling_from
+from rl_jax.rollouts.windows import windows
+
+
+def get_config() -> dict:
+  """A window of a third of the response, as 8k of 24k; no KL, no value clip."""
+  return policy_gradient.get_config() | {
+    "clip_low": 0.2,
+    "clip_high": 0.28,
+    "window_tokens": None,  # None: a third of the task's response tokens
+    "trained_tokens": "window",  # or "response": also those of earlier windows, again
+    "discount": 1.0,
+    "lam": 0.95,  # of the policy's advantages
+    "whiten": False,
+    "value_coefficient": 1.0,
+    "critic_learning_rate": None,  # None: the policy's
+    "critic_warmup_iterations": 0,  # in which the policy stays
+  }
+
+
+def build(config, task) -> Method:
+  """T-PPO from its section of a config."""
+  m = config.method
+  one_of(m, "trained_tokens", ("window", "response"))
+  window = -(-task.response_tokens // 3) if m.window_tokens is None else m.window_tokens
+
+  def signal(trajectories, arrays, progress):
+    known = trajectories.scored | (trajectories.unfinished & trajectories.row_mask)
+    mask = trajectories.extras["response_mask"] & known[:, None]
+    estimate = tppo(
+      ppo.token_rewards(trajectories.replace(loss_mask=mask)),
+      arrays["values"],
+      mask,
+      (mask & ~trajectories.loss_mask).sum(axis=1),
+      ~trajectories.unfinished,
+      discount=m.discount,
+      lam=m.lam,
+      tokens=m.trained_tokens,
+    )
+    advantages = whiten(estimate.advantages, estimate.policy_mask) if m.whiten else estimate.advantages
+    warm = progress.iteration >= m.critic_warmup_iterations
+    weights = lambda mask: mask.astype(jnp.float32)
+    return {
+      "policy": Stream(targets=jnp.where(warm, advantages, 0.0), weights=weights(estimate.policy_mask)),
+      "value": Stream(targets=estimate.returns, weights=weights(estimate.value_mask)),
+    }
+
+  base = policy_gradient.method(config, task, signal, papers=("2506.15050",))
+
+  def loss(outputs, trajectories, signal) -> Loss:
+    terms, metrics = base.loss(outputs, trajectories, signal)
+    stream, old = signal["value"], trajectories.extras["values"]
+    mask = stream.weights > 0
+    tokens = lambda x: aggregate(x, stream.weights, mode="token_mean")
+    losses = value_loss(outputs["critic"]["values"], old, stream.targets, mask, clip=None)
+    error = tokens(jnp.where(mask, old - stream.targets, 0.0) ** 2)
+    return Loss(terms | {"value": Term(tokens(losses), m.value_coefficient)}, metrics | {"value_error": error})
+
+  slots = config.prompts_per_iteration * config.completions_per_prompt
+  critic = ModelRole(kind="value", starts_from="policy", learning_rate=m.critic_learning_rate)
+  return dataclasses.replace(
+    base,
+    rollout=windows(slots, window, task, sampling_from(config)),
+    loss=loss,
+    models={**base.models, "critic": critic},
+    scoring={**base.scoring, "values": ("critic", "values")},
+  )

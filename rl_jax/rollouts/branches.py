@@ -1,0 +1,165 @@
+"""Values in the midst of responses: the mean reward of completions that the policy samples from there.
+
+A plain Monte Carlo estimate of V(text so far), without a critic. The completions are scored and dropped; what they cost
+stands in `spent_tokens`. Boundaries with the same text (the bare prompt, a common beginning) are sampled once and share
+their value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from kernels.reductions import densify, masked_mean
+from rl_jax.rollouts.continuation import concatenate, continued, new_tokens
+from rl_jax.rollouts.rollout import BoundModel, Rollout
+from rl_jax.rollouts.sampler import Sampling
+from rl_jax.tasks.task import DeviceTask
+from rl_jax.trajectories import Trajectories
+
+
+class Boundaries(NamedTuple):
+  """Places in responses, S of them in each row at most."""
+
+  starts: Int[Array, "B S"]
+  """Number of response slots before each."""
+  mask: Bool[Array, "B S"]
+  """Which of them exist. A response may go on from there: it has not ended before."""
+
+
+class Branched(NamedTuple):
+  """Completions from boundaries."""
+
+  rows: Trajectories
+  """B * S * N of them, those of one boundary together; only those of boundaries that were sampled are in `row_mask`."""
+  sources: Int[Array, "B S"]
+  """Which boundary, counted over all rows, was sampled for this one: itself, or the first one with the same text."""
+
+
+class Values(NamedTuple):
+  """Of boundaries; 0 where there is none."""
+
+  values: Float[Array, "B S"]
+  """Mean reward of the completions. One that its limit cut and that so has no reward counts 0; an unscored one does
+  not count; without any the value is 0."""
+  variances: Float[Array, "B S"]
+  """Population variance of their rewards."""
+
+
+def branch(
+  policy: BoundModel,
+  task: DeviceTask,
+  trajectories: Trajectories,
+  boundaries: Boundaries,
+  limits: Int[Array, " B"],
+  key: PRNGKeyArray,
+  *,
+  samples: int,
+  sampling: Sampling,
+) -> Branched:
+  """`samples` completions from each boundary, yet unscored.
+
+  Args:
+    limits: response tokens after which a row's completions are cut, those before the boundary included.
+  """
+  starts, mask = boundaries.starts, boundaries.mask & trajectories.row_mask[:, None]
+  rows, places = starts.shape
+  sources = _first_alike(trajectories, starts, mask, limits, task.prompt_tokens)
+  sampled = (mask & (sources == jnp.arange(rows * places).reshape(rows, places))).ravel()
+  owners = jnp.repeat(jnp.arange(rows), places * samples)
+  starts, sampled = (jnp.repeat(x, samples) for x in (jnp.where(mask, starts, 0).ravel(), sampled))
+  done = continued(
+    policy,
+    task,
+    trajectories.rows(owners),
+    task.prompt_tokens + starts,
+    key,
+    sampling=sampling,
+    limits=jnp.where(sampled, jnp.maximum(limits[owners] - starts, 0), 0),
+  )
+  return Branched(done.replace(row_mask=sampled), sources)
+
+
+def _first_alike(trajectories, starts, mask, limits, prompt_tokens: int) -> Int[Array, "B S"]:
+  """Index of the first existing boundary with the same problem, text before it, and limit."""
+
+  def longer(ids, token):
+    ids = densify(ids, token)
+    return ids, ids
+
+  held = jnp.where(trajectories.attention_mask, trajectories.tokens, -1)[:, prompt_tokens:]
+  prompts = densify(trajectories.prompt_ids, limits)
+  _, texts = jax.lax.scan(longer, prompts, held.T)  # [R, B]: rows alike up to and with slot t have one id
+  texts = jnp.concatenate([prompts[None], texts]).T
+  here = jnp.take_along_axis(texts, jnp.where(mask, starts, 0), axis=1)
+  ids = densify(mask.ravel().astype(jnp.int32), starts.ravel(), here.ravel())
+  order = jnp.arange(mask.size)
+  return jax.ops.segment_min(order, ids, num_segments=mask.size)[ids].reshape(mask.shape)
+
+
+def values_of(branched: Branched, mask: Bool[Array, "B S"]) -> Values:
+  """Values of the boundaries in `mask`, when the verifier has scored the rows."""
+  rows, shape = branched.rows, branched.sources.shape
+  by_boundary = lambda x: x.reshape(mask.size, -1)
+  counted = by_boundary(rows.row_mask & (rows.reward_mask | rows.unfinished))
+  rewards = by_boundary(jnp.where(rows.scored, rows.rewards, 0.0))
+  mean = masked_mean(rewards, counted, axis=1).value
+  variance = masked_mean(jnp.square(rewards - mean[:, None]), counted, axis=1).value
+  shared = lambda x: jnp.where(mask, x[branched.sources.ravel()].reshape(shape), 0.0)
+  return Values(shared(mean), shared(variance))
+
+
+def spent(branched: Branched) -> Int[Array, " B"]:
+  """Tokens that were sampled for each row's boundaries."""
+  return new_tokens(branched.rows).reshape(branched.sources.shape[0], -1).sum(axis=1)
+
+
+def branches(
+  rollout: Rollout, boundaries: Callable[[Trajectories], Boundaries], samples: int, sampling: Sampling
+) -> Rollout:
+  """A rollout whose rows are those of its plan, and then `samples` completions from each of their boundaries.
+
+  Adds extras, in which [B, S] are `boundaries` of the finished rows: `cut_values` and `cut_variances` (see `Values`),
+  `cut_starts` and `cut_mask`.
+
+  Raises: ValueError: samples below 1.
+  """
+  if samples < 1:
+    raise ValueError(f"values need at least 1 completion from each boundary, got {samples}")
+
+  def sampled(models, state, plan, task, trajectories, key):
+    cuts = boundaries(trajectories)
+    mask = cuts.mask & trajectories.row_mask[:, None]
+    done = branch(
+      models["policy"],
+      task,
+      trajectories,
+      Boundaries(cuts.starts, mask),
+      plan.response_limits,
+      key,
+      samples=samples,
+      sampling=sampling,
+    )
+    trajectories = trajectories.with_arrays(
+      spent_tokens=trajectories.spent_tokens + spent(done),
+      cut_starts=jnp.where(mask, cuts.starts, 0),
+      cut_mask=mask,
+      cut_sources=done.sources,
+    )
+    return state, concatenate(trajectories, done.rows)
+
+  def reduced(models, state, plan, task, trajectories, key):
+    places = trajectories.extras["cut_mask"].shape[1]
+    rows = trajectories.tokens.shape[0] // (1 + places * samples)
+    kept, rest = (jax.tree.map(lambda x, part=part: x[part], trajectories) for part in (slice(rows), slice(rows, None)))
+    extras = dict(kept.extras)
+    values = values_of(Branched(rest, extras.pop("cut_sources")), extras["cut_mask"])
+    extras |= {"cut_values": values.values, "cut_variances": values.variances}
+    return state, kept.replace(extras=extras)
+
+  return dataclasses.replace(rollout, phases=(*rollout.phases, sampled, reduced))

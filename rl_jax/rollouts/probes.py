@@ -1,0 +1,137 @@
+"""Probes: what the policy believes in the midst of a response, by making it answer at once.
+
+A probe is a copy of the beginning of a row, with the task's opening of an answer after it, token by token as they were
+sampled. What it says goes into the extras of the row; the copy is dropped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from rl_jax.rollouts.continuation import prefixes
+from rl_jax.rollouts.rollout import BoundModel, Rollout
+from rl_jax.rollouts.sampler import Sampling, positions_of, sample
+from rl_jax.tasks.task import DeviceTask, ForcedAnswer
+from rl_jax.trajectories import Trajectories
+
+Boundaries = Callable[[DeviceTask, Trajectories], tuple[Int[Array, "B K"], Bool[Array, "B K"]]]
+"""(task, scored trajectories) -> (first slot that a probe does not see, whether to probe there)"""
+
+
+class Probes(NamedTuple):
+  """What the policy says at K boundaries of each row; 0 where there is no probe."""
+
+  answer_logprobs: Float[Array, "B K A"]
+  """Of the tokens of the right answer, given those before them."""
+  answer_mask: Bool[Array, "B A"]
+  """Tokens of the right answer."""
+  entropies: Float[Array, "B K N L"]
+  """Of the distribution that each token of N sampled answers was drawn from, in nats."""
+  sampled: Bool[Array, "B K N L"]
+  """Tokens of the sampled answers."""
+
+
+def probe(
+  policy: BoundModel,
+  task: DeviceTask,
+  trajectories: Trajectories,
+  cuts: Int[Array, "B K"],
+  mask: Bool[Array, "B K"],
+  key: PRNGKeyArray,
+  *,
+  sampling: Sampling,
+  samples: int = 0,
+  max_tokens: int = 10,
+) -> Probes:
+  """Forces answers at boundaries of the rows of the train split.
+
+  Args:
+    cuts: the probe sees what stands before this slot; that of the response's first slot sees the prompt alone.
+    mask: where to probe. Other boundaries cost the same time but no tokens.
+    samples: N answers sampled at each boundary; 0: the right answer is scored and nothing is sampled.
+    max_tokens: L, most tokens of a sampled answer.
+
+  Raises: ValueError: the task has no form of answer that can be forced.
+  """
+  forced_answer = required_forced_answer(task)
+  opening = forced_answer.opening
+  rows, boundaries = mask.shape
+  index = jnp.repeat(jnp.arange(rows), boundaries)
+  before = prefixes(trajectories.rows(index), jnp.where(mask, cuts, task.prompt_tokens).reshape(-1))
+  begun = jnp.broadcast_to(jnp.array(opening), (index.shape[0], len(opening)))
+  tokens = jnp.concatenate([before.tokens, begun], axis=1)
+  exists = jnp.concatenate([before.mask, jnp.ones(begun.shape, bool)], axis=1)
+
+  answer, answer_mask = forced_answer.answers(task.prompts(trajectories.prompt_ids, "train"))
+  whole = jnp.concatenate([tokens, answer[index]], axis=1)
+  attended = jnp.concatenate([exists, answer_mask[index]], axis=1)
+  logprobs = policy.model.outputs(policy.params, whole, positions_of(attended), attended)["logprobs"]
+  forced = logprobs[:, tokens.shape[1] :].reshape(rows, boundaries, -1)
+  forced = jnp.where(mask[:, :, None] & answer_mask[:, None], forced, 0.0)
+
+  shape = rows, boundaries, samples, max_tokens
+  if not samples:
+    return Probes(forced, answer_mask, jnp.zeros(shape, jnp.float32), jnp.zeros(shape, bool))
+  done = sample(
+    policy.model,
+    policy.params,
+    tokens,
+    exists,
+    key,
+    completions_per_prompt=samples,
+    max_tokens=max_tokens,
+    limits=jnp.repeat(jnp.where(mask, max_tokens, 0).reshape(-1), samples),
+    end_id=task.vocabulary.end_id,
+    pad_id=task.vocabulary.pad_id,
+    sampling=sampling,
+  )
+  return Probes(forced, answer_mask, done.entropies.reshape(shape), done.mask.reshape(shape))
+
+
+def required_forced_answer(task: DeviceTask) -> ForcedAnswer:
+  """The task's form of answer that can be forced; ValueError if it has none."""
+  if task.forced_answer is None:
+    raise ValueError("probes make the policy answer at once, but this task has no `forced_answer`: take another task")
+  return task.forced_answer
+
+
+def probed(rollout: Rollout, boundaries: Boundaries, *, samples: int, max_tokens: int, sampling: Sampling) -> Rollout:
+  """The rollout, and after it a phase that probes its rows.
+
+  Extras: `probe_mask` [B, K], where there is a probe, and the fields of `Probes` as `probe_<field>`. Sampled tokens are
+  counted in `spent_tokens`; the right answer is given, not generated.
+  """
+
+  def phase(models, state, plan, task, trajectories, key):
+    cuts, mask = boundaries(task, trajectories)
+    found = probe(
+      models["policy"], task, trajectories, cuts, mask, key, samples=samples, max_tokens=max_tokens, sampling=sampling
+    )
+    spent = trajectories.spent_tokens + found.sampled.sum(axis=(1, 2, 3))
+    arrays = {f"probe_{name}": array for name, array in found._asdict().items()}
+    return state, trajectories.with_arrays(spent_tokens=spent, probe_mask=mask, **arrays)
+
+  return dataclasses.replace(rollout, phases=(*rollout.phases, phase))
+
+
+def step_ends(task: DeviceTask, trajectories: Trajectories, steps: int) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:
+  """(first slot after each of the first `steps` steps, whether the row has that step): steps of reasoning alone.
+
+  A step that ends after the response has opened its own answer is none: there is nothing left to ask.
+  """
+  tokens, inside = trajectories.tokens, trajectories.attention_mask
+  slots = jnp.arange(tokens.shape[1])
+  of_step = inside[:, None] & (trajectories.step_ids[:, None] == jnp.arange(steps)[:, None])
+  ends = jnp.max(jnp.where(of_step, slots + 1, 0), axis=2)
+
+  opening = required_forced_answer(task).opening
+  opens = inside & (slots >= task.prompt_tokens)
+  for ahead, token in enumerate(opening):
+    opens &= jnp.pad(tokens == token, ((0, 0), (0, ahead)))[:, ahead:]
+  opened = jnp.min(jnp.where(opens, slots, tokens.shape[1]), axis=1)
+  return ends, of_step.any(axis=2) & (ends <= opened[:, None])

@@ -1,0 +1,158 @@
+"""Replay: of what a rollout makes, some rows are trained on at once and the rest in later iterations.
+
+A replayed row keeps the logprobs of when it was made, so that ratios compare with the policy that wrote it, and says
+REPLAY as the source of its tokens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from kernels.reductions import densify
+from rl_jax.rollouts.continuation import concatenate
+from rl_jax.rollouts.rollout import Rollout
+from rl_jax.trajectories import POLICY, REPLAY, Trajectories
+
+
+class Buffer(flax.struct.PyTreeNode):
+  """Rows that wait, C at most. Those in use have `row_mask`."""
+
+  rows: Trajectories
+  born: Int[Array, " C"]
+  """Iteration that made each."""
+  iteration: Int[Array, ""]
+  """Iterations done."""
+
+
+class ReplayState(flax.struct.PyTreeNode):
+  """State of the rollout that makes rows, and what waits."""
+
+  rollout: Any
+  buffer: Buffer
+
+
+def empty_buffer(capacity: int, width: int, extras: Mapping[str, Any]) -> Buffer:
+  """A buffer without rows.
+
+  Args:
+    width: T, slots of a sequence.
+    extras: dtypes of the extras [B] that rows keep, by name.
+  """
+  slots = lambda dtype: jnp.zeros((capacity, width), dtype)
+  each = lambda dtype: jnp.zeros(capacity, dtype)
+  rows = Trajectories(
+    **{name: slots(jnp.int32) for name in ("tokens", "positions", "step_ids", "turn_ids", "source_ids")},
+    **{name: slots(bool) for name in ("attention_mask", "loss_mask")},
+    **{name: slots(jnp.float32) for name in ("behaviour_logprobs", "old_logprobs", "ref_logprobs", "token_rewards")},
+    **{name: each(jnp.int32) for name in ("group_ids", "prompt_ids", "spent_tokens")},
+    **{name: each(bool) for name in ("row_mask", "reward_mask", "truncated", "unfinished")},
+    rewards=each(jnp.float32),
+    extras={name: each(dtype) for name, dtype in extras.items()},
+  )
+  return Buffer(rows, each(jnp.int32), jnp.int32(0))
+
+
+def places_in_group(
+  group_ids: Int[Array, " B"], draws: Float[Array, " B"], mask: Bool[Array, " B"]
+) -> Int[Array, " B"]:
+  """Place of each unmasked row among those of its group in the order of `draws`, from 0; B in masked rows."""
+  rows = jnp.arange(mask.shape[0])
+  groups = densify(group_ids)
+  order = jnp.lexsort((draws, ~mask, groups))
+  firsts = jnp.concatenate([jnp.ones(1, bool), groups[order][1:] != groups[order][:-1]])
+  places = rows - jax.lax.cummax(jnp.where(firsts, rows, 0))
+  return jnp.where(mask, jnp.zeros_like(rows).at[order].set(places), mask.shape[0])
+
+
+def with_replay(
+  rollout: Rollout,
+  usable: Callable[[Trajectories], Bool[Array, " B"]],
+  *,
+  rows: int,
+  rows_per_group: int,
+  capacity: int,
+  max_age: int,
+  width: int,
+  extras: Mapping[str, Any],
+) -> Rollout:
+  """`rows` rows in each iteration: new ones of `rollout`, and old ones in the slots that these leave free.
+
+  Of the usable new rows at most `rows_per_group` of each group are taken, at random. Free slots go to rows of the
+  buffer, at random; those still free have `row_mask` False. The other usable rows wait, the newest first where
+  `capacity` is not enough, and are dropped when they were made `max_age` iterations ago. Nothing is trained on twice.
+
+  Groups are named by their prompt, as rows of several iterations come together. Tokens of new rows that are not
+  trained on now count as `spent_tokens` of row 0. Extras beside those to keep are dropped; "metric/replayed" is the
+  share of old rows, "metric/usable" the number of usable new rows for each row of the batch.
+
+  Args:
+    usable: scored trajectories -> rows that are worth training on.
+    width: T, slots of a sequence.
+    extras: dtypes of the extras [B] that the method reads, by name.
+
+  Raises: ValueError, when it is traced: `rows` is more than are made and can wait.
+  """
+
+  def within(phase):
+    def run(models, state, plan, task, trajectories, key):
+      inner, trajectories = phase(models, state.rollout, plan, task, trajectories, key)
+      return state.replace(rollout=inner), trajectories
+
+    return run
+
+  def select(models, state, plan, task, trajectories, key):
+    buffer, now = state.buffer, state.buffer.iteration
+    made = trajectories.tokens.shape[0]
+    if made + capacity < rows:
+      raise ValueError(f"a batch of {rows} rows needs as many: {made} are made and {capacity} can wait")
+    good = usable(trajectories) & trajectories.row_mask
+    draws = jax.random.uniform(key, (made + capacity,))
+    new = good & (places_in_group(trajectories.group_ids, draws[:made], good) < rows_per_group)
+    fresh = buffer.rows.row_mask & (now - buffer.born < max_age)
+    # In order: new rows, old ones in the order of their draws, nothing.
+    order = jnp.concatenate([jnp.where(new, -1.0, 1.0), jnp.where(fresh, draws[made:], 1.0)])
+    index = jnp.argsort(order, stable=True)[:rows]
+    taken = order[index] < 1.0
+    everything = concatenate(_like(buffer.rows, trajectories), buffer.rows)
+    chosen = everything.rows(index).replace(row_mask=taken)
+    born = jnp.concatenate([jnp.full(made, now), buffer.born])
+    waiting = jnp.concatenate([good, fresh])
+    waiting = waiting.at[index].set(waiting[index] & ~taken)
+    later = jnp.argsort(jnp.where(waiting, now - born, max_age), stable=True)[:capacity]
+    kept = everything.rows(later)
+    kept = kept.replace(row_mask=waiting[later], source_ids=jnp.where(kept.loss_mask, REPLAY, kept.source_ids))
+
+    generated = trajectories.trained.sum(dtype=jnp.int32) + trajectories.spent_tokens.sum(dtype=jnp.int32)
+    trained_now = (chosen.trained & (chosen.source_ids == POLICY)).sum(dtype=jnp.int32)
+    every = lambda x: jnp.full(rows, x, jnp.float32)
+    chosen = chosen.with_arrays(
+      spent_tokens=jnp.zeros(rows, jnp.int32).at[0].set(generated - trained_now),
+      **{
+        "metric/replayed": every((taken & (index >= made)).sum() / jnp.maximum(taken.sum(), 1)),
+        "metric/usable": every(good.sum() / rows),
+      },
+    )
+    return state.replace(buffer=Buffer(kept, born[later], now + 1)), chosen
+
+  return dataclasses.replace(
+    rollout,
+    phases=(*map(within, rollout.phases), select),
+    init=lambda key: ReplayState(rollout.init(key), empty_buffer(capacity, width, extras)),
+  )
+
+
+def _like(kept: Trajectories, trajectories: Trajectories) -> Trajectories:
+  """New rows with the extras and types of the kept ones, grouped by prompt, and with nothing spent."""
+  trajectories = trajectories.replace(
+    group_ids=trajectories.prompt_ids,
+    spent_tokens=jnp.zeros_like(trajectories.spent_tokens),
+    extras={name: trajectories.extras[name] for name in kept.extras},
+  )
+  return jax.tree.map(lambda old, new: new.astype(old.dtype), kept, trajectories)

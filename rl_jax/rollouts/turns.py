@@ -1,0 +1,196 @@
+"""Rollouts of several turns: the policy writes a turn, the task's environment answers it, until the episode is over.
+
+The environment is the task's verifier, which runs after each phase: see `rl_jax.tasks.task.Turns`. All rows have all
+slots from the first turn on. What is not written is a gap, which nobody attends to and which has no position; the
+trainer runs over the same gaps. Tokens of an observation have the source TOOL and are no part of any loss.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
+
+from rl_jax.rollouts.continuation import prefixes
+from rl_jax.rollouts.flat import flat
+from rl_jax.rollouts.rollout import BoundModel, Rollout, assemble
+from rl_jax.rollouts.sampler import Completions, Sampling, positions_of, sample
+from rl_jax.tasks.task import DeviceTask, Prompts, Turns
+from rl_jax.trajectories import TOOL, Trajectories
+
+
+def responses(task: DeviceTask, completions_per_prompt: int, sampling: Sampling) -> Rollout:
+  """Independent whole responses to each prompt: in turns where the task answers them, else in one piece."""
+  if task.turns is None:
+    return flat(completions_per_prompt, sampling)
+  return turns(task.turns, completions_per_prompt, sampling)
+
+
+def required_turns(task: DeviceTask) -> Turns:
+  """The task's turns; ValueError if it has none."""
+  if task.turns is None:
+    raise ValueError("this task answers no turns: take one that does, such as rl_jax.tasks.lookup")
+  return task.turns
+
+
+def turns(layout: Turns, completions_per_prompt: int, sampling: Sampling) -> Rollout:
+  """`completions_per_prompt` episodes of each prompt of the plan, a phase for each turn; keeps no state."""
+
+  def first(models, state, plan, task, trajectories, key):
+    prompts = task.prompts(plan.prompt_ids, "train")
+    return state, first_turn(
+      models["policy"],
+      task,
+      prompts,
+      key,
+      completions_per_prompt=completions_per_prompt,
+      row_mask=plan.row_mask,
+      limits=plan.response_limits,
+      sampling=sampling,
+    )
+
+  def later(turn: int):
+    def phase(models, state, plan, task, trajectories, key):
+      limits = plan.response_limits
+      return state, next_turn(models["policy"], task, trajectories, turn, key, limits=limits, sampling=sampling)
+
+    return phase
+
+  return Rollout(phases=(first, *(later(turn) for turn in range(1, layout.max_turns))))
+
+
+def first_turn(
+  policy: BoundModel,
+  task: DeviceTask,
+  prompts: Prompts,
+  key: PRNGKeyArray,
+  *,
+  completions_per_prompt: int,
+  row_mask: Bool[Array, " B"],
+  limits: Int[Array, " B"],
+  sampling: Sampling,
+) -> Trajectories:
+  """`completions_per_prompt` episodes of each prompt with their first turn; see `next_turn`."""
+  layout = required_turns(task)
+  rows = prompts.tokens.shape[0] * completions_per_prompt
+  shape = rows, layout.response_tokens
+  empty = assemble(
+    prompts,
+    jnp.full(shape, task.vocabulary.pad_id),
+    jnp.zeros(shape, bool),
+    completions_per_prompt=completions_per_prompt,
+    row_mask=row_mask,
+    truncated=jnp.zeros(rows, bool),
+    behaviour_entropies=jnp.zeros(shape, jnp.float32),
+  )
+  done = sample(
+    policy.model,
+    policy.params,
+    prompts.tokens,
+    prompts.mask,
+    key,
+    completions_per_prompt=completions_per_prompt,
+    max_tokens=layout.turn_tokens,
+    limits=jnp.minimum(limits, layout.turn_tokens),
+    end_id=task.vocabulary.end_id,
+    pad_id=task.vocabulary.pad_id,
+    sampling=_stopping(sampling, layout),
+  )
+  return _written(in_turns(empty, layout), done, task.prompt_tokens, jnp.ones(rows, bool))
+
+
+def in_turns(trajectories: Trajectories, layout: Turns) -> Trajectories:
+  """The trajectories with the turn of each token, and with observations as the tool's, outside the loss."""
+  width = trajectories.tokens.shape[1] - layout.response_tokens
+  observed = jnp.pad(layout.observed, (width, 0))
+  return trajectories.replace(
+    turn_ids=jnp.broadcast_to(jnp.pad(layout.turn_ids, (width, 0)), trajectories.tokens.shape),
+    source_ids=jnp.where(observed, TOOL, trajectories.source_ids),
+    loss_mask=trajectories.loss_mask & ~observed,
+  )
+
+
+def next_turn(
+  policy: BoundModel,
+  task: DeviceTask,
+  trajectories: Trajectories,
+  turn: int | Int[Array, ""],
+  key: PRNGKeyArray,
+  *,
+  limits: Int[Array, " B"],
+  sampling: Sampling,
+) -> Trajectories:
+  """The episodes with one more turn, where they are not over; unscored.
+
+  The observation that the verifier gave on the turn before goes in front. A row is over when the verifier says `done`,
+  and when a turn hit a limit, its own or that of the row: it is `truncated`.
+
+  Args:
+    turn: which, from 1; a row that is not over has all turns before. May be traced: one program then serves all turns.
+    limits: tokens of the policy after which a response is cut, over all its turns.
+  """
+  layout = required_turns(task)
+  goes_on = ~trajectories.extras["done"] & ~trajectories.truncated
+  start = task.prompt_tokens + layout.start(turn)
+  trajectories = _observed(trajectories, start - layout.observation_tokens, goes_on)
+  before = prefixes(trajectories, jnp.full(goes_on.shape, start))
+  left = jnp.clip(limits - trajectories.loss_mask.sum(axis=1), 0, layout.turn_tokens)
+  done = sample(
+    policy.model,
+    policy.params,
+    before.tokens,
+    before.mask,
+    key,
+    completions_per_prompt=1,
+    max_tokens=layout.turn_tokens,
+    limits=jnp.where(goes_on, left, 0),
+    end_id=task.vocabulary.end_id,
+    pad_id=task.vocabulary.pad_id,
+    sampling=_stopping(sampling, layout),
+  )
+  return _written(trajectories, done, start, goes_on)
+
+
+def _stopping(sampling: Sampling, layout: Turns) -> Sampling:
+  return dataclasses.replace(sampling, stop_sequences=sampling.stop_sequences + layout.stop_sequences)
+
+
+def _put(old: Array, new: Array, start: int | Int[Array, ""]) -> Array:
+  return jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), start, axis=1)
+
+
+def _written(
+  trajectories: Trajectories, done: Completions, start: int | Int[Array, ""], goes_on: Bool[Array, " B"]
+) -> Trajectories:
+  """With a turn from slot `start` on; rows that do not go on have an empty one."""
+  mask = _put(trajectories.attention_mask, done.mask, start)
+  return trajectories.with_arrays(
+    tokens=_put(trajectories.tokens, done.tokens, start),
+    attention_mask=mask,
+    positions=positions_of(mask),
+    loss_mask=_put(trajectories.loss_mask, done.mask, start),
+    behaviour_logprobs=_put(trajectories.behaviour_logprobs, done.behaviour_logprobs, start),
+    old_logprobs=_put(trajectories.old_logprobs, done.logprobs, start),
+    behaviour_entropies=_put(trajectories.extras["behaviour_entropies"], done.entropies, start),
+    truncated=jnp.where(goes_on, done.truncated, trajectories.truncated),
+  )
+
+
+def _observed(trajectories: Trajectories, start: int | Int[Array, ""], goes_on: Bool[Array, " B"]) -> Trajectories:
+  """With the observation of the last turn from slot `start` on, in the rows that go on."""
+  extras = trajectories.extras
+  mask = extras["observation_mask"] & goes_on[:, None]
+  return trajectories.replace(
+    tokens=_put(trajectories.tokens, extras["observation"], start),
+    attention_mask=_put(trajectories.attention_mask, mask, start),
+  )
+
+
+def turn_starts(task: DeviceTask, trajectories: Trajectories) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:
+  """(slot in which each turn begins, whether the row has that turn): all observations before stand before the slot."""
+  layout = required_turns(task)
+  starts = task.prompt_tokens + jnp.array([layout.start(turn) for turn in range(layout.max_turns)])
+  exists = trajectories.attention_mask[:, starts]
+  return jnp.broadcast_to(starts, exists.shape), exists

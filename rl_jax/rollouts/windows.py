@@ -1,0 +1,157 @@
+"""Successive batching: every slot writes a window of tokens per iteration; finished slots take the next prompts."""
+
+from __future__ import annotations
+
+import flax.struct
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from kernels.curricula.batching import refill
+from rl_jax.rollouts.continuation import continued, new_tokens
+from rl_jax.rollouts.rollout import Rollout, assemble
+from rl_jax.rollouts.sampler import Sampling
+from rl_jax.tasks.task import Prompts
+from rl_jax.trajectories import REPLAY, Trajectories
+
+
+class Slots(flax.struct.PyTreeNode):
+  """What is written so far in each slot, one response in each."""
+
+  tokens: Int[Array, "B T"]
+  attention_mask: Bool[Array, "B T"]
+  behaviour_logprobs: Float[Array, "B T"]
+  old_logprobs: Float[Array, "B T"]
+  """Of the policies that wrote the tokens."""
+  prompt_ids: Int[Array, " B"]
+  group_ids: Int[Array, " B"]
+  row_mask: Bool[Array, " B"]
+  limits: Int[Array, " B"]
+  """Tokens after which the response is cut."""
+  free: Bool[Array, " B"]
+  """The response is finished: the slot takes the next prompt."""
+  groups: Int[Array, ""]
+  """Prompts that plans named so far, so that ids of groups differ."""
+
+
+def windows(slots: int, window: int, task, sampling: Sampling) -> Rollout:
+  """One phase that writes at most `window` more tokens in each of `slots` responses.
+
+  Free slots take the rows of the plan (as many as slots) in order; rows that no slot takes are dropped. A row is
+  `unfinished` until its response ends or has as many tokens as the plan allowed it. Of all tokens that it holds, those
+  of this window are trained and have the source POLICY; those of earlier ones keep the logprobs of the policies that
+  wrote them and have the source REPLAY. The cache of a response is made again from its tokens.
+
+  Extras: "response_mask" [B, T], the response's tokens of all windows; "metric/finished"; "metric/sequential_tokens",
+  the longest chunk of the window, which is what a step waits for.
+
+  Args:
+    task: tells the widths of prompts and responses.
+
+  Raises: ValueError: a window of less than one token; a task whose responses have turns.
+  """
+  if window < 1:
+    raise ValueError(f"a window has at least 1 token, got {window}")
+  if task.turns is not None:
+    raise ValueError("a response of several turns does not go on in windows: take a task without turns")
+  prompt_tokens, width = task.prompt_tokens, task.prompt_tokens + task.response_tokens
+
+  def init(key):
+    whole, row = lambda dtype: jnp.zeros((slots, width), dtype), lambda dtype: jnp.zeros(slots, dtype)
+    return Slots(
+      tokens=whole(jnp.int32),
+      attention_mask=whole(bool),
+      behaviour_logprobs=whole(jnp.float32),
+      old_logprobs=whole(jnp.float32),
+      prompt_ids=row(jnp.int32),
+      group_ids=row(jnp.int32),
+      row_mask=row(bool),
+      limits=row(jnp.int32),
+      free=~row(bool),
+      groups=jnp.int32(0),
+    )
+
+  def phase(models, state, plan, task, trajectories, key):
+    state = _refilled(state, plan, task.prompts(plan.prompt_ids, "train"))
+    written = state.attention_mask[:, prompt_tokens:].sum(axis=1)
+    left = state.limits - written
+    rows = continued(
+      models["policy"],
+      task,
+      _as_trajectories(state, prompt_tokens),
+      prompt_tokens + written,
+      key,
+      sampling=sampling,
+      max_tokens=min(window, task.response_tokens),
+      limits=jnp.minimum(left, window),
+    )
+    new, open_end = new_tokens(rows.replace(row_mask=jnp.ones(slots, bool))), rows.truncated | rows.unfinished
+    response = rows.attention_mask & (jnp.arange(width) >= prompt_tokens)
+    rows = rows.replace(
+      source_ids=jnp.where(response & ~rows.loss_mask, REPLAY, rows.source_ids),
+      truncated=open_end & (new == left),
+      unfinished=open_end & (new < left),
+    )
+    every = lambda x: jnp.full(slots, x, jnp.float32)
+    extras = {
+      "response_mask": response,
+      "metric/finished": (~rows.unfinished).astype(jnp.float32),
+      "metric/sequential_tokens": every(new.max()),
+    }
+    state = state.replace(
+      tokens=rows.tokens,
+      attention_mask=rows.attention_mask,
+      behaviour_logprobs=rows.behaviour_logprobs,
+      old_logprobs=rows.old_logprobs,
+      free=~rows.unfinished,
+    )
+    return state, rows.with_arrays(**extras)
+
+  return Rollout(phases=(phase,), init=init)
+
+
+def _refilled(state: Slots, plan, prompts: Prompts) -> Slots:
+  """The slots with the plan's rows in the free ones.
+
+  Raises: ValueError: as many rows as slots are needed.
+  """
+  slots, rows = state.free.shape[0], plan.row_mask.shape[0]
+  if rows != slots:
+    raise ValueError(f"a plan of {rows} rows does not go with {slots} slots")
+  asked = prompts.ids.shape[0]
+  row = refill(jnp.zeros(slots, jnp.int32), state.free, jnp.int32(0), num_prompts=rows).prompts
+  prompt = row // (rows // asked)
+  room = state.tokens.shape[1] - prompts.tokens.shape[1]
+
+  def put(new, old):
+    return jnp.where(state.free.reshape(-1, *[1] * (old.ndim - 1)), new.astype(old.dtype), old)
+
+  whole = lambda x: jnp.pad(x[prompt], [(0, 0), (0, room)])
+  nothing = jnp.zeros_like(state.old_logprobs)
+  return state.replace(
+    tokens=put(whole(prompts.tokens), state.tokens),
+    attention_mask=put(whole(prompts.mask), state.attention_mask),
+    behaviour_logprobs=put(nothing, state.behaviour_logprobs),
+    old_logprobs=put(nothing, state.old_logprobs),
+    prompt_ids=put(prompts.ids[prompt], state.prompt_ids),
+    group_ids=put(state.groups + prompt, state.group_ids),
+    row_mask=put(plan.row_mask[row], state.row_mask),
+    limits=put(plan.response_limits[row], state.limits),
+    groups=state.groups + asked,
+  )
+
+
+def _as_trajectories(state: Slots, prompt_tokens: int) -> Trajectories:
+  """The slots' responses so far, one per prompt."""
+  slots, cut = state.free.shape[0], slice(prompt_tokens, None)
+  tokens, mask = state.tokens[:, :prompt_tokens], state.attention_mask[:, :prompt_tokens]
+  trajectories = assemble(
+    Prompts(tokens=tokens, mask=mask, ids=state.prompt_ids, levels=jnp.zeros(slots, jnp.int32), facts={}),
+    state.tokens[:, cut],
+    state.attention_mask[:, cut],
+    completions_per_prompt=1,
+    row_mask=state.row_mask,
+    truncated=jnp.zeros(slots, bool),
+    behaviour_logprobs=state.behaviour_logprobs[:, cut],
+    old_logprobs=state.old_logprobs[:, cut],
+  )
+  return trajectories.replace(group_ids=state.group_ids)

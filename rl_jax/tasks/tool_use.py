@@ -1,0 +1,186 @@
+"""Question-answer data with a tool: the policy writes <tool>2+3</tool>, reads what comes back, and answers.
+
+config.task = {"name": "rl_jax.tasks.tool_use", "tool": "calculator", "source": "reasoning_gym", "dataset": "chain_sum"}
+
+Each turn is a message of the policy. One with a call is answered by the tool, in the form of `result_template`; the
+first one without a call is the answer, and it alone is scored, so what a tool says is never taken for an answer. In the
+last turn a call is not answered, and scored as no answer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import string
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from rl_jax.tasks import fields, json_lines, reasoning_gym
+from rl_jax.tasks.host import MOST_TOKENS, HostTask, Scorers
+from rl_jax.tasks.prompting import Tokenizer
+from rl_jax.tasks.task import Split, Turns, Verdicts
+from rl_jax.tasks.tools import search
+from rl_jax.tasks.tools.calculator import calculate
+
+SOURCES = {"json_lines": json_lines, "reasoning_gym": reasoning_gym}
+OPENING, CLOSING = "<tool>", "</tool>"
+PLACE = "{result}"
+
+Tool = Callable[[str], str]
+"""What stands in a call -> what comes back. Never raises, and gives the same for the same text."""
+
+INSTRUCTIONS = {
+  "calculator": f"You may use a calculator: write {OPENING}(2 + 3) * 4{CLOSING} and its result follows. Then answer.",
+  "search": f"You may search for facts: write {OPENING}words to look for{CLOSING} and a passage follows. Then answer.",
+}
+"""The system prompt of each tool, where the config has none."""
+
+
+def get_config() -> dict[str, Any]:
+  """The fields and their defaults: those of the sources, which share some, and of the tool."""
+  of_sources = {name: value for source in SOURCES.values() for name, value in source.get_config().items()}
+  return of_sources | {
+    "source": "reasoning_gym",  # where the questions are from; or "json_lines"
+    "answer": "tag",  # how the answer is found, in both sources
+    "tool": "calculator",  # or "search"
+    "corpus": search.PYTHON_TOPICS,  # of "search": Python's documentation, or a text file in paragraphs
+    "results": 1,  # of "search": passages that come back
+    "max_turns": 3,  # the answer's included
+    "turn_tokens": 64,  # most tokens of a turn
+    "observation_tokens": 32,  # most tokens of what comes back; a longer result is cut
+    "result_template": "\n<result>{result}</result>\n",
+    "response_tokens": None,  # follows from the turns
+  }
+
+
+def build(
+  config: Mapping[str, Any],
+  *,
+  vocabulary: Tokenizer | None = None,
+  scorers: Scorers | None = None,
+) -> HostTask:
+  """The task of `config` (fields as in `get_config`); the other arguments are those of the source.
+
+  Raises: ValueError: in one line, for a field that makes no sense.
+  """
+  config = fields.complete(config, get_config(), where="task")
+  for name, known in (("source", SOURCES), ("tool", INSTRUCTIONS)):
+    if config[name] not in known:
+      raise ValueError(f"task.{name}: got {config[name]!r}, want one of {', '.join(known)}")
+  if config["response_tokens"] is not None:
+    raise ValueError("task.response_tokens follows from max_turns, turn_tokens and observation_tokens: leave it out")
+  tool, corpus = _tool(config)
+  size = lambda name: fields.whole(config[name], 1, MOST_TOKENS, where=f"task.{name}")
+  layout = Turns(size("max_turns"), size("turn_tokens"), size("observation_tokens"))
+  questions = _of_source(config) | {
+    "response_tokens": layout.response_tokens,
+    "system_prompt": config["system_prompt"] or INSTRUCTIONS[config["tool"]],
+  }
+  task = SOURCES[config["source"]].build(questions, vocabulary=vocabulary, scorers=scorers)
+  around = _around(config["result_template"], task.vocabulary, layout.observation_tokens)
+  layout = dataclasses.replace(layout, stop_sequences=stop_sequences(task.vocabulary, CLOSING))
+  return dataclasses.replace(
+    task,
+    turns=layout,
+    verify=partial(_verify, task, layout, tool, around),
+    fingerprint=hashlib.sha256(f"{task.fingerprint} {corpus}".encode()).hexdigest(),
+  )
+
+
+def _tool(config: Mapping[str, Any]) -> tuple[Tool, str]:
+  """The tool, and the fingerprint of what it reads."""
+  if config["tool"] == "calculator":
+    return calculate, ""
+  texts = search.passages(config["corpus"])
+  results = fields.whole(config["results"], 1, 1024, where="task.results")
+  return search.Search(texts, results=results), search.fingerprint(texts)
+
+
+def _of_source(config: Mapping[str, Any]) -> dict[str, Any]:
+  """The fields of the source; ValueError for one of the other source that is set."""
+  own, defaults = SOURCES[config["source"]].get_config(), get_config()
+  plain = lambda value: dict(value) if hasattr(value, "items") else value  # a section of a config is no dict
+  for name, source in SOURCES.items():
+    for field in source.get_config():
+      if field not in own and plain(config[field]) != defaults[field]:
+        raise ValueError(f"task.{field} is a field of the source {name!r}, but task.source is {config['source']!r}")
+  return {field: plain(config[field]) for field in own}
+
+
+def _around(template: str, vocabulary: Tokenizer, room: int) -> tuple[list[int], list[int]]:
+  """Tokens before and after a result."""
+  before, place, after = template.partition(PLACE)
+  if not place:
+    raise ValueError(f"task.result_template: got {template!r}, want {PLACE} somewhere in it")
+  around = list(vocabulary.encode(before)), list(vocabulary.encode(after))
+  taken = sum(map(len, around))
+  if not 0 < taken < room:
+    raise ValueError(
+      f"task.result_template has {taken} tokens without a result, want 1 to {room - 1}: task.observation_tokens={room}"
+    )
+  return around
+
+
+def stop_sequences(vocabulary: Tokenizer, text: str) -> tuple[tuple[int, ...], ...]:
+  """How the vocabulary writes a text after any ASCII character: its first token may hold that character too.
+
+  A policy may write the text in tokens that the tokenizer would not choose. Then the turn goes on to its end.
+  """
+  found = set()
+  for character in ["", *string.printable]:
+    ids = [int(token) for token in vocabulary.encode(character + text)]
+    shortest = next(n for n in range(1, len(ids) + 1) if text in vocabulary.decode(ids[-n:]))
+    found.add(tuple(ids[-shortest:]))
+  return tuple(sorted(found))
+
+
+def _verify(
+  task: HostTask,
+  layout: Turns,
+  tool: Tool,
+  around: tuple[list[int], list[int]],
+  ids: Int[np.ndarray, " B"],
+  split: Split,
+  tokens: Int[np.ndarray, "B R"],
+  mask: Bool[np.ndarray, "B R"],
+) -> Verdicts:
+  """The source's verdict on the answers, and the tool's answers to the calls that are last in their rows."""
+  layout.check(tokens)
+  tokens, mask = np.asarray(tokens), np.asarray(mask)
+  rows, last = len(tokens), np.maximum(mask[:, layout.slots].any(axis=2).sum(axis=1) - 1, 0)
+  observation = np.full((rows, layout.observation_tokens), task.vocabulary.pad_id, np.int32)
+  observation_mask = np.zeros(observation.shape, bool)
+  answers, done = np.zeros(mask.shape, bool), np.zeros(rows, bool)
+  for row in range(rows):
+    slots = layout.slots[last[row]]
+    kept = slots[mask[row, slots]]
+    call = find_call(task.vocabulary.decode([int(token) for token in tokens[row, kept]]))
+    done[row] = call is None or last[row] == layout.max_turns - 1
+    if call is None:
+      answers[row, kept] = True
+    elif not done[row]:
+      told = _observation(tool(call), around, task.vocabulary, layout.observation_tokens)
+      observation[row, -len(told) :], observation_mask[row, -len(told) :] = told, True
+  verdicts: Any = task.verify(ids, split, tokens, answers)
+  written = mask & ~layout.observed
+  more: dict[str, Any] = {"observation": observation, "observation_mask": observation_mask, "done": done}
+  return verdicts.replace(
+    step_ids=np.where(written, layout.turn_ids, -1).astype(np.int32), extras={**verdicts.extras, **more}
+  )
+
+
+def find_call(text: str) -> str | None:
+  """What stands in the first call of a turn; None without a whole call."""
+  found = re.search(f"{OPENING}(.*?){CLOSING}", text, re.DOTALL)
+  return found[1].strip() if found else None
+
+
+def _observation(result: str, around: tuple[list[int], list[int]], vocabulary: Tokenizer, room: int) -> list[int]:
+  """Token ids, at most `room`: the result is cut where it is too long."""
+  before, after = around
+  return [*before, *list(vocabulary.encode(result))[: room - len(before) - len(after)], *after]

@@ -1,0 +1,89 @@
+"""Search over passages of text by BM25 (Robertson et al. 1994; Lucene's form), with the package bm25s.
+
+The corpus that is always there is the documentation of the Python language that every Python carries
+(`pydoc_data.topics`, PSF License 2.0): some 80 topics. Another one is a text file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+PYTHON_TOPICS = "python_topics"
+_NOTHING = "nothing found"
+_WORDS = 8
+"""Of a paragraph; a shorter one is a heading, and goes with the next."""
+
+
+class Search:
+  """Passages, indexed.
+
+  Args:
+    passages: at least one.
+    results: passages that an answer holds, at most.
+
+  Raises: ValueError: there are no passages, or bm25s is not installed.
+  """
+
+  def __init__(self, passages: Sequence[str], *, results: int = 1):
+    if not passages:
+      raise ValueError("task.corpus has no passages")
+    self.passages, self.results = list(passages), min(results, len(passages))
+    self._bm25s = _package()
+    self._index = self._bm25s.BM25()
+    self._index.index(self._words(self.passages), show_progress=False)
+
+  def __call__(self, query: str) -> str:
+    """The best passages one after the other, or "nothing found" if no word of the query is in the corpus."""
+    words = self._words([query])
+    if not words[0]:
+      return _NOTHING
+    found, scores = self._index.retrieve(words, k=self.results, show_progress=False)
+    best = [self.passages[i] for i, score in zip(found[0], scores[0], strict=True) if score > 0]
+    return "\n".join(best) if best else _NOTHING
+
+  def _words(self, texts: list[str]) -> list[list[str]]:
+    return self._bm25s.tokenize(texts, stopwords="en", return_ids=False, show_progress=False)
+
+
+def passages(corpus: str) -> list[str]:
+  """The paragraphs of a corpus, each once: of "python_topics", or of a text file where blank lines part them.
+
+  Raises: ValueError: there is no such file.
+  """
+  if corpus == PYTHON_TOPICS:
+    from pydoc_data.topics import topics
+
+    return _paragraphs("\n\n".join(topics[topic] for topic in sorted(topics)))
+  if not Path(corpus).is_file():
+    raise ValueError(f"task.corpus: no file {corpus!r} in {Path.cwd()}; {PYTHON_TOPICS!r} needs none")
+  return _paragraphs(Path(corpus).read_text(encoding="utf-8"))
+
+
+def fingerprint(texts: Sequence[str]) -> str:
+  """Hash of passages: that of Python's documentation changes with its version."""
+  digest = hashlib.sha256()
+  for text in texts:
+    digest.update(f"{len(text)}:{text}".encode())
+  return digest.hexdigest()
+
+
+def _paragraphs(text: str) -> list[str]:
+  parts, heading = [], ""
+  for part in re.split(r"\n\s*\n", text):
+    lines = [line for line in part.splitlines() if re.search(r"\w", line)]  # no rulers under headings
+    words = f"{heading} {' '.join(lines)}".split()
+    heading = " ".join(words) if len(words) < _WORDS else ""
+    parts += [] if heading or not words else [" ".join(words)]
+  return list(dict.fromkeys([*parts, heading] if heading else parts))
+
+
+def _package() -> Any:
+  try:
+    return importlib.import_module("bm25s")
+  except ModuleNotFoundError as error:
+    raise ValueError(f"the tool 'search' needs the package {error.name!r}: pip install 'rl-jax[tasks]'") from error

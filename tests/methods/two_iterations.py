@@ -1,0 +1,83 @@
+"""Two iterations of a method through the trainer, with a verifier that pleases an untrained policy half of the time."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import NamedTuple
+from unittest import mock
+
+import jax
+import numpy as np
+
+from rl_jax import starts
+from rl_jax.rollouts import continuation, flat
+from rl_jax.training import iteration, mesh
+from rl_jax.training.trainer import Trainer
+from tests.training import small
+
+
+class Done(NamedTuple):
+  trainer: Trainer
+  before: object
+  """The state at the start."""
+  metrics: list[dict[str, np.ndarray]]
+  sampled: int
+  """Tokens that the sampler wrote, of all iterations and seeds."""
+
+
+def even(task):
+  """The task, where a response is right if its tokens add up to an even number."""
+
+  def verify(prompts, tokens, mask):
+    verdicts = task.verify(prompts, tokens, mask)
+    return verdicts.replace(rewards=((tokens * mask).sum(axis=1) % 2 == 0).astype(np.float32))
+
+  return dataclasses.replace(task, verify=verify)
+
+
+@functools.cache
+def two_iterations(method: str, *overrides: str, change=lambda experiment: experiment) -> Done:
+  """Two seeds of a method, by name, on the chain task; 2 x 4 rows.
+
+  Args:
+    change: what else differs in the experiment.
+  """
+  experiment = starts.build(small.make_config(f"method.name=rl_jax.methods.{method}", *overrides))
+  trainer = Trainer(
+    change(dataclasses.replace(experiment, task=even(experiment.task))), mesh.make_mesh(experiment.config.mesh)
+  )
+  before, counts = jax.device_get(trainer.state), []
+
+  def counting(sample):
+    def counted(*args, **options):
+      done = sample(*args, **options)
+      jax.debug.callback(lambda count: counts.append(int(count)), done.mask.sum())
+      return done
+
+    return counted
+
+  with (
+    mock.patch.object(flat, "sample", counting(flat.sample)),
+    mock.patch.object(continuation, "sample", counting(continuation.sample)),
+    mesh.use(trainer.mesh),
+  ):
+    trainer.loop.programs = {"run": jax.jit(lambda state: iteration.run(trainer.experiment, state))}
+    metrics = trainer.advance().metrics
+    jax.effects_barrier()
+  return Done(trainer, before, metrics, sum(counts))
+
+
+def assert_whole(done: Done) -> None:
+  """Every token is counted, the sampler's logprobs are the trainer's, nothing was skipped, the policy moved."""
+  assert sum(m["generated_tokens"].sum() for m in done.metrics) == done.sampled > 0
+  for metrics in done.metrics:
+    assert all(np.isfinite(value).all() for value in metrics.values())
+    assert (metrics["ratio_error"] < 1e-5).all() and (np.abs(metrics["kl_to_behaviour"]) < 1e-5).all()
+    assert not metrics["skipped_updates"].any()
+  moved = jax.tree.map(
+    lambda new, old: np.abs(np.asarray(new) - old).max(axis=tuple(range(1, old.ndim))) > 0,
+    jax.device_get(done.trainer.state.seeds.models["policy"].params),
+    done.before.seeds.models["policy"].params,
+  )
+  assert all(leaf.all() for leaf in jax.tree.leaves(moved))

@@ -1,0 +1,176 @@
+"""Question-answer data with a tool: calls, observations as tokens, answers, stop sequences, what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from rl_jax.tasks import tool_use
+from rl_jax.tasks.scoring import Verdict
+from rl_jax.tasks.tool_use import Scorers, find_call, stop_sequences
+from tests.tasks.byte_vocabulary import Bytes
+
+FIELDS = {
+  "source": "json_lines", "answer": "tag", "max_turns": 3, "turn_tokens": 32, "observation_tokens": 24,
+  "prompt_tokens": 256, "workers": 0, "result_template": "[{result}]",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("data")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("RL_JAX_CACHE", str(folder / "cache"))
+    (folder / "sums.jsonl").write_text(
+      "".join(json.dumps({"question": f"{i}+1=", "answer": f"#### {i + 1}"}) + "\n" for i in range(60))
+    )
+    FIELDS["file"] = str(folder / "sums.jsonl")
+    yield
+
+
+class Echo:
+  """Remembers the responses that it scores."""
+
+  def __init__(self):
+    self.seen = []
+
+  def __call__(self, items):
+    self.seen += [response for response, _ in items]
+    return [Verdict(float("4" in response)) for response, _ in items]
+
+
+def built(**fields):
+  scorers = fields.pop("scorers", None)
+  return tool_use.build({**FIELDS, **fields}, vocabulary=Bytes(), scorers=scorers)
+
+
+def responses(task, *rows):
+  """(tokens, mask): each row is its turns as text, "." ends one; observations are 'O's with a mask."""
+  layout = task.turns
+  tokens = np.full((len(rows), layout.response_tokens), 65, np.int32)
+  mask = np.zeros(tokens.shape, bool)
+  for row, turns in enumerate(rows):
+    for number, text in enumerate(turns):
+      ids = [Bytes.end_id if c == "." else ord(c) for c in text]
+      slots = layout.start(number) + np.arange(len(ids))
+      tokens[row, slots], mask[row, slots] = ids, True
+      if number:
+        before = layout.start(number) - np.arange(1, 4)
+        tokens[row, before], mask[row, before] = ord("4"), True
+  return tokens, mask
+
+
+def verdicts_of(task, *rows, split="train"):
+  return task.verify(np.zeros(len(rows), np.int64), split, *responses(task, *rows))
+
+
+def told(verdicts):
+  """Observation of each row as text, where there is one."""
+  extras = verdicts.extras
+  return [Bytes().decode(t[m]) for t, m in zip(extras["observation"], extras["observation_mask"], strict=True)]
+
+
+def test_calls_are_answered_and_answers_end_the_episode():
+  task = built()
+  call = "<tool>3*(2+5)</tool>"
+  verdicts = verdicts_of(task, [call], ["<answer>4</answer>."], [call, "<tool>1/0</tool>"], [call, call, call], [])
+  assert told(verdicts) == ["[21]", "", "[error: division by 0]", "", ""]
+  assert verdicts.extras["done"].tolist() == [False, True, False, True, True]
+  observed = verdicts.extras["observation_mask"]
+  assert observed.shape == (5, 24) and observed[0].tolist() == [False] * 20 + [True] * 4
+  assert verdicts.step_ids[2].max() == 1 and (verdicts.step_ids[:, task.turns.observed] == -1).all()
+  assert verdicts.step_ids[0, : len(call)].tolist() == [0] * len(call)
+
+
+def test_the_answer_alone_is_scored_without_what_the_tool_said():
+  score = Echo()
+  task = built(scorers=Scorers(score))
+  rows = [["<tool>2+2</tool>"], ["<tool>2+2</tool>", "it is 4."], ["<tool>1</tool>"] * 3, ["5"]]
+  verdicts = verdicts_of(task, *rows)
+  assert score.seen == ["", "it is 4", "", "5"]
+  assert verdicts.rewards.tolist() == [0, 1, 0, 0] and verdicts.extras["correct"].tolist() == [
+    False,
+    True,
+    False,
+    False,
+  ]
+
+
+def test_a_long_result_is_cut_and_keeps_its_template():
+  task = built(tool="search", corpus="python_topics", turn_tokens=64)
+  verdicts = verdicts_of(task, ["<tool>floor division quotient</tool>"], ["<tool>zzzz</tool>"])
+  first, second = told(verdicts)
+  assert len(first) == 24 and first[0] == "[" and first[-1] == "]" and second == "[nothing found]"
+
+
+def test_prompts_say_how_to_use_the_tool():
+  task = built()
+  prompts = task.prompts(np.arange(1), "train")
+  text = Bytes().decode(prompts.tokens[0][prompts.mask[0]])
+  assert text.startswith(tool_use.INSTRUCTIONS["calculator"]) and text.endswith("+1=")
+  assert task.response_tokens == task.turns.response_tokens == 3 * 32 + 2 * 24
+
+
+def test_a_call_is_whole_or_none():
+  assert find_call("so <tool> 1+1 </tool> and <tool>2</tool>") == "1+1"
+  assert find_call("<tool>1+1") is None and find_call("1+1</tool>") is None
+  assert find_call("<tool>a\nb</tool>") == "a\nb"
+
+
+class Merging(Bytes):
+  """Bytes, and tokens for '</', ')</' and 'ool>'."""
+
+  extra = {258: "</", 259: ")</", 260: "ool>"}
+
+  def encode(self, text):
+    ids, at = [], 0
+    while at < len(text):
+      found = max(
+        (i for i, piece in self.extra.items() if text.startswith(piece, at)),
+        key=lambda i: len(self.extra[i]),
+        default=None,
+      )
+      ids.append(ord(text[at]) if found is None else found)
+      at += 1 if found is None else len(self.extra[found])
+    return ids
+
+  def decode(self, ids):
+    return "".join(self.extra.get(i) or chr(i) for i in ids)
+
+
+def test_stop_sequences_are_what_the_tokenizer_writes_after_any_character():
+  assert stop_sequences(Bytes(), "</tool>") == (tuple(b"</tool>"),)
+  assert stop_sequences(Merging(), "</tool>") == ((258, ord("t"), 260), (259, ord("t"), 260))
+  assert built().turns.stop_sequences == (tuple(b"</tool>"),)
+
+
+def test_another_corpus_is_other_data(tmp_path):
+  (tmp_path / "corpus.txt").write_text("Cats like to sleep for many hours of the day.")
+  one = built(tool="search")
+  other = built(tool="search", corpus=str(tmp_path / "corpus.txt"))
+  assert len({one.fingerprint, other.fingerprint, built().fingerprint}) == 3
+
+
+@pytest.mark.parametrize(
+  ("fields", "message"),
+  [
+    ({"tool": "oracle"}, "task.tool: got 'oracle', want one of calculator, search"),
+    ({"source": "web"}, "task.source: got 'web', want one of json_lines, reasoning_gym"),
+    ({"dataset": "gcd"}, "task.dataset is a field of the source 'reasoning_gym', but task.source is 'json_lines'"),
+    ({"response_tokens": 9}, "task.response_tokens follows from max_turns, turn_tokens and observation_tokens"),
+    ({"result_template": "there"}, "task.result_template: got 'there', want {result} somewhere in it"),
+    ({"observation_tokens": 2}, "task.result_template has 2 tokens without a result, want 1 to 1"),
+    ({"max_turns": 0}, "task.max_turns: got 0, want a whole number from 1"),
+    ({"corpora": ""}, "task: unknown field 'corpora'; did you mean 'corpus'"),
+  ],
+)
+def test_fields_that_make_no_sense_are_one_line(fields, message):
+  with pytest.raises(ValueError, match=message):
+    built(**fields)
+
+
+def test_a_response_of_another_width_is_one_line():
+  with pytest.raises(ValueError, match="a response of 3 turns has 144 slots, got 4"):
+    built().verify(np.zeros(1, int), "train", np.zeros((1, 4), np.int32), np.ones((1, 4), bool))
