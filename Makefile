@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax
 PYTEST := JAX_PLATFORMS=cpu $(CACHE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help train tasks test test-slow test-python312 lint format benchmark lock clean python
+.PHONY: help train tasks test test-slow test-python312 verify lint format benchmark lock clean python
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -41,6 +41,9 @@ test-python312: ## the test suite on Python 3.12
 	  fi; \
 	done; \
 	echo "no Python 3.12 found on PATH or in pyenv: install one, or run: make test PYTHON=/path/to/python3.12" >&2; exit 1
+
+verify: $(STAMP) ## make the first iterations of every committed result again and compare
+	JAX_PLATFORMS=cpu $(CACHE) $(BIN)/python -m rl_jax.verify $(wildcard experiments/results/*.json) --iterations=20 $(ARGS)
 
 lint: $(STAMP) ## ruff, and a type check of rl_jax and kernels
 	$(BIN)/ruff check .

@@ -48,7 +48,7 @@ OPEN = ("task.levels", "task.components", "task.training_terms", "task.verifier_
 # Short forms: config.task.name="reasoning_gym:chain_sum" names a part and one of its fields.
 SHORT = {("task", "reasoning_gym"): ("rl_jax.tasks.reasoning_gym", "dataset")}
 # What does not change the numbers of a run (a mesh: not beyond rounding), or only says how far it goes.
-NOT_IDENTITY = ("logging", "checkpoint", "mesh", "num_iterations")
+NOT_IDENTITY = ("logging", "checkpoint", "mesh", "num_iterations", "num_tokens")
 
 
 class Flags(NamedTuple):
@@ -333,7 +333,7 @@ def identity(config: ConfigDict) -> tuple[str, dict[str, Any]]:
   values = _jsonable(_plain(config), "")
   fields = {key: value for key, value in values.items() if key not in NOT_IDENTITY}
   if "stages" in fields:
-    left_out = set(NOT_IDENTITY) - {"num_iterations"}
+    left_out = set(NOT_IDENTITY) - {"num_iterations", "num_tokens"}
     fields["stages"] = {
       name: {key: value for key, value in stage.items() if key not in left_out}
       for name, stage in fields["stages"].items()

@@ -8,6 +8,7 @@ import json
 import math
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -15,10 +16,11 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from rl_jax import configs, starts
+from rl_jax import configs, machine, starts
+from rl_jax.runs.content import content_sha256
 from rl_jax.runs.directory import RunDirectory, open_run
 from rl_jax.runs.files import write_atomically
-from rl_jax.runs.manifest import append_launch, manifest, read_launches
+from rl_jax.runs.manifest import append_launch, end_launch, manifest, now, read_launches
 from rl_jax.runs.metrics import MetricsWriter
 from rl_jax.runs.progress import Progress
 from rl_jax.runs.report import write_report
@@ -103,21 +105,28 @@ class _Run:
       return self._iterate(Trainer(experiment, device_mesh, None if start is None else start.policy), start)
 
   def _iterate(self, trainer: Trainer, start: starts.Start | None) -> Result:
+    started = time.monotonic()
     trainer = self._restored(trainer)
-    self._record(start)
+    self._record(trainer, start)
     seconds = trainer.compile()
-    self._say(f"{self.directory.path}: {_devices()}, compiled in {seconds:.0f} s")
+    self._say(f"{self.directory.path}: {machine.devices()}, compiled in {seconds:.0f} s")
     if trainer.iterations == 0:
       self._evaluate(trainer)
       self.progress.update(0, self.held_out)
-    while trainer.iterations < self.config.num_iterations:
+    while not self._finished(trainer):
       self._advance(trainer)
       if self.terminal.stop.requested:
         self._save(trainer)
         self.checkpoints.wait()
         self._say_stopped(f"saved at iteration {trainer.iterations}")
         break
-    return Result(self.directory.path, trainer.iterations, trainer.iterations >= self.config.num_iterations)
+    self._record_end(trainer, time.monotonic() - started)
+    return Result(self.directory.path, trainer.iterations, self._finished(trainer))
+
+  def _finished(self, trainer: Trainer) -> bool:
+    """Whether the iterations are done, or every seed has generated its tokens."""
+    tokens = self.config.num_tokens
+    return trainer.iterations >= self.config.num_iterations or bool(tokens and self.generated.min() >= tokens)
 
   def _say_stopped(self, state: str) -> None:
     stop = self.terminal.stop.requested
@@ -165,17 +174,35 @@ class _Run:
         f"{before[:12]}, now {now[:12]}): bring the old data back, or start a run in another --workdir"
       )
 
-  def _record(self, start: starts.Start | None) -> None:
+  def _record(self, trainer: Trainer, start: starts.Start | None) -> None:
     method = configs.source(configs.resolve_role(self.config.method.name))
     write_atomically(self.directory.path / "method.py", method.encode())
     digest = hashlib.sha256(method.encode()).hexdigest()
-    extra: dict[str, Any] = {"method_sha256": digest}
+    extra: dict[str, Any] = {
+      "identity": self.identity,
+      "config_sha256": hashlib.sha256(configs.to_json(self.config).encode()).hexdigest(),
+      "method_sha256": digest,
+      "papers": list(trainer.experiment.method.papers),
+      "data_fingerprint": trainer.experiment.task.fingerprint,
+      "settings": machine.settings(),
+    }
     launches = read_launches(self.directory.manifest) if self.directory.manifest.exists() else []
     if launches and launches[-1].get("method_sha256", digest) != digest:
       self._say(f"{self.config.method.name} has changed since the last launch: this is no longer one experiment")
     if start is not None:
       extra |= {"started_from": start.origin, "start_sha256": start.sha256}
-    append_launch(self.directory.manifest, manifest(self.terminal.command, _devices(), extra=extra))
+    append_launch(self.directory.manifest, manifest(self.terminal.command, machine.devices(), extra=extra))
+
+  def _record_end(self, trainer: Trainer, seconds: float) -> None:
+    """Where this launch left the run, and the hash that shows a later change of its metrics or samples."""
+    end = {
+      "ended": now(),
+      "wall_seconds": round(seconds, 3),
+      "iterations": trainer.iterations,
+      "finished": self._finished(trainer),
+      "content_sha256": content_sha256(self.directory),
+    }
+    end_launch(self.directory.manifest, end)
 
   def _advance(self, trainer: Trainer) -> None:
     config, first = self.config, trainer.iterations
@@ -197,7 +224,7 @@ class _Run:
       iterations,
       {"seconds": done.seconds, "iteration_seconds": done.seconds / len(done.metrics), "tokens_per_second": speed},
     )
-    last = iterations == config.num_iterations
+    last = self._finished(trainer)
     if last or iterations % config.evaluation.every_iterations == 0:
       self._evaluate(trainer)
     self.progress.update(iterations, done.metrics[-1] | self.held_out, float(speed) if wrote.any() else None)
@@ -240,8 +267,3 @@ class _Run:
     }
     best = {name: float(np.mean(values)) for name, values in self.held_out.items()}
     self.checkpoints.save(trainer.iterations, trainer.state, metadata, best)
-
-
-def _devices() -> str:
-  kinds = [device.device_kind for device in jax.devices()]
-  return ", ".join(f"{kind} x{kinds.count(kind)}" for kind in dict.fromkeys(kinds))

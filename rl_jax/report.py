@@ -1,11 +1,17 @@
-"""Figures and a page of a run: `python -m rl_jax.report runs/grpo` writes report.png and report.html there."""
+"""Figures and a page of a run, or of several side by side: python -m rl_jax.report runs/grpo runs/rloo.
+
+One run: report.png and report.html in its folder. Several: comparison.png and comparison.html in the folder that they
+share, or as `--output` says.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from rl_jax.runs.comparison_report import write_comparison
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.errors import RunError
 from rl_jax.runs.report import write_report
@@ -13,12 +19,20 @@ from rl_jax.runs.report import write_report
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """Returns the exit status: 0, or 1 after one line on what went wrong."""
-  description = "Write report.png and report.html of a run."
-  parser = argparse.ArgumentParser(prog="python -m rl_jax.report", description=description)
-  parser.add_argument("workdir", help="folder of the run, as given to --workdir")
-  workdir = parser.parse_args(arguments).workdir
+  parser = argparse.ArgumentParser(prog="python -m rl_jax.report", description=__doc__.splitlines()[0])
+  parser.add_argument("workdirs", metavar="RUN", nargs="+", help="folder of a run, as given to --workdir")
+  parser.add_argument(
+    "--output", metavar="NAME", type=Path, help="of a comparison: NAME.png and NAME.html, as in runs/comparison"
+  )
+  flags = parser.parse_args(arguments)
   try:
-    picture, page = write_report(find_run(workdir))
+    runs = [find_run(workdir) for workdir in flags.workdirs]
+    if len(runs) > 1:
+      picture, page = write_comparison(runs, flags.output)
+    elif flags.output is None:
+      picture, page = write_report(runs[0])
+    else:
+      raise RunError("--output is for a comparison: name several runs, or leave it out")
   except RunError as error:
     print(error, file=sys.stderr)
     return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rl_jax.runs.content import content_sha256
 from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import read_json
@@ -11,14 +12,18 @@ from rl_jax.runs.manifest import read_launches
 from rl_jax.runs.metrics import read_metrics
 from rl_jax.runs.statistics import mean, spread
 
-ORIGIN = ("command", "git_commit", "git_clean", "cpu_model", "cpu_threads_allowed", "devices", "python", "packages")
+ORIGIN = (
+  "command", "git_commit", "git_clean", "uncommitted_sha256", "cpu_model", "cpu_features_sha256", "cpu_threads_allowed",
+  "devices", "python", "packages", "flags", "settings", "method_sha256", "data_fingerprint", "papers", "start_sha256",
+)  # fmt: skip
 """Fields of the manifest that say where the numbers come from."""
 
 
 def curve(directory: RunDirectory, names: list[str]) -> dict[str, Any]:
   """Curves of metrics: name to {"iterations", "mean", "spread", "seeds"}, lists by iteration; of "seeds" a list each.
 
-  Also the run's identity, its first launch (see `ORIGIN`) and the seconds of its iterations, without compilation.
+  Also the run's identity and content hash, its first launch (see `ORIGIN`) and the seconds of its iterations, without
+  compilation.
 
   Raises:
     RunError: the run has no metric of a name.
@@ -34,13 +39,19 @@ def curve(directory: RunDirectory, names: list[str]) -> dict[str, Any]:
       "iterations": [iteration for iteration, _ in found],
       "mean": [round(mean(values), 4) for _, values in found],
       "spread": [round(spread(values), 4) for _, values in found],
-      "seeds": [[round(float(value), 4) for value in values] for _, values in found],
+      "seeds": [[rounded(value) for value in values] for _, values in found],
     }
   seconds = sum(line["seconds"] for line in read_metrics(directory.timings))
   launch = read_launches(directory.manifest)[0]
   return {
     "identity": read_json(directory.identity)["identity"],
+    "content_sha256": content_sha256(directory),
     **{name: launch.get(name) for name in ORIGIN},
     "seconds": round(seconds, 1),
     "curves": curves,
   }
+
+
+def rounded(value: float) -> float:
+  """A number of a curve as it is committed: four digits after the point."""
+  return round(float(value), 4)

@@ -107,10 +107,12 @@ def draw(axes: Axes, panel: Panel) -> None:
   from matplotlib.ticker import MaxNLocator
 
   for index, curve in enumerate(panel.curves):
-    _draw_curve(axes, curve.series, curve.label, COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)])
+    # Beyond five curves colours repeat, with other dashes.
+    colour, dash = COLOURS[index % len(COLOURS)], DASHES[(index + index // len(COLOURS)) % len(DASHES)]
+    _draw_curve(axes, curve.series, curve.label, colour, dash, panel.seeds)
   axes.set_title(_literal(panel.title))
   axes.xaxis.set_major_formatter(_tick)
-  axes.set_xlabel("iteration")
+  axes.set_xlabel(panel.across)
   axes.set_ylabel(_literal(panel.unit))
   axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
   axes.set_xlim(left=0)  # panels of one run share their axis, whenever a metric was first written
@@ -139,14 +141,14 @@ def thinned(series: Series, limit: int = MAX_POINTS) -> Series:
   return Series(iterations, np.add.reduceat(series.values, starts, axis=0) / counts[:, None])
 
 
-def _draw_curve(axes: Axes, series: Series, label: str, colour: str, dash: Any) -> None:
+def _draw_curve(axes: Axes, series: Series, label: str, colour: str, dash: Any, shown: str) -> None:
   x, values = thinned(series)
   values = np.where(np.isfinite(values), values, np.nan)
   seeds = values.shape[1]
   marker = "o" if len(x) == 1 else None
   centre = values.mean(axis=1)
-  if seeds > 1:
-    for seed in range(seeds):
+  if seeds > 1 and shown != "hidden":
+    for seed in range(seeds if shown == "lines" else 0):
       axes.plot(x, values[:, seed], color=colour, linewidth=0.7, alpha=0.4, marker=marker, markersize=3)
     spread = values.std(axis=1, ddof=1)
     axes.fill_between(x, centre - spread, centre + spread, color=colour, alpha=0.16, linewidth=0)

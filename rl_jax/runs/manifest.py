@@ -20,7 +20,7 @@ FORMAT = 1
 PACKAGES = (
   "jax", "jaxlib", "libtpu", "jax-cuda12-plugin", "jax-cuda13-plugin", "flax", "optax", "orbax-checkpoint",
   "ml-collections", "numpy", "ml-dtypes", "jaxtyping", "tensorstore", "tensorboardX", "matplotlib", "grain",
-  "tensorflow-datasets", "rl-jax",
+  "tensorflow-datasets", "reasoning-gym", "math-verify", "tokenizers", "rl-jax",
 )  # fmt: skip
 """Distributions whose version is recorded, if they are installed."""
 
@@ -29,6 +29,8 @@ _FLAGS = (
   "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED",
 )  # fmt: skip
 _FLAG_PREFIXES = ("JAX_", "XLA_PYTHON_")
+_NOT_FLAGS = ("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")
+"""Beginnings of names that say where compiled programs are kept."""
 
 
 def manifest(
@@ -44,7 +46,8 @@ def manifest(
 
   Returns:
     `started` (UTC, ISO 8601), `command`, `devices`, `flags`, `packages` (name to version), `python`, `platform`,
-    `cpu_model`, `cpu_threads` (of the machine), `cpu_threads_allowed` (to this process), `git_commit`, `git_clean`,
+    `cpu_model`, `cpu_features_sha256` (of the instruction sets that it has, which one name may hide; None where
+    unknown), `cpu_threads` (of the machine), `cpu_threads_allowed` (to this process), `git_commit`, `git_clean`,
     `uncommitted_sha256`, and `extra`'s fields. The three git fields are None where rl_jax is not run from a checkout
     or git is missing; `uncommitted_sha256` is None for a clean tree too.
 
@@ -52,16 +55,18 @@ def manifest(
     RunError: if `extra` names one of the fields above.
   """
   if flags is None:
-    flags = {k: v for k, v in sorted(os.environ.items()) if k in _FLAGS or k.startswith(_FLAG_PREFIXES)}
+    flags = {k: v for k, v in sorted(os.environ.items()) if _is_flag(k)}
+  features = _cpu_line("flags") or _cpu_line("Features")
   entry: dict[str, Any] = {
-    "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    "started": now(),
     "command": list(command),
     "devices": devices,
     "flags": dict(flags),
     "packages": _versions(),
     "python": f"{platform.python_implementation()} {platform.python_version()}",
     "platform": platform.platform(),
-    "cpu_model": _cpu_model(),
+    "cpu_model": _cpu_line("model name") or platform.processor() or platform.machine(),
+    "cpu_features_sha256": hashlib.sha256(features.encode()).hexdigest() if features else None,
     "cpu_threads": os.cpu_count(),
     "cpu_threads_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     **git_state(Path(__file__).resolve().parents[2]),
@@ -72,6 +77,10 @@ def manifest(
   return {**entry, **(extra or {})}
 
 
+def _is_flag(name: str) -> bool:
+  return (name in _FLAGS or name.startswith(_FLAG_PREFIXES)) and not name.startswith(_NOT_FLAGS)
+
+
 def append_launch(path: Path, entry: Mapping[str, Any]) -> None:
   """Adds a launch to manifest.json, {"format", "launches": [entry, …]}, atomically. Earlier launches stay.
 
@@ -80,6 +89,23 @@ def append_launch(path: Path, entry: Mapping[str, Any]) -> None:
   """
   launches = read_launches(path) if path.exists() else []
   write_json(path, {"format": FORMAT, "launches": [*launches, dict(entry)]})
+
+
+def end_launch(path: Path, end: Mapping[str, Any]) -> None:
+  """Sets field `end` of the latest launch, which has come to an orderly one.
+
+  Raises:
+    RunError: if the file is missing or damaged, holds no launch, or cannot be written.
+  """
+  launches = read_launches(path)
+  if not launches:
+    raise RunError(f"{path} holds no launch that could end: restore it from a copy")
+  write_json(path, {"format": FORMAT, "launches": [*launches[:-1], {**launches[-1], "end": dict(end)}]})
+
+
+def now() -> str:
+  """UTC, as a manifest has it: ISO 8601 to the second."""
+  return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def read_launches(path: Path) -> list[dict[str, Any]]:
@@ -143,11 +169,13 @@ def _versions() -> dict[str, str]:
   return versions
 
 
-def _cpu_model() -> str:
+def _cpu_line(name: str) -> str:
+  """A field of /proc/cpuinfo; "" where there is none."""
   try:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
-      if line.startswith("model name"):
-        return line.split(":", 1)[1].strip()
+      key, _, value = line.partition(":")
+      if key.strip() == name:
+        return value.strip()
   except OSError:
     pass
-  return platform.processor() or platform.machine()
+  return ""

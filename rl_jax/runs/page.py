@@ -10,9 +10,11 @@ from typing import Any
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --faint: #59626d; --page: #ffffff; --card: #f6f7f9; --line: #d5dae0;
-  --grid: #8a9199; --good: #00694d; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b8558c; --c4: #b87a00; }
+  --grid: #8a9199; --good: #00694d; --plus: 0 114 178; --minus: 213 94 0;
+  --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b8558c; --c4: #b87a00; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --faint: #a3adb8; --page: #14171b; --card: #1d2126;
-  --line: #363d46; --grid: #7d8791; --good: #4fd0a5; --c0: #56b4e9; --c1: #ff8a3d; --c2: #2fc59b; --c3: #e39bc4;
+  --line: #363d46; --grid: #7d8791; --good: #4fd0a5; --plus: 86 180 233; --minus: 255 138 61;
+  --c0: #56b4e9; --c1: #ff8a3d; --c2: #2fc59b; --c3: #e39bc4;
   --c4: #f0b429; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1180px; padding: 28px 24px 60px; background: var(--page); color: var(--ink);
@@ -32,6 +34,14 @@ th { color: var(--faint); font-weight: 600; white-space: nowrap; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .text { font: 13px/1.45 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre-wrap;
   overflow-wrap: anywhere; min-width: 10em; }
+.tokens { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere;
+  margin-bottom: 4px; }
+.token { display: inline-block; vertical-align: top; text-align: center; white-space: pre; padding: 0 3px; margin: 1px;
+  border-radius: 3px 3px 0 0; border-bottom: 2px solid transparent; }
+.token sub { display: block; font-size: 10px; line-height: 1.2; color: var(--faint); }
+.plus sub, .minus sub { color: var(--ink); }
+.plus { background: rgb(var(--plus) / calc(var(--w) * 0.5)); border-bottom-color: rgb(var(--plus)); }
+.minus { background: rgb(var(--minus) / calc(var(--w) * 0.5)); border-bottom: 2px dotted rgb(var(--minus)); }
 details { margin: 4px 0; } summary { cursor: pointer; }
 details.section > summary { font-size: 20px; font-weight: 600; margin: 24px 0 10px; }
 .tree { font: 13px/1.6 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
@@ -75,10 +85,15 @@ def figures(pictures: Sequence[tuple[str, str]]) -> str:
 
 def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> str:
   """A table of text. `columns`: (heading, class), the class being "number", "text" or ""."""
+  return table_of_html(columns, [[escape(cell) for cell in row] for row in rows])
+
+
+def table_of_html(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
+  """The same with cells that are HTML."""
   head = "".join(f'<th class="{"number" if kind == "number" else ""}">{escape(name)}</th>' for name, kind in columns)
   lines = []
   for row in rows:
-    cells = [f'<td class="{kind}">{escape(cell)}</td>' for (_, kind), cell in zip(columns, row, strict=True)]
+    cells = [f'<td class="{kind}">{cell}</td>' for (_, kind), cell in zip(columns, row, strict=True)]
     lines.append(f"<tr>{''.join(cells)}</tr>")
   return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 

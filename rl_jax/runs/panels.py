@@ -26,6 +26,11 @@ class Panel(NamedTuple):
   """"linear", "unit" (a share, shown on 0 to 1) or "log"."""
   omitted: int = 0
   """How many further curves did not fit (they are in the table)."""
+  across: str = "iteration"
+  """What the horizontal axis counts."""
+  seeds: str = "lines"
+  """"lines": each seed a thin line, and a band of one spread; "band": the band alone; "hidden": neither, for many
+  curves."""
 
 
 class _Rule(NamedTuple):
@@ -52,6 +57,11 @@ _RULES = (
     "share of prompts",
     (("evaluation", r"held_out/([^/]+)/sampled_accuracy", "{1}"),),
     "unit",
+  ),
+  _Rule(
+    "Credit against the truth",
+    "agreement, or error",
+    (("evaluation", r"credit/(rank_correlation|sign_agreement|trained_steps|mse)", "{1}"),),
   ),
   _Rule("Training reward", "mean over samples", (("train", r"reward", "reward"), ("train", r"accuracy", "accuracy"))),
   _Rule(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rl_jax.runs.content import content_sha256
 from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.files import read_json
 from rl_jax.runs.manifest import read_launches
@@ -32,6 +33,8 @@ class Record(NamedTuple):
   launches: list[dict[str, Any]]
   series: dict[str, dict[str, Series]]
   samples: list[dict[str, Any]]
+  content: str = ""
+  """Hash that names the run (content.py)."""
 
   @property
   def iterations_done(self) -> int:
@@ -65,7 +68,14 @@ def load(directory: RunDirectory) -> Record:
     launches=read_launches(directory.manifest) if directory.manifest.exists() else [],
     series=collect(read_metrics(directory.metrics) + read_metrics(directory.timings)),
     samples=read_samples(directory.samples),
+    content=content_sha256(directory),
   )
+
+
+def at(series: Series, iteration: int) -> np.ndarray:
+  """The values at or before an iteration, one per seed; 0 before the first."""
+  index = np.searchsorted(series.iterations, iteration, side="right") - 1
+  return series.values[index] if index >= 0 else np.zeros(series.values.shape[1])
 
 
 def collect(lines: Sequence[dict[str, Any]]) -> dict[str, dict[str, Series]]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rl_jax.runs import page
+from rl_jax.runs import credit_map, page
+from rl_jax.runs.content import SHORT
 from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.figures import png, svg
 from rl_jax.runs.files import write_atomically
@@ -73,6 +74,7 @@ def status(record: Record) -> str:
 def render(record: Record, panels: Sequence[Panel]) -> str:
   """The page as text."""
   body = [f"<h1>{page.escape(record.name)}</h1>", f'<p class="status">{page.escape(status(record))}</p>']
+  body += [f'<p class="note">Content {record.content[:SHORT]}</p>'] if record.content else []
   if panels:
     several = "Thick line: mean over seeds. Band: ± one standard deviation. Thin lines: seeds."
     note = several if record.num_seeds > 1 else "One seed: a curve without a spread."
@@ -86,6 +88,7 @@ def render(record: Record, panels: Sequence[Panel]) -> str:
     note = "Last values written." + (several if record.num_seeds > 1 else "")
     body.append(page.section("Final numbers", _metric_table(record, main), note=note))
   body.append(_samples(record))
+  body += _credit(record)
   others = other_panels(record)
   if rows:
     drawn = page.figures([(panel.title, svg(panel)) for panel in others[:OTHERS_DRAWN]]) if others else ""
@@ -144,7 +147,7 @@ def _samples(record: Record) -> str:
   rows = []
   for iteration in chosen:
     here = [sample for sample in record.samples if sample["iteration"] == iteration]
-    rows += list(itertools.islice(_one_seed_after_another(here), SAMPLES_SHOWN))
+    rows += list(itertools.islice(one_seed_after_another(here), SAMPLES_SHOWN))
   with_level = any("level" in sample for sample in rows)
   columns = [("iteration", "number"), ("seed", "number"), *([("level", "")] if with_level else [])]
   columns += [("prompt", "text"), ("response", "text"), ("reward", "number")]
@@ -163,7 +166,32 @@ def _samples(record: Record) -> str:
   return page.section("Samples", page.table(columns, cells), note=note)
 
 
-def _one_seed_after_another(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _credit(record: Record) -> list[str]:
+  """A section where samples say what each token got; of the last iteration in which any token got something."""
+  pushed = [sample for sample in record.samples if credit_map.strongest([sample])]
+  told = [sample for sample in record.samples if credit_map.has_credit(sample)]
+  if not told:
+    return []
+  last = (pushed or told)[-1]["iteration"]
+  here = [sample for sample in told if sample["iteration"] == last]
+  chosen = list(itertools.islice(one_seed_after_another(here), SAMPLES_SHOWN))
+  scale = credit_map.strongest(chosen)
+  columns = [("seed", "number"), ("prompt", "text"), ("response, token by token", ""), ("reward", "number")]
+  rows = [
+    [
+      page.escape(sample["seed"]),
+      page.escape(_shortened(sample["prompt"])),
+      credit_map.tokens(sample, scale),
+      page.escape(reward_text(sample["reward"])),
+    ]
+    for sample in chosen
+  ]
+  note = f"Advantages of iteration {last}: what each token was pushed with. Blue and a solid line: up; orange and a "
+  note += "dotted line: down. Equal rewards in a group push nothing." + ("" if scale else " All are 0 here.")
+  return [page.section("Credit", credit_map.legend(scale) + page.table_of_html(columns, rows), note=note)]
+
+
+def one_seed_after_another(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
   """The first sample of each seed, then the second of each, …"""
   by_seed: dict[Any, list[dict[str, Any]]] = {}
   for sample in samples:

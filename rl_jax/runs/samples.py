@@ -1,7 +1,8 @@
 """Decoded samples of a run, for a person to read.
 
 samples.jsonl: {"iteration", "seed", "prompt", "response", "reward", …}: text as text, reward a number or null
-(unscored), further fields ("level", "truncated", …) as JSON.
+(unscored), further fields ("level", "truncated", …) as JSON. "tokens" and "credit" are lists of one length: the
+response token by token, and the advantage that each was pushed with.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from rl_jax.runs.formatting import number
 
 FIELDS = ("iteration", "seed", "prompt", "response", "reward")
 """What every sample has."""
+BY_TOKEN = ("tokens", "credit")
+"""Lists with an element per token of the response, where a sample has them."""
 
 
 def write_samples(directory: RunDirectory, samples: Sequence[Mapping[str, Any]]) -> None:
@@ -47,6 +50,8 @@ def read_samples(path: Path) -> list[dict[str, Any]]:
     if missing:
       raise RunError(f"{path}, line {index + 1} has no {missing[0]!r}: restore the file, or remove that line")
     sample["reward"] = decode_number(sample["reward"])
+    if "credit" in sample:
+      sample["credit"] = [decode_number(value) for value in sample["credit"]]
   return samples
 
 
@@ -63,7 +68,8 @@ def show(samples: Sequence[Mapping[str, Any]], width: int = 100) -> str:
   blocks = []
   for sample in samples:
     facts = [f"iteration {sample['iteration']}", f"seed {sample['seed']}", f"reward {reward_text(sample['reward'])}"]
-    facts += [f"{name} {printable(str(value))}" for name, value in sample.items() if name not in FIELDS]
+    further = [name for name in sample if name not in (*FIELDS, *BY_TOKEN)]
+    facts += [f"{name} {printable(str(sample[name]))}" for name in further]
     lines = [", ".join(facts)]
     for name in ("prompt", "response"):
       lines += _folded(f"  {name:<10}", printable(str(sample[name])), width)

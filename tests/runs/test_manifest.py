@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from rl_jax.runs.errors import RunError
-from rl_jax.runs.manifest import append_launch, git_state, manifest, read_launches
+from rl_jax.runs.manifest import append_launch, end_launch, git_state, manifest, read_launches
 
 
 def _git(path, *arguments):
@@ -16,11 +16,12 @@ def _git(path, *arguments):
 def test_fields(monkeypatch):
   monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_x=1")
   monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+  monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/somewhere")
   monkeypatch.setenv("SECRET_TOKEN", "hunter2")
   entry = manifest(["python", "-m", "rl_jax.train"], "cpu x1", extra={"dataset": "abc"})
   assert entry["command"] == ["python", "-m", "rl_jax.train"] and entry["dataset"] == "abc"
   assert entry["flags"]["XLA_FLAGS"] == "--xla_cpu_x=1" and entry["flags"]["JAX_PLATFORMS"] == "cpu"
-  assert "hunter2" not in str(entry)
+  assert "hunter2" not in str(entry) and "/somewhere" not in str(entry)
   assert "numpy" in entry["packages"] and entry["cpu_model"] and entry["cpu_threads"] >= entry["cpu_threads_allowed"]
   with pytest.raises(RunError, match="field 'python' of its own"):
     manifest([], "cpu", extra={"python": 3})
@@ -32,6 +33,11 @@ def test_launches_are_kept(tmp_path):
   before = read_launches(path)
   append_launch(path, {"devices": "second"})
   assert read_launches(path) == [*before, {"devices": "second"}]
+  end_launch(path, {"iterations": 3})
+  assert read_launches(path) == [*before, {"devices": "second", "end": {"iterations": 3}}]
+  path.write_text('{"format": 1, "launches": []}')
+  with pytest.raises(RunError, match="holds no launch that could end"):
+    end_launch(path, {})
   path.write_text("[]")
   with pytest.raises(RunError, match="is not a manifest"):
     append_launch(path, {})

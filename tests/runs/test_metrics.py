@@ -219,11 +219,15 @@ def test_tensorboard_mean_spread_and_purge(run):
 
 def test_samples_round_trip(run):
   strange = 'a"\\\n\x1b[31m\u2028é漢\ud800'
-  samples = [_sample(1, response=strange, level="easy", reward=None), _sample(2, reward=np.float32(0.5), prompt="NaN")]
+  samples = [
+    _sample(1, response=strange, level="easy", reward=None, credit=[0.5, math.nan]),
+    _sample(2, reward=np.float32(0.5), prompt="NaN"),
+  ]
   write_samples(run, samples)
   write_samples(run, [])
   first, second = read_samples(run.samples)
   assert first["response"] == strange and first["reward"] is None and first["level"] == "easy"
+  assert first["credit"][0] == 0.5 and math.isnan(first["credit"][1])
   assert second["reward"] == 0.5 and second["prompt"] == "NaN"
   with pytest.raises(RunError, match="got none for response, reward"):
     write_samples(run, [{"iteration": 1, "seed": 0, "prompt": ""}])
@@ -231,7 +235,8 @@ def test_samples_round_trip(run):
 
 def test_show():
   assert printable("a\n\x1b[31m é") == "a\\n\\x1b[31m é"
-  text = show([_sample(3, level="easy"), _sample(4, reward=None, response="ab " * 40)], width=60)
+  by_token = {"tokens": ["2", "#"], "credit": [0.5, 0.5]}
+  text = show([_sample(3, level="easy", **by_token), _sample(4, reward=None, response="ab " * 40)], width=60)
   head = (
     "iteration 3, seed 0, reward 1, level easy\n  prompt    1+1=\n  response  2#\niteration 4, seed 0, reward unscored"
   )

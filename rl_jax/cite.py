@@ -1,0 +1,44 @@
+"""Prints how to cite a run: python -m rl_jax.cite runs/grpo --with=runs/rloo.
+
+The run with its hash, commit, command and final held-out accuracy, and the papers that its method implements; with
+`--with` also those of a baseline that it is compared with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from rl_jax.runs import citation
+from rl_jax.runs.directory import find_run
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.files import plain
+
+FORMATS = {
+  "bibtex": citation.as_bibtex,
+  "text": citation.as_text,
+  "json": lambda runs: json.dumps(plain(citation.as_record(runs)), indent=2, ensure_ascii=False),
+}
+
+
+def main(argv: list[str]) -> int:
+  """Runs the command line; returns the exit status."""
+  parser = argparse.ArgumentParser(prog="python -m rl_jax.cite", description=__doc__.splitlines()[0])
+  parser.add_argument("run", metavar="RUN", help="folder of the run, as in runs/grpo")
+  parser.add_argument(
+    "--with", dest="baselines", metavar="RUN", action="append", default=[], help="a baseline's run; may be repeated"
+  )
+  parser.add_argument("--format", choices=sorted(FORMATS), default="bibtex")
+  flags = parser.parse_args(argv)
+  try:
+    runs = [citation.cited(find_run(folder)) for folder in (flags.run, *flags.baselines)]
+  except RunError as error:
+    print(f"rl_jax.cite: {error}", file=sys.stderr)
+    return 1
+  print(FORMATS[flags.format](runs))
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

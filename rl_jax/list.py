@@ -1,0 +1,97 @@
+"""Lists what there is to name in a config: python -m rl_jax.list methods.
+
+Methods, tasks, models or experiments, or all of them: the name, the first line of its documentation, its papers. The
+source is read and no part is imported, so that the list comes at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from rl_jax.models.fetch import KNOWN
+
+ROOT = Path(__file__).resolve().parents[1]
+_ARXIV = r"\d{4}\.\d{5}"
+
+
+class Named(NamedTuple):
+  """One thing to choose."""
+
+  name: str
+  """As it is written in a config or a command."""
+  about: str
+  papers: tuple[str, ...]
+
+
+def described(name: str, tree: ast.Module) -> Named:
+  """A module by the first line of its docstring; what that has in brackets (files, arXiv ids) is left out."""
+  text = ast.get_docstring(tree) or ""
+  line = text.splitlines()[0] if text else ""
+  about = re.sub(r"\s*\((?:[^()]*\barXiv\b|rl_jax/)[^()]*\)", "", line)
+  return Named(name, about.strip().rstrip("."), tuple(dict.fromkeys(re.findall(_ARXIV, line))))
+
+
+def roles(folder: str) -> list[Named]:
+  """The modules of rl_jax/<folder> that a config can name: those with get_config() and build()."""
+  modules = _modules(ROOT / "rl_jax" / folder, ("get_config", "build"))
+  return [described(f"rl_jax.{folder}.{path.stem}", tree) for path, tree in modules]
+
+
+def models() -> list[Named]:
+  """What section `model` can name, and the checkpoints that its field `checkpoint` knows by name."""
+  architecture = ast.parse((ROOT / "rl_jax/models/transformer.py").read_text(encoding="utf-8"))
+  own = "rl_jax.models.model"  # builds the architecture
+  named = [described(own, architecture) if one.name == own else one for one in roles("models")]
+  of_file = lambda model: f"a checkpoint: {Path(model.member).name} of {model.requirement}"
+  return named + [Named(name, of_file(model), ()) for name, model in KNOWN.items()]
+
+
+def experiments() -> list[Named]:
+  """The configs of experiments/."""
+  return [described(f"experiments/{path.name}", tree) for path, tree in _modules(ROOT / "experiments", ("get_config",))]
+
+
+def _modules(folder: Path, needed: tuple[str, ...]) -> Iterator[tuple[Path, ast.Module]]:
+  for path in sorted(folder.glob("*.py")):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if functions.issuperset(needed):
+      yield path, tree
+
+
+KINDS: dict[str, Callable[[], list[Named]]] = {
+  "methods": lambda: roles("methods"),
+  "tasks": lambda: roles("tasks"),
+  "models": models,
+  "experiments": experiments,
+}
+
+
+def table(named: list[Named]) -> str:
+  """One line each, in columns."""
+  width = max((len(one.name) for one in named), default=0)
+  lines = []
+  for one in named:
+    papers = f" [arXiv {', '.join(one.papers)}]" if one.papers else ""
+    lines.append(f"  {one.name:{width}}  {one.about}{papers}")
+  return "\n".join(lines)
+
+
+def main(argv: list[str]) -> int:
+  """Runs the command line; returns the exit status."""
+  parser = argparse.ArgumentParser(prog="python -m rl_jax.list", description=__doc__.splitlines()[0])
+  parser.add_argument("kind", nargs="?", choices=tuple(KINDS), help="all of them if left out")
+  kind = parser.parse_args(argv).kind
+  for name in [kind] if kind else KINDS:
+    print(f"{name}:\n{table(KINDS[name]())}")
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,127 @@
+"""What a run left behind, read so that it can be made again: a run's folder, a committed curve, a committed study."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from rl_jax import configs
+from rl_jax.runs import curve, study_results
+from rl_jax.runs.content import SHORT, content_sha256
+from rl_jax.runs.directory import find_run
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.files import read_json
+from rl_jax.runs.manifest import read_launches
+from rl_jax.runs.metrics import read_metrics
+
+
+class Recorded(NamedTuple):
+  """What is to be made again."""
+
+  name: str
+  config: ConfigDict
+  launches: list[dict[str, Any]]
+  lines: dict[tuple[str, int], dict[str, Any]]
+  """By kind and iteration."""
+  rounded: Callable[[float], float] | None
+  """What was done to the numbers before they were written; None: nothing."""
+  complete: bool
+  """Whether the record has a line for every iteration."""
+  folder: Path | None
+  faults: list[str]
+  notes: list[str]
+
+  @property
+  def iterations(self) -> int:
+    """The last of the record."""
+    return max((iteration for _, iteration in self.lines), default=0)
+
+  def first(self, field: str) -> Any:
+    """A field of the first launch that has it."""
+    return next((found for entry in self.launches if (found := entry.get(field)) is not None), None)
+
+
+def read(target: Path) -> list[Recorded]:
+  """A run's folder, a curve that `rl_jax.curve` made, or the entries of a study that `rl_jax.study` made.
+
+  Raises: ConfigError, RunError: it is nothing of these, or its config cannot be used any more.
+  """
+  if target.suffix != ".json":
+    return [_read_run(target)]
+  saved = read_json(target)
+  if isinstance(saved, dict) and "curves" in saved:
+    return [_read_curve(target, saved)]
+  if isinstance(saved, dict) and "study" in saved:
+    return [_read_entry(target, saved["study"], name, entry) for name, entry in saved["entries"].items()]
+  raise RunError(f"{target} holds no results: make them with python -m rl_jax.curve or rl_jax.study")
+
+
+def _read_run(folder: Path) -> Recorded:
+  directory = find_run(folder)
+  values = _tuples(read_json(directory.config))
+  launches = read_launches(directory.manifest)
+  faults, notes = [], []
+  end = launches[-1].get("end") if launches else None
+  if end is None:
+    notes.append("its last launch left no hash of the log: it goes on, or was killed")
+  elif (found := content_sha256(directory)) != end["content_sha256"]:
+    faults.append(
+      f"the log has changed since its launch ended {end['ended']}: content {found[:SHORT]}, recorded "
+      f"{end['content_sha256'][:SHORT]}"
+    )
+  name, colon, attribute = str(values["method"]["name"]).partition(":")
+  if name.endswith(".py") and not Path(name).is_file():
+    values["method"]["name"] = f"{folder / 'method.py'}{colon}{attribute}"
+    notes.append(f"{name} is not there: the method is the copy in the run's folder")
+  config = configs.resolve_config(values)
+  lines = {(line["kind"], line["iteration"]): line for line in read_metrics(directory.metrics)}
+  record = Recorded(str(folder), config, launches, lines, None, True, folder, faults, notes)
+  return _with_source_notes(record, read_json(directory.identity)["identity"])
+
+
+def _read_curve(file: Path, saved: dict[str, Any]) -> Recorded:
+  flags = configs.parse_flags(saved["command"][3:])
+  config = configs.resolve(flags.config, flags.overrides)
+  lines: dict[tuple[str, int], dict[str, Any]] = {}
+  for name, points in saved["curves"].items():
+    kind = "evaluation" if name.startswith(("held_out/", "credit/")) else "train"
+    for iteration, seeds in zip(points["iterations"], points["seeds"], strict=True):
+      lines.setdefault((kind, iteration), {"kind": kind, "iteration": iteration})[name] = seeds
+  launches = [{name: value for name, value in saved.items() if name != "curves"}]
+  record = Recorded(str(file), config, launches, dict(sorted(lines.items())), curve.rounded, False, None, [], [])
+  return _with_source_notes(record, saved["identity"])
+
+
+def _read_entry(file: Path, study: dict[str, Any], name: str, saved: dict[str, Any]) -> Recorded:
+  entry = study["entries"][name]
+  overrides = [*study["overrides"], *entry["overrides"], *study["final_overrides"], *saved["chosen"]]
+  config = configs.resolve(entry["config"], [*overrides, f"num_tokens={study['token_budget']}"])
+  lines = {
+    ("evaluation", iteration): {"kind": "evaluation", "iteration": iteration}
+    | {metric: values[index] for metric, values in saved["values"].items()}
+    for index, iteration in enumerate(saved["iterations"])
+  }
+  record = Recorded(f"{file} {name}", config, [saved], lines, study_results.rounded, False, None, [], [])
+  return _with_source_notes(record, saved["identity"])
+
+
+def _with_source_notes(record: Recorded, identity: str) -> Recorded:
+  notes = list(record.notes)
+  if configs.identity(record.config)[0] != identity:
+    notes.append("the config is not what it was: its fields or their defaults have changed since")
+  method = record.config.method.name
+  digest = hashlib.sha256(configs.source(configs.resolve_role(method)).encode()).hexdigest()
+  if record.first("method_sha256") not in (None, digest):
+    notes.append(f"the source of {method} has changed since (method_sha256)")
+  return record._replace(notes=notes)
+
+
+def _tuples(value: Any) -> Any:
+  """JSON as the config had it: its sequences are tuples."""
+  if isinstance(value, dict):
+    return {name: _tuples(item) for name, item in value.items()}
+  return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

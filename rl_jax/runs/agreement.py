@@ -1,0 +1,114 @@
+"""Whether a run that is made again agrees with its record: to the bit on one platform, within a tolerance on another.
+
+One platform: the same CPU model and instruction sets, threads, devices, versions of what computes, XLA flags and JAX
+settings. The config, and with it the number of seeds, is the run's own. On another platform rounding differs, which in
+time sends single sampled tokens, and so the path, another way. There
+  - training metrics of iteration 1 are within `FIRST` * max(1, |recorded|), if the start is the same to the bit;
+  - the last held-out accuracy, averaged over seeds, is within 2 (s + 0.5 / sqrt(n)) of the recorded one, s the largest
+    standard deviation over seeds in the record and n the number of sampled answers of one seed: 0.5 / sqrt(n) is the
+    largest standard error of a share of n.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rl_jax.runs.statistics import mean, spread
+
+FIRST = 1e-3
+ACCURACY = "held_out/sampled_accuracy"
+
+_MACHINE = ("cpu_model", "cpu_features_sha256", "cpu_threads_allowed", "devices")
+_PACKAGES = (
+  "jax", "jaxlib", "libtpu", "jax-cuda12-plugin", "jax-cuda13-plugin", "flax", "optax", "numpy", "ml-dtypes",
+)  # fmt: skip
+_FLAGS = (
+  "XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+)  # fmt: skip
+
+Line = Mapping[str, Any]
+"""Of metrics.jsonl: "kind", "iteration", and a list with a number per seed for each metric."""
+
+
+class Departure(NamedTuple):
+  """The first number that is not as recorded."""
+
+  kind: str
+  iteration: int
+  metric: str
+  seed: int | None
+  """Index among the run's seeds; None: the mean over them."""
+  recorded: float | None
+  here: float | None
+  """None: the metric is missing."""
+  allowed: float
+  """Difference that would do; 0: none."""
+
+  def __str__(self) -> str:
+    whose = "mean over seeds" if self.seed is None else f"seed {self.seed}"
+    number = lambda value: "missing" if value is None else repr(value)
+    bound = f"allowed difference {self.allowed:.3g}" if self.allowed else "to the bit"
+    return (
+      f"departs at iteration {self.iteration}, {self.kind} {self.metric}, {whose}: {number(self.recorded)} recorded, "
+      f"{number(self.here)} here ({bound})"
+    )
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+  """What two launches' platforms do not share, as "jax: 0.10.2, here 0.12.0". What one did not record is left out."""
+  left, right = _platform(there), _platform(here)
+  return [f"{name}: {left[name]}, here {right[name]}" for name in left if name in right and left[name] != right[name]]
+
+
+def _platform(launch: Mapping[str, Any]) -> dict[str, Any]:
+  found = {name: launch[name] for name in _MACHINE if launch.get(name) is not None}
+  if launch.get("packages") is not None:
+    found |= {name: launch["packages"].get(name, "none") for name in _PACKAGES}
+  if launch.get("flags") is not None:
+    found |= {name: launch["flags"].get(name, "") for name in _FLAGS}
+  return found | (launch.get("settings") or {})
+
+
+def departure(
+  recorded: Line, here: Line, *, tolerance: float = 0.0, rounded: Callable[[float], float] | None = None
+) -> Departure | None:
+  """The first number of a recorded line that another does not have.
+
+  Args:
+    tolerance: |recorded - here| may be up to tolerance * max(1, |recorded|); 0: to the bit, NaN equal to NaN.
+    rounded: what the record did to its numbers; None: they are whole.
+  """
+  for name, values in recorded.items():
+    if name in ("kind", "iteration"):
+      continue
+    others = here.get(name) or [None] * len(values)
+    for seed, (there, other) in enumerate(zip(values, others, strict=True)):
+      allowed = tolerance * max(1.0, abs(there)) if there == there else 0.0
+      if other is None or not _agree(there, other if rounded is None else rounded(other), allowed):
+        return Departure(recorded["kind"], recorded["iteration"], name, seed, there, other, allowed)
+  return None
+
+
+def _agree(there: float, here: float, allowed: float) -> bool:
+  return there == here or (there != there and here != here) or abs(there - here) <= allowed
+
+
+def within_seed_spread(recorded: Sequence[Line], here: Line, answers: int) -> Departure | None:
+  """Whether an evaluation's accuracy, averaged over seeds, departs from that of the last of the recorded lines.
+
+  Args:
+    recorded: evaluations in order; the largest of their spreads counts.
+    here: one of the same iteration as the last of them.
+    answers: sampled answers of one seed in one evaluation.
+  """
+  last = recorded[-1]
+  if ACCURACY not in last:
+    return None
+  spreads = [spread(line[ACCURACY]) for line in recorded if len(line.get(ACCURACY, ())) > 1]
+  allowed = 2 * (max(spreads, default=0.0) + 0.5 / math.sqrt(answers))
+  there, value = mean(last[ACCURACY]), mean(here[ACCURACY])
+  if abs(there - value) <= allowed:
+    return None
+  return Departure(last["kind"], last["iteration"], ACCURACY, None, there, value, allowed)

@@ -1,0 +1,188 @@
+"""What a reader needs to cite a run: its hash, code, command and headline number, and the papers that it implements."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from rl_jax.runs.content import SHORT, content_sha256
+from rl_jax.runs.directory import RunDirectory
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.formatting import mean_and_spread
+from rl_jax.runs.papers import Paper, look_up
+from rl_jax.runs.record import load
+from rl_jax.runs.statistics import mean, spread
+
+HEADLINE = "held_out/sampled_accuracy"
+
+
+class Cited(NamedTuple):
+  """One run as it is cited."""
+
+  name: str
+  content_sha256: str
+  method: str
+  command: str
+  date: str
+  """Of its last launch: of its end, or else of its start, as in "2026-03-01"."""
+  commits: tuple[str, ...]
+  """Of its launches, each once; "unknown" where rl_jax was not run from a checkout."""
+  uncommitted: tuple[str, ...]
+  """SHA-256 of the changes that were not committed, of launches that had any."""
+  accuracy: tuple[float, ...]
+  """Final held-out accuracy of each seed; empty if it was never measured."""
+  iterations: int
+  papers: tuple[str, ...]
+
+  @property
+  def short(self) -> str:
+    """The name that a person types and reads."""
+    return self.content_sha256[:SHORT]
+
+  @property
+  def headline(self) -> str:
+    """The final number in words."""
+    if not self.accuracy:
+      return "held-out accuracy was not measured"
+    seeds = len(self.accuracy)
+    number = mean_and_spread(self.accuracy, 3)
+    return f"held-out accuracy {number} ({seeds} seed{'s' * (seeds != 1)}, {self.iterations} iterations)"
+
+  @property
+  def notes(self) -> list[str]:
+    """What a reader has to know before he trusts the commit."""
+    notes = []
+    if self.uncommitted:
+      changes = ", ".join(digest[:SHORT] for digest in self.uncommitted)
+      notes.append(f"run with uncommitted changes (SHA-256 {changes}): the commit alone does not give this number")
+    if len(self.commits) > 1:
+      notes.append(f"its launches were of {len(self.commits)} commits")
+    return notes
+
+
+def cited(directory: RunDirectory) -> Cited:
+  """Reads a run.
+
+  Raises: RunError: it was never launched, or one of its files is damaged.
+  """
+  record = load(directory)
+  if not record.launches:
+    raise RunError(f"{directory.path} has no launch in manifest.json: there is nothing to cite yet")
+  series = record.series.get("evaluation", {}).get(HEADLINE)
+  last = record.launches[-1]
+  ended = last.get("end", {}).get("ended") or last.get("started", "")
+  launched = lambda field: (launch.get(field) for launch in record.launches)
+  return Cited(
+    name=record.name,
+    content_sha256=content_sha256(directory),
+    method=record.config.get("method", {}).get("name", ""),
+    command=shlex.join(record.launches[0].get("command", [])),
+    date=ended[:10],
+    commits=tuple(dict.fromkeys(commit or "unknown" for commit in launched("git_commit"))),
+    uncommitted=tuple(dict.fromkeys(digest for digest in launched("uncommitted_sha256") if digest)),
+    accuracy=() if series is None else tuple(series.values[-1].tolist()),
+    iterations=0 if series is None else int(series.iterations[-1]),
+    papers=tuple(dict.fromkeys(paper for papers in launched("papers") for paper in papers or ())),
+  )
+
+
+def as_text(runs: Sequence[Cited]) -> str:
+  """For a person: each run, then the papers of all."""
+  lines = []
+  for run in runs:
+    lines += [
+      f"{run.name} ({run.short}): {run.headline}",
+      f"  method {run.method}, {run.date}, commit {', '.join(run.commits)}",
+      f"  {run.command}",
+      *(f"  note: {note}" for note in run.notes),
+    ]
+  for paper in _papers(runs):
+    told = f"{_names(paper)}: {paper.title} ({paper.year}), " if paper.title else ""
+    lines.append(f"{told}arXiv:{paper.arxiv}")
+  return "\n".join(lines)
+
+
+def as_record(runs: Sequence[Cited]) -> dict[str, Any]:
+  """For a program, as plain JSON."""
+  return {
+    "runs": [
+      run._asdict()
+      | {"headline": run.headline, "mean": mean(run.accuracy), "spread": spread(run.accuracy), "notes": run.notes}
+      for run in runs
+    ],
+    "papers": [paper._asdict() for paper in _papers(runs)],
+  }
+
+
+def as_bibtex(runs: Sequence[Cited]) -> str:
+  """Entries for a .bib file: each run as @misc, then the papers of all, each once."""
+  return "\n\n".join([*(_run_entry(run) for run in runs), *(_paper_entry(paper) for paper in _papers(runs))])
+
+
+def _papers(runs: Sequence[Cited]) -> list[Paper]:
+  return look_up(paper for run in runs for paper in run.papers)
+
+
+def _run_entry(run: Cited) -> str:
+  year, _, rest = run.date.partition("-")
+  about = [f"{run.headline[0].upper()}{run.headline[1:]}", f"content {run.content_sha256}"]
+  about += [f"commit {', '.join(run.commits)}", *run.notes]
+  fields = {
+    "key": run.name,
+    "title": f"{{{latex(f'rl_jax run {run.name} ({run.method}), {run.short}')}}}",
+    "howpublished": rf"\texttt{{{latex(run.command)}}}",
+    "note": latex(". ".join(f"{part[0].upper()}{part[1:]}" for part in about)),
+    "year": year,
+    "month": rest[:2],
+  }
+  return _entry("misc", f"rl_jax:{run.short}", fields)
+
+
+def _paper_entry(paper: Paper) -> str:
+  fields = {
+    "title": f"{{{latex(paper.title)}}}" if paper.title else "",
+    "author": latex(" and ".join(paper.authors)),
+    "year": str(paper.year or ""),
+    "eprint": paper.arxiv,
+    "archivePrefix": "arXiv",
+  }
+  return _entry("misc", paper.key, fields)
+
+
+def _entry(kind: str, key: str, fields: dict[str, str]) -> str:
+  lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+  return "\n".join([f"@{kind}{{{key},", *lines, "}"])
+
+
+def _names(paper: Paper) -> str:
+  if not paper.authors:
+    return "?"
+  if paper.authors[-1] == "others":
+    return f"{', '.join(paper.authors[:-1])} and others"
+  return " and ".join(filter(None, [", ".join(paper.authors[:-1]), paper.authors[-1]]))
+
+
+_SPECIAL = {
+  "\\": r"\textbackslash{}",
+  "~": r"\textasciitilde{}",
+  "^": r"\textasciicircum{}",
+  "±": r"$\pm$",
+  **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+_ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u030c": "v"}
+
+
+def latex(text: str) -> str:
+  """Text for a BibTeX field: what TeX would read as a command is escaped, accents are written as commands."""
+  escaped = "".join(_SPECIAL.get(character, character) for character in text)
+  return re.sub(r"[^\x00-\x7f]", lambda match: _accented(match.group()), escaped)
+
+
+def _accented(letter: str) -> str:
+  parts = unicodedata.normalize("NFD", letter)
+  if len(parts) != 2 or parts[1] not in _ACCENTS:
+    return letter
+  return f"{{\\{_ACCENTS[parts[1]]}{{{parts[0]}}}}}"

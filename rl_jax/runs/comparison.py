@@ -1,0 +1,62 @@
+"""Methods compared over seeds: interquartile means, bootstrap intervals, verdicts (Agarwal et al. 2021, 2108.13264)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+RESAMPLES = 10_000
+FEWEST_SEEDS = 5
+"""Below that an interval over seeds says nothing."""
+
+
+class Estimate(NamedTuple):
+  """A number with its 95 % interval."""
+
+  value: float
+  low: float
+  high: float
+
+
+def interquartile_mean(values: np.ndarray) -> np.ndarray:
+  """Mean over the last axis without the floor(n / 4) lowest and highest of n values (rliable's IQM)."""
+  cut = values.shape[-1] // 4
+  return np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(axis=-1)
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+  """The interquartile mean over seeds, and the 2.5 and 97.5 percentiles of it over resampled seeds."""
+  seeds = np.asarray(values, np.float64)
+  return _estimate(interquartile_mean(seeds), _resampled(seeds, 0))
+
+
+def difference(left: Sequence[float], right: Sequence[float]) -> Estimate:
+  """IQM(left) - IQM(right), the seeds of each resampled on their own."""
+  a, b = np.asarray(left, np.float64), np.asarray(right, np.float64)
+  return _estimate(interquartile_mean(a) - interquartile_mean(b), _resampled(a, 0) - _resampled(b, 1))
+
+
+def _resampled(seeds: np.ndarray, stream: int) -> np.ndarray:
+  rng = np.random.default_rng([20211101, stream])
+  return interquartile_mean(seeds[rng.integers(0, len(seeds), (RESAMPLES, len(seeds)))])
+
+
+def _estimate(value: np.ndarray, resampled: np.ndarray) -> Estimate:
+  low, high = np.percentile(resampled, [2.5, 97.5])
+  return Estimate(float(value), float(low), float(high))
+
+
+def verdict(found: Estimate, *, above: bool = True) -> str:
+  """What an interval of a difference says of the claim that it is above (or below) 0.
+
+  "holds" and "does not hold" (the opposite is true) want an interval without 0; else it is "undecided".
+  """
+  low, high = (found.low, found.high) if above else (-found.high, -found.low)
+  return "holds" if low > 0 else "does not hold" if high < 0 else "undecided"
+
+
+def at_tokens(tokens: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray, budget: float) -> float:
+  """The value when `budget` tokens were generated, on the straight line between the measurements around it."""
+  return float(np.interp(budget, np.asarray(tokens, np.float64), np.asarray(values, np.float64)))

@@ -1,0 +1,36 @@
+"""What names a run: a hash over what a straight run and a resumed one have in common, to the bit."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from rl_jax.runs.directory import RunDirectory
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.files import read_json
+
+SHORT = 12
+"""Hex digits that a person is shown."""
+
+
+def content_sha256(directory: RunDirectory) -> str:
+  """SHA-256 over three lines: the run's identity, and the SHA-256 of metrics.jsonl and of samples.jsonl.
+
+  Timings, checkpoints and the manifest are no part of it. A missing file counts as empty.
+
+  Raises:
+    RunError: identity.json is damaged, or a file cannot be read.
+  """
+  identity = read_json(directory.identity)["identity"]
+  lines = [identity, *(_file_sha256(path) for path in (directory.metrics, directory.samples))]
+  return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+  try:
+    with path.open("rb") as file:
+      return hashlib.file_digest(file, "sha256").hexdigest()
+  except FileNotFoundError:
+    return hashlib.sha256().hexdigest()
+  except OSError as error:
+    raise RunError(f"cannot read {path}: {error.strerror or error}") from error

@@ -1,0 +1,134 @@
+"""An evaluation as a record: results per problem, their summary with intervals, and two evaluations side by side.
+
+Numbers of several seeds are averaged per problem first: intervals are over problems, for these policies as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.files import read_json, write_json, writing
+from rl_jax.runs.formatting import rate
+from rl_jax.runs.intervals import bootstrap, wilson
+from rl_jax.runs.statistics import interval
+
+FORMAT = 1
+INTERVALS = "95 % intervals over problems: Student's t; greedy: Wilson; a difference: bootstrap"
+
+
+def estimate(values: Sequence[float]) -> dict[str, Any]:
+  """Mean of one number per problem with Student's t interval over problems, cut to [0, 1]; null where undefined."""
+  values = [float(value) for value in values]
+  low, high = interval(values)
+  cut = lambda bound: None if bound != bound else min(max(bound, 0.0), 1.0)
+  return {"value": sum(values) / len(values), "low": cut(low), "high": cut(high)}
+
+
+def summarise(
+  pass_at: Mapping[int, Sequence[float]], greedy: Sequence[float] | None, levels: Sequence[int], names: Sequence[str]
+) -> dict[str, Any]:
+  """The estimates of an evaluation.
+
+  Args:
+    pass_at: by k, the estimate of each problem.
+    greedy: share of each problem's greedy answers that are right, over seeds; None: not asked for.
+    levels: index into `names` of each problem's level.
+  """
+  found: dict[str, Any] = {"pass_at": {str(k): estimate(values) for k, values in pass_at.items()}}
+  if greedy is not None:
+    share = float(np.mean(greedy))
+    low, high = wilson(share, len(greedy))
+    found["greedy"] = {"value": share, "low": low, "high": high}
+  if len(names) > 1:
+    found["levels"] = {}
+    for index, name in enumerate(names):
+      here = [i for i, level in enumerate(levels) if level == index]
+      if here:
+        by_k = {str(k): estimate([values[i] for i in here]) for k, values in pass_at.items()}
+        found["levels"][name] = {"problems": len(here), "pass_at": by_k}
+  return found
+
+
+def compare(this: dict[str, Any], other: dict[str, Any], name: str) -> dict[str, Any]:
+  """Mean differences, this minus other, over the problems that both have answered, for each k that both have.
+
+  Raises: RunError: the evaluations are of different problems.
+  """
+  keys = ("data", "ids")
+  if any(this["problems"][key] != other["problems"][key] for key in keys):
+    raise RunError(
+      f"{name} is an evaluation of other problems: evaluate both with the same task, evaluation.prompts and "
+      "evaluation.prompts_seed"
+    )
+  here, there = this["problems"], other["problems"]
+  pairs = {f"pass@{k}": (here["pass_at"][k], there["pass_at"][k]) for k in here["pass_at"] if k in there["pass_at"]}
+  if here["greedy"] is not None and there["greedy"] is not None:
+    pairs["greedy"] = here["greedy"], there["greedy"]
+  found = {}
+  for what, (ours, theirs) in pairs.items():
+    differences = np.asarray(ours) - np.asarray(theirs)
+    low, high = bootstrap(differences)
+    found[what] = {"value": float(differences.mean()), "low": low, "high": high}
+  return {"with": other["what"], "differences": found}
+
+
+def text(record: Mapping[str, Any]) -> str:
+  """The record as a person reads it."""
+  problems, seeds = len(record["problems"]["ids"]), record["seeds"]
+  of_seeds = f", {len(seeds)} seeds averaged" if len(seeds) > 1 else ""
+  lines = [
+    record["what"],
+    f"{problems} held-out problems, {record['samples_per_prompt']} samples of each{of_seeds}",
+    INTERVALS,
+  ]
+  for k, found in record["summary"]["pass_at"].items():
+    lines.append(_line(f"pass@{k}", found))
+  if "greedy" in record["summary"]:
+    lines.append(_line("greedy", record["summary"]["greedy"]))
+  for level, of_level in record["summary"].get("levels", {}).items():
+    for k, found in of_level["pass_at"].items():
+      lines.append(_line(f"{level} pass@{k}", found) + f"  ({of_level['problems']} problems)")
+  lines.append(
+    f"unscored {record['unscored']:.3f}, truncated {record['truncated']:.3f}, "
+    f"length {record['response_length']:.1f} tokens, {rate(record['tokens_per_second'])} tokens/s"
+  )
+  if "comparison" in record:
+    lines.append(f"minus {record['comparison']['with']}")
+    for what, found in record["comparison"]["differences"].items():
+      lines.append(_line(what, found, sign="+"))
+  return "\n".join(lines)
+
+
+def _line(name: str, found: Mapping[str, Any], sign: str = "") -> str:
+  low, high = found["low"], found["high"]
+  bounds = "no interval of one problem" if low is None else f"[{low:{sign}.3f}, {high:{sign}.3f}]"
+  return f"  {name:24} {found['value']:{sign}.3f}  {bounds}"
+
+
+def write(path: Path, record: Mapping[str, Any]) -> None:
+  """Writes a record, which `read` and `compare` take."""
+  with writing(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+  write_json(path, record)
+
+
+def read(path: Path) -> dict[str, Any]:
+  """A record that `write` has written.
+
+  Raises: RunError: the file is missing or no such record.
+  """
+  record = read_json(path)
+  if not isinstance(record, dict) or record.get("evaluation_format") != FORMAT:
+    raise RunError(f"{path} is no evaluation of format {FORMAT}: make one with rl_jax.evaluate --output=FILE")
+  return record
+
+
+def as_json(record: Mapping[str, Any]) -> str:
+  """The record without its results per problem, as JSON."""
+  return json.dumps({key: value for key, value in record.items() if key != "problems"}, indent=2, allow_nan=False)

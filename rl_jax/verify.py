@@ -1,0 +1,181 @@
+"""Makes a run again and compares: python -m rl_jax.verify runs/grpo experiments/results/grpo.json --iterations=20.
+
+A run is rebuilt from its config and manifest, a committed curve from its command, a study entry by entry. On the same
+platform every number has to be equal to the bit, elsewhere within the tolerance of `rl_jax.runs.agreement`; the first
+that is not is named, and the exit status is 1. A stage that the run starts from is taken from where it was if its hash
+is still the recorded one, and is trained again otherwise. Nothing is written beside the runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rl_jax import configs, launch, machine, starts
+from rl_jax.recorded import Recorded, read
+from rl_jax.runs import agreement
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.manifest import manifest
+from rl_jax.stop import Stop
+from rl_jax.training import mesh
+from rl_jax.training.errors import TrainingError
+from rl_jax.training.manifests import CheckpointError
+from rl_jax.training.trainer import Trainer
+
+
+def start_of(record: Recorded, scratch: Path) -> tuple[starts.Start | None, bool]:
+  """Where the policy starts, and whether that is the recorded start to the bit.
+
+  Raises: TrainingError, RunError, CheckpointError: there is no such start any more.
+  """
+  config, digest = record.config, record.first("start_sha256")
+  train_stage = lambda stage, folder: (
+    launch.train(stage, folder, launch.Terminal(["rl_jax.verify"], sys.stderr, Stop())).finished
+  )
+  if config.init_from.partition("@")[0] in config.stages and digest:
+    for folder in _stage_folders(record):
+      kept = config.copy_and_resolve_references()
+      kept.init_from = f"{folder.resolve()}@{digest}"
+      with contextlib.suppress(TrainingError, RunError, CheckpointError):
+        return starts.find(kept, scratch / "run", train_stage), True
+  start = starts.find(config, scratch / "run", train_stage)
+  return start, start is None or start.sha256 == digest
+
+
+def _stage_folders(record: Recorded) -> list[Path]:
+  """Where the stage may still lie: where the launch had it, or beside the run, which may have been moved."""
+  origin = record.first("started_from")
+  if origin is None:
+    name = record.config.init_from.partition("@")[0]
+    candidates = [starts.stage_folder(record.config, name, Path("runs") / "run")]
+  else:
+    candidates = [Path(origin)]
+    if record.folder is not None:
+      candidates.append(record.folder.parent / "stages" / Path(origin).name)
+  return [folder for folder in candidates if folder.is_dir()]
+
+
+def repeat(trainer: Trainer, record: Recorded, iterations: int) -> Iterator[dict[str, Any]]:
+  """The lines of the run made again, evaluations where the record has them, until `iterations` are done or passed."""
+  generated = np.zeros(record.config.num_seeds, np.int64)
+  if ("evaluation", 0) in record.lines:
+    yield _line("evaluation", 0, trainer.evaluate())
+  while trainer.iterations < iterations:
+    first = trainer.iterations
+    done = trainer.advance()
+    for offset, row in enumerate(done.metrics):
+      generated = generated + row["generated_tokens"].astype(np.int64)
+      yield _line("train", first + offset + 1, row | {"generated_tokens": generated})
+    if ("evaluation", trainer.iterations) in record.lines:
+      yield _line("evaluation", trainer.iterations, trainer.evaluate())
+
+
+def _line(kind: str, iteration: int, metrics: dict[str, Any]) -> dict[str, Any]:
+  return {"kind": kind, "iteration": iteration} | {name: np.asarray(x).tolist() for name, x in metrics.items()}
+
+
+class Verdict(NamedTuple):
+  """Whether the numbers agree, and one line that says so."""
+
+  agrees: bool
+  text: str
+
+
+def compare(
+  record: Recorded, made: Iterator[dict[str, Any]], iterations: int, differs: list[str], same: bool
+) -> Verdict:
+  """Holds the lines that are made again against the record.
+
+  Args:
+    differs: what is not the same about the platform; empty: every number is compared to the bit.
+    same: whether the start is the recorded one to the bit.
+  """
+  exact, compared, evaluations = not differs, 0, []
+  for line in made:
+    key = (line["kind"], line["iteration"])
+    if key not in record.lines:
+      if record.complete and line["iteration"] <= record.iterations:
+        return Verdict(False, f"the record has no {key[0]} line of iteration {key[1]}")
+      continue
+    there = record.lines[key]
+    if key[0] == "evaluation":
+      evaluations.append((there, line))
+    if exact or (same and key == ("train", 1)):
+      tolerance = 0.0 if exact else agreement.FIRST
+      found = agreement.departure(there, line, tolerance=tolerance, rounded=record.rounded)
+      if found:
+        return Verdict(False, str(found))
+      compared += sum(len(values) for name, values in there.items() if name not in ("kind", "iteration"))
+  told = f"{iterations} of {record.iterations} iterations made again"
+  if exact:
+    return Verdict(compared > 0, f"{told}: {compared} numbers, equal to the bit")
+  agreed = [f"iteration 1 within {agreement.FIRST}"] if compared else []
+  if evaluations:
+    section = record.config.evaluation
+    answers = section.prompts * section.samples_per_prompt
+    found = agreement.within_seed_spread([there for there, _ in evaluations], evaluations[-1][1], answers)
+    if found:
+      return Verdict(False, str(found))
+    agreed.append(f"held-out accuracy of iteration {evaluations[-1][1]['iteration']} within the spread over seeds")
+  return Verdict(bool(agreed), f"{told} on another platform: {', '.join(agreed) or 'nothing that could be compared'}")
+
+
+def verify(record: Recorded, iterations: int | None, scratch: Path) -> bool:
+  """Prints what is found, a line each; returns whether all is as recorded.
+
+  Args:
+    iterations: how many to make again; None: all of the record; 0: only the log is looked at.
+    scratch: a folder for stages that have to be trained again; runs verified with one folder share them.
+  """
+  say = lambda text: print(f"{record.name}: {text}", flush=True)
+  for note in (*record.notes, *record.faults):
+    say(note)
+  wanted = record.iterations if iterations is None else min(iterations, record.iterations)
+  if not wanted:
+    say("the log is as its launch left it" if not record.faults else "not as recorded")
+    return not record.faults
+  here = manifest([], machine.devices(), extra={"settings": machine.settings()})
+  differs = list(dict.fromkeys(text for entry in record.launches for text in agreement.differences(entry, here)))
+  if differs:
+    say(f"another platform ({'; '.join(differs)})")
+  start, same = start_of(record, scratch)
+  if not same:
+    say("its start is made again, and is compared by what comes of it")
+  experiment = starts.build(record.config)
+  with contextlib.closing(experiment.task):
+    if record.first("data_fingerprint") not in (None, experiment.task.fingerprint):
+      say("the task's data has changed since (data_fingerprint)")
+    trainer = Trainer(experiment, mesh.make_mesh(record.config.mesh), None if start is None else start.policy)
+    trainer.compile()
+    verdict = compare(record, repeat(trainer, record, wanted), wanted, differs, same)
+  say(verdict.text)
+  return verdict.agrees and not record.faults
+
+
+def main(argv: list[str]) -> int:
+  """Runs the command line; returns the exit status."""
+  parser = argparse.ArgumentParser(prog="python -m rl_jax.verify", description=__doc__.splitlines()[0])
+  parser.add_argument("targets", metavar="RUN", nargs="+", type=Path, help="a run's folder, or a .json file of results")
+  parser.add_argument("--iterations", type=int, help="how many to make again; all by default; 0: look at the log alone")
+  flags = parser.parse_args(argv)
+  good = True
+  with tempfile.TemporaryDirectory(prefix="rl_jax-verify-") as scratch:
+    for target in flags.targets:
+      try:
+        for record in read(target):
+          good &= verify(record, flags.iterations, Path(scratch))
+      except (configs.ConfigError, RunError, TrainingError, CheckpointError) as error:
+        print(f"rl_jax.verify: {target}: {error}", file=sys.stderr)
+        good = False
+  return 0 if good else 1
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

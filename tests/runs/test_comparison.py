@@ -1,0 +1,57 @@
+"""Interquartile means, their intervals and verdicts, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rl_jax.runs.comparison import Estimate, at_tokens, difference, estimate, interquartile_mean, verdict
+
+
+def test_interquartile_mean_by_hand():
+  assert interquartile_mean(np.array([9.0, 1.0, 2.0, 3.0, -50.0])) == 2.0
+  assert interquartile_mean(np.array([1.0, 3.0])) == 2.0
+  np.testing.assert_allclose(interquartile_mean(np.arange(16.0).reshape(2, 8)), [3.5, 11.5])
+
+
+def test_the_interval_holds_the_value_and_shrinks_with_more_seeds():
+  rng = np.random.default_rng(0)
+  few, many = (estimate(rng.normal(0.5, 0.1, n)) for n in (5, 80))
+  for found in (few, many):
+    assert found.low <= found.value <= found.high
+  assert many.high - many.low < few.high - few.low
+  assert estimate([0.25] * 5) == (0.25, 0.25, 0.25)
+
+
+def test_the_interval_covers_as_often_as_it_says_with_many_seeds():
+  rng = np.random.default_rng(1)
+  covered = [found.low <= 0.0 <= found.high for found in (estimate(rng.normal(size=40)) for _ in range(100))]
+  assert 88 <= sum(covered) <= 100
+
+
+def test_a_difference_is_that_of_the_means_and_repeats():
+  left, right = [0.9, 0.8, 0.85, 0.88, 0.86], [0.5, 0.6, 0.55, 0.52, 0.58]
+  found = difference(left, right)
+  assert found.value == pytest.approx((0.85 + 0.86 + 0.88) / 3 - 0.55)
+  assert found == difference(left, right) and found.low > 0
+  assert difference(right, left).value == -found.value
+
+
+@pytest.mark.parametrize(
+  ("interval", "above", "said"),
+  [
+    ((0.01, 0.2), True, "holds"),
+    ((-0.1, 0.2), True, "undecided"),
+    ((-0.2, -0.01), True, "does not hold"),
+    ((-0.2, -0.01), False, "holds"),
+    ((0.01, 0.2), False, "does not hold"),
+    ((0.0, 0.2), True, "undecided"),
+  ],
+)
+def test_verdicts(interval, above, said):
+  assert verdict(Estimate(0.0, *interval), above=above) == said
+
+
+def test_a_value_at_a_number_of_tokens_lies_on_the_line():
+  assert at_tokens([0, 100, 300], [0.2, 0.4, 0.8], 200) == pytest.approx(0.6)
+  assert at_tokens([0, 100], [0.2, 0.4], 500) == 0.4

@@ -1,0 +1,58 @@
+"""A study from its file to its table, and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rl_jax import study
+
+ROOT = Path(__file__).parents[1]
+
+TINY = f"""
+from ml_collections import ConfigDict
+
+def get_config():
+  return ConfigDict({{
+    "token_budget": 300,
+    "overrides": ("num_seeds=5", "num_iterations=40", "init_from=", "evaluation.greedy=False", "logging.samples=1"),
+    "final_overrides": (),
+    "tuning": {{"grid": {{"learning_rate": (1e-3,)}}, "overrides": ("num_seeds=2", "seed=50")}},
+    "entries": {{"grpo": {{"config": "{ROOT}/experiments/grpo.py:smoke", "overrides": ()}}}},
+    "baseline": "grpo",
+    "metrics": ("held_out/sampled_accuracy",),
+    "claims": {{}},
+  }})
+"""
+
+
+@pytest.mark.integration
+def test_a_study_ends_with_a_table_and_is_not_done_twice(tmp_path, capsys):
+  file = tmp_path / "tiny.py"
+  file.write_text(TINY)
+  argv = [str(file), f"--workdir={tmp_path / 'runs'}", f"--results={tmp_path / 'results'}"]
+  assert study.main(argv) == 0
+  first = capsys.readouterr()
+  assert "| grpo | learning_rate=0.001 | " in first.out and "grpo learning_rate=0.001: " in first.err
+  found = json.loads((tmp_path / "results/tiny.json").read_text())["entries"]["grpo"]
+  assert len(found["tokens"][-1]) == 5 and min(found["tokens"][-1]) >= 300
+  size = (tmp_path / "runs/grpo/metrics.jsonl").stat().st_size
+  assert study.main(argv) == 0
+  assert (tmp_path / "runs/grpo/metrics.jsonl").stat().st_size == size
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    (["experiments/studies/credit.py", "--only=gpro"], "has no entry 'gpro' (there are: dapo, dr_grpo"),
+    (["experiments/grpo.py"], "has no entries: it is not a study"),
+    (["experiments/nothing.py"], "experiments/nothing.py"),
+  ],
+)
+def test_bad_input_is_one_line(arguments, message, capsys, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  assert study.main(arguments) == 1
+  said = capsys.readouterr().err
+  assert said.startswith("rl_jax.study: ") and message in said and said.count("\n") == 1

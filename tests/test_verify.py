@@ -1,0 +1,172 @@
+"""Runs made again: one tiny run, whole and tampered with, as a folder and as a committed curve."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rl_jax import configs, launch, recorded, verify
+from rl_jax.launch import Terminal
+from rl_jax.recorded import Recorded
+from rl_jax.runs.agreement import ACCURACY
+from rl_jax.runs.content import content_sha256
+from rl_jax.runs.curve import curve
+from rl_jax.runs.directory import find_run
+from rl_jax.runs.files import write_json
+from rl_jax.stop import Stop
+from tests import commands
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENT = ROOT / "experiments" / "grpo.py"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+  """Four iterations from a warm start of two."""
+  folder = tmp_path_factory.mktemp("verified") / "run"
+  overrides = [
+    *commands.SMALL, "num_seeds=1", "evaluation.greedy=False", "stages.warm_start.num_iterations=2",
+    "stages.warm_start.prompts_per_iteration=4",
+  ]  # fmt: skip
+  arguments = commands.flags(f"{EXPERIMENT}:smoke", folder, *overrides)
+  config = configs.resolve(f"{EXPERIMENT}:smoke", overrides)
+  launch.train(config, folder, Terminal(["python", "-m", "rl_jax.train", *arguments], io.StringIO(), Stop()))
+  return folder
+
+
+@pytest.fixture
+def copy(run, tmp_path) -> Path:
+  return shutil.copytree(run, tmp_path / "run")
+
+
+def said(capsys, status: int, *arguments: object) -> str:
+  assert verify.main([str(argument) for argument in arguments]) == status
+  return capsys.readouterr().out
+
+
+def edit(file: Path, change) -> None:
+  content = json.loads(file.read_text())
+  change(content)
+  write_json(file, content)
+
+
+@pytest.mark.integration
+def test_a_run_is_made_again_to_the_bit_from_its_start(run, capsys):
+  before = sorted(path for path in run.parent.rglob("*"))
+  out = said(capsys, 0, run)
+  assert out.startswith(f"{run}: 4 of 4 iterations made again: ") and out.endswith(" numbers, equal to the bit\n")
+  assert sorted(path for path in run.parent.rglob("*")) == before, "nothing is written beside the run"
+
+
+@pytest.mark.integration
+def test_a_committed_curve_is_made_again_with_its_stage_as_far_as_asked(run, capsys, tmp_path, monkeypatch):
+  file = tmp_path / "curve.json"
+  write_json(file, curve(find_run(run), [ACCURACY, "entropy"]))
+  monkeypatch.chdir(tmp_path)  # no runs/stages here
+  out = said(capsys, 0, file, "--iterations=2")
+  assert "its start is made again" in out and "2 of 4 iterations made again: 4 numbers, equal to the bit" in out
+
+
+def test_a_launch_records_what_a_reader_needs(run):
+  (entry,) = json.loads((run / "manifest.json").read_text())["launches"]
+  assert entry["identity"] == json.loads((run / "identity.json").read_text())["identity"]
+  assert entry["papers"] == ["2402.03300"] and entry["data_fingerprint"] == ""
+  assert entry["settings"]["jax_enable_x64"] is False and len(entry["config_sha256"]) == 64
+  end = entry["end"]
+  assert end["iterations"] == 4 and end["finished"] is True and end["wall_seconds"] > 0
+  assert end["content_sha256"] == content_sha256(find_run(run))
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "samples.jsonl"])
+def test_a_tampered_log_is_caught(copy, name, capsys):
+  assert "the log is as its launch left it" in said(capsys, 0, copy, "--iterations=0")
+  text = (copy / name).read_text()
+  (copy / name).write_text(text.replace("0.", "1.", 1))
+  assert "the log has changed since its launch ended" in said(capsys, 1, copy, "--iterations=0")
+
+
+def test_what_has_changed_since_is_told(copy):
+  edit(copy / "manifest.json", lambda m: m["launches"][0].update(method_sha256="0" * 64, end=None))
+  edit(copy / "identity.json", lambda content: content.update(identity="other"))
+  (record,) = recorded.read(copy)
+  assert record.notes == [
+    "its last launch left no hash of the log: it goes on, or was killed",
+    "the config is not what it was: its fields or their defaults have changed since",
+    "the source of rl_jax.methods.grpo has changed since (method_sha256)",
+  ]
+  assert record.faults == [] and record.iterations == 4
+
+
+def test_a_method_file_that_is_gone_is_taken_from_the_run(copy):
+  edit(copy / "config.json", lambda config: config["method"].update(name="gone.py"))
+  (record,) = recorded.read(copy)
+  assert record.config.method.name == f"{copy}/method.py" and "gone.py is not there" in record.notes[0]
+
+
+def test_an_entry_of_a_study_is_read_with_its_overrides(tmp_path):
+  study = {
+    "overrides": ["num_seeds=2"],
+    "final_overrides": ["evaluation.greedy=False"],
+    "token_budget": 300,
+    "entries": {"grpo": {"config": f"{EXPERIMENT}:smoke", "overrides": ["seed=7"]}},
+  }
+  entry = {"chosen": ["learning_rate=0.002"], "iterations": [0, 2], "values": {ACCURACY: [[0.1, 0.2], [0.3, 0.4]]}}
+  write_json(tmp_path / "s.json", {"study": study, "entries": {"grpo": entry | {"identity": "x"}}})
+  (record,) = recorded.read(tmp_path / "s.json")
+  config = record.config
+  assert (config.seed, config.num_seeds, config.learning_rate, config.num_tokens) == (7, 2, 0.002, 300)
+  assert record.lines["evaluation", 2][ACCURACY] == [0.3, 0.4] and record.rounded(0.123456) == 0.12346
+
+
+def test_what_is_no_result_is_one_line(tmp_path, capsys):
+  (tmp_path / "x.json").write_text("[]")
+  assert verify.main([str(tmp_path / "x.json"), str(tmp_path / "nothing")]) == 1
+  first, second = capsys.readouterr().err.splitlines()
+  assert first.startswith(f"rl_jax.verify: {tmp_path}/x.json: ") and "holds no results" in first
+  assert "does not exist: give the --workdir of a run" in second
+
+
+def record_of(lines: list[dict], complete: bool = True) -> Recorded:
+  by_key = {(line["kind"], line["iteration"]): line for line in lines}
+  config = configs.resolve(f"{EXPERIMENT}:smoke", ["init_from="])
+  return Recorded("r", config, [], by_key, None, complete, None, [], [])
+
+
+EVALUATION = {"kind": "evaluation", "iteration": 0, ACCURACY: [0.4, 0.5]}
+TRAIN = [{"kind": "train", "iteration": i, "reward": [0.5, 0.25 * i]} for i in (1, 2)]
+
+
+def test_on_the_same_platform_the_first_departure_is_named():
+  record = record_of([EVALUATION, *TRAIN])
+  compare = lambda lines: verify.compare(record, iter(lines), 2, [], True)
+  assert compare([EVALUATION, *TRAIN]) == (True, "2 of 2 iterations made again: 6 numbers, equal to the bit")
+  agrees, text = compare([EVALUATION, TRAIN[0], TRAIN[1] | {"reward": [0.5, 0.5000001]}])
+  assert not agrees and text.startswith("departs at iteration 2, train reward, seed 1: 0.5 recorded, 0.5000001 here")
+
+
+def test_a_line_that_the_record_lost_is_named():
+  record = record_of([EVALUATION, TRAIN[1]])
+  assert verify.compare(record, iter([EVALUATION, *TRAIN]), 2, [], True) == (
+    False,
+    "the record has no train line of iteration 1",
+  )
+  assert verify.compare(record._replace(complete=False), iter([EVALUATION, *TRAIN]), 2, [], True).agrees
+
+
+def test_elsewhere_the_first_iteration_is_tight_and_the_accuracy_within_the_seed_spread():
+  record = record_of([EVALUATION, *TRAIN])
+  near = TRAIN[0] | {"reward": [0.5005, 0.25]}
+  far = TRAIN[0] | {"reward": [0.51, 0.25]}
+  moved = EVALUATION | {ACCURACY: [0.5, 0.55]}
+  compare = lambda lines, same: verify.compare(record, iter(lines), 2, ["jax: 1, here 2"], same)
+  agrees, text = compare([moved, near, TRAIN[1] | {"reward": [9.0, 9.0]}], True)
+  assert agrees and "another platform: iteration 1 within 0.001, held-out accuracy of iteration 0" in text
+  assert "train reward, seed 0: 0.5 recorded, 0.51 here" in compare([moved, far], True).text
+  assert compare([moved, far], False).agrees, "after another start the first iteration says nothing"
+  # 2 (0.0707 + 0.5 / sqrt(32)) = 0.318 around 0.45
+  assert not compare([EVALUATION | {ACCURACY: [0.8, 0.8]}, near], True).agrees
+  assert not compare([], True).agrees, "nothing compared is no agreement"
