@@ -2,18 +2,21 @@
 
 `iteration`: one GRPO iteration of fixed size (1.06M parameters: width 128, 4 layers, 4 heads, feed-forward 512,
 vocabulary 64; 32 prompts x 8 completions, 16 prompt and exactly 32 new tokens, one update, float32), split into rollout
-and update. `seeds`: the same iteration of the standard experiment's size with 1, 4 and 8 seeds vmapped.
+and update. `seeds`: the same iteration of the standard experiment's size with 1, 4 and 8 seeds vmapped. `generate`: the
+sampler on a pretrained model beside `transformers` (see `rl_jax.generation`).
 
-The bound is the time that the matrix products alone would take at the best rate seen in this run: multiply-adds of the
-forward pass for every token sampled (prompts once, their completions share the prefill) and three times that for every
-token trained, attention and output layer included; norms, softmax, sampling and the optimiser count as nothing.
+The bound of an iteration is the time that the matrix products alone would take at the best rate seen in this run:
+multiply-adds of the forward pass for every token sampled (prompts once, their completions share the prefill) and three
+times that for every token trained, attention and output layer included; norms, softmax, sampling and the optimiser
+count as nothing.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
-import functools
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,8 +24,10 @@ import jax.numpy as jnp
 
 from kernels.benchmarks.timing import seconds
 from rl_jax import configs, starts
+from rl_jax.bounds import forward_flops, matmul_rate
+from rl_jax.generation import Settings, generate_benchmark
+from rl_jax.models.errors import ModelFileError
 from rl_jax.models.model import param_count
-from rl_jax.models.transformer import TransformerConfig
 from rl_jax.runs.errors import RunError
 from rl_jax.tasks.task import DeviceTask, Prompts, Verdicts, Vocabulary
 from rl_jax.training import iteration, mesh
@@ -71,27 +76,6 @@ class FixedLength:
       verify=verify,
       demonstrate=lambda key, prompts: (prompts.tokens, prompts.mask),
     )
-
-
-def forward_flops(config: TransformerConfig, tokens: int, attended: float) -> float:
-  """Floating-point operations of the matrix products of one forward pass.
-
-  Args:
-    attended: mean number of slots that a token attends to.
-  """
-  heads, shared = config.heads * config.head_width, config.key_value_heads * config.head_width
-  layer = config.width * (2 * heads + 2 * shared + 3 * config.feed_forward) + 2 * heads * attended
-  return 2.0 * tokens * (config.layers * layer + config.width * config.outputs)
-
-
-def matmul_rate(sizes: tuple[tuple[int, int, int], ...] = ((2048, 2048, 2048), (4096, 1024, 1024), (8192, 512, 512))):
-  """The best rate of float32 matrix products, in operations per second, over some large sizes."""
-  product = jax.jit(jnp.matmul)
-  rates = []
-  for m, k, n in sizes:
-    a, b = jnp.ones((m, k)), jnp.ones((k, n))
-    rates.append(2.0 * m * k * n / seconds(functools.partial(product, a, b), 5))
-  return max(rates)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,19 +148,54 @@ def seeds_benchmark(config_path: str | None, repeats: int) -> None:
     print(f"{count:5} {times.iteration:8.3f} {times.iteration / one:6.2f} {parts}")
 
 
-BENCHMARKS = {"iteration": iteration_benchmark, "seeds": seeds_benchmark}
+def _generate(flags: configs.Flags) -> None:
+  options = flags.options
+  if flags.config or flags.workdir or flags.overrides:
+    raise configs.ConfigError("generate times a --model: it takes no --config and no --workdir")
+  unknown = [name for name in options.dtype if name not in ("float32", "bfloat16", "float16")]
+  if unknown:
+    raise configs.ConfigError(f"--dtype is float32, bfloat16 or float16, or several with commas, got {unknown[0]!r}")
+  generate_benchmark(
+    Settings(options.model, options.batch, options.new_tokens, options.dtype, options.peer, options.repeats)
+  )
+
+
+BENCHMARKS: dict[str, Callable[[configs.Flags], None]] = {
+  "iteration": lambda flags: iteration_benchmark(flags.config, flags.options.repeats),
+  "seeds": lambda flags: seeds_benchmark(flags.config, flags.options.repeats),
+  "generate": _generate,
+}
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+  return tuple(int(number) for number in text.split(","))
+
+
+def _words(text: str) -> tuple[str, ...]:
+  return tuple(text.split(","))
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+  parser = configs.make_parser(__doc__.splitlines()[0])
+  parser.add_argument("--benchmark", choices=sorted(BENCHMARKS), default="iteration", help="what to time")
+  parser.add_argument("--repeats", type=int, default=3 if name == "generate" else 7)
+  if name == "generate":
+    parser.add_argument("--model", default="smollm2-135m-instruct", help="pretrained: a name, folder or .gguf file")
+    parser.add_argument("--batch", type=_numbers, default=(32, 64), help="rows, as in 32,64")
+    parser.add_argument("--new_tokens", type=int, default=128)
+    parser.add_argument("--dtype", type=_words, default=("float32",), help="as in float32,bfloat16")
+    parser.add_argument("--peer", metavar="PYTHON", help="a Python with torch and transformers, for the comparison")
+  return parser
 
 
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = configs.make_parser(__doc__.splitlines()[0])
-  parser.add_argument("--benchmark", choices=sorted(BENCHMARKS), default="iteration", help="what to time")
-  parser.add_argument("--repeats", type=int, default=7)
   named = [f"--benchmark={argv[0]}", *argv[1:]] if argv and not argv[0].startswith("-") else argv
+  asked = next((flag.partition("=")[2] for flag in named if flag.startswith("--benchmark=")), "iteration")
   try:
-    flags = configs.parse_flags(named, parser, required=())
-    BENCHMARKS[flags.options.benchmark](flags.config, flags.options.repeats)
-  except (configs.ConfigError, RunError, TrainingError) as error:
+    flags = configs.parse_flags(named, _parser(asked), required=())
+    BENCHMARKS[flags.options.benchmark](flags)
+  except (configs.ConfigError, RunError, TrainingError, ModelFileError) as error:
     print(f"rl_jax.benchmark: {error}", file=sys.stderr)
     return 1
   return 0

@@ -1,0 +1,215 @@
+"""Evaluates a run or a base model on held-out problems: python -m rl_jax.evaluate --workdir=runs/grpo.
+
+With --workdir a checkpoint of that run: --iteration=newest (the default), best (by checkpoint.best_metric) or a number.
+With --config alone the start that the experiment names: a pretrained model, another run, or a stage (trained before, in
+runs/stages). Both together: the experiment's problems for the run's policy. Of a run, --config.KEY=VALUE changes fields
+of evaluation, sampling, task and mesh. --output=FILE keeps the results per problem, --compare=FILE sets this evaluation
+against such a file. Exit status: 0, or 1 after one line on what went wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from rl_jax import configs, starts
+from rl_jax.models.model import Params
+from rl_jax.runs import evaluations
+from rl_jax.runs.directory import find_run
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.files import read_json
+from rl_jax.training import answering, evaluation, mesh
+from rl_jax.training.answering import Answered
+from rl_jax.training.checkpoints import Checkpoints
+from rl_jax.training.errors import TrainingError
+from rl_jax.training.experiment import Experiment
+from rl_jax.training.manifests import CheckpointError
+from rl_jax.training.state import ModelState
+
+CHANGEABLE = ("evaluation", "sampling", "task", "mesh")
+"""Sections that may differ from what a run was trained with."""
+
+OF_THE_RUN = ("num_seeds", "seed", "model", "optimizer")
+"""What the checkpoint of a run decides, also where --config names another experiment."""
+
+
+class Policies(NamedTuple):
+  """What is evaluated: parameters led by seeds, and where they come from."""
+
+  params: Params
+  iteration: int
+  what: str
+
+
+def evaluate(config: ConfigDict, workdir: Path | None, iteration: str = "newest") -> dict[str, Any]:
+  """The record of an evaluation (see `rl_jax.runs.evaluations`).
+
+  Args:
+    workdir: of a run; None: the start that the config names.
+    iteration: "newest", "best" or a number, of the run's checkpoints.
+
+  Raises:
+    ConfigError, RunError, TrainingError, CheckpointError: one line that says what was got and what to do.
+  """
+  experiment, device_mesh = starts.build(config), mesh.make_mesh(config.mesh)
+  with contextlib.closing(experiment.task):
+    if workdir is None:
+      policy = experiment.models["policy"].base  # a start has no adapters yet
+      experiment = dataclasses.replace(experiment, models={"policy": policy})
+      found = _start(experiment, device_mesh)
+    else:
+      found = _restored(experiment, device_mesh, workdir, iteration)
+    if answering.KINDS[type(experiment.task)] is answering.HostAnswers and config.num_seeds != 1:
+      raise TrainingError(f"num_seeds={config.num_seeds}: a task that is scored in Python is evaluated for one seed")
+    answered = answering.KINDS[type(experiment.task)](experiment, device_mesh)(
+      answering.policies(experiment, found.params), found.iteration
+    )
+    for note in experiment.task.notes():
+      print(note, file=sys.stderr)
+    return _record(experiment, found.what, answered)
+
+
+def _restored(experiment: Experiment, device_mesh: jax.sharding.Mesh, workdir: Path, iteration: str) -> Policies:
+  config, source = experiment.config, find_run(workdir)
+  with Checkpoints(source.checkpoints, best_metric=config.checkpoint.best_metric) as checkpoints:
+    step: int | None = None
+    if iteration == "best":
+      step = checkpoints.best_step()
+      if step is None:
+        raise CheckpointError(f"no checkpoint in {source.checkpoints} has the metric {config.checkpoint.best_metric!r}")
+    elif iteration != "newest":
+      step = int(iteration)
+    abstract = answering.abstract_policy(experiment, device_mesh)
+    average = experiment.models["policy"].trained(abstract) if config.optimizer.parameter_average else None
+    restored = checkpoints.restore_subtree("seeds/models/policy", ModelState(abstract, average=average), step)
+  for warning in restored.warnings:
+    print(warning, file=sys.stderr)
+  return Policies(restored.state.evaluated, restored.step, f"{workdir}, iteration {restored.step}")
+
+
+def _start(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Policies:
+  config = experiment.config
+  start = starts.find(config, Path("runs/evaluated"), _trained_before)
+  if start is None:
+    raise TrainingError(
+      "the config names no start (init_from is empty, its model comes with no parameters): give the --workdir of a run"
+    )
+  for warning in start.warnings:
+    print(f"{start.origin}: {warning}", file=sys.stderr)
+  abstract = answering.abstract_policy(experiment, device_mesh)
+  whole = lambda x, like: jax.device_put(jnp.broadcast_to(x, like.shape).astype(like.dtype), like.sharding)
+  return Policies(jax.tree.map(whole, start.policy, abstract), 0, start.origin)
+
+
+def _trained_before(stage: ConfigDict, folder: Path) -> bool:
+  """Whether a stage is trained, which evaluation does not do by itself."""
+  with Checkpoints(folder / "checkpoints") as checkpoints:
+    newest = checkpoints.newest_intact() or 0
+  if newest < stage.num_iterations:
+    raise TrainingError(f"the stage that init_from names is not trained ({folder}): train the experiment first")
+  return True
+
+
+def _record(experiment: Experiment, what: str, answered: Answered) -> dict[str, Any]:
+  config, task, (sampled, greedy) = experiment.config, experiment.task, answered.found
+  counts = sampled.correct.sum(axis=2)
+  pass_at: dict[int, Any] = {
+    k: np.mean([evaluation.pass_at_k(jnp.asarray(seed), k) for seed in sampled.correct], axis=0, dtype=np.float64)
+    for k in sorted({1, *config.evaluation.pass_at})
+  }
+  right: Any = None if greedy is None else greedy.correct[..., 0].mean(axis=0)
+  tokens = sampled.lengths.sum() + (0 if greedy is None else greedy.lengths.sum())
+  levels = sampled.levels[0].tolist()
+  return {
+    "evaluation_format": evaluations.FORMAT,
+    "what": what,
+    "task": config.task.name,
+    "seeds": [config.seed + i for i in range(config.num_seeds)],
+    "samples_per_prompt": config.evaluation.samples_per_prompt,
+    "summary": evaluations.summarise(pass_at, right, levels, task.levels),
+    "unscored": float(1 - sampled.scored.mean()),
+    "truncated": float(sampled.truncated.mean()),
+    "response_length": float(sampled.lengths.mean()),
+    "tokens_per_second": float(tokens / answered.seconds),
+    "problems": {
+      "data": task.fingerprint or _sha256(config.task.to_dict()),
+      "ids": np.asarray(evaluation.questions(experiment)).tolist(),
+      "levels": [task.levels[level] for level in levels],
+      "correct": counts.tolist(),
+      "pass_at": {str(k): values.tolist() for k, values in pass_at.items()},
+      "greedy": None if right is None else right.tolist(),
+    },
+  }
+
+
+def _sha256(values: dict[str, Any]) -> str:
+  return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def config_of(flags: configs.Flags) -> ConfigDict:
+  """The resolved config of what is evaluated.
+
+  Raises: ConfigError: neither --config nor --workdir is given, or a field is not known or not to be changed.
+  """
+  if flags.workdir is None:
+    if flags.config is None:
+      raise configs.ConfigError("nothing to evaluate: give the --workdir of a run, or an experiment's --config")
+    return configs.resolve(flags.config, flags.overrides)
+  for override in flags.overrides:
+    section = override.partition("=")[0].partition(".")[0]
+    if section not in CHANGEABLE:
+      raise configs.ConfigError(
+        f"--config.{override}: a run is evaluated as it was trained; only fields of {', '.join(CHANGEABLE)} can differ"
+      )
+  saved = read_json(find_run(flags.workdir).config)
+  changes = dict(override.split("=", 1) for override in flags.overrides)
+  if flags.config is None:
+    return configs.resolve_config(saved, changes)
+  values = configs.resolve(flags.config, flags.overrides).to_dict()
+  return configs.resolve_config(values | {key: saved[key] for key in OF_THE_RUN})
+
+
+def _iteration(text: str) -> str:
+  if text not in ("newest", "best") and not text.isdecimal():
+    raise argparse.ArgumentTypeError(f"newest, best or a number, got {text!r}")
+  return text
+
+
+def main(argv: list[str]) -> int:
+  """Runs the command line; returns the exit status."""
+  parser = configs.make_parser(__doc__.splitlines()[0])
+  parser.add_argument("--iteration", type=_iteration, help="newest (the default), best, or a number")
+  parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")
+  parser.add_argument("--output", metavar="FILE", type=Path, help="where results per problem are kept, as JSON")
+  parser.add_argument("--compare", metavar="FILE", type=Path, help="an --output of another evaluation")
+  try:
+    flags = configs.parse_flags(argv, parser, required=())
+    options = flags.options
+    if options.iteration and flags.workdir is None:
+      raise configs.ConfigError(f"--iteration={options.iteration} is one of a run's checkpoints: give its --workdir")
+    other = evaluations.read(options.compare) if options.compare else None
+    record = evaluate(config_of(flags), flags.workdir, options.iteration or "newest")
+    if options.output:
+      evaluations.write(options.output, record)
+    if other is not None:
+      record["comparison"] = evaluations.compare(record, other, str(options.compare))
+    print(evaluations.as_json(record) if options.format == "json" else evaluations.text(record))
+  except (configs.ConfigError, RunError, TrainingError, CheckpointError) as error:
+    print(f"rl_jax.evaluate: {error}", file=sys.stderr)
+    return 1
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

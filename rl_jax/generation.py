@@ -1,0 +1,189 @@
+"""The benchmark `generate`: tokens per second of the sampler beside `transformers`, and beside the bound.
+
+Both draw at temperature 1 from the whole vocabulary with the same weights, type, prompts and number of new tokens, and
+no row ends sooner. They take turns, so that what else the machine does falls on both: the ratio is the figure that
+counts. Prefill is the time until the first token, decode the rest. The bound of a decoded token is the larger of two
+times: that of reading all matrices and the keys and values of the tokens before, at the rate of a plain sum of arrays,
+and that of the matrix products, at the best rate of large ones; both rates are measured in the same run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int
+
+from kernels.benchmarks.timing import stream_rate
+from rl_jax.bounds import decode_bytes, forward_flops, matmul_rate
+from rl_jax.models import checkpoints
+from rl_jax.models.export import export
+from rl_jax.models.loading import load
+from rl_jax.models.model import Model, Params, param_count
+from rl_jax.rollouts.sampler import sample
+from rl_jax.sources import ConfigError
+from rl_jax.training.errors import TrainingError
+
+PROMPT_TOKENS = 64
+PEER = Path(__file__).parent / "peers" / "transformers_generate.py"
+STREAM = (1 << 12, 1 << 12)
+"""Shape of the arrays whose sum gives the rate of memory: larger than caches are."""
+
+Generate = Callable[[Int[np.ndarray, "B P"], int], float]
+"""(prompts, new tokens) -> seconds."""
+
+
+class Settings(NamedTuple):
+  """What is measured."""
+
+  model: str
+  batches: tuple[int, ...]
+  new_tokens: int
+  dtypes: tuple[str, ...]
+  peer: str | None
+  repeats: int
+
+
+class Measured(NamedTuple):
+  """Median seconds: until the first token, and for all of them."""
+
+  first: float
+  whole: float
+
+
+def ours(model: Model, params: Params) -> Generate:
+  """The sampler; it compiles at the first call of each size."""
+
+  def run(params, tokens, key, new_tokens: int):
+    rows = tokens.shape[0]
+    mask, limits = jnp.ones(tokens.shape, bool), jnp.full(rows, new_tokens)
+    return sample(
+      model, params, tokens, mask, key, completions_per_prompt=1, max_tokens=new_tokens, limits=limits, end_id=-1
+    )
+
+  program = jax.jit(run, static_argnums=3)
+
+  def generate(prompts: Int[np.ndarray, "B P"], new_tokens: int) -> float:
+    started = time.perf_counter()
+    done = jax.block_until_ready(program(params, prompts, jax.random.key(0), new_tokens))
+    seconds = time.perf_counter() - started
+    assert done.mask.all()
+    return seconds
+
+  return generate
+
+
+@contextlib.contextmanager
+def peer(python: str, model: Model, params: Params, context: int) -> Iterator[tuple[str, Generate]]:
+  """`transformers` in a process of its own, outside of this repository: what it is, and how it generates.
+
+  Raises: TrainingError: it does not run or fails; the line has its last words.
+  """
+  with tempfile.TemporaryDirectory() as elsewhere, contextlib.ExitStack() as stack:
+    folder, errors = Path(elsewhere, "model"), Path(elsewhere, "errors")
+    export(model, params, folder, context=context)
+    Path(elsewhere, PEER.name).write_text(PEER.read_text())
+    command = [python, PEER.name, str(folder), model.config.dtype]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    try:
+      stderr = stack.enter_context(errors.open("w"))
+      process = stack.enter_context(subprocess.Popen(command, cwd=elsewhere, stderr=stderr, **pipes))
+    except OSError as error:
+      raise TrainingError(f"--peer={python} does not run: {error.strerror or error}") from error
+    stack.callback(process.kill)
+    answers: Any = process.stdout
+
+    def answer() -> dict[str, Any]:
+      line = answers.readline()
+      if not line:
+        said = errors.read_text().strip().splitlines() or ["it ended without a word"]
+        raise TrainingError(f"--peer={python} failed: {said[-1]}")
+      return json.loads(line)
+
+    def generate(prompts: Int[np.ndarray, "B P"], new_tokens: int) -> float:
+      print(json.dumps({"tokens": prompts.tolist(), "new_tokens": new_tokens}), file=process.stdin, flush=True)
+      return answer()["seconds"]
+
+    yield answer()["peer"], generate
+
+
+def measure(
+  contestants: list[Generate], prompts: Int[np.ndarray, "B P"], new_tokens: int, repeats: int
+) -> list[Measured]:
+  """Medians of each, taking turns, after one round that is not counted."""
+  taken: list[dict[int, list[float]]] = [{1: [], new_tokens: []} for _ in contestants]
+  for round_number in range(repeats + 1):
+    for generate, seconds in zip(contestants, taken, strict=True):
+      for tokens, of_tokens in seconds.items():
+        passed = generate(prompts, tokens)
+        if round_number:
+          of_tokens.append(passed)
+  return [Measured(statistics.median(s[1]), statistics.median(s[new_tokens])) for s in taken]
+
+
+def report(name: str, found: Measured, rows: int, new_tokens: int, bound: tuple[float, str] | None = None) -> str:
+  """A line: tokens per second, seconds of prefill, milliseconds per decoded step, and share of the bound."""
+  step = (found.whole - found.first) / (new_tokens - 1)
+  line = f"  {name:14} {rows * new_tokens / found.whole:9.0f} {found.first:10.2f} {1e3 * step:9.1f}"
+  return line if bound is None else f"{line} {1e3 * bound[0]:9.1f} {bound[0] / step:6.0%}  {bound[1]}"
+
+
+def bound_of(model: Model, rows: int, new_tokens: int, memory: float, products: float) -> tuple[float, str]:
+  """Least seconds of a decoded step, and what binds."""
+  attended = PROMPT_TOKENS + new_tokens / 2
+  times = {
+    "memory": decode_bytes(model.config, rows, attended) / memory,
+    "products": forward_flops(model.config, rows, attended) / products,
+  }
+  binds = max(times, key=times.__getitem__)
+  return times[binds], binds
+
+
+def generate_benchmark(settings: Settings) -> None:
+  """Prints a table for each type and batch.
+
+  Raises: ConfigError, TrainingError: one line that says what was got and what to do.
+  """
+  if settings.new_tokens < 2 or settings.repeats < 1 or min(settings.batches, default=0) < 1:
+    raise ConfigError("generate needs --new_tokens of at least 2, and --repeats and --batch of at least 1")
+  source = checkpoints.open_source(settings.model)
+  for dtype in settings.dtypes:
+    model = Model(dataclasses.replace(source.config, dtype=dtype, param_dtype=dtype))
+    params = load(source, model)
+    with contextlib.ExitStack() as stack:
+      contestants = {"rl_jax": ours(model, params)}
+      about = "no --peer"
+      if settings.peer:
+        about, contestants["transformers"] = stack.enter_context(peer(settings.peer, model, params, source.context))
+      print(
+        f"{settings.model}: {param_count(params) / 1e6:.0f}M parameters, {dtype}; {PROMPT_TOKENS} prompt and "
+        f"{settings.new_tokens} new tokens, medians of {settings.repeats}; {about}"
+      )
+      for rows in settings.batches:
+        _table(settings, model, contestants, rows)
+
+
+def _table(settings: Settings, model: Model, contestants: dict[str, Generate], rows: int) -> None:
+  prompts = np.random.default_rng(0).integers(0, model.config.vocabulary, (rows, PROMPT_TOKENS), np.int32)
+  found = dict(
+    zip(contestants, measure(list(contestants.values()), prompts, settings.new_tokens, settings.repeats), strict=True)
+  )
+  memory, products = stream_rate(STREAM, 5), matmul_rate(model.config.dtype)
+  bound = bound_of(model, rows, settings.new_tokens, memory, products)
+  print(f"batch {rows}: memory {memory / 1e9:.1f} GB/s, matrix products {products / 1e9:.0f} GFLOP/s")
+  print(f"  {'':14} {'tokens/s':>9} {'prefill s':>10} {'step ms':>9} {'bound ms':>9} {'share':>6}  binds")
+  print(report("rl_jax", found["rl_jax"], rows, settings.new_tokens, bound))
+  if "transformers" in found:
+    print(report("transformers", found["transformers"], rows, settings.new_tokens))
+    print(f"  {'ratio':14} {found['transformers'].whole / found['rl_jax'].whole:9.2f}")

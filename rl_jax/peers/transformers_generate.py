@@ -1,0 +1,40 @@
+"""Sampling with `transformers`, timed on request: `python transformers_generate.py FOLDER DTYPE`.
+
+Each line of standard input is {"tokens": [[...]], "new_tokens": n}, the answer {"seconds": s}. The first line of
+standard output says what is measured. Temperature 1, the whole vocabulary, a cache of keys and values; no token ends a
+row.
+"""
+
+import json
+import sys
+import time
+
+import torch
+import transformers
+
+folder, dtype = sys.argv[1:]
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+model.generation_config.eos_token_id = None
+said = f"transformers {transformers.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+print(json.dumps({"peer": said}), flush=True)
+for line in sys.stdin:
+  asked = json.loads(line)
+  tokens = torch.tensor(asked["tokens"])
+  started = time.perf_counter()
+  with torch.inference_mode():
+    done = model.generate(
+      input_ids=tokens,
+      attention_mask=torch.ones_like(tokens),
+      max_new_tokens=asked["new_tokens"],
+      do_sample=True,
+      temperature=1.0,
+      top_k=0,
+      top_p=1.0,
+      use_cache=True,
+      pad_token_id=0,
+    )
+  seconds = time.perf_counter() - started
+  assert done.shape == (tokens.shape[0], tokens.shape[1] + asked["new_tokens"]), done.shape
+  print(json.dumps({"seconds": seconds}), flush=True)

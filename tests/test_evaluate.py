@@ -1,0 +1,130 @@
+"""The evaluation of a checkpoint is the run's own; intervals by hand; comparison is paired; mistakes are one line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from rl_jax import configs, evaluate, launch
+from rl_jax.runs.directory import find_run
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.evaluations import compare, estimate, summarise
+from rl_jax.runs.intervals import bootstrap, wilson
+from rl_jax.runs.metrics import read_metrics
+from tests.commands import SMALL
+from tests.test_launch import quiet
+
+
+def test_wilson_by_hand():
+  """z = 1.96, n = 10: for p = 0 the upper end is z^2 / (n + z^2) = 0.2775; for p = 0.5 0.5 -+ 0.2634."""
+  assert wilson(0.0, 10) == pytest.approx((0.0, 0.27753), abs=1e-4)
+  assert wilson(1.0, 10) == pytest.approx((0.72247, 1.0), abs=1e-4)
+  assert wilson(0.5, 10) == pytest.approx((0.23659, 0.76341), abs=1e-4)
+  assert np.isnan(wilson(0.0, 0)).all()
+
+
+def test_the_bootstrap_of_two_values_by_hand():
+  """Means of 0 and 1 drawn twice are 0, 1/2, 1 with probabilities 1/4, 1/2, 1/4."""
+  assert bootstrap([0.0, 1.0]) == (0.0, 1.0)
+  assert bootstrap([0.0, 1.0], level=0.4) == (0.5, 0.5)
+  values = np.random.default_rng(0).normal(size=400)
+  assert np.mean(bootstrap(values)) == pytest.approx(values.mean(), abs=0.01)
+  assert np.diff(bootstrap(values))[0] == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.05)
+
+
+def test_the_estimate_of_two_problems_by_hand():
+  """Half -+ t_1(0.975) s / sqrt(2) = 0.4 -+ 12.706 * 0.1, cut to [0, 1]; one problem has no interval."""
+  assert estimate([0.3, 0.5]) == pytest.approx({"value": 0.4, "low": 0.0, "high": 1.0})
+  assert estimate([0.39, 0.41]) == pytest.approx({"value": 0.4, "low": 0.4 - 0.12706, "high": 0.4 + 0.12706}, abs=1e-4)
+  assert estimate([0.5]) == {"value": 0.5, "low": None, "high": None}
+  levels = summarise({1: [0.0, 1.0, 1.0]}, None, [1, 0, 0], ("easy", "hard"))["levels"]
+  assert [(levels[name]["problems"], levels[name]["pass_at"]["1"]["value"]) for name in levels] == [(2, 1.0), (1, 0.0)]
+
+
+def test_a_comparison_is_paired():
+  """Each problem is better by 1/8, though problems differ: the interval is the point."""
+  record = lambda values, ids=(3, 1, 4): {
+    "what": "other",
+    "problems": {"data": "x", "ids": list(ids), "pass_at": {"1": values}, "greedy": None},
+  }
+  found = compare(record([0.125, 0.5, 1.0]), record([0.0, 0.375, 0.875]), "file")
+  assert found["differences"] == {"pass@1": {"value": 0.125, "low": 0.125, "high": 0.125}}
+  with pytest.raises(RunError, match="file is an evaluation of other problems"):
+    compare(record([1.0] * 3), record([1.0] * 3, (3, 1, 5)), "file")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """A run of two seeds with checkpoints of iterations 2 and 4, the earlier the best one by name."""
+  folder = tmp_path_factory.mktemp("evaluate") / "run"
+  overrides = [*SMALL, "init_from=", "checkpoint.keep=3", "checkpoint.best_metric=held_out/response_length"]
+  launch.train(configs.resolve("experiments/grpo.py:smoke", overrides), folder, quiet())
+  return folder
+
+
+def command(capsys, *argv):
+  status = evaluate.main(list(map(str, argv)))
+  out, err = capsys.readouterr()
+  return status, out, err
+
+
+@pytest.mark.integration
+def test_a_checkpoint_is_evaluated_as_the_run_did_it(run, tmp_path, capsys):
+  """Same keys, same problems: the metrics of that iteration, and results per problem that add up to them."""
+  logged = {line["iteration"]: line for line in read_metrics(find_run(run).metrics) if line["kind"] == "evaluation"}
+  output = tmp_path / "out" / "last.json"
+  status, out, err = command(capsys, f"--workdir={run}", f"--output={output}", "--format=json")
+  assert status == 0, err
+  told, kept = json.loads(out), json.loads(output.read_text())
+  last = logged[4]
+  assert told["what"] == f"{run}, iteration 4" and "problems" not in told
+  summary = told["summary"]
+  assert summary["pass_at"]["1"]["value"] == pytest.approx(np.mean(last["held_out/sampled_accuracy"]), abs=1e-6)
+  assert summary["pass_at"]["2"]["value"] == pytest.approx(np.mean(last["held_out/pass_at_2"]), abs=1e-6)
+  assert summary["greedy"]["value"] == pytest.approx(np.mean(last["held_out/greedy_accuracy"]), abs=1e-6)
+  for name in ("unscored", "truncated", "response_length"):
+    assert told[name] == pytest.approx(np.mean(last[f"held_out/{name}"]), abs=1e-5), name
+  counts = np.array(kept["problems"]["correct"])
+  assert counts.shape == (2, 4) and len(kept["problems"]["ids"]) == 4
+  np.testing.assert_allclose(counts.mean(axis=1) / 2, last["held_out/sampled_accuracy"], atol=1e-6)
+  assert told["tokens_per_second"] > 0
+
+  status, out, err = command(capsys, f"--workdir={run}", "--iteration=2", f"--compare={output}")
+  assert status == 0, err
+  assert f"{run}, iteration 2" in out and f"minus {run}, iteration 4" in out and "pass@2" in out
+  with pytest.raises(AssertionError):
+    assert command(capsys, f"--workdir={run}", "--config.evaluation.prompts=3", f"--compare={output}")[0] == 0
+
+
+@pytest.mark.integration
+def test_the_start_of_an_experiment_is_evaluated(run, capsys):
+  """Another run is a base model like any other; of its two seeds each is one policy."""
+  overrides = [f"--config.{o}" for o in (*SMALL, f"init_from={run}", "evaluation.samples_per_prompt=3")]
+  status, out, err = command(capsys, "--config=experiments/grpo.py:smoke", *overrides, "--format=json")
+  assert status == 0, err
+  found = json.loads(out)
+  assert found["what"] == str(run) and found["samples_per_prompt"] == 3 and found["seeds"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+  ("arguments", "expected"),
+  [
+    ((), "nothing to evaluate: give the --workdir of a run, or an experiment's --config"),
+    (("--workdir={run}", "--itertion=2"), "unknown flag '--itertion': did you mean '--iteration'?"),
+    (("--workdir={run}", "--iteration=soon"), "newest, best or a number, got 'soon'"),
+    (("--workdir={run}", "--iteration=3"), "no checkpoint 3 in {run}/checkpoints (there: 2, 4)"),
+    (("--workdir={run}x",), "{run}x does not exist: give the --workdir of a run"),
+    (("--workdir={run}", "--config.learning_rate=1.0"), "only fields of evaluation, sampling, task, mesh can differ"),
+    (("--workdir={run}", "--config.evaluation.pass_at=(3,)"), "needs 1 <= k <= evaluation.samples_per_prompt (2)"),
+    (("--workdir={run}", "--compare={run}/config.json"), "config.json is no evaluation of format 1"),
+    (("--config=experiments/grpo.py:smoke", "--config.init_from="), "the config names no start"),
+    (("--config=experiments/grpo.py:smoke", "--iteration=2"), "--iteration=2 is one of a run's checkpoints"),
+  ],
+)
+@pytest.mark.integration
+def test_mistakes_are_one_line(run, arguments, expected, capsys):
+  status, out, err = command(capsys, *(argument.format(run=run) for argument in arguments))
+  (line,) = err.splitlines()
+  assert status == 1 and not out and line.startswith("rl_jax.evaluate: ") and expected.format(run=run) in line, err
