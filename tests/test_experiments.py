@@ -1,4 +1,7 @@
-"""Every experiment, in both variants: its config resolves, its parts build, one iteration of all seeds is traced."""
+"""Every experiment, in both variants: its config resolves, its parts build, one iteration of all seeds is traced.
+
+Tasks scored in Python need data and a pretrained model: those experiments are built where both are at hand.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,22 @@ from pathlib import Path
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import pytest
 
 from rl_jax import configs, starts
+from rl_jax.models import checkpoints
+from rl_jax.models.errors import ModelFileError
+from rl_jax.tasks.host import HostTask
 from rl_jax.training import evaluation, experiment, iteration, state
 
 FOLDER = Path(__file__).parents[1] / "experiments"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "common"))
+
+
+HOST = [name for name in NAMES if "rl_jax.models.pretrained" in (FOLDER / f"{name}.py").read_text()]
+"""Experiments on tasks that are scored in Python."""
+DEVICE = [name for name in NAMES if name not in HOST]
 
 
 def config_of(name, variant):
@@ -25,9 +37,32 @@ def test_every_method_has_an_experiment():
 
 
 @pytest.mark.parametrize("variant", ["", "smoke"])
-@pytest.mark.parametrize("name", NAMES)
-def test_one_iteration_is_traced(name, variant):
+@pytest.mark.parametrize("name", HOST)
+def test_what_is_scored_in_python_builds_where_its_model_is_there(name, variant):
+  pytest.importorskip("reasoning_gym")
   config = config_of(name, variant)
+  try:
+    checkpoints.open_source(config.model.checkpoint)
+  except ModelFileError as error:
+    pytest.skip(str(error))
+  built = starts.build(config)
+  assert isinstance(built.task, HostTask) and min(built.task.sizes.values()) >= config.evaluation.prompts
+  experiment.check_rows(config, config.prompts_per_iteration * config.completions_per_prompt, 1)
+  built.task.close()
+
+
+@pytest.mark.parametrize("name", DEVICE)
+def test_its_parts_build_at_full_size(name):
+  config = config_of(name, "")
+  built = starts.build(config)
+  _, plan = jax.eval_shape(lambda: iteration.plan(built, state.init_seed(built, 0, None), jnp.int32(0)))
+  assert plan.row_mask.shape[0] % plan.prompt_ids.shape[0] == 0
+
+
+@pytest.mark.parametrize("name", DEVICE)
+def test_one_iteration_is_traced(name):
+  """In the variant "smoke": the others trace the same at other sizes."""
+  config = config_of(name, "smoke")
   built = starts.build(config)
   abstract = jax.eval_shape(lambda: state.init(built))
   after, report = jax.eval_shape(lambda s: iteration.run(built, s), abstract)
@@ -36,15 +71,13 @@ def test_one_iteration_is_traced(name, variant):
   every = config.logging.every_iterations
   assert report.metrics["reward"].sum.shape == (every, config.num_seeds)
   assert any(metric.startswith("loss/") for metric in report.metrics)
-  rows = config.prompts_per_iteration * config.completions_per_prompt
-  experiment.check_rows(config, rows, 1)
-  if variant:  # the other traces the same at other sizes
-    held_out = jax.eval_shape(lambda s: evaluation.evaluate(built, s), abstract)
-    assert held_out["held_out/sampled_accuracy"].shape == (config.num_seeds,)
+  experiment.check_rows(config, config.prompts_per_iteration * config.completions_per_prompt, 1)
+  held_out = jax.eval_shape(lambda s: evaluation.evaluate(built, s), abstract)
+  assert held_out["held_out/sampled_accuracy"].shape == (config.num_seeds,)
 
 
 @pytest.mark.parametrize("variant", ["", "smoke"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DEVICE)
 def test_its_stages_resolve_and_give_the_parameters_that_it_starts_from(name, variant):
   config = config_of(name, variant)
   assert not config.init_from or config.init_from in config.stages

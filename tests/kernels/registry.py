@@ -1,6 +1,6 @@
 """All kernels under the invariance suites: every module of `registered/` lists those of one family as `KERNELS`.
 
-`test_invariances.py` fails while a public function of `kernels/` has no entry.
+`invariances/test_public.py` fails while a public function of `kernels/` has no entry.
 """
 
 from __future__ import annotations

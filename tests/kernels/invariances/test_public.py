@@ -1,0 +1,40 @@
+"""Every public function of the kernels is in the registry and has an example that runs."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import jax.numpy as jnp
+import pytest
+
+import kernels
+from tests.kernels.registry import KERNELS
+
+
+def public_functions():
+  for info in pkgutil.walk_packages(kernels.__path__, "kernels."):
+    if info.name.startswith("kernels.benchmarks") or info.name.rsplit(".", 1)[1].startswith("_"):
+      continue
+    module = importlib.import_module(info.name)
+    for name, function in inspect.getmembers(module, inspect.isfunction):
+      if function.__module__ == info.name and not name.startswith("_"):
+        yield function
+
+
+def test_every_public_function_is_registered():
+  registered = {k.public or k.function for k in KERNELS}
+  missing = [f"{f.__module__}.{f.__name__}" for f in public_functions() if f not in registered]
+  assert not missing, f"add to a module of tests/kernels/registered: {missing}"
+
+
+def test_every_public_function_has_an_example():
+  assert not [f.__qualname__ for f in public_functions() if ">>>" not in (f.__doc__ or "")]
+
+
+@pytest.mark.parametrize("name", [info.name for info in pkgutil.walk_packages(kernels.__path__, "kernels.")])
+def test_examples_run(name):
+  results = doctest.testmod(importlib.import_module(name), extraglobs={"jnp": jnp})
+  assert results.failed == 0
