@@ -65,6 +65,22 @@ def categorical(
   return TokenLogprobs(chosen - normalizer, normalizer - expected)
 
 
+def linear_scores(
+  hidden: Float[Array, "*N D"], matrix: Float[Array, "..."], *, layout: str, soft_cap: float | None = None
+) -> Float[Array, "*N V"]:
+  """cap(hidden @ matrix) with cap(x) = soft_cap tanh(x / soft_cap), in float32 or wider: the logits in one piece.
+
+  `layout` "DV": the matrix is [D, V]; "VD": [V, D].
+
+  >>> print(linear_scores(jnp.array([[2.0, 1.0]]), jnp.eye(2), layout="VD"))
+  [[2. 1.]]
+  """
+  wide = jnp.promote_types(jnp.promote_types(hidden.dtype, matrix.dtype), jnp.float32)
+  axes = "dv" if layout == "DV" else "vd"
+  scores = jnp.einsum(f"...d,{axes}->...v", hidden, matrix, preferred_element_type=wide)
+  return scores if soft_cap is None else soft_cap * jnp.tanh(scores / soft_cap)
+
+
 def align(x: Num[Array, "B t"]) -> Num[Array, "B T"]:
   """What was read at token t - 1 to entry t, T = t + 1; entry 0 is 0.
 
