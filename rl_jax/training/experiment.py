@@ -9,7 +9,7 @@ from typing import Any
 
 import optax
 
-from rl_jax.methods.method import Method
+from rl_jax.methods.method import Method, ModelRole
 from rl_jax.models.model import Model
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.training.errors import TrainingError
@@ -56,12 +56,16 @@ def build(config, *, task, method, model) -> Experiment:
   }
   updates = config.num_iterations * config.epochs * config.minibatches_per_epoch
   schedules = {
-    name: schedule(config.optimizer, role.learning_rate or config.learning_rate, updates)
+    name: schedule(config.optimizer, _learning_rate(role, config), updates)
     for name, role in built.models.items()
     if role.trained
   }
   optimizers = {name: make_optimizer(config.optimizer, rate) for name, rate in schedules.items()}
   return Experiment(config, built_task, built, models, schedules, optimizers)
+
+
+def _learning_rate(role: ModelRole, config) -> float:
+  return config.learning_rate if role.learning_rate is None else role.learning_rate
 
 
 def _built(section: str, config, make):
