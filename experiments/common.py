@@ -41,6 +41,9 @@ def base() -> ConfigDict:
         "top_p": 1.0,
         "min_p": 0.0,
         "stop_sequences": (),  # of token ids
+        # How far sampler and trainer may be apart in the first iteration, in float32: KL, and |ratio - 1| relative to
+        # max(1, |logprob|). A deep pretrained model rounds more.
+        "agreement": 1e-5,
       },
       "evaluation": {
         "every_iterations": 10,

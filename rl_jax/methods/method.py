@@ -73,8 +73,9 @@ class ModelRole:
     trained: whether a loss trains it; a frozen model carries no optimiser.
     starts_from: name of the model whose parameters it starts with where the shapes agree; None: a fresh draw.
     learning_rate: None: that of the config.
-    own_loss: (outputs, trajectories) -> Loss, with the outputs of this model alone: trains it before the method scores,
-      in as many passes and minibatches as the policy takes after. None: the method's `loss` trains it.
+    own_loss: (outputs, trajectories) -> Loss, with the outputs of this model alone: trains it before it scores, but
+      after all models without one have, in as many passes and minibatches as the policy takes later. None: the
+      method's `loss` trains it.
   """
 
   kind: str = "language"

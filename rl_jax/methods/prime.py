@@ -32,7 +32,6 @@ from kernels.reductions import masked_mean
 from kernels.rewards.implicit import implicit_rewards, scale_to_unit_return
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, Method, ModelRole, Stream, Term, one_of
-from rl_jax.rollouts.references import referred
 from rl_jax.rollouts.waves import waves
 
 
@@ -108,11 +107,7 @@ def build(config, task) -> Method:
   rollout = waves(base.rollout, group_size, keep, m.max_waves)
   prm = ModelRole(starts_from="policy", learning_rate=m.prm_learning_rate, own_loss=prm_loss if before else None)
   models = {**base.models, "prm": prm}
-  scoring = {**base.scoring, "prm_logprobs": ("prm", "logprobs")}
   if reference == "reference":
     models[reference] = ModelRole(trained=False, starts_from="policy")
-  if before:
-    rollout = referred(rollout, reference)  # the PRM's own loss comes before scoring
-  else:
-    scoring["ref_logprobs"] = (reference, "logprobs")
+  scoring = {**base.scoring, "prm_logprobs": ("prm", "logprobs"), "ref_logprobs": (reference, "logprobs")}
   return dataclasses.replace(base, curriculum=prompts, rollout=rollout, loss=loss, models=models, scoring=scoring)

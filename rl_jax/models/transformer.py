@@ -220,8 +220,9 @@ def attend(
   flat = q.reshape(rows, kv, group * time, width)
   scores = jnp.matmul(flat, keys, preferred_element_type=jnp.float32).reshape(rows, kv, group, time, -1)
   scores = jnp.where(allowed[:, None, None], scores, jnp.finfo(jnp.float32).min)
-  weights = jax.nn.softmax(scores, axis=-1).astype(values.dtype)
-  return jnp.matmul(weights.reshape(rows, kv, group * time, -1), values).reshape(q.shape)
+  weights = jax.nn.softmax(scores, axis=-1).astype(values.dtype).reshape(rows, kv, group * time, -1)
+  out = jnp.matmul(weights, values, preferred_element_type=jnp.promote_types(values.dtype, jnp.float32))
+  return out.astype(values.dtype).reshape(q.shape)
 
 
 class FeedForward(nn.Module):

@@ -71,8 +71,7 @@ def branch(
   rows, places = starts.shape
   sources = _first_alike(trajectories, starts, mask, limits, task.prompt_tokens)
   sampled = (mask & (sources == jnp.arange(rows * places).reshape(rows, places))).ravel()
-  owners = jnp.repeat(jnp.arange(rows), places * samples)
-  starts, sampled = (jnp.repeat(x, samples) for x in (jnp.where(mask, starts, 0).ravel(), sampled))
+  owners, starts = jnp.repeat(jnp.arange(rows), places), jnp.where(mask, starts, 0).ravel()
   done = continued(
     policy,
     task,
@@ -80,9 +79,10 @@ def branch(
     task.prompt_tokens + starts,
     key,
     sampling=sampling,
-    limits=jnp.where(sampled, jnp.maximum(limits[owners] - starts, 0), 0),
+    completions=samples,
+    limits=jnp.repeat(jnp.where(sampled, jnp.maximum(limits[owners] - starts, 0), 0), samples),
   )
-  return Branched(done.replace(row_mask=sampled), sources)
+  return Branched(done.replace(row_mask=jnp.repeat(sampled, samples)), sources)
 
 
 def _first_alike(trajectories, starts, mask, limits, prompt_tokens: int) -> Int[Array, "B S"]:

@@ -37,8 +37,9 @@ def continued(
   key: PRNGKeyArray,
   *,
   sampling: Sampling,
+  completions: int = 1,
   max_tokens: int | None = None,
-  limits: Int[Array, " M"] | None = None,
+  limits: Int[Array, " L"] | None = None,
 ) -> Trajectories:
   """The rows with all from slot `cuts` on sampled anew; unscored, in as many slots.
 
@@ -47,21 +48,23 @@ def continued(
 
   Args:
     cuts: first slot that is new, from the first slot of the response to T (nothing new).
+    completions: of each row, together: L = M * completions rows come back. What stands before the cut is read once.
     max_tokens: most new tokens of any row; None: the task's `response_tokens`.
     limits: most new tokens of each row; rows never go past their slots. A response that is cut by its own limit, with
       slots left, is `unfinished`; one that fills its slots is `truncated`. 0: the row gets nothing and is unfinished.
   """
+  before = prefixes(trajectories, cuts)
+  trajectories, cuts = jax.tree.map(lambda x: jnp.repeat(x, completions, axis=0), (trajectories, cuts))
   time = trajectories.tokens.shape[1]
   room = time - cuts
   limits = room if limits is None else jnp.minimum(limits, room)
-  before = prefixes(trajectories, cuts)
   done = sample(
     policy.model,
     policy.params,
     before.tokens,
     before.mask,
     key,
-    completions_per_prompt=1,
+    completions_per_prompt=completions,
     max_tokens=max_tokens or task.response_tokens,
     limits=limits,
     end_id=task.vocabulary.end_id,

@@ -61,10 +61,9 @@ def tree(branching: tuple[int, ...], segment_tokens: int, sampling: Sampling) ->
     for level, children in enumerate(branching):
       last = level == len(branching) - 1
       parents = jnp.repeat(jnp.arange(nodes.tokens.shape[0]), children)
-      limits, nodes = limits[parents], nodes.rows(parents)
-      exists = nodes.row_mask & nodes.unfinished
       lengths = nodes.attention_mask[:, task.prompt_tokens :].sum(axis=1)
-      room = limits - lengths
+      limits, exists = limits[parents], (nodes.row_mask & nodes.unfinished)[parents]
+      room = limits - lengths[parents]
       nodes = continued(
         models["policy"],
         task,
@@ -72,6 +71,7 @@ def tree(branching: tuple[int, ...], segment_tokens: int, sampling: Sampling) ->
         task.prompt_tokens + lengths,
         jax.random.fold_in(key, level),
         sampling=sampling,
+        completions=children,
         max_tokens=None if last else min(segment_tokens, width),
         limits=jnp.where(exists, room if last else jnp.minimum(room, segment_tokens), 0),
       )

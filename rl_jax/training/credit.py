@@ -102,7 +102,7 @@ def _credited(experiment: Experiment, seed: SeedState, iteration, key) -> tuple[
   of_role = lambda role: jax.random.fold_in(key, role)
   plan, _ = method.curriculum.next(seed.curriculum, task, of_role(CURRICULUM))
   _, trajectories = method.rollout.step(bind(experiment, seed.models), seed.rollout, plan, task, of_role(ROLLOUT))
-  arrays = score(experiment, seed, trajectories)
+  arrays = score(experiment, seed, trajectories, experiment.models)
   trajectories = trajectories.with_arrays(**arrays)
   for i, (name, learner) in enumerate(method.learners.items()):
     _, outputs = learner.update(seed.learners[name], trajectories, jax.random.fold_in(of_role(LEARNERS), i))

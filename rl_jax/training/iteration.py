@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import jax
@@ -67,7 +68,8 @@ def rollout(experiment: Experiment, seed: SeedState, iteration) -> tuple[SeedSta
 def learn(
   experiment: Experiment, seed: SeedState, trajectories: Trajectories, iteration
 ) -> tuple[SeedState, dict[str, Mean]]:
-  """Everything after the verifier: models with a loss of their own, scoring, learners, signal, update, curriculum."""
+  """Everything after the verifier: scoring (models with a loss of their own learn first), learners, signal, update,
+  curriculum."""
   seed, metrics, _ = _learn(experiment, seed, trajectories, iteration)
   return seed, metrics
 
@@ -76,9 +78,11 @@ def _learn(
   experiment: Experiment, seed: SeedState, trajectories: Trajectories, iteration
 ) -> tuple[SeedState, dict[str, Mean], Signal]:
   """The same, with the signal that it learned from."""
-  method = experiment.method
+  method, alone = experiment.method, of_models(experiment).keys()
+  arrays = score(experiment, seed, trajectories, experiment.models.keys() - alone)
+  trajectories = trajectories.with_arrays(**arrays)
   seed, own = _learn_alone(experiment, seed, trajectories, iteration)
-  arrays = score(experiment, seed, trajectories)
+  arrays |= score(experiment, seed, trajectories, alone)
   trajectories = trajectories.with_arrays(**arrays)
   learners = {}
   for i, (name, learner) in enumerate(method.learners.items()):
@@ -128,16 +132,19 @@ def _learn_alone(
   return seed, metrics
 
 
-def score(experiment: Experiment, seed: SeedState, trajectories: Trajectories) -> dict[str, Array]:
-  """What the method wants scored before the update, each model run once."""
-  method, models = experiment.method, bind(experiment, seed.models)
+def score(
+  experiment: Experiment, seed: SeedState, trajectories: Trajectories, among: Collection[str]
+) -> dict[str, Array]:
+  """What the method wants scored before the update by the models `among` its own, each run once."""
+  models = bind(experiment, seed.models)
+  wanted = {array: found for array, found in experiment.method.scoring.items() if found[0] in among}
   outputs = {
     name: models[name].model.outputs(
       models[name].params, trajectories.tokens, trajectories.positions, trajectories.attention_mask
     )
-    for name in sorted({model for model, _ in method.scoring.values()})
+    for name in sorted({model for model, _ in wanted.values()})
   }
-  return {array: outputs[model][output] for array, (model, output) in method.scoring.items()}
+  return {array: outputs[model][output] for array, (model, output) in wanted.items()}
 
 
 def describe(experiment: Experiment, trajectories: Trajectories) -> dict[str, Mean]:

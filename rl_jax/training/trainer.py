@@ -19,10 +19,6 @@ from rl_jax.training.experiment import Experiment, check_rows
 from rl_jax.training.host_loop import HostLoop
 from rl_jax.training.state import TrainState
 
-AGREEMENT = 1e-5
-"""How far sampler and trainer may be apart in the first iteration, in float32: KL, and |ratio - 1|, which is taken
-relative to the logprob of tokens less likely than 1/e."""
-
 LOOPS: dict[type, type[DeviceLoop] | type[HostLoop]] = {DeviceTask: DeviceLoop, HostTask: HostLoop}
 """How each kind of task is iterated."""
 
@@ -113,10 +109,11 @@ class Trainer:
     if not (sampling.top_k or sampling.top_p < 1 or sampling.min_p):  # truncation is a divergence of its own
       found["KL to the behaviour policy"] = metrics["kl_to_behaviour"]
     for name, value in found.items():
-      if not np.all(np.abs(value) <= AGREEMENT):
+      if not np.all(np.abs(value) <= config.sampling.agreement):
         raise TrainingError(
-          f"first iteration: {name} is {np.abs(value).max():.3g}, allowed is {AGREEMENT}: the sampler's logprobs are "
-          "not the trainer's. The model must give the same outputs token by token as over whole sequences"
+          f"first iteration: {name} is {np.abs(value).max():.3g}, allowed is {config.sampling.agreement} "
+          "(sampling.agreement): the sampler's logprobs are not the trainer's. The model must give the same outputs "
+          "token by token as over whole sequences"
         )
 
   def _decode(self, samples) -> list[dict[str, Any]]:

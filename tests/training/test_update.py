@@ -138,7 +138,7 @@ def test_micro_batches_are_the_whole_batch(aggregation):
     trajectories = trajectories.replace(
       old_logprobs=trajectories.old_logprobs - 0.3 * jnp.sin(1.0 * trajectories.tokens)
     )
-    arrays = jax.jit(lambda s, t, e=experiment: iteration.score(e, s, t))(seed, trajectories)
+    arrays = jax.jit(lambda s, t, e=experiment: iteration.score(e, s, t, e.models))(seed, trajectories)
     trajectories = trajectories.with_arrays(**arrays)
     batch = _Batch(trajectories, experiment.method.signal(trajectories, arrays, None))
     params = {name: seed.models[name].params for name in experiment.optimizers}
