@@ -1,4 +1,4 @@
-"""DUMP on a mixture of six difficulty levels: chains of two to eight operations (rl_jax/methods/dump.py, 2504.09710)."""
+"""DUMP on six difficulty levels: chains of two to eight operations (rl_jax/methods/dump.py, arXiv 2504.09710)."""
 
 from experiments import common
 
