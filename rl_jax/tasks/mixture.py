@@ -103,6 +103,9 @@ def _build_components(components: Mapping[str, Any]) -> tuple[DeviceTask, ...]:
       raise ValueError(f"{where}: {error}") from error
     if "held_out_fraction" in full:
       fractions[name] = full.held_out_fraction
+  turning = [name for name, task in zip(components, tasks, strict=True) if task.turns is not None]
+  if turning:
+    raise ValueError(f"task.components.{turning[0]}: a task of several turns cannot be part of a mixture")
   if len(set(fractions.values())) > 1:
     raise ValueError(
       f"task.components: different held_out_fraction {fractions}; a problem of two components could be in both splits, "

@@ -25,6 +25,12 @@ def test_value_and_gradients(shape, rows):
   np.testing.assert_allclose(dw, flat[0].T @ flat[1], atol=1e-5)
 
 
+def test_bfloat16_is_summed_in_float32_and_rounded_once():
+  """A sum in bfloat16 would stay at 256, where adding 1 is lost."""
+  x, w = jnp.ones((2, 1000), jnp.bfloat16), jnp.ones((1000, 3), jnp.bfloat16)
+  np.testing.assert_array_equal(dense(x, w).astype(jnp.float32), 1000.0)
+
+
 def test_vmap_is_a_loop():
   x, w = (RNG.normal(size=s).astype(np.float32) for s in ((3, 2, 4, 5), (3, 5, 2)))
   gradient = jax.grad(lambda x, w: jnp.sin(dense(x, w)).sum(), argnums=(0, 1))

@@ -128,6 +128,14 @@ def test_decoding_through_the_cache_equals_the_whole_pass(run, params):
   np.testing.assert_array_equal(cache.mask[:, TIME:].sum(axis=1), [len(r) for r in responses])
 
 
+def test_the_outputs_of_the_last_column_alone_are_those_of_the_whole(run, params):
+  inputs = left_padded(ROWS, TIME)
+  outputs, cache = run(params, *inputs)
+  last, same = jax.jit(lambda params: MODULE.apply({"params": params}, *inputs, last=True))(params)
+  np.testing.assert_allclose(last, outputs[:, -1:], atol=1e-6)
+  jax.tree.map(np.testing.assert_array_equal, same, cache)
+
+
 def test_tokens_may_be_fed_several_at_a_time(run, params):
   row = [1, 5, 2, 6, 3, 4]
   _, cache = run(params, *left_padded([row[:3]], 3))

@@ -99,6 +99,8 @@ def test_assemble_field_by_field():
     "token_rewards": [[0] * 5] * 4,
     "reward_mask": [0] * 4,
     "truncated": [0, 1, 1, 1],
+    "unfinished": [0] * 4,
+    "spent_tokens": [0] * 4,
   }
   assert set(want) | {"extras"} == set(got.__dataclass_fields__)
   for name, value in want.items():
