@@ -52,8 +52,11 @@ class Study(NamedTuple):
   def tuned(self, name: str) -> tuple[str, ...]:
     """The overrides of the grid with the highest accuracy at the budget, the first of equal ones."""
     tuning, entry = self.config.tuning, self.config.entries[name]
+    points = list(_points(tuning.grid))
+    if len(points) == 1:
+      return points[0]
     scores: dict[tuple[str, ...], float] = {}
-    for point in _points(tuning.grid):
+    for point in points:
       folder = self.workdir / "tuning" / f"{name}-{'-'.join(point).replace('=', '_')}"
       found = self.run(folder, entry.config, [*entry.overrides, *tuning.overrides, *point])
       scores[point] = float(np.mean(found.at_budget[ACCURACY]))

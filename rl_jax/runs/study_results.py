@@ -126,8 +126,10 @@ def markdown(config: Mapping[str, Any], entries: Mapping[str, Entry], claims: Se
 
 def _grid(config: Mapping[str, Any]) -> str:
   tuning = config["tuning"]
+  if not tuning["grid"]:
+    return "none, for any method"
   grid = "; ".join(f"{name} in {', '.join(map(str, values))}" for name, values in tuning["grid"].items())
-  return f"{grid or 'none'} ({', '.join(tuning['overrides'])}, same budget) for every method"
+  return f"{grid} ({', '.join(tuning['overrides'])}, same budget) for every method"
 
 
 def _cell(found: Estimate, *, signed: bool = False) -> str:
