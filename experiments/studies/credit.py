@@ -1,10 +1,10 @@
 """Does denser credit learn faster than one reward per answer, for the same number of generated tokens?
 
 Four operations modulo 10 (the standard comparison), on which GRPO comes from 0.44 to about 0.85 within the budget, so
-it is neither stuck nor finished; that was fixed before any method was compared. All generated tokens count, also those of
-extra completions and probes. Tuning budget: none. Every method has the learning rate of experiments/common.py and what
-its own experiment states; T-PPO's critic (learning rate, warm-up) was chosen on single runs of seed 0, as it does not
-learn without.
+it is neither stuck nor finished; that was fixed before any method was compared. All generated tokens count, also those
+of extra completions and probes. Tuning budget: none. Every method has the learning rate of experiments/common.py and
+what its own experiment states; T-PPO's critic (learning rate, warm-up) was chosen on single runs of seed 0, as it does
+not learn without.
 """
 
 from ml_collections import ConfigDict
