@@ -233,7 +233,8 @@ def _override(values: dict[str, Any], defaults: dict[str, Any], key: str, value:
     # A file may put None over a default: then the default still tells the type.
     present = default.get(last) if target[last] is None else target[last]
     nullable = target[last] is None or default.get(last, ...) is None
-    target[last] = _checked(key, value, present, nullable)
+    # None itself, not the text, comes from a file, which may put it over anything.
+    target[last] = None if value is None else _checked(key, value, present, nullable)
   elif _is_open(key):
     target[last] = _literal(value)
   else:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rl_jax import study
+from rl_jax import configs, starts, study
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,6 +42,17 @@ def test_a_study_ends_with_a_table_and_is_not_done_twice(tmp_path, capsys):
   size = (tmp_path / "runs/grpo/metrics.jsonl").stat().st_size
   assert study.main(argv) == 0
   assert (tmp_path / "runs/grpo/metrics.jsonl").stat().st_size == size
+
+
+def test_every_entry_of_the_committed_study_resolves_with_its_stages(monkeypatch):
+  monkeypatch.chdir(ROOT)
+  config = study.read_study("experiments/studies/credit.py", None, "", None).config
+  assert config.baseline in config.entries and set(config.overrides)
+  for entry in config.entries.values():
+    overrides = [*config.overrides, *config.final_overrides, *entry.overrides, "num_tokens=9"]
+    resolved = configs.resolve(entry.config, overrides)
+    for stage in resolved.stages:
+      assert starts.stage_config(resolved, stage).num_tokens is None
 
 
 @pytest.mark.parametrize(
