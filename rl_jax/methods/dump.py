@@ -10,7 +10,7 @@ Each problem of an iteration draws its level by P, and is then any problem of it
 mixture. At W = 300 and hundreds of responses an iteration, the window holds the last iteration alone.
 
 Metrics: those of policy_gradient.py, and share/<level>, the share of rows of a level.
-Config: experiments/dump.py. Result: experiments/results/credit.md.
+Config: experiments/dump.py. Result: no study of it is committed yet.
 """
 
 from __future__ import annotations
