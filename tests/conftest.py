@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import jax
@@ -17,6 +18,15 @@ QUICK = (
   "training/test_lora.py",
 )
 """Tests of many small programs, each run a few times: they compile far more than they compute."""
+
+
+@pytest.fixture(autouse=True)
+def own_signals():
+  """A program that is called in a test leaves its signal handlers; the next test has the ones before."""
+  before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+  yield
+  for number, handler in before.items():
+    signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module", autouse=True)

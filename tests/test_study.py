@@ -28,6 +28,7 @@ def get_config():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_a_study_ends_with_a_table_and_is_not_done_twice(tmp_path, capsys):
   file = tmp_path / "tiny.py"

@@ -62,6 +62,7 @@ def test_a_run_is_made_again_to_the_bit_from_its_start(run, capsys):
   assert sorted(path for path in run.parent.rglob("*")) == before, "nothing is written beside the run"
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_a_committed_curve_is_made_again_with_its_stage_as_far_as_asked(run, capsys, tmp_path, monkeypatch):
   file = tmp_path / "curve.json"

@@ -122,6 +122,7 @@ def test_two_iterations_of_a_chain():
   assert (first["generated_tokens"] > 8 * first["response_length"]).all(), "completions count"
 
 
+@pytest.mark.slow
 def test_two_iterations_of_a_tree():
   """39 edges of each of 2 prompts, of which 4 are trained on at once; the others wait."""
   done = two_iterations("spo_tree", "method.branching=(3,3,3)", "method.segment_tokens=3")

@@ -55,6 +55,7 @@ def test_divergence_from_the_reference_begins_at_zero(straight):
   assert all(max(line["ratio_error"]) < 1e-5 for line in train)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_the_same(straight, tmp_path):
   run(tmp_path / "run", 2)
   run(tmp_path / "run", 4)

@@ -149,6 +149,7 @@ def straight_ppo(cache, tmp_path_factory):
   return commands.once(tmp_path_factory, "ppo", make) / "run"
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_killed_in_its_warm_start_it_ends_the_same(straight_ppo, cache, tmp_path):
   run = tmp_path / "run"
