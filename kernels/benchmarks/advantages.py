@@ -9,19 +9,16 @@ a reverse loop in PyTorch as verl has it), with `--peers` in another Python that
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from kernels.advantages import gae, group, process, segment, step, truncated
+from kernels.benchmarks import peer_process
 from kernels.benchmarks.timing import seconds, stream_rate
 from kernels.losses.kl import kl
 from kernels.losses.policy_gradient import policy_gradient
@@ -108,28 +105,6 @@ WORK: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
 }
 
 
-def peer_seconds(name: str, python: str, rows: int, tokens: int, repeats: int) -> dict[str, float]:
-  """What a peer's script measured, by the name of the work; empty, with a line that says why, where it cannot run.
-
-  >>> peer_seconds("rlax", "/nowhere/python", 8, 8, 1)
-  rlax is left out: /nowhere/python does not run
-  {}
-  """
-  script = Path(__file__).parent / "peers" / PEERS[name]
-  with tempfile.TemporaryDirectory() as elsewhere:
-    command = [python, script.name, str(rows), str(tokens), str(repeats)]
-    Path(elsewhere, script.name).write_text(script.read_text())
-    try:
-      process = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
-    except OSError:
-      print(f"{name} is left out: {python} does not run")
-      return {}
-  if process.returncode:
-    print(f"{name} is left out: {(process.stderr.strip().splitlines() or ['it failed without a word'])[-1]}")
-    return {}
-  return json.loads(process.stdout.splitlines()[-1])
-
-
 def measure(rows: int, tokens: int, repeats: int, python: str) -> None:
   """Prints the table of one batch size.
 
@@ -140,7 +115,10 @@ def measure(rows: int, tokens: int, repeats: int, python: str) -> None:
   [8, 128] tokens, float32, medians of 1; streaming: ... GB/s
   ...
   """
-  peers = {name: peer_seconds(name, python, rows, tokens, max(1, repeats // 4)) for name in PEERS}
+  peers = {
+    name: peer_process.results(name, script, python, rows, tokens, max(1, repeats // 4))
+    for name, script in PEERS.items()
+  }
   rate, arrays = stream_rate((rows, tokens), repeats), batch(rows, tokens)
   print(f"\n[{rows}, {tokens}] tokens, float32, medians of {repeats}; streaming: {rate / 1e9:.1f} GB/s")
   heads = [f"{name + ' ms':>9} {'ratio':>6}" for name in peers]

@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
+from kernels.benchmarks import peer_process
 from kernels.benchmarks.timing import seconds
 from kernels.logprobs import linear_logprobs
 
@@ -49,30 +46,6 @@ def ours(hidden: jax.Array, matrix: jax.Array, targets: jax.Array, *, implementa
   """
   mask = jnp.ones(targets.shape, bool)
   return linear_logprobs(hidden, matrix, targets, mask, layout="DV", implementation=implementation).logprobs
-
-
-def peer_results(
-  name: str, python: str, sizes: tuple[int, int, int], repeats: int, dtype: str
-) -> dict[str, list[float]]:
-  """Seconds and MiB of a peer's works by name; empty, with a line that says why, where it cannot run.
-
-  >>> peer_results("tokamax", "/nowhere/python", (8, 8, 8), 1, "float32")
-  tokamax is left out: /nowhere/python does not run
-  {}
-  """
-  script = Path(__file__).parent / "peers" / PEERS[name]
-  with tempfile.TemporaryDirectory() as elsewhere:
-    command = [python, script.name, *map(str, (*sizes, repeats)), dtype]
-    Path(elsewhere, script.name).write_text(script.read_text())
-    try:
-      process = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
-    except OSError:
-      print(f"{name} is left out: {python} does not run")
-      return {}
-  if process.returncode:
-    print(f"{name} is left out: {(process.stderr.strip().splitlines() or ['it failed without a word'])[-1]}")
-    return {}
-  return json.loads(process.stdout.splitlines()[-1])
 
 
 def own_results(sizes: tuple[int, int, int], repeats: int, dtype: str, with_plain: bool) -> dict[str, list[float]]:
@@ -126,8 +99,8 @@ def measure(sizes: tuple[int, int, int], repeats: int, dtype: str, python: str, 
   logits = 4 * rows * vocabulary / 2**20
   small = logits <= 1024 * limit
   found = own_results(sizes, repeats, dtype, small)
-  for name in PEERS if small else ():
-    found |= peer_results(name, python, sizes, repeats, dtype)
+  for name, script in PEERS.items() if small else ():
+    found |= peer_process.results(name, script, python, *sizes, repeats, dtype)
   bound = 8 * rows * width * vocabulary / product_rate(sizes, repeats, dtype)
   platform = jax.default_backend()
   print(

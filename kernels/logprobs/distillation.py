@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
+from kernels import _divergences
 from kernels._checks import known_option
 from kernels.logprobs import _blocks
 from kernels.logprobs.chunked import Chunked
 from kernels.logprobs.readout import LAYOUTS, Readout
 from kernels.logprobs.reference import linear_scores
-from kernels.losses.distillation import _kl, _mixture, generalized_jsd
+from kernels.losses.distillation import generalized_jsd
 from kernels.reductions import zero_masked
 
 IMPLEMENTATIONS = ("reference", "chunked")
@@ -151,15 +152,7 @@ class _Divergence(NamedTuple):
 
   def of_block(self, student_logprobs, teacher_logprobs):
     """The part of the divergence [n] that a block of both logprobs [n, C] gives, and its slope by the student's."""
-
-    def value(log_s):
-      if self.beta == 0:
-        return _kl(teacher_logprobs, log_s)
-      if self.beta == 1:
-        return _kl(log_s, teacher_logprobs)
-      mixture = _mixture(teacher_logprobs, log_s, self.beta)
-      return self.beta * _kl(teacher_logprobs, mixture) + (1 - self.beta) * _kl(log_s, mixture)
-
+    value = lambda log_s: _divergences.generalized_jsd(log_s, teacher_logprobs, self.beta)
     divergence, pull_back = jax.vjp(value, student_logprobs)
     return divergence, pull_back(jnp.ones_like(divergence))[0]
 

@@ -9,12 +9,11 @@ mode "token_mean". The form with sampled tokens alone is `kernels.advantages.dis
 
 from __future__ import annotations
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
+from kernels import _divergences
 from kernels._checks import known_option, same_shape
 from kernels.logprobs.reference import categorical
 from kernels.reductions import zero_masked
@@ -22,20 +21,6 @@ from kernels.reductions import zero_masked
 
 def _log_softmax(logits, mask, temperature):
   return jax.nn.log_softmax(zero_masked(logits, mask[..., None]) / temperature, axis=-1)
-
-
-def _mixture(log_p, log_q, weight):
-  """log(weight p + (1 - weight) q), -inf where both are 0: selected before, as the gradient there is NaN."""
-  possible = ~(jnp.isneginf(log_p) & jnp.isneginf(log_q))
-  log_p, log_q = jnp.where(possible, log_p, 0), jnp.where(possible, log_q, 0)
-  return jnp.where(possible, jnp.logaddexp(log_p + math.log(weight), log_q + math.log(1 - weight)), -jnp.inf)
-
-
-def _kl(log_p, log_q):
-  """KL(p || q) over the last axis; entries with p = 0 add 0, whatever q."""
-  possible = ~jnp.isneginf(log_p)
-  log_p, log_q = jnp.where(possible, log_p, 0), jnp.where(possible, log_q, 0)
-  return jnp.where(possible, jnp.exp(log_p) * (log_p - log_q), 0).sum(axis=-1)
 
 
 def generalized_jsd(
@@ -63,14 +48,7 @@ def generalized_jsd(
     raise ValueError(f"generalized_jsd: expected 0 <= beta <= 1, got {beta}")
   student = _log_softmax(student_logits, mask, temperature)
   teacher = jax.lax.stop_gradient(_log_softmax(teacher_logits, mask, temperature))
-  if beta == 0:
-    divergence = _kl(teacher, student)
-  elif beta == 1:
-    divergence = _kl(student, teacher)
-  else:
-    mixture = _mixture(teacher, student, beta)
-    divergence = beta * _kl(teacher, mixture) + (1 - beta) * _kl(student, mixture)
-  return zero_masked(divergence, mask)
+  return zero_masked(_divergences.generalized_jsd(student, teacher, beta), mask)
 
 
 def forward_kl(
@@ -137,7 +115,7 @@ def top_k_distillation(
   over_tokens = jax.vmap(lambda token: categorical(logits, token, temperature=temperature).logprobs, -1, -1)
   student = over_tokens(tokens)
   if variant == "kl":
-    return zero_masked(_kl(teacher, student), mask)
+    return zero_masked(_divergences.kl(teacher, student), mask)
   possible = ~jnp.isneginf(teacher)
   weights = jax.nn.softmax(teacher, axis=-1)
   return zero_masked(-jnp.where(possible, weights * jnp.where(possible, student, 0), 0).sum(axis=-1), mask)

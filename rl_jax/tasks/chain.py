@@ -59,15 +59,7 @@ class _Chains:
 def build(config: Mapping[str, Any]) -> DeviceTask:
   """The task of `config` (fields as in `get_config`); ValueError in one line for a field that makes no sense."""
   config = fields.complete(config, get_config(), where="task")
-  levels = {
-    name: _check_level(fields.complete(level, _LEVEL, where=f"task.levels.{name}"), name)
-    for name, level in fields.named(config["levels"], where="task.levels").items()
-  }
-  space = splits.build_space(
-    {name: _choices(level) for name, level in levels.items()},
-    [level["weight"] for level in levels.values()],
-    seed=config["seed"], pool_size=config["pool_size"], held_out_fraction=config["held_out_fraction"],
-  )  # fmt: skip
+  levels, space = splits.read_levels(config, _LEVEL, _check_level, _choices)
   spare = fields.whole(config["spare_tokens"], 0, 1024, where="task.spare_tokens")
   header = bool(config["modulus_in_prompt"]) or len({level["modulus"] for level in levels.values()}) > 1
   chains = _Chains(

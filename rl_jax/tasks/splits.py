@@ -11,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -79,6 +80,32 @@ def build_space(
   shares = np.cumsum(np.asarray(weights, np.float64)) / np.sum(weights)
   shares[-1] = 1.0
   return Space(shares.astype(np.float32), table, counts, seed, pool_size, fraction)
+
+
+def read_levels(
+  config: Mapping[str, Any],
+  defaults: Mapping[str, Any],
+  check: Callable[[dict[str, Any], str], dict[str, Any]],
+  choices: Callable[[Mapping[str, Any]], Sequence[Sequence[int]]],
+) -> tuple[dict[str, dict[str, Any]], Space]:
+  """The levels of a task's config, whole and checked, and the space of their problems.
+
+  Args:
+    config: has `levels`, `seed`, `pool_size` and `held_out_fraction`.
+    defaults: fields of a level.
+    check: (level, its name) -> the level; ValueError for a field that makes no sense.
+    choices: of the content fields of a level's problems.
+  """
+  levels = {
+    name: check(fields.complete(level, defaults, where=f"task.levels.{name}"), name)
+    for name, level in fields.named(config["levels"], where="task.levels").items()
+  }
+  space = build_space(
+    {name: choices(level) for name, level in levels.items()},
+    [level["weight"] for level in levels.values()],
+    seed=config["seed"], pool_size=config["pool_size"], held_out_fraction=config["held_out_fraction"],
+  )  # fmt: skip
+  return levels, space
 
 
 def _check_shares(name: str, choices: Sequence[Sequence[int]], fraction: float) -> None:

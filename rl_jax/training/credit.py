@@ -28,13 +28,13 @@ from jaxtyping import Array, Bool, Float, Int
 from kernels.agreement import rank_correlation, scaled_error, sign_agreement
 from kernels.reductions import masked_mean
 from kernels.segments import segment_lengths, segment_mean
-from rl_jax.methods.method import Progress, Stream
+from rl_jax.methods.method import Stream
 from rl_jax.rollouts.branches import Boundaries, branch, values_of
 from rl_jax.rollouts.rollout import verify
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.iteration import score
+from rl_jax.training.iteration import make_signal, score
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import CURRICULUM, EVALUATION, LEARNERS, ROLLOUT, SeedState, TrainState, bind, iteration_key
 from rl_jax.trajectories import POLICY, Trajectories
@@ -104,10 +104,7 @@ def _credited(experiment: Experiment, seed: SeedState, iteration, key) -> tuple[
   _, trajectories = method.rollout.step(bind(experiment, seed.models), seed.rollout, plan, task, of_role(ROLLOUT))
   arrays = score(experiment, seed, trajectories, experiment.models)
   trajectories = trajectories.with_arrays(**arrays)
-  for i, (name, learner) in enumerate(method.learners.items()):
-    _, outputs = learner.update(seed.learners[name], trajectories, jax.random.fold_in(of_role(LEARNERS), i))
-    arrays |= outputs
-  signal = jax.lax.stop_gradient(method.signal(trajectories, arrays, Progress(iteration)))
+  _, signal = make_signal(experiment, seed, trajectories, arrays, iteration, of_role(LEARNERS))
   if "policy" not in signal:
     raise TrainingError(f"evaluation.credit_prompts: the signal has no stream 'policy', but {', '.join(signal)}")
   return trajectories, signal["policy"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -84,12 +84,9 @@ def _learn(
   seed, own = _learn_alone(experiment, seed, trajectories, iteration)
   arrays |= score(experiment, seed, trajectories, alone)
   trajectories = trajectories.with_arrays(**arrays)
-  learners = {}
-  for i, (name, learner) in enumerate(method.learners.items()):
-    key = jax.random.fold_in(iteration_key(seed, iteration, LEARNERS), i)
-    learners[name], outputs = learner.update(seed.learners[name], trajectories, key)
-    arrays |= outputs
-  signal = jax.lax.stop_gradient(method.signal(trajectories, arrays, Progress(iteration)))
+  learners, signal = make_signal(
+    experiment, seed, trajectories, arrays, iteration, iteration_key(seed, iteration, LEARNERS)
+  )
   updated = update(
     experiment,
     of_method(experiment),
@@ -117,6 +114,22 @@ def _learn(
     curriculum=method.curriculum.update(seed.curriculum, trajectories, signal),
   )
   return seed, metrics, signal
+
+
+def make_signal(
+  experiment: Experiment, seed: SeedState, trajectories: Trajectories, arrays: dict[str, Array], iteration, key
+) -> tuple[dict[str, Any], Signal]:
+  """The learners' states after these trajectories, and the method's signal.
+
+  Args:
+    arrays: what was scored, by name.
+    key: of the learners.
+  """
+  method, learners = experiment.method, {}
+  for i, (name, learner) in enumerate(method.learners.items()):
+    learners[name], outputs = learner.update(seed.learners[name], trajectories, jax.random.fold_in(key, i))
+    arrays = arrays | outputs
+  return learners, jax.lax.stop_gradient(method.signal(trajectories, arrays, Progress(iteration)))
 
 
 def _learn_alone(

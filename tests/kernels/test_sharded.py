@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 from tests.kernels import sharded
 
 
 def test_eight_devices_equal_one():
-  environment = os.environ | {
-    "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": f"--xla_force_host_platform_device_count={sharded.DEVICES}",
-  }
-  process = subprocess.run(
-    [sys.executable, "-m", "tests.kernels.sharded"],
-    cwd=Path(__file__).parents[2],
-    env=environment,
-    capture_output=True,
-    text=True,
-    timeout=300,
-  )
-  assert process.returncode == 0, process.stdout + process.stderr[-4000:]
+  sharded.run_on_eight_devices("tests.kernels.sharded")
 
 
 def test_the_check_sees_a_token_sized_collective():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from typing import NamedTuple
-from unittest import mock
 
 import jax
 import numpy as np
@@ -14,6 +13,7 @@ from rl_jax import starts
 from rl_jax.rollouts import continuation, flat
 from rl_jax.training import iteration, mesh
 from rl_jax.training.trainer import Trainer
+from tests.methods.counting import counted
 from tests.training import small
 
 
@@ -47,24 +47,10 @@ def two_iterations(method: str, *overrides: str, change=lambda experiment: exper
   trainer = Trainer(
     change(dataclasses.replace(experiment, task=even(experiment.task))), mesh.make_mesh(experiment.config.mesh)
   )
-  before, counts = jax.device_get(trainer.state), []
-
-  def counting(sample):
-    def counted(*args, **options):
-      done = sample(*args, **options)
-      jax.debug.callback(lambda count: counts.append(int(count)), done.mask.sum())
-      return done
-
-    return counted
-
-  with (
-    mock.patch.object(flat, "sample", counting(flat.sample)),
-    mock.patch.object(continuation, "sample", counting(continuation.sample)),
-    mesh.use(trainer.mesh),
-  ):
+  before = jax.device_get(trainer.state)
+  with counted(flat, continuation) as counts, mesh.use(trainer.mesh):
     trainer.loop.programs = {"run": jax.jit(lambda state: iteration.run(trainer.experiment, state))}
     metrics = trainer.advance().metrics
-    jax.effects_barrier()
   return Done(trainer, before, metrics, sum(counts))
 
 

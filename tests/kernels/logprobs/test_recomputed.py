@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,19 +14,7 @@ from tests.kernels.logprobs import placed
 
 
 def test_eight_devices_equal_one():
-  environment = os.environ | {
-    "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": f"--xla_force_host_platform_device_count={sharded.DEVICES}",
-  }
-  process = subprocess.run(
-    [sys.executable, "-m", "tests.kernels.logprobs.placed"],
-    cwd=Path(__file__).parents[3],
-    env=environment,
-    capture_output=True,
-    text=True,
-    timeout=300,
-  )
-  assert process.returncode == 0, process.stdout + process.stderr[-4000:]
+  sharded.run_on_eight_devices("tests.kernels.logprobs.placed")
 
 
 def test_the_check_sees_what_moves():
