@@ -3,8 +3,8 @@
 Both draw at temperature 1 from the whole vocabulary with the same weights, type, prompts and number of new tokens, and
 no row ends sooner. They take turns, so that what else the machine does falls on both: the ratio is the figure that
 counts. Prefill is the time until the first token, decode the rest. The bound of a decoded token is the larger of two
-times: that of reading all matrices and the keys and values of the tokens before, at the rate of a plain sum of arrays,
-and that of the matrix products, at the best rate of large ones; both rates are measured in the same run.
+times: that of reading all matrices and the keys and values of the tokens before, at the rate of a large matrix's
+product with a vector, and that of the matrix products, at the best rate of large ones; both are measured in the run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from kernels.benchmarks.timing import stream_rate
+from kernels.benchmarks.timing import read_rate
 from rl_jax.bounds import decode_bytes, forward_flops, matmul_rate
 from rl_jax.models import checkpoints
 from rl_jax.models.export import export
@@ -37,8 +37,8 @@ from rl_jax.training.errors import TrainingError
 
 PROMPT_TOKENS = 64
 PEER = Path(__file__).parent / "peers" / "transformers_generate.py"
-STREAM = (1 << 12, 1 << 12)
-"""Shape of the arrays whose sum gives the rate of memory: larger than caches are."""
+READ = 1 << 12
+"""Width of the matrix whose product with a vector gives the rate of memory: it is larger than caches are."""
 
 Generate = Callable[[Int[np.ndarray, "B P"], int], float]
 """(prompts, new tokens) -> seconds."""
@@ -179,7 +179,7 @@ def _table(settings: Settings, model: Model, contestants: dict[str, Generate], r
   found = dict(
     zip(contestants, measure(list(contestants.values()), prompts, settings.new_tokens, settings.repeats), strict=True)
   )
-  memory, products = stream_rate(STREAM, 5), matmul_rate(model.config.dtype)
+  memory, products = read_rate(READ, 9), matmul_rate(model.config.dtype)
   bound = bound_of(model, rows, settings.new_tokens, memory, products)
   print(f"batch {rows}: memory {memory / 1e9:.1f} GB/s, matrix products {products / 1e9:.0f} GFLOP/s")
   print(f"  {'':14} {'tokens/s':>9} {'prefill s':>10} {'step ms':>9} {'bound ms':>9} {'share':>6}  binds")

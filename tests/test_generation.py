@@ -58,7 +58,7 @@ def command(capsys, *argv):
 
 def test_the_command_prints_both_and_their_ratio(tiny, capsys, monkeypatch):
   model, python = tiny
-  monkeypatch.setattr("rl_jax.generation.STREAM", (64, 64))
+  monkeypatch.setattr("rl_jax.generation.READ", 64)
   monkeypatch.setattr("rl_jax.generation.matmul_rate", lambda dtype: 1e9)
   small = ["--batch=2", "--new_tokens=10", "--repeats=1"]
   status, out, err = command(capsys, f"--model={model}", f"--peer={python}", *small)

@@ -1,4 +1,4 @@
-"""Seconds of a call, and the rate at which this machine streams memory."""
+"""Seconds of a call, and the rates at which this machine reads and streams memory."""
 
 from __future__ import annotations
 
@@ -35,3 +35,14 @@ def stream_rate(shape: tuple[int, ...], repeats: int) -> float:
   a, b = jnp.ones(shape), jnp.zeros(shape)
   add = jax.jit(jnp.add)
   return 3 * a.nbytes / seconds(lambda: add(a, b), repeats)
+
+
+def read_rate(width: int, repeats: int) -> float:
+  """Bytes per second of a square matrix of this width read once, for its product with a vector.
+
+  >>> read_rate(8, repeats=3) > 0
+  True
+  """
+  matrix, vector = jnp.ones((width, width)), jnp.ones(width)
+  product = jax.jit(jnp.matmul)
+  return matrix.nbytes / seconds(lambda: product(matrix, vector), repeats)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from kernels.logprobs.readout import Readout, RowGradients, RowStatistics
@@ -25,7 +25,7 @@ class Placement(NamedTuple):
   Forward moves arrays [N] over the vocabulary's axis; backward sums d hidden [N, D] over it and d matrix over `rows`.
   """
 
-  mesh: Mesh
+  mesh: Mesh | AbstractMesh
   rows: tuple[str, ...] = ("data",)
   vocabulary: str | None = "tensor"
 

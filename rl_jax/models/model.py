@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from kernels.logprobs import align, token_logprobs
-from rl_jax.models import lora
+from kernels.logprobs import align, linear_logprobs, token_logprobs
+from rl_jax.models import layout, lora
 from rl_jax.models.cache import Cache
 from rl_jax.models.transformer import Transformer, TransformerConfig
 
@@ -27,13 +27,17 @@ class Model:
   Attributes:
     kind: "language" (logits over the vocabulary) or "value" (one number per position).
     temperature: of the softmax, the sampler's and the trainer's alike; so every logprob is that of the policy sampled.
+    logprobs: how teacher-forced logprobs and entropies are made, one of `LOGPROBS`.
   """
 
   config: TransformerConfig
   kind: str = "language"
   temperature: float = 1.0
+  logprobs: str = "logits"
 
   def __post_init__(self):
+    if self.logprobs not in LOGPROBS:
+      raise ValueError(f"model.logprobs={self.logprobs!r} is not known: use one of {', '.join(LOGPROBS)}")
     if not self.temperature > 0:
       raise ValueError(f"sampling.temperature={self.temperature}: it is above 0 (greedy is a field of its own)")
 
@@ -87,8 +91,7 @@ class Model:
     A language model gives `logprobs` (log pi of the token) and `entropies` (of the distribution it was drawn from); a
     value model gives `values` (of the state before the token).
     """
-    raw, _ = self.run(params, tokens, positions, mask)
-    return _READOUTS[self.kind](raw, tokens, self.temperature)
+    return _OUTPUTS[self.kind](self, params, tokens, positions, mask)
 
 
 def merge(part: Params, whole: Params) -> Params:
@@ -96,16 +99,36 @@ def merge(part: Params, whole: Params) -> Params:
   return jax.tree.map(lambda new, old: old if new is None else new, part, whole, is_leaf=lambda x: x is None)
 
 
-def _language(logits, tokens, temperature):
-  return token_logprobs(logits, tokens, temperature=temperature)._asdict()
+LOGPROBS = ("logits", "recomputed", "chunked", "pallas")
+"""How logprobs are made: from logits [B, T, V], or without them by `kernels.logprobs.linear_logprobs`, whose
+implementation is chosen by the platform ("recomputed") or named. Without them is for large vocabularies."""
 
 
-def _value(raw, tokens, temperature):
-  del tokens, temperature
-  return {"values": align(raw[:, :-1, 0])}
+def _language(model, params, tokens, positions, mask):
+  if model.logprobs == "logits":
+    logits, _ = model.run(params, tokens, positions, mask)
+    return token_logprobs(logits, tokens, temperature=model.temperature)._asdict()
+  hidden, _ = model.module.apply({"params": params}, tokens, positions, mask, readout=False)
+  matrix = params["embedding" if model.config.output_is_embedding else "output"].astype(hidden.dtype)
+  found = linear_logprobs(
+    hidden[:, :-1],
+    matrix,
+    tokens[:, 1:],
+    mask[:, 1:],
+    layout="DV",
+    temperature=model.temperature,
+    placement=layout.of_output(matrix.shape[1]),
+    implementation=None if model.logprobs == "recomputed" else model.logprobs,
+  )
+  return {"logprobs": align(found.logprobs), "entropies": align(found.entropies)}
 
 
-_READOUTS: dict[str, Callable[[Array, Array, float], dict[str, Array]]] = {"language": _language, "value": _value}
+def _value(model, params, tokens, positions, mask):
+  values, _ = model.run(params, tokens, positions, mask)
+  return {"values": align(values[:, :-1, 0])}
+
+
+_OUTPUTS: dict[str, Callable[..., dict[str, Array]]] = {"language": _language, "value": _value}
 
 OUTPUTS = {"language": ("logprobs", "entropies"), "value": ("values",)}
 """Names of the outputs of each kind."""
@@ -119,11 +142,13 @@ def param_count(params: Params) -> int:
 def get_config() -> dict:
   """Defaults of the section `model` of a config."""
   fields = {f.name: f.default for f in dataclasses.fields(TransformerConfig)}
-  return {name: value for name, value in fields.items() if name not in ("vocabulary", "outputs")}
+  del fields["vocabulary"], fields["outputs"]
+  return fields | {"logprobs": Model.logprobs}
 
 
 def build(config, vocabulary: int, kind: str = "language", temperature: float = 1.0) -> Model:
   """The model that a config's section `model` describes, for a task's vocabulary."""
-  fields = {name: config[name] for name in get_config()}
+  fields = {name: config[name] for name in get_config() if name != "logprobs"}
   outputs = {"language": vocabulary, "value": 1}[kind]
-  return Model(TransformerConfig(vocabulary=vocabulary, outputs=outputs, **fields), kind, temperature)
+  transformer = TransformerConfig(vocabulary=vocabulary, outputs=outputs, **fields)
+  return Model(transformer, kind, temperature, config["logprobs"])

@@ -19,6 +19,7 @@ def get_config() -> dict:
     "checkpoint": "smollm2-135m-instruct",  # a known model, folder, .gguf file, or "owner/name" of the hub
     "dtype": "float32",  # of activations and matrix products
     "param_dtype": "float32",  # of parameters, whatever the checkpoint's
+    "logprobs": "recomputed",  # their logits [B, T, V] are not held; see `rl_jax.models.model.LOGPROBS`
     "remat": "none",  # or "block": less memory for gradients, one more forward pass
     "lora_rank": 0,  # of adapters, which then are all that is trained; 0: none
     "lora_alpha": 32.0,  # the adapters' product is scaled by lora_alpha / lora_rank
@@ -41,8 +42,8 @@ def build(config: Mapping[str, Any], vocabulary: int, kind: str = "language", te
       "use the tokenizer of the checkpoint"
     )
   outputs = {"language": source.config.vocabulary, "value": 1}[kind]
-  fields = {name: config[name] for name in get_config() if name != "checkpoint"}
-  return Model(dataclasses.replace(source.config, outputs=outputs, **fields), kind, temperature)
+  fields = {name: config[name] for name in get_config() if name not in ("checkpoint", "logprobs")}
+  return Model(dataclasses.replace(source.config, outputs=outputs, **fields), kind, temperature, config["logprobs"])
 
 
 def start(config: Mapping[str, Any], model: Model, shardings: Any = None) -> Params:

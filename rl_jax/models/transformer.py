@@ -275,6 +275,7 @@ class Transformer(nn.Module):
     cache: Cache | None = None,
     slot: Int[Array, ""] | int = 0,
     last: bool = False,
+    readout: bool = True,
   ) -> tuple[Float[Array, "B T O"], Cache]:
     """Runs T tokens per row; with a cache they are written from column `slot` on, after all that it holds.
 
@@ -283,6 +284,7 @@ class Transformer(nn.Module):
       cache: keys and values of the tokens before; None: there are none.
       slot: column of the cache for the first token, the same for all rows.
       last: give the outputs of the last column alone, [B, 1, O]: those of a whole prompt are many and seldom wanted.
+      readout: multiply with the output matrix; else the hidden states [B, T, D] that it would read are given.
     """
     c = self.config
     time = tokens.shape[1]
@@ -318,4 +320,5 @@ class Transformer(nn.Module):
       written.append(kv)
     x = RMSNorm(c, name="final_norm")(x[:, -1:] if last else x)
     keys, values = zip(*written, strict=True)
-    return jnp.matmul(x, output, preferred_element_type=jnp.float32), Cache(keys, values, seen)
+    outputs = jnp.matmul(x, output, preferred_element_type=jnp.float32) if readout else x
+    return outputs, Cache(keys, values, seen)

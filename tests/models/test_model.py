@@ -44,6 +44,31 @@ def test_temperature_changes_nothing_but_the_softmax():
   assert np.all(hot.outputs(params, *ARGS)["entropies"][:, 1:] > cold.outputs(params, *ARGS)["entropies"][:, 1:])
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_without_logits_the_same(tied):
+  """Values to 1e-6, gradients (of up to 25) to 1e-5, on left-padded rows."""
+  made, _ = built("language", 0.7)
+  holds = dataclasses.replace(made, config=dataclasses.replace(made.config, tied_embeddings=tied))
+  params = nn.unbox(holds.init(jax.random.key(0)))
+  mask = np.array([[True] * 4, [False, True, True, True]])
+
+  def loss(params, model):
+    found = model.outputs(params, TOKENS, ARGS[1], mask)
+    return sum(np.where(mask, [[0.0], [2.0]], 0.0) * x for x in found.values()).sum(), found
+
+  run = jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=1)
+  (_, expected), gradients = run(params, holds)
+  (_, found), own = run(params, dataclasses.replace(holds, logprobs="recomputed"))
+  for name, values in expected.items():
+    np.testing.assert_allclose(np.where(mask, found[name] - values, 0.0), 0.0, atol=1e-6)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), own, gradients)
+
+
+def test_a_way_to_logprobs_that_is_not_known_is_named():
+  with pytest.raises(ValueError, match="model.logprobs='lost' is not known: use one of logits, recomputed"):
+    dataclasses.replace(built("language")[0], logprobs="lost")
+
+
 def test_a_value_is_that_of_the_state_before_its_token():
   critic, params = built("value")
   raw = critic.run(params, *ARGS)[0]

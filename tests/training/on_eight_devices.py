@@ -39,9 +39,9 @@ OPTIONS = (
 )
 
 
-def make(shape):
+def make(shape, *overrides):
   sizes = [f"mesh.{axis}={size}" for axis, size in zip(mesh.AXES, shape, strict=True)]
-  experiment = small.make_experiment(*OPTIONS, *sizes, method="ppo")
+  experiment = small.make_experiment(*OPTIONS, *overrides, *sizes, method="ppo")
   return experiment, mesh.make_mesh(experiment.config.mesh)
 
 
@@ -57,9 +57,9 @@ def layout(tree) -> dict[str, list[int]]:
   }
 
 
-def learn(shape, batch, start) -> dict:
+def learn(shape, batch, start, *overrides) -> dict:
   """Everything after the verifier on fixed tokens, rows and parameters laid over the mesh."""
-  experiment, device_mesh = make(shape)
+  experiment, device_mesh = make(shape, *overrides)
   rows = jax.sharding.NamedSharding(device_mesh, jax.sharding.PartitionSpec(None, ("data", "fsdp")))
   with mesh.use(device_mesh):
     one = jax.eval_shape(lambda: state.init_seed(experiment, 0, None))
@@ -127,6 +127,9 @@ def main() -> None:
     batch = jax.device_get(small.make_trajectories(experiment, nn.unbox(start), rows=16))
     for shape in SHAPES:
       tell("learn", shape, learn(shape, batch, start))
+    # Rows over two axes and, with 8 devices along tensor, a vocabulary that they do not divide evenly.
+    for shape in ((2, 2, 2), (1, 1, 8)):
+      tell("without_logits", shape, learn(shape, batch, start, "model.logprobs=chunked"))
   else:
     for shape in WHOLE:
       tell("iterate", shape, iterate(shape, folder / str(shape)))

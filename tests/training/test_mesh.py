@@ -75,6 +75,15 @@ def test_losses_gradients_and_parameters_on_fixed_tokens_are_those_of_one_device
     assert_close(found["params"], one["params"], 1e-5)
 
 
+@pytest.mark.parametrize("shape", ["[2, 2, 2]", "[1, 1, 8]"])
+def test_logprobs_without_logits_are_those_of_one_device(shape, learned):
+  one, found = learned["learn", "[1, 1, 1]"], learned["without_logits", shape]
+  assert found["metrics"].pop("ratio_error") < 1e-5
+  assert_close(found["metrics"], {k: v for k, v in one["metrics"].items() if k != "ratio_error"}, 1e-5)
+  assert_close(found["moments"], one["moments"], 1e-6)
+  assert_close(found["params"], one["params"], 1e-5)
+
+
 def test_parameters_moments_and_rows_are_split_over_the_mesh(learned):
   """Width over fsdp, heads, feed-forward and vocabulary over tensor, rows over data and fsdp."""
   gate = "['policy']['layer_0']['feed_forward']['gate']"  # [seed, 16, 16]

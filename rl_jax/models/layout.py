@@ -1,0 +1,25 @@
+"""Where a model's rows and vocabulary lie on the mesh that a program is traced for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from kernels.logprobs import Placement
+
+
+def of_output(vocabulary: int) -> Placement | None:
+  """The mesh axes of "batch" and "vocabulary" by the logical axis rules in force; None on one device.
+
+  A vocabulary that its axis does not divide evenly is kept whole, as its parameters are.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty or mesh.size == 1:
+    return None
+  axes: Any = nn.logical_to_mesh_axes(("batch", "vocabulary"))
+  rows, tensor = axes
+  rows = (rows,) if isinstance(rows, str) else tuple(rows or ())
+  even = tensor is not None and vocabulary % mesh.shape[tensor] == 0
+  return Placement(mesh, rows, tensor if even else None)
