@@ -11,9 +11,9 @@ TASKS_LOCK := requirements/tasks-python$(MINOR).txt
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax
-PYTEST := JAX_PLATFORMS=cpu $(CACHE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := JAX_PLATFORMS=cpu $(CACHE) JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help train tasks test test-slow test-python312 verify lint format benchmark lock clean python
+.PHONY: help train tasks notebooks test test-slow test-python312 verify lint format benchmark lock clean python
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -26,6 +26,10 @@ train: $(STAMP) ## train GRPO on the chain task into runs/grpo
 tasks: $(STAMP) ## add reasoning-gym, which needs a C compiler for some of what it needs
 	@if [ -f $(TASKS_LOCK) ]; then set -x; $(PIP) install --quiet --no-deps -r $(TASKS_LOCK); \
 	else set -x; $(PIP) install --quiet -e '.[tasks]'; fi
+
+notebooks: $(STAMP) ## run the notebooks on their full settings and keep their outputs in them
+	$(PIP) install --quiet -e '.[notebooks]'
+	$(CACHE) $(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
 test: $(STAMP) ## the test suite on the CPU
 	$(PYTEST) -m "not slow" $(ARGS)

@@ -85,6 +85,7 @@ def environment(cache: Path, **more: str) -> dict[str, str]:
     "JAX_PLATFORMS": "cpu",
     "JAX_COMPILATION_CACHE_DIR": str(cache),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # as in the tests' own process, see conftest.py
     "MPLBACKEND": "agg",
     "XLA_FLAGS": "",
     **more,

@@ -8,16 +8,21 @@ from pathlib import Path
 import jax
 import pytest
 
-QUICK = (
-  "tasks/",
-  "models/",
-  "rollouts/",
-  "methods/",
-  "training/test_update.py",
-  "training/test_iteration.py",
-  "training/test_lora.py",
-)
-"""Tests of many small programs, each run a few times: they compile far more than they compute."""
+OPTIMISED = ("kernels/", "test_expected_curve.py")
+"""Tests that compile as users do: kernels, which have a way of their own, and what trains for longer."""
+
+
+LONG = ("test_expected_curve.py", "kernels/test_sharded.py", "training/", "test_", "methods/", "kernels/test_", "models/")
+"""These come first, so that no long file is left for one process when the others have done all theirs."""
+
+
+def module_of(path: Path) -> str:
+  return path.relative_to(Path(__file__).parent).as_posix()
+
+
+def pytest_collection_modifyitems(items):
+  rank = lambda item: next((i for i, long in enumerate(LONG) if module_of(item.path).startswith(long)), len(LONG))
+  items.sort(key=rank)
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +36,9 @@ def own_signals():
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_compilation(request):
-  """Leaves most of the compiler's optimisations out of `QUICK`; a test that reads compiled programs turns them on."""
-  module = request.path.relative_to(Path(__file__).parent).as_posix()
-  if not module.startswith(QUICK):
+  """Leaves most of the compiler's optimisations out: many small programs, each run a few times, compile far more than
+  they compute. A test that reads compiled programs turns them on."""
+  if module_of(request.path).startswith(OPTIMISED):
     yield
     return
   before = jax.config.read("jax_disable_most_optimizations")

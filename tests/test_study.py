@@ -11,6 +11,8 @@ from rl_jax import configs, starts, study
 
 ROOT = Path(__file__).parents[1]
 
+STUDIES = sorted({path.stem for path in (ROOT / "experiments/studies").glob("*.py")} - {"__init__", "common"})
+
 TINY = f"""
 from ml_collections import ConfigDict
 
@@ -45,10 +47,13 @@ def test_a_study_ends_with_a_table_and_is_not_done_twice(tmp_path, capsys):
   assert (tmp_path / "runs/grpo/metrics.jsonl").stat().st_size == size
 
 
-def test_every_entry_of_the_committed_study_resolves_with_its_stages(monkeypatch):
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_entry_of_the_committed_studies_resolves_with_its_stages(name, monkeypatch):
   monkeypatch.chdir(ROOT)
-  config = study.read_study("experiments/studies/credit.py", None, "", None).config
+  config = study.read_study(f"experiments/studies/{name}.py", None, "", None).config
   assert config.baseline in config.entries and set(config.overrides)
+  for claim in config.claims.values():
+    assert {claim.left, claim.right} <= set(config.entries) and claim.metric in config.metrics
   for entry in config.entries.values():
     overrides = [*config.overrides, *config.final_overrides, *entry.overrides, "num_tokens=9"]
     resolved = configs.resolve(entry.config, overrides)

@@ -25,7 +25,7 @@ EIGHT = "--xla_force_host_platform_device_count=8"
 
 def _run(what: list[str], cache, tmp_path_factory) -> dict[tuple[str, str], dict]:
   command = [sys.executable, "-m", "tests.training.on_eight_devices", *what]
-  env = commands.environment(cache, XLA_FLAGS=EIGHT, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+  env = commands.environment(cache, XLA_FLAGS=EIGHT)
 
   def make(folder):
     done = subprocess.run(command, cwd=commands.ROOT, env=env, capture_output=True, text=True, timeout=400)

@@ -1,0 +1,28 @@
+"""Does a bandit over difficulty levels (DUMP) beat drawing all levels alike, for the same number of generated tokens?
+
+Chains of two to eight operations, six levels. The same method at three temperatures of the bandit: as in the paper, so
+hot that all levels are alike, and 0, which always takes the best level. Held-out accuracy is the mean over all levels,
+which are asked alike. Tuning: none.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.studies import common
+from experiments.studies.common import above
+
+TEMPERATURES = {"dump": 0.1, "uniform": 1e6, "greedy": 0.0}
+
+
+def get_config() -> ConfigDict:
+  """Three temperatures, 160,000 tokens for each seed."""
+  return common.study(
+    token_budget=160_000,
+    entries={
+      name: {"config": "experiments/dump.py", "overrides": (f"method.tau={tau}",)} for name, tau in TEMPERATURES.items()
+    },
+    baseline="uniform",
+    claims={
+      "dump: higher accuracy than uniform sampling": above("dump", "uniform"),
+      "dump: always taking the best level is worse": above("dump", "greedy"),
+    },
+  )

@@ -1,0 +1,32 @@
+"""Does information gain (IGPO) help where nearly all groups of episodes fail, for the same number of generated tokens?
+
+Lookups of three hops in a table of 26 keys, from a warm start that answers a random key four times in five before it
+has made all hops. GRPO has the same task, KL and tokens; the forced answers that IGPO scores after each turn count.
+Tuning: none.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.studies import common
+from experiments.studies.common import above
+
+
+def get_config() -> ConfigDict:
+  """Two methods, 120,000 tokens for each seed."""
+  return common.study(
+    token_budget=120_000,
+    entries={
+      "grpo": {"config": "experiments/grpo_lookup.py", "overrides": ()},
+      "igpo": {"config": "experiments/igpo.py", "overrides": ()},
+      "igpo_log": {
+        "config": "experiments/igpo.py",
+        "overrides": ("method.gain='log_prob_diff'", "method.normalization='separate'"),
+      },
+    },
+    overrides=("task.guess_rate=0.8", "task.levels.three.keys=26"),
+    baseline="grpo",
+    claims={
+      "igpo: higher accuracy than GRPO": above("igpo", "grpo"),
+      "igpo: the later release's gains reach a higher accuracy than GRPO": above("igpo_log", "grpo"),
+    },
+  )
