@@ -79,7 +79,6 @@ def per_token(x: Float[Array, " B"], mask: Num[Array, "B T"]) -> Float[Array, "B
   return zero_masked(jnp.broadcast_to(x[:, None], mask.shape), mask)
 
 
-@jax.jit
 def densify(*ids: Int[Array, " B"]) -> Int[Array, " B"]:
   """Arbitrary integer ids to 0, 1, ... in ascending order; of several, rows are equal where all their ids are.
 
@@ -96,6 +95,7 @@ def densify(*ids: Int[Array, " B"]) -> Int[Array, " B"]:
   return jnp.zeros(order.shape, jnp.int32).at[order].set(jnp.cumsum(starts))
 
 
+# Compiled into what calls it, but traced once for each shape: kernels of groups call it a dozen times.
 @partial(jax.jit, static_argnums=(2, 3))
 def _pool(x, group_ids, reduce, segment_reduce):
   """A reduction over each group's slots, back on its rows [B]; over everything, a scalar, where group_ids is None."""

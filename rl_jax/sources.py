@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import importlib
@@ -12,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 _TEXT = "__source_text__"  # what was run, though the file may have changed since
@@ -104,21 +105,42 @@ def name_of(value: Any) -> str:
   """How an object is called in a record: module, or module:Name."""
   if isinstance(value, ModuleType):
     return value.__name__
-  named = value if hasattr(value, "__qualname__") else type(value)
+  named = _named(value)
   return f"{named.__module__}:{named.__qualname__}"
 
 
+def _named(value: Any) -> Any:
+  """The module, class or function that says what a value is; a namespace is what its function `build` is."""
+  if isinstance(value, SimpleNamespace):
+    return value.build
+  return value if isinstance(value, ModuleType) or hasattr(value, "__qualname__") else type(value)
+
+
 def source(value: Any) -> str:
-  """The text of the file that defines `value` (of the class itself, if it was typed into a notebook)."""
-  named = value if isinstance(value, ModuleType) or hasattr(value, "__qualname__") else type(value)
+  """The text of the file that defines `value`; of the class or its functions, if they were typed into a notebook."""
+  named = _named(value)
   module = inspect.getmodule(named)
   if module is not None and hasattr(module, _TEXT):
     return getattr(module, _TEXT)
-  try:
-    if module is not None and getattr(module, "__file__", None) and module.__name__ != "__main__":
-      return inspect.getsource(module)
-    return inspect.getsource(named)
-  except (OSError, TypeError) as error:
-    raise ConfigError(
-      f"the source of {name_of(value)} cannot be read: define it in a file, so that the run can record it"
-    ) from error
+  if module is not None and getattr(module, "__file__", None) and module.__name__ != "__main__":
+    named = module
+  # A notebook has the text of its functions, but not always that of its classes.
+  holds = isinstance(value, SimpleNamespace) and named is not module
+  for read, what in ((_functions, value),) if holds else ((inspect.getsource, named), (_functions, named)):
+    with contextlib.suppress(OSError, TypeError):
+      return read(what)
+  raise ConfigError(
+    f"the source of {name_of(value)} cannot be read: define it in a file, so that the run can record it"
+  )
+
+
+def _functions(holder: Any) -> str:
+  """The text of the functions that a class or namespace holds; TypeError without any."""
+  functions = [f for f in map(_plain, vars(holder).values()) if inspect.isfunction(f)]
+  if not functions:
+    raise TypeError(f"{holder!r} holds no functions")
+  return "\n\n".join(inspect.getsource(function) for function in functions)
+
+
+def _plain(value: Any) -> Any:
+  return value.__func__ if isinstance(value, (staticmethod, classmethod)) else value

@@ -12,7 +12,9 @@ OPTIMISED = ("kernels/", "test_expected_curve.py")
 """Tests that compile as users do: kernels, which have a way of their own, and what trains for longer."""
 
 
-LONG = ("test_expected_curve.py", "kernels/test_sharded.py", "training/", "test_", "methods/", "kernels/test_", "models/")
+LONG = (
+  "test_expected_curve.py", "kernels/test_sharded.py", "training/", "test_", "methods/", "kernels/test_", "models/",
+)  # fmt: skip
 """These come first, so that no long file is left for one process when the others have done all theirs."""
 
 

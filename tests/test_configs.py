@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
-from rl_jax import configs
+from rl_jax import configs, sources
 from rl_jax.configs import ConfigError, parse_flags, resolve, resolve_config, resolve_role
 
 METHOD = """
@@ -296,6 +297,20 @@ def test_source_is_the_text_of_the_file():
   exec("class Loose:\n  pass\n", made)
   with pytest.raises(ConfigError, match="cannot be read: define it in a file"):
     configs.source(made["Loose"])
+
+
+def test_what_a_notebook_holds_is_the_text_of_its_functions(tmp_path, monkeypatch):
+  """A cell's functions have a text, its classes have none; a namespace of functions has no class of its own."""
+  text = "def build(config, task):\n  return 1\n"
+  cell = tmp_path / "cell.py"
+  cell.write_text(text)
+  names = {"__name__": "__main__"}
+  exec(compile(text, str(cell), "exec"), names)
+  typed = type("Typed", (), {"build": staticmethod(names["build"]), "__module__": "__main__"})
+  for method in (typed, types.SimpleNamespace(build=names["build"])):
+    assert configs.source(method) == text
+  assert sources.name_of(types.SimpleNamespace(build=names["build"])) == "__main__:build"
+  assert configs.source(types.SimpleNamespace(build=configs.resolve)) == Path(configs.__file__).read_text()
 
 
 def test_a_short_name_names_a_part_and_one_of_its_fields():

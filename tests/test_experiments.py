@@ -25,6 +25,8 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("_
 HOST = [name for name in NAMES if "rl_jax.models.pretrained" in (FOLDER / f"{name}.py").read_text()]
 """Experiments on tasks that are scored in Python."""
 DEVICE = [name for name in NAMES if name not in HOST]
+ITERATED = ("dapo", "dump", "igpo", "prime", "spae", "spo_chain", "spo_tree", "tppo")
+"""Their methods run two iterations in tests/methods."""
 
 
 def config_of(name, variant):
@@ -59,7 +61,9 @@ def test_its_parts_build_at_full_size(name):
   assert plan.row_mask.shape[0] % plan.prompt_ids.shape[0] == 0
 
 
-@pytest.mark.parametrize("name", DEVICE)
+@pytest.mark.parametrize(
+  "name", [pytest.param(name, marks=[pytest.mark.slow] if name in ITERATED else []) for name in DEVICE]
+)
 def test_one_iteration_is_traced(name):
   """In the variant "smoke": the others trace the same at other sizes."""
   config = config_of(name, "smoke")
