@@ -18,9 +18,12 @@ from rl_jax.runs.record import Series
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
+  from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2.5)))
+FEW = 5
+"""Curves that leave room for a legend among them."""
 MAX_POINTS = 400
 """Longer curves are drawn as means of successive points (a long run would make a page of megabytes)."""
 
@@ -69,6 +72,7 @@ def png(panels: Sequence[Panel], title: str) -> bytes:
       figure.text(0.5, 0.45, "no metrics yet", ha="center", fontsize=12)
     for index, panel in enumerate(panels):
       draw(figure.add_subplot(rows, columns, index + 1), panel)
+    _share_legend(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
   return buffer.getvalue()
@@ -128,6 +132,19 @@ def draw(axes: Axes, panel: Panel) -> None:
     axes.text(0.5, 0.5, "no finite values", ha="center", va="center", transform=axes.transAxes)
   if len(panel.curves) > 1:
     axes.legend(loc="best", handlelength=2.6, labelspacing=0.25, borderaxespad=0.2)
+
+
+def _share_legend(figure: Figure) -> None:
+  """One legend beside all panels that show the same many curves, where one in each would hide them."""
+  most = max(figure.axes, key=lambda axes: len(axes.lines), default=None)
+  if most is None or len(most.lines) <= FEW:
+    return
+  handles, labels = most.get_legend_handles_labels()
+  for axes in figure.axes:
+    legend = axes.get_legend()
+    if legend is not None and set(axes.get_legend_handles_labels()[1]) <= set(labels):
+      legend.remove()
+  figure.legend(handles, labels, loc="outside right upper", handlelength=2.6)
 
 
 def thinned(series: Series, limit: int = MAX_POINTS) -> Series:
