@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
       "igpo": {"config": "experiments/igpo.py", "overrides": ()},
       "igpo_log": {
         "config": "experiments/igpo.py",
-        "overrides": ("method.gain='log_prob_diff'", "method.normalization='separate'"),
+        "overrides": ("method.gain=log_prob_diff", "method.normalization=separate"),
       },
     },
     overrides=("task.guess_rate=0.8", "task.levels.three.keys=26"),
