@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import hashlib
 import json
@@ -49,8 +48,8 @@ def stage_config(config: ConfigDict, name: str) -> ConfigDict:
 
   Raises: ConfigError: the stage has a field that is not known.
   """
-  values = copy.deepcopy(config.to_dict())
-  stage = copy.deepcopy(values["stages"][name])
+  values = config.to_dict()  # dictionaries of its own; what stands in them may be an object that has no copy
+  stage = dict(values["stages"][name])
   values |= {"init_from": stage.pop("init_from", ""), "method": stage.pop("method", values["method"])}
   values["stages"] = _needed(values["stages"], name, values["init_from"])
   return configs.resolve_config(values, flatten(stage))

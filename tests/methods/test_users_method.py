@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import types
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 from rl_jax import configs, launch, starts
-from rl_jax.methods import policy_gradient
+from rl_jax.methods import dr_grpo, policy_gradient
 from rl_jax.training import iteration, state
 
 SOURCE = '''
@@ -103,6 +104,14 @@ def test_an_object_trains_in_place_of_a_name():
   assert int(after.iteration) == 2 and np.all(report.metrics["gradient_norm"].sum > 0)
   moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before.seeds.models, after.seeds.models)
   assert all(jax.tree.leaves(moved["policy"].params))
+
+
+def test_an_object_that_cannot_be_copied_has_stages_like_a_name():
+  config = configs.resolve("experiments/dr_grpo.py:smoke")
+  by_object = configs.resolve_config(config, {"method.name": dr_grpo})
+  name = config.init_from
+  assert by_object.method.name is dr_grpo and name in config.stages
+  assert starts.stage_folder(by_object, name, Path("runs/x")) == starts.stage_folder(config, name, Path("runs/x"))
 
 
 def test_its_options_are_checked_like_those_of_the_package(path):
