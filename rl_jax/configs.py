@@ -27,6 +27,7 @@ import ml_collections
 import numpy as np
 from ml_collections import ConfigDict
 
+from rl_jax.models import sizes
 from rl_jax.sources import ConfigError, load, load_file, name_of, nearest, source
 
 __all__ = [
@@ -47,6 +48,8 @@ ROLES = ("method", "task", "model")
 OPEN = ("task.levels", "task.components", "task.training_terms", "task.verifier_arguments", "stages")
 # Short forms: config.task.name="reasoning_gym:chain_sum" names a part and one of its fields.
 SHORT = {("task", "reasoning_gym"): ("rl_jax.tasks.reasoning_gym", "dataset")}
+# config.model.name="qwen3-8b" names a part by the field alone.
+BARE = {("model", name): (sizes.__name__, "architecture") for name in sizes.ARCHITECTURES}
 # What does not change the numbers of a run (a mesh: not beyond rounding), or only says how far it goes.
 NOT_IDENTITY = ("logging", "checkpoint", "mesh", "num_iterations", "num_tokens")
 
@@ -139,14 +142,10 @@ def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[st
       continue
     name = f"{section}.name"
     if name in changes:
-      values[section]["name"] = changes.pop(name)
+      values[section] = _renamed(section, values[section], changes.pop(name))
     if not values[section].get("name"):
       raise ConfigError(f"config.{name} is missing: name the {section}, as in 'rl_jax.{section}s.…'")
-    named = values[section]["name"]
-    short, _, given = named.partition(":") if isinstance(named, str) else ("", "", "")
-    if given and (section, short) in SHORT:
-      values[section]["name"], field = SHORT[section, short]
-      values[section][field] = given
+    values[section] |= _short(section, values[section]["name"])
     role = resolve_role(values[section]["name"])
     defaults[section] = {**_plain(role.get_config()), "name": values[section]["name"]}
     values[section] = _merged(defaults[section], values[section], section)
@@ -155,6 +154,27 @@ def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[st
   resolved = ConfigDict(values)
   resolved.lock()
   return resolved
+
+
+def _short(section: str, named: str | Any) -> dict[str, Any]:
+  """The fields that a short form of a name stands for."""
+  short, _, given = named.partition(":") if isinstance(named, str) else ("", "", "")
+  if given and (section, short) in SHORT:
+    part, field = SHORT[section, short]
+    return {"name": part, field: given}
+  if not given and (section, short) in BARE:
+    part, field = BARE[section, short]
+    return {"name": part, field: short}
+  return {}
+
+
+def _renamed(section: str, values: dict[str, Any], named: str | Any) -> dict[str, Any]:
+  """A file's section under another name. Under a bare one, which stands for all sizes, what the file says of the sizes
+  and the checkpoint of its own part goes with that."""
+  if isinstance(named, str) and (section, named) in BARE:
+    known = resolve_role(BARE[section, named][0]).get_config()
+    values = {field: value for field, value in values.items() if field in known and field != "layers"}
+  return values | {"name": named}
 
 
 def resolve_role(name: str | Any) -> Any:

@@ -10,7 +10,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from rl_jax.training import credit, evaluation, iteration, mesh
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.iteration import Report
-from rl_jax.training.state import TrainState
+from rl_jax.training.seeds import over_seeds
+from rl_jax.training.state import SeedState, TrainState
+from rl_jax.trajectories import Trajectories
 
 
 class DeviceLoop:
@@ -35,6 +37,21 @@ class DeviceLoop:
       evaluate = jax.jit(measure, out_shardings=everywhere)
       self.programs = {"run": run.lower(state).compile(), "evaluate": evaluate.lower(state).compile()}
 
+  def lower(self, state: TrainState) -> dict[str, Any]:
+    """The two halves of an iteration, "rollout" (with the verifier) and "update", lowered apart and not compiled.
+
+    Args:
+      state: shapes, types and shardings.
+    """
+    count = self.experiment.config.num_seeds
+    sample: Any = lambda seed: _changed(*iteration.rollout(self.experiment, seed, 0))
+    learn: Any = lambda seed, batch: iteration.finish(self.experiment, seed, batch, 0)
+    rollout = jax.jit(over_seeds(sample, count))
+    update = jax.jit(over_seeds(learn, count), donate_argnums=0, out_shardings=(self.shardings.seeds, None))
+    with mesh.use(self.mesh):
+      batch = jax.tree.map(mesh.rows(self.mesh), jax.eval_shape(rollout, state.seeds)[1])
+      return {"rollout": rollout.lower(state.seeds), "update": update.lower(state.seeds, batch)}
+
   def run(self, state: TrainState) -> tuple[TrainState, Report]:
     """`logging.every_iterations` iterations of all seeds; reports lead with [iterations, seeds]."""
     with mesh.use(self.mesh):
@@ -44,3 +61,8 @@ class DeviceLoop:
     """Metrics on the held-out prompts, and of credit where the config asks for them; one number per seed."""
     with mesh.use(self.mesh):
       return self.programs["evaluate"](state)
+
+
+def _changed(seed: SeedState, trajectories: Trajectories) -> tuple[Any, Trajectories]:
+  """What a rollout changes of a state, and the trajectories."""
+  return (seed.curriculum, seed.rollout), trajectories

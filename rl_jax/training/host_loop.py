@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rl_jax.curricula.curriculum import Plan
@@ -45,7 +46,7 @@ class HostLoop:
     self.task: HostTask = experiment.task
     one: Any = functools.partial(over_seeds, count=1)
     program: Any = lambda function, **options: jax.jit(one(functools.partial(function, experiment)), **options)
-    self._plan = program(iteration.plan)
+    self._plan = program(_plan)
     self._phases = [
       program(functools.partial(_phase, index=index)) for index in range(len(experiment.method.rollout.phases))
     ]
@@ -54,6 +55,35 @@ class HostLoop:
 
   def compile(self, state: TrainState) -> None:
     """Nothing yet: each program is compiled at its first call, as its shapes come from the one before."""
+
+  def lower(self, state: TrainState) -> dict[str, Any]:
+    """The programs of one iteration by what they do, "rollout" (one per phase) and "update", lowered and not compiled.
+
+    Nothing runs but the task, which is asked for the prompts with id 0 and for verdicts on no rows.
+
+    Args:
+      state: shapes, types and shardings.
+    """
+    number, rows = jnp.zeros(1, jnp.int32), mesh.rows(self.mesh)
+    lowered: dict[str, Any] = {}
+    with mesh.use(self.mesh):
+      _, plan = jax.eval_shape(self._plan, state.seeds, number)
+      prompts = led(self.task.prompts(np.zeros(plan.prompt_ids.shape[1], np.int32), "train"))
+      before: Any = ()
+      for index, phase in enumerate(self._phases):
+        arguments = (state.seeds, number, plan, prompts, before)
+        lowered["rollout" if len(self._phases) == 1 else f"rollout {index + 1}"] = phase.lower(*arguments)
+        trajectories = jax.eval_shape(phase, *arguments)[1]
+        before = (jax.tree.map(rows, trajectories), *self._unscored(trajectories))
+      lowered["update"] = self._learn.lower(state.seeds, number, before)
+    return lowered
+
+  def _unscored(self, trajectories: Trajectories) -> tuple[Verdicts, Any]:
+    """Shapes and types of the verdicts and levels that Python would give."""
+    none = jax.tree.map(lambda x: np.zeros((1, 0, *x.shape[2:]), x.dtype), trajectories)
+    count = trajectories.tokens.shape[1]
+    given = judge(self.task, none, "train")
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, count, *x.shape[1:]), x.dtype), given)
 
   def run(self, state: TrainState) -> tuple[TrainState, Report]:
     """`logging.every_iterations` iterations; reports lead with [iterations, 1]."""
@@ -66,11 +96,13 @@ class HostLoop:
   def _iterate(self, state: TrainState) -> tuple[TrainState, Report]:
     number = state.iteration[None]
     with mesh.use(self.mesh):
-      seeds, plan = self._plan(state.seeds, number)
+      curriculum, plan = self._plan(state.seeds, number)
+      seeds = state.seeds.replace(curriculum=curriculum)
       prompts = led(self.task.prompts(np.asarray(plan.prompt_ids[0]), "train"))
       before: Judged | tuple[()] = ()
       for phase in self._phases:
-        seeds, trajectories = phase(seeds, number, plan, prompts, before)
+        rollout, trajectories = phase(seeds, number, plan, prompts, before)
+        seeds = seeds.replace(rollout=rollout)
         before = (trajectories, *led(judge(self.task, trajectories, "train")))
       seeds, report = self._learn(seeds, number, before)
     return TrainState(state.iteration + 1, seeds), report
@@ -82,16 +114,24 @@ class HostLoop:
     return {name: np.asarray(value)[None] for name, value in metrics.items()}
 
 
+# Programs give back only what they change of a state that they do not own: the rest would be copied.
+
+
+def _plan(experiment: Experiment, seed: SeedState, number) -> tuple[Any, Plan]:
+  """The state of the curriculum, and what the iteration samples."""
+  seed, plan = iteration.plan(experiment, seed, number)
+  return seed.curriculum, plan
+
+
 def _phase(
   experiment: Experiment, seed: SeedState, number, plan: Plan, prompts: Prompts, before, *, index: int
-) -> tuple[SeedState, Trajectories]:
-  """One phase of the rollout, with the prompts and the verdicts that Python gave."""
+) -> tuple[Any, Trajectories]:
+  """One phase of the rollout, with the prompts and the verdicts that Python gave: the rollout's state, trajectories."""
   task = experiment.task.given(prompts)
   trajectories = judged(*before) if before else None
   key = jax.random.fold_in(iteration_key(seed, number, ROLLOUT), index)
   phase = experiment.method.rollout.phases[index]
-  state, trajectories = phase(bind(experiment, seed.models), seed.rollout, plan, task, trajectories, key)
-  return seed.replace(rollout=state), trajectories
+  return phase(bind(experiment, seed.models), seed.rollout, plan, task, trajectories, key)
 
 
 def _learn(experiment: Experiment, seed: SeedState, number, before: Judged) -> tuple[SeedState, Report]:

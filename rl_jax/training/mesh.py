@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -29,12 +30,16 @@ RULES = (
 """Logical axis to mesh axes: rows over data and fsdp, parameters over fsdp and tensor."""
 
 
-def make_mesh(section) -> Mesh:
+def make_mesh(section, among: Sequence[Any] | None = None) -> Mesh:
   """The mesh of a config's section `mesh`: devices along data, fsdp and tensor; one of them may be -1, all the rest.
+
+  Args:
+    among: the devices to take; None: those of this process.
 
   Raises: TrainingError when the devices do not suffice or do not divide.
   """
-  devices, sizes = jax.device_count(), [section[axis] for axis in AXES]
+  among = jax.devices() if among is None else among
+  devices, sizes = len(among), [section[axis] for axis in AXES]
   fixed = math.prod(size for size in sizes if size != -1)
   asked = ", ".join(f"{axis}={size}" for axis, size in zip(AXES, sizes, strict=True))
   if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
@@ -42,7 +47,12 @@ def make_mesh(section) -> Mesh:
   if fixed > devices or (-1 in sizes and devices % fixed):
     raise TrainingError(f"mesh: {asked} does not fit {devices} devices: change --config.mesh.data and its like")
   shape = [devices // fixed if size == -1 else size for size in sizes]
-  return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=jax.devices()[: math.prod(shape)])
+  try:
+    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=among[: math.prod(shape)])
+  except RuntimeError as error:  # of chips that are linked in a torus
+    raise TrainingError(
+      f"mesh: {asked} does not lie on the links of these devices: each size is a product of sides of their topology"
+    ) from error
 
 
 def batch_shards(mesh: Mesh) -> int:
@@ -84,6 +94,12 @@ def shardings(mesh: Mesh, boxed: Any) -> Any:
 
 def _tuple(name) -> tuple[str, ...]:
   return name if isinstance(name, tuple) else (name,)
+
+
+def rows(mesh: Mesh) -> Any:
+  """A function that lays an abstract array [seeds, rows, ...] over the mesh as rows are: over data and fsdp."""
+  shards = NamedSharding(mesh, PartitionSpec(None, ("data", "fsdp")))
+  return lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=shards)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -49,14 +49,11 @@ class Trainer:
   """
 
   def __init__(self, experiment: Experiment, device_mesh: Mesh, policy: Params | None = None):
-    config = experiment.config
     check_batch(experiment, device_mesh)
     policy = jax.device_get(policy)  # it may lie on another mesh than this one
     self.experiment, self.mesh = experiment, device_mesh
     with mesh.use(device_mesh):
-      one = jax.eval_shape(lambda p: state.init_seed(experiment, config.seed, p), _first_seed(policy))
-      whole: Any = mesh.replicated(device_mesh)
-      self._shardings = TrainState(whole, mesh.shardings(device_mesh, one))
+      self._shardings = layout(experiment, device_mesh, _first_seed(policy))
       init = jax.jit(lambda p: state.init(experiment, p), out_shardings=self._shardings)
       self.state: TrainState = init(policy)
     self.loop = LOOPS[type(experiment.task)](experiment, device_mesh, self._shardings)
@@ -142,6 +139,18 @@ class Trainer:
 def _value(mean) -> np.ndarray:
   total, weight = np.asarray(mean.sum), np.asarray(mean.weight)
   return np.where(weight != 0, total / np.where(weight != 0, weight, 1), 0)
+
+
+def layout(experiment: Experiment, device_mesh: Mesh, policy: Params | None = None) -> TrainState:
+  """The shardings of a run's state.
+
+  Args:
+    policy: as for `init_seed`.
+  """
+  with mesh.use(device_mesh):
+    one = jax.eval_shape(lambda p: state.init_seed(experiment, experiment.config.seed, p), policy)
+    whole: Any = mesh.replicated(device_mesh)
+    return TrainState(whole, mesh.shardings(device_mesh, one))
 
 
 def _first_seed(policy: Params | None) -> Params | None:

@@ -1,0 +1,89 @@
+"""TPU chips that a run can be planned for: their published rates, and topologies of them that need not be there.
+
+Rates per chip, as "System architecture" of https://cloud.google.com/tpu/docs/v5e, /v5p and /v6e gives them (read in
+2025): bfloat16 operations per second, bytes per second of HBM, and interconnect in both directions together, of which
+half is what a chip can send. `hbm` is what XLA for TPU lets a program have of the published 16, 95 and 32 GB.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from typing import Any, NamedTuple
+
+import jax
+from jax.experimental import topologies
+
+from rl_jax.sources import ConfigError
+
+GIB = 2**30
+
+
+class Chip(NamedTuple):
+  """One chip."""
+
+  name: str
+  flops: float
+  """bfloat16 operations per second."""
+  hbm: float
+  """Bytes of memory."""
+  hbm_rate: float
+  """Bytes per second between memory and chip."""
+  link_rate: float
+  """Bytes per second that it sends over all its links to other chips."""
+
+
+CHIPS = {
+  "v5e": Chip("v5e", 197e12, 15.75 * GIB, 819e9, 400e9 / 2),
+  "v5p": Chip("v5p", 459e12, 95.74 * GIB, 2765e9, 1200e9 / 2),
+  "v6e": Chip("v6e", 918e12, 31.25 * GIB, 1640e9, 800e9 / 2),
+}
+_QUIET = {
+  "TPU_SKIP_MDS_QUERY": "1",
+  "TPU_LOG_DIR": "disabled",
+  "TPU_WORKER_HOSTNAMES": "localhost",
+  "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+}
+"""Without them libtpu asks the cloud's metadata server what machine this is, complains, and writes log files."""
+MOST = 256
+"""Chips of a topology, at most."""
+
+
+def topology(name: str) -> tuple[Chip, list[Any]]:
+  """The chip and the devices of a topology as "v5p:4x4x4", none of which need be attached.
+
+  "cpu:8" are devices of this process instead (see --xla_force_host_platform_device_count), with the rates of a v5e:
+  programs are then those of XLA for CPU, and only what is counted in them means something.
+
+  Raises: ConfigError: there is no such topology, or libtpu, which compiles for it, is not installed.
+  """
+  kind, _, shape = name.partition(":")
+  sizes = [int(size) for size in shape.split("x")] if re.fullmatch(r"\d+(x\d+){0,2}", shape) else []
+  if kind not in (*CHIPS, "cpu") or not sizes:
+    raise ConfigError(f"--topology={name!r}: write one of {', '.join(CHIPS)} and a shape, as in v5p:4x4x4")
+  if kind == "cpu":
+    return CHIPS["v5e"], _cpus(sizes[0])
+  if importlib.util.find_spec("libtpu") is None:
+    raise ConfigError(
+      f"--topology={name} is compiled for by libtpu, which is not installed: pip install 'rl-jax[tpu]' (no TPU needed)"
+    )
+  for variable, value in _QUIET.items():
+    os.environ.setdefault(variable, value)
+  try:
+    devices = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
+  except (ValueError, RuntimeError) as error:
+    raise ConfigError(f"--topology={name} is none that libtpu knows: {str(error).splitlines()[0]}") from error
+  if len(devices) > MOST:
+    raise ConfigError(f"--topology={name} has {len(devices)} chips: at most {MOST} can be planned for")
+  return CHIPS[kind], list(devices)
+
+
+def _cpus(count: int) -> list[Any]:
+  here = jax.devices("cpu")
+  if len(here) < count:
+    raise ConfigError(
+      f"--topology=cpu:{count}: this process has {len(here)} CPU devices: set "
+      f"XLA_FLAGS=--xla_force_host_platform_device_count={count}"
+    )
+  return here[:count]

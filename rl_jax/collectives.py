@@ -1,0 +1,103 @@
+"""What the chips of a compiled program send one another: kinds, how often, and bytes per chip.
+
+Bytes are those that a chip sends in a ring, which no algorithm undercuts. With n chips in a group and an operand of x
+bytes:
+
+  all-gather (n - 1) x    reduce-scatter, all-to-all x (n - 1) / n    all-reduce 2 x (n - 1) / n    others x
+
+An instruction in a loop counts as often as the loop turns: see `rl_jax.hlo`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rl_jax.hlo import Instruction, Program, operands
+
+_KINDS = (
+  "all-gather",
+  "all-reduce",
+  "reduce-scatter",
+  "all-to-all",
+  "ragged-all-to-all",
+  "collective-permute",
+  "collective-broadcast",
+)
+
+
+class Collective(NamedTuple):
+  """All collectives of one kind over groups of one size."""
+
+  kind: str
+  group: int
+  """Chips that take part together."""
+  times: float
+  """How often, in one run of the program."""
+  bytes: float
+  """That each chip sends, in all."""
+
+
+def collectives(program: Program) -> list[Collective]:
+  """The collectives of a program by kind and size of group, those that send most first."""
+  found: dict[tuple[str, int], list[float]] = {}
+  for name, instruction, times in instructions(program):
+    kind = instruction.opcode.removesuffix("-start")
+    # How XLA for TPU writes a reduce-scatter: an all-reduce and a slice of it in one kernel of this name.
+    if kind == "all-reduce" and name.startswith("all-reduce-scatter"):
+      kind = "reduce-scatter"
+    group = group_size(instruction, program.devices)
+    size = sum(array.bytes for array in operands(program.computations[name], instruction))
+    total = found.setdefault((kind, group), [0.0, 0.0])
+    total[0], total[1] = total[0] + times, total[1] + times * _sent(kind, group, size)
+  sums = [Collective(kind, group, *total) for (kind, group), total in found.items()]
+  return sorted(sums, key=lambda one: -one.bytes)
+
+
+def instructions(program: Program) -> Iterator[tuple[str, Instruction, float]]:
+  """Each collective of a program once: the name of its computation, itself, and how often it runs.
+
+  XLA for TPU lets kernels carry a collective along, piece by piece, even through the turns of a loop: it then stands in
+  each of them, with one channel and chain. It runs as often as the kernel that begins it, which is no part of the loop.
+  """
+  chains: dict[tuple[str, ...], tuple[str, Instruction, float]] = {}
+  for name, times in program.times.items():
+    for instruction in program.computations[name].values():
+      if instruction.opcode.removesuffix("-start") not in _KINDS:
+        continue
+      chain = re.search(r"channel_id=(\d+).*chain_id=\"(\d+)\"", instruction.attributes)
+      key = chain.groups() if chain else (name, instruction.name)
+      if key not in chains or times < chains[key][2]:
+        chains[key] = name, instruction, times
+  yield from chains.values()
+
+
+def _sent(kind: str, n: int, size: float) -> float:
+  if kind == "all-gather":
+    return (n - 1) * size
+  if kind in ("reduce-scatter", "all-to-all", "ragged-all-to-all"):
+    return size * (n - 1) / n
+  if kind == "all-reduce":
+    return 2 * size * (n - 1) / n
+  return size
+
+
+def group_size(instruction: Instruction, devices: int) -> int:
+  """Chips of one group, in any of the forms that XLA prints: lists, iota, axes of a mesh; 2 of a permutation, in which
+  each sends to one other; all, where it says nothing."""
+  text = instruction.attributes
+  listed = re.search(r"replica_groups=\{\{([\d,]+)\}", text)
+  if listed:
+    return len(listed[1].split(","))
+  iota = re.search(r"replica_groups=\[\d+,(\d+)\]<=", text)
+  if iota:
+    return int(iota[1])
+  axes = re.search(r"replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}", text)
+  if axes:
+    sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", axes[1])}
+    # An axis, or a part of one as 'name':(before)size.
+    named = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", axes[2])
+    return math.prod(int(part) if part else sizes[name] for name, part in named)
+  return 2 if "source_target_pairs=" in text else devices

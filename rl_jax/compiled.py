@@ -1,0 +1,123 @@
+"""The programs of an iteration, compiled for a mesh and measured without being run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from rl_jax import costs
+from rl_jax.chips import Chip
+from rl_jax.collectives import Collective, collectives
+from rl_jax.fitting import asked_for
+from rl_jax.hlo import Program
+from rl_jax.training import programs
+from rl_jax.training.experiment import Experiment
+
+TERMS = ("compute", "HBM", "interconnect")
+
+
+class Measured(NamedTuple):
+  """One program on one chip; bytes, operations and counts of one run."""
+
+  arguments: float
+  outputs: float
+  """Those that take no argument's place."""
+  temporary: float
+  code: float
+  flops: float
+  hbm_bytes: float
+  collectives: list[Collective]
+  uncounted: int
+  """Loops of unknown length, of which each counts as one turn."""
+  seconds: float
+  """That the compiler took."""
+
+  @property
+  def sent(self) -> float:
+    """Bytes to other chips."""
+    return sum(one.bytes for one in self.collectives)
+
+  def times(self, chip: Chip) -> dict[str, float]:
+    """Seconds of each term of the roofline, at the chip's published rates."""
+    terms = self.flops / chip.flops, self.hbm_bytes / chip.hbm_rate, self.sent / chip.link_rate
+    return dict(zip(TERMS, terms, strict=True))
+
+
+class Refused(NamedTuple):
+  """A program that the compiler refused because a chip's memory does not hold it."""
+
+  temporary: float
+  """Bytes that it would need."""
+
+
+def compile_all(
+  experiment: Experiment, device_mesh: jax.sharding.Mesh, say: Callable[[str], None]
+) -> dict[str, Measured | Refused]:
+  """The programs of one iteration by name; see `rl_jax.training.programs.lower`.
+
+  Args:
+    say: told what is being compiled, which may take minutes.
+  """
+  found: dict[str, Measured | Refused] = {}
+  for name, lowered in programs.lower(experiment, device_mesh).items():
+    layers = experiment.models["policy"].config.layers
+    say(f"compiling {name} of {layers} layers for {device_mesh.size} chips")
+    found[name] = _measured(lowered)
+  return found
+
+
+def _measured(lowered: Any) -> Measured | Refused:
+  started = time.monotonic()
+  try:
+    compiled = lowered.compile()
+  except jax.errors.JaxRuntimeError as error:
+    wanted = asked_for(error)
+    if wanted is None:
+      raise
+    return Refused(wanted)
+  seconds = time.monotonic() - started
+  program, memory = Program(compiled.as_text()), compiled.memory_analysis()
+  return Measured(
+    arguments=memory.argument_size_in_bytes,
+    outputs=memory.output_size_in_bytes - memory.alias_size_in_bytes,
+    temporary=memory.temp_size_in_bytes,
+    code=memory.generated_code_size_in_bytes,
+    flops=costs.flops(program),
+    hbm_bytes=costs.memory_bytes(program),
+    collectives=collectives(program),
+    uncounted=program.uncounted,
+    seconds=seconds,
+  )
+
+
+def extrapolated(few: Measured | Refused, more: Measured | Refused, at: tuple[int, int], layers: int) -> Any:
+  """A program of `layers` layers from those of `at` layers: each number on the line through its two, or the deeper
+  one's where the line falls (see `falls`)."""
+  if isinstance(few, Refused) or isinstance(more, Refused):
+    return more
+  along = lambda a, b: max(b, a + (b - a) * (layers - at[0]) / (at[1] - at[0]))
+  names = dict.fromkeys((c.kind, c.group) for c in (*more.collectives, *few.collectives))
+  of = lambda program: {(c.kind, c.group): c for c in program.collectives}
+  left, right = of(few), of(more)
+  lines = []
+  for kind, group in names:
+    nothing = Collective(kind, group, 0.0, 0.0)
+    a, b = left.get((kind, group), nothing), right.get((kind, group), nothing)
+    lines.append(Collective(kind, group, along(a.times, b.times), along(a.bytes, b.bytes)))
+  numbers = {
+    name: along(getattr(few, name), getattr(more, name))
+    for name in ("arguments", "outputs", "temporary", "code", "flops", "hbm_bytes")
+  }
+  lines.sort(key=lambda one: -one.bytes)
+  return more._replace(**numbers, collectives=lines, seconds=few.seconds + more.seconds)
+
+
+def falls(few: Measured | Refused, more: Measured | Refused) -> list[str]:
+  """What is less in the deeper of two programs: the compiler went about them in different ways, and a line through
+  them says nothing of it."""
+  if isinstance(few, Refused) or isinstance(more, Refused):
+    return []
+  return [name for name in ("temporary", "flops", "hbm_bytes", "sent") if getattr(more, name) < getattr(few, name)]

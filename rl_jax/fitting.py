@@ -1,0 +1,138 @@
+"""How much of a chip's memory a run takes, and what to change when that is too much."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+
+from rl_jax.chips import GIB, Chip
+from rl_jax.training import mesh, state
+from rl_jax.training.errors import TrainingError
+from rl_jax.training.experiment import Experiment, check_rows
+from rl_jax.training.state import SeedState
+
+ROOM = 0.6
+"""Share of the memory that the state of a run may take in a layout that is proposed: programs need the rest."""
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class State(NamedTuple):
+  """Bytes of a run's state on one chip."""
+
+  parameters: float
+  """Of all models."""
+  optimizer: float
+  """Its moments, and the averages of parameters."""
+  other: float
+  """Of curriculum, rollout and learners."""
+
+  @property
+  def total(self) -> float:
+    """All of it."""
+    return sum(self)
+
+
+def state_bytes(seeds: SeedState) -> State:
+  """Of a state as shapes, types and shardings."""
+  models = seeds.models.values()
+  parameters = _bytes([model.params for model in models])
+  optimizer = _bytes([(model.optimizer, model.average) for model in models])
+  return State(parameters, optimizer, _bytes(seeds) - parameters - optimizer)
+
+
+def _bytes(tree: Any) -> float:
+  size = lambda x: math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+  return float(sum(size(x) for x in jax.tree.leaves(tree)))
+
+
+def asked_for(error: Exception) -> float | None:
+  """Bytes of main memory that a program would need beside its arguments, by the compiler that refused it; None: the
+  error is another one, or does not say."""
+  text = str(error)
+  if "RESOURCE_EXHAUSTED" not in text:
+    return None
+  found = re.search(r"temporaries \(([\d.]+)([KMGT]?)\)", text) or re.search(r"\bUsed ([\d.]+)([KMGT]?)", text)
+  return float(found[1]) * _UNITS[found[2]] if found else None
+
+
+class Layout(NamedTuple):
+  """A mesh, and the state of the run on each of its chips."""
+
+  sizes: dict[str, int]
+  state: State
+
+  def flags(self) -> str:
+    """As they are written on a command line."""
+    return " ".join(f"--config.mesh.{axis}={size}" for axis, size in self.sizes.items())
+
+
+def propose(experiment: Experiment, devices: Sequence[Any], rows: int, chip: Chip) -> Layout | None:
+  """The layout over all devices whose state leaves room on a chip, with the least along tensor and then fsdp, which
+  cost traffic; else the one with the smallest state. None: the rows of an iteration go into none."""
+  with jax.set_mesh(mesh.make_mesh({"data": len(devices), "fsdp": 1, "tensor": 1}, devices)):
+    boxed = jax.eval_shape(lambda: state.init_seed(experiment, experiment.config.seed, None))
+  layouts = list(_layouts(experiment, devices, rows, boxed))
+  roomy = [one for one in layouts if one.state.total <= ROOM * chip.hbm]
+  if roomy:
+    return min(roomy, key=lambda one: (one.sizes["tensor"], one.sizes["fsdp"]))
+  return min(layouts, key=lambda one: one.state.total, default=None)
+
+
+def _layouts(experiment: Experiment, devices: Sequence[Any], rows: int, boxed: Any) -> Iterator[Layout]:
+  heads = experiment.models["policy"].config.key_value_heads
+  count, seeds = len(devices), experiment.config.num_seeds
+  for tensor in (n for n in range(1, count + 1) if count % n == 0 and heads % n == 0):
+    for fsdp in (n for n in range(1, count // tensor + 1) if count // tensor % n == 0):
+      shape = {"data": count // tensor // fsdp, "fsdp": fsdp, "tensor": tensor}
+      try:
+        check_rows(experiment.config, rows, shape["data"] * fsdp)
+        device_mesh = mesh.make_mesh(shape, devices)
+      except TrainingError:
+        continue
+      placed = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype, sharding=s),
+        jax.eval_shape(nn.unbox, boxed),
+        mesh.shardings(device_mesh, boxed),
+      )
+      yield Layout(shape, state_bytes(placed))
+
+
+def advice(
+  experiment: Experiment, chip: Chip, device_mesh: jax.sharding.Mesh, found: State, proposed: Layout | None, large: str
+) -> list[str]:
+  """What to change, the most promising first.
+
+  Args:
+    found: the state as it is laid out now.
+    large: the program that is too large, "rollout" or "update".
+  """
+  config, model = experiment.config, experiment.models["policy"].config
+  changes = []
+  if proposed is not None and proposed.state.total < 0.95 * found.total:
+    smaller = f"state {proposed.state.total / GIB:.1f} instead of {found.total / GIB:.1f} GiB per chip"
+    changes.append(f"{proposed.flags()} ({smaller})")
+  least = min(found.total, proposed.state.total if proposed else found.total)
+  if least > ROOM * chip.hbm:
+    chips = math.ceil(least * device_mesh.size / (ROOM * chip.hbm))
+    changes.append(f"a topology of {chips} chips or more (the state of the run is {least / GIB:.1f} GiB per chip)")
+  if model.dtype == "float32":
+    changes.append("--config.model.dtype=bfloat16 (half the activations and the cache)")
+  if large.startswith("update"):
+    if model.remat == "none":
+      changes.append("--config.model.remat=block (activations of one layer at a time, one more forward pass)")
+    shards = mesh.batch_shards(device_mesh)
+    if config.rows_per_microbatch is None or config.rows_per_microbatch > shards:
+      changes.append(f"--config.rows_per_microbatch={shards} (one row per chip at a time)")
+  else:
+    changes.append("fewer --config.prompts_per_iteration (a smaller cache)")
+  if config.optimizer.state_dtype == "float32" and not model.lora_rank:
+    changes.append("--config.optimizer.state_dtype=bfloat16 (half the moments)")
+  if not model.lora_rank:
+    changes.append("--config.model.lora_rank=16 (no moments and no second copy of the matrices)")
+  return changes

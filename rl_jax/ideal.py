@@ -1,0 +1,127 @@
+"""What one iteration needs at least on each chip of a mesh, to set beside what its compiled programs do.
+
+With d, f and t chips along data, fsdp and tensor, rows are split over d f chips and matrices over f t. W bytes of
+matrices (in the type of the activations) and y bytes of activations [rows of a chip, D] then make a chip send
+
+  weights      W / t (f - 1) / f                 each time that a pass reads them, and once for the gradient
+  gradients    W / (t f) 2 (d - 1) / d           once per micro-batch
+  activations  4 y (t - 1) / t                   per layer and pass (forward, backward, and again with remat): a
+                                                 sum after attention and one after the feed-forward
+
+where a pass of the sampler is one token long. Rows of all lengths count as the longest.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rl_jax.bounds import forward_flops
+from rl_jax.models.model import Model
+from rl_jax.models.transformer import TransformerConfig
+from rl_jax.training import mesh
+from rl_jax.training.experiment import Experiment
+
+
+class Sizes(NamedTuple):
+  """Of one iteration."""
+
+  prompts: int
+  rows: int
+  prompt_tokens: int
+  response_tokens: int
+
+  @property
+  def length(self) -> int:
+    """Slots of a row."""
+    return self.prompt_tokens + self.response_tokens
+
+
+class Ideal(NamedTuple):
+  """Of one chip."""
+
+  flops: float
+  sent: float
+  """Bytes."""
+
+
+def sizes(experiment: Experiment) -> Sizes:
+  """Rows and tokens of an iteration, by the plan of its curriculum."""
+  curriculum, task, key = experiment.method.curriculum, experiment.task, jax.random.key(0)
+  plan, _ = jax.eval_shape(lambda: curriculum.next(curriculum.init(key), task, key))
+  return Sizes(plan.prompt_ids.shape[0], plan.row_mask.shape[0], task.prompt_tokens, task.response_tokens)
+
+
+def rollout(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
+  """Prompts once, then every response a token at a time."""
+  s, config, seeds = sizes(experiment), experiment.models["policy"].config, experiment.config.num_seeds
+  prefill = forward_flops(config, s.prompts * s.prompt_tokens, (s.prompt_tokens + 1) / 2, s.prompts)
+  decode = forward_flops(config, s.rows * s.response_tokens, s.prompt_tokens + s.response_tokens / 2)
+  tokens = s.prompts * s.prompt_tokens + s.rows * s.response_tokens
+  passes = 1 + s.response_tokens
+  sent = passes * _weights(config, device_mesh) + _activations(config, device_mesh, tokens, 1)
+  return Ideal(seeds * (prefill + decode) / device_mesh.size, seeds * sent)
+
+
+def update(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
+  """Forward and backward of every trained model in each epoch, and a forward pass of each that is scored; nothing is
+  read out at the last token of a row."""
+  config, s = experiment.config, sizes(experiment)
+  minibatches = config.epochs * config.minibatches_per_epoch
+  minibatch = s.rows // config.minibatches_per_epoch
+  microbatches = minibatches * (minibatch // (config.rows_per_microbatch or minibatch))
+  flops, sent = 0.0, 0.0
+  for name, role in experiment.method.models.items():
+    model: Any = experiment.models[name].config
+    blocks = forward_flops(model, s.rows * s.length, (s.length + 1) / 2, 0)
+    readout = 2.0 * s.rows * (s.length - 1) * model.width * model.outputs
+    again = model.remat == "block"
+    if role.trained:
+      tokens = config.epochs * s.rows * s.length
+      whole = 3 * (blocks + readout) + _recomputed(experiment.models[name], s.rows * s.length, blocks, readout)
+      flops += config.epochs * whole
+      sent += microbatches * ((3 + again) * _weights(model, device_mesh) + _gradients(model, device_mesh))
+      sent += _activations(model, device_mesh, tokens, 2 + again)
+    if any(scorer == name for scorer, _ in experiment.method.scoring.values()):
+      flops += blocks + readout
+      sent += _weights(model, device_mesh) + _activations(model, device_mesh, s.rows * s.length, 1)
+  return Ideal(config.num_seeds * flops / device_mesh.size, config.num_seeds * sent)
+
+
+def _recomputed(model: Model, tokens: int, blocks: float, readout: float) -> float:
+  """Operations that a backward pass does again: with remat those of each block but for its last product, which no
+  gradient reads; without logits held, those of the output layer."""
+  c = model.config
+  again = blocks - 2.0 * tokens * c.layers * c.width * c.feed_forward if c.remat == "block" else 0.0
+  return again + (readout if model.kind == "language" and model.logprobs != "logits" else 0.0)
+
+
+def cache_bytes(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> float:
+  """Keys and values of all rows and slots, on one chip."""
+  s, c, t = sizes(experiment), experiment.models["policy"].config, device_mesh.shape["tensor"]
+  heads = c.key_value_heads / (1 if c.key_value_heads % t else t)
+  rows = experiment.config.num_seeds * s.rows / mesh.batch_shards(device_mesh)
+  return 2 * c.layers * rows * s.length * heads * c.head_width * jnp.dtype(c.dtype).itemsize
+
+
+def _matrices(config: TransformerConfig, device_mesh: jax.sharding.Mesh) -> float:
+  """Bytes of the matrices on the chips along tensor that share them."""
+  return forward_flops(config, 1, 0.0) / 2 * jnp.dtype(config.dtype).itemsize / device_mesh.shape["tensor"]
+
+
+def _weights(config: TransformerConfig, device_mesh: jax.sharding.Mesh) -> float:
+  f = device_mesh.shape["fsdp"]
+  return _matrices(config, device_mesh) * (f - 1) / f
+
+
+def _gradients(config: TransformerConfig, device_mesh: jax.sharding.Mesh) -> float:
+  d, f = device_mesh.shape["data"], device_mesh.shape["fsdp"]
+  return _matrices(config, device_mesh) / f * 2 * (d - 1) / d
+
+
+def _activations(config: TransformerConfig, device_mesh: jax.sharding.Mesh, tokens: int, passes: int) -> float:
+  t, here = device_mesh.shape["tensor"], tokens / mesh.batch_shards(device_mesh)
+  y = here * config.width * jnp.dtype(config.dtype).itemsize
+  return passes * config.layers * 4 * y * (t - 1) / t

@@ -1,0 +1,143 @@
+"""What a run would cost on TPUs that are not there: python -m rl_jax.plan --config=FILE --topology=v5p:4x4x4.
+
+Compiles the programs of one iteration, rollout and update, ahead of time for the topology (libtpu does so on a CPU; no
+array is made) and prints for one chip: memory against its HBM, operations, bytes through the HBM, bytes and kinds of
+collectives, the time of each at the chip's published rates, and what binds. The longest of the three times is the time
+of a program, as if the others hid behind it: an upper bound of tokens per second, which no run reaches. Beside
+operations and bytes sent stands what the layout needs in theory (`rl_jax.ideal`).
+
+Loops count as often as they turn, a sampler as if every response were as long as it may be (`rl_jax.hlo`). Several
+topologies with commas give a table of how the programs scale. --layers=1,2 compiles models of so many layers instead
+and draws a line through their numbers, for models that take too long to compile.
+
+Exit status: 0, or 1 if the run does not fit (with what to change) or after one line on what went wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import sys
+from typing import Any
+
+import flax.linen as nn
+import jax
+from ml_collections import ConfigDict
+
+from rl_jax import chips, configs, fitting, ideal, planned, starts
+from rl_jax.compiled import compile_all, extrapolated, falls
+from rl_jax.models.errors import ModelFileError
+from rl_jax.training import mesh, programs
+from rl_jax.training.errors import TrainingError
+from rl_jax.training.experiment import Experiment
+
+
+def plan(config: ConfigDict, topology: str, layers: tuple[int, int] | None = None) -> planned.Plan:
+  """The plan of a resolved config on a topology; see `rl_jax.chips.topology`.
+
+  Args:
+    layers: two numbers of layers to compile, in place of the model's own.
+
+  Raises: ConfigError, TrainingError: one line that says what was got and what to do.
+  """
+  chip, devices = chips.topology(topology)
+  if config.model.get("logprobs") == "pallas":
+    raise configs.ConfigError("model.logprobs=pallas is compiled where a TPU is: plan with model.logprobs=chunked")
+  experiment, device_mesh = starts.build(config), mesh.make_mesh(config.mesh, devices)
+  with contextlib.closing(experiment.task):
+    sizes = ideal.sizes(experiment)
+    proposed = fitting.propose(experiment, devices, sizes.rows, chip)
+    try:
+      notes: list[str] = []
+      if layers is None:
+        found = compile_all(experiment, device_mesh, _say)
+      else:
+        found, notes = _by_layers(config, experiment, device_mesh, layers)
+    except TrainingError as error:
+      if proposed is None:
+        raise
+      raise TrainingError(f"{error}; with this batch: {proposed.flags()}") from error
+    state = fitting.state_bytes(programs.abstract_state(experiment, device_mesh).seeds)
+    return planned.Plan(
+      what=f"{_name(config)} ({_parameters(experiment):,} parameters), {config.task.name}",
+      topology=topology,
+      chip=chip,
+      mesh=dict(device_mesh.shape),
+      sizes=sizes,
+      seeds=config.num_seeds,
+      layers=layers,
+      notes=notes,
+      state=state,
+      cache=ideal.cache_bytes(experiment, device_mesh),
+      programs=found,
+      ideal={"rollout": ideal.rollout(experiment, device_mesh), "update": ideal.update(experiment, device_mesh)},
+      advise=lambda large: fitting.advice(experiment, chip, device_mesh, state, proposed, large),
+    )
+
+
+def _by_layers(
+  config: ConfigDict, experiment: Experiment, device_mesh: jax.sharding.Mesh, at: tuple[int, int]
+) -> tuple[dict[str, Any], list[str]]:
+  """The programs of models of `at` layers, drawn out to the model's own number, and where that is a guess."""
+  if "layers" not in config.model:
+    raise configs.ConfigError(f"--layers: those of {config.model.name} come from its checkpoint: leave the flag out")
+  found = []
+  for layers in at:
+    shallow = starts.build(configs.resolve_config(config, {"model.layers": layers}))
+    with contextlib.closing(shallow.task):
+      found.append(compile_all(shallow, device_mesh, _say))
+  few, more = found
+  whole = experiment.models["policy"].config.layers
+  notes = [
+    f"{name}: {term} is less with {at[1]} layers than with {at[0]}, so that of {whole} is a guess: take more layers"
+    for name in few
+    for term in falls(few[name], more[name])
+  ]
+  return {name: extrapolated(few[name], more[name], at, whole) for name in few}, notes
+
+
+def _name(config: ConfigDict) -> str:
+  return config.model.get("architecture") or config.model.get("checkpoint") or config.model.name
+
+
+def _parameters(experiment: Experiment) -> int:
+  """Of the policy."""
+  shapes = jax.eval_shape(lambda: nn.unbox(experiment.models["policy"].init(jax.random.key(0))))
+  return sum(math.prod(x.shape) for x in jax.tree.leaves(shapes))
+
+
+def _say(text: str) -> None:
+  print(f"rl_jax.plan: {text}", file=sys.stderr, flush=True)
+
+
+def _layers(text: str) -> tuple[int, int]:
+  numbers = text.split(",")
+  if len(numbers) != 2 or not all(n.isdecimal() and int(n) for n in numbers) or int(numbers[0]) >= int(numbers[1]):
+    raise argparse.ArgumentTypeError(f"two numbers that rise, as in 1,2, got {text!r}")
+  return int(numbers[0]), int(numbers[1])
+
+
+def main(argv: list[str]) -> int:
+  """Runs the command line; returns the exit status."""
+  parser = configs.make_parser(__doc__.splitlines()[0])
+  parser.add_argument("--topology", metavar="CHIP:SHAPE", help="v5e:2x4, v5p:4x4x4, v6e:16x16 …; several with commas")
+  parser.add_argument("--layers", type=_layers, metavar="A,B", help="compile so many layers and extrapolate")
+  parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")
+  try:
+    flags = configs.parse_flags(argv, parser, required=("config", "topology"))
+    config = configs.resolve(flags.config, flags.overrides)
+    plans = [plan(config, topology, flags.options.layers) for topology in flags.options.topology.split(",")]
+  except (configs.ConfigError, TrainingError, ModelFileError) as error:
+    print(f"rl_jax.plan: {error}", file=sys.stderr)
+    return 1
+  if flags.options.format == "json":
+    print(json.dumps([one.record() for one in plans], indent=2))
+  else:
+    print("\n\n".join([one.text() for one in plans] + ([planned.scaling(plans)] if len(plans) > 1 else [])))
+  return 0 if all(one.fits for one in plans) else 1
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,34 @@
+"""The programs of an iteration without its arrays: for devices that need not be there and models too large for here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from rl_jax.training import mesh, state
+from rl_jax.training.experiment import Experiment
+from rl_jax.training.state import TrainState
+from rl_jax.training.trainer import LOOPS, check_batch, layout
+
+
+def abstract_state(experiment: Experiment, device_mesh: Mesh) -> TrainState:
+  """Shapes, types and shardings of the state of a run that draws its parameters."""
+  shardings = layout(experiment, device_mesh)
+  with mesh.use(device_mesh):
+    shapes = jax.eval_shape(lambda: state.init(experiment))
+  return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
+
+
+def lower(experiment: Experiment, device_mesh: Mesh) -> dict[str, Any]:
+  """The programs of one iteration, lowered: "rollout", or "rollout 1" and so on by phase, and "update".
+
+  Trajectories come to the update as their rows lie on the mesh.
+
+  Raises: TrainingError: sizes do not divide one another or the mesh, or the task takes another number of seeds.
+  """
+  check_batch(experiment, device_mesh)
+  abstract = abstract_state(experiment, device_mesh)
+  shardings = jax.tree.map(lambda x: x.sharding, abstract)
+  return LOOPS[type(experiment.task)](experiment, device_mesh, shardings).lower(abstract)

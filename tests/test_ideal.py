@@ -1,0 +1,74 @@
+"""What a layout needs, by hand, for a model with one layer of matrices."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+from rl_jax import ideal
+from rl_jax.bounds import forward_flops
+from rl_jax.models.model import Model
+from rl_jax.models.transformer import TransformerConfig
+from tests.training import small
+
+AXES = ("data", "fsdp", "tensor")
+OPTIONS = ("num_seeds=1", "model.layers=1", "model.width=8", "model.heads=2", "model.key_value_heads=2")
+
+
+def mesh_of(*sizes):
+  data, fsdp, tensor = sizes
+  return types.SimpleNamespace(shape=dict(zip(AXES, sizes, strict=True)), size=data * fsdp * tensor)
+
+
+@pytest.fixture(scope="module")
+def experiment():
+  """Eight rows: 2 prompts x 4 completions."""
+  return small.make_experiment(*OPTIONS, "model.head_width=4", "model.feed_forward=16", "method.kl_coefficient=0.0")
+
+
+def test_one_chip_sends_nothing_and_computes_all(experiment):
+  s, config = ideal.sizes(experiment), experiment.models["policy"].config
+  assert (s.prompts, s.rows) == (2, 8)
+  alone = mesh_of(1, 1, 1)
+  forward = forward_flops(config, 8 * s.length, (s.length + 1) / 2, 8 * (s.length - 1))
+  assert ideal.update(experiment, alone) == (3 * forward, 0)
+  eighth = ideal.update(experiment, mesh_of(2, 2, 2))
+  assert eighth.flops == 3 * forward / 8
+  prefill = forward_flops(config, 2 * s.prompt_tokens, (s.prompt_tokens + 1) / 2, 2)
+  decode = forward_flops(config, 8 * s.response_tokens, s.prompt_tokens + s.response_tokens / 2)
+  assert ideal.rollout(experiment, alone) == (prefill + decode, 0)
+
+
+def test_a_backward_pass_computes_again_what_it_does_not_hold():
+  """Of a token and layer: 4 matrices of 8 x 8 and 2 of 8 x 16 (the last is left out); of the output layer 8 x 10."""
+  fields = dict(vocabulary=10, outputs=10, width=8, layers=2, heads=2, key_value_heads=2, head_width=4, feed_forward=16)
+
+  def of(logprobs, **more):
+    config = TransformerConfig(**fields, **more)
+    blocks, readout = forward_flops(config, 5, 0.0, 0), 5 * 2 * 8 * 10
+    return ideal._recomputed(Model(config, logprobs=logprobs), 5, blocks, readout)
+
+  assert of("logits") == 0
+  assert of("chunked") == 5 * 2 * 8 * 10
+  assert of("logits", remat="block") == 5 * 2 * 2 * (4 * 64 + 2 * 128)
+
+
+def test_bytes_of_each_axis_by_hand(experiment):
+  """Matrices: 4 of 8 x 8, 3 of 8 x 16, the output layer 8 x V; in float32."""
+  s, config = ideal.sizes(experiment), experiment.models["policy"].config
+  weights = 4 * (4 * 64 + 3 * 128 + 8 * config.outputs)
+  activations = 4 * 8 * s.length * 8
+  data, fsdp, tensor = (ideal.update(experiment, mesh_of(*sizes)).sent for sizes in ((8, 1, 1), (1, 8, 1), (1, 1, 8)))
+  assert data == pytest.approx(2 * weights * 7 / 8)
+  assert fsdp == pytest.approx(3 * weights * 7 / 8)
+  assert tensor == pytest.approx(2 * 4 * activations * 7 / 8)
+  passes = 1 + s.response_tokens
+  assert ideal.rollout(experiment, mesh_of(1, 8, 1)).sent == pytest.approx(passes * weights * 7 / 8)
+
+
+def test_the_cache_is_split_over_rows_and_heads(experiment):
+  s = ideal.sizes(experiment)
+  whole = 2 * 8 * s.length * 2 * 4 * 4
+  shares = {(1, 1, 1): 1, (4, 2, 1): 8, (2, 2, 2): 8, (1, 1, 4): 1}
+  assert {sizes: whole / ideal.cache_bytes(experiment, mesh_of(*sizes)) for sizes in shares} == shares
