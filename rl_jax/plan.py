@@ -4,11 +4,11 @@ Compiles the programs of one iteration, rollout and update, ahead of time for th
 array is made) and prints for one chip: memory against its HBM, operations, bytes through the HBM, bytes and kinds of
 collectives, the time of each at the chip's published rates, and what binds. The longest of the three times is the time
 of a program, as if the others hid behind it: an upper bound of tokens per second, which no run reaches. Beside
-operations and bytes sent stands what the layout needs in theory (`rl_jax.ideal`).
+operations and bytes sent stands what the layout needs in theory (`rl_jax.planning.ideal`).
 
-Loops count as often as they turn, a sampler as if every response were as long as it may be (`rl_jax.hlo`). Several
-topologies with commas give a table of how the programs scale. --layers=1,2 compiles models of so many layers instead
-and draws a line through their numbers, for models that take too long to compile.
+Loops count as often as they turn, a sampler as if every response were as long as it may be (`rl_jax.planning.hlo`).
+Several topologies with commas give a table of how the programs scale. --layers=1,2 compiles models of so many layers
+instead and draws a line through their numbers, for models that take too long to compile.
 
 Exit status: 0, or 1 if the run does not fit (with what to change) or after one line on what went wrong.
 """
@@ -26,16 +26,17 @@ import flax.linen as nn
 import jax
 from ml_collections import ConfigDict
 
-from rl_jax import chips, configs, fitting, ideal, planned, starts
-from rl_jax.compiled import compile_all, extrapolated, falls
+from rl_jax import configs, starts
 from rl_jax.models.errors import ModelFileError
+from rl_jax.planning import chips, fitting, ideal, planned
+from rl_jax.planning.compiled import compile_all, extrapolated, falls
 from rl_jax.training import mesh, programs
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
 
 
 def plan(config: ConfigDict, topology: str, layers: tuple[int, int] | None = None) -> planned.Plan:
-  """The plan of a resolved config on a topology; see `rl_jax.chips.topology`.
+  """The plan of a resolved config on a topology; see `rl_jax.planning.chips.topology`.
 
   Args:
     layers: two numbers of layers to compile, in place of the model's own.

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = {"trajectories": 2, "tasks": 2, "models": 2, "rollouts": 3, "curricula": 3, "methods": 4, "training": 5}
 ENTRY = 6
-"""Floor of the modules at the top of rl_jax."""
+"""Floor of the modules at the top of rl_jax, and of packages that are parts of one of them."""
+FLOORS = {
+  "trajectories": 2, "tasks": 2, "models": 2, "rollouts": 3, "curricula": 3, "methods": 4, "training": 5,
+  "planning": ENTRY,
+}  # fmt: skip
 APART = "runs"
 METHOD_WORDS = "grpo|ppo|rloo|reinforce|dapo|gspo|cispo|prime|vapo|spo|remax|opo|gdpo"
 

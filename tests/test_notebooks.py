@@ -69,7 +69,7 @@ def test_it_names_no_path_of_a_machine(notebook):
 
 
 def test_a_path_of_a_machine_is_seen():
-  for path in ("/tmp/x/grpo: cpu x1", "in '/home/me/runs'", "C:\\runs\\grpo", "--workdir=/work/runs"):
+  for path in ("/tmp/x/grpo: cpu x1", "in '/home/me/runs'", "C:\\runs\\grpo", "--workdir=/mnt/runs"):
     assert MACHINE.search(path), path
-  for path in ("runs/tmp/grpo", "https://example.org/tmp/", "experiments/results/", "~/work/runs"):
+  for path in ("runs/tmp/grpo", "https://example.org/tmp/", "experiments/results/", "~/mnt/runs"):
     assert not MACHINE.search(path), path

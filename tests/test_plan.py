@@ -9,12 +9,12 @@ import sys
 
 import pytest
 
-from rl_jax.chips import CHIPS, GIB
-from rl_jax.collectives import Collective
-from rl_jax.compiled import Measured, Refused, extrapolated, falls
-from rl_jax.fitting import State
-from rl_jax.ideal import Ideal, Sizes
-from rl_jax.planned import Plan, scaling
+from rl_jax.planning.chips import CHIPS, GIB
+from rl_jax.planning.collectives import Collective
+from rl_jax.planning.compiled import Measured, Refused, extrapolated, falls
+from rl_jax.planning.fitting import State
+from rl_jax.planning.ideal import Ideal, Sizes
+from rl_jax.planning.planned import Plan, scaling
 from tests import commands
 
 ROLLOUT = Measured(2 * GIB, 0, 3 * GIB, 0, 197e9, 819e9, [Collective("all-gather", 8, 5.0, 400e9)], 0, 1.0)

@@ -1,7 +1,7 @@
 """What a compiled program does on one chip: operations of its matrix products, and bytes that pass through its HBM.
 
 XLA's own `cost_analysis` counts the body of a loop once, whatever the loop's length: next to nothing of a sampler. Here
-an instruction counts as often as it runs (see `rl_jax.hlo`).
+an instruction counts as often as it runs (see `rl_jax.planning.hlo`).
 
 Operations: 2 per multiply-add of products and convolutions, which on TPU all products are; others count as nothing, and
 so do kernels of Pallas.
@@ -18,8 +18,8 @@ import re
 
 import numpy as np
 
-from rl_jax.collectives import instructions
-from rl_jax.hlo import Array, Instruction, Program, operands
+from rl_jax.planning.collectives import instructions
+from rl_jax.planning.hlo import Array, Instruction, Program, operands
 
 _FREE = frozenset(
   "parameter constant tuple get-tuple-element bitcast while conditional call after-all partition-id replica-id "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rl_jax.collectives import collectives
-from rl_jax.hlo import Program
+from rl_jax.planning.collectives import collectives
+from rl_jax.planning.hlo import Program
 
 ENTRY = """HloModule jit_f, num_partitions=16
 

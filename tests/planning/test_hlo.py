@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rl_jax import costs
-from rl_jax.collectives import Collective, collectives
-from rl_jax.hlo import Program, arrays_of
+from rl_jax.planning import costs
+from rl_jax.planning.collectives import Collective, collectives
+from rl_jax.planning.hlo import Program, arrays_of
 
 LOOPS = """HloModule jit_f, is_scheduled=true, num_partitions=8
 

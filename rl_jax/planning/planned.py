@@ -7,10 +7,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rl_jax.chips import GIB, Chip
-from rl_jax.compiled import Measured, Refused
-from rl_jax.fitting import State
-from rl_jax.ideal import Ideal, Sizes
+from rl_jax.planning.chips import GIB, Chip
+from rl_jax.planning.compiled import Measured, Refused
+from rl_jax.planning.fitting import State
+from rl_jax.planning.ideal import Ideal, Sizes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
-from rl_jax import fitting
-from rl_jax.chips import CHIPS, GIB
-from rl_jax.fitting import Layout, State
+from rl_jax.planning import fitting
+from rl_jax.planning.chips import CHIPS, GIB
+from rl_jax.planning.fitting import Layout, State
 from rl_jax.training import mesh, programs
 from rl_jax.training.state import ModelState, SeedState
 from tests.training import small

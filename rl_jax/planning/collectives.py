@@ -5,7 +5,7 @@ bytes:
 
   all-gather (n - 1) x    reduce-scatter, all-to-all x (n - 1) / n    all-reduce 2 x (n - 1) / n    others x
 
-An instruction in a loop counts as often as the loop turns: see `rl_jax.hlo`.
+An instruction in a loop counts as often as the loop turns: see `rl_jax.planning.hlo`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from rl_jax.hlo import Instruction, Program, operands
+from rl_jax.planning.hlo import Instruction, Program, operands
 
 _KINDS = (
   "all-gather",

@@ -6,10 +6,10 @@ import types
 
 import pytest
 
-from rl_jax import ideal
 from rl_jax.bounds import forward_flops
 from rl_jax.models.model import Model
 from rl_jax.models.transformer import TransformerConfig
+from rl_jax.planning import ideal
 from tests.training import small
 
 AXES = ("data", "fsdp", "tensor")

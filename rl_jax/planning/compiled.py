@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import jax
 
-from rl_jax import costs
-from rl_jax.chips import Chip
-from rl_jax.collectives import Collective, collectives
-from rl_jax.fitting import asked_for
-from rl_jax.hlo import Program
+from rl_jax.planning import costs
+from rl_jax.planning.chips import Chip
+from rl_jax.planning.collectives import Collective, collectives
+from rl_jax.planning.fitting import asked_for
+from rl_jax.planning.hlo import Program
 from rl_jax.training import programs
 from rl_jax.training.experiment import Experiment
 

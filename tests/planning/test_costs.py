@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rl_jax import costs
-from rl_jax.costs import _meetings
-from rl_jax.hlo import Program
+from rl_jax.planning import costs
+from rl_jax.planning.costs import _meetings
+from rl_jax.planning.hlo import Program
 
 
 def program(*lines: str, kernels: str = "") -> Program:

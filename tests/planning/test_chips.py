@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from rl_jax import chips
+from rl_jax.planning import chips
 from rl_jax.sources import ConfigError
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 
-from rl_jax.chips import GIB, Chip
+from rl_jax.planning.chips import GIB, Chip
 from rl_jax.training import mesh, state
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment, check_rows
