@@ -66,9 +66,16 @@ def base() -> ConfigDict:
         "every_iterations": 5,  # iterations per compiled call and progress line
         "samples": 4,  # decoded rows per seed and line
         "tensorboard": True,
+        "report": True,  # report.png and report.html at the end; `rl_jax.report` makes them later too
         "profile_iteration": None,  # trace the call that holds this iteration
       },
-      "mesh": {"data": -1, "fsdp": 1, "tensor": 1},  # devices; -1: all the rest
+      "mesh": {
+        "data": -1,  # devices; -1: all the rest
+        "fsdp": 1,
+        "tensor": 1,
+        "rules": {},  # changes of the table in rl_jax/training/mesh.py, logical axis: "mesh axes, with commas"
+        "rollout_rules": {},  # further ones while responses are generated
+      },
       "init_from": "",  # a stage below, or "run directory" or "run directory@hash" of another run
       "stages": {},  # by name: fields that differ from this config
       "method": {"name": ""},

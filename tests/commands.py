@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from rl_jax.training.checkpoints import Checkpoints
+from tests import compilation
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,6 +25,7 @@ SMALL = (
   "evaluation.samples_per_prompt=2",
   "evaluation.pass_at=(2,)",
   "logging.tensorboard=False",
+  "logging.report=False",
   "logging.samples=2",
   "model.width=8",
   "model.heads=1",
@@ -33,7 +35,7 @@ SMALL = (
 )
 """Overrides of a smoke variant that make it smaller yet."""
 
-_INTERRUPTED = """
+INTERRUPTED = """
 import os, signal, sys
 from rl_jax import train
 from rl_jax.runs.metrics import MetricsWriter
@@ -87,7 +89,7 @@ def environment(cache: Path, **more: str) -> dict[str, str]:
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # as in the tests' own process, see conftest.py
     "MPLBACKEND": "agg",
-    "XLA_FLAGS": "",
+    "XLA_FLAGS": compilation.QUICK,
     **more,
   }
 
@@ -108,7 +110,7 @@ def interrupted(
 ) -> subprocess.CompletedProcess:
   """The command, which sends itself a signal: after the metrics of an iteration ("metrics"), when the files of a
   checkpoint are written but not vouched for ("files"), or when the checkpoint is whole ("checkpoint")."""
-  command = [sys.executable, "-c", _INTERRUPTED, point, f"/{folder}", str(step), str(int(number)), *arguments]
+  command = [sys.executable, "-c", INTERRUPTED, point, f"/{folder}", str(step), str(int(number)), *arguments]
   return subprocess.run(command, cwd=ROOT, env=environment(cache), capture_output=True, text=True, timeout=300)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
 import jax
 import pytest
 
-OPTIMISED = ("kernels/", "test_expected_curve.py")
-"""Tests that compile as users do: kernels, which have a way of their own, and what trains for longer."""
+from tests import compilation
 
+os.environ["XLA_FLAGS"] = compilation.QUICK  # read when the first device is asked for
+
+OPTIMISED = ("kernels/logprobs", "test_expected_curve.py")
+"""Tests of what a compiled program holds, and what trains for longer."""
 
 LONG = (
   "test_expected_curve.py", "kernels/test_sharded.py", "training/", "test_", "methods/", "kernels/test_", "models/",
@@ -38,8 +42,7 @@ def own_signals():
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_compilation(request):
-  """Leaves most of the compiler's optimisations out: many small programs, each run a few times, compile far more than
-  they compute. A test that reads compiled programs turns them on."""
+  """Leaves most of the compiler's optimisations out. A test that reads compiled programs turns them on."""
   if module_of(request.path).startswith(OPTIMISED):
     yield
     return

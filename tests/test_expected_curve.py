@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from rl_jax import configs, launch
 from rl_jax.runs.directory import find_run
@@ -17,6 +18,7 @@ TOLERANCE = 0.1
 ITERATIONS = 20
 
 
+@pytest.mark.slow  # a warm start of 600 updates and 20 iterations
 def test_grpo_follows_the_committed_curve(tmp_path, monkeypatch):
   monkeypatch.chdir(ROOT)
   expected = json.loads((ROOT / "experiments/results/grpo.json").read_text())["curves"][METRIC]

@@ -32,7 +32,7 @@ def cache(tmp_path_factory):
 
 
 def warm(method: str, workdir: Path, *overrides: str) -> list[str]:
-  small = [o for o in commands.SMALL if not o.startswith("logging.tensorboard")]
+  small = [o for o in commands.SMALL if not o.startswith(("logging.tensorboard", "logging.report"))]
   more = ["num_iterations=2", "stages.warm_start.num_iterations=2", "stages.warm_start.prompts_per_iteration=4"]
   config = f"experiments/{method}.py:smoke"
   return commands.flags(config, workdir, *small, *more, "evaluation.greedy=False", *overrides)

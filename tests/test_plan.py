@@ -15,7 +15,7 @@ from rl_jax.planning.compiled import Measured, Refused, extrapolated, falls
 from rl_jax.planning.fitting import State
 from rl_jax.planning.ideal import Ideal, Sizes
 from rl_jax.planning.planned import Plan, scaling
-from tests import commands
+from tests import commands, compilation
 
 ROLLOUT = Measured(2 * GIB, 0, 3 * GIB, 0, 197e9, 819e9, [Collective("all-gather", 8, 5.0, 400e9)], 0, 1.0)
 UPDATE = Measured(6 * GIB, GIB, 2 * GIB, 0, 788e12, 819e9, [], 0, 1.0)
@@ -92,7 +92,7 @@ def command(cache, *arguments, **environment):
 
 
 SMALL = [f"--config.{override}" for override in (*commands.SMALL, "init_from=", "num_seeds=1", "model.layers=2")]
-EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+EIGHT = {"XLA_FLAGS": compilation.devices(8)}
 
 
 def test_the_command_on_eight_devices(tmp_path_factory):

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from tests import compilation
 from tests.kernels.registry import KERNELS, quick_jit
 
 DEVICES, B, T = 8, 16, 33
@@ -29,7 +30,7 @@ def run_on_eight_devices(module: str) -> None:
   """Runs a module of the tests in a process of its own with 8 devices; fails with what it said if it does."""
   environment = os.environ | {
     "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES}",
+    "XLA_FLAGS": compilation.devices(DEVICES),
   }
   process = subprocess.run(
     [sys.executable, "-m", module],

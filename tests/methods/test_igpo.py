@@ -119,7 +119,7 @@ def trained() -> Done:
   experiment = starts.build(configs.resolve("experiments/igpo.py:smoke", [*OVERRIDES, "prompts_per_iteration=8"]))
   trainer = Trainer(experiment, mesh.make_mesh(experiment.config.mesh))
   before = jax.device_get(trainer.state)
-  with counted(turns) as counts, mesh.use(trainer.mesh):
+  with counted(turns) as counts, mesh.use(trainer.mesh, trainer.experiment.rules):
     trainer.loop.programs = {"run": jax.jit(lambda state: iteration.run(experiment, state))}
     metrics = trainer.advance().metrics
   return Done(trainer, before, metrics, sum(counts))

@@ -46,6 +46,7 @@ SMALL = {
   "completions_per_prompt": 2,
   "logging.every_iterations": 1,
   "logging.tensorboard": False,
+  "logging.report": False,
   "checkpoint.every_iterations": 2,
   "evaluation.every_iterations": 2,
   "evaluation.prompts": 2,

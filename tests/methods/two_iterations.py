@@ -48,7 +48,7 @@ def two_iterations(method: str, *overrides: str, change=lambda experiment: exper
     change(dataclasses.replace(experiment, task=even(experiment.task))), mesh.make_mesh(experiment.config.mesh)
   )
   before = jax.device_get(trainer.state)
-  with counted(flat, continuation) as counts, mesh.use(trainer.mesh):
+  with counted(flat, continuation) as counts, mesh.use(trainer.mesh, trainer.experiment.rules):
     trainer.loop.programs = {"run": jax.jit(lambda state: iteration.run(trainer.experiment, state))}
     metrics = trainer.advance().metrics
   return Done(trainer, before, metrics, sum(counts))

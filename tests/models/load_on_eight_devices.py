@@ -36,7 +36,7 @@ def main(path: str) -> None:
   over = mesh.make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
   boxed = jax.eval_shape(model.init, jax.random.key(0))
   lead = lambda sharding: NamedSharding(over, PartitionSpec(*sharding.spec[1:]))  # mesh's have an axis of seeds
-  params = load(source, model, jax.tree.map(lead, mesh.shardings(over, boxed)))
+  params = load(source, model, jax.tree.map(lead, mesh.shardings(over, boxed, mesh.RULES)))
   sharded, reads = {}, list(counting.reads)
   whole = load(source, model)
   for (keys, leaf), other in zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(whole), strict=True):

@@ -17,7 +17,7 @@ from rl_jax.models import huggingface
 from rl_jax.models.errors import ModelFileError
 from rl_jax.models.loading import load
 from rl_jax.models.model import Model
-from tests import commands
+from tests import commands, compilation
 from tests.models import gguf_files, tiny
 
 QWEN3 = huggingface.open_folder(tiny.GOLDENS / "tiny" / "qwen3")
@@ -30,7 +30,7 @@ def test_devices_hold_their_share_and_each_part_is_read_once(tmp_path, tmp_path_
     path = tmp_path / "m.gguf"
     gguf_files.write(path, huggingface.open_folder(tiny.GOLDENS / "tiny" / "llama3"))
   cache = commands.shared_cache(tmp_path_factory)
-  environment = commands.environment(cache, XLA_FLAGS="--xla_force_host_platform_device_count=8")
+  environment = commands.environment(cache, XLA_FLAGS=compilation.devices(8))
   command = [sys.executable, "-m", "tests.models.load_on_eight_devices", str(path)]
   done = subprocess.run(command, cwd=commands.ROOT, env=environment, capture_output=True, text=True, timeout=120)
   assert done.returncode == 0, done.stderr

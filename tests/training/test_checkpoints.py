@@ -20,6 +20,7 @@ import pytest
 from flax import struct
 
 from rl_jax.training.checkpoints import CheckpointError, Checkpoints
+from tests import compilation
 
 ROOT = Path(__file__).parents[2]
 
@@ -408,7 +409,7 @@ print("same")
 
 
 def test_restores_onto_another_mesh(tmp_path, monkeypatch):
-  monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+  monkeypatch.setenv("XLA_FLAGS", compilation.devices(8))
   out, err = run_python(MESHES, str(tmp_path / "c")).communicate(timeout=120)
   assert (out, err) == ("same\n", "")
 

@@ -41,7 +41,7 @@ def config(data, iterations, **more):
   plain |= {"task": {"name": str(TASK), "file": str(data), "workers": 1}, "stages": {}, "init_from": ""}
   plain |= {"num_seeds": 1, "num_iterations": iterations} | more
   plain["evaluation"] |= {"prompts": 4, "prompts_at_a_time": 2}
-  plain["logging"] |= {"tensorboard": False}
+  plain["logging"] |= {"tensorboard": False, "report": False}
   return configs.resolve_config(plain)
 
 

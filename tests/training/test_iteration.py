@@ -35,7 +35,7 @@ def make_trainer(*overrides: str, method: str = "grpo") -> Trainer:
 
 def advance(trainer: Trainer):
   """Iterations without the evaluation, which costs as much to compile."""
-  with mesh.use(trainer.mesh):
+  with mesh.use(trainer.mesh, trainer.experiment.rules):
     run = jax.jit(lambda s: iteration.run(trainer.experiment, s))
     trainer.loop.programs = {"run": run}
   return trainer.advance()

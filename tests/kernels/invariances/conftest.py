@@ -8,4 +8,4 @@ import pytest
 
 @pytest.fixture
 def rng():
-  return np.random.default_rng(0)
+  return np.random.default_rng(0)  # as for `Kernel.expected`

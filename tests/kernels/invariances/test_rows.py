@@ -12,7 +12,7 @@ from tests.kernels.invariances.over_kernels import B, assert_close, over
 def test_rows_in_any_order(kernel, rng):
   arrays, order = kernel.make(rng), rng.permutation(B)
   permuted = {name: x[order] if kernel.axes[name].startswith("B") else x for name, x in arrays.items()}
-  expected = [np.asarray(x)[order] if x.shape[:1] == (B,) else x for x in kernel.eager(arrays)]
+  expected = [np.asarray(x)[order] if x.shape[:1] == (B,) else x for x in kernel.expected]
   assert_close(kernel.eager(permuted), expected)
 
 
@@ -35,4 +35,4 @@ def test_group_ids_are_arbitrary(kernel, rng):
   arrays = kernel.make(rng)
   labels = {old: new for old, new in zip(np.unique(arrays["group_ids"]), (2**30, 7), strict=True)}
   relabelled = np.array([labels[i] for i in arrays["group_ids"]], np.int32)
-  assert_close(kernel.eager({**arrays, "group_ids": relabelled}), kernel.eager(arrays))
+  assert_close(kernel.eager({**arrays, "group_ids": relabelled}), kernel.expected)

@@ -54,7 +54,8 @@ def test_what_hangs_or_crashes_is_unscored_and_the_rest_is_scored(pool, tmp_path
   counts = (pool.timeouts, pool.crashes, pool.errors)
   assert [now - then for now, then in zip(counts, before, strict=True)] == [3, 3, 3]
   assert pool.last_error == "ValueError: the reward is nan"
-  assert not runs(pids.read_text()), "what a verifier started lives on"
+  while runs(pids.read_text()):  # killed, and gone as soon as the system comes round to it
+    assert time.monotonic() - started < 30, "what a verifier started lives on"
 
 
 def test_workers_are_used_again_know_no_jax_and_are_replaced_after_some_items():
