@@ -3,7 +3,8 @@
 `iteration`: one GRPO iteration of fixed size (1.06M parameters: width 128, 4 layers, 4 heads, feed-forward 512,
 vocabulary 64; 32 prompts x 8 completions, 16 prompt and exactly 32 new tokens, one update, float32), split into rollout
 and update. `seeds`: the same iteration of the standard experiment's size with 1, 4 and 8 seeds vmapped. `generate`: the
-sampler on a pretrained model beside `transformers` (see `rl_jax.generation`).
+sampler on a pretrained model beside `transformers` (see `rl_jax.generation`). `reshard`: what a layout of its own for
+generation costs and saves on the devices here (`rl_jax.training.generating`; --config.mesh and its rules as in a run).
 
 The bound of an iteration is the time that the matrix products alone would take at the best rate seen in this run:
 multiply-adds of the forward pass for every token sampled (prompts once, their completions share the prefill) and three
@@ -23,7 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from kernels.benchmarks.timing import seconds
-from rl_jax import configs, starts
+from rl_jax import configs, machine, starts
 from rl_jax.bounds import forward_flops, matmul_rate
 from rl_jax.generation import Settings, generate_benchmark
 from rl_jax.models.errors import ModelFileError
@@ -32,6 +33,7 @@ from rl_jax.runs.errors import RunError
 from rl_jax.tasks.task import DeviceTask, Prompts, Verdicts, Vocabulary
 from rl_jax.training import iteration, mesh
 from rl_jax.training.errors import TrainingError
+from rl_jax.training.generating import reshard
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.trainer import Trainer
 
@@ -91,7 +93,7 @@ def time_iteration(trainer: Trainer, repeats: int) -> Times:
   """Compiles and times the iteration, the rollout (with verification) and the rest (scoring, signal, update)."""
   experiment = trainer.experiment
   every = lambda f: jax.jit(over_seeds(f, experiment.config.num_seeds))
-  with mesh.use(trainer.mesh):
+  with mesh.use(trainer.mesh, trainer.experiment.rules):
     whole = jax.jit(lambda state: iteration.run(experiment, state))
     rollout = every(lambda seed: iteration.rollout(experiment, seed, 0))
     learn = every(lambda seed, batch: iteration.learn(experiment, seed, batch, 0))
@@ -148,6 +150,33 @@ def seeds_benchmark(config_path: str | None, repeats: int) -> None:
     print(f"{count:5} {times.iteration:8.3f} {times.iteration / one:6.2f} {parts}")
 
 
+def reshard_benchmark(flags: configs.Flags) -> None:
+  """Prints how long the policy takes into the layout of generation, and a rollout in either layout."""
+  config = configs.resolve(flags.config or "experiments/benchmark.py", flags.overrides)
+  trainer = Trainer(starts.build(config), mesh.make_mesh(config.mesh))
+  experiment, seeds_of = trainer.experiment, trainer.state.seeds
+  if experiment.rollout_rules == experiment.rules:
+    raise configs.ConfigError("generation has no layout of its own: say for example --config.mesh.rollout_rules.width=")
+  plain = starts.build(configs.resolve_config(config, {"mesh.rollout_rules": {}}))
+  policy = seeds_of.models["policy"].params
+  with mesh.use(trainer.mesh, experiment.rules):
+    move = reshard(experiment, trainer.mesh)
+    rollout = lambda of: jax.jit(over_seeds(lambda seed: iteration.rollout(of, seed, 0)[1], config.num_seeds))
+    one, other = rollout(plain), rollout(experiment)
+    times = {
+      "reshard": seconds(lambda: move(policy), flags.options.repeats),
+      "rollout, laid out as for updates": seconds(lambda: one(seeds_of), flags.options.repeats),
+      "rollout, laid out anew (with reshard)": seconds(lambda: other(seeds_of), flags.options.repeats),
+    }
+    moved = move(policy)
+  here = lambda tree: sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(tree))
+  axes = ", ".join(f"{axis} {size}" for axis, size in trainer.mesh.shape.items())
+  print(f"{machine.devices()} ({axes}), {param_count(policy)} parameters, {flags.options.repeats} repeats, medians")
+  print(f"parameters per device: {here(policy) / 2**20:.2f} MiB in updates, {here(moved) / 2**20:.2f} in generation")
+  for name, taken in times.items():
+    print(f"{name:38} {taken:8.4f} s")
+
+
 def _generate(flags: configs.Flags) -> None:
   options = flags.options
   if flags.config or flags.workdir or flags.overrides:
@@ -164,6 +193,7 @@ BENCHMARKS: dict[str, Callable[[configs.Flags], None]] = {
   "iteration": lambda flags: iteration_benchmark(flags.config, flags.options.repeats),
   "seeds": lambda flags: seeds_benchmark(flags.config, flags.options.repeats),
   "generate": _generate,
+  "reshard": reshard_benchmark,
 }
 
 

@@ -9,6 +9,7 @@ import math
 import shlex
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -16,9 +17,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from rl_jax import configs, machine, starts
+from rl_jax import configs, machine, processes, starts
 from rl_jax.runs.content import content_sha256
 from rl_jax.runs.directory import RunDirectory, open_run
+from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import write_atomically
 from rl_jax.runs.manifest import append_launch, end_launch, manifest, now, read_launches
 from rl_jax.runs.metrics import MetricsWriter
@@ -57,16 +59,39 @@ def train(config: ConfigDict, workdir: str | Path, terminal: Terminal | None = N
   terminal = terminal or Terminal(["rl_jax.launch.train"], sys.stderr, Stop())
   workdir = Path(workdir)
   identity, fields = configs.identity(config)
-  with open_run(workdir, json.loads(configs.to_json(config)), identity, fields) as directory:
-    run = _Run(config, identity, directory, terminal)
+  with _opened(workdir, json.loads(configs.to_json(config)), identity, fields) as directory:
+    run = _Run(config, identity, workdir, directory, terminal)
     return run.go()
+
+
+@contextlib.contextmanager
+def _opened(workdir: Path, config: dict[str, Any], identity: str, fields: dict[str, Any]) -> Iterator[RunDirectory]:
+  """The folder of the run, held by its first process. The others write all but checkpoints into one that goes with
+  them, so that every process does the same and the record is written once."""
+  if processes.first():
+    directory = None
+    try:
+      directory = open_run(workdir, config, identity, fields)
+    finally:
+      processes.largest(directory is None)
+    with directory:
+      yield directory
+  elif processes.largest(False):
+    raise RunError(f"process 0 did not open {workdir}: its message says why")
+  else:
+    with processes.scratch() as folder, open_run(folder / "run", config, identity, fields) as directory:
+      directory.checkpoints = workdir / "checkpoints"
+      yield directory
 
 
 class _Run:
   """One launch of one run, whose folder is held."""
 
-  def __init__(self, config: ConfigDict, identity: str, directory: RunDirectory, terminal: Terminal):
-    self.config, self.identity, self.directory, self.terminal = config, identity, directory, terminal
+  def __init__(
+    self, config: ConfigDict, identity: str, workdir: Path, directory: RunDirectory, terminal: Terminal
+  ):
+    self.config, self.identity, self.workdir = config, identity, workdir
+    self.directory, self.terminal = directory, terminal
     self.progress = Progress(config.num_iterations, terminal.stream)
     self.metrics = MetricsWriter(directory, tensorboard=config.logging.tensorboard)
     section = config.checkpoint
@@ -78,12 +103,18 @@ class _Run:
 
   def go(self) -> Result:
     with contextlib.closing(self.progress), contextlib.closing(self.metrics), self.checkpoints:
-      finished = self._train()
+      with processes.ending_together(self._how_to_go_on):
+        finished = self._train()
     if finished is None:
-      return Result(self.directory.path, 0, False)
-    write_report(self.directory)
-    self._say(f"report: {self.directory.report_html}")
+      return Result(self.workdir, 0, False)
+    if processes.first() and self.config.logging.get("report", True):
+      write_report(self.directory)
+      self._say(f"report: {self.directory.report_html}")
     return finished
+
+  def _how_to_go_on(self) -> str:
+    newest = max(self.checkpoints.steps(), default=0)
+    return f"iteration {newest} is saved; go on with all processes: {shlex.join(self.terminal.command)}"
 
   def _say(self, text: str) -> None:
     self.progress.message(text)
@@ -91,13 +122,13 @@ class _Run:
   def _train(self) -> Result | None:
     newest = self.checkpoints.newest_intact() or 0
     if newest >= self.config.num_iterations:
-      self._say(f"{self.directory.path}: done before ({newest} iterations); raise num_iterations to go on")
-      return Result(self.directory.path, newest, True)
+      self._say(f"{self.workdir}: done before ({newest} iterations); raise num_iterations to go on")
+      return Result(self.workdir, newest, True)
     experiment, device_mesh = starts.build(self.config), mesh.make_mesh(self.config.mesh)
     check_batch(experiment, device_mesh)  # before the stages take their time
     self._check_cadence(newest)
     start = None if newest else self._start()
-    if self.terminal.stop.requested:
+    if self.terminal.stop.check():
       if start is not None or newest or not self.config.init_from:  # a stage that was stopped has said it
         self._say_stopped("nothing done yet")
       return None
@@ -109,19 +140,19 @@ class _Run:
     trainer = self._restored(trainer)
     self._record(trainer, start)
     seconds = trainer.compile()
-    self._say(f"{self.directory.path}: {machine.devices()}, compiled in {seconds:.0f} s")
+    self._say(f"{self.workdir}: {machine.devices()}, compiled in {seconds:.0f} s")
     if trainer.iterations == 0:
       self._evaluate(trainer)
       self.progress.update(0, self.held_out)
     while not self._finished(trainer):
       self._advance(trainer)
-      if self.terminal.stop.requested:
+      if self.terminal.stop.check():
         self._save(trainer)
         self.checkpoints.wait()
         self._say_stopped(f"saved at iteration {trainer.iterations}")
         break
     self._record_end(trainer, time.monotonic() - started)
-    return Result(self.directory.path, trainer.iterations, self._finished(trainer))
+    return Result(self.workdir, trainer.iterations, self._finished(trainer))
 
   def _finished(self, trainer: Trainer) -> bool:
     """Whether the iterations are done, or every seed has generated its tokens."""
@@ -138,13 +169,13 @@ class _Run:
     every = self.config.logging.every_iterations
     if newest % every:
       raise TrainingError(
-        f"{self.directory.path}: the newest checkpoint is of iteration {newest}, which is not a multiple of "
+        f"{self.workdir}: the newest checkpoint is of iteration {newest}, which is not a multiple of "
         f"logging.every_iterations ({every}): {math.gcd(newest, every)} would do"
       )
 
   def _start(self) -> starts.Start | None:
     train_stage = lambda config, folder: train(config, folder, self.terminal).finished
-    start = starts.find(self.config, self.directory.path, train_stage)
+    start = starts.find(self.config, self.workdir, train_stage)
     if start is not None:
       for warning in start.warnings:
         self._say(f"{start.origin}: {warning}")
@@ -161,7 +192,7 @@ class _Run:
       trainer.state, iterations = restored.state, restored.step
       self.generated = np.asarray(restored.metadata["generated_tokens"], np.int64)
       self.held_out = {name: np.asarray(values, np.float32) for name, values in restored.metadata["held_out"].items()}
-      self._say(f"{self.directory.path}: going on from iteration {iterations}")
+      self._say(f"{self.workdir}: going on from iteration {iterations}")
     for note in self.metrics.cut_after(iterations if restored is not None else -1):
       self._say(note)
     return trainer
@@ -170,7 +201,7 @@ class _Run:
     now = trainer.experiment.task.fingerprint
     if now != before:
       raise TrainingError(
-        f"{self.directory.path}: the data of {self.config.task.name} has changed since the checkpoint (fingerprint "
+        f"{self.workdir}: the data of {self.config.task.name} has changed since the checkpoint (fingerprint "
         f"{before[:12]}, now {now[:12]}): bring the old data back, or start a run in another --workdir"
       )
 
@@ -185,6 +216,7 @@ class _Run:
       "papers": list(trainer.experiment.method.papers),
       "data_fingerprint": trainer.experiment.task.fingerprint,
       "settings": machine.settings(),
+      "processes": jax.process_count(),
     }
     launches = read_launches(self.directory.manifest) if self.directory.manifest.exists() else []
     if launches and launches[-1].get("method_sha256", digest) != digest:

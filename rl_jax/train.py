@@ -6,10 +6,11 @@ The same command goes on with a run that was stopped. Exit status: 0 done, 1 bad
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
-from rl_jax import configs
+from rl_jax import configs, processes
 from rl_jax.launch import Terminal, train
 from rl_jax.runs.errors import RunError
 from rl_jax.stop import Stop
@@ -22,14 +23,18 @@ def main(argv: list[str]) -> int:
   stop = Stop()
   stop.listen()
   try:
-    flags = configs.parse_flags(argv, configs.make_parser(__doc__.splitlines()[0]))
+    parser = configs.make_parser(__doc__.splitlines()[0])
+    processes.add_flags(parser)
+    flags = configs.parse_flags(argv, parser)
     assert flags.workdir is not None
+    processes.join(flags.options)
     config = configs.resolve(flags.config, flags.overrides)
-    terminal = Terminal(["python", "-m", "rl_jax.train", *argv], sys.stderr, stop)
+    stream = sys.stderr if processes.first() else open(os.devnull, "w")
+    terminal = Terminal(["python", "-m", "rl_jax.train", *argv], stream, stop)
     train(config, flags.workdir, terminal)
   except (configs.ConfigError, RunError, TrainingError, CheckpointError) as error:
     print(f"rl_jax.train: {error}", file=sys.stderr)
-    return 1
+    return processes.leave(1) if processes.several() else 1
   except KeyboardInterrupt:
     print("rl_jax.train: ended at once; the newest checkpoint stands", file=sys.stderr)
     return 128 + (stop.requested or signal.SIGINT)

@@ -98,7 +98,7 @@ def _layouts(experiment: Experiment, devices: Sequence[Any], rows: int, boxed: A
       placed = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype, sharding=s),
         jax.eval_shape(nn.unbox, boxed),
-        mesh.shardings(device_mesh, boxed),
+        mesh.shardings(device_mesh, boxed, experiment.rules),
       )
       yield Layout(shape, state_bytes(placed))
 
@@ -110,7 +110,7 @@ def advice(
 
   Args:
     found: the state as it is laid out now.
-    large: the program that is too large, "rollout" or "update".
+    large: the program that is too large, "reshard", "rollout" or "update".
   """
   config, model = experiment.config, experiment.models["policy"].config
   changes = []
@@ -126,10 +126,12 @@ def advice(
   if large.startswith("update"):
     if model.remat == "none":
       changes.append("--config.model.remat=block (activations of one layer at a time, one more forward pass)")
-    shards = mesh.batch_shards(device_mesh)
+    shards = mesh.batch_shards(device_mesh, experiment.rules)
     if config.rows_per_microbatch is None or config.rows_per_microbatch > shards:
       changes.append(f"--config.rows_per_microbatch={shards} (one row per chip at a time)")
   else:
+    if experiment.rollout_rules != experiment.rules:
+      changes.append("no --config.mesh.rollout_rules (no second copy of the policy in another layout)")
     changes.append("fewer --config.prompts_per_iteration (a smaller cache)")
   if config.optimizer.state_dtype == "float32" and not model.lora_rank:
     changes.append("--config.optimizer.state_dtype=bfloat16 (half the moments)")

@@ -8,7 +8,8 @@ matrices (in the type of the activations) and y bytes of activations [rows of a 
   activations  4 y (t - 1) / t                   per layer and pass (forward, backward, and again with remat): a
                                                  sum after attention and one after the feed-forward
 
-where a pass of the sampler is one token long. Rows of all lengths count as the longest.
+where a pass of the sampler is one token long; weights that are whole while responses are generated are read once. Rows
+of all lengths count as the longest.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ def rollout(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
   prefill = forward_flops(config, s.prompts * s.prompt_tokens, (s.prompt_tokens + 1) / 2, s.prompts)
   decode = forward_flops(config, s.rows * s.response_tokens, s.prompt_tokens + s.response_tokens / 2)
   tokens = s.prompts * s.prompt_tokens + s.rows * s.response_tokens
-  passes = 1 + s.response_tokens
-  sent = passes * _weights(config, device_mesh) + _activations(config, device_mesh, tokens, 1)
+  gathered = 1 + s.response_tokens if dict(experiment.rollout_rules)["width"] == "fsdp" else 1
+  sent = gathered * _weights(config, device_mesh) + _activations(experiment, config, device_mesh, tokens, 1)
   return Ideal(seeds * (prefill + decode) / device_mesh.size, seeds * sent)
 
 
@@ -83,10 +84,10 @@ def update(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
       whole = 3 * (blocks + readout) + _recomputed(experiment.models[name], s.rows * s.length, blocks, readout)
       flops += config.epochs * whole
       sent += microbatches * ((3 + again) * _weights(model, device_mesh) + _gradients(model, device_mesh))
-      sent += _activations(model, device_mesh, tokens, 2 + again)
+      sent += _activations(experiment, model, device_mesh, tokens, 2 + again)
     if any(scorer == name for scorer, _ in experiment.method.scoring.values()):
       flops += blocks + readout
-      sent += _weights(model, device_mesh) + _activations(model, device_mesh, s.rows * s.length, 1)
+      sent += _weights(model, device_mesh) + _activations(experiment, model, device_mesh, s.rows * s.length, 1)
   return Ideal(config.num_seeds * flops / device_mesh.size, config.num_seeds * sent)
 
 
@@ -102,7 +103,7 @@ def cache_bytes(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> float
   """Keys and values of all rows and slots, on one chip."""
   s, c, t = sizes(experiment), experiment.models["policy"].config, device_mesh.shape["tensor"]
   heads = c.key_value_heads / (1 if c.key_value_heads % t else t)
-  rows = experiment.config.num_seeds * s.rows / mesh.batch_shards(device_mesh)
+  rows = experiment.config.num_seeds * s.rows / mesh.batch_shards(device_mesh, experiment.rules)
   return 2 * c.layers * rows * s.length * heads * c.head_width * jnp.dtype(c.dtype).itemsize
 
 
@@ -121,7 +122,9 @@ def _gradients(config: TransformerConfig, device_mesh: jax.sharding.Mesh) -> flo
   return _matrices(config, device_mesh) / f * 2 * (d - 1) / d
 
 
-def _activations(config: TransformerConfig, device_mesh: jax.sharding.Mesh, tokens: int, passes: int) -> float:
-  t, here = device_mesh.shape["tensor"], tokens / mesh.batch_shards(device_mesh)
+def _activations(
+  experiment: Experiment, config: TransformerConfig, device_mesh: jax.sharding.Mesh, tokens: int, passes: int
+) -> float:
+  t, here = device_mesh.shape["tensor"], tokens / mesh.batch_shards(device_mesh, experiment.rules)
   y = here * config.width * jnp.dtype(config.dtype).itemsize
   return passes * config.layers * 4 * y * (t - 1) / t

@@ -52,7 +52,10 @@ class Plan:
     if isinstance(program, Refused):
       return self.state.total + program.temporary
     added = program.outputs + program.temporary + program.code
-    return added + (max(self.state.total, program.arguments) if name == "update" else self.state.total)
+    if name == "update":
+      return added + max(self.state.total, program.arguments)
+    again = self.programs.get("reshard")  # a second copy of the policy, while responses are generated
+    return added + self.state.total + (again.outputs if name != "reshard" and isinstance(again, Measured) else 0.0)
 
   @property
   def too_large(self) -> list[str]:

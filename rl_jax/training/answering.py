@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from rl_jax.models.model import Params
 from rl_jax.rollouts.rollout import judged
@@ -43,8 +44,8 @@ class DeviceAnswers:
     every = over_seeds(
       lambda seed: evaluation.answer_seed(self.experiment, seed, iteration), self.experiment.config.num_seeds
     )
-    with mesh.use(self.mesh):
-      program = jax.jit(every).lower(seeds).compile()
+    with mesh.use(self.mesh, self.experiment.rules):
+      program = jax.jit(every, out_shardings=mesh.replicated(self.mesh)).lower(seeds).compile()
       started = time.perf_counter()
       found = jax.block_until_ready(program(seeds))
       seconds = time.perf_counter() - started
@@ -84,7 +85,7 @@ class HostAnswers:
 
   def _timed(self, kind: tuple[bool, bool, int], arguments: tuple) -> tuple[Trajectories, float]:
     """Args: kind: whether greedy, whether a later turn than the first, number of prompts."""
-    with mesh.use(self.mesh):
+    with mesh.use(self.mesh, self.experiment.rules):
       if kind not in self._compiled:
         self._compiled[kind] = self._jitted[kind[0]].lower(*arguments).compile()
       started = time.perf_counter()
@@ -92,6 +93,7 @@ class HostAnswers:
       return trajectories, time.perf_counter() - started
 
   def _scored(self, trajectories: Trajectories) -> Trajectories:
+    trajectories = mesh.fetched(trajectories)
     verdicts, levels = judge(self.task, trajectories, "held_out")
     return judged(jax.tree.map(lambda x: x[0], trajectories), verdicts, levels)
 
@@ -101,13 +103,31 @@ KINDS: dict[type, type[DeviceAnswers] | type[HostAnswers]] = {DeviceTask: Device
 
 
 def judge(task: HostTask, trajectories: Trajectories, split: Split) -> tuple[Verdicts, Any]:
-  """Verdicts of the verifier on the responses of one seed, which leads, and the level of each row."""
-  ids, tokens, mask = (
-    np.asarray(x[0]) for x in (trajectories.prompt_ids, trajectories.tokens, trajectories.attention_mask)
-  )
-  responses = slice(task.prompt_tokens, None)
-  verdicts = task.verify(ids, split, tokens[:, responses], mask[:, responses])
-  return verdicts, np.asarray(task.prompts(ids, split).levels)
+  """Verdicts of the verifier on the responses of one seed, which leads, and the level of each row.
+
+  Each process of a run verifies its share of the rows, and all of them get all verdicts.
+  """
+  wanted = trajectories.prompt_ids, trajectories.tokens, trajectories.attention_mask
+  ids, tokens, mask = (x[0] for x in mesh.fetched(wanted))
+  mine, responses = _share(len(ids)), slice(task.prompt_tokens, None)
+  verdicts = task.verify(ids[mine], split, tokens[mine, responses], mask[mine, responses])
+  return _gathered(verdicts, len(ids)), np.asarray(task.prompts(ids, split).levels)
+
+
+def _share(rows: int) -> slice | np.ndarray:
+  """The rows of this process: as many for each of them, the last row again and again where they do not go round."""
+  count = jax.process_count()
+  if count == 1:
+    return slice(None)
+  size = -(-rows // count)
+  return np.minimum(np.arange(size) + jax.process_index() * size, rows - 1)
+
+
+def _gathered(verdicts: Verdicts, rows: int) -> Verdicts:
+  """The verdicts on all rows from those on the shares."""
+  if jax.process_count() == 1:
+    return verdicts
+  return jax.tree.map(lambda x: np.asarray(x)[:rows], multihost_utils.process_allgather(verdicts, tiled=True))
 
 
 def led(tree: Any) -> Any:
@@ -122,12 +142,12 @@ def _joined(parts: list[Answers]) -> Answers:
 def abstract_policy(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Params:
   """Shapes, types and shardings of the policies of all seeds."""
   count = experiment.config.num_seeds
-  with mesh.use(device_mesh):
+  with mesh.use(device_mesh, experiment.rules):
     boxed = jax.eval_shape(experiment.models["policy"].init, jax.random.key(0))
     return jax.tree.map(
       lambda x, sharding: jax.ShapeDtypeStruct((count, *x.shape), x.dtype, sharding=sharding),
       jax.eval_shape(nn.unbox, boxed),
-      mesh.shardings(device_mesh, boxed),
+      mesh.shardings(device_mesh, boxed, experiment.rules),
     )
 
 

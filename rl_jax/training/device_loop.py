@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from rl_jax.training import credit, evaluation, iteration, mesh
 from rl_jax.training.experiment import Experiment
+from rl_jax.training.generating import before_rollout
 from rl_jax.training.iteration import Report
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import SeedState, TrainState
@@ -29,7 +30,7 @@ class DeviceLoop:
   def compile(self, state: TrainState) -> None:
     """Compiles both for a state like this one."""
     everywhere = NamedSharding(self.mesh, PartitionSpec())
-    with mesh.use(self.mesh):
+    with mesh.use(self.mesh, self.experiment.rules):
       run = jax.jit(
         lambda s: iteration.run(self.experiment, s), donate_argnums=0, out_shardings=(self.shardings, everywhere)
       )
@@ -38,7 +39,8 @@ class DeviceLoop:
       self.programs = {"run": run.lower(state).compile(), "evaluate": evaluate.lower(state).compile()}
 
   def lower(self, state: TrainState) -> dict[str, Any]:
-    """The two halves of an iteration, "rollout" (with the verifier) and "update", lowered apart and not compiled.
+    """The two halves of an iteration, "rollout" (with the verifier) and "update", lowered apart and not compiled;
+    before them "reshard" where generation has a layout of its own.
 
     Args:
       state: shapes, types and shardings.
@@ -48,18 +50,19 @@ class DeviceLoop:
     learn: Any = lambda seed, batch: iteration.finish(self.experiment, seed, batch, 0)
     rollout = jax.jit(over_seeds(sample, count))
     update = jax.jit(over_seeds(learn, count), donate_argnums=0, out_shardings=(self.shardings.seeds, None))
-    with mesh.use(self.mesh):
-      batch = jax.tree.map(mesh.rows(self.mesh), jax.eval_shape(rollout, state.seeds)[1])
-      return {"rollout": rollout.lower(state.seeds), "update": update.lower(state.seeds, batch)}
+    with mesh.use(self.mesh, self.experiment.rules):
+      batch = jax.tree.map(mesh.rows(self.mesh, self.experiment.rules), jax.eval_shape(rollout, state.seeds)[1])
+      lowered, seeds = before_rollout(self.experiment, self.mesh, state.seeds)
+      return lowered | {"rollout": rollout.lower(seeds), "update": update.lower(state.seeds, batch)}
 
   def run(self, state: TrainState) -> tuple[TrainState, Report]:
     """`logging.every_iterations` iterations of all seeds; reports lead with [iterations, seeds]."""
-    with mesh.use(self.mesh):
+    with mesh.use(self.mesh, self.experiment.rules):
       return self.programs["run"](state)
 
   def evaluate(self, state: TrainState) -> dict[str, jax.Array]:
     """Metrics on the held-out prompts, and of credit where the config asks for them; one number per seed."""
-    with mesh.use(self.mesh):
+    with mesh.use(self.mesh, self.experiment.rules):
       return self.programs["evaluate"](state)
 
 

@@ -16,6 +16,7 @@ from rl_jax.rollouts.turns import first_turn, next_turn
 from rl_jax.tasks.host import HostTask
 from rl_jax.tasks.task import DeviceTask, Prompts, Split
 from rl_jax.training.experiment import Experiment
+from rl_jax.training.generating import generating
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import EVALUATION, SeedState, TrainState, iteration_key
 from rl_jax.trajectories import Trajectories
@@ -95,22 +96,36 @@ def respond(
     turn: which of `exchanges` of the task.
     greedy: one greedy response per prompt, instead of `evaluation.samples_per_prompt` sampled ones.
   """
-  task, policy = experiment.task, seed.models["policy"]
-  count = 1 if greedy else experiment.config.evaluation.samples_per_prompt
+  policy = BoundModel(experiment.models["policy"], seed.models["policy"].evaluated)
+  with generating(experiment, {"policy": policy}) as models:
+    return _respond(experiment, models["policy"], seed, iteration, prompts, chunk, before, turn, greedy)
+
+
+def _respond(
+  experiment: Experiment,
+  policy: BoundModel,
+  seed: SeedState,
+  iteration,
+  prompts: Prompts,
+  chunk,
+  before: Trajectories | None,
+  turn,
+  greedy: bool,
+) -> Trajectories:
+  task, count = experiment.task, 1 if greedy else experiment.config.evaluation.samples_per_prompt
   rows = prompts.tokens.shape[0] * count
-  params = policy.evaluated
   key = jax.random.fold_in(iteration_key(seed, iteration, EVALUATION), chunk)
   limits, row_mask = jnp.full(rows, task.response_tokens), jnp.ones(rows, bool)
   sampling = dataclasses.replace(sampling_from(experiment.config), greedy=greedy)
   if task.turns is not None:
-    bound, key = BoundModel(experiment.models["policy"], params), jax.random.fold_in(key, turn)
+    key = jax.random.fold_in(key, turn)
     options: dict[str, Any] = {"limits": limits, "sampling": sampling}
     if before is None:
-      return first_turn(bound, task, prompts, key, completions_per_prompt=count, row_mask=row_mask, **options)
-    return next_turn(bound, task, before, turn, key, **options)
+      return first_turn(policy, task, prompts, key, completions_per_prompt=count, row_mask=row_mask, **options)
+    return next_turn(policy, task, before, turn, key, **options)
   done = sample(
-    experiment.models["policy"],
-    params,
+    policy.model,
+    policy.params,
     prompts.tokens,
     prompts.mask,
     key,

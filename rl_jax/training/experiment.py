@@ -12,6 +12,7 @@ import optax
 from rl_jax.methods.method import Method, ModelRole
 from rl_jax.models.model import Model
 from rl_jax.rollouts.sampler import sampling_from
+from rl_jax.training import mesh
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.optimizer import make_optimizer, schedule
 
@@ -36,6 +37,16 @@ class Experiment:
   def updates_per_iteration(self) -> int:
     """Optimiser steps of one iteration."""
     return self.config.epochs * self.config.minibatches_per_epoch
+
+  @property
+  def rules(self) -> mesh.Rules:
+    """How logical axes are laid over the mesh."""
+    return mesh.rules(self.config.mesh.get("rules", {}))
+
+  @property
+  def rollout_rules(self) -> mesh.Rules:
+    """The same while responses are generated."""
+    return mesh.rules(self.config.mesh.get("rules", {}), self.config.mesh.get("rollout_rules", {}))
 
 
 def build(config, *, task, method, model) -> Experiment:
@@ -100,6 +111,7 @@ def check(config) -> None:
     if value < 1:
       raise TrainingError(f"{name} is at least 1, got {value}")
   _built("sampling", config, lambda: sampling_from(config))
+  mesh.rules(config.mesh.get("rules", {}), config.mesh.get("rollout_rules", {}))
   for name in ("evaluation.every_iterations", "checkpoint.every_iterations"):
     section, key = name.split(".")
     _divides(config[section][key], config.logging.every_iterations, name, "logging.every_iterations")
@@ -120,13 +132,13 @@ def check_rows(config, rows: int, shards: int) -> None:
 
   Raises: TrainingError that names both numbers and a near one that works.
   """
-  _divides(rows, shards, "rows of an iteration", "the mesh's data x fsdp")
+  _divides(rows, shards, "rows of an iteration", "the mesh's shards of rows")
   _divides(rows, config.minibatches_per_epoch, "rows of an iteration", "minibatches_per_epoch")
   minibatch = rows // config.minibatches_per_epoch
-  _divides(minibatch, shards, "rows of a minibatch", "the mesh's data x fsdp")
+  _divides(minibatch, shards, "rows of a minibatch", "the mesh's shards of rows")
   if config.rows_per_microbatch:
     _divides(minibatch, config.rows_per_microbatch, "rows of a minibatch", "rows_per_microbatch")
-    _divides(config.rows_per_microbatch, shards, "rows_per_microbatch", "the mesh's data x fsdp")
+    _divides(config.rows_per_microbatch, shards, "rows_per_microbatch", "the mesh's shards of rows")
 
 
 def _divides(whole: int, part: int, whole_name: str, part_name: str) -> None:

@@ -17,6 +17,7 @@ from rl_jax.training import evaluation, iteration, mesh
 from rl_jax.training.answering import HostAnswers, judge, led
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
+from rl_jax.training.generating import before_rollout, generating
 from rl_jax.training.iteration import Report
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import ROLLOUT, SeedState, TrainState, bind, iteration_key
@@ -50,28 +51,29 @@ class HostLoop:
     self._phases = [
       program(functools.partial(_phase, index=index)) for index in range(len(experiment.method.rollout.phases))
     ]
-    self._learn = program(_learn, donate_argnums=0, out_shardings=(shardings.seeds, None))
+    self._learn = program(_learn, donate_argnums=0, out_shardings=(shardings.seeds, mesh.replicated(device_mesh)))
     self._answers = HostAnswers(experiment, device_mesh)
 
   def compile(self, state: TrainState) -> None:
     """Nothing yet: each program is compiled at its first call, as its shapes come from the one before."""
 
   def lower(self, state: TrainState) -> dict[str, Any]:
-    """The programs of one iteration by what they do, "rollout" (one per phase) and "update", lowered and not compiled.
+    """The programs of one iteration by what they do, "rollout" (one per phase) and "update", lowered and not compiled;
+    before them "reshard" where generation has a layout of its own.
 
     Nothing runs but the task, which is asked for the prompts with id 0 and for verdicts on no rows.
 
     Args:
       state: shapes, types and shardings.
     """
-    number, rows = jnp.zeros(1, jnp.int32), mesh.rows(self.mesh)
-    lowered: dict[str, Any] = {}
-    with mesh.use(self.mesh):
+    number, rows = jnp.zeros(1, jnp.int32), mesh.rows(self.mesh, self.experiment.rules)
+    with mesh.use(self.mesh, self.experiment.rules):
+      lowered, seeds = before_rollout(self.experiment, self.mesh, state.seeds)
       _, plan = jax.eval_shape(self._plan, state.seeds, number)
       prompts = led(self.task.prompts(np.zeros(plan.prompt_ids.shape[1], np.int32), "train"))
       before: Any = ()
       for index, phase in enumerate(self._phases):
-        arguments = (state.seeds, number, plan, prompts, before)
+        arguments = (seeds, number, plan, prompts, before)
         lowered["rollout" if len(self._phases) == 1 else f"rollout {index + 1}"] = phase.lower(*arguments)
         trajectories = jax.eval_shape(phase, *arguments)[1]
         before = (jax.tree.map(rows, trajectories), *self._unscored(trajectories))
@@ -95,10 +97,10 @@ class HostLoop:
 
   def _iterate(self, state: TrainState) -> tuple[TrainState, Report]:
     number = state.iteration[None]
-    with mesh.use(self.mesh):
+    with mesh.use(self.mesh, self.experiment.rules):
       curriculum, plan = self._plan(state.seeds, number)
       seeds = state.seeds.replace(curriculum=curriculum)
-      prompts = led(self.task.prompts(np.asarray(plan.prompt_ids[0]), "train"))
+      prompts = led(self.task.prompts(mesh.fetched(plan.prompt_ids)[0], "train"))
       before: Judged | tuple[()] = ()
       for phase in self._phases:
         rollout, trajectories = phase(seeds, number, plan, prompts, before)
@@ -131,7 +133,8 @@ def _phase(
   trajectories = judged(*before) if before else None
   key = jax.random.fold_in(iteration_key(seed, number, ROLLOUT), index)
   phase = experiment.method.rollout.phases[index]
-  return phase(bind(experiment, seed.models), seed.rollout, plan, task, trajectories, key)
+  with generating(experiment, bind(experiment, seed.models)) as models:
+    return phase(models, seed.rollout, plan, task, trajectories, key)
 
 
 def _learn(experiment: Experiment, seed: SeedState, number, before: Judged) -> tuple[SeedState, Report]:

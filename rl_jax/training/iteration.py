@@ -14,6 +14,7 @@ from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.methods.method import Progress, Signal
 from rl_jax.training.experiment import Experiment
+from rl_jax.training.generating import generating
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import (
   CURRICULUM,
@@ -59,9 +60,9 @@ def plan(experiment: Experiment, seed: SeedState, iteration) -> tuple[SeedState,
 def rollout(experiment: Experiment, seed: SeedState, iteration) -> tuple[SeedState, Trajectories]:
   """Scored trajectories of one iteration of a device task, with the states of curriculum and rollout after them."""
   seed, planned = plan(experiment, seed, iteration)
-  state, trajectories = experiment.method.rollout.step(
-    bind(experiment, seed.models), seed.rollout, planned, experiment.task, iteration_key(seed, iteration, ROLLOUT)
-  )
+  key = iteration_key(seed, iteration, ROLLOUT)
+  with generating(experiment, bind(experiment, seed.models)) as models:
+    state, trajectories = experiment.method.rollout.step(models, seed.rollout, planned, experiment.task, key)
   return seed.replace(rollout=state), trajectories
 
 

@@ -1,15 +1,22 @@
-"""The device mesh, and how logical axes are laid over it."""
+"""The device mesh, and how logical axes are laid over it.
+
+A config's section `mesh` has sizes of the mesh's axes and, in `rules`, changes of the table `RULES` below, logical axis
+to mesh axes: --config.mesh.rules.width= keeps matrices whole, --config.mesh.rules.width=fsdp,tensor splits them over
+both. Its `rollout_rules` are further changes while responses are generated: see `rl_jax.training.generating`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from rl_jax.training.errors import TrainingError
 
@@ -29,6 +36,25 @@ RULES = (
 )
 """Logical axis to mesh axes: rows over data and fsdp, parameters over fsdp and tensor."""
 
+Rules = tuple[tuple[str, Any], ...]
+"""Like `RULES`."""
+
+
+def rules(*changes: Mapping[str, str]) -> Rules:
+  """`RULES` with changes, the later over the earlier: logical axis -> mesh axes with commas, "" for none.
+
+  Raises: TrainingError: a logical axis or a mesh axis that there is not, or one twice.
+  """
+  table: dict[str, Any] = dict(RULES)
+  for name, given in ((name, given) for one in changes for name, given in one.items()):
+    axes = tuple(axis.strip() for axis in given.split(",") if axis.strip())
+    if name not in table:
+      raise TrainingError(f"mesh rules: there is no logical axis {name!r} (known: {', '.join(table)})")
+    if not set(axes) <= set(AXES) or len(set(axes)) < len(axes):
+      raise TrainingError(f"mesh rules: {name}={given!r}: name axes of the mesh ({', '.join(AXES)}), each once")
+    table[name] = axes[0] if len(axes) == 1 else axes or None
+  return tuple(table.items())
+
 
 def make_mesh(section, among: Sequence[Any] | None = None) -> Mesh:
   """The mesh of a config's section `mesh`: devices along data, fsdp and tensor; one of them may be -1, all the rest.
@@ -47,6 +73,8 @@ def make_mesh(section, among: Sequence[Any] | None = None) -> Mesh:
   if fixed > devices or (-1 in sizes and devices % fixed):
     raise TrainingError(f"mesh: {asked} does not fit {devices} devices: change --config.mesh.data and its like")
   shape = [devices // fixed if size == -1 else size for size in sizes]
+  if math.prod(shape) < devices and jax.process_count() > 1:
+    raise TrainingError(f"mesh: {asked} leaves some of {devices} devices out: with several processes it takes all")
   try:
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=among[: math.prod(shape)])
   except RuntimeError as error:  # of chips that are linked in a torus
@@ -55,53 +83,60 @@ def make_mesh(section, among: Sequence[Any] | None = None) -> Mesh:
     ) from error
 
 
-def batch_shards(mesh: Mesh) -> int:
+def batch_shards(mesh: Mesh | AbstractMesh, rules: Rules) -> int:
   """Into how many parts rows are split."""
-  return mesh.shape["data"] * mesh.shape["fsdp"]
-
-
-def batch_shards_here() -> int:
-  """The same for the mesh that a program is being traced for; 1 without one."""
-  sizes = dict(jax.sharding.get_abstract_mesh().shape)
-  return sizes.get("data", 1) * sizes.get("fsdp", 1)
+  axes = dict(rules)["batch"]
+  return math.prod(mesh.shape.get(axis, 1) for axis in _tuple(axes) if axes)
 
 
 @contextlib.contextmanager
-def use(mesh: Mesh):
+def use(mesh: Mesh, rules: Rules):
   """The context in which programs for the mesh are traced and run."""
-  with jax.set_mesh(mesh), nn.logical_axis_rules(RULES):
+  with jax.set_mesh(mesh), nn.logical_axis_rules(rules):
     yield
 
 
-def shardings(mesh: Mesh, boxed: Any) -> Any:
+def shardings(mesh: Mesh, boxed: Any, rules: Rules) -> Any:
   """A sharding per array of a tree that holds one seed's boxed parameters; the arrays themselves lead with seeds.
 
   A dimension that the mesh does not divide evenly is kept whole.
   """
-  specs = nn.logical_to_mesh(nn.get_partition_spec(boxed), RULES)
+  return jax.tree.map(lambda spec: NamedSharding(mesh, PartitionSpec(None, *spec)), specs(mesh, boxed, rules))
+
+
+def specs(mesh: Mesh | AbstractMesh, boxed: Any, rules: Rules) -> Any:
+  """The same without seeds, as partition specs."""
+  wanted = nn.logical_to_mesh(nn.get_partition_spec(boxed), rules)
   shapes = jax.eval_shape(nn.unbox, boxed)
 
-  def sharding(leaf, spec):
+  def even(leaf, spec):
     names = [*spec, *[None] * (len(leaf.shape) - len(spec))]
-    even = [
-      name if name is None or leaf.shape[i] % math.prod(mesh.shape[n] for n in _tuple(name)) == 0 else None
-      for i, name in enumerate(names)
-    ]
-    return NamedSharding(mesh, PartitionSpec(None, *even))
+    divides = lambda i, name: leaf.shape[i] % math.prod(mesh.shape[n] for n in _tuple(name)) == 0
+    return PartitionSpec(*(name if name is None or divides(i, name) else None for i, name in enumerate(names)))
 
-  return jax.tree.map(sharding, shapes, specs)
+  return jax.tree.map(even, shapes, wanted)
 
 
 def _tuple(name) -> tuple[str, ...]:
   return name if isinstance(name, tuple) else (name,)
 
 
-def rows(mesh: Mesh) -> Any:
-  """A function that lays an abstract array [seeds, rows, ...] over the mesh as rows are: over data and fsdp."""
-  shards = NamedSharding(mesh, PartitionSpec(None, ("data", "fsdp")))
+def rows(mesh: Mesh, rules: Rules) -> Any:
+  """A function that lays an abstract array [seeds, rows, ...] over the mesh as rows are."""
+  shards = NamedSharding(mesh, PartitionSpec(None, dict(rules)["batch"]))
   return lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=shards)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
   """Whole on every device."""
   return NamedSharding(mesh, PartitionSpec())
+
+
+def fetched(tree: Any) -> Any:
+  """The tree in host memory, whole, also where parts of it lie on devices of other processes."""
+
+  def one(x):
+    elsewhere = isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated)
+    return multihost_utils.process_allgather(x, tiled=True) if elsewhere else np.asarray(x)
+
+  return jax.tree.map(one, tree)

@@ -16,7 +16,7 @@ from rl_jax.training.trainer import LOOPS, check_batch, layout
 def abstract_state(experiment: Experiment, device_mesh: Mesh) -> TrainState:
   """Shapes, types and shardings of the state of a run that draws its parameters."""
   shardings = layout(experiment, device_mesh)
-  with mesh.use(device_mesh):
+  with mesh.use(device_mesh, experiment.rules):
     shapes = jax.eval_shape(lambda: state.init(experiment))
   return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
 

@@ -52,7 +52,7 @@ class Trainer:
     check_batch(experiment, device_mesh)
     policy = jax.device_get(policy)  # it may lie on another mesh than this one
     self.experiment, self.mesh = experiment, device_mesh
-    with mesh.use(device_mesh):
+    with mesh.use(device_mesh, experiment.rules):
       self._shardings = layout(experiment, device_mesh, _first_seed(policy))
       init = jax.jit(lambda p: state.init(experiment, p), out_shardings=self._shardings)
       self.state: TrainState = init(policy)
@@ -147,10 +147,10 @@ def layout(experiment: Experiment, device_mesh: Mesh, policy: Params | None = No
   Args:
     policy: as for `init_seed`.
   """
-  with mesh.use(device_mesh):
+  with mesh.use(device_mesh, experiment.rules):
     one = jax.eval_shape(lambda p: state.init_seed(experiment, experiment.config.seed, p), policy)
     whole: Any = mesh.replicated(device_mesh)
-    return TrainState(whole, mesh.shardings(device_mesh, one))
+    return TrainState(whole, mesh.shardings(device_mesh, one, experiment.rules))
 
 
 def _first_seed(policy: Params | None) -> Params | None:
@@ -164,4 +164,4 @@ def check_batch(experiment: Experiment, device_mesh: Mesh) -> None:
   """
   curriculum, key = experiment.method.curriculum, jax.random.key(0)
   plan, _ = jax.eval_shape(lambda: curriculum.next(curriculum.init(key), experiment.task, key))
-  check_rows(experiment.config, plan.row_mask.shape[0], mesh.batch_shards(device_mesh))
+  check_rows(experiment.config, plan.row_mask.shape[0], mesh.batch_shards(device_mesh, experiment.rules))

@@ -14,8 +14,8 @@ from kernels.losses.kl import kl
 from kernels.reductions import Mean, aggregate
 from rl_jax.methods.method import Loss, Outputs, Signal
 from rl_jax.models.model import OUTPUTS, merge
+from rl_jax.training import mesh
 from rl_jax.training.experiment import Experiment, check_rows
-from rl_jax.training.mesh import batch_shards_here
 from rl_jax.training.state import ModelState
 from rl_jax.trajectories import POLICY, Trajectories
 
@@ -191,7 +191,7 @@ def update(
 ) -> Updated:
   """`epochs` passes over the rows, each in `minibatches_per_epoch` steps over rows shuffled anew."""
   config, rows = experiment.config, trajectories.tokens.shape[0]
-  check_rows(config, rows, batch_shards_here())
+  check_rows(config, rows, mesh.batch_shards(jax.sharding.get_abstract_mesh(), experiment.rules))
   batch = _Batch(trajectories, signal)
 
   def step(carry, index: Array):

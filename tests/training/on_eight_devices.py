@@ -14,8 +14,10 @@ import jax
 import numpy as np
 
 from rl_jax import train
+from rl_jax.planning.collectives import collectives
+from rl_jax.planning.hlo import Program
 from rl_jax.rollouts.sampler import SEED_AXIS
-from rl_jax.training import iteration, mesh, state
+from rl_jax.training import generating, iteration, mesh, state
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.trainer import Trainer
 from tests import commands
@@ -61,12 +63,12 @@ def learn(shape, batch, start, *overrides) -> dict:
   """Everything after the verifier on fixed tokens, rows and parameters laid over the mesh."""
   experiment, device_mesh = make(shape, *overrides)
   rows = jax.sharding.NamedSharding(device_mesh, jax.sharding.PartitionSpec(None, ("data", "fsdp")))
-  with mesh.use(device_mesh):
+  with mesh.use(device_mesh, experiment.rules):
     one = jax.eval_shape(lambda: state.init_seed(experiment, 0, None))
-    seed = jax.device_put(jax.tree.map(lambda x: x[None], start), mesh.shardings(device_mesh, one))
+    seed = jax.device_put(jax.tree.map(lambda x: x[None], start), mesh.shardings(device_mesh, one, experiment.rules))
     trajectories = jax.device_put(jax.tree.map(lambda x: x[None], batch), rows)
     step = jax.vmap(lambda s, t: iteration.learn(experiment, s, t, 0), axis_name=SEED_AXIS)
-    program = jax.jit(step, out_shardings=(mesh.shardings(device_mesh, one), None))
+    program = jax.jit(step, out_shardings=(mesh.shardings(device_mesh, one, experiment.rules), None))
     new, metrics = program(seed, trajectories)
   return {
     "metrics": {name: float(mean.value[0]) for name, mean in metrics.items()},
@@ -84,7 +86,7 @@ def iterate(shape, folder: Path) -> dict:
   trainer = Trainer(experiment, device_mesh)
   tokens = []
   rollout = iteration.rollout
-  with mesh.use(device_mesh):
+  with mesh.use(device_mesh, experiment.rules):
     sampled = jax.jit(jax.vmap(lambda s: rollout(experiment, s, 0)[1].tokens, axis_name=SEED_AXIS))
     tokens = np.asarray(sampled(trainer.state.seeds))[0].tolist()
     run = jax.jit(lambda s: iteration.run(experiment, s), out_shardings=(trainer._shardings, None))
@@ -93,6 +95,26 @@ def iterate(shape, folder: Path) -> dict:
   with Checkpoints(folder) as checkpoints:
     checkpoints.save(2, trainer.state, {})
   return {"tokens": tokens, "metrics": [{k: float(v[0]) for k, v in m.items()} for m in metrics]}
+
+
+def generate(shape) -> dict:
+  """A rollout with a layout of its own: how parameters lie before and in it, its tokens, the bytes that it sends."""
+  experiment, device_mesh = make(shape, "mesh.rollout_rules.width=")
+  plain, _ = make(shape)
+  seeds = Trainer(experiment, device_mesh).state.seeds
+  policy = seeds.models["policy"].params
+  with mesh.use(device_mesh, experiment.rules):
+    moved = generating.reshard(experiment, device_mesh)(policy)
+    compiled = {
+      name: jax.jit(jax.vmap(lambda s, e=e: iteration.rollout(e, s, 0)[1].tokens, axis_name=SEED_AXIS))
+      .lower(seeds)
+      .compile()
+      for name, e in {"anew": experiment, "as trained": plain}.items()
+    }
+    tokens = np.asarray(compiled["anew"](seeds))[0].tolist()
+  sent = {name: sum(c.bytes for c in collectives(Program(program.as_text()))) for name, program in compiled.items()}
+  held = sum(x.nbytes for x in jax.tree.leaves(policy))
+  return {"trained": layout(policy), "generating": layout(moved), "tokens": tokens, "sent": sent, "held": held}
 
 
 def restore(shape, folder: Path) -> dict:
@@ -133,6 +155,7 @@ def main() -> None:
   else:
     for shape in WHOLE:
       tell("iterate", shape, iterate(shape, folder / str(shape)))
+    tell("generate", (1, 8, 1), generate((1, 8, 1)))
     for i, overrides in enumerate(json.loads(sys.argv[2])):
       tell("refused", overrides, refuse(overrides, folder / f"refused{i}"))
     first, last = WHOLE[0], WHOLE[-1]

@@ -9,23 +9,24 @@ import sys
 import numpy as np
 import pytest
 
-from tests import commands
+from rl_jax.training import mesh
+from tests import commands, compilation
 
 REFUSED = [
   (["mesh.data=16"], "mesh: data=16, fsdp=1, tensor=1 does not fit 8 devices"),
   (["mesh.fsdp=3"], "mesh: data=-1, fsdp=3, tensor=1 does not fit 8 devices"),
   (["mesh.fsdp=-1"], "mesh: data=-1, fsdp=-1, tensor=1: sizes are positive, and at most one is -1"),
-  (["prompts_per_iteration=3"], "rows of an iteration (12) is not a multiple of the mesh's data x fsdp (8): 8 or 16"),
-  (["minibatches_per_epoch=2"], "rows of a minibatch (4) is not a multiple of the mesh's data x fsdp (8)"),
-  (["rows_per_microbatch=4"], "rows_per_microbatch (4) is not a multiple of the mesh's data x fsdp (8)"),
+  (["prompts_per_iteration=3"], "rows of an iteration (12) is not a multiple of the mesh's shards of rows (8): 8 or"),
+  (["minibatches_per_epoch=2"], "rows of a minibatch (4) is not a multiple of the mesh's shards of rows (8)"),
+  (["mesh.rules.widht=fsdp"], "mesh rules: there is no logical axis 'widht' (known: batch, time,"),
+  (["mesh.rollout_rules.width=fdsp"], "mesh rules: width='fdsp': name axes of the mesh (data, fsdp, tensor), each"),
+  (["rows_per_microbatch=4"], "rows_per_microbatch (4) is not a multiple of the mesh's shards of rows (8)"),
 ]
-
-EIGHT = "--xla_force_host_platform_device_count=8"
 
 
 def _run(what: list[str], cache, tmp_path_factory) -> dict[tuple[str, str], dict]:
   command = [sys.executable, "-m", "tests.training.on_eight_devices", *what]
-  env = commands.environment(cache, XLA_FLAGS=EIGHT)
+  env = commands.environment(cache, XLA_FLAGS=compilation.devices(8))
 
   def make(folder):
     done = subprocess.run(command, cwd=commands.ROOT, env=env, capture_output=True, text=True, timeout=400)
@@ -118,6 +119,21 @@ def test_a_checkpoint_of_one_mesh_is_restored_on_another_bit_for_bit(iterated):
   sharded = iterated["restore", "[[2, 2, 2], [2, 2, 2]]"]
   assert iterated["restore", "[[2, 2, 2], [1, 1, 1]]"] == sharded
   assert_close(iterated["restore", "[[1, 1, 1], [2, 2, 2]]"], sharded, 1e-4)
+
+
+def test_generation_has_a_layout_of_its_own_and_samples_the_same_tokens(iterated):
+  """Split 8 ways in updates, whole in generation; what a rollout samples is what it samples without."""
+  found = iterated["generate", "[1, 8, 1]"]
+  gate = "['layer_0']['feed_forward']['gate']"
+  assert (found["trained"][gate], found["generating"][gate]) == ([1, 2, 16], [1, 16, 16])
+  assert found["tokens"] == iterated["iterate", "[1, 1, 1]"]["tokens"]
+  # All parameters once and little else (row-sized sums), instead of their share or their sums at every token.
+  assert found["sent"]["anew"] <= 1.25 * found["held"] < found["sent"]["as trained"], (found["sent"], found["held"])
+
+
+def test_rules_change_rows_of_one_table():
+  changed = dict(mesh.rules({"width": "", "heads": "fsdp, tensor"}, {"heads": "data"}))
+  assert changed == dict(mesh.RULES) | {"width": None, "heads": "data"}
 
 
 @pytest.mark.parametrize("overrides, expected", REFUSED)

@@ -1,0 +1,109 @@
+"""One run in several processes: how they join, agree on what one of them was told, and end when one is lost.
+
+Every process is started with the same command. On Slurm, Kubernetes and TPU slices JAX finds the others by itself
+(--distributed); anywhere else each is told where the first one listens (--coordinator, --num_processes, --process_id).
+Process 0 keeps the record of the run; all of them train, verify their share of the rows and write their part of a
+checkpoint, so --workdir lies on a file system that all of them see.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from rl_jax.sources import ConfigError
+
+LOST_SECONDS = 60
+"""After so long without a sign of life a process counts as lost, and the others end."""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+  """The flags of `join`."""
+  parser.add_argument("--distributed", action="store_true", help="one of several processes that the cluster knows")
+  parser.add_argument("--coordinator", metavar="HOST:PORT", help="one of several processes: where process 0 listens")
+  parser.add_argument("--num_processes", metavar="N", type=int, help="how many there are, with --coordinator")
+  parser.add_argument("--process_id", metavar="I", type=int, help="which this one is, from 0, with --coordinator")
+
+
+def join(options: argparse.Namespace) -> None:
+  """Joins the other processes of the run, if the flags say that there are any; before anything else asks for devices.
+
+  Raises: ConfigError: flags that do not go together, no cluster is found, or the others do not come.
+  """
+  explicit = (options.coordinator, options.num_processes, options.process_id)
+  if any(x is not None for x in explicit):
+    if options.distributed or any(x is None for x in explicit):
+      raise ConfigError("--coordinator, --num_processes and --process_id go together, and without --distributed")
+    if not 0 <= options.process_id < options.num_processes:
+      raise ConfigError(f"--process_id={options.process_id} is not one of --num_processes={options.num_processes}")
+  elif not options.distributed:
+    return
+  try:
+    jax.distributed.initialize(
+      *explicit, heartbeat_timeout_seconds=LOST_SECONDS, shutdown_timeout_seconds=LOST_SECONDS
+    )
+  except (ValueError, RuntimeError) as error:
+    told = str(error).splitlines()[0]
+    raise ConfigError(
+      f"could not join the other processes ({told}): start all of them, and outside Slurm, Kubernetes and TPU slices "
+      "say --coordinator=HOST:PORT --num_processes=N --process_id=I"
+    ) from error
+
+
+def several() -> bool:
+  """Whether the run has more processes than this one."""
+  return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
+def first() -> bool:
+  """Whether this process is the one that keeps the record, or the only one."""
+  return not several() or jax.process_index() == 0
+
+
+def largest(number: int) -> int:
+  """The largest of what the processes give; all of them call this at the same point."""
+  return int(np.max(multihost_utils.process_allgather(np.int32(number)))) if several() else number
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+  """A folder that goes when it is left: what processes other than the first put in place of the run's record."""
+  with tempfile.TemporaryDirectory(prefix="rl_jax-") as folder:
+    yield Path(folder)
+
+
+@contextlib.contextmanager
+def ending_together(then: Callable[[], str]) -> Iterator[None]:
+  """Ends this process at once when an operation over all of them fails, as it does when another one has ended.
+
+  At once, since all that waits for the others on the way out (a checkpoint being written, say) would wait for long.
+
+  Args:
+    then: says what is left and what to do.
+  """
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    if not several():
+      raise
+    told = str(error).splitlines()[0][:200]
+    print(f"\nprocess {jax.process_index()} of {jax.process_count()}: another process was lost ({told}): {then()}",
+          file=sys.stderr)  # fmt: skip
+    leave(1)
+
+
+def leave(status: int) -> NoReturn:
+  """Ends this process without waiting for the others, which then end as well."""
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(status)

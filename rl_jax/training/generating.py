@@ -1,0 +1,63 @@
+"""The layout in which responses are generated, where it is another than that of updates.
+
+A sampler reads all parameters once for each token. Split over `fsdp` they would be gathered as often; with
+--config.mesh.rollout_rules.width= they are gathered once, before the first token, and lie whole (but for `tensor`) on
+every device until the last one. `rl_jax.plan` shows what that costs and saves, `rl_jax.benchmark reshard` times it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jax.sharding import Mesh
+
+from rl_jax.rollouts.rollout import BoundModel, Models
+from rl_jax.training import mesh
+from rl_jax.training.experiment import Experiment
+from rl_jax.training.state import SeedState
+
+
+@contextlib.contextmanager
+def generating(experiment: Experiment, models: Models) -> Iterator[Models]:
+  """The models with parameters laid out by `mesh.rollout_rules`, and the context in which they generate."""
+  here = jax.sharding.get_abstract_mesh()
+  if experiment.rollout_rules == experiment.rules or here.empty:
+    yield models
+    return
+
+  def moved(bound: BoundModel) -> BoundModel:
+    specs = mesh.specs(here, _boxed(bound), experiment.rollout_rules)
+    return bound._replace(params=jax.tree.map(jax.lax.with_sharding_constraint, bound.params, specs))
+
+  with nn.logical_axis_rules(experiment.rollout_rules):
+    yield {name: moved(bound) for name, bound in models.items()}
+
+
+def _boxed(bound: BoundModel) -> Any:
+  return jax.eval_shape(bound.model.init, jax.random.key(0))
+
+
+def reshard(experiment: Experiment, device_mesh: Mesh) -> Any:
+  """The program that lays the policies of all seeds out for generation: parameters -> parameters."""
+  return jax.jit(lambda params: params, out_shardings=_shardings(experiment, device_mesh))
+
+
+def _shardings(experiment: Experiment, device_mesh: Mesh) -> Any:
+  """Of the policies' parameters, which lead with seeds, while they generate."""
+  boxed = jax.eval_shape(experiment.models["policy"].init, jax.random.key(0))
+  return mesh.shardings(device_mesh, boxed, experiment.rollout_rules)
+
+
+def before_rollout(experiment: Experiment, device_mesh: Mesh, seeds: SeedState) -> tuple[dict[str, Any], SeedState]:
+  """`reshard`, lowered, by its name; nothing where both layouts are one. And the shapes that a rollout then reads."""
+  if experiment.rollout_rules == experiment.rules:
+    return {}, seeds
+  policy = seeds.models["policy"]
+  placed = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+  there = policy.replace(params=jax.tree.map(placed, policy.params, _shardings(experiment, device_mesh)))
+  lowered = reshard(experiment, device_mesh).lower(policy.params)
+  return {"reshard": lowered}, seeds.replace(models=seeds.models | {"policy": there})
