@@ -48,6 +48,7 @@ def join(options: argparse.Namespace) -> None:
       raise ConfigError(f"--process_id={options.process_id} is not one of --num_processes={options.num_processes}")
   elif not options.distributed:
     return
+  jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from `rl_jax.stop`
   try:
     jax.distributed.initialize(
       *explicit, heartbeat_timeout_seconds=LOST_SECONDS, shutdown_timeout_seconds=LOST_SECONDS

@@ -155,13 +155,14 @@ def test_one_is_lost_and_the_run_goes_on(victim, alone, cache, tmp_path):
   status, errors = told[1 - victim]
   assert status != 0
   assert "another process was lost" in errors or "another task died" in errors, errors
-  assert commands.steps(run)[-1] == 4
+  saved = commands.steps(run)[-1]
+  assert saved in (2, 4), "the newest, or the one before where it was still being written"
   shutil.copytree(run, tmp_path / "fewer" / "run")
   shutil.copytree(tmp_path / "stages", tmp_path / "fewer" / "stages")
 
   (first, told), (second, silent) = ended(begin(arguments(run), cache))
   assert (first, second) == (0, 0), told + silent
-  assert "going on from iteration 4" in told and "iteration" not in silent
+  assert f"going on from iteration {saved}" in told and "iteration" not in silent
   commands.assert_same_end(run, alone)
   assert len(list((run / "checkpoints").iterdir())) == len(commands.steps(run)), "nothing is left half written"
 
@@ -203,11 +204,33 @@ def test_verdicts_of_python_are_shared(cache, tmp_path, monkeypatch):
   """A task that is scored in Python: each process scores half of the rows, and the numbers are those of one."""
   problems = "".join(f'{{"question": "{i}+1=", "answer": "{i + 1}"}}\n' for i in range(60))
   (tmp_path / "sums.jsonl").write_text(problems)
+  task = Path(__file__).parent / "byte_task.py"
+  (tmp_path / "sums.py").write_text(SUMS.format(task=task, file=tmp_path / "sums.jsonl"))
   monkeypatch.setenv("RL_JAX_CACHE", str(tmp_path / "cache"))
-  task = (f"task.name={Path(__file__).parent / 'byte_task.py'}", f"task.file={tmp_path / 'sums.jsonl'}", "init_from=")
-  (first, told), (second, other) = ended(begin(arguments(tmp_path / "two" / "run", *task), cache))
+  (first, told), (second, other) = ended(begin(sums(tmp_path, "two"), cache))
   assert (first, second) == (0, 0), told + other
   devices = commands.environment(cache, XLA_FLAGS=compilation.devices(2))
-  done = commands.train(arguments(tmp_path / "one" / "run", *task), cache, env=devices)
+  done = commands.train(sums(tmp_path, "one"), cache, env=devices)
   assert done.returncode == 0, done.stderr
   commands.assert_same_end(tmp_path / "two" / "run", tmp_path / "one" / "run")
+
+
+SUMS = """
+from ml_collections import config_dict
+
+from experiments import grpo
+
+
+def get_config():
+  config = grpo.get_config("smoke")
+  config.task = config_dict.ConfigDict({{"name": "{task}", "file": "{file}", "workers": 1}})
+  config.stages = config_dict.ConfigDict()
+  config.init_from = ""
+  return config
+"""
+
+
+def sums(folder: Path, name: str) -> list[str]:
+  """The same command for another task, without what is said of the first one's."""
+  _, *said = arguments(folder / name / "run")
+  return [f"--config={folder / 'sums.py'}", *(flag for flag in said if "task." not in flag and "stages." not in flag)]
