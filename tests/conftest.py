@@ -11,6 +11,8 @@ import pytest
 
 from tests import compilation
 
+SIGNALS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
 os.environ["XLA_FLAGS"] = compilation.QUICK  # read when the first device is asked for
 
 OPTIMISED = ("kernels/logprobs", "test_expected_curve.py")
@@ -33,10 +35,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def own_signals():
-  """A program that is called in a test leaves its signal handlers; the next test has the ones before."""
-  before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-  yield
-  for number, handler in before.items():
+  """A program that is called in a test or a fixture leaves its signal handlers: no test begins with them."""
+  for number, handler in SIGNALS.items():
     signal.signal(number, handler)
 
 

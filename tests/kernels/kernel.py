@@ -62,8 +62,7 @@ class Kernel:
 
   def eager(self, arrays: dict[str, Any]) -> list[Any]:
     """The output leaves, operation by operation: all kernels share what is compiled, so another shape costs little."""
-    with jax.disable_jit():
-      return self.call({name: jnp.asarray(x) for name, x in arrays.items()})
+    return self.call({name: jnp.asarray(x) for name, x in arrays.items()})
 
   @cached_property
   def expected(self) -> list[Any]:

@@ -75,38 +75,28 @@ def half(cache, tmp_path_factory):
 
 
 @pytest.mark.integration
-def test_killed_again_and_again_it_ends_the_same(straight, cache, tmp_path):
+def test_stopped_and_killed_again_and_again_it_ends_the_same(straight, cache, tmp_path):
+  """Signals save and say how to go on; kills come while a checkpoint is written and when it has been."""
   run = tmp_path / "run"
   command = stateful(run)
-  kills = [("files", 4, [2]), ("metrics", 5, None), ("checkpoint", 6, None)]
-  for point, step, expected in kills:
-    killed = commands.interrupted(command, cache, point, step, SIGKILL)
-    assert killed.returncode == -SIGKILL, killed.stderr
-    if expected is not None:
-      assert commands.steps(run) == expected
-    with (run / "metrics.jsonl").open("ab") as metrics:
-      metrics.write(b'{"kind": "train", "itera')  # a kill may come in the middle of a line
+  ends = [(SIGINT, "metrics", 1), (SIGKILL, "files", 4), (SIGTERM, "metrics", 5), (SIGKILL, "checkpoint", 6)]
+  for number, point, step in ends:
+    ended = commands.interrupted(command, cache, point, step, number)
+    if number == SIGKILL:
+      assert ended.returncode == -SIGKILL, ended.stderr
+      with (run / "metrics.jsonl").open("ab") as metrics:
+        metrics.write(b'{"kind": "train", "itera')  # a kill may come in the middle of a line
+      continue
+    assert ended.returncode == 128 + number, ended.stderr
+    last = ended.stderr.strip().splitlines()[-2:]
+    told = f"{number.name}: saved at iteration {step}; go on with: python -m rl_jax.train --config="
+    assert any(line.startswith(told) for line in last), ended.stderr
+    assert commands.steps(run)[-1] == step
   done = commands.train(command, cache)
   assert done.returncode == 0, done.stderr
   assert "going on from iteration 6" in done.stderr
   commands.assert_same_end(straight, run)
-  assert len(json.loads((run / "manifest.json").read_text())["launches"]) == len(kills) + 1
-
-
-@pytest.mark.integration
-def test_stopped_by_signals_it_says_how_to_go_on_and_ends_the_same(straight, cache, tmp_path):
-  run = tmp_path / "run"
-  command = stateful(run)
-  for number, step in ((SIGINT, 3), (SIGTERM, 5)):
-    stopped = commands.interrupted(command, cache, "metrics", step, number)
-    assert stopped.returncode == 128 + number, stopped.stderr
-    last = stopped.stderr.strip().splitlines()[-2:]
-    told = f"{number.name}: saved at iteration {step}; go on with: python -m rl_jax.train --config="
-    assert any(line.startswith(told) for line in last), stopped.stderr
-    assert commands.steps(run)[-1] == step
-  done = commands.train(command, cache)
-  assert done.returncode == 0 and "going on from iteration 5" in done.stderr, done.stderr
-  commands.assert_same_end(straight, run)
+  assert len(json.loads((run / "manifest.json").read_text())["launches"]) == len(ends) + 1
 
 
 @pytest.mark.integration

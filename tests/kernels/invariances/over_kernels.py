@@ -15,6 +15,16 @@ def over(select=lambda kernel: True):
   return pytest.mark.parametrize("kernel", [k for k in KERNELS if select(k)], ids=lambda k: k.name)
 
 
+def over_functions():
+  """All kernels; of those that are one function with several options, all but the first are slow."""
+  seen, kernels = set(), []
+  for kernel in KERNELS:
+    function = kernel.public or kernel.function
+    kernels.append(pytest.param(kernel, marks=pytest.mark.slow if function in seen else ()))
+    seen.add(function)
+  return pytest.mark.parametrize("kernel", kernels, ids=lambda k: k.name)
+
+
 def has_tokens(kernel: Kernel) -> bool:
   return kernel.mask is not None and any("T" in axes for axes in kernel.axes.values())
 

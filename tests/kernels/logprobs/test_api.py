@@ -187,21 +187,27 @@ def test_hidden_states_of_a_model_give_token_logprobs():
     np.testing.assert_allclose(a, b[:, 1:], atol=5e-5)
 
 
+def temporary(layout, rows, vocabulary, dtype=jnp.float32):
+  """Bytes that value and gradient need beyond inputs and outputs, in blocks of 128 x 128 at width 8."""
+  matrix = jax.ShapeDtypeStruct((8, vocabulary) if layout == "DV" else (vocabulary, 8), dtype)
+  inputs = jax.ShapeDtypeStruct((rows, 8), dtype), matrix, jax.ShapeDtypeStruct((rows,), jnp.int32)
+  passes = Recomputed(Chunked(rows=128, columns=128), Readout(layout))
+  total = lambda h, m, t: sum(x.sum() for x in passes(h, m, t)[:2])
+  return jax.jit(jax.grad(total, argnums=(0, 1))).lower(*inputs).compile().memory_analysis().temp_size_in_bytes
+
+
 @pytest.mark.parametrize("layout", ["DV", "VD"])
 def test_no_array_grows_with_rows_times_vocabulary(layout):
   """Forward and backward: four times the rows and twice the vocabulary, and the blocks stay as they are."""
-  passes = Chunked(rows=128, columns=128)
-
-  def temporary(rows, vocabulary):
-    matrix = jax.ShapeDtypeStruct((8, vocabulary) if layout == "DV" else (vocabulary, 8), jnp.float32)
-    inputs = jax.ShapeDtypeStruct((rows, 8), jnp.float32), matrix, jax.ShapeDtypeStruct((rows,), jnp.int32)
-    total = lambda h, m, t: sum(x.sum() for x in Recomputed(passes, Readout(layout))(h, m, t)[:2])
-    return jax.jit(jax.grad(total, argnums=(0, 1))).lower(*inputs).compile().memory_analysis().temp_size_in_bytes
-
   logits = 4 * 2048 * 8192
-  assert temporary(2048, 8192) < 0.02 * logits
+  assert temporary(layout, 2048, 8192) < 0.02 * logits
   rows = 4 * (2048 - 512) * (2 * 8 + 16)  # copies of hidden states, and what is known of each row
-  assert temporary(2048, 8192) - temporary(512, 4096) < rows
+  assert temporary(layout, 2048, 8192) - temporary(layout, 512, 4096) < rows
+
+
+@pytest.mark.parametrize("layout", ["DV", "VD"])
+def test_a_matrix_in_bfloat16_is_neither_copied_nor_widened(layout):
+  assert temporary(layout, 128, 2**17, jnp.bfloat16) < 0.5 * 2 * 8 * 2**17
 
 
 def test_a_target_outside_the_vocabulary_is_seen():
