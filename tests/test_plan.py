@@ -156,6 +156,21 @@ def test_chips_that_are_not_there(topology, tmp_path_factory):
 
 @pytest.mark.slow
 @ON_TPU
+def test_a_layout_for_generation_on_chips_that_are_not_there(tmp_path_factory):
+  """Parameters are gathered once before the rollout, which then sends less than their share at every token."""
+  model = ["--config.model.name=qwen3-0.6b", "--config.model.layers=1"]
+  cache, sent = commands.shared_cache(tmp_path_factory), []
+  for rules in ([], ["--config.mesh.rollout_rules.width="]):
+    done = command(cache, "--topology=v5e:2x4", *FLAGS, *model, *rules)
+    assert done.returncode == 0, done.stderr
+    programs = json.loads(done.stdout)[0]["programs"]
+    assert ("reshard" in programs) == bool(rules)
+    sent.append(sum(programs[name]["sent"] for name in ("reshard", "rollout") if name in programs))
+  assert sent[1] < 0.5 * sent[0], sent
+
+
+@pytest.mark.slow
+@ON_TPU
 def test_a_model_that_is_too_large_for_them(tmp_path_factory):
   """The compiler refuses it; the command says what to change, with exit status 1."""
   model = ["--config.model.name=llama3.1-70b", "--config.model.layers=4", "--config.prompts_per_iteration=1024"]
