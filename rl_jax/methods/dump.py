@@ -10,7 +10,8 @@ Each problem of an iteration draws its level by P, and is then any problem of it
 mixture. At W = 300 and hundreds of responses an iteration, the window holds the last iteration alone.
 
 Metrics: those of policy_gradient.py, and share/<level>, the share of rows of a level.
-Config: experiments/dump.py. Result: no study of it is committed yet.
+Config: experiments/dump.py. Result: on six levels of chains, 5 seeds and 160,000 tokens each, accuracy over all levels
+0.482 [0.444, 0.498] against 0.443 [0.434, 0.477] of uniform draws: undecided (experiments/results/curriculum.md).
 """
 
 from __future__ import annotations
