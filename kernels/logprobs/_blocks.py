@@ -40,11 +40,8 @@ def over_columns(step: Callable[[Any, Any, int], Any], carry: Any, vocabulary: i
 
 def columns_of(matrix: Float[Array, "..."], readout: Readout, start: Any, width: int) -> Float[Array, "..."]:
   """The part of the matrix that gives the scores start, ..., start + width - 1."""
-  if not _sliced_wide(matrix):
-    return lax.dynamic_slice_in_dim(matrix, start, width, readout.vocabulary_axis)
-  matrix, start = lax.optimization_barrier((matrix, start))  # or all its bits would be copied before the loop
-  bits = lax.dynamic_slice_in_dim(lax.bitcast_convert_type(matrix, jnp.uint16), start, width, readout.vocabulary_axis)
-  return lax.bitcast_convert_type(bits, matrix.dtype)
+  part = lax.dynamic_slice_in_dim(_as_bits(matrix), start, width, readout.vocabulary_axis)
+  return lax.bitcast_convert_type(part, matrix.dtype)
 
 
 def gradients(
@@ -77,13 +74,12 @@ def gradients(
 
     first = (d_hidden, jnp.zeros(block.shape, dtype))
     (d_hidden, d_block), _ = with_rows(first, 0) if count == 1 else lax.scan(with_rows, first, jnp.arange(count))
-    d_block = d_block.astype(matrix.dtype)
-    d_block = lax.optimization_barrier(d_block) if _sliced_wide(matrix) else d_block
+    d_block = _as_bits(d_block.astype(matrix.dtype))
     return d_hidden, lax.dynamic_update_slice_in_dim(d_matrix, d_block, start, readout.vocabulary_axis)
 
-  first = (jnp.zeros(blocks[0].shape, dtype), jnp.zeros_like(matrix))
+  first = (jnp.zeros(blocks[0].shape, dtype), jnp.zeros_like(_as_bits(matrix)))
   d_hidden, d_matrix = over_columns(with_columns, first, matrix.shape[readout.vocabulary_axis], columns)
-  return _join(d_hidden, len(per_row[0])), d_matrix
+  return _join(d_hidden, len(per_row[0])), lax.bitcast_convert_type(d_matrix, matrix.dtype)
 
 
 def largest(scores: Float[Array, "N C"], k: int) -> tuple[Float[Array, "N K"], Int[Array, "N K"]]:
@@ -102,10 +98,10 @@ def largest(scores: Float[Array, "N C"], k: int) -> tuple[Float[Array, "N K"], I
   return best.T, places.T
 
 
-def _sliced_wide(matrix):
-  """Whether XLA would convert a whole matrix to float32 for the sake of its slices: bfloat16 on a CPU, unless the
-  slice is one of integers, and what is written to a slice is kept apart from how it was computed."""
-  return matrix.dtype == jnp.bfloat16 and jax.default_backend() == "cpu"
+def _as_bits(x):
+  """On a CPU bfloat16 as integers, or XLA would convert the whole array to float32 for the sake of its slices."""
+  sliced_wide = x.dtype == jnp.bfloat16 and jax.default_backend() == "cpu"
+  return lax.bitcast_convert_type(x, jnp.uint16) if sliced_wide else x
 
 
 def _split(arrays, rows):

@@ -206,8 +206,9 @@ def test_no_array_grows_with_rows_times_vocabulary(layout):
 
 
 @pytest.mark.parametrize("layout", ["DV", "VD"])
-def test_a_matrix_in_bfloat16_is_neither_copied_nor_widened(layout):
-  assert temporary(layout, 128, 2**17, jnp.bfloat16) < 0.5 * 2 * 8 * 2**17
+def test_a_matrix_in_bfloat16_is_copied_once_and_never_widened(layout):
+  """A CPU copies its bits; without, XLA would convert the whole of it to float32, or with each of its slices."""
+  assert temporary(layout, 128, 2**17, jnp.bfloat16) < 1.25 * 2 * 8 * 2**17
 
 
 def test_a_target_outside_the_vocabulary_is_seen():
