@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from kernels.benchmarks.timing import seconds
-from rl_jax import configs, machine, starts
+from rl_jax import configs, machine, starts, stop
 from rl_jax.bounds import forward_flops, matmul_rate
 from rl_jax.generation import Settings, generate_benchmark
 from rl_jax.models.errors import ModelFileError
@@ -232,4 +232,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv[1:]))
+  sys.exit(stop.run("rl_jax.benchmark", main))

@@ -26,7 +26,7 @@ import flax.linen as nn
 import jax
 from ml_collections import ConfigDict
 
-from rl_jax import configs, starts
+from rl_jax import configs, starts, stop
 from rl_jax.models.errors import ModelFileError
 from rl_jax.planning import chips, fitting, ideal, planned
 from rl_jax.planning.compiled import compile_all, extrapolated, falls
@@ -141,4 +141,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv[1:]))
+  sys.exit(stop.run("rl_jax.plan", main))

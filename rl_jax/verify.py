@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rl_jax import configs, launch, machine, starts
+from rl_jax import configs, launch, machine, starts, stop
 from rl_jax.recorded import Recorded, read
 from rl_jax.runs import agreement
 from rl_jax.runs.errors import RunError
@@ -178,4 +178,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv[1:]))
+  sys.exit(stop.run("rl_jax.verify", main))
