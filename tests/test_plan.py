@@ -88,7 +88,7 @@ def test_the_table_of_scaling_has_a_line_per_program():
 def command(cache, *arguments, **environment):
   line = [sys.executable, "-m", "rl_jax.plan", *arguments]
   env = commands.environment(cache, **environment)
-  return subprocess.run(line, cwd=commands.ROOT, env=env, capture_output=True, text=True, timeout=300)
+  return subprocess.run(line, cwd=commands.ROOT, env=env, capture_output=True, text=True, timeout=900)
 
 
 SMALL = [f"--config.{override}" for override in (*commands.SMALL, "init_from=", "num_seeds=1", "model.layers=2")]
