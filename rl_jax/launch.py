@@ -107,7 +107,7 @@ class _Run:
         finished = self._train()
     if finished is None:
       return Result(self.workdir, 0, False)
-    if processes.first() and self.config.logging.get("report", True):
+    if processes.first() and self.config.logging.get("report", True):  # recorded configs may be older than the field
       write_report(self.directory)
       self._say(f"report: {self.directory.report_html}")
     return finished

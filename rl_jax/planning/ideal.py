@@ -61,7 +61,7 @@ def rollout(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
   prefill = forward_flops(config, s.prompts * s.prompt_tokens, (s.prompt_tokens + 1) / 2, s.prompts)
   decode = forward_flops(config, s.rows * s.response_tokens, s.prompt_tokens + s.response_tokens / 2)
   tokens = s.prompts * s.prompt_tokens + s.rows * s.response_tokens
-  gathered = 1 + s.response_tokens if dict(experiment.rollout_rules)["width"] == "fsdp" else 1
+  gathered = 1 + s.response_tokens if "fsdp" in (dict(experiment.rollout_rules)["width"] or ()) else 1
   sent = gathered * _weights(config, device_mesh) + _activations(experiment, config, device_mesh, tokens, 1)
   return Ideal(seeds * (prefill + decode) / device_mesh.size, seeds * sent)
 

@@ -61,7 +61,7 @@ class Kernel:
     return jax.tree.leaves(self.function(**arrays, **self.options))
 
   def eager(self, arrays: dict[str, Any]) -> list[Any]:
-    """The output leaves, operation by operation: all kernels share what is compiled, so another shape costs little."""
+    """The output leaves, operation by operation (scans and jitted parts as wholes), which share what is compiled."""
     return self.call({name: jnp.asarray(x) for name, x in arrays.items()})
 
   @cached_property

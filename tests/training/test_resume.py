@@ -84,6 +84,7 @@ def test_stopped_and_killed_again_and_again_it_ends_the_same(straight, cache, tm
     ended = commands.interrupted(command, cache, point, step, number)
     if number == SIGKILL:
       assert ended.returncode == -SIGKILL, ended.stderr
+      assert (step in commands.steps(run)) == (point == "checkpoint"), "written, but not vouched for"
       with (run / "metrics.jsonl").open("ab") as metrics:
         metrics.write(b'{"kind": "train", "itera')  # a kill may come in the middle of a line
       continue
