@@ -22,7 +22,6 @@ import math
 import sys
 from typing import Any
 
-import flax.linen as nn
 import jax
 from ml_collections import ConfigDict
 
@@ -105,8 +104,7 @@ def _name(config: ConfigDict) -> str:
 
 def _parameters(experiment: Experiment) -> int:
   """Of the policy."""
-  shapes = jax.eval_shape(lambda: nn.unbox(experiment.models["policy"].init(jax.random.key(0))))
-  return sum(math.prod(x.shape) for x in jax.tree.leaves(shapes))
+  return sum(math.prod(x.shape) for x in jax.tree.leaves(experiment.models["policy"].described))
 
 
 def _say(text: str) -> None:

@@ -121,7 +121,7 @@ def _read(folder: Path, config: ConfigDict, expected: str) -> Start:
   model = _with_adapters_of(saved, build(config).models["policy"])
   abstract = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct((saved.num_seeds, *x.shape), x.dtype),
-    nn.unbox(jax.eval_shape(model.init, jax.random.key(0))),
+    jax.eval_shape(nn.unbox, model.described),
   )
   average = model.trained(abstract) if saved.optimizer.parameter_average else None
   with Checkpoints(source.checkpoints) as checkpoints:

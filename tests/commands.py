@@ -36,7 +36,7 @@ SMALL = (
 """Overrides of a smoke variant that make it smaller yet."""
 
 INTERRUPTED = """
-import os, signal, sys
+import os, resource, signal, sys
 from rl_jax import train
 from rl_jax.runs.metrics import MetricsWriter
 from rl_jax.training import manifests
@@ -48,6 +48,10 @@ def strike(at, path, now):
   if at == point and folder in str(path) and now == step:
     os.kill(os.getpid(), number)
 
+def limit(number, frame):
+  signal.signal(number, signal.SIG_IGN)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (9000, resource.RLIM_INFINITY))
+
 def metrics(self, kind, iteration, values):
   write_metrics(self, kind, iteration, values)
   if kind == "train":
@@ -58,6 +62,7 @@ def manifest(path, body):
   write_manifest(path, body)
   strike("checkpoint", path, body["step"])
 
+signal.signal(signal.SIGXFSZ, limit)
 MetricsWriter.write, manifests.write = metrics, manifest
 sys.exit(train.main(sys.argv[5:]))
 """
@@ -109,7 +114,8 @@ def interrupted(
   arguments: list[str], cache: Path, point: str, step: int, number: int, folder: str = "run"
 ) -> subprocess.CompletedProcess:
   """The command, which sends itself a signal: after the metrics of an iteration ("metrics"), when the files of a
-  checkpoint are written but not vouched for ("files"), or when the checkpoint is whole ("checkpoint")."""
+  checkpoint are written but not vouched for ("files"), or when the checkpoint is whole ("checkpoint"). After SIGXFSZ
+  files cannot grow beyond 9000 bytes."""
   command = [sys.executable, "-c", INTERRUPTED, point, f"/{folder}", str(step), str(int(number)), *arguments]
   return subprocess.run(command, cwd=ROOT, env=environment(cache), capture_output=True, text=True, timeout=300)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
+from jax._src.interpreters import mlir
 
 _FLAGS = ["--xla_cpu_parallel_codegen_split_count=1"]  # one part of code has no thread to start
 if jax.__version_info__ < (0, 11):  # later compilers know no other emitters, and end where a flag is unknown to them
@@ -10,6 +13,13 @@ if jax.__version_info__ < (0, 11):  # later compilers know no other emitters, an
 
 QUICK = " ".join(_FLAGS)
 """XLA_FLAGS that shorten the compilation of a small program."""
+
+
+def share_context() -> None:
+  """All programs that this process lowers from now on share one MLIR context, which takes longer to make than a small
+  program to lower. No public switch does it; where a version of JAX makes them elsewhere, each has its own again."""
+  if hasattr(mlir, "make_ir_context"):
+    mlir.make_ir_context = functools.cache(mlir.make_ir_context)
 
 
 def devices(count: int) -> str:

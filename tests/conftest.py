@@ -15,6 +15,7 @@ SIGNALS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG
 """Also where the tests run in the background of a shell, which has SIGINT ignored."""
 
 os.environ["XLA_FLAGS"] = compilation.QUICK  # read when the first device is asked for
+compilation.share_context()
 
 OPTIMISED = ("kernels/logprobs", "test_expected_curve.py")
 """Tests of what a compiled program holds, and what trains for longer."""

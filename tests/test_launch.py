@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import re
-import resource
 import signal
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from rl_jax import configs, launch, starts
 from rl_jax.launch import Terminal
 from rl_jax.runs.directory import open_run
+from rl_jax.runs.errors import RunError
 from rl_jax.runs.metrics import read_metrics
 from rl_jax.stop import Stop
 from rl_jax.training import mesh
@@ -202,6 +202,14 @@ def test_a_cadence_that_the_checkpoint_does_not_fit_is_refused(tmp_path, monkeyp
     launch.train(resolved("init_from="), tmp_path / "run", quiet())
 
 
+def test_a_length_that_the_schedule_depends_on_cannot_change(tmp_path):
+  cosine = ("init_from=", "optimizer.schedule=cosine")
+  with open_run(tmp_path / "run", {}, *configs.identity(resolved(*cosine, "num_iterations=4"))):
+    pass
+  with pytest.raises(RunError, match=r"num_iterations \(optimizer.schedule='cosine' ends with it\): 4 there, 6 here"):
+    launch.train(resolved(*cosine, "num_iterations=6"), tmp_path / "run", quiet())
+
+
 def test_one_process_at_a_time(tmp_path):
   config = resolved("init_from=")
   identity, fields = configs.identity(config)
@@ -238,14 +246,7 @@ def test_a_full_disk_ends_the_run_with_the_newest_good_checkpoint_named_and_is_m
     "experiments/grpo.py:smoke", run, *commands.SMALL, "init_from=", "logging.every_iterations=1", "num_iterations=4",
     "evaluation.greedy=False", "evaluation.every_iterations=4",
   )  # fmt: skip
-  first = commands.interrupted(arguments, cache, "metrics", 2, signal.SIGTERM)
-  assert first.returncode == 128 + signal.SIGTERM and commands.steps(run) == [2]
-
-  def limit():
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (9000, resource.RLIM_INFINITY))
-
-  line = commands.one_line(commands.train(arguments, cache, preexec_fn=limit))
+  line = commands.one_line(commands.interrupted(arguments, cache, "checkpoint", 2, signal.SIGXFSZ))
   assert (
     "could not save checkpoint 4" in line and "the newest good checkpoint is 2" in line and "File too large" in line
   )

@@ -35,7 +35,7 @@ def get_config() -> dict:
     "lam": 1.0,  # GAE's lambda; 1 is Monte Carlo
     "whiten": True,
     "value_coefficient": 1.0,
-    "value_clip": 0.5,  # None: none
+    "value_clip": 0.5,  # inf: none
     "critic_learning_rate": None,  # None: the policy's
   }
 

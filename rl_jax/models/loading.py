@@ -158,7 +158,7 @@ def load(source: Source, model: Model, shardings: Any = None, dtype: str | None 
 @functools.lru_cache(maxsize=8)
 def abstract_params(config: TransformerConfig) -> Params:
   """Shapes of the parameters, as a tree."""
-  return nn.unbox(jax.eval_shape(Model(config).init, jax.random.key(0)))
+  return jax.eval_shape(nn.unbox, Model(config).described)
 
 
 def _named(config: TransformerConfig) -> dict[str, tuple[int, ...]]:

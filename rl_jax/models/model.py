@@ -52,6 +52,12 @@ class Model:
     return self.module.init(key, one, one, one.astype(bool))["params"]
 
   @functools.cached_property
+  def described(self) -> Params:
+    """Shapes of the parameters, boxed like those of `init`. Nothing is made, the key neither: devices may be described
+    as well."""
+    return jax.eval_shape(lambda: self.init(jax.random.key(0)))
+
+  @functools.cached_property
   def base(self) -> Model:
     """The model without its adapters; `lora.without` gives its parameters."""
     return dataclasses.replace(self, config=dataclasses.replace(self.config, lora_rank=0))

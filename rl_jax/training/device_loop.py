@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-from jax.sharding import NamedSharding, PartitionSpec
 
 from rl_jax.training import credit, evaluation, iteration, mesh
 from rl_jax.training.experiment import Experiment
@@ -29,7 +28,7 @@ class DeviceLoop:
 
   def compile(self, state: TrainState) -> None:
     """Compiles both for a state like this one."""
-    everywhere = NamedSharding(self.mesh, PartitionSpec())
+    everywhere = mesh.replicated(self.mesh)
     with mesh.use(self.mesh, self.experiment.rules):
       run = jax.jit(
         lambda s: iteration.run(self.experiment, s), donate_argnums=0, out_shardings=(self.shardings, everywhere)

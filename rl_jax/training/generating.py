@@ -30,16 +30,11 @@ def generating(experiment: Experiment, models: Models) -> Iterator[Models]:
     return
 
   def moved(bound: BoundModel) -> BoundModel:
-    specs = mesh.specs(here, _boxed(bound.model), experiment.rollout_rules)
+    specs = mesh.specs(here, bound.model.described, experiment.rollout_rules)
     return bound._replace(params=jax.tree.map(jax.lax.with_sharding_constraint, bound.params, specs))
 
   with nn.logical_axis_rules(experiment.rollout_rules):
     yield {name: moved(bound) for name, bound in models.items()}
-
-
-def _boxed(model: Any) -> Any:
-  """Shapes of a model's parameters with their logical axes; the key as well is only described, as devices may be."""
-  return jax.eval_shape(lambda: model.init(jax.random.key(0)))
 
 
 def reshard(experiment: Experiment, device_mesh: Mesh) -> Any:
@@ -49,7 +44,7 @@ def reshard(experiment: Experiment, device_mesh: Mesh) -> Any:
 
 def _shardings(experiment: Experiment, device_mesh: Mesh) -> Any:
   """Of the policies' parameters, which lead with seeds, while they generate."""
-  return mesh.shardings(device_mesh, _boxed(experiment.models["policy"]), experiment.rollout_rules)
+  return mesh.shardings(device_mesh, experiment.models["policy"].described, experiment.rollout_rules)
 
 
 def before_rollout(experiment: Experiment, device_mesh: Mesh, seeds: SeedState) -> tuple[dict[str, Any], SeedState]:

@@ -69,10 +69,6 @@ class Kernel:
     """`eager` of the arguments that a new generator of seed 0 makes: many tests of a file ask for it."""
     return self.eager(self.make(np.random.default_rng(0)))
 
-  @cached_property
-  def jitted(self) -> Callable[[dict[str, Any]], list[Any]]:
-    return quick_jit(self.call)
-
   def gradient_of(self, arrays: dict[str, Any]) -> dict[str, Any]:
     """Gradients of a fixed combination of all float outputs."""
 

@@ -16,3 +16,5 @@ FAMILIES = sorted(info.name for info in pkgutil.iter_modules([str(Path(__file__)
 KERNELS = [
   kernel for name in FAMILIES for kernel in importlib.import_module(f"tests.kernels.registered.{name}").KERNELS
 ]
+FUNCTIONS = list({kernel.public or kernel.function: kernel for kernel in reversed(KERNELS)}.values())[::-1]
+"""The first kernel of each function; the others are the same one with other options."""

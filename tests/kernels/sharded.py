@@ -1,4 +1,6 @@
-"""All kernels with the batch axis over 8 devices: `python -m tests.kernels.sharded`, in a process of its own.
+"""Kernels with the batch axis over 8 devices: `python -m tests.kernels.sharded functions`, in a process of its own.
+
+`functions`: the first kernel of each function; `others`: the same with other options.
 
 Prints what differs from one device, and each collective that moves more than group-sized data; exits 1 if there is any.
 """
@@ -17,7 +19,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from tests import compilation
-from tests.kernels.registry import KERNELS, quick_jit
+from tests.kernels.registry import FUNCTIONS, KERNELS, quick_jit
 
 DEVICES, B, T = 8, 16, 33
 LARGEST = B * 4  # [B], and [B, K] or [B, S] of SIZES, may move; [B, T] may not
@@ -26,14 +28,14 @@ COLLECTIVE = re.compile(
 )
 
 
-def run_on_eight_devices(module: str) -> None:
+def run_on_eight_devices(module: str, *arguments: str) -> None:
   """Runs a module of the tests in a process of its own with 8 devices; fails with what it said if it does."""
   environment = os.environ | {
     "JAX_PLATFORMS": "cpu",
     "XLA_FLAGS": compilation.devices(DEVICES),
   }
   process = subprocess.run(
-    [sys.executable, "-m", module],
+    [sys.executable, "-m", module, *arguments],
     cwd=Path(__file__).parents[2],
     env=environment,
     capture_output=True,
@@ -53,11 +55,14 @@ def moved(text: str) -> list[str]:
   return found
 
 
-def main() -> int:
+def main(which: str) -> int:
+  compilation.share_context()
   jax.config.update("jax_enable_x64", True)
+  first = {id(kernel) for kernel in FUNCTIONS}
+  kernels = [kernel for kernel in KERNELS if (id(kernel) in first) == (which == "functions")]
   mesh = Mesh(np.array(jax.devices()[:DEVICES]), ("data",), axis_types=(AxisType.Auto,))
   failures, collectives = [], 0
-  for kernel in KERNELS:
+  for kernel in kernels:
     # float64, so that the order of a sum can neither fail the comparison nor excuse a difference.
     arrays = kernel.make(np.random.default_rng(0), B=B, T=T)
     arrays = {name: x.astype(np.float64) if x.dtype == np.float32 else x for name, x in arrays.items()}
@@ -78,11 +83,11 @@ def main() -> int:
       a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
       if not np.allclose(a, b, rtol=1e-10, atol=1e-10):
         failures.append(f"{kernel.name}: differs by {np.abs(a - b).max()}")
-  print(f"{len(KERNELS)} kernels on {DEVICES} devices, {collectives} collectives, {len(failures)} failures")
+  print(f"{len(kernels)} kernels on {DEVICES} devices, {collectives} collectives, {len(failures)} failures")
   print("\n".join(failures))
   # Without a collective nothing was sharded, and the check above would prove nothing.
   return 1 if failures or not collectives else 0
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  sys.exit(main(sys.argv[1]))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.kernels import sharded
 
 
-def test_eight_devices_equal_one():
-  sharded.run_on_eight_devices("tests.kernels.sharded")
+@pytest.mark.parametrize("which", ["functions", pytest.param("others", marks=pytest.mark.slow)])
+def test_eight_devices_equal_one(which):
+  sharded.run_on_eight_devices("tests.kernels.sharded", which)
 
 
 def test_the_check_sees_a_token_sized_collective():

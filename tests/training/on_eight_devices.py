@@ -23,7 +23,7 @@ from rl_jax.training.trainer import Trainer
 from tests import commands
 from tests.training import small
 
-SHAPES = ((1, 1, 1), (8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 1, 8), (4, 1, 2))
+ONE = (1, 1, 1)
 WHOLE = ((1, 1, 1), (2, 2, 2))
 """Shapes for whole iterations, which take long to compile."""
 OPTIONS = (
@@ -81,24 +81,22 @@ def learn(shape, batch, start, *overrides) -> dict:
 
 
 def iterate(shape, folder: Path) -> dict:
-  """Two whole iterations, and a checkpoint of them."""
-  experiment, device_mesh = make(shape)
+  """Two whole iterations, what they sampled in all rows, and a checkpoint of them."""
+  experiment, device_mesh = make(shape, "logging.samples=16")
   trainer = Trainer(experiment, device_mesh)
-  tokens = []
-  rollout = iteration.rollout
-  with mesh.use(device_mesh, experiment.rules):
-    sampled = jax.jit(jax.vmap(lambda s: rollout(experiment, s, 0)[1].tokens, axis_name=SEED_AXIS))
-    tokens = np.asarray(sampled(trainer.state.seeds))[0].tolist()
-    run = jax.jit(lambda s: iteration.run(experiment, s), out_shardings=(trainer._shardings, None))
-    trainer.loop.programs = {"run": run}
-  metrics = [trainer.advance().metrics[0] for _ in range(2)]
+  run = jax.jit(lambda s: iteration.run(experiment, s), out_shardings=(trainer._shardings, None))
+  trainer.loop.programs = {"run": run}
+  done = [trainer.advance() for _ in range(2)]
   with Checkpoints(folder) as checkpoints:
     checkpoints.save(2, trainer.state, {})
-  return {"tokens": tokens, "metrics": [{k: float(v[0]) for k, v in m.items()} for m in metrics]}
+  return {
+    "tokens": [[sample["tokens"] for sample in d.samples] for d in done],
+    "metrics": [{k: float(v[0]) for k, v in d.metrics[0].items()} for d in done],
+  }
 
 
 def generate(shape) -> dict:
-  """A rollout with a layout of its own: how parameters lie before and in it, its tokens, the bytes that it sends."""
+  """A rollout with a layout of its own and one without: where parameters lie, what is sampled and sent."""
   experiment, device_mesh = make(shape, "mesh.rollout_rules.width=")
   plain, _ = make(shape)
   seeds = Trainer(experiment, device_mesh).state.seeds
@@ -111,7 +109,7 @@ def generate(shape) -> dict:
       .compile()
       for name, e in {"anew": experiment, "as trained": plain}.items()
     }
-    tokens = np.asarray(compiled["anew"](seeds))[0].tolist()
+    tokens = {name: np.asarray(program(seeds))[0].tolist() for name, program in compiled.items()}
   sent = {name: sum(c.bytes for c in collectives(Program(program.as_text()))) for name, program in compiled.items()}
   held = sum(x.nbytes for x in jax.tree.leaves(policy))
   return {"trained": layout(policy), "generating": layout(moved), "tokens": tokens, "sent": sent, "held": held}
@@ -144,14 +142,12 @@ def main() -> None:
   folder = Path(tempfile.mkdtemp())
   tell = lambda kind, shape, found: print(json.dumps({"kind": kind, "shape": shape, "found": found}), flush=True)
   if sys.argv[1] == "learn":
-    experiment, _ = make((1, 1, 1))
+    experiment, _ = make(ONE)
     start = jax.device_get(small.make_seed(experiment))
     batch = jax.device_get(small.make_trajectories(experiment, nn.unbox(start), rows=16))
-    for shape in SHAPES:
-      tell("learn", shape, learn(shape, batch, start))
-    # Rows over two axes and, with 8 devices along tensor, a vocabulary that they do not divide evenly.
-    for shape in ((2, 2, 2), (1, 1, 8)):
-      tell("without_logits", shape, learn(shape, batch, start, "model.logprobs=chunked"))
+    for kind, shape in ("learn", ONE), *json.loads(sys.argv[2]):
+      more = ["model.logprobs=chunked"] if kind == "without_logits" else []
+      tell(kind, shape, learn(shape, batch, start, *more))
   else:
     for shape in WHOLE:
       tell("iterate", shape, iterate(shape, folder / str(shape)))

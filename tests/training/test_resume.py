@@ -63,17 +63,6 @@ def straight(cache, tmp_path_factory):
   return commands.once(tmp_path_factory, "straight", make) / "run"
 
 
-@pytest.fixture(scope="module")
-def half(cache, tmp_path_factory):
-  """The same run, but made for four iterations."""
-
-  def make(folder):
-    done = commands.train(stateful(folder / "run", iterations=4), cache)
-    assert done.returncode == 0, done.stderr
-
-  return commands.once(tmp_path_factory, "half", make) / "run"
-
-
 @pytest.mark.integration
 def test_stopped_and_killed_again_and_again_it_ends_the_same(straight, cache, tmp_path):
   """Signals save and say how to go on; kills come while a checkpoint is written and when it has been."""
@@ -101,34 +90,26 @@ def test_stopped_and_killed_again_and_again_it_ends_the_same(straight, cache, tm
 
 
 @pytest.mark.integration
-def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_used(straight, cache, tmp_path):
+def test_more_iterations_go_on_from_the_checkpoint_before_a_damaged_one(straight, cache, tmp_path):
   run = tmp_path / "run"
-  shutil.copytree(straight, run)
-  commands.flip_a_bit(run / "checkpoints" / "8" / "state")
-  done = commands.train(stateful(run), cache)
-  assert done.returncode == 0, done.stderr
-  assert "checkpoint 8 is damaged" in done.stderr and "using checkpoint 6" in done.stderr
-  commands.assert_same_end(straight, run)
-
-
-@pytest.mark.integration
-def test_more_iterations_continue_a_finished_run(straight, half, cache, tmp_path):
-  run = tmp_path / "run"
-  shutil.copytree(half, run)
-  done = commands.train(stateful(run), cache)
-  assert done.returncode == 0, done.stderr
-  assert "going on from iteration 4" in done.stderr
-  commands.assert_same_end(straight, run)
-
-
-@pytest.mark.integration
-def test_a_finished_run_says_so_and_is_left_as_it_is(half, cache, tmp_path):
-  run = tmp_path / "run"
-  shutil.copytree(half, run)
   done = commands.train(stateful(run, iterations=4), cache)
   assert done.returncode == 0, done.stderr
-  assert "done before (4 iterations); raise num_iterations to go on" in done.stderr
-  commands.assert_same_end(half, run)
+  commands.flip_a_bit(run / "checkpoints" / "4" / "state")
+  done = commands.train(stateful(run), cache)
+  assert done.returncode == 0, done.stderr
+  assert "checkpoint 4 is damaged" in done.stderr and "using checkpoint 2" in done.stderr
+  assert "going on from iteration 2" in done.stderr
+  commands.assert_same_end(straight, run)
+
+
+@pytest.mark.integration
+def test_a_finished_run_says_so_and_is_left_as_it_is(straight, cache, tmp_path):
+  run = tmp_path / "run"
+  shutil.copytree(straight, run)
+  done = commands.train(stateful(run), cache)
+  assert done.returncode == 0, done.stderr
+  assert "done before (8 iterations); raise num_iterations to go on" in done.stderr
+  commands.assert_same_end(straight, run)
 
 
 @pytest.fixture(scope="module")
@@ -155,10 +136,3 @@ def test_killed_in_its_warm_start_it_ends_the_same(straight_ppo, cache, tmp_path
   commands.assert_same_end(straight_ppo, run)
   (stage,), (straight_stage,) = ((r.parent / "stages").iterdir() for r in (run, straight_ppo))
   commands.assert_same_end(straight_stage, stage)
-
-
-@pytest.mark.integration
-def test_a_length_that_the_schedule_depends_on_cannot_change(straight_ppo, cache):
-  line = commands.one_line(commands.train(ppo(straight_ppo, iterations=6), cache))
-  assert "num_iterations (optimizer.schedule='cosine' ends with it): 4 there, 6 here" in line
-  assert commands.steps(straight_ppo) == [2, 4]

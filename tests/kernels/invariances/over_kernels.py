@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.kernels.kernel import IDS, SIZES, is_mask
-from tests.kernels.registry import KERNELS, Kernel
+from tests.kernels.registry import FUNCTIONS, KERNELS, Kernel
 
 B, T = SIZES["B"], SIZES["T"]
 
@@ -17,16 +17,21 @@ def over(select=lambda kernel: True):
 
 def over_functions():
   """All kernels; of those that are one function with several options, all but the first are slow."""
-  seen, kernels = set(), []
-  for kernel in KERNELS:
-    function = kernel.public or kernel.function
-    kernels.append(pytest.param(kernel, marks=pytest.mark.slow if function in seen else ()))
-    seen.add(function)
+  first = {id(kernel) for kernel in FUNCTIONS}
+  kernels = [pytest.param(kernel, marks=() if id(kernel) in first else pytest.mark.slow) for kernel in KERNELS]
   return pytest.mark.parametrize("kernel", kernels, ids=lambda k: k.name)
 
 
 def has_tokens(kernel: Kernel) -> bool:
   return kernel.mask is not None and any("T" in axes for axes in kernel.axes.values())
+
+
+def has_segments(kernel: Kernel) -> bool:
+  return any(is_mask(name) and "S" in axes for name, axes in kernel.axes.items())
+
+
+def has_rows(kernel: Kernel) -> bool:
+  return any("B" in axes for axes in kernel.axes.values())
 
 
 def pad(kernel, arrays, letter, size, offset):
