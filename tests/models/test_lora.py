@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 
 import flax.linen as nn
@@ -80,7 +79,7 @@ def test_gradients_of_one_product_are_those_of_float64_algebra():
   assert not np.any(dweight)
 
 
-@pytest.mark.parametrize("remat", ["none", "block"])
+@pytest.mark.parametrize("remat", [pytest.param("none", marks=pytest.mark.slow), "block"])
 def test_gradients_of_a_model_are_those_of_the_merged_matrices(remat):
   """By the chain rule, with G the gradient of W + s A B: s G B^T for A, s A^T G for B, to 1e-5."""
   model = make(remat=remat, layers=2)
@@ -142,7 +141,14 @@ def test_only_adapters_of_the_targets_are_trained_and_the_head_of_a_value_model(
   assert model.base.trained(params) is params
 
 
-@pytest.mark.parametrize(("remat", "targets"), [("none", lora.TARGETS), ("block", lora.TARGETS), ("block", ("query",))])
+@pytest.mark.parametrize(
+  ("remat", "targets"),
+  [
+    ("block", lora.TARGETS),
+    pytest.param("none", lora.TARGETS, marks=pytest.mark.slow),
+    pytest.param("block", ("query",), marks=pytest.mark.slow),
+  ],
+)
 def test_no_gradient_of_a_frozen_matrix_is_computed(remat, targets):
   """Operations of the compiled gradient: those of the whole model's less 2 per token and frozen entry of a matrix."""
   sizes = dict(layers=2, width=64, heads=4, key_value_heads=4, head_width=16, feed_forward=128)
@@ -171,7 +177,7 @@ def test_every_adapter_is_laid_over_the_mesh_as_its_matrix_is():
   assert layer["query"] == jax.sharding.PartitionSpec("fsdp", "tensor")
 
 
-@pytest.mark.parametrize("name", ["qwen2", "smollm2"])
+@pytest.mark.parametrize("name", ["qwen2", pytest.param("smollm2", marks=pytest.mark.slow)])
 def test_an_adapted_checkpoint_is_exported_as_its_merged_self(tmp_path, name):
   """Read back without adapters it gives the logits of the adapted model, to 1e-5; before, it is the checkpoint."""
   folder = tiny.GOLDENS / "tiny" / name
@@ -212,6 +218,7 @@ def test_what_makes_no_sense_is_one_line(fields, said):
 
 
 def test_a_start_of_another_model_is_refused():
-  model, other = make(), dataclasses.replace(make(), config=dataclasses.replace(make().config, layers=2))
+  params = start(make())
+  deeper = lora.without(params) | {"layer_1": lora.without(params)["layer_0"]}
   with pytest.raises(ValueError):
-    lora.onto(lora.without(start(other)), start(model))
+    lora.onto(deeper, params)

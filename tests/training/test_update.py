@@ -125,7 +125,9 @@ def test_one_update_is_adamw_on_the_clipped_gradient():
   np.testing.assert_allclose(metrics["gradient_norm"].value, norm, rtol=1e-5)
 
 
-@pytest.mark.parametrize("aggregation", ["sequence_mean_token_mean", "constant", "ppo"])
+@pytest.mark.parametrize(
+  "aggregation", ["sequence_mean_token_mean", pytest.param("constant", marks=pytest.mark.slow), "ppo"]
+)
 def test_micro_batches_are_the_whole_batch(aggregation):
   """Losses and metrics to 1e-6, gradients to 2e-6 (float32 sums in another order)."""
   method = "ppo" if aggregation == "ppo" else "grpo"
@@ -235,7 +237,7 @@ def test_a_frozen_reference_has_no_optimiser_and_stays():
   assert float(metrics["kl_to_reference"].value) > 1e-8
 
 
-@pytest.mark.parametrize("method", ["grpo", "ppo"])
+@pytest.mark.parametrize("method", [pytest.param("grpo", marks=pytest.mark.slow), "ppo"])
 def test_rows_that_only_fill_add_nothing_whatever_they_hold(method):
   """Eight rows, of which four hold NaN and garbage, train as the four others alone: parameters to 1e-6."""
   experiment, seed, trajectories, learn = learned(*(WHOLE if method == "ppo" else ()), method=method)
