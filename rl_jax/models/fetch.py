@@ -9,6 +9,7 @@ import argparse
 import functools
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -132,6 +133,9 @@ def main(argv: list[str]) -> int:
   except ModelFileError as error:
     print(f"rl_jax.models.fetch: {error}", file=sys.stderr)
     return 1
+  except KeyboardInterrupt:
+    print("\nrl_jax.models.fetch: ended by Ctrl-C, nothing is kept", file=sys.stderr)
+    return 128 + signal.SIGINT
   return 0
 
 

