@@ -27,6 +27,8 @@ HOST = [name for name in NAMES if "rl_jax.models.pretrained" in (FOLDER / f"{nam
 DEVICE = [name for name in NAMES if name not in HOST]
 ITERATED = ("dapo", "dump", "igpo", "prime", "spae", "spo_chain", "spo_tree", "tppo")
 """Their methods run two iterations in tests/methods."""
+LIKE_GRPO = ("benchmark", "dr_grpo", "grpo_addition", "grpo_mixture", "rloo")
+"""They differ from GRPO's by a kernel or a task with one call."""
 
 
 def config_of(name, variant):
@@ -62,7 +64,7 @@ def test_its_parts_build_at_full_size(name):
 
 
 @pytest.mark.parametrize(
-  "name", [pytest.param(name, marks=[pytest.mark.slow] if name in ITERATED else []) for name in DEVICE]
+  "name", [pytest.param(name, marks=[pytest.mark.slow] if name in (*ITERATED, *LIKE_GRPO) else []) for name in DEVICE]
 )
 def test_one_iteration_is_traced(name):
   """In the variant "smoke": the others trace the same at other sizes."""

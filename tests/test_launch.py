@@ -40,36 +40,43 @@ def warm(method: str, workdir: Path, *overrides: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def warmed(cache, tmp_path_factory):
-  """Two experiments in one folder, GRPO first, then RLOO."""
+  """A folder with a run of GRPO and its stage, and what was said on the way."""
 
   def make(folder):
-    for method, more in (("grpo", ["logging.profile_iteration=1"]), ("rloo", [])):
-      done = commands.train(warm(method, folder / method, *more), cache)
-      assert done.returncode == 0, done.stderr
-      (folder / f"{method}.txt").write_text(done.stderr)
+    done = commands.train(warm("grpo", folder / "grpo", "logging.profile_iteration=1"), cache)
+    assert done.returncode == 0, done.stderr
+    (folder / "grpo.txt").write_text(done.stderr)
 
   folder = commands.once(tmp_path_factory, "warmed", make)
-  return folder, (folder / "grpo.txt").read_text(), (folder / "rloo.txt").read_text()
+  return folder, (folder / "grpo.txt").read_text()
+
+
+def started(folder: Path, method: str):
+  """Config and start of an experiment in that folder, and what was said on the way."""
+  overrides = [a.removeprefix("--config.") for a in warm(method, folder)[2:]]
+  config, said = configs.resolve(f"experiments/{method}.py:smoke", overrides), io.StringIO()
+  train = lambda stage, workdir: launch.train(stage, workdir, Terminal(["test"], said, Stop()))
+  return config, starts.find(config, folder / method, train), said.getvalue()
 
 
 @pytest.mark.integration
 def test_experiments_share_a_warm_start_and_begin_with_it(warmed):
-  folder, first, second = warmed
+  folder, first = warmed
   (stage,) = (folder / "stages").iterdir()
-  assert f"{stage}: done before" not in first and f"{stage}: done before (2 iterations)" in second
   manifest = stage / "checkpoints" / "2" / "manifest.json"
-  for name in ("grpo", "rloo"):
-    (entry,) = json.loads((folder / name / "manifest.json").read_text())["launches"]
-    assert entry["started_from"] == str(stage)
-    assert entry["start_sha256"] == hashlib.sha256(manifest.read_bytes()).hexdigest()
+  sha256 = hashlib.sha256(manifest.read_bytes()).hexdigest()
+  (entry,) = json.loads((folder / "grpo" / "manifest.json").read_text())["launches"]
+  assert (entry["started_from"], entry["start_sha256"]) == (str(stage), sha256)
+  _, start, second = started(folder, "rloo")
+  assert (start.origin, start.sha256) == (str(stage), sha256)
+  assert f"{stage}: done before" not in first and f"{stage}: done before (2 iterations)" in second
 
 
 @pytest.mark.integration
 def test_the_policy_begins_with_the_parameters_of_its_start_to_the_bit(warmed):
-  folder, *_ = warmed
+  folder, _ = warmed
   stage = commands.arrays(next((folder / "stages").iterdir()))
-  config = configs.resolve("experiments/grpo.py:smoke", [a.removeprefix("--config.") for a in warm("grpo", folder)[2:]])
-  start = starts.find(config, folder / "grpo", lambda config, workdir: True)
+  config, start, _ = started(folder, "grpo")
   begun = Trainer(starts.build(config), mesh.make_mesh(config.mesh), start.policy).state.seeds.models["policy"].params
   flat = {f"seeds/models/policy/params/{k}": v for k, v in _flat(begun).items()}
   assert len(flat) > 5
@@ -87,7 +94,7 @@ def _flat(tree, prefix=""):
 
 @pytest.mark.integration
 def test_a_launch_leaves_its_record(warmed):
-  folder, first, _ = warmed
+  folder, first = warmed
   run = folder / "grpo"
   for name in (
     "report.html",
@@ -118,7 +125,7 @@ def test_a_launch_leaves_its_record(warmed):
   ],
 )
 def test_a_start_that_does_not_fit_is_refused(warmed, start, expected, tmp_path):
-  folder, *_ = warmed
+  folder, _ = warmed
   more = ["model.width=16"] if start == "wide" else []
   name = f"{folder}/grpo" if start == "wide" else start.format(folder=folder)
   overrides = [a.removeprefix("--config.") for a in warm("grpo", tmp_path / "run", f"init_from={name}", *more)[2:]]

@@ -91,6 +91,7 @@ def flat(row, prefix=""):
       yield f"{prefix}{key}", value
 
 
+@pytest.mark.slow
 def test_an_object_trains_in_place_of_a_name():
   """A notebook passes its own method: anything with get_config and build."""
   module = types.ModuleType("typed_into_a_notebook")

@@ -17,7 +17,7 @@ def test_the_distribution_function_is_inverted_by_hand():
   assert _invert(weights, shares).tolist() == [0, 0, 2, 2, 3, 3]
 
 
-@pytest.mark.parametrize("words", [5, BLOCK, 2 * BLOCK + 3])
+@pytest.mark.parametrize("words", [5, pytest.param(BLOCK, marks=pytest.mark.slow), 2 * BLOCK + 3])
 def test_frequencies_are_those_of_the_softmax(words):
   """Chi-square over classes of about equal probability, within five standard deviations of its mean."""
   rng, count = np.random.default_rng(words), 1000
@@ -49,7 +49,7 @@ def test_a_row_does_not_depend_on_the_rows_around_it():
   assert draw(scores, keys)[2] == draw(scores[2:3], keys[2:3])[0]
 
 
-@pytest.mark.parametrize("words", [5, BLOCK, 2 * BLOCK + 3])
+@pytest.mark.parametrize("words", [5, pytest.param(BLOCK, marks=pytest.mark.slow), 2 * BLOCK + 3])
 def test_the_likeliest_is_the_first_of_the_highest(words):
   scores = jnp.round(jax.random.normal(jax.random.key(words), (64, words)))
   np.testing.assert_array_equal(likeliest(scores), np.argmax(scores, axis=-1))

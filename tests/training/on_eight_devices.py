@@ -41,9 +41,9 @@ OPTIONS = (
 )
 
 
-def make(shape, *overrides):
+def make(shape, *overrides, method="ppo"):
   sizes = [f"mesh.{axis}={size}" for axis, size in zip(mesh.AXES, shape, strict=True)]
-  experiment = small.make_experiment(*OPTIONS, *overrides, *sizes, method="ppo")
+  experiment = small.make_experiment(*OPTIONS, *overrides, *sizes, method=method)
   return experiment, mesh.make_mesh(experiment.config.mesh)
 
 
@@ -82,7 +82,7 @@ def learn(shape, batch, start, *overrides) -> dict:
 
 def iterate(shape, folder: Path) -> dict:
   """Two whole iterations, what they sampled in all rows, and a checkpoint of them."""
-  experiment, device_mesh = make(shape, "logging.samples=16")
+  experiment, device_mesh = make(shape, "logging.samples=16", method="grpo")
   trainer = Trainer(experiment, device_mesh)
   run = jax.jit(lambda s: iteration.run(experiment, s), out_shardings=(trainer._shardings, None))
   trainer.loop.programs = {"run": run}
@@ -97,8 +97,8 @@ def iterate(shape, folder: Path) -> dict:
 
 def generate(shape) -> dict:
   """A rollout with a layout of its own and one without: where parameters lie, what is sampled and sent."""
-  experiment, device_mesh = make(shape, "mesh.rollout_rules.width=")
-  plain, _ = make(shape)
+  experiment, device_mesh = make(shape, "mesh.rollout_rules.width=", method="grpo")
+  plain, _ = make(shape, method="grpo")
   seeds = Trainer(experiment, device_mesh).state.seeds
   policy = seeds.models["policy"].params
   with mesh.use(device_mesh, experiment.rules):
@@ -117,7 +117,7 @@ def generate(shape) -> dict:
 
 def restore(shape, folder: Path) -> dict:
   """What `iterate` saved on another mesh, here."""
-  experiment, device_mesh = make(shape)
+  experiment, device_mesh = make(shape, method="grpo")
   trainer = Trainer(experiment, device_mesh)
   restored = Checkpoints(folder).restore_latest(trainer.abstract_state).state
   assert layout(restored) == layout(trainer.state)

@@ -15,10 +15,11 @@ def over(select=lambda kernel: True):
   return pytest.mark.parametrize("kernel", [k for k in KERNELS if select(k)], ids=lambda k: k.name)
 
 
-def over_functions():
-  """All kernels; of those that are one function with several options, all but the first are slow."""
+def over_functions(select=lambda kernel: True):
+  """The same; of kernels that are one function with several options, all but the first are slow."""
   first = {id(kernel) for kernel in FUNCTIONS}
-  kernels = [pytest.param(kernel, marks=() if id(kernel) in first else pytest.mark.slow) for kernel in KERNELS]
+  chosen = filter(select, KERNELS)
+  kernels = [pytest.param(kernel, marks=() if id(kernel) in first else pytest.mark.slow) for kernel in chosen]
   return pytest.mark.parametrize("kernel", kernels, ids=lambda k: k.name)
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from tests.kernels.invariances.over_kernels import B, T, assert_close, has_rows, has_segments, has_tokens, over, pad
+from tests.kernels.invariances.over_kernels import (
+  B,
+  T,
+  assert_close,
+  has_rows,
+  has_segments,
+  has_tokens,
+  over_functions,
+  pad,
+)
 from tests.kernels.kernel import SIZES
 
 PADDED, MORE = 8, SIZES["S"] + 5
@@ -16,7 +25,7 @@ def splits(kernel):
   return kernel.scope != "batch" and has_rows(kernel)
 
 
-@over(lambda k: has_tokens(k) or has_segments(k) or splits(k))
+@over_functions(lambda k: has_tokens(k) or has_segments(k) or splits(k))
 def test_micro_batches_with_padding_on_any_side(kernel, rng):
   """Halves of the batch, cut between groups, where no row counts for all: rows concatenate, sums and weights add."""
   arrays, expected = kernel.make(rng), kernel.expected

@@ -34,7 +34,13 @@ def test_every_public_function_has_an_example():
   assert not [f.__qualname__ for f in public_functions() if ">>>" not in (f.__doc__ or "")]
 
 
-@pytest.mark.parametrize("name", [info.name for info in pkgutil.walk_packages(kernels.__path__, "kernels.")])
+MODULES = [info.name for info in pkgutil.walk_packages(kernels.__path__, "kernels.")]
+TIMED = [name for name in MODULES if name.startswith("kernels.benchmarks")]
+
+
+@pytest.mark.parametrize(
+  "name", [pytest.param(name, marks=pytest.mark.slow) if name in TIMED else name for name in MODULES]
+)
 def test_examples_run(name):
   results = doctest.testmod(importlib.import_module(name), extraglobs={"jnp": jnp})
   assert results.failed == 0

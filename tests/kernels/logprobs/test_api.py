@@ -29,7 +29,10 @@ PASSES = {
   "gpu": PallasGPU(rows=16, columns=16, depth=16, splits=4, chunks=Chunked(rows=16, columns=64), interpret=True),
 }
 OPTIONS = {"plain": (1.0, None), "temperature": (0.6, None), "soft cap": (1.0, 3.0), "both": (0.6, 3.0)}
-CASES = list(itertools.product(("DV", "VD"), OPTIONS))
+CASES = [
+  pytest.param(layout, name, marks=() if name in ("plain", "both") else pytest.mark.slow)
+  for layout, name in itertools.product(("DV", "VD"), OPTIONS)
+]
 
 
 def laid_out(matrix, layout):
