@@ -18,7 +18,7 @@ def base() -> ConfigDict:
       "completions_per_prompt": 8,
       "epochs": 1,  # passes over one iteration's rows
       "minibatches_per_epoch": 1,  # optimiser updates per pass
-      "rows_per_microbatch": None,  # rows differentiated at a time; None: the whole minibatch
+      "rows_per_microbatch": None,  # rows differentiated at a time; None, or 0: the whole minibatch
       "learning_rate": 3e-4,  # peak, of the policy
       "optimizer": {
         "schedule": "constant",  # or "linear", "cosine": down to final_share over the run

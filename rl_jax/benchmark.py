@@ -17,8 +17,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -105,14 +104,15 @@ def time_iteration(trainer: Trainer, repeats: int) -> Times:
     )
 
 
-def _trainer(overrides: dict[str, Any], config_path: str) -> Trainer:
-  config = configs.resolve(config_path, [f"{key}={value}" for key, value in overrides.items()])
+def _trainer(overrides: Sequence[str], config_path: str) -> Trainer:
+  config = configs.resolve(config_path, overrides)
   return Trainer(starts.build(config), mesh.make_mesh(config.mesh))
 
 
-def iteration_benchmark(config_path: str | None, repeats: int) -> None:
+def iteration_benchmark(flags: configs.Flags) -> None:
   """Prints the times of the fixed iteration beside the bound."""
-  trainer = _trainer({}, config_path or "experiments/benchmark.py")
+  _refuse(flags, "iteration times one of fixed size")
+  trainer, repeats = _trainer((), "experiments/benchmark.py"), flags.options.repeats
   model = trainer.experiment.models["policy"].config
   times = time_iteration(trainer, repeats)
   rate = matmul_rate()
@@ -135,14 +135,15 @@ def iteration_benchmark(config_path: str | None, repeats: int) -> None:
     print(f"{name:10} {taken:8.3f} {bound:8.3f} {bound / taken:6.0%} {tokens / taken:10.0f}")
 
 
-def seeds_benchmark(config_path: str | None, repeats: int) -> None:
+def seeds_benchmark(flags: configs.Flags) -> None:
   """Prints what vmapped seeds cost, compiled and run, beside one seed."""
-  config_path = config_path or "experiments/grpo.py"
+  config_path, repeats = flags.config or "experiments/grpo.py", flags.options.repeats
   print(f"{config_path}: one iteration of all seeds, {repeats} repeats, medians")
   print(f"{'seeds':>5} {'seconds':>8} {'x one':>6} {'rollout':>8} {'update':>8} {'compile':>8}")
   one = None
   for count in (1, 4, 8):
-    trainer = _trainer({"num_seeds": count, "logging.every_iterations": 1, "init_from": ""}, config_path)
+    own = (f"num_seeds={count}", "logging.every_iterations=1", "init_from=")
+    trainer = _trainer([*flags.overrides, *own], config_path)
     compiled = trainer.compile()
     times = time_iteration(trainer, repeats)
     one = one or times.iteration
@@ -177,10 +178,14 @@ def reshard_benchmark(flags: configs.Flags) -> None:
     print(f"{name:38} {taken:8.4f} s")
 
 
+def _refuse(flags: configs.Flags, what: str) -> None:
+  if flags.config or flags.workdir or flags.overrides:
+    raise configs.ConfigError(f"{what}: it takes no --config and no --workdir")
+
+
 def _generate(flags: configs.Flags) -> None:
   options = flags.options
-  if flags.config or flags.workdir or flags.overrides:
-    raise configs.ConfigError("generate times a --model: it takes no --config and no --workdir")
+  _refuse(flags, "generate times a --model")
   unknown = [name for name in options.dtype if name not in ("float32", "bfloat16", "float16")]
   if unknown:
     raise configs.ConfigError(f"--dtype is float32, bfloat16 or float16, or several with commas, got {unknown[0]!r}")
@@ -190,8 +195,8 @@ def _generate(flags: configs.Flags) -> None:
 
 
 BENCHMARKS: dict[str, Callable[[configs.Flags], None]] = {
-  "iteration": lambda flags: iteration_benchmark(flags.config, flags.options.repeats),
-  "seeds": lambda flags: seeds_benchmark(flags.config, flags.options.repeats),
+  "iteration": iteration_benchmark,
+  "seeds": seeds_benchmark,
   "generate": _generate,
   "reshard": reshard_benchmark,
 }
