@@ -44,6 +44,7 @@ _QUIET = {
   "TPU_LOG_DIR": "disabled",
   "TPU_WORKER_HOSTNAMES": "localhost",
   "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+  "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # plans side by side: none of them takes a device
 }
 """Without them libtpu asks the cloud's metadata server what machine this is, complains, and writes log files."""
 MOST = 256
