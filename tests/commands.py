@@ -105,19 +105,22 @@ def flags(config: str, workdir: Path, *overrides: str) -> list[str]:
 
 def train(arguments: list[str], cache: Path, **options) -> subprocess.CompletedProcess:
   """The command; `options` as of subprocess.run."""
-  command = [sys.executable, "-m", "rl_jax.train", *arguments]
-  settings = {"cwd": ROOT, "env": environment(cache), "capture_output": True, "text": True, "timeout": 300} | options
-  return subprocess.run(command, **settings)
+  return _run([sys.executable, "-m", "rl_jax.train", *arguments], cache, options)
+
+
+def _run(command: list[str], cache: Path, options: dict) -> subprocess.CompletedProcess:
+  settings = {"cwd": ROOT, "env": environment(cache), "capture_output": True, "text": True, "timeout": 300}
+  return subprocess.run(command, **settings | options)
 
 
 def interrupted(
-  arguments: list[str], cache: Path, point: str, step: int, number: int, folder: str = "run"
+  arguments: list[str], cache: Path, point: str, step: int, number: int, folder: str = "run", **options
 ) -> subprocess.CompletedProcess:
   """The command, which sends itself a signal: after the metrics of an iteration ("metrics"), when the files of a
   checkpoint are written but not vouched for ("files"), or when the checkpoint is whole ("checkpoint"). After SIGXFSZ
   files cannot grow beyond 9000 bytes."""
   command = [sys.executable, "-c", INTERRUPTED, point, f"/{folder}", str(step), str(int(number)), *arguments]
-  return subprocess.run(command, cwd=ROOT, env=environment(cache), capture_output=True, text=True, timeout=300)
+  return _run(command, cache, options)
 
 
 def one_line(done: subprocess.CompletedProcess) -> str:
