@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from rl_jax.planning.hlo import Instruction, Program, operands
+from rl_jax.sources import ConfigError
 
 _KINDS = (
   "all-gather",
@@ -86,7 +87,10 @@ def _sent(kind: str, n: int, size: float) -> float:
 
 def group_size(instruction: Instruction, devices: int) -> int:
   """Chips of one group, in any of the forms that XLA prints: lists, iota, axes of a mesh; 2 of a permutation, in which
-  each sends to one other; all, where it says nothing."""
+  each sends to one other; all, where it says nothing.
+
+  Raises: ConfigError: it says something in another form.
+  """
   text = instruction.attributes
   listed = re.search(r"replica_groups=\{\{([\d,]+)\}", text)
   if listed:
@@ -94,10 +98,14 @@ def group_size(instruction: Instruction, devices: int) -> int:
   iota = re.search(r"replica_groups=\[\d+,(\d+)\]<=", text)
   if iota:
     return int(iota[1])
-  axes = re.search(r"replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}", text)
+  # Between a mesh and the axes of the group may stand the order of its devices.
+  axes = re.search(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(\S+\))?\s*\{([^}]*)\}", text)
   if axes:
     sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", axes[1])}
     # An axis, or a part of one as 'name':(before)size.
     named = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", axes[2])
     return math.prod(int(part) if part else sizes[name] for name, part in named)
+  unknown = re.search(r"replica_groups=(?!\{\}).{1,80}", text)
+  if unknown:
+    raise ConfigError(f"this compiler names groups of chips in a form that is not known here: {unknown[0]}")
   return 2 if "source_target_pairs=" in text else devices

@@ -6,6 +6,7 @@ import pytest
 
 from rl_jax.planning.collectives import collectives
 from rl_jax.planning.hlo import Program
+from rl_jax.sources import ConfigError
 
 ENTRY = """HloModule jit_f, num_partitions=16
 
@@ -26,6 +27,12 @@ ENTRY %main (x: f32[8,4]) -> f32[8,4] {{
     ("f32[8,4]{1,0} all-to-all(%x), replica_groups=mesh['a'=2,'b'=8] {'b'}", "all-to-all", 8, 112),
     ("f32[8,4]{1,0} all-to-all(%x), replica_groups=mesh['a'=2,'b'=8] {'a','b':(2)4}", "all-to-all", 8, 112),
     ("f32[8,4]{1,0} collective-permute(%x), source_target_pairs={{0,1},{1,2},{2,0}}", "collective-permute", 2, 128),
+    (
+      "f32[32,4]{1,0} all-gather(%x), replica_groups=mesh['a'=4,'b'=1,'c'=4], device_ids=([4,4]T(1,0)) {'a'}",
+      "all-gather",
+      4,
+      3 * 128,
+    ),
     ("f32[8,4]{1,0} all-reduce(%x), replica_groups={}, to_apply=%add", "all-reduce", 16, 2 * 128 * 15 / 16),
   ],
 )
@@ -33,6 +40,12 @@ def test_bytes_by_hand(line, kind, group, sent):
   """An operand of 8 x 4 numbers of 4 bytes: 128."""
   (found,) = collectives(Program(ENTRY.format(line=line)))
   assert (found.kind, found.group, found.times, found.bytes) == (kind, group, 1, sent)
+
+
+def test_groups_in_an_unknown_form_are_an_error():
+  line = "f32[8,4]{1,0} all-reduce(%x), replica_groups=some<4>, to_apply=%add"
+  with pytest.raises(ConfigError, match="in a form that is not known here: replica_groups=some<4>"):
+    collectives(Program(ENTRY.format(line=line)))
 
 
 def test_a_reduce_scatter_as_tpus_write_it():
