@@ -1,6 +1,6 @@
-"""Kernels with the batch axis over 8 devices: `python -m tests.kernels.sharded functions`, in a process of its own.
+"""Kernels with the batch axis over 8 devices: `python -m tests.kernels.sharded together`, in a process of its own.
 
-`functions`: each function whose rows depend on one another; `others`: functions of single rows, and other options.
+`together`: each function whose rows depend on one another; `others`: functions of single rows, and other options.
 
 Prints what differs from one device, and each collective that moves more than group-sized data; exits 1 if there is any.
 """
@@ -59,7 +59,7 @@ def main(which: str) -> int:
   compilation.share_context()
   jax.config.update("jax_enable_x64", True)
   together = {id(kernel) for kernel in FUNCTIONS if kernel.scope != "row"}
-  kernels = [kernel for kernel in KERNELS if (id(kernel) in together) == (which == "functions")]
+  kernels = [kernel for kernel in KERNELS if (id(kernel) in together) == (which == "together")]
   mesh = Mesh(np.array(jax.devices()[:DEVICES]), ("data",), axis_types=(AxisType.Auto,))
   failures, collectives = [], 0
   for kernel in kernels:

@@ -7,7 +7,7 @@ import pytest
 from tests.kernels import sharded
 
 
-@pytest.mark.parametrize("which", ["functions", pytest.param("others", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("which", ["together", pytest.param("others", marks=pytest.mark.slow)])
 def test_eight_devices_equal_one(which):
   sharded.run_on_eight_devices("tests.kernels.sharded", which)
 

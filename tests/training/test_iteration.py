@@ -304,7 +304,7 @@ def test_a_critic_starts_from_a_policy_whose_output_is_tied():
 
 
 def test_bf16_computes_in_bf16_and_keeps_float32():
-  trainer = make_trainer("model.dtype=bfloat16")
+  trainer = make_trainer("model.dtype=bfloat16", method="ppo")
   done = advance(trainer)
   assert {x.dtype for x in jax.tree.leaves(trainer.state.seeds.models["policy"].params)} == {jnp.dtype("float32")}
   assert all(np.isfinite(v).all() for m in done.metrics for v in m.values())
