@@ -1,10 +1,10 @@
-"""Logprobs from hidden states, timed: python -m kernels.benchmarks.logprobs [--peers=PYTHON] [--quick | --all].
+"""Logprobs from hidden states, timed: python -m kernels.benchmarks.logprobs [--peers=PYTHON] [--size=N,D,V].
 
 Forward plus backward of the sum of N token logprobs, by the hidden states [N, D] and the matrix [D, V], in float32 or
 bfloat16; ours give the entropies too. Memory is what the compiled program needs beyond inputs and outputs. `bound` is
-the time of the four products at the rate of one plain product of these widths in the same run. What would need logits
-above --limit GiB is left out. Peers do the same work in processes of their own, outside of the repository, with
-`--peers` in another Python that has tokamax and torch (and on a GPU liger-kernel) installed.
+the time of the four products at the rate of one plain product of these widths in the same run. What holds the logits
+is left out where they are above --limit GiB. Peers do the same work in processes of their own, outside of the
+repository, with `--peers` in another Python that has tokamax and torch (and on a GPU liger-kernel) installed.
 """
 
 from __future__ import annotations
@@ -85,6 +85,21 @@ def product_rate(sizes: tuple[int, int, int], repeats: int, dtype: str) -> float
   return 2 * rows * width * columns / seconds(lambda: product(a, b), repeats)
 
 
+def size(text: str) -> tuple[int, int, int]:
+  """N, D and V of a command line.
+
+  >>> size("1024,576,49152")
+  (1024, 576, 49152)
+
+  Raises:
+    ValueError: it is not three numbers above 0.
+  """
+  rows, width, vocabulary = map(int, text.split(","))
+  if min(rows, width, vocabulary) < 1:
+    raise ValueError(text)
+  return rows, width, vocabulary
+
+
 def measure(sizes: tuple[int, int, int], repeats: int, dtype: str, python: str, limit: float) -> None:
   """Prints the table of one size.
 
@@ -99,8 +114,8 @@ def measure(sizes: tuple[int, int, int], repeats: int, dtype: str, python: str, 
   logits = 4 * rows * vocabulary / 2**20
   small = logits <= 1024 * limit
   found = own_results(sizes, repeats, dtype, small)
-  for name, script in PEERS.items() if small else ():
-    found |= peer_process.results(name, script, python, *sizes, repeats, dtype)
+  for name, script in PEERS.items():
+    found |= peer_process.results(name, script, python, *sizes, repeats, dtype, "all" if small else "chunked")
   bound = 8 * rows * width * vocabulary / product_rate(sizes, repeats, dtype)
   platform = jax.default_backend()
   print(
@@ -130,11 +145,12 @@ def main(argv: list[str]) -> int:
   chosen = parser.add_mutually_exclusive_group()
   chosen.add_argument("--quick", action="store_true", help="one small size")
   chosen.add_argument("--all", action="store_true", help="N to 32768, D to 4096, V to 151936: hours on a CPU")
+  chosen.add_argument("--size", type=size, action="append", metavar="N,D,V", help="this one; may be given again")
   options = parser.parse_args(argv)
   if options.repeats < 1:
     print(f"--repeats is at least 1, got {options.repeats}")
     return 2
-  for sizes in QUICK if options.quick else ALL if options.all else CELLS:
+  for sizes in options.size or (QUICK if options.quick else ALL if options.all else CELLS):
     measure(sizes, options.repeats, options.type, options.peers, options.limit)
   return 0
 

@@ -1,8 +1,9 @@
-"""Cross-entropy from hidden states in PyTorch: `python torch_cross_entropy.py ROWS WIDTH VOCABULARY REPEATS TYPE`.
+"""Cross-entropy from hidden states in PyTorch: `python torch_cross_entropy.py ROWS WIDTH VOCABULARY REPEATS TYPE KIND`.
 
-Plain, and as chunks of 256 rows under a checkpoint. Each in a process of its own, as peak memory never falls: on a CPU
-it is the resident set's, on a GPU the allocator's, less what was there before and the two gradients. Prints as JSON
-seconds and MiB, forward plus backward, by the name of the work. Liger's fused linear GRPO loss is added on a GPU.
+Plain (unless the kind is "chunked"), and as chunks of 256 rows under a checkpoint. Each in a process of its own, as
+peak memory never falls: on a CPU it is the resident set's, on a GPU the allocator's, less what was there before and the
+two gradients. Prints as JSON seconds and MiB, forward plus backward, by the name of the work. Liger's fused linear GRPO
+loss is added on a GPU.
 """
 
 import json
@@ -17,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 rows, width, vocabulary, repeats = map(int, sys.argv[1:5])
 device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = getattr(torch, sys.argv[5])
+dtype, kind = getattr(torch, sys.argv[5]), sys.argv[6]
 
 
 def cross_entropy(hidden, matrix, targets):
@@ -69,7 +70,8 @@ def measure(work, results):
 
 
 if __name__ == "__main__":
-  works = {"torch": cross_entropy, "torch checkpoint": chunked}
+  works = {"torch": cross_entropy} if kind == "all" else {}
+  works["torch checkpoint"] = chunked
   if device == "cuda":
     works["liger grpo"] = liger
   taken, context = {}, multiprocessing.get_context("spawn")
