@@ -154,10 +154,14 @@ class _Run:
     self._record_end(trainer, time.monotonic() - started)
     return Result(self.workdir, trainer.iterations, self._finished(trainer))
 
-  def _finished(self, trainer: Trainer) -> bool:
-    """Whether the iterations are done, or every seed has generated its tokens."""
+  def _share(self, trainer: Trainer) -> float:
+    """Of the run that is done, 1 at its end: of its iterations, or of the tokens that every seed generates."""
     tokens = self.config.num_tokens
-    return trainer.iterations >= self.config.num_iterations or bool(tokens and self.generated.min() >= tokens)
+    by_tokens = float(self.generated.min()) / tokens if tokens else 0.0
+    return max(trainer.iterations / self.config.num_iterations, by_tokens)
+
+  def _finished(self, trainer: Trainer) -> bool:
+    return self._share(trainer) >= 1
 
   def _say_stopped(self, state: str) -> None:
     stop = self.terminal.stop.requested
@@ -259,7 +263,8 @@ class _Run:
     last = self._finished(trainer)
     if last or iterations % config.evaluation.every_iterations == 0:
       self._evaluate(trainer)
-    self.progress.update(iterations, done.metrics[-1] | self.held_out, float(speed) if wrote.any() else None)
+    shown_speed = float(speed) if wrote.any() else None
+    self.progress.update(iterations, done.metrics[-1] | self.held_out, shown_speed, self._share(trainer))
     if done.stuck:
       self._save(trainer)
       self.checkpoints.wait()

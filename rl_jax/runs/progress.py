@@ -51,11 +51,15 @@ class Progress:
     self._live = stream.isatty()
     self._encoding = getattr(stream, "encoding", None) or "utf-8"
     self._values: dict[str, Sequence[float] | np.ndarray] = {}
-    self._first: tuple[int, float] | None = None
+    self._first: tuple[float, float] | None = None
     self._drawn = 0
 
   def update(
-    self, iteration: int, values: Mapping[str, Sequence[float] | np.ndarray], tokens_per_second: float | None = None
+    self,
+    iteration: int,
+    values: Mapping[str, Sequence[float] | np.ndarray],
+    tokens_per_second: float | None = None,
+    share: float | None = None,
   ) -> None:
     """Shows the state after `iteration` iterations. A metric that is not given keeps its last value.
 
@@ -64,6 +68,7 @@ class Progress:
       values: one number per seed; shown are reward, held_out/sampled_accuracy, response_length, entropy, and
         skipped_updates if there were any.
       tokens_per_second: speed of this stretch.
+      share: of the run that is done, from 0 to 1, where something else than its iterations may end it.
     """
     self._values.update(values)
     now = self._clock()
@@ -77,7 +82,7 @@ class Progress:
       parts["skipped"] = f"skipped updates {skipped:.0f}"
     if tokens_per_second is not None:
       parts["speed"] = f"{rate(tokens_per_second)} tokens/s"
-    left = self._seconds_left(iteration, now)
+    left = self._seconds_left(iteration / self._num_iterations if share is None else share, now)
     if left is not None:
       parts["left"] = f"{duration(left)} left"
     self._draw(parts)
@@ -93,17 +98,17 @@ class Progress:
       self._write("\n")
     self._drawn = 0
 
-  def _seconds_left(self, iteration: int, now: float) -> float | None:
-    """From the iterations of this launch after the first update: what came before it went into compiling."""
-    if iteration >= self._num_iterations:
+  def _seconds_left(self, share: float, now: float) -> float | None:
+    """From what this launch did after the first update: what came before it went into compiling."""
+    if share >= 1:
       return None
     if self._first is None:
-      self._first = (iteration, now)
+      self._first = (share, now)
       return None
-    first_iteration, first_time = self._first
-    if iteration <= first_iteration or now <= first_time:
+    first_share, first_time = self._first
+    if share <= first_share or now <= first_time:
       return None
-    return (now - first_time) / (iteration - first_iteration) * (self._num_iterations - iteration)
+    return (now - first_time) / (share - first_share) * (1 - share)
 
   def _draw(self, parts: dict[str, str]) -> None:
     parts = {name: self._encodable(part) for name, part in parts.items()}

@@ -106,3 +106,15 @@ def test_resumed_launch_counts_its_own_iterations():
   now[0] = 10.0
   progress.update(350, {})
   assert stream.getvalue().endswith("iteration 350/400 | 10s left\n")
+
+
+def test_time_left_follows_the_share_that_is_done():
+  """A budget of tokens ends the run long before its iterations."""
+  stream = io.StringIO()
+  progress, now = _progress(stream)
+  progress.update(0, {}, share=0.0)
+  now[0] = 30.0
+  progress.update(4, {}, share=0.75)
+  now[0] = 40.0
+  progress.update(5, {}, share=1.0)
+  assert stream.getvalue().endswith("iteration 4/400 | 10s left\niteration 5/400\n")

@@ -53,10 +53,10 @@ def peak():
 def measure(work, results):
   """Seconds and MiB of one kind of work, put on the queue."""
   torch.manual_seed(0)
-  hidden = torch.randn(rows, width, device=device, dtype=dtype, requires_grad=True)
-  matrix = (torch.randn(width, vocabulary, device=device) * width**-0.5).to(dtype).requires_grad_()
+  random = lambda *shape: torch.randn(shape, device=device, dtype=dtype)  # no copy: the peak before is what is held
+  hidden, matrix = random(rows, width).requires_grad_(), random(width, vocabulary).mul_(width**-0.5).requires_grad_()
   targets = torch.randint(vocabulary, (rows,), device=device)
-  work(hidden[:8], matrix[:, :16], targets[:8] % 16).backward()  # loads what is loaded once
+  work(random(8, width).requires_grad_(), random(width, 16).requires_grad_(), targets[:8] % 16).backward()  # loads code
   times, before = [], peak()
   for _ in range(repeats + 1):
     hidden.grad = matrix.grad = None
