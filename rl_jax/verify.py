@@ -23,6 +23,7 @@ from rl_jax.recorded import Recorded, read
 from rl_jax.runs import agreement
 from rl_jax.runs.errors import RunError
 from rl_jax.runs.manifest import manifest
+from rl_jax.runs.progress import Progress
 from rl_jax.stop import Stop
 from rl_jax.training import mesh
 from rl_jax.training.errors import TrainingError
@@ -62,7 +63,7 @@ def _stage_folders(record: Recorded) -> list[Path]:
   return [folder for folder in candidates if folder.is_dir()]
 
 
-def repeat(trainer: Trainer, record: Recorded, iterations: int) -> Iterator[dict[str, Any]]:
+def repeat(trainer: Trainer, record: Recorded, iterations: int, progress: Progress) -> Iterator[dict[str, Any]]:
   """The lines of the run made again, evaluations where the record has them, until `iterations` are done or passed."""
   generated = np.zeros(record.config.num_seeds, np.int64)
   if ("evaluation", 0) in record.lines:
@@ -73,6 +74,7 @@ def repeat(trainer: Trainer, record: Recorded, iterations: int) -> Iterator[dict
     for offset, row in enumerate(done.metrics):
       generated = generated + row["generated_tokens"].astype(np.int64)
       yield _line("train", first + offset + 1, row | {"generated_tokens": generated})
+    progress.update(trainer.iterations, done.metrics[-1])
     if ("evaluation", trainer.iterations) in record.lines:
       yield _line("evaluation", trainer.iterations, trainer.evaluate())
 
@@ -149,12 +151,13 @@ def verify(record: Recorded, iterations: int | None, scratch: Path) -> bool:
   if not same:
     say("its start is made again, and is compared by what comes of it")
   experiment = starts.build(record.config)
-  with contextlib.closing(experiment.task):
+  progress = Progress(wanted, sys.stderr)
+  with contextlib.closing(experiment.task), contextlib.closing(progress):
     if record.first("data_fingerprint") not in (None, experiment.task.fingerprint):
       say("the task's data has changed since (data_fingerprint)")
     trainer = Trainer(experiment, mesh.make_mesh(record.config.mesh), None if start is None else start.policy)
     trainer.compile()
-    verdict = compare(record, repeat(trainer, record, wanted), wanted, differs, same)
+    verdict = compare(record, repeat(trainer, record, wanted, progress), wanted, differs, same)
   say(verdict.text)
   return verdict.agrees and not record.faults
 

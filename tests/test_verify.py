@@ -57,7 +57,9 @@ def edit(file: Path, change) -> None:
 @pytest.mark.integration
 def test_a_run_is_made_again_to_the_bit_from_its_start(run, capsys):
   before = sorted(path for path in run.parent.rglob("*"))
-  out = said(capsys, 0, run)
+  assert verify.main([str(run)]) == 0
+  out, progress = capsys.readouterr()
+  assert progress.splitlines()[-1].startswith("iteration 4/4 | reward ")
   assert out.startswith(f"{run}: 4 of 4 iterations made again: ") and out.endswith(" numbers, equal to the bit\n")
   assert sorted(path for path in run.parent.rglob("*")) == before, "nothing is written beside the run"
 
