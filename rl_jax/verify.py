@@ -12,7 +12,7 @@ import argparse
 import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,11 +129,21 @@ def compare(
   return Verdict(bool(agreed), f"{told} on another platform: {', '.join(agreed) or 'nothing that could be compared'}")
 
 
+def recorded_from(lines: Collection[tuple[str, int]], iteration: int) -> int:
+  """The first iteration from this one on that the record has numbers of; this one, if none follows.
+
+  >>> recorded_from([("evaluation", 0), ("evaluation", 25), ("evaluation", 50)], 20)
+  25
+  """
+  return min((recorded for _, recorded in lines if recorded >= iteration), default=iteration)
+
+
 def verify(record: Recorded, iterations: int | None, scratch: Path) -> bool:
   """Prints what is found, a line each; returns whether all is as recorded.
 
   Args:
-    iterations: how many to make again; None: all of the record; 0: only the log is looked at.
+    iterations: how many to make again, and on to the next that the record has numbers of; None: all of the record;
+      0: only the log is looked at.
     scratch: a folder for stages that have to be trained again; runs verified with one folder share them.
   """
   say = lambda text: print(f"{record.name}: {text}", flush=True)
@@ -143,6 +153,7 @@ def verify(record: Recorded, iterations: int | None, scratch: Path) -> bool:
   if not wanted:
     say("the log is as its launch left it" if not record.faults else "not as recorded")
     return not record.faults
+  wanted = recorded_from(record.lines, wanted)
   here = manifest([], machine.devices(), extra={"settings": machine.settings()})
   differs = list(dict.fromkeys(text for entry in record.launches for text in agreement.differences(entry, here)))
   if differs:
@@ -162,11 +173,14 @@ def verify(record: Recorded, iterations: int | None, scratch: Path) -> bool:
   return verdict.agrees and not record.faults
 
 
+HELP = """how many to make again, and on to the next that has been recorded; all by default; 0: look at the log alone"""
+
+
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   parser = argparse.ArgumentParser(prog="python -m rl_jax.verify", description=__doc__.splitlines()[0])
   parser.add_argument("targets", metavar="RUN", nargs="+", type=Path, help="a run's folder, or a .json file of results")
-  parser.add_argument("--iterations", type=int, help="how many to make again; all by default; 0: look at the log alone")
+  parser.add_argument("--iterations", type=int, help=HELP)
   flags = parser.parse_args(argv)
   good = True
   with tempfile.TemporaryDirectory(prefix="rl_jax-verify-") as scratch:
