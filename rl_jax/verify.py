@@ -173,14 +173,12 @@ def verify(record: Recorded, iterations: int | None, scratch: Path) -> bool:
   return verdict.agrees and not record.faults
 
 
-HELP = """how many to make again, and on to the next that has been recorded; all by default; 0: look at the log alone"""
-
-
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   parser = argparse.ArgumentParser(prog="python -m rl_jax.verify", description=__doc__.splitlines()[0])
   parser.add_argument("targets", metavar="RUN", nargs="+", type=Path, help="a run's folder, or a .json file of results")
-  parser.add_argument("--iterations", type=int, help=HELP)
+  many = "how many to make again, and on to the next recorded one; all by default; 0: look at the log alone"
+  parser.add_argument("--iterations", type=int, help=many)
   flags = parser.parse_args(argv)
   good = True
   with tempfile.TemporaryDirectory(prefix="rl_jax-verify-") as scratch:
