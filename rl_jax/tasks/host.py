@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,19 +13,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from rl_jax.tasks import fields, scoring
+from rl_jax.tasks import fields
 from rl_jax.tasks.datasets.prepare import Prepared
 from rl_jax.tasks.prompting import Encoded, Tokenizer, encode
 from rl_jax.tasks.scoring import Scorer
 from rl_jax.tasks.task import Prompts, Split, Turns, Verdicts
-from rl_jax.tasks.verifiers import rewards
+from rl_jax.tasks.verifiers import companions, rewards
+from rl_jax.tasks.verifiers.attempt import LARGEST
+from rl_jax.tasks.verifiers.in_process import InProcess
 
 SPLITS: tuple[Split, ...] = ("train", "held_out")
 FAILURES = ("timed_out", "crashed", "error")
-"""Parts of a verdict that say why there is no reward."""
+"""Parts of a verdict that say what became of a response: too slow, the end of its worker, an error of the verifier."""
 OWN_SCORE = "score"
 """Name of the task's own score among the parts of a training reward."""
 MOST_TOKENS = 2**20
+ISOLATION = ("required", "none")
+FAILED_RESPONSES = {"zero": 0.0, "unscored": None}
+_AT_A_TIME = 4096
 
 FIELDS = {
   "tokenizer": "smollm2-135m-instruct",  # the pretrained model whose tokenizer and chat template are used
@@ -35,7 +39,13 @@ FIELDS = {
   "prompt_tokens": 256,  # problems with a longer prompt are left out
   "response_tokens": 256,
   "workers": 2,  # processes that score; 0: in this one, without a deadline
-  "seconds_per_response": 10.0,  # after which a worker is killed and the response has no verdict
+  "seconds_per_response": 10.0,  # of CPU, after which a response has failed; it may sleep some times as long
+  # "required": workers have no network, a read-only view of Python's folders and a user of their own, or the task is
+  # refused; "none": they have the rights of this process (no namespaces here, or a verifier that needs a network)
+  "isolation": "required",
+  "failed_responses": "zero",  # a response that hangs, crashes or exhausts its verifier: reward "zero", or "unscored"
+  "max_unscored_iterations": 3,  # in a row, without any verdict because of time alone, after which a run stops
+  "chat_template_arguments": {},  # for the model's chat template, as in {"enable_thinking": False}
   # in training alone, beside the task's own score: name -> {"verifier": "package.module:function", "arguments": {…},
   # "weight": 1.0}, as in {"format": {"verifier": "rl_jax.tasks.verifiers.rewards:tags", "arguments": {"names": […]}}}
   "training_terms": {},
@@ -50,11 +60,13 @@ class Scorers(NamedTuple):
     own: the task's own score; used on the held-out split, and in training unless there is a `train`.
     train: scores training responses, e.g. with format and length terms.
     parts: names of the verdicts' parts; fixed, as the arrays of a compiled program are.
+    ready: checks entries before anything is scored, and says what a person should know, in lines.
   """
 
   own: Scorer
   train: Scorer | None = None
   parts: tuple[str, ...] = ()
+  ready: Callable[[Iterable[Mapping[str, Any]]], list[str]] = lambda entries: []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +88,7 @@ class HostTask:
     notes: what a person should know of the verifier since the last call, in lines.
     close: ends the verifier's workers.
     left_out: problems of each split whose prompt has more than `prompt_tokens` tokens.
+    max_unscored_iterations: in a row, without any verdict because of time alone, after which a run stops.
     turns: as in a DeviceTask.
   """
 
@@ -92,6 +105,7 @@ class HostTask:
   notes: Callable[[], list[str]]
   close: Callable[[], None]
   left_out: Mapping[Split, int] = dataclasses.field(default_factory=dict)
+  max_unscored_iterations: int = 3
   turns: Turns | None = None
 
   forced_answer: ClassVar[None] = None
@@ -131,6 +145,7 @@ def build(
   sizes = {split: len(problems[split].levels) for split in SPLITS}
   by_split = {"train": scorers.train or scorers.own, "held_out": scorers.own}
   used = list({id(scorer): scorer for scorer in by_split.values()}.values())
+  told = scorers.ready(_all_entries(data, problems))
   return HostTask(
     vocabulary=vocabulary,
     prompt_tokens=config["prompt_tokens"],
@@ -142,27 +157,47 @@ def build(
     prompts=partial(_prompts, problems, config["prompt_tokens"], vocabulary.pad_id),
     levels_of=partial(_levels_of, problems),
     verify=partial(_verify, data, problems, vocabulary, by_split, scorers.parts),
-    notes=partial(_notes, used),
+    notes=partial(_notes, used, told),
     close=partial(_close, used),
     left_out={split: len(data.questions[split]) - sizes[split] for split in SPLITS},
+    max_unscored_iterations=fields.whole(
+      config["max_unscored_iterations"], 1, 2**31 - 1, where="task.max_unscored_iterations"
+    ),
   )
 
 
 def scorer(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, Any]) -> Scorer:
-  """Runs a verifier in `workers` processes with a deadline for each response, or in this one if there are none.
+  """Run a verifier in `workers` isolated processes with a deadline for each response, or in this one if there are none.
 
   Args:
     verifier: 'package.module:function', see `scoring`.
     config: has `FIELDS`.
+
+  Raises: ValueError: a field makes no sense, or this machine cannot isolate the workers.
   """
   workers = fields.whole(config["workers"], 0, 1024, where="task.workers")
   seconds = fields.number(config["seconds_per_response"], 0.01, 3600.0, where="task.seconds_per_response")
-  scoring.load(verifier)
+  for name, known in (("isolation", ISOLATION), ("failed_responses", FAILED_RESPONSES)):
+    if config[name] not in known:
+      raise ValueError(f"task.{name}: got {config[name]!r}, want one of {', '.join(known)}")
+  needed = companions.seconds(verifier, arguments)
+  if needed > seconds:
+    raise ValueError(
+      f"task.seconds_per_response: {seconds:g} s are less than the {needed:g} s that the limits of {verifier} give to "
+      "one response: raise it, or lower limits.total_seconds"
+    )
+  failed_reward = FAILED_RESPONSES[config["failed_responses"]]
   if not workers:
-    return scoring.InProcess(verifier, arguments)
+    return InProcess(verifier, arguments, failed_reward=failed_reward)
+  from rl_jax.tasks.verifiers import confinement
   from rl_jax.tasks.verifiers.pool import Pool
 
-  return Pool(verifier, arguments, workers=workers, seconds=seconds)
+  isolated = config["isolation"] == "required"
+  if isolated:
+    confinement.check()
+  return Pool(
+    verifier, arguments, workers=workers, seconds=seconds, isolated=isolated, failed_reward=failed_reward
+  )
 
 
 def scorers(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, Any]) -> Scorers:
@@ -179,10 +214,14 @@ def scorers(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, An
     raise ValueError(f"task.training_terms: {OWN_SCORE!r} is the name of the task's own score, take another")
   own = scorer(verifier, arguments, config)
   if not terms:
-    return Scorers(own, parts=rewards.part_names(verifier, arguments))
+    return Scorers(
+      own, parts=companions.parts(verifier, arguments), ready=partial(companions.ready, verifier, arguments)
+    )
   components = {OWN_SCORE: {"verifier": verifier, "arguments": dict(arguments)}, **terms}
-  summed = scorer(f"{rewards.__name__}:combined", {"components": components}, config)
-  return Scorers(own, summed, rewards.combined_parts(components=components))
+  combined, given = f"{rewards.__name__}:combined", {"components": components}
+  return Scorers(
+    own, scorer(combined, given, config), companions.parts(combined, given), partial(companions.ready, combined, given)
+  )
 
 
 def pretrained_vocabulary(name: str) -> Tokenizer:
@@ -257,8 +296,8 @@ def _verify(
   if unknown:
     raise ValueError(f"the verifier gave parts {sorted(unknown)} that were not announced: known are {list(parts)}")
   part = lambda name: np.array([verdict.parts.get(name, 0.0) for verdict in verdicts], np.float32)
-  scored = [verdict.reward is not None and math.isfinite(verdict.reward) for verdict in verdicts]
-  totals = np.where(scored, np.array([verdict.reward for verdict in verdicts], np.float32), np.float32(0))
+  scored = [verdict.reward is not None and abs(verdict.reward) <= LARGEST for verdict in verdicts]
+  totals = np.array([v.reward if known else 0.0 for v, known in zip(verdicts, scored, strict=True)], np.float32)
   named = {name: part(name) for name in (*parts, *FAILURES)}
   own = named[OWN_SCORE] if split == "train" and OWN_SCORE in named else totals
   arrays: dict[str, Any] = {
@@ -281,8 +320,17 @@ def _levels_of(problems: Mapping[Split, _Problems], ids: Int[Array, " N"], split
   return jnp.asarray(problems[split].levels)[ids]
 
 
-def _notes(scorers: list[Scorer]) -> list[str]:
-  return [note for one in scorers for note in getattr(one, "notes", list)()]
+def _notes(scorers: list[Scorer], told: list[str]) -> list[str]:
+  """Lines since the last call; what is known before the first response comes with the first one."""
+  first, told[:] = list(told), []
+  return first + [note for one in scorers for note in getattr(one, "notes", list)()]
+
+
+def _all_entries(data: Prepared, problems: Mapping[Split, _Problems]) -> Iterator[dict[str, Any]]:
+  for split in SPLITS:
+    places = problems[split].encoded.places
+    for first in range(0, len(places), _AT_A_TIME):
+      yield from data.entries(places[first : first + _AT_A_TIME], split)
 
 
 def _close(scorers: list[Scorer]) -> None:

@@ -16,7 +16,9 @@ from rl_jax.models.model import Params
 from rl_jax.rollouts.rollout import judged
 from rl_jax.tasks.host import HostTask
 from rl_jax.tasks.task import DeviceTask, Split, Verdicts
+from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.training import evaluation, mesh
+from rl_jax.training.errors import TrainingError
 from rl_jax.training.evaluation import Answers, Evaluation
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.seeds import over_seeds
@@ -81,6 +83,8 @@ class HostAnswers:
           rows, seconds = self._scored(written), seconds + taken
         parts[greedy].append(jax.device_get(evaluation.answers(rows, 1 if greedy else section.samples_per_prompt)))
     found = Evaluation(_joined(parts[False]), _joined(parts[True]) if section.greedy else None)
+    if not found.sampled.scored.any() and (notes := self.task.notes()):
+      raise TrainingError(f"no answer to a held-out problem has a verdict: {'; '.join(notes)}")
     return Answered(found, seconds)
 
   def _timed(self, kind: tuple[bool, bool, int], arguments: tuple) -> tuple[Trajectories, float]:
@@ -106,11 +110,16 @@ def judge(task: HostTask, trajectories: Trajectories, split: Split) -> tuple[Ver
   """Verdicts of the verifier on the responses of one seed, which leads, and the level of each row.
 
   Each process of a run verifies its share of the rows, and all of them get all verdicts.
+
+  Raises: TrainingError: the verifier can score no response.
   """
   wanted = trajectories.prompt_ids, trajectories.tokens, trajectories.attention_mask
   ids, tokens, mask = (x[0] for x in mesh.fetched(wanted))
   mine, responses = _share(len(ids)), slice(task.prompt_tokens, None)
-  verdicts = task.verify(ids[mine], split, tokens[mine, responses], mask[mine, responses])
+  try:
+    verdicts = task.verify(ids[mine], split, tokens[mine, responses], mask[mine, responses])
+  except CannotVerify as error:
+    raise TrainingError(f"no response can be scored: {error}") from error
   return _gathered(verdicts, len(ids)), np.asarray(task.prompts(ids, split).levels)
 
 

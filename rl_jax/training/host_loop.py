@@ -53,6 +53,7 @@ class HostLoop:
     ]
     self._learn = program(_learn, donate_argnums=0, out_shardings=(shardings.seeds, mesh.replicated(device_mesh)))
     self._answers = HostAnswers(experiment, device_mesh)
+    self._without_verdict = 0
 
   def compile(self, state: TrainState) -> None:
     """Nothing yet: each program is compiled at its first call, as its shapes come from the one before."""
@@ -106,8 +107,21 @@ class HostLoop:
         rollout, trajectories = phase(seeds, number, plan, prompts, before)
         seeds = seeds.replace(rollout=rollout)
         before = (trajectories, *led(judge(self.task, trajectories, "train")))
+      self._check_verdicts(*before[:2])
       seeds, report = self._learn(seeds, number, before)
     return TrainState(state.iteration + 1, seeds), report
+
+  def _check_verdicts(self, trajectories: Trajectories, verdicts: Verdicts) -> None:
+    """Raise TrainingError when no row has a verdict: at once for an error of the verifier, soon for want of time."""
+    used = np.asarray(mesh.fetched(trajectories.row_mask))
+    if not used.any() or np.any(np.asarray(verdicts.reward_mask)[used]):
+      self._without_verdict = 0
+      return
+    self._without_verdict += 1
+    failed = any(np.any(np.asarray(verdicts.extras[f"part/{name}"])[used]) for name in ("error", "crashed"))
+    if failed or self._without_verdict >= self.task.max_unscored_iterations:
+      notes = "; ".join(self.task.notes()) or "the verifier has no time, see task.seconds_per_response and task.workers"
+      raise TrainingError(f"no response of the iteration has a verdict: {notes}")
 
   def evaluate(self, state: TrainState) -> dict[str, np.ndarray]:
     """Metrics on the held-out prompts."""

@@ -41,6 +41,8 @@ class Echo:
       "late": Verdict(None, {"timed_out": 1.0}),
       "crash": Verdict(None, {"crashed": 1.0}),
       "nan": Verdict(float("nan")),
+      "huge": Verdict(1e39),
+      "none": Verdict(None, {"error": 1.0}),
       "odd": Verdict(1.0, {"style": 1.0}),
     }
     return [known[response] for response, _ in items]
@@ -84,6 +86,39 @@ def test_verdicts_are_arrays_in_the_order_of_the_rows():
   np.testing.assert_array_equal(verdicts.extras["part/format"], np.float32([1, 0, 0, 0, 0, 1]))
   assert verdicts.step_ids.shape == (6, 64) and (verdicts.step_ids == -1).all()
   assert {x.dtype for x in (verdicts.rewards, verdicts.extras["part/format"])} == {np.dtype("float32")}
+
+
+def test_a_reward_beyond_float32_is_unscored():
+  verdicts = build().verify(np.zeros(2, np.int64), "train", *responses(["huge", "half"]))
+  np.testing.assert_array_equal(verdicts.reward_mask, [False, True])
+  assert verdicts.rewards.tolist() == [0.0, 0.5]
+
+
+def test_what_a_verifier_needs_is_checked_when_the_task_is_built():
+  seen = []
+
+  def ready(entries):
+    seen.extend(entry["question"] for entry in entries)
+    return ["a warning"]
+
+  task = build(ready=ready)
+  assert seen == ["one", "two", "three", "four", "five"], "the problems that are put to the policy"
+  assert task.notes() == ["a warning"] and task.notes() == []
+  with pytest.raises(ValueError, match="no tests"):
+    build(ready=lambda entries: (_ for _ in ()).throw(ValueError("no tests")))
+
+
+@pytest.mark.parametrize(
+  ("fields", "line"),
+  [
+    ({"isolation": "some"}, "task.isolation: got 'some', want one of required, none"),
+    ({"failed_responses": 0}, "task.failed_responses: got 0, want one of zero, unscored"),
+    ({"seconds_per_response": 5.0}, r"task.seconds_per_response: 5 s are less than the 8 s .*limits.total_seconds"),
+  ],
+)
+def test_fields_of_a_scorer_that_make_no_sense_are_told(fields, line):
+  with pytest.raises(ValueError, match=line):
+    host.scorer("rl_jax.tasks.verifiers.programs:unit_tests", {}, {**host.FIELDS, "workers": 0, **fields})
 
 
 def test_a_response_cut_by_the_limit_keeps_its_last_token():

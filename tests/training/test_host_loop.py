@@ -16,6 +16,7 @@ from rl_jax.models.model import Model
 from rl_jax.models.transformer import TransformerConfig
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.metrics import read_metrics
+from rl_jax.tasks.scoring import Verdict
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.errors import TrainingError
 from tests.training import small
@@ -64,6 +65,33 @@ def test_changed_data_is_refused(data, tmp_path):
   write(data, 61)
   with pytest.raises(TrainingError, match="the data of .*byte_task.py has changed since the checkpoint"):
     launch.train(config(data, 4), tmp_path / "run")
+
+
+def never(response, entry, **arguments):
+  raise TypeError("it got an odd thing")
+
+
+def in_time(response, entry, **arguments):
+  return Verdict(None, {"timed_out": 1.0})
+
+
+HERE = "tests.training.test_host_loop"
+
+
+def unscored(data, verifier, **fields):
+  task = {"name": str(TASK), "file": str(data), "workers": 0, "verifier": f"{HERE}:{verifier}"}
+  return config(data, 8, task=task | fields)
+
+
+def test_an_error_of_the_verifier_on_every_row_stops_the_run_with_that_error(data, tmp_path):
+  with pytest.raises(TrainingError, match=r"no answer to a held-out .*:never has raised \d+ times, last: TypeErr"):
+    launch.train(unscored(data, "never"), tmp_path / "run")
+
+
+def test_want_of_time_on_every_row_stops_the_run_after_some_iterations(data, tmp_path):
+  with pytest.raises(TrainingError, match="no response of the iteration has a verdict: the verifier has no time"):
+    launch.train(unscored(data, "in_time", max_unscored_iterations=3), tmp_path / "run")
+  assert [line["unscored"] for line in lines(tmp_path / "run") if "ratio_error" in line] == [[1.0]] * 2
 
 
 def test_seeds_are_runs_of_their_own(data, tmp_path):

@@ -7,9 +7,8 @@ written as an object with one key that begins with NUL: {"\\0tuple": [1, 2]}.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 _TUPLE, _SET, _PAIRS = "\0tuple", "\0set", "\0pairs"
 
@@ -28,8 +27,6 @@ def loads(text: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-  if isinstance(value, np.generic):
-    return value.item()
   if value is None or isinstance(value, bool | int | float | str):
     return value
   if isinstance(value, list):
@@ -38,10 +35,13 @@ def _plain(value: Any) -> Any:
     return {_TUPLE: [_plain(item) for item in value]}
   if isinstance(value, set | frozenset):
     return {_SET: sorted((_plain(item) for item in value), key=repr)}
-  if isinstance(value, dict):
+  if isinstance(value, Mapping) or hasattr(value, "to_dict"):
+    value = value.to_dict() if hasattr(value, "to_dict") else value
     if all(isinstance(key, str) for key in value):
       return {key: _plain(item) for key, item in value.items()}
     return {_PAIRS: [[_plain(key), _plain(item)] for key, item in value.items()]}
+  if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a scalar of NumPy, which workers do not import
+    return _plain(value.item())
   raise ValueError(f"an entry holds a {type(value).__name__}, which cannot be stored: use numbers, text, collections")
 
 

@@ -1,4 +1,8 @@
-"""A pool of worker processes that score responses, each with a deadline; what hangs or crashes gets no verdict."""
+"""A pool of isolated worker processes that score responses, each with a deadline.
+
+A response that brings its verifier down (by its time, its memory, a signal) has failed, as a wrong one has: were it
+left out, a policy could learn to write it. What the machine does to a worker gives no verdict.
+"""
 
 from __future__ import annotations
 
@@ -8,102 +12,125 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Connection
 from typing import Any
 
+from rl_jax.tasks.datasets import entries
 from rl_jax.tasks.scoring import Verdict
+from rl_jax.tasks.verifiers import confinement, wire
 from rl_jax.tasks.verifiers.errors import CannotVerify
-from rl_jax.tasks.verifiers.worker import Answer
+from rl_jax.tasks.verifiers.isolation.execution import STARVED
+from rl_jax.tasks.verifiers.isolation.launch import Warden
 
 START_SECONDS = 120.0
 """What a worker may take to start and import its verifier."""
+SEND_SECONDS = 60.0
 MOST_FAILED_STARTS = 3
-TIMED_OUT = Verdict(None, {"timed_out": 1.0})
-CRASHED = Verdict(None, {"crashed": 1.0})
+MOST_ATTEMPTS = 2
+"""A response whose worker has died twice has ended it; once may have been the machine."""
 RAISED = Verdict(None, {"error": 1.0})
 Item = tuple[str, dict[str, Any]]
 
 
 class _Worker:
-  """One process and what it works on."""
+  """One worker and what it works on."""
 
-  def __init__(self, verifier: str, arguments: Mapping[str, Any], most_bytes: int):
+  def __init__(self, verifier: str, order: Mapping[str, Any], isolated: bool):
     ours, theirs = socket.socketpair()
-    lifeline, held = os.pipe()
-    self._lifeline = open(held, "wb", buffering=0)
+    with theirs:
+      start = _Confined if isolated else _Unconfined
+      self._process: _Confined | _Unconfined = start(theirs.fileno())
+    ours.settimeout(SEND_SECONDS)
+    self.connection, self.isolated = ours, isolated
+    self._inbox = wire.Inbox(ours)
+    self.ready = False
+    self.item: int | None = None
+    self.given = 0  # responses, which numbers them: an answer to an earlier one is none
+    self.deadline = time.monotonic() + START_SECONDS
+    with contextlib.suppress(wire.Broken):  # then it cannot start, which is noticed later
+      wire.send(ours, {"verifier": verifier, **order})
+
+  def give(self, item: int, work: Item, seconds: float) -> None:
+    """Send a response to score. Raises: wire.Broken: the worker has died."""
+    response, entry = work
+    wire.send(self.connection, [self.given + 1, response, entries.dumps(entry)])
+    self.given += 1
+    self.item, self.deadline = item, time.monotonic() + seconds
+
+  def receive(self) -> list[dict[str, Any]]:
+    """What has arrived from the worker. Raises: wire.Broken: it has died."""
+    messages = self._inbox.read()
+    if not all(isinstance(message, dict) for message in messages):
+      raise wire.Broken("no answer")
+    return messages
+
+  def kill(self) -> None:
+    """End the worker and all that it has started."""
+    self._process.close()
+    self.connection.close()
+
+
+class _Confined:
+  """A worker inside a warden's namespaces."""
+
+  def __init__(self, connection: int):
+    self._warden = Warden(worker=confinement.worker(connection))
+
+  def close(self) -> None:
+    self._warden.close()
+
+
+class _Unconfined:
+  """A worker with the rights of this process."""
+
+  def __init__(self, connection: int):
+    lifeline, self._held = os.pipe()
     # A program of its own: a fork of a process with JAX's threads may hang, and multiprocessing's spawn would import
     # the module that was started, JAX included.
-    code = (
-      f"import sys; sys.path[:] = {sys.path!r}; from rl_jax.tasks.verifiers import worker; "
-      f"worker.main({theirs.fileno()}, {lifeline})"
-    )
-    self.process = subprocess.Popen(
-      [sys.executable, "-c", code],
-      pass_fds=[theirs.fileno(), lifeline],
+    self._process = subprocess.Popen(
+      confinement.command(connection, f"lifeline_fd={lifeline}"),
+      pass_fds=[connection, lifeline],
       stdin=subprocess.DEVNULL,
       stdout=subprocess.DEVNULL,  # a verifier that prints without end must not fill a terminal
       stderr=subprocess.DEVNULL,
-      # The hash seed, so that a verdict that hangs on the order of a set is the same in each run.
-      env={**os.environ, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"},
+      env=confinement.environment(),
       start_new_session=True,  # so that what a verifier starts can be killed with it, and Ctrl-C does not reach it
     )
-    theirs.close()
     os.close(lifeline)
-    self.connection: Connection = Connection(ours.detach())
-    self.ready = False
-    self.item: int | None = None
-    self.served = 0
-    self.deadline = time.monotonic() + START_SECONDS
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # then it cannot start, which is noticed later
-      self.connection.send((verifier, dict(arguments), most_bytes))
 
-  def give(self, item: int, work: Item, seconds: float) -> None:
-    """Sends a response to score; OSError: the worker has died."""
-    self.connection.send(work)
-    self.item, self.deadline = item, time.monotonic() + seconds
-
-  def receive(self) -> Answer | None:
-    """What the worker sent; None: it has died."""
-    try:
-      return self.connection.recv()
-    except (EOFError, ConnectionResetError):
-      return None
-
-  def kill(self) -> None:
-    """Ends the process and all that it has started."""
+  def close(self) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-      os.killpg(self.process.pid, signal.SIGKILL)
-    self.process.wait()
-    self.connection.close()
-    self._lifeline.close()
+      os.killpg(self._process.pid, signal.SIGKILL)
+    self._process.wait()
+    os.close(self._held)
 
 
 class Pool:
-  """A scorer with worker processes that know no accelerator; one that passes its deadline or dies is replaced.
+  """A scorer with worker processes that know no accelerator; one that hangs or dies is replaced.
 
   It may be called from any thread, one call at a time. An interrupted call (Ctrl-C) leaves a pool that can be used.
   Workers end with close(), with the pool, and with this process, even if that is killed.
 
   Attributes:
-    timeouts, crashes, errors: responses without a verdict so far: past the deadline; the worker died; the verifier
-      raised.
+    timeouts, crashes, errors: responses so far that took too long; that ended their worker or exhausted its memory;
+      on which the verifier raised.
     last_error: what the verifier raised last; "" so far.
 
   Args:
     verifier: 'package.module:function', see `rl_jax.tasks.scoring`.
-    arguments: keyword arguments of it.
+    arguments: keyword arguments of it, plain data.
     workers: number of processes.
-    seconds: deadline of one response.
-    items_per_worker: responses after which a worker is replaced, whatever its verifier has leaked.
-    megabytes: memory that a worker may allocate; one that holds half of it after a response is replaced.
+    seconds: CPU time of one response. The clock ends one that sleeps some times as long.
+    items_per_worker: responses after which a process is replaced, whatever its verifier has leaked.
+    megabytes: memory that a process may allocate; one that holds half of it after a response is replaced.
+    failed_reward: of a response that brought its verifier down; None: it is unscored.
+    isolated: whether workers are confined: no network, a read-only view of Python's folders, a user of their own.
 
-  Raises: ValueError: the workers cannot start; CannotVerify: the verifier can score no response.
+  Raises: CannotVerify: the workers cannot start, or the verifier can score no response.
   """
 
   def __init__(
@@ -113,11 +140,21 @@ class Pool:
     *,
     workers: int,
     seconds: float,
-    items_per_worker: int = 10_000,
+    items_per_worker: int = 1000,
     megabytes: int = 4096,
+    failed_reward: float | None = 0.0,
+    isolated: bool = True,
   ):
-    self._verifier, self._arguments, self._count, self._seconds = verifier, arguments, workers, seconds
-    self._items_per_worker, self._bytes = items_per_worker, megabytes * 2**20
+    self._verifier, self._count, self._isolated = verifier, workers, isolated
+    self._order = {
+      "arguments": entries.dumps(dict(arguments)),
+      "memory_bytes": megabytes * 2**20,
+      "seconds": seconds,
+      "items": items_per_worker,
+    }
+    self._deadline = STARVED * seconds + SEND_SECONDS
+    self._timed_out = Verdict(failed_reward, {"timed_out": 1.0})
+    self._crashed = Verdict(failed_reward, {"crashed": 1.0})
     self._workers: list[_Worker] = []
     self._failed_starts = 0
     self._lock = threading.Lock()
@@ -128,7 +165,7 @@ class Pool:
   def __call__(self, items: Sequence[Item]) -> list[Verdict]:
     """Verdicts in the order of the items."""
     with self._lock:
-      verdicts: list[Verdict] = [CRASHED] * len(items)
+      verdicts: list[Verdict] = [RAISED] * len(items)
       try:
         self._score(items, verdicts)
       finally:
@@ -137,11 +174,11 @@ class Pool:
       return verdicts
 
   def _score(self, items: Sequence[Item], verdicts: list[Verdict]) -> None:
-    waiting = deque(range(len(items)))
+    waiting, attempts = deque(range(len(items))), [0] * len(items)
     while waiting or any(worker.item is not None for worker in self._workers):
       busy = sum(worker.item is not None for worker in self._workers)
       while len(self._workers) < min(self._count, busy + len(waiting)):
-        self._workers.append(_Worker(self._verifier, self._arguments, self._bytes))
+        self._workers.append(_Worker(self._verifier, self._order, self._isolated))
       for worker in [worker for worker in self._workers if worker.ready and worker.item is None]:
         self._give(worker, items, waiting)
       expected = [worker for worker in self._workers if not worker.ready or worker.item is not None]
@@ -150,52 +187,91 @@ class Pool:
       answered = multiprocessing.connection.wait(connections, max(0.0, until - time.monotonic())) if expected else []
       for worker in expected:
         if worker.connection in answered:
-          self._take(worker, verdicts)
+          self._take(worker, verdicts, waiting, attempts)
         elif time.monotonic() >= worker.deadline:
-          self._give_up(worker, verdicts, TIMED_OUT)
+          self._lost(worker, verdicts, Verdict(None, {"timed_out": 1.0}))
 
   def _give(self, worker: _Worker, items: Sequence[Item], waiting: deque[int]) -> None:
     if waiting:
       item = waiting.popleft()
       try:
-        worker.give(item, items[item], self._seconds)
-      except (BrokenPipeError, ConnectionResetError):  # it died while it had nothing to do
+        worker.give(item, items[item], self._deadline)
+      except wire.Broken:  # it died while it had nothing to do
         waiting.appendleft(item)
         self._remove(worker)
 
-  def _take(self, worker: _Worker, verdicts: list[Verdict]) -> None:
-    """Takes what a worker sent."""
-    answer = worker.receive()
-    if answer is None:
-      self._give_up(worker, verdicts, CRASHED)
-      return
-    if answer.fatal:
-      self._remove(worker)
-      if worker.item is None:
-        raise ValueError(f"a worker for {self._verifier} did not start: {answer.error}")
-      raise CannotVerify(answer.error)
-    if not worker.ready:
-      worker.ready, self._failed_starts = True, 0
-      return
-    assert worker.item is not None
-    if answer.error:
-      self.errors, self.last_error, self._told = self.errors + 1, answer.error, False
-    verdicts[worker.item] = RAISED if answer.error else Verdict(answer.reward, answer.parts)
-    worker.item, worker.served = None, worker.served + 1
-    if worker.served >= self._items_per_worker or answer.bytes > self._bytes // 2:
-      self._remove(worker)
+  def _take(self, worker: _Worker, verdicts: list[Verdict], waiting: deque[int], attempts: list[int]) -> None:
+    """Take what a worker sent."""
+    try:
+      messages = worker.receive()
+      for message in messages:
+        self._read(worker, message, verdicts, waiting, attempts)
+    except wire.Broken:
+      if worker.item is not None and self._again(worker.item, waiting, attempts):
+        self._remove(worker)
+      else:
+        self._lost(worker, verdicts, Verdict(None, {"crashed": 1.0}))
 
-  def _give_up(self, worker: _Worker, verdicts: list[Verdict], verdict: Verdict) -> None:
-    """Ends a worker that hangs or died; the item that it had gets no verdict."""
+  def _read(
+    self, worker: _Worker, message: dict[str, Any], verdicts: list[Verdict], waiting: deque[int], attempts: list[int]
+  ) -> None:
+    """Take one message. Raises: wire.Broken: it is none of a worker's."""
+    if "ready" in message:
+      worker.ready, self._failed_starts = True, 0
+    elif message.get("fatal"):
+      self._remove(worker)
+      line = str(message["fatal"] if message["fatal"] is not True else message["error"])
+      raise CannotVerify(line if worker.ready or self._isolated and line.startswith("verifiers cannot")
+                         else f"a worker for {self._verifier} did not start: {line}")  # fmt: skip
+    elif worker.item is None or message.get("item") != worker.given:
+      return
+    elif "ended" in message:
+      item, worker.item = worker.item, None
+      if message["ended"] == "time":
+        verdicts[item], self.timeouts = self._timed_out, self.timeouts + 1
+      elif not self._again(item, waiting, attempts):
+        verdicts[item], self.crashes = self._crashed, self.crashes + 1
+      if not worker.isolated:
+        self._remove(worker)
+    else:
+      verdicts[worker.item] = self._verdict(message)
+      worker.item = None
+
+  def _verdict(self, message: dict[str, Any]) -> Verdict:
+    """The verdict that a worker sent. Raises: wire.Broken: it is none."""
+    try:
+      error, exhausted = message["error"], message["exhausted"]
+      reward = None if message["reward"] is None else float(message["reward"])
+      parts = {str(name): float(value) for name, value in message["parts"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+      raise wire.Broken("no verdict") from problem
+    if exhausted:
+      self.crashes += 1
+      return self._crashed
+    if error:
+      self.errors, self.last_error, self._told = self.errors + 1, str(error), False
+      return RAISED
+    return Verdict(reward, parts)
+
+  def _again(self, item: int, waiting: deque[int], attempts: list[int]) -> bool:
+    """Whether an item whose worker died is tried once more; then it waits."""
+    attempts[item] += 1
+    if attempts[item] < MOST_ATTEMPTS:
+      waiting.appendleft(item)
+      return True
+    return False
+
+  def _lost(self, worker: _Worker, verdicts: list[Verdict], verdict: Verdict) -> None:
+    """End a worker that the machine has lost; the item that it had gets no verdict."""
     self._remove(worker)
     if not worker.ready:
       self._failed_starts += 1
       if self._failed_starts >= MOST_FAILED_STARTS:
-        raise ValueError(f"a worker for {self._verifier} did not start: call it once with task.workers=0 to see why")
+        raise CannotVerify(f"a worker for {self._verifier} did not start: call it once with task.workers=0 to see why")
     elif worker.item is not None:
       verdicts[worker.item] = verdict
-      self.timeouts += verdict is TIMED_OUT
-      self.crashes += verdict is not TIMED_OUT
+      self.timeouts += "timed_out" in verdict.parts
+      self.crashes += "crashed" in verdict.parts
 
   def _remove(self, worker: _Worker) -> None:
     self._workers.remove(worker)
@@ -207,7 +283,7 @@ class Pool:
     return [] if told else [f"{self._verifier} has raised {self.errors} times, last: {self.last_error}"]
 
   def close(self) -> None:
-    """Ends the workers; a later call starts new ones."""
+    """End the workers; a later call starts new ones."""
     _kill_all(self._workers)
 
 

@@ -2,35 +2,60 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rl_jax.tasks.scoring import Verdict
-from rl_jax.tasks.verifiers import sandbox
+from rl_jax.tasks.verifiers import assertions, sandbox, service
+from rl_jax.tasks.verifiers.code_blocks import code_block
 from rl_jax.tasks.verifiers.errors import CannotVerify
 
-_BLOCK = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
 REWARDS = ("all", "share")
-UNJUDGED = ("unscored", "failed")
-
-
-def code_block(response: str) -> str | None:
-  """The last fenced block that is marked as Python; without one the last that is not marked as another language.
-
-  A block that the response does not close reaches to its end. None: there is no block.
-  """
-  blocks = [(language.lower(), code) for language, code in _BLOCK.findall(response)]
-  for known in (("python", "python3", "py"), ("",)):
-    found = [code for language, code in blocks if language in known]
-    if found:
-      return found[-1]
-  return None
+UNJUDGED = ("failed", "unscored")
 
 
 def unit_tests_parts(*, slots: int = 0, **_: Any) -> tuple[str, ...]:
   """Names of the parts of `unit_tests`."""
-  return ("tests", "tests_passed", "tests_unjudged", *(f"test/{slot}" for slot in range(slots)))
+  return (
+    "tests", "tests_passed", "tests_unjudged", "tests_inside", *(f"test/{slot}" for slot in range(slots))
+  )  # fmt: skip
+
+
+def unit_tests_seconds(*, limits: Mapping[str, Any] | None = None, **_: Any) -> float:
+  """CPU time that `unit_tests` may need for one response."""
+  return _limits(limits or {}).total_seconds
+
+
+def unit_tests_ready(
+  entries: Iterable[Mapping[str, Any]],
+  *,
+  reward: str = "all",
+  unjudged: str = "failed",
+  slots: int = 0,
+  limits: Mapping[str, Any] | None = None,
+  service: str = "",
+) -> list[str]:
+  """Check, before training, all that `unit_tests` needs; return what a person should know, in lines.
+
+  Raises:
+    CannotVerify: an argument makes no sense, an entry has no usable tests, or there is no isolation.
+  """
+  _check(reward, unjudged, service)
+  sandbox.checked(_limits(limits or {}))
+  count = inside = 0
+  for entry in entries:
+    for test in _tests(entry):
+      sandbox.check_test(test)
+      count += 1
+      inside += isinstance(test, str) and assertions.split(test).inside
+  if not service:
+    sandbox.isolation()
+  if not inside:
+    return []
+  return [
+    f"{inside} of {count} unit tests have to run inside the program's interpreter, where a program can forge them: "
+    "write `assert CALL == LITERAL` or {\"input\": …, \"output\": …} instead"
+  ]
 
 
 def unit_tests(
@@ -38,45 +63,69 @@ def unit_tests(
   entry: Mapping[str, Any],
   *,
   reward: str = "all",
-  unjudged: str = "unscored",
+  unjudged: str = "failed",
   slots: int = 0,
   limits: Mapping[str, Any] | None = None,
+  service: str = "",
 ) -> Verdict:
   """The verdict of `entry["tests"]`, a list of `sandbox.Test`, on the response's last block of code.
 
-  Parts: numbers of tests, of those passed and without verdict; and of the first `slots` tests `test/<u>`, 1 passed, 0
-  failed, -1 no verdict. With p the stack of test/<u> on a last axis, `kernels.rewards.unit_tests` takes p == 1 as
-  passes and u < tests as test mask. A response without code fails all tests.
+  Parts: numbers of tests, of those passed, of those without verdict and of those that ran inside the program's
+  interpreter; and of the first `slots` tests `test/<u>`, 1 passed, 0 failed, -1 no verdict. With p the stack of
+  test/<u> on a last axis, `kernels.rewards.unit_tests` takes p == 1 as passes and u < tests as test mask. A response
+  without code fails all tests. With the reward "all" and no slots the first failure decides: later tests do not run
+  and count as not passed.
 
   Args:
     reward: "all", 1 if every test passed, else 0; "share", the share of tests passed.
-    unjudged: what a test without verdict (the program had to be ended) does: "unscored", the row has no reward, which
-      a program can bring about by an endless loop; "failed", it counts as failed.
+    unjudged: what a test does whose program had to be ended: "failed", it counts as failed; "unscored", the row has no
+      reward, which a program can bring about by an endless loop. A row whose program the machine could not run is
+      unscored with either, unless another test decides.
     slots: number of tests with a part of their own.
     limits: fields of `sandbox.Limits`.
+    service: address of a service that runs programs, see the module `service`; "": they run here.
 
   Raises:
     CannotVerify: the entry has no tests, an argument makes no sense, or there is no isolation.
     ValueError: a test makes no sense.
   """
+  _check(reward, unjudged, service)
+  tests, program = _tests(entry), code_block(response)
+  if program is None:
+    outcomes = [sandbox.Outcome(False, "failed", "no code")] * len(tests)
+  else:
+    outcomes = sandbox.run(
+      program, tests, _limits(limits or {}), address=service, until_failure=reward == "all" and not slots
+    )
+  passed = [outcome.passed for outcome in outcomes]
+  good, unknown = passed.count(True), passed.count(None)
+  parts = {
+    "tests": float(len(tests)),
+    "tests_passed": float(good),
+    "tests_unjudged": float(unknown),
+    "tests_inside": float(sum(outcome.inside for outcome in outcomes)),
+  }
+  parts |= {f"test/{slot}": -1.0 if one is None else float(one) for slot, one in enumerate(passed[:slots])}
+  if reward == "all" and False in passed:
+    return Verdict(0.0, parts)
+  if any(o.ended == "refused" or (o.passed is None and unjudged == "unscored") for o in outcomes):
+    return Verdict(None, parts)
+  return Verdict(good / len(tests) if reward == "share" else float(good == len(tests)), parts)
+
+
+def _check(reward: str, unjudged: str, address: str) -> None:
   for name, value, known in (("reward", reward, REWARDS), ("unjudged", unjudged, UNJUDGED)):
     if value not in known:
       raise CannotVerify(f"unit_tests: {name} is {value!r}, want one of {', '.join(known)}")
+  if address:
+    service.check(address)
+
+
+def _tests(entry: Mapping[str, Any]) -> list[Any]:
   tests = entry.get("tests")
   if not isinstance(tests, list | tuple) or not tests:
     raise CannotVerify(f"unit_tests: an entry needs a list of `tests`, this has {', '.join(entry) or 'nothing'}")
-  program = code_block(response)
-  if program is None:
-    passed: list[bool | None] = [False] * len(tests)
-  else:
-    passed = [outcome.passed for outcome in sandbox.run(program, tests, _limits(limits or {}))]
-  unknown, good = passed.count(None), passed.count(True)
-  numbers = [-1.0 if one is None else float(one) for one in passed[:slots]]
-  parts = {"tests": float(len(tests)), "tests_passed": float(good), "tests_unjudged": float(unknown)}
-  parts |= {f"test/{slot}": number for slot, number in enumerate(numbers)}
-  if unknown and unjudged == "unscored":
-    return Verdict(None, parts)
-  return Verdict(good / len(tests) if reward == "share" else float(good == len(tests)), parts)
+  return list(tests)
 
 
 def _limits(given: Mapping[str, Any]) -> sandbox.Limits:

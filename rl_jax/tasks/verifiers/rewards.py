@@ -11,11 +11,12 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rl_jax.tasks import scoring
 from rl_jax.tasks.scoring import Verdict
+from rl_jax.tasks.verifiers import companions
 from rl_jax.tasks.verifiers.errors import CannotVerify
 
 UNITS = {"characters": len, "words": lambda text: len(text.split())}
@@ -35,8 +36,14 @@ def _compiled(regex: str) -> re.Pattern[str]:
     raise CannotVerify(f"pattern: {regex!r} is no regular expression ({error})") from error
 
 
-def tags(response: str, entry: Mapping[str, Any], *, names: Sequence[str]) -> Verdict:
-  """Share of `names` that the response has exactly once as <name>…</name>, each after the ones before it."""
+def tags(response: str, entry: Mapping[str, Any], *, names: Sequence[str], shortest: int = 1) -> Verdict:
+  """Share of `names` that the response has exactly once as <name>…</name>, each after the ones before it.
+
+  As a term of a sum it is paid for without a right answer; `combined` with how="product" pays for both or neither.
+
+  Args:
+    shortest: characters that a tag holds at least, blanks around them left out; 0: an empty tag counts too.
+  """
   if not names or isinstance(names, str):
     raise CannotVerify(f"tags: names is {names!r}, want a list of at least one tag")
   place, found = 0, 0
@@ -44,6 +51,8 @@ def tags(response: str, entry: Mapping[str, Any], *, names: Sequence[str]) -> Ve
     opened, closed = f"<{name}>", f"</{name}>"
     start, end = response.find(opened), response.find(closed)
     if response.count(opened) != 1 or response.count(closed) != 1 or not place <= start < end:
+      continue
+    if len(response[start + len(opened) : end].strip()) < shortest:
       continue
     place, found = end, found + 1
   return Verdict(found / len(names))
@@ -104,15 +113,29 @@ def combined_parts(*, components: Mapping[str, Mapping[str, Any]], **_: Any) -> 
   return tuple(
     name
     for component, fields in components.items()
-    for name in (component, *(f"{component}/{p}" for p in part_names(fields["verifier"], fields.get("arguments", {}))))
+    for name in (component, *(f"{component}/{p}" for p in companions.parts(*_named(component, fields))))
   )
 
 
-def part_names(verifier: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
-  """Names of a verifier's parts: what the function <name>_parts beside it says of its arguments; without one none."""
-  function = scoring.load(verifier)
-  names = function.__globals__.get(f"{function.__name__}_parts")
-  return names(**arguments) if names else ()
+def combined_seconds(*, components: Mapping[str, Mapping[str, Any]], **_: Any) -> float:
+  """CPU time that all components together may need for one response."""
+  return math.fsum(companions.seconds(*_named(name, component)) for name, component in components.items())
+
+
+def combined_ready(
+  entries: Iterable[Mapping[str, Any]], *, components: Mapping[str, Mapping[str, Any]], **_: Any
+) -> list[str]:
+  """Check what each component needs."""
+  known = list(entries)
+  return [
+    line for name, component in components.items() for line in companions.ready(*_named(name, component), known)
+  ]
+
+
+def _named(name: str, component: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+  """A component's verifier and arguments."""
+  _verifier(name, component)
+  return component["verifier"], component.get("arguments", {})
 
 
 def _verifier(name: str, component: Mapping[str, Any]) -> tuple[Any, float]:

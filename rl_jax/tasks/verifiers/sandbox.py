@@ -1,41 +1,46 @@
 """Runs a Python program against unit tests in a process of its own that can reach nothing and outlive nothing.
 
 Each test runs in its own interpreter without packages, in namespaces of its own: no network, no other processes, no
-files but Python's and the system's libraries (read-only) and an empty /tmp, no environment, a user without rights, and
-limits on time, memory, files and processes. The right output of an input/output test stays outside. An assertion runs
-in the program's interpreter, so a program written to fool its assertions can; input/output tests judge from outside.
+files but Python's (read-only) and an empty /tmp, no environment, a user without rights, and limits on time, memory,
+files, processes and threads. What is expected stays outside: the right output of an input/output test, and the literals
+that assertions compare with. Assertions of other shapes run in the program's interpreter, where a program written to
+fool them can; an outcome says so.
 
 A program that is refused memory, a file, a process or a socket sees an exception, and its test fails if it does not
-handle it. A test has no verdict (None) only if the program had to be ended: by time, by output, or by a signal.
+handle it. A test has no verdict of its own (None) if the program had to be ended: by time, by output, or by a signal.
 """
 
 from __future__ import annotations
 
 import functools
-import json
-import math
 import os
-import subprocess
+import signal
+import socket
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rl_jax.tasks.verifiers import warden
+from rl_jax.tasks.verifiers import assertions, proofs, service, wire
 from rl_jax.tasks.verifiers.errors import CannotVerify
+from rl_jax.tasks.verifiers.isolation import seccomp
+from rl_jax.tasks.verifiers.isolation.execution import Execution, Job
+from rl_jax.tasks.verifiers.isolation.launch import Warden, own_warden
 
-START_SECONDS = 20.0
-"""What making the namespaces may take on a busy machine, beyond the time of the tests."""
+SMALLEST_PROCESS = 32 * 2**20
+"""Memory without which an interpreter does not start."""
 
 
 class Limits(NamedTuple):
   """What a program may use.
 
   Attributes:
-    seconds: of one test, by the clock and of one CPU.
+    seconds: of one test, of CPU. It may sleep some times as long.
     total_seconds: of all tests of a program; those that do not begin in time have no verdict.
-    memory_bytes: address space of one process.
+    memory_bytes: of all its processes together: each gets its share where the machine has no cgroups.
     file_bytes: of one file, and of all in /tmp together.
-    processes: processes and threads at once.
+    processes: at once; 1: threads alone.
+    threads: of all processes at once.
     output_bytes: printed in one test.
     shown_bytes: of the output that an outcome keeps.
   """
@@ -44,7 +49,8 @@ class Limits(NamedTuple):
   total_seconds: float = 8.0
   memory_bytes: int = 512 * 2**20
   file_bytes: int = 16 * 2**20
-  processes: int = 8
+  processes: int = 1
+  threads: int = 16
   output_bytes: int = 2**20
   shown_bytes: int = 2000
 
@@ -57,148 +63,179 @@ class Outcome(NamedTuple):
 
   Attributes:
     passed: None where there is no verdict.
-    ended: "finished", "failed" (an exception or another exit status), or why it was ended: "time", "output", "killed".
-    output: the beginning of what it printed; errors too where the test is an assertion.
+    ended: "finished", "failed" (an exception or another exit status), why it was ended: "time", "output", "killed", or
+      "refused": the machine could not run it.
+    output: the beginning of what it printed; where the test is an assertion, errors too, and why it has not passed.
+    inside: whether a part of the test ran in the program's interpreter.
   """
 
   passed: bool | None
   ended: str
   output: str
+  inside: bool = False
 
 
 Test = str | Mapping[str, str]
 """Python code that raises if the program before it is wrong, or {"input": stdin, "output": what must be printed}."""
 
-_PROBES = {
-  "a user without rights": "import os\nassert os.getuid() != 0 and os.geteuid() != 0",
-  "no network": """
-import socket
-for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
-  try:
-    socket.socket(family)
-  except OSError:
-    continue
-  raise AssertionError(family)""",
-  "no files of the host": f"""
-import os
-assert set(os.listdir("/")) <= {{"dev", "etc", "lib", "lib64", "nix", "tmp", "usr", {sys.base_prefix.split("/")[1]!r}}}
-try:
-  open("/usr/probe", "w")
-except OSError:
-  pass
-else:
-  raise AssertionError("/usr can be written")""",
-  "no environment": "import os\nassert set(os.environ) <= {'PYTHONHASHSEED', 'LC_CTYPE'}",
-  "no other processes": """
-import os
-try:
-  os.kill(1, 9)
-except OSError:
-  pass
-assert os.getppid() == 1""",
-  "few processes": """
-import os, signal
-for _ in range(100):
-  try:
-    if os.fork() == 0:
-      signal.pause()
-  except BlockingIOError:
-    break
-else:
-  raise AssertionError("100 processes")""",
-  "little memory": """
-try:
-  bytes(2**30)
-except MemoryError:
-  pass
-else:
-  raise AssertionError("1 GiB")""",
-}
-"""What a sandbox must hold, and the test that shows it from inside."""
-
 
 @functools.cache
 def isolation() -> tuple[str, ...]:
-  """What isolates a program here, as tests from inside a sandbox have shown, once per process.
+  """Return what isolates a program here, as tests from inside a sandbox have shown, once per process.
 
-  Raises: CannotVerify: one of it is not there.
+  Raises: CannotVerify: one of it is missing.
   """
-  refuse = "programs cannot be scored safely here: {}; allow user namespaces or run as root with CAP_SYS_ADMIN"
+  refuse = "programs cannot be scored safely here: {}, or name a `service` that runs them elsewhere"
   if not sys.platform.startswith("linux"):
-    raise CannotVerify(f"programs cannot be scored safely on {sys.platform}: the sandbox needs Linux 5.12 or newer")
-  machine = os.uname().machine
-  if machine not in warden.DENIED:
-    raise CannotVerify(f"programs cannot be scored safely on {machine}: want one of {', '.join(warden.DENIED)}")
-  limits = Limits(seconds=10.0, total_seconds=30.0)
-  answer = _answer("", list(_PROBES.values()), limits)
-  if "outcomes" not in answer:
-    raise CannotVerify(refuse.format(answer["refused"]))
-  for name, (passed, ended, output) in zip(_PROBES, answer["outcomes"], strict=True):
-    if not passed:
-      raise CannotVerify(refuse.format(f"no proof of {name!r} ({' '.join(output.split())[-200:] or ended})"))
-  return tuple(_PROBES)
+    raise CannotVerify(refuse.format(f"the sandbox needs Linux 5.12 or newer, this is {sys.platform}"))
+  if os.uname().machine not in seccomp.DENIED:
+    raise CannotVerify(refuse.format(f"{os.uname().machine} is none of {', '.join(seccomp.DENIED)}"))
+  for name, test in zip(proofs.PROBES, proofs.tests(), strict=True):
+    outcome = _outcome("", test, Limits(seconds=10.0, total_seconds=60.0), 10.0, "")[0]
+    if outcome.ended == "refused":
+      raise CannotVerify(refuse.format(outcome.output))
+    if not outcome.passed:
+      raise CannotVerify(refuse.format(f"no proof of {name!r} ({' '.join(outcome.output.split())[-200:] or outcome})"))
+  return tuple(proofs.PROBES)
 
 
-def run(program: str, tests: Sequence[Test], limits: Limits = DEFAULTS) -> list[Outcome]:
-  """The outcomes of a program's tests, in order. Each test starts the program anew.
+def run(
+  program: str, tests: Sequence[Test], limits: Limits = DEFAULTS, *, address: str = "", until_failure: bool = False
+) -> list[Outcome]:
+  """Return the outcomes of a program's tests, in order. Each test starts the program anew.
+
+  Args:
+    address: of a service that runs the program instead of this machine (see `service`).
+    until_failure: leave the tests after one that has failed out; then there are fewer outcomes than tests.
 
   Raises:
     CannotVerify: there is no effective isolation here, or a limit makes no sense.
     ValueError: a test makes no sense.
   """
-  isolation()
-  answer = _answer(program, [_plain(test) for test in tests], limits)
-  if "refused" in answer:  # it could be made before, so this is a want of memory or processes for now
-    return [Outcome(None, "killed", "")] * len(tests)
-  return [Outcome(passed, ended, output) for passed, ended, output in answer["outcomes"]]
+  checked(limits)
+  for test in tests:
+    check_test(test)
+  if not address:
+    isolation()
+  outcomes: list[Outcome] = []
+  left = limits.total_seconds
+  for test in tests:
+    if left <= 0:
+      outcomes.append(Outcome(None, "time", ""))
+      continue
+    outcome, used = _outcome(program, test, limits, min(limits.seconds, left), address)
+    outcomes.append(outcome)
+    left -= used
+    if until_failure and outcome.passed is False:
+      break
+  return outcomes
 
 
-def _answer(program: str, tests: list[str | list[str]], limits: Limits) -> dict[str, Any]:
-  """What the warden says: outcomes, or why there are none."""
-  job = {**_checked(limits)._asdict(), "program": program, "tests": tests}
-  job |= {"python": _python(), "folders": _folders(), "cpu_seconds": math.ceil(limits.seconds)}
-  try:
-    done = subprocess.run(
-      [_python(), "-ISB", warden.__file__],
-      input=json.dumps(job).encode(),
-      capture_output=True,
-      env={},
-      cwd="/",
-      timeout=limits.total_seconds + START_SECONDS,
-      check=False,
-    )
-  except subprocess.TimeoutExpired:
-    return {"refused": "it took too long"}
-  if not done.stdout:
-    return {"refused": " ".join(done.stderr.decode(errors="replace").split())[-200:] or "it was killed"}
-  return json.loads(done.stdout)
+def _outcome(program: str, test: Test, limits: Limits, seconds: float, address: str) -> tuple[Outcome, float]:
+  """The outcome of one test, and the CPU time that it took."""
+  parts = assertions.split(test) if isinstance(test, str) else None
+  job = Job(
+    program=program,
+    name="__main__" if parts is None else "program",
+    stdin=test["input"] if isinstance(test, Mapping) else "",
+    steps=None if parts is None else list(parts.steps),
+    seconds=seconds,
+    **{name: getattr(limits, name) for name in Job._fields if name in limits._fields and name != "seconds"},
+  )
+  answer = _execute(job, address)
+  if "refused" in answer:
+    return Outcome(None, "refused", str(answer["refused"])), 0.0
+  found = Execution(**answer)
+  shown, inside = found.output[: limits.shown_bytes], parts is not None and parts.inside
+  if found.ended not in ("finished", "failed"):
+    return Outcome(None, found.ended, shown, inside), found.cpu_seconds
+  if isinstance(test, Mapping):
+    right = found.ended == "finished" and _lines(found.output) == _lines(test["output"])
+    return Outcome(right, found.ended, shown), found.cpu_seconds
+  assert parts is not None
+  problem = assertions.failure(parts, found.frames, found.proven)
+  if problem or found.ended == "failed":
+    shown = f"{shown}{problem}"[-limits.shown_bytes :]
+    return Outcome(False, "failed", shown, inside), found.cpu_seconds
+  return Outcome(True, "finished", shown, inside), found.cpu_seconds
 
 
-def _plain(test: Test) -> str | list[str]:
-  if isinstance(test, str):
-    return test
+def _lines(text: str) -> list[bytes]:
+  return [line.rstrip() for line in text.encode(errors="surrogatepass").rstrip().splitlines()]
+
+
+def check_test(test: Any) -> None:
+  """Raises: ValueError: it is no `Test`, or one that a program passes by doing nothing."""
   if isinstance(test, Mapping) and all(isinstance(test.get(key), str) for key in ("input", "output")):
-    return [test["input"], test["output"]]
-  raise ValueError(f"a unit test is Python code or {{'input': text, 'output': text}}, got {repr(test)[:80]}")
+    if not test["output"].strip():
+      raise ValueError(f"a unit test whose output is blank is passed by silence: {repr(test)[:80]}")
+  elif not isinstance(test, str):
+    raise ValueError(f"a unit test is Python code or {{'input': text, 'output': text}}, got {repr(test)[:80]}")
+  elif not test.strip():
+    raise ValueError("a unit test without code is passed by any program")
 
 
-def _checked(limits: Limits) -> Limits:
+def checked(limits: Limits) -> Limits:
+  """The limits. Raises: CannotVerify: one makes no sense, or two do not fit one another."""
   wrong = [name for name, limit in limits._asdict().items() if not 0 < limit < 2**62]
   if wrong:
     raise CannotVerify(f"limits of a program: {', '.join(wrong)} must be positive, got {limits}")
+  if limits.seconds > limits.total_seconds:
+    raise CannotVerify(
+      f"limits of a program: seconds ({limits.seconds:g}) of one test are more than total_seconds "
+      f"({limits.total_seconds:g}) of all: raise the second or lower the first"
+    )
+  if limits.memory_bytes < limits.processes * SMALLEST_PROCESS:
+    raise CannotVerify(
+      f"limits of a program: memory_bytes ({limits.memory_bytes}) are less than {SMALLEST_PROCESS} for each of "
+      f"{limits.processes} processes: raise the first or lower processes"
+    )
   return limits
 
 
-@functools.cache
-def _python() -> str:
-  """The interpreter without a virtual environment."""
-  own = os.path.join(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
-  return os.path.realpath(own if os.path.exists(own) else sys.executable)
+class _Wardens:
+  """The warden that runs this process's programs: that of its worker, or one of its own, made when it is needed."""
+
+  def __init__(self) -> None:
+    self.given: socket.socket | None = None
+    self._own: tuple[Warden, socket.socket] | None = None
+    self._lock = threading.Lock()
+
+  def ask(self, asking: socket.socket) -> None:
+    """Hand an end of a socket pair over. Raises: OSError: the warden has gone."""
+    if self.given is not None:
+      socket.send_fds(self.given, [b"program"], [asking.fileno()])
+      return
+    with self._lock:
+      if self._own is not None and self._own[0].process.poll() is not None:
+        self._own[0].close()
+        self._own[1].close()
+        self._own = None
+      self._own = self._own or own_warden()
+      socket.send_fds(self._own[1], [b"program"], [asking.fileno()])
 
 
-@functools.cache
-def _folders() -> list[str]:
-  """What Python needs of the host's files, none inside another."""
-  wanted = ["/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", os.path.realpath(sys.base_prefix)]
-  wanted = [path for path in dict.fromkeys(wanted) if os.path.exists(path)]
-  return [path for path in wanted if not any(path.startswith(f"{other}/") for other in wanted)]
+_wardens = _Wardens()
+
+
+def use_warden(jobs_fd: int) -> None:
+  """Let the warden at the other end of a datagram socket run this process's programs."""
+  _wardens.given = socket.socket(fileno=jobs_fd)
+
+
+def _execute(job: Job, address: str) -> dict[str, Any]:
+  """An `Execution` as a dictionary, or {"refused": a line}."""
+  if address and _wardens.given is None:
+    return service.execute(address, job)
+  ours, theirs = socket.socketpair()
+  pause = signal.setitimer(signal.ITIMER_REAL, 0.0)[0]  # a program's time is not its verifier's
+  try:
+    with ours:
+      with theirs:
+        _wardens.ask(theirs)
+      wire.send(ours, {**job._asdict(), "service": address})
+      return wire.receive(ours)
+  except (OSError, wire.Broken) as error:
+    return {"refused": str(error)}
+  finally:
+    signal.setitimer(signal.ITIMER_REAL, pause)

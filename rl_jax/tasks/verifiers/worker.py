@@ -1,89 +1,132 @@
-"""A worker process of the pool: it scores one response after the other. Imports no JAX."""
+"""A worker of the pool: it scores one response after the other. Imports no JAX.
+
+The process that the pool starts imports the verifier and forks; a child scores. A child that a response has brought
+down is replaced by another fork in no time, and no response is scored by a process that another one has damaged.
+"""
 
 from __future__ import annotations
 
 import fcntl
-import math
+import mmap
 import os
 import resource
 import signal
-from collections.abc import Callable, Mapping
-from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 from rl_jax.tasks import scoring
+from rl_jax.tasks.datasets import entries
 from rl_jax.tasks.scoring import Verdict
-from rl_jax.tasks.verifiers.errors import CannotVerify
+from rl_jax.tasks.verifiers import sandbox, wire
+from rl_jax.tasks.verifiers.attempt import FAILURES, attempt, line
 
-FAILURES = (
-  ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError, OSError, RuntimeError,
-  SyntaxError, TypeError, ValueError,
-)  # fmt: skip
-"""What a verifier may raise and the worker outlive; anything else ends the worker, which is replaced."""
-LONGEST_LINE = 500
-
-
-class Answer(NamedTuple):
-  """What a worker sends: first of its start, then of each response.
-
-  Attributes:
-    reward, parts: the verdict.
-    error: why there is no verdict; "" if nothing failed.
-    fatal: no response can be scored.
-    bytes: memory that the worker holds.
-  """
-
-  reward: float | None = None
-  parts: Mapping[str, float] = {}
-  error: str = ""
-  fatal: bool = False
-  bytes: int = 0
+WALL = 5
+"""What a verifier may sleep, as a multiple of its CPU time."""
+IDLE_SHARE = 0.02
+"""Share of a CPU below which a process has slept, and not waited for others to let it run."""
+_POOL_HAS_GONE = 3
 
 
-def main(connection_fd: int, lifeline_fd: int) -> None:
-  """Serves the pool at the other end of the socket `connection_fd` until it goes away.
+def main(connection_fd: int, lifeline_fd: int = -1, jobs_fd: int = -1) -> int:
+  """Serve the pool at the other end of a socket until it goes away.
 
   Args:
-    lifeline_fd: pipe that the pool's process holds open; its end ends this process group, even in an endless loop.
+    lifeline_fd: pipe that the pool's process holds open; its end ends this process group, even in an endless loop. -1:
+      a warden sees to that.
+    jobs_fd: socket of the warden that runs programs; -1: there is none.
   """
-  fcntl.fcntl(lifeline_fd, fcntl.F_SETOWN, -os.getpgrp())
-  fcntl.fcntl(lifeline_fd, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)  # the kernel sends SIGIO, which nothing catches
+  if lifeline_fd >= 0:
+    fcntl.fcntl(lifeline_fd, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(lifeline_fd, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)  # the kernel sends SIGIO, which nothing catches
+  if jobs_fd >= 0:
+    sandbox.use_warden(jobs_fd)
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pool's to handle
-  connection: Connection = Connection(connection_fd)
+  connection = socket.socket(fileno=connection_fd)
   try:
-    verifier, arguments, most_bytes = connection.recv()
-    resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
+    order = wire.receive(connection)
     try:
-      verify = scoring.load(verifier)
+      verify = scoring.load(order["verifier"])
     except FAILURES as error:
-      connection.send(Answer(error=_line(error), fatal=True))
-      return
-    connection.send(Answer())
+      wire.send(connection, {"fatal": line(error)})
+      return 1
+    wire.send(connection, {"ready": True})
+    busy = memoryview(mmap.mmap(-1, 8)).cast("q")  # shared with the child: the item that it scores; 0: none
     while True:
-      response, entry = connection.recv()
-      connection.send(_answer(verify, response, entry, arguments))
-  except (EOFError, BrokenPipeError, ConnectionResetError):
-    return  # the pool has gone
+      busy[0] = 0
+      child = os.fork()
+      if child == 0:
+        os._exit(_serve(connection, verify, order, busy))
+      status = _status(child)
+      if busy[0]:
+        how = "time" if status == -signal.SIGPROF else f"status {status}"
+        wire.send(connection, {"item": busy[0], "ended": how})
+        if jobs_fd < 0:  # what the child has started may live on, and ends with the whole group
+          return 1
+      elif status == _POOL_HAS_GONE:
+        return 0
+  except wire.Broken:
+    return 0
 
 
-def _answer(
-  verify: Callable[..., Verdict], response: str, entry: dict[str, Any], arguments: Mapping[str, Any]
-) -> Answer:
+def _status(child: int) -> int:
+  """Wait for a child's exit status, or the number of its signal below zero."""
+  while True:
+    pid, status = os.wait()
+    if pid == child:  # not an orphan of an earlier one, where this is the first process of a namespace
+      if os.getpid() == 1:
+        _kill_others()
+      return os.waitstatus_to_exitcode(status)
+
+
+def _kill_others() -> None:
   try:
-    verdict = verify(response, entry, **arguments)
-    reward = None if verdict.reward is None else float(verdict.reward)
-    parts = {str(name): float(value) for name, value in verdict.parts.items()}
-    if reward is not None and not math.isfinite(reward):
-      raise ValueError(f"the reward is {reward}")
-  except CannotVerify as error:
-    return Answer(error=str(error), fatal=True)
-  except FAILURES as error:
-    return Answer(error=_line(error), bytes=_resident_bytes())
-  return Answer(reward, parts, bytes=_resident_bytes())
+    os.kill(-1, signal.SIGKILL)
+  except ProcessLookupError:
+    return
 
 
-def _line(error: BaseException) -> str:
-  return f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_LINE]
+def _serve(connection: socket.socket, verify: Callable[..., Verdict], order: dict[str, Any], busy: memoryview) -> int:
+  """Score responses until this process has served or grown enough; return its exit status."""
+  resource.setrlimit(resource.RLIMIT_DATA, (order["memory_bytes"],) * 2)
+  signal.signal(signal.SIGPROF, signal.SIG_DFL)
+  arguments = entries.loads(order["arguments"])
+  try:
+    for _ in range(order["items"]):
+      item, response, entry = wire.receive(connection)
+      busy[0] = item
+      clock = _Clock(connection, order["seconds"])
+      found = attempt(verify, response, entries.loads(entry), arguments)
+      clock.stop()
+      wire.send(connection, {"item": item, **found._asdict()})
+      busy[0] = 0
+      if _resident_bytes() > order["memory_bytes"] // 2:
+        break
+  except wire.Broken:
+    return _POOL_HAS_GONE
+  return 0
+
+
+class _Clock:
+  """Ends this process when a response has used its CPU time, or has slept too long."""
+
+  def __init__(self, connection: socket.socket, seconds: float):
+    self._connection, self._wall = connection, WALL * seconds
+    self._began, self._used = time.monotonic(), time.process_time()
+    signal.signal(signal.SIGALRM, self._wake)
+    signal.setitimer(signal.ITIMER_REAL, self._wall)
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF ends a process, also one deep in a library
+
+  def stop(self) -> None:
+    signal.setitimer(signal.ITIMER_PROF, 0.0)
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+  def _wake(self, number: int, frame: FrameType | None) -> None:
+    if time.process_time() - self._used < IDLE_SHARE * (time.monotonic() - self._began):
+      os.kill(os.getpid(), signal.SIGPROF)
+    signal.setitimer(signal.ITIMER_REAL, self._wall)
 
 
 def _resident_bytes() -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 
 import jax.numpy as jnp
@@ -10,33 +12,20 @@ import numpy as np
 import pytest
 
 from kernels.rewards.unit_tests import unit_test_weights, weighted_passes
+from rl_jax.tasks.verifiers import sandbox
 from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.tasks.verifiers.pool import Pool
-from rl_jax.tasks.verifiers.programs import code_block, unit_tests, unit_tests_parts
+from rl_jax.tasks.verifiers.programs import unit_tests, unit_tests_parts, unit_tests_ready, unit_tests_seconds
+from rl_jax.tasks.verifiers.sandbox import Outcome
 
 linux = pytest.mark.skipif(os.uname().sysname != "Linux", reason="the sandbox is made of Linux namespaces")
 PATIENT = {"seconds": 20.0, "total_seconds": 60.0}
 ENTRY = {"tests": ["assert add(1, 2) == 3", "assert add(2, 2) == 4", "assert add(0, 0) == 0"]}
 
 
+
 def fenced(code):
   return f"So:\n```python\n{code}\n```\nDone."
-
-
-@pytest.mark.parametrize(
-  ("response", "code"),
-  [
-    ("```python\na\n```\nor\n```py\nb\n```\nprints\n```\n3\n```", "b\n"),
-    ("```\na\n```", "a\n"),
-    ("```bash\nls\n```", None),
-    ("```Python\nx = '```'\ny\n```", "x = '```'\ny\n"),
-    ("```python\nnot closed", "not closed"),
-    ("no code", None),
-    ("``` python title\na\n```", "a\n"),
-  ],
-)
-def test_the_code_block(response, code):
-  assert code_block(response) == code
 
 
 @linux
@@ -44,7 +33,8 @@ def test_verdicts_with_a_part_for_each_test():
   verdict = unit_tests(fenced("def add(a, b): return a + b if a < 2 else 5"), ENTRY, slots=4, limits=PATIENT)
   assert verdict.reward == 0.0
   assert verdict.parts == {
-    "tests": 3.0, "tests_passed": 2.0, "tests_unjudged": 0.0, "test/0": 1.0, "test/1": 0.0, "test/2": 1.0,
+    "tests": 3.0, "tests_passed": 2.0, "tests_unjudged": 0.0, "tests_inside": 0.0,
+    "test/0": 1.0, "test/1": 0.0, "test/2": 1.0,
   }  # fmt: skip
   assert set(verdict.parts) <= set(unit_tests_parts(slots=4))
   assert unit_tests(fenced("def add(a, b): return a + b"), ENTRY, limits=PATIENT).reward == 1.0
@@ -52,12 +42,45 @@ def test_verdicts_with_a_part_for_each_test():
 
 
 @linux
-def test_a_test_without_verdict_makes_the_row_unscored_or_counts_as_failed():
+def test_a_program_that_has_to_be_ended_has_failed_or_is_unscored():
   response = fenced("def add(a, b):\n  while a == 2: pass\n  return a + b")
   short = {"seconds": 1.0}
   verdict = unit_tests(response, ENTRY, reward="share", slots=2, limits=short)
-  assert verdict.reward is None and verdict.parts["test/1"] == -1.0 and verdict.parts["tests_unjudged"] == 1.0
-  assert unit_tests(response, ENTRY, reward="share", unjudged="failed", limits=short).reward == pytest.approx(2 / 3)
+  assert verdict.reward == pytest.approx(2 / 3)
+  assert verdict.parts["test/1"] == -1.0 and verdict.parts["tests_unjudged"] == 1.0
+  assert unit_tests(response, ENTRY, limits=short).reward == 0.0
+  assert unit_tests(response, ENTRY, reward="share", unjudged="unscored", limits=short).reward is None
+
+
+@linux
+def test_one_failed_test_decides_where_all_have_to_pass():
+  response = fenced("def add(a, b):\n  while a == 2: pass\n  return 0")
+  verdict = unit_tests(response, ENTRY, unjudged="unscored", limits={"seconds": 1.0})
+  assert verdict.reward == 0.0 and verdict.parts["tests_unjudged"] == 0.0, "the second test need not run"
+  assert unit_tests(response, ENTRY, unjudged="unscored", slots=3, limits={"seconds": 1.0}).reward == 0.0
+
+
+def test_what_the_machine_cannot_run_is_unscored(monkeypatch):
+  refused = Outcome(None, "refused", "no memory")
+  monkeypatch.setattr(sandbox, "run", lambda *a, **k: [Outcome(True, "finished", ""), refused])
+  assert unit_tests(fenced("x"), ENTRY).reward is None
+  monkeypatch.setattr(sandbox, "run", lambda *a, **k: [Outcome(False, "failed", ""), refused])
+  assert unit_tests(fenced("x"), ENTRY).reward == 0.0
+  assert unit_tests(fenced("x"), ENTRY, reward="share").reward is None
+
+
+@linux
+def test_what_a_task_is_told_before_training():
+  inside = {"tests": ["for i in range(3):\n  assert add(i, i) == 2 * i", "assert add(1, 2) == 3"]}
+  assert unit_tests_ready([ENTRY]) == []
+  (note,) = unit_tests_ready([inside])
+  assert note.startswith("1 of 2 unit tests have to run inside the program's interpreter")
+  assert unit_tests_seconds(limits={"total_seconds": 5.0}) == 5.0 and unit_tests_seconds() == 8.0
+  for entry, line in (({"tests": []}, "needs a list of `tests`"), ({"tests": [" "]}, "passed by any program")):
+    with pytest.raises(ValueError, match=line):
+      unit_tests_ready([entry])
+  with pytest.raises(ValueError, match="want the address of a run_code service"):
+    unit_tests_ready([ENTRY], service="localhost")
 
 
 @linux
@@ -82,18 +105,18 @@ def test_what_no_response_can_change_is_told():
     unit_tests("```\n1\n```", ENTRY, limits={"second": 1})
 
 
-ATTACKS = {
-  "while True: pass": None,
-  "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass": None,
-  "import ctypes; ctypes.string_at(0)": None,
-  "while True: print('x' * 1000)": None,
-  "bytearray(10 * 2**30)": 0.0,
-  "import os; os._exit(0)": 0.0,
-  "f = open('/tmp/f', 'wb')\nwhile True: f.write(bytes(2**20))": 0.0,
-  "print(open('/proc/self/environ').read())": 0.0,
-  "import socket; socket.create_connection(('127.0.0.1', 80))": 0.0,
-  "import os, signal; os.kill(1, signal.SIGKILL); os.kill(-1, signal.SIGKILL)": 0.0,
-}
+ATTACKS = (
+  "while True: pass",
+  "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass",
+  "import ctypes; ctypes.string_at(0)",
+  "while True: print('x' * 1000)",
+  "bytearray(10 * 2**30)",
+  "import os; os._exit(0)",
+  "f = open('/tmp/f', 'wb')\nwhile True: f.write(bytes(2**20))",
+  "print(open('/proc/self/environ').read())",
+  "import socket; socket.create_connection(('127.0.0.1', 80))",
+  "import os, signal; os.kill(1, signal.SIGKILL); os.kill(-1, signal.SIGKILL)",
+)
 
 
 @linux
@@ -102,9 +125,9 @@ def test_a_pool_scores_good_programs_among_attacks():
   scorer = Pool("rl_jax.tasks.verifiers.programs:unit_tests", {"limits": limits}, workers=2, seconds=20.0)
   good, started = fenced("def add(a, b): return a + b"), time.monotonic()
   items, rewards = [], []
-  for code, reward in ATTACKS.items():
+  for code in ATTACKS:
     items += [(fenced(code), ENTRY), (good, ENTRY)]
-    rewards += [reward, 1.0]
+    rewards += [0.0, 1.0]
   for _ in range(2):  # the same workers go on
     assert [v.reward for v in scorer(items)] == rewards
     items, rewards = items[4:8], rewards[4:8]
@@ -114,17 +137,25 @@ def test_a_pool_scores_good_programs_among_attacks():
 
 
 @linux
-def test_a_worker_that_is_killed_takes_the_sandbox_with_it(tmp_path):
+def test_a_pool_that_is_interrupted_takes_its_programs_with_it():
   limits = {"seconds": 60.0, "total_seconds": 60.0}
-  scorer = Pool("rl_jax.tasks.verifiers.programs:unit_tests", {"limits": limits}, workers=1, seconds=1.5)
+  scorer = Pool("rl_jax.tasks.verifiers.programs:unit_tests", {"limits": limits}, workers=1, seconds=60.0)
   name = f"held{os.getpid()}"
   code = f"import ctypes\nctypes.CDLL(None).prctl(15, b'{name}', 0, 0, 0)\nwhile True: pass"
-  assert scorer([(fenced(code), ENTRY)])[0].parts == {"timed_out": 1.0}
+  threading.Thread(target=end_when, args=(name, scorer), daemon=True).start()
+  with pytest.raises(KeyboardInterrupt):
+    scorer([(fenced(code), ENTRY)])
   scorer.close()
   until = time.monotonic() + 10
   while name in running() and time.monotonic() < until:
     time.sleep(0.05)
   assert name not in running(), "a program lives on"
+
+
+def end_when(name, scorer):
+  while name not in running():
+    time.sleep(0.05)
+  os.kill(os.getpid(), signal.SIGINT)
 
 
 def running():

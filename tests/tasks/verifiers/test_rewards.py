@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from kernels.rewards.length import overlong_penalty
+from rl_jax.tasks.verifiers import companions
 from rl_jax.tasks.verifiers.errors import CannotVerify
-from rl_jax.tasks.verifiers.rewards import combined, combined_parts, overlong, part_names, pattern, tags
+from rl_jax.tasks.verifiers.rewards import combined, combined_parts, overlong, pattern, tags
 
 HERE = "rl_jax.tasks.verifiers.rewards"
 FORMAT = {"verifier": f"{HERE}:tags", "arguments": {"names": ["think", "answer"]}, "weight": 0.2}
@@ -63,14 +64,31 @@ def test_sums_and_products_show_their_parts():
 
 def test_parts_of_a_component_are_announced():
   code = {"verifier": "rl_jax.tasks.verifiers.programs:unit_tests", "arguments": {"slots": 1}}
-  names = part_names(f"{HERE}:combined", {"components": {"code": code}})
-  assert names == ("code", "code/tests", "code/tests_passed", "code/tests_unjudged", "code/test/0")
-  assert part_names("rl_jax.tasks.scoring:equal_numbers", {"answer": "tag"}) == ()
+  names = companions.parts(f"{HERE}:combined", {"components": {"code": code}})
+  assert names == ("code", "code/tests", "code/tests_passed", "code/tests_unjudged", "code/tests_inside", "code/test/0")
+  assert companions.parts("rl_jax.tasks.scoring:equal_numbers", {"answer": "tag"}) == ()
+
+
+def test_components_are_ready_and_need_the_time_of_all():
+  code = {"verifier": "rl_jax.tasks.verifiers.programs:unit_tests", "arguments": {"limits": {"total_seconds": 3.0}}}
+  components = {"code": code, "again": code, "right": RIGHT}
+  assert companions.seconds(f"{HERE}:combined", {"components": components}) == 6.0
+  with pytest.raises(CannotVerify, match="an entry needs a list of `tests`"):
+    companions.ready(f"{HERE}:combined", {"components": components}, [{"answer": "1"}])
+  assert companions.ready(f"{HERE}:combined", {"components": {"right": RIGHT}}, [{"answer": "1"}]) == []
+
+
+def test_an_empty_tag_is_none():
+  names = ["think", "answer"]
+  assert tags("<think></think><answer> \n</answer>", {}, names=names).reward == 0.0
+  assert tags("<think>so</think><answer>1</answer>", {}, names=names).reward == 1.0
+  assert tags("<think>so</think><answer>12</answer>", {}, names=names, shortest=3).reward == 0.0
+  assert tags("<think></think><answer></answer>", {}, names=names, shortest=0).reward == 1.0
 
 
 def test_without_one_component_the_whole_is_unscored():
   missing = {"verifier": "tests.tasks.verifiers.test_rewards:no_verdict"}
-  verdict = combined("<think></think>", {"answer": 1}, components={"no": missing, "format": FORMAT})
+  verdict = combined("<think>so</think>", {"answer": 1}, components={"no": missing, "format": FORMAT})
   assert verdict.reward is None and verdict.parts == {"no/why": 3.0, "format": 0.5}
 
 

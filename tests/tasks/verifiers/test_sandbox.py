@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -62,26 +65,39 @@ ENDED = {
   "endless loop": ("while True: pass", "time"),
   "sleep": ("import time; time.sleep(60)", "time"),
   "endless power": ("9**9**9", "time"),
-  "fork bomb": ("import os\nwhile True:\n  try: os.fork()\n  except OSError: pass", "time"),
+  "spinning threads": (
+    "import threading\ndef spin():\n  while True: pass\nfor _ in range(8): threading.Thread(target=spin).start()\n"
+    "spin()",
+    "time",
+  ),
   "deaf": ("import signal\nfor s in (1, 2, 15): signal.signal(s, signal.SIG_IGN)\nwhile True: pass", "time"),
   "endless print": ("while True: print('x' * 1000)", "output"),
   "segfault": ("import ctypes; ctypes.string_at(0)", "killed"),
-}
+}  # fmt: skip
 # A verdict: it was refused something and gave up.
 REFUSED = {
   "10 GB": ("bytearray(10 * 2**30)", "MemoryError"),
-  "short fork bomb": ("import os\nwhile True: os.fork()", "BlockingIOError"),
+  "fork": ("import os; os.fork()", "BlockingIOError"),
+  "subprocess": ("import subprocess; subprocess.run(['/bin/true'])", "BlockingIOError"),
+  "thread bomb": (
+    "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+    "new thread",
+  ),
   "huge file": ("f = open('/tmp/f', 'wb')\nwhile True: f.write(bytes(2**20))", "File too large"),
   "many files": ("for i in range(10**4): open(f'/tmp/{i}', 'wb').write(bytes(10**6))", "No space left"),
   "hidden memory": ("import os; os.memfd_create('x')", "not permitted"),
+  "semaphores": ("import ctypes; assert ctypes.CDLL(None).semget(0, 32000, 0o1600) >= 0", "AssertionError"),
+  "limits of the judge": ("import resource; resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))", "PermissionError"),
   "file outside": ("open('/usr/x', 'w')", "Read-only file system"),
   "environment of others": ("open('/proc/1/environ')", "No such file"),
   "home": ("import os; os.listdir('/home')", "No such file"),
+  "sources of the system": ("import os; os.listdir('/usr/src')", "No such file"),
+  "packages": ("import pip", "No module named"),
   "socket": ("import socket; socket.socket()", "not permitted"),
   "machine's socket": ("import socket; socket.socket(40, 1)", "not permitted"),
   "new namespace": ("import ctypes; assert ctypes.CDLL(None).unshare(1 << 28) == 0", "AssertionError"),
   "exit": ("import os; os._exit(3)", ""),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ENDED)
@@ -104,9 +120,9 @@ def test_a_program_that_is_refused_what_it_wants_fails(name):
 
 def test_nothing_of_the_parent_is_seen(monkeypatch):
   monkeypatch.setenv("SECRET", "here")
-  outcome = one("import os; print(dict(os.environ), os.listdir('/tmp'), os.getpid() < 100, os.path.exists('/proc/1'))")
+  outcome = one("import os; print(dict(os.environ), os.listdir('/tmp'), os.path.exists('/proc/1'))")
   assert outcome.passed
-  assert outcome.output == "{'PYTHONHASHSEED': '0', 'LC_CTYPE': 'C.UTF-8'} [] True False\n"
+  assert outcome.output == "{'PYTHONHASHSEED': '0', 'MALLOC_ARENA_MAX': '1', 'LC_CTYPE': 'C.UTF-8'} [] False\n"
 
 
 def test_a_server_of_the_host_is_not_reached():
@@ -131,7 +147,8 @@ if os.fork() == 0:
     time.sleep(600)
 time.sleep(0.1)
 """
-  assert [o.passed for o in sandbox.run(program, ["pass", "pass"], PATIENT)] == [True, True]
+  forking = PATIENT._replace(processes=4)
+  assert [o.passed for o in sandbox.run(program, ["pass", "pass"], forking)] == [True, True]
   names = []
   for file in Path("/proc").glob("[0-9]*/comm"):
     try:
@@ -146,14 +163,53 @@ def test_tests_that_do_not_begin_in_time_have_no_verdict():
   assert [(o.passed, o.ended) for o in outcomes] == [(None, "time")] * 4
 
 
+def test_processes_share_the_memory():
+  program = "import os\npid = os.fork()\nif pid == 0:\n  bytearray(300 * 2**20)\n  os._exit(0)\nended = os.wait()[1]"
+  assert not one(program, "assert ended == 0", PATIENT._replace(processes=2)).passed
+  assert one(program, "assert ended == 0", PATIENT._replace(processes=2, memory_bytes=2**30)).passed
+
+
+def test_a_program_may_have_the_threads_that_its_limits_say():
+  program = """
+import threading
+gate = threading.Barrier(16)
+threads = [threading.Thread(target=gate.wait) for _ in range(15)]
+for thread in threads: thread.start()
+gate.wait()
+"""
+  assert one(program).passed
+
+
+def test_sleep_is_bounded_by_the_clock_and_waiting_for_a_cpu_is_not():
+  """A right program of half its CPU time, on cores that six others want."""
+  spinners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3 * (os.cpu_count() or 1))]
+  try:
+    program = "import time\nwhile time.process_time() < 0.25: pass"
+    assert [o.passed for o in sandbox.run(program, ["pass"] * 4, Limits(seconds=0.5, total_seconds=4.0))] == [True] * 4
+  finally:
+    for spinner in spinners:
+      spinner.kill()
+      spinner.wait()
+
+
+def test_a_sandbox_that_is_lost_is_made_again():
+  one("pass")
+  pid = sandbox._wardens._own[0].process.pid
+  os.kill(pid, signal.SIGKILL)
+  until = time.monotonic() + 10
+  while one("pass").passed is not True and time.monotonic() < until:
+    time.sleep(0.05)
+  assert one("pass").passed and sandbox._wardens._own[0].process.pid != pid
+
+
 def test_without_isolation_it_is_refused(monkeypatch):
+  monkeypatch.setitem(sandbox.proofs.PROBES, "no network", "import socket\nassert socket.socket()")
   sandbox.isolation.cache_clear()
-  monkeypatch.setitem(sandbox._PROBES, "no network", "import socket\nassert socket.socket()")
-  with pytest.raises(CannotVerify, match="programs cannot be scored safely here: no proof of 'no network'.*allow user"):
+  with pytest.raises(CannotVerify, match="programs cannot be scored safely here: no proof of 'no network'.*`service`"):
     sandbox.run("pass", ["pass"])
-  sandbox.isolation.cache_clear()
-  monkeypatch.setattr(sandbox, "_folders", lambda: ["/missing"])
-  with pytest.raises(CannotVerify, match="cannot be scored safely here: No such file or directory"):
+  monkeypatch.undo()
+  monkeypatch.setattr(sandbox, "_execute", lambda job, address: {"refused": "unshare: Operation not permitted"})
+  with pytest.raises(CannotVerify, match="cannot be scored safely here: unshare: Operation not permitted"):
     sandbox.run("pass", ["pass"])
   sandbox.isolation.cache_clear()
 
@@ -161,5 +217,13 @@ def test_without_isolation_it_is_refused(monkeypatch):
 def test_tests_and_limits_that_make_no_sense_are_told():
   with pytest.raises(ValueError, match=r"a unit test is Python code or \{'input': text, 'output': text\}, got 3"):
     sandbox.run("pass", [3])
-  with pytest.raises(ValueError, match="processes must be positive"):
-    sandbox.run("pass", ["pass"], Limits(processes=0))
+  for empty in ("", " \n", {"input": "", "output": " "}):
+    with pytest.raises(ValueError, match="passed by"):
+      sandbox.run("pass", [empty])
+  for limits, line in (
+    (Limits(processes=0), "processes must be positive"),
+    (Limits(seconds=9.0), r"seconds \(9\) of one test are more than total_seconds \(8\) of all"),
+    (Limits(processes=64), "less than .* for each of 64 processes"),
+  ):
+    with pytest.raises(ValueError, match=line):
+      sandbox.run("pass", ["pass"], limits)

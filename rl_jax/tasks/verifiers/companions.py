@@ -1,0 +1,35 @@
+"""Functions beside a verifier that say more of it: <name>_parts, <name>_seconds and <name>_ready, all optional."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from rl_jax.tasks import scoring
+
+
+def parts(verifier: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+  """Names of the parts of its verdicts with these arguments; none without <name>_parts(**arguments)."""
+  names = _companion(verifier, "parts")
+  return tuple(names(**arguments)) if names else ()
+
+
+def seconds(verifier: str, arguments: Mapping[str, Any]) -> float:
+  """CPU time that one response may need by its own limits; 0 without <name>_seconds(**arguments)."""
+  needed = _companion(verifier, "seconds")
+  return float(needed(**arguments)) if needed else 0.0
+
+
+def ready(verifier: str, arguments: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> list[str]:
+  """Check what a verifier needs before anything is scored, by <name>_ready(entries, **arguments).
+
+  Returns: what a person should know, in lines.
+  Raises: CannotVerify, ValueError: something is missing.
+  """
+  check = _companion(verifier, "ready")
+  return list(check(entries, **arguments)) if check else []
+
+
+def _companion(verifier: str, what: str) -> Callable[..., Any] | None:
+  function = scoring.load(verifier)
+  return function.__globals__.get(f"{function.__name__}_{what}")

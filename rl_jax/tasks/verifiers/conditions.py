@@ -1,0 +1,168 @@
+"""Conditions on values that a program has reported: a small part of Python's expressions, evaluated with bounds."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+MOST_BITS, MOST_ITEMS = 1 << 20, 1 << 20
+LONGEST_SHOWN = 200
+
+
+class CannotEvaluate(Exception):
+  """A condition that raises, or needs more than its bounds; it has not passed."""
+
+
+class _Raised:
+  """The value of an expression that has raised an exception; a condition that reads it raises too."""
+
+
+RAISED = _Raised()
+
+OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+  ast.Add: operator.add,
+  ast.Sub: operator.sub,
+  ast.Mult: operator.mul,
+  ast.Div: operator.truediv,
+  ast.FloorDiv: operator.floordiv,
+  ast.Mod: operator.mod,
+  ast.Pow: operator.pow,
+}
+_UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
+  ast.Not: operator.not_,
+  ast.USub: operator.neg,
+  ast.UAdd: operator.pos,
+  ast.Invert: operator.invert,
+}
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+  ast.Eq: operator.eq,
+  ast.NotEq: operator.ne,
+  ast.Lt: operator.lt,
+  ast.LtE: operator.le,
+  ast.Gt: operator.gt,
+  ast.GtE: operator.ge,
+  ast.Is: operator.is_,
+  ast.IsNot: operator.is_not,
+  ast.In: lambda a, b: a in b,
+  ast.NotIn: lambda a, b: a not in b,
+}
+_JUDGING: dict[str, Callable[..., Any]] = {"abs": abs, "all": all, "any": any, "math.isclose": math.isclose}
+"""Functions that tests put around values and what they should be."""
+_MAKING: dict[str, Callable[..., Any]] = {
+  made.__name__: made for made in (bool, dict, float, frozenset, int, len, list, range, set, sorted, str, sum, tuple)
+}
+"""Functions that tests make literals with."""
+_FUNCTIONS = _JUDGING | _MAKING
+
+
+def judges(call: ast.Call) -> bool:
+  """Whether a call compares values with literals, so that it is evaluated here."""
+  name = _name(call)
+  displayed = all(isinstance(argument, ast.List | ast.Tuple) for argument in call.args)
+  return name in _JUDGING and (displayed or name not in ("all", "any"))
+
+
+def makes(call: ast.Call) -> bool:
+  """Whether a call of literals is a literal of its own, as `set([1, 2])` is."""
+  return _name(call) in _MAKING and not call.keywords
+
+
+def _name(call: ast.Call) -> str:
+  match call.func:
+    case ast.Name(name):
+      return name
+    case ast.Attribute(ast.Name("math"), name):
+      return f"math.{name}"
+  return ""
+
+
+def may_compare(operators: Sequence[ast.cmpop], others: Sequence[ast.expr]) -> bool:
+  """Whether values tell the outcome: identity is that of None, True and False alone."""
+  single = lambda node: isinstance(node, ast.Constant) and node.value in (None, True, False)
+  return all(single(b) for a, b in zip(operators, others, strict=True) if isinstance(a, ast.Is | ast.IsNot))
+
+
+def value(node: ast.expr, known: Mapping[str, Any]) -> Any:
+  """The value of a condition. Raises: CannotEvaluate."""
+  try:
+    return _value(node, known)
+  except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError, MemoryError) as error:
+    raise CannotEvaluate(f"{type(error).__name__}: {error}") from error
+
+
+def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
+  match node:
+    case ast.Constant(constant):
+      return constant
+    case ast.Name(name):
+      if known[name] is RAISED:
+        raise CannotEvaluate("an exception")
+      return known[name]
+    case ast.Compare(left, operators, others):
+      a = _value(left, known)
+      for kind, other in zip(operators, others, strict=True):
+        b = _value(other, known)
+        if not _COMPARE[type(kind)](a, b):
+          return False
+        a = b
+      return True
+    case ast.BoolOp(kind, operands):
+      found: Any = None
+      for operand in operands:
+        found = _value(operand, known)
+        if bool(found) == isinstance(kind, ast.Or):
+          break
+      return found
+    case ast.UnaryOp(kind, operand):
+      return _UNARY[type(kind)](_value(operand, known))
+    case ast.BinOp(left, kind, right):
+      return _bounded(kind, _value(left, known), _value(right, known))
+    case ast.Tuple(items):
+      return tuple(_value(item, known) for item in items)
+    case ast.List(items):
+      return [_value(item, known) for item in items]
+    case ast.Set(items):
+      return {_value(item, known) for item in items}
+    case ast.Dict(keys, values):
+      return {_value(k, known): _value(v, known) for k, v in zip(keys, values, strict=True) if k is not None}
+    case ast.Call():
+      return _call(node, known)
+  raise TypeError(f"no condition: {ast.dump(node)[:80]}")
+
+
+def _call(node: ast.Call, known: Mapping[str, Any]) -> Any:
+  arguments = [_value(argument, known) for argument in node.args]
+  if any(isinstance(argument, range) and len(argument) > MOST_ITEMS for argument in arguments):
+    raise ValueError(f"more than {MOST_ITEMS} items")
+  named = {keyword.arg: _value(keyword.value, known) for keyword in node.keywords if keyword.arg}
+  return _FUNCTIONS[_name(node)](*arguments, **named)
+
+
+def _bounded(kind: ast.operator, a: Any, b: Any) -> Any:
+  """a kind b, unless the result would be very large."""
+  whole = isinstance(a, int) and isinstance(b, int)
+  too_large = False
+  if isinstance(kind, ast.Pow):
+    too_large = whole and abs(b) * max(a.bit_length(), 1) > MOST_BITS
+  elif isinstance(kind, ast.Mult):
+    too_large = not whole and any(isinstance(x, int) and hasattr(y, "__len__") and x * len(y) > MOST_ITEMS
+                                  for x, y in ((a, b), (b, a)))  # fmt: skip
+  elif isinstance(kind, ast.Mod):
+    too_large = isinstance(a, str | bytes)  # a format with a width
+  if too_large:
+    raise ValueError("a very large value")
+  return OPERATORS[type(kind)](a, b)
+
+
+def shown(item: Any) -> str:
+  """A value as a message has it."""
+  if item is RAISED:
+    return "an exception"
+  try:
+    text = repr(item)
+  except ValueError:  # whole numbers of very many digits
+    text = f"a {type(item).__name__}"
+  return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

@@ -1,0 +1,80 @@
+"""Programs run by a service elsewhere, over HTTP: for machines where no program can be isolated.
+
+The service speaks the run_code interface of SandboxFusion: POST {"code", "language", "stdin", "run_timeout",
+"memory_limit_MB"} gives {"status", "message", "run_result": {"status", "execution_time", "return_code", "stdout",
+"stderr"}}. It isolates programs and counts their time by its own means; verdicts are made here.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+from rl_jax.tasks.verifiers.isolation import driver
+from rl_jax.tasks.verifiers.isolation.execution import Execution, Job
+
+GRACE_SECONDS = 30.0
+"""What the service may take beyond the time of the program."""
+MOST_BYTES = 64 * 2**20
+_ENDED = {"Finished": "finished", "Error": "failed", "TimeLimitExceeded": "time"}
+
+
+def check(address: str) -> None:
+  """Raises: ValueError: the address is none of HTTP."""
+  parts = urllib.parse.urlsplit(address)
+  if parts.scheme not in ("http", "https") or not parts.netloc:
+    raise ValueError(f"service: got {address!r}, want the address of a run_code service such as http://host:8080/run_code")
+
+
+def execute(address: str, job: Job) -> dict[str, Any]:
+  """Run a job at the service; an `Execution` as a dictionary, or {"refused": a line} where there is no verdict."""
+  mark, secret = (None, "") if job.steps is None else (secrets.token_hex(16), secrets.token_hex(16))
+  code = job.program if mark is None else driver.script(job.name, job.program, mark, secret, job.steps or [])
+  request = {
+    "code": code,
+    "language": "python",
+    "stdin": job.stdin,
+    "run_timeout": job.seconds,
+    "memory_limit_MB": job.memory_bytes >> 20,
+  }
+  try:
+    answer = _post(address, request, job.seconds + GRACE_SECONDS)
+    found = _execution(answer, job, mark, secret)
+  except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
+    return {"refused": f"{address}: {' '.join(str(error).split())[:200] or type(error).__name__}"}
+  return found._asdict()
+
+
+def _post(address: str, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+  data = json.dumps(request).encode()
+  asked = urllib.request.Request(address, data, {"Content-Type": "application/json"})
+  with urllib.request.urlopen(asked, timeout=seconds) as stream:
+    answer = stream.read(MOST_BYTES + 1)
+  if len(answer) > MOST_BYTES:
+    raise ValueError(f"an answer of more than {MOST_BYTES} bytes")
+  return json.loads(answer)
+
+
+def _execution(answer: dict[str, Any], job: Job, mark: str | None, secret: str) -> Execution:
+  """Raises: ValueError: the service itself failed."""
+  result = answer.get("run_result")
+  if answer["status"] == "SandboxError" or result is None:
+    raise ValueError(f"the service failed: {answer.get('message') or answer['status']}")
+  ended = _ENDED.get(result["status"])
+  if ended is None:
+    raise ValueError(f"unknown status {result['status']!r} of a run")
+  code = result.get("return_code")
+  if ended in ("finished", "failed") and code:
+    ended = "killed" if code < 0 or code > 128 else "failed"
+  output = (result.get("stdout") or "").encode(errors="surrogatepass")
+  if len(output) > job.output_bytes:
+    ended = "output"
+  printed, frames = driver.take_apart(output, mark) if mark else driver.Frames(output, [])
+  shown = printed.decode(errors="backslashreplace") + ((result.get("stderr") or "") if mark else "")
+  proven = any(frame.get("proof") == secret for frame in frames)
+  return Execution(ended, shown, frames, float(result.get("execution_time") or 0.0), proven)
