@@ -3,6 +3,11 @@
 "7+5*3-8=" is worked out LEFT TO RIGHT, each operation modulo m: with m = 10, (7+5)%10 = 2, (2*3)%10 = 6, (6-8)%10 = 8,
 so "a2b6c8#8<end>" is a full response (`worked_steps` has the format). Numbers have one digit for m <= 10, else two, and
 so have the answers: "07". With several moduli in the levels, the prompt starts with the modulus: "%10:7+5*3-8=".
+
+Demonstrations that slip at random leave the most likely digit of every step right, so that a policy which only grows
+surer of itself gets better without any reward. A lure makes the likeliest digit wrong: in demonstrations, steps with
+`lure_operator` are off by +1 with chance `lure_rate`. "*" absorbs at 0, so that a constant answer is often right; with
+"+-" alone answers are uniform. `DeviceTask.guessing_floor` is what the best constant earns.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from rl_jax.tasks import fields, splits, worked_steps
+from rl_jax.tasks import chain_values, fields, splits, worked_steps
 from rl_jax.tasks.task import DeviceTask, Prompts, Split
 
 OPERATORS = "+-*"
@@ -40,6 +45,8 @@ def get_config() -> dict[str, Any]:
     "pool_size": 0,  # ids (of each split) to draw problems from; 0: unlimited
     "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
     "spare_tokens": 5,  # room in a response for re-checks, beyond all steps once
+    "lure_rate": 0.0,  # share of the demonstrated steps with `lure_operator` that are off by +1; above 1/2 it deceives
+    "lure_operator": "-",
     **worked_steps.RATES,
   }
 
@@ -54,6 +61,8 @@ class _Chains:
   prompt_tokens: int
   response_tokens: int
   rates: dict[str, float]
+  lure_rate: float
+  lure_operator: int
 
 
 def build(config: Mapping[str, Any]) -> DeviceTask:
@@ -70,6 +79,8 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     response_tokens=spare
     + max(worked_steps.response_length(level["operations"], _width(level), _width(level)) for level in levels.values()),
     rates=worked_steps.check_rates(config),
+    lure_rate=fields.number(config["lure_rate"], 0.0, 1.0, where="task.lure_rate"),
+    lure_operator=_lure_operator(config["lure_operator"]),
   )
   return DeviceTask(
     vocabulary=_VOCABULARY,
@@ -81,7 +92,32 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     verify=worked_steps.verify,
     forced_answer=worked_steps.FORCED_ANSWER,
     demonstrate=partial(_demonstrate, chains),
+    step_values=partial(chain_values.step_values, modulus=max(level["modulus"] for level in levels.values())),
+    guessing_floor=_guessing_floor(levels),
   )
+
+
+def _lure_operator(value: Any) -> int:
+  if not isinstance(value, str) or len(value) != 1 or value not in OPERATORS:
+    raise ValueError(f"task.lure_operator: got {value!r}, want one of {OPERATORS!r}")
+  return OPERATORS.index(value)
+
+
+def _guessing_floor(levels: Mapping[str, Mapping[str, Any]]) -> float:
+  """Chance of the likeliest answer, the mean over the levels by their weights."""
+  floors = [_answer_chances(level).max() for level in levels.values()]
+  return float(np.average(floors, weights=[level["weight"] for level in levels.values()]))
+
+
+def _answer_chances(level: Mapping[str, Any]) -> np.ndarray:
+  """[m] chance of each answer, as all operands and the level's operators are equally likely."""
+  m = level["modulus"]
+  left, right = np.divmod(np.arange(m * m), m)
+  transition = np.zeros((m, m))
+  for operator in sorted(set(level["operators"])):
+    after = {"+": left + right, "-": left - right, "*": left * right}[operator] % m
+    np.add.at(transition, (left, after), 1.0 / (m * len(set(level["operators"]))))
+  return np.full(m, 1.0 / m) @ np.linalg.matrix_power(transition, level["operations"])
 
 
 def _check_level(level: dict[str, Any], name: str) -> dict[str, Any]:
@@ -129,7 +165,7 @@ def _work_out(
 
   def step(value, inputs):
     operator, operand, slip = inputs
-    exact = jnp.where(operator == 0, value + operand, jnp.where(operator == 1, value - operand, value * operand))
+    exact = chain_values.applied(operator, value, operand)
     value = jnp.where(operator == splits.ABSENT, value, (exact + slip) % moduli)
     return value, value
 
@@ -166,6 +202,10 @@ def _prompt_text(
 def _demonstrate(chains: _Chains, key: PRNGKeyArray, prompts: Prompts) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:
   facts = prompts.facts
   flaws = worked_steps.draw_flaws(key, facts["operators"].shape[1], facts["moduli"], **chains.rates)
-  values, answers = _work_out(facts["operands"], facts["operators"], facts["moduli"], flaws.slips)
+  operators = facts["operators"]
+  # A key of its own: without a lure, demonstrations are what they were before there were lures.
+  lured = jax.random.bernoulli(jax.random.fold_in(key, 1), chains.lure_rate, operators.shape)
+  slips = jnp.where(lured & (operators == chains.lure_operator), 1, flaws.slips)
+  values, answers = _work_out(facts["operands"], operators, facts["moduli"], slips)
   answer_tokens = worked_steps.number_tokens(answers, facts["value_widths"], int(chains.widths.max()))
   return worked_steps.write(facts, values, answer_tokens, flaws.copies, chains.response_tokens)

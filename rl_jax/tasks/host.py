@@ -109,6 +109,8 @@ class HostTask:
   turns: Turns | None = None
 
   forced_answer: ClassVar[None] = None
+  step_values: ClassVar[None] = None
+  guessing_floor: ClassVar[None] = None
   """Answers are texts that a verifier reads: there is no one form to force."""
 
   def given(self, prompts: Prompts) -> HostTask:

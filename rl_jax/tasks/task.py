@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import flax.struct
 import numpy as np
@@ -60,6 +60,13 @@ class Verdicts:
   """Index of the step that a response token belongs to, -1 outside."""
   extras: dict[str, Array]
   """More that the task knows, e.g. `step_correct [B, R]`: whether the step of a token is true."""
+
+
+class StepValues(NamedTuple):
+  """Chances of success before and after the step of each token; 0 on tokens outside of steps."""
+
+  before: Float[Array, "B R"]
+  after: Float[Array, "B R"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +157,9 @@ class DeviceTask:
     demonstrate: (key, prompts) -> (tokens [N, R], mask [N, R]): imperfect worked solutions for a warm start, with the
       environment's answers in the slots of observations where there are turns.
     forced_answer: None where the task has no form of answer that can be forced.
+    step_values: (prompts of the B rows, tokens [B, R], mask [B, R], whole [B]) -> StepValues, exact but for what is
+      said of the policy; `whole` rows have ended. None: the task knows no exact ones.
+    guessing_floor: accuracy of the best constant answer to each level; None: it is not known.
     turns: None where a response is one piece; else R is `turns.response_tokens`, in `verify` too.
     fingerprint: of data that is read; "" as there is none.
     notes: what a person should know of the verifier; nothing.
@@ -165,6 +175,8 @@ class DeviceTask:
   verify: Callable[[Prompts, Int[Array, "B R"], Bool[Array, "B R"]], Verdicts]
   demonstrate: Callable[[PRNGKeyArray, Prompts], tuple[Int[Array, "N R"], Bool[Array, "N R"]]]
   forced_answer: ForcedAnswer | None = None
+  step_values: Callable[[Prompts, Int[Array, "B R"], Bool[Array, "B R"], Bool[Array, " B"]], StepValues] | None = None
+  guessing_floor: float | None = None
   turns: Turns | None = None
   fingerprint: str = ""
   notes: Callable[[], list[str]] = list

@@ -128,7 +128,7 @@ def verify(prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]
   step_ids = jnp.where(inside, jnp.cumsum(starts, axis=1) - 1, -1)
 
   answer_correct = _answer_correct(facts["answer_tokens"], tokens, answer_start)
-  stated = _stated_values(tokens, facts["value_widths"])
+  stated = stated_values(tokens, facts["value_widths"])
   named = letters & (operations < facts["step_counts"][:, None])
   index = jnp.clip(operations, 0, facts["step_values"].shape[1] - 1)
   true_values = jnp.where(named, jnp.take_along_axis(facts["step_values"], index, axis=1), -1)
@@ -173,7 +173,7 @@ def _ahead(x: Int[Array, "B R"], by: int, fill: int) -> Int[Array, "B R"]:
   return jnp.pad(x, ((0, 0), (0, by)), constant_values=fill)[:, by:]
 
 
-def _stated_values(tokens: Int[Array, "B R"], widths: Int[Array, " B"]) -> Int[Array, "B R"]:
+def stated_values(tokens: Int[Array, "B R"], widths: Int[Array, " B"]) -> Int[Array, "B R"]:
   """The number after each slot, -1 unless exactly `widths` (1 or 2) digits follow it."""
   digits = jnp.where((tokens >= _ZERO) & (tokens < _ZERO + 10), tokens - _ZERO, -1)
   one, two, three = (_ahead(digits, by, -1) for by in (1, 2, 3))

@@ -20,6 +20,7 @@ MIXED = {
   "mid": {"operations": 5, "operators": "*", "modulus": 11},
 }
 PINNED_TRAIN = ["1*8*5+7-6=", "3+3-9*1*4=", "3-5-0*8-7="]
+PINNED_DEMONSTRATION = "a8d4d4#4<end>"
 PINNED_HELD_OUT = ["3+6-8+4*4=", "8+7*2-1-9=", "0*4-4+5*9="]
 
 
@@ -240,6 +241,27 @@ def test_rates_of_demonstrations():
   np.testing.assert_allclose([(copies == k).mean() for k in range(3)], [0.25, 0.75 * 0.8, 0.75 * 0.2], atol=0.02)
 
 
+def test_a_lure_makes_the_likeliest_digit_wrong():
+  task = build(levels={"one": {"operators": "+-"}}, step_error_rate=0.0, skip_rate=0.0, recheck_rate=0.0, lure_rate=0.7)
+  prompts = task.prompts(jnp.arange(2000), "train")
+  tokens, mask = task.demonstrate(jax.random.key(5), prompts)
+  facts = {name: np.asarray(x) for name, x in prompts.facts.items()}
+  stated = np.asarray(tokens)[:, 1:9:2] - task.vocabulary.encode("0")[0]
+  before = np.concatenate([facts["operands"][:, :1], stated[:, :-1]], axis=1)
+  minus = facts["operators"] == 1
+  off = (stated - before - np.where(minus, -1, 1) * facts["operands"][:, 1:]) % 10
+  assert not off[~minus].any() and set(off[minus]) == {0, 1}
+  assert abs(off[minus].mean() - 0.7) < 0.02
+
+
+def test_without_a_lure_demonstrations_are_what_they_were():
+  plain, none = build(), build(lure_rate=0.0, lure_operator="*")
+  prompts = plain.prompts(jnp.arange(20), "train")
+  assert_same(plain.demonstrate(jax.random.key(5), prompts), none.demonstrate(jax.random.key(5), prompts))
+  text = plain.vocabulary.decode(np.asarray(plain.demonstrate(jax.random.key(5), prompts)[0][0]))
+  assert text.replace("<pad>", "") == PINNED_DEMONSTRATION
+
+
 def test_re_checks_stay_within_the_room():
   for spare, width in ((0, 11), (5, 16)):
     task = build(step_error_rate=0.0, skip_rate=0.0, recheck_rate=1.0, spare_tokens=spare)
@@ -266,6 +288,8 @@ def test_re_checks_stay_within_the_room():
     ({"levels": {"x": {"weight": 0.0}}}, "no entry with a positive weight"),
     ({"step_error_rate": 1.5}, "task.step_error_rate: got 1.5"),
     ({"spare_tokens": -1}, "task.spare_tokens"),
+    ({"lure_rate": 1.5}, "task.lure_rate: got 1.5"),
+    ({"lure_operator": "/"}, "task.lure_operator: got '/', want one of '+-*'"),
     ({"skip_rte": 0.5}, "task: unknown field 'skip_rte'; did you mean 'skip_rate'"),
     ({"levels": {"x": {"operations": 2, "operators": "*", "modulus": 2}}}, "different problems"),
   ],

@@ -1,0 +1,7 @@
+"""No reward at all on chains of four operations modulo 10 (rl_jax/methods/no_reward.py): a control."""
+
+from experiments import common
+
+
+def get_config(variant: str = ""):
+  return common.variant(common.policy_gradient("rl_jax.methods.no_reward"), variant)

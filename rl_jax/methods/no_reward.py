@@ -1,0 +1,31 @@
+"""Training without any reward: the policy is made surer of what it does. A control for studies, not a method.
+
+Idea: a token is pushed by how likely it was, so that the entropy falls whatever the verifier says,
+
+  A_t = log pi_old(token t) - mean over the trained tokens of the batch
+
+A task on which this gets better measures how fast a method lowers the temperature, not what it makes of rewards.
+
+Metrics: those of policy_gradient.py. Config: experiments/no_reward.py.
+"""
+
+from __future__ import annotations
+
+from kernels.reductions import masked_mean
+from rl_jax.methods import policy_gradient
+from rl_jax.methods.method import Method
+
+
+def get_config() -> dict:
+  """The options of the family."""
+  return policy_gradient.get_config()
+
+
+def build(config, task) -> Method:
+  """The control from its section of a config."""
+
+  def signal(trajectories, arrays, progress):
+    mask, logprobs = trajectories.trained, trajectories.old_logprobs
+    return {"policy": policy_gradient.token_stream(trajectories, logprobs - masked_mean(logprobs, mask).value)}
+
+  return policy_gradient.method(config, task, signal, papers=())

@@ -1,0 +1,50 @@
+"""True values of steps as advantages: what dense credit could do at best. A control for studies, not a method.
+
+Idea: the advantage of a step is what it did to the chance of success,
+
+  A = V(text after the step) - V(text before it),   on all tokens of the step                 (no other credit)
+
+with V from the task itself where it knows it (exact up to the prompt: see rl_jax/tasks/chain_values.py), else the mean
+reward of completions of the policy, whose tokens are not charged.
+
+Metrics: those of policy_gradient.py. Config: experiments/oracle.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from rl_jax.methods import policy_gradient
+from rl_jax.methods.method import Method, one_of
+from rl_jax.rollouts import step_values
+from rl_jax.rollouts.sampler import sampling_from
+
+TRUTHS = ("task", "exact", "completions")
+
+
+def get_config() -> dict:
+  """Exact values where the task has them."""
+  return policy_gradient.get_config() | {
+    "truth": "task",  # "exact" where the task knows them, else "completions"
+    "completions": 32,  # from the start of each step
+    "max_steps": 16,  # with completions of their own
+  }
+
+
+def build(config, task) -> Method:
+  """The oracle from its section of a config. ValueError: exact values of a task that knows none."""
+  m = config.method
+  one_of(m, "truth", TRUTHS)
+  is_exact = m.truth == "exact" or (m.truth == "task" and task.step_values is not None)
+  if is_exact and task.step_values is None:
+    raise ValueError("method.truth='exact': the task knows no exact values of steps; take 'completions'")
+
+  def signal(trajectories, arrays, progress):
+    found = step_values.exact(task, trajectories) if is_exact else step_values.from_completions(trajectories)
+    return {"policy": policy_gradient.token_stream(trajectories, found.after - found.before)}
+
+  base = policy_gradient.method(config, task, signal, papers=())
+  if is_exact:
+    return base
+  rollout = step_values.with_completions(base.rollout, task, m.completions, m.max_steps, sampling_from(config))
+  return dataclasses.replace(base, rollout=rollout)

@@ -1,0 +1,72 @@
+"""True values before and after the steps of responses: exact where the task knows them, else from completions.
+
+Both are [B, T], and 0 on tokens outside of steps. The value after the last step of a response that has ended is its
+reward, so that the differences of a response add up to its reward minus the value of its start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from rl_jax.rollouts.branches import Boundaries, branches
+from rl_jax.rollouts.rollout import Rollout
+from rl_jax.rollouts.sampler import Sampling
+from rl_jax.tasks.task import DeviceTask, StepValues
+from rl_jax.trajectories import Trajectories
+
+
+def exact(task: DeviceTask, trajectories: Trajectories) -> StepValues:
+  """The task's own values of the steps of problems in the train split. See `DeviceTask.step_values`."""
+  assert task.step_values is not None, "the task knows exact values"
+  responses = slice(task.prompt_tokens, None)
+  mask = trajectories.attention_mask[:, responses] & trajectories.row_mask[:, None]
+  prompts = task.prompts(trajectories.prompt_ids, "train")
+  found = task.step_values(prompts, trajectories.tokens[:, responses], mask, ~trajectories.unfinished)
+  return StepValues(*(jnp.pad(x, ((0, 0), (task.prompt_tokens, 0))) for x in found))
+
+
+def with_completions(rollout: Rollout, task: DeviceTask, samples: int, max_steps: int, sampling: Sampling) -> Rollout:
+  """A rollout that samples completions from the start of each step. They are a means of measurement: `spent_tokens`
+  does not count them.
+
+  Args:
+    samples: completions from each start.
+    max_steps: steps with a value of their own; later ones count as a part of the last of these.
+
+  Raises: ValueError: samples or max_steps below 1.
+  """
+  if max_steps < 1:
+    raise ValueError(f"true values need at least 1 step, got {max_steps}")
+
+  def boundaries(trajectories: Trajectories) -> Boundaries:
+    ids = jnp.where(trajectories.trained, trajectories.step_ids, -1)
+    slots = jnp.arange(ids.shape[1]) - task.prompt_tokens
+    nowhere = ids.shape[1]
+    first = lambda step: jnp.min(jnp.where(ids == step, slots, nowhere), axis=1)
+    starts = jax.vmap(first, out_axes=1)(jnp.arange(max_steps))
+    return Boundaries(starts, starts < nowhere)
+
+  def uncharged(models, state, plan, task, trajectories, key):
+    return state, trajectories.replace(spent_tokens=jnp.zeros_like(trajectories.spent_tokens))
+
+  sampled = branches(rollout, boundaries, samples, sampling)
+  return dataclasses.replace(sampled, phases=(*sampled.phases, uncharged))
+
+
+def from_completions(trajectories: Trajectories) -> StepValues:
+  """Values of the steps of a batch that `with_completions` made."""
+  values, mask = trajectories.extras["cut_values"], trajectories.extras["cut_mask"]
+  reward = jnp.where(trajectories.scored, trajectories.rewards, 0.0)[:, None]
+  ahead = lambda x, fill: jnp.concatenate([x[:, 1:], jnp.full_like(x[:, :1], fill)], axis=1)
+  after = jnp.where(ahead(mask, False), ahead(values, 0.0), reward)
+  inside = trajectories.trained & (trajectories.step_ids >= 0)
+  index = jnp.clip(trajectories.step_ids, 0, values.shape[1] - 1)
+
+  def spread(x: Float[Array, "B S"]) -> Float[Array, "B T"]:
+    return jnp.where(inside, jnp.take_along_axis(x, index, axis=1), 0.0)
+
+  return StepValues(spread(values), spread(after))

@@ -1,0 +1,179 @@
+"""True values of steps: by hand, against enumeration in NumPy, and calibrated on responses of a known policy."""
+
+from __future__ import annotations
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rl_jax.tasks import chain
+from rl_jax.tasks.task import Prompts
+
+RIGHT = {"step_error_rate": 0.0, "skip_rate": 0.0, "recheck_rate": 0.0}
+
+
+def build(operations=2, operators="+-", modulus=10, **fields):
+  level = {"operations": operations, "operators": operators, "modulus": modulus}
+  return chain.build({"levels": {"one": level}, **RIGHT, **fields})
+
+
+def problem(task, text, rows):
+  """`rows` times the problem "7+5-8="."""
+  prompts = task.prompts(jnp.zeros(rows, jnp.int32), "train")
+  operands, signs = [int(c) for c in text[:-1:2]], [chain.OPERATORS.index(c) for c in text[1:-1:2]]
+  values = [operands[0]]
+  for sign, operand in zip(signs, operands[1:], strict=True):
+    values.append((values[-1] + operand if sign == 0 else values[-1] - operand) % 10)
+  tile = lambda x: jnp.tile(jnp.asarray(x, jnp.int32), (rows, 1))
+  answer = [*task.vocabulary.encode(str(values[-1])), task.vocabulary.end_id]
+  facts = prompts.facts | {
+    "operands": tile(operands), "operators": tile(signs), "step_values": tile(values[1:]),
+    "answers": jnp.full(rows, values[-1]), "answer_tokens": tile(answer),
+  }  # fmt: skip
+  return Prompts(prompts.tokens, prompts.mask, prompts.ids, prompts.levels, facts)
+
+
+def values_of(task, prompts, tokens, mask, whole=None):
+  whole = jnp.ones(len(tokens), bool) if whole is None else jnp.asarray(whole)
+  found = jax.jit(task.step_values)(prompts, jnp.asarray(tokens), jnp.asarray(mask), whole)
+  return np.asarray(found.before, np.float64), np.asarray(found.after, np.float64)
+
+
+def test_by_hand(plain):
+  # 7+5=2, 2-8=4. "+" is right in 3 of 4 rows, off by 1 in one. "-" is right in 2 of 4, else off by 1 and by -1.
+  task = build()
+  texts = ["a2b4#4.", "a2b5#5.", "a3b5#5.", "a2b3#3."]
+  before, after = values_of(task, problem(task, "7+5-8=", 4), *plain.respond(task, texts))
+  # From 2: right with 2/4. From 3: "-" right gives 5; off by -1, seen once in 4, gives 4.
+  # The start: 3/4 * 1/2 + 1/4 * 1/4. The answer always states the last value again.
+  start, right, wrong = 3 / 4 * 1 / 2 + 1 / 4 * 1 / 4, 1 / 2, 1 / 4
+  want_after = [[right] * 2 + [1] * 5, [right] * 2 + [0] * 5, [wrong] * 2 + [0] * 5, [right] * 2 + [0] * 5]
+  want_before = [[start] * 2 + [v] * 2 + [w] * 3 for v, w in ((right, 1), (right, 0), (wrong, 0), (right, 0))]
+  np.testing.assert_allclose(after, want_after, atol=1e-6)
+  np.testing.assert_allclose(before, want_before, atol=1e-6)
+
+
+def enumerated(operators, operands, answer, chances, at_answer, step, value):
+  """Chance of the right answer from `value` before operation `step`, over all slips there are."""
+  total = 0.0
+  slips = [range(10)] * (len(operators) - step) + [range(10)]
+  for path in itertools.product(*slips):
+    now, chance = value, 1.0
+    for k, slip in enumerate(path[:-1], start=step):
+      now = (now + operands[k + 1] if operators[k] == 0 else now - operands[k + 1]) + slip
+      now, chance = now % 10, chance * chances[operators[k]][slip]
+    total += chance * at_answer[path[-1]] * ((now + path[-1]) % 10 == answer)
+  return total
+
+
+def test_against_enumeration():
+  task = build(operations=3, step_error_rate=0.3, lure_rate=0.5)
+  prompts = task.prompts(jnp.arange(200), "train")
+  tokens, mask = task.demonstrate(jax.random.key(1), prompts)
+  before, after = values_of(task, prompts, tokens, mask)
+  facts = {name: np.asarray(x) for name, x in prompts.facts.items()}
+  stated = np.asarray(tokens)[:, 1:6:2] - task.vocabulary.encode("0")[0]
+  counts = np.zeros((2, 10))
+  for row in range(200):
+    value = facts["operands"][row, 0]
+    for k in range(3):
+      sign = facts["operators"][row, k]
+      exact = value + facts["operands"][row, k + 1] * (1 if sign == 0 else -1)
+      counts[sign, (stated[row, k] - exact) % 10] += 1
+      value = stated[row, k]
+  chances = counts / counts.sum(axis=1, keepdims=True)
+  for row in range(3):
+    arguments = facts["operators"][row], facts["operands"][row], facts["answers"][row], chances, np.eye(10)[0]
+    np.testing.assert_allclose(before[row, 0], enumerated(*arguments, 0, facts["operands"][row, 0]), atol=1e-5)
+    for k in range(3):
+      np.testing.assert_allclose(after[row, 2 * k], enumerated(*arguments, k + 1, stated[row, k]), atol=1e-5)
+
+
+def test_values_are_the_chances_of_success():
+  """Demonstrations are a policy whose slips depend on the operator alone: of responses with a value v, v succeed."""
+  task = build(operations=8, step_error_rate=0.05, lure_rate=0.3)
+  prompts = task.prompts(jnp.arange(8000), "train")
+  tokens, mask = task.demonstrate(jax.random.key(0), prompts)
+  reward = np.asarray(task.verify(prompts, tokens, mask).rewards)
+  before, after = values_of(task, prompts, tokens, mask)
+  np.testing.assert_allclose(before[:, 0].mean(), reward.mean(), atol=0.02)
+  for slot in (4, 8, 12):
+    ranks = np.argsort(after[:, slot])
+    for part in np.array_split(ranks, 4):
+      np.testing.assert_allclose(after[part, slot].mean(), reward[part].mean(), atol=0.04)
+  assert np.corrcoef(after[:, 12], reward)[0, 1] > np.corrcoef(after[:, 4], reward)[0, 1] > 0.05
+
+
+def test_credits_add_up_to_the_reward_minus_the_value_of_the_start(plain):
+  task = build(operations=3)
+  prompts = task.prompts(jnp.arange(64), "train")
+  tokens, mask = task.demonstrate(jax.random.key(3), prompts)
+  tokens, mask = plain.spoil(task, tokens, mask, np.random.default_rng(0))
+  before, after = values_of(task, prompts, tokens, mask)
+  verdicts = task.verify(prompts, jnp.asarray(tokens), jnp.asarray(mask))
+  ids = np.asarray(verdicts.step_ids)
+  assert np.all(np.isfinite(before) & (before >= 0) & (after <= 1 + 1e-6)) and np.all(after[ids < 0] == 0)
+  for row in range(64):
+    firsts = np.flatnonzero((ids[row] >= 0) & (np.diff(ids[row], prepend=-1) != 0))
+    if len(firsts):
+      total = (after[row, firsts] - before[row, firsts]).sum()
+      np.testing.assert_allclose(total, verdicts.rewards[row] - before[row, firsts[0]], atol=1e-5)
+
+
+def test_without_errors_every_step_is_certain(plain):
+  task = build()
+  before, after = values_of(task, problem(task, "7+5-8=", 2), *plain.respond(task, ["a2b4#4."] * 2))
+  np.testing.assert_array_equal(before, np.ones((2, 7)))
+  np.testing.assert_array_equal(after, np.ones((2, 7)))
+
+
+def test_two_levels_do_not_share_their_slips():
+  levels = {"a": {"operations": 2, "operators": "+"}, "b": {"operations": 2, "operators": "+", "modulus": 7}}
+  task = chain.build({"levels": levels, **RIGHT})
+  prompts = task.prompts(jnp.arange(40), "train")
+  tokens, mask = task.demonstrate(jax.random.key(0), prompts)
+  wrong = np.array(tokens)
+  of_b = np.asarray(prompts.levels) == 1
+  zero = task.vocabulary.encode("0")[0]
+  wrong[of_b, 1] = zero + (wrong[of_b, 1] - zero + 1) % 7
+  before, _ = values_of(task, prompts, wrong, mask)
+  np.testing.assert_allclose(before[~of_b, 0], 1.0, atol=1e-6)
+  assert np.all(before[of_b, 0] < 0.9)
+
+
+def test_a_row_that_goes_on_has_the_value_of_where_it_is(plain):
+  task = build()
+  prompts = problem(task, "7+5-8=", 3)
+  tokens, mask = plain.respond(task, ["a2b4#4.", "a2b5#5.", "a2"], width=7)
+  _, after = values_of(task, prompts, tokens, mask, whole=[True, True, False])
+  np.testing.assert_allclose(after[2, :2], 0.5, atol=1e-6)
+
+
+def test_a_response_without_steps_has_no_values(plain):
+  task = build()
+  found = values_of(task, problem(task, "7+5-8=", 1), *plain.respond(task, ["444."]))
+  np.testing.assert_array_equal(found, np.zeros((2, 1, 4)))
+
+
+def test_a_malformed_step_is_worth_what_rows_with_one_earn(plain):
+  task = build()
+  texts = ["a2bb4#4.", "ab4#4.", "a2b4.", "a2b4#4."]
+  _, after = values_of(task, problem(task, "7+5-8=", 4), *plain.respond(task, texts, width=8))
+  np.testing.assert_allclose(after[0, 2], 1.0)  # rows 0 and 1 hold one and are right
+  np.testing.assert_allclose(after[1, 0], 1.0)
+  np.testing.assert_allclose(after[2, 2], 0.0)  # it ended without an answer
+
+
+@pytest.mark.parametrize("operators, floor", [("+-", 0.1), ("+", 0.1)])
+def test_the_guessing_floor_is_what_the_best_constant_earns(operators, floor):
+  assert build(operations=8, operators=operators).guessing_floor == pytest.approx(floor)
+
+
+def test_products_raise_the_guessing_floor():
+  task = build(operations=8, operators="+*")
+  answers = np.asarray(task.prompts(jnp.arange(20000), "train").facts["answers"])
+  found = np.bincount(answers, minlength=10).max() / len(answers)
+  assert 0.2 < task.guessing_floor < 0.3 and abs(task.guessing_floor - found) < 0.01
