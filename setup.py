@@ -47,7 +47,7 @@ setup(
   license_files=["LICENSE"],
   python_requires=">=3.11",
   packages=find_namespace_packages(include=[f"{name}{rest}" for name in PACKAGES for rest in ("", ".*")]),
-  package_data={"": ["*.json"]},
+  package_data={"": ["*.json", "*.jsonl"]},
   install_requires=BASE,
   extras_require=EXTRAS,
 )

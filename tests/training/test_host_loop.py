@@ -60,6 +60,18 @@ def test_it_trains_and_goes_on_exactly(data, tmp_path):
   assert all(line["ratio_error"][0] < 1e-5 for line in trained)
 
 
+def test_programs_are_scored_end_to_end(data, tmp_path):
+  """The share of tests passed is the reward, and it rises: the policy finds the block that passes all of them."""
+  rows = [{"question": f"after {i}", "tests": ["assert after(1) == 2", "assert after(0) == 1"]} for i in range(20)]
+  (tmp_path / "functions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+  task = {"name": str(TASK.with_name("program_task.py")), "file": str(tmp_path / "functions.jsonl"), "workers": 2}
+  launch.train(config(data, 16, task=task, learning_rate=0.03), tmp_path / "run")
+  trained = [line for line in lines(tmp_path / "run") if "ratio_error" in line]
+  assert all(line["unscored"] == [0] for line in trained)
+  rewards = [line["reward"][0] for line in trained]
+  assert 0 < rewards[0] < 0.6 and min(rewards[-3:]) > 0.9, rewards
+
+
 def test_changed_data_is_refused(data, tmp_path):
   launch.train(config(data, 2), tmp_path / "run")
   write(data, 61)
