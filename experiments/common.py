@@ -11,15 +11,19 @@ def base() -> ConfigDict:
   return ConfigDict(
     {
       "seed": 0,  # the first; further ones count up from it
-      "num_seeds": 3,  # run together, shown as mean and spread
+      "num_seeds": 3,  # run together, shown as mean and spread; each counts once for every learning rate
       "num_iterations": 100,
       "num_tokens": None,  # a number: the run ends sooner, when every seed has generated so many, of whatever use
       "prompts_per_iteration": 32,
       "completions_per_prompt": 8,
       "epochs": 1,  # passes over one iteration's rows
       "minibatches_per_epoch": 1,  # optimiser updates per pass
+      "minibatches_of": "rows",  # or "groups": all rows of a prompt are in one
       "rows_per_microbatch": None,  # rows differentiated at a time; None, or 0: the whole minibatch
       "learning_rate": 3e-4,  # peak, of the policy
+      # several rates, with each of which every seed is trained, side by side in one program; rates of other models keep
+      # their proportion to the policy's
+      "learning_rates": (),
       "optimizer": {
         "schedule": "constant",  # or "linear", "cosine": down to final_share over the run
         "final_share": 0.1,  # of the peak
@@ -107,6 +111,7 @@ def warm_start() -> dict:
     "minibatches_per_epoch": 1,
     "rows_per_microbatch": None,
     "learning_rate": 3e-3,
+    "learning_rates": (),
     "optimizer": {"schedule": "cosine", "warmup_updates": 50, "weight_decay": 0.0, "parameter_average": 0.0},
     "evaluation": {"every_iterations": 100, "credit_prompts": 0},
     "checkpoint": {"every_iterations": 100},
@@ -131,16 +136,39 @@ LEVELS = {
 """The ends of the chain task's difficulty."""
 
 
+DECEPTIVE = {
+  "levels": {"eight": {"operations": 8, "operators": "+-", "modulus": 10}},
+  "lure_rate": 0.7,
+  "lure_operator": "-",
+  "step_error_rate": 0.05,
+  "skip_rate": 0.0,
+  "recheck_rate": 0.05,
+}
+"""Long chains whose demonstrations lure into a wrong step: success is rare, and the likeliest response is wrong."""
+
+
+def deceptive(config: ConfigDict) -> ConfigDict:
+  """The config on deceptive chains, from a warm start that is long enough to be as good as its demonstrations."""
+  config.task = {"name": config.task.name, **DECEPTIVE}
+  config.prompts_per_iteration = 16
+  config.minibatches_of = "groups"
+  for stage in config.stages.values():
+    stage["num_iterations"] = 800
+  return config
+
+
 def variant(config: ConfigDict, name: str) -> ConfigDict:
   """The variant of a config: "" as it is; "smoke" ends in seconds and learns nothing; "easy" and "hard" are ends of
-  the task's difficulty."""
+  the task's difficulty; "deceptive" starts where the likeliest response is wrong."""
   if name == "":
     return config
+  if name == "deceptive":
+    return deceptive(config)
   if name in LEVELS:
     config.task.levels = {name: LEVELS[name]}
     return config
   if name != "smoke":
-    raise ValueError(f'variant {name!r} is not known: leave it out, or one of "smoke", "easy", "hard"')
+    raise ValueError(f'variant {name!r} is not known: leave it out, or one of "smoke", "easy", "hard", "deceptive"')
   config.num_seeds = 2
   config.num_iterations = 4
   config.prompts_per_iteration = 4

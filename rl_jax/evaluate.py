@@ -35,12 +35,13 @@ from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.manifests import CheckpointError
+from rl_jax.training.seeds import member_seeds
 from rl_jax.training.state import ModelState
 
 CHANGEABLE = ("evaluation", "sampling", "task", "mesh")
 """Sections that may differ from what a run was trained with."""
 
-OF_THE_RUN = ("num_seeds", "seed", "model", "optimizer")
+OF_THE_RUN = ("num_seeds", "seed", "learning_rates", "model", "optimizer")
 """What the checkpoint of a run decides, also where --config names another experiment."""
 
 
@@ -135,7 +136,7 @@ def _record(experiment: Experiment, what: str, answered: Answered) -> dict[str, 
     "evaluation_format": evaluations.FORMAT,
     "what": what,
     "task": config.task.name,
-    "seeds": [config.seed + i for i in range(config.num_seeds)],
+    "seeds": member_seeds(config).tolist(),
     "samples_per_prompt": config.evaluation.samples_per_prompt,
     "summary": evaluations.summarise(pass_at, right, levels, task.levels),
     "unscored": float(1 - sampled.scored.mean()),
@@ -177,7 +178,7 @@ def config_of(flags: configs.Flags) -> ConfigDict:
   if flags.config is None:
     return configs.resolve_config(saved, changes)
   values = configs.resolve(flags.config, flags.overrides).to_dict()
-  return configs.resolve_config(values | {key: saved[key] for key in OF_THE_RUN})
+  return configs.resolve_config(values | {key: saved[key] for key in OF_THE_RUN if key in saved})
 
 
 def _iteration(text: str) -> str:

@@ -22,6 +22,7 @@ from rl_jax.runs.files import read_json
 from rl_jax.training import experiment, manifests
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.errors import TrainingError
+from rl_jax.training.seeds import learning_rates, member_seeds
 from rl_jax.training.state import ModelState
 
 
@@ -116,8 +117,12 @@ def _read(folder: Path, config: ConfigDict, expected: str) -> Start:
   """The policy of a run's newest checkpoint (its average, where it kept one), for a model like the config's."""
   source = find_run(folder)
   saved = ConfigDict(read_json(source.config))
-  if saved.num_seeds not in (1, config.num_seeds):
-    raise TrainingError(f"{folder} has {saved.num_seeds} seeds, this run {config.num_seeds}: start from 1 or as many")
+  own = len(set(member_seeds(config)))
+  if own % saved.num_seeds or learning_rates(saved):
+    raise TrainingError(
+      f"{folder} has {saved.num_seeds} seeds, this run {own}: start from a run of one learning rate, with 1 seed or as "
+      "many, or a number that divides this run's"
+    )
   model = _with_adapters_of(saved, build(config).models["policy"])
   abstract = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct((saved.num_seeds, *x.shape), x.dtype),

@@ -21,7 +21,7 @@ from rl_jax.training import evaluation, mesh
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.evaluation import Answers, Evaluation
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.seeds import over_seeds
+from rl_jax.training.seeds import member_seeds, over_seeds
 from rl_jax.training.state import ModelState, SeedState
 from rl_jax.trajectories import Trajectories
 
@@ -163,7 +163,7 @@ def abstract_policy(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> P
 def policies(experiment: Experiment, params: Params) -> SeedState:
   """The part of a run's state that is evaluated: its keys and the parameters of its policies, led by seeds."""
   config = experiment.config
-  keys = jax.vmap(lambda seed: jax.random.key_data(jax.random.key(seed)))(config.seed + jnp.arange(config.num_seeds))
+  keys = jax.vmap(lambda seed: jax.random.key_data(jax.random.key(seed)))(jnp.asarray(member_seeds(config)))
   return SeedState(
     root_key=keys,
     models={"policy": ModelState(params)},

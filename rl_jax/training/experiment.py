@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.training import mesh
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.optimizer import make_optimizer, schedule
+from rl_jax.training.seeds import learning_rates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +73,10 @@ def build(config, *, task, method, model) -> Experiment:
     for name, role in built.models.items()
     if role.trained
   }
-  optimizers = {name: make_optimizer(config.optimizer, rate) for name, rate in schedules.items()}
+  per_member = bool(learning_rates(config))
+  optimizers = {
+    name: make_optimizer(config.optimizer, rate, per_member=per_member) for name, rate in schedules.items()
+  }
   return Experiment(config, built_task, built, models, schedules, optimizers)
 
 
@@ -86,6 +91,9 @@ def _built(section: str, config, make):
   except ValueError as error:
     raise TrainingError(f"{' '.join([section, config[section].get('name', '')]).strip()}: {error}") from error
 
+
+MINIBATCHES = ("rows", "groups")
+"""What minibatches are drawn from: single rows, or all rows of a prompt together."""
 
 _POSITIVE = (
   "num_seeds",
@@ -110,6 +118,9 @@ def check(config) -> None:
     value = functools.reduce(lambda section, key: section[key], name.split("."), config)
     if value < 1:
       raise TrainingError(f"{name} is at least 1, got {value}")
+  _check_members(config)
+  if config.get("minibatches_of", "rows") not in MINIBATCHES:
+    raise TrainingError(f"minibatches_of is one of {', '.join(MINIBATCHES)}, got {config.minibatches_of!r}")
   _built("sampling", config, lambda: sampling_from(config))
   mesh.rules(config.mesh.get("rules", {}), config.mesh.get("rollout_rules", {}))
   for name in ("evaluation.every_iterations", "checkpoint.every_iterations"):
@@ -121,6 +132,20 @@ def check(config) -> None:
       f"evaluation.pass_at={tuple(config.evaluation.pass_at)} needs 1 <= k <= evaluation.samples_per_prompt ({most})"
     )
   _divides(config.num_iterations, config.logging.every_iterations, "num_iterations", "logging.every_iterations")
+
+
+def _check_members(config) -> None:
+  rates, count = learning_rates(config), config.num_seeds
+  if not rates:
+    return
+  if not all(isinstance(rate, int | float) and 0 < rate < math.inf for rate in rates):
+    raise TrainingError(f"learning_rates are numbers above 0, got {rates}")
+  if config.learning_rate <= 0:
+    raise TrainingError(f"learning_rate={config.learning_rate}: it is what learning_rates are multiples of; above 0")
+  if count % len(rates):
+    raise TrainingError(
+      f"num_seeds={count} counts each seed once for each of the {len(rates)} learning_rates: take a multiple of it"
+    )
 
 
 def check_rows(config, rows: int, shards: int) -> None:

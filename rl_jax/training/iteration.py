@@ -15,6 +15,7 @@ from rl_jax.curricula.curriculum import Plan
 from rl_jax.methods.method import Progress, Signal
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.generating import generating
+from rl_jax.training.optimizer import scale_of
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import (
   CURRICULUM,
@@ -105,7 +106,7 @@ def _learn(
       "ratio_error": one(updated.gap.ratio_error),
       "kl_to_behaviour": updated.gap.kl_to_behaviour,
       "first_clip_fraction": updated.first_clip_fraction,
-      "learning_rate": one(experiment.schedules["policy"](iteration * experiment.updates_per_iteration)),
+      "learning_rate": one(_learning_rate(experiment, seed, iteration)),
     }
   )
   seed = seed.replace(
@@ -115,6 +116,12 @@ def _learn(
     curriculum=method.curriculum.update(seed.curriculum, trajectories, signal),
   )
   return seed, metrics, signal
+
+
+def _learning_rate(experiment: Experiment, seed: SeedState, iteration) -> Array:
+  """Of the policy, at the first update of an iteration."""
+  rate = experiment.schedules["policy"](iteration * experiment.updates_per_iteration)
+  return rate * scale_of(seed.models["policy"].optimizer)
 
 
 def make_signal(

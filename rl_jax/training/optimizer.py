@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
 from rl_jax.training.errors import TrainingError
 
@@ -44,8 +45,44 @@ def _name(path) -> str:
   return keys[-1]
 
 
-def make_optimizer(section, learning_rate: optax.Schedule) -> optax.GradientTransformation:
-  """AdamW (arXiv 1711.05101) after clipping to a global norm, from a config's section `optimizer`."""
+class MemberScale(NamedTuple):
+  """What all updates of a member of a run are multiplied by."""
+
+  member_scale: Float[Array, ""]
+
+
+def scaled_by_member() -> optax.GradientTransformation:
+  """Updates times a number that stands in the state, 1 until it is set."""
+
+  def update(updates, state, params=None):
+    return jax.tree.map(lambda x: x * state.member_scale.astype(x.dtype), updates), state
+
+  return optax.GradientTransformation(lambda params: MemberScale(jnp.float32(1.0)), update)
+
+
+def with_scale(state: Any, scale: Array) -> Any:
+  """An optimiser's state with the scale of its member, where it has one."""
+  return jax.tree.map(lambda x: MemberScale(jnp.float32(scale)) if _is_scale(x) else x, state, is_leaf=_is_scale)
+
+
+def scale_of(state: Any) -> Array:
+  """The scale of an optimiser's member; 1 where it has none."""
+  found = [x for x in jax.tree.leaves(state, is_leaf=_is_scale) if _is_scale(x)]
+  return found[0].member_scale if found else jnp.float32(1.0)
+
+
+def _is_scale(x: Any) -> bool:
+  return isinstance(x, MemberScale)
+
+
+def make_optimizer(
+  section, learning_rate: optax.Schedule, *, per_member: bool = False
+) -> optax.GradientTransformation:
+  """AdamW (arXiv 1711.05101) after clipping to a global norm, from a config's section `optimizer`.
+
+  Args:
+    per_member: the members of a run have rates of their own, see `with_scale`.
+  """
   for name in ("state_dtype", "gradient_dtype"):
     if getattr(section, name) not in DTYPES:
       raise TrainingError(f"optimizer.{name} is one of {', '.join(DTYPES)}, got {getattr(section, name)!r}")
@@ -60,6 +97,7 @@ def make_optimizer(section, learning_rate: optax.Schedule) -> optax.GradientTran
       section.weight_decay, mask=lambda params: decay_mask(params, tuple(section.no_weight_decay))
     ),
     optax.scale_by_learning_rate(learning_rate),
+    *([scaled_by_member()] if per_member else []),
   )
 
 

@@ -1,4 +1,8 @@
-"""Several seeds as one program."""
+"""Several seeds as one program, with one learning rate or each with several.
+
+The members of a run are what its leading axis counts: `num_seeds` of them. With R `learning_rates` each seed has R
+members next to one another, which draw the same keys and differ in their rates alone.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,26 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
 
 from rl_jax.rollouts.sampler import SEED_AXIS
+
+
+def member_seeds(config: ConfigDict) -> np.ndarray:
+  """The seed of each member: config.seed, config.seed + 1, …, each as often as there are learning rates."""
+  return config.seed + np.arange(config.num_seeds) // max(len(learning_rates(config)), 1)
+
+
+def learning_rates(config: ConfigDict) -> tuple[float, ...]:
+  """The rates that members differ in; none where all have the config's own."""
+  return tuple(config.get("learning_rates", ()))  # recorded configs may be older than the field
+
+
+def member_scales(config: ConfigDict) -> np.ndarray:
+  """What the updates of each member are multiplied by: its rate over the config's own."""
+  rates = learning_rates(config)
+  return np.resize(np.asarray(rates or (config.learning_rate,), np.float32) / config.learning_rate, config.num_seeds)
 
 
 def over_seeds(function: Callable[..., Any], count: int) -> Callable[..., Any]:

@@ -15,6 +15,8 @@ from rl_jax.models import lora
 from rl_jax.models.model import Params, merge
 from rl_jax.rollouts.rollout import BoundModel, Models
 from rl_jax.training.experiment import Experiment
+from rl_jax.training.optimizer import with_scale
+from rl_jax.training.seeds import member_scales, member_seeds
 
 INIT, MODELS, CURRICULUM, ROLLOUT, LEARNERS, UPDATE, EVALUATION = range(7)
 """Roles that keys are folded with."""
@@ -140,18 +142,25 @@ def _taken_over(own: Params, other: Params) -> Params:
 
 
 def init(experiment: Experiment, policy: Params | None = None) -> TrainState:
-  """All seeds: config.seed, config.seed + 1, …
+  """All members, see training/seeds.py.
 
   Args:
-    policy: as for `init_seed`, with a leading axis of one (shared) or of all seeds.
+    policy: as for `init_seed`, with a leading axis of starts, which the seeds take in turn.
   """
-  count = experiment.config.num_seeds
-  numbers = experiment.config.seed + jnp.arange(count)
-  one = lambda seed, policy: nn.unbox(init_seed(experiment, seed, policy))
+  config = experiment.config
+  numbers, scales = jnp.asarray(member_seeds(config)), jnp.asarray(member_scales(config))
+
+  def one(seed, scale, policy):
+    state = nn.unbox(init_seed(experiment, seed, policy))
+    scaled = lambda model: model.replace(optimizer=with_scale(model.optimizer, scale))
+    return state.replace(models={name: scaled(model) for name, model in state.models.items()})
+
   if policy is None:
-    seeds = jax.vmap(lambda seed: one(seed, None))(numbers)
+    seeds = jax.vmap(lambda seed, scale: one(seed, scale, None))(numbers, scales)
   else:
-    shared = jax.tree.leaves(policy)[0].shape[0] == 1
-    policy = jax.tree.map(lambda x: x[0], policy) if shared else policy
-    seeds = jax.vmap(one, in_axes=(0, None if shared else 0))(numbers, policy)
+    starts = jax.tree.leaves(policy)[0].shape[0]
+    shared = starts == 1
+    taken = (member_seeds(config) - config.seed) % starts
+    policy = jax.tree.map(lambda x: x[0] if shared else x[taken], policy)
+    seeds = jax.vmap(one, in_axes=(0, 0, None if shared else 0))(numbers, scales, policy)
   return TrainState(iteration=jnp.int32(0), seeds=seeds)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from kernels.losses.kl import kl
-from kernels.reductions import Mean, aggregate
+from kernels.reductions import Mean, aggregate, densify
 from rl_jax.methods.method import Loss, Outputs, Signal
 from rl_jax.models.model import OUTPUTS, merge
 from rl_jax.training import mesh
@@ -207,7 +207,9 @@ def update(
     metrics = parts.metrics | losses | norms | left_out
     return (models, jnp.where(finite, 0, skipped + 1)), (metrics, parts.gap)
 
-  steps = _order(key, rows, config.epochs, config.minibatches_per_epoch)
+  whole_groups = config.get("minibatches_of", "rows") == "groups"
+  groups = trajectories.group_ids if whole_groups else None
+  steps = _order(key, rows, config.epochs, config.minibatches_per_epoch, groups)
   (models, skipped_in_a_row), (metrics, gaps) = jax.lax.scan(step, (models, skipped_in_a_row), steps)
   first = lambda tree: jax.tree.map(lambda x: x[0], tree)
   nothing = Mean(jnp.float32(0.0), jnp.float32(0.0))
@@ -220,7 +222,21 @@ def update(
   )
 
 
-def _order(key: PRNGKeyArray, rows: int, epochs: int, minibatches: int) -> Array:
-  """Row indices of each step, [epochs * minibatches, rows of a minibatch]."""
-  shuffle = lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), rows)
+def _order(
+  key: PRNGKeyArray, rows: int, epochs: int, minibatches: int, groups: Int[Array, " B"] | None = None
+) -> Array:
+  """Row indices of each step, [epochs * minibatches, rows of a minibatch].
+
+  Args:
+    groups: ids of rows that stay next to one another. Groups of one size, a divisor of the minibatch, are never split.
+  """
+
+  def shuffle(epoch):
+    order = jax.random.permutation(jax.random.fold_in(key, epoch), rows)
+    if groups is None:
+      return order
+    # Each group stands where the first of its rows has come.
+    first = jax.ops.segment_min(jnp.argsort(order), densify(groups), num_segments=rows)
+    return jnp.argsort(first[densify(groups)], stable=True)
+
   return jax.vmap(shuffle)(jnp.arange(epochs)).reshape(epochs * minibatches, rows // minibatches)
