@@ -14,11 +14,12 @@ from rl_jax.runs import citation
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import plain
+from rl_jax.runs.visible import say
 
 FORMATS = {
   "bibtex": citation.as_bibtex,
   "text": citation.as_text,
-  "json": lambda runs: json.dumps(plain(citation.as_record(runs)), indent=2, ensure_ascii=False),
+  "json": lambda runs: json.dumps(plain(citation.as_record(runs)), indent=2),
 }
 
 
@@ -36,7 +37,7 @@ def main(argv: list[str]) -> int:
   except RunError as error:
     print(f"rl_jax.cite: {error}", file=sys.stderr)
     return 1
-  print(FORMATS[flags.format](runs))
+  say(FORMATS[flags.format](runs))
   return 0
 
 

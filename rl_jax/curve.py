@@ -9,6 +9,7 @@ import sys
 from rl_jax.runs.curve import curve
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.errors import RunError
+from rl_jax.runs.visible import say
 
 
 def main(argv: list[str]) -> int:
@@ -18,7 +19,7 @@ def main(argv: list[str]) -> int:
   parser.add_argument("--metrics", nargs="+", default=["held_out/sampled_accuracy", "held_out/greedy_accuracy"])
   flags = parser.parse_args(argv)
   try:
-    print(json.dumps(curve(find_run(flags.run), flags.metrics), indent=1))
+    say(json.dumps(curve(find_run(flags.run), flags.metrics), indent=1))
   except RunError as error:
     print(f"rl_jax.curve: {error}", file=sys.stderr)
     return 1

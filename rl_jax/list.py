@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rl_jax.models.fetch import KNOWN
+from rl_jax.runs.visible import say
 
 ROOT = Path(__file__).resolve().parents[1]
 _ARXIV = r"\d{4}\.\d{5}"
@@ -89,7 +90,7 @@ def main(argv: list[str]) -> int:
   parser.add_argument("kind", nargs="?", choices=tuple(KINDS), help="all of them if left out")
   kind = parser.parse_args(argv).kind
   for name in [kind] if kind else KINDS:
-    print(f"{name}:\n{table(KINDS[name]())}")
+    say(f"{name}:\n{table(KINDS[name]())}")
   return 0
 
 

@@ -15,6 +15,7 @@ from rl_jax.runs.comparison_report import write_comparison
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.errors import RunError
 from rl_jax.runs.report import write_report
+from rl_jax.runs.visible import say, visible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   except RunError as error:
     print(error, file=sys.stderr)
     return 1
-  print(f"{page}\n{picture}")
+  say(f"{visible(page, keep='')}\n{visible(picture, keep='')}")
   return 0
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
 from rl_jax.models import gguf, huggingface
-from rl_jax.models.errors import ModelFileError, package
+from rl_jax.models.errors import ModelFileError, package, reason, shown
 from rl_jax.models.fetch import KNOWN, cached_path, is_intact
 from rl_jax.models.loading import Source
 
@@ -29,17 +30,28 @@ def find(name: str) -> Path:
       state = "damaged at" if cached_path(name).exists() else "not at"
       raise ModelFileError(f"{name} is {state} {cached_path(name)}: run python -m rl_jax.models.fetch {name}")
     return cached_path(name)
-  path = Path(name).expanduser()
-  if name and (path.is_dir() or (path.is_file() and path.suffix == ".gguf")):
+  path = _existing(name)
+  if path and (path.is_dir() or (path.is_file() and path.suffix == ".gguf")):
     return path
-  if name and path.exists():
+  if path:
     raise ModelFileError(f"{path} is neither a folder nor a .gguf file")
   if _HUB_ID.fullmatch(name) and not name.startswith("."):
     return _from_hub(name)
   raise ModelFileError(
-    f"no model {name!r}: it is no folder or .gguf file here ({Path.cwd()}), none of the known models "
+    f"no model {shown(name)}: it is no folder or .gguf file here ({Path.cwd()}), none of the known models "
     f"({', '.join(KNOWN)}), and not written like a hub's 'owner/name'"
   )
+
+
+def _existing(name: str) -> Path | None:
+  """The path that a name is; None: there is nothing."""
+  if not name:
+    return None
+  try:
+    path = Path(name).expanduser()
+    return path if path.exists() else None
+  except (OSError, RuntimeError, ValueError) as error:  # too long, the home of nobody, no text of a file system
+    raise ModelFileError(f"no model {shown(name)}: {getattr(error, 'strerror', None) or reason(error)}") from error
 
 
 def _from_hub(name: str) -> Path:
@@ -48,10 +60,9 @@ def _from_hub(name: str) -> Path:
   try:
     return Path(hub.snapshot_download(repository, revision=revision or None, allow_patterns=list(_HUB_FILES)))
   except (OSError, ValueError) as error:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     raise ModelFileError(
       f"no model {name!r}: there is no folder {Path(name).absolute()}, and the Hugging Face hub and its cache did not "
-      f"give {repository}: {reason}"
+      f"give {repository}: {reason(error)}"
     ) from error
 
 
@@ -66,5 +77,5 @@ def digest(path: Path) -> str:
   total = hashlib.sha256()
   for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
     with file.open("rb") as stream:
-      total.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
+      total.update(os.fsencode(file.name) + hashlib.file_digest(stream, "sha256").digest())
   return total.hexdigest()

@@ -2,12 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import reprlib
+from collections.abc import Iterator
 from typing import Any
+
+LONGEST = 1000
+"""Characters of a message: a file may hold a name of any length."""
+_LONGEST_REASON = 200
+
+_values = reprlib.Repr()
+_values.maxstring = _values.maxother = _values.maxlong = 80
 
 
 class ModelFileError(ValueError):
-  """A model that is missing or does not fit: the message says which file was looked for where, and what to do."""
+  """A model that is missing or does not fit: the message says which file was looked for where, and what to do.
+
+  The message is one line without control characters, whatever the file holds.
+  """
+
+  def __init__(self, message: str):
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…")
+
+
+def shown(value: Any) -> str:
+  """The `repr` of a value of a file, shortened."""
+  return _values.repr(value)
+
+
+def reason(error: BaseException) -> str:
+  """The first line of another package's error, shortened."""
+  lines = str(error).strip().splitlines() or [type(error).__name__]
+  return lines[0] if len(lines[0]) <= _LONGEST_REASON else f"{lines[0][: _LONGEST_REASON - 1]}…"
+
+
+@contextlib.contextmanager
+def one_line(what: str) -> Iterator[None]:
+  """Calls into the package tokenizers, which raises bare Exception, and BaseException where its Rust panics.
+
+  Raises: ModelFileError: `what`, and the first line of any error.
+  """
+  try:
+    yield
+  except (KeyboardInterrupt, SystemExit, ModelFileError):
+    raise
+  except BaseException as error:
+    raise ModelFileError(f"{what}: {reason(error)}") from error
 
 
 def package(name: str) -> Any:

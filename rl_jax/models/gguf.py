@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rl_jax.models.errors import ModelFileError, package
-from rl_jax.models.loading import Index, Names, Source
+from rl_jax.models import gguf_file
+from rl_jax.models.errors import ModelFileError, package, reason, shown
+from rl_jax.models.fields import Fields
+from rl_jax.models.loading import MOST_LAYERS, Index, Names, Source, config_of
 from rl_jax.models.transformer import TransformerConfig
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {"llama": {}, "qwen2": {"qkv_bias": True}, "qwen3": {"qk_norm": True}}
@@ -46,23 +48,14 @@ def open_file(path: Path) -> Source:
 
   Raises: ModelFileError: the file is missing or broken, or the model is none of `ARCHITECTURES`.
   """
-  values = metadata(path)
-  name = values.get("general.architecture", "none")
+  fields = Fields(metadata(path), path, noun="")
+  name = fields.text("general.architecture", "none")
   if name not in ARCHITECTURES:
-    raise ModelFileError(f"{path}: architecture {name!r}: known are {', '.join(ARCHITECTURES)}")
-  scaling = values.get(f"{name}.rope.scaling.type", "none")
-  if scaling != "none":
-    raise ModelFileError(f"{path}: {name}.rope.scaling.type={scaling!r}: only 'none' can be run")
+    raise ModelFileError(f"{path}: architecture {shown(name)}: known are {', '.join(ARCHITECTURES)}")
   tensors = GGUFTensors(path)
-  try:
-    config = _config(values, tensors, path)
-    context = int(values[f"{name}.context_length"])
-  except KeyError as error:
-    raise ModelFileError(f"{path} has no {error}") from error
-  except ModelFileError:
-    raise
-  except (TypeError, ValueError, ZeroDivisionError) as error:
-    raise ModelFileError(f"{path}: {error}") from error
+  config = _config(fields, name, tensors, path)
+  _refuse_other_attention(fields, name, config, path)
+  context = fields.whole(f"{name}.context_length", high=2**31 - 1)
   if name == "llama":
     tensors = GGUFTensors(path, interleaved=config.head_width)
   return Source(path, config, context, NAMES, tensors, ignored=frozenset({_ROPE_FACTORS}))
@@ -73,47 +66,49 @@ def metadata(path: Path) -> dict[str, Any]:
 
   Raises: ModelFileError: there is no such file, or it is no GGUF.
   """
-  return {key: field.contents() for key, field in _reader(path).fields.items()}
+  return gguf_file.read(path).fields
 
 
-def _reader(path: Path) -> Any:
-  try:
-    changed = path.stat().st_mtime_ns
-  except OSError as error:
-    raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
-  return _read(path, changed)
-
-
-@functools.lru_cache(maxsize=1)
-def _read(path: Path, changed: int) -> Any:
-  """The package's reader, which takes seconds to list a vocabulary; `changed` tells versions of a file apart."""
-  reader = package("gguf").GGUFReader
-  try:
-    return reader(path)
-  except (ValueError, LookupError, OverflowError) as error:
-    raise ModelFileError(f"{path} is damaged or no GGUF file: {error}") from error
-
-
-def _config(values: Mapping[str, Any], tensors: GGUFTensors, path: Path) -> TransformerConfig:
-  name = values["general.architecture"]
-  field = lambda key: values[f"{name}.{key}"]
-  heads, width = field("attention.head_count"), field("embedding_length")
-  vocabulary = tensors.shapes[NAMES.whole["embedding"]][0]
-  config = TransformerConfig(
-    vocabulary=vocabulary,
-    outputs=vocabulary,
-    width=width,
-    layers=field("block_count"),
-    heads=heads,
-    key_value_heads=values.get(f"{name}.attention.head_count_kv", heads),
-    head_width=values.get(f"{name}.attention.key_length", width // heads),
-    feed_forward=field("feed_forward_length"),
-    norm_epsilon=field("attention.layer_norm_rms_epsilon"),
-    rope_base=values.get(f"{name}.rope.freq_base", 10_000.0),
-    tied_embeddings=NAMES.whole["output"] not in tensors.shapes,
-    **ARCHITECTURES[name],
-  )
+def _config(fields: Fields, name: str, tensors: GGUFTensors, path: Path) -> TransformerConfig:
+  size = lambda key, ours, *default, **bound: fields.whole(f"{name}.{key}", *default, means=f"model.{ours}", **bound)
+  heads, width = size("attention.head_count", "heads"), size("embedding_length", "width")
+  embedding = tensors.shapes.get(NAMES.whole["embedding"])
+  if not embedding:
+    raise ModelFileError(f"{path} has no tensor {NAMES.whole['embedding']!r}")
+  sizes = {
+    "vocabulary": embedding[0],
+    "outputs": embedding[0],
+    "width": width,
+    "layers": size("block_count", "layers", high=MOST_LAYERS),
+    "heads": heads,
+    "key_value_heads": size("attention.head_count_kv", "key_value_heads", heads),
+    "head_width": size("attention.key_length", "head_width", width // heads),
+    "feed_forward": size("feed_forward_length", "feed_forward"),
+    "norm_epsilon": fields.number(f"{name}.attention.layer_norm_rms_epsilon", high=1.0),
+    "rope_base": fields.number(f"{name}.rope.freq_base", 10_000.0),
+    "tied_embeddings": NAMES.whole["output"] not in tensors.shapes,
+  }
+  config = config_of(sizes | ARCHITECTURES[name], path)
   return _with_rope_scaling(config, tensors, path) if _ROPE_FACTORS in tensors.shapes else config
+
+
+def _refuse_other_attention(fields: Fields, name: str, config: TransformerConfig, path: Path) -> None:
+  """Raises: ModelFileError: positions or scores are scaled. As in llama.cpp, a factor without a type is linear."""
+  type_, factor = f"{name}.rope.scaling.type", f"{name}.rope.scaling.factor"
+  kind = fields.text(type_, "linear")
+  if kind not in ("none", "linear"):
+    raise ModelFileError(f"{path}: {type_}={shown(kind)}: only 'none' can be run")
+  older = fields.number(f"{name}.rope.scale_linear", 1.0)
+  if kind == "linear" and fields.number(factor, older) != 1.0:
+    raise ModelFileError(f"{path}: {type_}='linear' with {factor}={fields.number(factor, older):g}: only 1 can be run")
+  width = config.head_width
+  for field, only in (("rope.dimension_count", width), ("attention.value_length", width)):
+    if fields.whole(f"{name}.{field}", only) != only:
+      raise fields.refused(f"{name}.{field}", f"the width of a head, {only}: others cannot be run")
+  if not math.isclose(fields.number(f"{name}.attention.scale", width**-0.5), width**-0.5, rel_tol=1e-5):
+    raise fields.refused(f"{name}.attention.scale", f"{width**-0.5:g}, the root of 1 / {width}: others cannot be run")
+  if not fields.flag(f"{name}.attention.causal", True):
+    raise fields.refused(f"{name}.attention.causal", "true: others cannot be run")
 
 
 def _with_rope_scaling(config: TransformerConfig, tensors: GGUFTensors, path: Path) -> TransformerConfig:
@@ -121,11 +116,16 @@ def _with_rope_scaling(config: TransformerConfig, tensors: GGUFTensors, path: Pa
 
   Every Llama 3 divides its slowest pair by the whole factor and has the default limits.
   """
-  factors = tensors.read(_ROPE_FACTORS, (slice(0, tensors.shapes[_ROPE_FACTORS][0]),))
+  half = config.head_width // 2
+  if tensors.shapes[_ROPE_FACTORS] != (half,):
+    raise ModelFileError(f"{path}: {_ROPE_FACTORS} has shape {tensors.shapes[_ROPE_FACTORS]}, want ({half},)")
+  factors = tensors.read(_ROPE_FACTORS, (slice(0, half),))
+  refused = ModelFileError(f"{path}: {_ROPE_FACTORS} is not the scaling of a Llama 3: only that can be run")
+  if not (np.isfinite(factors).all() and factors.min() > 0):
+    raise refused
   scaled = dataclasses.replace(config, rope_scaling="llama3", rope_factor=float(factors.max()))
-  plain = np.asarray(config.rope_frequencies())
-  if factors.shape != plain.shape or not np.allclose(plain / factors, scaled.rope_frequencies(), rtol=1e-4):
-    raise ModelFileError(f"{path}: {_ROPE_FACTORS} is not the scaling of a Llama 3: only that can be run")
+  if not np.allclose(np.asarray(config.rope_frequencies()) / factors, scaled.rope_frequencies(), rtol=1e-4):
+    raise refused
   return scaled
 
 
@@ -139,8 +139,8 @@ class GGUFTensors:
 
   def __init__(self, path: Path, interleaved: int = 0):
     self._path, self._interleaved = path, interleaved
-    self._tensors = {tensor.name: tensor for tensor in _reader(path).tensors}
-    self._shapes = {name: tuple(int(n) for n in reversed(tensor.shape)) for name, tensor in self._tensors.items()}
+    self._file = gguf_file.read(path)
+    self._shapes = {name: tensor.shape for name, tensor in self._file.tensors.items()}
     self._dequantize = package("gguf.quants").dequantize
 
   @property
@@ -150,14 +150,13 @@ class GGUFTensors:
 
   def read(self, tensor: str, index: Index) -> np.ndarray:
     """A part of a tensor, float32. Only its rows are dequantised, but these whole, as blocks lie along them."""
-    rows: Any = index[0]
+    rows: Any = index[0] if len(index) > 1 else slice(None)
     if self._interleaved and tensor.endswith((".attn_q.weight", ".attn_k.weight")):
       head, channel = np.divmod(np.arange(rows.start, rows.stop), self._interleaved)
       second, pair = np.divmod(channel, self._interleaved // 2)
       rows = head * self._interleaved + 2 * pair + second
-    found = self._tensors[tensor]
     try:
-      values = self._dequantize(found.data[rows], found.tensor_type)
+      values = self._dequantize(self._file.rows(tensor)[rows], self._file.tensors[tensor].kind)
     except RuntimeError as error:
-      raise ModelFileError(f"{self._path}: tensor {tensor!r}: {error}") from error
-    return values[(slice(None), *index[1:])]
+      raise ModelFileError(f"{self._path}: tensor {shown(tensor)}: {reason(error)}") from error
+    return values[(slice(None), *index[1:])] if len(index) > 1 else values[0][index]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
-from rl_jax.models.errors import ModelFileError, package
-from rl_jax.models.loading import Index, Names, Source
+from rl_jax.models.errors import ModelFileError, package, reason, shown
+from rl_jax.models.fields import Fields
+from rl_jax.models.loading import MOST_LAYERS, Index, Names, Source, config_of
 from rl_jax.models.transformer import TransformerConfig
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -44,6 +45,8 @@ NAMES = Names(
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
+_LONGEST_NAME = 255
+"""Letters of the name of a file."""
 
 
 def open_folder(folder: Path) -> Source:
@@ -51,14 +54,15 @@ def open_folder(folder: Path) -> Source:
 
   Raises: ModelFileError: a file is missing or broken, or the model is none of `ARCHITECTURES`.
   """
-  values = read_json(folder / CONFIG)
-  config = transformer_config(values, folder / CONFIG)
+  path = folder / CONFIG
+  values = read_json(path)
+  config = transformer_config(values, path)
   # Old checkpoints also hold what is worked out from the config, and tied ones the embedding twice.
   ignored = {f"model.layers.{i}.self_attn.rotary_emb.inv_freq" for i in range(config.layers)}
   return Source(
     path=folder,
     config=config,
-    context=int(values.get("max_position_embeddings", 2048)),
+    context=Fields(values, path).whole("max_position_embeddings", 2048, high=2**31 - 1),
     names=NAMES,
     tensors=SafetensorsFolder(folder),
     ignored=frozenset(ignored | ({"lm_head.weight"} if config.tied_embeddings else set())),
@@ -70,12 +74,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
   Raises: ModelFileError: there is no such file, or it holds something else.
   """
+  if path.exists() and not path.is_file():  # a pipe would be waited for
+    raise ModelFileError(f"{path} is no file")
   try:
     values = json.loads(path.read_text(encoding="utf-8"))
   except OSError as error:
     raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
-  except ValueError as error:
-    raise ModelFileError(f"{path} is no JSON: {error}") from error
+  except (ValueError, RecursionError) as error:
+    raise ModelFileError(f"{path} is no JSON: {reason(error)}") from error
   if not isinstance(values, dict):
     raise ModelFileError(f"{path} holds no JSON object but a {type(values).__name__}")
   return values
@@ -89,7 +95,8 @@ def transformer_config(values: Mapping[str, Any], path: Path) -> TransformerConf
 
   Raises: ModelFileError: a field is missing, or asks for something that the transformer does not do.
   """
-  names = values.get("architectures") or ["none"]
+  fields = Fields(values, path)
+  names = fields.texts("architectures", ()) or ["none"]
   if len(names) != 1 or names[0] not in ARCHITECTURES:
     raise ModelFileError(f"{path}: architecture {', '.join(names)}: known are {', '.join(ARCHITECTURES)}")
   refused = {
@@ -97,58 +104,78 @@ def transformer_config(values: Mapping[str, Any], path: Path) -> TransformerConf
     "attention_bias": False,
     "mlp_bias": False,
     "use_sliding_window": False,
+    "partial_rotary_factor": 1.0,
     "quantization_config": None,
   }
   for field, only in refused.items():
     if values.get(field, only) != only:
-      raise ModelFileError(f"{path}: {field}={values[field]!r}: only {only!r} can be run")
-
-  def need(field: str) -> Any:
-    if field not in values:
-      raise ModelFileError(f"{path} has no field {field!r}")
-    return values[field]
-
-  heads, vocabulary = need("num_attention_heads"), need("vocab_size")
-  try:
-    return TransformerConfig(
-      vocabulary=vocabulary,
-      outputs=vocabulary,
-      width=need("hidden_size"),
-      layers=need("num_hidden_layers"),
-      heads=heads,
-      key_value_heads=values.get("num_key_value_heads") or heads,
-      head_width=values.get("head_dim") or need("hidden_size") // heads,
-      feed_forward=need("intermediate_size"),
-      norm_epsilon=need("rms_norm_eps"),
-      tied_embeddings=values.get("tie_word_embeddings", False),
-      **_rope(values, path),
-      **ARCHITECTURES[names[0]],
-    )
-  except ModelFileError:
-    raise
-  except (TypeError, ValueError, ZeroDivisionError) as error:
-    raise ModelFileError(f"{path}: {error}") from error
+      raise ModelFileError(f"{path}: {field}={shown(values[field])}: only {only!r} can be run")
+  others = set(fields.texts("layer_types", ())) - {"full_attention"}
+  if others:
+    raise ModelFileError(f"{path}: layer_types has {shown(min(others))}: only 'full_attention' can be run")
+  heads = fields.whole("num_attention_heads", means="model.heads")
+  vocabulary = fields.whole("vocab_size", means="model.vocabulary")
+  width = fields.whole("hidden_size", means="model.width")
+  sizes = {
+    "vocabulary": vocabulary,
+    "outputs": vocabulary,
+    "width": width,
+    "layers": fields.whole("num_hidden_layers", high=MOST_LAYERS, means="model.layers"),
+    "heads": heads,
+    "key_value_heads": fields.whole("num_key_value_heads", heads, means="model.key_value_heads"),
+    "head_width": fields.whole("head_dim", width // heads, means="model.head_width"),
+    "feed_forward": fields.whole("intermediate_size", means="model.feed_forward"),
+    "norm_epsilon": fields.number("rms_norm_eps", high=1.0),
+    "tied_embeddings": fields.flag("tie_word_embeddings", False),
+  }
+  return config_of(sizes | _rope(fields, path) | ARCHITECTURES[names[0]], path)
 
 
-def _rope(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _rope(fields: Fields, path: Path) -> dict[str, Any]:
   """Fields of rotary positions: `rope_parameters` since transformers 5, `rope_theta` and `rope_scaling` before."""
-  scaling = values.get("rope_parameters") or values.get("rope_scaling") or {}
-  fields = {"rope_base": float(scaling.get("rope_theta", values.get("rope_theta", 10_000.0)))}
-  kind = scaling.get("rope_type", scaling.get("type", "default"))
-  if kind == "default":
-    return fields
+  new, old = fields.section("rope_parameters", {}), fields.section("rope_scaling", {})
+  if new and old and _without_base(new) != _without_base(old):
+    # transformers would take the old one, and lose the base that the new one has.
+    raise ModelFileError(f"{path}: rope_parameters and rope_scaling={shown(old)} differ: leave one of them out")
+  scaling = new or old
+  rope = Fields(scaling, f"{path}: rope scaling")
+  base = {"rope_base": rope.number("rope_theta", None) or fields.number("rope_theta", 10_000.0)}
+  if rope.number("partial_rotary_factor", 1.0) != 1.0:
+    raise rope.refused("partial_rotary_factor", "1.0")
+  kind = rope.text("rope_type", None) or rope.text("type", None)
+  if kind is None and _without_base(scaling):
+    raise ModelFileError(f"{path}: rope scaling has no rope_type, but {shown(min(_without_base(scaling)))}")
+  if kind in (None, "default"):
+    return base
   if kind != "llama3":
-    raise ModelFileError(f"{path}: rope scaling {kind!r}: known are 'default' and 'llama3'")
-  try:
-    return fields | {
-      "rope_scaling": "llama3",
-      "rope_factor": float(scaling["factor"]),
-      "rope_low_frequency": float(scaling["low_freq_factor"]),
-      "rope_high_frequency": float(scaling["high_freq_factor"]),
-      "rope_context": scaling["original_max_position_embeddings"],
-    }
-  except KeyError as error:
-    raise ModelFileError(f"{path}: rope scaling 'llama3' has no field {error}") from error
+    raise ModelFileError(f"{path}: rope scaling {shown(kind)}: known are 'default' and 'llama3'")
+  rope = Fields(scaling, f"{path}: rope scaling 'llama3'")
+  return base | {
+    "rope_scaling": "llama3",
+    "rope_factor": rope.number("factor"),
+    "rope_low_frequency": rope.number("low_freq_factor"),
+    "rope_high_frequency": rope.number("high_freq_factor"),
+    "rope_context": rope.whole("original_max_position_embeddings", high=2**31 - 1),
+  }
+
+
+def _without_base(scaling: Mapping[str, Any]) -> dict[str, Any]:
+  """The fields that say how rotary positions are scaled."""
+  return {name: value for name, value in scaling.items() if name not in ("rope_theta", "partial_rotary_factor")}
+
+
+def _weight_map(path: Path) -> dict[str, str]:
+  """Names of files by tensor, as an index has them; all inside of its folder."""
+  fields = Fields(read_json(path), path)
+  shards = fields.section("weight_map")
+  files = Fields(shards, f"{path}: weight_map")
+  for tensor in shards:
+    # Not resolved: in the hub's cache the files of a folder are links out of it.
+    place = PurePath(files.text(tensor))
+    inside = place.parts and ".." not in place.parts and not place.is_absolute()
+    if not inside or "\0" in str(place) or max(map(len, place.parts)) > _LONGEST_NAME:
+      raise files.refused(tensor, "a file inside of the folder")
+  return shards
 
 
 class SafetensorsFolder:
@@ -160,14 +187,13 @@ class SafetensorsFolder:
   def __init__(self, folder: Path):
     self._open = package("safetensors").safe_open
     if (folder / INDEX).is_file():
-      shards = read_json(folder / INDEX).get("weight_map")
-      if not isinstance(shards, dict):
-        raise ModelFileError(f"{folder / INDEX} has no field 'weight_map'")
+      shards = _weight_map(folder / INDEX)
       files = {name: self._file(folder / name) for name in sorted(set(shards.values()))}
+      tensors = {name: set(file.keys()) for name, file in files.items()}
+      for tensor, name in shards.items():
+        if tensor not in tensors[name]:
+          raise ModelFileError(f"{folder / name} has no tensor {shown(tensor)}, which {INDEX} puts there")
       self._files = {tensor: files[name] for tensor, name in shards.items()}
-      for tensor, file in self._files.items():
-        if tensor not in file.keys():  # noqa: SIM118 - not a mapping
-          raise ModelFileError(f"{folder / shards[tensor]} has no tensor {tensor!r}, which {INDEX} puts there")
     elif (folder / WEIGHTS).is_file():
       file = self._file(folder / WEIGHTS)
       self._files = {tensor: file for tensor in file.keys()}  # noqa: SIM118
@@ -176,12 +202,14 @@ class SafetensorsFolder:
     self._shapes = {tensor: self._shape(folder, tensor) for tensor in self._files}
 
   def _file(self, path: Path) -> Any:
+    if not path.is_file():
+      raise ModelFileError(f"cannot read {path}: there is no such file")
     try:
       return self._open(path, "numpy")
     except OSError as error:
-      raise ModelFileError(f"cannot read {path}: {error}") from error
+      raise ModelFileError(f"cannot read {path}: {reason(error)}") from error
     except package("safetensors").SafetensorError as error:
-      raise ModelFileError(f"{path} is damaged or no safetensors file: {error}") from error
+      raise ModelFileError(f"{path} is damaged or no safetensors file: {reason(error)}") from error
 
   def _shape(self, folder: Path, tensor: str) -> tuple[int, ...]:
     lazy = self._files[tensor].get_slice(tensor)

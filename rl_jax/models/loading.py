@@ -20,6 +20,9 @@ from rl_jax.models.transformer import TransformerConfig
 Index = tuple[slice, ...]
 """A part of a tensor: start and stop along every axis."""
 
+MOST_LAYERS = 10_000
+"""Layers that a file may ask for."""
+
 
 class Tensors(Protocol):
   """The tensors of a file format, as they lie there."""
@@ -109,6 +112,17 @@ class Source:
     return self.tensors.read(tensor, index)
 
 
+def config_of(sizes: Mapping[str, Any], path: Path) -> TransformerConfig:
+  """The config of a file's sizes.
+
+  Raises: ModelFileError: they do not fit one another.
+  """
+  try:
+    return TransformerConfig(**sizes)
+  except ValueError as error:
+    raise ModelFileError(f"{path}: {error}") from error
+
+
 def is_transposed(parameter: str, axes: int, config: TransformerConfig) -> bool:
   """Whether files hold a parameter the other way round: they keep matrices as [outputs, inputs], and embeddings as
   [vocabulary, width]."""
@@ -162,7 +176,12 @@ def abstract_params(config: TransformerConfig) -> Params:
 
 
 def _named(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
-  return {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(abstract_params(config))}
+  """Shapes of the parameters by name. One layer is traced, as all are alike and a file may ask for any number."""
+  one = abstract_params(dataclasses.replace(config, layers=1))
+  shapes = {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(one)}
+  of_layer = {name.removeprefix("layer_0/"): shape for name, shape in shapes.items() if name.startswith("layer_0/")}
+  layers = {f"layer_{i}/{name}": shape for i in range(config.layers) for name, shape in of_layer.items()}
+  return {name: shape for name, shape in shapes.items() if not name.startswith("layer_0/")} | layers
 
 
 def _in_file(parameter: str, shape: tuple[int, ...], config: TransformerConfig) -> tuple[int, ...]:

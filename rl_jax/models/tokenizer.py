@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rl_jax.models import checkpoints, gguf_tokenizer
-from rl_jax.models.errors import ModelFileError, package
+from rl_jax.models import chat_template, checkpoints, gguf_tokenizer
+from rl_jax.models.errors import ModelFileError, one_line, package, shown
+from rl_jax.models.fields import MOST, Fields
 from rl_jax.models.huggingface import read_json
 
 TOKENIZER, SETTINGS, GENERATION, TEMPLATE = (
@@ -19,6 +21,12 @@ TOKENIZER, SETTINGS, GENERATION, TEMPLATE = (
   "generation_config.json",
   "chat_template.jinja",
 )
+_MORE_TOKENS = chat_template.TOKENS[3:]
+"""Those that `Tokenizer` has no field for."""
+_IDS = 2**32
+"""Ids of the package tokenizers are unsigned numbers of 32 bits."""
+_OPEN, _CLOSE = "\udffe", "\udfff"
+"""Around a text whose control tokens are text: halves of characters, which no file of text can hold."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,21 +38,81 @@ class Tokenizer:
     end_id: ends a response, in a chat the turn.
     pad_id: fills; often the same as `end_id`, as masks, not ids, say what a slot holds.
     start_token: text that some templates begin with; "": none.
-    chat_template: Jinja text; "": none.
+    text_start: begins what is no conversation, the start token or "".
+    chat_template: Jinja text; "": none, as base models have.
+    more_tokens: other special tokens that a template may name, by `chat_template.TOKENS`.
+    source: the file or folder that it was read from, for messages.
   """
 
   backend: Any
   end_id: int
   pad_id: int
   start_token: str = ""
+  text_start: str = ""
   chat_template: str = ""
+  more_tokens: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  source: str = "a tokenizer"
 
   def __len__(self) -> int:
     return self.backend.get_vocab_size(with_added_tokens=True)
 
   def encode(self, text: str) -> list[int]:
-    """Ids of a text. Special tokens that are written out in it become one id each; none are added."""
-    return self.backend.encode(text, add_special_tokens=False).ids
+    """Ids of a text. Special tokens that are written out in it become one id each, except in what `quoted` has marked;
+    none are added.
+
+    Raises: ModelFileError: a part that `quoted` has marked is not whole, or cannot be written without control tokens.
+    """
+    if _OPEN not in text and _CLOSE not in text:
+      return self._ids(self.backend, text)
+    ids: list[int] = []
+    for number, piece in enumerate(re.split(f"{_OPEN}(.*?){_CLOSE}", text, flags=re.DOTALL)):
+      if _OPEN in piece or _CLOSE in piece:
+        raise ModelFileError(f"{self.source}: the chat template cuts a message in which control tokens are written out")
+      ids += self._encode_literally(piece) if number % 2 else self._ids(self.backend, piece)
+    return ids
+
+  def quoted(self, text: str) -> str:
+    """A text as `encode` makes no control tokens of it: marked where it writes some out, else as it is."""
+    if not any(part in text for part in self._control_texts) or self._control.isdisjoint(self._ids(self.backend, text)):
+      return text
+    inner = text.strip() or text  # templates cut white space off
+    before, _, after = text.partition(inner)
+    return f"{before}{_OPEN}{inner}{_CLOSE}{after}"
+
+  @functools.cached_property
+  def _control(self) -> frozenset[int]:
+    """Ids that steer a conversation. Those of other added tokens, as <think>, are text of a kind."""
+    added = self.backend.get_added_tokens_decoder()
+    ours = {self.end_id, self.pad_id, self.backend.token_to_id(self.start_token)}
+    return frozenset(number for number, token in added.items() if token.special or number in ours)
+
+  @functools.cached_property
+  def _control_texts(self) -> list[str]:
+    """Texts of which a text that writes out a control token has one; "", which each text has, if it may be normalised
+    into one."""
+    tokens = [token for number, token in self.backend.get_added_tokens_decoder().items() if number in self._control]
+    return [""] if any(token.normalized for token in tokens) else [token.content for token in tokens]
+
+  @functools.cached_property
+  def _literal(self) -> Any:
+    """A copy of the tokenizer that can take control tokens for text."""
+    values = json.loads(self.backend.to_str())
+    for token in values["added_tokens"]:
+      token["special"] = token["id"] in self._control
+    with one_line(f"{self.source}: the tokenizer cannot be copied"):  # of two tokens with one id the copy has one
+      return package("tokenizers").Tokenizer.from_str(json.dumps(values))
+
+  def _encode_literally(self, text: str) -> list[int]:
+    self._literal.encode_special_tokens = True  # set again each time, as a copy in another process has lost it
+    ids = self._ids(self._literal, text)
+    control = next((number for number in ids if number in self._control), None)
+    if control is not None:
+      raise ModelFileError(f"{self.source}: {shown(text)} cannot be written without {self._text_of(control)!r}")
+    return ids
+
+  def _ids(self, backend: Any, text: str) -> list[int]:
+    with one_line(f"{self.source}: {shown(text)} cannot be encoded"):
+      return backend.encode(text, add_special_tokens=False).ids
 
   def decode(self, ids: Iterable[int]) -> str:
     """The text of ids, special tokens included; ids beyond the vocabulary, which padded models have, give none."""
@@ -60,21 +128,22 @@ class Tokenizer:
       add_generation_prompt: end with the beginning of the assistant's turn.
       variables: more that the template knows, e.g. `enable_thinking`.
 
-    Raises: ModelFileError: there is no template, or it refuses the conversation.
+    Raises: ModelFileError: there is no template, it refuses the conversation, or it does not know a variable.
     """
     if not self.chat_template:
-      raise ModelFileError("this model has no chat template: put the prompt as plain text")
-    try:
-      return _template(self.chat_template).render(
-        messages=messages,
-        add_generation_prompt=add_generation_prompt,
-        bos_token=self.start_token,
-        eos_token=self.backend.id_to_token(self.end_id),
-        pad_token=self.backend.id_to_token(self.pad_id),
-        **variables,
-      )
-    except package("jinja2").TemplateError as error:
-      raise ModelFileError(f"the chat template does not take these messages: {error}") from error
+      raise ModelFileError(f"{self.source}: this model has no chat template: put the prompt as plain text")
+    ours = {
+      "messages": messages,
+      "add_generation_prompt": add_generation_prompt,
+      "bos_token": self.start_token,
+      "eos_token": self._text_of(self.end_id),
+      "pad_token": self._text_of(self.pad_id),
+      **self.more_tokens,
+    }
+    return chat_template.render(self.chat_template, self.source, ours, variables)
+
+  def _text_of(self, token: int) -> str:
+    return self.backend.id_to_token(token)
 
   def save(self, folder: Path) -> None:
     """Writes the files that `load` and the `transformers` library read."""
@@ -85,7 +154,8 @@ class Tokenizer:
       "pad_token": self.backend.id_to_token(self.pad_id),
       "clean_up_tokenization_spaces": False,
     }
-    settings |= {"bos_token": self.start_token} if self.start_token else {}
+    settings |= {"bos_token": self.start_token, "add_bos_token": bool(self.text_start)} if self.start_token else {}
+    settings |= self.more_tokens
     settings |= {"chat_template": self.chat_template} if self.chat_template else {}
     (folder / SETTINGS).write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
@@ -101,7 +171,7 @@ def load(name: str) -> Tokenizer:
 
 def from_gguf(path: Path) -> Tokenizer:
   """The tokenizer in the metadata of a GGUF file."""
-  return Tokenizer(**gguf_tokenizer.read(path))
+  return _checked(Tokenizer(**gguf_tokenizer.read(path), source=str(path)), path)
 
 
 def from_folder(folder: Path) -> Tokenizer:
@@ -110,63 +180,89 @@ def from_folder(folder: Path) -> Tokenizer:
   path = folder / TOKENIZER
   if "model" not in read_json(path):
     raise ModelFileError(f"{path} has no field 'model': it is no tokenizer of the package tokenizers")
-  backend = package("tokenizers").Tokenizer.from_file(str(path))
-  settings = read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
+  read = package("tokenizers").Tokenizer.from_file
+  with one_line(f"{path} is no tokenizer of the package tokenizers"):
+    backend = read(str(path))
+  settings = _fields(folder / SETTINGS)
   end_id = _end_id(backend, settings, folder)
-  pad = _content(settings.get("pad_token"))
-  return Tokenizer(
+  pad = _content(settings, "pad_token", folder)
+  start = _content(settings, "bos_token", folder)
+  more = {name: _content(settings, name, folder) for name in _MORE_TOKENS}
+  made = Tokenizer(
     backend,
     end_id=end_id,
     pad_id=_id(backend, pad, folder) if pad else end_id,
-    start_token=_content(settings.get("bos_token")),
+    start_token=start,
+    text_start=start if settings.flag("add_bos_token", True) else "",
     chat_template=_chat_template(settings, folder),
+    more_tokens={name: token for name, token in more.items() if token},
+    source=str(folder),
   )
+  return _checked(made, folder)
 
 
-def _content(token: Any) -> str:
+def _checked(made: Tokenizer, path: Path) -> Tokenizer:
+  for name, token in (("eos_token", made.end_id), ("pad_token", made.pad_id)):
+    if made.backend.id_to_token(token) is None:
+      raise ModelFileError(f"{path}: {name} has the id {token}, which is not in the vocabulary of {len(made)} tokens")
+  token, largest = max(made.backend.get_vocab(with_added_tokens=True).items(), key=lambda entry: entry[1])
+  if largest >= MOST:
+    raise ModelFileError(f"{path}: the token {shown(token)} has the id {largest}: want at most {MOST - 1}")
+  return made
+
+
+def _fields(path: Path) -> Fields:
+  """The fields of a file that may be missing."""
+  return Fields(read_json(path) if path.is_file() else {}, path)
+
+
+def _content(settings: Fields, name: str, folder: Path) -> str:
   """A token of tokenizer_config.json, which is text, an object with its text, or null."""
-  return (token.get("content", "") if isinstance(token, dict) else token) or ""
+  token = settings.either(name, "", (str, dict), "text or an object with its text")
+  return Fields(token, f"{folder / SETTINGS}: {name}").text("content", "") if isinstance(token, dict) else token
 
 
 def _id(backend: Any, token: str, folder: Path) -> int:
   found = backend.token_to_id(token)
   if found is None:
-    raise ModelFileError(f"{folder / SETTINGS} names the token {token!r}, which is not in {folder / TOKENIZER}")
+    raise ModelFileError(f"{folder / SETTINGS} names the token {shown(token)}, which is not in {folder / TOKENIZER}")
   return found
 
 
-def _end_id(backend: Any, settings: Mapping[str, Any], folder: Path) -> int:
+def _end_id(backend: Any, settings: Fields, folder: Path) -> int:
   """By the tokenizer's settings, which in chat models name the end of a turn; else by those of generation."""
-  end = _content(settings.get("eos_token"))
+  end = _content(settings, "eos_token", folder)
   if end:
     return _id(backend, end, folder)
   path = folder / GENERATION
-  ids = read_json(path).get("eos_token_id") if path.is_file() else None
-  first = ids[0] if isinstance(ids, list) and ids else ids
-  if not isinstance(first, int):
+  generation = _fields(path)
+  ids = generation.either("eos_token_id", None, (int, list), "an id or a list of ids")
+  ids = generation.wholes("eos_token_id") if isinstance(ids, list) else [] if ids is None else [ids]
+  if not ids:
     raise ModelFileError(f"no token ends a response: neither {folder / SETTINGS} has eos_token nor {path} eos_token_id")
-  return first
+  unknown = [number for number in ids if not 0 <= number < _IDS or backend.id_to_token(number) is None]
+  if unknown:
+    size = backend.get_vocab_size(with_added_tokens=True)
+    raise generation.refused("eos_token_id", f"ids of the vocabulary, which has {size} tokens and none {unknown[0]}")
+  return ids[0]
 
 
-def _chat_template(settings: Mapping[str, Any], folder: Path) -> str:
+def _chat_template(settings: Fields, folder: Path) -> str:
   path = folder / TEMPLATE
   if path.is_file():
-    return path.read_text(encoding="utf-8")
-  template = settings.get("chat_template") or ""
-  if isinstance(template, list):
-    return {entry["name"]: entry["template"] for entry in template}.get("default", "")
-  return template
-
-
-@functools.lru_cache(maxsize=8)
-def _template(text: str) -> Any:
-  """The compiled template. What some ask for today's date is not given: prompts would change from day to day."""
-
-  def refuse(message: str):
-    raise package("jinja2").TemplateError(message)
-
-  sandbox = package("jinja2.sandbox").ImmutableSandboxedEnvironment
-  environment = sandbox(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-  environment.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
-  environment.globals["raise_exception"] = refuse
-  return environment.from_string(text)
+    try:
+      return path.read_text(encoding="utf-8")
+    except OSError as error:
+      raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+      raise ModelFileError(f"{path} is no UTF-8: {error}") from error
+  template = settings.either("chat_template", "", (str, list), "text or a list of named templates")
+  if isinstance(template, str):
+    return template
+  named = {}
+  for number, entry in enumerate(template):
+    if not isinstance(entry, dict):
+      raise settings.refused("chat_template", "text or a list of objects with name and template")
+    fields = Fields(entry, f"{folder / SETTINGS}: chat_template[{number}]")
+    named[fields.text("name")] = fields.text("template")
+  return named.get("default", "")

@@ -15,6 +15,7 @@ from rl_jax.runs.formatting import mean_and_spread
 from rl_jax.runs.papers import Paper, look_up
 from rl_jax.runs.record import load
 from rl_jax.runs.statistics import mean, spread
+from rl_jax.runs.visible import visible
 
 HEADLINE = "held_out/sampled_accuracy"
 
@@ -94,9 +95,9 @@ def as_text(runs: Sequence[Cited]) -> str:
   lines = []
   for run in runs:
     lines += [
-      f"{run.name} ({run.short}): {run.headline}",
-      f"  method {run.method}, {run.date}, commit {', '.join(run.commits)}",
-      f"  {run.command}",
+      _line(f"{run.name} ({run.short}): {run.headline}"),
+      _line(f"  method {run.method}, {run.date}, commit {', '.join(run.commits)}"),
+      _line(f"  {run.command}"),
       *(f"  note: {note}" for note in run.notes),
     ]
   for paper in _papers(runs):
@@ -122,6 +123,10 @@ def as_bibtex(runs: Sequence[Cited]) -> str:
   return "\n\n".join([*(_run_entry(run) for run in runs), *(_paper_entry(paper) for paper in _papers(runs))])
 
 
+def _line(text: str) -> str:
+  return visible(text, keep="")
+
+
 def _papers(runs: Sequence[Cited]) -> list[Paper]:
   return look_up(paper for run in runs for paper in run.papers)
 
@@ -131,7 +136,7 @@ def _run_entry(run: Cited) -> str:
   about = [f"{run.headline[0].upper()}{run.headline[1:]}", f"content {run.content_sha256}"]
   about += [f"commit {', '.join(run.commits)}", *run.notes]
   fields = {
-    "key": run.name,
+    "key": _line(run.name),
     "title": f"{{{latex(f'rl_jax run {run.name} ({run.method}), {run.short}')}}}",
     "howpublished": rf"\texttt{{{latex(run.command)}}}",
     "note": latex(". ".join(f"{part[0].upper()}{part[1:]}" for part in about)),
@@ -177,7 +182,7 @@ _ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308"
 
 def latex(text: str) -> str:
   """Text for a BibTeX field: what TeX would read as a command is escaped, accents are written as commands."""
-  escaped = "".join(_SPECIAL.get(character, character) for character in text)
+  escaped = "".join(_SPECIAL.get(character, character) for character in _line(text))
   return re.sub(r"[^\x00-\x7f]", lambda match: _accented(match.group()), escaped)
 
 

@@ -23,7 +23,7 @@ def content_sha256(directory: RunDirectory) -> str:
   """
   identity = read_json(directory.identity)["identity"]
   lines = [identity, *(_file_sha256(path) for path in (directory.metrics, directory.samples))]
-  return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+  return hashlib.sha256("".join(f"{line}\n" for line in lines).encode(errors="surrogatepass")).hexdigest()
 
 
 def _file_sha256(path: Path) -> str:

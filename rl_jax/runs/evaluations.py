@@ -17,6 +17,7 @@ from rl_jax.runs.files import read_json, write_json, writing
 from rl_jax.runs.formatting import rate
 from rl_jax.runs.intervals import bootstrap, wilson
 from rl_jax.runs.statistics import interval
+from rl_jax.runs.visible import visible
 
 FORMAT = 1
 INTERVALS = "95 % intervals over problems: Student's t; greedy: Wilson; a difference: bootstrap"
@@ -83,7 +84,7 @@ def text(record: Mapping[str, Any]) -> str:
   problems, seeds = len(record["problems"]["ids"]), record["seeds"]
   of_seeds = f", {len(seeds)} seeds averaged" if len(seeds) > 1 else ""
   lines = [
-    record["what"],
+    visible(record["what"], keep=""),
     f"{problems} held-out problems, {record['samples_per_prompt']} samples of each{of_seeds}",
     INTERVALS,
   ]
@@ -93,13 +94,13 @@ def text(record: Mapping[str, Any]) -> str:
     lines.append(_line("greedy", record["summary"]["greedy"]))
   for level, of_level in record["summary"].get("levels", {}).items():
     for k, found in of_level["pass_at"].items():
-      lines.append(_line(f"{level} pass@{k}", found) + f"  ({of_level['problems']} problems)")
+      lines.append(_line(f"{visible(level, keep='')} pass@{k}", found) + f"  ({of_level['problems']} problems)")
   lines.append(
     f"unscored {record['unscored']:.3f}, truncated {record['truncated']:.3f}, "
     f"length {record['response_length']:.1f} tokens, {rate(record['tokens_per_second'])} tokens/s"
   )
   if "comparison" in record:
-    lines.append(f"minus {record['comparison']['with']}")
+    lines.append(f"minus {visible(record['comparison']['with'], keep='')}")
     for what, found in record["comparison"]["differences"].items():
       lines.append(_line(what, found, sign="+"))
   return "\n".join(lines)

@@ -15,6 +15,7 @@ import numpy as np
 from rl_jax.runs.formatting import rate
 from rl_jax.runs.panels import Panel
 from rl_jax.runs.record import Series
+from rl_jax.runs.visible import visible
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
@@ -116,7 +117,7 @@ def draw(axes: Axes, panel: Panel) -> None:
     _draw_curve(axes, curve.series, curve.label, colour, dash, panel.seeds)
   axes.set_title(_literal(panel.title))
   axes.xaxis.set_major_formatter(_tick)
-  axes.set_xlabel(panel.across)
+  axes.set_xlabel(_literal(panel.across))
   axes.set_ylabel(_literal(panel.unit))
   axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
   axes.set_xlim(left=0)  # panels of one run share their axis, whenever a metric was first written
@@ -177,6 +178,7 @@ def _tick(value: float, _: float) -> str:
 
 
 def _literal(text: str) -> str:
-  """`text` with nothing that matplotlib takes for mathematics, nor a leading underscore (hidden from legends)."""
-  text = text.replace("$", r"\$")
+  """`text` as one line with nothing that matplotlib takes for mathematics, nor a leading underscore (hidden from
+  legends)."""
+  text = visible(text, keep="").replace("$", r"\$")
   return f" {text}" if text.startswith("_") else text

@@ -21,6 +21,7 @@ from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import decode_number, encode_float
 from rl_jax.runs.statistics import mean, spread
+from rl_jax.runs.visible import visible
 
 _RESERVED = ("kind", "iteration")
 
@@ -123,7 +124,7 @@ class MetricsWriter:
         filename_suffix=f".{time.time_ns()}",
         flush_secs=10,
       )
-    self._events.add_scalar(name, value, int(iteration))
+    self._events.add_scalar(visible(name, keep=""), value, int(iteration))
 
   def _close_events(self) -> None:
     if self._events is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
+
+from rl_jax.runs.visible import visible
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --faint: #59626d; --page: #ffffff; --card: #f6f7f9; --line: #d5dae0;
@@ -50,9 +51,6 @@ details.section > summary { font-size: 20px; font-weight: 600; margin: 24px 0 10
 """
 
 
-_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-
-
 def page(title: str, body: Sequence[str]) -> str:
   """The whole document. `title` is text; `body` holds HTML."""
   return (
@@ -65,8 +63,8 @@ def page(title: str, body: Sequence[str]) -> str:
 
 
 def escape(text: Any) -> str:
-  """Text as HTML: markup is shown, and what cannot stand in a page (control characters, half surrogates) is �."""
-  return html.escape(_UNFIT.sub("\ufffd", str(text)), quote=True)
+  """Text as HTML: markup is shown, and characters that steer a screen are escapes (visible.py)."""
+  return html.escape(visible(text), quote=True)
 
 
 def section(heading: str, content: str, *, note: str = "", folded: bool = False) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from rl_jax.runs.formatting import duration, mean_and_spread, rate
 from rl_jax.runs.statistics import mean
+from rl_jax.runs.visible import encodable, visible
 
 _FIELDS = (
   # metric, label, digits, with spread. The label is what a person calls it.
@@ -49,7 +50,7 @@ class Progress:
     self._clock = clock
     self._columns = columns
     self._live = stream.isatty()
-    self._encoding = getattr(stream, "encoding", None) or "utf-8"
+    self._encoding = getattr(stream, "encoding", None)
     self._values: dict[str, Sequence[float] | np.ndarray] = {}
     self._first: tuple[float, float] | None = None
     self._drawn = 0
@@ -90,7 +91,7 @@ class Progress:
   def message(self, text: str) -> None:
     """A lasting line (a note, samples), above the live one."""
     self._clear()
-    self._write(text + "\n")
+    self._write(visible(text) + "\n")
 
   def close(self) -> None:
     """Ends the live line, so that the shell's prompt starts a new one. Harmless when called again."""
@@ -131,11 +132,7 @@ class Progress:
 
   def _encodable(self, text: str) -> str:
     """An ASCII-only log must not end the run: what it cannot hold is written otherwise."""
-    try:
-      text.encode(self._encoding)
-      return text
-    except UnicodeEncodeError:
-      return text.replace("±", "+-").encode(self._encoding, "replace").decode(self._encoding)
+    return encodable(text, self._encoding, "replace")
 
   def _write(self, text: str) -> None:
     self._stream.write(self._encodable(text))

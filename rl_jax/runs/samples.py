@@ -17,6 +17,7 @@ from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import decode_number, plain
 from rl_jax.runs.formatting import number
+from rl_jax.runs.visible import visible
 
 FIELDS = ("iteration", "seed", "prompt", "response", "reward")
 """What every sample has."""
@@ -63,7 +64,7 @@ def reward_text(reward: float | None) -> str:
 def show(samples: Sequence[Mapping[str, Any]], width: int = 100) -> str:
   """Samples for the terminal: a line of facts, then prompt and response, folded to `width`.
 
-  What is not printable (newlines, escape sequences a policy may emit) is shown as an escape and never sent.
+  Newlines and escape sequences that a policy may emit are shown as escapes and never sent.
   """
   blocks = []
   for sample in samples:
@@ -78,8 +79,8 @@ def show(samples: Sequence[Mapping[str, Any]], width: int = 100) -> str:
 
 
 def printable(text: str) -> str:
-  """`text` with everything unprintable as a backslash escape."""
-  return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+  """`text` as one line, with control characters and newlines as backslash escapes."""
+  return visible(text, keep="")
 
 
 def _folded(head: str, text: str, width: int) -> list[str]:

@@ -1,5 +1,7 @@
 """Problems from a file of JSON lines in the shape of GSM8K: {"question": "…", "answer": "… #### 42"}.
 
+A row of a task of programs has {"question": "…", "tests": [{"input": "2 3", "output": "5"}]} instead.
+
 config.task = {"name": "rl_jax.tasks.json_lines", "file": "train.jsonl", "held_out_file": "test.jsonl"}
 """
 
@@ -15,6 +17,7 @@ from rl_jax.tasks.datasets.json_lines import JsonLines
 from rl_jax.tasks.datasets.prepare import prepare
 from rl_jax.tasks.host import HostTask, Scorers
 from rl_jax.tasks.prompting import Tokenizer
+from rl_jax.tasks.verifier_arguments import bound_arguments, names_argument
 
 
 def get_config() -> dict[str, Any]:
@@ -22,13 +25,17 @@ def get_config() -> dict[str, Any]:
   return {
     "file": "",  # one problem a line
     "held_out_file": "",  # "": `file` is split by the hash of the question; else its questions are taken out of train
+    # a text; or a list of {"role": "user", "content": "…"} messages, put into the model's chat template as they are
     "question_field": "question",
-    "answer_field": "answer",  # what follows "####" is the answer; all of it without that mark
+    # what follows "####" is the answer; all of it without that mark. A row with a list of `tests` may lack it, unless
+    # the verifier takes `answer`; "": all rows do
+    "answer_field": "answer",
     "level_field": "",  # key that names a problem's level; "": one level
     "held_out_fraction": 0.125,  # share of all questions that is never trained on, without `held_out_file`
     "answer": "number",  # how the answer is found: last "number"; last <answer> "tag"; "line" Answer: …; "whole" text
-    # function (response, entry, answer=…, **verifier_arguments) -> Verdict: "rl_jax.tasks.verifiers.mathematics:
-    # equal_answers" compares formulas, "rl_jax.tasks.verifiers.programs:unit_tests" runs programs
+    # function (response, entry, **verifier_arguments) -> Verdict, which is told `answer` too if it takes one:
+    # "rl_jax.tasks.verifiers.mathematics:equal_answers" compares formulas,
+    # "rl_jax.tasks.verifiers.programs:unit_tests" runs programs
     "verifier": "rl_jax.tasks.scoring:equal_numbers",
     "verifier_arguments": {},
     **host.FIELDS,
@@ -50,32 +57,44 @@ def build(
   Raises: ValueError: in one line, for a field that makes no sense and for a file that is missing or malformed.
   """
   config = fields.complete(config, get_config(), where="task")
+  for name in ("file", "held_out_file", "question_field", "answer_field", "level_field", "verifier"):
+    if not isinstance(config[name], str):
+      raise ValueError(f"task.{name}: got {config[name]!r}, want text")
   scoring.rule(config["answer"])
+  offered = {"answer": config["answer"]}
+  arguments = {} if scorers else bound_arguments(config["verifier"], offered, config["verifier_arguments"])
   settings = {
     "file": _absolute(config["file"], "file"),
     "held_out_file": _absolute(config["held_out_file"], "held_out_file") if config["held_out_file"] else "",
     "held_out_fraction": fields.number(config["held_out_fraction"], 1 / 64, 1 / 2, where="task.held_out_fraction"),
     **{name: config[name] for name in ("question_field", "answer_field", "level_field")},
+    "answer_needed": not scorers and names_argument(config["verifier"], "answer"),
   }
-  files = {name: _sha256(settings[name]) for name in ("file", "held_out_file") if settings[name]}
+  files = {name: _sha256(settings[name], name) for name in ("file", "held_out_file") if settings[name]}
   data = prepare(JsonLines, settings, files)
   return host.build(
     data,
     config,
     vocabulary=vocabulary or host.pretrained_vocabulary(config["tokenizer"]),
-    scorers=scorers
-    or host.scorers(config["verifier"], {"answer": config["answer"], **config["verifier_arguments"]}, config),
+    scorers=scorers or host.scorers(config["verifier"], arguments, config),
   )
 
 
 def _absolute(file: str, field: str) -> str:
   if not file:
     raise ValueError(f"task.{field} is missing: name a file of JSON lines")
-  if not Path(file).is_file():
+  try:
+    found = Path(file).is_file()
+  except OSError as error:
+    raise ValueError(f"task.{field}: cannot look for {file[:80]!r} ({error.strerror})") from error
+  if not found:
     raise ValueError(f"task.{field}: no file {file!r} in {Path.cwd()}")
   return str(Path(file).resolve())
 
 
-def _sha256(file: str) -> str:
-  with Path(file).open("rb") as stream:
-    return hashlib.file_digest(stream, "sha256").hexdigest()
+def _sha256(file: str, field: str) -> str:
+  try:
+    with Path(file).open("rb") as stream:
+      return hashlib.file_digest(stream, "sha256").hexdigest()
+  except OSError as error:
+    raise ValueError(f"task.{field}: cannot read {file} ({error.strerror})") from error

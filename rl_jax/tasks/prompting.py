@@ -1,4 +1,8 @@
-"""Questions as prompt tokens: system prompt, question template, the model's chat template, a limit on the length."""
+"""Questions as prompt tokens: system prompt, question template, the model's chat template, a limit on the length.
+
+A question is data: what it writes out of a model's control tokens stays text. The templates and the system prompt are
+the config's own and may hold some.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,18 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Bool, Int
 
+from rl_jax.models.chat_template import OURS
+from rl_jax.tasks import messages
+
 PLACE = "{question}"
 
 
 class Tokenizer(Protocol):
   """What a host task needs of a vocabulary.
 
-  One that also has `apply_chat_template(messages, add_generation_prompt=True) -> text` puts questions as a chat.
+  One that also has `apply_chat_template(messages, add_generation_prompt=True, **arguments) -> text` puts questions as a
+  chat, unless its `chat_template` is "", as that of a base model: then they are plain text after its `text_start`. One
+  that has control tokens has `quoted(text) -> text`, which `encode` then takes for text alone.
   """
 
   @property
@@ -66,14 +75,39 @@ class Encoded(NamedTuple):
     return tokens, mask
 
 
+def quoted(text: str, vocabulary: Any) -> str:
+  """A text of which `vocabulary.encode` makes no control tokens, though it may write some out."""
+  return vocabulary.quoted(text) if hasattr(vocabulary, "quoted") else text
+
+
 def prompt_text(question: str, config: Mapping[str, Any], vocabulary: Any) -> str:
   """What the policy reads: `question_template` with the question in it, as the user's turn of a chat, after
-  `system_prompt` if there is one; plain text with a vocabulary that has no chat template."""
-  asked = config["question_template"].replace(PLACE, question)
-  if not hasattr(vocabulary, "apply_chat_template"):
-    return f"{config['system_prompt']}\n\n{asked}" if config["system_prompt"] else asked
-  system = [{"role": "system", "content": config["system_prompt"]}] if config["system_prompt"] else []
-  return vocabulary.apply_chat_template([*system, {"role": "user", "content": asked}], add_generation_prompt=True)
+  `system_prompt` if there is one; plain text with a vocabulary that has no chat template, as a base model's.
+
+  A conversation (see `messages`) is put as it is: the template is for the user's last message, and a system message in
+  it goes before `system_prompt`.
+  """
+  turns = [{**message, "content": quoted(message["content"], vocabulary)} for message in messages.loads(question)]
+  turns[-1]["content"] = config["question_template"].replace(PLACE, turns[-1]["content"])
+  if config["system_prompt"] and all(message["role"] != "system" for message in turns):
+    turns.insert(0, {"role": "system", "content": config["system_prompt"]})
+  arguments = _template_arguments(config)
+  if hasattr(vocabulary, "apply_chat_template") and getattr(vocabulary, "chat_template", None) != "":
+    return vocabulary.apply_chat_template(turns, add_generation_prompt=True, **arguments)
+  if arguments:
+    raise ValueError(f"task.chat_template_arguments: got {arguments}, but the vocabulary has no chat template")
+  return getattr(vocabulary, "text_start", "") + "\n\n".join(message["content"] for message in turns)
+
+
+def _template_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+  given = config.get("chat_template_arguments", {})
+  if not isinstance(given, Mapping) and not hasattr(given, "to_dict"):
+    raise ValueError(f"task.chat_template_arguments: got {given!r}, want names and values")
+  arguments = given.to_dict() if hasattr(given, "to_dict") else dict(given)
+  ours = [name for name in arguments if name in OURS]
+  if ours:
+    raise ValueError(f"task.chat_template_arguments: {ours[0]!r} is set by the task itself, leave it out")
+  return arguments
 
 
 def encode(questions: Sequence[str], config: Mapping[str, Any], vocabulary: Tokenizer) -> Encoded:

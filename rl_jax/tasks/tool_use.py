@@ -22,7 +22,7 @@ from jaxtyping import Bool, Int
 
 from rl_jax.tasks import fields, json_lines, reasoning_gym
 from rl_jax.tasks.host import MOST_TOKENS, HostTask, Scorers
-from rl_jax.tasks.prompting import Tokenizer
+from rl_jax.tasks.prompting import Tokenizer, quoted
 from rl_jax.tasks.task import Split, Turns, Verdicts
 from rl_jax.tasks.tools import search
 from rl_jax.tasks.tools.calculator import calculate
@@ -183,4 +183,5 @@ def find_call(text: str) -> str | None:
 def _observation(result: str, around: tuple[list[int], list[int]], vocabulary: Tokenizer, room: int) -> list[int]:
   """Token ids, at most `room`: the result is cut where it is too long."""
   before, after = around
-  return [*before, *list(vocabulary.encode(result))[: room - len(before) - len(after)], *after]
+  told = list(vocabulary.encode(quoted(result, vocabulary)))
+  return [*before, *told[: room - len(before) - len(after)], *after]

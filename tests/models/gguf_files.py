@@ -56,7 +56,7 @@ def write(
     "tokenizer.ggml.bos_token_id": 1,
     "tokenizer.chat_template": "{% for m in messages %}{{ bos_token + m['content'] + eos_token }}{% endfor %}",
   } | (metadata or {})
-  add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
+  add = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
   for key, value in values.items():
     if value is not None:
       add[type(value)](key, value)

@@ -45,6 +45,15 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     checkpoints.find(str(tmp_path / "weights.bin"))
 
 
+def test_the_digest_of_a_folder_is_that_of_its_names_and_contents(tmp_path):
+  (tmp_path / "a").write_bytes(b"1")
+  first = checkpoints.digest(tmp_path)
+  (tmp_path / "a").rename(tmp_path / "caf\udce9")  # é in latin-1
+  second = checkpoints.digest(tmp_path)
+  (tmp_path / "caf\udce9").write_bytes(b"2")
+  assert len({first, second, checkpoints.digest(tmp_path)}) == 3
+
+
 def test_the_hub_is_asked_for_the_files_that_are_read(monkeypatch, tmp_path):
   asked = {}
 

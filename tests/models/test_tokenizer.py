@@ -97,6 +97,71 @@ def test_chat_template_is_rendered_as_transformers_does(folder):
   assert words.apply_chat_template(messages, add_generation_prompt=True, enable=True) == text + '{"é": true}'
   with pytest.raises(ModelFileError, match="no tool here"):
     words.apply_chat_template([{"role": "tool", "content": ""}])
+  with pytest.raises(ModelFileError, match="reads no variable 'enabled': it knows enable, strftime_now"):
+    words.apply_chat_template(messages, enabled=True)
+
+
+def test_a_template_may_name_every_special_token(folder):
+  template = "{% for t in [bos_token, eos_token, pad_token, unk_token, sep_token, cls_token] %}[{{ t }}]{% endfor %}"
+  settings = {"eos_token": "<|end|>", "unk_token": {"content": "<extra>"}, "sep_token": "a", "chat_template": template}
+  words = tokenizer.from_folder(folder(settings))
+  assert words.apply_chat_template([]) == "[][<|end|>][<|end|>][<extra>][a][]"
+
+
+def test_the_special_tokens_of_gguf(tmp_path):
+  more = {f"tokenizer.ggml.{name}_token_id": i + 2 for i, name in enumerate(["unknown", "seperator", "cls", "mask"])}
+  words = gguf_tokenizer(tmp_path, **more)
+  assert words.more_tokens == {"unk_token": "<extra>", "sep_token": "a", "cls_token": "b", "mask_token": "c"}
+  assert words.text_start == words.start_token == "<|start|>"
+  assert gguf_tokenizer(tmp_path, **{"tokenizer.ggml.add_bos_token": False}).text_start == ""
+
+
+@pytest.mark.parametrize(
+  ("settings", "start"),
+  [({}, ""), ({"bos_token": "<|start|>"}, "<|start|>"), ({"bos_token": "<|start|>", "add_bos_token": False}, "")],
+)
+def test_what_begins_plain_text_and_a_saved_tokenizer_says_the_same(folder, tmp_path, settings, start):
+  words = tokenizer.from_folder(folder({"eos_token": "<|end|>", "unk_token": "<extra>"} | settings))
+  assert words.text_start == start
+  (tmp_path / "saved").mkdir()
+  words.save(tmp_path / "saved")
+  saved = tokenizer.from_folder(tmp_path / "saved")
+  assert (saved.text_start, saved.start_token, saved.more_tokens) == (start, words.start_token, words.more_tokens)
+
+
+CONTROL = "a<|end|>b<|start|> a"
+
+
+def test_control_tokens_in_quoted_text_are_text(folder):
+  template = "{% for m in messages %}{{ bos_token + (m['content'] | trim) + eos_token }}{% endfor %}"
+  words = tokenizer.from_folder(folder({"eos_token": "<|end|>", "bos_token": "<|start|>"}, template=template))
+  chat = lambda text: words.apply_chat_template([{"role": "user", "content": text}])
+  assert words.encode(CONTROL) == [3, 0, 4, 1, 9]
+  assert words.encode(words.quoted(CONTROL)) == [3, 4, 3, 9], "of the tokens' letters the vocabulary has the a of start"
+  for blank in ("", " ", "\n"):
+    assert words.encode(chat(words.quoted(f"{blank}{CONTROL}{blank}"))) == [1, 3, 4, 3, 9, 0], "trimmed as other text"
+  for text in ("abc", " ab ", "", "<|end", "|end|>", "<extra>"):
+    assert words.quoted(text) == text, "nothing changes; an added token that is no control token is text of a kind"
+  assert pickle.loads(pickle.dumps(words)).encode(words.quoted(CONTROL)) == [3, 4, 3, 9]
+
+
+def test_a_template_that_cuts_quoted_text_is_refused(folder):
+  for cut in ("[:4]", "[4:]", ".split('b')[-1]"):
+    template = f"{{{{ messages[0]['content']{cut} + eos_token }}}}"
+    words = tokenizer.from_folder(folder({"eos_token": "<|end|>", "bos_token": "<|start|>"}, template=template))
+    text = words.apply_chat_template([{"role": "user", "content": words.quoted(CONTROL)}])
+    with pytest.raises(ModelFileError, match="the chat template cuts a message in which control tokens are written"):
+      words.encode(text)
+
+
+def test_a_control_token_that_any_text_may_become_is_found_after_normalisation(folder):
+  path = folder({"eos_token": "<|end|>"}) / "tokenizer.json"
+  values = json.loads(path.read_text())
+  for token in values["added_tokens"]:
+    token["normalized"] = True
+  path.write_text(json.dumps(values | {"normalizer": {"type": "Lowercase"}}))
+  words = tokenizer.from_folder(path.parent)
+  assert words.encode("a<|END|>") == [3, 0] and words.encode(words.quoted("a<|END|>")) == [3]
 
 
 @pytest.mark.parametrize(

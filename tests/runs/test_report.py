@@ -20,7 +20,8 @@ from rl_jax.runs.record import Series, collect, load
 from rl_jax.runs.report import status, write_report
 from rl_jax.runs.samples import write_samples
 
-HOSTILE = '<script src="https://evil.example/x.js">alert(1)</script><img src=//evil.example> & "q" $x_1$ \x1b[31m\ud800'
+HOSTILE = '<script src="https://evil.example/x.js">alert(1)</script><img src=//evil.example> & "q" $x_1$ '
+HOSTILE += "\x1b[31m\ud800\u202e\x9b"
 
 
 def _run(path, config=None):
@@ -93,6 +94,7 @@ def _checked(run):
   assert "@import" not in styles and all(
     url.strip("\"'").startswith("#") for url in re.findall(r"url\((.*?)\)", styles)
   )
+  assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]", text)
   assert run.report_png.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
   return text, page
 
@@ -107,7 +109,8 @@ def test_three_seeds(tmp_path):
   assert "12/12 iterations · 3 seeds" in text and "seed 2" in text and "unscored" in text and "95% interval" in text
   assert "answer of 4 " in text and "answer of 12 " in text and "answer of 8 " not in text
   assert text.count("<svg") == len(main_panels(record)) + len(other_panels(record))
-  assert '<script src="https://evil.example/x.js">' in "".join(page.words)  # shown, not obeyed
+  shown = "".join(page.words)  # and not obeyed
+  assert '<script src="https://evil.example/x.js">' in shown and r"\x1b[31m\ud800\u202e\x9b" in shown
   assert [panel.title for panel in other_panels(record)] == ["iteration_seconds", "my_own/$metric_"]
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from rl_jax.tasks import json_lines
+from rl_jax.tasks.host import Scorers
+from rl_jax.tasks.scoring import Verdict
 from tests.tasks.byte_vocabulary import ChatBytes, responses
 
 
@@ -90,7 +92,72 @@ def test_bad_files_are_one_clear_line(tmp_path, lines, fields, message):
   assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_verifier_that_is_not_there_is_one_clear_line(tmp_path):
-  file = write(tmp_path / "train.jsonl", gsm(range(40)))
-  with pytest.raises(ValueError, match="task.verifier: there is no 'equal' in rl_jax.tasks.scoring"):
-    build(file, verifier="rl_jax.tasks.scoring:equal")
+CODE = "```python\nprint(sum(map(int, input().split())))\n```"
+
+
+def code_rows(numbers):
+  return [{"question": f"Add {n}.", "tests": [{"input": f"{n} 3", "output": str(n + 3)}]} for n in numbers]
+
+
+def test_programs_are_scored_by_the_tests_of_their_rows(tmp_path):
+  file = write(tmp_path / "train.jsonl", code_rows(range(30)))
+  task = build(file, verifier="rl_jax.tasks.verifiers.programs:unit_tests", verifier_arguments={"reward": "share"})
+  verdicts = task.verify(np.arange(2), "train", *responses([CODE, "```\nprint(0)\n```"]))
+  assert verdicts.rewards.tolist() == [1.0, 0.0] and verdicts.reward_mask.all() and task.notes() == []
+
+
+def test_a_verifier_is_given_the_columns_of_the_row(tmp_path):
+  seen = []
+
+  def score(items):
+    seen.extend(entry for _, entry in items)
+    return [Verdict(1.0)] * len(items)
+
+  rows = [{"question": f"{n}?", "answer": "a #### 4", "level": 5, "solution": ["x"], "kind": "k"} for n in range(30)]
+  fields = {"file": write(tmp_path / "train.jsonl", rows), "level_field": "kind"}
+  task = json_lines.build(fields, vocabulary=ChatBytes(), scorers=Scorers(score))
+  task.verify(np.arange(1), "train", *responses(["4"]))
+  assert task.levels == ("k",) and seen == [{**rows[0], "question": seen[0]["question"], "answer": "4"}]
+
+
+def test_rows_of_programs_have_nothing_for_a_verifier_of_answers(tmp_path):
+  with pytest.raises(ValueError, match=r"train.jsonl, line 1: no field 'answer' \(it has 'question', 'tests'\)"):
+    build(write(tmp_path / "train.jsonl", code_rows(range(4))))
+
+
+def test_conversations_are_put_as_they_are_and_a_byte_order_mark_is_skipped(tmp_path):
+  talk = lambda n: [{"role": "assistant", "content": "Ask!"}, {"role": "user", "content": f"{n}+1?"}]
+  rows = [{"messages": talk(n), "answer": n + 1} for n in range(30)]
+  (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8-sig")
+  task = build(str(tmp_path / "train.jsonl"), question_field="messages")
+  prompts = task.prompts(np.arange(2), "train")
+  texts = [ChatBytes().decode(row[kept]) for row, kept in zip(prompts.tokens, prompts.mask, strict=True)]
+  numbers = [int(text.removeprefix("[assistant]Ask!\n[user]").partition("+")[0]) for text in texts]
+  assert task.verify(np.arange(2), "train", *responses([str(n + 1) for n in numbers])).rewards.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+  ("fields", "message"),
+  [
+    ({"verifier": "rl_jax.tasks.scoring:equal"}, "task.verifier: there is no 'equal' in rl_jax.tasks.scoring"),
+    (
+      {"verifier_arguments": {"form": "any"}},
+      "task.verifier_arguments: rl_jax.tasks.scoring:equal_numbers takes no argument 'form' (known: answer)",
+    ),
+    (
+      {"verifier": "rl_jax.tasks.verifiers.rewards:pattern"},
+      "task.verifier_arguments: rl_jax.tasks.verifiers.rewards:pattern needs the argument 'regex' (known: regex)",
+    ),
+    ({"file": "a" * 5000}, "task.file: cannot look for 'aaa"),
+    ({"file": 3}, "task.file: got 3, want text"),
+    ({"question_field": ["question"]}, "task.question_field: got ['question'], want text"),
+    ({"answer_field": None}, "task.answer_field: got None, want text"),
+    ({"verifier": 3}, "task.verifier: got 3, want text"),
+    ({"verifier_arguments": ["answer"]}, "task.verifier_arguments: got ['answer'], want names and values"),
+    ({"chat_template_arguments": [1]}, "task.chat_template_arguments: got [1], want names and values"),
+  ],
+)
+def test_fields_that_make_no_sense_are_one_clear_line(tmp_path, fields, message):
+  with pytest.raises(ValueError) as error:
+    build(**{"file": write(tmp_path / "train.jsonl", gsm(range(4))), **fields})
+  assert message in str(error.value) and "\n" not in str(error.value)

@@ -105,6 +105,15 @@ def test_a_long_result_is_cut_and_keeps_its_template():
   assert len(first) == 24 and first[0] == "[" and first[-1] == "]" and second == "[nothing found]"
 
 
+def test_control_tokens_in_what_a_tool_says_are_text():
+  class Quoting(Bytes):
+    def quoted(self, text):
+      return text.replace("2", "two")
+
+  task = tool_use.build(FIELDS | {"result_template": "<2{result}2>"}, vocabulary=Quoting())
+  assert told(verdicts_of(task, ["<tool>20+1</tool>"])) == ["<2two12>"]
+
+
 def test_prompts_say_how_to_use_the_tool():
   task = built()
   prompts = task.prompts(np.arange(1), "train")

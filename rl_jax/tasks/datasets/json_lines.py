@@ -1,20 +1,29 @@
-"""TFDS builder of problems from JSON lines in the shape of GSM8K: {"question": "…", "answer": "… #### 42"}."""
+"""TFDS builder of problems from JSON lines in the shape of GSM8K: {"question": "…", "answer": "… #### 42"}.
+
+A row of a task of programs has a list of `tests` instead of an answer, or both.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
-from collections.abc import Iterator
-from pathlib import Path
+import unicodedata
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow_datasets as tfds
 
+from rl_jax.tasks import messages
+from rl_jax.tasks.datasets import rows
 from rl_jax.tasks.datasets.builder import ProblemBuilder
 from rl_jax.tasks.datasets.problems import Divided, Problem, divide, separate
+from rl_jax.tasks.datasets.rows import RowError
+from rl_jax.tasks.verifiers.sandbox import check_test
 
 ANSWER_MARK = "####"
+TESTS, SOLUTION = "tests", "solution"
+OWN_COLUMN = "row_"
+"""Begins the name by which an entry keeps a column of the row that is called `question` or `answer` and is not."""
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -24,7 +33,9 @@ class JsonLinesConfig(tfds.core.BuilderConfig):
   Attributes:
     file: one problem a line.
     held_out_file: what is held out; "": `file` is split by the hash of the question.
-    question_field, answer_field: keys of a line.
+    question_field: key of a line: a text, or a list of {"role", "content"} messages that ends with a user's turn.
+    answer_field: key of a line; "": all rows have tests.
+    answer_needed: whether each row has an answer. Else one with a list of `tests` may lack it.
     level_field: key of a line that names its level; "": all are of the level "all".
     held_out_fraction: share of all questions that is held out, without `held_out_file`.
   """
@@ -33,13 +44,22 @@ class JsonLinesConfig(tfds.core.BuilderConfig):
   held_out_file: str
   question_field: str
   answer_field: str
+  answer_needed: bool = False
   level_field: str
   held_out_fraction: float
 
 
 class JsonLines(ProblemBuilder):
-  """Problems of a JSON lines file. An entry holds the whole line, `answer` (what follows the mark) and `solution`."""
+  """Problems of a JSON lines file.
 
+  An entry holds the whole row and, of a row with an answer, `answer` (what follows the mark) and `solution` (all of
+  it). A column of the row's own by the name of `solution` or `level` stays as it is; one by the name of `question` or
+  `answer` that is not the question or the answer is kept as `row_question` or `row_answer`. Of a conversation the
+  `question` is the text of all messages, and a column `question` that holds the list is kept as `row_question`.
+  """
+
+  # Another version is made again: an older one took rows that are now refused.
+  VERSION = tfds.core.Version("1.1.0")
   config_class = JsonLinesConfig
 
   def divided(self) -> Divided:
@@ -52,31 +72,97 @@ class JsonLines(ProblemBuilder):
 
 
 def _read(config: JsonLinesConfig, file: str) -> Iterator[Problem]:
-  with Path(file).open(encoding="utf-8") as lines:
-    for number, line in enumerate(lines, start=1):
-      if line.strip():
-        yield _problem(config, line, f"{file}, line {number}")
+  for where, row in rows.read(file):
+    try:
+      yield _problem(config, row)
+    except ValueError as error:
+      raise ValueError(f"{where}: {error}") from error
 
 
-def _problem(config: JsonLinesConfig, line: str, where: str) -> Problem:
-  try:
-    row = json.loads(line)
-  except json.JSONDecodeError as error:
-    raise ValueError(f"{where}: no JSON ({error})") from error
-  if not isinstance(row, dict):
-    raise ValueError(f"{where}: got a {type(row).__name__}, want an object with {config.question_field!r}")
-  question = _text(row, config.question_field, where)
-  solution = _text(row, config.answer_field, where)
-  level = _text(row, config.level_field, where) if config.level_field else "all"
+def _problem(config: JsonLinesConfig, row: dict[str, Any]) -> Problem:
+  question = _question(row, config.question_field)
+  solution = _solution(config, row)
+  level = _text(row, config.level_field) if config.level_field else "all"
+  entry = _with_ours(row, "question", messages.text(question), config.question_field)
+  if solution is None:
+    entry.pop(config.answer_field, None)
+    return Problem(question, level, entry)
   answer = solution.rpartition(ANSWER_MARK)[2].strip()
-  return Problem(question, level, {**row, "question": question, "answer": answer, "solution": solution})
+  if _blank(answer):
+    raise RowError(f"nothing follows the last {ANSWER_MARK} of {config.answer_field!r}")
+  entry = _with_ours(entry, "answer", answer, config.answer_field)
+  if SOLUTION not in row or config.answer_field == SOLUTION:
+    entry[SOLUTION] = solution
+  return Problem(question, level, entry)
 
 
-def _text(row: dict[str, Any], field: str, where: str) -> str:
+def _solution(config: JsonLinesConfig, row: Mapping[str, Any]) -> str | None:
+  """The text that the answer is in; None for a row that has tests instead."""
+  field = config.answer_field
+  missing = not field or row.get(field) is None or _blank(str(row[field]))
+  if TESTS in row:
+    _check_tests(row[TESTS], alone=missing)
+  if missing and TESTS in row and not config.answer_needed:
+    return None
+  if not field and config.answer_needed:
+    raise RowError("no answer for the verifier: task.answer_field is empty")
+  if not field:
+    raise RowError(f"neither an answer (task.answer_field is empty) nor {TESTS!r}")
+  return _text(row, field)
+
+
+def _check_tests(tests: Any, *, alone: bool) -> None:
+  """Raises: ValueError: they are no tests, or a program passes them by doing nothing.
+
+  Args:
+    alone: whether the row is scored by them or not at all. A row with an answer may have numbers under that name.
+  """
+  if not isinstance(tests, list) or not tests:
+    raise RowError(f"{TESTS!r} is {rows.kind(tests)}, want a list of unit tests" if tests else f"{TESTS!r} is empty")
+  for number, test in enumerate(tests, start=1):
+    if alone or isinstance(test, str | list | dict):
+      try:
+        check_test(test)
+      except ValueError as error:
+        raise RowError(f"{TESTS!r}, number {number}: {error}") from error
+
+
+def _with_ours(row: dict[str, Any], name: str, value: str, field: str) -> dict[str, Any]:
+  """The row with `name` for our value. What the row has by that name is kept, unless it is the same as text."""
+  same = name not in row or (field == name and not isinstance(row[name], list))
+  own = {} if same else {f"{OWN_COLUMN}{name}": row[name]}
+  if own.keys() & row.keys():
+    raise RowError(f"has both {name!r} and {OWN_COLUMN + name!r}, and {name!r} is to be {field!r}: rename one")
+  return {**row, **own, name: value}
+
+
+def _question(row: Mapping[str, Any], field: str) -> str:
+  """The question as `Problem` has it: text, or a list of messages."""
+  if isinstance(row.get(field), list):
+    conversation = messages.check(row[field])
+    if _blank(conversation[-1]["content"]):
+      raise RowError(f"the last message of {field!r} is empty")
+    return messages.dumps(conversation)
+  question = _text(row, field)
+  if question.startswith(messages.MARK):
+    raise RowError(f"{field!r} begins with the character NUL")
+  return question
+
+
+def _text(row: Mapping[str, Any], field: str) -> str:
   if field not in row:
     near = difflib.get_close_matches(field, row, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else f" (it has {', '.join(row) or 'none'})"
-    raise ValueError(f"{where}: no field {field!r}{hint}")
+    known = ", ".join(repr(rows.short(name)) for name in [*row][:10])
+    hint = f"; did you mean {near[0]!r}?" if near else f" (it has {known or 'none'})"
+    raise RowError(f"no field {field!r}{hint}")
   if not isinstance(row[field], str | int | float):
-    raise ValueError(f"{where}: {field!r} is a {type(row[field]).__name__}, want text")
-  return str(row[field])
+    raise RowError(f"{field!r} is {rows.kind(row[field])}, want text")
+  text = str(row[field])
+  if _blank(text):
+    raise RowError(f"{field!r} is empty")
+  return text
+
+
+def _blank(text: str) -> bool:
+  """Whether there is nothing to see: white space, control and format characters alone."""
+  return all(unicodedata.category(character)[0] in "ZC" for character in text)

@@ -58,9 +58,9 @@ class Prepared:
           yield split, record
 
   def entries(self, places: Sequence[int] | np.ndarray, split: str) -> list[dict[str, Any]]:
-    """What the verifier knows of the problems at `places` of a split, with their `level`."""
+    """What the verifier knows of the problems at `places` of a split, with their `level` where it has none itself."""
     records = self._sources[split].__getitems__([int(place) for place in places])
-    return [{**entries.loads(record["entry"].decode()), "level": record["level"].decode()} for record in records]
+    return [{"level": record["level"].decode(), **entries.loads(record["entry"].decode())} for record in records]
 
 
 def prepare(builder: type[ProblemBuilder], settings: Mapping[str, Any], source: Mapping[str, str]) -> Prepared:

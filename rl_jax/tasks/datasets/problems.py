@@ -2,7 +2,8 @@
 
 The split of a problem is a hash of its question and of nothing else (not of its place, its level, the seed or the other
 problems), so one question is in the same split in every data set and mixture. White space and case do not enter the
-hash: questions that differ in nothing else are in the same split.
+hash: questions that differ in nothing else are in the same split. Of a conversation the contents of all messages enter
+it.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from rl_jax.tasks import messages
+
 
 class Problem(NamedTuple):
   """One problem.
 
   Attributes:
-    question: what the policy is asked.
+    question: what the policy is asked; a conversation as `messages.dumps` writes it.
     level: name of the data set or difficulty level.
-    entry: all that the verifier knows of it; holds "question" and "answer".
+    entry: all that the verifier knows of it; holds "question", and "answer" unless tests judge it.
   """
 
   question: str
@@ -40,7 +43,7 @@ class Divided(NamedTuple):
 
 def words_of(question: str) -> str:
   """The question without regard to white space and case: what makes two questions the same for the split."""
-  return " ".join(question.casefold().split())
+  return " ".join(messages.text(question).casefold().split())
 
 
 def hash_share(question: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -31,5 +32,6 @@ def ready(verifier: str, arguments: Mapping[str, Any], entries: Iterable[Mapping
 
 
 def _companion(verifier: str, what: str) -> Callable[..., Any] | None:
-  function = scoring.load(verifier)
-  return function.__globals__.get(f"{function.__name__}_{what}")
+  scoring.load(verifier)
+  path, _, name = verifier.partition(":")
+  return getattr(importlib.import_module(path), f"{name}_{what}", None)

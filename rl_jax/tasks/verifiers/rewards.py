@@ -16,6 +16,7 @@ from typing import Any
 
 from rl_jax.tasks import scoring
 from rl_jax.tasks.scoring import Verdict
+from rl_jax.tasks.verifier_arguments import bound_arguments
 from rl_jax.tasks.verifiers import companions
 from rl_jax.tasks.verifiers.errors import CannotVerify
 
@@ -135,7 +136,8 @@ def combined_ready(
 def _named(name: str, component: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
   """A component's verifier and arguments."""
   _verifier(name, component)
-  return component["verifier"], component.get("arguments", {})
+  given = component.get("arguments", {})
+  return component["verifier"], bound_arguments(component["verifier"], {}, given, where=f"combined: {name}")
 
 
 def _verifier(name: str, component: Mapping[str, Any]) -> tuple[Any, float]:
