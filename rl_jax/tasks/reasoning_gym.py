@@ -1,4 +1,6 @@
-"""Problems of reasoning-gym: any of its data sets, or a weighted mixture, each scored by its own scorer.
+"""Problems of reasoning-gym: any of its data sets, or a weighted mixture.
+
+Each is scored by its own scorer, or by one of this package where that runs answers as code or pays a constant.
 
 config.task = {"name": "rl_jax.tasks.reasoning_gym", "dataset": "chain_sum"}
 config.task.levels = {"short": {"max_terms": 3}, "long": {"min_terms": 4, "weight": 0.5}, "gcd": {"dataset": "gcd"}}

@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from rl_jax.tasks import reasoning_gym
-from rl_jax.tasks.datasets import entries, procedural
+from rl_jax.tasks.datasets import entries, procedural, safe_scoring
 from tests.tasks.byte_vocabulary import Bytes, responses
 
 # Some of what it needs has to be compiled, so it is an extra: `make tasks`.
@@ -82,6 +82,14 @@ def test_changed_configuration_is_another_fingerprint():
   assert len({build(dataset="gcd", **given).fingerprint for given in fields}) == 3
 
 
+def test_an_answer_is_never_run_as_code(tmp_path):
+  task = build(dataset="countdown")
+  ids = np.arange(task.sizes["held_out"])
+  hostile = [f"<answer>__import__('pathlib').Path('{tmp_path}/run').touch()</answer>"] * len(ids)
+  assert (task.verify(ids, "held_out", *responses(hostile, width=256)).rewards == 0.0).all()
+  assert not list(tmp_path.iterdir())
+
+
 def test_an_answer_that_the_scorer_cannot_read_is_wrong_and_not_unscored():
   entry = procedural.create("prime_factorization", {}, seed=0, size=1)[0]
   assert verdict_on("seven", entry, "prime_factorization").reward == 0.0
@@ -136,10 +144,9 @@ def test_every_data_set_is_stored_and_scored(name):
   for entry in (dataset[0], dataset[1]):
     back = entries.loads(entries.dumps(entry))
     assert entries.dumps(back) == entries.dumps(entry)
-    if isinstance(entry["answer"], str):
-      assert verdict_on(entry["answer"], back, name).reward == 1.0
-    # That scorer compares bool("False") with bool("True"): to it every answer but the empty one is right.
-    assert (verdict_on("no such thing", back, name).reward < 1.0) == (name != "game_of_life_halting")
+    right = safe_scoring.reference(entry)
+    assert right is None or verdict_on(right, back, name).reward == 1.0
+    assert verdict_on("\u2042", back, name).reward < 0.1  # shares no letter with a right answer
 
 
 @pytest.mark.slow

@@ -7,12 +7,11 @@ import difflib
 import functools
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from rl_jax.tasks.datasets import safe_scoring
 from rl_jax.tasks.scoring import Verdict, rule
-
-_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, SyntaxError, TypeError, ValueError)
 
 
 def create(name: str, parameters: Mapping[str, Any], *, seed: int, size: int) -> Any:
@@ -50,12 +49,12 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
 
 
 @functools.cache
-def _scoring(name: str, parameters: str) -> Any:
-  return create(name, json.loads(parameters), seed=0, size=1)
+def _scoring(name: str, parameters: str) -> Callable[[str | None, Mapping[str, Any]], float]:
+  return safe_scoring.scorer(name, create(name, json.loads(parameters), seed=0, size=1))
 
 
 def score(response: str, entry: Mapping[str, Any], *, levels: Mapping[str, Any], answer: str) -> Verdict:
-  """The verdict of the data set's own `score_answer`, from 0 to 1; 0 on an answer that it cannot read.
+  """The verdict of the data set's own scorer, as far as it can be trusted (`safe_scoring`), from 0 to 1.
 
   Args:
     entry: as the data set made it, and `level`.
@@ -63,10 +62,7 @@ def score(response: str, entry: Mapping[str, Any], *, levels: Mapping[str, Any],
     answer: name of the rule in `scoring.ANSWERS`.
   """
   level = levels[entry["level"]]
-  dataset = _scoring(level["dataset"], json.dumps(dict(level["parameters"]), sort_keys=True))
+  scorer = _scoring(level["dataset"], json.dumps(dict(level["parameters"]), sort_keys=True))
   with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # NumPy and SymPy comment on answers that are no arrays or formulas
-    try:
-      return Verdict(float(dataset.score_answer(rule(answer)(response), entry)))
-    except _UNREADABLE:
-      return Verdict(0.0)
+    warnings.simplefilter("ignore")  # NumPy and the grammar comment on answers that are no arrays or formulas
+    return Verdict(scorer(rule(answer)(response), entry))
