@@ -153,7 +153,7 @@ def deceptive(config: ConfigDict) -> ConfigDict:
   config.prompts_per_iteration = 16
   config.minibatches_of = "groups"
   for stage in config.stages.values():
-    stage["num_iterations"] = 800
+    stage.update({"num_iterations": 1200, "prompts_per_iteration": 128})
   return config
 
 

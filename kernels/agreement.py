@@ -1,4 +1,4 @@
-"""How far an estimate agrees with the truth, entry by entry: error up to scale, rank correlation, signs.
+"""How far an estimate agrees with the truth, entry by entry: unexplained share, rank correlation, signs.
 
 Arrays may have any shape; all unmasked entries are pooled. Nothing here carries a gradient.
 """
@@ -12,24 +12,26 @@ from jaxtyping import Array, Float, Num
 from kernels.reductions import Mean, group_deviations, masked_mean, zero_masked
 
 
-def scaled_error(x: Float[Array, "..."], y: Float[Array, "..."], mask: Num[Array, "..."]) -> Mean:
-  """mean (x / rms(x) - y / rms(y))^2, both scaled to a root mean square of 1: 2 - 2 cos(x, y).
+def unexplained(x: Float[Array, "..."], y: Float[Array, "..."], mask: Num[Array, "..."]) -> Mean:
+  """Share of the squares of y that the best multiple of x leaves: 1 - cos(x, y)^2.
 
-  0 for x = c y with c > 0, 2 for unrelated, 4 for opposite ones. An x that is 0 everywhere stays 0, and its error is 1.
+  0 for x = c y, 1 where x says nothing of y, an x that is 0 everywhere among them; never above 1. The sign of c does
+  not count.
 
   >>> x, y = jnp.array([1.0, -1.0, jnp.nan]), jnp.array([3.0, -3.0, 1.0])
-  >>> print(scaled_error(x, y, jnp.array([1, 1, 0])).value)
+  >>> print(unexplained(x, y, jnp.array([1, 1, 0])).value)
   0.0
   """
 
   def unit(x):
     # The largest entry first: squares of small ones would be lost.
     largest = jnp.max(jnp.abs(zero_masked(x, mask)), initial=0.0)
-    x = zero_masked(x, mask) / jnp.where(largest > 0, largest, 1)
-    square = masked_mean(jnp.square(x), mask).value
-    return jnp.where(square > 0, x * jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
+    return zero_masked(x, mask) / jnp.where(largest > 0, largest, 1)
 
-  return jax.lax.stop_gradient(masked_mean(jnp.square(unit(x) - unit(y)), mask))
+  x, y = unit(x), unit(y)
+  squares = jnp.sum(jnp.square(x))
+  left = y - x * jnp.sum(x * y) / jnp.where(squares > 0, squares, 1)
+  return jax.lax.stop_gradient(Mean(jnp.sum(jnp.square(left)), jnp.sum(jnp.square(y))))
 
 
 def average_ranks(x: Float[Array, "..."], mask: Num[Array, "..."]) -> Float[Array, "..."]:

@@ -22,6 +22,7 @@ from rl_jax.runs.content import content_sha256
 from rl_jax.runs.directory import RunDirectory, open_run
 from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import write_atomically
+from rl_jax.runs.gates import already_right
 from rl_jax.runs.manifest import append_launch, end_launch, manifest, now, read_launches
 from rl_jax.runs.metrics import MetricsWriter
 from rl_jax.runs.progress import Progress
@@ -144,6 +145,8 @@ class _Run:
     if trainer.iterations == 0:
       self._evaluate(trainer)
       self.progress.update(0, self.held_out)
+      if warning := already_right(self.held_out):
+        self._say(warning)
     while not self._finished(trainer):
       self._advance(trainer)
       if self.terminal.stop.check():

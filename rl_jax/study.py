@@ -1,7 +1,7 @@
 """Compares methods on one task at one token budget: python -m rl_jax.study experiments/studies/credit.py.
 
 Each entry of the study is tuned over the same small grid, then run with all seeds; what is done already is not done
-again. The table, the curves and a figure go to --results.
+again. The table, the curves and a figure go to --results, as far as they are, whenever an entry ends.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import itertools
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rl_jax import configs, launch
-from rl_jax.runs import study_results
+from rl_jax.runs import study_page, study_results
+from rl_jax.runs.comparison import area_under
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.errors import RunError
 from rl_jax.runs.study_results import ACCURACY, Entry
@@ -41,34 +42,57 @@ class Study(NamedTuple):
   workdir: Path
   terminal: launch.Terminal
 
-  def run(self, workdir: Path, file: str, overrides: Sequence[str]) -> study_results.Entry:
-    """Trains a config in `workdir` to the token budget, and reads it."""
-    budget = self.config.token_budget
+  def run(self, workdir: Path, file: str, overrides: Sequence[str], budget: int) -> study_results.Entry:
+    """Trains a config in `workdir` to a budget of tokens, and reads it."""
     config = configs.resolve(file, [*self.config.overrides, *overrides, f"num_tokens={budget}"])
     if not launch.train(config, workdir, self.terminal).finished:
       raise Stopped
     return study_results.read(find_run(workdir), self.config.metrics, budget)
 
-  def tuned(self, name: str) -> tuple[str, ...]:
-    """The overrides of the grid with the highest accuracy at the budget, the first of equal ones."""
-    tuning, entry = self.config.tuning, self.config.entries[name]
+  def tuned(self, name: str) -> dict[tuple[str, ...], float]:
+    """The score of each point of the grid, as overrides: the accuracy at the budget, or with `learning_rates`, which
+    run side by side, the area under the curve over tokens. One point needs no tuning."""
+    tuning, rates = self.config.tuning, self.config.tuning.get("learning_rates", ())
     points = list(_points(tuning.grid))
-    if len(points) == 1:
-      return points[0]
+    if len(points) == 1 and not rates:
+      return {points[0]: float("nan")}
     scores: dict[tuple[str, ...], float] = {}
     for point in points:
-      folder = self.workdir / "tuning" / f"{name}-{'-'.join(point).replace('=', '_')}"
-      found = self.run(folder, entry.config, [*entry.overrides, *tuning.overrides, *point])
-      scores[point] = float(np.mean(found.at_budget[ACCURACY]))
-      print(f"study: {name} {' '.join(point)}: {scores[point]:.3f}", file=self.terminal.stream, flush=True)
-    return max(scores, key=scores.__getitem__)
+      found = self._at_point(name, point)
+      for index in range(max(len(rates), 1)):
+        # As one of several, so that the rates of other models keep their proportion to it.
+        whole = (*point, f"learning_rates=({rates[index]!r},)") if rates else point
+        columns = slice(index, None, max(len(rates), 1))
+        scores[whole] = _score(found, columns) if rates else float(np.mean(found.at_budget[ACCURACY]))
+        print(f"study: {name} {' '.join(whole)}: {scores[whole]:.3f}", file=self.terminal.stream, flush=True)
+    return scores
+
+  def _at_point(self, name: str, point: tuple[str, ...]) -> Entry:
+    tuning, entry = self.config.tuning, self.config.entries[name]
+    folder = self.workdir / "tuning" / "-".join([name, *point]).replace("=", "_")
+    side_by_side = (f"learning_rates={tuple(tuning.learning_rates)}",) if tuning.get("learning_rates") else ()
+    overrides = [*entry.overrides, *tuning.overrides, *side_by_side, *point]
+    return self.run(folder, entry.config, overrides, tuning.get("token_budget") or self.config.token_budget)
 
   def entry(self, name: str) -> Entry:
-    """Tunes an entry and runs it with all seeds."""
-    entry, point = self.config.entries[name], self.tuned(name)
+    """Tunes an entry and runs it with all seeds, at the first of the best points."""
+    entry, scores = self.config.entries[name], self.tuned(name)
+    point = max(scores, key=scores.__getitem__)
     overrides = [*entry.overrides, *self.config.final_overrides, *point]
-    found = self.run(self.workdir / name, entry.config, overrides)
-    return found._replace(chosen=point)
+    found = self.run(self.workdir / name, entry.config, overrides, self.config.token_budget)
+    tried = {" ".join(point): score for point, score in scores.items()} if len(scores) > 1 else {}
+    return found._replace(chosen=point, tried=tried)
+
+  def write(self, folder: Path | None, entries: Mapping[str, Entry], command: str) -> study_page.Written:
+    """The pages of the entries so far."""
+    config = json.loads(self.config.to_json())
+    return study_page.write(folder or self.workdir, self.name, config, entries, command)
+
+
+def _score(found: Entry, columns: slice) -> float:
+  """Area under the curve of accuracy over tokens of some members, the mean."""
+  curves = zip(found.tokens.T[columns], found.values[ACCURACY].T[columns], strict=True)
+  return float(np.mean([area_under(tokens, curve) for tokens, curve in curves]))
 
 
 def _points(grid: ConfigDict) -> Iterator[tuple[str, ...]]:
@@ -111,10 +135,10 @@ def main(argv: list[str]) -> int:
   command = ["python", "-m", "rl_jax.study", *argv]
   try:
     study = read_study(flags.study, flags.workdir, flags.only, launch.Terminal(command, sys.stderr, stop))
-    entries = {name: study.entry(name) for name in study.config.entries}
-    written = study_results.write(
-      flags.results or study.workdir, study.name, json.loads(study.config.to_json()), entries, shlex.join(command)
-    )
+    entries: dict[str, Entry] = {}
+    for name in study.config.entries:
+      entries[name] = study.entry(name)
+      written = study.write(flags.results, entries, shlex.join(command))
   except Stopped:
     return 128 + (stop.requested or 0)
   except (ConfigError, RunError, TrainingError, CheckpointError) as error:

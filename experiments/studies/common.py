@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 ACCURACY = "held_out/sampled_accuracy"
+GREEDY = "held_out/greedy_accuracy"
 LENGTH = "held_out/response_length"
 
 
@@ -15,8 +16,19 @@ def study(
   metrics: tuple = (ACCURACY, LENGTH),
   overrides: tuple = (),
   final_overrides: tuple = (),
+  gates: dict | None = None,
+  learning_rates: tuple = (),
+  tuning_budget: int | None = None,
+  note: str = "",
 ) -> ConfigDict:
-  """Budgets are tokens per seed, and all generated tokens count. Claims compare two entries, each at the budget."""
+  """Budgets are tokens per seed, and all generated tokens count. Claims compare two entries, each at the budget.
+
+  Args:
+    gates: entries that are controls, by "oracle" and "no_reward"; without them claims are judged as they are.
+    learning_rates: each method is tuned over these, side by side, two seeds each.
+    tuning_budget: tokens per seed while tuning; None: the whole budget.
+    note: stands above the table.
+  """
   return ConfigDict(
     {
       "token_budget": token_budget,
@@ -26,13 +38,19 @@ def study(
         "logging.every_iterations=4",
         "logging.tensorboard=False",
         "evaluation.every_iterations=8",
-        "evaluation.greedy=False",
         "checkpoint.every_iterations=1000",
         "checkpoint.keep=1",
         *overrides,
       ),
       "final_overrides": final_overrides,  # not while tuning
-      "tuning": {"grid": {}, "overrides": ("num_seeds=2", "seed=500")},
+      "tuning": {
+        "grid": {},
+        "learning_rates": learning_rates,
+        "token_budget": tuning_budget,
+        "overrides": (f"num_seeds={2 * max(len(learning_rates), 1)}", "seed=500"),
+      },
+      "gates": gates or {},
+      "note": note,
       "entries": entries,
       "baseline": baseline,
       "metrics": metrics,

@@ -57,6 +57,12 @@ def verdict(found: Estimate, *, above: bool = True) -> str:
   return "holds" if low > 0 else "does not hold" if high < 0 else "undecided"
 
 
+def area_under(across: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray) -> float:
+  """Mean height of a curve between its first and last point, on straight lines between its points."""
+  x, y = np.asarray(across, np.float64), np.asarray(values, np.float64)
+  return float(np.sum((y[1:] + y[:-1]) / 2 * np.diff(x)) / (x[-1] - x[0]))
+
+
 def at_tokens(tokens: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray, budget: float) -> float:
   """The value when `budget` tokens were generated, on the straight line between the measurements around it."""
   return float(np.interp(budget, np.asarray(tokens, np.float64), np.asarray(values, np.float64)))

@@ -35,7 +35,7 @@ _PANELS = (
   ("Entropy of the policy", "nats per token", "train", "entropy", "linear", "iteration"),
   ("Credit: rank correlation", "with the truth", "evaluation", "credit/rank_correlation", "linear", "iteration"),
   ("Credit: equal signs", "share of steps", "evaluation", "credit/sign_agreement", "unit", "iteration"),
-  ("Credit: scaled error", "mean square", "evaluation", "credit/mse", "linear", "iteration"),
+  ("Credit: unexplained", "share of the truth", "evaluation", "credit/unexplained", "unit", "iteration"),
 )
 
 

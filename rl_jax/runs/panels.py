@@ -61,7 +61,7 @@ _RULES = (
   _Rule(
     "Credit against the truth",
     "agreement, or error",
-    (("evaluation", r"credit/(rank_correlation|sign_agreement|trained_steps|mse)", "{1}"),),
+    (("evaluation", r"credit/(rank_correlation|sign_agreement|trained_steps|unexplained)", "{1}"),),
   ),
   _Rule("Training reward", "mean over samples", (("train", r"reward", "reward"), ("train", r"accuracy", "accuracy"))),
   _Rule(

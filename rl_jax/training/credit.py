@@ -7,10 +7,15 @@ that it trains, 0 if it trains none. Steps are the verifier's (`step_ids`); of r
 (an edge of a tree, a window) the steps, and parts of steps, in the row's own tokens are compared. Rows that were
 replayed, demonstrated or not scored are left out. A model with a loss of its own scores as it is, before its update.
 
+The rows are drawn with keys of the seed alone: methods whose first responses are plain answers to as many prompts are
+compared on common rows where their policies are the same, as those of a frozen start are
+(experiments/studies/credit_rows.py).
+
 Metrics, over all steps of up to `evaluation.credit_prompts` x `completions_per_prompt` rows:
-  credit/mse: mean square of the difference, both scaled to a root mean square of 1 (2 - 2 cos): 0 at best, 1 for no
-    credit at all, 2 for an unrelated one. The noise of the truth counts too.
-  credit/unscaled_mse: as they are; for methods whose advantages have the unit of rewards.
+  credit/unexplained: 1 - cos^2 of credit and truth, the share of the truth that the best multiple of the credit leaves:
+    0 at best, 1 for no credit and for one that is unrelated.
+  credit/noise_floor: the share of the truth's squares that is the noise of its completions; no credit gets below it,
+    but by chance.
   credit/rank_correlation: Spearman's.
   credit/sign_agreement: share of equal signs where the truth is above twice its standard error and the step is trained.
   credit/steps: number of steps.
@@ -25,8 +30,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kernels.agreement import rank_correlation, scaled_error, sign_agreement
-from kernels.reductions import masked_mean
+from kernels.agreement import rank_correlation, sign_agreement, unexplained
+from kernels.reductions import Mean, masked_mean
 from kernels.segments import segment_lengths, segment_mean
 from rl_jax.methods.method import Stream
 from rl_jax.rollouts.branches import Boundaries, branch, values_of
@@ -75,7 +80,8 @@ def evaluate(experiment: Experiment, state: TrainState) -> dict[str, Float[Array
 
 def evaluate_seed(experiment: Experiment, seed: SeedState, iteration) -> dict[str, Array]:
   """Metrics of one seed on a fresh batch of the train split; nothing of it is kept."""
-  key = jax.random.fold_in(iteration_key(seed, iteration, EVALUATION), CREDIT)
+  # As with the held-out problems, the iteration does not count: rows differ as far as policies do.
+  key = jax.random.fold_in(iteration_key(seed, 0, EVALUATION), CREDIT)
   trajectories, stream = _compared(experiment, *_credited(experiment, seed, iteration, key))
   steps = steps_of(trajectories, stream, experiment.task.prompt_tokens)
   truth, noise = true_credit(experiment, seed, trajectories, steps, jax.random.fold_in(key, EVALUATION))
@@ -86,8 +92,8 @@ def agreement(steps: Steps, truth: Float[Array, "n S"], noise: Float[Array, "n S
   """The metrics, from the truth of each step and its standard error."""
   credit, mask, trained = steps.credit, steps.mask, steps.trained
   metrics = {
-    "mse": scaled_error(credit, truth, mask).value,
-    "unscaled_mse": masked_mean(jnp.square(credit - truth), mask).value,
+    "unexplained": unexplained(credit, truth, mask).value,
+    "noise_floor": Mean(jnp.sum(jnp.square(noise), where=mask), jnp.sum(jnp.square(truth), where=mask)).value,
     "rank_correlation": rank_correlation(credit, truth, mask),
     "sign_agreement": sign_agreement(credit, truth, trained & (jnp.abs(truth) > 2 * noise)).value,
     "steps": mask.sum(),

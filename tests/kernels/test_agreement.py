@@ -6,26 +6,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.agreement import average_ranks, rank_correlation, scaled_error, sign_agreement
+from kernels.agreement import average_ranks, rank_correlation, sign_agreement, unexplained
 
 ALL = jnp.ones(4)
 
 
 @pytest.mark.parametrize(
-  ("x", "y", "error", "correlation", "signs"),
+  ("x", "y", "share", "correlation", "signs"),
   [
     ([1, 2, 3, 4], [1, 2, 3, 4], 0, 1, 1),
-    ([1, 2, 3, 4], [-2, -4, -6, -8], 4, -1, 0),
-    ([1, 1, -1, -1], [1, -1, 1, -1], 2, 0, 0.5),
-    ([1, 1, 1, 1], [1, 0, 0, 0], 1, 0, 0.25),  # cos 1/2
+    ([1, 2, 3, 4], [-2, -4, -6, -8], 0, -1, 0),
+    ([1, 1, -1, -1], [1, -1, 1, -1], 1, 0, 0.5),
+    ([1, 1, 1, 1], [1, 0, 0, 0], 0.75, 0, 0.25),  # cos 1/2
     ([0, 0, 0, 0], [1, 2, 0, 4], 1, 0, 0.25),
     # Ranks 1.5 1.5 3 4 and 2 1 3.5 3.5: deviations -1 -1 .5 1.5 and -.5 -1.5 1 1, so 4 / 4.5; cos 33 / sqrt(22 * 55).
-    ([1, 1, 2, 4], [2, 1, 5, 5], 2 - 2 * 33 / np.sqrt(22 * 55), 4 / 4.5, 1),
+    ([1, 1, 2, 4], [2, 1, 5, 5], 1 - 33**2 / (22 * 55), 4 / 4.5, 1),
   ],
 )
-def test_by_hand(x, y, error, correlation, signs):
+def test_by_hand(x, y, share, correlation, signs):
   x, y = jnp.array(x, jnp.float32), jnp.array(y, jnp.float32)
-  np.testing.assert_allclose(scaled_error(x, y, ALL).value, error, atol=1e-6)
+  np.testing.assert_allclose(unexplained(x, y, ALL).value, share, atol=1e-6)
   np.testing.assert_allclose(rank_correlation(x, y, ALL), correlation, atol=1e-6)
   np.testing.assert_allclose(sign_agreement(x, y, ALL).value, signs, atol=1e-6)
 
@@ -41,7 +41,7 @@ def test_ranks_with_ties_and_masked_entries_against_a_loop():
 def test_scale_does_not_matter_even_when_squares_vanish():
   x, y = jnp.array([1.0, -2.0, 0.5, 3.0]), jnp.array([0.5, -1.0, 1.0, 2.0])
   for a, b in ((1e-25, 1.0), (1.0, 1e25)):
-    np.testing.assert_allclose(scaled_error(a * x, b * y, ALL).value, scaled_error(x, y, ALL).value, rtol=1e-5)
+    np.testing.assert_allclose(unexplained(a * x, b * y, ALL).value, unexplained(x, y, ALL).value, rtol=1e-5)
 
 
 def test_monotone_maps_keep_the_rank_correlation():

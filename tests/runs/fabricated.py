@@ -73,7 +73,7 @@ def run(
           {
             "held_out/sampled_accuracy": 0.3 + gain * np.sqrt(done) + shift,
             "credit/rank_correlation": gain * done + shift,
-            "credit/mse": 1 - gain * done + shift,
+            "credit/unexplained": 1 - gain * done + shift,
           },
         )
     rows = [_sample(seed, prompt, credit) for seed in range(min(seeds, 2)) for prompt in ("1+2=", "7*3-2=")]

@@ -26,7 +26,7 @@ def test_accuracy_over_tokens(runs):
   panels = compared_panels({run.path.name: load(run) for run in runs})
   assert [panel.title for panel in panels] == [
     "Held-out accuracy", "Held-out accuracy by tokens", "Training reward", "Response length", "Entropy of the policy",
-    "Credit: rank correlation", "Credit: scaled error",
+    "Credit: rank correlation", "Credit: unexplained",
   ]  # fmt: skip
   assert panels[1].across == "generated tokens per seed" and [c.label for c in panels[1].curves] == ["grpo", "prime"]
 

@@ -53,7 +53,7 @@ def test_one_number_for_an_answer_by_hand():
   found = credit.agreement(steps, jnp.array([[0.5, 0.0], [0.0, -0.5]]), jnp.full((2, 2), 0.1))
   # cos = (0.5 + 0.5) / (2 sqrt(0.5)); ranks 3.5 3.5 1.5 1.5 and 4 2.5 2.5 1; two steps are above the noise.
   expected = {
-    "mse": 2 - np.sqrt(2), "unscaled_mse": (0.25 + 1 + 1 + 0.25) / 4, "rank_correlation": 3 / np.sqrt(4 * 4.5),
+    "unexplained": 0.5, "noise_floor": 0.04 / 0.5, "rank_correlation": 3 / np.sqrt(4 * 4.5),
     "sign_agreement": 1, "steps": 4, "trained_steps": 1,
   }  # fmt: skip
   assert found.keys() == {f"credit/{name}" for name in expected}
@@ -110,7 +110,7 @@ def test_credit_that_is_the_truth():
   assert all(value.shape == (1,) for value in found.values())
   assert found["credit/steps"] > 15 and found["credit/trained_steps"] == 1
   # Both are means of 96: their difference has about a 30th of the variance of the truth.
-  assert found["credit/mse"] < 0.1 and found["credit/unscaled_mse"] < 1e-3
+  assert found["credit/unexplained"] < 0.1 and 0 < found["credit/noise_floor"] < 0.1
   assert found["credit/rank_correlation"] > 0.9 and found["credit/sign_agreement"] > 0.9
 
 

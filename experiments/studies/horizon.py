@@ -1,0 +1,54 @@
+"""Does dense credit pay where success is rare and the likeliest response is wrong?
+
+Chains of eight operations whose demonstrations lure the policy into a wrong step: a start near 0.05, sampled and
+greedy, at a guessing floor of 0.10 (see rl_jax/tasks/chain.py). Two controls bound what a method can do: `oracle`, the
+true values of steps as advantages, and `no_reward`. Claims are judged only if the gates hold (rl_jax/runs/gates.py).
+Every method is tuned alike: its learning rate, over the same grid, on seeds of its own. Two warm starts x three seeds.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.studies import common
+from experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
+
+RATES = (1e-4, 2e-4, 4e-4)
+"""Centred on what studies/settings.py found for GRPO and the oracle."""
+STEPS = "minibatches_per_epoch=4"
+"""Optimiser steps of an iteration: 32 rows each, whole groups."""
+OFTEN = ("logging.every_iterations=2", "evaluation.every_iterations=2")
+"""Methods that spend the budget in few iterations are measured in each second one."""
+
+ENTRIES = {
+  "grpo": {"config": "experiments/grpo.py:deceptive"},
+  "oracle": {"config": "experiments/oracle.py:deceptive"},
+  "no_reward": {"config": "experiments/no_reward.py:deceptive"},
+  "rloo": {"config": "experiments/rloo.py:deceptive"},
+  # The authors train the process model at twice the policy's rate.
+  "prime": {"config": "experiments/prime.py:deceptive", "overrides": ("method.prm_learning_rate=6e-4",)},
+  # The authors' two passes over an iteration's rows.
+  "spo_chain": {
+    "config": "experiments/spo_chain.py:deceptive",
+    "overrides": ("method.interval=2", "method.max_segments=None", "epochs=2", *OFTEN),
+  },
+  "spae": {"config": "experiments/spae.py:deceptive", "overrides": ("method.max_steps=10", *OFTEN)},
+}
+
+
+def get_config() -> ConfigDict:
+  """Seven entries, 180,000 tokens for each seed."""
+  return common.study(
+    token_budget=180_000,
+    entries={name: {"overrides": ()} | entry for name, entry in ENTRIES.items()},
+    overrides=("num_seeds=6", "stages.warm_start.num_seeds=2", STEPS, "evaluation.prompts=256"),
+    baseline="grpo",
+    metrics=(ACCURACY, GREEDY, LENGTH),
+    gates={"oracle": "oracle", "no_reward": "no_reward"},
+    learning_rates=RATES,
+    tuning_budget=90_000,
+    claims={
+      "dense credit is more accurate than GRPO: PRIME": above("prime", "grpo"),
+      "dense credit is more accurate than GRPO: SPO-chain": above("spo_chain", "grpo"),
+      "dense credit is more accurate than GRPO: SPAE": above("spae", "grpo"),
+    },
+    note="Provisional: one horizon, one size, two warm starts.",
+  )

@@ -1,0 +1,120 @@
+"""Whether a study can tell: gates that hold before its claims are judged, from the curves of its controls.
+
+  start      greedy accuracy of the start below .3: the mode of the policy is not already right
+  no_reward  training without a reward gains less than .05: growing surer is not enough
+  baseline   the baseline gains more than .05: it learns at all
+  oracle     with true step values the baseline's final accuracy takes at most half of its tokens: credit can pay
+
+A gate that fails is a result too: it is printed with its figures, and claims are then not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+MOST_START = 0.3
+MOST_GAIN = 0.05
+MOST_SHARE = 0.5
+ALREADY_RIGHT = 0.9
+"""Greedy accuracy above which a start leaves nothing to learn but to be surer."""
+GREEDY = "held_out/greedy_accuracy"
+
+
+class Gate(NamedTuple):
+  """One gate: None where what it needs was not run."""
+
+  name: str
+  passed: bool | None
+  figures: str
+
+  @property
+  def line(self) -> str:
+    """The gate as a line of Markdown."""
+    said = {True: "holds", False: "**fails**", None: "not measured"}[self.passed]
+    return f"- {self.name}: {said} ({self.figures})"
+
+
+def already_right(held_out: Mapping[str, Any]) -> str:
+  """A warning where the greedy answers of a start are nearly all right; "" where they are not, or were not measured."""
+  greedy = float(np.mean(held_out.get(GREEDY, 0.0)))
+  if not greedy > ALREADY_RIGHT:
+    return ""
+  return (
+    f"warning: the start is already right (greedy accuracy {greedy:.2f}): training can only make it surer, which needs "
+    "no reward, so the curve tells nothing of rewards and credit"
+  )
+
+
+def first_reached(across: np.ndarray, curve: np.ndarray, level: float) -> float:
+  """Where a curve first comes to a level, on straight lines between its points; inf where it does not."""
+  reached = np.flatnonzero(curve >= level)
+  if not len(reached):
+    return float("inf")
+  index = int(reached[0])
+  if index == 0:
+    return float(across[0])
+  (x0, x1), (y0, y1) = across[index - 1 : index + 1], curve[index - 1 : index + 1]
+  return float(x0 + (x1 - x0) * (level - y0) / (y1 - y0))
+
+
+def share_of_gap(value: float, baseline: float, oracle: float) -> float:
+  """(value - baseline) / (oracle - baseline): 0 as good as the baseline, 1 as good as true credit.
+
+  nan where the oracle is not above the baseline: there is no gap to close.
+  """
+  return (value - baseline) / (oracle - baseline) if oracle > baseline else float("nan")
+
+
+def gates(
+  roles: Mapping[str, str], baseline: str, entries: Mapping[str, Any], accuracy: str, budget: float
+) -> list[Gate]:
+  """The gates of a study.
+
+  Args:
+    roles: names of the entries that are its controls, by "oracle" and "no_reward".
+    entries: `study_results.Entry` by name.
+    accuracy: metric of sampled answers.
+    budget: tokens per seed.
+  """
+  curves = {name: _mean_curve(entries[name], accuracy, budget) for name in {*roles.values(), baseline} & {*entries}}
+  found = [_start(entries)]
+  for name, entry, wanted in (
+    ("no_reward", roles.get("no_reward"), lambda gain: gain < MOST_GAIN),
+    ("baseline", baseline, lambda gain: gain > MOST_GAIN),
+  ):
+    if entry not in curves:
+      found.append(Gate(name, None, f"{entry} was not run"))
+      continue
+    _, curve = curves[entry]
+    gain = float(curve[-1] - curve[0])
+    found.append(Gate(name, bool(wanted(gain)), f"{entry} gains {gain:+.3f}, from {curve[0]:.3f} to {curve[-1]:.3f}"))
+  found.append(_oracle(curves, roles.get("oracle", "oracle"), baseline))
+  return found
+
+
+def _start(entries: Mapping[str, Any]) -> Gate:
+  starts = [entry.values[GREEDY][0].mean() for entry in entries.values() if GREEDY in entry.values]
+  if not starts:
+    return Gate("start", None, "no greedy accuracy in the runs: evaluation.greedy")
+  return Gate("start", bool(max(starts) < MOST_START), f"greedy accuracy {max(starts):.3f}, wanted below {MOST_START}")
+
+
+def _oracle(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], oracle: str, baseline: str) -> Gate:
+  if oracle not in curves or baseline not in curves:
+    return Gate("oracle", None, f"{oracle} or {baseline} was not run")
+  level = float(curves[baseline][1][-1])
+  needs, takes = (first_reached(*curves[name], level) for name in (oracle, baseline))
+  figures = f"to {level:.3f} {oracle} needs {needs:,.0f} tokens, {baseline} {takes:,.0f}; wanted at most half"
+  return Gate("oracle", needs <= MOST_SHARE * takes, figures)
+
+
+def _mean_curve(entry: Any, metric: str, budget: float) -> tuple[np.ndarray, np.ndarray]:
+  """(tokens, mean over seeds), up to exactly the budget."""
+  tokens = np.append(entry.tokens.mean(axis=1), budget)
+  inside = tokens < budget
+  inside[-1] = True
+  curve = np.append(entry.values[metric].mean(axis=1), np.mean(entry.at_budget[metric]))
+  return tokens[inside], curve[inside]

@@ -1,0 +1,229 @@
+"""What a study writes: a table, gates and claims as Markdown, the curves as JSON, a figure."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rl_jax.runs import figures
+from rl_jax.runs.comparison import FEWEST_SEEDS, Estimate, difference, estimate, interquartile_mean, verdict
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.files import write_atomically
+from rl_jax.runs.gates import GREEDY, Gate, already_right, gates, share_of_gap
+from rl_jax.runs.panels import Curve, Panel
+from rl_jax.runs.record import Series
+from rl_jax.runs.study_results import ACCURACY, Entry, rounded
+from rl_jax.runs.visible import visible
+
+POINTS = 25
+"""Of each committed curve."""
+
+Config = Mapping[str, Any]
+Entries = Mapping[str, Entry]
+
+
+class Written(NamedTuple):
+  """What `write` made."""
+
+  table: str
+  files: list[Path]
+
+
+def write(folder: Path, name: str, config: Config, entries: Entries, command: str) -> Written:
+  """Writes <name>.md, <name>.json and <name>.png.
+
+  Raises: RunError: fewer seeds than an interval needs.
+  """
+  for entry, found in entries.items():
+    if found.tokens.shape[1] < FEWEST_SEEDS:
+      raise RunError(f"{entry} has {found.tokens.shape[1]} seeds: a study compares at least {FEWEST_SEEDS}")
+  table = markdown(config, entries, command)
+  folder.mkdir(parents=True, exist_ok=True)
+  files = [folder / f"{name}.{kind}" for kind in ("md", "json", "png")]
+  write_atomically(files[0], table.encode())
+  write_atomically(files[1], (json.dumps(_small(config, entries, command), indent=1) + "\n").encode())
+  write_atomically(files[2], figures.png(_panels(config, entries), f"{name}: all generated tokens count"))
+  return Written(table, files)
+
+
+def markdown(config: Config, entries: Entries, command: str) -> str:
+  """The page: interquartile means over seeds with bootstrap intervals, differences, gates, claims, what was tuned."""
+  first = next(iter(entries.values()))
+  origin, seeds = first.origin, first.tokens.shape[1]
+  judged = _gates(config, entries)
+  lines = [
+    *([config["note"], ""] if config.get("note") else []),
+    *(line for text in _warnings(entries) for line in (text, "")),
+    f"At {config['token_budget']:,} generated tokens per seed, {seeds} seeds: interquartile mean "
+    "[95 % bootstrap interval over seeds].",
+    "",
+    *_table(config, entries),
+  ]
+  if judged:
+    lines += ["", "Gates (what a verdict needs):", "", *(gate.line for gate in judged)]
+  failed = [gate.name for gate in judged if not gate.passed]
+  claims = [_claim(title, claim, entries, failed) for title, claim in config.get("claims", {}).items()]
+  if any(claims):
+    lines += ["", "Claims (at this size and budget):", "", *(claim for claim in claims if claim)]
+  lines += ["", *_tuning(config, entries), ""]
+  lines += [
+    f"Command: `{command}`. Commit {origin.get('git_commit')} ({'clean' if origin.get('git_clean') else 'changed'}), "
+    f"{origin.get('cpu_model')}, {origin.get('cpu_threads_allowed')} threads, Python {origin.get('python')}.",
+    "",
+  ]
+  return visible("\n".join(lines))
+
+
+def _warnings(entries: Entries) -> list[str]:
+  """What to know of the starts, each once."""
+  starts = ({GREEDY: entry.values[GREEDY][0]} for entry in entries.values() if GREEDY in entry.values)
+  return list(dict.fromkeys(text for start in starts if (text := already_right(start))))
+
+
+def _gates(config: Config, entries: Entries) -> list[Gate]:
+  roles = config.get("gates", {})
+  if not roles:
+    return []
+  return gates(roles, config["baseline"], entries, ACCURACY, config["token_budget"])
+
+
+def _table(config: Config, entries: Entries) -> list[str]:
+  """Rows of the table: a column for each thing that is known of any entry."""
+  columns = _columns(config, entries)
+  lines = [f"| method | tuned | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]
+  for name, entry in entries.items():
+    cells = [column(name, entry) for column in columns.values()]
+    lines.append(f"| {name} | {' '.join(entry.chosen)} | {' | '.join(cells)} |")
+  return lines
+
+
+def _columns(config: Config, entries: Entries) -> dict[str, Callable[[str, Entry], str]]:
+  budget, baseline = config["token_budget"], config["baseline"]
+  columns: dict[str, Callable[[str, Entry], str]] = {}
+  for metric in config["metrics"]:
+    if any(metric in entry.at_budget for entry in entries.values()):
+      columns[metric] = functools.partial(_metric_cell, metric)
+  if any(GREEDY in entry.values for entry in entries.values()):
+    columns["greedy accuracy of the start"] = lambda name, entry: (
+      f"{entry.values[GREEDY][0].mean():.3f}" if GREEDY in entry.values else ""
+    )
+  if any(entry.iterations for entry in entries.values()):
+    columns["updates at the budget"] = lambda name, entry: f"{entry.updates_at(budget):.0f}"
+  base = entries.get(baseline)
+  if base is not None:
+    columns[f"accuracy minus {baseline}"] = lambda name, entry: (
+      "" if entry is base else _cell(difference(entry.at_budget[ACCURACY], base.at_budget[ACCURACY]), signed=True)
+    )
+  oracle = entries.get(config.get("gates", {}).get("oracle", ""))
+  if base is not None and oracle is not None:
+    columns |= _gap_columns(entries, budget, base, oracle)
+  columns["train seconds"] = lambda name, entry: f"{entry.seconds:.0f}"
+  return columns
+
+
+def _metric_cell(metric: str, name: str, entry: Entry) -> str:
+  return _cell(estimate(entry.at_budget[metric])) if metric in entry.at_budget else ""
+
+
+def _gap_columns(entries: Entries, budget: float, base: Entry, oracle: Entry) -> dict[str, Callable[[str, Entry], str]]:
+  """Shares of the gap between baseline and oracle, at equal tokens and after as many updates as all have made."""
+  updates = min(entry.updates_at(budget) for entry in entries.values())
+  level = lambda values: float(interquartile_mean(np.asarray(values)))
+  after = lambda entry: entry.after_updates(ACCURACY, updates)
+
+  def share(entry: Entry, of: Callable[[Entry], list[float]]) -> str:
+    found = share_of_gap(level(of(entry)), level(of(base)), level(of(oracle)))
+    return "" if np.isnan(found) else f"{found:.2f}"
+
+  return {
+    "share of the gap to the oracle, equal tokens": lambda name, entry: share(entry, lambda e: e.at_budget[ACCURACY]),
+    f"accuracy after {updates:.0f} updates": lambda name, entry: _cell(estimate(after(entry))),
+    "share of the gap, equal updates": lambda name, entry: share(entry, after),
+  }
+
+
+def _tuning(config: Config, entries: Entries) -> list[str]:
+  tuning = config["tuning"]
+  grid = dict(tuning["grid"]) | ({"learning_rate": tuning["learning_rates"]} if tuning.get("learning_rates") else {})
+  if not grid:
+    return ["Tuning: none, for any method."]
+  points = "; ".join(f"{name} in {', '.join(map(str, values))}" for name, values in grid.items())
+  budget = f"{tuning['token_budget']:,} tokens" if tuning.get("token_budget") else "same budget"
+  by = "area under the token curve" if tuning.get("learning_rates") else "accuracy at the budget"
+  lines = [f"Tuning: {points} ({', '.join(tuning['overrides'])}, {budget}) for every method, chosen by the {by}."]
+  tried = {name: entry.tried for name, entry in entries.items() if entry.tried}
+  if tried:
+    heads = list(dict.fromkeys(point for scores in tried.values() for point in scores))
+    lines += ["", f"| method | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    cell = lambda scores, point: f"{scores[point]:.3f}" if point in scores else ""
+    lines += [f"| {name} | {' | '.join(cell(scores, p) for p in heads)} |" for name, scores in tried.items()]
+  return lines
+
+
+def _cell(found: Estimate, *, signed: bool = False) -> str:
+  form = "+.3f" if signed else ".3f"
+  return f"{found.value:{form}} [{found.low:{form}}, {found.high:{form}}]"
+
+
+def _claim(title: str, claim: Mapping[str, Any], entries: Entries, failed: Sequence[str]) -> str:
+  """One line; "" if the study was run without an entry of it."""
+  left, right, metric = (claim[key] for key in ("left", "right", "metric"))
+  if left not in entries or right not in entries:
+    return ""
+  values = [entries[name].at_budget.get(metric) for name in (left, right)]
+  if values[0] is None or values[1] is None:
+    return f"- {title}: not measured ({metric})"
+  found = difference(values[0], values[1])
+  said = f"**{verdict(found, above=claim.get('direction', 'above') == 'above')}**"
+  if failed:
+    said = f"not judged (gates: {', '.join(failed)})"
+  return f"- {title}: {said} ({metric}, {left} minus {right}: {_cell(found, signed=True)})"
+
+
+def _small(config: Config, entries: Entries, command: str) -> dict[str, Any]:
+  """Everything that table and figure are made of, at few points."""
+
+  def shortened(entry: Entry) -> dict[str, Any]:
+    count = len(entry.tokens)
+    kept = np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
+    short = lambda x: [[rounded(value) for value in row] for row in x[kept].tolist()]
+    return {
+      "chosen": list(entry.chosen),
+      "tried": {point: rounded(score) for point, score in entry.tried.items()},
+      "seconds": round(entry.seconds, 1),
+      "at_budget": {name: [round(value, 5) for value in values] for name, values in entry.at_budget.items()},
+      "iterations": [entry.iterations[i] for i in kept] if entry.iterations else [],
+      "updates_per_iteration": entry.updates_per_iteration,
+      "tokens": short(entry.tokens),
+      "values": {name: short(values) for name, values in entry.values.items()},
+      **entry.origin,
+    }
+
+  gate = [{"name": g.name, "passed": g.passed, "figures": g.figures} for g in _gates(config, entries)]
+  return {
+    "command": command, "study": config, "gates": gate,
+    "entries": {name: shortened(entry) for name, entry in entries.items()},
+  }  # fmt: skip
+
+
+def _panels(config: Config, entries: Entries) -> list[Panel]:
+  """One panel for each metric over tokens; of a study with gates accuracy over updates too."""
+  panels = []
+  for metric in config["metrics"]:
+    shown = {name: entry for name, entry in entries.items() if metric in entry.values}
+    over_tokens = [
+      Curve(name, Series(entry.tokens.mean(axis=1).astype(np.int64), entry.values[metric]))
+      for name, entry in shown.items()
+    ]
+    unit = "share of prompts" if metric in (ACCURACY, GREEDY) else ""
+    if over_tokens:
+      panels.append(Panel(metric, unit, over_tokens, across="generated tokens", seeds="hidden"))
+    if metric == ACCURACY and config.get("gates") and over_tokens:
+      over_updates = [Curve(name, Series(e.updates.astype(np.int64), e.values[metric])) for name, e in shown.items()]
+      panels.append(Panel(metric, unit, over_updates, across="optimiser updates", seeds="hidden"))
+  return panels

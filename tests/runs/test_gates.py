@@ -1,0 +1,85 @@
+"""Gates of studies, from curves made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rl_jax.runs.gates import GREEDY, already_right, first_reached, gates, share_of_gap
+from rl_jax.runs.study_results import ACCURACY, Entry
+
+ROLES = {"oracle": "oracle", "no_reward": "no_reward"}
+
+
+def entry(curve, greedy=0.1):
+  """Accuracy at 0, 100, 200, … tokens, the same for both seeds; the last point stands at the budget."""
+  values = np.array(curve)[:, None] * np.ones(2)
+  tokens = 100.0 * np.arange(len(curve))[:, None] * np.ones(2)
+  return Entry(
+    tokens, {ACCURACY: values, GREEDY: np.full(values.shape, greedy)}, {ACCURACY: [curve[-1]] * 2}, 1.0, {},
+    iterations=tuple(range(len(curve))), updates_per_iteration=4,
+  )  # fmt: skip
+
+
+STUDY = {
+  "grpo": entry([0.05, 0.1, 0.15, 0.2, 0.3]), "oracle": entry([0.05, 0.2, 0.4, 0.6, 0.8]),
+  "no_reward": entry([0.05, 0.05, 0.06, 0.05, 0.05]),
+}  # fmt: skip
+
+
+def judged(**changed):
+  return {gate.name: gate for gate in gates(ROLES, "grpo", STUDY | changed, ACCURACY, 400)}
+
+
+def test_a_study_that_can_tell_passes_all_gates():
+  found = judged()
+  assert {name: gate.passed for name, gate in found.items()} == dict.fromkeys(
+    ("start", "no_reward", "baseline", "oracle"), True
+  )
+  assert "to 0.300 oracle needs 150 tokens, grpo 400" in found["oracle"].line
+  assert found["baseline"].line == "- baseline: holds (grpo gains +0.250, from 0.050 to 0.300)"
+
+
+@pytest.mark.parametrize(
+  ("gate", "changed"),
+  [
+    ("start", {"grpo": entry([0.05, 0.1, 0.15, 0.2, 0.3], greedy=0.4)}),
+    ("no_reward", {"no_reward": entry([0.05, 0.1, 0.2, 0.2, 0.2])}),
+    ("baseline", {"grpo": entry([0.05, 0.05, 0.05, 0.05, 0.08])}),
+    ("oracle", {"oracle": entry([0.05, 0.1, 0.2, 0.3, 0.4])}),  # 300 of 400 tokens
+    ("oracle", {"oracle": entry([0.05, 0.1, 0.1, 0.1, 0.1])}),  # never
+  ],
+)
+def test_each_gate_can_fail(gate, changed):
+  found = judged(**changed)
+  assert found[gate].passed is False and "**fails**" in found[gate].line
+
+
+def test_a_control_that_was_not_run_is_said():
+  found = {gate.name: gate for gate in gates(ROLES, "grpo", {"grpo": STUDY["grpo"]}, ACCURACY, 400)}
+  assert found["oracle"].passed is None and "not measured (oracle or grpo was not run)" in found["oracle"].line
+  assert found["no_reward"].passed is None and found["start"].passed
+
+
+def test_where_a_curve_first_comes_to_a_level():
+  x = np.array([0.0, 100.0, 200.0])
+  assert first_reached(x, np.array([0.0, 0.5, 0.4]), 0.25) == 50
+  assert first_reached(x, np.array([0.3, 0.5, 0.4]), 0.25) == 0
+  assert first_reached(x, np.array([0.0, 0.1, 0.2]), 0.25) == np.inf
+
+
+def test_the_share_of_the_gap():
+  assert share_of_gap(0.4, 0.3, 0.7) == pytest.approx(0.25)
+  assert share_of_gap(0.2, 0.3, 0.7) == pytest.approx(-0.25)
+  assert np.isnan(share_of_gap(0.4, 0.5, 0.5))
+
+
+def test_a_start_that_is_already_right_is_a_warning():
+  assert "greedy accuracy 0.95" in already_right({GREEDY: np.array([0.9, 1.0])})
+  assert already_right({GREEDY: np.array([0.9])}) == "" and already_right({}) == ""
+
+
+def test_updates_of_an_entry():
+  one = STUDY["grpo"]
+  assert one.updates_at(400) == 16 and one.updates_at(50) == 2
+  assert one.after_updates(ACCURACY, 6) == pytest.approx([0.125, 0.125])

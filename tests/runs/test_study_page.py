@@ -1,0 +1,102 @@
+"""What a study writes, from entries made by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from rl_jax.runs import study_page
+from rl_jax.runs.errors import RunError
+from rl_jax.runs.study_results import ACCURACY, Entry
+
+LENGTH = "held_out/response_length"
+CONFIG = {
+  "token_budget": 150,
+  "metrics": (ACCURACY, LENGTH, "credit/unexplained"),
+  "baseline": "plain",
+  "tuning": {"grid": {"learning_rate": (1e-3, 1e-4)}, "overrides": ("num_seeds=2",)},
+  "claims": {
+    "dense is better": {"left": "dense", "right": "plain", "metric": ACCURACY},
+    "dense is shorter": {"left": "dense", "right": "plain", "metric": LENGTH, "direction": "below"},
+    "dense is longer": {"left": "dense", "right": "plain", "metric": LENGTH},
+    "credit": {"left": "dense", "right": "plain", "metric": "credit/unexplained"},
+    "absent": {"left": "other", "right": "plain", "metric": ACCURACY},
+  },
+}
+
+
+def entry(last: float, length: float, seeds: int = 5) -> Entry:
+  """Accuracy rises from 0 to `last` over 200 tokens; seeds differ a little."""
+  tokens = np.array([[0.0], [100.0], [200.0]]) * np.ones(seeds)
+  shift = np.linspace(-0.01, 0.01, seeds)
+  accuracy = np.array([[0.0], [last / 2], [last]]) + shift
+  at_budget = {ACCURACY: list(0.75 * last + shift), LENGTH: [length] * seeds}
+  values = {ACCURACY: accuracy, LENGTH: np.full((3, seeds), length)}
+  return Entry(tokens, values, at_budget, 3.0, {"git_commit": "abc", "git_clean": True}, ("learning_rate=0.001",))
+
+
+def test_the_table_holds_intervals_differences_and_verdicts(tmp_path):
+  entries = {"plain": entry(0.4, 20.0), "dense": entry(0.8, 10.0)}
+  written = study_page.write(tmp_path / "results", "toy", CONFIG, entries, "python -m rl_jax.study toy.py")
+  assert "| plain | learning_rate=0.001 | 0.300 [0.29" in written.table
+  assert "| dense | learning_rate=0.001 | 0.600 [" in written.table and "| +0.300 [+0.2" in written.table
+  assert "- dense is better: **holds**" in written.table and "- dense is shorter: **holds**" in written.table
+  assert "- dense is longer: **does not hold**" in written.table
+  assert "- credit: not measured (credit/unexplained)" in written.table and "absent" not in written.table
+  assert "learning_rate in 0.001, 0.0001 (num_seeds=2, same budget) for every method, chosen by" in written.table
+  small = json.loads((tmp_path / "results/toy.json").read_text())
+  assert small["entries"]["dense"]["values"][ACCURACY][1] == pytest.approx([0.39, 0.395, 0.4, 0.405, 0.41])
+  assert small["command"] == "python -m rl_jax.study toy.py"
+  assert (tmp_path / "results/toy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_claim_that_seeds_cannot_decide_is_undecided(tmp_path):
+  entries = {"plain": entry(0.4, 20.0), "dense": entry(0.4, 20.0)}
+  table = study_page.write(tmp_path, "toy", CONFIG, entries, "").table
+  assert "- dense is better: **undecided**" in table and "- dense is shorter: **undecided**" in table
+
+
+GATED = CONFIG | {"gates": {"oracle": "oracle", "no_reward": "nothing"}, "note": "Provisional."}
+
+
+def gated(last):
+  found = entry(last, 20.0)
+  values = found.values | {"held_out/greedy_accuracy": np.full((3, 5), 0.1)}
+  return found._replace(values=values, iterations=(0, 5, 10), updates_per_iteration=4)
+
+
+def test_a_study_with_gates_measures_shares_of_the_gap_and_judges_no_claim_when_one_fails(tmp_path):
+  entries = {"plain": gated(0.4), "dense": gated(0.5), "oracle": gated(0.8), "nothing": gated(0.02)}
+  written = study_page.write(tmp_path, "toy", GATED, entries, "")
+  assert written.table.startswith("Provisional.\n")
+  assert "| accuracy after 30 updates |" in written.table and "| 30 |" in written.table
+  dense = next(line for line in written.table.splitlines() if line.startswith("| dense"))
+  assert "| 0.25 |" in dense and dense.count("0.25") == 2  # of the gap, at equal tokens and at equal updates
+  assert "- oracle: **fails** (to 0.300 oracle needs 75 tokens, plain 150" not in written.table
+  assert "- oracle: holds (to 0.300 oracle needs 75 tokens, plain 150; wanted at most half)" in written.table
+  assert "- dense is better: **holds**" in written.table
+  entries["oracle"] = gated(0.45)
+  failed = study_page.write(tmp_path, "toy", GATED, entries, "").table
+  assert "- oracle: **fails**" in failed and "- dense is better: not judged (gates: oracle) (" in failed
+  assert [gate["passed"] for gate in json.loads((tmp_path / "toy.json").read_text())["gates"]][-1] is False
+
+
+def test_what_tuning_tried_is_shown(tmp_path):
+  tried = {"learning_rates=(0.1,)": 0.2, "learning_rates=(0.2,)": 0.3}
+  entries = {"plain": entry(0.4, 20.0)._replace(tried=tried)}
+  table = study_page.write(tmp_path, "toy", CONFIG, entries, "").table
+  assert "| plain | 0.200 | 0.300 |" in table
+
+
+def test_a_start_that_is_already_right_is_said(tmp_path):
+  right = entry(0.4, 20.0)
+  right = right._replace(values=right.values | {"held_out/greedy_accuracy": np.ones((3, 5))})
+  table = study_page.write(tmp_path, "toy", CONFIG, {"plain": right, "dense": right}, "").table
+  assert table.count("warning: the start is already right (greedy accuracy 1.00)") == 1
+
+
+def test_four_seeds_are_too_few(tmp_path):
+  with pytest.raises(RunError, match="plain has 4 seeds: a study compares at least 5"):
+    study_page.write(tmp_path, "toy", CONFIG, {"plain": entry(0.4, 1.0, seeds=4)}, "")
