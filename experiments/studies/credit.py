@@ -41,6 +41,6 @@ def get_config() -> ConfigDict:
     metrics=(ACCURACY, LENGTH),
     claims={"spae: shorter responses than GRPO": below("spae", "grpo", LENGTH)},
     note="The start is already right: greedy accuracy 1.000 before the first update (iteration 0 of grpo.json, the "
-    "same warm start). Training without any reward matches GRPO here, and accuracy follows the number of updates. The table "
-    "compares costs per update, not credit.",
+    "same warm start). Training without any reward matches GRPO here, and accuracy follows the number of updates. The "
+    "table compares costs per update, not credit.",
   )

@@ -23,8 +23,12 @@ ENTRIES = {
   "oracle": {"config": "experiments/oracle.py:deceptive"},
   "no_reward": {"config": "experiments/no_reward.py:deceptive"},
   "rloo": {"config": "experiments/rloo.py:deceptive"},
-  # The authors train the process model at twice the policy's rate.
-  "prime": {"config": "experiments/prime.py:deceptive", "overrides": ("method.prm_learning_rate=6e-4",)},
+  # The process model at twice the policy's rate, as the authors train it. Their filter of .2 to .8 would leave a start
+  # of 0.05 next to no groups of eight: those with one right answer are kept too.
+  "prime": {
+    "config": "experiments/prime.py:deceptive",
+    "overrides": ("method.prm_learning_rate=6e-4", "method.lowest_accuracy=0.1", "method.highest_accuracy=0.9"),
+  },
   # The authors' two passes over an iteration's rows.
   "spo_chain": {
     "config": "experiments/spo_chain.py:deceptive",

@@ -30,7 +30,9 @@ def learning_rates(config: ConfigDict) -> tuple[float, ...]:
 def member_scales(config: ConfigDict) -> np.ndarray:
   """What the updates of each member are multiplied by: its rate over the config's own."""
   rates = learning_rates(config)
-  return np.resize(np.asarray(rates or (config.learning_rate,), np.float32) / config.learning_rate, config.num_seeds)
+  if not rates:
+    return np.ones(config.num_seeds, np.float32)
+  return np.resize(np.asarray(rates, np.float32) / np.float32(config.learning_rate), config.num_seeds)
 
 
 def over_seeds(function: Callable[..., Any], count: int) -> Callable[..., Any]:
