@@ -20,8 +20,10 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
 	@echo "Variables: PYTHON (python3), WORKERS (auto: one test process per core), ARGS (more arguments)"
 
-train: $(STAMP) ## train GRPO on the chain task into runs/grpo
-	$(CACHE) $(BIN)/python -m rl_jax.train --config=experiments/grpo.py --workdir=runs/grpo $(ARGS)
+train: $(STAMP) ## train GRPO, and beside it true credit of steps (an oracle), on deceptive chains; figure in runs/deceptive/
+	$(CACHE) $(BIN)/python -m rl_jax.train --config=experiments/grpo.py:deceptive --workdir=runs/deceptive/grpo $(ARGS)
+	$(CACHE) $(BIN)/python -m rl_jax.train --config=experiments/oracle.py:deceptive --workdir=runs/deceptive/oracle $(ARGS)
+	$(BIN)/python -m rl_jax.report runs/deceptive/grpo runs/deceptive/oracle
 
 tasks: $(STAMP) ## add reasoning-gym, which needs a C compiler for some of what it needs
 	@if [ -f $(TASKS_LOCK) ]; then set -x; $(PIP) install --quiet --no-deps -r $(TASKS_LOCK); \

@@ -69,7 +69,8 @@ class Study(NamedTuple):
 
   def _at_point(self, name: str, point: tuple[str, ...]) -> Entry:
     tuning, entry = self.config.tuning, self.config.entries[name]
-    folder = self.workdir / "tuning" / "-".join([name, *point]).replace("=", "_")
+    # Beside the final runs, so that all share their stages.
+    folder = self.workdir / "-".join(["tuning", name, *point]).replace("=", "_")
     side_by_side = (f"learning_rates={tuple(tuning.learning_rates)}",) if tuning.get("learning_rates") else ()
     overrides = [*entry.overrides, *tuning.overrides, *side_by_side, *point]
     return self.run(folder, entry.config, overrides, tuning.get("token_budget") or self.config.token_budget)
