@@ -151,7 +151,10 @@ def deceptive(config: ConfigDict) -> ConfigDict:
   """The config on deceptive chains, from a warm start that is long enough to be as good as its demonstrations."""
   config.task = {"name": config.task.name, **DECEPTIVE}
   config.prompts_per_iteration = 16
+  config.minibatches_per_epoch = 4
   config.minibatches_of = "groups"
+  config.learning_rate = 2e-4  # the best for the oracle, and as good as any for GRPO: studies/settings.py
+  config.num_iterations = 60
   for stage in config.stages.values():
     stage.update({"num_iterations": 1200, "prompts_per_iteration": 128})
   return config

@@ -13,8 +13,6 @@ from experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
 
 RATES = (1e-4, 2e-4, 4e-4)
 """Centred on what studies/settings.py found for GRPO and the oracle."""
-STEPS = "minibatches_per_epoch=4"
-"""Optimiser steps of an iteration: 32 rows each, whole groups."""
 OFTEN = ("logging.every_iterations=2", "evaluation.every_iterations=2")
 """Methods that spend the budget in few iterations are measured in each second one."""
 
@@ -27,7 +25,7 @@ ENTRIES = {
   # of 0.05 next to no groups of eight: those with one right answer are kept too.
   "prime": {
     "config": "experiments/prime.py:deceptive",
-    "overrides": ("method.prm_learning_rate=6e-4", "method.lowest_accuracy=0.1", "method.highest_accuracy=0.9"),
+    "overrides": ("method.prm_learning_rate=4e-4", "method.lowest_accuracy=0.1", "method.highest_accuracy=0.9"),
   },
   # The authors' two passes over an iteration's rows.
   "spo_chain": {
@@ -39,16 +37,16 @@ ENTRIES = {
 
 
 def get_config() -> ConfigDict:
-  """Seven entries, 180,000 tokens for each seed."""
+  """Seven entries, 300,000 tokens for each seed."""
   return common.study(
-    token_budget=180_000,
+    token_budget=300_000,
     entries={name: {"overrides": ()} | entry for name, entry in ENTRIES.items()},
-    overrides=("num_seeds=6", "stages.warm_start.num_seeds=2", STEPS, "evaluation.prompts=256"),
+    overrides=("num_seeds=6", "stages.warm_start.num_seeds=2", "evaluation.prompts=256"),
     baseline="grpo",
     metrics=(ACCURACY, GREEDY, LENGTH),
     gates={"oracle": "oracle", "no_reward": "no_reward"},
     learning_rates=RATES,
-    tuning_budget=90_000,
+    tuning_budget=150_000,
     claims={
       "dense credit is more accurate than GRPO: PRIME": above("prime", "grpo"),
       "dense credit is more accurate than GRPO: SPO-chain": above("spo_chain", "grpo"),
