@@ -39,7 +39,7 @@ def test_a_study_ends_with_a_table_and_is_not_done_twice(tmp_path, capsys):
   assert study.main(argv) == 0
   first = capsys.readouterr()
   assert "| grpo | learning_rate=0.001 | " in first.out
-  assert not (tmp_path / "runs/tuning").exists(), "one point needs no tuning"
+  assert not [*(tmp_path / "runs").glob("tuning*")], "one point needs no tuning"
   found = json.loads((tmp_path / "results/tiny.json").read_text())["entries"]["grpo"]
   assert len(found["tokens"][-1]) == 5 and min(found["tokens"][-1]) >= 300
   size = (tmp_path / "runs/grpo/metrics.jsonl").stat().st_size

@@ -6,12 +6,12 @@ can be told of it. A scorer runs one over many responses.
 
 from __future__ import annotations
 
-import decimal
-import functools
 import importlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from rl_jax.tasks.answers import choices, finding, numbers, spans
+from rl_jax.tasks.answers.plain import plain
 
 
 class Verdict(NamedTuple):
@@ -31,32 +31,14 @@ Scorer = Callable[[Sequence[tuple[str, dict[str, Any]]]], Sequence[Verdict]]
 """(response, entry) pairs -> their verdicts, in order. One that holds workers has close() and notes(), lines on what
 went wrong since the last call."""
 
-_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[-+]?\.\d+")
-
-
-def last_tag(response: str) -> str | None:
-  """The text of the last <answer>…</answer>."""
-  found = re.findall(r"<answer>(.*?)</answer>", response, re.DOTALL)
-  return found[-1].strip() if found else None
-
-
-def last_line(response: str) -> str | None:
-  """The rest of the last line that begins with "Answer:"."""
-  found = re.findall(r"^\s*answer:(.*)$", response, re.MULTILINE | re.IGNORECASE)
-  return found[-1].strip() if found else None
-
-
-def last_number(response: str) -> str | None:
-  """The last number, without the commas of thousands."""
-  found = _NUMBER.findall(response)
-  return found[-1].replace(",", "") if found else None
-
+last_tag, last_line, last_number = finding.last_tag, finding.last_line, finding.last_number
 
 ANSWERS: dict[str, Callable[[str], str | None]] = {
   "tag": last_tag,
   "line": last_line,
   "number": last_number,
   "whole": str.strip,
+  "choice": choices.choice,
 }
 """Rules by which an answer is taken from a response; None: there is no answer."""
 
@@ -69,24 +51,23 @@ def rule(name: str) -> Callable[[str], str | None]:
 
 
 def equal_numbers(response: str, entry: Mapping[str, Any], *, answer: str) -> Verdict:
-  """1 where the answer of the response and `entry["answer"]` are the same number, or the same text, else 0.
+  """1 where the answer of the response and `entry["answer"]` are exactly the same number, or the same text, else 0.
+
+  Markdown, boxes and delimiters of formulas around an answer do not count. A unit that one side alone has, "%" or a
+  currency, does not count either. An empty answer is none.
 
   Args:
     answer: name of the rule in `ANSWERS`.
   """
-  given, wanted = rule(answer)(response), str(entry["answer"])
-  if given is None:
+  given = rule(answer)(response)
+  if not given:
     return Verdict(0.0)
-  numbers = _decimal(given), _decimal(wanted)
-  same = numbers[0] == numbers[1] if None not in numbers else given.casefold() == wanted.strip().casefold()
-  return Verdict(float(same))
-
-
-def _decimal(text: str) -> decimal.Decimal | None:
-  bare = text.strip().strip("$€£%.").replace(",", "").strip()
-  if not _NUMBER.fullmatch(bare):
-    return None
-  return decimal.Decimal(bare)
+  texts = [plain(spans.boxed(text) or text) for text in (given, str(entry["answer"]))]
+  first, second = map(numbers.read, texts)
+  if first is None or second is None:
+    return Verdict(float(texts[0].casefold() == texts[1].casefold()))
+  units = {first.unit, second.unit} - {""}
+  return Verdict(float(first.value == second.value and len(units) < 2))
 
 
 def load(verifier: str) -> Callable[..., Verdict]:
@@ -97,24 +78,9 @@ def load(verifier: str) -> Callable[..., Verdict]:
   path, _, name = verifier.partition(":")
   try:
     return getattr(importlib.import_module(path), name)
-  except ValueError as error:  # an empty path
+  except (TypeError, ValueError) as error:  # an empty or a relative path
     raise ValueError(f"task.verifier: got {verifier!r}, want 'package.module:function'") from error
   except ModuleNotFoundError as error:
     raise ValueError(f"task.verifier: cannot import {path!r} ({error})") from error
   except AttributeError as error:
     raise ValueError(f"task.verifier: there is no {name!r} in {path}") from error
-
-
-class InProcess:
-  """A scorer that runs its verifier here, one response after the other and without a deadline.
-
-  Args:
-    verifier: 'package.module:function'.
-    arguments: keyword arguments of it.
-  """
-
-  def __init__(self, verifier: str, arguments: Mapping[str, Any]):
-    self._verify = functools.partial(load(verifier), **arguments)
-
-  def __call__(self, items: Sequence[tuple[str, dict[str, Any]]]) -> list[Verdict]:
-    return [self._verify(response, entry) for response, entry in items]

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from rl_jax.tasks import scoring
-from rl_jax.tasks.scoring import ANSWERS, InProcess, Verdict, equal_numbers
+from rl_jax.tasks.scoring import ANSWERS, Verdict, equal_numbers
+from rl_jax.tasks.verifiers.in_process import InProcess
 
 
 @pytest.mark.parametrize(
@@ -17,13 +18,16 @@ from rl_jax.tasks.scoring import ANSWERS, InProcess, Verdict, equal_numbers
     ("tag", "<answer>1</answer> no, <answer>\n 2 3 </answer>.", "2 3"),
     ("tag", "<answer>1", None),
     ("line", "Answer: 1\nso\n  answer:  2 apples \nbye", "2 apples"),
-    ("line", "The answer: 3", None),
+    ("line", "The answer: 3", "3"),
+    ("line", "the answers: 3", None),
     ("number", "3 x 4 = 12, or $1,234.50.", "1234.50"),
     ("number", "it is 7.", "7"),
-    ("number", "from 10-3", "-3"),
+    ("number", "from 10-3", "3"),
     ("number", "minus -.5", "-.5"),
     ("number", "none", None),
     ("whole", " 4 \n", "4"),
+    ("choice", "**Answer:** (B) because A is 3.", "B"),
+    ("choice", "A or B", None),
   ],
 )
 def test_answers_by_rule(rule, response, answer):
@@ -40,11 +44,49 @@ def test_answers_by_rule(rule, response, answer):
     ("42", "<answer>42 apples</answer>", 0.0),
     ("42", "42", 0.0),
     ("42", "<answer></answer>", 0.0),
+    ("", "<answer></answer>", 0.0),
     ("1e3", "<answer>NaN</answer>", 0.0),
+    ("1e-05", "<answer>0.00001</answer>", 1.0),
+    ("2.5e+22", "<answer>25000000000000000000000</answer>", 1.0),
+    ("3/4", "<answer>0.75</answer>", 1.0),
+    ("7/2", r"<answer>$3\frac{1}{2}$</answer>", 1.0),
+    ("31/2", "<answer>3 1/2</answer>", 0.0),
+    ("-5", "<answer>\u22125</answer>", 1.0),
+    ("5", "<answer>\u20135</answer>", 0.0),
+    ("12", "<answer>1,2</answer>", 0.0),
+    ("12", "<answer>1 2</answer>", 0.0),
+    ("5", "<answer>.5</answer>", 0.0),
+    ("42", r"<answer>\boxed{**42**}</answer>", 1.0),
+    ("42", "<answer>`42`</answer>", 1.0),
+    ("$5", "<answer>5%</answer>", 0.0),
+    ("5", "<answer>5%</answer>", 1.0),
+    ("42", "<answer>13 = 42</answer>", 0.0),
+    ("391", r"<answer>17 \cdot 23</answer>", 0.0),
   ],
 )
 def test_numbers_are_compared_as_numbers(answer, response, reward):
   assert equal_numbers(response, {"answer": answer}, answer="tag") == Verdict(reward, {})
+
+
+@pytest.mark.parametrize(
+  ("answer", "response", "reward"),
+  [
+    ("3/4", "it is 3/4", 1.0),
+    ("4", "it is 3/4", 0.0),
+    ("100000", "it is 1e5", 1.0),
+    ("5", "it is 1e5", 0.0),
+    ("1200", "it is 1{,}200.", 1.0),
+    ("200", "it is 1 200", 0.0),
+    ("-5", "it costs -$5", 1.0),
+    ("5", "it costs \u2212$5", 0.0),
+    ("30", "at 2:30", 0.0),
+    ("10", "it is 5\u201310", 1.0),
+    ("-10", "it is 5-10", 0.0),
+    ("567", "it is 12,34,567", 0.0),
+  ],
+)
+def test_the_last_number_is_never_a_piece_of_one(answer, response, reward):
+  assert equal_numbers(response, {"answer": answer}, answer="number").reward == reward
 
 
 def test_a_verifier_by_name_runs_in_this_process():
@@ -66,7 +108,7 @@ def test_a_verifier_that_is_not_there_is_one_clear_line(verifier, message):
 
 
 def test_an_unknown_rule_is_one_clear_line():
-  with pytest.raises(ValueError, match="task.answer: got 'tags', want one of tag, line, number, whole"):
+  with pytest.raises(ValueError, match="task.answer: got 'tags', want one of tag, line, number, whole, choice"):
     scoring.rule("tags")
 
 

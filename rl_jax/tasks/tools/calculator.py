@@ -5,6 +5,8 @@ product = signed (("*" | "/" | "//" | "%") signed)*
 signed = ("+" | "-") signed | power
 power = atom (("**" | "^") signed)?          to the right, and before a sign to its left: -2**2 is -4
 atom = number | "(" sum ")"
+
+Numbers are those of answers, 1,200 and 2.5e3, without units and blanks; 1_200 is one too.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from fractions import Fraction
+
+from rl_jax.tasks.answers import numbers
 
 MOST_CHARACTERS = 512
 MOST_DEPTH = 64
@@ -21,7 +25,8 @@ MOST_DIGITS = 64
 SHOWN_DIGITS = 10
 """Significant ones of a result that is no whole number."""
 
-_TOKEN = re.compile(r"\s*(\d[\d_,]*(?:\.\d*)?|\.\d+|\*\*|//|[-+*/%^()])")
+_TOKEN = re.compile(r"\s*((?:\d|\.\d)[\d.,_]*(?:[eE][-+]?\d+)?|\*\*|//|[-+*/%^()])")
+_UNDERSCORE = re.compile(r"(?<=\d)_(?=\d)")
 _OPERATORS: dict[str, Callable[[Fraction, Fraction], Fraction]] = {
   "+": lambda a, b: a + b,
   "-": lambda a, b: a - b,
@@ -125,7 +130,10 @@ class _Parser:
       return result
     if not token[0].isdigit() and token[0] != ".":
       raise CalculatorError(f"unexpected {token!r}")
-    return _limited(Fraction(token.replace(",", "").replace("_", "").rstrip(".")))
+    number = numbers.read(_UNDERSCORE.sub("", token))
+    if number is None:
+      raise CalculatorError(f"{token!r} is no number")
+    return _limited(number.value)
 
 
 def _apply(operator: str, a: Fraction, b: Fraction) -> Fraction:

@@ -1,103 +1,112 @@
-"""Mathematical answers: the final one of a response is found and compared exactly or, failing that, by math-verify.
+"""Mathematical answers: the final one of a response is found, read to a typed value and compared by type.
 
-math-verify's own time limits are switched off, as they use signals: SymPy may compute without end, so this runs in a
-pool with a deadline.
+math-verify is the engine for sums, integrals, limits and derivatives. It is asked last and sees one formula at a time,
+whose powers and factorials are small. Its own time limits are switched off, as they use signals: SymPy may compute
+without end, so this runs in a pool with a deadline.
 """
 
 from __future__ import annotations
 
-import fractions
 import logging
-import re
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 import math_verify
 
 from rl_jax.tasks import scoring
+from rl_jax.tasks.answers import choices, finding, reading, spans
+from rl_jax.tasks.answers.equality import FORMS, Comparison
+from rl_jax.tasks.answers.latex import latex
+from rl_jax.tasks.answers.plain import plain
+from rl_jax.tasks.answers.trees import Node, Unreadable, rational
+from rl_jax.tasks.answers.values import Choice
 from rl_jax.tasks.scoring import Verdict
+from rl_jax.tasks.verifiers import points
+from rl_jax.tasks.verifiers.errors import CannotVerify
 
-LONGEST_NUMBER = 100
-_BOX = re.compile(r"\\f?boxed\s*\{")
-# A dollar sign before a blank does not close a formula, nor one before a digit: "$5 and $7" are prices.
-_FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$\n]*[^$\s])\$(?!\d)|\\\[(.+?)\\\]|\\\((.+?)\\\)", re.DOTALL)
-_THOUSANDS = re.compile(r"([-+]?)(\d{1,3}(?:(?:\{,\}|,)\d{3})+)(\.\d+)?")
-_RATIO = re.compile(r"(-?)\\frac\{?(\d+)\}?\{?(\d+)\}?")
-_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:/\d+)?")
 # They warn, once in each process, that the time limits are off.
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
-
-def final_answer(response: str) -> str | None:
-  r"""The last \boxed{…}; without one what follows the last "Answer:", else the last formula, else the last number.
-
-  None: the response has none of them.
-  """
-  for match in reversed(list(_BOX.finditer(response))):
-    box = _braced(response, match.end())
-    if box is not None:
-      return box
-  line = scoring.last_line(response)
-  formulas = [next(filter(None, groups)) for groups in _FORMULA.findall(line or response)]
-  return formulas[-1].strip() if formulas else line or scoring.last_number(response)
+final_answer = finding.final_answer
 
 
-def _braced(text: str, start: int) -> str | None:
-  """What stands from `start` to the brace that closes; None: none does."""
-  depth = 1
-  for at in range(start, len(text)):
-    depth += {"{": 1, "}": -1}.get(text[at], 0)
-    if depth == 0:
-      return text[start:at].strip()
-  return None
-
-
-def equal_answers(response: str, entry: Mapping[str, Any], *, answer: str = "whole") -> Verdict:
-  """1 where the final answer of the response and that of `entry["answer"]` are equal as mathematics, else 0.
+def equal_answers(
+  response: str, entry: Mapping[str, Any], *, answer: str = "whole", form: str = "simplified"
+) -> Verdict:
+  r"""1 where the final answer of the response and `entry["answer"]` are equal as mathematics, else 0.
 
   Args:
-    answer: name of the rule in `scoring.ANSWERS` that finds the answer; "whole" stands for `final_answer`.
+    answer: name of the rule in `scoring.ANSWERS` that finds the answer; "whole" stands for `final_answer`, and for the
+      rule "choice" where the gold answer is the letter of an option and the response has no box.
+    form: "simplified", an answer that restates the question is wrong: a gold number wants a number (17 \cdot 23 is not
+      391), a gold formula wants no operators and functions but its own, and its own factors or terms; "any", all that
+      is equal is right.
+
+  Raises: CannotVerify: there is no gold answer or no such form.
   """
-  text = scoring.rule(answer)(response) or ""
-  given = final_answer(text) if answer == "whole" else _unboxed(text)
-  return Verdict(float(equal(given, _unboxed(str(entry["answer"])))) if given else 0.0)
+  if form not in FORMS:
+    raise CannotVerify(f"equal_answers: form is {form!r}, want one of {', '.join(FORMS)}")
+  wanted = str(entry["answer"])
+  wanted = spans.boxed(wanted) or wanted
+  if not wanted.strip():
+    raise CannotVerify("equal_answers: the gold answer is empty")
+  text = scoring.rule(answer)(response)
+  if text is None:
+    return Verdict(0.0)
+  gold = reading.read(wanted)
+  if answer == "whole":
+    given = choices.choice(text) if isinstance(gold[0], Choice) else None
+    given = given or finding.final_answer(text)
+  else:
+    given = spans.boxed(text) or text
+  return Verdict(float(given is not None and equal(given, wanted, form=form)))
 
 
-def _unboxed(text: str) -> str:
-  """The answer in a text that is nothing but an answer, perhaps in a box."""
-  return (final_answer(text) or text) if _BOX.search(text) else text
+def equal(given: str, wanted: str, *, form: str = "any") -> bool:
+  """Whether two answers are the same text, number or mathematical object.
 
-
-def equal(given: str, wanted: str) -> bool:
-  """Whether two answers are the same text, number or mathematical object. May take for ever: see the module."""
-  given, wanted = _bare(given), _bare(wanted)
-  if given == wanted:
+  Args:
+    form: as in `equal_answers`.
+  """
+  if not given.strip():
+    return False
+  if plain(given) == plain(wanted):
     return True
-  numbers = _rational(given), _rational(wanted)
-  if numbers[0] is not None and numbers[1] is not None and (numbers[0] == numbers[1] or _whole(*numbers)):
-    return numbers[0] == numbers[1]
-  parse = lambda text: math_verify.parse(f"${text}$", parsing_timeout=None)
-  return math_verify.verify(parse(wanted), parse(given), timeout_seconds=None)
+  return Comparison(_Algebra(), form).equal(reading.read(given), reading.read(wanted))
 
 
-def _whole(*numbers: fractions.Fraction | None) -> bool:
-  return all(number is not None and number.denominator == 1 for number in numbers)
+class _Algebra:
+  """Formulas by their values at points, and by math-verify where they have none."""
+
+  def same(self, a: Node, b: Node) -> bool:
+    if points.has_values(a) and points.has_values(b):
+      return points.same(a, b)
+    return _same_by_engine(a, b)
+
+  def near(self, tree: Node, value: Fraction, tolerance: Fraction) -> bool:
+    return points.has_values(tree) and points.near(tree, value, tolerance)
+
+  def proportional(self, a: Node, b: Node) -> bool:
+    return points.has_values(a) and points.has_values(b) and points.proportional(a, b)
 
 
-def _bare(text: str) -> str:
-  """An answer without what does not change it: dollar signs, sizes of brackets, spaces, commas of thousands."""
-  text = text.strip().removesuffix(".").strip("$").removesuffix(".").strip()
-  text = re.sub(r"\\left|\\right|\\[,;!: ]", "", text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac"))
-  if _THOUSANDS.fullmatch(text):
-    text = re.sub(r"\{,\}|,", "", text)
-  return " ".join(text.split())
-
-
-def _rational(text: str) -> fractions.Fraction | None:
-  """The number that the text is, exactly; None if it is none, or a very long one."""
-  text = _RATIO.sub(r"\1\2/\3", text).replace(" ", "")
-  if len(text) > LONGEST_NUMBER or not _NUMBER.fullmatch(text) or ("/" in text and "." in text):
-    return None
-  if "/" in text and not int(text.rpartition("/")[2]):
-    return None
-  return fractions.Fraction(text)
+def _same_by_engine(a: Node, b: Node) -> bool:
+  """Equality by math-verify. What it cannot read or work out is not equal."""
+  parsed = []
+  for tree in (a, b):
+    try:
+      rational(tree)
+    except Unreadable:
+      return False
+    try:
+      found = math_verify.parse(f"${latex(tree)}$", parsing_timeout=None)
+    except Exception:  # SymPy's parsers raise almost any type on formulas that they do not know
+      return False
+    if not found or isinstance(found[0], str):
+      return False
+    parsed.append(found[:1])
+  try:
+    return math_verify.verify(parsed[1], parsed[0], timeout_seconds=None)
+  except Exception:  # as above, while it works them out
+    return False
