@@ -222,6 +222,7 @@ class _Run:
       "method_sha256": digest,
       "papers": list(trainer.experiment.method.papers),
       "data_fingerprint": trainer.experiment.task.fingerprint,
+      "guessing_floor": trainer.experiment.task.guessing_floor,
       "settings": machine.settings(),
       "processes": jax.process_count(),
     }
