@@ -26,6 +26,6 @@ def get_config(variant: str = "") -> ConfigDict:
     "response_tokens": 64,
   }
   config.num_iterations = 40 if not variant else config.num_iterations
-  config.evaluation.update({"every_iterations": 20 if not variant else 2, "prompts": 16, "prompts_at_a_time": 16})
+  config.evaluation.update({"every_iterations": 20 if not variant else 2, "prompts": 12, "prompts_at_a_time": 12})
   config.checkpoint.every_iterations = config.evaluation.every_iterations
   return config
