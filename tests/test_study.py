@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from rl_jax import configs, starts, study
+from experiments.studies import common
+from rl_jax import configs, launch, starts, study
+from rl_jax.runs.study_results import ACCURACY, Entry
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,6 +63,31 @@ def test_every_entry_of_the_committed_studies_resolves_with_its_stages(name, mon
     resolved = configs.resolve(entry.config, overrides)
     for stage in resolved.stages:
       assert starts.stage_config(resolved, stage).num_tokens is None
+
+
+def test_rates_side_by_side_are_scored_by_the_area_under_their_own_curves(monkeypatch):
+  """Members are seed by seed, each with both rates: the first ends higher, the second was up sooner."""
+  config = common.study(
+    token_budget=400, entries={"grpo": {"config": "a.py", "overrides": ("epochs=2",)}}, claims={}, baseline="grpo",
+    learning_rates=(0.1, 0.2), tuning_budget=200,
+  )  # fmt: skip
+  asked = []
+
+  def run(self, workdir, file, overrides, budget):
+    asked.append((workdir.name, [o for o in overrides if "rate" in o or "seeds" in o], budget))
+    curve = np.array([[0.0, 0.0, 0.0, 0.0], [0.1, 0.5, 0.1, 0.7], [0.8, 0.6, 0.8, 0.6]])
+    tokens = np.array([[0.0], [100.0], [200.0]]) * np.ones(4)
+    return Entry(tokens, {ACCURACY: curve}, {ACCURACY: list(curve[-1])}, 1.0, {})
+
+  monkeypatch.setattr(study.Study, "run", run)
+  made = study.Study("s", config, Path("w"), launch.Terminal([], io.StringIO(), None))
+  found = made.entry("grpo")
+  first, second = "learning_rates=(0.1,)", "learning_rates=(0.2,)"
+  assert found.tried == {first: pytest.approx(0.25), second: pytest.approx((0.425 + 0.475) / 2)}
+  assert found.chosen == (second,)
+  assert asked == [
+    ("tuning-grpo", ["num_seeds=4", "learning_rates=(0.1, 0.2)"], 200), ("grpo", [second], 400)
+  ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
