@@ -11,7 +11,7 @@ _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|textrm|mbox)\s*\{([^{}]*)\}"
 # Possessive, as a long run of brackets could be divided among its parts in many ways.
 _OPENING = r"[\s\"'(\[{*_`$]*+(?:\\[(\[])?+\s*+(?:\\(?:text|textbf|mathrm|mathbf)\s*+\{)?+[\"'(\[{*_`$]*+"
 _LETTER = re.compile(
-  rf"{_OPENING}(?:(?i:option|choice|answer)\s*(?:is\s*)?:?\s*)?{_OPENING}(?P<letter>[A-Z])(?P<rest>(?![\w^]|['’]\w).*)",
+  rf"{_OPENING}(?:(?i:option|choice|answer)\s*(?:is\s*)?:?\s*)?{_OPENING}(?P<letter>[A-Z])(?P<rest>(?![\w^]|['’](?![\s.,]*$)).*)",
   re.DOTALL,
 )
 _LOWER = re.compile(r"\(?([a-z])[).]?")
@@ -82,7 +82,9 @@ def _is_alone(rest: str) -> bool:
   assert closing is not None, "there may be no marks"
   marks, after = closing[0], rest[closing.end() :]
   if not marks:
-    return (not after or after[0].isspace()) and not (after.lstrip().startswith((*_OPERATORS, "-")) or _PROSE.match(after))
+    return (not after or after[0].isspace()) and not (
+      after.lstrip().startswith((*_OPERATORS, "-")) or _PROSE.match(after)
+    )
   if not after or marks[-1] in ":;,":
     return True
   if after.lstrip().startswith(_OPERATORS):

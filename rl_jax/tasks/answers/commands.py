@@ -21,7 +21,7 @@ GREEK = frozenset(
 SYMBOLS = GREEK | frozenset("hbar ell infty partial nabla aleph Re Im imath jmath wp emptyset angle triangle".split())
 """Stand for a value of their own."""
 
-STRUCTURE = frozenset("frac sqrt surd binom choose lfloor rfloor lceil rceil pm mp degree overline".split())
+STRUCTURE = frozenset("frac sqrt surd binom choose over lfloor rfloor lceil rceil pm mp degree overline".split())
 RELATIONS = frozenset("le ge ne approx equiv in notin to sim cong propto subset subseteq mid not".split())
 OTHERS = frozenset(
   "cup cap setminus dots lbrace rbrace langle rangle lor land perp parallel circ prime cdot times div star".split()
@@ -47,9 +47,11 @@ TEXT = frozenset(
 """Their argument is words."""
 UPRIGHT = frozenset({"mathrm", "operatorname", "rm"})
 """Their argument is the name of one thing."""
-FONTS = frozenset("mathbf boldsymbol bm mathit mathsf mathcal mathscr mathfrak pmb vec bf it".split())
+LETTER_UNITS = frozenset("mshgJNWVACKLTFHMl")
+"""Upright letters that are units behind a number."""
+FONTS = frozenset("underline mathbf boldsymbol bm mathit mathsf mathcal mathscr mathfrak pmb vec bf it".split())
 """They change how their argument looks."""
-ACCENTS = frozenset("dot ddot hat widehat bar overline tilde widetilde overrightarrow underline".split())
+ACCENTS = frozenset("dot ddot hat widehat bar overline tilde widetilde overrightarrow".split())
 """They make another symbol of their argument."""
 SIZES = frozenset(
   "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm displaystyle textstyle"

@@ -34,26 +34,24 @@ def is_collected(tree: Node) -> bool:
 
 def _powers(term: Node) -> frozenset[tuple[Node, Fraction]] | None:
   """The factors of a term that are no numbers, with their powers; None: one occurs twice."""
-  counted = [(factor, times) for factor, times in factors(above(term)) if rational(factor) is None]
+  counted = [(factor, times) for factor, times in factors(term) if rational(factor) is None]
   return frozenset(counted) if len({factor for factor, _ in counted}) == len(counted) else None
 
 
 def terms(tree: Node) -> list[Node]:
-  """The terms of a sum."""
+  """The terms of a sum, without their signs and the number that all of it is over."""
   if tree.op == "sum":
     return [term for arg in tree.args for term in terms(arg)]
-  return terms(tree.args[0]) if tree.op == "negative" else [tree]
-
-
-def above(tree: Node) -> Node:
-  """The numerator: what is over a number."""
-  return tree.args[0] if tree.op == "quotient" else tree
+  over_number = tree.op == "quotient" and rational(tree.args[1]) is not None
+  return terms(tree.args[0]) if tree.op == "negative" or over_number else [tree]
 
 
 def factors(tree: Node) -> list[tuple[Node, Fraction]]:
-  """The factors of a product and their powers."""
+  """The factors of a product and their powers, which are negative below a line of fraction."""
   if tree.op == "product":
     return [pair for arg in tree.args for pair in factors(arg)]
+  if tree.op == "quotient":
+    return factors(tree.args[0]) + [(factor, -times) for factor, times in factors(tree.args[1])]
   if tree.op == "negative":
     return factors(tree.args[0])
   if tree.op == "power" and tree.args[1].op == "number":

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from rl_jax.tasks.answers import numbers, reading
 from rl_jax.tasks.answers.plain import ascii_latex
-from rl_jax.tasks.answers.spans import before_open_box, boxed, formulas, statement
+from rl_jax.tasks.answers.spans import Span, before_open_box, boxed, formulas, statement
 
 _LABEL_CHARACTERS = 40
 """Of a label in which another is looked for: "Final answer: The final answer is …"."""
@@ -155,10 +155,18 @@ def final_answer(response: str) -> str | None:
   spans = formulas(response)
   if not spans:
     return last_number(response)
-  answer = statement(response, spans)
+  last = spans[-1].inside(response)
   line_end = response.find("\n", spans[-1].end)
-  start = spans[-1].end if _NAME.fullmatch(answer) else line_end if line_end >= 0 else len(response)
-  return last_number(response[start:]) or answer
+  start = spans[-1].end if _NAME.fullmatch(last) else line_end if line_end >= 0 else len(response)
+  return last_number(response[start:]) or statement(response, _without_names(response, spans))
+
+
+def _without_names(text: str, spans: Sequence[Span]) -> Sequence[Span]:
+  """The formulas up to the last one that is more than a name, if there is one."""
+  for last in range(len(spans), 0, -1):
+    if not _NAME.fullmatch(spans[last - 1].inside(text)):
+      return spans[:last]
+  return spans
 
 
 def _on_line(line: str) -> str:
@@ -168,9 +176,7 @@ def _on_line(line: str) -> str:
     if reading.is_value(text):
       return text
   for text in (clause, line):
-    spans = formulas(text)
-    named = [span for span in spans if not _NAME.fullmatch(span.inside(text))] or spans
-    if named:
-      return statement(text, named)
+    if spans := formulas(text):
+      return statement(text, _without_names(text, spans))
   found = [number for match in _NUMBER.finditer(clause) if (number := _with_sign(clause, match))]
   return found[0] if len(found) == 1 else clause

@@ -10,8 +10,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 from rl_jax.tasks.answers import evaluation
-from rl_jax.tasks.answers.evaluation import above, factors, terms
-from rl_jax.tasks.answers.trees import Node, is_constant, symbols, walk
+from rl_jax.tasks.answers.evaluation import factors, terms
+from rl_jax.tasks.answers.trees import Node, is_constant, rational, symbols, walk
 
 _FAMILIES = (
   frozenset({"sin", "cos", "tan", "cot", "sec", "csc"}),
@@ -49,6 +49,8 @@ def _kinds(tree: Node) -> frozenset[str]:
 
 
 def _fits_as_constant(given: Node, wanted: Node) -> bool:
+  if rational(wanted) is not None:
+    return True
   if evaluation.is_collected(wanted) and not evaluation.is_collected(given):
     return False
   return evaluation.is_complex_number(given) or not evaluation.is_complex_number(wanted)
@@ -63,7 +65,7 @@ def _fits_as_polynomial(given: Node, wanted: Node) -> bool:
   if count is not None:
     found = _factors(given)
     return found is not None and found >= count
-  if _is_expanded(wanted):
+  if _is_expanded(wanted) and not any(node.op == "quotient" and node.args[0].op == "sum" for node in walk(wanted)):
     return _is_expanded(given) and (evaluation.is_collected(given) or not evaluation.is_collected(wanted))
   return True
 
@@ -90,4 +92,4 @@ def _factors(tree: Node) -> Fraction | None:
 
 def _is_expanded(tree: Node) -> bool:
   """Whether each term is a product of numbers and powers of symbols."""
-  return all(factor.op != "sum" for term in terms(tree) for factor, _ in factors(above(term)) if symbols(factor))
+  return all(factor.op != "sum" for term in terms(tree) for factor, _ in factors(term) if symbols(factor))

@@ -18,7 +18,7 @@ _ENGLISH = frozenset(
 )
 """Short words that no formula writes."""
 _SHORT = frozenset("if is it of so to we".split())
-"""Words where they stand apart from the next letters or number; else products, as in e^{it}."""
+"""Words where blanks divide them from letters or numbers; else products, as in e^{it}."""
 _BY_LENGTH = sorted(commands.FUNCTIONS - {"lg"} | {"sqrt"}, key=len, reverse=True)
 _FUNCTION = re.compile("(" + "|".join(_BY_LENGTH) + ")")
 _FORMULA = re.compile(rf"(?:{_FUNCTION.pattern}+[A-Za-z]?)+|[A-Za-z]|{'|'.join(sorted(commands.WORDS))}")
@@ -48,8 +48,10 @@ def split_letters(tokens: Sequence[Token]) -> list[Token]:
 
 
 def _is_short_word(tokens: Sequence[Token], at: int) -> bool:
-  if tokens[at].text.casefold() not in _SHORT or not (at == 0 or tokens[at].spaced) or at + 1 == len(tokens):
+  if tokens[at].text.casefold() not in _SHORT or not (at == 0 or tokens[at].spaced):
     return False
+  if at + 1 == len(tokens):
+    return at > 0 and tokens[at - 1].kind == "number"
   after = tokens[at + 1]
   return after.spaced and after.kind in ("letters", "word", "name", "number")
 

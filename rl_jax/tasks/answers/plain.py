@@ -49,6 +49,7 @@ _CHARACTERS = str.maketrans({
 _RAISED = re.compile(f"[{_SCRIPTS[0]}]+")
 _LOWERED = re.compile(f"[{_SUBSCRIPTS[0]}]+")
 _PAIR = re.compile(r"\$\$(?P<display>[^$]+)\$\$|(?<!\\)\$(?P<inline>[^$\s](?:[^$\n]*[^$\s\\])?)\$(?!\d)")
+_BOLD = re.compile(r"(?<![\w)\]}])\*\*(?=\S)([^*]+)(?<=\S)\*\*(?![\w(\[{])")
 _WRAPS = (("**", "**"), ("__", "__"), ("*", "*"), ("`", "`"), (r"\(", r"\)"), (r"\[", r"\]"), ('"', '"'))
 
 
@@ -76,10 +77,14 @@ def plain(text: str) -> str:
     return text
   if "$" in text:
     text = _PAIR.sub(lambda found: f" {found['display'] or found['inline']} ", text)
+  if "**" in text:
+    text = _BOLD.sub(r"\1", text)
   before = None
   while text != before:
     before = text
     text = _unwrapped(text.strip().rstrip(",;:"))
+    if text.endswith("\\") and not text.endswith("\\\\"):  # of a blank, which was stripped
+      text = text[:-1]
     if text.endswith(".") and not text.endswith(("..", r"\right.")):
       text = text[:-1]
   if r"\(" in text or r"\[" in text:

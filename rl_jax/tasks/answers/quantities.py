@@ -21,14 +21,15 @@ SAME = {
   "£", "kilometer": "km", "kilometre": "km", "meter": "m", "metre": "m", "centimeter": "cm", "centimetre": "cm",
   "millimeter": "mm", "millimetre": "mm", "kilogram": "kg", "gram": "g", "hour": "h", "hr": "h", "minute": "min",
   "second": "s", "sec": "s", "foot": "ft", "feet": "ft", "inche": "in", "inch": "in", "mile": "mi", "liter": "l",
-  "litre": "l", "milliliter": "ml", "joule": "j", "newton": "n", "watt": "w", "volt": "v", "lb": "lb", "rupee": "₹",
+  "litre": "l", "milliliter": "ml", "joule": "j", "newton": "n", "watt": "w", "volt": "v", "lbs": "lb", "hrs": "h",
+  "rupee": "₹",
 }  # fmt: skip
-POWERS = frozenset({"square", "cubic", "sq", "cu", "squared", "cubed", "^", "*"})
+POWERS = frozenset({"square", "cubic", "sq", "cu", "squared", "cubed", "^"})
 _NO_UNIT = frozenset("and or not no to than plus minus over if when for but except remainder mod is are".split())
 
 
 def has_power(unit: str) -> bool:
-  """Whether a unit is a power or product of others, as km^2. "Square units" names none."""
+  """Whether a unit has a power of another in it, as km^2. "Square units" names none."""
   words = unit.split()
   return not POWERS.isdisjoint(words) and any(word not in POWERS | {"unit"} and not word.isdigit() for word in words)
 
@@ -46,8 +47,9 @@ def quantity(tokens: Sequence[Token], amount: Callable[[Sequence[Token]], Number
     sign, rest = rest[:1], rest[1:]
   if rest and rest[0].is_sign(*CURRENCIES):
     currency, rest = rest[0].text, rest[1:]
-  start = next((at for at, token in enumerate(rest) if at and _starts_unit(token, rest[at - 1])), len(rest))
-  if not currency and start == len(rest):
+  start = next((at for at in range(1, len(rest)) if _starts_unit(rest, at)), len(rest))
+  of_angle = any(token.is_command(*commands.FUNCTIONS) for token in rest[:start])  # as in \sin 30^\circ
+  if (not currency and start == len(rest)) or (of_angle and rest[start:] and rest[start].is_command("degree")):
     return None
   words = [_word(token) for token in rest[start:]]
   scale = SCALES.get(words[0], 0) if words else 0
@@ -66,14 +68,22 @@ def _scaled(value: Number | Expression, scale: int) -> Number | Expression:
   return Expression(Node("product", (number(scale), value.tree)))
 
 
-def _starts_unit(token: Token, before: Token) -> bool:
+def _starts_unit(tokens: Sequence[Token], at: int) -> bool:
+  """Whether a unit starts at a token, which is not the first one."""
+  token, before = tokens[at], tokens[at - 1]
   if before.is_sign("_", "^", "/") or (before.is_sign("{") and token.kind in ("word", "name")):
     return False
+  if token.kind == "name" and len(token.text) == 1:  # else a symbol, as the A of 2\mathrm{A} + 1
+    return all(map(_may_be_unit, tokens[at:]))
   if token.kind in ("word", "name") or token.is_sign("%", *CURRENCIES) or token.is_command("degree"):
     return True
   if token.kind != "letters" or len(token.text) == 1 or token.text in commands.WORDS:
     return False
   return token.text in SHORT or token.text.casefold() in SAME or (token.spaced and len(token.text) > 2)
+
+
+def _may_be_unit(token: Token) -> bool:
+  return token.kind in ("word", "name", "number") or token.is_sign("^", "/", "*", "-", "{", "}")
 
 
 def _word(token: Token) -> str:

@@ -1,6 +1,7 @@
 r"""Answers as typed values: what is nothing else is text, which equals the same characters alone.
 
-A text has several readings where its commas may be of thousands or of a list: 100,200.
+A text has several readings where its commas may be of thousands or of a list, 100,200, or an upright letter may be a
+unit or a symbol, 5\mathrm{m}.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ def read(text: str) -> tuple[Value, ...]:
   if joined is not None and written is None:
     found.append(value_of(joined))
   found.append(value_of(tokens))
+  if any(token.kind == "name" and len(token.text) == 1 for token in tokens):
+    found.append(value_of([t._replace(kind="letters") if len(t.text) == 1 and t.kind == "name" else t for t in tokens]))
   return tuple(dict.fromkeys(found))
 
 
@@ -101,8 +104,9 @@ def _value(tokens: Sequence[Token]) -> Value:
   quantity = quantities.quantity(tokens, _amount)
   if quantity is not None:
     return quantity
-  if all(token.kind in ("word", "name") for token in tokens) or _are_words(tokens):
-    return Text(canonical(tokens))
+  words = tokens[:-1] if len(tokens) > 1 and tokens[-1].is_sign(".") else tokens
+  if all(token.kind in ("word", "name") for token in words) or _are_words(words):
+    return Text(canonical(words))
   return _formula(tokens)
 
 
@@ -208,7 +212,8 @@ def _matrix(tokens: Sequence[Token]) -> Value | None:
   cells = [groups.split(row, lambda token: token.is_sign("&")) for row in (rows if rows[-1] else rows[:-1])]
   if sum(map(len, cells)) > MOST_ITEMS or not cells:
     raise Unreadable("a matrix that is too large or empty")
-  factor = tree_of(before) if before else None
+  sign = len(before) == 1 and before[0].is_sign("-")
+  factor = number(-1) if sign else tree_of(before) if before else None
   entries = tuple(tuple(_scaled(_formula(cell), factor) for cell in row) for row in cells)
   return Matrix(entries, bars or tokens[start].text in _DETERMINANTS)
 
@@ -232,10 +237,13 @@ def _letter(tokens: Sequence[Token]) -> Value | None:
 
 
 def _based(tokens: Sequence[Token]) -> Value | None:
+  """A numeral with its base: a number to 99, or a letter."""
   texts = [token.text for token in tokens if not token.is_sign("{", "}")]
-  if tokens[0].kind == "number" and len(texts) == 3 and texts[1] == "_" and texts[0].isdigit() and texts[2].isalnum():
-    return Based(texts[0].lstrip("0") or "0", texts[2].casefold())
-  return None
+  if tokens[0].kind != "number" or len(texts) != 3 or texts[1] != "_" or not texts[0].isdigit():
+    return None
+  if not re.fullmatch(r"[1-9]\d?|[A-Za-z]", texts[2]):
+    return None
+  return Based(texts[0].lstrip("0") or "0", texts[2].casefold())
 
 
 def _amount(tokens: Sequence[Token]) -> Number | Expression:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from rl_jax.tasks.answers import groups
 from rl_jax.tasks.answers.syntax import tree_of
 from rl_jax.tasks.answers.tokens import Token, canonical
-from rl_jax.tasks.answers.trees import Node, Unreadable, is_constant
+from rl_jax.tasks.answers.trees import Node, Unreadable, is_constant, symbols
 from rl_jax.tasks.answers.values import Approximated, Bracketed, Expression, Joined, Named, Number, Relation, Value
 
 Reader = Callable[[Sequence[Token]], Value]
@@ -78,15 +78,20 @@ def _equation(sign: str, left: Sequence[Token], right: Sequence[Token], read: Re
     return Named(name, value)
   if sign == "in":
     raise Unreadable("a member without a name")
-  return Relation(tree_of(left), "=", tree_of(right))
+  tree = tree_of(left)
+  if tree.op in ("call", "absolute", "operator") and symbols(tree):
+    value = read(right)
+    if isinstance(value, Number) or (isinstance(value, Expression) and is_constant(value.tree)):
+      return Named(canonical(left), value)
+  return Relation(tree, "=", tree_of(right))
 
 
 def _name(tokens: Sequence[Token]) -> str:
-  r"""The name that tokens are, without arguments: x, f(x), f^{-1}(x), AB, \overline{AB}, (x, y), words; "" for none."""
+  r"""The name that tokens are, without arguments: x, f(x), f^{-1}(x), E[X], AB, \Delta H, (x, y), words; "": none."""
   kept = list(tokens)
   if not kept:
     return ""
-  if kept[-1].is_sign(")"):
+  if kept[-1].is_sign(")", "]"):
     opening = next((at for at in range(len(kept)) if at + groups.closes(kept[at:]) == len(kept) - 1), 0)
     if opening == 0:
       inner = kept[1:-1]
@@ -98,7 +103,9 @@ def _name(tokens: Sequence[Token]) -> str:
 
 def _is_symbol(tokens: Sequence[Token]) -> bool:
   """Whether tokens are one symbol with scripts, or capital letters that name a segment or an angle."""
-  kept = [token for token in tokens if not token.is_command("angle", "triangle")]
+  kept = [token for token in tokens if not token.is_command("angle", "triangle", "Delta")] or [*tokens]
+  if len(kept) == 2 and len(tokens) == 3 and tokens[1].is_command("angle") and kept[0].text == "m":
+    kept = kept[1:]  # the measure of an angle
   exponent = [token.text for token in kept[-5:]]
   if exponent == ["^", "{", "-", "1", "}"]:
     kept = kept[:-5]

@@ -26,7 +26,10 @@ class Span(NamedTuple):
     return text[self.first : self.last].strip()
 
 
-_BRACE = re.compile(r"\\\\|\\(?:boxed|fbox|framebox)\s*(?P<bare>[^\s${}\\,;]+)?(?P<box>\{)?|\\[{}]|(?P<brace>[{}])")
+# A box behind two backslashes is one, as of a text that was escaped twice.
+_BRACE = re.compile(
+  r"\\\\(?!f?box|framebox)|\\(?:boxed|fbox|framebox)\s*(?P<bare>[^\s${}\\,;]+)?(?P<box>\{)?|\\[{}]|(?P<brace>[{}])"
+)
 _DELIMITER = re.compile(r"\\\\|\\[()\[\]$]|\$\$|\$")
 _CLOSING = {r"\(": r"\)", r"\[": r"\]", "$$": "$$", "$": "$"}
 _JOINED = re.compile(

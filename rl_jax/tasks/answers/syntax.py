@@ -42,7 +42,7 @@ def tree_with_signs(tokens: Sequence[Token]) -> Node:
   Raises: Unreadable.
   """
   parser = _Parser(split_letters(tokens))
-  tree = parser.sum()
+  tree = parser.choice()
   if parser.at < len(parser.tokens):
     raise Unreadable(f"unexpected {parser.tokens[parser.at].text!r}")
   return tree
@@ -56,6 +56,14 @@ class _Parser(Cursor):
     self.depth = 0
     self.bars = 0
     """Absolute values that are open."""
+
+  def choice(self) -> Node:
+    r"""A sum, or two of them in n \choose k and a \over b, which take all of their group."""
+    tree = self.sum()
+    if self.peek().is_command("choose", "over"):
+      op = "binomial" if self.next().text == "choose" else "quotient"
+      tree = Node(op, (tree, self.sum()))
+    return tree
 
   def sum(self) -> Node:
     terms = [self.signed()]
@@ -232,10 +240,7 @@ class _Parser(Cursor):
 
   def bracketed(self, closing: str) -> Node:
     bars, self.bars = self.bars, 0
-    tree = self.sum()
-    if closing == "}" and self.peek().is_command("choose"):
-      self.at += 1
-      tree = Node("binomial", (tree, self.sum()))
+    tree = self.choice() if closing == "}" else self.sum()
     self.expect(closing)
     self.bars = bars
     return tree

@@ -106,6 +106,8 @@ def _command(name: str, text: str, at: int, nesting: int) -> tuple[list[Token], 
     return [], at
   if name in commands.TEXT:
     return _text(name, text, at, nesting)
+  if name == "cr":
+    return [Token("row", "\\\\")], at
   if name in ("begin", "end"):
     found = _ENVIRONMENT.match(text, at)
     if found is None:
@@ -134,7 +136,7 @@ def _named(name: str) -> list[Token]:
 
 
 def _text(name: str, text: str, at: int, nesting: int) -> tuple[list[Token], int]:
-  r"""Tokens of the argument of \text and its like. One letter alone is a symbol, as the e of \mathrm{e}."""
+  r"""Tokens of the argument of \text and its like. One letter alone is a symbol or a unit, as the e of \mathrm{e}."""
   opening = re.compile(r"\*?\s*\{").match(text, at)
   if opening is None:
     return [], at
@@ -147,10 +149,12 @@ def _text(name: str, text: str, at: int, nesting: int) -> tuple[list[Token], int
   tokens = _pieces(inner, name, nesting - 1)
   if len(tokens) == 1 and tokens[0].kind == "word":
     word = tokens[0].text
-    if len(word) == 1:
+    if word in commands.LETTER_UNITS or (len(word) > 1 and name in commands.UPRIGHT and word not in commands.KNOWN):
+      tokens = [Token("name", word)]
+    elif len(word) == 1:
       tokens = [Token("letters", word)]
-    elif name in commands.UPRIGHT:
-      tokens = [Token("command", word) if word in commands.KNOWN else Token("name", word)]
+    elif word in (commands.KNOWN if name in commands.UPRIGHT else commands.FUNCTIONS):
+      tokens = [Token("command", word)]
   if tokens and text[opening.end()].isspace():
     tokens[0] = tokens[0]._replace(spaced=True)
   return tokens, end + 1
@@ -195,7 +199,7 @@ def canonical(tokens: Sequence[Token]) -> str:
       kept[at : at + 3] = [kept[at + 1]]
   pieces: list[str] = []
   for token, before in zip(kept, [None, *kept], strict=False):
-    if token.kind in ("word", "name") or (token.kind == "letters" and len(token.text) > 1):
+    if token.kind in ("word", "name", "letters") and len(token.text) > 1:
       pieces.append(token.text.casefold())
     elif token.kind in ("command", "begin", "end", "unknown"):
       pieces.append(f"\\{token.text} ")

@@ -62,7 +62,7 @@ def code_block(response: str) -> str | None:
   block, code = _last(_blocks(lines, 0)), None
   while block is not None:
     end, code = _program(lines, block, attempts)
-    later = _last(_blocks(lines, end + 1)) if end != block.end else None
+    later = _last(_filled(lines, end + 1)) if end != block.end else None
     block = None if later is None or (block.is_python and not later.is_python) else later
   return code
 
@@ -102,6 +102,11 @@ def _blocks(lines: _Lines, start: int) -> Iterator[Block]:
       end = _end(lines, block)
       yield block._replace(end=end)
       at = bisect.bisect_left(lines.openings, end + 1)
+
+
+def _filled(lines: _Lines, start: int) -> Iterator[Block]:
+  """The blocks with code in them, behind one that ended early: its own closing fence opens none."""
+  return (block for block in _blocks(lines, start) if any(map(str.strip, lines.all[block.start : block.end])))
 
 
 def _end(lines: _Lines, block: Block) -> int:
@@ -167,6 +172,8 @@ def _program(lines: _Lines, block: Block, attempts: Iterator[int]) -> tuple[int,
   content = _content(lines.all[block.start : block.end], block)
   code = "\n".join(content) + "\n" * (block.end < len(lines.all) and bool(content))
   program = _compiled(code)
+  if program is None and block.indent:  # behind the mark of a list whose item the code does not belong to
+    program = _compiled("\n".join(_content(lines.all[block.start : block.end], block._replace(indent=0))) + "\n")
   if program is not None:
     return block.end, program
   for (end, cut), _ in zip(_other_ends(lines, block.start), attempts, strict=False):
