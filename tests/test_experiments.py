@@ -25,7 +25,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("_
 HOST = [name for name in NAMES if name.startswith("smollm2")]
 """Experiments on tasks that are scored in Python."""
 DEVICE = [name for name in NAMES if name not in HOST]
-ITERATED = ("dapo", "dump", "igpo", "prime", "spae", "spo_chain", "spo_tree", "tppo")
+ITERATED = ("dapo", "dump", "igpo", "no_reward", "oracle", "prime", "spae", "spo_chain", "spo_tree", "tppo")
 """Their methods run two iterations in tests/methods."""
 LIKE_GRPO = ("benchmark", "dr_grpo", "grpo_addition", "grpo_mixture", "rloo")
 """They differ from GRPO's by a kernel or a task with one call."""

@@ -34,7 +34,14 @@ def test_there_are_four():
   assert {path.stem for path in NOTEBOOKS} == names
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+SLOW = ("your_own_advantage",)
+"""It calls what dense_rewards calls, and a method of its own; tests/methods has such a method too."""
+
+
+@pytest.mark.parametrize(
+  "notebook",
+  [pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else [], id=path.stem) for path in NOTEBOOKS],
+)
 def test_it_runs_on_its_smoke_settings(notebook, tmp_path, tmp_path_factory):
   """All cells as one program, in an empty folder. Jupyter is not needed, so no cell may use its magics."""
   program = tmp_path / "notebook.py"

@@ -27,9 +27,13 @@ def signal(control, task, trajectories, **options):
 
 def demonstrated(task, rows=64) -> Trajectories:
   """Demonstrations of the task as if the policy had written them."""
-  prompts = task.prompts(jnp.arange(rows), "train")
-  tokens, mask = task.demonstrate(jax.random.key(0), prompts)
-  verdicts = task.verify(prompts, tokens, mask)
+  @jax.jit
+  def made():
+    prompts = task.prompts(jnp.arange(rows), "train")
+    tokens, mask = task.demonstrate(jax.random.key(0), prompts)
+    return prompts, tokens, mask, task.verify(prompts, tokens, mask)
+
+  prompts, tokens, mask, verdicts = jax.device_get(made())
   whole = lambda x, y: np.concatenate([x, y], axis=1)
   none = np.zeros(prompts.mask.shape, bool)
   return batch_of(
@@ -63,7 +67,7 @@ def test_the_oracle_credits_the_steps_that_change_the_chances():
   level = {"operations": 4, "operators": "+-"}
   task = chain.build({"levels": {"one": level}, "step_error_rate": 0.3, "skip_rate": 0.0, "recheck_rate": 0.0})
   trajectories = demonstrated(task)
-  stream = signal(oracle, task, trajectories)
+  stream = jax.jit(lambda rows: signal(oracle, task, rows))(trajectories)
   steps = np.asarray(stream.targets)[:, task.prompt_tokens :][:, 0:8:2]
   start = task.prompt_tokens
   stated = np.asarray(trajectories.tokens)[:, start + 1 : start + 9 : 2] - task.vocabulary.encode("0")[0]

@@ -30,14 +30,13 @@ def test_members_by_hand():
 
 def test_a_member_is_the_run_of_its_rate_alone():
   together = two_iterations("grpo", *RATES, "optimizer.weight_decay=0.1")
-  for column, rate in enumerate((0.001, 0.01)):
-    alone = two_iterations("grpo", f"learning_rate={rate}", "num_seeds=2", "seed=5", "optimizer.weight_decay=0.1")
-    for seed in range(2):
-      member = jax.tree.map(lambda x, i=2 * seed + column: x[i], params_of(together))
-      other = jax.tree.map(lambda x, i=seed: x[i], params_of(alone))
-      jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6), member, other)
-    np.testing.assert_allclose([m["learning_rate"][column] for m in together.metrics],
-                               [m["learning_rate"][0] for m in alone.metrics], rtol=1e-6)  # fmt: skip
+  alone = two_iterations("grpo", "learning_rate=0.01", "num_seeds=2", "seed=5", "optimizer.weight_decay=0.1")
+  for seed in range(2):
+    member = jax.tree.map(lambda x, i=2 * seed + 1: x[i], params_of(together))
+    other = jax.tree.map(lambda x, i=seed: x[i], params_of(alone))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6), member, other)
+  rate = lambda done, column: [metrics["learning_rate"][column] for metrics in done.metrics]
+  np.testing.assert_allclose(rate(together, 1), rate(alone, 0), rtol=1e-6)
   before = jax.tree.leaves(together.before.seeds.models["policy"].params)
   moved = [np.abs(np.asarray(a) - b).max(axis=tuple(range(1, b.ndim))) for a, b in
            zip(jax.tree.leaves(params_of(together)), before, strict=True)]  # fmt: skip

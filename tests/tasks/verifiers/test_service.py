@@ -70,7 +70,7 @@ PROGRAMS = [
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_verdicts_are_those_of_the_sandbox(address, program):
-  limits = sandbox.Limits(seconds=1.0, total_seconds=30.0)
+  limits = sandbox.Limits(seconds=0.3, total_seconds=30.0)
   brief = lambda outcomes: [(o.passed, o.inside) for o in outcomes]
   there = sandbox.run(program, TESTS, limits, address=address)
   assert brief(there) == brief(sandbox.run(program, TESTS, limits))
