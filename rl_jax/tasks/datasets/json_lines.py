@@ -18,7 +18,7 @@ from rl_jax.tasks.datasets import rows
 from rl_jax.tasks.datasets.builder import ProblemBuilder
 from rl_jax.tasks.datasets.problems import Divided, Problem, divide, separate
 from rl_jax.tasks.datasets.rows import RowError
-from rl_jax.tasks.verifiers.sandbox import check_test
+from rl_jax.tasks.verifiers.sandbox import check_useful
 
 ANSWER_MARK = "####"
 TESTS, SOLUTION = "tests", "solution"
@@ -122,7 +122,7 @@ def _check_tests(tests: Any, *, alone: bool) -> None:
   for number, test in enumerate(tests, start=1):
     if alone or isinstance(test, str | list | dict):
       try:
-        check_test(test)
+        check_useful(test)
       except ValueError as error:
         raise RowError(f"{TESTS!r}, number {number}: {error}") from error
 

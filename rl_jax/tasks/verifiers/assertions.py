@@ -1,14 +1,18 @@
 """Tests written as Python code, split so that what is expected stays outside of the program's interpreter.
 
 `assert CALL == LITERAL` becomes a step that reports the value of CALL, and a condition on it that is evaluated here.
-So do comparisons, `and`, `or`, `not`, arithmetic, `abs`, `math.isclose` and `all([…])` around calls and literals,
-several assertions in a row, names for literals, and `def check(candidate)` with `check(f)`.
-Anything else has to run inside, where a program that was written to deceive its judge can make it pass.
+So do other comparisons of one expression of the program with literals, `assert CALL` of a function of its own, `and`,
+`not`, `abs(CALL - LITERAL) < LITERAL`, `math.isclose(CALL, LITERAL)` and `all([…])` of such, several assertions in a
+row, names for literals, and `def check(candidate)` with `check(f)`. What is expected then never reaches the program,
+which can say no more than a wrong function could.
+Anything else has to run inside, where a program that was written to deceive its judge can make it pass: a comparison of
+two expressions, one with an object or a constant of a module, a helper of the test, a comparison in a loop.
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -147,54 +151,103 @@ class _Splitter:
     self._statements, self._literals = statements, literals
     self._steps: list[Step] = []
     self._conditions: list[tuple[ast.expr, str]] = []
-    self._helpers = {s.name for s in statements if isinstance(s, ast.FunctionDef | ast.ClassDef)}
+    self._own = _made_by(statements)
     top = {s for s in statements if isinstance(s, ast.Assert)}
     self._nested = any(isinstance(n, ast.Assert) and n not in top for s in statements for n in ast.walk(s))
 
   def split(self) -> Split:
+    names = [n for s in self._statements for n in ast.walk(s) if isinstance(n, ast.Name)]
+    read = {name.id for name in names if isinstance(name.ctx, ast.Load)}
     for statement in self._statements:
+      named = _literals([statement]).keys() & self._literals if isinstance(statement, ast.Assign) else set()
       if isinstance(statement, ast.Assert):
         self._assertion(statement)
-      elif not (isinstance(statement, ast.Assign) and _literals([statement]).keys() & self._literals):
+      elif not named or not named & read:  # a name that the test does not read is meant for the program
         self._steps.append(("prove" if self._nested else "run", ast.unparse(statement)))
     inside = any(kind == "prove" for kind, _ in self._steps)
     return Split(tuple(self._steps), tuple(self._conditions), {}, inside)
 
   def _assertion(self, statement: ast.Assert) -> None:
     before = len(self._steps)
-    condition = self._outside(statement.test)
-    probes = self._steps[before:]
-    # Without a comparison the answer is known: it is true. A helper of the test then must say so inside.
-    open_answer = any(isinstance(node, ast.Compare) for node in ast.walk(condition))
-    if not probes or not (open_answer or not _names(source for _, source in probes) & self._helpers):
+    condition = self._judged(statement.test)
+    if condition is None or len(self._steps) == before:
       self._steps[before:] = [("prove", ast.unparse(statement))]
     else:
       self._conditions.append((condition, ast.unparse(statement)))
 
-  def _outside(self, node: ast.expr) -> ast.expr:
-    """The expression with what only the program can tell replaced by names of values."""
+  def _judged(self, node: ast.expr) -> ast.expr | None:
+    """The truth of an expression on reported values, or None where what is expected would have to run inside."""
     match node:
-      case ast.Constant():
-        return node
-      case ast.Name(name) if name in self._literals:
-        return node
-      case ast.Compare(left, operators, others) if conditions.may_compare(operators, others):
-        return ast.Compare(self._outside(left), operators, [self._outside(other) for other in others])
       case ast.BoolOp(operator, values):
-        return ast.BoolOp(operator, [self._outside(value) for value in values])
-      case ast.UnaryOp(operator, operand):
-        return ast.UnaryOp(operator, self._outside(operand))
-      case ast.BinOp(left, operator, right) if type(operator) in conditions.OPERATORS:
-        return ast.BinOp(self._outside(left), operator, self._outside(right))
-      case ast.Tuple(items) | ast.List(items) | ast.Set(items) if not _starred(items):
-        return type(node)(elts=[self._outside(item) for item in items])
-      case ast.Dict(keys, values) if None not in keys:
-        return ast.Dict([self._outside(key) for key in keys if key], [self._outside(value) for value in values])
-      case ast.Call(function, arguments, keywords) if conditions.judges(node) and not _starred(arguments):
-        named = [ast.keyword(keyword.arg, self._outside(keyword.value)) for keyword in keywords]
-        return ast.Call(function, [self._outside(argument) for argument in arguments], named)
-      case ast.Call(_, arguments) if conditions.makes(node) and all(map(self._is_literal, arguments)):
+        # The second operand of `or` may have to stay unrun, as in q.pop() == 1 or q.pop() == 2.
+        open_ones = sum(not self._is_literal(value) for value in values)
+        judged = [self._judged(value) for value in values]
+        if None in judged or (isinstance(operator, ast.Or) and open_ones > 1):
+          return None
+        return ast.BoolOp(operator, [value for value in judged if value is not None])
+      case ast.UnaryOp(ast.Not(), operand):
+        judged_one = self._judged(operand)
+        return None if judged_one is None else ast.UnaryOp(ast.Not(), judged_one)
+      case ast.Call(function, [ast.List(items) | ast.Tuple(items)], []) if conditions.judges(node):
+        judged = [self._judged(item) for item in items]
+        if None in judged:
+          return None
+        return ast.Call(function, [ast.List([item for item in judged if item is not None])], [])
+      case ast.Call(function, arguments, keywords) if conditions.name(node) == "math.isclose":
+        named = all(keyword.arg and self._is_literal(keyword.value) for keyword in keywords)
+        found = self._operands(arguments)
+        return ast.Call(function, found, keywords) if found and named else None
+      case ast.Compare(left, operators, others) if conditions.may_compare(operators, others):
+        containers = [b for o, b in zip(operators, others, strict=True) if isinstance(o, ast.In | ast.NotIn)]
+        if not all(map(self._is_literal, containers)):  # they may be objects of the program
+          return None
+        found = self._operands([left, *others])
+        return ast.Compare(found[0], operators, found[1:]) if found else None
+      case ast.Call() if self._says_yes_or_no(node):
+        return self._probe(node)
+      case _ if self._is_literal(node):
         return node
+    return None
+
+  def _operands(self, nodes: Sequence[ast.expr]) -> list[ast.expr]:
+    """The operands of a comparison, one of which the program tells; none where it would tell two of them, or what is
+    expected too."""
+    told = [node for node in nodes if not self._is_literal(node)]
+    if len(told) > 1 or not all(map(self._is_told, told)):
+      return []
+    return [self._outside(node) for node in nodes]
+
+  def _is_told(self, node: ast.expr) -> bool:
+    """Whether a program that reports any value says no more than a wrong function could: nothing in the expression
+    holds what is expected, as a comparison, a helper of the test, or a function that answers yes or no."""
+    for part in ast.walk(node):
+      if isinstance(part, _HIDING):
+        return False
+      if isinstance(part, ast.Name) and (part.id in self._own or part.id in _ANSWERING):
+        return False
+    return True
+
+  def _says_yes_or_no(self, call: ast.Call) -> bool:
+    """Whether the truth of a call is an answer of the program, of a function that is not Python's or the test's."""
+    root = call.func
+    while isinstance(root, ast.Attribute | ast.Subscript | ast.Call):
+      root = root.func if isinstance(root, ast.Call) else root.value
+    known = bool(self._own) or not isinstance(root, ast.Name) or root.id in vars(builtins)
+    return not known and self._is_told(call)
+
+  def _outside(self, node: ast.expr) -> ast.expr:
+    """The operand with what only the program can tell replaced by names of values."""
+    if self._is_literal(node):
+      return node
+    match node:
+      case ast.Tuple(items) | ast.List(items) if not _starred(items):
+        return type(node)(elts=[self._outside(item) for item in items])
+      case ast.Call(ast.Name("abs") as function, [ast.BinOp(left, ast.Sub() as minus, right)], []):
+        if self._is_literal(left) != self._is_literal(right):
+          return ast.Call(function, [ast.BinOp(self._outside(left), minus, self._outside(right))], [])
+    return self._probe(node)
+
+  def _probe(self, node: ast.expr) -> ast.expr:
     self._steps.append(("value", ast.unparse(node)))
     return ast.Name(f"probe_{len(self._steps) - 1}", ast.Load())
 
@@ -206,6 +259,9 @@ class _Splitter:
         return name in self._literals
       case ast.UnaryOp(_, operand):
         return self._is_literal(operand)
+      case ast.BinOp(left, operator, right) if type(operator) in conditions.OPERATORS:
+        is_text = isinstance(left, ast.Constant) and isinstance(left.value, str | bytes)  # a format, with % behind it
+        return not is_text and self._is_literal(left) and self._is_literal(right)
       case ast.Tuple(items) | ast.List(items) | ast.Set(items):
         return all(map(self._is_literal, items))
       case ast.Dict(keys, values):
@@ -213,6 +269,34 @@ class _Splitter:
       case ast.Call(_, arguments):
         return conditions.makes(node) and all(map(self._is_literal, arguments))
     return False
+
+
+_HIDING = (
+  ast.Compare, ast.BoolOp, ast.IfExp, ast.Lambda, ast.NamedExpr, ast.ListComp, ast.SetComp, ast.DictComp,
+  ast.GeneratorExp, ast.JoinedStr, ast.Starred,
+)  # fmt: skip
+"""Expressions in which what is expected can stand."""
+_ANSWERING = frozenset({"all", "any", "bool", "callable", "eval", "exec", "hasattr", "isinstance", "issubclass"})
+"""Functions of Python that answer yes or no."""
+
+
+def _made_by(statements: Iterable[ast.stmt]) -> set[str]:
+  """Names of the functions, classes and modules that a test brings along, and of what it makes of them."""
+  found: set[str] = set()
+  for statement in statements:
+    for node in ast.walk(statement):
+      if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        found.add(node.name)
+      elif isinstance(node, ast.Import | ast.ImportFrom):
+        found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+      elif isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value and _is_made(node.value, found):
+        found |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+  return found
+
+
+def _is_made(node: ast.expr, names: set[str]) -> bool:
+  parts = [*ast.walk(node)]
+  return any(isinstance(part, ast.Lambda) or (isinstance(part, ast.Name) and part.id in names) for part in parts)
 
 
 def _starred(items: Iterable[ast.expr]) -> bool:

@@ -59,23 +59,22 @@ _FUNCTIONS = _JUDGING | _MAKING
 
 
 def judges(call: ast.Call) -> bool:
-  """Whether a call compares values with literals, so that it is evaluated here."""
-  name = _name(call)
-  displayed = all(isinstance(argument, ast.List | ast.Tuple) for argument in call.args)
-  return name in _JUDGING and (displayed or name not in ("all", "any"))
+  """Whether a call sums up truths, so that it is evaluated here."""
+  return name(call) in ("all", "any")
 
 
 def makes(call: ast.Call) -> bool:
   """Whether a call of literals is a literal of its own, as `set([1, 2])` is."""
-  return _name(call) in _MAKING and not call.keywords
+  return name(call) in _MAKING and not call.keywords
 
 
-def _name(call: ast.Call) -> str:
+def name(call: ast.Call) -> str:
+  """The name of the function that is called, where this module may know it; else ""."""
   match call.func:
-    case ast.Name(name):
-      return name
-    case ast.Attribute(ast.Name("math"), name):
-      return f"math.{name}"
+    case ast.Name(called):
+      return called
+    case ast.Attribute(ast.Name("math"), called):
+      return f"math.{called}"
   return ""
 
 
@@ -97,10 +96,10 @@ def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
   match node:
     case ast.Constant(constant):
       return constant
-    case ast.Name(name):
-      if known[name] is RAISED:
+    case ast.Name(known_as):
+      if known[known_as] is RAISED:
         raise CannotEvaluate("an exception")
-      return known[name]
+      return known[known_as]
     case ast.Compare(left, operators, others):
       a = _value(left, known)
       for kind, other in zip(operators, others, strict=True):
@@ -138,7 +137,7 @@ def _call(node: ast.Call, known: Mapping[str, Any]) -> Any:
   if any(isinstance(argument, range) and len(argument) > MOST_ITEMS for argument in arguments):
     raise ValueError(f"more than {MOST_ITEMS} items")
   named = {keyword.arg: _value(keyword.value, known) for keyword in node.keywords if keyword.arg}
-  return _FUNCTIONS[_name(node)](*arguments, **named)
+  return _FUNCTIONS[name(node)](*arguments, **named)
 
 
 def _bounded(kind: ast.operator, a: Any, b: Any) -> Any:

@@ -12,6 +12,7 @@ handle it. A test has no verdict of its own (None) if the program had to be ende
 
 from __future__ import annotations
 
+import ast
 import functools
 import os
 import signal
@@ -106,7 +107,7 @@ def run(
 
   Args:
     address: of a service that runs the program instead of this machine (see `service`).
-    until_failure: leave the tests after one that has failed out; then there are fewer outcomes than tests.
+    until_failure: leave the tests after one that has not passed out; then there are fewer outcomes than tests.
 
   Raises:
     CannotVerify: there is no effective isolation here, or a limit makes no sense.
@@ -125,8 +126,9 @@ def run(
       continue
     outcome, used = _outcome(program, test, limits, min(limits.seconds, left), address)
     outcomes.append(outcome)
-    left -= used
-    if until_failure and outcome.passed is False:
+    # One that has slept has used nothing: it is charged with all that it might have used.
+    left -= min(limits.seconds, left) if outcome.ended == "time" else used
+    if until_failure and not outcome.passed and outcome.ended != "refused":
       break
   return outcomes
 
@@ -173,6 +175,30 @@ def check_test(test: Any) -> None:
     raise ValueError(f"a unit test is Python code or {{'input': text, 'output': text}}, got {repr(test)[:80]}")
   elif not test.strip():
     raise ValueError("a unit test without code is passed by any program")
+
+
+def check_useful(test: Any) -> None:
+  """Raises: ValueError: it is no `Test`, or one that no program passes, or all do."""
+  check_test(test)
+  if not isinstance(test, str):
+    return
+  try:
+    statements = ast.parse(test).body
+  except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    raise ValueError(f"a unit test that is no Python is passed by no program ({error}): {test[:80]!r}") from error
+  if not any(map(_can_fail, statements)):
+    raise ValueError(f"a unit test that asserts and calls nothing is passed by any program: {test[:80]!r}")
+
+
+def _can_fail(statement: ast.stmt) -> bool:
+  """Whether a statement asserts something of a name, raises, or calls: what is only defined never runs."""
+  if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.Import | ast.ImportFrom):
+    return False
+  if isinstance(statement, ast.ClassDef):
+    return any(map(_can_fail, statement.body))
+  if isinstance(statement, ast.Assert):
+    return any(isinstance(node, ast.Name) for node in ast.walk(statement.test))
+  return any(isinstance(node, ast.Assert | ast.Raise | ast.Call) for node in ast.walk(statement))
 
 
 def checked(limits: Limits) -> Limits:

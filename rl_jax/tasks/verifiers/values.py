@@ -31,7 +31,7 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
   "float": float.fromhex,
   "text": lambda x: _text(x),
   "tuple": lambda x: tuple(map(_decoded, x)),
-  "set": lambda x: set(map(_decoded, x)),
+  "set": lambda x: frozenset(map(_decoded, x)),  # equal to a set, and may be an item of one
   "dict": lambda x: {_decoded(k): _decoded(v) for k, v in x},
   "bytes": bytes.fromhex,
   "complex": lambda x: complex(*map(_decoded, x)),

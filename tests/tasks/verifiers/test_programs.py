@@ -167,3 +167,40 @@ def running():
     except (FileNotFoundError, ProcessLookupError):
       continue
   return names
+
+
+OBJECTS = {
+  "class V:\n  def __init__(self, a): self.a = a\n  def __eq__(self, o): return self.a == o.a\n"
+  "  def __add__(self, o): return V(self.a + o.a)\n  def __abs__(self): return abs(self.a)\n"
+  "  def __neg__(self): return V(-self.a)\n  def __contains__(self, x): return x == self.a\n":
+    ["assert V(1) + V(2) == V(3)", "assert abs(V(-5)) == 5", "assert 3 in V(3)", "assert -V(1) == V(-1)"],
+  "import enum\nclass C(str, enum.Enum):\n  R = 'red'\ndef f(): return C.R": ["assert f() == 'red'"],
+  "def f(): return {frozenset({1, 2})}": ["assert f() == {frozenset({1, 2})}"],
+  "from datetime import date\ndef f(): return date(2020, 1, 2)":
+    ["from datetime import date\nassert f() == date(2020, 1, 2)"],
+  "def f(n): return n % MOD": ["MOD = 7\nassert f(10) == 3"],
+  "q = [1, 2]\ndef f(): return q.pop()": ["assert f() == 2 or f() == 9\nassert f() == 1"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("program", OBJECTS)
+def test_right_programs_of_objects_pass(program):
+  verdict = unit_tests(fenced(program), {"tests": OBJECTS[program]}, limits={"seconds": 2.0, "total_seconds": 20.0})
+  assert verdict.reward == 1.0, verdict
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", "[" * 980 + "]" * 980])
+def test_a_forged_frame_that_is_no_value_is_a_failure(value):
+  frame = f"m + ' {{\"value\":{value}}}\\n'"
+  program = f"import sys, os\nm = sys._getframe(1).f_locals['mark']\nos.write(1, ('\\n' + {frame}).encode())\nos._exit(0)"
+  verdict = unit_tests(fenced(program), {"tests": ["assert f(1) == 2"]}, limits={"seconds": 1.0, "total_seconds": 5.0})
+  assert verdict.reward == 0.0, verdict
+
+
+def test_a_sleeper_takes_no_longer_than_its_limits_say():
+  started = time.monotonic()
+  limits = {"seconds": 0.2, "total_seconds": 0.4}
+  tests = [f"assert f({i}) == {i}" for i in range(40)]
+  program = fenced("import time; time.sleep(100)")
+  assert unit_tests(program, {"tests": tests}, reward="share", limits=limits).reward == 0.0
+  assert time.monotonic() - started < 20

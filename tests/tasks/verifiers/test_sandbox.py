@@ -227,3 +227,20 @@ def test_tests_and_limits_that_make_no_sense_are_told():
   ):
     with pytest.raises(ValueError, match=line):
       sandbox.run("pass", ["pass"], limits)
+
+
+@pytest.mark.parametrize(
+  "test",
+  [
+    "# todo", "pass", "x = 1", "import math", "assert True", "def test_f():\n  assert f(1) == 2",
+    "def check(c):\n  c(1)", "f(",
+  ],
+)  # fmt: skip
+def test_a_test_that_no_program_fails_is_refused_when_data_is_prepared(test):
+  with pytest.raises(ValueError, match="passed by (any|no) program"):
+    sandbox.check_useful(test)
+
+
+@pytest.mark.parametrize("test", ["assert f(1)", "f(1)", "for i in range(3):\n  assert f(i) == i", "if f(1): raise X"])
+def test_a_test_that_asserts_or_calls_is_taken(test):
+  sandbox.check_useful(test)

@@ -12,6 +12,7 @@ by returning wrong values, except in a "prove" step, which is therefore counted 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import marshal
 from typing import Any, Literal, NamedTuple
@@ -23,6 +24,7 @@ def drive(name, program, mark, wait):
   import builtins, posix, sys
   run, evaluate, build, write, leave, report = exec, eval, compile, posix.write, posix._exit, sys.__excepthook__
   saved, error, problem, text, hexadecimal = dict(builtins.__dict__), BaseException, sys.exc_info, str, float.hex
+  plain = str.__str__  # a subclass may say something else of itself
   whole, real, byte, mapping = int, float, (bytes, bytearray), dict
   builtins.exit = builtins.quit = sys.exit
   module = sys.modules[name] = type(sys)(name)
@@ -52,7 +54,7 @@ def drive(name, program, mark, wait):
     if isinstance(x, real):
       return '{"float":"' + hexadecimal(x) + '"}'
     if isinstance(x, text):
-      return '{"text":' + quoted(text(x)) + "}"
+      return '{"text":' + quoted(plain(x)) + "}"
     if isinstance(x, list):
       return "[" + ",".join([encoded(y, inner) for y in x]) + "]"
     if isinstance(x, tuple):
@@ -146,6 +148,22 @@ def script(name: str, program: str, mark: str | None, secret: str, steps: list[S
   )
 
 
+DEEPEST_FRAME = 400
+"""Brackets within one another; a value has at most two for each of its own 64."""
+
+
+def _frame(text: bytes) -> Any:
+  """The JSON of a frame. Raises: ValueError: it is none, or has what no frame has: other numbers than whole ones."""
+
+  def refuse(number: str) -> None:
+    raise ValueError(f"{number} in a frame")
+
+  opened = text.count(b"[") + text.count(b"{")
+  if opened > DEEPEST_FRAME and max(itertools.accumulate((c in b"[{") - (c in b"]}") for c in text)) > DEEPEST_FRAME:
+    raise ValueError("a frame that is nested too deeply")
+  return json.loads(text, parse_float=refuse, parse_constant=refuse)
+
+
 class Frames(NamedTuple):
   """An output taken apart.
 
@@ -165,7 +183,7 @@ def take_apart(output: bytes, mark: str) -> Frames:
   for line in output.split(b"\n"):
     if line.startswith(mark.encode() + b" "):
       try:
-        frame = json.loads(line[len(mark) + 1 :])
+        frame = _frame(line[len(mark) + 1 :])
       except (ValueError, RecursionError):
         continue
       if isinstance(frame, dict):

@@ -154,7 +154,7 @@ class _Programs:
       job = Job(**request)
       answer = service.execute(address, job) if address else self._run(job, asking)
       wire.send(asking, answer)
-    except wire.Broken:  # who asked has died
+    except (wire.Broken, ValueError, RecursionError):  # who asked has died, or the answer cannot be put into words
       return
 
   def _run(self, job: Job, asking: socket.socket) -> dict[str, Any]:
