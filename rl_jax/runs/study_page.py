@@ -131,14 +131,16 @@ def _metric_cell(metric: str, name: str, entry: Entry) -> str:
 
 
 def _gap_columns(entries: Entries, budget: float, base: Entry, oracle: Entry) -> dict[str, Callable[[str, Entry], str]]:
-  """Shares of the gap between baseline and oracle, at equal tokens and after as many updates as all have made."""
+  """Shares of the gap between baseline and oracle, at equal tokens and after as many updates as all have made; none
+  where the seeds do not tell the oracle from the baseline."""
   updates = min(entry.updates_at(budget) for entry in entries.values())
   level = lambda values: float(interquartile_mean(np.asarray(values)))
   after = lambda entry: entry.after_updates(ACCURACY, updates)
 
   def share(entry: Entry, of: Callable[[Entry], list[float]]) -> str:
-    found = share_of_gap(level(of(entry)), level(of(base)), level(of(oracle)))
-    return "" if np.isnan(found) else f"{found:.2f}"
+    if difference(of(oracle), of(base)).low <= 0:
+      return ""
+    return f"{share_of_gap(level(of(entry)), level(of(base)), level(of(oracle))):.2f}"
 
   return {
     "share of the gap to the oracle, equal tokens": lambda name, entry: share(entry, lambda e: e.at_budget[ACCURACY]),

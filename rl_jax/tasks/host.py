@@ -20,6 +20,7 @@ from rl_jax.tasks.scoring import Scorer
 from rl_jax.tasks.task import Prompts, Split, Turns, Verdicts
 from rl_jax.tasks.verifiers import companions, rewards
 from rl_jax.tasks.verifiers.attempt import LARGEST
+from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.tasks.verifiers.in_process import InProcess
 
 SPLITS: tuple[Split, ...] = ("train", "held_out")
@@ -44,7 +45,9 @@ FIELDS = {
   # refused; "none": they have the rights of this process (no namespaces here, or a verifier that needs a network)
   "isolation": "required",
   "failed_responses": "zero",  # a response that hangs, crashes or exhausts its verifier: reward "zero", or "unscored"
-  "max_unscored_iterations": 3,  # in a row, without any verdict because of time alone, after which a run stops
+  # in a row, in which every response timed out, crashed or had no verdict, after which a run stops; errors of the
+  # verifier on all of them stop it at once
+  "max_unscored_iterations": 3,
   "chat_template_arguments": {},  # for the model's chat template, as in {"enable_thinking": False}
   # in training alone, beside the task's own score: name -> {"verifier": "package.module:function", "arguments": {…},
   # "weight": 1.0}, as in {"format": {"verifier": "rl_jax.tasks.verifiers.rewards:tags", "arguments": {"names": […]}}}
@@ -86,9 +89,11 @@ class HostTask:
       the rewards are the task's own score alone, without format or length terms. Extras: `correct` [B], bool, the own
       score is 1; `part/<name>` [B], float32, 0 where the verdict has no such part, among them those of `FAILURES`.
     notes: what a person should know of the verifier since the last call, in lines.
+    reasons: the last lines of `notes` on what became of responses, told before or not.
     close: ends the verifier's workers.
     left_out: problems of each split whose prompt has more than `prompt_tokens` tokens.
-    max_unscored_iterations: in a row, without any verdict because of time alone, after which a run stops.
+    max_unscored_iterations: in a row, in which every response timed out, crashed or had no verdict, after which a run
+      stops.
     turns: as in a DeviceTask.
   """
 
@@ -103,6 +108,7 @@ class HostTask:
   levels_of: Callable[[Int[Array, " N"], Split], Int[Array, " N"]]
   verify: Callable[[np.ndarray, Split, Int[np.ndarray, "B R"], Bool[np.ndarray, "B R"]], Verdicts]
   notes: Callable[[], list[str]]
+  reasons: Callable[[], list[str]]
   close: Callable[[], None]
   left_out: Mapping[Split, int] = dataclasses.field(default_factory=dict)
   max_unscored_iterations: int = 3
@@ -147,7 +153,7 @@ def build(
   sizes = {split: len(problems[split].levels) for split in SPLITS}
   by_split = {"train": scorers.train or scorers.own, "held_out": scorers.own}
   used = list({id(scorer): scorer for scorer in by_split.values()}.values())
-  told = scorers.ready(_all_entries(data, problems))
+  notes = _Notes(used, scorers.ready(_all_entries(data, problems)))
   return HostTask(
     vocabulary=vocabulary,
     prompt_tokens=config["prompt_tokens"],
@@ -159,7 +165,8 @@ def build(
     prompts=partial(_prompts, problems, config["prompt_tokens"], vocabulary.pad_id),
     levels_of=partial(_levels_of, problems),
     verify=partial(_verify, data, problems, vocabulary, by_split, scorers.parts),
-    notes=partial(_notes, used, told),
+    notes=notes,
+    reasons=notes.reasons,
     close=partial(_close, used),
     left_out={split: len(data.questions[split]) - sizes[split] for split in SPLITS},
     max_unscored_iterations=fields.whole(
@@ -180,7 +187,7 @@ def scorer(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, Any
   workers = fields.whole(config["workers"], 0, 1024, where="task.workers")
   seconds = fields.number(config["seconds_per_response"], 0.01, 3600.0, where="task.seconds_per_response")
   for name, known in (("isolation", ISOLATION), ("failed_responses", FAILED_RESPONSES)):
-    if config[name] not in known:
+    if config[name] not in tuple(known):
       raise ValueError(f"task.{name}: got {config[name]!r}, want one of {', '.join(known)}")
   needed = companions.seconds(verifier, arguments)
   if needed > seconds:
@@ -211,7 +218,7 @@ def scorers(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, An
 
   Raises: ValueError: a term makes no sense.
   """
-  terms = {name: dict(term) for name, term in config["training_terms"].items()}
+  terms = _terms(config["training_terms"])
   if OWN_SCORE in terms:
     raise ValueError(f"task.training_terms: {OWN_SCORE!r} is the name of the task's own score, take another")
   own = scorer(verifier, arguments, config)
@@ -224,6 +231,16 @@ def scorers(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, An
   return Scorers(
     own, scorer(combined, given, config), companions.parts(combined, given), partial(companions.ready, combined, given)
   )
+
+
+def _terms(given: Any) -> dict[str, dict[str, Any]]:
+  """The training terms. Raises: ValueError: they are no mapping of mappings."""
+  if not hasattr(given, "items"):
+    raise ValueError(f"task.training_terms: got {given!r}, want names, each with a mapping of fields")
+  for name, term in given.items():
+    if not hasattr(term, "items"):
+      raise ValueError(f"task.training_terms.{name}: got {term!r}, want a mapping of fields")
+  return {name: dict(term) for name, term in given.items()}
 
 
 def pretrained_vocabulary(name: str) -> Tokenizer:
@@ -293,10 +310,13 @@ def _verify(
   responses = [_text(vocabulary, row[kept]) for row, kept in zip(np.asarray(tokens), np.asarray(mask), strict=True)]
   verdicts = scorers[split]([(response, entries[row]) for response, row in zip(responses, rows, strict=True)])
   if len(verdicts) != len(responses):
-    raise ValueError(f"the scorer gave {len(verdicts)} verdicts on {len(responses)} responses")
+    raise CannotVerify(f"the scorer gave {len(verdicts)} verdicts on {len(responses)} responses")
   unknown = {name for verdict in verdicts for name in verdict.parts} - {*parts, *FAILURES}
   if unknown:
-    raise ValueError(f"the verifier gave parts {sorted(unknown)} that were not announced: known are {list(parts)}")
+    raise CannotVerify(
+      f"the verifier gave parts {sorted(unknown)} that were not announced: known are {list(parts)}; name all in a "
+      "function <verifier>_parts(**arguments) beside it"
+    )
   part = lambda name: np.array([verdict.parts.get(name, 0.0) for verdict in verdicts], np.float32)
   scored = [verdict.reward is not None and abs(verdict.reward) <= LARGEST for verdict in verdicts]
   totals = np.array([v.reward if known else 0.0 for v, known in zip(verdicts, scored, strict=True)], np.float32)
@@ -322,10 +342,25 @@ def _levels_of(problems: Mapping[Split, _Problems], ids: Int[Array, " N"], split
   return jnp.asarray(problems[split].levels)[ids]
 
 
-def _notes(scorers: list[Scorer], told: list[str]) -> list[str]:
+class _Notes:
   """Lines since the last call; what is known before the first response comes with the first one."""
-  first, told[:] = list(told), []
-  return first + [note for one in scorers for note in getattr(one, "notes", list)()]
+
+  def __init__(self, scorers: list[Scorer], first: list[str]):
+    self._scorers, self._first, self._last = scorers, first, list[str]()
+
+  def __call__(self) -> list[str]:
+    first, self._first = self._first, []
+    return first + self._new()
+
+  def reasons(self) -> list[str]:
+    """The last lines of the scorers, told before or not."""
+    self._new()
+    return self._last
+
+  def _new(self) -> list[str]:
+    lines = [note for one in self._scorers for note in getattr(one, "notes", list)()]
+    self._last = lines or self._last
+    return lines
 
 
 def _all_entries(data: Prepared, problems: Mapping[Split, _Problems]) -> Iterator[dict[str, Any]]:

@@ -19,6 +19,9 @@ from rl_jax.tasks.host import HostTask, Scorers
 from rl_jax.tasks.prompting import Tokenizer
 from rl_jax.tasks.verifier_arguments import bound_arguments, names_argument
 
+RULE_WITHOUT_DEFAULT = "number"
+"""How an answer is found for a verifier that has to be told."""
+
 
 def get_config() -> dict[str, Any]:
   """The fields and their defaults."""
@@ -32,7 +35,10 @@ def get_config() -> dict[str, Any]:
     "answer_field": "answer",
     "level_field": "",  # key that names a problem's level; "": one level
     "held_out_fraction": 0.125,  # share of all questions that is never trained on, without `held_out_file`
-    "answer": "number",  # how the answer is found: last "number"; last <answer> "tag"; "line" Answer: …; "whole" text
+    # how the answer is found: last "number"; last <answer> "tag"; "line" Answer: …; "choice", the letter of an option;
+    # "whole" text, in which mathematics:equal_answers looks for the final answer; "": as the verifier does by default,
+    # "number" where it has no default of its own
+    "answer": "",
     # function (response, entry, **verifier_arguments) -> Verdict, which is told `answer` too if it takes one:
     # "rl_jax.tasks.verifiers.mathematics:equal_answers" compares formulas,
     # "rl_jax.tasks.verifiers.programs:unit_tests" runs programs
@@ -57,12 +63,12 @@ def build(
   Raises: ValueError: in one line, for a field that makes no sense and for a file that is missing or malformed.
   """
   config = fields.complete(config, get_config(), where="task")
-  for name in ("file", "held_out_file", "question_field", "answer_field", "level_field", "verifier"):
+  for name in ("file", "held_out_file", "question_field", "answer_field", "level_field", "verifier", "answer"):
     if not isinstance(config[name], str):
       raise ValueError(f"task.{name}: got {config[name]!r}, want text")
-  scoring.rule(config["answer"])
-  offered = {"answer": config["answer"]}
-  arguments = {} if scorers else bound_arguments(config["verifier"], offered, config["verifier_arguments"])
+  if config["answer"]:
+    scoring.rule(config["answer"])
+  arguments = {} if scorers else _arguments(config)
   settings = {
     "file": _absolute(config["file"], "file"),
     "held_out_file": _absolute(config["held_out_file"], "held_out_file") if config["held_out_file"] else "",
@@ -77,6 +83,14 @@ def build(
     config,
     vocabulary=vocabulary or host.pretrained_vocabulary(config["tokenizer"]),
     scorers=scorers or host.scorers(config["verifier"], arguments, config),
+  )
+
+
+def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Those of the verifier, with a rule for answers if it takes one."""
+  offered = {"answer": config["answer"]} if config["answer"] else {}
+  return bound_arguments(
+    config["verifier"], offered, config["verifier_arguments"], fallback={"answer": RULE_WITHOUT_DEFAULT}
   )
 
 

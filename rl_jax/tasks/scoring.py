@@ -21,10 +21,12 @@ class Verdict(NamedTuple):
     reward: None where there is no verdict, which differs from a score of 0.
     parts: named numbers that the reward is made of. Without a reward, one of `timed_out` (a deadline passed),
       `crashed` (the worker died) and `error` (the verifier raised) may be 1.
+    reason: why there is no reward, in one line for a person; "" where nothing more is known.
   """
 
   reward: float | None
   parts: Mapping[str, float] = {}
+  reason: str = ""
 
 
 Scorer = Callable[[Sequence[tuple[str, dict[str, Any]]]], Sequence[Verdict]]
@@ -45,7 +47,7 @@ ANSWERS: dict[str, Callable[[str], str | None]] = {
 
 def rule(name: str) -> Callable[[str], str | None]:
   """The rule called `name`; ValueError for one that is not known."""
-  if name not in ANSWERS:
+  if not isinstance(name, str) or name not in ANSWERS:
     raise ValueError(f"task.answer: got {name!r}, want one of {', '.join(ANSWERS)}")
   return ANSWERS[name]
 
@@ -75,12 +77,15 @@ def load(verifier: str) -> Callable[..., Verdict]:
 
   Raises: ValueError: there is none.
   """
-  path, _, name = verifier.partition(":")
+  path, _, name = verifier.partition(":") if isinstance(verifier, str) else ("", "", "")
+  if not path or path.startswith("."):
+    raise ValueError(f"task.verifier: got {verifier!r}, want 'package.module:function'")
   try:
-    return getattr(importlib.import_module(path), name)
-  except (TypeError, ValueError) as error:  # an empty or a relative path
-    raise ValueError(f"task.verifier: got {verifier!r}, want 'package.module:function'") from error
-  except ModuleNotFoundError as error:
-    raise ValueError(f"task.verifier: cannot import {path!r} ({error})") from error
+    module = importlib.import_module(path)
+  except (Exception, SystemExit) as error:  # a module is anybody's code, and may be a script that ends itself
+    what = str(error) if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: {error}"
+    raise ValueError(f"task.verifier: cannot import {path!r} ({' '.join(what.split())})") from error
+  try:
+    return getattr(module, name)
   except AttributeError as error:
     raise ValueError(f"task.verifier: there is no {name!r} in {path}") from error

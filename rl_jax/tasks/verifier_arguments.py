@@ -17,14 +17,16 @@ def bound_arguments(
   offered: Mapping[str, Any],
   given: Mapping[str, Any],
   *,
+  fallback: Mapping[str, Any] | None = None,
   where: str = "task.verifier_arguments",
 ) -> dict[str, Any]:
-  """Keyword arguments of a verifier: all that are `given`, and those of the `offered` that it takes.
+  """Keyword arguments of a verifier: all that are `given`, and those of the `offered` and the `fallback` that it takes.
 
   Args:
     verifier: 'package.module:function', see `scoring`.
     offered: arguments that a task has for any verifier. One in `given` too has the value there.
     given: arguments that a person wrote.
+    fallback: values for parameters that have no default and that are in neither of the two.
     where: name of the field that holds `given`, for messages.
 
   Raises: ValueError: the verifier does not take one of `given`, or wants one that nobody gave.
@@ -40,7 +42,9 @@ def bound_arguments(
   if unknown:
     raise ValueError(f"{where}: {verifier} takes no argument {_listed(unknown)} ({known})")
   arguments = {name: value for name, value in offered.items() if name in named or takes_any} | dict(given)
-  missing = [name for name, p in named.items() if p.default is inspect.Parameter.empty and name not in arguments]
+  needed = [name for name, p in named.items() if p.default is inspect.Parameter.empty and name not in arguments]
+  arguments |= {name: value for name, value in (fallback or {}).items() if name in needed}
+  missing = [name for name in needed if name not in arguments]
   if missing:
     raise ValueError(f"{where}: {verifier} needs the argument {_listed(missing)} ({known})")
   return arguments

@@ -63,6 +63,7 @@ class HostAnswers:
     one: Any = functools.partial(over_seeds, count=1)
     respond: Any = functools.partial(evaluation.respond, experiment)
     self._jitted = {greedy: jax.jit(one(functools.partial(respond, greedy=greedy))) for greedy in (False, True)}
+    self._raised = False  # the verifier, on an answer of this evaluation
     self._compiled: dict[tuple[bool, bool, int], Any] = {}
 
   def __call__(self, seeds: SeedState, iteration: int) -> Answered:
@@ -71,7 +72,7 @@ class HostAnswers:
     ids = np.asarray(evaluation.questions(self.experiment))
     size = section.prompts_at_a_time or len(ids)
     parts: dict[bool, list[Answers]] = {False: [], True: []}
-    seconds = 0.0
+    seconds, self._raised = 0.0, False
     for chunk, first in enumerate(range(0, len(ids), size)):
       prompts = self.task.prompts(ids[first : first + size], "held_out")
       given = led((np.int32(iteration), prompts, np.int32(chunk)))
@@ -83,8 +84,8 @@ class HostAnswers:
           rows, seconds = self._scored(written), seconds + taken
         parts[greedy].append(jax.device_get(evaluation.answers(rows, 1 if greedy else section.samples_per_prompt)))
     found = Evaluation(_joined(parts[False]), _joined(parts[True]) if section.greedy else None)
-    if not found.sampled.scored.any() and (notes := self.task.notes()):
-      raise TrainingError(f"no answer to a held-out problem has a verdict: {'; '.join(notes)}")
+    if self._raised and not found.sampled.scored.any():
+      raise TrainingError(f"no answer to a held-out problem has a verdict: {'; '.join(self.task.reasons())}")
     return Answered(found, seconds)
 
   def _timed(self, kind: tuple[bool, bool, int], arguments: tuple) -> tuple[Trajectories, float]:
@@ -99,6 +100,7 @@ class HostAnswers:
   def _scored(self, trajectories: Trajectories) -> Trajectories:
     trajectories = mesh.fetched(trajectories)
     verdicts, levels = judge(self.task, trajectories, "held_out")
+    self._raised |= bool(np.any(verdicts.extras["part/error"]))
     return judged(jax.tree.map(lambda x: x[0], trajectories), verdicts, levels)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.rollouts.rollout import judged
-from rl_jax.tasks.host import HostTask
+from rl_jax.tasks.host import FAILURES, HostTask
 from rl_jax.tasks.task import Prompts, Verdicts
 from rl_jax.training import evaluation, iteration, mesh
 from rl_jax.training.answering import HostAnswers, judge, led
@@ -25,6 +25,8 @@ from rl_jax.trajectories import Trajectories
 
 Judged = tuple[Trajectories, Verdicts, Any]
 """Trajectories, the verdicts on them, and the level of each row: not joined yet."""
+NO_TIME = "the verifier has no time, see task.seconds_per_response and task.workers"
+NO_REASON = "the verifier gave no reason, call it once on a response to see what it lacks"
 
 
 class HostLoop:
@@ -53,7 +55,7 @@ class HostLoop:
     ]
     self._learn = program(_learn, donate_argnums=0, out_shardings=(shardings.seeds, mesh.replicated(device_mesh)))
     self._answers = HostAnswers(experiment, device_mesh)
-    self._without_verdict = 0
+    self._unjudged_in_a_row, self._timed_out = 0, False
 
   def compile(self, state: TrainState) -> None:
     """Nothing yet: each program is compiled at its first call, as its shapes come from the one before."""
@@ -112,16 +114,20 @@ class HostLoop:
     return TrainState(state.iteration + 1, seeds), report
 
   def _check_verdicts(self, trajectories: Trajectories, verdicts: Verdicts) -> None:
-    """Raise TrainingError when no row has a verdict: at once for an error of the verifier, soon for want of time."""
+    """Raise TrainingError when no row has been judged: at once if the verifier raised on all, else after some times."""
     used = np.asarray(mesh.fetched(trajectories.row_mask))
-    if not used.any() or np.any(np.asarray(verdicts.reward_mask)[used]):
-      self._without_verdict = 0
+    late, crashed, error = (np.asarray(verdicts.extras[f"part/{name}"])[used] > 0 for name in FAILURES)
+    scored = np.asarray(verdicts.reward_mask)[used]
+    # A response that timed out or crashed may have a reward of 0, which is no judgement where all others have it too.
+    if not used.any() or np.any(scored & ~late & ~crashed):
+      self._unjudged_in_a_row, self._timed_out = 0, False
       return
-    self._without_verdict += 1
-    failed = any(np.any(np.asarray(verdicts.extras[f"part/{name}"])[used]) for name in ("error", "crashed"))
-    if failed or self._without_verdict >= self.task.max_unscored_iterations:
-      notes = "; ".join(self.task.notes()) or "the verifier has no time, see task.seconds_per_response and task.workers"
-      raise TrainingError(f"no response of the iteration has a verdict: {notes}")
+    self._unjudged_in_a_row, self._timed_out = self._unjudged_in_a_row + 1, self._timed_out or bool(late.any())
+    if error.all() or self._unjudged_in_a_row >= self.task.max_unscored_iterations:
+      known = [NO_TIME] if self._timed_out else []
+      known += self.task.reasons()
+      what = "all responses timed out or crashed" if scored.any() else "no response of the iteration has a verdict"
+      raise TrainingError(f"{what}: {'; '.join(known) or NO_REASON}")
 
   def evaluate(self, state: TrainState) -> dict[str, np.ndarray]:
     """Metrics on the held-out prompts."""

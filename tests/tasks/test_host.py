@@ -12,6 +12,7 @@ import pytest
 from rl_jax.tasks import host
 from rl_jax.tasks.host import Scorers
 from rl_jax.tasks.scoring import Verdict
+from rl_jax.tasks.verifiers.errors import CannotVerify
 from tests.tasks.byte_vocabulary import Bytes, responses
 
 QUESTIONS = {"train": ["one", "much too long", "two", "three"], "held_out": ["four", "five"]}
@@ -103,9 +104,16 @@ def test_what_a_verifier_needs_is_checked_when_the_task_is_built():
 
   task = build(ready=ready)
   assert seen == ["one", "two", "three", "four", "five"], "the problems that are put to the policy"
-  assert task.notes() == ["a warning"] and task.notes() == []
+  assert task.notes() == ["a warning"] and task.notes() == [] and task.reasons() == []
   with pytest.raises(ValueError, match="no tests"):
     build(ready=lambda entries: (_ for _ in ()).throw(ValueError("no tests")))
+
+
+def test_what_the_scorers_said_last_is_known_after_it_was_told():
+  score = Echo()
+  score.notes = lambda: [score.lines.pop(0)] if score.lines else []
+  score.lines, task = ["first", "second"], build(score, ready=lambda entries: ["a warning"])
+  assert task.notes() == ["a warning", "first"] and task.reasons() == ["second"] and task.reasons() == ["second"]
 
 
 @pytest.mark.parametrize(
@@ -202,6 +210,13 @@ def test_fingerprint_is_that_of_data_and_prompts():
 def test_bad_calls_are_one_clear_line(act, message):
   with pytest.raises(ValueError, match=message):
     act(build())
+
+
+def test_parts_that_were_not_announced_are_what_no_response_can_change():
+  with pytest.raises(CannotVerify, match="name all in a function <verifier>_parts"):
+    build().verify(np.array([0]), "train", *responses(["odd"]))
+  with pytest.raises(CannotVerify, match="the scorer gave 0 verdicts on 1 responses"):
+    build(lambda items: []).verify(np.array([0]), "train", *responses([""]))
 
 
 def test_prompts_that_are_all_too_long_are_one_clear_line():

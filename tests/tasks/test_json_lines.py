@@ -106,6 +106,23 @@ def test_programs_are_scored_by_the_tests_of_their_rows(tmp_path):
   assert verdicts.rewards.tolist() == [1.0, 0.0] and verdicts.reward_mask.all() and task.notes() == []
 
 
+def test_a_verifier_finds_answers_by_its_own_rule_unless_another_is_named(tmp_path):
+  pytest.importorskip("math_verify", reason="math-verify is not installed: make tasks")
+  golds = ["\\frac{3}{4}", "(-1, 5]", "x^2+1", "\\sqrt{3}", "(1, 2)", "\\{1, 2\\}", "2\\pi", "B", "17"]
+  rows = [{"question": f"{n}?", "answer": golds[n % len(golds)]} for n in range(40)]
+  file = write(tmp_path / "a.jsonl", rows)
+  mathematics = {"verifier": "rl_jax.tasks.verifiers.mathematics:equal_answers"}
+  task = build(file, **mathematics)
+  prompts = task.prompts(np.arange(task.sizes["train"]), "train")
+  numbers = [int(ChatBytes().decode(row[kept]).removeprefix("[user]").partition("?")[0])
+             for row, kept in zip(prompts.tokens, prompts.mask, strict=True)]  # fmt: skip
+  texts = responses([f"So it is \\boxed{{{golds[n % len(golds)]}}}." for n in numbers])
+  rewards = task.verify(np.arange(len(numbers)), "train", *texts).rewards
+  assert rewards.tolist() == [1.0] * len(numbers)
+  by_number = build(file, **mathematics, answer="number").verify(np.arange(len(numbers)), "train", *texts).rewards
+  assert 0 < by_number.sum() < len(numbers), "a rule that a person names is the one that is used"
+
+
 def test_a_verifier_is_given_the_columns_of_the_row(tmp_path):
   seen = []
 
@@ -153,6 +170,11 @@ def test_conversations_are_put_as_they_are_and_a_byte_order_mark_is_skipped(tmp_
     ({"question_field": ["question"]}, "task.question_field: got ['question'], want text"),
     ({"answer_field": None}, "task.answer_field: got None, want text"),
     ({"verifier": 3}, "task.verifier: got 3, want text"),
+    ({"answer": ["number"]}, "task.answer: got ['number'], want text"),
+    ({"answer": "numbers"}, "task.answer: got 'numbers', want one of tag, line, number, whole, choice"),
+    ({"training_terms": [1]}, "task.training_terms: got [1], want names, each with a mapping of fields"),
+    ({"training_terms": {"a": "b"}}, "task.training_terms.a: got 'b', want a mapping of fields"),
+    ({"failed_responses": [1]}, "task.failed_responses: got [1], want one of zero, unscored"),
     ({"verifier_arguments": ["answer"]}, "task.verifier_arguments: got ['answer'], want names and values"),
     ({"chat_template_arguments": [1]}, "task.chat_template_arguments: got [1], want names and values"),
   ],
@@ -160,4 +182,44 @@ def test_conversations_are_put_as_they_are_and_a_byte_order_mark_is_skipped(tmp_
 def test_fields_that_make_no_sense_are_one_clear_line(tmp_path, fields, message):
   with pytest.raises(ValueError) as error:
     build(**{"file": write(tmp_path / "train.jsonl", gsm(range(4))), **fields})
+  assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ("source", "message"),
+  [
+    ("def verify(:\n", "cannot import 'odd_{n}' (SyntaxError: invalid syntax"),
+    ("1 / 0\n", "cannot import 'odd_{n}' (ZeroDivisionError: division by zero)"),
+    ("import sys\nsys.exit(2)\n", "cannot import 'odd_{n}' (SystemExit: 2)"),
+    ("raise TypeError('a\\nb')\n", "cannot import 'odd_{n}' (TypeError: a b)"),
+    ("from os import nothing\n", "cannot import 'odd_{n}' (ImportError: cannot import name 'nothing'"),
+    ("import no_such_thing\n", "cannot import 'odd_{n}' (No module named 'no_such_thing')"),
+  ],
+)
+def test_a_verifier_whose_module_fails_is_one_clear_line(tmp_path, monkeypatch, source, message):
+  name = f"odd_{abs(hash(source))}"
+  (tmp_path / f"{name}.py").write_text(source)
+  monkeypatch.syspath_prepend(tmp_path)
+  with pytest.raises(ValueError) as error:
+    build(write(tmp_path / "train.jsonl", gsm(range(4))), verifier=f"{name}:verify")
+  assert "task.verifier: " + message.replace("odd_{n}", name) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    ({"slots": "a"}, "unit_tests: slots is 'a', want a whole number from 0 to 4096"),
+    ({"slots": -1}, "unit_tests: slots is -1, want"),
+    ({"slots": 10**9}, "unit_tests: slots is 1000000000, want"),
+    ({"slots": True}, "unit_tests: slots is True, want"),
+    ({"service": 3}, "service: got 3, want the address of a run_code service"),
+    ({"limits": 3}, "unit_tests: limits is 3, want names and numbers"),
+    ({"limits": {"seconds": "a"}}, "unit_tests: limits.seconds is 'a', want a finite number"),
+    ({"limits": {"memory_bytes": float("inf")}}, "unit_tests: limits.memory_bytes is inf, want a finite number"),
+  ],
+)
+def test_arguments_of_unit_tests_that_make_no_sense_are_one_clear_line(tmp_path, arguments, message):
+  file = write(tmp_path / "train.jsonl", code_rows(range(4)))
+  with pytest.raises(ValueError) as error:
+    build(file, verifier="rl_jax.tasks.verifiers.programs:unit_tests", verifier_arguments=arguments)
   assert message in str(error.value) and "\n" not in str(error.value)

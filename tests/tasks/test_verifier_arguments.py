@@ -84,6 +84,20 @@ def test_the_verifiers_of_this_project(verifier, arguments):
 
 
 @pytest.mark.parametrize(
+  ("name", "arguments"),
+  [
+    ("optional", {}), ("required", {"answer": "number"}), ("deaf", {}), ("plain", {}), ("open_to_all", {}),
+    ("starred", {"answer": "number"}), ("called", {"answer": "number"}), ("partly", {}),
+  ],
+)  # fmt: skip
+def test_a_fallback_is_for_what_has_no_default(name, arguments):
+  fallback = {"answer": "number"}
+  assert bound_arguments(f"{HERE}:{name}", {}, {}, fallback=fallback) == arguments
+  if name not in ("deaf", "plain"):
+    assert bound_arguments(f"{HERE}:{name}", {}, {"answer": "tag"}, fallback=fallback) == {"answer": "tag"}
+
+
+@pytest.mark.parametrize(
   ("name", "given", "message"),
   [
     ("deaf", {"answer": "tag"}, "takes no argument 'answer' (known: slots)"),

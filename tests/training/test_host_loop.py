@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import types
 from pathlib import Path
 
 import flax.linen as nn
 import jax
+import numpy as np
 import pytest
 
 from rl_jax import configs, launch, starts
@@ -16,9 +18,11 @@ from rl_jax.models.model import Model
 from rl_jax.models.transformer import TransformerConfig
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.metrics import read_metrics
+from rl_jax.tasks.host import FAILURES
 from rl_jax.tasks.scoring import Verdict
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.errors import TrainingError
+from rl_jax.training.host_loop import HostLoop
 from tests.training import small
 
 TASK = Path(__file__).parent / "byte_task.py"
@@ -87,6 +91,26 @@ def in_time(response, entry, **arguments):
   return Verdict(None, {"timed_out": 1.0})
 
 
+def failed(response, entry, **arguments):
+  return Verdict(0.0, {"timed_out": 1.0})
+
+
+def without_reason(response, entry, **arguments):
+  return Verdict(None)
+
+
+def refused(response, entry, **arguments):
+  return Verdict(None, {}, "the judge is away")
+
+
+def exhausted(response, entry, **arguments):
+  raise MemoryError
+
+
+def odd(response, entry, **arguments):
+  return Verdict(1.0, {"style": 1.0})
+
+
 HERE = "tests.training.test_host_loop"
 
 
@@ -104,6 +128,48 @@ def test_want_of_time_on_every_row_stops_the_run_after_some_iterations(data, tmp
   with pytest.raises(TrainingError, match="no response of the iteration has a verdict: the verifier has no time"):
     launch.train(unscored(data, "in_time", max_unscored_iterations=3), tmp_path / "run")
   assert [line["unscored"] for line in lines(tmp_path / "run") if "ratio_error" in line] == [[1.0]] * 2
+
+
+@pytest.mark.parametrize(
+  ("verifier", "line"),
+  [
+    ("failed", r"^all responses timed out or crashed: the verifier has no time, .*:failed: \d+ responses have timed "),
+    ("exhausted", r"^all responses timed out or crashed: [^ ]*:exhausted: 0 responses have timed out and \d+ have cra"),
+    ("refused", r"^no response of the iteration has a verdict: [^ ]*:refused has given .*, last: the judge is away$"),
+    ("without_reason", "^no response of the iteration has a verdict: the verifier gave no reason, call it once"),
+  ],
+)
+def test_iterations_without_any_judgement_stop_the_run_with_what_is_known(data, tmp_path, verifier, line):
+  with pytest.raises(TrainingError, match=line) as error:
+    launch.train(unscored(data, verifier, max_unscored_iterations=3), tmp_path / "run")
+  assert "\n" not in str(error.value) and ("no time" in str(error.value)) == (verifier == "failed")
+  assert len([line for line in lines(tmp_path / "run") if "ratio_error" in line]) == 2
+
+
+def checked(loop, verdicts):
+  """Let a loop check rows (reward or None, what became of the response) of one seed."""
+  parts = {f"part/{name}": np.array([[float(became == name) for _, became in verdicts]]) for name in FAILURES}
+  mask = np.array([[reward is not None for reward, _ in verdicts]])
+  given = types.SimpleNamespace(reward_mask=mask, extras=parts)
+  HostLoop._check_verdicts(loop, types.SimpleNamespace(row_mask=np.ones(mask.shape, bool)), given)
+
+
+def test_one_judged_row_starts_the_count_anew_and_errors_alone_stop_at_once():
+  late, crashed, error, right = (0.0, "timed_out"), (None, "crashed"), (None, "error"), (1.0, "")
+  task = types.SimpleNamespace(max_unscored_iterations=3, reasons=lambda: ["it raised"])
+  loop = types.SimpleNamespace(task=task, _unjudged_in_a_row=0, _timed_out=False)
+  for rows in ([late, crashed], [late, error], [late, right], [crashed, crashed], [crashed, error]):
+    checked(loop, rows)
+  with pytest.raises(TrainingError, match="^no response of the iteration has a verdict: it raised$"):
+    checked(loop, [crashed, crashed])
+  loop = types.SimpleNamespace(task=task, _unjudged_in_a_row=0, _timed_out=False)
+  with pytest.raises(TrainingError, match="^no response of the iteration has a verdict: it raised$"):
+    checked(loop, [error, error])
+
+
+def test_parts_that_were_not_announced_stop_the_run_with_a_line(data, tmp_path):
+  with pytest.raises(TrainingError, match=r"^no response can be scored: .*\['style'\] that were not announced"):
+    launch.train(unscored(data, "odd"), tmp_path / "run")
 
 
 def test_seeds_are_runs_of_their_own(data, tmp_path):

@@ -1,7 +1,8 @@
-"""One call of a verifier, which may raise or be brought down by what it reads."""
+"""One call of a verifier, which may raise or be brought down by what it reads, and the count of what came of many."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -9,11 +10,6 @@ from typing import Any, NamedTuple
 from rl_jax.tasks.scoring import Verdict
 from rl_jax.tasks.verifiers.errors import CannotVerify
 
-FAILURES = (
-  ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, SyntaxError,
-  TypeError, ValueError,
-)  # fmt: skip
-"""What a verifier may raise and its process outlive."""
 EXHAUSTED = (MemoryError, RecursionError)
 """What a response brings about that is too large or too deep."""
 LARGEST = 1e19
@@ -25,7 +21,7 @@ class Attempt(NamedTuple):
   """What came of a call.
 
   Attributes:
-    reward, parts: the verdict.
+    reward, parts, reason: the verdict.
     error: why there is no verdict; "" if nothing failed.
     exhausted: the response was more than the verifier can read.
     fatal: no response can be scored.
@@ -36,6 +32,7 @@ class Attempt(NamedTuple):
   error: str = ""
   exhausted: bool = False
   fatal: bool = False
+  reason: str = ""
 
 
 def attempt(
@@ -45,12 +42,13 @@ def attempt(
   try:
     verdict = verify(response, entry, **arguments)
     reward = None if verdict.reward is None else _number(verdict.reward, "the reward")
-    return Attempt(reward, {str(name): _number(value, f"part {name!r}") for name, value in verdict.parts.items()})
+    parts = {str(name): _number(value, f"part {name!r}") for name, value in verdict.parts.items()}
+    return Attempt(reward, parts, reason=_short(str(verdict.reason)))
   except CannotVerify as error:
     return Attempt(error=str(error), fatal=True)
   except EXHAUSTED:
     return Attempt(exhausted=True)
-  except FAILURES as error:
+  except Exception as error:  # a verifier is anybody's code; were its process to end, a response would be blamed
     return Attempt(error=line(error))
 
 
@@ -63,4 +61,57 @@ def _number(value: Any, what: str) -> float:
 
 def line(error: BaseException) -> str:
   """An exception in one line."""
-  return f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_LINE]
+  try:
+    text = str(error)
+  except Exception:  # the text of anybody's exception is anybody's code too
+    text = "an exception without a text"
+  return _short(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def _short(text: str) -> str:
+  return " ".join(text.split())[:LONGEST_LINE]
+
+
+@dataclasses.dataclass
+class Tally:
+  """What has become of a verifier's responses so far, for a person.
+
+  Attributes:
+    verifier: its name.
+    timeouts, crashes, errors: responses that took too long; that ended their worker or exhausted its memory; on which
+      the verifier raised.
+    refusals: responses without a reward for a reason that the verifier gave.
+    last_error, last_reason: what it raised, and the reason that it gave, last; "" so far.
+  """
+
+  verifier: str
+  timeouts: int = 0
+  crashes: int = 0
+  errors: int = 0
+  refusals: int = 0
+  last_error: str = ""
+  last_reason: str = ""
+  _told: tuple[int, ...] = (0, 0, 0)
+
+  def raised(self, error: str) -> None:
+    """Count an error of the verifier."""
+    self.errors, self.last_error = self.errors + 1, error
+
+  def judged(self, verdict: Verdict) -> Verdict:
+    """Count what a verdict says became of its response; return the verdict."""
+    self.timeouts += bool(verdict.parts.get("timed_out"))
+    self.crashes += bool(verdict.parts.get("crashed"))
+    if verdict.reward is None and verdict.reason:
+      self.refusals, self.last_reason = self.refusals + 1, verdict.reason
+    return verdict
+
+  def notes(self) -> list[str]:
+    """Lines on what has been counted since the last call."""
+    counts = (self.errors, self.timeouts + self.crashes, self.refusals)
+    lines = (
+      f"{self.verifier} has raised {self.errors} times, last: {self.last_error}",
+      f"{self.verifier}: {self.timeouts} responses have timed out and {self.crashes} have crashed",
+      f"{self.verifier} has given no reward {self.refusals} times, last: {self.last_reason}",
+    )
+    told, self._told = self._told, counts
+    return [text for text, now, then in zip(lines, counts, told, strict=True) if now != then]

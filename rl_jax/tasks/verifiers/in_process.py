@@ -7,7 +7,7 @@ from typing import Any
 
 from rl_jax.tasks import scoring
 from rl_jax.tasks.scoring import Verdict
-from rl_jax.tasks.verifiers.attempt import attempt
+from rl_jax.tasks.verifiers.attempt import Tally, attempt
 from rl_jax.tasks.verifiers.errors import CannotVerify
 
 
@@ -18,12 +18,15 @@ class InProcess:
     verifier: 'package.module:function'.
     arguments: keyword arguments of it.
     failed_reward: of a response that exhausts the verifier; None: it is unscored.
+
+  Attributes:
+    tally: what has become of the responses so far.
   """
 
   def __init__(self, verifier: str, arguments: Mapping[str, Any], *, failed_reward: float | None = 0.0):
-    self._name, self._verify, self._arguments = verifier, scoring.load(verifier), dict(arguments)
+    self._verify, self._arguments = scoring.load(verifier), dict(arguments)
     self._exhausted = Verdict(failed_reward, {"crashed": 1.0})
-    self._errors, self._last_error = 0, ""
+    self.tally = Tally(verifier)
 
   def __call__(self, items: Sequence[tuple[str, dict[str, Any]]]) -> list[Verdict]:
     """Verdicts in the order of the items. Raises: CannotVerify: the verifier can score no response."""
@@ -34,11 +37,10 @@ class InProcess:
     if found.fatal:
       raise CannotVerify(found.error)
     if found.error:
-      self._errors, self._last_error = self._errors + 1, found.error
+      self.tally.raised(found.error)
       return Verdict(None, {"error": 1.0})
-    return self._exhausted if found.exhausted else Verdict(found.reward, found.parts)
+    return self.tally.judged(self._exhausted if found.exhausted else Verdict(found.reward, found.parts, found.reason))
 
   def notes(self) -> list[str]:
-    """A line on what the verifier raised last, if it has raised since the last call."""
-    told, self._last_error = self._last_error, ""
-    return [f"{self._name} has raised {self._errors} times, last: {told}"] if told else []
+    """Lines on errors and failed responses since the last call."""
+    return self.tally.notes()

@@ -22,6 +22,7 @@ from typing import Any
 from rl_jax.tasks.datasets import entries
 from rl_jax.tasks.scoring import Verdict
 from rl_jax.tasks.verifiers import confinement, wire
+from rl_jax.tasks.verifiers.attempt import Tally
 from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.tasks.verifiers.isolation.execution import STARVED
 from rl_jax.tasks.verifiers.isolation.launch import Warden
@@ -116,9 +117,7 @@ class Pool:
   Workers end with close(), with the pool, and with this process, even if that is killed.
 
   Attributes:
-    timeouts, crashes, errors: responses so far that took too long; that ended their worker or exhausted its memory;
-      on which the verifier raised.
-    last_error: what the verifier raised last; "" so far.
+    tally: what has become of the responses so far.
 
   Args:
     verifier: 'package.module:function', see `rl_jax.tasks.scoring`.
@@ -159,8 +158,7 @@ class Pool:
     self._failed_starts = 0
     self._lock = threading.Lock()
     self._finish = weakref.finalize(self, _kill_all, self._workers)
-    self.timeouts = self.crashes = self.errors = 0
-    self.last_error, self._told = "", True
+    self.tally = Tally(verifier)
 
   def __call__(self, items: Sequence[Item]) -> list[Verdict]:
     """Verdicts in the order of the items."""
@@ -172,6 +170,21 @@ class Pool:
         for worker in [worker for worker in self._workers if worker.item is not None]:
           self._remove(worker)  # a call that was interrupted: the answer would be taken for that of another item
       return verdicts
+
+  @property
+  def timeouts(self) -> int:
+    """Responses so far that took too long."""
+    return self.tally.timeouts
+
+  @property
+  def crashes(self) -> int:
+    """Responses so far that ended their worker or exhausted its memory."""
+    return self.tally.crashes
+
+  @property
+  def errors(self) -> int:
+    """Responses so far on which the verifier raised."""
+    return self.tally.errors
 
   def _score(self, items: Sequence[Item], verdicts: list[Verdict]) -> None:
     waiting, attempts = deque(range(len(items))), [0] * len(items)
@@ -228,9 +241,9 @@ class Pool:
     elif "ended" in message:
       item, worker.item = worker.item, None
       if message["ended"] == "time":
-        verdicts[item], self.timeouts = self._timed_out, self.timeouts + 1
+        verdicts[item] = self.tally.judged(self._timed_out)
       elif not self._again(item, waiting, attempts):
-        verdicts[item], self.crashes = self._crashed, self.crashes + 1
+        verdicts[item] = self.tally.judged(self._crashed)
       if not worker.isolated:
         self._remove(worker)
     else:
@@ -240,18 +253,17 @@ class Pool:
   def _verdict(self, message: dict[str, Any]) -> Verdict:
     """The verdict that a worker sent. Raises: wire.Broken: it is none."""
     try:
-      error, exhausted = message["error"], message["exhausted"]
+      error, exhausted, reason = message["error"], message["exhausted"], str(message["reason"])
       reward = None if message["reward"] is None else float(message["reward"])
       parts = {str(name): float(value) for name, value in message["parts"].items()}
     except (AttributeError, KeyError, TypeError, ValueError) as problem:
       raise wire.Broken("no verdict") from problem
     if exhausted:
-      self.crashes += 1
-      return self._crashed
+      return self.tally.judged(self._crashed)
     if error:
-      self.errors, self.last_error, self._told = self.errors + 1, str(error), False
+      self.tally.raised(str(error))
       return RAISED
-    return Verdict(reward, parts)
+    return self.tally.judged(Verdict(reward, parts, reason))
 
   def _again(self, item: int, waiting: deque[int], attempts: list[int]) -> bool:
     """Whether an item whose worker died is tried once more; then it waits."""
@@ -269,18 +281,15 @@ class Pool:
       if self._failed_starts >= MOST_FAILED_STARTS:
         raise CannotVerify(f"a worker for {self._verifier} did not start: call it once with task.workers=0 to see why")
     elif worker.item is not None:
-      verdicts[worker.item] = verdict
-      self.timeouts += "timed_out" in verdict.parts
-      self.crashes += "crashed" in verdict.parts
+      verdicts[worker.item] = self.tally.judged(verdict)
 
   def _remove(self, worker: _Worker) -> None:
     self._workers.remove(worker)
     worker.kill()
 
   def notes(self) -> list[str]:
-    """A line on what the verifier raised last, if it has raised since the last call."""
-    told, self._told = self._told, True
-    return [] if told else [f"{self._verifier} has raised {self.errors} times, last: {self.last_error}"]
+    """Lines on errors and failed responses since the last call."""
+    return self.tally.notes()
 
   def close(self) -> None:
     """End the workers; a later call starts new ones."""

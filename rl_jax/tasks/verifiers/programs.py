@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rl_jax.tasks.scoring import Verdict
-from rl_jax.tasks.verifiers import assertions, sandbox, service
+from rl_jax.tasks.verifiers import assertions, sandbox
+from rl_jax.tasks.verifiers import service as services
 from rl_jax.tasks.verifiers.code_blocks import code_block
 from rl_jax.tasks.verifiers.errors import CannotVerify
 
 REWARDS = ("all", "share")
 UNJUDGED = ("failed", "unscored")
+MOST_SLOTS = 4096
+"""Each is a number for every row of a batch."""
 
 
 def unit_tests_parts(*, slots: int = 0, **_: Any) -> tuple[str, ...]:
-  """Names of the parts of `unit_tests`."""
+  """Names of the parts of `unit_tests`. Raises: CannotVerify: `slots` makes no sense."""
+  _check_slots(slots)
   return (
     "tests", "tests_passed", "tests_unjudged", "tests_inside", *(f"test/{slot}" for slot in range(slots))
   )  # fmt: skip
@@ -38,9 +43,10 @@ def unit_tests_ready(
   """Check, before training, all that `unit_tests` needs; return what a person should know, in lines.
 
   Raises:
-    CannotVerify: an argument makes no sense, an entry has no usable tests, or there is no isolation.
+    CannotVerify: an argument makes no sense, an entry has no usable tests, or there is no isolation; or the service,
+      which is asked once, runs no program.
   """
-  _check(reward, unjudged, service)
+  _check(reward, unjudged, slots, service)
   sandbox.checked(_limits(limits or {}))
   count = inside = 0
   for entry in entries:
@@ -48,7 +54,9 @@ def unit_tests_ready(
       sandbox.check_test(test)
       count += 1
       inside += isinstance(test, str) and assertions.split(test).inside
-  if not service:
+  if service:
+    services.ready(service)
+  else:
     sandbox.isolation()
   if not inside:
     return []
@@ -89,7 +97,7 @@ def unit_tests(
     CannotVerify: the entry has no tests, an argument makes no sense, or there is no isolation.
     ValueError: a test makes no sense.
   """
-  _check(reward, unjudged, service)
+  _check(reward, unjudged, slots, service)
   tests, program = _tests(entry), code_block(response)
   if program is None:
     outcomes = [sandbox.Outcome(False, "failed", "no code")] * len(tests)
@@ -109,16 +117,22 @@ def unit_tests(
   if reward == "all" and False in passed:
     return Verdict(0.0, parts)
   if any(o.ended == "refused" or (o.passed is None and unjudged == "unscored") for o in outcomes):
-    return Verdict(None, parts)
+    return Verdict(None, parts, next((o.output for o in outcomes if o.ended == "refused"), ""))
   return Verdict(good / len(tests) if reward == "share" else float(good == len(tests)), parts)
 
 
-def _check(reward: str, unjudged: str, address: str) -> None:
+def _check(reward: str, unjudged: str, slots: int, address: str) -> None:
   for name, value, known in (("reward", reward, REWARDS), ("unjudged", unjudged, UNJUDGED)):
     if value not in known:
       raise CannotVerify(f"unit_tests: {name} is {value!r}, want one of {', '.join(known)}")
-  if address:
-    service.check(address)
+  _check_slots(slots)
+  if address != "":
+    services.check(address)
+
+
+def _check_slots(slots: int) -> None:
+  if isinstance(slots, bool) or not isinstance(slots, int) or not 0 <= slots <= MOST_SLOTS:
+    raise CannotVerify(f"unit_tests: slots is {slots!r}, want a whole number from 0 to {MOST_SLOTS}")
 
 
 def _tests(entry: Mapping[str, Any]) -> list[Any]:
@@ -129,8 +143,13 @@ def _tests(entry: Mapping[str, Any]) -> list[Any]:
 
 
 def _limits(given: Mapping[str, Any]) -> sandbox.Limits:
+  if not hasattr(given, "items"):
+    raise CannotVerify(f"unit_tests: limits is {given!r}, want names and numbers")
   unknown = set(given) - set(sandbox.Limits._fields)
   if unknown:
     raise CannotVerify(f"unit_tests: unknown limits {sorted(unknown)} (known: {', '.join(sandbox.Limits._fields)})")
+  for name, value in given.items():
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+      raise CannotVerify(f"unit_tests: limits.{name} is {value!r}, want a finite number")
   whole = {name: int(value) for name, value in given.items() if not name.endswith("seconds")}
   return sandbox.DEFAULTS._replace(**{**given, **whole})

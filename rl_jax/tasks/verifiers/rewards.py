@@ -90,13 +90,13 @@ def combined(
     raise CannotVerify(f"combined: want components and `how` of {', '.join(WAYS)}, got {len(components)} and {how!r}")
   parts: dict[str, float] = {}
   terms: list[float] = []
-  missing = False
+  missing: list[str] = []
   for name, component in components.items():
     verify, weight = _verifier(name, component)
     verdict = verify(response, entry, **component.get("arguments", {}))
     parts |= {f"{name}/{part}": value for part, value in verdict.parts.items()}
     if verdict.reward is None:
-      missing = True
+      missing.append(verdict.reason)
       continue
     if how == "product" and min(verdict.reward, weight) < 0:
       raise CannotVerify(
@@ -105,7 +105,7 @@ def combined(
     parts[name] = verdict.reward
     terms.append(weight * verdict.reward if how == "sum" else verdict.reward**weight)
   if missing:
-    return Verdict(None, parts)
+    return Verdict(None, parts, "; ".join(filter(None, missing)))
   return Verdict(math.fsum(terms) if how == "sum" else math.prod(terms), parts)
 
 

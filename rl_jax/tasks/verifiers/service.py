@@ -15,20 +15,44 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
+from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.tasks.verifiers.isolation import driver
 from rl_jax.tasks.verifiers.isolation.execution import Execution, Job
 
 GRACE_SECONDS = 30.0
 """What the service may take beyond the time of the program."""
 MOST_BYTES = 64 * 2**20
+_TRIAL = Job(
+  program="print(6 * 7)", name="__main__", stdin="", steps=None, seconds=5.0, memory_bytes=512 * 2**20, processes=1,
+  threads=1, file_bytes=2**20, output_bytes=2**16,
+)  # fmt: skip
+_TRIAL_OUTPUT = "42"
 _ENDED = {"Finished": "finished", "Error": "failed", "TimeLimitExceeded": "time"}
 
 
 def check(address: str) -> None:
-  """Raises: ValueError: the address is none of HTTP."""
-  parts = urllib.parse.urlsplit(address)
-  if parts.scheme not in ("http", "https") or not parts.netloc:
-    raise ValueError(f"service: got {address!r}, want the address of a run_code service such as http://host:8080/run_code")
+  """Raises: CannotVerify: the address is none of HTTP."""
+  try:
+    parts = urllib.parse.urlsplit(address)
+    good = isinstance(address, str) and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+  except (AttributeError, TypeError, ValueError):  # no text, or a host or a port that is none
+    good = False
+  if not good:
+    raise CannotVerify(
+      f"service: got {address!r}, want the address of a run_code service such as http://host:8080/run_code"
+    )
+
+
+def ready(address: str) -> None:
+  """Have the service run one small program. Raises: CannotVerify: it does not answer, or not with what that prints."""
+  found = execute(address, _TRIAL)
+  if "refused" in found:
+    raise CannotVerify(f"service: no program can be run, {found['refused']}")
+  if found["ended"] != "finished" or found["output"].strip() != _TRIAL_OUTPUT:
+    raise CannotVerify(
+      f"service: {address} ran {_TRIAL.program!r} and answered {found['ended']!r} with the output "
+      f"{found['output'][:100]!r}, want {_TRIAL_OUTPUT!r}: is it a run_code service?"
+    )
 
 
 def execute(address: str, job: Job) -> dict[str, Any]:

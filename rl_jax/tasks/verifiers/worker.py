@@ -21,7 +21,7 @@ from rl_jax.tasks import scoring
 from rl_jax.tasks.datasets import entries
 from rl_jax.tasks.scoring import Verdict
 from rl_jax.tasks.verifiers import sandbox, wire
-from rl_jax.tasks.verifiers.attempt import FAILURES, attempt, line
+from rl_jax.tasks.verifiers.attempt import attempt, line
 
 WALL = 5
 """What a verifier may sleep, as a multiple of its CPU time."""
@@ -49,7 +49,7 @@ def main(connection_fd: int, lifeline_fd: int = -1, jobs_fd: int = -1) -> int:
     order = wire.receive(connection)
     try:
       verify = scoring.load(order["verifier"])
-    except FAILURES as error:
+    except ValueError as error:
       wire.send(connection, {"fatal": line(error)})
       return 1
     wire.send(connection, {"ready": True})

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import re
+import struct
+import zlib
+
 import pytest
 
 from rl_jax.tasks.scoring import Verdict
-from rl_jax.tasks.verifiers.attempt import Attempt, attempt
+from rl_jax.tasks.verifiers.attempt import Attempt, Tally, attempt
 from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.tasks.verifiers.in_process import InProcess
+
+
+class Odd(Exception):
+  """An exception without a text."""
+
+  def __str__(self):
+    raise KeyError("no text")
 
 
 def saying(verdict):
@@ -27,6 +39,16 @@ def saying(verdict):
     (MemoryError(), Attempt(exhausted=True)),
     (RecursionError("deep"), Attempt(exhausted=True)),
     (KeyError("x"), Attempt(error="KeyError: 'x'")),
+    (re.error("bad", "(", 0), Attempt(error="error: bad at position 0")),
+    (Exception("of its own\n kind"), Attempt(error="Exception: of its own kind")),
+    (StopIteration(), Attempt(error="StopIteration")),
+    (struct.error("s"), Attempt(error="error: s")),
+    (zlib.error("z"), Attempt(error="error: z")),
+    (csv.Error("c"), Attempt(error="Error: c")),
+    (EOFError(), Attempt(error="EOFError")),
+    (Odd(), Attempt(error="Odd: an exception without a text")),
+    (Verdict(None, {}, "the server\nis away"), Attempt(reason="the server is away")),
+    (None, Attempt(error="AttributeError: 'NoneType' object has no attribute 'reward'")),
     (CannotVerify("lacks a thing"), Attempt(error="lacks a thing", fatal=True)),
     (Verdict(float("inf")), Attempt(error="ValueError: the reward is inf, want a number of at most 1e+19 either way")),
     (Verdict(-1e39), Attempt(error="ValueError: the reward is -1e+39, want a number of at most 1e+19 either way")),
@@ -38,13 +60,32 @@ def test_what_comes_of_a_call(verdict, found):
   assert attempt(saying(verdict), "", {}, {}) == found
 
 
+@pytest.mark.parametrize("end", [SystemExit(0), KeyboardInterrupt()])
+def test_what_ends_a_process_is_no_error_of_the_verifier(end):
+  with pytest.raises(type(end)):
+    attempt(saying(end), "", {}, {})
+
+
+def test_a_tally_says_what_has_come_of_responses_since_the_last_time():
+  tally = Tally("v")
+  assert tally.notes() == []
+  tally.judged(Verdict(0.0, {"timed_out": 1.0}))
+  tally.judged(Verdict(None, {"crashed": 1.0}))
+  tally.judged(Verdict(1.0, {}, "it has a reward all the same"))
+  assert tally.notes() == ["v: 1 responses have timed out and 1 have crashed"] and tally.notes() == []
+  tally.raised("KeyError: 'a'")
+  tally.judged(Verdict(None, {}, "away"))
+  assert tally.notes() == ["v has raised 1 times, last: KeyError: 'a'", "v has given no reward 1 times, last: away"]
+
+
 def test_in_this_process_an_error_is_noted_and_exhaustion_has_failed():
   score = InProcess("tests.tasks.verifiers.hostile:obey", {"right": 1.0})
   verdicts = score([(word, {"answer": "yes"}) for word in ("yes", "raise", "deep", "nan")])
   assert [v.reward for v in verdicts] == [1.0, None, 0.0, None]
   assert score.notes() == [
     "tests.tasks.verifiers.hostile:obey has raised 2 times, last: ValueError: the reward is nan, want a number of at "
-    "most 1e+19 either way"
+    "most 1e+19 either way",
+    "tests.tasks.verifiers.hostile:obey: 0 responses have timed out and 1 have crashed",
   ]
   assert score.notes() == []
   with pytest.raises(CannotVerify, match="lacks a thing"):

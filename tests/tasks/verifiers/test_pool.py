@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import collections
 import functools
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -86,8 +88,37 @@ def test_a_response_that_brings_its_verifier_down_has_failed_and_an_error_is_uns
   assert {word for word, v in zip(words, verdicts, strict=True) if v.parts.get("timed_out")} == set(hang)
   counts = (pool.timeouts, pool.crashes, pool.errors)
   assert [now - then for now, then in zip(counts, before, strict=True)] == [4, 5, 2]
-  assert pool.last_error == "ValueError: the reward is nan, want a number of at most 1e+19 either way"
-  assert pool.notes() == [f"{VERIFIER} has raised 2 times, last: {pool.last_error}"] and pool.notes() == []
+  assert pool.tally.last_error == "ValueError: the reward is nan, want a number of at most 1e+19 either way"
+  assert pool.notes() == [
+    f"{VERIFIER} has raised 2 times, last: {pool.tally.last_error}",
+    f"{VERIFIER}: 4 responses have timed out and 5 have crashed",
+  ]
+  assert pool.notes() == []
+
+
+def test_an_error_of_any_kind_is_the_verifiers_own():
+  """A response that is blamed for it would earn 0, and a run would learn from nothing but zeros."""
+  scorer = Pool(f"{__name__}:raises", {}, workers=1, seconds=5.0)
+  names = ["error", "Exception", "StopIteration", "EOFError"]
+  assert scorer([(name, {}) for name in names]) == [Verdict(None, {"error": 1.0})] * 4
+  assert [v.reward for v in scorer([(name, {}) for name in ("RecursionError", "SystemExit")])] == [0.0, 0.0]
+  assert (scorer.errors, scorer.crashes) == (4, 2) and scorer.tally.last_error == "EOFError: no"
+  scorer.close()
+
+
+def raises(response, entry):
+  raise {"error": struct.error}.get(response, getattr(builtins, response, None))("no")
+
+
+def test_a_reason_for_no_reward_is_told():
+  scorer = Pool(f"{__name__}:refuses", {}, workers=1, seconds=5.0)
+  assert scorer([("", {})]) == [Verdict(None, {}, "the judge is away")]
+  assert scorer.notes() == [f"{__name__}:refuses has given no reward 1 times, last: the judge is away"]
+  scorer.close()
+
+
+def refuses(response, entry):
+  return Verdict(None, {}, "the judge is away")
 
 
 def test_failed_responses_may_be_unscored():
@@ -139,7 +170,7 @@ def test_a_worker_reaches_nothing_and_knows_few_variables(pool, monkeypatch):
 def test_only_plain_data_comes_from_a_worker():
   """An answer that a process made up, as one that an attack runs in would."""
   scorer = Pool(VERIFIER, {"right": 1.0}, workers=1, seconds=5.0)
-  odd = {"item": 1, "reward": 1.0, "parts": [], "error": "", "exhausted": False}
+  odd = {"item": 1, "reward": 1.0, "parts": [], "error": "", "exhausted": False, "reason": ""}
   for answer in ([1], {"item": 1, "reward": "x"}, odd, {"item": 1, "reward": {}}, "x"):
     ours, theirs = socket.socketpair()
     with ours, theirs:

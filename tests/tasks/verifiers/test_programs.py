@@ -101,6 +101,12 @@ def test_what_no_response_can_change_is_told():
     unit_tests("```\n1\n```", {"answer": "1"})
   with pytest.raises(CannotVerify, match="reward is 'some', want one of all, share"):
     unit_tests("", ENTRY, reward="some")
+  for slots in ("a", -1, 10**9, 1.0, True):
+    with pytest.raises(CannotVerify, match=f"slots is {slots!r}, want a whole number from 0 to 4096"):
+      unit_tests_parts(slots=slots)
+    with pytest.raises(CannotVerify, match="slots is"):
+      unit_tests("", ENTRY, slots=slots)
+  assert unit_tests_parts(slots=1)[-1] == "test/0"
   with pytest.raises(CannotVerify, match=r"unknown limits \['second'\] \(known: seconds"):
     unit_tests("```\n1\n```", ENTRY, limits={"second": 1})
 
@@ -192,7 +198,7 @@ def test_right_programs_of_objects_pass(program):
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", "[" * 980 + "]" * 980])
 def test_a_forged_frame_that_is_no_value_is_a_failure(value):
   frame = f"m + ' {{\"value\":{value}}}\\n'"
-  program = f"import sys, os\nm = sys._getframe(1).f_locals['mark']\nos.write(1, ('\\n' + {frame}).encode())\nos._exit(0)"
+  program = f"import sys, os\nm = sys._getframe(1).f_locals['mark']\nos.write(1, ('\\n' + {frame}).encode())"
   verdict = unit_tests(fenced(program), {"tests": ["assert f(1) == 2"]}, limits={"seconds": 1.0, "total_seconds": 5.0})
   assert verdict.reward == 0.0, verdict
 

@@ -11,8 +11,9 @@ import threading
 import pytest
 
 from rl_jax.tasks.verifiers import sandbox, service
+from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.tasks.verifiers.pool import Pool
-from rl_jax.tasks.verifiers.programs import unit_tests
+from rl_jax.tasks.verifiers.programs import unit_tests, unit_tests_ready
 from tests.tasks.verifiers.hostile_programs import fenced
 
 
@@ -103,6 +104,31 @@ def test_a_service_that_is_away_is_no_verdict():
 
 
 def test_an_address_that_is_none_is_told():
-  for wrong in ("localhost:80", "file:///etc/passwd", "http://", "ftp://x/y"):
-    with pytest.raises(ValueError, match="want the address of a run_code service"):
+  odd = ("http://[", "http://h:port/run_code", "http://:80/x", 3, ["http://h"], None, 0)
+  for wrong in ("localhost:80", "file:///etc/passwd", "http://", "ftp://x/y", *odd):
+    with pytest.raises(CannotVerify, match="want the address of a run_code service"):
       service.check(wrong)
+
+
+ENTRIES = [{"tests": TESTS[:1]}]
+
+
+def test_a_service_that_runs_programs_is_accepted(address):
+  assert unit_tests_ready(ENTRIES, service=address) == []
+
+
+def test_a_service_that_runs_nothing_is_refused_before_training(address):
+  with pytest.raises(CannotVerify, match=r"^service: no program can be run, http://127.0.0.1:9/run_code: .*refused"):
+    unit_tests_ready(ENTRIES, service="http://127.0.0.1:9/run_code")
+  done = {"status": "Finished", "return_code": 0, "stdout": "hello\n", "stderr": ""}
+  answers = {
+    "no program can be run, .*: the service failed: no room": {"status": "SandboxError", "message": "no room"},
+    "and answered 'finished' with the output 'hello": {"status": "Success", "run_result": done},
+    "and answered 'time' with the output ''": {"status": "Failed", "run_result": {"status": "TimeLimitExceeded"}},
+    "no program can be run": b"<html>a web page</html>",
+  }
+  for line, answer in answers.items():
+    Handler.answers.append(answer)
+    with pytest.raises(CannotVerify, match=line) as error:
+      unit_tests_ready(ENTRIES, service=address)
+    assert "\n" not in str(error.value)
