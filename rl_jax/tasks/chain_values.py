@@ -6,8 +6,9 @@ that the policy is off by s at an operator o, and p_# those at the answer,
   W_S(v) = p_#(answer - v)                             before the answer
   W_k(v) = sum_s p_{o_k}(s) W_{k+1}(v o_k b_k + s)     before operation k, all modulo m
 
-V after a step that states v for operation k is W_{k+1}(v), of a step that is malformed the mean reward of the rows that
-hold one, and after the last step of a response that has ended its reward. The slips p are counted over the batch, for
+V after a step that states v for operation k is W_{k+1}(v), but 0 where the slots that are left do not hold the steps to
+come and the answer; of a step that is malformed the mean reward of the rows that hold one; and after the last step of a
+response that has ended its reward. The slips p are counted over the batch, for
 each level and operator, so W is exact for a policy whose slips depend on nothing else and which takes the operations in
 turn; errors that cancel one another count. A slip that was never seen has no chance, an operator that was never seen is
 right.
@@ -66,7 +67,9 @@ def step_values(
   of_malformed = jnp.sum(jnp.where(rows, verdicts.rewards, 0.0)) / jnp.maximum(rows.sum(), 1)
   counts = prompts.facts["step_counts"][:, None]
   named = (steps.operations >= 0) & (steps.operations < counts)
-  after = jnp.where(named & (steps.values >= 0), _at(values, steps.operations + 1, steps.values), of_malformed)
+  fits = _room(steps, prompts) >= 0
+  going_on = jnp.where(fits, _at(values, steps.operations + 1, steps.values), 0.0)
+  after = jnp.where(named & (steps.values >= 0), going_on, of_malformed)
   after = jnp.where(steps.last & whole[:, None], verdicts.rewards[:, None], after)
   first = values[:, 0, :][jnp.arange(len(tokens)), prompts.facts["operands"][:, 0]]
 
@@ -93,6 +96,14 @@ def _steps(prompts: Prompts, tokens: Int[Array, "B R"], verdicts: Verdicts) -> _
   stated = jnp.where(is_answer & ~wrong & ~verdicts.extras["answer_correct"][:, None], -1, stated)
   values = jnp.where(is_answer, stated, extras["step_values"])
   return _Steps(starts, operations, values, starts & (ids == ids.max(axis=1, keepdims=True)))
+
+
+def _room(steps: _Steps, prompts: Prompts) -> Int[Array, "B R"]:
+  """Slots that are left over when all operations after a step's, and the answer, have been written behind it."""
+  facts, slots = prompts.facts, jnp.arange(steps.starts.shape[1])
+  step = 1 + facts["value_widths"][:, None]
+  to_come = facts["step_counts"][:, None] - steps.operations - 1
+  return len(slots) - (slots + step) - to_come * step - (step + 1)
 
 
 def _before(steps: _Steps, prompts: Prompts) -> tuple[Int[Array, "B R"], Int[Array, "B R"]]:
