@@ -57,9 +57,19 @@ def verdict(found: Estimate, *, above: bool = True) -> str:
   return "holds" if low > 0 else "does not hold" if high < 0 else "undecided"
 
 
-def area_under(across: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray) -> float:
-  """Mean height of a curve between its first and last point, on straight lines between its points."""
+def paired_difference(left: Sequence[float], right: Sequence[float]) -> Estimate:
+  """IQM(left - right) of runs with the same seeds and starts, seed by seed, whose differences are resampled."""
+  return estimate([a - b for a, b in zip(left, right, strict=True)])
+
+
+def area_under(
+  across: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray, end: float | None = None
+) -> float:
+  """Mean height of a curve between its first point and `end`, its last by default, on straight lines between points."""
   x, y = np.asarray(across, np.float64), np.asarray(values, np.float64)
+  if end is not None:
+    last = np.interp(end, x, y)
+    x, y = np.append(x[x < end], end), np.append(y[x < end], last)
   return float(np.sum((y[1:] + y[:-1]) / 2 * np.diff(x)) / (x[-1] - x[0]))
 
 

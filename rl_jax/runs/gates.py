@@ -60,14 +60,6 @@ def first_reached(across: np.ndarray, curve: np.ndarray, level: float) -> float:
   return float(x0 + (x1 - x0) * (level - y0) / (y1 - y0))
 
 
-def share_of_gap(value: float, baseline: float, oracle: float) -> float:
-  """(value - baseline) / (oracle - baseline): 0 as good as the baseline, 1 as good as true credit.
-
-  nan where the oracle is not above the baseline: there is no gap to close.
-  """
-  return (value - baseline) / (oracle - baseline) if oracle > baseline else float("nan")
-
-
 def gates(
   roles: Mapping[str, str], baseline: str, entries: Mapping[str, Any], accuracy: str, budget: float
 ) -> list[Gate]:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rl_jax.runs import figures
-from rl_jax.runs.comparison import FEWEST_SEEDS, Estimate, difference, estimate, interquartile_mean, verdict
+from rl_jax.runs.comparison import FEWEST_SEEDS, Estimate, difference, estimate, paired_difference, verdict
 from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import write_atomically
-from rl_jax.runs.gates import GREEDY, Gate, already_right, gates, share_of_gap
+from rl_jax.runs.gates import GREEDY, Gate, already_right, gates
 from rl_jax.runs.panels import Curve, Panel
 from rl_jax.runs.record import Series
 from rl_jax.runs.study_results import ACCURACY, Entry, rounded
@@ -131,22 +131,29 @@ def _metric_cell(metric: str, name: str, entry: Entry) -> str:
 
 
 def _gap_columns(entries: Entries, budget: float, base: Entry, oracle: Entry) -> dict[str, Callable[[str, Entry], str]]:
-  """Shares of the gap between baseline and oracle, at equal tokens and after as many updates as all have made; none
-  where the seeds do not tell the oracle from the baseline."""
+  """How high curves were on the way, and which share of the gap between baseline and oracle that closes: up to the
+  budget of tokens, and up to as many updates as all have made. Seeds are paired, as entries share seeds and starts; the
+  share is left out where they do not tell the oracle from the baseline."""
   updates = min(entry.updates_at(budget) for entry in entries.values())
-  level = lambda values: float(interquartile_mean(np.asarray(values)))
-  after = lambda entry: entry.after_updates(ACCURACY, updates)
-
-  def share(entry: Entry, of: Callable[[Entry], list[float]]) -> str:
-    if difference(of(oracle), of(base)).low <= 0:
-      return ""
-    return f"{share_of_gap(level(of(entry)), level(of(base)), level(of(oracle))):.2f}"
-
-  return {
-    "share of the gap to the oracle, equal tokens": lambda name, entry: share(entry, lambda e: e.at_budget[ACCURACY]),
-    f"accuracy after {updates:.0f} updates": lambda name, entry: _cell(estimate(after(entry))),
-    "share of the gap, equal updates": lambda name, entry: share(entry, after),
+  heights: dict[str, Callable[[Entry], list[float]]] = {
+    "tokens": lambda entry: entry.mean_over_tokens(ACCURACY, budget),
+    f"{updates:.0f} updates": lambda entry: entry.mean_over_updates(ACCURACY, updates),
   }
+  columns: dict[str, Callable[[str, Entry], str]] = {}
+  for across, height in heights.items():
+    columns[f"mean accuracy over {across}"] = functools.partial(_height_cell, height)
+    columns[f"share of the gap, {across}"] = functools.partial(_share, height, base, oracle)
+  return columns
+
+
+def _height_cell(height: Callable[[Entry], list[float]], name: str, entry: Entry) -> str:
+  return _cell(estimate(height(entry)))
+
+
+def _share(height: Callable[[Entry], list[float]], base: Entry, oracle: Entry, name: str, entry: Entry) -> str:
+  gap = paired_difference(height(oracle), height(base))
+  closed = paired_difference(height(entry), height(base))
+  return f"{closed.value / gap.value:.2f}" if gap.low > 0 else ""
 
 
 def _tuning(config: Config, entries: Entries) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rl_jax.runs.comparison import at_tokens
+from rl_jax.runs.comparison import area_under, at_tokens
 from rl_jax.runs.curve import ORIGIN
 from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.errors import RunError
@@ -43,9 +43,14 @@ class Entry(NamedTuple):
     """Optimiser updates when so many tokens were generated, the mean over seeds."""
     return float(np.mean([at_tokens(x, self.updates, budget) for x in self.tokens.T]))
 
-  def after_updates(self, metric: str, updates: float) -> list[float]:
-    """A metric after so many optimiser updates, a number per seed."""
-    return [at_tokens(self.updates, curve, updates) for curve in self.values[metric].T]
+  def mean_over_tokens(self, metric: str, budget: float) -> list[float]:
+    """A metric's mean height over generated tokens up to a budget, a number per seed."""
+    curves = zip(self.tokens.T, self.values[metric].T, strict=True)
+    return [area_under(tokens, curve, budget) for tokens, curve in curves]
+
+  def mean_over_updates(self, metric: str, updates: float) -> list[float]:
+    """The same over optimiser updates."""
+    return [area_under(self.updates, curve, updates) for curve in self.values[metric].T]
 
   @property
   def updates(self) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rl_jax.runs.gates import GREEDY, already_right, first_reached, gates, share_of_gap
+from rl_jax.runs.gates import GREEDY, already_right, first_reached, gates
 from rl_jax.runs.study_results import ACCURACY, Entry
 
 ROLES = {"oracle": "oracle", "no_reward": "no_reward"}
@@ -68,12 +68,6 @@ def test_where_a_curve_first_comes_to_a_level():
   assert first_reached(x, np.array([0.0, 0.1, 0.2]), 0.25) == np.inf
 
 
-def test_the_share_of_the_gap():
-  assert share_of_gap(0.4, 0.3, 0.7) == pytest.approx(0.25)
-  assert share_of_gap(0.2, 0.3, 0.7) == pytest.approx(-0.25)
-  assert np.isnan(share_of_gap(0.4, 0.5, 0.5))
-
-
 def test_a_start_that_is_already_right_is_a_warning():
   assert "greedy accuracy 0.95" in already_right({GREEDY: np.array([0.9, 1.0])})
   assert already_right({GREEDY: np.array([0.9])}) == "" and already_right({}) == ""
@@ -82,4 +76,5 @@ def test_a_start_that_is_already_right_is_a_warning():
 def test_updates_of_an_entry():
   one = STUDY["grpo"]
   assert one.updates_at(400) == 16 and one.updates_at(50) == 2
-  assert one.after_updates(ACCURACY, 6) == pytest.approx([0.125, 0.125])
+  assert one.mean_over_updates(ACCURACY, 8) == pytest.approx([0.1, 0.1])  # 0.05 0.1 0.15
+  assert one.mean_over_tokens(ACCURACY, 50) == pytest.approx([0.0625, 0.0625])  # 0.05 to 0.075

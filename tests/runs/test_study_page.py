@@ -71,9 +71,9 @@ def test_a_study_with_gates_measures_shares_of_the_gap_and_judges_no_claim_when_
   entries = {"plain": gated(0.4), "dense": gated(0.5), "oracle": gated(0.8), "nothing": gated(0.02)}
   written = study_page.write(tmp_path, "toy", GATED, entries, "")
   assert written.table.startswith("Provisional.\n")
-  assert "| accuracy after 30 updates |" in written.table and "| 30 |" in written.table
+  assert "| mean accuracy over 30 updates |" in written.table and "| 30 |" in written.table
   dense = next(line for line in written.table.splitlines() if line.startswith("| dense"))
-  assert "| 0.25 |" in dense and dense.count("0.25") == 2  # of the gap, at equal tokens and at equal updates
+  assert dense.count("| 0.25 |") == 2  # of the gap, over tokens and over updates
   assert "- oracle: **fails** (to 0.300 oracle needs 75 tokens, plain 150" not in written.table
   assert "- oracle: holds (to 0.300 oracle needs 75 tokens, plain 150; wanted at most half)" in written.table
   assert "- dense is better: **holds**" in written.table
@@ -81,6 +81,11 @@ def test_a_study_with_gates_measures_shares_of_the_gap_and_judges_no_claim_when_
   failed = study_page.write(tmp_path, "toy", GATED, entries, "").table
   assert "- oracle: **fails**" in failed and "- dense is better: not judged (gates: oracle) (" in failed
   assert [gate["passed"] for gate in json.loads((tmp_path / "toy.json").read_text())["gates"]][-1] is False
+
+
+def test_no_share_is_shown_of_a_gap_that_seeds_do_not_tell(tmp_path):
+  entries = {"plain": gated(0.4), "dense": gated(0.5), "oracle": gated(0.4), "nothing": gated(0.02)}
+  assert "| 0.25 |" not in study_page.write(tmp_path, "toy", GATED, entries, "").table
 
 
 def test_what_tuning_tried_is_shown(tmp_path):
