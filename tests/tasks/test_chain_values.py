@@ -156,8 +156,9 @@ def test_where_the_answer_has_no_room_left_there_is_no_chance(plain):
   """Of seven slots two re-checks leave three: "#4." fits, another step before it does not."""
   task = build()
   texts = ["a2b4#4.", "a2a2b4#", "a2a2"]
-  _, after = values_of(task, problem(task, "7+5-8=", 3), *plain.respond(task, texts, width=7), whole=[True, True, False])
-  np.testing.assert_allclose(after[:, 0], 0.5, atol=1e-6)  # one of two rows has ended rightly behind "a2b4"
+  texts = plain.respond(task, texts, width=7)
+  _, after = values_of(task, problem(task, "7+5-8=", 3), *texts, whole=[True, True, False])
+  np.testing.assert_allclose(after[:, 0], 0.5, atol=1e-6)  # one of two rows has ended rightly there
   np.testing.assert_array_equal(after[1:, 2], [0, 0])
 
 
