@@ -153,7 +153,7 @@ def deceptive(config: ConfigDict) -> ConfigDict:
   config.prompts_per_iteration = 16
   config.minibatches_per_epoch = 4
   config.minibatches_of = "groups"
-  config.learning_rate = 2e-4  # the best for the oracle, and as good as any for GRPO: studies/settings.py
+  config.learning_rate = 2e-4  # the best for the oracle, near the best for GRPO: studies/settings.py
   config.num_iterations = 60
   for stage in config.stages.values():
     stage.update({"num_iterations": 1200, "prompts_per_iteration": 128})

@@ -98,6 +98,8 @@ def _oracle(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], oracle: str, ba
   if oracle not in curves or baseline not in curves:
     return Gate("oracle", None, f"{oracle} or {baseline} was not run")
   level = float(curves[baseline][1][-1])
+  if level - curves[baseline][1][0] <= MOST_GAIN:
+    return Gate("oracle", None, f"{baseline} has gained too little to be compared with")
   needs, takes = (first_reached(*curves[name], level) for name in (oracle, baseline))
   figures = f"to {level:.3f} {oracle} needs {needs:,.0f} tokens, {baseline} {takes:,.0f}; wanted at most half"
   return Gate("oracle", needs <= MOST_SHARE * takes, figures)

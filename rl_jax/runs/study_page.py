@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rl_jax.runs import figures
-from rl_jax.runs.comparison import FEWEST_SEEDS, Estimate, difference, estimate, paired_difference, verdict
+from rl_jax.runs.comparison import FEWEST_SEEDS, Estimate, estimate, paired_difference, verdict
 from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import write_atomically
 from rl_jax.runs.gates import GREEDY, Gate, already_right, gates
@@ -60,7 +60,7 @@ def markdown(config: Config, entries: Entries, command: str) -> str:
     *([config["note"], ""] if config.get("note") else []),
     *(line for text in _warnings(entries) for line in (text, "")),
     f"At {config['token_budget']:,} generated tokens per seed, {seeds} seeds: interquartile mean "
-    "[95 % bootstrap interval over seeds].",
+    "[95 % bootstrap interval over seeds]. Differences are taken seed by seed, as entries share seeds and starts.",
     "",
     *_table(config, entries),
   ]
@@ -72,11 +72,22 @@ def markdown(config: Config, entries: Entries, command: str) -> str:
     lines += ["", "Claims (at this size and budget):", "", *(claim for claim in claims if claim)]
   lines += ["", *_tuning(config, entries), ""]
   lines += [
-    f"Command: `{command}`. Commit {origin.get('git_commit')} ({'clean' if origin.get('git_clean') else 'changed'}), "
+    f"Command: `{command}`. {_commits(entries)}, "
     f"{origin.get('cpu_model')}, {origin.get('cpu_threads_allowed')} threads, Python {origin.get('python')}.",
     "",
   ]
   return visible("\n".join(lines))
+
+
+def _commits(entries: Entries) -> str:
+  """The commits that the entries were run at, and which of them had changes beside."""
+  found: dict[str, list[str]] = {}
+  for name, entry in entries.items():
+    state = "clean" if entry.origin.get("git_clean") else "changed"
+    found.setdefault(f"{entry.origin.get('git_commit')} ({state})", []).append(name)
+  if len(found) == 1:
+    return f"Commit {next(iter(found))}"
+  return "; ".join(f"Commit {commit}: {', '.join(names)}" for commit, names in found.items())
 
 
 def _warnings(entries: Entries) -> list[str]:
@@ -117,7 +128,9 @@ def _columns(config: Config, entries: Entries) -> dict[str, Callable[[str, Entry
   base = entries.get(baseline)
   if base is not None:
     columns[f"accuracy minus {baseline}"] = lambda name, entry: (
-      "" if entry is base else _cell(difference(entry.at_budget[ACCURACY], base.at_budget[ACCURACY]), signed=True)
+      ""
+      if entry is base
+      else _cell(paired_difference(entry.at_budget[ACCURACY], base.at_budget[ACCURACY]), signed=True)
     )
   oracle = entries.get(config.get("gates", {}).get("oracle", ""))
   if base is not None and oracle is not None:
@@ -187,7 +200,7 @@ def _claim(title: str, claim: Mapping[str, Any], entries: Entries, failed: Seque
   values = [entries[name].at_budget.get(metric) for name in (left, right)]
   if values[0] is None or values[1] is None:
     return f"- {title}: not measured ({metric})"
-  found = difference(values[0], values[1])
+  found = paired_difference(values[0], values[1])
   said = f"**{verdict(found, above=claim.get('direction', 'above') == 'above')}**"
   if failed:
     said = f"not judged (gates: {', '.join(failed)})"

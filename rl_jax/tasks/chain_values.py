@@ -95,6 +95,7 @@ def _steps(prompts: Prompts, tokens: Int[Array, "B R"], verdicts: Verdicts) -> _
   wrong = stated != prompts.facts["answers"][:, None]
   stated = jnp.where(is_answer & ~wrong & ~verdicts.extras["answer_correct"][:, None], -1, stated)
   values = jnp.where(is_answer, stated, extras["step_values"])
+  values = jnp.where(values < prompts.facts["moduli"][:, None], values, -1)  # 9 modulo 7 is no value
   return _Steps(starts, operations, values, starts & (ids == ids.max(axis=1, keepdims=True)))
 
 

@@ -228,7 +228,8 @@ def _order(
   """Row indices of each step, [epochs * minibatches, rows of a minibatch].
 
   Args:
-    groups: ids of rows that stay next to one another. Groups of one size, a divisor of the minibatch, are never split.
+    groups: ids of rows that stay next to one another. Groups of one size, a divisor of the minibatch, are never split;
+      others may be.
   """
 
   def shuffle(epoch):

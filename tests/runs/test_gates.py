@@ -61,6 +61,11 @@ def test_a_control_that_was_not_run_is_said():
   assert found["no_reward"].passed is None and found["start"].passed
 
 
+def test_a_baseline_that_falls_is_nothing_to_compare_with():
+  falling = entry([0.05, 0.04, 0.03, 0.02, 0.02])
+  assert judged(grpo=falling, oracle=falling)["oracle"].passed is None
+
+
 def test_where_a_curve_first_comes_to_a_level():
   x = np.array([0.0, 100.0, 200.0])
   assert first_reached(x, np.array([0.0, 0.5, 0.4]), 0.25) == 50

@@ -41,7 +41,7 @@ def test_the_table_holds_intervals_differences_and_verdicts(tmp_path):
   entries = {"plain": entry(0.4, 20.0), "dense": entry(0.8, 10.0)}
   written = study_page.write(tmp_path / "results", "toy", CONFIG, entries, "python -m rl_jax.study toy.py")
   assert "| plain | learning_rate=0.001 | 0.300 [0.29" in written.table
-  assert "| dense | learning_rate=0.001 | 0.600 [" in written.table and "| +0.300 [+0.2" in written.table
+  assert "| dense | learning_rate=0.001 | 0.600 [" in written.table and "| +0.300 [+0.300" in written.table
   assert "- dense is better: **holds**" in written.table and "- dense is shorter: **holds**" in written.table
   assert "- dense is longer: **does not hold**" in written.table
   assert "- credit: not measured (credit/unexplained)" in written.table and "absent" not in written.table

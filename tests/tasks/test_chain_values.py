@@ -168,6 +168,17 @@ def test_a_response_without_steps_has_no_values(plain):
   np.testing.assert_array_equal(found, np.zeros((2, 1, 4)))
 
 
+def test_a_number_beyond_the_modulus_is_malformed(plain):
+  task = build(operators="+", modulus=7)
+  prompts = task.prompts(jnp.zeros(2, jnp.int32), "train")
+  first = int(prompts.facts["step_values"][0, 0])
+  answer = int(prompts.facts["answers"][0])
+  texts = [f"a{first}b{answer}#{answer}.", f"a9b{answer}#{answer}."]
+  before, after = values_of(task, prompts, *plain.respond(task, texts))
+  np.testing.assert_allclose(after[1, 0], 1.0)  # what rows with a malformed step earn; not the chance from 6
+  np.testing.assert_allclose(before[1, 2], 1.0)
+
+
 def test_a_malformed_step_is_worth_what_rows_with_one_earn(plain):
   task = build()
   texts = ["a2bb4#4.", "ab4#4.", "a2b4.", "a2b4#4."]
