@@ -59,12 +59,13 @@ class Study(NamedTuple):
     scores: dict[tuple[str, ...], float] = {}
     for point in points:
       found = self._at_point(name, point)
-      for index in range(max(len(rates), 1)):
+      if not rates:
+        scores[point] = float(np.mean(found.at_budget[ACCURACY]))
+      for index, rate in enumerate(rates):
         # As one of several, so that the rates of other models keep their proportion to it.
-        whole = (*point, f"learning_rates=({rates[index]!r},)") if rates else point
-        columns = slice(index, None, max(len(rates), 1))
-        scores[whole] = _score(found, columns) if rates else float(np.mean(found.at_budget[ACCURACY]))
-        print(f"study: {name} {' '.join(whole)}: {scores[whole]:.3f}", file=self.terminal.stream, flush=True)
+        scores[(*point, f"learning_rates=({rate!r},)")] = _score(found, slice(index, None, len(rates)))
+    for point, score in scores.items():
+      print(f"study: {name} {' '.join(point)}: {score:.3f}", file=self.terminal.stream, flush=True)
     return scores
 
   def _at_point(self, name: str, point: tuple[str, ...]) -> Entry:

@@ -115,9 +115,9 @@ class HostTask:
   turns: Turns | None = None
 
   forced_answer: ClassVar[None] = None
+  """Answers are texts that a verifier reads: there is no one form to force."""
   step_values: ClassVar[None] = None
   guessing_floor: ClassVar[None] = None
-  """Answers are texts that a verifier reads: there is no one form to force."""
 
   def given(self, prompts: Prompts) -> HostTask:
     """The task as a compiled program sees it: its prompts are the ones that Python made for this call."""

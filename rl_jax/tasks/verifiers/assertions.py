@@ -212,20 +212,30 @@ class _Splitter:
   def _operands(self, nodes: Sequence[ast.expr]) -> list[ast.expr]:
     """The operands of a comparison, one of which the program tells; none where it would tell two of them, or what is
     expected too."""
-    told = [node for node in nodes if not self._is_literal(node)]
-    if len(told) > 1 or not all(map(self._is_told, told)):
-      return []
-    return [self._outside(node) for node in nodes]
+    before = len(self._steps)
+    outside = [self._outside(node) for node in nodes]
+    told = [ast.parse(source, mode="eval").body for _, source in self._steps[before:]]
+    open_ones = sum(not self._is_literal(node) for node in nodes)
+    return outside if open_ones == 1 and all(map(self._is_told, told)) else []
 
   def _is_told(self, node: ast.expr) -> bool:
     """Whether a program that reports any value says no more than a wrong function could: nothing in the expression
-    holds what is expected, as a comparison, a helper of the test, or a function that answers yes or no."""
-    for part in ast.walk(node):
-      if isinstance(part, _HIDING):
-        return False
-      if isinstance(part, ast.Name) and (part.id in self._own or part.id in _ANSWERING):
-        return False
-    return True
+    holds what is expected."""
+    return not any(map(self._hides, ast.walk(node)))
+
+  def _hides(self, part: ast.AST) -> bool:
+    """Whether what is expected can stand in a part of an expression: in a comparison, a helper of the test, a function
+    that answers yes or no, or a literal that is reckoned with, as in f(3) - 4 == 0 and {4: True}[f(3)]."""
+    match part:
+      case ast.Name(name):
+        return name in self._own or name in _ANSWERING
+      case ast.BinOp(left, _, right):
+        return self._is_literal(left) != self._is_literal(right)
+      case ast.Attribute(whole, name):
+        return self._is_literal(whole) or name.startswith("__")
+      case ast.Subscript(whole, _):
+        return self._is_literal(whole)
+    return isinstance(part, _HIDING)
 
   def _says_yes_or_no(self, call: ast.Call) -> bool:
     """Whether the truth of a call is an answer of the program, of a function that is not Python's or the test's."""
@@ -281,22 +291,24 @@ _ANSWERING = frozenset({"all", "any", "bool", "callable", "eval", "exec", "hasat
 
 
 def _made_by(statements: Iterable[ast.stmt]) -> set[str]:
-  """Names of the functions, classes and modules that a test brings along, and of what it makes of them."""
+  """Names that a test's own code stands behind: of its functions, classes and modules, of what it makes of them or of a
+  comparison, and of all that it sets in loops, branches and counts."""
   found: set[str] = set()
   for statement in statements:
-    for node in ast.walk(statement):
-      if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        found.add(node.name)
-      elif isinstance(node, ast.Import | ast.ImportFrom):
-        found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-      elif isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value and _is_made(node.value, found):
-        found |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+    nodes = [*ast.walk(statement)]
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    found |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    found |= {
+      (alias.asname or alias.name).partition(".")[0]
+      for node in nodes
+      if isinstance(node, ast.Import | ast.ImportFrom)
+      for alias in node.names
+    }
+    is_plain = isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr | ast.Assert)
+    is_made = any(isinstance(node, _HIDING) for node in nodes) or any(name.id in found for name in names)
+    if not is_plain or is_made:
+      found |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
   return found
-
-
-def _is_made(node: ast.expr, names: set[str]) -> bool:
-  parts = [*ast.walk(node)]
-  return any(isinstance(part, ast.Lambda) or (isinstance(part, ast.Name) and part.id in names) for part in parts)
 
 
 def _starred(items: Iterable[ast.expr]) -> bool:

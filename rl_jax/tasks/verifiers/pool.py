@@ -171,21 +171,6 @@ class Pool:
           self._remove(worker)  # a call that was interrupted: the answer would be taken for that of another item
       return verdicts
 
-  @property
-  def timeouts(self) -> int:
-    """Responses so far that took too long."""
-    return self.tally.timeouts
-
-  @property
-  def crashes(self) -> int:
-    """Responses so far that ended their worker or exhausted its memory."""
-    return self.tally.crashes
-
-  @property
-  def errors(self) -> int:
-    """Responses so far on which the verifier raised."""
-    return self.tally.errors
-
   def _score(self, items: Sequence[Item], verdicts: list[Verdict]) -> None:
     waiting, attempts = deque(range(len(items))), [0] * len(items)
     while waiting or any(worker.item is not None for worker in self._workers):

@@ -150,4 +150,4 @@ def test_an_answer_that_the_engine_never_ends_is_wrong():
   scorer.close()
   assert [v.reward for v in verdicts] == [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]
   assert [v.parts.get("timed_out", 0.0) for v in verdicts] == [0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
-  assert (scorer.timeouts, scorer.crashes, scorer.errors) == (2, 0, 0)
+  assert (scorer.tally.timeouts, scorer.tally.crashes, scorer.tally.errors) == (2, 0, 0)

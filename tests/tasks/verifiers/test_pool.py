@@ -80,13 +80,13 @@ def test_a_response_that_brings_its_verifier_down_has_failed_and_an_error_is_uns
   hang, raised = ["loop", "print", "power", "sleep"], ["raise", "nan"]
   crash = ["crash", "segfault", "exit", "memory", "deep"]
   words = ["yes", *hang, "yes", *crash, "yes", *raised, "yes"]
-  before, started = (pool.timeouts, pool.crashes, pool.errors), time.monotonic()
+  before, started = (pool.tally.timeouts, pool.tally.crashes, pool.tally.errors), time.monotonic()
   verdicts = pool([(word, {"answer": "yes"}) for word in words])
   assert time.monotonic() - started < 30
   want = {"yes": 0.75} | dict.fromkeys(hang + crash, 0.0) | dict.fromkeys(raised)
   assert {word: v.reward for word, v in zip(words, verdicts, strict=True)} == want
   assert {word for word, v in zip(words, verdicts, strict=True) if v.parts.get("timed_out")} == set(hang)
-  counts = (pool.timeouts, pool.crashes, pool.errors)
+  counts = (pool.tally.timeouts, pool.tally.crashes, pool.tally.errors)
   assert [now - then for now, then in zip(counts, before, strict=True)] == [4, 5, 2]
   assert pool.tally.last_error == "ValueError: the reward is nan, want a number of at most 1e+19 either way"
   assert pool.notes() == [
@@ -102,7 +102,7 @@ def test_an_error_of_any_kind_is_the_verifiers_own():
   names = ["error", "Exception", "StopIteration", "EOFError"]
   assert scorer([(name, {}) for name in names]) == [Verdict(None, {"error": 1.0})] * 4
   assert [v.reward for v in scorer([(name, {}) for name in ("RecursionError", "SystemExit")])] == [0.0, 0.0]
-  assert (scorer.errors, scorer.crashes) == (4, 2) and scorer.tally.last_error == "EOFError: no"
+  assert (scorer.tally.errors, scorer.tally.crashes) == (4, 2) and scorer.tally.last_error == "EOFError: no"
   scorer.close()
 
 
@@ -154,7 +154,7 @@ def test_a_worker_that_has_grown_is_replaced(isolated):
   words = ["worker", "keep", "worker", "keep", "worker"]
   first, _, second, _, third = [v.reward for v in scorer([(word, {"answer": ""}) for word in words])]
   assert first == second != third
-  assert (scorer.crashes, scorer.errors) == (0, 0)
+  assert (scorer.tally.crashes, scorer.tally.errors) == (0, 0)
   scorer.close()
 
 

@@ -137,7 +137,8 @@ def test_a_pool_scores_good_programs_among_attacks():
   for _ in range(2):  # the same workers go on
     assert [v.reward for v in scorer(items)] == rewards
     items, rewards = items[4:8], rewards[4:8]
-  assert (scorer.timeouts, scorer.crashes, scorer.errors) == (0, 0, 0), "the sandbox holds, so that the pool need not"
+  counts = (scorer.tally.timeouts, scorer.tally.crashes, scorer.tally.errors)
+  assert counts == (0, 0, 0), "the sandbox holds, so that the pool need not"
   assert time.monotonic() - started < 40
   scorer.close()
 
