@@ -160,18 +160,46 @@ def deceptive(config: ConfigDict) -> ConfigDict:
   return config
 
 
+def half_way(config: ConfigDict) -> ConfigDict:
+  """The config on deceptive chains, from where GRPO is after 60 iterations of its own: some 150,000 tokens."""
+  config = deceptive(config)
+  config.stages.half_way = {
+    "init_from": "warm_start",
+    "method": {"name": "rl_jax.methods.grpo"},
+    "seed": 2000,
+    "num_seeds": 1,
+    "num_iterations": 60,
+    "num_tokens": None,
+    "completions_per_prompt": 8,
+    "epochs": 1,
+    "minibatches_per_epoch": 4,
+    "rows_per_microbatch": None,
+    "learning_rate": 1e-4,
+    "learning_rates": (),
+    "evaluation": {"every_iterations": 20, "credit_prompts": 0},
+    "checkpoint": {"every_iterations": 60},
+    "logging": {"every_iterations": 20},
+  }
+  config.init_from = "half_way"
+  return config
+
+
 def variant(config: ConfigDict, name: str) -> ConfigDict:
   """The variant of a config: "" as it is; "smoke" ends in seconds and learns nothing; "easy" and "hard" are ends of
-  the task's difficulty; "deceptive" starts where the likeliest response is wrong."""
+  the task's difficulty; "deceptive" starts where the likeliest response is wrong, "half_way" later on the same way."""
   if name == "":
     return config
   if name == "deceptive":
     return deceptive(config)
+  if name == "half_way":
+    return half_way(config)
   if name in LEVELS:
     config.task.levels = {name: LEVELS[name]}
     return config
   if name != "smoke":
-    raise ValueError(f'variant {name!r} is not known: leave it out, or one of "smoke", "easy", "hard", "deceptive"')
+    raise ValueError(
+      f'variant {name!r} is not known: leave it out, or one of "smoke", "easy", "hard", "deceptive", "half_way"'
+    )
   config.num_seeds = 2
   config.num_iterations = 4
   config.prompts_per_iteration = 4

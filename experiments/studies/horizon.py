@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from experiments.studies import common
 from experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
 
-RATES = (1e-4, 2e-4, 4e-4)
+RATES = (5e-5, 1e-4, 2e-4, 4e-4)
 """Around what studies/settings.py found for GRPO (1e-4) and the oracle (2e-4)."""
 OFTEN = ("logging.every_iterations=2", "evaluation.every_iterations=2")
 """Methods that spend the budget in few iterations are measured in each second one."""

@@ -1,17 +1,18 @@
 """True values of the steps of chains: the chance that a response which goes on from there ends in the right answer.
 
-A response that is worked out step by step is a Markov chain whose state is the value stated last. With p_o the chances
-that the policy is off by s at an operator o, and p_# those at the answer,
+A response that is worked out step by step is a Markov chain. Its state is the value v stated last and the number e of
+steps that were written a second time; from there it goes on to the next operation o, off by s with chance p_oe(s), or
+writes the last step again, off by s with chance r_oe(s). With # for the answer in the place of an operation,
 
-  W_S(v) = p_#(answer - v)                             before the answer
-  W_k(v) = sum_s p_{o_k}(s) W_{k+1}(v o_k b_k + s)     before operation k, all modulo m
+  W_Se(v) = p_#e(answer - v)                              + sum_s r_#e(s) W_S,e+1(v + s)       before the answer
+  W_ke(v) = sum_s p_{o_k}e(s) W_k+1,e(v o_k b_k + s)      + sum_s r_{o_k}e(s) W_k,e+1(v + s)   before operation k
 
-V after a step that states v for operation k is W_{k+1}(v), but 0 where the slots that are left do not hold the steps to
-come and the answer; of a step that is malformed the mean reward of the rows that hold one; and after the last step of a
-response that has ended its reward. The slips p are counted over the batch, for
-each level and operator, so W is exact for a policy whose slips depend on nothing else and which takes the operations in
-turn; errors that cancel one another count. A slip that was never seen has no chance, an operator that was never seen is
-right.
+all modulo m, and 0 where the slots do not hold e repeated steps. V after a step that states v for operation k is
+W_{k+1,e}(v), but 0 where the slots that are left do not hold the steps to come and the answer; of a step that is
+malformed the mean reward of the rows that hold one; and after the last step of a response that has ended its reward.
+The chances are counted over the batch, for each level, operator and e, where those of all e count as `_PRIOR` further
+rows. So W is exact for a policy whose slips depend on nothing else and which takes the operations in turn; errors that
+cancel one another count. What was never seen has no chance, an operator that was never seen is right.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ from rl_jax.tasks.task import Prompts, StepValues, Verdicts
 _OPERATORS = 3
 ANSWER = _OPERATORS
 """Stands where the index of an operator does: the answer states the last value again."""
+_REPEATS = 4
+"""Numbers of repeated steps that are told apart: 0, 1, 2, and 3 or more, whose further repeats are left out."""
+_PRIOR = 16.0
+"""States that the pool over all numbers of repeats counts for: few responses repeat a step twice."""
 
 
 def applied(operator: Array, value: Array, operand: Array) -> Array:
@@ -59,8 +64,8 @@ def step_values(
   verdicts = worked_steps.verify(prompts, tokens, mask)
   steps = _steps(prompts, tokens, verdicts)
   held = _before(steps, prompts)
-  chances = _chances(prompts, steps, held, verdicts, whole, modulus)
-  values = _values(prompts, chances, modulus)
+  chances = _chances(prompts, steps, held, whole, modulus)
+  values = _values(prompts, chances, tokens.shape[1], modulus)
 
   malformed = steps.starts & (steps.values < 0)
   rows = malformed.any(axis=1) & whole
@@ -68,10 +73,11 @@ def step_values(
   counts = prompts.facts["step_counts"][:, None]
   named = (steps.operations >= 0) & (steps.operations < counts)
   fits = _room(steps, prompts) >= 0
-  going_on = jnp.where(fits, _at(values, steps.operations + 1, steps.values), 0.0)
+  repeats = _repeats(steps, steps.operations, 1, prompts)
+  going_on = jnp.where(fits, _at(values, steps.operations + 1, repeats, steps.values), 0.0)
   after = jnp.where(named & (steps.values >= 0), going_on, of_malformed)
   after = jnp.where(steps.last & whole[:, None], verdicts.rewards[:, None], after)
-  first = values[:, 0, :][jnp.arange(len(tokens)), prompts.facts["operands"][:, 0]]
+  first = values[:, 0, 0][jnp.arange(len(tokens)), prompts.facts["operands"][:, 0]]
 
   source = jax.lax.cummax(jnp.where(steps.starts, jnp.arange(tokens.shape[1]), -1), axis=1)
   inside = verdicts.step_ids >= 0
@@ -117,28 +123,44 @@ def _before(steps: _Steps, prompts: Prompts) -> tuple[Int[Array, "B R"], Int[Arr
   return jnp.where(nothing, -1, take(steps.operations)), jnp.where(nothing, operands, take(steps.values))
 
 
+def _repeats(steps: _Steps, done: Int[Array, "B R"], more: int, prompts: Prompts) -> Int[Array, "B R"]:
+  """Steps that were written a second time, before a slot where operations up to `done` are, or `more` steps on."""
+  width = 1 + prompts.facts["value_widths"][:, None]
+  written = jnp.arange(steps.starts.shape[1]) // width + more
+  return jnp.clip(written - done - 1, 0, _REPEATS - 1)
+
+
 def _chances(
-  prompts: Prompts, steps: _Steps, held: tuple[Array, Array], verdicts: Verdicts, whole: Bool[Array, " B"], modulus: int
-) -> Float[Array, "B 4 M"]:
-  """Chances of each slip at each operator and at the answer, of the row's level; what fails has none."""
+  prompts: Prompts, steps: _Steps, held: tuple[Array, Array], whole: Bool[Array, " B"], modulus: int
+) -> Float[Array, "B 4 E 2M"]:
+  """Chances of what comes next before each operator and the answer, of the row's level: M slips of the operation, and M
+  of the last step once more; what fails has none."""
   facts, levels = prompts.facts, prompts.levels
   moduli = facts["moduli"][:, None]
   seen, value = held
-  in_turn = steps.starts & (steps.operations == seen + 1) & (value >= 0)
   operators, exact = _next(facts, seen, value)
-  slips = jnp.where(steps.values >= 0, (steps.values - exact) % moduli, modulus)  # malformed: in a column of its own
+  in_turn, again = steps.operations == seen + 1, (steps.operations == seen) & (seen >= 0)
+  cut = steps.last & ~whole[:, None] & (steps.values < 0)  # a part of a step is not malformed
+  counted = steps.starts & (in_turn | again) & (value >= 0) & ~cut
+  slips = jnp.where(in_turn, (steps.values - exact) % moduli, modulus + (steps.values - value) % moduli)
+  slips = jnp.where(steps.values >= 0, slips, 2 * modulus)  # in a column of its own
   at_end = steps.last & whole[:, None] & (steps.operations < facts["step_counts"][:, None]) & (steps.values >= 0)
   ended, _ = _next(facts, steps.operations, steps.values)  # a response that ended before what comes next
 
-  counts = jnp.zeros((len(levels), _OPERATORS + 1, modulus + 1))
+  counts = jnp.zeros((len(levels), _OPERATORS + 1, _REPEATS, 2 * modulus + 1))
   rows = jnp.arange(len(levels))[:, None]
-  counts = counts.at[rows, operators, slips].add(in_turn.astype(jnp.float32))
-  counts = counts.at[rows, ended, modulus].add(at_end.astype(jnp.float32))
+  counts = counts.at[rows, operators, _repeats(steps, seen, 0, prompts), slips].add(counted.astype(jnp.float32))
+  ends = _repeats(steps, steps.operations, 1, prompts)
+  counts = counts.at[rows, ended, ends, 2 * modulus].add(at_end.astype(jnp.float32))
+  counts = counts.at[:, :, -1, modulus : 2 * modulus].set(0.0)
   same = (levels[:, None] == levels).astype(jnp.float32)
-  pooled = jnp.einsum("bc,cos->bos", same, counts, precision="highest")
-  total = pooled.sum(axis=2, keepdims=True)
-  right = jnp.zeros(modulus).at[0].set(1.0)
-  return jnp.where(total > 0, pooled[..., :modulus] / jnp.maximum(total, 1.0), right)
+  counts = jnp.einsum("bc,coes->boes", same, counts, precision="highest")
+  of_all = counts.sum(axis=2, keepdims=True)
+  total = of_all.sum(axis=3, keepdims=True)
+  right = jnp.zeros(2 * modulus + 1).at[0].set(1.0)
+  prior = jnp.where(total > 0, of_all / jnp.maximum(total, 1.0), right)
+  chances = (counts + _PRIOR * prior) / (counts.sum(axis=3, keepdims=True) + _PRIOR)
+  return chances[..., : 2 * modulus]
 
 
 def _next(facts, operations: Int[Array, "B R"], values: Int[Array, "B R"]) -> tuple[Array, Array]:
@@ -152,27 +174,43 @@ def _next(facts, operations: Int[Array, "B R"], values: Int[Array, "B R"]) -> tu
   return jnp.where(is_answer, ANSWER, operators), exact
 
 
-def _values(prompts: Prompts, chances: Float[Array, "B 4 M"], modulus: int) -> Float[Array, "B S+1 M"]:
-  """W_k(v) for every k and v."""
+def _values(prompts: Prompts, chances: Float[Array, "B 4 E 2M"], slots: int, modulus: int) -> Float[Array, "B S+1 E M"]:
+  """W_ke(v) for every k, e and v."""
   facts, every = prompts.facts, jnp.arange(modulus)
-  moduli = facts["moduli"][:, None]
-  of_value = lambda x, index: jnp.take_along_axis(x, index, axis=1)
-  last = of_value(chances[:, ANSWER], (facts["answers"][:, None] - every) % moduli)
+  moduli, width = facts["moduli"][:, None, None], 1 + facts["value_widths"]
+  rows = jnp.arange(len(moduli))
+  written = (facts["step_counts"] + 1) * width + 1
+  fits = written[:, None] + jnp.arange(_REPEATS) * width[:, None] <= slots
+  restated = (every[:, None] + every) % moduli  # [B, M, M]: v and its slip
+
+  def with_repeats(on: Float[Array, "B E M"], again: Float[Array, "B E M"]) -> Float[Array, "B E M"]:
+    found = [on[:, -1] * fits[:, -1:]]
+    for e in reversed(range(_REPEATS - 1)):
+      repeated = jnp.sum(again[:, e, None] * found[0][rows[:, None, None], restated], axis=2)
+      found.insert(0, (on[:, e] + repeated) * fits[:, e, None])
+    return jnp.stack(found, axis=1)
 
   def back(ahead, inputs):
     operator, operand = inputs
     exact = applied(operator[:, None], every, operand[:, None])
-    reached = (exact[..., None] + every) % moduli[..., None]  # [B, M, M]: from v, off by s
-    chance = jnp.take_along_axis(chances, jnp.maximum(operator, 0)[:, None, None], axis=1)
-    found = jnp.sum(chance * of_value(ahead, reached.reshape(len(operator), -1)).reshape(reached.shape), axis=2)
-    found = jnp.where((operator == splits.ABSENT)[:, None], ahead, found)
+    reached = (exact[..., None] + every) % moduli  # [B, M, M]: from v, off by s
+    chance = chances[rows, jnp.maximum(operator, 0)]
+    there = jax.vmap(lambda values, index: values[:, index])(ahead, reached)  # [B, E, M, M]
+    found = with_repeats(jnp.sum(chance[:, :, None, :modulus] * there, axis=3), chance[..., modulus:])
+    found = jnp.where((operator == splits.ABSENT)[:, None, None], ahead, found)
     return found, found
 
+  answer = (facts["answers"][:, None] - every) % moduli[:, 0]
+  at_answer = chances[:, ANSWER]
+  right = jnp.take_along_axis(at_answer[..., :modulus], answer[:, None, :], axis=2)
+  last = with_repeats(right, at_answer[..., modulus:])
   steps = facts["operators"].T, facts["operands"][:, 1:].T
   _, found = jax.lax.scan(back, last, steps, reverse=True)
-  return jnp.concatenate([found.transpose(1, 0, 2), last[:, None]], axis=1)
+  return jnp.concatenate([found.transpose(1, 0, 2, 3), last[:, None]], axis=1)
 
 
-def _at(values: Float[Array, "B S+1 M"], places: Int[Array, "B R"], stated: Int[Array, "B R"]) -> Float[Array, "B R"]:
+def _at(
+  values: Float[Array, "B S+1 E M"], places: Int[Array, "B R"], repeats: Int[Array, "B R"], stated: Int[Array, "B R"]
+) -> Float[Array, "B R"]:
   rows = jnp.arange(values.shape[0])[:, None]
-  return values[rows, jnp.clip(places, 0, values.shape[1] - 1), jnp.clip(stated, 0, values.shape[2] - 1)]
+  return values[rows, jnp.clip(places, 0, values.shape[1] - 1), repeats, jnp.clip(stated, 0, values.shape[3] - 1)]

@@ -56,6 +56,29 @@ def test_by_hand(plain):
   np.testing.assert_allclose(before, want_before, atol=1e-6)
 
 
+def test_by_hand_where_a_repeated_step_spoils_the_next(plain):
+  task = build()
+  texts = ["a2b4#4."] * 20 + ["a2a2b9#9."] * 20
+  _, after = values_of(task, problem(task, "7+5-8=", 40), *plain.respond(task, texts))
+  # Before "-": right 20 times, "a2" again 20 times; after "a2" again, off by 5 each time. The pool of all: a third each.
+  # Nine slots have no room for a second repeat.
+  third = 16 / 3
+  once = third / (20 + 16)
+  never = (20 + third) / (40 + 16) * (1 + once)
+  np.testing.assert_allclose(after[20, :4], [never] * 2 + [once] * 2, atol=1e-6)
+  np.testing.assert_allclose(after[0, :4], [never] * 2 + [1] * 2, atol=1e-6)
+
+
+def test_a_step_that_a_window_cuts_is_no_failure(plain):
+  task = build()
+  texts = ["a2b4#4.", "a2b"]
+  cut, failed = (
+    values_of(task, problem(task, "7+5-8=", 2), *plain.respond(task, texts, width=7), whole=[True, whole])[1][0, 0]
+    for whole in (False, True)
+  )
+  np.testing.assert_allclose([cut, failed], [1.0, 0.5], atol=1e-6)
+
+
 def enumerated(operators, operands, answer, chances, at_answer, step, value):
   """Chance of the right answer from `value` before operation `step`, over all slips there are."""
   total = 0.0
@@ -158,7 +181,9 @@ def test_where_the_answer_has_no_room_left_there_is_no_chance(plain):
   texts = ["a2b4#4.", "a2a2b4#", "a2a2"]
   texts = plain.respond(task, texts, width=7)
   _, after = values_of(task, problem(task, "7+5-8=", 3), *texts, whole=[True, True, False])
-  np.testing.assert_allclose(after[:, 0], 0.5, atol=1e-6)  # one of two rows has ended rightly there
+  # From "a2" one of three rows goes on rightly, of all states before "-" two of four. "#" fails in row 1 alone.
+  goes_on, answers = (1 + 16 * 2 / 4) / (3 + 16), (1 + 16 * 1 / 2) / (1 + 16)
+  np.testing.assert_allclose(after[:, 0], goes_on * answers, atol=1e-6)
   np.testing.assert_array_equal(after[1:, 2], [0, 0])
 
 

@@ -53,7 +53,6 @@ def reached() -> float:
   return float(done)
 
 
-
 def obey(response: str, entry: dict, *, right: float) -> Verdict:
   if response == "loop":
     while True:

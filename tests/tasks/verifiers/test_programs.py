@@ -23,7 +23,6 @@ PATIENT = {"seconds": 20.0, "total_seconds": 60.0}
 ENTRY = {"tests": ["assert add(1, 2) == 3", "assert add(2, 2) == 4", "assert add(0, 0) == 0"]}
 
 
-
 def fenced(code):
   return f"So:\n```python\n{code}\n```\nDone."
 
