@@ -94,13 +94,13 @@ def time_iteration(trainer: Trainer, repeats: int) -> Times:
   every = lambda f: jax.jit(over_seeds(f, experiment.config.num_seeds))
   with mesh.use(trainer.mesh, trainer.experiment.rules):
     whole = jax.jit(lambda state: iteration.run(experiment, state))
-    rollout = every(lambda seed: iteration.rollout(experiment, seed, 0))
-    learn = every(lambda seed, batch: iteration.learn(experiment, seed, batch, 0))
-    seeds, batch = rollout(trainer.state.seeds)
+    rollout = every(lambda seed: iteration.make_batch(experiment, seed, 0))
+    learn = every(lambda seed, made: iteration.learn(experiment, seed, made, 0))
+    _, made = rollout(trainer.state.seeds)
     return Times(
       iteration=seconds(lambda: whole(trainer.state), repeats),
       rollout=seconds(lambda: rollout(trainer.state.seeds), repeats),
-      learn=seconds(lambda: learn(seeds, batch), repeats),
+      learn=seconds(lambda: learn(trainer.state.seeds, made), repeats),
     )
 
 
@@ -162,7 +162,7 @@ def reshard_benchmark(flags: configs.Flags) -> None:
   policy = seeds_of.models["policy"].params
   with mesh.use(trainer.mesh, experiment.rules):
     move = reshard(experiment, trainer.mesh)
-    rollout = lambda of: jax.jit(over_seeds(lambda seed: iteration.rollout(of, seed, 0)[1], config.num_seeds))
+    rollout = lambda of: jax.jit(over_seeds(lambda seed: iteration.make_batch(of, seed, 0)[1], config.num_seeds))
     one, other = rollout(plain), rollout(experiment)
     times = {
       "reshard": seconds(lambda: move(policy), flags.options.repeats),

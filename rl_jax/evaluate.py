@@ -30,7 +30,7 @@ from rl_jax.runs.directory import find_run
 from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import read_json
 from rl_jax.training import answering, evaluation, mesh
-from rl_jax.training.answering import Answered
+from rl_jax.training.answering import EvaluationResult
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
@@ -122,8 +122,8 @@ def _trained_before(stage: ConfigDict, folder: Path) -> bool:
   return True
 
 
-def _record(experiment: Experiment, what: str, answered: Answered) -> dict[str, Any]:
-  config, task, (sampled, greedy) = experiment.config, experiment.task, answered.found
+def _record(experiment: Experiment, what: str, answered: EvaluationResult) -> dict[str, Any]:
+  config, task, (sampled, greedy) = experiment.config, experiment.task, answered.answers
   counts = sampled.correct.sum(axis=2)
   pass_at: dict[int, Any] = {
     k: np.mean([evaluation.pass_at_k(jnp.asarray(seed), k) for seed in sampled.correct], axis=0, dtype=np.float64)

@@ -88,9 +88,7 @@ def _opened(workdir: Path, config: dict[str, Any], identity: str, fields: dict[s
 class _Run:
   """One launch of one run, whose folder is held."""
 
-  def __init__(
-    self, config: ConfigDict, identity: str, workdir: Path, directory: RunDirectory, terminal: Terminal
-  ):
+  def __init__(self, config: ConfigDict, identity: str, workdir: Path, directory: RunDirectory, terminal: Terminal):
     self.config, self.identity, self.workdir = config, identity, workdir
     self.directory, self.terminal = directory, terminal
     self.progress = Progress(config.num_iterations, terminal.stream)
@@ -99,7 +97,6 @@ class _Run:
     self.checkpoints = Checkpoints(
       directory.checkpoints, keep=section.keep, keep_best=section.keep_best, best_metric=section.best_metric
     )
-    self.generated = np.zeros(config.num_seeds, np.int64)
     self.held_out: dict[str, np.ndarray] = {}
 
   def go(self) -> Result:
@@ -160,7 +157,7 @@ class _Run:
   def _share(self, trainer: Trainer) -> float:
     """Of the run that is done, 1 at its end: of its iterations, or of the tokens that every seed generates."""
     tokens = self.config.num_tokens
-    by_tokens = float(self.generated.min()) / tokens if tokens else 0.0
+    by_tokens = float(trainer.generated_tokens.min()) / tokens if tokens else 0.0
     return max(trainer.iterations / self.config.num_iterations, by_tokens)
 
   def _finished(self, trainer: Trainer) -> bool:
@@ -197,7 +194,6 @@ class _Run:
         self._say(warning)
       self._check_data(trainer, restored.metadata.get("data", ""))
       trainer.state, iterations = restored.state, restored.step
-      self.generated = np.asarray(restored.metadata["generated_tokens"], np.int64)
       self.held_out = {name: np.asarray(values, np.float32) for name, values in restored.metadata["held_out"].items()}
       self._say(f"{self.workdir}: going on from iteration {iterations}")
     for note in self.metrics.cut_after(iterations if restored is not None else -1):
@@ -245,17 +241,14 @@ class _Run:
     end_launch(self.directory.manifest, end)
 
   def _advance(self, trainer: Trainer) -> None:
-    config, first = self.config, trainer.iterations
+    config, first, before = self.config, trainer.iterations, trainer.generated_tokens
     with self._profile(first):
       done = trainer.advance()
     for note in trainer.experiment.task.notes():
       self._say(note)
-    wrote = np.zeros_like(self.generated)
     for offset, row in enumerate(done.metrics):
-      wrote += row["generated_tokens"].astype(np.int64)
-      row["generated_tokens"] = self.generated + wrote
       self.metrics.write("train", first + offset + 1, row)
-    self.generated += wrote
+    wrote = trainer.generated_tokens - before
     iterations = trainer.iterations
     samples = [{"iteration": iterations, **sample} for sample in done.samples]
     write_samples(self.directory, samples)
@@ -303,7 +296,6 @@ class _Run:
     metadata = {
       "identity": self.identity,
       "data": trainer.experiment.task.fingerprint,
-      "generated_tokens": self.generated.tolist(),
       "held_out": {name: np.asarray(values).tolist() for name, values in self.held_out.items()},
     }
     best = {name: float(np.mean(values)) for name, values in self.held_out.items()}

@@ -50,9 +50,7 @@ def join(options: argparse.Namespace) -> None:
     return
   jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from `rl_jax.stop`
   try:
-    jax.distributed.initialize(
-      *explicit, heartbeat_timeout_seconds=LOST_SECONDS, shutdown_timeout_seconds=LOST_SECONDS
-    )
+    jax.distributed.initialize(*explicit, heartbeat_timeout_seconds=LOST_SECONDS, shutdown_timeout_seconds=LOST_SECONDS)
   except (ValueError, RuntimeError) as error:
     told = str(error).splitlines()[0]
     raise ConfigError(

@@ -16,9 +16,10 @@ POLICY, PROMPT, TOOL, HINT, REPLAY, DEMONSTRATION = range(6)
 
 
 class Trajectories(flax.struct.PyTreeNode):
-  """Sequences with all that is known of them.
+  """A batch of token sequences with masks, logprobs, rewards and ids.
 
-  Every logprob is aligned with its token: entry t is log pi(token t | tokens before t), at the sampling temperature.
+  The first `prompt_width` slots hold prompts, left-padded; responses begin in the slot after them. Every logprob is
+  aligned with its token: entry t is log pi(token t | tokens before t), at the sampling temperature.
   Slots outside `loss_mask` may hold anything in the per-token arrays.
   """
 
@@ -47,20 +48,46 @@ class Trajectories(flax.struct.PyTreeNode):
   """Under the whole distribution of the policy before the update: what ratios compare with."""
   ref_logprobs: Float[Array, "B T"]
   """Under the reference policy; 0 until it is scored."""
-  rewards: Float[Array, " B"] | Float[Array, "B R"]
+  rewards: Float[Array, " B"]
+  objectives: Float[Array, "B K"]
+  """The parts of the reward that the task names (`Task.objectives`); 0 where a row has none."""
   token_rewards: Float[Array, "B T"]
   """Dense rewards beside `rewards`; 0 where none."""
+  verified: Bool[Array, " B"]
+  """The verifier was asked about the response."""
   reward_mask: Bool[Array, " B"]
-  """False: unscored (a verifier timed out), which differs from a score of 0."""
+  """The verifier gave a verdict. False on an unscored row (a verifier timed out), which differs from a score of 0."""
   truncated: Bool[Array, " B"]
   """The response hit its length limit, as opposed to ending by itself."""
   unfinished: Bool[Array, " B"]
   """The response goes on in a later iteration: it has no reward yet."""
-  spent_tokens: Int[Array, " B"]
-  """Tokens generated for this row's sake that it does not hold: completions from its cut points, probes, rows left
-  out."""
   extras: dict[str, Array]
   """What a rollout structure, task or model adds, as named arrays with leading axis B."""
+  prompt_width: int = flax.struct.field(pytree_node=False)
+  """Slots of prompts, the same in all batches of a run."""
+
+  @classmethod
+  def empty(cls, rows: int, width: int, prompt_width: int, *, objectives: int = 0) -> Trajectories:
+    """A batch whose rows hold nothing and are not in use: zeros, and no step.
+
+    Args:
+      width: T.
+      objectives: K.
+    """
+    slots = lambda dtype: jnp.zeros((rows, width), dtype)
+    each = lambda dtype: jnp.zeros(rows, dtype)
+    return cls(
+      **{name: slots(jnp.int32) for name in ("tokens", "positions", "turn_ids", "source_ids")},
+      **{name: slots(bool) for name in ("attention_mask", "loss_mask")},
+      **{name: slots(jnp.float32) for name in ("behaviour_logprobs", "old_logprobs", "ref_logprobs", "token_rewards")},
+      **{name: each(jnp.int32) for name in ("group_ids", "prompt_ids")},
+      **{name: each(bool) for name in ("row_mask", "verified", "reward_mask", "truncated", "unfinished")},
+      step_ids=jnp.full((rows, width), -1),
+      rewards=each(jnp.float32),
+      objectives=jnp.zeros((rows, objectives), jnp.float32),
+      extras={},
+      prompt_width=prompt_width,
+    )
 
   @property
   def scored(self) -> Bool[Array, " B"]:
@@ -82,11 +109,17 @@ class Trajectories(flax.struct.PyTreeNode):
     """Number of tokens that the policy wrote in each row."""
     return self.trained.sum(axis=1)
 
-  def with_arrays(self, **arrays: Array) -> Trajectories:
-    """A copy with arrays set by name: as a field where the batch has one of that name, else in `extras`."""
-    fields = {name: array for name, array in arrays.items() if name in self.__dataclass_fields__}
-    rest = {name: array for name, array in arrays.items() if name not in fields}
-    return self.replace(**fields, extras={**self.extras, **rest})
+  @property
+  def sampled_tokens(self) -> Int[Array, ""]:
+    """Number of tokens that the policy wrote in rows that are in use."""
+    return self.trained.sum(dtype=jnp.int32)
+
+  def with_extras(self, **arrays: Array) -> Trajectories:
+    """A copy with arrays set by name in `extras`. Raises ValueError for the name of a field: `replace` sets it."""
+    fields = sorted(arrays.keys() & self.__dataclass_fields__.keys())
+    if fields:
+      raise ValueError(f"{', '.join(fields)}: a field of the batch, no extra; set it with replace(...)")
+    return self.replace(extras={**self.extras, **arrays})
 
   def rows(self, index: Int[Array, " n"]) -> Trajectories:
     """The rows named by `index`, in that order."""

@@ -65,15 +65,13 @@ def _stage_folders(record: Recorded) -> list[Path]:
 
 def repeat(trainer: Trainer, record: Recorded, iterations: int, progress: Progress) -> Iterator[dict[str, Any]]:
   """The lines of the run made again, evaluations where the record has them, until `iterations` are done or passed."""
-  generated = np.zeros(record.config.num_seeds, np.int64)
   if ("evaluation", 0) in record.lines:
     yield _line("evaluation", 0, trainer.evaluate())
   while trainer.iterations < iterations:
     first = trainer.iterations
     done = trainer.advance()
     for offset, row in enumerate(done.metrics):
-      generated = generated + row["generated_tokens"].astype(np.int64)
-      yield _line("train", first + offset + 1, row | {"generated_tokens": generated})
+      yield _line("train", first + offset + 1, row)
     progress.update(trainer.iterations, done.metrics[-1])
     if ("evaluation", trainer.iterations) in record.lines:
       yield _line("evaluation", trainer.iterations, trainer.evaluate())

@@ -44,7 +44,7 @@ def bandit(
     return plan, state
 
   def update(state, trajectories, signal):
-    stream = signal["policy"]
+    stream = signal.streams["policy"]
     advantages = masked_mean(stream.targets, stream.weights, axis=1).value
     return update_bandit(state, advantages, trajectories.extras["levels"], trajectories.scored)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ class Plan:
   """False on rows of the capacity that are not used."""
   response_limits: Int[Array, " B"]
   """Tokens after which a response is cut."""
+  extras: dict[str, Array] = dataclasses.field(default_factory=dict)
+  """What a rollout of the same method reads beside these, as named arrays: hint ratios, priors, modes."""
 
 
 class Curriculum(NamedTuple):

@@ -19,8 +19,6 @@ Config: experiments/dapo.py. Result: experiments/results/credit.md.
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax.numpy as jnp
 
 from kernels.advantages import group
@@ -28,7 +26,7 @@ from kernels.curricula.dynamic_sampling import informative_groups
 from kernels.reductions import masked_mean
 from kernels.rewards.length import overlong_penalty
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Loss, Method
+from rl_jax.methods.method import Method, Signal
 from rl_jax.rollouts.waves import waves
 
 
@@ -60,19 +58,13 @@ def build(config, task) -> Method:
   def keep(trajectories):
     return informative_groups(trajectories.correct.astype(jnp.float32), trajectories.group_ids, trajectories.scored)
 
-  def signal(trajectories, arrays, progress):
-    rewards = m.reward_scale * trajectories.rewards + penalty(trajectories)
+  def signal(trajectories, iteration) -> Signal:
+    late = penalty(trajectories)
+    rewards = m.reward_scale * trajectories.rewards + late
     advantages = group.grpo(rewards, trajectories.group_ids, trajectories.scored, ddof=m.ddof, eps=m.epsilon)
-    return {"policy": policy_gradient.token_stream(trajectories, advantages)}
+    stream = policy_gradient.token_stream(trajectories, advantages)
+    return Signal({"policy": stream}, {"overlong": masked_mean(-late, trajectories.row_mask)})
 
-  base = policy_gradient.method(config, task, signal, papers=("2503.14476",))
-
-  def loss(outputs, trajectories, signal) -> Loss:
-    terms, metrics = base.loss(outputs, trajectories, signal)
-    return Loss(terms, metrics | {"overlong": masked_mean(-penalty(trajectories), trajectories.row_mask)})
-
-  prompts = policy_gradient.PROMPTS[m.prompts](
-    m.max_waves * config.prompts_per_iteration, config.completions_per_prompt
-  )
-  rollout = waves(base.rollout, config.completions_per_prompt, keep, m.max_waves)
-  return dataclasses.replace(base, curriculum=prompts, rollout=rollout, loss=loss)
+  respond = policy_gradient.independent(config, task)
+  rollout = waves(respond, config.completions_per_prompt, keep, m.max_waves)
+  return policy_gradient.method(config, task, signal, papers=("2503.14476",), prompts=m.max_waves, rollout=rollout)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from kernels.advantages import group
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Method
+from rl_jax.methods.method import Method, Signal
 
 
 def get_config() -> dict:
@@ -24,8 +24,8 @@ def get_config() -> dict:
 def build(config, task) -> Method:
   """Dr. GRPO from its section of a config."""
 
-  def signal(trajectories, arrays, progress):
+  def signal(trajectories, iteration) -> Signal:
     advantages = group.dr_grpo(trajectories.rewards, trajectories.group_ids, trajectories.scored)
-    return {"policy": policy_gradient.token_stream(trajectories, advantages)}
+    return Signal({"policy": policy_gradient.token_stream(trajectories, advantages)})
 
   return policy_gradient.method(config, task, signal, papers=("2503.20783",))

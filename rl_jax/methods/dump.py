@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from kernels.reductions import masked_mean
 from rl_jax.curricula.bandit import bandit
 from rl_jax.methods import grpo
-from rl_jax.methods.method import Loss, Method
+from rl_jax.methods.method import Method, Signal
 
 
 def get_config() -> dict:
@@ -47,11 +47,11 @@ def build(config, task) -> Method:
     raise ValueError(f"method.prompts={m.prompts!r}: it draws its problems itself, leave 'uniform'")
   base = grpo.build(config, task)
 
-  def loss(outputs, trajectories, signal) -> Loss:
-    terms, metrics = base.loss(outputs, trajectories, signal)
+  def signal(trajectories, iteration) -> Signal:
     of = lambda level: (trajectories.extras["levels"] == level).astype(jnp.float32)
     shares = {f"share/{name}": masked_mean(of(i), trajectories.row_mask) for i, name in enumerate(task.levels)}
-    return Loss(terms, metrics | shares)
+    of_base = base.signal(trajectories, iteration)
+    return of_base._replace(metrics=of_base.metrics | shares)
 
   arms = bandit(
     task,
@@ -61,4 +61,4 @@ def build(config, task) -> Method:
     tau=m.tau,
     exploration=m.exploration,
   )
-  return dataclasses.replace(base, curriculum=arms, loss=loss, papers=("2504.09710", *base.papers))
+  return dataclasses.replace(base, curriculum=arms, signal=signal, papers=("2504.09710", *base.papers))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from kernels.advantages import group
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Method, one_of
+from rl_jax.methods.method import Method, Signal, one_of
 
 
 def get_config() -> dict:
@@ -34,10 +34,10 @@ def build(config, task) -> Method:
   m = config.method
   one_of(m, "scale", ("group", "batch", "none"))
 
-  def signal(trajectories, arrays, progress):
+  def signal(trajectories, iteration) -> Signal:
     advantages = group.grpo(
       trajectories.rewards, trajectories.group_ids, trajectories.scored, scale=m.scale, ddof=m.ddof, eps=m.epsilon
     )
-    return {"policy": policy_gradient.token_stream(trajectories, advantages)}
+    return Signal({"policy": policy_gradient.token_stream(trajectories, advantages)})
 
   return policy_gradient.method(config, task, signal, papers=("2402.03300",))

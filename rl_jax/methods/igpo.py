@@ -20,8 +20,6 @@ Config: experiments/igpo.py, with experiments/grpo_lookup.py for comparison. Res
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax.numpy as jnp
 
 from kernels.advantages import turn
@@ -29,7 +27,7 @@ from kernels.reductions import aggregate
 from kernels.rewards.information_gain import curriculum_weights, information_gain_rewards, log_beliefs
 from kernels.segments import last_token, on_tokens, segment_ends
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Loss, Method, Stream, one_of
+from rl_jax.methods.method import Method, Signal, one_of
 from rl_jax.rollouts.probes import probed, required_forced_answer
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.rollouts.turns import required_turns, turn_starts
@@ -56,33 +54,27 @@ def build(config, task) -> Method:
   one_of(m, "normalization", ("joint", "separate"))
   required_turns(task)
   required_forced_answer(task)
-  policy_loss = policy_gradient.loss_function(config, task)
 
-  def signal(trajectories, arrays, progress):
+  def signal(trajectories, iteration) -> Signal:
     extras = trajectories.extras
     exists = extras["probe_mask"] & trajectories.scored[:, None]
     beliefs = log_beliefs(extras["probe_answer_logprobs"], exists, extras["probe_answer_mask"])
     rewards = information_gain_rewards(beliefs, trajectories.rewards, exists, gain=m.gain)
     options = {"mode": m.normalization, "scale": m.scale, "discount": m.discount}
     if m.curriculum_iterations:
-      weights = curriculum_weights(progress.iteration / m.curriculum_iterations)
+      weights = curriculum_weights(iteration / m.curriculum_iterations)
       options |= {"outcome_weight": weights.outcome, "gain_weight": weights.gain}
     advantages = turn.igpo(rewards, trajectories.group_ids, exists, **options)
     on_turns = lambda x: on_tokens(x, trajectories.turn_ids, trajectories.trained)
     stream = policy_gradient.token_stream(trajectories, on_turns(advantages))
     ends = segment_ends(trajectories.turn_ids, stream.weights) & (on_turns(exists & ~last_token(exists)) != 0)
-    zero = jnp.where(stream.targets == 0, stream.weights, 0.0)
-    return {
-      "policy": stream,
-      "information_gain": Stream(on_turns(rewards), ends.astype(jnp.float32)),
-      "zero_advantage": Stream(zero, stream.weights),
+    mean = lambda x, weights: aggregate(x, weights, mode="token_mean")
+    metrics = {
+      "information_gain": mean(on_turns(rewards), ends.astype(jnp.float32)),
+      "zero_advantage": mean((stream.targets == 0).astype(jnp.float32), stream.weights),
     }
+    return Signal({"policy": stream}, metrics)
 
-  def loss(outputs, trajectories, signal) -> Loss:
-    terms, metrics = policy_loss(outputs, trajectories, signal)
-    mean = lambda stream: aggregate(stream.targets, stream.weights, mode="token_mean")
-    return Loss(terms, metrics | {name: mean(signal[name]) for name in ("information_gain", "zero_advantage")})
-
-  base = policy_gradient.method(config, task, signal, papers=("2510.14967",))
-  rollout = probed(base.rollout, turn_starts, samples=0, max_tokens=1, sampling=sampling_from(config))
-  return dataclasses.replace(base, rollout=rollout, loss=loss)
+  respond, sampling = policy_gradient.independent(config, task), sampling_from(config)
+  rollout = probed(task, respond, turn_starts, samples=0, max_tokens=1, sampling=sampling)
+  return policy_gradient.method(config, task, signal, papers=("2510.14967",), rollout=rollout)

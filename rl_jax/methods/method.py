@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.struct
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Curriculum
 from rl_jax.rollouts.rollout import Rollout
 from rl_jax.trajectories import Trajectories
-
-
-class Progress(NamedTuple):
-  """How far the run is; schedules of a method read it."""
-
-  iteration: Array
-  """Iterations done. A schedule states its own length: a run may be continued past its `num_iterations`."""
-
-
-class Learner(NamedTuple):
-  """An auxiliary learner with a state of its own, updated before the signal is made.
-
-  `init(key) -> state`; `update(state, trajectories, key) -> (state, outputs)`, outputs by name with leading axis B.
-  """
-
-  init: Callable[[PRNGKeyArray], Any]
-  update: Callable[[Any, Trajectories, PRNGKeyArray], tuple[Any, dict[str, Array]]]
 
 
 @flax.struct.dataclass
@@ -49,7 +32,15 @@ class Term(NamedTuple):
   coefficient: float | Array = 1.0
 
 
-Signal = Mapping[str, Stream]
+class Signal(NamedTuple):
+  """What a method makes of a batch, constants for the gradient."""
+
+  streams: dict[str, Stream]
+  """By name; "policy" is what samples and the evaluation of credit show."""
+  metrics: dict[str, Mean] = {}  # noqa: RUF012
+
+
+Streams = Mapping[str, Stream]
 """Streams by name."""
 
 Outputs = Mapping[str, Mapping[str, Float[Array, "B T"]]]
@@ -92,9 +83,9 @@ class Method:
   Attributes:
     curriculum: which prompts, how many samples, how long.
     rollout: how trajectories are made.
-    signal: (trajectories, arrays, progress) -> Signal. `arrays`: what `scoring` and the learners gave, by name.
-    loss: (outputs, trajectories, signal) -> Loss, for one minibatch.
-    learners: auxiliary learners by name.
+    signal: (trajectories, iterations done) -> Signal. A schedule states its own length: a run may be continued past its
+      `num_iterations`.
+    loss: (outputs, trajectories, streams) -> Loss, for one minibatch.
     models: the models by name, "policy" among them.
     scoring: array name -> (model, output): teacher-forced over all rows with the parameters before the update, but
       after that of models with a loss of their own. Those that name a field of Trajectories are set there
@@ -104,9 +95,8 @@ class Method:
 
   curriculum: Curriculum
   rollout: Rollout
-  signal: Callable[[Trajectories, Mapping[str, Array], Progress], Signal]
-  loss: Callable[[Outputs, Trajectories, Signal], Loss]
-  learners: Mapping[str, Learner] = dataclasses.field(default_factory=dict)
+  signal: Callable[[Trajectories, Array], Signal]
+  loss: Callable[[Outputs, Trajectories, Streams], Loss]
   models: Mapping[str, ModelRole] = dataclasses.field(default_factory=lambda: {"policy": ModelRole()})
   scoring: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
   papers: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from kernels.reductions import masked_mean
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Method
+from rl_jax.methods.method import Method, Signal
 
 
 def get_config() -> dict:
@@ -24,8 +24,8 @@ def get_config() -> dict:
 def build(config, task) -> Method:
   """The control from its section of a config."""
 
-  def signal(trajectories, arrays, progress):
+  def signal(trajectories, iteration) -> Signal:
     mask, logprobs = trajectories.trained, trajectories.old_logprobs
-    return {"policy": policy_gradient.token_stream(trajectories, logprobs - masked_mean(logprobs, mask).value)}
+    return Signal({"policy": policy_gradient.token_stream(trajectories, logprobs - masked_mean(logprobs, mask).value)})
 
   return policy_gradient.method(config, task, signal, papers=())

@@ -12,10 +12,8 @@ Metrics: those of policy_gradient.py. Config: experiments/oracle.py.
 
 from __future__ import annotations
 
-import dataclasses
-
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Method, one_of
+from rl_jax.methods.method import Method, Signal, one_of
 from rl_jax.rollouts import step_values
 from rl_jax.rollouts.sampler import sampling_from
 
@@ -39,12 +37,11 @@ def build(config, task) -> Method:
   if is_exact and task.step_values is None:
     raise ValueError("method.truth='exact': the task knows no exact values of steps; take 'completions'")
 
-  def signal(trajectories, arrays, progress):
+  def signal(trajectories, iteration) -> Signal:
     found = step_values.exact(task, trajectories) if is_exact else step_values.from_completions(trajectories)
-    return {"policy": policy_gradient.token_stream(trajectories, found.after - found.before)}
+    return Signal({"policy": policy_gradient.token_stream(trajectories, found.after - found.before)})
 
-  base = policy_gradient.method(config, task, signal, papers=())
-  if is_exact:
-    return base
-  rollout = step_values.with_completions(base.rollout, task, m.completions, m.max_steps, sampling_from(config))
-  return dataclasses.replace(base, rollout=rollout)
+  rollout = policy_gradient.independent(config, task)
+  if not is_exact:
+    rollout = step_values.with_completions(rollout, task, m.completions, m.max_steps, sampling_from(config))
+  return policy_gradient.method(config, task, signal, papers=(), rollout=rollout)

@@ -1,6 +1,7 @@
 """What the policy-gradient methods share: independent responses, a stream of advantages, clipped loss, KL, entropy.
 
-A method of this family adds a `signal`: its advantage estimator. See grpo.py, dr_grpo.py, rloo.py, ppo.py.
+A method of this family adds a `signal`: its advantage estimator, and where it has them other prompts, another rollout,
+more terms of the loss, more models. See grpo.py, dr_grpo.py, dapo.py, ppo.py.
 
 Metrics:
   clip_fraction: share of trained tokens whose ratio was clipped.
@@ -11,7 +12,7 @@ Metrics:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -23,11 +24,14 @@ from kernels.losses.policy_gradient import policy_gradient, truncated_importance
 from kernels.reductions import Mean, aggregate, per_token, zero_masked
 from rl_jax.curricula.epochs import epochs
 from rl_jax.curricula.uniform import uniform
-from rl_jax.methods.method import Loss, Method, ModelRole, Stream, Term, one_of
+from rl_jax.methods.method import Loss, Method, ModelRole, Signal, Stream, Term, one_of
+from rl_jax.rollouts.rollout import Rollout
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.rollouts.turns import responses
 from rl_jax.trajectories import Trajectories
 
+AGGREGATIONS = ("token_mean", "sequence_mean_token_mean", "sequence_mean_token_sum", "sequence_mean_constant")
+"""Means of a loss over tokens and rows. One that divides by a constant of the batch would know its size."""
 PROMPTS = {"uniform": uniform, "epochs": epochs}
 
 
@@ -39,7 +43,7 @@ def get_config() -> dict:
     "clip_low": None,  # None: the kernel's, 0.2 and 0.2 for "ppo"
     "clip_high": None,
     "dual_clip": None,  # a number c > 1: the loss of a negative advantage is at most c |A| (arXiv 1912.09729)
-    "aggregation": "token_mean",  # see kernels.reductions.aggregate
+    "aggregation": "token_mean",  # one of AGGREGATIONS, see kernels.reductions.aggregate
     "aggregation_constant": None,  # None: the response tokens of the task
     "kl_coefficient": 0.0,  # of KL(policy || reference) in the loss; 0: no reference model is kept
     "kl_value": "k3",
@@ -61,14 +65,12 @@ def token_stream(trajectories: Trajectories, advantages: Float[Array, " B"] | Fl
 def loss_function(config, task) -> Callable[..., Loss]:
   """The loss of the family for a config. Raises ValueError now, not in the midst of training, for its options."""
   m = config.method
-  divisor = (m.aggregation_constant or task.response_tokens) if m.aggregation.endswith("constant") else None
-  minibatch = config.prompts_per_iteration * config.completions_per_prompt // config.minibatches_per_epoch
+  one_of(m, "aggregation", AGGREGATIONS)
+  constant = (m.aggregation_constant or task.response_tokens) if m.aggregation.endswith("constant") else None
 
-  def loss(outputs, trajectories, signal) -> Loss:
-    stream, out = signal["policy"], outputs["policy"]
+  def loss(outputs, trajectories, streams) -> Loss:
+    stream, out = streams["policy"], outputs["policy"]
     mask = stream.weights > 0
-    # "constant" divides a minibatch, so a micro-batch has its share of it; then weights add in every mode.
-    constant = divisor and divisor * (mask.shape[0] / minibatch if m.aggregation == "constant" else 1)
     reduce = lambda x: aggregate(x, stream.weights, mode=m.aggregation, constant=constant)
     tokens = lambda x: aggregate(x, stream.weights, mode="token_mean")
 
@@ -93,26 +95,50 @@ def loss_function(config, task) -> Callable[..., Loss]:
     return Loss(terms, jax.lax.stop_gradient(metrics))
 
   slot: Any = jax.ShapeDtypeStruct((1, 1), jnp.float32)
-  batch = Trajectories(**dict.fromkeys(Trajectories.__dataclass_fields__, slot))
+  batch = Trajectories.empty(1, 1, 0)
   jax.eval_shape(loss, {"policy": {"logprobs": slot, "entropies": slot}}, batch, {"policy": Stream(slot, slot)})
   return loss
 
 
-def method(config, task, signal, *, papers: tuple[str, ...]) -> Method:
-  """A method of the family, given its signal."""
-  m = config.method
-  models, scoring = {"policy": ModelRole()}, {}
+def method(
+  config,
+  task,
+  signal: Callable[[Trajectories, Array], Signal],
+  *,
+  papers: tuple[str, ...],
+  prompts: int = 1,
+  rollout: Rollout | None = None,
+  loss: Callable[..., Loss] | None = None,
+  models: Mapping[str, ModelRole] = {},  # noqa: B006
+  scoring: Mapping[str, tuple[str, str]] = {},  # noqa: B006
+) -> Method:
+  """A method of the family, given its signal.
+
+  Args:
+    prompts: of a plan, for each of the config's `prompts_per_iteration`.
+    rollout: None: independent responses.
+    loss: None: `loss_function`.
+    models, scoring: beside those of the family.
+  """
+  m, completions = config.method, config.completions_per_prompt
+  of_family, scored = {"policy": ModelRole()}, {}
   if m.kl_coefficient:
-    models["reference"] = ModelRole(trained=False, starts_from="policy")
-    scoring["ref_logprobs"] = ("reference", "logprobs")
+    of_family["reference"] = ModelRole(trained=False, starts_from="policy")
+    scored["ref_logprobs"] = ("reference", "logprobs")
   if one_of(m, "old_logprobs", ("sampler", "trainer")) == "trainer":
-    scoring["old_logprobs"] = ("policy", "logprobs")
+    scored["old_logprobs"] = ("policy", "logprobs")
+  curriculum = PROMPTS[one_of(m, "prompts", PROMPTS)]
   return Method(
-    curriculum=PROMPTS[one_of(m, "prompts", PROMPTS)](config.prompts_per_iteration, config.completions_per_prompt),
-    rollout=responses(task, config.completions_per_prompt, sampling_from(config)),
+    curriculum=curriculum(prompts * config.prompts_per_iteration, completions),
+    rollout=rollout or independent(config, task),
     signal=signal,
-    loss=loss_function(config, task),
-    models=models,
-    scoring=scoring,
+    loss=loss or loss_function(config, task),
+    models={**of_family, **models},
+    scoring={**scored, **scoring},
     papers=papers,
   )
+
+
+def independent(config, task) -> Rollout:
+  """Independent responses to each prompt, as the config samples them."""
+  return responses(task, config.completions_per_prompt, sampling_from(config))

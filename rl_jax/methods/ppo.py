@@ -16,16 +16,14 @@ Config: experiments/ppo.py.
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax.numpy as jnp
 
 from kernels.advantages.gae import gae
 from kernels.losses.value import value_loss
-from kernels.reductions import aggregate, whiten, zero_masked
+from kernels.reductions import Mean, aggregate, whiten, zero_masked
 from kernels.scans import move_to_trainable
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Loss, Method, ModelRole, Stream, Term
+from rl_jax.methods.method import Loss, Method, ModelRole, Signal, Stream, Term
 
 
 def get_config() -> dict:
@@ -47,35 +45,44 @@ def token_rewards(trajectories):
   return move_to_trainable(last, trajectories.trained, jnp.ones_like(trajectories.trained))
 
 
+def critic(m) -> dict:
+  """The models and the scoring that a critic adds to a method, as arguments of `policy_gradient.method`."""
+  role = ModelRole(kind="value", starts_from="policy", learning_rate=m.critic_learning_rate)
+  return {"models": {"critic": role}, "scoring": {"values": ("critic", "values")}}
+
+
+def value_term(m, outputs, trajectories, stream: Stream, *, clip: float | None) -> Term:
+  """The critic's loss, the mean over the tokens of its stream."""
+  losses = value_loss(
+    outputs["critic"]["values"], trajectories.extras["values"], stream.targets, stream.weights > 0, clip=clip
+  )
+  return Term(aggregate(losses, stream.weights, mode="token_mean"), m.value_coefficient)
+
+
+def value_error(trajectories, stream: Stream) -> Mean:
+  """Mean square of V_old - R over the tokens of the critic's stream."""
+  difference = jnp.where(stream.weights > 0, trajectories.extras["values"] - stream.targets, 0.0)
+  return aggregate(jnp.square(difference), stream.weights, mode="token_mean")
+
+
 def build(config, task) -> Method:
   """PPO from its section of a config."""
   m = config.method
   policy_loss = policy_gradient.loss_function(config, task)
 
-  def signal(trajectories, arrays, progress):
+  def signal(trajectories, iteration) -> Signal:
     mask = trajectories.trained & trajectories.scored[:, None]
-    estimate = gae(token_rewards(trajectories), arrays["values"], mask, discount=m.discount, lam=m.lam)
+    values = trajectories.extras["values"]
+    estimate = gae(token_rewards(trajectories), values, mask, discount=m.discount, lam=m.lam)
     advantages = whiten(estimate.advantages, mask) if m.whiten else estimate.advantages
-    return {
-      "policy": policy_gradient.token_stream(trajectories, advantages),
-      "value": Stream(targets=estimate.returns, weights=mask.astype(jnp.float32)),
-    }
+    value = Stream(targets=estimate.returns, weights=mask.astype(jnp.float32))
+    streams = {"policy": policy_gradient.token_stream(trajectories, advantages), "value": value}
+    return Signal(streams, {"value_error": value_error(trajectories, value)})
 
-  def loss(outputs, trajectories, signal) -> Loss:
-    terms, metrics = policy_loss(outputs, trajectories, signal)
-    stream, old = signal["value"], trajectories.extras["values"]
-    mask = stream.weights > 0
-    tokens = lambda x: aggregate(x, stream.weights, mode="token_mean")
-    losses = value_loss(outputs["critic"]["values"], old, stream.targets, mask, clip=m.value_clip)
-    value = Term(tokens(losses), m.value_coefficient)
-    error = tokens(jnp.where(mask, old - stream.targets, 0.0) ** 2)
-    return Loss(terms | {"value": value}, metrics | {"value_error": error})
+  def loss(outputs, trajectories, streams) -> Loss:
+    terms, metrics = policy_loss(outputs, trajectories, streams)
+    value = value_term(m, outputs, trajectories, streams["value"], clip=m.value_clip)
+    return Loss(terms | {"value": value}, metrics)
 
-  base = policy_gradient.method(config, task, signal, papers=("1707.06347", "1506.02438"))
-  critic = ModelRole(kind="value", starts_from="policy", learning_rate=m.critic_learning_rate)
-  return dataclasses.replace(
-    base,
-    loss=loss,
-    models={**base.models, "critic": critic},
-    scoring={**base.scoring, "values": ("critic", "values")},
-  )
+  papers = ("1707.06347", "1506.02438")
+  return policy_gradient.method(config, task, signal, papers=papers, loss=loss, **critic(m))

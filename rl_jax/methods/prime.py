@@ -21,8 +21,6 @@ Config: experiments/prime.py. Result: experiments/results/credit.md.
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax.numpy as jnp
 
 from kernels.advantages import process
@@ -31,7 +29,7 @@ from kernels.losses.reward_model import binary_cross_entropy, pair_accuracy
 from kernels.reductions import masked_mean
 from kernels.rewards.implicit import implicit_rewards, scale_to_unit_return
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Loss, Method, ModelRole, Stream, Term, one_of
+from rl_jax.methods.method import Loss, Method, ModelRole, Signal, Term, one_of
 from rl_jax.rollouts.waves import waves
 
 
@@ -76,38 +74,39 @@ def build(config, task) -> Method:
     mask = trajectories.trained & trajectories.scored[:, None]
     return mask, implicit_rewards(logprobs, trajectories.ref_logprobs, mask, **reward_options)
 
-  def signal(trajectories, arrays, progress):
+  def signal(trajectories, iteration) -> Signal:
     outcomes = trajectories.rewards, trajectories.group_ids, trajectories.scored
-    prm, ref = arrays["prm_logprobs"], trajectories.ref_logprobs
+    prm, ref = trajectories.extras["prm_logprobs"], trajectories.ref_logprobs
     # Equal models differ by rounding, which the division by the largest return would make as large as any reward.
     equal = jnp.abs(prm - ref) <= m.rounding * jnp.maximum(1.0, jnp.abs(ref))
     mask, (rewards, scores) = implicit(jnp.where(equal, ref, prm), trajectories)
     rewards = scale_to_unit_return(rewards, mask, eps=m.unit_return_epsilon) if m.unit_return else rewards
     advantages = process.prime(rewards, *outcomes, mask, **return_options).advantages
-    # Minibatches shuffle rows, so what only whole groups can tell goes to the loss on every token.
-    accuracy = jnp.where(mask, pair_accuracy(scores, *outcomes, ties="half").value, 0.0)
-    return {
-      "policy": policy_gradient.token_stream(trajectories, advantages),
-      "prm_accuracy": Stream(targets=accuracy, weights=mask.astype(jnp.float32)),
-    }
+    accuracy = pair_accuracy(scores, *outcomes, ties="half")
+    return Signal({"policy": policy_gradient.token_stream(trajectories, advantages)}, {"prm_accuracy": accuracy})
 
   def prm_loss(outputs, trajectories) -> Loss:
     _, (_, scores) = implicit(outputs["prm"]["logprobs"], trajectories)
     losses = binary_cross_entropy(scores, trajectories.rewards, trajectories.scored)
     return Loss({"prm": Term(masked_mean(losses, trajectories.scored))}, {})
 
-  def loss(outputs, trajectories, signal) -> Loss:
-    terms, metrics = base.loss(outputs, trajectories, signal)
-    told = signal["prm_accuracy"]
-    terms = terms if before else terms | prm_loss(outputs, trajectories).terms
-    return Loss(terms, metrics | {"prm_accuracy": masked_mean(told.targets, told.weights)})
+  policy_loss = policy_gradient.loss_function(config, task)
 
-  base = policy_gradient.method(config, task, signal, papers=("2502.01456",))
-  prompts = policy_gradient.PROMPTS[m.prompts](m.max_waves * config.prompts_per_iteration, group_size)
-  rollout = waves(base.rollout, group_size, keep, m.max_waves)
+  def loss(outputs, trajectories, streams) -> Loss:
+    terms, metrics = policy_loss(outputs, trajectories, streams)
+    return Loss(terms | prm_loss(outputs, trajectories).terms, metrics)
+
+  respond = policy_gradient.independent(config, task)
   prm = ModelRole(starts_from="policy", learning_rate=m.prm_learning_rate, own_loss=prm_loss if before else None)
-  models = {**base.models, "prm": prm}
-  if reference == "reference":
-    models[reference] = ModelRole(trained=False, starts_from="policy")
-  scoring = {**base.scoring, "prm_logprobs": ("prm", "logprobs"), "ref_logprobs": (reference, "logprobs")}
-  return dataclasses.replace(base, curriculum=prompts, rollout=rollout, loss=loss, models=models, scoring=scoring)
+  frozen = {} if reference == "policy" else {reference: ModelRole(trained=False, starts_from="policy")}
+  return policy_gradient.method(
+    config,
+    task,
+    signal,
+    papers=("2502.01456",),
+    prompts=m.max_waves,
+    rollout=waves(respond, group_size, keep, m.max_waves),
+    loss=policy_loss if before else loss,
+    models={"prm": prm, **frozen},
+    scoring={"prm_logprobs": ("prm", "logprobs"), "ref_logprobs": (reference, "logprobs")},
+  )

@@ -22,8 +22,6 @@ Config: experiments/spae.py. Result: experiments/results/credit.md.
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax.numpy as jnp
 
 from kernels.advantages import step
@@ -32,7 +30,7 @@ from kernels.reductions import aggregate
 from kernels.rewards.probes import probe_accuracy, probe_confidence, step_potential
 from kernels.segments import on_tokens
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Loss, Method, Stream, one_of
+from rl_jax.methods.method import Method, Signal, one_of
 from rl_jax.rollouts.probes import probed, required_forced_answer, step_ends
 from rl_jax.rollouts.sampler import sampling_from
 
@@ -58,7 +56,6 @@ def build(config, task) -> Method:
   m = config.method
   drop = one_of(m, "uninformative_groups", ("drop", "keep")) == "drop"
   required_forced_answer(task)
-  policy_loss = policy_gradient.loss_function(config, task)
 
   def kept(trajectories):
     informative = informative_groups(trajectories.rewards, trajectories.group_ids, trajectories.scored)
@@ -68,7 +65,7 @@ def build(config, task) -> Method:
     cuts, mask = step_ends(task, trajectories, m.max_steps)
     return cuts, mask & kept(trajectories)[:, None]
 
-  def signal(trajectories, arrays, progress):
+  def signal(trajectories, iteration) -> Signal:
     extras, mask = trajectories.extras, kept(trajectories)
     answers, steps = extras["probe_answer_logprobs"], extras["probe_mask"]
     accuracy = probe_accuracy(answers, jnp.broadcast_to(extras["probe_answer_mask"][:, None], answers.shape))
@@ -81,15 +78,16 @@ def build(config, task) -> Method:
     )
     stream = policy_gradient.token_stream(trajectories.replace(reward_mask=mask), advantages)
     late = jnp.cumsum(potentials > m.threshold, axis=1) > (potentials > m.threshold)
-    tokens = lambda x: Stream(on_tokens(x.astype(jnp.float32), step_ids, trajectories.trained), stream.weights)
-    return {"policy": stream, "potential": tokens(potentials), "late_tokens": tokens(late)}
+    spread = lambda x: on_tokens(x.astype(jnp.float32), step_ids, trajectories.trained)
+    mean = lambda x: aggregate(spread(x), stream.weights, mode="token_mean")
+    return Signal({"policy": stream}, {"potential": mean(potentials), "late_tokens": mean(late)})
 
-  def loss(outputs, trajectories, signal) -> Loss:
-    terms, metrics = policy_loss(outputs, trajectories, signal)
-    mean = lambda stream: aggregate(stream.targets, stream.weights, mode="token_mean")
-    return Loss(terms, metrics | {name: mean(signal[name]) for name in ("potential", "late_tokens")})
-
-  base = policy_gradient.method(config, task, signal, papers=("2601.03823",))
-  sampling = sampling_from(config)
-  rollout = probed(base.rollout, boundaries, samples=m.probe_samples, max_tokens=m.probe_tokens, sampling=sampling)
-  return dataclasses.replace(base, rollout=rollout, loss=loss)
+  rollout = probed(
+    task,
+    policy_gradient.independent(config, task),
+    boundaries,
+    samples=m.probe_samples,
+    max_tokens=m.probe_tokens,
+    sampling=sampling_from(config),
+  )
+  return policy_gradient.method(config, task, signal, papers=("2601.03823",), rollout=rollout)

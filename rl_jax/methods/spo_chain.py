@@ -20,7 +20,6 @@ Config: experiments/spo_chain.py. Result: experiments/results/credit.md
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import jax
@@ -30,7 +29,7 @@ from kernels.advantages.segment import cutpoint_segments, probability_mask, spo_
 from kernels.losses.segment import spo
 from kernels.reductions import Mean, aggregate
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Loss, Method, Stream, Term
+from rl_jax.methods.method import Loss, Method, Signal, Stream, Term
 from rl_jax.rollouts.branches import Boundaries, branches
 from rl_jax.rollouts.sampler import sampling_from
 
@@ -66,13 +65,14 @@ def trained(trajectories):
   return trajectories.trained & (trajectories.scored | trajectories.unfinished)[:, None]
 
 
-def stream(m, trajectories, advantages) -> Stream:
+def signal_of(m, trajectories, advantages) -> Signal:
   """Advantages [B, T], whitened, on the tokens of M."""
   old, mask = trajectories.old_logprobs, trained(trajectories)
   if m.whiten:
     advantages = whiten_uncertain(advantages, old, mask, threshold=threshold(m))
   weights = probability_mask(old, mask, threshold=threshold(m))
-  return Stream(jnp.where(weights, advantages, 0.0), weights.astype(jnp.float32))
+  stream = Stream(jnp.where(weights, advantages, 0.0), weights.astype(jnp.float32))
+  return Signal({"policy": stream}, {"uncertain": aggregate(stream.weights, mask, mode="token_mean")})
 
 
 def loss_function(config, task):
@@ -82,17 +82,16 @@ def loss_function(config, task):
     if name not in OPEN and m[name] != only:
       raise ValueError(f"method.{name} is {only} in SPO, got {m[name]!r}: leave it out")
 
-  def loss(outputs, trajectories, signal) -> Loss:
-    terms, metrics = base(outputs, trajectories, signal)
+  def loss(outputs, trajectories, streams) -> Loss:
+    terms, metrics = base(outputs, trajectories, streams)
     old, ref, mask = trajectories.old_logprobs, trajectories.ref_logprobs, trained(trajectories)
-    advantages, options = signal["policy"].targets, {"threshold": threshold(m), "clip": m.clip_range}
+    advantages, options = streams["policy"].targets, {"threshold": threshold(m), "clip": m.clip_range}
     parts = spo(outputs["policy"]["logprobs"], old, ref, advantages, mask, kl_coefficient=1.0, **options)
     kept = lambda mean: Mean(jnp.where(parts.ratio.value > m.max_ratio, 0.0, mean.sum), mean.weight)
     terms |= {"policy": Term(kept(parts.policy))}
     if m.kl_coefficient:
       terms |= {"kl": Term(kept(parts.kl), m.kl_coefficient)}
-    uncertain = aggregate(signal["policy"].weights, mask, mode="token_mean")
-    return Loss(terms, metrics | jax.lax.stop_gradient({"uncertain": uncertain, "ratio": parts.ratio}))
+    return Loss(terms, metrics | {"ratio": jax.lax.stop_gradient(parts.ratio)})
 
   return loss
 
@@ -107,12 +106,14 @@ def build(config, task) -> Method:
     segments = cutpoint_segments(trajectories.old_logprobs, trajectories.trained, num_segments=places, **cuts)
     return Boundaries(segments.starts, segments.mask)
 
-  def signal(trajectories, arrays, progress):
+  def signal(trajectories, iteration) -> Signal:
     rewards = jnp.where(trajectories.scored, trajectories.rewards, 0.0)
     values, old, mask = trajectories.extras["cut_values"], trajectories.old_logprobs, trajectories.trained
     credited = "uncertain" if m.probability_mask else "all"
-    return {"policy": stream(m, trajectories, spo_chain(values, rewards, old, mask, tokens=credited, **cuts).tokens)}
+    return signal_of(m, trajectories, spo_chain(values, rewards, old, mask, tokens=credited, **cuts).tokens)
 
-  base = policy_gradient.method(config, task, signal, papers=("2505.23564",))
-  rollout = branches(base.rollout, boundaries, m.completions_per_cut, sampling_from(config))
-  return dataclasses.replace(base, rollout=rollout, loss=loss_function(config, task))
+  respond = policy_gradient.independent(config, task)
+  rollout = branches(task, respond, boundaries, m.completions_per_cut, sampling_from(config))
+  return policy_gradient.method(
+    config, task, signal, papers=("2505.23564",), rollout=rollout, loss=loss_function(config, task)
+  )

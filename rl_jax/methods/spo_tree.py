@@ -15,8 +15,8 @@ Whitening, probability mask and loss are those of spo_chain.py.
 only, so `reward` and `accuracy` are of the leaves among the trained edges: read the held-out metrics.
 
 Metrics: those of spo_chain.py, and
-  metric/replayed: share of old edges among those trained.
-  metric/usable: new edges with A != 0, for each row of the batch.
+  replayed: share of old edges among those trained.
+  usable: new edges with A != 0, for each row of the batch.
 Config: experiments/spo_tree.py. Result: experiments/results/credit.md
 """
 
@@ -28,8 +28,9 @@ import jax.numpy as jnp
 
 from kernels.reductions import per_token
 from rl_jax.methods import policy_gradient, spo_chain
-from rl_jax.methods.method import Method, one_of
+from rl_jax.methods.method import Method, Signal, one_of
 from rl_jax.rollouts.replay import with_replay
+from rl_jax.rollouts.rollout import PhaseResult, nothing_new
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.rollouts.tree import tree, tree_advantages
 
@@ -49,25 +50,26 @@ def build(config, task) -> Method:
   """SPO-tree from its section of a config."""
   m, rows = config.method, config.prompts_per_iteration * config.completions_per_prompt
   one_of(m, "scale", ("none", "group"))
-  grown = tree(tuple(m.branching), m.segment_tokens, sampling_from(config))
+  grown = tree(task, tuple(m.branching), m.segment_tokens, sampling_from(config))
 
-  def valued(models, state, plan, task, trajectories, key):
-    advantages = tree_advantages(trajectories, levels=len(m.branching), scale=m.scale).advantages
-    return state, trajectories.with_arrays(edge_advantages=advantages)
+  def valued(models, state, plan, prompts, before, key):
+    advantages = tree_advantages(before, levels=len(m.branching), scale=m.scale).advantages
+    valued_rows = before.with_extras(edge_advantages=advantages)
+    return PhaseResult(state, valued_rows, nothing_new(valued_rows), jnp.int32(0))
 
-  def signal(trajectories, arrays, progress):
+  def signal(trajectories, iteration) -> Signal:
     advantages = per_token(trajectories.extras["edge_advantages"], spo_chain.trained(trajectories))
-    return {"policy": spo_chain.stream(m, trajectories, advantages)}
+    return spo_chain.signal_of(m, trajectories, advantages)
 
-  base = policy_gradient.method(config, task, signal, papers=("2505.23564",))
   rollout = with_replay(
+    task,
     dataclasses.replace(grown, phases=(*grown.phases, valued)),
     lambda trajectories: trajectories.extras["edge_advantages"] != 0,
     rows=rows,
     rows_per_group=config.completions_per_prompt,
     capacity=m.replay_age * rows if m.replay_capacity is None else m.replay_capacity,
     max_age=m.replay_age,
-    width=task.prompt_tokens + task.response_tokens,
     extras={"edge_advantages": jnp.float32},
   )
-  return dataclasses.replace(base, rollout=rollout, loss=spo_chain.loss_function(config, task))
+  loss = spo_chain.loss_function(config, task)
+  return policy_gradient.method(config, task, signal, papers=("2505.23564",), rollout=rollout, loss=loss)

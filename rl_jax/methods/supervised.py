@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from kernels.losses.supervised import negative_log_likelihood
 from kernels.reductions import aggregate
 from rl_jax.curricula.uniform import uniform
-from rl_jax.methods.method import Loss, Method, Stream, Term
+from rl_jax.methods.method import Loss, Method, Signal, Stream, Term
 from rl_jax.rollouts.demonstrations import demonstrations
 
 
@@ -24,15 +24,15 @@ def get_config() -> dict:
   return {}
 
 
-def signal(trajectories, arrays, progress):
+def signal(trajectories, iteration) -> Signal:
   """Every demonstrated token alike, whatever its reward."""
   weights = trajectories.trained.astype(jnp.float32)
-  return {"demonstrations": Stream(targets=weights, weights=weights)}
+  return Signal({"demonstrations": Stream(targets=weights, weights=weights)})
 
 
-def loss(outputs, trajectories, signal) -> Loss:
+def loss(outputs, trajectories, streams) -> Loss:
   """Negative log likelihood, averaged over demonstrated tokens."""
-  weights, out = signal["demonstrations"].weights, outputs["policy"]
+  weights, out = streams["demonstrations"].weights, outputs["policy"]
   mean = aggregate(negative_log_likelihood(out["logprobs"], weights > 0), weights, mode="token_mean")
   entropy = aggregate(out["entropies"], weights, mode="token_mean")
   return Loss({"nll": Term(mean)}, {"entropy": entropy})
@@ -40,4 +40,4 @@ def loss(outputs, trajectories, signal) -> Loss:
 
 def build(config, task) -> Method:
   """Takes `prompts_per_iteration` demonstrations, one per prompt."""
-  return Method(uniform(config.prompts_per_iteration, 1), demonstrations(), signal, loss)
+  return Method(uniform(config.prompts_per_iteration, 1), demonstrations(task), signal, loss)

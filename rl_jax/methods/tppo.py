@@ -21,15 +21,12 @@ Config: experiments/tppo.py. Result: experiments/results/credit.md.
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax.numpy as jnp
 
 from kernels.advantages.truncated import tppo
-from kernels.losses.value import value_loss
-from kernels.reductions import aggregate, whiten
+from kernels.reductions import whiten
 from rl_jax.methods import policy_gradient, ppo
-from rl_jax.methods.method import Loss, Method, ModelRole, Stream, Term, one_of
+from rl_jax.methods.method import Loss, Method, Signal, Stream, one_of
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.rollouts.windows import windows
 
@@ -56,12 +53,14 @@ def build(config, task) -> Method:
   one_of(m, "trained_tokens", ("window", "response"))
   window = -(-task.response_tokens // 3) if m.window_tokens is None else m.window_tokens
 
-  def signal(trajectories, arrays, progress):
+  policy_loss = policy_gradient.loss_function(config, task)
+
+  def signal(trajectories, iteration) -> Signal:
     known = trajectories.scored | (trajectories.unfinished & trajectories.row_mask)
     mask = trajectories.extras["response_mask"] & known[:, None]
     estimate = tppo(
       ppo.token_rewards(trajectories.replace(loss_mask=mask)),
-      arrays["values"],
+      trajectories.extras["values"],
       mask,
       (mask & ~trajectories.loss_mask).sum(axis=1),
       ~trajectories.unfinished,
@@ -70,30 +69,19 @@ def build(config, task) -> Method:
       tokens=m.trained_tokens,
     )
     advantages = whiten(estimate.advantages, estimate.policy_mask) if m.whiten else estimate.advantages
-    warm = progress.iteration >= m.critic_warmup_iterations
+    advantages = jnp.where(iteration >= m.critic_warmup_iterations, advantages, 0.0)
     weights = lambda mask: mask.astype(jnp.float32)
-    return {
-      "policy": Stream(targets=jnp.where(warm, advantages, 0.0), weights=weights(estimate.policy_mask)),
-      "value": Stream(targets=estimate.returns, weights=weights(estimate.value_mask)),
-    }
+    value = Stream(targets=estimate.returns, weights=weights(estimate.value_mask))
+    streams = {"policy": Stream(targets=advantages, weights=weights(estimate.policy_mask)), "value": value}
+    return Signal(streams, {"value_error": ppo.value_error(trajectories, value)})
 
-  base = policy_gradient.method(config, task, signal, papers=("2506.15050",))
-
-  def loss(outputs, trajectories, signal) -> Loss:
-    terms, metrics = base.loss(outputs, trajectories, signal)
-    stream, old = signal["value"], trajectories.extras["values"]
-    mask = stream.weights > 0
-    tokens = lambda x: aggregate(x, stream.weights, mode="token_mean")
-    losses = value_loss(outputs["critic"]["values"], old, stream.targets, mask, clip=None)
-    error = tokens(jnp.where(mask, old - stream.targets, 0.0) ** 2)
-    return Loss(terms | {"value": Term(tokens(losses), m.value_coefficient)}, metrics | {"value_error": error})
+  def loss(outputs, trajectories, streams) -> Loss:
+    terms, metrics = policy_loss(outputs, trajectories, streams)
+    value = ppo.value_term(m, outputs, trajectories, streams["value"], clip=None)
+    return Loss(terms | {"value": value}, metrics)
 
   slots = config.prompts_per_iteration * config.completions_per_prompt
-  critic = ModelRole(kind="value", starts_from="policy", learning_rate=m.critic_learning_rate)
-  return dataclasses.replace(
-    base,
-    rollout=windows(slots, window, task, sampling_from(config)),
-    loss=loss,
-    models={**base.models, "critic": critic},
-    scoring={**base.scoring, "values": ("critic", "values")},
+  rollout = windows(slots, window, task, sampling_from(config))
+  return policy_gradient.method(
+    config, task, signal, papers=("2506.15050",), rollout=rollout, loss=loss, **ppo.critic(m)
   )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,14 @@ from rl_jax.models.transformer import Transformer, TransformerConfig
 
 Params = Any
 """A tree of parameter arrays."""
+
+
+class Sequences(NamedTuple):
+  """The part of a batch that a transformer reads."""
+
+  tokens: Int[Array, "B T"]
+  positions: Int[Array, "B T"]
+  attention_mask: Bool[Array, "B T"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,15 +97,16 @@ class Model:
     outputs: Any = self.module.apply({"params": params}, tokens, positions, mask, cache, slot, last)
     return outputs
 
-  def outputs(
-    self, params: Params, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], mask: Bool[Array, "B T"]
-  ) -> dict[str, Array]:
+  def outputs(self, params: Params, batch: Any) -> dict[str, Array]:
     """Teacher-forced outputs by name, each [B, T] and aligned with the token that it speaks of.
+
+    Args:
+      batch: has the fields of `Sequences`, as Trajectories do.
 
     A language model gives `logprobs` (log pi of the token) and `entropies` (of the distribution it was drawn from); a
     value model gives `values` (of the state before the token).
     """
-    return _OUTPUTS[self.kind](self, params, tokens, positions, mask)
+    return _OUTPUTS[self.kind](self, params, batch.tokens, batch.positions, batch.attention_mask)
 
 
 def merge(part: Params, whole: Params) -> Params:

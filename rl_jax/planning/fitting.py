@@ -13,7 +13,8 @@ import jax
 from rl_jax.planning.chips import GIB, Chip
 from rl_jax.training import mesh, state
 from rl_jax.training.errors import TrainingError
-from rl_jax.training.experiment import Experiment, check_rows
+from rl_jax.training.experiment import Experiment
+from rl_jax.training.sizes import sizes_of
 from rl_jax.training.state import SeedState
 
 ROOM = 0.6
@@ -30,7 +31,7 @@ class State(NamedTuple):
   optimizer: float
   """Its moments, and the averages of parameters."""
   other: float
-  """Of curriculum, rollout and learners."""
+  """Of curriculum and rollout."""
 
   @property
   def total(self) -> float:
@@ -91,7 +92,7 @@ def _layouts(experiment: Experiment, devices: Sequence[Any], rows: int, boxed: A
     for fsdp in (n for n in range(1, count // tensor + 1) if count // tensor % n == 0):
       shape = {"data": count // tensor // fsdp, "fsdp": fsdp, "tensor": tensor}
       try:
-        check_rows(experiment.config, rows, shape["data"] * fsdp)
+        sizes_of(experiment.config, shape["data"] * fsdp).check(rows)
         device_mesh = mesh.make_mesh(shape, devices)
       except TrainingError:
         continue

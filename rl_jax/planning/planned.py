@@ -60,9 +60,7 @@ class Plan:
   @property
   def too_large(self) -> list[str]:
     """Programs that a chip's memory does not hold."""
-    return [
-      name for name, p in self.programs.items() if isinstance(p, Refused) or self.total(name) > self.chip.hbm
-    ]
+    return [name for name, p in self.programs.items() if isinstance(p, Refused) or self.total(name) > self.chip.hbm]
 
   @property
   def fits(self) -> bool:

@@ -1,7 +1,7 @@
 """Values in the midst of responses: the mean reward of completions that the policy samples from there.
 
-A plain Monte Carlo estimate of V(text so far), without a critic. The completions are scored and dropped; what they cost
-stands in `spent_tokens`. Boundaries with the same text (the bare prompt, a common beginning) are sampled once and share
+A plain Monte Carlo estimate of V(text so far), without a critic. The completions are scored and dropped; their tokens
+count as generated. Boundaries with the same text (the bare prompt, a common beginning) are sampled once and share
 their value.
 """
 
@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from kernels.reductions import densify, masked_mean
-from rl_jax.rollouts.continuation import concatenate, continued, new_tokens
-from rl_jax.rollouts.rollout import BoundModel, Rollout
+from rl_jax.rollouts.continuation import concatenate, continued
+from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, nothing_new, unasked
 from rl_jax.rollouts.sampler import Sampling
 from rl_jax.tasks.task import DeviceTask
 from rl_jax.trajectories import Trajectories
@@ -69,14 +69,14 @@ def branch(
   """
   starts, mask = boundaries.starts, boundaries.mask & trajectories.row_mask[:, None]
   rows, places = starts.shape
-  sources = _first_alike(trajectories, starts, mask, limits, task.prompt_tokens)
+  sources = _first_alike(trajectories, starts, mask, limits)
   sampled = (mask & (sources == jnp.arange(rows * places).reshape(rows, places))).ravel()
   owners, starts = jnp.repeat(jnp.arange(rows), places), jnp.where(mask, starts, 0).ravel()
   done = continued(
     policy,
     task,
     trajectories.rows(owners),
-    task.prompt_tokens + starts,
+    trajectories.prompt_width + starts,
     key,
     sampling=sampling,
     completions=samples,
@@ -85,14 +85,14 @@ def branch(
   return Branched(done.replace(row_mask=jnp.repeat(sampled, samples)), sources)
 
 
-def _first_alike(trajectories, starts, mask, limits, prompt_tokens: int) -> Int[Array, "B S"]:
+def _first_alike(trajectories, starts, mask, limits) -> Int[Array, "B S"]:
   """Index of the first existing boundary with the same problem, text before it, and limit."""
 
   def longer(ids, token):
     ids = densify(ids, token)
     return ids, ids
 
-  held = jnp.where(trajectories.attention_mask, trajectories.tokens, -1)[:, prompt_tokens:]
+  held = jnp.where(trajectories.attention_mask, trajectories.tokens, -1)[:, trajectories.prompt_width :]
   prompts = densify(trajectories.prompt_ids, limits)
   _, texts = jax.lax.scan(longer, prompts, held.T)  # [R, B]: rows alike up to and with slot t have one id
   texts = jnp.concatenate([prompts[None], texts]).T
@@ -114,52 +114,52 @@ def values_of(branched: Branched, mask: Bool[Array, "B S"]) -> Values:
   return Values(shared(mean), shared(variance))
 
 
-def spent(branched: Branched) -> Int[Array, " B"]:
-  """Tokens that were sampled for each row's boundaries."""
-  return new_tokens(branched.rows).reshape(branched.sources.shape[0], -1).sum(axis=1)
-
-
 def branches(
-  rollout: Rollout, boundaries: Callable[[Trajectories], Boundaries], samples: int, sampling: Sampling
+  task,
+  rollout: Rollout,
+  boundaries: Callable[[Trajectories], Boundaries],
+  samples: int,
+  sampling: Sampling,
+  by: str = "policy",
 ) -> Rollout:
   """A rollout whose rows are those of its plan, and then `samples` completions from each of their boundaries.
 
   Adds extras, in which [B, S] are `boundaries` of the finished rows: `cut_values` and `cut_variances` (see `Values`),
   `cut_starts` and `cut_mask`.
 
+  Args:
+    by: the model that writes the completions.
+
   Raises: ValueError: samples below 1.
   """
   if samples < 1:
     raise ValueError(f"values need at least 1 completion from each boundary, got {samples}")
 
-  def sampled(models, state, plan, task, trajectories, key):
-    cuts = boundaries(trajectories)
-    mask = cuts.mask & trajectories.row_mask[:, None]
+  def sampled(models, state, plan, prompts, before, key):
+    cuts = boundaries(before)
+    mask = cuts.mask & before.row_mask[:, None]
     done = branch(
-      models["policy"],
+      models[by],
       task,
-      trajectories,
+      before,
       Boundaries(cuts.starts, mask),
       plan.response_limits,
       key,
       samples=samples,
       sampling=sampling,
     )
-    trajectories = trajectories.with_arrays(
-      spent_tokens=trajectories.spent_tokens + spent(done),
-      cut_starts=jnp.where(mask, cuts.starts, 0),
-      cut_mask=mask,
-      cut_sources=done.sources,
-    )
-    return state, concatenate(trajectories, done.rows)
+    before = before.with_extras(cut_starts=jnp.where(mask, cuts.starts, 0), cut_mask=mask, cut_sources=done.sources)
+    verify = jnp.concatenate([nothing_new(before), unasked(done.rows)])
+    return PhaseResult(state, concatenate(before, done.rows), verify, done.rows.sampled_tokens)
 
-  def reduced(models, state, plan, task, trajectories, key):
-    places = trajectories.extras["cut_mask"].shape[1]
-    rows = trajectories.tokens.shape[0] // (1 + places * samples)
-    kept, rest = (jax.tree.map(lambda x, part=part: x[part], trajectories) for part in (slice(rows), slice(rows, None)))
+  def reduced(models, state, plan, prompts, before, key):
+    places = before.extras["cut_mask"].shape[1]
+    rows = before.tokens.shape[0] // (1 + places * samples)
+    kept, rest = (jax.tree.map(lambda x, part=part: x[part], before) for part in (slice(rows), slice(rows, None)))
     extras = dict(kept.extras)
     values = values_of(Branched(rest, extras.pop("cut_sources")), extras["cut_mask"])
     extras |= {"cut_values": values.values, "cut_variances": values.variances}
-    return state, kept.replace(extras=extras)
+    kept = kept.replace(extras=extras)
+    return PhaseResult(state, kept, nothing_new(kept), jnp.int32(0))
 
   return dataclasses.replace(rollout, phases=(*rollout.phases, sampled, reduced))

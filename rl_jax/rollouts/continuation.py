@@ -95,26 +95,31 @@ def continued(
     ref_logprobs=jnp.zeros((rows, time), jnp.float32),
     rewards=jnp.zeros(rows, jnp.float32),
     token_rewards=jnp.zeros((rows, time), jnp.float32),
+    objectives=jnp.zeros((rows, 0), jnp.float32),
+    verified=jnp.zeros(rows, bool),
     reward_mask=jnp.zeros(rows, bool),
     truncated=done.truncated & (limits == room),
     unfinished=done.truncated & (limits < room),
-    spent_tokens=jnp.zeros(rows, jnp.int32),
     extras={},
   )
 
 
-def new_tokens(trajectories: Trajectories) -> Int[Array, " M"]:
-  """Number of tokens that the last sampling wrote in each row of `continued`."""
-  return (trajectories.loss_mask & trajectories.row_mask[:, None]).sum(axis=1)
-
-
 def concatenate(*parts: Trajectories) -> Trajectories:
-  """Rows of all parts in order. Extras that not all of them have are 0 in the rows of the others."""
+  """Rows of all parts in order. Extras and objectives that not all of them have are 0 in the rows of the others.
+
+  Raises: ValueError: their prompts, or whole rows, are not equally wide.
+  """
+  widths = {(part.prompt_width, part.tokens.shape[1]) for part in parts}
+  if len(widths) > 1:
+    said = " and ".join(f"{prompts} of {slots}" for prompts, slots in sorted(widths))
+    raise ValueError(f"rows with prompts in {said} slots cannot be one batch: see Rollout.prompt_width")
   like = {name: x for part in parts for name, x in part.extras.items()}
+  objectives = max(part.objectives.shape[1] for part in parts)
 
   def filled(part: Trajectories) -> Trajectories:
-    rows = part.tokens.shape[0]
+    rows, known = part.objectives.shape
     missing = {n: jnp.zeros((rows, *x.shape[1:]), x.dtype) for n, x in like.items() if n not in part.extras}
-    return part.replace(extras={**part.extras, **missing})
+    whole = jnp.pad(part.objectives, [(0, 0), (0, objectives - known)])
+    return part.replace(objectives=whole, extras={**part.extras, **missing})
 
   return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(filled(part) for part in parts))

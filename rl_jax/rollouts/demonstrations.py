@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from rl_jax.rollouts.rollout import Rollout, assemble
+from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.turns import in_turns
 from rl_jax.trajectories import DEMONSTRATION
 
 
-def demonstrations() -> Rollout:
+def demonstrations(task) -> Rollout:
   """One demonstration of each prompt of the plan, scored like any response; keeps no state."""
 
-  def phase(models, state, plan, task, trajectories, key):
-    prompts = task.prompts(plan.prompt_ids, "train")
+  def phase(models, state, plan, prompts, before, key):
     tokens, mask = task.demonstrate(key, prompts)
     rows = assemble(
       prompts,
@@ -24,6 +23,7 @@ def demonstrations() -> Rollout:
       truncated=jnp.zeros(tokens.shape[0], bool),
       source=DEMONSTRATION,
     )
-    return state, rows if task.turns is None else in_turns(rows, task.turns)
+    rows = rows if task.turns is None else in_turns(rows, task.turns)
+    return PhaseResult(state, rows, unasked(rows), jnp.int32(0))
 
   return Rollout(phases=(phase,))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from rl_jax.rollouts.rollout import Rollout, assemble
+from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling, sample
 
 
-def flat(completions_per_prompt: int, sampling: Sampling) -> Rollout:
+def flat(task, completions_per_prompt: int, sampling: Sampling) -> Rollout:
   """`completions_per_prompt` responses of the policy to each prompt of the plan; keeps no state."""
 
-  def phase(models, state, plan, task, trajectories, key):
-    prompts = task.prompts(plan.prompt_ids, "train")
+  def phase(models, state, plan, prompts, before, key):
     policy = models["policy"]
     done = sample(
       policy.model,
@@ -25,7 +24,7 @@ def flat(completions_per_prompt: int, sampling: Sampling) -> Rollout:
       pad_id=task.vocabulary.pad_id,
       sampling=sampling,
     )
-    return state, assemble(
+    rows = assemble(
       prompts,
       done.tokens,
       done.mask,
@@ -36,5 +35,6 @@ def flat(completions_per_prompt: int, sampling: Sampling) -> Rollout:
       old_logprobs=done.logprobs,
       behaviour_entropies=done.entropies,
     )
+    return PhaseResult(state, rows, unasked(rows), rows.sampled_tokens)
 
   return Rollout(phases=(phase,))

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from rl_jax.models.model import Sequences
 from rl_jax.rollouts.continuation import prefixes
-from rl_jax.rollouts.rollout import BoundModel, Rollout
+from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, nothing_new, prompts_of_rows
 from rl_jax.rollouts.sampler import Sampling, positions_of, sample
-from rl_jax.tasks.task import DeviceTask, ForcedAnswer
+from rl_jax.tasks.task import DeviceTask, ForcedAnswer, Prompts
 from rl_jax.trajectories import Trajectories
 
 Boundaries = Callable[[DeviceTask, Trajectories], tuple[Int[Array, "B K"], Bool[Array, "B K"]]]
@@ -39,6 +40,7 @@ class Probes(NamedTuple):
 def probe(
   policy: BoundModel,
   task: DeviceTask,
+  prompts: Prompts,
   trajectories: Trajectories,
   cuts: Int[Array, "B K"],
   mask: Bool[Array, "B K"],
@@ -48,9 +50,10 @@ def probe(
   samples: int = 0,
   max_tokens: int = 10,
 ) -> Probes:
-  """Forces answers at boundaries of the rows of the train split.
+  """Forces answers at boundaries of rows.
 
   Args:
+    prompts: of the rows' plan; their facts tell the right answers.
     cuts: the probe sees what stands before this slot; that of the response's first slot sees the prompt alone.
     mask: where to probe. Other boundaries cost the same time but no tokens.
     samples: N answers sampled at each boundary; 0: the right answer is scored and nothing is sampled.
@@ -62,15 +65,15 @@ def probe(
   opening = forced_answer.opening
   rows, boundaries = mask.shape
   index = jnp.repeat(jnp.arange(rows), boundaries)
-  before = prefixes(trajectories.rows(index), jnp.where(mask, cuts, task.prompt_tokens).reshape(-1))
+  before = prefixes(trajectories.rows(index), jnp.where(mask, cuts, trajectories.prompt_width).reshape(-1))
   begun = jnp.broadcast_to(jnp.array(opening), (index.shape[0], len(opening)))
   tokens = jnp.concatenate([before.tokens, begun], axis=1)
   exists = jnp.concatenate([before.mask, jnp.ones(begun.shape, bool)], axis=1)
 
-  answer, answer_mask = forced_answer.answers(task.prompts(trajectories.prompt_ids, "train"))
+  answer, answer_mask = forced_answer.answers(prompts_of_rows(prompts, trajectories))
   whole = jnp.concatenate([tokens, answer[index]], axis=1)
   attended = jnp.concatenate([exists, answer_mask[index]], axis=1)
-  logprobs = policy.model.outputs(policy.params, whole, positions_of(attended), attended)["logprobs"]
+  logprobs = policy.model.outputs(policy.params, Sequences(whole, positions_of(attended), attended))["logprobs"]
   forced = logprobs[:, tokens.shape[1] :].reshape(rows, boundaries, -1)
   forced = jnp.where(mask[:, :, None] & answer_mask[:, None], forced, 0.0)
 
@@ -100,21 +103,22 @@ def required_forced_answer(task: DeviceTask) -> ForcedAnswer:
   return task.forced_answer
 
 
-def probed(rollout: Rollout, boundaries: Boundaries, *, samples: int, max_tokens: int, sampling: Sampling) -> Rollout:
+def probed(
+  task: DeviceTask, rollout: Rollout, boundaries: Boundaries, *, samples: int, max_tokens: int, sampling: Sampling
+) -> Rollout:
   """The rollout, and after it a phase that probes its rows.
 
-  Extras: `probe_mask` [B, K], where there is a probe, and the fields of `Probes` as `probe_<field>`. Sampled tokens are
-  counted in `spent_tokens`; the right answer is given, not generated.
+  Extras: `probe_mask` [B, K], where there is a probe, and the fields of `Probes` as `probe_<field>`. Sampled tokens
+  count as generated; the right answer is given, not generated.
   """
 
-  def phase(models, state, plan, task, trajectories, key):
-    cuts, mask = boundaries(task, trajectories)
-    found = probe(
-      models["policy"], task, trajectories, cuts, mask, key, samples=samples, max_tokens=max_tokens, sampling=sampling
-    )
-    spent = trajectories.spent_tokens + found.sampled.sum(axis=(1, 2, 3))
-    arrays = {f"probe_{name}": array for name, array in found._asdict().items()}
-    return state, trajectories.with_arrays(spent_tokens=spent, probe_mask=mask, **arrays)
+  def phase(models, state, plan, prompts, before, key):
+    cuts, mask = boundaries(task, before)
+    policy, options = models["policy"], {"samples": samples, "max_tokens": max_tokens, "sampling": sampling}
+    probes = probe(policy, task, prompts, before, cuts, mask, key, **options)
+    extras = {f"probe_{name}": array for name, array in probes._asdict().items()}
+    rows = before.with_extras(probe_mask=mask, **extras)
+    return PhaseResult(state, rows, nothing_new(rows), probes.sampled.sum(dtype=jnp.int32))
 
   return dataclasses.replace(rollout, phases=(*rollout.phases, phase))
 
@@ -130,7 +134,7 @@ def step_ends(task: DeviceTask, trajectories: Trajectories, steps: int) -> tuple
   ends = jnp.max(jnp.where(of_step, slots + 1, 0), axis=2)
 
   opening = required_forced_answer(task).opening
-  opens = inside & (slots >= task.prompt_tokens)
+  opens = inside & (slots >= trajectories.prompt_width)
   for ahead, token in enumerate(opening):
     opens &= jnp.pad(tokens == token, ((0, 0), (0, ahead)))[:, ahead:]
   opened = jnp.min(jnp.where(opens, slots, tokens.shape[1]), axis=1)

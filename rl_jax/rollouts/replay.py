@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kernels.reductions import densify
+from kernels.reductions import Mean, densify
 from rl_jax.rollouts.continuation import concatenate
-from rl_jax.rollouts.rollout import Rollout
-from rl_jax.trajectories import POLICY, REPLAY, Trajectories
+from rl_jax.rollouts.rollout import PhaseResult, Rollout, nothing_new
+from rl_jax.trajectories import REPLAY, Trajectories
 
 
 class Buffer(flax.struct.PyTreeNode):
@@ -38,24 +38,16 @@ class ReplayState(flax.struct.PyTreeNode):
   buffer: Buffer
 
 
-def empty_buffer(capacity: int, width: int, extras: Mapping[str, Any]) -> Buffer:
+def empty_buffer(task, capacity: int, width: int, extras: Mapping[str, Any]) -> Buffer:
   """A buffer without rows.
 
   Args:
-    width: T, slots of a sequence.
+    width: slots of prompts; rows have as many more as the task's responses.
     extras: dtypes of the extras [B] that rows keep, by name.
   """
-  slots = lambda dtype: jnp.zeros((capacity, width), dtype)
   each = lambda dtype: jnp.zeros(capacity, dtype)
-  rows = Trajectories(
-    **{name: slots(jnp.int32) for name in ("tokens", "positions", "step_ids", "turn_ids", "source_ids")},
-    **{name: slots(bool) for name in ("attention_mask", "loss_mask")},
-    **{name: slots(jnp.float32) for name in ("behaviour_logprobs", "old_logprobs", "ref_logprobs", "token_rewards")},
-    **{name: each(jnp.int32) for name in ("group_ids", "prompt_ids", "spent_tokens")},
-    **{name: each(bool) for name in ("row_mask", "reward_mask", "truncated", "unfinished")},
-    rewards=each(jnp.float32),
-    extras={name: each(dtype) for name, dtype in extras.items()},
-  )
+  rows = Trajectories.empty(capacity, width + task.response_tokens, width, objectives=len(task.objectives))
+  rows = rows.with_extras(**{name: each(dtype) for name, dtype in extras.items()})
   return Buffer(rows, each(jnp.int32), jnp.int32(0))
 
 
@@ -72,6 +64,7 @@ def places_in_group(
 
 
 def with_replay(
+  task,
   rollout: Rollout,
   usable: Callable[[Trajectories], Bool[Array, " B"]],
   *,
@@ -79,7 +72,6 @@ def with_replay(
   rows_per_group: int,
   capacity: int,
   max_age: int,
-  width: int,
   extras: Mapping[str, Any],
 ) -> Rollout:
   """`rows` rows in each iteration: new ones of `rollout`, and old ones in the slots that these leave free.
@@ -88,26 +80,26 @@ def with_replay(
   buffer, at random; those still free have `row_mask` False. The other usable rows wait, the newest first where
   `capacity` is not enough, and are dropped when they were made `max_age` iterations ago. Nothing is trained on twice.
 
-  Groups are named by their prompt, as rows of several iterations come together. Tokens of new rows that are not
-  trained on now count as `spent_tokens` of row 0. Extras beside those to keep are dropped; "metric/replayed" is the
-  share of old rows, "metric/usable" the number of usable new rows for each row of the batch.
+  Groups are named by their prompt, as rows of several iterations come together. Extras beside those to keep, and
+  "correct", are dropped.
+
+  Metrics: `replayed`, the share of old rows; `usable`, the number of usable new rows for each row of the batch.
 
   Args:
     usable: scored trajectories -> rows that are worth training on.
-    width: T, slots of a sequence.
     extras: dtypes of the extras [B] that the method reads, by name.
 
   Raises: ValueError, when it is traced: `rows` is more than are made and can wait.
   """
 
   def within(phase):
-    def run(models, state, plan, task, trajectories, key):
-      inner, trajectories = phase(models, state.rollout, plan, task, trajectories, key)
-      return state.replace(rollout=inner), trajectories
+    def run(models, state, plan, prompts, before, key):
+      result = phase(models, state.rollout, plan, prompts, before, key)
+      return result._replace(state=state.replace(rollout=result.state))
 
     return run
 
-  def select(models, state, plan, task, trajectories, key):
+  def select(models, state, plan, prompts, trajectories, key):
     buffer, now = state.buffer, state.buffer.iteration
     made = trajectories.tokens.shape[0]
     if made + capacity < rows:
@@ -129,30 +121,27 @@ def with_replay(
     kept = everything.rows(later)
     kept = kept.replace(row_mask=waiting[later], source_ids=jnp.where(kept.loss_mask, REPLAY, kept.source_ids))
 
-    generated = trajectories.trained.sum(dtype=jnp.int32) + trajectories.spent_tokens.sum(dtype=jnp.int32)
-    trained_now = (chosen.trained & (chosen.source_ids == POLICY)).sum(dtype=jnp.int32)
-    every = lambda x: jnp.full(rows, x, jnp.float32)
-    chosen = chosen.with_arrays(
-      spent_tokens=jnp.zeros(rows, jnp.int32).at[0].set(generated - trained_now),
-      **{
-        "metric/replayed": every((taken & (index >= made)).sum() / jnp.maximum(taken.sum(), 1)),
-        "metric/usable": every(good.sum() / rows),
-      },
-    )
-    return state.replace(buffer=Buffer(kept, born[later], now + 1)), chosen
+    number = lambda x: x.sum().astype(jnp.float32)
+    metrics = {
+      "replayed": Mean(number(taken & (index >= made)), number(taken)),
+      "usable": Mean(number(good), jnp.float32(rows)),
+    }
+    state = state.replace(buffer=Buffer(kept, born[later], now + 1))
+    return PhaseResult(state, chosen, nothing_new(chosen), jnp.int32(0), metrics)
 
+  extras = {**extras, "correct": bool}
+  width = task.prompt_tokens if rollout.prompt_width is None else rollout.prompt_width
   return dataclasses.replace(
     rollout,
     phases=(*map(within, rollout.phases), select),
-    init=lambda key: ReplayState(rollout.init(key), empty_buffer(capacity, width, extras)),
+    init=lambda key: ReplayState(rollout.init(key), empty_buffer(task, capacity, width, extras)),
   )
 
 
 def _like(kept: Trajectories, trajectories: Trajectories) -> Trajectories:
-  """New rows with the extras and types of the kept ones, grouped by prompt, and with nothing spent."""
+  """New rows with the extras and types of the kept ones, grouped by prompt."""
+  known = trajectories.extras | {"correct": trajectories.correct}
   trajectories = trajectories.replace(
-    group_ids=trajectories.prompt_ids,
-    spent_tokens=jnp.zeros_like(trajectories.spent_tokens),
-    extras={name: trajectories.extras[name] for name in kept.extras},
+    group_ids=trajectories.prompt_ids, extras={name: known[name] for name in kept.extras}
   )
   return jax.tree.map(lambda old, new: new.astype(old.dtype), kept, trajectories)

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.models.model import Model, Params
 from rl_jax.rollouts.sampler import positions_of
@@ -27,56 +28,153 @@ class BoundModel(NamedTuple):
 Models = Mapping[str, BoundModel]
 """The models that a method names, the policy among them."""
 
-Phase = Callable[[Models, Any, Plan, DeviceTask, Trajectories | None, PRNGKeyArray], tuple[Any, Trajectories]]
-"""(models, state, plan, task, trajectories of the phases before with their rewards, key) -> (state, trajectories)"""
+
+class PhaseResult(NamedTuple):
+  """What a phase made."""
+
+  state: Any
+  """Of the rollout, after the phase."""
+  trajectories: Trajectories
+  """All rows so far, new ones unscored."""
+  verify: Bool[Array, " B"]
+  """Rows to ask the verifier about now, and no others: see `unasked`."""
+  generated_tokens: Int[Array, ""]
+  """Tokens that the phase sampled, of whatever use: probes and rows left out later count."""
+  metrics: dict[str, Mean] = {}  # noqa: RUF012
+
+
+Phase = Callable[[Models, Any, Plan, Prompts, Trajectories | None, PRNGKeyArray], PhaseResult]
+"""(models, state, plan, prompts of the plan, trajectories of the phases before with their verdicts, key)"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Rollout:
   """A static list of phases over a state of the rollout's own.
 
-  A phase returns all rows so far, its new ones unscored. Between phases the verifier scores them: on device within
-  one program (`step`), on the host between two.
+  Between phases the verifier scores the rows that the phase names: on device within one program (`collect`), on the
+  host between two.
+
+  Attributes:
+    respond: (completions per prompt, sampling) -> the rollout of plain responses, or of turns, that held-out prompts
+      are answered with. None: `rollouts.turns.responses`.
+    prompt_width: slots of the widest prompt that a phase makes, to which all prompts are padded; None: the task's.
   """
 
   phases: tuple[Phase, ...]
   init: Callable[[PRNGKeyArray], Any] = lambda key: ()
-
-  def step(
-    self, models: Models, state: Any, plan: Plan, task: DeviceTask, key: PRNGKeyArray
-  ) -> tuple[Any, Trajectories]:
-    """All phases of one iteration, verified on device."""
-    trajectories = None
-    for index, phase in enumerate(self.phases):
-      state, trajectories = phase(models, state, plan, task, trajectories, jax.random.fold_in(key, index))
-      trajectories = verify(task, trajectories)
-    assert trajectories is not None, "a rollout has at least one phase"
-    return state, trajectories
+  respond: Callable[..., Rollout] | None = None
+  prompt_width: int | None = None
 
 
-def verify(task: DeviceTask, trajectories: Trajectories, split: Split = "train") -> Trajectories:
-  """The trajectories with rewards, step ids and what else the task's verifier says of them."""
-  prompts = task.prompts(trajectories.prompt_ids, split)
-  responses = slice(task.prompt_tokens, None)
-  verdicts = task.verify(prompts, trajectories.tokens[:, responses], trajectories.attention_mask[:, responses])
-  return judged(trajectories, verdicts, prompts.levels)
+class RolloutResult(NamedTuple):
+  """What all phases of an iteration made: as `PhaseResult`."""
+
+  state: Any
+  trajectories: Trajectories
+  generated_tokens: Int[Array, ""]
+  metrics: dict[str, Mean]
 
 
-def judged(trajectories: Trajectories, verdicts: Verdicts, levels: Int[Array, " B"]) -> Trajectories:
-  """The trajectories with verdicts on their responses, which are their last R slots, and each row's level.
+def collect(
+  rollout: Rollout,
+  models: Models,
+  state: Any,
+  plan: Plan,
+  task: DeviceTask,
+  split: Split,
+  key_of: Callable[[int], PRNGKeyArray],
+) -> RolloutResult:
+  """All phases of one iteration, verified on device.
 
-  Extras [B, R] speak of tokens and get slots for the prompt; others, such as an observation, stay as they are.
+  Args:
+    key_of: index of a phase -> its key.
   """
-  responses = verdicts.step_ids.shape
-  width = trajectories.tokens.shape[1] - responses[1]
+  prompts = padded(task.prompts(plan.prompt_ids, split), rollout.prompt_width)
+  trajectories, total = None, jnp.int32(0)
+  metrics: dict[str, Mean] = {}
+  for index, phase in enumerate(rollout.phases):
+    result = phase(models, state, plan, prompts, trajectories, key_of(index))
+    state, trajectories = result.state, verify(task, result.trajectories, result.verify, split)
+    total, metrics = total + result.generated_tokens, metrics | result.metrics
+  assert trajectories is not None, "a rollout has at least one phase"
+  return RolloutResult(state, trajectories, total, metrics)
+
+
+def unasked(trajectories: Trajectories) -> Bool[Array, " B"]:
+  """Finished rows in use that the verifier was not asked about."""
+  return trajectories.row_mask & ~trajectories.verified & ~trajectories.unfinished
+
+
+def nothing_new(trajectories: Trajectories) -> Bool[Array, " B"]:
+  """No row: of a phase that adds no response."""
+  return jnp.zeros_like(trajectories.row_mask)
+
+
+def verify(
+  task: DeviceTask, trajectories: Trajectories, asked: Bool[Array, " B"], split: Split = "train"
+) -> Trajectories:
+  """The trajectories with what the task's verifier says of the rows `asked`."""
+  prompts = task.prompts(trajectories.prompt_ids, split)
+  responses = slice(trajectories.prompt_width, None)
+  verdicts = task.verify(prompts, trajectories.tokens[:, responses], trajectories.attention_mask[:, responses])
+  return judged(trajectories, verdicts, prompts.levels, asked)
+
+
+def judged(
+  trajectories: Trajectories, verdicts: Verdicts, levels: Int[Array, " B"], asked: Bool[Array, " B"]
+) -> Trajectories:
+  """The trajectories with verdicts on the responses `asked`, and each row's level; other rows keep what they have.
+
+  Extras [B, R] speak of tokens and get slots for the prompt; others, such as an observation, stay as they are. Rows
+  that go on in a later iteration have the steps that were seen in them, and no reward.
+  """
+  width, responses = trajectories.prompt_width, verdicts.step_ids.shape
+  marked = asked | (trajectories.row_mask & trajectories.unfinished)
   whole = lambda x, fill: jnp.pad(x, [(0, 0), (width, 0)], constant_values=fill)
-  return trajectories.with_arrays(
-    rewards=verdicts.rewards,
-    reward_mask=verdicts.reward_mask & trajectories.row_mask & ~trajectories.unfinished,
-    step_ids=whole(verdicts.step_ids, -1),
-    levels=levels,
-    **{name: whole(x, 0) if x.shape == responses else x for name, x in verdicts.extras.items()},
+
+  def chosen(rows: Bool[Array, " B"], new: Array, old: Array) -> Array:
+    return jnp.where(rows.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+  def extra(name: str, x: Array) -> Array:
+    new = whole(x, 0) if x.shape == responses else x
+    return chosen(marked, new, trajectories.extras.get(name, jnp.zeros_like(new)))
+
+  scored = verdicts.reward_mask & ~trajectories.unfinished
+  return trajectories.replace(
+    rewards=chosen(asked, verdicts.rewards, trajectories.rewards),
+    objectives=_objectives(trajectories, verdicts, asked),
+    reward_mask=jnp.where(asked, scored, trajectories.reward_mask),
+    verified=trajectories.verified | asked,
+    step_ids=chosen(marked, whole(verdicts.step_ids, -1), trajectories.step_ids),
+    extras=trajectories.extras | {"levels": levels} | {name: extra(name, x) for name, x in verdicts.extras.items()},
   )
+
+
+def _objectives(trajectories: Trajectories, verdicts: Verdicts, asked: Bool[Array, " B"]) -> Float[Array, "B K"]:
+  if verdicts.objectives is None:
+    return trajectories.objectives
+  old = trajectories.objectives if trajectories.objectives.shape[1] else 0.0  # 0 wide until the first verdict
+  return jnp.where(asked[:, None], verdicts.objectives, old)
+
+
+def padded(prompts: Prompts, width: int | None) -> Prompts:
+  """Prompts of `width` slots, padded on the left; None: as they are.
+
+  Raises: ValueError: they have more slots.
+  """
+  slots = prompts.tokens.shape[1]
+  if width is None or width == slots:
+    return prompts
+  if width < slots:
+    raise ValueError(f"prompts of {slots} slots do not go into a rollout's prompt_width of {width}")
+  wider = lambda x: jnp.pad(x, [(0, 0), (width - slots, 0)])
+  return dataclasses.replace(prompts, tokens=wider(prompts.tokens), mask=wider(prompts.mask))
+
+
+def prompts_of_rows(prompts: Prompts, trajectories: Trajectories) -> Prompts:
+  """The prompt of each row, found by its id among those of a plan."""
+  index = jnp.argmax(prompts.ids == trajectories.prompt_ids[:, None], axis=1)
+  return jax.tree.map(lambda x: x[index], prompts)
 
 
 def assemble(
@@ -103,28 +201,21 @@ def assemble(
   join = lambda prompt, response: jnp.concatenate([repeat(prompt), response], axis=1)
   pad = lambda x: jnp.pad(x, [(0, 0), (width, 0)])
   attention = join(prompts.mask, mask)
-  shape = attention.shape
-  zeros = jnp.zeros(shape, jnp.float32)
-  trajectories = Trajectories(
+  empty = Trajectories.empty(attention.shape[0], attention.shape[1], width)
+  of_rows = empty.replace(
     tokens=join(prompts.tokens, tokens),
     positions=positions_of(attention),
     attention_mask=attention,
     loss_mask=pad(mask),
-    step_ids=jnp.full(shape, -1),
-    turn_ids=jnp.zeros(shape, jnp.int32),
-    source_ids=jnp.where(jnp.arange(shape[1]) < width, PROMPT, source) * jnp.ones(shape, jnp.int32),
+    source_ids=jnp.where(jnp.arange(attention.shape[1]) < width, PROMPT, source) * jnp.ones_like(empty.source_ids),
     group_ids=repeat(jnp.arange(prompts.tokens.shape[0])),
     prompt_ids=repeat(prompts.ids),
     row_mask=row_mask,
-    behaviour_logprobs=zeros,
-    old_logprobs=zeros,
-    ref_logprobs=zeros,
-    rewards=jnp.zeros(rows, jnp.float32),
-    token_rewards=zeros,
-    reward_mask=jnp.zeros(rows, bool),
     truncated=truncated,
-    unfinished=jnp.zeros(rows, bool),
-    spent_tokens=jnp.zeros(rows, jnp.int32),
-    extras={},
   )
-  return trajectories.with_arrays(**{name: pad(x) for name, x in arrays.items()})
+  fields = {name: pad(x) for name, x in arrays.items() if name in LOGPROBS}
+  return of_rows.replace(**fields).with_extras(**{name: pad(x) for name, x in arrays.items() if name not in fields})
+
+
+LOGPROBS = ("behaviour_logprobs", "old_logprobs")
+"""Fields that `assemble` takes beside extras."""

@@ -22,16 +22,17 @@ from rl_jax.trajectories import Trajectories
 def exact(task: DeviceTask, trajectories: Trajectories) -> StepValues:
   """The task's own values of the steps of problems in the train split. See `DeviceTask.step_values`."""
   assert task.step_values is not None, "the task knows exact values"
-  responses = slice(task.prompt_tokens, None)
+  width = trajectories.prompt_width
+  responses = slice(width, None)
   mask = trajectories.attention_mask[:, responses] & trajectories.row_mask[:, None]
   prompts = task.prompts(trajectories.prompt_ids, "train")
   found = task.step_values(prompts, trajectories.tokens[:, responses], mask, ~trajectories.unfinished)
-  return StepValues(*(jnp.pad(x, ((0, 0), (task.prompt_tokens, 0))) for x in found))
+  return StepValues(*(jnp.pad(x, ((0, 0), (width, 0))) for x in found))
 
 
 def with_completions(rollout: Rollout, task: DeviceTask, samples: int, max_steps: int, sampling: Sampling) -> Rollout:
-  """A rollout that samples completions from the start of each step. They are a means of measurement: `spent_tokens`
-  does not count them.
+  """A rollout that samples completions from the start of each step. They are a means of measurement: their tokens do
+  not count as generated.
 
   Args:
     samples: completions from each start.
@@ -44,17 +45,17 @@ def with_completions(rollout: Rollout, task: DeviceTask, samples: int, max_steps
 
   def boundaries(trajectories: Trajectories) -> Boundaries:
     ids = jnp.where(trajectories.trained, trajectories.step_ids, -1)
-    slots = jnp.arange(ids.shape[1]) - task.prompt_tokens
+    slots = jnp.arange(ids.shape[1]) - trajectories.prompt_width
     nowhere = ids.shape[1]
     first = lambda step: jnp.min(jnp.where(ids == step, slots, nowhere), axis=1)
     starts = jax.vmap(first, out_axes=1)(jnp.arange(max_steps))
     return Boundaries(starts, starts < nowhere)
 
-  def uncharged(models, state, plan, task, trajectories, key):
-    return state, trajectories.replace(spent_tokens=jnp.zeros_like(trajectories.spent_tokens))
+  def uncharged(phase):
+    return lambda *arguments: phase(*arguments)._replace(generated_tokens=jnp.int32(0))
 
-  sampled = branches(rollout, boundaries, samples, sampling)
-  return dataclasses.replace(sampled, phases=(*sampled.phases, uncharged))
+  sampled, own = branches(task, rollout, boundaries, samples, sampling), len(rollout.phases)
+  return dataclasses.replace(sampled, phases=(*rollout.phases, *map(uncharged, sampled.phases[own:])))
 
 
 def from_completions(trajectories: Trajectories) -> StepValues:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from kernels.advantages.tree import TreeAdvantages, spo_tree
 from kernels.reductions import densify
 from rl_jax.rollouts.continuation import concatenate, continued
-from rl_jax.rollouts.rollout import Rollout, assemble
+from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling
 from rl_jax.trajectories import POLICY, PROMPT, Trajectories
 
@@ -25,7 +25,7 @@ def nodes_of(branching: tuple[int, ...]) -> int:
   return sum(itertools.accumulate(branching, lambda a, b: a * b))
 
 
-def tree(branching: tuple[int, ...], segment_tokens: int, sampling: Sampling) -> Rollout:
+def tree(task, branching: tuple[int, ...], segment_tokens: int, sampling: Sampling) -> Rollout:
   """Rows are all nodes below the prompts, level by level; keeps no state.
 
   Level l has branching[l] children of every node of the level above (of the prompt, at l = 0), each of at most
@@ -44,8 +44,7 @@ def tree(branching: tuple[int, ...], segment_tokens: int, sampling: Sampling) ->
       f"segment_tokens={segment_tokens}"
     )
 
-  def phase(models, state, plan, task, trajectories, key):
-    prompts = task.prompts(plan.prompt_ids, "train")
+  def phase(models, state, plan, prompts, before, key):
     count, width = prompts.tokens.shape[0], task.response_tokens
     of_prompts = lambda x: x.reshape(count, -1).max(axis=1)
     limits, above = of_prompts(plan.response_limits), of_prompts(plan.row_mask)
@@ -61,14 +60,14 @@ def tree(branching: tuple[int, ...], segment_tokens: int, sampling: Sampling) ->
     for level, children in enumerate(branching):
       last = level == len(branching) - 1
       parents = jnp.repeat(jnp.arange(nodes.tokens.shape[0]), children)
-      lengths = nodes.attention_mask[:, task.prompt_tokens :].sum(axis=1)
+      lengths = nodes.attention_mask[:, nodes.prompt_width :].sum(axis=1)
       limits, exists = limits[parents], (nodes.row_mask & nodes.unfinished)[parents]
       room = limits - lengths[parents]
       nodes = continued(
         models["policy"],
         task,
         nodes,
-        task.prompt_tokens + lengths,
+        nodes.prompt_width + lengths,
         jax.random.fold_in(key, level),
         sampling=sampling,
         completions=children,
@@ -85,13 +84,14 @@ def tree(branching: tuple[int, ...], segment_tokens: int, sampling: Sampling) ->
         source_ids=jnp.where(nodes.loss_mask, POLICY, PROMPT),
       )
       levels.append(
-        nodes.with_arrays(
+        nodes.with_extras(
           parents=first + parents if level else jnp.full(parents.shape, -1),
           is_leaf=exists & ~unfinished,
           depths=jnp.full(parents.shape, level),
         )
       )
-    return state, concatenate(*levels)
+    rows = concatenate(*levels)
+    return PhaseResult(state, rows, unasked(rows), rows.sampled_tokens)
 
   return Rollout(phases=(phase,))
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.rollouts.continuation import prefixes
 from rl_jax.rollouts.flat import flat
-from rl_jax.rollouts.rollout import BoundModel, Rollout, assemble
+from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, assemble
 from rl_jax.rollouts.sampler import Completions, Sampling, positions_of, sample
 from rl_jax.tasks.task import DeviceTask, Prompts, Turns
 from rl_jax.trajectories import TOOL, Trajectories
@@ -24,8 +24,8 @@ from rl_jax.trajectories import TOOL, Trajectories
 def responses(task: DeviceTask, completions_per_prompt: int, sampling: Sampling) -> Rollout:
   """Independent whole responses to each prompt: in turns where the task answers them, else in one piece."""
   if task.turns is None:
-    return flat(completions_per_prompt, sampling)
-  return turns(task.turns, completions_per_prompt, sampling)
+    return flat(task, completions_per_prompt, sampling)
+  return turns(task, completions_per_prompt, sampling)
 
 
 def required_turns(task: DeviceTask) -> Turns:
@@ -35,12 +35,14 @@ def required_turns(task: DeviceTask) -> Turns:
   return task.turns
 
 
-def turns(layout: Turns, completions_per_prompt: int, sampling: Sampling) -> Rollout:
-  """`completions_per_prompt` episodes of each prompt of the plan, a phase for each turn; keeps no state."""
+def turns(task: DeviceTask, completions_per_prompt: int, sampling: Sampling) -> Rollout:
+  """`completions_per_prompt` episodes of each prompt of the plan, a phase for each turn; keeps no state.
 
-  def first(models, state, plan, task, trajectories, key):
-    prompts = task.prompts(plan.prompt_ids, "train")
-    return state, first_turn(
+  The verifier is asked about the rows that have written a turn.
+  """
+
+  def first(models, state, plan, prompts, before, key):
+    rows = first_turn(
       models["policy"],
       task,
       prompts,
@@ -50,15 +52,22 @@ def turns(layout: Turns, completions_per_prompt: int, sampling: Sampling) -> Rol
       limits=plan.response_limits,
       sampling=sampling,
     )
+    return PhaseResult(state, rows, rows.row_mask, rows.sampled_tokens)
 
   def later(turn: int):
-    def phase(models, state, plan, task, trajectories, key):
+    def phase(models, state, plan, prompts, before, key):
       limits = plan.response_limits
-      return state, next_turn(models["policy"], task, trajectories, turn, key, limits=limits, sampling=sampling)
+      rows = next_turn(models["policy"], task, before, turn, key, limits=limits, sampling=sampling)
+      return PhaseResult(state, rows, _goes_on(before), rows.sampled_tokens - before.sampled_tokens)
 
     return phase
 
-  return Rollout(phases=(first, *(later(turn) for turn in range(1, layout.max_turns))))
+  return Rollout(phases=(first, *(later(turn) for turn in range(1, required_turns(task).max_turns))))
+
+
+def _goes_on(trajectories: Trajectories) -> Bool[Array, " B"]:
+  """Rows in use whose episode is not over."""
+  return trajectories.row_mask & ~trajectories.extras["done"] & ~trajectories.truncated
 
 
 def first_turn(
@@ -98,7 +107,7 @@ def first_turn(
     pad_id=task.vocabulary.pad_id,
     sampling=_stopping(sampling, layout),
   )
-  return _written(in_turns(empty, layout), done, task.prompt_tokens, jnp.ones(rows, bool))
+  return _written(in_turns(empty, layout), done, empty.prompt_width, jnp.ones(rows, bool))
 
 
 def in_turns(trajectories: Trajectories, layout: Turns) -> Trajectories:
@@ -128,12 +137,12 @@ def next_turn(
   and when a turn hit a limit, its own or that of the row: it is `truncated`.
 
   Args:
-    turn: which, from 1; a row that is not over has all turns before. May be traced: one program then serves all turns.
+    turn: which, from 1; a row that is not over has all turns before.
     limits: tokens of the policy after which a response is cut, over all its turns.
   """
   layout = required_turns(task)
-  goes_on = ~trajectories.extras["done"] & ~trajectories.truncated
-  start = task.prompt_tokens + layout.start(turn)
+  goes_on = _goes_on(trajectories)
+  start = trajectories.prompt_width + layout.start(turn)
   trajectories = _observed(trajectories, start - layout.observation_tokens, goes_on)
   before = prefixes(trajectories, jnp.full(goes_on.shape, start))
   left = jnp.clip(limits - trajectories.loss_mask.sum(axis=1), 0, layout.turn_tokens)
@@ -166,14 +175,14 @@ def _written(
 ) -> Trajectories:
   """With a turn from slot `start` on; rows that do not go on have an empty one."""
   mask = _put(trajectories.attention_mask, done.mask, start)
-  return trajectories.with_arrays(
+  entropies = _put(trajectories.extras["behaviour_entropies"], done.entropies, start)
+  return trajectories.with_extras(behaviour_entropies=entropies).replace(
     tokens=_put(trajectories.tokens, done.tokens, start),
     attention_mask=mask,
     positions=positions_of(mask),
     loss_mask=_put(trajectories.loss_mask, done.mask, start),
     behaviour_logprobs=_put(trajectories.behaviour_logprobs, done.behaviour_logprobs, start),
     old_logprobs=_put(trajectories.old_logprobs, done.logprobs, start),
-    behaviour_entropies=_put(trajectories.extras["behaviour_entropies"], done.entropies, start),
     truncated=jnp.where(goes_on, done.truncated, trajectories.truncated),
   )
 
@@ -191,6 +200,6 @@ def _observed(trajectories: Trajectories, start: int | Int[Array, ""], goes_on: 
 def turn_starts(task: DeviceTask, trajectories: Trajectories) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:
   """(slot in which each turn begins, whether the row has that turn): all observations before stand before the slot."""
   layout = required_turns(task)
-  starts = task.prompt_tokens + jnp.array([layout.start(turn) for turn in range(layout.max_turns)])
+  starts = trajectories.prompt_width + jnp.array([layout.start(turn) for turn in range(layout.max_turns)])
   exists = trajectories.attention_mask[:, starts]
   return jnp.broadcast_to(starts, exists.shape), exists

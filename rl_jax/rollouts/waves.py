@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Int
 
+from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.rollouts.continuation import concatenate
-from rl_jax.rollouts.rollout import Phase, Rollout
+from rl_jax.rollouts.rollout import Phase, PhaseResult, Rollout, nothing_new
 from rl_jax.trajectories import Trajectories
 
 
@@ -23,13 +24,11 @@ def waves(
 ) -> Rollout:
   """The responses to the first N prompts whose group is kept.
 
-  The plan names max_waves x N prompts. Wave w asks the next N of them, unless N groups are kept already: then it
-  samples nothing. Prompts that are not asked, and groups beyond the N-th, are dropped. Where all waves keep fewer than
-  N groups, the others' rows have `row_mask` False. Tokens of groups that are not trained on count as `spent_tokens` of
-  the first row.
+  The plan names max_waves x N prompts, N for each wave. The first wave asks all of its own, a later one as many of its
+  own as groups are still missing. Prompts that are not asked, and groups beyond the N-th, are dropped. Where all waves
+  keep fewer than N groups, the others' rows have `row_mask` False.
 
-  Extras: "metric/waves", the waves that sampled, and "metric/kept", the share of the groups asked that were kept (both
-  0 where none was).
+  Metrics: `waves`, the number of them that sampled; `kept`, the share of the groups asked that were kept.
 
   Args:
     respond: what a wave does for its part of the plan: independent responses, those of one prompt together.
@@ -47,43 +46,47 @@ def waves(
       raise ValueError(f"a plan of {prompts} prompts does not go into {max_waves} waves: name a multiple of them")
     return prompts // max_waves
 
+  def missing(plan: Plan, before: Trajectories | None) -> Int[Array, ""] | int:
+    count = prompts_of_a_wave(plan)
+    return count if before is None else count - by_group(keep(before)).sum()
+
   def asking(number: int, step: int, of_wave: Phase) -> Phase:
-    def phase(models, state, plan, task, trajectories, key):
+    def phase(models, state, plan, prompts, trajectories, key):
       count = prompts_of_a_wave(plan)
       rows = count * completions_per_prompt
       before = trajectories.rows(jnp.arange(number * rows)) if number else None
       begun = trajectories.rows(jnp.arange(number * rows, (number + 1) * rows)) if step else None
-      short = by_group(keep(before)).sum() < count if number else True
-      asked, answers = slice(number * count, (number + 1) * count), slice(number * rows, (number + 1) * rows)
-      prompts = jax.tree.map(lambda x: x[asked], task.prompts(plan.prompt_ids, "train"))
+      asked = jnp.repeat(jnp.arange(count) < missing(plan, before), completions_per_prompt)
+      part, answers = slice(number * count, (number + 1) * count), slice(number * rows, (number + 1) * rows)
       planned = Plan(
-        prompt_ids=plan.prompt_ids[asked],
-        row_mask=plan.row_mask[answers] & short,
-        response_limits=jnp.where(short, plan.response_limits[answers], 0),
+        prompt_ids=plan.prompt_ids[part],
+        row_mask=plan.row_mask[answers] & asked,
+        response_limits=jnp.where(asked, plan.response_limits[answers], 0),
+        extras=plan.extras,
       )
-      task = dataclasses.replace(task, prompts=lambda ids, split: prompts)
-      state, new = of_wave(models, state, planned, task, begun, key)
+      done = of_wave(models, state, planned, jax.tree.map(lambda x: x[part], prompts), begun, key)
+      if before is None:
+        return done
+      new = done.trajectories
       if not step:
         new = new.replace(group_ids=new.group_ids + number * count)
-      return state, concatenate(before, new) if number else new
+      verify = jnp.concatenate([nothing_new(before), done.verify])
+      return done._replace(trajectories=concatenate(before, new), verify=verify)
 
     return phase
 
-  def select(models, state, plan, task, trajectories, key):
+  def select(models, state, plan, prompts, trajectories, key):
     asked, kept = by_group(trajectories.row_mask), by_group(keep(trajectories))
     chosen = jnp.argsort(~kept, stable=True)[: prompts_of_a_wave(plan)]
     rows = (chosen[:, None] * completions_per_prompt + jnp.arange(completions_per_prompt)).reshape(-1)
     selected = trajectories.rows(rows)
     selected = selected.replace(row_mask=selected.row_mask & jnp.repeat(kept[chosen], completions_per_prompt))
-    left_out = trajectories.loss_mask.sum() - selected.trained.sum()
-    every = lambda x: jnp.full(rows.shape, x, jnp.float32)
-    return state, selected.with_arrays(
-      spent_tokens=selected.spent_tokens.at[0].add(left_out),
-      **{
-        "metric/waves": every(asked.reshape(max_waves, -1).any(axis=1).sum()),
-        "metric/kept": every(kept.sum() / jnp.maximum(asked.sum(), 1)),
-      },
-    )
+    number = lambda x: x.sum().astype(jnp.float32)
+    metrics = {
+      "waves": Mean(number(asked.reshape(max_waves, -1).any(axis=1)), jnp.float32(1.0)),
+      "kept": Mean(number(kept), number(asked)),
+    }
+    return PhaseResult(state, selected, nothing_new(selected), jnp.int32(0), metrics)
 
   sampled = (asking(number, i, phase) for number in range(max_waves) for i, phase in enumerate(respond.phases))
-  return Rollout(phases=(*sampled, select), init=respond.init)
+  return dataclasses.replace(respond, phases=(*sampled, select))

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from kernels.curricula.batching import refill
-from rl_jax.rollouts.continuation import continued, new_tokens
-from rl_jax.rollouts.rollout import Rollout, assemble
+from kernels.reductions import Mean
+from rl_jax.rollouts.continuation import continued
+from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling
 from rl_jax.tasks.task import Prompts
 from rl_jax.trajectories import REPLAY, Trajectories
@@ -41,11 +42,8 @@ def windows(slots: int, window: int, task, sampling: Sampling) -> Rollout:
   of this window are trained and have the source POLICY; those of earlier ones keep the logprobs of the policies that
   wrote them and have the source REPLAY. The cache of a response is made again from its tokens.
 
-  Extras: "response_mask" [B, T], the response's tokens of all windows; "metric/finished"; "metric/sequential_tokens",
-  the longest chunk of the window, which is what a step waits for.
-
-  Args:
-    task: tells the widths of prompts and responses.
+  Extras: "response_mask" [B, T], the response's tokens of all windows. Metrics: `finished`, the share of rows that
+  ended; `sequential_tokens`, the longest chunk of the window, which is what a step waits for.
 
   Raises: ValueError: a window of less than one token; a task whose responses have turns.
   """
@@ -70,8 +68,8 @@ def windows(slots: int, window: int, task, sampling: Sampling) -> Rollout:
       groups=jnp.int32(0),
     )
 
-  def phase(models, state, plan, task, trajectories, key):
-    state = _refilled(state, plan, task.prompts(plan.prompt_ids, "train"))
+  def phase(models, state, plan, prompts, before, key):
+    state = _refilled(state, plan, prompts)
     written = state.attention_mask[:, prompt_tokens:].sum(axis=1)
     left = state.limits - written
     rows = continued(
@@ -84,18 +82,18 @@ def windows(slots: int, window: int, task, sampling: Sampling) -> Rollout:
       max_tokens=min(window, task.response_tokens),
       limits=jnp.minimum(left, window),
     )
-    new, open_end = new_tokens(rows.replace(row_mask=jnp.ones(slots, bool))), rows.truncated | rows.unfinished
+    new, open_end = rows.loss_mask.sum(axis=1), rows.truncated | rows.unfinished
     response = rows.attention_mask & (jnp.arange(width) >= prompt_tokens)
     rows = rows.replace(
       source_ids=jnp.where(response & ~rows.loss_mask, REPLAY, rows.source_ids),
       truncated=open_end & (new == left),
       unfinished=open_end & (new < left),
     )
-    every = lambda x: jnp.full(slots, x, jnp.float32)
-    extras = {
-      "response_mask": response,
-      "metric/finished": (~rows.unfinished).astype(jnp.float32),
-      "metric/sequential_tokens": every(new.max()),
+    rows = rows.with_extras(response_mask=response)
+    used = rows.row_mask.sum().astype(jnp.float32)
+    metrics = {
+      "finished": Mean((rows.row_mask & ~rows.unfinished).sum().astype(jnp.float32), used),
+      "sequential_tokens": Mean(new.max().astype(jnp.float32), jnp.float32(1.0)),
     }
     state = state.replace(
       tokens=rows.tokens,
@@ -104,7 +102,7 @@ def windows(slots: int, window: int, task, sampling: Sampling) -> Rollout:
       old_logprobs=rows.old_logprobs,
       free=~rows.unfinished,
     )
-    return state, rows.with_arrays(**extras)
+    return PhaseResult(state, rows, unasked(rows), rows.sampled_tokens, metrics)
 
   return Rollout(phases=(phase,), init=init)
 

@@ -120,17 +120,22 @@ def read_launches(path: Path) -> list[dict[str, Any]]:
   return content["launches"]
 
 
+RESULTS = "experiments/results"
+"""Where runs leave what is committed: it changes none of them, and a study writes it after each of its entries."""
+
+
 def git_state(root: Path) -> dict[str, Any]:
   """`git_commit`, `git_clean`, `uncommitted_sha256` of the checkout at `root`.
 
-  The hash covers `git diff HEAD --binary`, then name and content of every untracked Python file that git does not
+  The hash covers `git diff HEAD --binary` without the results of earlier runs, then name and content of every untracked Python file that git does not
   ignore, in order of name: a new method file changes the run as much as an edited one.
   """
   unknown = {"git_commit": None, "git_clean": None, "uncommitted_sha256": None}
   # The top of the checkout must be ours: an installed copy may lie inside somebody else's repository.
   top = _git(root, "rev-parse", "--show-toplevel")
   commit = _git(root, "rev-parse", "--verify", "HEAD")
-  diff = _git(root, "diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color")
+  options = "--binary", "--no-ext-diff", "--no-textconv", "--no-color"
+  diff = _git(root, "diff", "HEAD", *options, "--", ".", f":(exclude){RESULTS}")
   untracked = _git(root, "ls-files", "--others", "--exclude-standard", "-z")
   if top is None or commit is None or diff is None or untracked is None:
     return unknown

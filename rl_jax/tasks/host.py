@@ -119,10 +119,6 @@ class HostTask:
   step_values: ClassVar[None] = None
   guessing_floor: ClassVar[None] = None
 
-  def given(self, prompts: Prompts) -> HostTask:
-    """The task as a compiled program sees it: its prompts are the ones that Python made for this call."""
-    return dataclasses.replace(self, prompts=lambda ids, split: prompts)
-
 
 @dataclasses.dataclass(frozen=True)
 class _Problems:
@@ -204,9 +200,7 @@ def scorer(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, Any
   isolated = config["isolation"] == "required"
   if isolated:
     confinement.check()
-  return Pool(
-    verifier, arguments, workers=workers, seconds=seconds, isolated=isolated, failed_reward=failed_reward
-  )
+  return Pool(verifier, arguments, workers=workers, seconds=seconds, isolated=isolated, failed_reward=failed_reward)
 
 
 def scorers(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, Any]) -> Scorers:

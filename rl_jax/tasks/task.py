@@ -54,12 +54,14 @@ class Prompts:
 class Verdicts:
   """What the verifier says of B responses of R token slots."""
 
-  rewards: Float[Array, " B"] | Float[Array, "B R"]
+  rewards: Float[Array, " B"]
   reward_mask: Bool[Array, " B"]
   step_ids: Int[Array, "B R"]
   """Index of the step that a response token belongs to, -1 outside."""
   extras: dict[str, Array]
   """More that the task knows, e.g. `step_correct [B, R]`: whether the step of a token is true."""
+  objectives: Float[Array, "B K"] | None = None
+  """Parts of the reward, as `Task.objectives` names them; None where it names none."""
 
 
 class StepValues(NamedTuple):
@@ -159,6 +161,7 @@ class DeviceTask:
     forced_answer: None where the task has no form of answer that can be forced.
     step_values: (prompts of the B rows, tokens [B, R], mask [B, R], whole [B]) -> StepValues, exact but for what is
       said of the policy; `whole` rows have ended. None: the task knows no exact ones.
+    objectives: names of the parts of a reward that `Verdicts.objectives` holds.
     guessing_floor: accuracy of the best constant answer to each level; None: it is not known.
     turns: None where a response is one piece; else R is `turns.response_tokens`, in `verify` too.
     fingerprint: of data that is read; "" as there is none.
@@ -176,6 +179,7 @@ class DeviceTask:
   demonstrate: Callable[[PRNGKeyArray, Prompts], tuple[Int[Array, "N R"], Bool[Array, "N R"]]]
   forced_answer: ForcedAnswer | None = None
   step_values: Callable[[Prompts, Int[Array, "B R"], Bool[Array, "B R"], Bool[Array, " B"]], StepValues] | None = None
+  objectives: tuple[str, ...] = ()
   guessing_floor: float | None = None
   turns: Turns | None = None
   fingerprint: str = ""

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
+from rl_jax.curricula.curriculum import Plan
 from rl_jax.models.model import Params
-from rl_jax.rollouts.rollout import judged
+from rl_jax.rollouts.rollout import Models, PhaseResult, Rollout, judged, padded
 from rl_jax.tasks.host import HostTask
-from rl_jax.tasks.task import DeviceTask, Split, Verdicts
+from rl_jax.tasks.task import DeviceTask, Prompts, Split, Verdicts
 from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.training import evaluation, mesh
 from rl_jax.training.errors import TrainingError
@@ -26,10 +27,10 @@ from rl_jax.training.state import ModelState, SeedState
 from rl_jax.trajectories import Trajectories
 
 
-class Answered(NamedTuple):
+class EvaluationResult(NamedTuple):
   """Answers of every seed."""
 
-  found: Evaluation
+  answers: Evaluation
   """NumPy arrays with a leading axis of seeds."""
   seconds: float
   """That the programs took, compilation left out; on device the verifier is part of them."""
@@ -41,7 +42,7 @@ class DeviceAnswers:
   def __init__(self, experiment: Experiment, device_mesh: jax.sharding.Mesh):
     self.experiment, self.mesh = experiment, device_mesh
 
-  def __call__(self, seeds: SeedState, iteration: int) -> Answered:
+  def __call__(self, seeds: SeedState, iteration: int) -> EvaluationResult:
     """The answers of the policies of `seeds` with the keys of an iteration."""
     every = over_seeds(
       lambda seed: evaluation.answer_seed(self.experiment, seed, iteration), self.experiment.config.num_seeds
@@ -51,7 +52,7 @@ class DeviceAnswers:
       started = time.perf_counter()
       found = jax.block_until_ready(program(seeds))
       seconds = time.perf_counter() - started
-    return Answered(jax.device_get(found), seconds)
+    return EvaluationResult(jax.device_get(found), seconds)
 
 
 class HostAnswers:
@@ -60,13 +61,10 @@ class HostAnswers:
   def __init__(self, experiment: Experiment, device_mesh: jax.sharding.Mesh):
     self.experiment, self.mesh = experiment, device_mesh
     self.task: HostTask = experiment.task
-    one: Any = functools.partial(over_seeds, count=1)
-    respond: Any = functools.partial(evaluation.respond, experiment)
-    self._jitted = {greedy: jax.jit(one(functools.partial(respond, greedy=greedy))) for greedy in (False, True)}
     self._raised = False  # the verifier, on an answer of this evaluation
-    self._compiled: dict[tuple[bool, bool, int], Any] = {}
+    self._compiled: dict[tuple[bool, int, int], Any] = {}
 
-  def __call__(self, seeds: SeedState, iteration: int) -> Answered:
+  def __call__(self, seeds: SeedState, iteration: int) -> EvaluationResult:
     """The answers of the policy of `seeds` with the keys of an iteration."""
     section = self.experiment.config.evaluation
     ids = np.asarray(evaluation.questions(self.experiment))
@@ -75,54 +73,90 @@ class HostAnswers:
     seconds, self._raised = 0.0, False
     for chunk, first in enumerate(range(0, len(ids), size)):
       prompts = self.task.prompts(ids[first : first + size], "held_out")
-      given = led((np.int32(iteration), prompts, np.int32(chunk)))
       for greedy in (False, True) if section.greedy else (False,):
-        rows: Any = None
-        for turn in range(evaluation.exchanges(self.task)):
-          kind = greedy, turn > 0, len(prompts.ids)
-          written, taken = self._timed(kind, (seeds, *given, *led((rows, np.int32(turn)))))
-          rows, seconds = self._scored(written), seconds + taken
-        parts[greedy].append(jax.device_get(evaluation.answers(rows, 1 if greedy else section.samples_per_prompt)))
-    found = Evaluation(_joined(parts[False]), _joined(parts[True]) if section.greedy else None)
-    if self._raised and not found.sampled.scored.any():
+        kind = evaluation.held(self.experiment, greedy=greedy)
+        given = led((np.int32(iteration), kind.plan(self.task, prompts.ids), prompts, np.int32(chunk)))
+        state, before = (), ()
+        for index in range(len(kind.rollout.phases)):
+          result, taken = self._timed((greedy, index, len(prompts.ids)), (seeds, *given, state, before))
+          state, before, seconds = result.state, self._asked(result), seconds + taken
+        rows = judged(*jax.tree.map(lambda x: x[0], before))
+        parts[greedy].append(jax.device_get(evaluation.answers(rows, kind.completions)))
+    answers = Evaluation(_joined(parts[False]), _joined(parts[True]) if section.greedy else None)
+    if self._raised and not answers.sampled.scored.any():
       raise TrainingError(f"no answer to a held-out problem has a verdict: {'; '.join(self.task.reasons())}")
-    return Answered(found, seconds)
+    return EvaluationResult(answers, seconds)
 
-  def _timed(self, kind: tuple[bool, bool, int], arguments: tuple) -> tuple[Trajectories, float]:
-    """Args: kind: whether greedy, whether a later turn than the first, number of prompts."""
+  def _timed(self, kind: tuple[bool, int, int], arguments: tuple) -> tuple[PhaseResult, float]:
+    """Args: kind: whether greedy, index of the phase, number of prompts."""
+    greedy, index, _ = kind
     with mesh.use(self.mesh, self.experiment.rules):
       if kind not in self._compiled:
-        self._compiled[kind] = self._jitted[kind[0]].lower(*arguments).compile()
+        phase: Any = functools.partial(_held_phase, self.experiment, greedy=greedy, index=index)
+        self._compiled[kind] = jax.jit(over_seeds(phase, count=1)).lower(*arguments).compile()
       started = time.perf_counter()
-      trajectories = jax.block_until_ready(self._compiled[kind](*arguments))
-      return trajectories, time.perf_counter() - started
+      result = jax.block_until_ready(self._compiled[kind](*arguments))
+      return result, time.perf_counter() - started
 
-  def _scored(self, trajectories: Trajectories) -> Trajectories:
-    trajectories = mesh.fetched(trajectories)
-    verdicts, levels = judge(self.task, trajectories, "held_out")
+  def _asked(self, result: PhaseResult) -> tuple:
+    """The arguments of `judged`, led by the seed."""
+    trajectories, asked = mesh.fetched(result.trajectories), mesh.fetched(result.verify)
+    verdicts, levels = judge(self.task, trajectories, asked, "held_out")
     self._raised |= bool(np.any(verdicts.extras["part/error"]))
-    return judged(jax.tree.map(lambda x: x[0], trajectories), verdicts, levels)
+    return trajectories, *led((verdicts, levels)), asked
+
+
+def _held_phase(
+  experiment: Experiment, seed: SeedState, iteration, plan, prompts, chunk, state, before, *, greedy: bool, index: int
+) -> PhaseResult:
+  """One phase of the responses to a part of the held-out prompts."""
+  kind, key = evaluation.held(experiment, greedy=greedy), evaluation.evaluation_key(seed, iteration, chunk)
+  state = state if index else kind.rollout.init(key)
+  with evaluation.evaluated(experiment, seed) as models:
+    return host_phase(kind.rollout, index, models, state, plan, prompts, before, kind.key(key, index))
+
+
+def host_phase(
+  rollout: Rollout, index: int, models: Models, state: Any, plan: Plan, prompts: Prompts, before: tuple, key
+) -> PhaseResult:
+  """A phase of a rollout.
+
+  Args:
+    before: arguments of `judged` on what the phase before made; empty before the first.
+  """
+  trajectories = judged(*before) if before else None
+  return rollout.phases[index](models, state, plan, padded(prompts, rollout.prompt_width), trajectories, key)
 
 
 KINDS: dict[type, type[DeviceAnswers] | type[HostAnswers]] = {DeviceTask: DeviceAnswers, HostTask: HostAnswers}
 """How each kind of task is answered."""
 
 
-def judge(task: HostTask, trajectories: Trajectories, split: Split) -> tuple[Verdicts, Any]:
-  """Verdicts of the verifier on the responses of one seed, which leads, and the level of each row.
+def judge(task: HostTask, trajectories: Trajectories, asked: Any, split: Split) -> tuple[Verdicts, Any]:
+  """Verdicts of the verifier on the responses `asked` of one seed, which leads, and the level of each row.
 
-  Each process of a run verifies its share of the rows, and all of them get all verdicts.
+  Each process of a run verifies its share of the rows, and all of them get all verdicts. Rows that are not asked have
+  no step and zeros.
 
   Raises: TrainingError: the verifier can score no response.
   """
-  wanted = trajectories.prompt_ids, trajectories.tokens, trajectories.attention_mask
-  ids, tokens, mask = (x[0] for x in mesh.fetched(wanted))
-  mine, responses = _share(len(ids)), slice(task.prompt_tokens, None)
+  wanted = trajectories.prompt_ids, trajectories.tokens, trajectories.attention_mask, asked
+  ids, tokens, mask, asked = (x[0] for x in mesh.fetched(wanted))
+  index, responses = np.flatnonzero(asked), slice(trajectories.prompt_width, None)
+  mine = index[_share(len(index))]
   try:
     verdicts = task.verify(ids[mine], split, tokens[mine, responses], mask[mine, responses])
   except CannotVerify as error:
     raise TrainingError(f"no response can be scored: {error}") from error
-  return _gathered(verdicts, len(ids)), np.asarray(task.prompts(ids, split).levels)
+  verdicts = _gathered(verdicts, len(index))
+
+  def spread(x, fill=0):
+    whole = np.full((len(ids), *np.shape(x)[1:]), fill, np.asarray(x).dtype)
+    whole[index] = x
+    return whole
+
+  whole = jax.tree.map(spread, verdicts).replace(step_ids=spread(verdicts.step_ids, -1))
+  return whole, np.asarray(task.prompts(ids, split).levels)
 
 
 def _share(rows: int) -> slice | np.ndarray:
@@ -171,6 +205,6 @@ def policies(experiment: Experiment, params: Params) -> SeedState:
     models={"policy": ModelState(params)},
     curriculum=(),
     rollout=(),
-    learners={},
+    generated_tokens=jnp.zeros((config.num_seeds, 2), jnp.uint32),
     skipped_in_a_row=jnp.zeros(config.num_seeds, jnp.int32),
   )

@@ -35,13 +35,14 @@ from kernels.reductions import Mean, masked_mean
 from kernels.segments import segment_lengths, segment_mean
 from rl_jax.methods.method import Stream
 from rl_jax.rollouts.branches import Boundaries, branch, values_of
-from rl_jax.rollouts.rollout import verify
+from rl_jax.rollouts.rollout import unasked, verify
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.iteration import make_signal, score
+from rl_jax.training.generating import generating
+from rl_jax.training.iteration import make_plan, make_rows, make_signal, score
 from rl_jax.training.seeds import over_seeds
-from rl_jax.training.state import CURRICULUM, EVALUATION, LEARNERS, ROLLOUT, SeedState, TrainState, bind, iteration_key
+from rl_jax.training.state import CURRICULUM, EVALUATION, ROLLOUT, SeedState, TrainState, bind, iteration_key
 from rl_jax.trajectories import POLICY, Trajectories
 
 CREDIT = 1 << 30
@@ -83,7 +84,7 @@ def evaluate_seed(experiment: Experiment, seed: SeedState, iteration) -> dict[st
   # As with the held-out problems, the iteration does not count: rows differ as far as policies do.
   key = jax.random.fold_in(iteration_key(seed, 0, EVALUATION), CREDIT)
   trajectories, stream = _compared(experiment, *_credited(experiment, seed, iteration, key))
-  steps = steps_of(trajectories, stream, experiment.task.prompt_tokens)
+  steps = steps_of(trajectories, stream)
   truth, noise = true_credit(experiment, seed, trajectories, steps, jax.random.fold_in(key, EVALUATION))
   return agreement(steps, truth, noise)
 
@@ -104,16 +105,14 @@ def agreement(steps: Steps, truth: Float[Array, "n S"], noise: Float[Array, "n S
 
 def _credited(experiment: Experiment, seed: SeedState, iteration, key) -> tuple[Trajectories, Stream]:
   """A batch as the next iteration would make it, but with other keys, and its stream "policy" before any update."""
-  method, task = experiment.method, experiment.task
   of_role = lambda role: jax.random.fold_in(key, role)
-  plan, _ = method.curriculum.next(seed.curriculum, task, of_role(CURRICULUM))
-  _, trajectories = method.rollout.step(bind(experiment, seed.models), seed.rollout, plan, task, of_role(ROLLOUT))
-  arrays = score(experiment, seed, trajectories, experiment.models)
-  trajectories = trajectories.with_arrays(**arrays)
-  _, signal = make_signal(experiment, seed, trajectories, arrays, iteration, of_role(LEARNERS))
-  if "policy" not in signal:
-    raise TrainingError(f"evaluation.credit_prompts: the signal has no stream 'policy', but {', '.join(signal)}")
-  return trajectories, signal["policy"]
+  plan, _ = make_plan(experiment, seed, of_role(CURRICULUM))
+  made = make_rows(experiment, seed, plan, of_role(ROLLOUT))
+  trajectories = score(experiment, seed, made.trajectories, experiment.models)
+  streams = make_signal(experiment, trajectories, iteration).streams
+  if "policy" not in streams:
+    raise TrainingError(f"evaluation.credit_prompts: the signal has no stream 'policy', but {', '.join(streams)}")
+  return trajectories, streams["policy"]
 
 
 def _compared(experiment: Experiment, trajectories: Trajectories, stream: Stream) -> tuple[Trajectories, Stream]:
@@ -126,16 +125,16 @@ def _compared(experiment: Experiment, trajectories: Trajectories, stream: Stream
   return chosen, jax.tree.map(lambda x: x[index], stream)
 
 
-def steps_of(trajectories: Trajectories, stream: Stream, prompt_tokens: int) -> Steps:
+def steps_of(trajectories: Trajectories, stream: Stream) -> Steps:
   """Where the policy's own steps begin, and the stream's mean target over the tokens of each that have a weight."""
-  time = trajectories.tokens.shape[1]
-  most = time - prompt_tokens
+  time, prompt_width = trajectories.tokens.shape[1], trajectories.prompt_width
+  most = time - prompt_width
   ids = jnp.where(trajectories.trained & (trajectories.source_ids == POLICY), trajectories.step_ids, -1)
   firsts = jax.vmap(lambda x, ids: jax.ops.segment_min(x, ids, num_segments=most), (None, 0))(
-    jnp.arange(time) - prompt_tokens, jnp.where(ids < 0, most, ids)
+    jnp.arange(time) - prompt_width, jnp.where(ids < 0, most, ids)
   )
   exists = firsts < most  # segment_min gives the highest integer where there is nothing
-  ends = trajectories.attention_mask[:, prompt_tokens:].sum(axis=1)
+  ends = trajectories.attention_mask[:, prompt_width:].sum(axis=1)
   goes_on = trajectories.row_mask & trajectories.unfinished
   nowhere = most + 1
   starts = jnp.column_stack([jnp.where(exists, firsts, nowhere), jnp.where(goes_on, ends, nowhere)])
@@ -154,7 +153,7 @@ def true_credit(
   """Difference of the values after and before each step, and its standard error; the boundaries are taken in turn."""
   task, config = experiment.task, experiment.config
   sampling, samples = sampling_from(config), config.evaluation.credit_samples
-  policy, (starts, mask) = bind(experiment, seed.models)["policy"], steps.boundaries
+  starts, mask = steps.boundaries
   limits = jnp.full(starts.shape[0], task.response_tokens)
   count: Int[Array, ""] = mask.sum(axis=1).max()
   if sampling.seed_axis:  # all seeds together, as the sampler: a loop that stops seed by seed is slow
@@ -163,8 +162,10 @@ def true_credit(
   def column(k, found):
     here = Boundaries(*(jax.lax.dynamic_slice_in_dim(x, k, 1, axis=1) for x in steps.boundaries))
     number = jax.random.fold_in(key, k)
-    done = branch(policy, task, trajectories, here, limits, number, samples=samples, sampling=sampling)
-    values = values_of(done._replace(rows=verify(task, done.rows)), here.mask)
+    with generating(experiment, bind(experiment, seed.models)) as models:
+      options = {"samples": samples, "sampling": sampling}
+      done = branch(models["policy"], task, trajectories, here, limits, number, **options)
+    values = values_of(done._replace(rows=verify(task, done.rows, unasked(done.rows))), here.mask)
     return tuple(jax.lax.dynamic_update_slice_in_dim(x, new, k, axis=1) for x, new in zip(found, values, strict=True))
 
   # Where no boundary is, the response has ended: its own reward, which is certain.

@@ -11,8 +11,7 @@ from rl_jax.training.experiment import Experiment
 from rl_jax.training.generating import before_rollout
 from rl_jax.training.iteration import Report
 from rl_jax.training.seeds import over_seeds
-from rl_jax.training.state import SeedState, TrainState
-from rl_jax.trajectories import Trajectories
+from rl_jax.training.state import TrainState
 
 
 class DeviceLoop:
@@ -45,14 +44,18 @@ class DeviceLoop:
       state: shapes, types and shardings.
     """
     count = self.experiment.config.num_seeds
-    sample: Any = lambda seed: _changed(*iteration.rollout(self.experiment, seed, 0))
-    learn: Any = lambda seed, batch: iteration.finish(self.experiment, seed, batch, 0)
+    sample: Any = lambda seed: iteration.make_batch(self.experiment, seed, 0)
+    learn: Any = lambda seed, made: iteration.learn(self.experiment, seed, made, 0)
     rollout = jax.jit(over_seeds(sample, count))
     update = jax.jit(over_seeds(learn, count), donate_argnums=0, out_shardings=(self.shardings.seeds, None))
     with mesh.use(self.mesh, self.experiment.rules):
-      batch = jax.tree.map(mesh.rows(self.mesh, self.experiment.rules), jax.eval_shape(rollout, state.seeds)[1])
+      _, made = jax.eval_shape(rollout, state.seeds)
+      rows = jax.tree.map(mesh.rows(self.mesh, self.experiment.rules), made.trajectories)
       lowered, seeds = before_rollout(self.experiment, self.mesh, state.seeds)
-      return lowered | {"rollout": rollout.lower(seeds), "update": update.lower(state.seeds, batch)}
+      return lowered | {
+        "rollout": rollout.lower(seeds),
+        "update": update.lower(state.seeds, made._replace(trajectories=rows)),
+      }
 
   def run(self, state: TrainState) -> tuple[TrainState, Report]:
     """`logging.every_iterations` iterations of all seeds; reports lead with [iterations, seeds]."""
@@ -63,8 +66,3 @@ class DeviceLoop:
     """Metrics on the held-out prompts, and of credit where the config asks for them; one number per seed."""
     with mesh.use(self.mesh, self.experiment.rules):
       return self.programs["evaluate"](state)
-
-
-def _changed(seed: SeedState, trajectories: Trajectories) -> tuple[Any, Trajectories]:
-  """What a rollout changes of a state, and the trajectories."""
-  return (seed.curriculum, seed.rollout), trajectories

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from rl_jax.rollouts.rollout import BoundModel, assemble, verify
-from rl_jax.rollouts.sampler import sample, sampling_from
-from rl_jax.rollouts.turns import first_turn, next_turn
+from rl_jax.curricula.curriculum import Plan
+from rl_jax.rollouts.rollout import BoundModel, Rollout, collect
+from rl_jax.rollouts.sampler import sampling_from
+from rl_jax.rollouts.turns import responses
 from rl_jax.tasks.host import HostTask
-from rl_jax.tasks.task import DeviceTask, Prompts, Split
+from rl_jax.tasks.task import DeviceTask
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.generating import generating
 from rl_jax.training.seeds import over_seeds
@@ -77,78 +79,39 @@ def questions(experiment: Experiment) -> Int[Array, " N"]:
   return experiment.task.problem_ids(jax.random.key(section.prompts_seed), section.prompts, "held_out")
 
 
-def respond(
-  experiment: Experiment,
-  seed: SeedState,
-  iteration,
-  prompts: Prompts,
-  chunk=0,
-  before: Trajectories | None = None,
-  turn=0,
-  *,
-  greedy: bool,
-) -> Trajectories:
-  """Unscored responses of one seed's policy (its averaged parameters, where it has them) to held-out prompts.
+class Held(NamedTuple):
+  """How one set of held-out responses is made: with the method's plain rollout."""
 
-  Args:
-    chunk: number of these prompts' part of all; each part draws with a key of its own.
-    before: the responses after their turn `turn` - 1, scored; None before the first turn.
-    turn: which of `exchanges` of the task.
-    greedy: one greedy response per prompt, instead of `evaluation.samples_per_prompt` sampled ones.
-  """
-  policy = BoundModel(experiment.models["policy"], seed.models["policy"].evaluated)
-  with generating(experiment, {"policy": policy}) as models:
-    return _respond(experiment, models["policy"], seed, iteration, prompts, chunk, before, turn, greedy)
+  rollout: Rollout
+  completions: int
+  """To each problem."""
+
+  def plan(self, task: DeviceTask | HostTask, ids: Int[Array, " N"]) -> Plan:
+    """All responses to these problems, as long as the task has room."""
+    rows = ids.shape[0] * self.completions
+    return Plan(ids, jnp.ones(rows, bool), jnp.full(rows, task.response_tokens))
+
+  def key(self, key: PRNGKeyArray, phase) -> PRNGKeyArray:
+    """The key of a phase. A single one draws with the evaluation's own, as recorded runs did."""
+    return key if len(self.rollout.phases) == 1 else jax.random.fold_in(key, phase)
 
 
-def _respond(
-  experiment: Experiment,
-  policy: BoundModel,
-  seed: SeedState,
-  iteration,
-  prompts: Prompts,
-  chunk,
-  before: Trajectories | None,
-  turn,
-  greedy: bool,
-) -> Trajectories:
-  task, count = experiment.task, 1 if greedy else experiment.config.evaluation.samples_per_prompt
-  rows = prompts.tokens.shape[0] * count
-  key = jax.random.fold_in(iteration_key(seed, iteration, EVALUATION), chunk)
-  limits, row_mask = jnp.full(rows, task.response_tokens), jnp.ones(rows, bool)
+def held(experiment: Experiment, *, greedy: bool) -> Held:
+  """`evaluation.samples_per_prompt` sampled responses to each prompt, or one greedy one."""
+  count = 1 if greedy else experiment.config.evaluation.samples_per_prompt
   sampling = dataclasses.replace(sampling_from(experiment.config), greedy=greedy)
-  if task.turns is not None:
-    key = jax.random.fold_in(key, turn)
-    options: dict[str, Any] = {"limits": limits, "sampling": sampling}
-    if before is None:
-      return first_turn(policy, task, prompts, key, completions_per_prompt=count, row_mask=row_mask, **options)
-    return next_turn(policy, task, before, turn, key, **options)
-  done = sample(
-    policy.model,
-    policy.params,
-    prompts.tokens,
-    prompts.mask,
-    key,
-    completions_per_prompt=count,
-    max_tokens=task.response_tokens,
-    limits=limits,
-    end_id=task.vocabulary.end_id,
-    pad_id=task.vocabulary.pad_id,
-    sampling=sampling,
-  )
-  return assemble(
-    prompts,
-    done.tokens,
-    done.mask,
-    completions_per_prompt=count,
-    row_mask=row_mask,
-    truncated=done.truncated,
-  )
+  respond = experiment.method.rollout.respond or functools.partial(responses, experiment.task)
+  return Held(respond(count, sampling), count)
 
 
-def exchanges(task: DeviceTask | HostTask) -> int:
-  """How often `respond` is called for a response, with the verifier after each time."""
-  return 1 if task.turns is None else task.turns.max_turns
+def evaluated(experiment: Experiment, seed: SeedState):
+  """The policy of one seed as it is evaluated: its averaged parameters, where it has them."""
+  return generating(experiment, {"policy": BoundModel(experiment.models["policy"], seed.models["policy"].evaluated)})
+
+
+def evaluation_key(seed: SeedState, iteration, chunk=0) -> PRNGKeyArray:
+  """Args: chunk: number of a part of the held-out prompts; each draws with a key of its own."""
+  return jax.random.fold_in(iteration_key(seed, iteration, EVALUATION), chunk)
 
 
 def measure(experiment: Experiment, found: Evaluation) -> dict[str, Array]:
@@ -176,22 +139,16 @@ def measure(experiment: Experiment, found: Evaluation) -> dict[str, Array]:
 
 def answer_seed(experiment: Experiment, seed: SeedState, iteration) -> Evaluation:
   """What one seed's policy answers to the held-out prompts of a device task."""
-  section = experiment.config.evaluation
-  split: Split = "held_out"
-  prompts = experiment.task.prompts(questions(experiment), split)
+  task, ids = experiment.task, questions(experiment)
 
   def one(greedy: bool) -> Answers:
-    def exchange(turn, before):
-      return verify(
-        experiment.task, respond(experiment, seed, iteration, prompts, 0, before, turn, greedy=greedy), split
-      )
+    kind, key = held(experiment, greedy=greedy), evaluation_key(seed, iteration)
+    state, key_of = kind.rollout.init(key), functools.partial(kind.key, key)
+    with evaluated(experiment, seed) as models:
+      made = collect(kind.rollout, models, state, kind.plan(task, ids), task, "held_out", key_of)
+    return answers(made.trajectories, kind.completions)
 
-    rows, turns = exchange(0, None), exchanges(experiment.task)
-    if turns > 1:
-      rows = jax.lax.fori_loop(1, turns, exchange, rows)
-    return answers(rows, 1 if greedy else section.samples_per_prompt)
-
-  return Evaluation(one(False), one(True) if section.greedy else None)
+  return Evaluation(one(False), one(True) if experiment.config.evaluation.greedy else None)
 
 
 def evaluate_seed(experiment: Experiment, seed: SeedState, iteration) -> dict[str, Array]:

@@ -17,6 +17,7 @@ from rl_jax.training import mesh
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.optimizer import make_optimizer, schedule
 from rl_jax.training.seeds import learning_rates
+from rl_jax.training.sizes import divides, sizes_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +35,6 @@ class Experiment:
   models: Mapping[str, Model]
   schedules: Mapping[str, optax.Schedule]
   optimizers: Mapping[str, optax.GradientTransformation]
-
-  @property
-  def updates_per_iteration(self) -> int:
-    """Optimiser steps of one iteration."""
-    return self.config.epochs * self.config.minibatches_per_epoch
 
   @property
   def rules(self) -> mesh.Rules:
@@ -67,16 +63,14 @@ def build(config, *, task, method, model) -> Experiment:
     )
     for name, role in built.models.items()
   }
-  updates = config.num_iterations * config.epochs * config.minibatches_per_epoch
+  updates = config.num_iterations * sizes_of(config).updates
   schedules = {
     name: schedule(config.optimizer, _learning_rate(role, config), updates)
     for name, role in built.models.items()
     if role.trained
   }
   per_member = bool(learning_rates(config))
-  optimizers = {
-    name: make_optimizer(config.optimizer, rate, per_member=per_member) for name, rate in schedules.items()
-  }
+  optimizers = {name: make_optimizer(config.optimizer, rate, per_member=per_member) for name, rate in schedules.items()}
   return Experiment(config, built_task, built, models, schedules, optimizers)
 
 
@@ -91,9 +85,6 @@ def _built(section: str, config, make):
   except ValueError as error:
     raise TrainingError(f"{' '.join([section, config[section].get('name', '')]).strip()}: {error}") from error
 
-
-MINIBATCHES = ("rows", "groups")
-"""What minibatches are drawn from: single rows, or all rows of a prompt together."""
 
 _POSITIVE = (
   "num_seeds",
@@ -119,19 +110,18 @@ def check(config) -> None:
     if value < 1:
       raise TrainingError(f"{name} is at least 1, got {value}")
   _check_members(config)
-  if config.get("minibatches_of", "rows") not in MINIBATCHES:
-    raise TrainingError(f"minibatches_of is one of {', '.join(MINIBATCHES)}, got {config.minibatches_of!r}")
+  sizes_of(config)
   _built("sampling", config, lambda: sampling_from(config))
   mesh.rules(config.mesh.get("rules", {}), config.mesh.get("rollout_rules", {}))
   for name in ("evaluation.every_iterations", "checkpoint.every_iterations"):
     section, key = name.split(".")
-    _divides(config[section][key], config.logging.every_iterations, name, "logging.every_iterations")
+    divides(config[section][key], config.logging.every_iterations, name, "logging.every_iterations")
   most = config.evaluation.samples_per_prompt
   if any(not 1 <= k <= most for k in config.evaluation.pass_at):
     raise TrainingError(
       f"evaluation.pass_at={tuple(config.evaluation.pass_at)} needs 1 <= k <= evaluation.samples_per_prompt ({most})"
     )
-  _divides(config.num_iterations, config.logging.every_iterations, "num_iterations", "logging.every_iterations")
+  divides(config.num_iterations, config.logging.every_iterations, "num_iterations", "logging.every_iterations")
 
 
 def _check_members(config) -> None:
@@ -146,27 +136,3 @@ def _check_members(config) -> None:
     raise TrainingError(
       f"num_seeds={count} counts each seed once for each of the {len(rates)} learning_rates: take a multiple of it"
     )
-
-
-def check_rows(config, rows: int, shards: int) -> None:
-  """Sizes of a batch that must divide one another.
-
-  Args:
-    rows: of one iteration's batch.
-    shards: parts into which the mesh splits rows.
-
-  Raises: TrainingError that names both numbers and a near one that works.
-  """
-  _divides(rows, shards, "rows of an iteration", "the mesh's shards of rows")
-  _divides(rows, config.minibatches_per_epoch, "rows of an iteration", "minibatches_per_epoch")
-  minibatch = rows // config.minibatches_per_epoch
-  _divides(minibatch, shards, "rows of a minibatch", "the mesh's shards of rows")
-  if config.rows_per_microbatch:
-    _divides(minibatch, config.rows_per_microbatch, "rows of a minibatch", "rows_per_microbatch")
-    _divides(config.rows_per_microbatch, shards, "rows_per_microbatch", "the mesh's shards of rows")
-
-
-def _divides(whole: int, part: int, whole_name: str, part_name: str) -> None:
-  if part < 1 or whole % part:
-    near = f": {whole - whole % part} or {whole - whole % part + part} would do" if part > 0 and whole else ""
-    raise TrainingError(f"{whole_name} ({whole}) is not a multiple of {part_name} ({part}){near}")

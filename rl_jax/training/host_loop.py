@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Plan
-from rl_jax.rollouts.rollout import judged
+from rl_jax.rollouts.rollout import PhaseResult, RolloutResult, judged
 from rl_jax.tasks.host import FAILURES, HostTask
 from rl_jax.tasks.task import Prompts, Verdicts
 from rl_jax.training import evaluation, iteration, mesh
-from rl_jax.training.answering import HostAnswers, judge, led
+from rl_jax.training.answering import HostAnswers, host_phase, judge, led
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.generating import before_rollout, generating
 from rl_jax.training.iteration import Report
 from rl_jax.training.seeds import over_seeds
-from rl_jax.training.state import ROLLOUT, SeedState, TrainState, bind, iteration_key
+from rl_jax.training.state import CURRICULUM, ROLLOUT, SeedState, TrainState, bind, iteration_key
 from rl_jax.trajectories import Trajectories
 
-Judged = tuple[Trajectories, Verdicts, Any]
-"""Trajectories, the verdicts on them, and the level of each row: not joined yet."""
+Judged = tuple[Trajectories, Verdicts, Any, Any]
+"""Trajectories, the verdicts on them, the level of each row, and the rows that were asked: not joined yet."""
 NO_TIME = "the verifier has no time, see task.seconds_per_response and task.workers"
 NO_REASON = "the verifier gave no reason, call it once on a response to see what it lacks"
 
@@ -72,23 +73,25 @@ class HostLoop:
     number, rows = jnp.zeros(1, jnp.int32), mesh.rows(self.mesh, self.experiment.rules)
     with mesh.use(self.mesh, self.experiment.rules):
       lowered, seeds = before_rollout(self.experiment, self.mesh, state.seeds)
-      _, plan = jax.eval_shape(self._plan, state.seeds, number)
+      plan, _ = jax.eval_shape(self._plan, state.seeds, number)
       prompts = led(self.task.prompts(np.zeros(plan.prompt_ids.shape[1], np.int32), "train"))
       before: Any = ()
       for index, phase in enumerate(self._phases):
         arguments = (seeds, number, plan, prompts, before)
         lowered["rollout" if len(self._phases) == 1 else f"rollout {index + 1}"] = phase.lower(*arguments)
-        trajectories = jax.eval_shape(phase, *arguments)[1]
-        before = (jax.tree.map(rows, trajectories), *self._unscored(trajectories))
-      lowered["update"] = self._learn.lower(state.seeds, number, before)
+        result = jax.eval_shape(phase, *arguments)
+        seeds = seeds.replace(rollout=result.state)
+        before = (jax.tree.map(rows, result.trajectories), *self._unscored(result.trajectories))
+      lowered["update"] = self._learn.lower(state.seeds, number, before, result.generated_tokens, result.metrics)
     return lowered
 
-  def _unscored(self, trajectories: Trajectories) -> tuple[Verdicts, Any]:
-    """Shapes and types of the verdicts and levels that Python would give."""
-    none = jax.tree.map(lambda x: np.zeros((1, 0, *x.shape[2:]), x.dtype), trajectories)
+  def _unscored(self, trajectories: Trajectories) -> tuple[Verdicts, Any, Any]:
+    """Shapes and types of the verdicts and levels that Python would give, and of the rows that it is asked about."""
     count = trajectories.tokens.shape[1]
-    given = judge(self.task, none, "train")
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, count, *x.shape[1:]), x.dtype), given)
+    none = jax.tree.map(lambda x: np.zeros((1, 0, *x.shape[2:]), x.dtype), trajectories)
+    verdicts = judge(self.task, none, np.zeros((1, 0), bool), "train")
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, count, *x.shape[1:]), x.dtype), verdicts)
+    return *shapes, jax.ShapeDtypeStruct((1, count), bool)
 
   def run(self, state: TrainState) -> tuple[TrainState, Report]:
     """`logging.every_iterations` iterations; reports lead with [iterations, 1]."""
@@ -101,25 +104,28 @@ class HostLoop:
   def _iterate(self, state: TrainState) -> tuple[TrainState, Report]:
     number = state.iteration[None]
     with mesh.use(self.mesh, self.experiment.rules):
-      curriculum, plan = self._plan(state.seeds, number)
+      plan, curriculum = self._plan(state.seeds, number)
       seeds = state.seeds.replace(curriculum=curriculum)
       prompts = led(self.task.prompts(mesh.fetched(plan.prompt_ids)[0], "train"))
       before: Judged | tuple[()] = ()
+      generated, asked = jnp.zeros(1, jnp.int32), _Asked.nothing()
+      metrics: dict[str, Mean] = {}
       for phase in self._phases:
-        rollout, trajectories = phase(seeds, number, plan, prompts, before)
-        seeds = seeds.replace(rollout=rollout)
-        before = (trajectories, *led(judge(self.task, trajectories, "train")))
-      self._check_verdicts(*before[:2])
-      seeds, report = self._learn(seeds, number, before)
+        result = phase(seeds, number, plan, prompts, before)
+        seeds = seeds.replace(rollout=result.state)
+        generated, metrics = generated + result.generated_tokens, metrics | result.metrics
+        verdicts, levels = judge(self.task, result.trajectories, result.verify, "train")
+        asked = asked.and_of(verdicts, np.asarray(mesh.fetched(result.verify))[0])
+        before = (result.trajectories, *led((verdicts, levels)), result.verify)
+      self._check_verdicts(asked)
+      seeds, report = self._learn(seeds, number, before, generated, metrics)
     return TrainState(state.iteration + 1, seeds), report
 
-  def _check_verdicts(self, trajectories: Trajectories, verdicts: Verdicts) -> None:
+  def _check_verdicts(self, asked: _Asked) -> None:
     """Raise TrainingError when no row has been judged: at once if the verifier raised on all, else after some times."""
-    used = np.asarray(mesh.fetched(trajectories.row_mask))
-    late, crashed, error = (np.asarray(verdicts.extras[f"part/{name}"])[used] > 0 for name in FAILURES)
-    scored = np.asarray(verdicts.reward_mask)[used]
+    scored, late, crashed, error = asked
     # A response that timed out or crashed may have a reward of 0, which is no judgement where all others have it too.
-    if not used.any() or np.any(scored & ~late & ~crashed):
+    if not len(scored) or np.any(scored & ~late & ~crashed):
       self._unjudged_in_a_row, self._timed_out = 0, False
       return
     self._unjudged_in_a_row, self._timed_out = self._unjudged_in_a_row + 1, self._timed_out or bool(late.any())
@@ -131,32 +137,50 @@ class HostLoop:
 
   def evaluate(self, state: TrainState) -> dict[str, np.ndarray]:
     """Metrics on the held-out prompts."""
-    found = self._answers(state.seeds, int(state.iteration)).found
-    metrics = evaluation.measure(self.experiment, jax.tree.map(lambda x: x[0], found))
+    answers = self._answers(state.seeds, int(state.iteration)).answers
+    metrics = evaluation.measure(self.experiment, jax.tree.map(lambda x: x[0], answers))
     return {name: np.asarray(value)[None] for name, value in metrics.items()}
+
+
+class _Asked(NamedTuple):
+  """What became of the responses that the verifier was asked about in an iteration."""
+
+  scored: np.ndarray
+  late: np.ndarray
+  crashed: np.ndarray
+  error: np.ndarray
+
+  @classmethod
+  def nothing(cls) -> _Asked:
+    return cls(*[np.zeros(0, bool)] * 4)
+
+  def and_of(self, verdicts: Verdicts, rows: np.ndarray) -> _Asked:
+    """With the verdicts on more rows."""
+    failures = [np.asarray(verdicts.extras[f"part/{name}"]) > 0 for name in FAILURES]
+    new = np.asarray(verdicts.reward_mask), *failures
+    return _Asked(*(np.concatenate([x, y[rows]]) for x, y in zip(self, new, strict=True)))
 
 
 # Programs give back only what they change of a state that they do not own: the rest would be copied.
 
 
-def _plan(experiment: Experiment, seed: SeedState, number) -> tuple[Any, Plan]:
-  """The state of the curriculum, and what the iteration samples."""
-  seed, plan = iteration.plan(experiment, seed, number)
-  return seed.curriculum, plan
+def _plan(experiment: Experiment, seed: SeedState, number) -> tuple[Plan, Any]:
+  """What the iteration samples, and the state of the curriculum."""
+  return iteration.make_plan(experiment, seed, iteration_key(seed, number, CURRICULUM))
 
 
 def _phase(
   experiment: Experiment, seed: SeedState, number, plan: Plan, prompts: Prompts, before, *, index: int
-) -> tuple[Any, Trajectories]:
-  """One phase of the rollout, with the prompts and the verdicts that Python gave: the rollout's state, trajectories."""
-  task = experiment.task.given(prompts)
-  trajectories = judged(*before) if before else None
-  key = jax.random.fold_in(iteration_key(seed, number, ROLLOUT), index)
-  phase = experiment.method.rollout.phases[index]
+) -> PhaseResult:
+  """One phase of the rollout, with the prompts and the verdicts that Python gave."""
+  rollout, key = experiment.method.rollout, iteration_key(seed, number, ROLLOUT)
   with generating(experiment, bind(experiment, seed.models)) as models:
-    return phase(models, seed.rollout, plan, task, trajectories, key)
+    return host_phase(rollout, index, models, seed.rollout, plan, prompts, before, jax.random.fold_in(key, index))
 
 
-def _learn(experiment: Experiment, seed: SeedState, number, before: Judged) -> tuple[SeedState, Report]:
+def _learn(
+  experiment: Experiment, seed: SeedState, number, before: Judged, generated, metrics
+) -> tuple[SeedState, Report]:
   """Everything after the verifier."""
-  return iteration.finish(experiment, seed, judged(*before), number)
+  made = RolloutResult(seed.rollout, judged(*before), generated, metrics)
+  return iteration.learn(experiment, seed, made, number)

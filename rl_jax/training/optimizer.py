@@ -75,9 +75,7 @@ def _is_scale(x: Any) -> bool:
   return isinstance(x, MemberScale)
 
 
-def make_optimizer(
-  section, learning_rate: optax.Schedule, *, per_member: bool = False
-) -> optax.GradientTransformation:
+def make_optimizer(section, learning_rate: optax.Schedule, *, per_member: bool = False) -> optax.GradientTransformation:
   """AdamW (arXiv 1711.05101) after clipping to a global norm, from a config's section `optimizer`.
 
   Args:

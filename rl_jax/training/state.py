@@ -9,6 +9,7 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, UInt32
 
 from rl_jax.models import lora
@@ -18,8 +19,8 @@ from rl_jax.training.experiment import Experiment
 from rl_jax.training.optimizer import with_scale
 from rl_jax.training.seeds import member_scales, member_seeds
 
-INIT, MODELS, CURRICULUM, ROLLOUT, LEARNERS, UPDATE, EVALUATION = range(7)
-"""Roles that keys are folded with."""
+INIT, MODELS, CURRICULUM, ROLLOUT, UPDATE, EVALUATION = 0, 1, 2, 3, 5, 6
+"""Roles that keys are folded with; 4 was one that is gone, and runs are to be repeated."""
 
 
 class ModelState(flax.struct.PyTreeNode):
@@ -45,7 +46,8 @@ class SeedState(flax.struct.PyTreeNode):
   models: dict[str, ModelState]
   curriculum: Any
   rollout: Any
-  learners: dict[str, Any]
+  generated_tokens: UInt32[Array, " 2"]
+  """All tokens that the seed has generated, of whatever use: the high and the low word of a number."""
   skipped_in_a_row: Int[Array, ""]
   """Updates left out, one after the other, because loss or gradient was not finite."""
 
@@ -56,6 +58,17 @@ class TrainState(flax.struct.PyTreeNode):
   iteration: Int[Array, ""]
   """Iterations done."""
   seeds: SeedState
+
+
+def add_tokens(total: UInt32[Array, " 2"], more: Int[Array, ""]) -> UInt32[Array, " 2"]:
+  """A number of tokens in two words and some more; JAX counts in 32 bits, and a long run goes beyond them."""
+  low = total[1] + more.astype(jnp.uint32)
+  return jnp.stack([total[0] + (low < total[1]), low])
+
+
+def token_count(total: UInt32[np.ndarray, "*B 2"]) -> np.ndarray:
+  """Numbers in two words as int64."""
+  return (total[..., 0].astype(np.int64) << 32) + total[..., 1].astype(np.int64)
 
 
 def iteration_key(seed: SeedState, iteration, role: int):
@@ -125,7 +138,7 @@ def init_seed(experiment: Experiment, seed, policy: Params | None) -> SeedState:
     models={name: model_state(name) for name in params},
     curriculum=method.curriculum.init(of_role(CURRICULUM)),
     rollout=method.rollout.init(of_role(ROLLOUT)),
-    learners=each(LEARNERS, method.learners),
+    generated_tokens=jnp.zeros(2, jnp.uint32),
     skipped_in_a_row=jnp.int32(0),
   )
 

@@ -15,8 +15,9 @@ from rl_jax.tasks.task import DeviceTask
 from rl_jax.training import mesh, state
 from rl_jax.training.device_loop import DeviceLoop
 from rl_jax.training.errors import TrainingError
-from rl_jax.training.experiment import Experiment, check_rows
+from rl_jax.training.experiment import Experiment
 from rl_jax.training.host_loop import HostLoop
+from rl_jax.training.sizes import sizes_of
 from rl_jax.training.state import TrainState
 
 LOOPS: dict[type, type[DeviceLoop] | type[HostLoop]] = {DeviceTask: DeviceLoop, HostTask: HostLoop}
@@ -26,10 +27,11 @@ Metrics = dict[str, np.ndarray]
 """Name to one number per seed."""
 
 
-class Progressed(NamedTuple):
+class AdvanceResult(NamedTuple):
   """What the iterations of one call did, in order."""
 
   metrics: list[Metrics]
+  """`generated_tokens` counts from the start of the run."""
   samples: list[dict[str, Any]]
   """Decoded rows of the last iteration."""
   seconds: float
@@ -64,6 +66,11 @@ class Trainer:
     return int(self.state.iteration)
 
   @property
+  def generated_tokens(self) -> np.ndarray:
+    """Tokens of every seed so far."""
+    return state.token_count(np.asarray(mesh.fetched(self.state.seeds.generated_tokens)))
+
+  @property
   def abstract_state(self) -> TrainState:
     """Shapes, types and shardings of the state, to restore into."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), self.state)
@@ -74,7 +81,7 @@ class Trainer:
     self.loop.compile(self.state)
     return time.monotonic() - started
 
-  def advance(self) -> Progressed:
+  def advance(self) -> AdvanceResult:
     """`logging.every_iterations` iterations of all seeds.
 
     Raises: TrainingError when, in the first iteration, sampler and trainer do not agree.
@@ -84,14 +91,13 @@ class Trainer:
     report = jax.device_get(report)
     seconds = time.monotonic() - started
     values = {name: _value(mean) for name, mean in report.metrics.items()}
+    values["generated_tokens"] = state.token_count(report.generated_tokens)
     metrics = [{name: value[i] for name, value in values.items()} for i in range(len(report.skipped_in_a_row))]
     if first == 0:
       self._check_agreement(metrics[0])
     worst = report.skipped_in_a_row.max(axis=0)
     stuck = np.flatnonzero(worst >= self.experiment.config.optimizer.max_skipped_updates).tolist()
-    for row in metrics:
-      row.pop("first_clip_fraction")
-    return Progressed(metrics, self._decode(report.samples), seconds, stuck)
+    return AdvanceResult(metrics, self._decode(report.samples), seconds, stuck)
 
   def evaluate(self) -> Metrics:
     """Metrics on the held-out prompts."""
@@ -101,7 +107,7 @@ class Trainer:
     config = self.experiment.config
     if config.model.dtype != "float32":
       return  # logged as ratio_error and kl_to_behaviour; lower precision has no common bound
-    found = {"max |ratio - 1|": metrics["ratio_error"], "clip fraction": metrics["first_clip_fraction"]}
+    found = {"max |ratio - 1|": metrics["ratio_error"]}
     sampling = config.sampling
     if not (sampling.top_k or sampling.top_p < 1 or sampling.min_p):  # truncation is a divergence of its own
       found["KL to the behaviour policy"] = metrics["kl_to_behaviour"]
@@ -115,11 +121,12 @@ class Trainer:
 
   def _decode(self, samples) -> list[dict[str, Any]]:
     task, config = self.experiment.task, self.experiment.config
+    width = self.experiment.method.rollout.prompt_width or task.prompt_tokens
     shown = []
     for seed in range(config.num_seeds):
       tokens, mask, rewards, levels, credit = (x[-1, seed] for x in samples)
       for row in range(tokens.shape[0]):
-        parts = [slice(None, task.prompt_tokens), slice(task.prompt_tokens, None)]
+        parts = [slice(None, width), slice(width, None)]
         ids = [tokens[row, p][mask[row, p]] for p in parts]
         prompt, response = (task.vocabulary.decode(part) for part in ids)
         shown.append(
@@ -164,4 +171,5 @@ def check_batch(experiment: Experiment, device_mesh: Mesh) -> None:
   """
   curriculum, key = experiment.method.curriculum, jax.random.key(0)
   plan, _ = jax.eval_shape(lambda: curriculum.next(curriculum.init(key), experiment.task, key))
-  check_rows(experiment.config, plan.row_mask.shape[0], mesh.batch_shards(device_mesh, experiment.rules))
+  shards = mesh.batch_shards(device_mesh, experiment.rules)
+  sizes_of(experiment.config, shards).check(plan.row_mask.shape[0])

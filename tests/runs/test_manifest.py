@@ -54,6 +54,13 @@ def test_git_state(tmp_path, monkeypatch):
   assert len(clean["git_commit"]) == 40 and clean["git_clean"] and clean["uncommitted_sha256"] is None
   (tmp_path / "notes.txt").write_text("does not run")
   assert git_state(tmp_path) == clean
+  results = tmp_path / "experiments" / "results"
+  results.mkdir(parents=True)
+  (results / "a.md").write_text("1\n")
+  _git(tmp_path, "add", "experiments")
+  _git(tmp_path, "commit", "-m", "y")
+  (results / "a.md").write_text("2\n")  # a study's page after its next entry
+  assert git_state(tmp_path)["git_clean"]
   (tmp_path / "a.py").write_text("2\n")
   edited = git_state(tmp_path)
   (tmp_path / "new.py").write_text("3\n")

@@ -62,7 +62,7 @@ def unit_tests_ready(
     return []
   return [
     f"{inside} of {count} unit tests have to run inside the program's interpreter, where a program can forge them: "
-    "write `assert CALL == LITERAL` or {\"input\": …, \"output\": …} instead"
+    'write `assert CALL == LITERAL` or {"input": …, "output": …} instead'
   ]
 
 

@@ -128,9 +128,7 @@ def combined_ready(
 ) -> list[str]:
   """Check what each component needs."""
   known = list(entries)
-  return [
-    line for name, component in components.items() for line in companions.ready(*_named(name, component), known)
-  ]
+  return [line for name, component in components.items() for line in companions.ready(*_named(name, component), known)]
 
 
 def _named(name: str, component: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 Step = tuple[Literal["run", "value", "prove"], str]
 
-_DRIVE = '''
+_DRIVE = """
 def drive(name, program, mark, wait):
   import builtins, posix, sys
   run, evaluate, build, write, leave, report = exec, eval, compile, posix.write, posix._exit, sys.__excepthook__
@@ -101,7 +101,7 @@ def drive(name, program, mark, wait):
       if kind == "run":
         break
   leave(0)
-'''
+"""
 
 _LOCAL = f"""
 import sys
@@ -117,11 +117,11 @@ def wait(frame):
 main = sys.modules["__main__"]
 drive(*given, wait)
 """
-LOCAL = '''import marshal, io
+LOCAL = """import marshal, io
 with io.open(3, "rb") as job:
   code, given = marshal.load(job)
 del job
-exec(code)'''
+exec(code)"""
 """Code for a local interpreter, which reads a `job` from descriptor 3 and closes it."""
 
 

@@ -1,0 +1,32 @@
+"""Metrics of a batch of trajectories, whatever the method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from kernels.curricula.dynamic_sampling import informative_groups
+from kernels.reductions import Mean
+from rl_jax.trajectories import Trajectories
+
+
+def describe(task: Any, trajectories: Trajectories) -> dict[str, Mean]:
+  """Rewards, accuracy and lengths, of all levels and of each; the means of the parts of a reward as part/<name>."""
+  rows, scored = trajectories.row_mask, trajectories.scored
+  share = lambda x, of: Mean(jnp.sum(jnp.where(of, x, 0.0), dtype=jnp.float32), of.sum().astype(jnp.float32))
+  informative = informative_groups(trajectories.rewards, trajectories.group_ids, scored)
+  metrics = {
+    "reward": share(trajectories.rewards, scored),
+    "accuracy": share(trajectories.correct, scored),
+    "response_length": share(trajectories.response_lengths, rows),
+    "truncated": share(trajectories.truncated, rows),
+    "unscored": share(~scored, rows),
+    "zero_spread_rows": share(~informative, scored),
+    **{name: share(values, rows) for name, values in trajectories.extras.items() if name.startswith("part/")},
+  }
+  for index, name in enumerate(task.objectives):
+    metrics[f"part/{name}"] = share(trajectories.objectives[:, index], rows)
+  for index, level in enumerate(task.levels):
+    metrics[f"reward/{level}"] = share(trajectories.rewards, scored & (trajectories.extras["levels"] == index))
+  return metrics

@@ -1,0 +1,51 @@
+"""How far the trainer's logprobs of the policy's own tokens are from the sampler's: measured before an update."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from kernels.losses.kl import kl
+from kernels.reductions import Mean, aggregate
+from rl_jax.methods.method import Outputs
+from rl_jax.training.update import Watch
+from rl_jax.trajectories import POLICY, Trajectories
+
+
+class Mismatch(NamedTuple):
+  """Of one batch."""
+
+  ratio_error: Float[Array, ""]
+  """max over tokens of |pi / pi_old - 1| / max(1, |log pi_old|): rounding of a logprob grows with it."""
+  kl_to_behaviour: Mean
+  """k3 estimate of KL(behaviour || policy): of the sampled distribution, so truncation counts."""
+
+
+def mismatch(logprobs: Float[Array, "B T"], trajectories: Trajectories) -> Mismatch:
+  """The mismatch of logprobs that the trainer makes, over the policy's own tokens."""
+  mask = trajectories.trained & (trajectories.source_ids == POLICY)
+  difference = jnp.where(mask, logprobs - trajectories.old_logprobs, 0.0)
+  # KL of the behaviour policy from its own samples: x = log(policy / behaviour), E[e^x - x - 1].
+  divergence = kl(trajectories.behaviour_logprobs, logprobs, mask, value="k3")
+  rounding = jnp.where(mask, jnp.maximum(1.0, jnp.abs(trajectories.old_logprobs)), 1.0)
+  return Mismatch(
+    (jnp.abs(jnp.expm1(difference)) / rounding).max(initial=0.0),
+    aggregate(divergence, mask.astype(jnp.float32), mode="token_mean"),
+  )
+
+
+def _measure(outputs: Outputs, trajectories: Trajectories) -> Mismatch:
+  own = trajectories.old_logprobs  # a policy that is not trained here has no mismatch
+  return mismatch(outputs["policy"]["logprobs"] if "policy" in outputs else own, trajectories)
+
+
+def _merge(parts: Mismatch) -> Mismatch:
+  total = jax.tree.map(lambda x: x.sum(axis=0), parts.kl_to_behaviour)
+  return Mismatch(parts.ratio_error.max(axis=0), total)
+
+
+WATCH = Watch(_measure, _merge)
+"""For `Objective.watch`."""

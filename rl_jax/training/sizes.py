@@ -1,0 +1,80 @@
+"""Into what the rows of an iteration's batch are cut: passes, minibatches, micro-batches, shards of the mesh."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from rl_jax.training.errors import TrainingError
+
+MINIBATCHES = ("rows", "groups")
+"""What minibatches are drawn from: single rows, or all rows of a prompt together."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+  """Sizes of an update.
+
+  Attributes:
+    epochs: passes over the rows.
+    minibatches_per_epoch: optimiser steps of a pass.
+    whole_groups: all rows of a prompt are in one minibatch.
+    rows_per_microbatch: rows differentiated at a time; None, or 0: the whole minibatch.
+    gradient_dtype: in which micro-batches add up.
+    parameter_average: decay of the averaged parameters per update.
+    shards: parts into which the mesh splits rows.
+  """
+
+  epochs: int
+  minibatches_per_epoch: int
+  whole_groups: bool = False
+  rows_per_microbatch: int | None = None
+  gradient_dtype: str = "float32"
+  parameter_average: float = 0.0
+  shards: int = 1
+
+  @property
+  def updates(self) -> int:
+    """Optimiser steps of an iteration."""
+    return self.epochs * self.minibatches_per_epoch
+
+  def check(self, rows: int) -> None:
+    """Raise TrainingError, naming both numbers and a near one that works, unless sizes divide one another.
+
+    Args:
+      rows: of one iteration's batch.
+    """
+    divides(rows, self.shards, "rows of an iteration", "the mesh's shards of rows")
+    divides(rows, self.minibatches_per_epoch, "rows of an iteration", "minibatches_per_epoch")
+    minibatch = rows // self.minibatches_per_epoch
+    divides(minibatch, self.shards, "rows of a minibatch", "the mesh's shards of rows")
+    if self.rows_per_microbatch:
+      divides(minibatch, self.rows_per_microbatch, "rows of a minibatch", "rows_per_microbatch")
+      divides(self.rows_per_microbatch, self.shards, "rows_per_microbatch", "the mesh's shards of rows")
+
+
+def sizes_of(config: ConfigDict, shards: int = 1) -> Sizes:
+  """The sizes that a config asks for.
+
+  Raises: TrainingError: minibatches of something unknown.
+  """
+  kind = config.get("minibatches_of", "rows")  # recorded configs may be older than the field
+  if kind not in MINIBATCHES:
+    raise TrainingError(f"minibatches_of is one of {', '.join(MINIBATCHES)}, got {kind!r}")
+  return Sizes(
+    epochs=config.epochs,
+    minibatches_per_epoch=config.minibatches_per_epoch,
+    whole_groups=kind == "groups",
+    rows_per_microbatch=config.rows_per_microbatch,
+    gradient_dtype=config.optimizer.gradient_dtype,
+    parameter_average=config.optimizer.parameter_average,
+    shards=shards,
+  )
+
+
+def divides(whole: int, part: int, whole_name: str, part_name: str) -> None:
+  """Raise TrainingError unless `part` divides `whole`."""
+  if part < 1 or whole % part:
+    near = f": {whole - whole % part} or {whole - whole % part + part} would do" if part > 0 and whole else ""
+    raise TrainingError(f"{whole_name} ({whole}) is not a multiple of {part_name} ({part}){near}")
