@@ -18,7 +18,7 @@ def base() -> ConfigDict:
       "completions_per_prompt": 8,
       "epochs": 1,  # passes over one iteration's rows
       "minibatches_per_epoch": 1,  # optimiser updates per pass
-      "minibatches_of": "rows",  # or "groups": all rows of a prompt are in one
+      "minibatches_of": "groups",  # all rows of a prompt are in one; or "rows": single ones are shuffled
       "rows_per_microbatch": None,  # rows differentiated at a time; None, or 0: the whole minibatch
       "learning_rate": 3e-4,  # peak, of the policy
       # several rates, with each of which every seed is trained, side by side in one program; rates of other models keep
@@ -152,7 +152,6 @@ def deceptive(config: ConfigDict) -> ConfigDict:
   config.task = {"name": config.task.name, **DECEPTIVE}
   config.prompts_per_iteration = 16
   config.minibatches_per_epoch = 4
-  config.minibatches_of = "groups"
   config.learning_rate = 2e-4  # the best for the oracle, near the best for GRPO: studies/settings.py
   config.num_iterations = 60
   for stage in config.stages.values():

@@ -24,6 +24,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rl_jax import configs, starts, stop
+from rl_jax.methods.method import ModelRole
 from rl_jax.models.model import Params
 from rl_jax.runs import evaluations
 from rl_jax.runs.directory import find_run
@@ -67,15 +68,13 @@ def evaluate(config: ConfigDict, workdir: Path | None, iteration: str = "newest"
   with contextlib.closing(experiment.task):
     if workdir is None:
       policy = experiment.models["policy"].base  # a start has no adapters yet
-      experiment = dataclasses.replace(experiment, models={"policy": policy})
+      alone = dataclasses.replace(experiment.method, models={"policy": ModelRole()})
+      experiment = dataclasses.replace(experiment, method=alone, models={"policy": policy})
       found = _start(experiment, device_mesh)
     else:
       found = _restored(experiment, device_mesh, workdir, iteration)
-    if answering.KINDS[type(experiment.task)] is answering.HostAnswers and config.num_seeds != 1:
-      raise TrainingError(f"num_seeds={config.num_seeds}: a task that is scored in Python is evaluated for one seed")
-    answered = answering.KINDS[type(experiment.task)](experiment, device_mesh)(
-      answering.policies(experiment, found.params), found.iteration
-    )
+    answer = answering.answers_of(experiment, device_mesh)
+    answered = answer(answering.policies(experiment, found.params), found.iteration)
     for note in experiment.task.notes():
       print(note, file=sys.stderr)
     return _record(experiment, found.what, answered)
@@ -100,8 +99,7 @@ def _restored(experiment: Experiment, device_mesh: jax.sharding.Mesh, workdir: P
 
 
 def _start(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Policies:
-  config = experiment.config
-  start = starts.find(config, Path("runs/evaluated"), _trained_before)
+  start = (starts.find(experiment, Path("runs/evaluated"), _trained_before) or {}).get("policy")
   if start is None:
     raise TrainingError(
       "the config names no start (init_from is empty, its model comes with no parameters): give the --workdir of a run"
@@ -110,7 +108,7 @@ def _start(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Policies:
     print(f"{start.origin}: {warning}", file=sys.stderr)
   abstract = answering.abstract_policy(experiment, device_mesh)
   whole = lambda x, like: jax.device_put(jnp.broadcast_to(x, like.shape).astype(like.dtype), like.sharding)
-  return Policies(jax.tree.map(whole, start.policy, abstract), 0, start.origin)
+  return Policies(jax.tree.map(whole, start.params, abstract), 0, start.origin)
 
 
 def _trained_before(stage: ConfigDict, folder: Path) -> bool:

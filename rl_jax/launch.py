@@ -32,6 +32,7 @@ from rl_jax.stop import Stop
 from rl_jax.training import mesh
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.errors import TrainingError
+from rl_jax.training.experiment import Experiment
 from rl_jax.training.trainer import Trainer, check_batch
 
 
@@ -125,18 +126,19 @@ class _Run:
     experiment, device_mesh = starts.build(self.config), mesh.make_mesh(self.config.mesh)
     check_batch(experiment, device_mesh)  # before the stages take their time
     self._check_cadence(newest)
-    start = None if newest else self._start()
-    if self.terminal.stop.check():
-      if start is not None or newest or not self.config.init_from:  # a stage that was stopped has said it
+    found = {} if newest else self._starts(experiment)
+    if self.terminal.stop.check() or found is None:
+      if found is not None:  # a stage that was stopped has said it
         self._say_stopped("nothing done yet")
       return None
     with contextlib.closing(experiment.task):
-      return self._iterate(Trainer(experiment, device_mesh, None if start is None else start.policy), start)
+      given = {role: start.params for role, start in found.items()}
+      return self._iterate(Trainer(experiment, device_mesh, given), found)
 
-  def _iterate(self, trainer: Trainer, start: starts.Start | None) -> Result:
+  def _iterate(self, trainer: Trainer, found: dict[str, starts.Start]) -> Result:
     started = time.monotonic()
     trainer = self._restored(trainer)
-    self._record(trainer, start)
+    self._record(trainer, found)
     seconds = trainer.compile()
     self._say(f"{self.workdir}: {machine.devices()}, compiled in {seconds:.0f} s")
     if trainer.iterations == 0:
@@ -177,13 +179,13 @@ class _Run:
         f"logging.every_iterations ({every}): {math.gcd(newest, every)} would do"
       )
 
-  def _start(self) -> starts.Start | None:
+  def _starts(self, experiment: Experiment) -> dict[str, starts.Start] | None:
     train_stage = lambda config, folder: train(config, folder, self.terminal).finished
-    start = starts.find(self.config, self.workdir, train_stage)
-    if start is not None:
+    found = starts.find(experiment, self.workdir, train_stage)
+    for start in (found or {}).values():
       for warning in start.warnings:
         self._say(f"{start.origin}: {warning}")
-    return start
+    return found
 
   def _restored(self, trainer: Trainer) -> Trainer:
     """The trainer at the newest good checkpoint, or at the beginning as it is."""
@@ -208,7 +210,7 @@ class _Run:
         f"{before[:12]}, now {now[:12]}): bring the old data back, or start a run in another --workdir"
       )
 
-  def _record(self, trainer: Trainer, start: starts.Start | None) -> None:
+  def _record(self, trainer: Trainer, found: dict[str, starts.Start]) -> None:
     method = configs.source(configs.resolve_role(self.config.method.name))
     write_atomically(self.directory.path / "method.py", method.encode())
     digest = hashlib.sha256(method.encode()).hexdigest()
@@ -225,8 +227,11 @@ class _Run:
     launches = read_launches(self.directory.manifest) if self.directory.manifest.exists() else []
     if launches and launches[-1].get("method_sha256", digest) != digest:
       self._say(f"{self.config.method.name} has changed since the last launch: this is no longer one experiment")
-    if start is not None:
-      extra |= {"started_from": start.origin, "start_sha256": start.sha256}
+    if "policy" in found:
+      extra |= {"started_from": found["policy"].origin, "start_sha256": found["policy"].sha256}
+    others = {role: [start.origin, start.sha256] for role, start in found.items() if role != "policy"}
+    if others:
+      extra["models_started_from"] = others
     append_launch(self.directory.manifest, manifest(self.terminal.command, machine.devices(), extra=extra))
 
   def _record_end(self, trainer: Trainer, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Where a run's policy starts: `config.init_from`, a stage of its own config or another run."""
+"""Where the models of a run start: stages of its own config, other runs, pretrained checkpoints."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -27,9 +28,9 @@ from rl_jax.training.state import ModelState
 
 
 class Start(NamedTuple):
-  """Parameters that the policy starts with, and where they come from."""
+  """Parameters that a model starts with, and where they come from."""
 
-  policy: Params
+  params: Params
   """Without adapters: those of the run that it comes from are merged into their matrices."""
   origin: str
   sha256: str
@@ -40,8 +41,8 @@ class Start(NamedTuple):
 
 def build(config: ConfigDict) -> experiment.Experiment:
   """The parts that a resolved config names."""
-  roles = {role: configs.resolve_role(config[role].name) for role in configs.ROLES}
-  return experiment.build(config, **roles)
+  role = lambda name: configs.resolve_role(config[name].name)
+  return experiment.build(config, task=role("task"), method=role("method"), models=configs.resolve_role)
 
 
 def stage_config(config: ConfigDict, name: str) -> ConfigDict:
@@ -52,17 +53,20 @@ def stage_config(config: ConfigDict, name: str) -> ConfigDict:
   values = config.to_dict()  # dictionaries of its own; what stands in them may be an object that has no copy
   stage = dict(values["stages"][name])
   values |= {"init_from": stage.pop("init_from", ""), "method": stage.pop("method", values["method"])}
-  values["stages"] = _needed(values["stages"], name, values["init_from"])
+  values["stages"] = _needed(values["stages"], name, [values["init_from"], *flatten(values["method"]).values()])
   return configs.resolve_config(values, flatten(stage))
 
 
-def _needed(stages: dict, name: str, init_from: str) -> dict:
-  """The stages that `init_from` leads to: others must not keep experiments from sharing stage `name`."""
+def _needed(stages: dict, name: str, fields: Iterable[Any]) -> dict:
+  """The stages that one of these fields leads to: others must not keep experiments from sharing stage `name`."""
   needed: dict = {}
-  before = init_from.partition("@")[0]
-  while before in stages and before not in (name, *needed):
-    needed[before] = stages[before]
-    before = stages[before].get("init_from", "").partition("@")[0]
+  open_fields = list(fields)
+  while open_fields:
+    field = open_fields.pop()
+    before = re.split("[@#]", field)[0] if isinstance(field, str) else ""
+    if before in stages and before not in (name, *needed):
+      needed[before] = stages[before]
+      open_fields += [stages[before].get("init_from", ""), *flatten(stages[before].get("method", {})).values()]
   return needed
 
 
@@ -75,19 +79,48 @@ def stage_folder(config: ConfigDict, name: str, workdir: Path) -> Path:
   return workdir.parent / "stages" / f"{name}-{digest[:12]}"
 
 
-def find(config: ConfigDict, workdir: Path, train: Callable[[ConfigDict, Path], bool]) -> Start | None:
-  """The start of a run: `init_from`, or else the checkpoint of a pretrained model.
+def find(
+  built: experiment.Experiment,
+  workdir: Path,
+  train: Callable[[ConfigDict, Path], bool],
+  *,
+  init_from: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Start] | None:
+  """Starts of a run's models by role: where their `init_from` leads, or else the checkpoint of a pretrained model.
 
-  None if the run draws its own parameters, or if a stage was stopped before its end.
+  Models that draw their own parameters, or take over those of another role, have none. None if a stage was stopped
+  before its end.
 
   Args:
     train: trains a stage in a folder (or finds it done there); False if it was stopped.
+    init_from: of some roles, in place of their own.
 
   Raises: TrainingError: there is no such stage or run, or it does not fit.
   """
-  name, _, expected = config.init_from.partition("@")
-  if not name:
-    return _pretrained(config)
+  found: dict[str, Start] = {}
+  for name, role in built.method.models.items():
+    if role.init_from in built.method.models:
+      continue
+    own = built.config.init_from if name == "policy" else role.init_from
+    leads_to = init_from.get(name, own)
+    if leads_to:
+      start = _led_to(built, name, leads_to, workdir, train)
+      if start is None:
+        return None
+    else:
+      start = _pretrained(built, name)
+    if start is not None:
+      found[name] = start
+  return found
+
+
+def _led_to(
+  built: experiment.Experiment, role: str, init_from: str, workdir: Path, train: Callable[[ConfigDict, Path], bool]
+) -> Start | None:
+  """The start that `init_from` names, "stage or folder[#role][@hash]"; None if its stage was stopped."""
+  config = built.config
+  place, _, expected = init_from.partition("@")
+  name, _, source = place.partition("#")
   if name in config.stages:
     folder = stage_folder(config, name, workdir)
     if not train(stage_config(config, name), folder):
@@ -97,24 +130,26 @@ def find(config: ConfigDict, workdir: Path, train: Callable[[ConfigDict, Path], 
   else:
     known = ", ".join(config.stages) or "none"
     raise TrainingError(f"init_from={name!r} is neither a stage of this config ({known}) nor the folder of a run")
-  return _read(folder, config, expected)
+  return _read(folder, config, built.models[role], source or "policy", expected)
 
 
-def _pretrained(config: ConfigDict) -> Start | None:
-  """The parameters that the config's model comes with; a model that is only a shape has no `start`."""
-  role = configs.resolve_role(config.model.name)
-  if not hasattr(role, "start"):
+def _pretrained(built: experiment.Experiment, role: str) -> Start | None:
+  """The parameters that a role's section `model` comes with; a model that is only a shape has no `start`."""
+  model, config = built.models[role], built.config
+  section = ConfigDict(experiment.model_section(config, built.method.models[role], configs.resolve_role))
+  module = configs.resolve_role(section.name)
+  if not hasattr(module, "start") or model.of_heads:
     return None
   try:
-    params = role.start(config.model, build(config).models["policy"])
-    sha256 = role.digest(config.model)
+    params = module.start(section, model)
+    sha256 = module.digest(section)
   except ValueError as error:
-    raise TrainingError(f"model {config.model.name}: {error}") from error
-  return Start(jax.tree.map(lambda x: x[None], params), config.model.checkpoint, sha256, [])
+    raise TrainingError(f"model {section.name}: {error}") from error
+  return Start(jax.tree.map(lambda x: x[None], params), section.checkpoint, sha256, [])
 
 
-def _read(folder: Path, config: ConfigDict, expected: str) -> Start:
-  """The policy of a run's newest checkpoint (its average, where it kept one), for a model like the config's."""
+def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: str) -> Start:
+  """A model of a run's newest checkpoint (its average, where it kept one), for a model like the one given."""
   source = find_run(folder)
   saved = ConfigDict(read_json(source.config))
   own = len(set(member_seeds(config)))
@@ -123,14 +158,14 @@ def _read(folder: Path, config: ConfigDict, expected: str) -> Start:
       f"{folder} has {saved.num_seeds} seeds, this run {own}: start from a run of one learning rate, with 1 seed or as "
       "many, or a number that divides this run's"
     )
-  model = _with_adapters_of(saved, build(config).models["policy"])
+  model = _with_adapters_of(saved, model)
   abstract = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct((saved.num_seeds, *x.shape), x.dtype),
     jax.eval_shape(nn.unbox, model.described),
   )
   average = model.trained(abstract) if saved.optimizer.parameter_average else None
   with Checkpoints(source.checkpoints) as checkpoints:
-    restored = checkpoints.restore_subtree("seeds/models/policy", ModelState(abstract, average=average))
+    restored = checkpoints.restore_subtree(f"seeds/models/{role}", ModelState(abstract, average=average))
     sha256 = hashlib.sha256((source.checkpoints / str(restored.step) / manifests.NAME).read_bytes()).hexdigest()
   if not sha256.startswith(expected):
     raise TrainingError(f"{folder} is not the start asked for: its checkpoint has hash {sha256[:12]}, not {expected}")

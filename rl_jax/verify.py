@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rl_jax import configs, launch, machine, starts, stop
+from rl_jax.models.model import Params
 from rl_jax.recorded import Recorded, read
 from rl_jax.runs import agreement
 from rl_jax.runs.errors import RunError
@@ -27,12 +28,13 @@ from rl_jax.runs.progress import Progress
 from rl_jax.stop import Stop
 from rl_jax.training import mesh
 from rl_jax.training.errors import TrainingError
+from rl_jax.training.experiment import Experiment
 from rl_jax.training.manifests import CheckpointError
 from rl_jax.training.trainer import Trainer
 
 
-def start_of(record: Recorded, scratch: Path) -> tuple[starts.Start | None, bool]:
-  """Where the policy starts, and whether that is the recorded start to the bit.
+def starts_of(record: Recorded, experiment: Experiment, scratch: Path) -> tuple[dict[str, Params], bool]:
+  """Where the models start, and whether that is the recorded start of the policy to the bit.
 
   Raises: TrainingError, RunError, CheckpointError: there is no such start any more.
   """
@@ -42,12 +44,15 @@ def start_of(record: Recorded, scratch: Path) -> tuple[starts.Start | None, bool
   )
   if config.init_from.partition("@")[0] in config.stages and digest:
     for folder in _stage_folders(record):
-      kept = config.copy_and_resolve_references()
-      kept.init_from = f"{folder.resolve()}@{digest}"
+      kept = {"policy": f"{folder.resolve()}@{digest}"}
       with contextlib.suppress(TrainingError, RunError, CheckpointError):
-        return starts.find(kept, scratch / "run", train_stage), True
-  start = starts.find(config, scratch / "run", train_stage)
-  return start, start is None or start.sha256 == digest
+        return _params(starts.find(experiment, scratch / "run", train_stage, init_from=kept)), True
+  found = starts.find(experiment, scratch / "run", train_stage) or {}
+  return _params(found), "policy" not in found or found["policy"].sha256 == digest
+
+
+def _params(found: dict[str, starts.Start] | None) -> dict[str, Params]:
+  return {role: start.params for role, start in (found or {}).items()}
 
 
 def _stage_folders(record: Recorded) -> list[Path]:
@@ -156,15 +161,15 @@ def verify(record: Recorded, iterations: int | None, scratch: Path) -> bool:
   differs = list(dict.fromkeys(text for entry in record.launches for text in agreement.differences(entry, here)))
   if differs:
     say(f"another platform ({'; '.join(differs)})")
-  start, same = start_of(record, scratch)
+  experiment = starts.build(record.config)
+  given, same = starts_of(record, experiment, scratch)
   if not same:
     say("its start is made again, and is compared by what comes of it")
-  experiment = starts.build(record.config)
   progress = Progress(wanted, sys.stderr)
   with contextlib.closing(experiment.task), contextlib.closing(progress):
     if record.first("data_fingerprint") not in (None, experiment.task.fingerprint):
       say("the task's data has changed since (data_fingerprint)")
-    trainer = Trainer(experiment, mesh.make_mesh(record.config.mesh), None if start is None else start.policy)
+    trainer = Trainer(experiment, mesh.make_mesh(record.config.mesh), given)
     trainer.compile()
     verdict = compare(record, repeat(trainer, record, wanted, progress), wanted, differs, same)
   say(verdict.text)

@@ -32,6 +32,9 @@ from rl_jax.rollouts.probes import probed, required_forced_answer
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.rollouts.turns import required_turns, turn_starts
 
+READ = ("probe_mask", "probe_answer_logprobs", "probe_answer_mask")
+"""Extras of its rollout."""
+
 
 def get_config() -> dict:
   """The paper's."""
@@ -77,4 +80,4 @@ def build(config, task) -> Method:
 
   respond, sampling = policy_gradient.independent(config, task), sampling_from(config)
   rollout = probed(task, respond, turn_starts, samples=0, max_tokens=1, sampling=sampling)
-  return policy_gradient.method(config, task, signal, papers=("2510.14967",), rollout=rollout)
+  return policy_gradient.method(config, task, signal, papers=("2510.14967",), requires=READ, rollout=rollout)

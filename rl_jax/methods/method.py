@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.struct
 from jaxtyping import Array, Float
@@ -60,20 +60,28 @@ class ModelRole:
   """One of the models that a method names.
 
   Attributes:
-    kind: "language" or "value".
-    trained: whether a loss trains it; a frozen model carries no optimiser.
-    starts_from: name of the model whose parameters it starts with where the shapes agree; None: a fresh draw.
+    config: fields in which its section `model` differs from the config's, `name` among them; a method reads them from
+      its own section, as in method.teacher.model.
+    init_from: where its parameters come from: another role of the method (those whose shapes agree; the rest is
+      drawn), or a stage or the folder of a run, as in the field `init_from` of a config, with #critic behind it for
+      another model than that run's policy. "": a fresh draw, or the checkpoint of a pretrained model. The policy's is
+      the config's field.
+    outputs: what loss and `Method.scoring` read of it, by name: see rl_jax/models/outputs.py.
+    heads: numbers that `values` and `rewards` hold.
+    trained: whether a loss trains it, or path of a parameter -> whether it does; a frozen model carries no optimiser.
     learning_rate: None: that of the config.
-    own_loss: (outputs, trajectories) -> Loss, with the outputs of this model alone: trains it before it scores, but
-      after all models without one have, in as many passes and minibatches as the policy takes later. None: the
-      method's `loss` trains it.
+    loss: (outputs, trajectories) -> Loss, with the outputs of this model alone: trains it before it scores, but after
+      all models without one have, in as many passes and minibatches as the policy takes later. None: the method's
+      `loss` trains it.
   """
 
-  kind: str = "language"
-  trained: bool = True
-  starts_from: str | None = None
+  config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  init_from: str = ""
+  outputs: tuple[str, ...] = ("logprobs", "entropies")
+  heads: int = 1
+  trained: bool | Callable[[tuple[str, ...]], bool] = True
   learning_rate: float | None = None
-  own_loss: Callable[[Outputs, Trajectories], Loss] | None = None
+  loss: Callable[[Outputs, Trajectories], Loss] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +98,8 @@ class Method:
     scoring: array name -> (model, output): teacher-forced over all rows with the parameters before the update, but
       after that of models with a loss of their own. Those that name a field of Trajectories are set there
       ("old_logprobs", "ref_logprobs"), others in its extras.
+    requires: extras that signal and loss read, beside what `scoring` makes: those of the task's verdicts
+      (`Task.provides`) and of the rollout (`Rollout.provides`).
     papers: arXiv ids of the papers that this is.
   """
 
@@ -99,6 +109,7 @@ class Method:
   loss: Callable[[Outputs, Trajectories, Streams], Loss]
   models: Mapping[str, ModelRole] = dataclasses.field(default_factory=lambda: {"policy": ModelRole()})
   scoring: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+  requires: tuple[str, ...] = ()
   papers: tuple[str, ...] = ()
 
 

@@ -106,6 +106,7 @@ def method(
   signal: Callable[[Trajectories, Array], Signal],
   *,
   papers: tuple[str, ...],
+  requires: tuple[str, ...] = (),
   prompts: int = 1,
   rollout: Rollout | None = None,
   loss: Callable[..., Loss] | None = None,
@@ -115,6 +116,7 @@ def method(
   """A method of the family, given its signal.
 
   Args:
+    requires: extras that it reads, see `Method`.
     prompts: of a plan, for each of the config's `prompts_per_iteration`.
     rollout: None: independent responses.
     loss: None: `loss_function`.
@@ -123,7 +125,7 @@ def method(
   m, completions = config.method, config.completions_per_prompt
   of_family, scored = {"policy": ModelRole()}, {}
   if m.kl_coefficient:
-    of_family["reference"] = ModelRole(trained=False, starts_from="policy")
+    of_family["reference"] = ModelRole(trained=False, init_from="policy")
     scored["ref_logprobs"] = ("reference", "logprobs")
   if one_of(m, "old_logprobs", ("sampler", "trainer")) == "trainer":
     scored["old_logprobs"] = ("policy", "logprobs")
@@ -135,6 +137,7 @@ def method(
     loss=loss or loss_function(config, task),
     models={**of_family, **models},
     scoring={**scored, **scoring},
+    requires=requires,
     papers=papers,
   )
 

@@ -47,8 +47,8 @@ def token_rewards(trajectories):
 
 def critic(m) -> dict:
   """The models and the scoring that a critic adds to a method, as arguments of `policy_gradient.method`."""
-  role = ModelRole(kind="value", starts_from="policy", learning_rate=m.critic_learning_rate)
-  return {"models": {"critic": role}, "scoring": {"values": ("critic", "values")}}
+  role = ModelRole(outputs=("values",), init_from="policy", learning_rate=m.critic_learning_rate)
+  return {"models": {"critic": role}, "scoring": {"values": ("critic", "values")}, "requires": ("values",)}
 
 
 def value_term(m, outputs, trajectories, stream: Stream, *, clip: float | None) -> Term:

@@ -97,13 +97,14 @@ def build(config, task) -> Method:
     return Loss(terms | prm_loss(outputs, trajectories).terms, metrics)
 
   respond = policy_gradient.independent(config, task)
-  prm = ModelRole(starts_from="policy", learning_rate=m.prm_learning_rate, own_loss=prm_loss if before else None)
-  frozen = {} if reference == "policy" else {reference: ModelRole(trained=False, starts_from="policy")}
+  prm = ModelRole(init_from="policy", learning_rate=m.prm_learning_rate, loss=prm_loss if before else None)
+  frozen = {} if reference == "policy" else {reference: ModelRole(trained=False, init_from="policy")}
   return policy_gradient.method(
     config,
     task,
     signal,
     papers=("2502.01456",),
+    requires=("prm_logprobs",),
     prompts=m.max_waves,
     rollout=waves(respond, group_size, keep, m.max_waves),
     loss=policy_loss if before else loss,

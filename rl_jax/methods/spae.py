@@ -34,6 +34,9 @@ from rl_jax.methods.method import Method, Signal, one_of
 from rl_jax.rollouts.probes import probed, required_forced_answer, step_ends
 from rl_jax.rollouts.sampler import sampling_from
 
+READ = ("probe_mask", "probe_answer_logprobs", "probe_answer_mask", "probe_entropies", "probe_sampled")
+"""Extras of its rollout."""
+
 
 def get_config() -> dict:
   """The paper's, but for `max_steps`, which a task decides, and the threshold."""
@@ -90,4 +93,4 @@ def build(config, task) -> Method:
     max_tokens=m.probe_tokens,
     sampling=sampling_from(config),
   )
-  return policy_gradient.method(config, task, signal, papers=("2601.03823",), rollout=rollout)
+  return policy_gradient.method(config, task, signal, papers=("2601.03823",), requires=READ, rollout=rollout)

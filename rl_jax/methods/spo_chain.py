@@ -114,6 +114,7 @@ def build(config, task) -> Method:
 
   respond = policy_gradient.independent(config, task)
   rollout = branches(task, respond, boundaries, m.completions_per_cut, sampling_from(config))
+  loss = loss_function(config, task)
   return policy_gradient.method(
-    config, task, signal, papers=("2505.23564",), rollout=rollout, loss=loss_function(config, task)
+    config, task, signal, papers=("2505.23564",), requires=("cut_values",), rollout=rollout, loss=loss
   )

@@ -72,4 +72,6 @@ def build(config, task) -> Method:
     extras={"edge_advantages": jnp.float32},
   )
   loss = spo_chain.loss_function(config, task)
-  return policy_gradient.method(config, task, signal, papers=("2505.23564",), rollout=rollout, loss=loss)
+  return policy_gradient.method(
+    config, task, signal, papers=("2505.23564",), requires=("edge_advantages",), rollout=rollout, loss=loss
+  )

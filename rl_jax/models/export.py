@@ -44,8 +44,10 @@ def export(
   """
   if folder.exists():
     raise ModelFileError(f"{folder} exists: export into a new folder")
-  if model.kind != "language":
-    raise ModelFileError(f"a {model.kind!r} model has no Hugging Face form: only language models are exported")
+  if model.of_heads:
+    raise ModelFileError(
+      f"a model of {', '.join(model.names)} has no Hugging Face form: only language models are exported"
+    )
   wanted = np.dtype(dtype or model.config.param_dtype)
   values = hub_config(model.config, context) | {"torch_dtype": wanted.name}
   generation: dict[str, Any] = {"_from_model_config": True}

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from kernels.logprobs import align, linear_logprobs, token_logprobs
-from rl_jax.models import layout, lora
+from rl_jax.models import lora, outputs
 from rl_jax.models.cache import Cache
 from rl_jax.models.transformer import Transformer, TransformerConfig
 
@@ -30,24 +30,32 @@ class Sequences(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-  """A transformer and its output.
+  """A transformer and its outputs.
 
   Attributes:
-    kind: "language" (logits over the vocabulary) or "value" (one number per position).
+    names: of its outputs, see models/outputs.py.
     temperature: of the softmax, the sampler's and the trainer's alike; so every logprob is that of the policy sampled.
     logprobs: how teacher-forced logprobs and entropies are made, one of `LOGPROBS`.
+    trainable: path of a parameter -> whether training moves it; None: see `trained`.
   """
 
   config: TransformerConfig
-  kind: str = "language"
+  names: tuple[str, ...] = outputs.OF_VOCABULARY
   temperature: float = 1.0
   logprobs: str = "logits"
+  trainable: Callable[[tuple[str, ...]], bool] | None = None
 
   def __post_init__(self):
+    outputs.check(self.names)
     if self.logprobs not in LOGPROBS:
       raise ValueError(f"model.logprobs={self.logprobs!r} is not known: use one of {', '.join(LOGPROBS)}")
     if not self.temperature > 0:
       raise ValueError(f"sampling.temperature={self.temperature}: it is above 0 (greedy is a field of its own)")
+
+  @property
+  def of_heads(self) -> bool:
+    """Whether the output layer has some heads of a number each, and not the vocabulary."""
+    return bool(set(self.names) & set(outputs.OF_HEADS))
 
   @functools.cached_property
   def module(self) -> Transformer:
@@ -73,11 +81,14 @@ class Model:
   def trained(self, params: Params) -> Params:
     """The parameters that training moves, with None in place of the others.
 
-    All; with adapters those, and of a value model its output layer, which starts from a draw.
+    Those that are `trainable`; else all; with adapters those, and heads, which start from a draw.
     """
+    if self.trainable is not None:
+      flat = flatten_dict(params)
+      return unflatten_dict({path: x if self.trainable(path) else None for path, x in flat.items()})
     if not self.config.lora_rank:
       return params
-    return lora.only(params, [("output",)] if self.kind == "value" else [])
+    return lora.only(params, [("output",)] if self.of_heads else [])
 
   def merged(self, params: Params) -> Params:
     """Parameters of `base` with the same outputs: every adapter added to its matrix."""
@@ -94,19 +105,16 @@ class Model:
     last: bool = False,
   ) -> tuple[Array, Cache]:
     """Outputs [B, T, O] and the cache; see `Transformer.__call__`."""
-    outputs: Any = self.module.apply({"params": params}, tokens, positions, mask, cache, slot, last)
-    return outputs
+    found: Any = self.module.apply({"params": params}, tokens, positions, mask, cache, slot, last)
+    return found
 
   def outputs(self, params: Params, batch: Any) -> dict[str, Array]:
-    """Teacher-forced outputs by name, each [B, T] and aligned with the token that it speaks of.
+    """Teacher-forced outputs by name.
 
     Args:
       batch: has the fields of `Sequences`, as Trajectories do.
-
-    A language model gives `logprobs` (log pi of the token) and `entropies` (of the distribution it was drawn from); a
-    value model gives `values` (of the state before the token).
     """
-    return _OUTPUTS[self.kind](self, params, batch.tokens, batch.positions, batch.attention_mask)
+    return outputs.outputs(self, params, batch)
 
 
 def merge(part: Params, whole: Params) -> Params:
@@ -117,36 +125,6 @@ def merge(part: Params, whole: Params) -> Params:
 LOGPROBS = ("logits", "recomputed", "chunked", "pallas")
 """How logprobs are made: from logits [B, T, V], or without them by `kernels.logprobs.linear_logprobs`, whose
 implementation is chosen by the platform ("recomputed") or named. Without them is for large vocabularies."""
-
-
-def _language(model, params, tokens, positions, mask):
-  if model.logprobs == "logits":
-    logits, _ = model.run(params, tokens, positions, mask)
-    return token_logprobs(logits, tokens, temperature=model.temperature)._asdict()
-  hidden, _ = model.module.apply({"params": params}, tokens, positions, mask, readout=False)
-  matrix = params["embedding" if model.config.output_is_embedding else "output"].astype(hidden.dtype)
-  found = linear_logprobs(
-    hidden[:, :-1],
-    matrix,
-    tokens[:, 1:],
-    mask[:, 1:],
-    layout="DV",
-    temperature=model.temperature,
-    placement=layout.of_output(matrix.shape[1]),
-    implementation=None if model.logprobs == "recomputed" else model.logprobs,
-  )
-  return {"logprobs": align(found.logprobs), "entropies": align(found.entropies)}
-
-
-def _value(model, params, tokens, positions, mask):
-  values, _ = model.run(params, tokens, positions, mask)
-  return {"values": align(values[:, :-1, 0])}
-
-
-_OUTPUTS: dict[str, Callable[..., dict[str, Array]]] = {"language": _language, "value": _value}
-
-OUTPUTS = {"language": ("logprobs", "entropies"), "value": ("values",)}
-"""Names of the outputs of each kind."""
 
 
 def param_count(params: Params) -> int:
@@ -161,9 +139,22 @@ def get_config() -> dict:
   return fields | {"logprobs": Model.logprobs}
 
 
-def build(config, vocabulary: int, kind: str = "language", temperature: float = 1.0) -> Model:
-  """The model that a config's section `model` describes, for a task's vocabulary."""
+def build(
+  config: Any,
+  vocabulary: int,
+  *,
+  names: tuple[str, ...] = outputs.OF_VOCABULARY,
+  heads: int = 1,
+  temperature: float = 1.0,
+) -> Model:
+  """The model that a config's section `model` describes, for a task's vocabulary.
+
+  Args:
+    names: of its outputs.
+    heads: numbers that `values` and `rewards` hold.
+  """
   fields = {name: config[name] for name in get_config() if name != "logprobs"}
-  outputs = {"language": vocabulary, "value": 1}[kind]
-  transformer = TransformerConfig(vocabulary=vocabulary, outputs=outputs, **fields)
-  return Model(transformer, kind, temperature, config["logprobs"])
+  width = heads if set(names) & set(outputs.OF_HEADS) else vocabulary
+  return Model(
+    TransformerConfig(vocabulary=vocabulary, outputs=width, **fields), names, temperature, config["logprobs"]
+  )

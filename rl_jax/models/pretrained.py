@@ -11,6 +11,7 @@ from rl_jax.models.errors import ModelFileError
 from rl_jax.models.loading import load
 from rl_jax.models.lora import TARGETS
 from rl_jax.models.model import Model, Params
+from rl_jax.models.outputs import OF_HEADS, OF_VOCABULARY
 
 
 def get_config() -> dict:
@@ -27,11 +28,19 @@ def get_config() -> dict:
   }
 
 
-def build(config: Mapping[str, Any], vocabulary: int, kind: str = "language", temperature: float = 1.0) -> Model:
+def build(
+  config: Mapping[str, Any],
+  vocabulary: int,
+  *,
+  names: tuple[str, ...] = OF_VOCABULARY,
+  heads: int = 1,
+  temperature: float = 1.0,
+) -> Model:
   """The model that a config's section `model` describes.
 
   Args:
     vocabulary: size of the task's vocabulary. Checkpoints may have more rows, as some pad their embedding.
+    names, heads: as in `rl_jax.models.model.build`.
 
   Raises: ModelFileError: the checkpoint is missing, broken or unknown, or has a smaller vocabulary.
   """
@@ -41,9 +50,9 @@ def build(config: Mapping[str, Any], vocabulary: int, kind: str = "language", te
       f"{source.path} knows {source.config.vocabulary} tokens, the task's vocabulary has {vocabulary}: "
       "use the tokenizer of the checkpoint"
     )
-  outputs = {"language": source.config.vocabulary, "value": 1}[kind]
+  width = heads if set(names) & set(OF_HEADS) else source.config.vocabulary
   fields = {name: config[name] for name in get_config() if name not in ("checkpoint", "logprobs")}
-  return Model(dataclasses.replace(source.config, outputs=outputs, **fields), kind, temperature, config["logprobs"])
+  return Model(dataclasses.replace(source.config, outputs=width, **fields), names, temperature, config["logprobs"])
 
 
 def start(config: Mapping[str, Any], model: Model, shardings: Any = None) -> Params:

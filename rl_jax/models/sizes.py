@@ -11,6 +11,7 @@ from typing import Any
 
 from rl_jax.models import pretrained
 from rl_jax.models.model import Model
+from rl_jax.models.outputs import OF_HEADS, OF_VOCABULARY
 from rl_jax.models.transformer import TransformerConfig
 
 
@@ -59,11 +60,19 @@ def get_config() -> dict:
   }
 
 
-def build(config: Mapping[str, Any], vocabulary: int, kind: str = "language", temperature: float = 1.0) -> Model:
+def build(
+  config: Mapping[str, Any],
+  vocabulary: int,
+  *,
+  names: tuple[str, ...] = OF_VOCABULARY,
+  heads: int = 1,
+  temperature: float = 1.0,
+) -> Model:
   """The model that a config's section `model` describes.
 
   Args:
     vocabulary: size of the task's vocabulary, at most that of the architecture.
+    names, heads: as in `rl_jax.models.model.build`.
 
   Raises: ValueError: there is no such architecture, or its vocabulary is smaller.
   """
@@ -76,7 +85,7 @@ def build(config: Mapping[str, Any], vocabulary: int, kind: str = "language", te
     raise ValueError(f"{name} knows {sizes['vocabulary']} tokens, the task's vocabulary has {vocabulary}")
   if config["layers"] is not None:
     sizes["layers"] = config["layers"]
-  outputs = {"language": sizes["vocabulary"], "value": 1}[kind]
+  width = heads if set(names) & set(OF_HEADS) else sizes["vocabulary"]
   own = ("architecture", "layers", "logprobs")
   fields = {field: config[field] for field in get_config() if field not in own}
-  return Model(TransformerConfig(outputs=outputs, **sizes, **fields), kind, temperature, config["logprobs"])
+  return Model(TransformerConfig(outputs=width, **sizes, **fields), names, temperature, config["logprobs"])

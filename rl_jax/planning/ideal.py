@@ -96,7 +96,7 @@ def _recomputed(model: Model, tokens: int, blocks: float, readout: float) -> flo
   gradient reads; without logits held, those of the output layer."""
   c = model.config
   again = blocks - 2.0 * tokens * c.layers * c.width * c.feed_forward if c.remat == "block" else 0.0
-  return again + (readout if model.kind == "language" and model.logprobs != "logits" else 0.0)
+  return again + (readout if not model.of_heads and model.logprobs != "logits" else 0.0)
 
 
 def cache_bytes(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> float:

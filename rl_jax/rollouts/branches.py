@@ -162,4 +162,5 @@ def branches(
     kept = kept.replace(extras=extras)
     return PhaseResult(state, kept, nothing_new(kept), jnp.int32(0))
 
-  return dataclasses.replace(rollout, phases=(*rollout.phases, sampled, reduced))
+  provides = (*rollout.provides, "cut_values", "cut_variances", "cut_starts", "cut_mask")
+  return dataclasses.replace(rollout, phases=(*rollout.phases, sampled, reduced), provides=provides)

@@ -37,4 +37,4 @@ def flat(task, completions_per_prompt: int, sampling: Sampling) -> Rollout:
     )
     return PhaseResult(state, rows, unasked(rows), rows.sampled_tokens)
 
-  return Rollout(phases=(phase,))
+  return Rollout(phases=(phase,), provides=("behaviour_entropies",))

@@ -120,7 +120,8 @@ def probed(
     rows = before.with_extras(probe_mask=mask, **extras)
     return PhaseResult(state, rows, nothing_new(rows), probes.sampled.sum(dtype=jnp.int32))
 
-  return dataclasses.replace(rollout, phases=(*rollout.phases, phase))
+  provides = (*rollout.provides, "probe_mask", *(f"probe_{name}" for name in Probes._fields))
+  return dataclasses.replace(rollout, phases=(*rollout.phases, phase), provides=provides)
 
 
 def step_ends(task: DeviceTask, trajectories: Trajectories, steps: int) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:

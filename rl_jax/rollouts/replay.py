@@ -134,6 +134,7 @@ def with_replay(
   return dataclasses.replace(
     rollout,
     phases=(*map(within, rollout.phases), select),
+    provides=tuple(extras),
     init=lambda key: ReplayState(rollout.init(key), empty_buffer(task, capacity, width, extras)),
   )
 

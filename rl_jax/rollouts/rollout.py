@@ -57,12 +57,14 @@ class Rollout:
   Attributes:
     respond: (completions per prompt, sampling) -> the rollout of plain responses, or of turns, that held-out prompts
       are answered with. None: `rollouts.turns.responses`.
+    provides: extras that its phases set.
     prompt_width: slots of the widest prompt that a phase makes, to which all prompts are padded; None: the task's.
   """
 
   phases: tuple[Phase, ...]
   init: Callable[[PRNGKeyArray], Any] = lambda key: ()
   respond: Callable[..., Rollout] | None = None
+  provides: tuple[str, ...] = ()
   prompt_width: int | None = None
 
 

@@ -93,7 +93,7 @@ def tree(task, branching: tuple[int, ...], segment_tokens: int, sampling: Sampli
     rows = concatenate(*levels)
     return PhaseResult(state, rows, unasked(rows), rows.sampled_tokens)
 
-  return Rollout(phases=(phase,))
+  return Rollout(phases=(phase,), provides=("parents", "is_leaf", "depths"))
 
 
 def tree_advantages(trajectories: Trajectories, *, levels: int, scale: str = "none") -> TreeAdvantages:

@@ -62,7 +62,8 @@ def turns(task: DeviceTask, completions_per_prompt: int, sampling: Sampling) -> 
 
     return phase
 
-  return Rollout(phases=(first, *(later(turn) for turn in range(1, required_turns(task).max_turns))))
+  phases = (first, *(later(turn) for turn in range(1, required_turns(task).max_turns)))
+  return Rollout(phases=phases, provides=("behaviour_entropies",))
 
 
 def _goes_on(trajectories: Trajectories) -> Bool[Array, " B"]:

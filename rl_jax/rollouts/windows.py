@@ -104,7 +104,7 @@ def windows(slots: int, window: int, task, sampling: Sampling) -> Rollout:
     )
     return PhaseResult(state, rows, unasked(rows), rows.sampled_tokens, metrics)
 
-  return Rollout(phases=(phase,), init=init)
+  return Rollout(phases=(phase,), init=init, provides=("response_mask",))
 
 
 def _refilled(state: Slots, plan, prompts: Prompts) -> Slots:

@@ -127,8 +127,8 @@ RESULTS = "experiments/results"
 def git_state(root: Path) -> dict[str, Any]:
   """`git_commit`, `git_clean`, `uncommitted_sha256` of the checkout at `root`.
 
-  The hash covers `git diff HEAD --binary` without the results of earlier runs, then name and content of every untracked Python file that git does not
-  ignore, in order of name: a new method file changes the run as much as an edited one.
+  The hash covers `git diff HEAD --binary` without the results of earlier runs, then name and content of every untracked
+  Python file that git does not ignore, in order of name: a new method file changes the run as much as an edited one.
   """
   unknown = {"git_commit": None, "git_clean": None, "uncommitted_sha256": None}
   # The top of the checkout must be ours: an installed copy may lie inside somebody else's repository.

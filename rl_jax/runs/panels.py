@@ -80,7 +80,7 @@ _RULES = (
     "share",
     (
       ("train", r"truncated", "truncated"),
-      ("train", r"zero_spread_groups", "groups of one reward"),
+      ("train", r"zero_spread_rows", "groups of one reward"),
       ("train", r"unscored", "unscored"),
     ),
     "unit",

@@ -94,6 +94,7 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     demonstrate=partial(_demonstrate, chains),
     step_values=partial(chain_values.step_values, modulus=max(level["modulus"] for level in levels.values())),
     guessing_floor=_guessing_floor(levels),
+    provides=worked_steps.PROVIDES,
   )
 
 

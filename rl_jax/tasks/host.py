@@ -17,7 +17,7 @@ from rl_jax.tasks import fields
 from rl_jax.tasks.datasets.prepare import Prepared
 from rl_jax.tasks.prompting import Encoded, Tokenizer, encode
 from rl_jax.tasks.scoring import Scorer
-from rl_jax.tasks.task import Prompts, Split, Turns, Verdicts
+from rl_jax.tasks.task import Prompts, Provided, Split, Turns, Verdicts
 from rl_jax.tasks.verifiers import companions, rewards
 from rl_jax.tasks.verifiers.attempt import LARGEST
 from rl_jax.tasks.verifiers.errors import CannotVerify
@@ -56,6 +56,10 @@ FIELDS = {
 """What the configs of all host tasks share."""
 
 
+PROVIDES = {"correct": Provided((), "bool", "the task's own score is 1, whatever else the reward holds")}
+"""Of all host tasks."""
+
+
 class Scorers(NamedTuple):
   """How responses are scored.
 
@@ -86,15 +90,16 @@ class HostTask:
     prompts: (ids [N], split) -> Prompts of NumPy arrays, left-padded.
     levels_of: (ids, split) -> index of each problem's level.
     verify: (ids of the B rows, split, tokens [B, R], mask [B, R]) -> Verdicts of NumPy arrays. On the held-out split
-      the rewards are the task's own score alone, without format or length terms. Extras: `correct` [B], bool, the own
-      score is 1; `part/<name>` [B], float32, 0 where the verdict has no such part, among them those of `FAILURES`.
+      the rewards are the task's own score alone, without format or length terms. Objectives: the parts of the verdicts,
+      0 where one has no such part. Extras: `correct` [B], bool, the own score is 1; `part/<name>` [B], float32, for
+      each of `FAILURES`.
     notes: what a person should know of the verifier since the last call, in lines.
     reasons: the last lines of `notes` on what became of responses, told before or not.
     close: ends the verifier's workers.
     left_out: problems of each split whose prompt has more than `prompt_tokens` tokens.
     max_unscored_iterations: in a row, in which every response timed out, crashed or had no verdict, after which a run
       stops.
-    turns: as in a DeviceTask.
+    turns, provides, objectives: as in a DeviceTask.
   """
 
   vocabulary: Any
@@ -113,11 +118,18 @@ class HostTask:
   left_out: Mapping[Split, int] = dataclasses.field(default_factory=dict)
   max_unscored_iterations: int = 3
   turns: Turns | None = None
+  provides: Mapping[str, Provided] = dataclasses.field(default_factory=lambda: dict(PROVIDES))
+  objectives: tuple[str, ...] = ()
 
+  on_device: ClassVar[bool] = False
   forced_answer: ClassVar[None] = None
   """Answers are texts that a verifier reads: there is no one form to force."""
   step_values: ClassVar[None] = None
   guessing_floor: ClassVar[None] = None
+
+  def demonstrate(self, key: PRNGKeyArray, prompts: Prompts) -> tuple[Any, Any]:
+    """Raise ValueError: answers are texts, and no solution is known."""
+    raise ValueError("a task that is scored in Python demonstrates nothing: start from a pretrained model or a run")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +173,7 @@ def build(
     prompts=partial(_prompts, problems, config["prompt_tokens"], vocabulary.pad_id),
     levels_of=partial(_levels_of, problems),
     verify=partial(_verify, data, problems, vocabulary, by_split, scorers.parts),
+    objectives=scorers.parts,
     notes=notes,
     reasons=notes.reasons,
     close=partial(_close, used),
@@ -320,7 +333,8 @@ def _verify(
     "rewards": totals,
     "reward_mask": np.array(scored, bool),
     "step_ids": np.full(np.shape(tokens), -1, np.int32),
-    "extras": {"correct": own >= 1.0, **{f"part/{name}": values for name, values in named.items()}},
+    "extras": {"correct": own >= 1.0, **{f"part/{name}": named[name] for name in FAILURES}},
+    "objectives": np.stack([named[name] for name in parts], axis=1) if parts else None,
   }
   return Verdicts(**arrays)
 

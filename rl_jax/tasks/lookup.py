@@ -19,7 +19,17 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.tasks import fields, splits
-from rl_jax.tasks.task import DeviceTask, ForcedAnswer, Prompts, Split, Turns, Verdicts, Vocabulary
+from rl_jax.tasks.task import (
+  OF_TURNS,
+  DeviceTask,
+  ForcedAnswer,
+  Prompts,
+  Provided,
+  Split,
+  Turns,
+  Verdicts,
+  Vocabulary,
+)  # fmt: skip
 
 KEYS = "abcdefghijklmnopqrstuvwxyz"
 _SYMBOLS = ("<pad>", "<end>", *"?#>!=123456789", *KEYS)
@@ -36,6 +46,13 @@ _LEVEL = {
 RATES = {
   "stray_rate": 0.1,  # share of the questions that a demonstration asks for a random key; it goes on from there
   "guess_rate": 0.3,  # chance, before each hop, that it answers a random key instead
+}
+
+
+PROVIDES = {
+  "step_correct": Provided(("R",), "bool", "the turn takes the next hop, or is the right answer"),
+  "answer_correct": Provided((), "bool", "an answer is right"),
+  **OF_TURNS,
 }
 
 
@@ -75,6 +92,7 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     rates={name: fields.number(config[name], 0.0, 1.0, where=f"task.{name}") for name in RATES},
   )
   return DeviceTask(
+    provides=PROVIDES,
     vocabulary=Vocabulary(_SYMBOLS),
     prompt_tokens=len("c2="),
     response_tokens=lookup.turns.response_tokens,

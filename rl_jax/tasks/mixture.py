@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.tasks import fields, splits
-from rl_jax.tasks.task import DeviceTask, ForcedAnswer, Prompts, Split, Verdicts, Vocabulary
+from rl_jax.tasks.task import DeviceTask, ForcedAnswer, Prompts, Provided, Split, Verdicts, Vocabulary
 
 
 def get_config() -> dict[str, Any]:
@@ -82,7 +82,14 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     verify=partial(_verify, mixture),
     forced_answer=_forced_answer(mixture),
     demonstrate=partial(_demonstrate, mixture),
+    provides=_provided(tasks),
   )
+
+
+def _provided(tasks: tuple[DeviceTask, ...]) -> dict[str, Provided]:
+  """The extras that all components give, in the same form."""
+  alike = lambda name, one: all(name in task.provides and task.provides[name][:2] == one[:2] for task in tasks)
+  return {name: one for name, one in tasks[0].provides.items() if alike(name, one)}
 
 
 def _build_components(components: Mapping[str, Any]) -> tuple[DeviceTask, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import flax.struct
 import numpy as np
@@ -50,6 +51,15 @@ class Prompts:
   """What the verifier knows of each problem (answer, true values of the steps …), leading axis N."""
 
 
+class Provided(NamedTuple):
+  """An extra that a task's verdicts hold."""
+
+  shape: tuple[str | int, ...]
+  """After the row axis; "R": one entry for each slot of a response."""
+  dtype: str
+  meaning: str
+
+
 @flax.struct.dataclass
 class Verdicts:
   """What the verifier says of B responses of R token slots."""
@@ -69,6 +79,14 @@ class StepValues(NamedTuple):
 
   before: Float[Array, "B R"]
   after: Float[Array, "B R"]
+
+
+OF_TURNS = {
+  "observation": Provided(("O",), "int32", "what the environment answers to the last turn, right-aligned"),
+  "observation_mask": Provided(("O",), "bool", "its tokens"),
+  "done": Provided((), "bool", "the episode is over"),
+}
+"""Extras of every task with turns; O slots of an observation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +161,59 @@ class Turns:
     return np.arange(self.response_tokens) % self.start(1) >= self.turn_tokens
 
 
+class Task(Protocol):
+  """What training asks of a task. A class that inherits from this has defaults for all but the first group.
+
+  `on_device` says which of two forms it has: pure functions under jit and vmap, as `DeviceTask` describes them, or
+  Python between compiled programs, as `rl_jax.tasks.host.HostTask` does. `prompts` and `verify` differ between them.
+  """
+
+  on_device: bool
+  vocabulary: Any
+  prompt_tokens: int
+  response_tokens: int
+  levels: tuple[str, ...]
+  problem_ids: Callable[..., Any]
+  prompts: Callable[..., Prompts]
+  verify: Callable[..., Verdicts]
+
+  provides: Mapping[str, Provided] = MappingProxyType({})
+  objectives: tuple[str, ...] = ()
+  forced_answer: ForcedAnswer | None = None
+  step_values: Any = None
+  guessing_floor: float | None = None
+  turns: Turns | None = None
+  fingerprint: str = ""
+  max_unscored_iterations: int = 3
+
+  def demonstrate(self, key: PRNGKeyArray, prompts: Prompts) -> tuple[Array, Array]:
+    """Worked solutions. Raises ValueError: there are none."""
+    raise ValueError("this task demonstrates nothing: start from a model that can do something, without a warm start")
+
+  def levels_of(self, ids: Int[Array, " N"], split: Split) -> Int[Array, " N"]:
+    """Index of each problem's level."""
+    return self.prompts(ids, split).levels
+
+  def notes(self) -> list[str]:
+    """Lines for the terminal."""
+    return []
+
+  def reasons(self) -> list[str]:
+    """Why responses had no verdict."""
+    return []
+
+  def close(self) -> None:
+    """End what the task holds."""
+
+
+def missing(task: Any) -> list[str]:
+  """Attributes of `Task` that an object lacks."""
+  return sorted(name for name in (*Task.__annotations__, *_METHODS) if not hasattr(task, name))
+
+
+_METHODS = ("demonstrate", "levels_of", "notes", "reasons", "close")
+
+
 @dataclasses.dataclass(frozen=True)
 class DeviceTask:
   """Pure functions under jit and vmap. `prompts` is a function of id and split alone; no problem is in both splits.
@@ -161,13 +232,17 @@ class DeviceTask:
     forced_answer: None where the task has no form of answer that can be forced.
     step_values: (prompts of the B rows, tokens [B, R], mask [B, R], whole [B]) -> StepValues, exact but for what is
       said of the policy; `whole` rows have ended. None: the task knows no exact ones.
+    provides: extras of its verdicts, by name; methods may require them.
     objectives: names of the parts of a reward that `Verdicts.objectives` holds.
     guessing_floor: accuracy of the best constant answer to each level; None: it is not known.
     turns: None where a response is one piece; else R is `turns.response_tokens`, in `verify` too.
     fingerprint: of data that is read; "" as there is none.
-    notes: what a person should know of the verifier; nothing.
+    notes, reasons: what a person should know of the verifier; nothing.
     close: ends what the task holds; nothing.
   """
+
+  on_device: ClassVar[bool] = True
+  max_unscored_iterations: ClassVar[int] = 3
 
   vocabulary: Vocabulary
   prompt_tokens: int
@@ -179,11 +254,13 @@ class DeviceTask:
   demonstrate: Callable[[PRNGKeyArray, Prompts], tuple[Int[Array, "N R"], Bool[Array, "N R"]]]
   forced_answer: ForcedAnswer | None = None
   step_values: Callable[[Prompts, Int[Array, "B R"], Bool[Array, "B R"], Bool[Array, " B"]], StepValues] | None = None
+  provides: Mapping[str, Provided] = dataclasses.field(default_factory=dict)
   objectives: tuple[str, ...] = ()
   guessing_floor: float | None = None
   turns: Turns | None = None
   fingerprint: str = ""
   notes: Callable[[], list[str]] = list
+  reasons: Callable[[], list[str]] = list
   close: Callable[[], None] = lambda: None
 
   def levels_of(self, ids: Int[Array, " N"], split: Split) -> Int[Array, " N"]:

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Int
 from rl_jax.tasks import fields, json_lines, reasoning_gym
 from rl_jax.tasks.host import MOST_TOKENS, HostTask, Scorers
 from rl_jax.tasks.prompting import Tokenizer, quoted
-from rl_jax.tasks.task import Split, Turns, Verdicts
+from rl_jax.tasks.task import OF_TURNS, Split, Turns, Verdicts
 from rl_jax.tasks.tools import search
 from rl_jax.tasks.tools.calculator import calculate
 
@@ -87,6 +87,7 @@ def build(
   return dataclasses.replace(
     task,
     turns=layout,
+    provides={**task.provides, **OF_TURNS},
     verify=partial(_verify, task, layout, tool, around),
     fingerprint=hashlib.sha256(f"{task.fingerprint} {corpus}".encode()).hexdigest(),
   )

@@ -16,7 +16,7 @@ from rl_jax.curricula.curriculum import Plan
 from rl_jax.models.model import Params
 from rl_jax.rollouts.rollout import Models, PhaseResult, Rollout, judged, padded
 from rl_jax.tasks.host import HostTask
-from rl_jax.tasks.task import DeviceTask, Prompts, Split, Verdicts
+from rl_jax.tasks.task import Prompts, Split, Verdicts
 from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.training import evaluation, mesh
 from rl_jax.training.errors import TrainingError
@@ -102,7 +102,7 @@ class HostAnswers:
     """The arguments of `judged`, led by the seed."""
     trajectories, asked = mesh.fetched(result.trajectories), mesh.fetched(result.verify)
     verdicts, levels = judge(self.task, trajectories, asked, "held_out")
-    self._raised |= bool(np.any(verdicts.extras["part/error"]))
+    self._raised |= bool(np.any(verdicts.extras.get("part/error", False)))
     return trajectories, *led((verdicts, levels)), asked
 
 
@@ -128,8 +128,17 @@ def host_phase(
   return rollout.phases[index](models, state, plan, padded(prompts, rollout.prompt_width), trajectories, key)
 
 
-KINDS: dict[type, type[DeviceAnswers] | type[HostAnswers]] = {DeviceTask: DeviceAnswers, HostTask: HostAnswers}
-"""How each kind of task is answered."""
+def answers_of(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> DeviceAnswers | HostAnswers:
+  """How the task of an experiment is answered.
+
+  Raises: TrainingError: several seeds of a task that is scored in Python.
+  """
+  if experiment.task.on_device:
+    return DeviceAnswers(experiment, device_mesh)
+  count = experiment.config.num_seeds
+  if count != 1:
+    raise TrainingError(f"num_seeds={count}: a task that is scored in Python is evaluated for one seed")
+  return HostAnswers(experiment, device_mesh)
 
 
 def judge(task: HostTask, trajectories: Trajectories, asked: Any, split: Split) -> tuple[Verdicts, Any]:

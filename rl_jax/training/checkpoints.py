@@ -340,6 +340,11 @@ class Checkpoints:
   def _read(self, step: int, abstract: Any, warnings: list[str], prefix: str = "") -> Restored:
     """Reads a checkpoint whose checksums have just been verified."""
     body = manifests.read(self._path(step))
+    if body["format"] in manifests.OLDER and not prefix:
+      raise CheckpointError(
+        f"checkpoint {step} in {self.folder} has format {body['format']}, written by "
+        f"{manifests.OLDER[body['format']]}: go on with that version, or start a new run from it (init_from)"
+      )
     start = prefix.strip("/") + "/" if prefix else ""
     wanted = {start + name if name else start[:-1]: leaf for name, leaf in named_leaves(abstract).items()}
     check_structure(body["leaves"], wanted, step, partial=bool(prefix))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import optax
+from ml_collections import ConfigDict
 
 from rl_jax.methods.method import Method, ModelRole
 from rl_jax.models.model import Model
 from rl_jax.rollouts.sampler import sampling_from
+from rl_jax.tasks.task import missing
 from rl_jax.training import mesh
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.optimizer import make_optimizer, schedule
@@ -47,19 +49,27 @@ class Experiment:
     return mesh.rules(self.config.mesh.get("rules", {}), self.config.mesh.get("rollout_rules", {}))
 
 
-def build(config, *, task, method, model) -> Experiment:
+class ModelModule(Protocol):
+  """What a config's `model.name` leads to."""
+
+  def get_config(self) -> dict[str, Any]: ...
+
+  def build(self, config: Any, vocabulary: int, *, names: tuple[str, ...], heads: int, temperature: float) -> Model: ...
+
+
+def build(config: ConfigDict, *, task, method, models: Callable[[str], ModelModule]) -> Experiment:
   """Parts of a resolved config.
 
   Args:
-    task, method, model: what the config names: modules or objects with `build`.
+    task, method: what the config names: modules or objects with `build`.
+    models: name of a section `model` -> the module or object that it means.
   """
   check(config)
-  built_task = _built("task", config, lambda: task.build(config.task))
-  built = _built("method", config, lambda: method.build(config, built_task))
-  words = len(built_task.vocabulary)
-  models = {
+  built_task = _built("task", config, lambda: _whole(task.build(config.task)))
+  built = _built("method", config, lambda: _met(method.build(config, built_task), built_task))
+  built_models = {
     name: _built(
-      "model", config, lambda role=role: model.build(config.model, words, role.kind, config.sampling.temperature)
+      "model", config, lambda name=name, role=role: _model(config, name, role, len(built_task.vocabulary), models)
     )
     for name, role in built.models.items()
   }
@@ -71,7 +81,61 @@ def build(config, *, task, method, model) -> Experiment:
   }
   per_member = bool(learning_rates(config))
   optimizers = {name: make_optimizer(config.optimizer, rate, per_member=per_member) for name, rate in schedules.items()}
-  return Experiment(config, built_task, built, models, schedules, optimizers)
+  return Experiment(config, built_task, built, built_models, schedules, optimizers)
+
+
+def _whole(task: Any) -> Any:
+  lacks = missing(task)
+  if lacks:
+    raise ValueError(
+      f"{type(task).__name__} has no {', '.join(lacks)}: inherit from rl_jax.tasks.task.Task, which has most of it"
+    )
+  return task
+
+
+ALWAYS = ("levels",)
+"""Extras of every batch."""
+
+
+def _met(method: Method, task: Any) -> Method:
+  """The method, if task, rollout and models provide the extras that it requires."""
+  given = {*ALWAYS, *task.provides, *method.rollout.provides, *method.scoring}
+  lacks = [name for name in method.requires if name not in given]
+  if lacks:
+    known = ", ".join(sorted(given))
+    raise ValueError(
+      f"it requires {', '.join(lacks)} of the task {type(task).__name__} or its own rollout, which give {known}"
+    )
+  return method
+
+
+def model_section(config: ConfigDict, role: ModelRole, models: Callable[[str], ModelModule]) -> dict[str, Any]:
+  """The section `model` of a role: the config's with the fields of the role; of a role that names another kind of
+  model, that kind's defaults with them.
+
+  Raises: ValueError: a field that the kind of model does not have.
+  """
+  own, given = config.model.to_dict(), dict(role.config)
+  name = given.get("name", own["name"])
+  known = {"name": name, **models(name).get_config()}
+  section = (known if name != own["name"] else own) | given
+  unknown = sorted(section.keys() - known.keys())
+  if unknown:
+    raise ValueError(f"no field {', '.join(unknown)}: {name} has {', '.join(sorted(known))}")
+  return section
+
+
+def _model(
+  config: ConfigDict, name: str, role: ModelRole, vocabulary: int, models: Callable[[str], ModelModule]
+) -> Model:
+  section = ConfigDict(model_section(config, role, models))
+  try:
+    made = models(section.name).build(
+      section, vocabulary, names=role.outputs, heads=role.heads, temperature=config.sampling.temperature
+    )
+  except ValueError as error:
+    raise ValueError(f"{name}: {error}" if name != "policy" else str(error)) from error
+  return dataclasses.replace(made, trainable=role.trained) if callable(role.trained) else made
 
 
 def _learning_rate(role: ModelRole, config) -> float:

@@ -156,7 +156,8 @@ class _Asked(NamedTuple):
 
   def and_of(self, verdicts: Verdicts, rows: np.ndarray) -> _Asked:
     """With the verdicts on more rows."""
-    failures = [np.asarray(verdicts.extras[f"part/{name}"]) > 0 for name in FAILURES]
+    none = np.zeros(len(rows))
+    failures = [np.asarray(verdicts.extras.get(f"part/{name}", none)) > 0 for name in FAILURES]
     new = np.asarray(verdicts.reward_mask), *failures
     return _Asked(*(np.concatenate([x, y[rows]]) for x, y in zip(self, new, strict=True)))
 

@@ -3,7 +3,7 @@
 Orbax restores a flipped bit without a word, so each file is hashed once it has been committed. Format of
 `manifest.json`, one JSON object:
 
-  {"body": {"format": 1, "step": 40, "metadata": {...}, "metrics": {...},
+  {"body": {"format": 2, "step": 40, "metadata": {...}, "metrics": {...},
             "leaves": {"params/w": [[2, 3], "float32"]}, "files": {"state/d/ab12": "<sha256>"}},
    "sha256": "<of the canonical JSON of body>"}
 
@@ -18,7 +18,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
+OLDER = {1: "rl_jax 0.1.0 up to November 2026"}
+"""Which versions wrote the formats whose models can be read, though not the rest of a run."""
 NAME = "manifest.json"
 
 
@@ -73,7 +75,7 @@ def read(folder: Path) -> dict[str, Any]:
     raise Damage(f"{NAME} is not a manifest") from error
   if not intact:
     raise Damage(f"{NAME} checksum differs")
-  if body["format"] != FORMAT:
+  if body["format"] not in (FORMAT, *OLDER):
     raise Damage(f"format {body['format']}, this version reads format {FORMAT}")
   return body
 

@@ -18,7 +18,7 @@ from rl_jax.trajectories import Trajectories
 def method_objective(experiment: Experiment) -> Objective:
   """The method's loss, which trains all models without one of their own."""
   roles = experiment.method.models
-  names = [name for name, role in roles.items() if role.trained and role.own_loss is None]
+  names = [name for name, role in roles.items() if role.trained and role.loss is None]
   return _objective(experiment, names, experiment.method.loss, WATCH)
 
 
@@ -30,14 +30,14 @@ def update_of_method(experiment: Experiment) -> Update:
 def updates_of_models(experiment: Experiment) -> dict[str, Update]:
   """The updates of models with a loss of their own, by model."""
 
-  def alone(own_loss: Callable[[Outputs, Trajectories], Loss]) -> Callable[[Outputs, Trajectories, Streams], Loss]:
-    return lambda outputs, trajectories, streams: own_loss(outputs, trajectories)
+  def alone(loss: Callable[[Outputs, Trajectories], Loss]) -> Callable[[Outputs, Trajectories, Streams], Loss]:
+    return lambda outputs, trajectories, streams: loss(outputs, trajectories)
 
   roles = experiment.method.models
   return {
-    name: _update(experiment, _objective(experiment, [name], alone(role.own_loss)))
+    name: _update(experiment, _objective(experiment, [name], alone(role.loss)))
     for name, role in roles.items()
-    if role.own_loss is not None
+    if role.loss is not None
   }
 
 

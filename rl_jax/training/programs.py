@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from rl_jax.training import mesh, state
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.state import TrainState
-from rl_jax.training.trainer import LOOPS, check_batch, layout
+from rl_jax.training.trainer import check_batch, layout, loop_of
 
 
 def abstract_state(experiment: Experiment, device_mesh: Mesh) -> TrainState:
@@ -31,4 +31,4 @@ def lower(experiment: Experiment, device_mesh: Mesh) -> dict[str, Any]:
   check_batch(experiment, device_mesh)
   abstract = abstract_state(experiment, device_mesh)
   shardings = jax.tree.map(lambda x: x.sharding, abstract)
-  return LOOPS[type(experiment.task)](experiment, device_mesh, shardings).lower(abstract)
+  return loop_of(experiment.task)(experiment, device_mesh, shardings).lower(abstract)

@@ -19,7 +19,8 @@ class Sizes:
   Attributes:
     epochs: passes over the rows.
     minibatches_per_epoch: optimiser steps of a pass.
-    whole_groups: all rows of a prompt are in one minibatch.
+    group: rows of a prompt, which are all in one minibatch, and in one micro-batch or shard of the mesh where that has
+      room for them; None: single rows are shuffled.
     rows_per_microbatch: rows differentiated at a time; None, or 0: the whole minibatch.
     gradient_dtype: in which micro-batches add up.
     parameter_average: decay of the averaged parameters per update.
@@ -28,7 +29,7 @@ class Sizes:
 
   epochs: int
   minibatches_per_epoch: int
-  whole_groups: bool = False
+  group: int | None = None
   rows_per_microbatch: int | None = None
   gradient_dtype: str = "float32"
   parameter_average: float = 0.0
@@ -49,6 +50,11 @@ class Sizes:
     divides(rows, self.minibatches_per_epoch, "rows of an iteration", "minibatches_per_epoch")
     minibatch = rows // self.minibatches_per_epoch
     divides(minibatch, self.shards, "rows of a minibatch", "the mesh's shards of rows")
+    if self.group and self.minibatches_per_epoch > 1 and minibatch % self.group:
+      raise TrainingError(
+        f"rows of a minibatch ({minibatch}) are not whole groups of {self.group} rows (completions_per_prompt): take "
+        "fewer minibatches_per_epoch, or single rows with minibatches_of='rows'"
+      )
     if self.rows_per_microbatch:
       divides(minibatch, self.rows_per_microbatch, "rows of a minibatch", "rows_per_microbatch")
       divides(self.rows_per_microbatch, self.shards, "rows_per_microbatch", "the mesh's shards of rows")
@@ -65,7 +71,7 @@ def sizes_of(config: ConfigDict, shards: int = 1) -> Sizes:
   return Sizes(
     epochs=config.epochs,
     minibatches_per_epoch=config.minibatches_per_epoch,
-    whole_groups=kind == "groups",
+    group=config.completions_per_prompt if kind == "groups" else None,
     rows_per_microbatch=config.rows_per_microbatch,
     gradient_dtype=config.optimizer.gradient_dtype,
     parameter_average=config.optimizer.parameter_average,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -13,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Int, UInt32
 
 from rl_jax.models import lora
-from rl_jax.models.model import Params, merge
+from rl_jax.models.model import Model, Params, merge
 from rl_jax.rollouts.rollout import BoundModel, Models
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.optimizer import with_scale
@@ -21,6 +22,10 @@ from rl_jax.training.seeds import member_scales, member_seeds
 
 INIT, MODELS, CURRICULUM, ROLLOUT, UPDATE, EVALUATION = 0, 1, 2, 3, 5, 6
 """Roles that keys are folded with; 4 was one that is gone, and runs are to be repeated."""
+
+
+Starts = Mapping[str, Params]
+"""Parameters by role."""
 
 
 class ModelState(flax.struct.PyTreeNode):
@@ -99,15 +104,21 @@ def bind(experiment: Experiment, models: dict[str, ModelState]) -> Models:
 def _lender(experiment: Experiment, name: str) -> str | None:
   """The trained model of the same make that a frozen one starts from; None: there is none."""
   roles, models = experiment.method.models, experiment.models
-  start = roles[name].starts_from
-  return start if start is not None and roles[start].trained and models[start].base == models[name].base else None
+  start = roles[name].init_from
+  return start if start in roles and roles[start].trained and _alike(models[start], models[name]) else None
 
 
-def init_seed(experiment: Experiment, seed, policy: Params | None) -> SeedState:
+def _alike(left: Model, right: Model) -> bool:
+  """Whether two models have the same parameters, adapters apart."""
+  return left.base.config == right.base.config
+
+
+def init_seed(experiment: Experiment, seed, starts: Starts | None = None) -> SeedState:
   """The state of one seed before its first iteration, parameters boxed with logical axes.
 
   Args:
-    policy: parameters without adapters that the policy starts with (a warm start); None: a fresh draw.
+    starts: parameters without adapters that models start with (a warm start), by role; others are drawn anew, or
+      taken over from another role.
   """
   root = jax.random.key(seed)
   key = jax.random.fold_in(root, INIT)
@@ -117,11 +128,11 @@ def init_seed(experiment: Experiment, seed, policy: Params | None) -> SeedState:
     name: part.init(jax.random.fold_in(of_role(role), i)) for i, (name, part) in enumerate(named.items())
   }
   params = each(MODELS, experiment.models)
-  if policy is not None:
-    params["policy"] = nn.meta.replace_boxed(params["policy"], lora.onto(policy, nn.unbox(params["policy"])))
+  for name, given in (starts or {}).items():
+    params[name] = nn.meta.replace_boxed(params[name], lora.onto(given, nn.unbox(params[name])))
   for name, role in roles.items():
-    if role.starts_from is not None:
-      params[name] = _taken_over(params[name], params[role.starts_from])
+    if role.init_from in roles:
+      params[name] = _taken_over(params[name], params[role.init_from])
 
   def model_state(name: str) -> ModelState:
     if not roles[name].trained:
@@ -154,26 +165,26 @@ def _taken_over(own: Params, other: Params) -> Params:
   return jax.tree_util.tree_map_with_path(choose, own)
 
 
-def init(experiment: Experiment, policy: Params | None = None) -> TrainState:
+def init(experiment: Experiment, starts: Starts | None = None) -> TrainState:
   """All members, see training/seeds.py.
 
   Args:
-    policy: as for `init_seed`, with a leading axis of starts, which the seeds take in turn.
+    starts: as for `init_seed`, with a leading axis of starts, which the seeds take in turn.
   """
   config = experiment.config
   numbers, scales = jnp.asarray(member_seeds(config)), jnp.asarray(member_scales(config))
 
-  def one(seed, scale, policy):
-    state = nn.unbox(init_seed(experiment, seed, policy))
+  def one(seed, scale, starts):
+    state = nn.unbox(init_seed(experiment, seed, starts))
     scaled = lambda model: model.replace(optimizer=with_scale(model.optimizer, scale))
     return state.replace(models={name: scaled(model) for name, model in state.models.items()})
 
-  if policy is None:
-    seeds = jax.vmap(lambda seed, scale: one(seed, scale, None))(numbers, scales)
-  else:
-    starts = jax.tree.leaves(policy)[0].shape[0]
-    shared = starts == 1
-    taken = (member_seeds(config) - config.seed) % starts
-    policy = jax.tree.map(lambda x: x[0] if shared else x[taken], policy)
-    seeds = jax.vmap(one, in_axes=(0, 0, None if shared else 0))(numbers, scales, policy)
+  taken: dict[str, Params] = {}
+  axes: dict[str, int | None] = {}
+  for name, params in (starts or {}).items():
+    count = jax.tree.leaves(params)[0].shape[0]
+    shared, index = count == 1, (member_seeds(config) - config.seed) % count
+    axes[name] = None if shared else 0
+    taken[name] = jax.tree.map(lambda x, shared=shared, index=index: x[0] if shared else x[index], params)
+  seeds = jax.vmap(one, in_axes=(0, 0, axes))(numbers, scales, taken)
   return TrainState(iteration=jnp.int32(0), seeds=seeds)

@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from rl_jax.models.model import Params
-from rl_jax.tasks.host import HostTask
-from rl_jax.tasks.task import DeviceTask
+from rl_jax.tasks.task import Task
 from rl_jax.training import mesh, state
 from rl_jax.training.device_loop import DeviceLoop
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.host_loop import HostLoop
+from rl_jax.training.iteration import Report
 from rl_jax.training.sizes import sizes_of
-from rl_jax.training.state import TrainState
+from rl_jax.training.state import Starts, TrainState
 
-LOOPS: dict[type, type[DeviceLoop] | type[HostLoop]] = {DeviceTask: DeviceLoop, HostTask: HostLoop}
-"""How each kind of task is iterated."""
+
+class Loop(Protocol):
+  """How the iterations of a run are made. A user's own goes to `Trainer(..., loop=...)`."""
+
+  def compile(self, state: TrainState) -> None: ...
+
+  def lower(self, state: TrainState) -> dict[str, Any]: ...
+
+  def run(self, state: TrainState) -> tuple[TrainState, Report]: ...
+
+  def evaluate(self, state: TrainState) -> Any: ...
+
+
+MakeLoop = Callable[[Experiment, Mesh, TrainState], Loop]
+"""(experiment, mesh, shardings of the state)"""
+
+
+def loop_of(task: Task) -> MakeLoop:
+  """The loop of a task by its form."""
+  return DeviceLoop if task.on_device else HostLoop
+
 
 Metrics = dict[str, np.ndarray]
 """Name to one number per seed."""
@@ -44,21 +63,24 @@ class Trainer:
 
   Args:
     experiment: the parts of a resolved config.
-    policy: parameters that every policy starts with, leading axis of one or of all seeds; None: fresh draws.
+    starts: parameters that models start with, by role, with a leading axis of starts; others are drawn.
+    loop: None: that of the task's form.
 
   Raises:
     TrainingError: sizes that do not divide one another or the mesh.
   """
 
-  def __init__(self, experiment: Experiment, device_mesh: Mesh, policy: Params | None = None):
+  def __init__(
+    self, experiment: Experiment, device_mesh: Mesh, starts: Starts | None = None, loop: MakeLoop | None = None
+  ):
     check_batch(experiment, device_mesh)
-    policy = jax.device_get(policy)  # it may lie on another mesh than this one
+    starts = jax.device_get(dict(starts or {}))  # they may lie on another mesh than this one
     self.experiment, self.mesh = experiment, device_mesh
     with mesh.use(device_mesh, experiment.rules):
-      self._shardings = layout(experiment, device_mesh, _first_seed(policy))
-      init = jax.jit(lambda p: state.init(experiment, p), out_shardings=self._shardings)
-      self.state: TrainState = init(policy)
-    self.loop = LOOPS[type(experiment.task)](experiment, device_mesh, self._shardings)
+      self._shardings = layout(experiment, device_mesh, jax.tree.map(lambda x: x[0], starts))
+      init = jax.jit(lambda given: state.init(experiment, given), out_shardings=self._shardings)
+      self.state: TrainState = init(starts)
+    self.loop: Loop = (loop or loop_of(experiment.task))(experiment, device_mesh, self._shardings)
 
   @property
   def iterations(self) -> int:
@@ -148,20 +170,16 @@ def _value(mean) -> np.ndarray:
   return np.where(weight != 0, total / np.where(weight != 0, weight, 1), 0)
 
 
-def layout(experiment: Experiment, device_mesh: Mesh, policy: Params | None = None) -> TrainState:
+def layout(experiment: Experiment, device_mesh: Mesh, starts: Starts | None = None) -> TrainState:
   """The shardings of a run's state.
 
   Args:
-    policy: as for `init_seed`.
+    starts: as for `init_seed`.
   """
   with mesh.use(device_mesh, experiment.rules):
-    one = jax.eval_shape(lambda p: state.init_seed(experiment, experiment.config.seed, p), policy)
+    one = jax.eval_shape(lambda given: state.init_seed(experiment, experiment.config.seed, given), starts)
     whole: Any = mesh.replicated(device_mesh)
     return TrainState(whole, mesh.shardings(device_mesh, one, experiment.rules))
-
-
-def _first_seed(policy: Params | None) -> Params | None:
-  return None if policy is None else jax.tree.map(lambda x: x[0], policy)
 
 
 def check_batch(experiment: Experiment, device_mesh: Mesh) -> None:

@@ -110,7 +110,7 @@ def make_update(objective: Objective, sizes: Sizes, *, group_ids: Callable[[Batc
       metrics = parts.metrics | losses | norms | left_out
       return (models, jnp.where(finite, 0, skipped + 1)), (metrics, parts.watched)
 
-    groups = group_ids(batch) if sizes.whole_groups else None
+    groups = group_ids(batch) if sizes.group else None
     order = _order(key, rows, sizes.epochs, sizes.minibatches_per_epoch, groups)
     (models, skipped_in_a_row), (metrics, watched) = jax.lax.scan(step, (dict(models), skipped_in_a_row), order)
     return UpdateResult(
