@@ -102,13 +102,21 @@ class _Run:
 
   def go(self) -> Result:
     with contextlib.closing(self.progress), contextlib.closing(self.metrics), self.checkpoints:
-      with processes.ending_together(self._how_to_go_on):
-        finished = self._train()
-    if finished is None:
-      return Result(self.workdir, 0, False)
+      with processes.ending_together(self._how_to_go_on), contextlib.ExitStack() as held:
+        trainer, ended = self._prepared(held)
+        if trainer is None:
+          finished = ended
+        else:
+          started, seconds = time.monotonic(), -time.monotonic()
+          trainer.compile()
+          self._begin(trainer, seconds + time.monotonic())
+          self._iterate(trainer)
+          self._record_end(trainer, time.monotonic() - started)
+          finished = Result(self.workdir, trainer.iterations, self._finished(trainer))
     if processes.first() and self.config.logging.get("report", True):  # recorded configs may be older than the field
-      write_report(self.directory)
-      self._say(f"report: {self.directory.report_html}")
+      if trainer is not None or finished.finished:
+        write_report(self.directory)
+        self._say(f"report: {self.directory.report_html}")
     return finished
 
   def _how_to_go_on(self) -> str:
@@ -118,11 +126,12 @@ class _Run:
   def _say(self, text: str) -> None:
     self.progress.message(text)
 
-  def _train(self) -> Result | None:
+  def _prepared(self, held: contextlib.ExitStack) -> tuple[Trainer | None, Result]:
+    """The trainer where the run goes on, its task held open; None: the run is done, or was stopped before it began."""
     newest = self.checkpoints.newest_intact() or 0
     if newest >= self.config.num_iterations:
       self._say(f"{self.workdir}: done before ({newest} iterations); raise num_iterations to go on")
-      return Result(self.workdir, newest, True)
+      return None, Result(self.workdir, newest, True)
     experiment, device_mesh = starts.build(self.config), mesh.make_mesh(self.config.mesh)
     check_batch(experiment, device_mesh)  # before the stages take their time
     self._check_cadence(newest)
@@ -130,22 +139,24 @@ class _Run:
     if self.terminal.stop.check() or found is None:
       if found is not None:  # a stage that was stopped has said it
         self._say_stopped("nothing done yet")
-      return None
-    with contextlib.closing(experiment.task):
-      given = {role: start.params for role, start in found.items()}
-      return self._iterate(Trainer(experiment, device_mesh, given), found)
-
-  def _iterate(self, trainer: Trainer, found: dict[str, starts.Start]) -> Result:
-    started = time.monotonic()
-    trainer = self._restored(trainer)
+      return None, Result(self.workdir, 0, False)
+    held.enter_context(contextlib.closing(experiment.task))
+    given = {role: start.params for role, start in found.items()}
+    trainer = self._restored(Trainer(experiment, device_mesh, given))
     self._record(trainer, found)
-    seconds = trainer.compile()
+    return trainer, Result(self.workdir, trainer.iterations, False)
+
+  def _begin(self, trainer: Trainer, seconds: float) -> None:
+    """Say how long the compilation took; evaluate a run that is at its start."""
     self._say(f"{self.workdir}: {machine.devices()}, compiled in {seconds:.0f} s")
     if trainer.iterations == 0:
       self._evaluate(trainer)
       self.progress.update(0, self.held_out)
       if warning := already_right(self.held_out):
         self._say(warning)
+
+  def _iterate(self, trainer: Trainer) -> None:
+    """Advance until the run is finished or stopped."""
     while not self._finished(trainer):
       self._advance(trainer)
       if self.terminal.stop.check():
@@ -153,8 +164,6 @@ class _Run:
         self.checkpoints.wait()
         self._say_stopped(f"saved at iteration {trainer.iterations}")
         break
-    self._record_end(trainer, time.monotonic() - started)
-    return Result(self.workdir, trainer.iterations, self._finished(trainer))
 
   def _share(self, trainer: Trainer) -> float:
     """Of the run that is done, 1 at its end: of its iterations, or of the tokens that every seed generates."""

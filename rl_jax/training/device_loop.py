@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -29,9 +30,8 @@ class DeviceLoop:
     """Compiles both for a state like this one."""
     everywhere = mesh.replicated(self.mesh)
     with mesh.use(self.mesh, self.experiment.rules):
-      run = jax.jit(
-        lambda s: iteration.run(self.experiment, s), donate_argnums=0, out_shardings=(self.shardings, everywhere)
-      )
+      iterate = functools.partial(iteration.run, self.experiment)
+      run = jax.jit(iterate, donate_argnums=0, out_shardings=(self.shardings, everywhere))
       measure = lambda s: evaluation.evaluate(self.experiment, s) | credit.evaluate(self.experiment, s)
       evaluate = jax.jit(measure, out_shardings=everywhere)
       self.programs = {"run": run.lower(state).compile(), "evaluate": evaluate.lower(state).compile()}

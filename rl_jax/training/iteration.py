@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
@@ -62,7 +63,7 @@ def run(experiment: Experiment, state: TrainState) -> tuple[TrainState, Report]:
   """
 
   def iterate(state: TrainState, _):
-    one = lambda seed: step(experiment, seed, state.iteration)
+    one = functools.partial(step, experiment, number=state.iteration)
     seeds, report = over_seeds(one, experiment.config.num_seeds)(state.seeds)
     return TrainState(state.iteration + 1, seeds), report
 

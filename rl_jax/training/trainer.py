@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -97,11 +98,10 @@ class Trainer:
     """Shapes, types and shardings of the state, to restore into."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), self.state)
 
-  def compile(self) -> float:
-    """Compiles the programs that the run needs; returns the seconds that it took."""
-    started = time.monotonic()
-    self.loop.compile(self.state)
-    return time.monotonic() - started
+  @property
+  def compile(self) -> Callable[[], None]:
+    """Compiles the programs that the run needs."""
+    return functools.partial(self.loop.compile, self.state)
 
   def advance(self) -> AdvanceResult:
     """`logging.every_iterations` iterations of all seeds.

@@ -128,23 +128,21 @@ def gradient(objective: Objective, sizes: Sizes, params, rows: _Rows):
 
   Returns: ((loss, parts), gradient of the trained parameters by model, in `gradient_dtype`).
   """
-  count = jax.tree.leaves(rows.batch)[0].shape[0] // (
-    sizes.rows_per_microbatch or jax.tree.leaves(rows.batch)[0].shape[0]
-  )
+  size = jax.tree.leaves(rows.batch)[0].shape[0]
+  count = size // (sizes.rows_per_microbatch or size)
   weights = _term_weights(objective, params, rows)
   trained = {name: objective.models[name].trained(params[name]) for name in params}
   dtype = jnp.dtype(sizes.gradient_dtype)
 
-  def differentiate(rows):
-    value, grads = jax.value_and_grad(_loss, has_aux=True)(trained, params, objective, rows, weights)
-    return value, jax.tree.map(lambda x: x.astype(dtype), grads)
-
+  differentiated = jax.value_and_grad(_loss, has_aux=True)
+  narrowed = lambda grads: jax.tree.map(lambda x: x.astype(dtype), grads)
   if count == 1:
-    return differentiate(rows)
+    value, grads = differentiated(trained, params, objective, rows, weights)
+    return value, narrowed(grads)
 
   def micro(total, rows):
-    (loss, parts), grads = differentiate(rows)
-    return jax.tree.map(jnp.add, total, (loss, grads)), parts
+    (loss, parts), grads = differentiated(trained, params, objective, rows, weights)
+    return jax.tree.map(jnp.add, total, (loss, narrowed(grads))), parts
 
   zero = (jnp.float32(0.0), jax.tree.map(lambda x: jnp.zeros(x.shape, dtype), trained))
   split = jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), rows)
