@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import flax.struct
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Curriculum
-from rl_jax.rollouts.rollout import Rollout
+from rl_jax.models.model import Params
+from rl_jax.rollouts.rollout import Models, Rollout
 from rl_jax.trajectories import Trajectories
 
 
@@ -98,6 +99,10 @@ class Method:
     scoring: array name -> (model, output): teacher-forced over all rows with the parameters before the update, but
       after that of models with a loss of their own. Those that name a field of Trajectories are set there
       ("old_logprobs", "ref_logprobs"), others in its extras.
+    initial: parameters by role, as their `init_from` gave them, for one seed -> those that the run starts with. A merge
+      of two runs, or the end of a method that ends in one. None: as they are.
+    evaluations: by name, (models with the parameters that are evaluated, key) -> metrics, beside the plain responses to
+      held-out prompts: other forms of inference, the accuracy of a reward model.
     requires: extras that signal and loss read, beside what `scoring` makes: those of the task's verdicts
       (`Task.provides`) and of the rollout (`Rollout.provides`).
     papers: arXiv ids of the papers that this is.
@@ -109,6 +114,10 @@ class Method:
   loss: Callable[[Outputs, Trajectories, Streams], Loss]
   models: Mapping[str, ModelRole] = dataclasses.field(default_factory=lambda: {"policy": ModelRole()})
   scoring: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+  initial: Callable[[dict[str, Params]], dict[str, Params]] | None = None
+  evaluations: Mapping[str, Callable[[Models, PRNGKeyArray], Mapping[str, Mean]]] = dataclasses.field(
+    default_factory=dict
+  )
   requires: tuple[str, ...] = ()
   papers: tuple[str, ...] = ()
 

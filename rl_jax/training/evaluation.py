@@ -20,7 +20,7 @@ from rl_jax.tasks.task import DeviceTask
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.generating import generating
 from rl_jax.training.seeds import over_seeds
-from rl_jax.training.state import EVALUATION, SeedState, TrainState, iteration_key
+from rl_jax.training.state import EVALUATION, SeedState, TrainState, bind, iteration_key
 from rl_jax.trajectories import Trajectories
 
 
@@ -151,9 +151,24 @@ def answer_seed(experiment: Experiment, seed: SeedState, iteration) -> Evaluatio
   return Evaluation(one(False), one(True) if experiment.config.evaluation.greedy else None)
 
 
+NAMED = 1 << 29
+"""What the key of an evaluation is folded with for the first of a method's own; see `credit.CREDIT`."""
+
+
+def named(experiment: Experiment, seed: SeedState, iteration) -> dict[str, Array]:
+  """The method's own evaluations of one seed, as <evaluation>/<metric>."""
+  states = {name: state.replace(params=state.evaluated) for name, state in seed.models.items()}
+  metrics: dict[str, Array] = {}
+  with generating(experiment, bind(experiment, states)) as models:
+    for index, (name, measured) in enumerate(experiment.method.evaluations.items()):
+      key = jax.random.fold_in(iteration_key(seed, iteration, EVALUATION), NAMED + index)
+      metrics |= {f"{name}/{metric}": mean.value for metric, mean in measured(models, key).items()}
+  return metrics
+
+
 def evaluate_seed(experiment: Experiment, seed: SeedState, iteration) -> dict[str, Array]:
   """Metrics of one seed's policy on the held-out prompts of a device task."""
-  return measure(experiment, answer_seed(experiment, seed, iteration))
+  return measure(experiment, answer_seed(experiment, seed, iteration)) | named(experiment, seed, iteration)
 
 
 def evaluate(experiment: Experiment, state: TrainState) -> dict[str, Float[Array, " S"]]:

@@ -55,6 +55,7 @@ class HostLoop:
       program(functools.partial(_phase, index=index)) for index in range(len(experiment.method.rollout.phases))
     ]
     self._learn = program(_learn, donate_argnums=0, out_shardings=(shardings.seeds, mesh.replicated(device_mesh)))
+    self._named = program(evaluation.named)
     self._answers = HostAnswers(experiment, device_mesh)
     self._unjudged_in_a_row, self._timed_out = 0, False
 
@@ -139,7 +140,9 @@ class HostLoop:
     """Metrics on the held-out prompts."""
     answers = self._answers(state.seeds, int(state.iteration)).answers
     metrics = evaluation.measure(self.experiment, jax.tree.map(lambda x: x[0], answers))
-    return {name: np.asarray(value)[None] for name, value in metrics.items()}
+    with mesh.use(self.mesh, self.experiment.rules):
+      own = jax.device_get(self._named(state.seeds, state.iteration[None]))
+    return {name: np.asarray(value)[None] for name, value in metrics.items()} | own
 
 
 class _Asked(NamedTuple):
