@@ -4,56 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import flax.struct
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Curriculum
+from rl_jax.methods._streams import Loss as Loss
+from rl_jax.methods._streams import Outputs as Outputs
+from rl_jax.methods._streams import Signal as Signal
+from rl_jax.methods._streams import Stream as Stream
+from rl_jax.methods._streams import Streams as Streams
+from rl_jax.methods._streams import Term as Term
 from rl_jax.models.model import Params
 from rl_jax.rollouts.rollout import Models, Rollout
 from rl_jax.trajectories import Trajectories
-
-
-@flax.struct.dataclass
-class Stream:
-  """What one term of the loss is to push, and how hard, token by token."""
-
-  targets: Float[Array, "B T"]
-  """Advantages, value targets, or what else the stream's loss compares with. Constants: no gradient flows in."""
-  weights: Float[Array, "B T"]
-  """0 where the stream has nothing to say. May be non-zero outside `loss_mask` (hints)."""
-
-
-class Term(NamedTuple):
-  """One term of a loss: `mean` is divided once, after the sum over all rows, then scaled."""
-
-  mean: Mean
-  coefficient: float | Array = 1.0
-
-
-class Signal(NamedTuple):
-  """What a method makes of a batch, constants for the gradient."""
-
-  streams: dict[str, Stream]
-  """By name; "policy" is what samples and the evaluation of credit show."""
-  metrics: dict[str, Mean] = {}  # noqa: RUF012
-
-
-Streams = Mapping[str, Stream]
-"""Streams by name."""
-
-Outputs = Mapping[str, Mapping[str, Float[Array, "B T"]]]
-"""Outputs of the trained models by model and output name, e.g. outputs["policy"]["logprobs"]."""
-
-
-class Loss(NamedTuple):
-  """Terms to minimise and metrics to log. Weights depend on trajectories and signal alone, never on outputs, so that
-  they can be summed over a minibatch before its micro-batches are differentiated."""
-
-  terms: dict[str, Term]
-  metrics: dict[str, Mean]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +65,7 @@ class Method:
       after that of models with a loss of their own. Those that name a field of Trajectories are set there
       ("old_logprobs", "ref_logprobs"), others in its extras.
     initial: parameters by role, as their `init_from` gave them, for one seed -> those that the run starts with. A merge
-      of two runs, or the end of a method that ends in one. None: as they are.
+      of two runs, or the end of a method that ends in one.
     evaluations: by name, (models with the parameters that are evaluated, key) -> metrics, beside the plain responses to
       held-out prompts: other forms of inference, the accuracy of a reward model.
     requires: extras that signal and loss read, beside what `scoring` makes: those of the task's verdicts
@@ -114,7 +79,7 @@ class Method:
   loss: Callable[[Outputs, Trajectories, Streams], Loss]
   models: Mapping[str, ModelRole] = dataclasses.field(default_factory=lambda: {"policy": ModelRole()})
   scoring: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
-  initial: Callable[[dict[str, Params]], dict[str, Params]] | None = None
+  initial: Callable[[dict[str, Params]], dict[str, Params]] = lambda params: params
   evaluations: Mapping[str, Callable[[Models, PRNGKeyArray], Mapping[str, Mean]]] = dataclasses.field(
     default_factory=dict
   )

@@ -52,9 +52,13 @@ class Experiment:
 class ModelModule(Protocol):
   """What a config's `model.name` leads to."""
 
-  def get_config(self) -> dict[str, Any]: ...
+  def get_config(self) -> dict[str, Any]:
+    """Defaults of a section `model`."""
+    ...
 
-  def build(self, config: Any, vocabulary: int, *, names: tuple[str, ...], heads: int, temperature: float) -> Model: ...
+  def build(self, config: Any, vocabulary: int, *, names: tuple[str, ...], heads: int, temperature: float) -> Model:
+    """The model of a section `model`."""
+    ...
 
 
 def build(config: ConfigDict, *, task, method, models: Callable[[str], ModelModule]) -> Experiment:

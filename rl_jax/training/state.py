@@ -133,9 +133,8 @@ def init_seed(experiment: Experiment, seed, starts: Starts | None = None) -> See
   for name, role in roles.items():
     if role.init_from in roles:
       params[name] = _taken_over(params[name], params[role.init_from])
-  if experiment.method.initial is not None:
-    made = experiment.method.initial(nn.unbox(params))
-    params = {name: nn.meta.replace_boxed(params[name], made[name]) for name in params}
+  made = experiment.method.initial(nn.unbox(params))
+  params = {name: nn.meta.replace_boxed(params[name], made[name]) for name in params}
 
   def model_state(name: str) -> ModelState:
     if not roles[name].trained:

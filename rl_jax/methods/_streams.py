@@ -1,0 +1,51 @@
+"""What goes between the roles `signal` and `loss`: streams of targets and weights, terms with one division each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import flax.struct
+from jaxtyping import Array, Float
+
+from kernels.reductions import Mean
+
+
+@flax.struct.dataclass
+class Stream:
+  """What one term of the loss is to push, and how hard, token by token."""
+
+  targets: Float[Array, "B T"]
+  """Advantages, value targets, or what else the stream's loss compares with. Constants: no gradient flows in."""
+  weights: Float[Array, "B T"]
+  """0 where the stream has nothing to say. May be non-zero outside `loss_mask` (hints)."""
+
+
+class Term(NamedTuple):
+  """One term of a loss: `mean` is divided once, after the sum over all rows, then scaled."""
+
+  mean: Mean
+  coefficient: float | Array = 1.0
+
+
+class Signal(NamedTuple):
+  """What a method makes of a batch, constants for the gradient."""
+
+  streams: dict[str, Stream]
+  """By name; "policy" is what samples and the evaluation of credit show."""
+  metrics: dict[str, Mean] = {}  # noqa: RUF012
+
+
+Streams = Mapping[str, Stream]
+"""Streams by name."""
+
+Outputs = Mapping[str, Mapping[str, Float[Array, "B T"]]]
+"""Outputs of the trained models by model and output name, e.g. outputs["policy"]["logprobs"]."""
+
+
+class Loss(NamedTuple):
+  """Terms to minimise and metrics to log. Weights depend on trajectories and signal alone, never on outputs, so that
+  they can be summed over a minibatch before its micro-batches are differentiated."""
+
+  terms: dict[str, Term]
+  metrics: dict[str, Mean]

@@ -1,0 +1,56 @@
+"""The loss of the policy-gradient family: clipped ratios, a divergence from a reference, an entropy bonus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from kernels.losses.kl import kl
+from kernels.losses.policy_gradient import policy_gradient, truncated_importance_weights
+from kernels.reductions import Mean, aggregate
+from rl_jax.methods.method import Loss, Stream, Term, one_of
+from rl_jax.trajectories import Trajectories
+
+AGGREGATIONS = ("token_mean", "sequence_mean_token_mean", "sequence_mean_token_sum", "sequence_mean_constant")
+"""Means of a loss over tokens and rows. One that divides by a constant of the batch would know its size."""
+
+
+def loss_function(config, task) -> Callable[..., Loss]:
+  """The loss of the family for a config. Raises ValueError now, not in the midst of training, for its options."""
+  m = config.method
+  one_of(m, "aggregation", AGGREGATIONS)
+  constant = (m.aggregation_constant or task.response_tokens) if m.aggregation.endswith("constant") else None
+
+  def loss(outputs, trajectories, streams) -> Loss:
+    stream, out = streams["policy"], outputs["policy"]
+    mask = stream.weights > 0
+    reduce = lambda x: aggregate(x, stream.weights, mode=m.aggregation, constant=constant)
+    tokens = lambda x: aggregate(x, stream.weights, mode="token_mean")
+
+    advantages = stream.targets
+    metrics: dict[str, Mean] = {}
+    if m.importance_sampling_cap is not None:
+      weights = truncated_importance_weights(
+        trajectories.old_logprobs, trajectories.behaviour_logprobs, mask, cap=m.importance_sampling_cap
+      )
+      advantages, metrics["importance_weight"] = advantages * weights, tokens(weights)
+    options = {name: m[name] for name in ("ratio", "clip", "clip_low", "clip_high", "dual_clip")}
+    policy = policy_gradient(out["logprobs"], trajectories.old_logprobs, advantages, mask, **options)
+    terms = {"policy": Term(reduce(policy.losses))}
+    metrics["clip_fraction"] = tokens((policy.clipped_low | policy.clipped_high).astype(jnp.float32))
+    metrics["entropy"] = tokens(out["entropies"])
+    if m.kl_coefficient:
+      divergence = kl(out["logprobs"], trajectories.ref_logprobs, mask, value=m.kl_value, gradient=m.kl_gradient)
+      terms["kl"] = Term(reduce(divergence), m.kl_coefficient)
+      metrics["kl_to_reference"] = tokens(divergence)
+    if m.entropy_coefficient:
+      terms["entropy"] = Term(reduce(out["entropies"]), -m.entropy_coefficient)
+    return Loss(terms, jax.lax.stop_gradient(metrics))
+
+  slot: Any = jax.ShapeDtypeStruct((1, 1), jnp.float32)
+  batch = Trajectories.empty(1, 1, 0)
+  jax.eval_shape(loss, {"policy": {"logprobs": slot, "entropies": slot}}, batch, {"policy": Stream(slot, slot)})
+  return loss
