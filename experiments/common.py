@@ -36,6 +36,7 @@ def base() -> ConfigDict:
         "max_gradient_norm": 1.0,  # 0: no clipping
         "parameter_average": 0.0,  # decay per update; above 0, evaluation uses the average
         "state_dtype": "float32",  # of the moments, between updates
+        "master_weights": "float32",  # copies of parameters of fewer bits, to which updates add up; or "none"
         "gradient_dtype": "float32",  # in which micro-batches add up
         "max_skipped_updates": 10,  # in a row, because loss or gradient was not finite; then the run stops
       },

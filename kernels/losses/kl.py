@@ -7,14 +7,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
 from kernels._checks import known_option, same_shape
+from kernels._log_ratios import log_ratios, straight_through
 from kernels.reductions import widen, zero_masked
 
-ESTIMATORS = {
-  "k1": lambda d: d,
-  "k2": lambda d: jnp.square(d) / 2,
+MAX_EXPONENT = 20.0
+"""Largest exponent of k3: verl's bound, and that of `policy_gradient`."""
+
+
+def _k3(d):
+  # The bound comes before exp: the gradient of a clamp behind an exp that overflows is 0 * inf = NaN.
+  d = jnp.maximum(d, -MAX_EXPONENT)
   # expm1 keeps digits near d = 0, where exp(-d) - 1 + d cancels.
-  "k3": lambda d: jnp.expm1(-d) + d,
-}
+  return jnp.expm1(-d) + d
+
+
+ESTIMATORS = {"k1": lambda d: d, "k2": lambda d: jnp.square(d) / 2, "k3": _k3}
 
 
 def kl(
@@ -32,23 +39,27 @@ def kl(
   Schulman, "Approximating KL divergence" (2020); k3 is GRPO's, arXiv 2402.03300, equation 4. The value and the
   gradient are separate: `gradient` names the estimator that is differentiated while `value` is returned (straight
   through, verl's "k3+" is value k3, gradient k2); None differentiates the value. On policy, k1 has mean gradient 0,
-  k2 has the gradient of KL(policy || reference), k3 that of KL(reference || policy). The clamps, off by default,
-  bound d and the value (verl's k3: 20 and 10); a straight-through gradient is not clamped. 0 in masked slots.
+  k2 has the gradient of KL(policy || reference), k3 that of KL(reference || policy).
+
+  The result is finite, with gradient 0 where a bound is active: |d| is at most 1e5, also where a logprob is -inf, and
+  k3 is constant below d = -20, where its gradient would exceed 4.8e8. `log_ratio_clamp` is a closer bound of d, for
+  both estimators. `value_clamp` bounds the value (verl's k3: 20 and 10); it does not act on the gradient of another
+  estimator. Both are off by default. 0 in masked slots.
 
   >>> print(kl(jnp.log(jnp.array([[0.5, 0.5]])), jnp.log(jnp.array([[0.5, 0.25]])), jnp.ones((1, 2))).round(3))
   [[0.    0.193]]
   """
   known_option("kl", "value", value, ESTIMATORS)
   same_shape("kl", "B T", logprobs=logprobs, ref_logprobs=ref_logprobs, mask=mask)
-  d = zero_masked(logprobs, mask) - jax.lax.stop_gradient(zero_masked(ref_logprobs, mask))
-  clamped = d if log_ratio_clamp is None else jnp.clip(d, -log_ratio_clamp, log_ratio_clamp)
-  estimate = ESTIMATORS[value](clamped)
+  d = log_ratios(logprobs, ref_logprobs, mask)
+  if log_ratio_clamp is not None:
+    d = jnp.clip(d, -log_ratio_clamp, log_ratio_clamp)
+  estimate = ESTIMATORS[value](d)
   if value_clamp is not None:
     estimate = jnp.clip(estimate, -value_clamp, value_clamp)
   if gradient is not None:
     known_option("kl", "gradient", gradient, ESTIMATORS)
-    differentiated = ESTIMATORS[gradient](d)
-    estimate = jax.lax.stop_gradient(estimate - differentiated) + differentiated
+    estimate = straight_through(estimate, ESTIMATORS[gradient](d))
   return zero_masked(estimate, mask)
 
 

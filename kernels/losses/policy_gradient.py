@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 
 from kernels._checks import known_option, same_shape
+from kernels._log_ratios import FAR, log_ratios, straight_through
 from kernels.reductions import masked_mean, zero_masked
 
 RATIOS = ("token", "sequence", "sequence_sum")
@@ -28,16 +29,15 @@ class PolicyLoss(NamedTuple):
   """The dual clip took effect: A < 0 and r > dual_clip."""
 
 
-def _ratios(logprobs, old_logprobs, mask, ratio, max_log_ratio):
-  log_ratios = logprobs - old_logprobs
+def _ratios(differences, mask, ratio, max_log_ratio):
   if ratio == "sequence":
     # The value is the sequence's, the gradient of each token its own: with one advantage per row and
     # sequence_mean_token_mean this is GSPO exactly, and per-token advantages remain possible (GSPO-token).
-    mean = masked_mean(log_ratios, mask != 0, axis=1).value[:, None]
-    log_ratios = jax.lax.stop_gradient(mean - logprobs) + logprobs
+    mean = masked_mean(differences, mask != 0, axis=1).value[:, None]
+    differences = straight_through(mean, differences)
   elif ratio == "sequence_sum":
-    log_ratios = jnp.broadcast_to(log_ratios.sum(axis=1, keepdims=True), log_ratios.shape)
-  return jnp.exp(jnp.clip(log_ratios, -max_log_ratio, max_log_ratio))
+    differences = jnp.broadcast_to(differences.sum(axis=1, keepdims=True), differences.shape)
+  return jnp.exp(jnp.clip(differences, -max_log_ratio, max_log_ratio))
 
 
 def policy_gradient(
@@ -64,7 +64,7 @@ def policy_gradient(
   - "cispo": -sg[clip(r_t, clip_low, clip_high)] A_t logp_t (arXiv 2506.13585, equation 4), where the bounds are
     ABSOLUTE ratios, default 0 and 5 as in TRL; 1 - e and 1 + e give the paper's form. The value depends on logp and
     means nothing; the gradient reaches every token.
-  log r is held within +-max_log_ratio. Rows without tokens give 0.
+  log r is held within +-max_log_ratio, also where a logprob is -inf. Rows without tokens give 0.
 
   >>> ones = jnp.ones((1, 2))
   >>> loss = policy_gradient(jnp.log(jnp.array([[1.5, 0.5]])), 0 * ones, ones, ones)
@@ -73,24 +73,22 @@ def policy_gradient(
   """
   known_option("policy_gradient", "ratio", ratio, RATIOS)
   known_option("policy_gradient", "clip", clip, CLIP_BOUNDS)
-  same_shape(
-    "policy_gradient", "B T", logprobs=logprobs, old_logprobs=old_logprobs, advantages=advantages, mask=mask
-  )
+  same_shape("policy_gradient", "B T", logprobs=logprobs, old_logprobs=old_logprobs, advantages=advantages, mask=mask)
   if dual_clip is not None and clip != "ppo":
     raise ValueError(f"policy_gradient: dual_clip belongs to clip='ppo', got clip={clip!r}")
   if clip == "cispo" and isinstance(clip_high, int | float) and clip_high < 1:
     raise ValueError(f"policy_gradient: clip_high of cispo is an absolute ratio of at least 1, got {clip_high}")
   low = CLIP_BOUNDS[clip][0] if clip_low is None else clip_low
   high = CLIP_BOUNDS[clip][1] if clip_high is None else clip_high
-  logprobs = zero_masked(logprobs, mask)
-  old_logprobs, advantages = jax.lax.stop_gradient((zero_masked(old_logprobs, mask), zero_masked(advantages, mask)))
-  ratios = _ratios(logprobs, old_logprobs, mask, ratio, max_log_ratio)
+  advantages = jax.lax.stop_gradient(zero_masked(advantages, mask))
+  ratios = _ratios(log_ratios(logprobs, old_logprobs, mask), mask, ratio, max_log_ratio)
   never = jnp.zeros(ratios.shape, bool)
 
   if clip == "none":
     losses, clipped_low, clipped_high, clipped_dual = -ratios * advantages, never, never, never
   elif clip == "cispo":
-    losses = -jax.lax.stop_gradient(jnp.clip(ratios, low, high)) * advantages * logprobs
+    bounded = jnp.maximum(zero_masked(logprobs, mask), -FAR)  # finite, with gradient 0, where a logprob is -inf
+    losses = -jax.lax.stop_gradient(jnp.clip(ratios, low, high)) * advantages * bounded
     clipped_low, clipped_high, clipped_dual = ratios < low, ratios > high, never
   else:
     losses = -jnp.minimum(ratios * advantages, jnp.clip(ratios, 1 - low, 1 + high) * advantages)
@@ -130,5 +128,5 @@ def truncated_importance_weights(
   same_shape(
     "truncated_importance_weights", "B T", old_logprobs=old_logprobs, behaviour_logprobs=behaviour_logprobs, mask=mask
   )
-  log_weights = zero_masked(old_logprobs, mask) - zero_masked(behaviour_logprobs, mask)
+  log_weights = log_ratios(old_logprobs, behaviour_logprobs, mask)
   return jax.lax.stop_gradient(zero_masked(jnp.minimum(jnp.exp(log_weights), cap), mask))

@@ -29,7 +29,7 @@ class State(NamedTuple):
   parameters: float
   """Of all models."""
   optimizer: float
-  """Its moments, and the averages of parameters."""
+  """Its moments and master weights, and the averages of parameters."""
   other: float
   """Of curriculum and rollout."""
 

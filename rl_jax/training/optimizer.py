@@ -1,9 +1,20 @@
-"""The optimiser: AdamW with clipping, schedules, warm-up, a weight-decay mask, parameter averaging."""
+"""The optimiser: AdamW with clipping, schedules, warm-up, a weight-decay mask, float32 master weights.
+
+Master weights (Micikevicius et al., "Mixed Precision Training", 2018, section 3.1): bfloat16 has 8 significant bits, so
+an update below 1/512 of a weight is rounded away; at a learning rate of 1e-6, that is nearly every one. With
+`optimizer.master_weights` "float32" the optimiser's state holds a float32 copy of each trained parameter that is
+stored in fewer bits. Updates and weight decay add up there, and the stored parameter is that copy, rounded. "none" adds
+to the stored parameters themselves; so does a config that is older than the field.
+
+An average of parameters (`optimizer.parameter_average`) in a narrow type loses its increments
+(1 - decay) (parameter - average) in the same way: `wide_params` are the parameters to average, in float32.
+"""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -12,6 +23,7 @@ from jaxtyping import Array, Float
 from rl_jax.training.errors import TrainingError
 
 DTYPES = ("float32", "bfloat16", "float64")
+MASTER_WEIGHTS = ("float32", "none")
 SCHEDULES = ("constant", "linear", "cosine")
 
 
@@ -84,8 +96,11 @@ def make_optimizer(section, learning_rate: optax.Schedule, *, per_member: bool =
   for name in ("state_dtype", "gradient_dtype"):
     if getattr(section, name) not in DTYPES:
       raise TrainingError(f"optimizer.{name} is one of {', '.join(DTYPES)}, got {getattr(section, name)!r}")
+  master_weights = getattr(section, "master_weights", "none")  # recorded configs may be older than the field
+  if master_weights not in MASTER_WEIGHTS:
+    raise TrainingError(f"optimizer.master_weights is one of {', '.join(MASTER_WEIGHTS)}, got {master_weights!r}")
   clip = optax.clip_by_global_norm(section.max_gradient_norm) if section.max_gradient_norm else optax.identity()
-  return optax.chain(
+  adamw = optax.chain(
     clip,
     _stored_in(
       jnp.dtype(section.state_dtype),
@@ -97,6 +112,7 @@ def make_optimizer(section, learning_rate: optax.Schedule, *, per_member: bool =
     optax.scale_by_learning_rate(learning_rate),
     *([scaled_by_member()] if per_member else []),
   )
+  return with_master_weights(adamw) if master_weights == "float32" else adamw
 
 
 def _stored_in(dtype, inner: optax.GradientTransformation) -> optax.GradientTransformation:
@@ -111,3 +127,96 @@ def _stored_in(dtype, inner: optax.GradientTransformation) -> optax.GradientTran
     return updates, keep(state)
 
   return optax.GradientTransformation(lambda params: keep(inner.init(params)), update)
+
+
+class MasterState(NamedTuple):
+  """The state of an optimiser of parameters of which some are narrower than float32."""
+
+  master: Any
+  """The parameters in float32; None in place of those that are wide enough, or not trained."""
+  inner: Any
+
+
+def with_master_weights(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+  """Run an optimiser on float32 copies of the parameters that are narrower.
+
+  Adding the returned updates to the stored parameters gives the copies, rounded: p + u = round(m), up to the sign of a
+  zero. Where all parameters are wide enough, this is `inner`, with its state.
+  """
+
+  def init(params):
+    master = jax.tree.map(_copy_if_narrow, params, is_leaf=_is_parameter)
+    if not jax.tree.leaves(master):
+      return inner.init(params)
+    return MasterState(master, inner.init(_either(master, params)))
+
+  def update(gradients, state, params):
+    if not isinstance(state, MasterState):
+      return inner.update(gradients, state, params)
+    updates, inner_state = inner.update(gradients, state.inner, _either(state.master, params))
+    moves = jax.tree.map(_move, params, state.master, updates, is_leaf=_is_parameter)
+    is_move = lambda x: isinstance(x, _Move)
+    master, updates = (jax.tree.map(lambda move, i=i: move[i], moves, is_leaf=is_move) for i in range(2))
+    return updates, MasterState(master, inner_state)
+
+  return optax.GradientTransformation(init, update)
+
+
+def wide_params(state: Any, params: Any) -> Any:
+  """`params` with their master weights in place of the narrow ones, where an optimiser's state has any."""
+  return _either(state.master, params) if isinstance(state, MasterState) else params
+
+
+class _Move(NamedTuple):
+  """One parameter's new master weight, None where it has none, and its update."""
+
+  master: Array | None
+  update: Array
+
+
+def _move(param: Array | None, master: Array | None, update: Any) -> _Move | None:
+  """The step of one parameter.
+
+  round(m) - p has too many digits for float32 only where m is a tiny part of p. There p + u misses round(m) by no more
+  than the rounding error of a float32 step from p, and m becomes p + u, rounded: the two never disagree.
+  """
+  if param is None:
+    return None
+  if master is None:
+    return _Move(None, update)
+  stepped, stored = (master + update).astype(master.dtype), param.astype(master.dtype)
+  rounded = _rounded(stepped, param.dtype)
+  difference = rounded - stored
+  arrived = _rounded(stored + difference, param.dtype)
+  return _Move(jnp.where(arrived == rounded, stepped, arrived), difference)
+
+
+def _rounded(x: Float[Array, "..."], dtype: Any) -> Float[Array, "..."]:
+  """x in float32, rounded to the values of a narrower type.
+
+  Not x.astype(dtype).astype(x.dtype): compilers may leave such a pair out (`xla_allow_excess_precision`).
+  """
+  info = jnp.finfo(dtype)
+  normal = jax.lax.reduce_precision(x, info.nexp, info.nmant)
+  if info.nexp == jnp.finfo(x.dtype).nexp:
+    return normal
+  # reduce_precision flushes what is subnormal in the narrower type.
+  spacing = float(info.smallest_subnormal)
+  return jnp.where(jnp.abs(x) < float(info.smallest_normal), jnp.round(x / spacing) * spacing, normal)
+
+
+def _is_parameter(x: Any) -> bool:
+  """Whether a node of a tree is a parameter in a box with its logical axes, or None in place of one."""
+  return x is None or isinstance(x, nn.meta.AxisMetadata)
+
+
+def _copy_if_narrow(param: Any) -> Any:
+  """A parameter in float32, in the same box; None where it is wide enough. Boxes carry the axes that shard the copy."""
+  is_narrow = lambda x: jnp.issubdtype(x.dtype, jnp.floating) and jnp.finfo(x.dtype).bits < 32
+  narrow = any(map(is_narrow, jax.tree.leaves(param)))
+  return jax.tree.map(lambda x: x.astype(jnp.float32), param) if narrow else None
+
+
+def _either(master: Any, params: Any) -> Any:
+  """Master weights where there are some, else the parameters."""
+  return jax.tree.map(lambda p, m: p if m is None else m, params, master, is_leaf=_is_parameter)

@@ -53,6 +53,13 @@ def test_the_state_of_an_experiment_is_parameters_and_two_moments():
   assert found.parameters < found.optimizer < 2.01 * found.parameters + 1000
 
 
+def test_the_state_of_bfloat16_parameters_has_master_weights():
+  """Per parameter 2 bytes, and 12 of two moments and a master weight."""
+  experiment = small.make_experiment("num_seeds=2", "model.param_dtype=bfloat16")
+  found = fitting.state_bytes(programs.abstract_state(experiment, mesh.make_mesh(experiment.config.mesh)).seeds)
+  assert 6 * found.parameters < found.optimizer < 6.01 * found.parameters + 1000
+
+
 def test_advice_names_what_is_not_done_yet():
   experiment = small.make_experiment("num_seeds=1")
   of = types.SimpleNamespace(shape={"data": 8, "fsdp": 1, "tensor": 1}, size=8)

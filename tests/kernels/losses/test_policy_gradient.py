@@ -121,6 +121,29 @@ def test_extreme_ratios_stay_finite():
   assert truncated_importance_weights(x, -x, jnp.ones((1, 2)), cap=2.0).tolist() == [[2.0, 0.0]]
 
 
+@pytest.mark.parametrize("options", [*FORMS, {"ratio": "sequence_sum"}])
+def test_tokens_without_probability_have_no_gradient(options):
+  """log r is held at +-20 there: with -inf on either side, or on both, where r = 1."""
+  logprobs = jnp.array([[-jnp.inf, -1.0], [-jnp.inf, -1.0], [-1.0, -1.0]])
+  old = jnp.array([[-1.0, -1.0], [-jnp.inf, -1.2], [-jnp.inf, -1.0]])
+  ones = jnp.ones((3, 2))
+  for advantages in (ones, -ones):
+    result = policy_gradient(logprobs, old, advantages, ones, **options)
+    gradient = jax.grad(lambda x, a=advantages: policy_gradient(x, old, a, ones, **options).losses.sum())(logprobs)
+    assert jnp.isfinite(result.losses).all() and jnp.isfinite(gradient).all()
+    assert not gradient[:2, 0].any()
+  token = policy_gradient(logprobs, old, ones, ones, clip="none").ratios
+  np.testing.assert_allclose(token, [[np.exp(-20), 1], [1, np.exp(0.2)], [np.exp(20), 1]], rtol=1e-6)
+  assert truncated_importance_weights(logprobs, old, ones)[:, 0].tolist() == [0, 1, 2]
+
+
+def test_the_ratio_of_a_sequence_keeps_its_digits():
+  """GSPO clips at 3e-4: logprobs of -2000 must not cost the mean its last digits."""
+  logprobs, ones = jnp.array([[-2000.0, -1.0]]), jnp.ones((1, 2))
+  ratios = policy_gradient(logprobs, logprobs - jnp.array([[0.0, 2e-4]]), ones, ones, ratio="sequence").ratios
+  np.testing.assert_allclose(jnp.log(ratios), 1e-4, rtol=1e-2)
+
+
 def test_wrong_calls_say_what_to_do():
   x = jnp.ones((1, 2))
   with pytest.raises(ValueError, match="absolute ratio of at least 1, got 0.28"):

@@ -128,6 +128,7 @@ KERNELS = [
   _kl(value="k1"),
   _kl(value="k2"),
   _kl(value="k3", log_ratio_clamp=20.0, value_clamp=10.0),
+  _kl(value="k1", gradient="k3"),
   _kl(value="k3", gradient="k2"),
   Kernel(
     kl.adaptive_kl_coefficient,

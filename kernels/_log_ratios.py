@@ -1,0 +1,31 @@
+"""Log ratios within bounds that keep losses and gradients finite, and the straight-through estimator."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Num
+
+from kernels.reductions import zero_masked
+
+FAR = 1e5
+"""Largest |log ratio|: beyond any difference of a model's finite logprobs; sums of its squares do not overflow."""
+_LOWEST = -1e30
+"""Replaces a logprob of -inf: further than `FAR` below any logprob of a model, and differences of it are finite."""
+
+
+def log_ratios(
+  logprobs: Float[Array, "*N"], other_logprobs: Float[Array, "*N"], mask: Num[Array, "*N"]
+) -> Float[Array, "*N"]:
+  """d = logp - sg(other), within +-FAR, with gradient 0 beyond and for a logp of -inf; 0 in masked slots.
+
+  Two logprobs of -inf are equal, d = 0. NaN stays NaN: it is an error of the caller.
+  """
+  logprobs, other_logprobs = (jnp.maximum(zero_masked(x, mask), _LOWEST) for x in (logprobs, other_logprobs))
+  return jnp.clip(logprobs - jax.lax.stop_gradient(other_logprobs), -FAR, FAR)
+
+
+def straight_through(value: Float[Array, "*N"], differentiated: Float[Array, "*N"]) -> Float[Array, "*N"]:
+  """`value` exactly, with the gradient of `differentiated`, which has to be finite."""
+  # Not sg(value - differentiated) + differentiated, which rounds the value to the other's last digit.
+  return jax.lax.stop_gradient(value) + (differentiated - jax.lax.stop_gradient(differentiated))
