@@ -36,6 +36,7 @@ from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.manifests import CheckpointError
+from rl_jax.training.optimizer import averages
 from rl_jax.training.seeds import member_seeds
 from rl_jax.training.state import ModelState
 
@@ -91,7 +92,8 @@ def _restored(experiment: Experiment, device_mesh: jax.sharding.Mesh, workdir: P
     elif iteration != "newest":
       step = int(iteration)
     abstract = answering.abstract_policy(experiment, device_mesh)
-    average = experiment.models["policy"].trained(abstract) if config.optimizer.parameter_average else None
+    trained = experiment.models["policy"].trained(abstract)
+    average = averages(config.optimizer, trained) if config.optimizer.parameter_average else None
     restored = checkpoints.restore_subtree("seeds/models/policy", ModelState(abstract, average=average), step)
   for warning in restored.warnings:
     print(warning, file=sys.stderr)

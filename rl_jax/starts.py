@@ -23,6 +23,7 @@ from rl_jax.runs.files import read_json
 from rl_jax.training import experiment, manifests
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.errors import TrainingError
+from rl_jax.training.optimizer import averages
 from rl_jax.training.seeds import learning_rates, member_seeds
 from rl_jax.training.state import ModelState
 
@@ -163,7 +164,8 @@ def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: s
     lambda x: jax.ShapeDtypeStruct((saved.num_seeds, *x.shape), x.dtype),
     jax.eval_shape(nn.unbox, model.described),
   )
-  average = model.trained(abstract) if saved.optimizer.parameter_average else None
+  section = saved.optimizer
+  average = averages(section, model.trained(abstract)) if section.parameter_average else None
   with Checkpoints(source.checkpoints) as checkpoints:
     restored = checkpoints.restore_subtree(f"seeds/models/{role}", ModelState(abstract, average=average))
     sha256 = hashlib.sha256((source.checkpoints / str(restored.step) / manifests.NAME).read_bytes()).hexdigest()

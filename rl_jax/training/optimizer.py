@@ -7,7 +7,7 @@ stored in fewer bits. Updates and weight decay add up there, and the stored para
 to the stored parameters themselves; so does a config that is older than the field.
 
 An average of parameters (`optimizer.parameter_average`) in a narrow type loses its increments
-(1 - decay) (parameter - average) in the same way: `wide_params` are the parameters to average, in float32.
+(1 - decay) (parameter - average) in the same way: with master weights it is kept in float32, of them.
 """
 
 from __future__ import annotations
@@ -167,6 +167,13 @@ def wide_params(state: Any, params: Any) -> Any:
   return _either(state.master, params) if isinstance(state, MasterState) else params
 
 
+def averages(section, params: Any) -> Any:
+  """Arrays, or shapes, like the averages of trained parameters: in float32 where these have master weights."""
+  if section.get("master_weights", "none") == "none":  # recorded configs may be older than the field
+    return params
+  return _either(jax.tree.map(_copy_if_narrow, params, is_leaf=_is_parameter), params)
+
+
 class _Move(NamedTuple):
   """One parameter's new master weight, None where it has none, and its update."""
 
@@ -214,7 +221,13 @@ def _copy_if_narrow(param: Any) -> Any:
   """A parameter in float32, in the same box; None where it is wide enough. Boxes carry the axes that shard the copy."""
   is_narrow = lambda x: jnp.issubdtype(x.dtype, jnp.floating) and jnp.finfo(x.dtype).bits < 32
   narrow = any(map(is_narrow, jax.tree.leaves(param)))
-  return jax.tree.map(lambda x: x.astype(jnp.float32), param) if narrow else None
+  return jax.tree.map(_in_float32, param) if narrow else None
+
+
+def _in_float32(x: Any) -> Any:
+  if isinstance(x, jax.ShapeDtypeStruct):
+    return jax.ShapeDtypeStruct(x.shape, jnp.float32, sharding=x.sharding)
+  return x.astype(jnp.float32)
 
 
 def _either(master: Any, params: Any) -> Any:

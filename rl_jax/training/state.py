@@ -17,7 +17,7 @@ from rl_jax.models import lora
 from rl_jax.models.model import Model, Params, merge
 from rl_jax.rollouts.rollout import BoundModel, Models
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.optimizer import with_scale
+from rl_jax.training.optimizer import averages, with_scale
 from rl_jax.training.seeds import member_scales, member_seeds
 
 INIT, MODELS, CURRICULUM, ROLLOUT, UPDATE, EVALUATION = 0, 1, 2, 3, 5, 6
@@ -40,7 +40,11 @@ class ModelState(flax.struct.PyTreeNode):
   @property
   def evaluated(self) -> Params:
     """The parameters that evaluation uses, and other runs start from: the average, where there is one."""
-    return self.params if self.average is None else merge(self.average, self.params)
+    if self.average is None:
+      return self.params
+    # An average may be wider than the parameters that it is of.
+    stored = lambda average, param: None if average is None else average.astype(param.dtype)
+    return merge(jax.tree.map(stored, self.average, self.params, is_leaf=lambda x: x is None), self.params)
 
 
 class SeedState(flax.struct.PyTreeNode):
@@ -142,7 +146,8 @@ def init_seed(experiment: Experiment, seed, starts: Starts | None = None) -> See
       own = params[name] if lender is None else experiment.models[lender].trained(params[name])
       return ModelState(lora.without(own))
     trained = experiment.models[name].trained(params[name])
-    average = trained if experiment.config.optimizer.parameter_average else None
+    section = experiment.config.optimizer
+    average = averages(section, trained) if section.parameter_average else None
     return ModelState(params[name], experiment.optimizers[name].init(trained), average)
 
   method = experiment.method

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from kernels.reductions import Mean, densify
 from rl_jax.methods.method import Loss, Outputs, Streams
 from rl_jax.models.model import Model, merge
+from rl_jax.training.optimizer import wide_params
 from rl_jax.training.sizes import Sizes
 from rl_jax.training.state import ModelState
 
@@ -188,7 +189,8 @@ def _apply(objective: Objective, sizes: Sizes, models: dict[str, ModelState], gr
     moved = optax.apply_updates(trained, updates)
     params = merge(moved, model.params)
     step = 1.0 - sizes.parameter_average
-    average = None if model.average is None else optax.incremental_update(moved, model.average, step)
+    wide = wide_params(state, moved)
+    average = None if model.average is None else optax.incremental_update(wide, model.average, step)
     stepped[name] = ModelState(params, state, average)
     prefix = "" if name == "policy" else f"{name}/"
     for kind, tree in (("gradient", grads[name]), ("update", updates), ("parameter", params)):
