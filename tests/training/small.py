@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_jax import configs, starts
-from rl_jax.rollouts.rollout import verify
-from rl_jax.training import state
+from rl_jax.rollouts.rollout import RolloutResult, verify
+from rl_jax.training import iteration, state
 from rl_jax.trajectories import POLICY, PROMPT, Trajectories
 from tests.commands import SMALL
 
@@ -64,6 +64,13 @@ def _trajectories(experiment, params, rows: int, draw: int) -> Trajectories:
   trajectories = trajectories.replace(old_logprobs=out["logprobs"], behaviour_logprobs=out["logprobs"])
   rewards = jnp.asarray(rng.normal(size=rows), jnp.float32)
   return trajectories.replace(rewards=rewards, reward_mask=every)
+
+
+def learn(experiment, seed, trajectories: Trajectories, number):
+  """State and metrics after the second half of an iteration, where the rollout left its state as it was."""
+  made = RolloutResult(seed.rollout, trajectories, trajectories.sampled_tokens, {})
+  seed, report = iteration.learn(experiment, seed, made, number)
+  return seed, report.metrics
 
 
 def leaves(tree) -> dict[str, np.ndarray]:
