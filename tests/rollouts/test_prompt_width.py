@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,61 +10,22 @@ import numpy as np
 import pytest
 
 from rl_jax.curricula.curriculum import Plan
-from rl_jax.rollouts.branches import Boundaries, branches
 from rl_jax.rollouts.flat import flat
-from rl_jax.rollouts.probes import probed, step_ends
-from rl_jax.rollouts.replay import with_replay
-from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, assemble, unasked
-from rl_jax.rollouts.sampler import Sampling
-from rl_jax.rollouts.tree import tree
+from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.turns import turn_starts, turns
-from rl_jax.rollouts.waves import waves
 from rl_jax.rollouts.windows import windows
-from tests.methods.two_iterations import even
 from tests.rollouts import test_turns
 from tests.rollouts.collecting import collected
+from tests.rollouts.structures import GREEDY, GROUP, PROMPTS, STRUCTURES, parts, plan_of
 from tests.training import small
 
-MORE, GREEDY, PROMPTS, GROUP = 3, Sampling(greedy=True), 4, 2
-
-
-@functools.cache
-def parts():
-  experiment = small.make_experiment("num_seeds=1")
-  policy = BoundModel(experiment.models["policy"], small.make_seed(experiment, 3).models["policy"].params)
-  return even(experiment.task), policy
-
-
-def cut(trajectories):
-  starts = jnp.broadcast_to(jnp.array([0, 1, 3]), (trajectories.tokens.shape[0], 3))
-  return Boundaries(starts, starts < trajectories.response_lengths[:, None])
-
-
-def replayed(task, rollout):
-  options = {"rows": 5, "rows_per_group": 1, "capacity": 4, "max_age": 2, "extras": {}}
-  return with_replay(task, rollout, lambda rows: rows.scored, **options)
-
-
-def kept(rows):
-  return rows.scored & (rows.rewards > 0)
-
-
-probes = {"samples": 2, "max_tokens": 2, "sampling": GREEDY}
-STRUCTURES = {
-  "flat": lambda task, plain: plain,
-  "tree": lambda task, plain: tree(task, (2, 2), 3, GREEDY),
-  "branches": lambda task, plain: branches(task, plain, cut, 2, GREEDY),
-  "probes": lambda task, plain: probed(task, plain, lambda task, rows: step_ends(task, rows, 3), **probes),
-  "waves": lambda task, plain: waves(plain, GROUP, kept, 2),
-  "replay": replayed,
-}
+MORE = 3
+"""Slots that the rollout's prompts have more than the task's."""
 
 
 def rolled(rollout, task, policy, width):
   """Result of one iteration with prompts of `width` slots."""
-  rows = PROMPTS * GROUP
-  plan = Plan(jnp.arange(PROMPTS), jnp.ones(rows, bool), jnp.full(rows, task.response_tokens))
-  models = {"policy": policy}
+  plan, models = plan_of(task), {"policy": policy}
 
   def run(key):
     result = collected(rollout, models, rollout.init(key), plan, task, key)
