@@ -84,5 +84,4 @@ def build(config, task) -> Method:
     value = value_term(m, outputs, trajectories, streams["value"], clip=m.value_clip)
     return Loss(terms | {"value": value}, metrics)
 
-  papers = ("1707.06347", "1506.02438")
-  return policy_gradient.method(config, task, signal, papers=papers, loss=loss, **critic(m))
+  return policy_gradient.method(config, task, signal, papers=("1707.06347", "1506.02438"), loss=loss, **critic(m))
