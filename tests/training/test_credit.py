@@ -116,6 +116,21 @@ def test_credit_that_is_the_truth():
   assert found["credit/rank_correlation"] > 0.9 and found["credit/sign_agreement"] > 0.9
 
 
+def test_credit_does_not_know_how_wide_prompts_are():
+  """With the same draws, responses, their steps and the completions from these are the same."""
+  experiment = small.make_experiment("num_seeds=1", "evaluation.credit_prompts=2", "evaluation.credit_samples=4")
+  width = experiment.task.prompt_tokens + 3
+  wider = dataclasses.replace(experiment.method.rollout, prompt_width=width)
+  method = dataclasses.replace(experiment.method, rollout=wider)
+  started = jax.jit(lambda: state.init(experiment))()
+  found = [
+    jax.device_get(jax.jit(lambda s, e=each: credit.evaluate(e, s))(started))
+    for each in (experiment, dataclasses.replace(experiment, method=method))
+  ]
+  assert found[0]["credit/steps"] > 15
+  small.assert_close(*found, 1e-5)
+
+
 @pytest.mark.parametrize(
   ("overrides", "message"),
   [

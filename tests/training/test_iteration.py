@@ -296,6 +296,33 @@ def test_evaluation_asks_the_same_held_out_prompts_of_the_averaged_policy(monkey
   np.testing.assert_allclose(results[0][0]["held_out/pass_at_2"][0], right.any(axis=1).mean())
 
 
+def test_evaluation_answers_with_the_plain_rollout_of_the_method():
+  """Here one that cuts responses after two tokens, in a phase of its own for the sampled and the greedy ones."""
+  experiment = small.make_experiment("num_seeds=1", "evaluation.greedy=True")
+  asked = []
+
+  def respond(count, sampling):
+    asked.append((count, sampling.greedy))
+    plain = flat.flat(experiment.task, count, sampling)
+
+    def short(models, state, plan, prompts, before, key):
+      assert models.keys() == {"policy"} and state == "begun"
+      cut = plan.replace(response_limits=jnp.minimum(plan.response_limits, 2))
+      return plain.phases[0](models, state, cut, prompts, before, key)
+
+    return dataclasses.replace(plain, phases=(short,), init=lambda key: "begun")
+
+  method = dataclasses.replace(
+    experiment.method, rollout=dataclasses.replace(experiment.method.rollout, respond=respond)
+  )
+  answer = lambda seed: evaluation.answer_seed(dataclasses.replace(experiment, method=method), seed, 0)
+  seed = jax.tree.map(lambda x: x[None], small.make_seed(experiment))
+  found = jax.jit(jax.vmap(answer, axis_name=SEED_AXIS))(seed)
+  assert asked == [(experiment.config.evaluation.samples_per_prompt, False), (1, True)]
+  for answers in found:
+    assert answers.lengths.max() == 2 and answers.truncated.any() and answers.scored.all()
+
+
 def test_a_critic_starts_from_a_policy_whose_output_is_tied():
   experiment = small.make_experiment("model.tied_embeddings=True", method="ppo")
   models = small.make_seed(experiment).models
