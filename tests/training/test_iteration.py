@@ -96,6 +96,26 @@ def test_truncated_sampling_is_held_against_the_whole_distribution():
   assert (first["ratio_error"] < 1e-5).all() and (first["kl_to_behaviour"] > 0.1).all()
 
 
+def test_wider_prompts_of_a_rollout_change_no_number():
+  """Two iterations: samples are read from the right slots, and the update is that of the same tokens."""
+  options = ("num_seeds=1", "learning_rate=0.01", "optimizer.warmup_updates=0", "optimizer.epsilon=1e-2")
+  done, states = [], []
+  for more in (0, 3):
+    trainer = make_trainer(*options, "method.entropy_coefficient=0.1", "logging.samples=8")
+    method, task = trainer.experiment.method, trainer.experiment.task
+    wider = dataclasses.replace(method.rollout, prompt_width=task.prompt_tokens + more)
+    experiment = dataclasses.replace(trainer.experiment, method=dataclasses.replace(method, rollout=wider))
+    trainer = Trainer(experiment, trainer.mesh)
+    done.append(advance(trainer))
+    states.append(jax.device_get(trainer.state.seeds.models["policy"].params))
+  assert len(done[0].samples) == 8 and all(sample["prompt"] for sample in done[0].samples)
+  for narrow, wide in zip(*(each.samples for each in done), strict=True):
+    np.testing.assert_allclose(narrow.pop("credit"), wide.pop("credit"), atol=1e-5)
+    assert narrow == wide
+  small.assert_close(done[1].metrics, done[0].metrics, 1e-5)
+  small.assert_close(*states, 1e-5)
+
+
 def test_a_seed_among_others_is_the_seed_alone():
   """The second of two is config.seed + 1; states to 1e-5, tokens and rewards equal."""
   before, after, progressed = advanced()
