@@ -68,6 +68,17 @@ def test_a_greedy_response_goes_on_as_it_was():
   assert not done.unfinished.any() and not done.scored.any()
 
 
+def test_what_was_said_of_the_old_ending_is_dropped():
+  task, _, rows = rolled()
+  count = rows.tokens.shape[0]
+  told = rows.replace(rewards=jnp.ones(count), objectives=jnp.ones((count, 2)))
+  assert told.verified.all() and told.extras
+  done = again()(told, jnp.full(count, task.prompt_tokens), None)
+  for name in ("rewards", "objectives", "verified", "reward_mask", "ref_logprobs", "token_rewards"):
+    assert not getattr(done, name).any(), name
+  assert done.extras == {} and (done.step_ids == -1).all()
+
+
 def test_a_row_that_is_cut_by_its_own_limit_is_unfinished():
   task, _, rows = rolled()
   count = rows.tokens.shape[0]
