@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Stream
+from rl_jax.methods.method import Signal, Stream
 
 
 def get_config() -> dict:
@@ -13,9 +13,9 @@ def get_config() -> dict:
 
 
 def build(config, task):
-  def signal(trajectories, arrays, progress):
+  def signal(trajectories, iteration):
     stream = policy_gradient.token_stream(trajectories, 1.0 + trajectories.rewards)
-    broken = jnp.where(progress.iteration >= config.method.breaks_at, jnp.nan, 1.0)
-    return {"policy": Stream(stream.targets * broken, stream.weights)}
+    broken = jnp.where(iteration >= config.method.breaks_at, jnp.nan, 1.0)
+    return Signal({"policy": Stream(stream.targets * broken, stream.weights)})
 
   return policy_gradient.method(config, task, signal, papers=())

@@ -75,6 +75,10 @@ def test_imports_go_down(name):
       assert (floor(other) or 0) <= floor(name), f"{name} (floor {floor(name)}) imports {other} (floor {floor(other)})"
 
 
+def test_the_update_knows_no_trajectories_and_no_experiment():
+  assert not imports("rl_jax.training.update") & {"rl_jax.trajectories", "rl_jax.training.experiment"}
+
+
 def test_no_import_goes_in_a_circle():
   edges = {name: imports(name) & set(FILES) for name in FILES}
   done, path = set(), []

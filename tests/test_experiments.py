@@ -9,14 +9,14 @@ from pathlib import Path
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import pytest
 
 from rl_jax import configs, starts
 from rl_jax.models import checkpoints
 from rl_jax.models.errors import ModelFileError
 from rl_jax.tasks.host import HostTask
-from rl_jax.training import evaluation, experiment, iteration, state
+from rl_jax.training import evaluation, iteration, state
+from rl_jax.training.sizes import sizes_of
 
 FOLDER = Path(__file__).parents[1] / "experiments"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "common"))
@@ -51,7 +51,7 @@ def test_what_is_scored_in_python_builds_where_its_model_is_there(name, variant)
     pytest.skip(str(error))
   built = starts.build(config)
   assert isinstance(built.task, HostTask) and min(built.task.sizes.values()) >= config.evaluation.prompts
-  experiment.check_rows(config, config.prompts_per_iteration * config.completions_per_prompt, 1)
+  sizes_of(config).check(config.prompts_per_iteration * config.completions_per_prompt)
   built.task.close()
 
 
@@ -59,7 +59,7 @@ def test_what_is_scored_in_python_builds_where_its_model_is_there(name, variant)
 def test_its_parts_build_at_full_size(name):
   config = config_of(name, "")
   built = starts.build(config)
-  _, plan = jax.eval_shape(lambda: iteration.plan(built, state.init_seed(built, 0, None), jnp.int32(0)))
+  plan, _ = jax.eval_shape(lambda: iteration.make_plan(built, state.init_seed(built, 0, None), jax.random.key(0)))
   assert plan.row_mask.shape[0] % plan.prompt_ids.shape[0] == 0
 
 
@@ -77,7 +77,7 @@ def test_one_iteration_is_traced(name):
   every = config.logging.every_iterations
   assert report.metrics["reward"].sum.shape == (every, config.num_seeds)
   assert any(metric.startswith("loss/") for metric in report.metrics)
-  experiment.check_rows(config, config.prompts_per_iteration * config.completions_per_prompt, 1)
+  sizes_of(config).check(config.prompts_per_iteration * config.completions_per_prompt)
   held_out = jax.eval_shape(lambda s: evaluation.evaluate(built, s), abstract)
   assert held_out["held_out/sampled_accuracy"].shape == (config.num_seeds,)
 

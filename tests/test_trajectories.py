@@ -1,4 +1,4 @@
-"""The batch: what counts, arrays set by name, rows by index."""
+"""The batch: what counts, fields and extras set by name, rows by index."""
 
 from __future__ import annotations
 
@@ -24,14 +24,25 @@ def test_what_counts_by_hand(batch):
   np.testing.assert_array_equal(batch.scored, [True, False, False, False])
   np.testing.assert_array_equal(batch.trained, [[0, 1, 1], [0, 0, 1], [0] * 3, [0] * 3])
   np.testing.assert_array_equal(batch.response_lengths, [2, 1, 0, 0])
+  assert batch.sampled_tokens == 3 and batch.sampled_tokens.dtype == jnp.int32
 
 
-def test_arrays_are_fields_where_there_is_one_of_that_name(batch):
+def test_an_empty_batch_holds_no_row_that_counts():
+  empty = trajectories.Trajectories.empty(3, 5, 2, objectives=4)
+  shapes = {"objectives": (3, 4)} | dict.fromkeys(("step_ids", "tokens", "old_logprobs", "loss_mask"), (3, 5))
+  assert {name: getattr(empty, name).shape for name in shapes} == shapes
+  assert empty.prompt_width == 2 and empty.extras == {} and empty.rewards.shape == (3,)
+  np.testing.assert_array_equal(empty.step_ids, -1)
+  rest = jax.tree.leaves(empty.replace(step_ids=empty.tokens))
+  assert not any(x.any() for x in rest) and len(rest) == len(batch_of(LOSS_MASK).__dataclass_fields__) - 2
+
+
+def test_fields_and_extras_are_set_by_name(batch):
   rewards, more = jnp.arange(4.0), jnp.ones((4, 3))
-  new = batch.with_arrays(rewards=rewards, values=more)
+  new = batch.replace(rewards=rewards).with_extras(values=more)
   np.testing.assert_array_equal(new.rewards, rewards)
   assert set(new.extras) == {"a", "values"} and set(batch.extras) == {"a"}
-  np.testing.assert_array_equal(new.with_arrays(a=more).extras["a"], more)
+  np.testing.assert_array_equal(new.with_extras(a=more).extras["a"], more)
   np.testing.assert_array_equal(new.tokens, batch.tokens)
   assert not np.array_equal(batch.rewards, rewards), "the batch itself does not change"
 
@@ -50,3 +61,15 @@ def test_a_batch_passes_through_jit_and_vmap(batch):
 def test_sources_are_six_different_ids():
   names = ("POLICY", "PROMPT", "TOOL", "HINT", "REPLAY", "DEMONSTRATION")
   assert len({getattr(trajectories, name) for name in names}) == 6
+
+
+def test_a_misspelt_field_is_refused(batch):
+  with pytest.raises(TypeError, match="reward_masks"):
+    batch.replace(reward_masks=batch.reward_mask)
+
+
+def test_an_extra_with_the_name_of_a_field_is_refused(batch):
+  with pytest.raises(
+    ValueError, match=r"rewards, tokens: a field of the batch, no extra; set it with replace\(\.\.\.\)"
+  ):
+    batch.with_extras(values=batch.rewards, tokens=batch.tokens, rewards=batch.rewards)

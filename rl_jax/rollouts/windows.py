@@ -45,7 +45,8 @@ def windows(slots: int, window: int, task, sampling: Sampling) -> Rollout:
   Extras: "response_mask" [B, T], the response's tokens of all windows. Metrics: `finished`, the share of rows that
   ended; `sequential_tokens`, the longest chunk of the window, which is what a step waits for.
 
-  Raises: ValueError: a window of less than one token; a task whose responses have turns.
+  Raises: ValueError: a window of less than one token; a task whose responses have turns; when it is traced: prompts
+    wider than the task's.
   """
   if window < 1:
     raise ValueError(f"a window has at least 1 token, got {window}")
@@ -69,6 +70,9 @@ def windows(slots: int, window: int, task, sampling: Sampling) -> Rollout:
     )
 
   def phase(models, state, plan, prompts, before, key):
+    if prompts.tokens.shape[1] != prompt_tokens:
+      slots_of_prompts = prompts.tokens.shape[1]
+      raise ValueError(f"prompts of {slots_of_prompts} slots do not go into windows of prompts of {prompt_tokens}")
     state = _refilled(state, plan, prompts)
     written = state.attention_mask[:, prompt_tokens:].sum(axis=1)
     left = state.limits - written

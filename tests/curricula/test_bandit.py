@@ -12,7 +12,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from rl_jax.curricula.bandit import bandit, occurring
-from rl_jax.methods.method import Stream
+from rl_jax.methods.method import Signal, Stream
 from rl_jax.tasks import chain
 from tests.methods.batches import batch_of
 
@@ -38,7 +38,7 @@ def updated(state, levels, advantages, **fields):
   targets = jnp.array(advantages)[:, None] + jnp.array([0.5, -0.5])
   stream = Stream(targets=targets, weights=jnp.ones_like(targets))
   rows = batch_of(np.ones(targets.shape), extras={"levels": levels}, **fields)
-  return made()[1].update(state, rows, {"policy": stream})
+  return made()[1].update(state, rows, Signal({"policy": stream}))
 
 
 def start():

@@ -18,20 +18,17 @@ TASK: Any = types.SimpleNamespace(response_tokens=RESPONSE_TOKENS, turns=None)
 """What a method's `build` reads of a task."""
 
 
-def batch_of(loss_mask, **fields) -> Trajectories:
+def batch_of(loss_mask, *, prompt_width: int = 0, **fields) -> Trajectories:
   """Rows with a loss mask [B, T], all scored, everything else 0 or as given."""
   rows, time = np.shape(loss_mask)
-  zeros, ids = np.zeros((rows, time), np.float32), np.zeros((rows, time), np.int32)
+  every = np.ones(rows, bool)
   values = {
-    "tokens": ids, "positions": ids + np.arange(time), "attention_mask": np.ones((rows, time), bool),
-    "loss_mask": np.asarray(loss_mask, bool), "step_ids": ids - 1, "turn_ids": ids, "source_ids": ids,
-    "group_ids": np.zeros(rows, np.int32), "prompt_ids": np.zeros(rows, np.int32), "row_mask": np.ones(rows, bool),
-    "behaviour_logprobs": zeros, "old_logprobs": zeros, "ref_logprobs": zeros, "rewards": zeros[:, 0],
-    "token_rewards": zeros, "reward_mask": np.ones(rows, bool), "truncated": np.zeros(rows, bool),
-    "unfinished": np.zeros(rows, bool), "spent_tokens": np.zeros(rows, np.int32), "extras": {},
+    "positions": np.tile(np.arange(time, dtype=np.int32), (rows, 1)), "attention_mask": np.ones((rows, time), bool),
+    "loss_mask": np.asarray(loss_mask, bool), "row_mask": every, "verified": every, "reward_mask": every,
   } | fields  # fmt: skip
-  extras = {name: jnp.asarray(value) for name, value in values.pop("extras").items()}
-  return Trajectories(**{name: jnp.asarray(value) for name, value in values.items()}, extras=extras)
+  extras = {name: jnp.asarray(value) for name, value in values.pop("extras", {}).items()}
+  arrays = {name: jnp.asarray(value) for name, value in values.items()}
+  return Trajectories.empty(rows, time, prompt_width).replace(**arrays, extras=extras)
 
 
 def config_of(method: Any, rows: int = 4, **options: Any) -> ConfigDict:

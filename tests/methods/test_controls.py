@@ -10,23 +10,21 @@ import numpy as np
 import pytest
 
 from rl_jax.methods import no_reward, oracle
-from rl_jax.methods.method import Progress
 from rl_jax.rollouts import step_values
 from rl_jax.tasks import addition, chain
 from rl_jax.trajectories import Trajectories
 from tests.methods.batches import TASK, batch_of, config_of
 from tests.methods.two_iterations import assert_whole, two_iterations
 
-PROGRESS = Progress(jnp.int32(0))
-
 
 def signal(control, task, trajectories, **options):
   method = control.build(config_of(control.__name__.rpartition(".")[2], **options), task)
-  return method.signal(trajectories, {}, PROGRESS)["policy"]
+  return method.signal(trajectories, jnp.int32(0)).streams["policy"]
 
 
 def demonstrated(task, rows=64) -> Trajectories:
   """Demonstrations of the task as if the policy had written them."""
+
   @jax.jit
   def made():
     prompts = task.prompts(jnp.arange(rows), "train")
@@ -37,8 +35,9 @@ def demonstrated(task, rows=64) -> Trajectories:
   whole = lambda x, y: np.concatenate([x, y], axis=1)
   none = np.zeros(prompts.mask.shape, bool)
   return batch_of(
-    whole(none, mask), tokens=whole(prompts.tokens, tokens), attention_mask=whole(prompts.mask, mask),
-    step_ids=whole(none - 1, verdicts.step_ids), prompt_ids=prompts.ids, rewards=verdicts.rewards,
+    whole(none, mask), prompt_width=task.prompt_tokens, tokens=whole(prompts.tokens, tokens),
+    attention_mask=whole(prompts.mask, mask), step_ids=whole(none - 1, verdicts.step_ids), prompt_ids=prompts.ids,
+    rewards=verdicts.rewards,
   )  # fmt: skip
 
 
@@ -80,13 +79,13 @@ def test_the_oracle_credits_the_steps_that_change_the_chances():
 def test_exact_values_move_the_policy():
   """An untrained policy rarely has a chance that a step changes: of two seeds one moves."""
   done = two_iterations("oracle")
-  assert sum(m["generated_tokens"].sum() for m in done.metrics) == done.sampled > 0
+  assert done.metrics[-1]["generated_tokens"].sum() == done.sampled > 0
   assert max(m["gradient_norm"].max() for m in done.metrics) > 0
 
 
 def test_completions_are_not_charged():
   done = two_iterations("oracle", "method.truth=completions", "method.completions=2", "method.max_steps=3")
-  charged = sum(m["generated_tokens"].sum() for m in done.metrics)
+  charged = done.metrics[-1]["generated_tokens"].sum()
   assert 0 < charged < done.sampled and all(np.isfinite(x).all() for m in done.metrics for x in m.values())
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from rl_jax.methods import dapo
-from rl_jax.methods.method import Progress
 from tests.methods.batches import TASK, batch_of, config_of
 from tests.methods.two_iterations import assert_whole, two_iterations
 
@@ -21,19 +20,20 @@ def batch(**fields):
 def test_long_answers_pay_before_the_advantage_is_taken():
   """Of 6 tokens the last 2 cost 1/2 each: rewards 2, -1, 2 - 1/2, 2 - 1."""
   method = dapo.build(config_of(dapo, overlong_share=0.34, epsilon=0.0, ddof=0), TASK)
-  stream = method.signal(batch(), {}, Progress(jnp.int32(0)))["policy"]
-  np.testing.assert_allclose(stream.targets[:, 0], [1, -1, 1, -1], atol=1e-6)
-  free = dapo.build(config_of(dapo, overlong_factor=0.0), TASK).signal(batch(), {}, Progress(jnp.int32(0)))["policy"]
+  streams, metrics = method.signal(batch(), jnp.int32(0))
+  np.testing.assert_allclose(streams["policy"].targets[:, 0], [1, -1, 1, -1], atol=1e-6)
+  np.testing.assert_allclose(metrics["overlong"].value, (1 + 1 / 2 + 1) / 4, rtol=1e-6)
+  free = dapo.build(config_of(dapo, overlong_factor=0.0), TASK).signal(batch(), jnp.int32(0)).streams["policy"]
   assert not free.targets[2:].any() and free.targets[0, 0] > 0
 
 
 def test_the_upper_clip_is_wider():
   rows = batch(old_logprobs=np.full((4, 6), -1.0), row_mask=[True, True, False, False])
   method = dapo.build(config_of(dapo, overlong_factor=0.0), TASK)
-  signal = method.signal(rows, {}, Progress(jnp.int32(0)))
+  streams = method.signal(rows, jnp.int32(0)).streams
   share = lambda ratio: float(
     method.loss(
-      {"policy": {"logprobs": jnp.full((4, 6), -1.0 + np.log(ratio)), "entropies": jnp.zeros((4, 6))}}, rows, signal
+      {"policy": {"logprobs": jnp.full((4, 6), -1.0 + np.log(ratio)), "entropies": jnp.zeros((4, 6))}}, rows, streams
     )
     .metrics["clip_fraction"]
     .value
@@ -46,7 +46,7 @@ def test_two_iterations_train_groups_with_right_and_wrong_answers_alone():
   assert_whole(done)
   for metrics in done.metrics:
     assert not metrics["zero_spread_rows"].any() and not metrics["unscored"].all()
-    assert (metrics["metric/waves"] >= 1).all() and (metrics["metric/kept"] > 0).all()
+    assert (metrics["waves"] >= 1).all() and (metrics["kept"] > 0).all()
     assert ((0.25 <= metrics["reward"]) & (metrics["reward"] <= 0.75)).all()
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from rl_jax import configs, starts
 from rl_jax.methods import igpo
-from rl_jax.methods.method import Progress
 from rl_jax.rollouts import turns
 from rl_jax.tasks.task import ForcedAnswer, Turns
 from rl_jax.training import iteration, mesh
@@ -58,18 +57,22 @@ def batch(**fields):
 
 
 def signal_of(trajectories, iteration=0, **options):
-  return igpo.build(config_of("igpo", **options), TASK).signal(trajectories, {}, Progress(jnp.int32(iteration)))
+  return igpo.build(config_of("igpo", **options), TASK).signal(trajectories, jnp.int32(iteration))
+
+
+def stream_of(trajectories, iteration=0, **options):
+  return signal_of(trajectories, iteration, **options).streams["policy"]
 
 
 @pytest.mark.parametrize("mode", ADVANTAGES)
 def test_the_worked_example_of_the_spec(mode):
-  stream = signal_of(batch(), normalization=mode, discount=0.9)["policy"]
+  stream = stream_of(batch(), normalization=mode, discount=0.9)
   wanted = np.where(batch().loss_mask, np.array(ADVANTAGES[mode])[:, TURN_IDS], 0)
   np.testing.assert_allclose(stream.targets, wanted, atol=1e-4)
 
 
 def test_tools_and_prompts_have_no_credit_and_no_weight():
-  stream = signal_of(batch())["policy"]
+  stream = stream_of(batch())
   np.testing.assert_array_equal(stream.weights, batch().loss_mask)
   assert not np.asarray(stream.targets)[:, ~OF_POLICY].any()
   turns_of_policy = np.asarray(stream.targets)[:, OF_POLICY].reshape(3, 3, 2)
@@ -78,32 +81,33 @@ def test_tools_and_prompts_have_no_credit_and_no_weight():
 
 def test_gains_add_up_to_the_rise_of_belief():
   """With differences of probabilities, no discount and no normalisation; the last turn's own gain is left out."""
-  gains = signal_of(batch(), normalization="separate", scale=False)["information_gain"]
-  totals = (gains.targets * gains.weights).sum(axis=1)
   last = EXISTS.sum(axis=1) - 1
-  np.testing.assert_allclose(totals, BELIEFS[np.arange(3), last] - BELIEFS[:, 0], atol=1e-6)
-  assert gains.weights.sum() == (EXISTS.sum(axis=1) - 1).sum()
+  for row in range(3):
+    rows = batch(row_mask=np.arange(3) == row)
+    gain = signal_of(rows, normalization="separate", scale=False).metrics["information_gain"]
+    np.testing.assert_allclose(gain.sum, BELIEFS[row, last[row]] - BELIEFS[row, 0], atol=1e-6)
+    assert gain.weight == last[row]
 
 
 def test_unscored_rows_and_turns_that_are_not_there_count_for_nothing():
   spoilt = batch().extras | {"probe_answer_logprobs": np.log(BELIEFS)[..., None].copy()}
   spoilt["probe_answer_logprobs"][2] = np.nan
-  stream = signal_of(batch(extras=spoilt, reward_mask=np.array([1, 1, 0], bool), rewards=np.float32([1, 0, np.nan])))
+  signal = signal_of(batch(extras=spoilt, reward_mask=np.array([1, 1, 0], bool), rewards=np.float32([1, 0, np.nan])))
   alone = signal_of(batch(row_mask=np.array([1, 1, 0], bool)))
-  np.testing.assert_array_equal(stream["policy"].targets, alone["policy"].targets)
-  assert not stream["policy"].weights[2].any() and np.isfinite(stream["policy"].targets).all()
+  stream = signal.streams["policy"]
+  np.testing.assert_array_equal(stream.targets, alone.streams["policy"].targets)
+  assert not stream.weights[2].any() and np.isfinite(stream.targets).all()
+  assert jax.tree.map(float, signal.metrics) == jax.tree.map(float, alone.metrics)
 
 
 def test_a_group_that_fails_has_a_gradient_all_the_same():
   signal = signal_of(batch(rewards=np.zeros(3, np.float32)))
-  assert not (signal["zero_advantage"].targets.any()) and np.ptp(signal["policy"].targets[:, 1]) > 0.5
+  assert signal.metrics["zero_advantage"].value == 0 and np.ptp(signal.streams["policy"].targets[:, 1]) > 0.5
 
 
 def test_the_weights_of_a_curriculum_move_from_gains_to_outcomes():
-  none = signal_of(batch(), scale=False)["policy"].targets
-  start, end = (
-    signal_of(batch(), number, scale=False, curriculum_iterations=10)["policy"].targets for number in (0, 99)
-  )
+  none = stream_of(batch(), scale=False).targets
+  start, end = (stream_of(batch(), number, scale=False, curriculum_iterations=10).targets for number in (0, 99))
   last = lambda x: np.asarray(x)[:2, -1]  # the outcome alone: its deviation from the group's mean
   assert np.ptp(last(start)) == pytest.approx(0.5 * np.ptp(last(none)), rel=1e-5)
   assert np.ptp(last(end)) == pytest.approx(np.ptp(last(none)), rel=1e-5)

@@ -13,12 +13,11 @@ import pytest
 from kernels.advantages.group import rloo
 from kernels.reductions import per_token, whiten
 from rl_jax.methods import prime
-from rl_jax.methods.method import ModelRole, Progress
+from rl_jax.methods.method import ModelRole
 from tests.methods.batches import TASK, batch_of, config_of
 from tests.methods.two_iterations import assert_whole, two_iterations
 from tests.training import small
 
-PROGRESS = Progress(jnp.int32(0))
 PRM = np.array([[9, -1.0, -0.5], [9, -2.0, -1.0], [9, -1.0, -1.0], [9, -1.0, 9]], np.float32)
 REF = np.array([[9, -1.2, -0.9], [9, -1.5, -1.2], [9, -1.0, -1.0], [9, -1.5, 9]], np.float32)
 MASK = np.array([[0, 1, 1], [0, 1, 1], [0, 1, 1], [0, 1, 0]], bool)
@@ -34,24 +33,24 @@ def built(**options):
 
 
 def signal_of(trajectories, prm=PRM, **options):
-  return built(**options).signal(trajectories, {"prm_logprobs": jnp.asarray(prm)}, PROGRESS)
+  return built(**options).signal(trajectories.with_extras(prm_logprobs=jnp.asarray(prm)), jnp.int32(0))
 
 
 def test_the_worked_example_of_the_paper():
   first = batch(row_mask=[True, True, False, False])
   signal = signal_of(first)
   want = [[0, 0.902879083099, 0.725846745744], [0, -1.221537290339, -0.407188538504], [0] * 3, [0] * 3]
-  np.testing.assert_allclose(signal["policy"].targets, want, atol=1e-5)
+  np.testing.assert_allclose(signal.streams["policy"].targets, want, atol=1e-5)
   outputs = {"prm": {"logprobs": PRM}, "policy": {"logprobs": REF, "entropies": 0 * REF}}
-  loss = built().loss(outputs, first, signal)
+  loss = built().loss(outputs, first, signal.streams)
   np.testing.assert_allclose(loss.terms["prm"].mean.value, 0.681967490819, rtol=1e-5)
-  assert loss.metrics["prm_accuracy"].value == 1.0  # 0.03 beside -0.015
+  assert signal.metrics["prm_accuracy"].value == 1.0  # 0.03 beside -0.015
 
 
 def test_a_prm_that_is_its_reference_gives_whitened_rloo():
   trajectories = batch(reward_mask=[True, True, True, False])
   rounded = REF * (1 + np.array([1e-6, -1e-6, 2e-6], np.float32))  # as far apart as two programs of one model are
-  targets = signal_of(trajectories, prm=rounded)["policy"].targets
+  targets = signal_of(trajectories, prm=rounded).streams["policy"].targets
   mask = MASK & np.array([[1], [1], [1], [0]], bool)
   outcome = rloo(trajectories.rewards, trajectories.group_ids, trajectories.scored)
   np.testing.assert_array_equal(targets, whiten(per_token(outcome, jnp.asarray(mask)), jnp.asarray(mask)))
@@ -59,26 +58,23 @@ def test_a_prm_that_is_its_reference_gives_whitened_rloo():
 
 def test_the_prms_loss_moves_the_prm_alone():
   trajectories = batch()
-  signal, method = signal_of(trajectories), built()
+  streams, method = signal_of(trajectories).streams, built()
 
   def total(outputs):
-    return sum(t.coefficient * t.mean.value for t in method.loss(outputs, trajectories, signal).terms.values())
+    return sum(t.coefficient * t.mean.value for t in method.loss(outputs, trajectories, streams).terms.values())
 
   policy = {"logprobs": jnp.zeros((4, 3)), "entropies": jnp.zeros((4, 3))}
   gradient = jax.grad(total)({"policy": policy, "prm": {"logprobs": jnp.asarray(PRM)}})["prm"]["logprobs"]
   scores = np.where(MASK, 0.05 * (PRM - REF), 0).sum(axis=1)
   rows = (1 / (1 + np.exp(-scores)) - np.asarray(trajectories.rewards)) * 0.05 / 4
   np.testing.assert_allclose(gradient, np.where(MASK, rows[:, None], 0), atol=1e-6)
-  assert built(prm_update="before").loss({"policy": policy}, trajectories, signal).terms.keys() == {"policy"}
+  assert built(prm_update="before").loss({"policy": policy}, trajectories, streams).terms.keys() == {"policy"}
 
 
-def test_the_pair_accuracy_is_that_of_whole_groups_in_every_minibatch():
+def test_the_pair_accuracy_is_that_of_whole_groups():
   """Group 7 is in order and group 2 too; read backwards neither is."""
-  trajectories = batch()
-  signal = signal_of(trajectories, prm=2 * REF - PRM)
-  half = jax.tree.map(lambda x: x[1:3], (trajectories, signal))
-  outputs = {name: {"logprobs": REF[1:3], "entropies": REF[1:3]} for name in ("policy", "prm")}
-  assert built().loss(outputs, *half).metrics["prm_accuracy"].value == 0.0
+  forwards, backwards = (signal_of(batch(), prm=prm).metrics["prm_accuracy"] for prm in (PRM, 2 * REF - PRM))
+  assert (forwards.value, backwards.value) == (1.0, 0.0) and forwards.weight == backwards.weight == 2
 
 
 def test_models_and_scoring_of_both_references_and_orders():
@@ -124,9 +120,11 @@ def test_without_learning_of_the_prm_every_iteration_is_whitened_rloo():
     return dataclasses.replace(experiment, optimizers={**experiment.optimizers, "prm": optax.set_to_zero()})
 
   def without_prm(experiment):
-    def signal(trajectories, arrays, progress):
+    def signal(trajectories, iteration):
       zeros = jnp.zeros_like(trajectories.ref_logprobs)
-      return experiment.method.signal(trajectories.replace(ref_logprobs=zeros), {"prm_logprobs": zeros}, progress)
+      return experiment.method.signal(
+        trajectories.replace(ref_logprobs=zeros).with_extras(prm_logprobs=zeros), iteration
+      )
 
     return still(dataclasses.replace(experiment, method=dataclasses.replace(experiment.method, signal=signal)))
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from rl_jax.methods import spae
-from rl_jax.methods.method import Progress
 from rl_jax.rollouts import probes
 from rl_jax.tasks.task import ForcedAnswer
 from tests.methods.batches import RESPONSE_TOKENS, batch_of, config_of
@@ -45,22 +44,28 @@ def batch(repeat=1, loss_mask=LOSS_MASK, **fields):
 
 
 def signal_of(trajectories, **options):
-  return spae.build(config_of("spae", **options), TASK).signal(trajectories, {}, Progress(jnp.int32(0)))
+  return spae.build(config_of("spae", **options), TASK).signal(trajectories, jnp.int32(0))
+
+
+def stream_of(trajectories, **options):
+  return signal_of(trajectories, **options).streams["policy"]
 
 
 def test_the_worked_example_of_the_spec():
-  signal = signal_of(batch())
-  np.testing.assert_allclose(signal["policy"].targets, WANTED, atol=2e-5)
-  np.testing.assert_array_equal(signal["policy"].weights, LOSS_MASK)
-  potentials = [-0.11, 0.9309, 0.97515, 0.97515]
-  np.testing.assert_allclose(signal["potential"].targets[0], np.take(potentials, STEP_IDS[0]), atol=1e-5)
-  np.testing.assert_array_equal(signal["late_tokens"].targets, [[0, 0, 0, 1, 1, 1], [0] * 6])
+  streams, metrics = signal_of(batch())
+  np.testing.assert_allclose(streams["policy"].targets, WANTED, atol=2e-5)
+  np.testing.assert_array_equal(streams["policy"].weights, LOSS_MASK)
+  potentials = np.array([[-0.11, 0.9309, 0.97515, 0.97515], [-0.11, -0.46, -0.9115, 0]])
+  of_tokens = np.take_along_axis(potentials, np.array(STEP_IDS), axis=1)[np.array(LOSS_MASK, bool)]
+  np.testing.assert_allclose(metrics["potential"].value, of_tokens.mean(), atol=1e-5)
+  np.testing.assert_allclose(metrics["late_tokens"].value, 3 / 10)
+  assert metrics["potential"].weight == metrics["late_tokens"].weight == 10
 
 
 def test_the_tokens_of_the_answer_take_the_last_step_before_it():
   steps = [[0, 0, 1, 2, 2, 3], [0, 1, 1, 2, 3, 3]]
   whole = np.ones((2, 6), bool)
-  targets = signal_of(batch(step_ids=steps, loss_mask=whole), normalization="none")["policy"].targets
+  targets = signal_of(batch(step_ids=steps, loss_mask=whole), normalization="none").streams["policy"].targets
   assert targets[1, 4] == targets[1, 5] == targets[1, 3] != 0
 
 
@@ -68,20 +73,20 @@ def test_the_tokens_of_the_answer_take_the_last_step_before_it():
 def test_a_group_of_equal_rewards(groups):
   """Dropped, it changes nothing of the other group; kept, it has the bonus alone, which adds up to 0 over steps."""
   rows = batch(2, rewards=np.float32([1, 0, 1, 1]))
-  signal = signal_of(rows, uninformative_groups=groups, normalization="none")["policy"]
+  stream = stream_of(rows, uninformative_groups=groups, normalization="none")
   if groups == "drop":
-    alone = signal_of(batch(), normalization="none")["policy"].targets
-    np.testing.assert_allclose(signal.targets[:2], alone, atol=1e-6)
-    assert not signal.weights[2:].any() and not signal.targets[2:].any()
+    alone = stream_of(batch(), normalization="none").targets
+    np.testing.assert_allclose(stream.targets[:2], alone, atol=1e-6)
+    assert not stream.weights[2:].any() and not stream.targets[2:].any()
   else:
-    assert (signal.weights == rows.loss_mask).all()
-    bonus = np.array([0, 0, 1, 1, 1, 1]) * signal.targets[2]
+    assert (stream.weights == rows.loss_mask).all()
+    bonus = np.array([0, 0, 1, 1, 1, 1]) * stream.targets[2]
     np.testing.assert_allclose(bonus[3], bonus[4], atol=1e-6)
-    assert signal.targets[2, 2] > 0 > signal.targets[2, 0]
+    assert stream.targets[2, 2] > 0 > stream.targets[2, 0]
 
 
 def test_without_alpha_and_xi_it_is_the_whitened_reward():
-  targets = np.asarray(signal_of(batch(), alpha=0.0, xi=0.0)["policy"].targets)
+  targets = np.asarray(stream_of(batch(), alpha=0.0, xi=0.0).targets)
   mask = np.array(LOSS_MASK, bool)
   plain = np.where(mask, [[0.5], [-0.5]], 0)[mask]
   np.testing.assert_allclose(targets[mask], (plain - plain.mean()) / plain.std(ddof=1), atol=1e-5)

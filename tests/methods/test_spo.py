@@ -11,13 +11,11 @@ import pytest
 
 from kernels.losses.segment import spo
 from rl_jax.methods import spo_chain, spo_tree
-from rl_jax.methods.method import Progress
 from rl_jax.trajectories import REPLAY
 from tests.methods import batches
 from tests.methods.batches import batch_of, config_of
 from tests.methods.two_iterations import assert_whole, two_iterations
 
-PROGRESS = Progress(jnp.int32(0))
 TASK = types.SimpleNamespace(**vars(batches.TASK), prompt_tokens=1)
 # The worked example of the authors' rule, after a prompt of one slot: cuts at 1, 4 and 8, of which the policy was sure
 # at 0, 2, 5 and 7; and a second response, one short and right.
@@ -46,7 +44,7 @@ def built(module, **options):
 
 
 def stream_of(method, trajectories):
-  return method.signal(trajectories, {}, PROGRESS)["policy"]
+  return method.signal(trajectories, jnp.int32(0)).streams["policy"]
 
 
 def whitened(advantages, mask):
@@ -84,19 +82,18 @@ def test_the_loss_is_the_paper_s(module):
   trajectories = batch(extras={"cut_values": VALUES, "edge_advantages": [-0.5, 0.25]})
   options = {"interval": 2, "max_segments": 3} if module is spo_chain else {}
   method = built(module, kl_coefficient=0.5, clip_range=0.1, **options)
-  signal = method.signal(trajectories, {}, PROGRESS)
+  streams, metrics = method.signal(trajectories, jnp.int32(0))
 
   def total(logprobs):
-    loss = method.loss({"policy": OUTPUTS["policy"] | {"logprobs": logprobs}}, trajectories, signal)
+    loss = method.loss({"policy": OUTPUTS["policy"] | {"logprobs": logprobs}}, trajectories, streams)
     return sum(term.coefficient * term.mean.value for term in loss.terms.values())
 
   def paper(logprobs):
-    parts = spo(logprobs, OLD, OLD - 0.1, signal["policy"].targets, MASK, clip=0.1, kl_coefficient=0.5)
+    parts = spo(logprobs, OLD, OLD - 0.1, streams["policy"].targets, MASK, clip=0.1, kl_coefficient=0.5)
     return parts.total(max_ratio=10.0)
 
   for one, other in zip(*(jax.value_and_grad(f)(OUTPUTS["policy"]["logprobs"]) for f in (total, paper)), strict=True):
     np.testing.assert_allclose(one, other, rtol=1e-6)
-  metrics = method.loss(OUTPUTS, trajectories, signal).metrics
   np.testing.assert_allclose(metrics["uncertain"].value, UNCERTAIN.sum() / MASK.sum(), rtol=1e-6)
   assert not np.any(jax.grad(total)(OLD + 3.0)), "a mean ratio of 20 is above 10: nothing is learned"
   assert np.any(jax.grad(total)(OLD))
@@ -133,4 +130,4 @@ def test_two_iterations_of_a_tree():
   assert (buffer.rows.extras["edge_advantages"][waiting] != 0).all()
   assert (buffer.rows.source_ids[waiting][buffer.rows.loss_mask[waiting]] == REPLAY).all()
   for metrics in done.metrics:
-    assert (metrics["metric/usable"] > 0.5).all()
+    assert (metrics["usable"] > 0.5).all()

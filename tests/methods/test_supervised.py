@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rl_jax.methods import supervised
-from rl_jax.methods.method import ModelRole, Progress
+from rl_jax.methods.method import ModelRole
 from tests.methods.batches import TASK, batch_of, config_of
 
 LOSS_MASK = np.array([[0, 1, 1], [0, 1, 0], [0, 1, 1]], bool)
@@ -16,7 +16,7 @@ METHOD = supervised.build(config_of("supervised"), TASK)
 def loss_of(**fields):
   batch = batch_of(LOSS_MASK, row_mask=np.array([True, True, False]), **fields)
   outputs = {"policy": {"logprobs": LOGPROBS, "entropies": np.where(LOSS_MASK, 0.5, np.nan)}}
-  return METHOD.loss(outputs, batch, METHOD.signal(batch, {}, Progress(np.int32(0))))
+  return METHOD.loss(outputs, batch, METHOD.signal(batch, np.int32(0)).streams)
 
 
 def test_nll_by_hand():
@@ -33,5 +33,5 @@ def test_wrong_and_unscored_demonstrations_count_like_right_ones():
 
 
 def test_one_policy_and_a_demonstration_per_prompt():
-  assert METHOD.models == {"policy": ModelRole()} and not METHOD.scoring and not METHOD.learners
+  assert METHOD.models == {"policy": ModelRole()} and not METHOD.scoring
   assert len(METHOD.rollout.phases) == 1

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from rl_jax.methods import ppo, tppo
-from rl_jax.methods.method import Progress
 from tests.methods.batches import batch_of, config_of
 from tests.methods.two_iterations import assert_whole, two_iterations
 
@@ -33,35 +32,41 @@ def batch(**fields):
 
 def signal_of(trajectories, iteration=0, **options):
   method = tppo.build(config_of(tppo, **options), TASK)
-  return method.signal(trajectories, {"values": trajectories.extras["values"]}, Progress(jnp.int32(iteration)))
+  return method.signal(trajectories, jnp.int32(iteration))
+
+
+def streams_of(trajectories, iteration=0, **options):
+  return signal_of(trajectories, iteration, **options).streams
 
 
 def test_the_policy_learns_from_this_window_and_the_critic_from_finished_answers():
-  signal = signal_of(batch())
+  streams, metrics = signal_of(batch())
   known = np.array([[1], [1], [1], [0]])
-  np.testing.assert_array_equal(signal["policy"].weights, NEW & known)
-  np.testing.assert_array_equal(signal["value"].weights, RESPONSE & np.array([[0], [1], [1], [0]]))
+  np.testing.assert_array_equal(streams["policy"].weights, NEW & known)
+  np.testing.assert_array_equal(streams["value"].weights, RESPONSE & np.array([[0], [1], [1], [0]]))
   # Row 0: V(cut) = 0.7, so delta = [0.2, 0] on its new tokens. Rows 1 and 2 end with their reward.
   first = 0.25 - 0.5 + 0.95 * (0.5 - 0.25)
   want = [[0, 0, 0, 0.2, 0.0], [0, 0, 0, 1 - 0.6, 0], [0, first, 0.25, 0, 0], [0] * 5]
-  np.testing.assert_allclose(signal["policy"].targets, want, atol=1e-6)
-  np.testing.assert_allclose(signal["value"].targets, [[0] * 5, [0, 1, 1, 1, 0], [0, 0.5, 0.5, 0, 0], [0] * 5])
+  np.testing.assert_allclose(streams["policy"].targets, want, atol=1e-6)
+  np.testing.assert_allclose(streams["value"].targets, [[0] * 5, [0, 1, 1, 1, 0], [0, 0.5, 0.5, 0, 0], [0] * 5])
+  errors = (VALUES - streams["value"].targets)[RESPONSE & np.array([[0], [1], [1], [0]], bool)]
+  np.testing.assert_allclose(metrics["value_error"].value, np.mean(errors**2), rtol=1e-6)
 
 
 def test_all_tokens_so_far_are_an_option():
-  targets = signal_of(batch(), trained_tokens="response")["policy"]
+  targets = streams_of(batch(), trained_tokens="response")["policy"]
   np.testing.assert_array_equal(targets.weights, RESPONSE & np.array([[1], [1], [1], [0]]))
   np.testing.assert_allclose(targets.targets[0], [0, 0.4755, 0.29, 0.2, 0], atol=1e-6)  # the spec's worked example
 
 
 def test_a_warm_up_of_the_critic_leaves_the_policy_as_it_is():
   for iteration, moves in [(0, False), (1, False), (2, True)]:
-    signal = signal_of(batch(), iteration, critic_warmup_iterations=2)
-    assert bool(signal["policy"].targets.any()) == moves and signal["value"].targets.any()
+    streams = streams_of(batch(), iteration, critic_warmup_iterations=2)
+    assert bool(streams["policy"].targets.any()) == moves and streams["value"].targets.any()
 
 
 def test_whitening_is_over_the_tokens_that_train_the_policy():
-  targets = np.asarray(signal_of(batch(), whiten=True)["policy"].targets)
+  targets = np.asarray(streams_of(batch(), whiten=True)["policy"].targets)
   kept = targets[NEW & np.array([[1], [1], [1], [0]], bool)]
   np.testing.assert_allclose([kept.mean(), kept.std(ddof=1)], [0, 1], atol=1e-5)
 
@@ -71,23 +76,24 @@ def test_answers_that_fit_one_window_are_ppo_with_a_monte_carlo_critic():
     RESPONSE, rewards=[1.0, 0.0, 0.5, 0.25], extras={"response_mask": RESPONSE, "values": VALUES}
   )  # fmt: skip
   signal = signal_of(whole, lam=0.9)
-  arrays, progress = {"values": jnp.asarray(VALUES)}, Progress(jnp.int32(0))
   build = lambda lam: ppo.build(config_of("ppo", lam=lam, whiten=False, value_clip=9.0), TASK)
-  policy, value = build(0.9).signal(whole, arrays, progress), build(1.0).signal(whole, arrays, progress)
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), signal["policy"], policy["policy"])
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), signal["value"], value["value"])
+  policy, value = (build(lam).signal(whole, jnp.int32(0)) for lam in (0.9, 1.0))
+  streams = {"policy": policy.streams["policy"], "value": value.streams["value"]}
+  same = lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6)
+  jax.tree.map(same, signal.streams, streams)
+  jax.tree.map(same, signal.metrics, value.metrics)
   outputs = {
     "policy": {"logprobs": jnp.zeros((4, 5)), "entropies": jnp.zeros((4, 5))}, "critic": {"values": VALUES + 0.1},
   }  # fmt: skip
-  one = tppo.build(config_of(tppo, clip_high=0.2, lam=0.9), TASK).loss(outputs, whole, signal)
-  other = build(1.0).loss(outputs, whole, {"policy": policy["policy"], "value": value["value"]})
+  one = tppo.build(config_of(tppo, clip_high=0.2, lam=0.9), TASK).loss(outputs, whole, streams)
+  other = build(1.0).loss(outputs, whole, streams)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), one, other)
 
 
 def test_nothing_finished_is_no_loss_of_the_critic():
   rows = batch(unfinished=[True] * 4, reward_mask=[False] * 4)
   outputs = {"policy": {"logprobs": jnp.zeros((4, 5)), "entropies": jnp.zeros((4, 5))}, "critic": {"values": VALUES}}
-  loss = tppo.build(config_of(tppo), TASK).loss(outputs, rows, signal_of(rows))
+  loss = tppo.build(config_of(tppo), TASK).loss(outputs, rows, streams_of(rows))
   assert loss.terms["value"].mean.value == 0 and loss.terms["policy"].mean.weight == NEW.sum()
 
 
@@ -96,7 +102,7 @@ def test_two_iterations_with_responses_that_go_on():
   assert_whole(done)
   slots = jax.device_get(done.trainer.state.seeds.rollout)
   first, second = done.metrics
-  assert (first["metric/finished"] < 1).all() and (first["metric/sequential_tokens"] == 3).all()
+  assert (first["finished"] < 1).all() and (first["sequential_tokens"] == 3).all()
   assert (first["response_length"] <= 3).all()
   assert not slots.free.all() and (slots.attention_mask[~slots.free].sum(axis=1) >= 3).all()
   assert "loss/value" in second and "value_error" in second

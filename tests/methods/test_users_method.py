@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from kernels.reductions import masked_mean
 from rl_jax.methods import policy_gradient
+from rl_jax.methods.method import Signal
 
 
 def get_config():
@@ -29,12 +30,12 @@ def get_config():
 
 
 def build(config, task):
-  def signal(trajectories, arrays, progress):
+  def signal(trajectories, iteration):
     mean = masked_mean(trajectories.rewards, trajectories.scored).value
-    strength = config.method.strength * jnp.where(progress.iteration > 0, 0.5, 1.0)
+    strength = config.method.strength * jnp.where(iteration > 0, 0.5, 1.0)
     length = trajectories.response_lengths / task.response_tokens
     advantages = strength * (jnp.sign(trajectories.rewards - mean) + length)
-    return {"policy": policy_gradient.token_stream(trajectories, advantages)}
+    return Signal({"policy": policy_gradient.token_stream(trajectories, advantages)})
 
   return policy_gradient.method(config, task, signal, papers=("0000.00000",))
 '''

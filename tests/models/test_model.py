@@ -15,7 +15,7 @@ from rl_jax.models.transformer import TransformerConfig
 
 SIZES = {"width": 8, "layers": 1, "heads": 2, "key_value_heads": 1, "head_width": 4, "feed_forward": 8}
 TOKENS = np.array([[3, 1, 4, 1], [2, 0, 2, 3]])
-ARGS = (TOKENS, np.arange(4) * np.ones((2, 1), int), np.ones((2, 4), bool))
+ARGS = model.Sequences(TOKENS, np.arange(4) * np.ones((2, 1), int), np.ones((2, 4), bool))
 
 
 def built(kind, temperature=1.0):
@@ -27,7 +27,7 @@ def built(kind, temperature=1.0):
 def test_logprobs_and_entropies_belong_to_the_token_they_stand_at(temperature):
   policy, params = built("language", temperature)
   logits = np.asarray(policy.run(params, *ARGS)[0], np.float64) / temperature
-  outputs = policy.outputs(params, *ARGS)
+  outputs = policy.outputs(params, ARGS)
   assert set(outputs) == set(model.OUTPUTS["language"])
   for row in range(2):
     assert outputs["logprobs"][row, 0] == 0 and outputs["entropies"][row, 0] == 0
@@ -41,7 +41,7 @@ def test_temperature_changes_nothing_but_the_softmax():
   hot, params = built("language", 4.0)
   cold = dataclasses.replace(hot, temperature=0.25)
   np.testing.assert_array_equal(hot.run(params, *ARGS)[0], cold.run(params, *ARGS)[0])
-  assert np.all(hot.outputs(params, *ARGS)["entropies"][:, 1:] > cold.outputs(params, *ARGS)["entropies"][:, 1:])
+  assert np.all(hot.outputs(params, ARGS)["entropies"][:, 1:] > cold.outputs(params, ARGS)["entropies"][:, 1:])
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -53,7 +53,7 @@ def test_without_logits_the_same(tied):
   mask = np.array([[True] * 4, [False, True, True, True]])
 
   def loss(params, model):
-    found = model.outputs(params, TOKENS, ARGS[1], mask)
+    found = model.outputs(params, ARGS._replace(attention_mask=mask))
     return sum(np.where(mask, [[0.0], [2.0]], 0.0) * x for x in found.values()).sum(), found
 
   run = jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=1)
@@ -72,13 +72,13 @@ def test_a_way_to_logprobs_that_is_not_known_is_named():
 def test_a_value_is_that_of_the_state_before_its_token():
   critic, params = built("value")
   raw = critic.run(params, *ARGS)[0]
-  values = critic.outputs(params, *ARGS)
+  values = critic.outputs(params, ARGS)
   assert set(values) == set(model.OUTPUTS["value"])
   np.testing.assert_array_equal(values["values"][:, 1:], raw[:, :-1, 0])
   np.testing.assert_array_equal(values["values"][:, 0], 0)
   changed = TOKENS.copy()
   changed[:, 3] = 0  # the last token is not known to its own value
-  np.testing.assert_array_equal(critic.outputs(params, changed, *ARGS[1:])["values"], values["values"])
+  np.testing.assert_array_equal(critic.outputs(params, ARGS._replace(tokens=changed))["values"], values["values"])
 
 
 def test_build_reads_the_section_of_a_config():

@@ -27,10 +27,10 @@ def test_bytes_of_a_state_by_hand():
     models={"policy": ModelState(array(jnp.float32), (array(jnp.bfloat16), array(jnp.bfloat16)))},
     curriculum=(),
     rollout=(),
-    learners={},
+    generated_tokens=jax.ShapeDtypeStruct((1, 2), jnp.uint32, sharding=NamedSharding(axes, PartitionSpec())),
     skipped_in_a_row=jax.ShapeDtypeStruct((1,), jnp.int32, sharding=NamedSharding(axes, PartitionSpec())),
   )
-  assert fitting.state_bytes(seeds) == State(parameters=64, optimizer=64, other=12)
+  assert fitting.state_bytes(seeds) == State(parameters=64, optimizer=64, other=20)
 
 
 @pytest.mark.parametrize(

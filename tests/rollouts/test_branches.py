@@ -15,6 +15,7 @@ from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.rollouts.sampler import Sampling
 from tests.methods.batches import batch_of
+from tests.rollouts.collecting import collected
 from tests.training import small
 
 GREEDY, SAMPLES = Sampling(greedy=True), 3
@@ -62,13 +63,13 @@ def branched():
     starts = jnp.broadcast_to(jnp.array([0, 1, 3]), (trajectories.tokens.shape[0], 3))
     return Boundaries(starts, starts < trajectories.response_lengths[:, None])
 
-  rollout = branches(flat(4, GREEDY), boundaries, SAMPLES, GREEDY)
+  rollout = branches(task, flat(task, 4, GREEDY), boundaries, SAMPLES, GREEDY)
   models = {"policy": BoundModel(experiment.models["policy"], params)}
-  return plan, jax.jit(lambda key: rollout.step(models, (), plan, task, key)[1])(jax.random.key(0))
+  return plan, jax.jit(lambda key: collected(rollout, models, (), plan, task, key))(jax.random.key(0))
 
 
 def test_a_greedy_policy_is_worth_what_it_gets():
-  plan, rows = branched()
+  plan, (_, rows, *_) = branched()
   mask, used = np.asarray(rows.extras["cut_mask"]), np.asarray(rows.row_mask)
   assert rows.tokens.shape[0] == plan.row_mask.shape[0]
   np.testing.assert_array_equal(mask, np.repeat(used[:, None], 3, axis=1))
@@ -81,15 +82,16 @@ def test_a_greedy_policy_is_worth_what_it_gets():
 
 
 def test_text_is_sampled_once_and_every_token_is_counted():
-  """Of rows alike the first pays: SAMPLES completions of what is left after each cut."""
-  _, rows = branched()
+  """Of rows alike one is completed: SAMPLES completions of what is left after each cut."""
+  _, result = branched()
+  rows = result.trajectories
   lengths = np.asarray(rows.response_lengths)
   left = sum(np.maximum(lengths - cut, 0) for cut in (0, 1, 3)) * SAMPLES
   groups = np.asarray(rows.group_ids)
   first = [i == np.flatnonzero(groups == group)[0] for i, group in enumerate(groups)]
-  np.testing.assert_array_equal(rows.spent_tokens, np.where(first, left, 0))
+  assert result.generated_tokens == rows.response_lengths.sum() + left[first].sum()
 
 
 def test_no_completions_are_refused():
   with pytest.raises(ValueError, match="at least 1 completion from each boundary, got 0"):
-    branches(flat(4, GREEDY), lambda trajectories: None, 0, GREEDY)
+    branches(None, flat(None, 4, GREEDY), lambda trajectories: None, 0, GREEDY)

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.rollouts.continuation import concatenate, continued, new_tokens, prefixes
+from rl_jax.rollouts.continuation import concatenate, continued, prefixes
 from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.rollouts.sampler import Sampling
 from tests.methods.batches import batch_of
+from tests.rollouts.collecting import collected
 from tests.training import small
 
 GREEDY = Sampling(greedy=True)
@@ -27,8 +28,9 @@ def rolled():
   policy = BoundModel(experiment.models["policy"], seed.models["policy"].params)
   plan, _ = experiment.method.curriculum.next((), experiment.task, jax.random.key(1))
   group = plan.row_mask.shape[0] // plan.prompt_ids.shape[0]
-  rollout = jax.jit(lambda key: flat(group, GREEDY).step({"policy": policy}, (), plan, experiment.task, key)[1])
-  return experiment.task, policy, rollout(jax.random.key(0))
+  task, rollout = experiment.task, flat(experiment.task, group, GREEDY)
+  run = jax.jit(lambda key: collected(rollout, {"policy": policy}, (), plan, task, key).trajectories)
+  return task, policy, run(jax.random.key(0))
 
 
 @functools.cache
@@ -66,6 +68,17 @@ def test_a_greedy_response_goes_on_as_it_was():
   assert not done.unfinished.any() and not done.scored.any()
 
 
+def test_what_was_said_of_the_old_ending_is_dropped():
+  task, _, rows = rolled()
+  count = rows.tokens.shape[0]
+  told = rows.replace(rewards=jnp.ones(count), objectives=jnp.ones((count, 2)))
+  assert told.verified.all() and told.extras
+  done = again()(told, jnp.full(count, task.prompt_tokens), None)
+  for name in ("rewards", "objectives", "verified", "reward_mask", "ref_logprobs", "token_rewards"):
+    assert not getattr(done, name).any(), name
+  assert done.extras == {} and (done.step_ids == -1).all()
+
+
 def test_a_row_that_is_cut_by_its_own_limit_is_unfinished():
   task, _, rows = rolled()
   count = rows.tokens.shape[0]
@@ -74,7 +87,7 @@ def test_a_row_that_is_cut_by_its_own_limit_is_unfinished():
   ended = rows.response_lengths <= jnp.arange(count) % 3
   np.testing.assert_array_equal(done.unfinished, ~ended | (jnp.arange(count) % 3 == 0))
   assert not done.truncated.any()
-  np.testing.assert_array_equal(new_tokens(done), jnp.minimum(jnp.arange(count) % 3, rows.response_lengths))
+  np.testing.assert_array_equal(done.response_lengths, jnp.minimum(jnp.arange(count) % 3, rows.response_lengths))
 
 
 def test_rows_are_put_together_with_the_extras_of_all():
@@ -82,6 +95,11 @@ def test_rows_are_put_together_with_the_extras_of_all():
   both = concatenate(one, batch_of([[1, 0]], extras={"b": [[2, 3]]}))
   assert both.extras["a"].tolist() == [1.0, 0.0] and both.extras["b"].tolist() == [[0, 0], [2, 3]]
   assert both.loss_mask.tolist() == [[True, True], [True, False]]
+
+
+def test_objectives_that_not_all_rows_have_are_zero():
+  one, two = batch_of([[1, 1]], objectives=[[0.5, 1.0]]), batch_of([[1, 0], [0, 1]], objectives=np.zeros((2, 0)))
+  np.testing.assert_array_equal(concatenate(two, one).objectives, [[0, 0], [0, 0], [0.5, 1]])
 
 
 @pytest.mark.parametrize("cut", [0, 3])
@@ -92,3 +110,17 @@ def test_an_empty_ending_changes_nothing_but_what_is_trained(cut):
   assert not done.loss_mask.any()
   kept = jnp.arange(rows.tokens.shape[1]) < cuts[:, None]
   np.testing.assert_array_equal(done.attention_mask, rows.attention_mask & kept)
+
+
+@pytest.mark.parametrize(
+  ("widths", "said"),
+  [
+    ([(1, 3), (2, 3)], "1 of 3 and 2 of 3"),
+    ([(2, 3), (2, 4)], "2 of 3 and 2 of 4"),
+    ([(2, 5), (1, 3)], "1 of 3 and 2"),
+  ],
+)
+def test_rows_with_prompts_of_other_widths_are_no_one_batch(widths, said):
+  parts = [batch_of(np.ones((2, time)), prompt_width=width) for width, time in widths]
+  with pytest.raises(ValueError, match=f"rows with prompts in {said}.* slots cannot be one batch"):
+    concatenate(*parts)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from rl_jax.curricula.curriculum import Plan
+from rl_jax.models.model import Sequences
 from rl_jax.rollouts import probes
 from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.probes import probe, probed, step_ends
@@ -20,6 +21,7 @@ from rl_jax.rollouts.sampler import Sampling, positions_of
 from rl_jax.tasks.task import ForcedAnswer
 from tests.methods.batches import batch_of
 from tests.methods.counting import counted
+from tests.rollouts.collecting import collected
 from tests.training import small
 
 SAMPLES, TOKENS = 3, 2
@@ -41,7 +43,12 @@ def found():
   cuts = np.tile(task.prompt_tokens + np.array([0, 2, 1]), (ROWS, 1))
   mask = np.tile([True, True, False], (ROWS, 1))
   options = {"samples": SAMPLES, "max_tokens": TOKENS, "sampling": Sampling()}
-  run = jax.jit(lambda rows, key: probe(policy, task, rows, cuts, mask, key, **options))
+
+  @jax.jit
+  def run(rows, key):
+    prompts = task.prompts(jnp.array([1, 0]), "train")  # the rows find theirs by its id
+    return probe(policy, task, prompts, rows, cuts, mask, key, **options)
+
   return cuts, mask, jax.device_get(run(rows, jax.random.key(5)))
 
 
@@ -50,7 +57,7 @@ def outputs():
   """(row of tokens without padding) -> outputs, in one shape."""
   _, policy, rows = parts()
   width = rows.tokens.shape[1] + 8
-  run = jax.jit(lambda tokens, mask: policy.model.outputs(policy.params, tokens, positions_of(mask), mask))
+  run = jax.jit(lambda tokens, mask: policy.model.outputs(policy.params, Sequences(tokens, positions_of(mask), mask)))
 
   def of(tokens):
     padded = np.zeros((1, width), np.int32)
@@ -94,7 +101,7 @@ def test_entropies_are_those_of_the_sampled_answers():
 
 
 def task_with(opening):
-  return types.SimpleNamespace(prompt_tokens=1, forced_answer=ForcedAnswer(opening, lambda prompts: None))
+  return types.SimpleNamespace(forced_answer=ForcedAnswer(opening, lambda prompts: None))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +117,7 @@ def task_with(opening):
 def test_ends_of_steps_by_hand(opening, tokens, ends, exist):
   """Steps are tokens 1, 2 and tokens 3 to 5; in the first case the answer, token 4, is a step of its own."""
   step_ids = [-1, 0, 0, 1, 1, 1] if ends[1] == 6 else [-1, 0, 0, 1, 2, 2]
-  rows = batch_of([[0, 1, 1, 1, 1, 1]], tokens=[tokens], step_ids=[step_ids])
+  rows = batch_of([[0, 1, 1, 1, 1, 1]], prompt_width=1, tokens=[tokens], step_ids=[step_ids])
   got = step_ends(task_with(opening), rows, 3)
   keep = np.array(exist, bool)
   np.testing.assert_array_equal(got[1], [keep])
@@ -119,8 +126,9 @@ def test_ends_of_steps_by_hand(opening, tokens, ends, exist):
 
 def test_only_so_many_steps_are_probed_and_padding_ends_none():
   rows = batch_of(
-    [[0, 1, 1, 1]], tokens=[[1, 4, 4, 4]], step_ids=[[-1, 0, 1, 2]], attention_mask=[[True, True, True, False]]
-  )
+    [[0, 1, 1, 1]], prompt_width=1, tokens=[[1, 4, 4, 4]], step_ids=[[-1, 0, 1, 2]],
+    attention_mask=[[True, True, True, False]],
+  )  # fmt: skip
   ends, exist = step_ends(task_with((9,)), rows, 1)
   assert ends.tolist() == [[2]] and exist.tolist() == [[True]]
   assert step_ends(task_with((9,)), rows, 4)[1].tolist() == [[True, True, False, False]]
@@ -129,13 +137,15 @@ def test_only_so_many_steps_are_probed_and_padding_ends_none():
 def test_a_rollout_with_probes_counts_what_they_sample():
   task, policy, _ = parts()
   boundaries = lambda task, rows: step_ends(task, rows, 2)
-  rollout = probed(flat(2, Sampling()), boundaries, samples=SAMPLES, max_tokens=TOKENS, sampling=Sampling())
+  options = {"samples": SAMPLES, "max_tokens": TOKENS, "sampling": Sampling()}
+  rollout = probed(task, flat(task, 2, Sampling()), boundaries, **options)
   plan = Plan(jnp.arange(16), jnp.ones(32, bool), jnp.full(32, task.response_tokens))
   with counted(probes) as counts:
-    step = jax.jit(lambda key: rollout.step({"policy": policy}, (), plan, task, key)[1])
-    rows = jax.device_get(step(jax.random.key(1)))
-  assert rows.spent_tokens.sum() == sum(counts) > 0
-  np.testing.assert_array_equal(rows.spent_tokens, rows.extras["probe_sampled"].sum(axis=(1, 2, 3)))
+    step = jax.jit(lambda key: collected(rollout, {"policy": policy}, (), plan, task, key))
+    result = jax.device_get(step(jax.random.key(1)))
+  rows = result.trajectories
+  assert result.generated_tokens - rows.response_lengths.sum() == sum(counts) > 0
+  assert rows.extras["probe_sampled"].sum() == sum(counts)
   assert not rows.extras["probe_sampled"][~rows.extras["probe_mask"]].any()
   assert rows.reward_mask.all() and rows.extras["probe_mask"].any()
 
@@ -143,4 +153,4 @@ def test_a_rollout_with_probes_counts_what_they_sample():
 def test_a_task_that_cannot_be_forced_is_one_line():
   task = dataclasses.replace(parts()[0], forced_answer=None)
   with pytest.raises(ValueError, match="this task has no `forced_answer`: take another task"):
-    probe(None, task, parts()[2], jnp.zeros((8, 1)), jnp.ones((8, 1), bool), None, sampling=Sampling())
+    probe(None, task, None, parts()[2], jnp.zeros((8, 1)), jnp.ones((8, 1), bool), None, sampling=Sampling())

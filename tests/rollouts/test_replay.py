@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from typing import Any
 
 import jax
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 
 from rl_jax.rollouts.replay import places_in_group, with_replay
-from rl_jax.rollouts.rollout import Rollout
+from rl_jax.rollouts.rollout import PhaseResult, Rollout, nothing_new
 from rl_jax.trajectories import POLICY, PROMPT, REPLAY
 from tests.methods.batches import batch_of
 
-MADE, NONE = 6, -1
+MADE = 6
+TASK = types.SimpleNamespace(prompt_tokens=1, response_tokens=1, objectives=("a", "b"))
 
 
 def test_places_in_groups_follow_the_draws():
@@ -29,39 +31,41 @@ def made(iteration, good):
   mask = np.tile([False, True], (MADE, 1))
   return batch_of(
     mask,
+    prompt_width=1,
     tokens=np.where(mask, names[:, None], 0).astype(np.int32),
     source_ids=np.where(mask, POLICY, PROMPT).astype(np.int32),
     old_logprobs=np.where(mask, -names[:, None], 0).astype(np.float32),
     group_ids=np.repeat([0, 1], 3).astype(np.int32),
     prompt_ids=np.repeat([50 + iteration, 60 + iteration], 3).astype(np.int32),
     row_mask=np.arange(MADE) < 5,
-    spent_tokens=np.full(MADE, 2, np.int32),
+    objectives=np.stack([names, -names], axis=1).astype(np.float32),
     extras={"worth": np.asarray(good, np.float32), "other": np.zeros((MADE, 2))},
   )
 
 
 def run(goods, *, rows=3, rows_per_group=1, capacity=4, max_age=3):
-  """Names of the new and of the old rows in the batch of each iteration, and the batches."""
+  """Names of the new and of the old rows in the batch of each iteration, and what the phases of each made."""
 
-  def phase(models, state, plan, task, trajectories, key):
-    return state + 1, made(int(state), goods[int(state)])
+  def phase(models, state, plan, prompts, trajectories, key):
+    new = made(int(state), goods[int(state)])
+    return PhaseResult(state + 1, new, nothing_new(new), new.sampled_tokens + 12)
 
   rollout = with_replay(
-    Rollout((phase,), lambda key: jnp.int32(0)), lambda t: t.extras["worth"] != 0,
-    rows=rows, rows_per_group=rows_per_group, capacity=capacity, max_age=max_age, width=2,
-    extras={"worth": jnp.float32},
+    TASK, Rollout((phase,), lambda key: jnp.int32(0)), lambda t: t.extras["worth"] != 0,
+    rows=rows, rows_per_group=rows_per_group, capacity=capacity, max_age=max_age, extras={"worth": jnp.float32},
   )  # fmt: skip
   state, found = rollout.init(jax.random.key(0)), []
   nothing: Any = None
   for i in range(len(goods)):
-    batch, before = None, jax.tree.map(lambda x: (x.shape, x.dtype), state)
+    batch, before, results = None, jax.tree.map(lambda x: (x.shape, x.dtype), state), []
     for step in rollout.phases:
-      state, batch = step(nothing, state, nothing, nothing, batch, jax.random.key(i))
+      results.append(step(nothing, state, nothing, nothing, batch, jax.random.key(i)))
+      state, batch = results[-1].state, results[-1].trajectories
     assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == before
-    found.append(batch)
+    found.append(results)
   names = [
     [sorted(int(t) for t in b.tokens[:, 1][b.row_mask & (b.source_ids[:, 1] == s)]) for s in (POLICY, REPLAY)]
-    for b in found
+    for *_, (_, b, *_) in found
   ]
   return names, found
 
@@ -70,22 +74,26 @@ ALL, FEW = [1] * MADE, [0] * MADE
 
 
 def test_one_of_each_group_and_the_rest_later():
-  names, batches = run([ALL, FEW, FEW, FEW])
+  names, made_in = run([ALL, FEW, FEW, FEW])
   (new, old), *later = names
   assert len(new) == 2 and new[0] in (0, 1, 2) and new[1] in (3, 4) and old == []
   assert [len(x) for x, _ in later] == [0, 0, 0] and [len(x) for _, x in later] == [3, 0, 0]
   assert sorted(new + later[0][1]) == [0, 1, 2, 3, 4], "all are trained on once, the unused row never"
-  first, second = batches[:2]
+  (*_, first), (*_, second) = made_in[:2]
+  metrics = first.metrics["usable"].value, second.metrics["replayed"].value
+  np.testing.assert_allclose(metrics, [5 / 3, 1])
+  assert first.metrics.keys() == second.metrics.keys() == {"usable", "replayed"}
+  second = second.trajectories
   np.testing.assert_array_equal(second.old_logprobs[:, 1], -second.tokens[:, 1])
+  np.testing.assert_array_equal(second.objectives, np.multiply.outer(second.tokens[:, 1], [1, -1]))
   np.testing.assert_array_equal(second.group_ids, second.prompt_ids)
-  assert second.extras.keys() == {"worth", "metric/replayed", "metric/usable"}
-  np.testing.assert_allclose([first.extras["metric/usable"][0], second.extras["metric/replayed"][0]], [5 / 3, 1])
+  assert second.extras.keys() == {"worth", "correct"}
 
 
 def test_tokens_are_counted_when_they_are_made():
-  _, (first, second, *_) = run([ALL, FEW])
-  assert first.spent_tokens.tolist() == [5 - 2 + 6 * 2, 0, 0]
-  assert second.spent_tokens.tolist() == [5 + 6 * 2, 0, 0]
+  _, made_in = run([ALL, FEW])
+  assert [[int(result.generated_tokens) for result in results] for results in made_in] == [[5 + 6 * 2, 0]] * 2
+  assert not any(result.verify.any() for results in made_in for result in results)
 
 
 def test_old_rows_are_dropped():

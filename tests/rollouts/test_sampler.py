@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from rl_jax.models.model import Model
+from rl_jax.models.model import Model, Sequences
 from rl_jax.models.transformer import TransformerConfig
 from rl_jax.rollouts.sampler import SEED_AXIS, Sampling, positions_of, sample, sampling_from
 from rl_jax.rollouts.truncation import Truncation
@@ -53,7 +53,7 @@ def draw(
 
 @functools.partial(jax.jit, static_argnames="temperature")
 def forced(params, tokens, mask, *, temperature):
-  return Model(CONFIG, temperature=temperature).outputs(params, tokens, positions_of(mask), mask)
+  return Model(CONFIG, temperature=temperature).outputs(params, Sequences(tokens, positions_of(mask), mask))
 
 
 @jax.jit

@@ -15,6 +15,7 @@ from rl_jax.rollouts.tree import nodes_of, tree, tree_advantages
 from rl_jax.trajectories import POLICY, PROMPT
 from tests.methods.batches import batch_of
 from tests.methods.two_iterations import even
+from tests.rollouts.collecting import collected
 from tests.training import small
 
 BRANCHING, TOKENS = (3, 2, 2), 2
@@ -48,9 +49,10 @@ def grown():
   plan, _ = experiment.method.curriculum.next((), task, jax.random.key(1))
   plan = plan.replace(response_limits=plan.response_limits - jnp.repeat(jnp.array([0, 5]), 4))
   models = {"policy": BoundModel(experiment.models["policy"], params)}
-  rollout = tree(BRANCHING, TOKENS, Sampling())
-  rows = jax.jit(lambda key: rollout.step(models, (), plan, task, key)[1])(jax.random.key(0))
-  return task, plan, jax.device_get(rows)
+  rollout = tree(task, BRANCHING, TOKENS, Sampling())
+  result = jax.jit(lambda key: collected(rollout, models, (), plan, task, key))(jax.random.key(0))
+  assert result.generated_tokens == result.trajectories.loss_mask.sum()
+  return task, plan, jax.device_get(result.trajectories)
 
 
 def test_children_go_on_from_their_parents():
@@ -105,4 +107,4 @@ def test_siblings_add_up_to_nothing():
 @pytest.mark.parametrize(("branching", "tokens"), [((), 4), ((2, 0), 4), ((2,), 0)])
 def test_trees_that_do_not_grow_are_refused(branching, tokens):
   with pytest.raises(ValueError, match="levels of at least one child"):
-    tree(branching, tokens, Sampling())
+    tree(None, branching, tokens, Sampling())

@@ -11,6 +11,7 @@ import pytest
 
 from rl_jax import configs, starts
 from rl_jax.curricula.curriculum import Plan
+from rl_jax.models.model import Sequences
 from rl_jax.rollouts.demonstrations import demonstrations
 from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.rollouts.sampler import SEED_AXIS, Sampling, positions_of
@@ -20,6 +21,7 @@ from rl_jax.tasks.task import Turns
 from rl_jax.training import evaluation
 from rl_jax.trajectories import DEMONSTRATION, POLICY, PROMPT, TOOL
 from tests.commands import SMALL
+from tests.rollouts.collecting import collected
 from tests.tasks import lenient_lookup
 from tests.training import small
 
@@ -44,12 +46,16 @@ def parts():
 def program():
   experiment, policy = parts()
   rollout = responses(experiment.task, 2, Sampling())
-  return jax.jit(lambda plan, key: rollout.step({"policy": policy}, (), plan, experiment.task, key)[1])
+  return jax.jit(lambda plan, key: collected(rollout, {"policy": policy}, (), plan, experiment.task, key))
 
 
 def rolled(limit=None):
   limits = jnp.full(ROWS, parts()[0].task.response_tokens if limit is None else limit)
-  return jax.device_get(program()(Plan(jnp.arange(ROWS // 2), jnp.ones(ROWS, bool), limits), jax.random.key(3)))
+  return jax.device_get(result(limits)).trajectories
+
+
+def result(limits):
+  return program()(Plan(jnp.arange(ROWS // 2), jnp.ones(ROWS, bool), limits), jax.random.key(3))
 
 
 def test_the_slots_of_a_layout_by_hand():
@@ -88,7 +94,7 @@ def test_whose_a_token_is():
   np.testing.assert_array_equal(rows.loss_mask, rows.attention_mask & of_policy)
   np.testing.assert_array_equal(rows.positions, positions_of(rows.attention_mask))
   assert not rows.old_logprobs[~rows.loss_mask].any() and (rows.old_logprobs[rows.loss_mask] < 0).all()
-  assert not rows.spent_tokens.any()
+  assert result(jnp.full(ROWS, task.response_tokens)).generated_tokens == rows.loss_mask.sum()
 
 
 def test_an_observation_stands_right_before_the_turn_that_reads_it():
@@ -105,7 +111,9 @@ def test_an_observation_stands_right_before_the_turn_that_reads_it():
 
 def test_the_trainer_scores_the_same_rows_with_and_without_the_gaps():
   policy, rows = parts()[1], rolled()
-  outputs = jax.jit(lambda tokens, mask: policy.model.outputs(policy.params, tokens, positions_of(mask), mask))
+  outputs = jax.jit(
+    lambda tokens, mask: policy.model.outputs(policy.params, Sequences(tokens, positions_of(mask), mask))
+  )
   together = np.argsort(~rows.attention_mask, axis=1, kind="stable")
   for order in (np.broadcast_to(np.arange(rows.tokens.shape[1]), together.shape), together):
     take = lambda x, order=order: np.take_along_axis(x, order, axis=1)
@@ -123,7 +131,7 @@ def test_a_limit_counts_the_policys_tokens_over_all_turns():
 def test_other_rows_do_not_change_an_episode():
   task = parts()[0].task
   limits = jnp.full(ROWS, task.response_tokens).at[8:].set(1)
-  some = program()(Plan(jnp.arange(ROWS // 2), jnp.ones(ROWS, bool), limits), jax.random.key(3))
+  some = result(limits).trajectories
   np.testing.assert_array_equal(some.tokens[:8], rolled().tokens[:8])
 
 
@@ -140,7 +148,7 @@ def test_evaluation_plays_the_turns():
 def taught():
   task = lookup.build({"levels": {"two": {"hops": 2}}, "stray_rate": 0.2, "guess_rate": 0.2})
   plan = Plan(jnp.arange(32), jnp.ones(32, bool), jnp.full(32, task.response_tokens))
-  rows = jax.jit(lambda key: demonstrations().step({}, (), plan, task, key)[1])(jax.random.key(0))
+  rows = jax.jit(lambda key: collected(demonstrations(task), {}, (), plan, task, key).trajectories)(jax.random.key(0))
   return task, jax.device_get(rows)
 
 

@@ -19,6 +19,7 @@ from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.rollouts.sampler import Sampling
 from rl_jax.rollouts.windows import windows
 from rl_jax.trajectories import POLICY, REPLAY
+from tests.rollouts.collecting import collected
 from tests.training import small
 
 GOLDENS = Path(__file__).parents[1] / "goldens/tppo.json"
@@ -36,27 +37,31 @@ def parts(endless=False):
 
 @functools.cache
 def stepper(window, endless=False):
-  """(state, ids, limits, key) -> (state, trajectories), and the first state."""
+  """(state, ids, limits, key) -> RolloutResult, and the first state."""
   policy, task = parts(endless)
   rollout = windows(SLOTS, window, task, Sampling())
 
   def step(state, ids, limits, key):
     plan = Plan(ids, limits > 0, limits)
-    return rollout.step({"policy": policy}, state, plan, task, key)
+    return collected(rollout, {"policy": policy}, state, plan, task, key)
 
   return jax.jit(step), rollout.init(jax.random.key(0))
 
 
 @functools.cache
 def iterations(count=6, window=4):
-  """Trajectories of some iterations of an untrained policy, which ends now and then; plans cut at 12, 5 and 9."""
+  """Results of some iterations of an untrained policy, which ends now and then; plans cut at 12, 5 and 9."""
   step, state = stepper(window)
-  task, rows = parts()[1], []
+  task, results = parts()[1], []
   for number in range(count):
     ids, limits = 10 * number + jnp.arange(SLOTS), jnp.array([task.response_tokens, 5, 9])
-    state, got = step(state, ids, limits, jax.random.key(number))
-    rows.append(jax.device_get(got))
-  return rows
+    results.append(jax.device_get(step(state, ids, limits, jax.random.key(number))))
+    state = results[-1].state
+  return results
+
+
+def batches():
+  return [result.trajectories for result in iterations()]
 
 
 def test_the_schedule_is_that_of_the_golden():
@@ -71,12 +76,14 @@ def test_the_schedule_is_that_of_the_golden():
     limits = np.array([min(lengths[i], cap) if i < len(lengths) else 0 for i in ids])
     free = np.asarray(state.free)
     taken, written = taken + free.sum(), np.where(free, 0, written)
-    state, rows = step(state, jnp.asarray(ids), jnp.asarray(limits), jax.random.key(number))
+    result = step(state, jnp.asarray(ids), jnp.asarray(limits), jax.random.key(number))
+    state, rows = result.state, result.trajectories
     new = np.asarray(rows.loss_mask.sum(axis=1))
     done = zip(rows.prompt_ids.tolist(), written, written + new, ~rows.unfinished, strict=True)
     found.append(sorted((int(p), int(s), int(e), bool(f)) for p, s, e, f in done))
     written = written + new
-    waited += int(rows.extras["metric/sequential_tokens"][0])
+    waited += int(result.metrics["sequential_tokens"].value)
+    assert result.generated_tokens == new.sum()
     np.testing.assert_array_equal(rows.attention_mask[:, task.prompt_tokens :].sum(axis=1), written)
   assert found == [sorted(tuple(row.values()) for row in step) for step in case["outputs"]["steps"]]
   assert waited == case["outputs"]["tppo_sequential_tokens"] and bool(state.free.all())
@@ -84,8 +91,9 @@ def test_the_schedule_is_that_of_the_golden():
 
 def test_every_token_of_a_response_is_trained_once():
   """Over the windows of a response the trained tokens add up to its tokens, each with the logprob of its window."""
-  finished, trained, logprobs = 0, np.zeros_like(iterations()[0].loss_mask), 0 * iterations()[0].old_logprobs
-  for rows in iterations():
+  first = batches()[0]
+  finished, trained, logprobs = 0, np.zeros_like(first.loss_mask), 0 * first.old_logprobs
+  for rows, result in zip(batches(), iterations(), strict=True):
     assert not (rows.loss_mask & trained).any()
     trained = trained | rows.loss_mask
     logprobs = np.where(rows.loss_mask, rows.old_logprobs, logprobs)
@@ -93,28 +101,29 @@ def test_every_token_of_a_response_is_trained_once():
     np.testing.assert_array_equal(np.where(trained, rows.old_logprobs, 0), logprobs)
     np.testing.assert_array_equal(np.where(trained, rows.source_ids, POLICY) == REPLAY, trained & ~rows.loss_mask)
     np.testing.assert_array_equal(rows.reward_mask, ~rows.unfinished)
-    np.testing.assert_array_equal(rows.extras["metric/finished"], ~rows.unfinished)
+    finished_share = result.metrics["finished"]
+    assert (finished_share.sum, finished_share.weight) == ((~rows.unfinished).sum(), SLOTS)
     assert ((rows.loss_mask.sum(axis=1) == 4) | ~rows.unfinished).all()
     end = parts()[1].vocabulary.end_id
     ends = ((rows.tokens == end) & rows.loss_mask).any(axis=1)
     np.testing.assert_array_equal(~rows.unfinished & ~rows.truncated, ends)
     finished += (~rows.unfinished).sum()
     trained, logprobs = trained & rows.unfinished[:, None], logprobs * rows.unfinished[:, None]
-  assert finished >= SLOTS and any((~r.unfinished).any() and r.unfinished.any() for r in iterations())
+  assert finished >= SLOTS and any((~r.unfinished).any() and r.unfinished.any() for r in batches())
 
 
 def test_logprobs_are_those_of_the_whole_sequence():
   policy, _ = parts()
   outputs = jax.jit(policy.model.outputs)
-  for rows in iterations():
-    again = outputs(policy.params, rows.tokens, rows.positions, rows.attention_mask)
+  for rows in batches():
+    again = outputs(policy.params, rows)
     mask = rows.extras["response_mask"]
     np.testing.assert_allclose(np.where(mask, rows.old_logprobs, 0), np.where(mask, again["logprobs"], 0), atol=1e-5)
 
 
 def test_slots_that_go_on_keep_their_problem_and_others_take_the_plans_in_order():
   before = None
-  for number, rows in enumerate(iterations()):
+  for number, rows in enumerate(batches()):
     free = np.ones(SLOTS, bool) if before is None else ~before.unfinished
     taken = 10 * number + np.arange(free.sum())
     np.testing.assert_array_equal(rows.prompt_ids[free], taken)
@@ -129,9 +138,11 @@ def test_a_window_as_long_as_the_response_is_the_flat_rollout():
   policy, task = parts()
   step, state = stepper(task.response_tokens)
   ids, limits, key = jnp.arange(SLOTS), jnp.full(SLOTS, task.response_tokens), jax.random.key(7)
-  state, got = step(state, ids, limits, key)
+  result = step(state, ids, limits, key)
+  state, got = result.state, result.trajectories
   plan = Plan(ids, limits > 0, limits)
-  want = jax.jit(lambda key: flat(1, Sampling()).step({"policy": policy}, (), plan, task, key)[1])(key)
+  plain = lambda key: collected(flat(task, 1, Sampling()), {"policy": policy}, (), plan, task, key)
+  want = jax.jit(plain)(key).trajectories
   assert state.free.all() and not got.unfinished.any()
   for name in ("attention_mask", "loss_mask", "step_ids", "rewards", "reward_mask", "truncated", "prompt_ids"):
     np.testing.assert_array_equal(getattr(got, name), getattr(want, name), err_msg=name)

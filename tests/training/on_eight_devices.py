@@ -67,7 +67,7 @@ def learn(shape, batch, start, *overrides) -> dict:
     one = jax.eval_shape(lambda: state.init_seed(experiment, 0, None))
     seed = jax.device_put(jax.tree.map(lambda x: x[None], start), mesh.shardings(device_mesh, one, experiment.rules))
     trajectories = jax.device_put(jax.tree.map(lambda x: x[None], batch), rows)
-    step = jax.vmap(lambda s, t: iteration.learn(experiment, s, t, 0), axis_name=SEED_AXIS)
+    step = jax.vmap(lambda s, t: small.learn(experiment, s, t, 0), axis_name=SEED_AXIS)
     program = jax.jit(step, out_shardings=(mesh.shardings(device_mesh, one, experiment.rules), None))
     new, metrics = program(seed, trajectories)
   return {
@@ -101,14 +101,14 @@ def generate(shape) -> dict:
   plain, _ = make(shape, method="grpo")
   seeds = Trainer(experiment, device_mesh).state.seeds
   policy = seeds.models["policy"].params
+
+  def compile_rollout(of):
+    tokens = lambda seed: iteration.make_batch(of, seed, 0)[1].trajectories.tokens
+    return jax.jit(jax.vmap(tokens, axis_name=SEED_AXIS)).lower(seeds).compile()
+
   with mesh.use(device_mesh, experiment.rules):
     moved = generating.reshard(experiment, device_mesh)(policy)
-    compiled = {
-      name: jax.jit(jax.vmap(lambda s, e=e: iteration.rollout(e, s, 0)[1].tokens, axis_name=SEED_AXIS))
-      .lower(seeds)
-      .compile()
-      for name, e in {"anew": experiment, "as trained": plain}.items()
-    }
+    compiled = {"anew": compile_rollout(experiment), "as trained": compile_rollout(plain)}
     tokens = {name: np.asarray(program(seeds))[0].tolist() for name, program in compiled.items()}
   sent = {name: sum(c.bytes for c in collectives(Program(program.as_text()))) for name, program in compiled.items()}
   held = sum(x.nbytes for x in jax.tree.leaves(policy))

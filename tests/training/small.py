@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_jax import configs, starts
-from rl_jax.rollouts.rollout import verify
-from rl_jax.training import state
+from rl_jax.rollouts.rollout import RolloutResult, verify
+from rl_jax.training import iteration, state
 from rl_jax.trajectories import POLICY, PROMPT, Trajectories
 from tests.commands import SMALL
 
@@ -44,36 +44,33 @@ def _trajectories(experiment, params, rows: int, draw: int) -> Trajectories:
   tokens = np.where(mask, rng.integers(2, len(task.vocabulary), (rows, width)), task.vocabulary.pad_id)
   whole = jnp.concatenate([prompts.tokens, tokens.astype(np.int32)], axis=1)
   attention = jnp.concatenate([prompts.mask, mask], axis=1)
-  shape = whole.shape
-  zeros = jnp.zeros(shape, jnp.float32)
-  trajectories = Trajectories(
+  every = jnp.ones(rows, bool)
+  sources = jnp.where(jnp.arange(whole.shape[1]) < task.prompt_tokens, PROMPT, POLICY)
+  empty = Trajectories.empty(*whole.shape, task.prompt_tokens)
+  trajectories = empty.replace(
     tokens=whole,
     positions=jnp.maximum(jnp.cumsum(attention, axis=1) - 1, 0).astype(jnp.int32),
     attention_mask=attention,
     loss_mask=jnp.concatenate([jnp.zeros_like(prompts.mask), mask], axis=1),
-    step_ids=jnp.full(shape, -1),
-    turn_ids=jnp.zeros(shape, jnp.int32),
-    source_ids=jnp.broadcast_to(jnp.where(jnp.arange(shape[1]) < task.prompt_tokens, PROMPT, POLICY), shape),
+    source_ids=jnp.broadcast_to(sources, whole.shape),
     group_ids=jnp.repeat(jnp.asarray([7, -3, 40, 2]), 4)[:rows],
     prompt_ids=jnp.repeat(jnp.arange(rows // 4), 4),
-    row_mask=jnp.ones(rows, bool),
-    behaviour_logprobs=zeros,
-    old_logprobs=zeros,
-    ref_logprobs=zeros,
-    rewards=jnp.zeros(rows),
-    token_rewards=zeros,
-    reward_mask=jnp.ones(rows, bool),
+    row_mask=every,
     truncated=jnp.asarray(lengths == width),
-    unfinished=jnp.zeros(rows, bool),
-    spent_tokens=jnp.zeros(rows, jnp.int32),
-    extras={"behaviour_entropies": zeros},
+    extras={"behaviour_entropies": empty.old_logprobs},
   )
-  trajectories = verify(task, trajectories)
-  policy = experiment.models["policy"]
-  out = policy.outputs(params, trajectories.tokens, trajectories.positions, trajectories.attention_mask)
+  trajectories = verify(task, trajectories, every)
+  out = experiment.models["policy"].outputs(params, trajectories)
   trajectories = trajectories.replace(old_logprobs=out["logprobs"], behaviour_logprobs=out["logprobs"])
   rewards = jnp.asarray(rng.normal(size=rows), jnp.float32)
-  return trajectories.replace(rewards=rewards, reward_mask=jnp.ones(rows, bool))
+  return trajectories.replace(rewards=rewards, reward_mask=every)
+
+
+def learn(experiment, seed, trajectories: Trajectories, number):
+  """State and metrics after the second half of an iteration, where the rollout left its state as it was."""
+  made = RolloutResult(seed.rollout, trajectories, trajectories.sampled_tokens, {})
+  seed, report = iteration.learn(experiment, seed, made, number)
+  return seed, report.metrics
 
 
 def leaves(tree) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.methods.method import Stream
+from rl_jax.methods.method import Signal, Stream
 from rl_jax.rollouts.branches import Boundaries, branches
 from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.sampler import Sampling
@@ -31,12 +31,13 @@ def test_steps_by_hand():
   held = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0], [1, 1, 0, 0, 0], [1] * 5], bool)
   prompts = lambda x, fill: np.concatenate([np.full((4, PROMPT_TOKENS), fill), x], axis=1)
   rows = batch_of(
-    prompts(policy, False), attention_mask=prompts(held, True), step_ids=prompts(responses, -1),
-    row_mask=np.array([True, True, True, False]), unfinished=np.array([False, True, False, False]),
+    prompts(policy, False), prompt_width=PROMPT_TOKENS, attention_mask=prompts(held, True),
+    step_ids=prompts(responses, -1), row_mask=np.array([True, True, True, False]),
+    unfinished=np.array([False, True, False, False]),
   )  # fmt: skip
   targets = prompts([[1, 3, 5, np.nan, 7], [9, 9, 2, 4, 9], [9] * 5, [9] * 5], np.nan)
   weights = prompts([[1, 1, 0.5, 0, 0], [1, 1, 1, 1, 0], [1, 1, 0, 0, 0], [1] * 5], 0)
-  found = credit.steps_of(rows, Stream(jnp.asarray(targets), jnp.asarray(weights)), PROMPT_TOKENS)
+  found = credit.steps_of(rows, Stream(jnp.asarray(targets), jnp.asarray(weights)))
   assert [row[there].tolist() for row, there in zip(*map(np.asarray, found.boundaries), strict=True)] == [
     [0, 2, 4], [2, 3, 4], [], []
   ]  # fmt: skip
@@ -77,29 +78,30 @@ def truthful(experiment):
 
   def verify(prompts, tokens, mask):
     rewards = jnp.sum(mask * (tokens % 5) * 0.5 ** jnp.arange(width), axis=1) / 8
-    return task.verify(prompts, tokens, mask).replace(rewards=rewards)
+    return experiment.task.verify(prompts, tokens, mask).replace(rewards=rewards)
 
   def boundaries(trajectories):
     slots, exists = step_starts(trajectories)
-    return Boundaries((slots - task.prompt_tokens)[:, :width], exists[:, :width])
+    return Boundaries((slots - trajectories.prompt_width)[:, :width], exists[:, :width])
 
-  def signal(trajectories, arrays, progress):
+  def signal(trajectories, iteration):
     values, exists = trajectories.extras["cut_values"], trajectories.extras["cut_mask"]
     after = jnp.pad(values[:, 1:], ((0, 0), (0, 1)))
     last = exists & ~jnp.pad(exists[:, 1:], ((0, 0), (0, 1)))
     gains = jnp.where(last, trajectories.rewards[:, None], after) - values
     tokens = jnp.take_along_axis(gains, jnp.maximum(trajectories.step_ids, 0), axis=1)
-    return {"policy": Stream(tokens, trajectories.trained & (trajectories.step_ids >= 0))}
+    return Signal({"policy": Stream(tokens, trajectories.trained & (trajectories.step_ids >= 0))})
 
+  task = dataclasses.replace(task, verify=verify)
   method = dataclasses.replace(
     experiment.method,
-    rollout=branches(flat(4, Sampling()), boundaries, SAMPLES, Sampling()),
+    rollout=branches(task, flat(task, 4, Sampling()), boundaries, SAMPLES, Sampling()),
     signal=signal,
     models={"policy": experiment.method.models["policy"]},
     scoring={},
   )
   models = {"policy": experiment.models["policy"]}
-  return dataclasses.replace(experiment, task=dataclasses.replace(task, verify=verify), method=method, models=models)
+  return dataclasses.replace(experiment, task=task, method=method, models=models)
 
 
 def test_credit_that_is_the_truth():
@@ -112,6 +114,21 @@ def test_credit_that_is_the_truth():
   # Both are means of 96: their difference has about a 30th of the variance of the truth.
   assert found["credit/unexplained"] < 0.1 and 0 < found["credit/noise_floor"] < 0.1
   assert found["credit/rank_correlation"] > 0.9 and found["credit/sign_agreement"] > 0.9
+
+
+def test_credit_does_not_know_how_wide_prompts_are():
+  """With the same draws, responses, their steps and the completions from these are the same."""
+  experiment = small.make_experiment("num_seeds=1", "evaluation.credit_prompts=2", "evaluation.credit_samples=4")
+  width = experiment.task.prompt_tokens + 3
+  wider = dataclasses.replace(experiment.method.rollout, prompt_width=width)
+  method = dataclasses.replace(experiment.method, rollout=wider)
+  started = jax.jit(lambda: state.init(experiment))()
+  found = [
+    jax.device_get(jax.jit(lambda s, e=each: credit.evaluate(e, s))(started))
+    for each in (experiment, dataclasses.replace(experiment, method=method))
+  ]
+  assert found[0]["credit/steps"] > 15
+  small.assert_close(*found, 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +149,7 @@ def test_what_has_no_credit_of_steps_is_one_line():
   turns = dataclasses.replace(experiment.task, turns=Turns(1, 2, 1))
   with pytest.raises(TrainingError, match="responses of several turns are not completed"):
     credit.evaluate(dataclasses.replace(experiment, task=turns), None)
-  mute = dataclasses.replace(experiment.method, signal=lambda *_: {"value": None})
+  mute = dataclasses.replace(experiment.method, signal=lambda *_: Signal({"value": None}))
   started = jax.eval_shape(lambda: state.init(experiment))
   with pytest.raises(TrainingError, match="the signal has no stream 'policy', but value"):
     jax.eval_shape(lambda s: credit.evaluate(dataclasses.replace(experiment, method=mute), s), started)

@@ -22,7 +22,7 @@ from rl_jax.tasks.host import FAILURES
 from rl_jax.tasks.scoring import Verdict
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.errors import TrainingError
-from rl_jax.training.host_loop import HostLoop
+from rl_jax.training.host_loop import HostLoop, _Asked
 from tests.training import small
 
 TASK = Path(__file__).parent / "byte_task.py"
@@ -148,10 +148,10 @@ def test_iterations_without_any_judgement_stop_the_run_with_what_is_known(data, 
 
 def checked(loop, verdicts):
   """Let a loop check rows (reward or None, what became of the response) of one seed."""
-  parts = {f"part/{name}": np.array([[float(became == name) for _, became in verdicts]]) for name in FAILURES}
-  mask = np.array([[reward is not None for reward, _ in verdicts]])
+  parts = {f"part/{name}": np.array([float(became == name) for _, became in verdicts]) for name in FAILURES}
+  mask = np.array([reward is not None for reward, _ in verdicts])
   given = types.SimpleNamespace(reward_mask=mask, extras=parts)
-  HostLoop._check_verdicts(loop, types.SimpleNamespace(row_mask=np.ones(mask.shape, bool)), given)
+  HostLoop._check_verdicts(loop, _Asked.nothing().and_of(given, np.ones(mask.shape, bool)))
 
 
 def test_one_judged_row_starts_the_count_anew_and_errors_alone_stop_at_once():

@@ -14,15 +14,18 @@ import numpy as np
 import pytest
 
 from kernels.reductions import masked_mean
-from rl_jax.methods.method import Loss, ModelRole, Stream, Term
+from rl_jax.methods.method import Loss, ModelRole, Signal, Stream, Term
 from rl_jax.models import model
 from rl_jax.models.model import Model
+from rl_jax.rollouts import flat, rollout
 from rl_jax.rollouts.sampler import SEED_AXIS
 from rl_jax.training import evaluation, iteration, mesh
+from rl_jax.training.describing import describe
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.evaluation import pass_at_k
 from rl_jax.training.experiment import build
 from rl_jax.training.trainer import Trainer
+from tests.methods.batches import batch_of
 from tests.training import small
 
 STATEFUL = Path(__file__).parent / "stateful_method.py"
@@ -54,14 +57,14 @@ def test_sampler_and_trainer_agree_in_the_first_iteration():
   first, second = progressed.metrics
   assert (first["ratio_error"] < 1e-5).all() and (np.abs(first["kl_to_behaviour"]) < 1e-5).all()
   assert (second["ratio_error"] < 1e-5).all()  # one update an iteration: the rows are fresh each time
-  assert first["clip_fraction"].tolist() == [0, 0] and "first_clip_fraction" not in first
+  assert first["clip_fraction"].tolist() == [0, 0]
 
 
 def test_a_model_whose_passes_disagree_is_refused(monkeypatch):
   outputs = Model.outputs
 
-  def perturbed(self, params, tokens, positions, mask):
-    found = outputs(self, params, tokens, positions, mask)
+  def perturbed(self, params, batch):
+    found = outputs(self, params, batch)
     return found | {"logprobs": found["logprobs"] + 3e-5}
 
   monkeypatch.setattr(Model, "outputs", perturbed)
@@ -91,6 +94,26 @@ def test_truncated_sampling_is_held_against_the_whole_distribution():
   trainer = make_trainer("sampling.top_k=3", "sampling.top_p=0.9", "sampling.temperature=0.7")
   first = advance(trainer).metrics[0]
   assert (first["ratio_error"] < 1e-5).all() and (first["kl_to_behaviour"] > 0.1).all()
+
+
+def test_wider_prompts_of_a_rollout_change_no_number():
+  """Two iterations: samples are read from the right slots, and the update is that of the same tokens."""
+  options = ("num_seeds=1", "learning_rate=0.01", "optimizer.warmup_updates=0", "optimizer.epsilon=1e-2")
+  done, states = [], []
+  for more in (0, 3):
+    trainer = make_trainer(*options, "method.entropy_coefficient=0.1", "logging.samples=8")
+    method, task = trainer.experiment.method, trainer.experiment.task
+    wider = dataclasses.replace(method.rollout, prompt_width=task.prompt_tokens + more)
+    experiment = dataclasses.replace(trainer.experiment, method=dataclasses.replace(method, rollout=wider))
+    trainer = Trainer(experiment, trainer.mesh)
+    done.append(advance(trainer))
+    states.append(jax.device_get(trainer.state.seeds.models["policy"].params))
+  assert len(done[0].samples) == 8 and all(sample["prompt"] for sample in done[0].samples)
+  for narrow, wide in zip(*(each.samples for each in done), strict=True):
+    np.testing.assert_allclose(narrow.pop("credit"), wide.pop("credit"), atol=1e-5)
+    assert narrow == wide
+  small.assert_close(done[1].metrics, done[0].metrics, 1e-5)
+  small.assert_close(*states, 1e-5)
 
 
 def test_a_seed_among_others_is_the_seed_alone():
@@ -125,42 +148,41 @@ def test_samples_tell_what_each_token_was_pushed_with():
     assert "".join(sample["tokens"]) == sample["response"] and len(sample["credit"]) == len(sample["tokens"])
   assert any(any(sample["credit"]) for sample in progressed.samples)
   stream = Stream(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([[1.0, 1.0], [0.0, 0.5]]))
-  rows = types.SimpleNamespace(tokens=jnp.zeros((1, 2), jnp.int32))
-  assert iteration._credit({"policy": stream}, rows, jnp.array([1])).tolist() == [[0.0, 4.0]]
-  assert iteration._credit({"demonstrations": stream}, rows, jnp.array([1])).tolist() == [[0.0, 0.0]]
+  rows = batch_of(np.ones((2, 2)), extras={"levels": np.zeros(2, int)})
+  credit = lambda name: iteration._samples(rows, Signal({name: stream}), 2).credit.tolist()
+  assert credit("policy") == [[1.0, 2.0], [0.0, 4.0]] and credit("demonstrations") == [[0.0, 0.0]] * 2
 
 
-def test_states_of_curriculum_rollout_and_learner_are_carried_and_used():
+def test_states_of_curriculum_and_rollout_are_carried_and_used():
   before, after, progressed = advanced()
   seeds = after.seeds
-  assert seeds.curriculum["seen"].tolist() == [2, 2] and seeds.rollout.tolist() == [2, 2]
+  assert seeds.curriculum["seen"].tolist() == [2, 2] and seeds.rollout["count"].tolist() == [2, 2]
   rows = 8
   lengths = sum(m["response_length"] * rows for m in progressed.metrics)
   np.testing.assert_allclose(seeds.curriculum["lengths"], lengths, rtol=1e-6)
   # mean <- mean / 2 + scores / 2 from 0, where scores are 0.1 length + reward (+ noise of 1e-3)
   scores = [0.1 * m["response_length"] + m["reward"] for m in progressed.metrics]
-  np.testing.assert_allclose(seeds.learners["baseline"]["mean"], scores[0] / 4 + scores[1] / 2, atol=6e-3)
-  assert not np.array_equal(seeds.learners["baseline"]["mean"], scores[0] / 4 + scores[1] / 2)
-  np.testing.assert_array_equal(seeds.learners["baseline"]["key"], before.seeds.learners["baseline"]["key"])
+  np.testing.assert_allclose(seeds.rollout["mean"], scores[0] / 4 + scores[1] / 2, atol=6e-3)
+  assert not np.array_equal(seeds.rollout["mean"], scores[0] / 4 + scores[1] / 2)
+  np.testing.assert_array_equal(seeds.rollout["key"], before.seeds.rollout["key"])
 
 
 @functools.cache
 def _rollout():
   experiment = small.make_experiment()
-  return experiment, jax.jit(
-    jax.vmap(lambda seed, number: iteration.rollout(experiment, seed, number)[1], (0, None), axis_name=SEED_AXIS)
-  )
+  rows = lambda seed, number: iteration.make_batch(experiment, seed, number)[1].trajectories
+  return experiment, jax.jit(jax.vmap(rows, (0, None), axis_name=SEED_AXIS))
 
 
 def test_an_iteration_depends_on_seed_and_number_alone():
-  experiment, rollout = _rollout()
+  experiment, make_rows = _rollout()
   whole = jax.tree.map(lambda x: x[None], small.make_seed(experiment, 3))
-  five = rollout(whole, 5)
-  small.assert_same(rollout(whole, 5), five)
-  assert not np.array_equal(rollout(whole, 6).tokens, five.tokens)
+  five = make_rows(whole, 5)
+  small.assert_same(make_rows(whole, 5), five)
+  assert not np.array_equal(make_rows(whole, 6).tokens, five.tokens)
   other = jax.tree.map(lambda x: x[None], small.make_seed(experiment, 4))
   same_policy = whole.replace(root_key=other.root_key)
-  assert not np.array_equal(rollout(same_policy, 5).prompt_ids, five.prompt_ids)
+  assert not np.array_equal(make_rows(same_policy, 5).prompt_ids, five.prompt_ids)
 
 
 def test_a_model_with_a_loss_of_its_own_learns_alone_and_before_the_method_scores():
@@ -189,7 +211,7 @@ def test_a_model_with_a_loss_of_its_own_learns_alone_and_before_the_method_score
   experiment = build(experiment.config, task=part(experiment.task), method=part(method), model=model)
   seed = small.make_seed(experiment)
   trajectories = small.make_trajectories(experiment, seed)
-  after, metrics = jax.jit(lambda s, t: iteration.learn(experiment, s, t, 0))(seed, trajectories)
+  after, metrics = jax.jit(lambda s, t: small.learn(experiment, s, t, 0))(seed, trajectories)
 
   changed = lambda name: [
     not np.array_equal(*pair)
@@ -203,8 +225,7 @@ def test_a_model_with_a_loss_of_its_own_learns_alone_and_before_the_method_score
       metrics[f"{name}/loss/nll"].value, -trajectories.old_logprobs[trajectories.trained].mean(), rtol=1e-5
     )
   assert "loss/nll" not in metrics and "loss/policy" in metrics
-  rows = trajectories.tokens, trajectories.positions, trajectories.attention_mask
-  want = jax.jit(experiment.models["judge"].outputs)(after.models["judge"].params, *rows)["logprobs"]
+  want = jax.jit(experiment.models["judge"].outputs)(after.models["judge"].params, trajectories)["logprobs"]
   np.testing.assert_allclose(after.curriculum, want, atol=1e-5)
   assert (np.abs(after.curriculum - trajectories.old_logprobs)[trajectories.trained] > 1e-3).any()
 
@@ -218,11 +239,11 @@ def test_metrics_of_a_batch_by_hand():
     row_mask=jnp.asarray([1, 1, 1, 1, 1, 1, 1, 0], bool),
     group_ids=jnp.asarray([7, 7, 7, 7, -3, -3, -3, -3]),
     truncated=jnp.asarray([1, 0, 0, 0, 0, 0, 1, 1], bool),
-    extras={**batch.extras, "metric/said": jnp.arange(8.0), "kept_to_itself": jnp.arange(8.0)},
+    extras={**batch.extras, "part/said": jnp.arange(8.0), "kept_to_itself": jnp.arange(8.0)},
+    objectives=jnp.stack([jnp.arange(8.0) % 2, jnp.arange(8.0) * 2], axis=1),
   )
-  found = {
-    name: float(mean.value) for name, mean in jax.jit(lambda b: iteration.describe(experiment, b))(batch).items()
-  }
+  task = dataclasses.replace(experiment.task, objectives=("right", "long"))
+  found = {name: float(mean.value) for name, mean in jax.jit(lambda b: describe(task, b))(batch).items()}
   lengths = np.asarray(batch.loss_mask.sum(axis=1))[:7]
   expected = {
     "reward": (1 + 0 + 1 + 0.5 * 3) / 6,
@@ -231,9 +252,10 @@ def test_metrics_of_a_batch_by_hand():
     "truncated": 2 / 7,
     "unscored": 1 / 7,
     "zero_spread_rows": 3 / 6,
-    "generated_tokens": lengths.sum(),
     "reward/four": (1 + 0 + 1 + 0.5 * 3) / 6,
-    "metric/said": 3.0,
+    "part/said": 3.0,
+    "part/right": 3 / 7,
+    "part/long": 6.0,
   }
   assert found.keys() == expected.keys()
   for name, value in expected.items():
@@ -253,7 +275,7 @@ def test_pass_at_k_is_the_share_of_draws_with_a_right_one():
 def test_evaluation_asks_the_same_held_out_prompts_of_the_averaged_policy(monkeypatch):
   experiment = small.make_experiment("optimizer.parameter_average=0.5", "evaluation.prompts=32")
   asked = []
-  sample, verify = evaluation.sample, evaluation.verify
+  sample, verify = flat.sample, rollout.verify
 
   def sampled(model, params, *prompts, sampling, **options):
     asked.append([sampling.greedy, params, prompts[:2]])
@@ -263,8 +285,8 @@ def test_evaluation_asks_the_same_held_out_prompts_of_the_averaged_policy(monkey
     asked[-1].append(verify(*args))
     return asked[-1][-1]
 
-  monkeypatch.setattr(evaluation, "sample", sampled)
-  monkeypatch.setattr(evaluation, "verify", verified)
+  monkeypatch.setattr(flat, "sample", sampled)
+  monkeypatch.setattr(rollout, "verify", verified)
 
   def evaluated(seed, number):
     metrics = evaluation.evaluate_seed(experiment, seed, number)
@@ -292,6 +314,33 @@ def test_evaluation_asks_the_same_held_out_prompts_of_the_averaged_policy(monkey
   right = np.asarray(first[2].rewards[0] >= 1).reshape(32, 2)
   np.testing.assert_allclose(results[0][0]["held_out/sampled_accuracy"][0], right.mean())
   np.testing.assert_allclose(results[0][0]["held_out/pass_at_2"][0], right.any(axis=1).mean())
+
+
+def test_evaluation_answers_with_the_plain_rollout_of_the_method():
+  """Here one that cuts responses after two tokens, in a phase of its own for the sampled and the greedy ones."""
+  experiment = small.make_experiment("num_seeds=1", "evaluation.greedy=True")
+  asked = []
+
+  def respond(count, sampling):
+    asked.append((count, sampling.greedy))
+    plain = flat.flat(experiment.task, count, sampling)
+
+    def short(models, state, plan, prompts, before, key):
+      assert models.keys() == {"policy"} and state == "begun"
+      cut = plan.replace(response_limits=jnp.minimum(plan.response_limits, 2))
+      return plain.phases[0](models, state, cut, prompts, before, key)
+
+    return dataclasses.replace(plain, phases=(short,), init=lambda key: "begun")
+
+  method = dataclasses.replace(
+    experiment.method, rollout=dataclasses.replace(experiment.method.rollout, respond=respond)
+  )
+  answer = lambda seed: evaluation.answer_seed(dataclasses.replace(experiment, method=method), seed, 0)
+  seed = jax.tree.map(lambda x: x[None], small.make_seed(experiment))
+  found = jax.jit(jax.vmap(answer, axis_name=SEED_AXIS))(seed)
+  assert asked == [(experiment.config.evaluation.samples_per_prompt, False), (1, True)]
+  for answers in found:
+    assert answers.lengths.max() == 2 and answers.truncated.any() and answers.scored.all()
 
 
 def test_a_critic_starts_from_a_policy_whose_output_is_tied():

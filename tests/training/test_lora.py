@@ -14,7 +14,7 @@ from rl_jax import launch, starts
 from rl_jax.models import lora
 from rl_jax.runs.metrics import read_metrics
 from rl_jax.stop import Stop
-from rl_jax.training import iteration, mesh, state
+from rl_jax.training import mesh, state
 from rl_jax.training.trainer import Trainer
 from tests import commands
 from tests.training import small
@@ -120,7 +120,7 @@ def test_a_critic_trains_its_adapters_and_its_head():
   experiment = small.make_experiment(*ADAPTED, *options, method="ppo")
   seed = small.make_seed(experiment)
   trajectories = small.make_trajectories(experiment, seed)
-  new, metrics = jax.jit(lambda s, t: iteration.learn(experiment, s, t, 0))(seed, trajectories)
+  new, metrics = jax.jit(lambda s, t: small.learn(experiment, s, t, 0))(seed, trajectories)
   for name in ("policy", "critic"):
     before, after = (small.leaves(models[name].params) for models in (seed.models, new.models))
     moved = {path for path in before if not np.array_equal(before[path], after[path])}

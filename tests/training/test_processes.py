@@ -59,7 +59,7 @@ def test_alone_a_process_agrees_with_itself():
   assert stop.check() == stop.requested == signal.SIGTERM
 
 
-@pytest.mark.parametrize("rows", [1, 4, 5])
+@pytest.mark.parametrize("rows", [0, 1, 4, 5])
 def test_every_row_has_one_process_that_verifies_it(rows, monkeypatch):
   monkeypatch.setattr(answering.jax, "process_count", lambda: 2)
   shares = []

@@ -40,17 +40,16 @@ def one_device(experiment):
 
 def test_the_state_is_that_of_a_run():
   experiment = small.make_experiment()
-  assert programs.abstract_state(experiment, one_device(experiment)) == Trainer(
-    experiment, one_device(experiment)
-  ).abstract_state
+  assert (
+    programs.abstract_state(experiment, one_device(experiment))
+    == Trainer(experiment, one_device(experiment)).abstract_state
+  )
 
 
 def test_a_run_of_a_host_task_has_the_same_programs(host, monkeypatch):
-  experiment, finish, traced = host("byte_task.py", workers=0), iteration.finish, []
+  experiment, learn, traced = host("byte_task.py", workers=0), iteration.learn, []
   kinds = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), tree)
-  monkeypatch.setattr(
-    iteration, "finish", lambda *arguments: traced.append(kinds(arguments[1:])) or finish(*arguments)
-  )
+  monkeypatch.setattr(iteration, "learn", lambda *arguments: traced.append(kinds(arguments[1:])) or learn(*arguments))
   trainer = Trainer(experiment, one_device(experiment))
   assert list(trainer.loop.lower(trainer.abstract_state)) == ["rollout", "update"]
   trainer.advance()
@@ -69,8 +68,8 @@ def test_both_halves_of_a_device_task():
   experiment = small.make_experiment("num_seeds=2")
   lowered = programs.lower(experiment, one_device(experiment))
   state = programs.abstract_state(experiment, one_device(experiment)).seeds
-  changed, trajectories = lowered["rollout"].out_info
-  assert jax.tree.leaves(changed) == [] and trajectories.tokens.shape[0] == 2
+  curriculum, made = lowered["rollout"].out_info
+  assert jax.tree.leaves((curriculum, made.state)) == [] and made.trajectories.tokens.shape[0] == 2
   assert param_count(lowered["update"].out_info[0]) == param_count(state)
 
 

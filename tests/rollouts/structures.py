@@ -1,0 +1,64 @@
+"""Every rollout of a plain task, of few greedy responses."""
+
+from __future__ import annotations
+
+import functools
+
+import jax.numpy as jnp
+
+from rl_jax.curricula.curriculum import Plan
+from rl_jax.rollouts.branches import Boundaries, branches
+from rl_jax.rollouts.probes import probed, step_ends
+from rl_jax.rollouts.replay import with_replay
+from rl_jax.rollouts.rollout import BoundModel
+from rl_jax.rollouts.sampler import Sampling
+from rl_jax.rollouts.tree import tree
+from rl_jax.rollouts.waves import waves
+from tests.methods.two_iterations import even
+from tests.training import small
+
+GREEDY, PROMPTS, GROUP = Sampling(greedy=True), 4, 2
+
+
+@functools.cache
+def parts():
+  """Task and policy."""
+  experiment = small.make_experiment("num_seeds=1")
+  policy = BoundModel(experiment.models["policy"], small.make_seed(experiment, 3).models["policy"].params)
+  return even(experiment.task), policy
+
+
+def plan_of(task, first=0):
+  """Four problems, two rows of each."""
+  rows = PROMPTS * GROUP
+  return Plan(first + jnp.arange(PROMPTS), jnp.ones(rows, bool), jnp.full(rows, task.response_tokens))
+
+
+def _cuts(trajectories):
+  starts = jnp.broadcast_to(jnp.array([0, 1, 3]), (trajectories.tokens.shape[0], 3))
+  return Boundaries(starts, starts < trajectories.response_lengths[:, None])
+
+
+def _replayed(task, rollout):
+  options = {"rows": 5, "rows_per_group": 1, "capacity": 4, "max_age": 2, "extras": {}}
+  return with_replay(task, rollout, lambda rows: rows.scored, **options)
+
+
+def _right(rows):
+  return rows.scored & (rows.rewards > 0)
+
+
+def _probed(task, rollout):
+  options = {"samples": 2, "max_tokens": 2, "sampling": GREEDY}
+  return probed(task, rollout, lambda task, rows: step_ends(task, rows, 3), **options)
+
+
+STRUCTURES = {
+  "flat": lambda task, plain: plain,
+  "tree": lambda task, plain: tree(task, (2, 2), 3, GREEDY),
+  "branches": lambda task, plain: branches(task, plain, _cuts, 2, GREEDY),
+  "probes": _probed,
+  "waves": lambda task, plain: waves(plain, GROUP, _right, 2),
+  "replay": _replayed,
+}
+"""(task, independent responses) -> rollout."""
