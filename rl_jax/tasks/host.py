@@ -126,8 +126,6 @@ class HostTask:
   """Answers are texts that a verifier reads: there is no one form to force."""
   step_values: ClassVar[None] = None
   guessing_floor: ClassVar[None] = None
-  objectives: ClassVar[tuple[str, ...]] = ()
-  """The parts of a reward are extras, `part/<name>`."""
 
   def demonstrate(self, key: PRNGKeyArray, prompts: Prompts) -> tuple[Any, Any]:
     """Raise ValueError: answers are texts, and no solution is known."""
