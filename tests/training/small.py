@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_jax import configs, starts
-from rl_jax.rollouts.rollout import verify
+from rl_jax.rollouts.rollout import unasked, verify
 from rl_jax.training import state
 from rl_jax.trajectories import POLICY, PROMPT, Trajectories
 from tests.commands import SMALL
@@ -45,32 +45,20 @@ def _trajectories(experiment, params, rows: int, draw: int) -> Trajectories:
   whole = jnp.concatenate([prompts.tokens, tokens.astype(np.int32)], axis=1)
   attention = jnp.concatenate([prompts.mask, mask], axis=1)
   shape = whole.shape
-  zeros = jnp.zeros(shape, jnp.float32)
-  trajectories = Trajectories(
+  trajectories = Trajectories.empty(rows, shape[1], task.prompt_tokens).replace(
     tokens=whole,
     positions=jnp.maximum(jnp.cumsum(attention, axis=1) - 1, 0).astype(jnp.int32),
     attention_mask=attention,
     loss_mask=jnp.concatenate([jnp.zeros_like(prompts.mask), mask], axis=1),
-    step_ids=jnp.full(shape, -1),
-    turn_ids=jnp.zeros(shape, jnp.int32),
     source_ids=jnp.broadcast_to(jnp.where(jnp.arange(shape[1]) < task.prompt_tokens, PROMPT, POLICY), shape),
     group_ids=jnp.repeat(jnp.asarray([7, -3, 40, 2]), 4)[:rows],
     prompt_ids=jnp.repeat(jnp.arange(rows // 4), 4),
     row_mask=jnp.ones(rows, bool),
-    behaviour_logprobs=zeros,
-    old_logprobs=zeros,
-    ref_logprobs=zeros,
-    rewards=jnp.zeros(rows),
-    token_rewards=zeros,
-    reward_mask=jnp.ones(rows, bool),
     truncated=jnp.asarray(lengths == width),
-    unfinished=jnp.zeros(rows, bool),
-    spent_tokens=jnp.zeros(rows, jnp.int32),
-    extras={"behaviour_entropies": zeros},
+    extras={"behaviour_entropies": jnp.zeros(shape, jnp.float32)},
   )
-  trajectories = verify(task, trajectories)
-  policy = experiment.models["policy"]
-  out = policy.outputs(params, trajectories.tokens, trajectories.positions, trajectories.attention_mask)
+  trajectories = verify(task, trajectories, unasked(trajectories))
+  out = experiment.models["policy"].outputs(params, trajectories)
   trajectories = trajectories.replace(old_logprobs=out["logprobs"], behaviour_logprobs=out["logprobs"])
   rewards = jnp.asarray(rng.normal(size=rows), jnp.float32)
   return trajectories.replace(rewards=rewards, reward_mask=jnp.ones(rows, bool))
