@@ -96,10 +96,12 @@ def make_update(objective: Objective, sizes: Sizes, *, group_ids: Callable[[Batc
     rows = jax.tree.leaves(batch)[0].shape[0]
     sizes.check(rows)
     everything = _Rows(batch, streams)
+    # A single minibatch needs no order, but for groups that its micro-batches are to keep whole.
+    as_it_is = sizes.minibatches_per_epoch == 1 and not (sizes.group and sizes.rows_per_microbatch)
 
     def step(carry, index: Array):
       models, skipped = carry
-      part = everything if index.shape[0] == rows else jax.tree.map(lambda x: jnp.take(x, index, axis=0), everything)
+      part = everything if as_it_is else jax.tree.map(lambda x: jnp.take(x, index, axis=0), everything)
       params = {name: models[name].params for name in objective.models}
       (loss, parts), grads = gradient(objective, sizes, params, part)
       finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
