@@ -8,6 +8,7 @@ import pkgutil
 import sys
 import types
 from pathlib import Path
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -159,10 +160,48 @@ METHODS = sorted(
 """Modules of methods with an experiment."""
 
 
-def rollout_of(experiment):
-  """Shapes and types of one iteration's rows."""
-  made = jax.eval_shape(lambda: iteration.make_batch(experiment, nn.unbox(state.init_seed(experiment, 0)), 0)[1])
-  return made.trajectories
+class Recording(dict):
+  """Extras that remember which of them were read."""
+
+  def __init__(self, extras, read):
+    super().__init__(extras)
+    self.read = read
+
+  def __getitem__(self, name):
+    self.read.add(name)
+    return super().__getitem__(name)
+
+  def get(self, name, default=None):
+    return self[name] if name in self else default
+
+
+class Traced(NamedTuple):
+  """Names of extras of one iteration: all that its rollout leaves, and those that signal and losses read."""
+
+  made: set[str]
+  read: set[str]
+
+
+def traced(experiment) -> Traced:
+  method, made, read = experiment.method, set(), set()
+  recorded = lambda rows: rows.replace(extras=Recording(rows.extras, read))
+
+  def iterate():
+    seed = nn.unbox(state.init_seed(experiment, 0))
+    rows = iteration.make_batch(experiment, seed, 0)[1].trajectories
+    made.update(rows.extras)
+    rows = iteration.score(experiment, seed, rows, experiment.models)
+    streams = method.signal(recorded(rows), jnp.int32(0)).streams
+    outputs = {
+      name: model.outputs(seed.models[name].params, rows)
+      for name, model in experiment.models.items()
+      if method.models[name].trained
+    }
+    losses = [method.loss(outputs, recorded(rows), streams)]
+    return losses + [role.loss(outputs, recorded(rows)) for role in method.models.values() if role.loss]
+
+  jax.eval_shape(iterate)
+  return Traced(made, read)
 
 
 def test_the_methods_are_found():
@@ -170,16 +209,17 @@ def test_the_methods_are_found():
 
 
 def assert_extras_are_those_declared(experiment) -> None:
-  """What a rollout keeps of a task's extras it need not declare."""
-  extras, rollout = rollout_of(experiment).extras.keys(), experiment.method.rollout
-  assert set(rollout.provides) <= extras, "declared and not there"
-  assert extras <= {*ALWAYS, *experiment.task.provides, *rollout.provides}, "there and not declared"
-  assert {*ALWAYS, *experiment.task.provides} <= extras, "lost on the way"
-  assert set(experiment.method.requires) <= extras | experiment.method.scoring.keys()
+  """What a rollout keeps of a task's extras it need not declare; "correct" is what every batch may have."""
+  (made, read), method = traced(experiment), experiment.method
+  assert set(method.rollout.provides) <= made, "declared and not there"
+  assert made <= {*ALWAYS, *experiment.task.provides, *method.rollout.provides}, "there and not declared"
+  assert {*ALWAYS, *experiment.task.provides} <= made, "lost on the way"
+  assert read - {*ALWAYS, *method.scoring, "correct"} <= set(method.requires), "read and not required"
+  assert set(method.requires) <= read, "required and not read"
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_extras_of_a_rollout_are_those_that_it_declares(name):
+def test_extras_are_those_that_rollouts_declare_and_methods_require(name):
   assert_extras_are_those_declared(starts.build(configs.resolve(f"{FOLDER / name}.py:smoke", ["num_seeds=1"])))
 
 
@@ -237,5 +277,5 @@ def test_it_is_met_by_another_task():
 
 def test_what_an_object_cannot_do_is_one_line_that_names_it():
   """An object has no name in its config as a module has."""
-  with pytest.raises(TrainingError, match=r"^method .*needy.*: alpha is above 0$"):
+  with pytest.raises(TrainingError, match=r"^method [\w.]*test_requirements:needy\S*build: alpha is above 0$"):
     starts.build(config_with(needy(wrong="alpha is above 0")))
