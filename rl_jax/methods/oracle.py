@@ -42,6 +42,8 @@ def build(config, task) -> Method:
     return Signal({"policy": policy_gradient.token_stream(trajectories, found.after - found.before)})
 
   rollout = policy_gradient.independent(config, task)
+  requires: tuple[str, ...] = ()
   if not is_exact:
+    requires = step_values.READ
     rollout = step_values.with_completions(rollout, task, m.completions, m.max_steps, sampling_from(config))
-  return policy_gradient.method(config, task, signal, papers=(), rollout=rollout)
+  return policy_gradient.method(config, task, signal, papers=(), requires=requires, rollout=rollout)

@@ -82,6 +82,8 @@ def build(config, task) -> Method:
 
   slots = config.prompts_per_iteration * config.completions_per_prompt
   rollout = windows(slots, window, task, sampling_from(config))
+  critic = ppo.critic(m)
+  requires = (*critic.pop("requires"), "response_mask")
   return policy_gradient.method(
-    config, task, signal, papers=("2506.15050",), rollout=rollout, loss=loss, **ppo.critic(m)
+    config, task, signal, papers=("2506.15050",), requires=requires, rollout=rollout, loss=loss, **critic
   )

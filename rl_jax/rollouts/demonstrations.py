@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
@@ -10,7 +11,11 @@ from rl_jax.trajectories import DEMONSTRATION
 
 
 def demonstrations(task) -> Rollout:
-  """One demonstration of each prompt of the plan, scored like any response; keeps no state."""
+  """One demonstration of each prompt of the plan, scored like any response; keeps no state.
+
+  Raises: ValueError: the task has none.
+  """
+  _traced(task)  # now, not in the midst of training
 
   def phase(models, state, plan, prompts, before, key):
     tokens, mask = task.demonstrate(key, prompts)
@@ -27,3 +32,9 @@ def demonstrations(task) -> Rollout:
     return PhaseResult(state, rows, unasked(rows), jnp.int32(0))
 
   return Rollout(phases=(phase,))
+
+
+def _traced(task) -> None:
+  ids = jnp.zeros(1, jnp.int32)
+  prompts = lambda: task.prompts(ids, "train")
+  jax.eval_shape(task.demonstrate, jax.random.key(0), jax.eval_shape(prompts) if task.on_device else prompts())

@@ -58,6 +58,10 @@ def with_completions(rollout: Rollout, task: DeviceTask, samples: int, max_steps
   return dataclasses.replace(sampled, phases=(*rollout.phases, *map(uncharged, sampled.phases[own:])))
 
 
+READ = ("cut_values", "cut_mask")
+"""Extras of `with_completions` that `from_completions` reads."""
+
+
 def from_completions(trajectories: Trajectories) -> StepValues:
   """Values of the steps of a batch that `with_completions` made."""
   values, mask = trajectories.extras["cut_values"], trajectories.extras["cut_mask"]

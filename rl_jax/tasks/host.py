@@ -56,8 +56,13 @@ FIELDS = {
 """What the configs of all host tasks share."""
 
 
-PROVIDES = {"correct": Provided((), "bool", "the task's own score is 1, whatever else the reward holds")}
-"""Of all host tasks."""
+PROVIDES = {
+  "correct": Provided((), "bool", "the task's own score is 1, whatever else the reward holds"),
+  "part/timed_out": Provided((), "float32", "1 where the verifier ran out of time"),
+  "part/crashed": Provided((), "float32", "1 where the verifier's process ended"),
+  "part/error": Provided((), "float32", "1 where the verifier raised an error"),
+}
+"""Extras of all host tasks."""
 
 
 class Scorers(NamedTuple):

@@ -151,7 +151,14 @@ def _built(section: str, config, make):
   try:
     return make()
   except ValueError as error:
-    raise TrainingError(f"{' '.join([section, config[section].get('name', '')]).strip()}: {error}") from error
+    name = config[section].get("name", "")
+    part = f"{section} {name if isinstance(name, str) else _described(name)}".strip()
+    raise TrainingError(f"{part}: {error}") from error
+
+
+def _described(part: Any) -> str:
+  """A part that is an object, by the function that builds it."""
+  return f"{part.build.__module__}:{getattr(part.build, '__qualname__', 'build')}"
 
 
 _POSITIVE = (

@@ -1,0 +1,23 @@
+"""Runs that have trained nothing: the folder and the checkpoint of a state as it was drawn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rl_jax import configs, starts
+from rl_jax.runs.directory import open_run
+from rl_jax.training import mesh
+from rl_jax.training.checkpoints import Checkpoints
+from rl_jax.training.state import TrainState
+from rl_jax.training.trainer import Trainer
+
+
+def save(config, folder: Path, step: int = 2) -> TrainState:
+  """The state of a run of a resolved config, saved in `folder` as that of iteration `step`."""
+  experiment = starts.build(config)
+  trainer = Trainer(experiment, mesh.make_mesh(config.mesh))
+  with open_run(folder, json.loads(configs.to_json(config)), *configs.identity(config)) as directory:
+    with Checkpoints(directory.checkpoints) as checkpoints:
+      checkpoints.save(step, trainer.state, {"data": experiment.task.fingerprint, "held_out": {}})
+  return trainer.state
