@@ -60,7 +60,7 @@ def test_by_hand_where_a_repeated_step_spoils_the_next(plain):
   task = build()
   texts = ["a2b4#4."] * 20 + ["a2a2b9#9."] * 20
   _, after = values_of(task, problem(task, "7+5-8=", 40), *plain.respond(task, texts))
-  # Before "-": right 20 times, "a2" again 20 times; after "a2" again, off by 5 each time. The pool of all: a third each.
+  # Before "-": right 20 times, "a2" again 20 times; after "a2" again, off by 5 each time. The pool: a third each.
   # Nine slots have no room for a second repeat.
   third = 16 / 3
   once = third / (20 + 16)
