@@ -1,8 +1,8 @@
 """Does information gain (IGPO) help where nearly all groups of episodes fail, for the same number of generated tokens?
 
 Lookups of three hops in a table of 26 keys, from a warm start that answers a random key four times in five before it
-has made all hops. GRPO has the same task, KL and tokens; the answers that IGPO forces after each turn are given, not generated, and do not
-count. Tuning: none.
+has made all hops. GRPO has the same task, KL and tokens; the answers that IGPO forces after each turn are given, not
+generated, and do not count. Tuning: none.
 """
 
 from ml_collections import ConfigDict

@@ -78,14 +78,14 @@ def test_the_pair_accuracy_is_that_of_whole_groups():
 
 
 def test_models_and_scoring_of_both_references_and_orders():
-  frozen = ModelRole(trained=False, starts_from="policy")
+  frozen = ModelRole(trained=False, init_from="policy")
   after, own = built(prm_learning_rate=0.01), built(reference="policy")
-  assert after.models["prm"] == ModelRole(starts_from="policy", learning_rate=0.01)
+  assert after.models["prm"] == ModelRole(init_from="policy", learning_rate=0.01)
   assert after.models["reference"] == frozen and "reference" not in own.models
   assert after.scoring == {"prm_logprobs": ("prm", "logprobs"), "ref_logprobs": ("reference", "logprobs")}
   assert own.scoring["ref_logprobs"] == ("policy", "logprobs")
   before = built(prm_update="before")
-  assert before.models["prm"].own_loss is not None and before.scoring == after.scoring
+  assert before.models["prm"].loss is not None and before.scoring == after.scoring
 
 
 def test_two_iterations_with_a_prm_that_learns_after_it_scored():

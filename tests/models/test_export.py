@@ -66,12 +66,12 @@ def test_the_tokenizer_goes_along(tmp_path):
 def test_what_can_not_be_exported_leaves_nothing(tmp_path):
   _, model, params = loaded(tiny.GOLDENS / "tiny" / "smollm2")
   seeds = jax.tree.map(lambda x: x[None], params)
-  critic = Model(TransformerConfig(4, 1), kind="value")
+  critic = Model(TransformerConfig(4, 1), names=("values",))
   both = Model(TransformerConfig(4, 4, qkv_bias=True, qk_norm=True))
   refused = {
     r"embedding has shape \(1, 16, 40\), that of the model is \(16, 40\)": (model, seeds),
     "only one of the two has 'layer_1/": (model, {k: v for k, v in params.items() if k != "layer_1"}),
-    "a 'value' model has no Hugging Face form": (critic, params),
+    "a model of values has no Hugging Face form": (critic, params),
     "no known architecture has both": (both, params),
   }
   for said, (wrong, tree) in refused.items():

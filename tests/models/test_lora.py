@@ -25,7 +25,8 @@ ARGS = (TOKENS, np.arange(5) * np.ones((2, 1), int), np.ones((2, 5), bool))
 
 def make(kind: str = "language", **fields) -> Model:
   fields = SIZES | {"lora_rank": 3, "lora_alpha": 6.0} | fields
-  return Model(TransformerConfig(5, 5 if kind == "language" else 1, **fields), kind)
+  names = {"language": ("logprobs", "entropies"), "value": ("values",)}[kind]
+  return Model(TransformerConfig(5, 5 if kind == "language" else 1, **fields), names)
 
 
 @functools.cache

@@ -11,6 +11,7 @@ import pytest
 from rl_jax import configs
 from rl_jax.models import pretrained
 from rl_jax.models.errors import ModelFileError
+from rl_jax.models.outputs import OF_VOCABULARY
 from tests.models import tiny
 
 TINY = tiny.GOLDENS / "tiny" / "smollm2"
@@ -39,7 +40,7 @@ def test_start_gives_the_parameters_of_the_checkpoint():
 
 
 def test_a_critic_has_the_trunk_of_the_policy():
-  policy, critic = (pretrained.build(section(), 40, kind) for kind in ("language", "value"))
+  policy, critic = (pretrained.build(section(), 40, names=names) for names in (OF_VOCABULARY, ("values",)))
   fresh = {kind: nn.unbox(model.init(jax.random.key(0))) for kind, model in (("policy", policy), ("critic", critic))}
   shapes = {kind: jax.tree.map(jnp.shape, params) for kind, params in fresh.items()}
   assert shapes["critic"].pop("output") == (16, 1)

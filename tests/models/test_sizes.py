@@ -27,8 +27,8 @@ PUBLISHED = {
 """Elements of all tensors of the safetensors files."""
 
 
-def build(name, kind="language", vocabulary=40, **fields):
-  return sizes.build(sizes.get_config() | {"architecture": name} | fields, vocabulary, kind)
+def build(name, names=("logprobs", "entropies"), vocabulary=40, **fields):
+  return sizes.build(sizes.get_config() | {"architecture": name} | fields, vocabulary, names=names)
 
 
 def count(model):
@@ -48,7 +48,7 @@ def test_the_parameters_are_as_many_as_published(name):
 
 
 def test_types_come_from_the_config_and_a_critic_has_one_output():
-  model = build("qwen3-8b", "value", dtype="bfloat16", remat="block", layers=3)
+  model = build("qwen3-8b", ("values",), dtype="bfloat16", remat="block", layers=3)
   c = model.config
   assert (c.dtype, c.remat, c.layers, c.outputs) == ("bfloat16", "block", 3, 1)
   assert build("qwen3-8b").logprobs == "recomputed"

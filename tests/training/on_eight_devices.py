@@ -125,7 +125,7 @@ def restore(shape, folder: Path) -> dict:
   # As a start for another run it comes on one device.
   shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
   alone = Checkpoints(folder).restore_subtree("seeds/models/policy/params", shapes).state
-  small.assert_same(Trainer(experiment, device_mesh, alone).state.seeds.models["policy"].params, params)
+  small.assert_same(Trainer(experiment, device_mesh, {"policy": alone}).state.seeds.models["policy"].params, params)
   return numbers(params)
 
 

@@ -184,10 +184,10 @@ def test_a_pretrained_model_is_what_training_starts_from(data, tmp_path):
   export(made, nn.unbox(made.init(jax.random.key(3))), folder, context=64)
   model = {"name": "rl_jax.models.pretrained", "checkpoint": str(folder)}
   resolved = config(data, 2, model=model, learning_rate=0.0)
-  start = starts.find(resolved, tmp_path, lambda config, path: True)
+  start = starts.find(starts.build(resolved), tmp_path, lambda config, path: True)["policy"]
   assert start.sha256 == checkpoints.digest(folder) and start.origin == str(folder)
   launch.train(resolved, tmp_path / "run")
   with Checkpoints(find_run(tmp_path / "run").checkpoints) as saved:
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), start.policy)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), start.params)
     params = saved.restore_subtree("seeds/models/policy/params", shapes).state
-  small.assert_same(params, start.policy)
+  small.assert_same(params, start.params)

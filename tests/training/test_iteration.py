@@ -199,8 +199,8 @@ def test_a_model_with_a_loss_of_its_own_learns_alone_and_before_the_method_score
     return loss
 
   roles = {
-    "judge": ModelRole(starts_from="policy", learning_rate=0.01, own_loss=imitate("judge")),
-    "still": ModelRole(starts_from="policy", own_loss=imitate("still")),
+    "judge": ModelRole(init_from="policy", learning_rate=0.01, loss=imitate("judge")),
+    "still": ModelRole(init_from="policy", loss=imitate("still")),
   }
   method = experiment.method
   keep = method.curriculum._replace(update=lambda state, trajectories, signal: trajectories.extras["seen"])
@@ -208,7 +208,7 @@ def test_a_model_with_a_loss_of_its_own_learns_alone_and_before_the_method_score
     method, models={**method.models, **roles}, scoring={"seen": ("judge", "logprobs")}, curriculum=keep
   )
   part = lambda built: types.SimpleNamespace(build=lambda *args: built)
-  experiment = build(experiment.config, task=part(experiment.task), method=part(method), model=model)
+  experiment = build(experiment.config, task=part(experiment.task), method=part(method), models=lambda name: model)
   seed = small.make_seed(experiment)
   trajectories = small.make_trajectories(experiment, seed)
   after, metrics = jax.jit(lambda s, t: small.learn(experiment, s, t, 0))(seed, trajectories)

@@ -67,9 +67,9 @@ def test_a_run_starts_from_the_merged_policy_of_one_with_adapters(straight, tmp_
   """With all parameters or with new adapters of another rank: the same outputs, to 1e-5, also of the reference."""
   options = ("method.kl_coefficient=0.1", f"init_from={straight}")
   config = small.make_config(*options, f"model.lora_rank={rank}", "model.lora_targets=('query', 'up')")
-  start = starts.find(config, tmp_path, lambda config, folder: True)
   experiment = starts.build(config)
-  trainer = Trainer(experiment, mesh.make_mesh(config.mesh), start.policy)
+  start = starts.find(experiment, tmp_path, lambda config, folder: True)["policy"]
+  trainer = Trainer(experiment, mesh.make_mesh(config.mesh), {"policy": start.params})
   seeds = trainer.state.seeds
   row = jnp.arange(1, 7)[None]
   args = (row, jnp.arange(6)[None], jnp.ones((1, 6), bool))
@@ -88,7 +88,7 @@ def test_a_run_starts_from_the_merged_policy_of_one_with_adapters(straight, tmp_
   assert difference > 1e-3
   assert not any(np.any(x) for name, x in small.leaves(seeds.models["policy"].params).items() if lora.B in name)
   stored = jax.tree.leaves(seeds.models["reference"].params)
-  assert len(stored) == (0 if rank else len(jax.tree.leaves(start.policy)))
+  assert len(stored) == (0 if rank else len(jax.tree.leaves(start.params)))
 
 
 def saved_params(folder) -> dict:

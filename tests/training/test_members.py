@@ -54,7 +54,7 @@ def test_starts_are_taken_in_turn():
   built = small.make_experiment(*RATES)
   policy = jax.eval_shape(lambda: state.init_seed(built, 0, None)).models["policy"].params
   starts = jax.tree.map(lambda x: jnp.stack([jnp.full(x.shape, v, x.dtype) for v in (1.0, 2.0)]), nn.meta.unbox(policy))
-  taken = state.init(built, starts).seeds.models["policy"].params
+  taken = state.init(built, {"policy": starts}).seeds.models["policy"].params
   for leaf in jax.tree.leaves(taken):
     np.testing.assert_array_equal(leaf.reshape(4, -1)[:, 0], [1, 1, 2, 2])
 

@@ -171,7 +171,12 @@ def test_every_row_is_seen_once_an_epoch_in_an_order_of_its_own():
 def test_minibatches_of_all_epochs_are_taken():
   """With plain gradient steps of rows that stand alone, the sum of the losses shows each row as often as epochs."""
   experiment, seed, trajectories, learn = learned(
-    "epochs=2", "minibatches_per_epoch=4", "learning_rate=0.0", "method.aggregation=token_mean", "method.clip=none"
+    "epochs=2",
+    "minibatches_per_epoch=4",
+    "minibatches_of=rows",
+    "learning_rate=0.0",
+    "method.aggregation=token_mean",
+    "method.clip=none",
   )
   _, metrics = learn(seed, trajectories, 0)
   # learning rate 0: the weights of the policy's loss add up to all trained tokens of both epochs
