@@ -283,23 +283,26 @@ def test_any_model_of_a_run_starts_one_of_another(run, role, hashed, tmp_path):
   assert_bits(of_model(saved.arrays(trainer.state), "other"), expected)
 
 
-def with_models(models, scoring=None, signal=None, requires=()):
-  """A user's method as an object: REINFORCE, with more models."""
+def with_models(models, **more):
+  """A user's method as an object: REINFORCE, with more models, and with fields in place of the family's."""
 
   def plain(trajectories, iteration) -> Signal:
     return Signal({"policy": policy_gradient.token_stream(trajectories, trajectories.old_logprobs)})
 
   def build(config, task):
-    return policy_gradient.method(
-      config, task, signal or plain, papers=(), models=models, scoring=scoring or {}, requires=requires
-    )
+    base = policy_gradient.method(config, task, plain, papers=())
+    return dataclasses.replace(base, **{"models": {**base.models, **models}, **more})
 
   return types.SimpleNamespace(get_config=policy_gradient.get_config, build=build)
 
 
-def config_with(models, *overrides: str, **of_method):
+def with_method(method, *overrides: str):
   plain = small.make_config(*PLAIN, "logging.every_iterations=1", *overrides).to_dict()
-  return configs.resolve_config(plain | {"method": {"name": with_models(models, **of_method)}, "stages": {}})
+  return configs.resolve_config(plain | {"method": {"name": method}, "stages": {}})
+
+
+def config_with(models, *overrides: str, **more):
+  return with_method(with_models(models, **more), *overrides)
 
 
 @pytest.mark.parametrize(
@@ -346,24 +349,46 @@ def test_a_size_that_a_model_cannot_have_names_the_model():
     starts.build(config_with({"judge": ModelRole(config={"heads": 3, "key_value_heads": 2}, trained=False)}))
 
 
-@pytest.mark.parametrize("source", ["drawn", "averaged", "partly", "adapted"])
-def test_starts_are_read_from_runs_that_kept_more_or_less(source, run, tmp_path):
-  """Whatever a run trained and averaged: the start is what that run evaluates."""
-  models = {"judge": ModelRole(init_from="policy", trained=False), "half": ModelRole(trained=lambda path: "up" in path)}
-  options = {
-    "drawn": (),
-    "averaged": ("optimizer.parameter_average=0.5",),
-    "partly": ("optimizer.parameter_average=0.5",),
-    "adapted": ("model.lora_rank=2",),
-  }[source]
-  folder = tmp_path / "source"
-  kept = saved.save(config_with(models, *options), folder)
-  role = {"partly": "half", "averaged": "judge"}.get(source, "policy")
-  trainer, found = start_of(config_with({"other": ModelRole(init_from=f"{folder}#{role}", trained=False)}))
-  expected = kept.seeds.models[role].params
-  if source == "adapted":
-    expected = starts.build(config_with(models, *options)).models["policy"].merged(expected)
-  small.assert_same(trainer.state.seeds.models["other"].params, expected)
+@pytest.mark.parametrize(
+  "role, options",
+  [
+    ("policy", ()),
+    ("judge", ("optimizer.parameter_average=0.5",)),
+    ("half", ("optimizer.parameter_average=0.5",)),
+    ("policy", ("model.lora_rank=2",)),
+    ("alone", ("model.lora_rank=2",)),
+  ],
+  ids=["plain", "frozen beside averages", "partly averaged", "adapted", "frozen beside adapters"],
+)
+def test_starts_are_read_from_runs_that_kept_more_or_less(role, options, tmp_path):
+  """Whatever a run trained, averaged and adapted, whoever starts from it."""
+  config = config_with(
+    {
+      "judge": ModelRole(init_from="policy", trained=False),
+      "half": ModelRole(trained=lambda path: "up" in path),
+      "alone": ModelRole(trained=False),
+    },
+    *options,
+  )
+  kept = saved.save(config, tmp_path / "source").seeds.models[role].params
+  source = f"{tmp_path / 'source'}#{role}"
+  others = {
+    "frozen": ModelRole(init_from=source, trained=False),
+    "half": ModelRole(init_from=source, trained=lambda path: "query" in path),
+    "whole": ModelRole(init_from=source),
+  }
+  trainer, _ = start_of(config_with(others, "optimizer.parameter_average=0.9"))
+  expected = starts.build(config).models[role].merged(kept)
+  for name in others:
+    small.assert_same(trainer.state.seeds.models[name].params, expected)
+
+
+def test_a_model_that_is_kept_as_a_part_of_another_is_no_start(tmp_path):
+  """With adapters, a reference is the policy without them, and nothing of it is saved."""
+  config = config_with({"judge": ModelRole(init_from="policy", trained=False)}, "model.lora_rank=2")
+  saved.save(config, tmp_path / "source")
+  with pytest.raises(TrainingError, match="has no model 'judge': it has policy"):
+    start_of(config_with({"other": ModelRole(init_from=f"{tmp_path / 'source'}#judge", trained=False)}))
 
 
 def test_models_take_over_from_one_another_in_any_order():
@@ -414,16 +439,11 @@ def test_models_that_do_not_go_together_are_one_line(models, scoring, expected):
 
 
 def test_a_method_without_a_policy_is_one_line():
-  method = types.SimpleNamespace(
-    get_config=policy_gradient.get_config,
-    build=lambda config, task: dataclasses.replace(
-      policy_gradient.method(config, task, lambda *_: None, papers=()), models={"judge": NEVER}
-    ),
-  )
+  whole = with_models({})
+  judged = lambda config, task: dataclasses.replace(whole.build(config, task), models={"judge": NEVER})
+  method = types.SimpleNamespace(get_config=whole.get_config, build=judged)
   with pytest.raises(TrainingError, match="it names no model 'policy', but judge"):
-    starts.build(
-      configs.resolve_config(small.make_config(*PLAIN).to_dict() | {"method": {"name": method}, "stages": {}})
-    )
+    starts.build(with_method(method))
 
 
 # What learns when.
@@ -467,6 +487,29 @@ def test_a_model_with_a_loss_of_its_own_scores_after_it_has_learnt():
   told, before, after = jax.tree.map(float, learn(seed))
   assert abs(before - after) > 1e-3
   assert told["early"] == pytest.approx(before, abs=1e-6) and told["late"] == pytest.approx(after, abs=1e-6)
+
+
+def test_a_reward_model_learns_alone_beside_a_frozen_policy():
+  """And a method without a term of its own leaves it at that."""
+
+  def fit(outputs, trajectories) -> Loss:
+    error = jnp.square(outputs["reward"]["rewards"] - trajectories.response_lengths)
+    return Loss({"fit": Term(masked_mean(error, trajectories.row_mask))}, {})
+
+  models = {"policy": ModelRole(trained=False), "reward": ModelRole(outputs=("rewards",), loss=fit)}
+  nothing = {
+    "signal": lambda trajectories, number: Signal({}),
+    "loss": lambda outputs, trajectories, streams: Loss({}, {}),
+  }
+  experiment = starts.build(config_with(models, "optimizer.warmup_updates=0", **nothing))
+  trainer = Trainer(experiment, mesh.make_mesh(experiment.config.mesh))
+  before = saved.arrays(trainer.state)
+  trainer.compile()
+  (metrics,) = trainer.advance().metrics
+  after = saved.arrays(trainer.state)
+  assert not moved(of_model(before, "policy"), of_model(after, "policy"))
+  assert moved(of_model(before, "reward"), of_model(after, "reward")) == set(of_model(after, "reward"))
+  assert metrics["learning_rate"] == 0 and metrics["ratio_error"] == 0 and metrics["reward/gradient_norm"] > 0
 
 
 # Stages.
