@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from rl_jax import configs
@@ -159,19 +160,50 @@ def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: s
       f"{folder} has {saved.num_seeds} seeds, this run {own}: start from a run of one learning rate, with 1 seed or as "
       "many, or a number that divides this run's"
     )
-  model = _with_adapters_of(saved, model)
-  abstract = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct((saved.num_seeds, *x.shape), x.dtype),
-    jax.eval_shape(nn.unbox, model.described),
-  )
-  section = saved.optimizer
-  average = averages(section, model.trained(abstract)) if section.parameter_average else None
   with Checkpoints(source.checkpoints) as checkpoints:
-    restored = checkpoints.restore_subtree(f"seeds/models/{role}", ModelState(abstract, average=average))
+    held = _Held(checkpoints.leaves(), role)
+    if held.roles and role not in held.roles:
+      raise TrainingError(f"{folder} has no model {role!r}: it has {', '.join(sorted(held.roles))}")
+    model = _with_adapters_of(saved, model) if held.adapters else model.base
+    abstract = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct((saved.num_seeds, *x.shape), x.dtype),
+      jax.eval_shape(nn.unbox, model.described),
+    )
+    average = held.average_of(averages(saved.optimizer, abstract))
+    restored = checkpoints.restore_subtree(held.folder, ModelState(abstract, average=average))
     sha256 = hashlib.sha256((source.checkpoints / str(restored.step) / manifests.NAME).read_bytes()).hexdigest()
   if not sha256.startswith(expected):
     raise TrainingError(f"{folder} is not the start asked for: its checkpoint has hash {sha256[:12]}, not {expected}")
   return Start(model.merged(restored.state.evaluated), str(folder), sha256, restored.warnings)
+
+
+class _Held(NamedTuple):
+  """What a checkpoint holds of a model: a frozen one has neither adapters nor an average, and a trained one averages
+  what it trains."""
+
+  leaves: set[str]
+  role: str
+
+  @property
+  def roles(self) -> set[str]:
+    """The models of the run."""
+    return {name.split("/")[2] for name in self.leaves if name.startswith("seeds/models/")}
+
+  @property
+  def folder(self) -> str:
+    """Where the model is."""
+    return f"seeds/models/{self.role}"
+
+  @property
+  def adapters(self) -> bool:
+    """Whether the model has adapters."""
+    return any(name.startswith(f"{self.folder}/params/") and lora.is_adapter(name) for name in self.leaves)
+
+  def average_of(self, params: Params) -> Params | None:
+    """`params` with None in place of those that have no average; None: none has."""
+    flat = flatten_dict(params)
+    held = {path: x for path, x in flat.items() if "/".join((self.folder, "average", *path)) in self.leaves}
+    return unflatten_dict({**dict.fromkeys(flat), **held}) if held else None
 
 
 def _with_adapters_of(saved: ConfigDict, model: Model) -> Model:

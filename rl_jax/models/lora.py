@@ -78,5 +78,10 @@ def onto(base: Any, params: Any) -> Any:
   return unflatten_dict(flatten_dict(params) | flatten_dict(same))
 
 
+def is_adapter(name: str) -> bool:
+  """Whether a parameter of this name is a part of an adapter."""
+  return name.endswith((A, B))
+
+
 def _is_adapter(path: tuple[str, ...]) -> bool:
-  return path[-1].endswith((A, B))
+  return is_adapter(path[-1])

@@ -188,6 +188,13 @@ class Checkpoints:
     """The finished checkpoints, oldest first; their checksums are not looked at."""
     return [step for step in self._folders() if (self._path(step) / manifests.NAME).is_file()]
 
+  def leaves(self) -> set[str]:
+    """Names of the arrays in the newest finished checkpoint; its checksums are not looked at."""
+    for step in reversed(self.steps()):
+      with contextlib.suppress(Damage):
+        return set(manifests.read(self._path(step))["leaves"])
+    return set()
+
   def newest_intact(self) -> int | None:
     """The newest finished checkpoint whose checksums hold; None if nothing was ever finished.
 

@@ -70,7 +70,7 @@ def build(config: ConfigDict, *, task, method, models: Callable[[str], ModelModu
   """
   check(config)
   built_task = _built("task", config, lambda: _whole(task.build(config.task)))
-  built = _built("method", config, lambda: _met(method.build(config, built_task), built_task))
+  built = _built("method", config, lambda: _checked(method.build(config, built_task), built_task))
   built_models = {
     name: _built(
       "model", config, lambda name=name, role=role: _model(config, name, role, len(built_task.vocabulary), models)
@@ -101,8 +101,9 @@ ALWAYS = ("levels",)
 """Extras of every batch."""
 
 
-def _met(method: Method, task: Any) -> Method:
-  """The method, if task, rollout and models provide the extras that it requires."""
+def _checked(method: Method, task: Any) -> Method:
+  """The method, if its models go together and task, rollout and models provide the extras that it requires."""
+  _check_models(method)
   given = {*ALWAYS, *task.provides, *method.rollout.provides, *method.scoring}
   lacks = [name for name in method.requires if name not in given]
   if lacks:
@@ -111,6 +112,26 @@ def _met(method: Method, task: Any) -> Method:
       f"it requires {', '.join(lacks)} of the task {type(task).__name__} or its own rollout, which give {known}"
     )
   return method
+
+
+def _check_models(method: Method) -> None:
+  roles = method.models
+  if "policy" not in roles:
+    raise ValueError(f"it names no model 'policy', but {', '.join(roles) or 'none'}")
+  if roles["policy"].init_from:
+    raise ValueError("the policy starts where the config's init_from says: leave init_from out of its role")
+  for name, role in roles.items():
+    if role.loss is not None and not role.trained:
+      raise ValueError(f"{name} has a loss of its own and trained=False: leave one of them out")
+    chain = [name]
+    while (ahead := roles[chain[-1]].init_from) in roles:
+      if ahead in chain:
+        raise ValueError(f"models start from one another: {' from '.join([*chain, ahead])}")
+      chain.append(ahead)
+  for array, (name, output) in method.scoring.items():
+    if name not in roles or output not in roles[name].outputs:
+      known = ", ".join(f"{name}: {'/'.join(role.outputs)}" for name, role in roles.items())
+      raise ValueError(f"scoring of {array}: no model {name!r} has an output {output!r} ({known})")
 
 
 def model_section(config: ConfigDict, role: ModelRole, models: Callable[[str], ModelModule]) -> dict[str, Any]:
@@ -132,8 +153,8 @@ def model_section(config: ConfigDict, role: ModelRole, models: Callable[[str], M
 def _model(
   config: ConfigDict, name: str, role: ModelRole, vocabulary: int, models: Callable[[str], ModelModule]
 ) -> Model:
-  section = ConfigDict(model_section(config, role, models))
   try:
+    section = ConfigDict(model_section(config, role, models))
     made = models(section.name).build(
       section, vocabulary, names=role.outputs, heads=role.heads, temperature=config.sampling.temperature
     )

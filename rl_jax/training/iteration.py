@@ -163,7 +163,9 @@ def _learn_alone(
 
 
 def _learning_rate(experiment: Experiment, seed: SeedState, number) -> Array:
-  """Of the policy, at the first update of an iteration."""
+  """Of the policy, at the first update of an iteration; 0 of one that nothing trains."""
+  if "policy" not in experiment.schedules:
+    return jnp.float32(0.0)
   rate = experiment.schedules["policy"](number * sizes_of(experiment.config).updates)
   return rate * scale_of(seed.models["policy"].optimizer)
 

@@ -131,12 +131,16 @@ def init_seed(experiment: Experiment, seed, starts: Starts | None = None) -> See
   each = lambda role, named: {
     name: part.init(jax.random.fold_in(of_role(role), i)) for i, (name, part) in enumerate(named.items())
   }
-  params = each(MODELS, experiment.models)
+  drawn = each(MODELS, experiment.models)
   for name, given in (starts or {}).items():
-    params[name] = nn.meta.replace_boxed(params[name], lora.onto(given, nn.unbox(params[name])))
-  for name, role in roles.items():
-    if role.init_from in roles:
-      params[name] = _taken_over(params[name], params[role.init_from])
+    drawn[name] = nn.meta.replace_boxed(drawn[name], lora.onto(given, nn.unbox(drawn[name])))
+
+  @functools.cache
+  def start(name: str) -> Params:
+    source = roles[name].init_from
+    return _taken_over(drawn[name], start(source)) if source in roles else drawn[name]
+
+  params = {name: start(name) for name in drawn}
   made = experiment.method.initial(nn.unbox(params))
   params = {name: nn.meta.replace_boxed(params[name], made[name]) for name in params}
 

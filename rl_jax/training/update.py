@@ -173,7 +173,8 @@ def _loss(trained, params, objective: Objective, rows: _Rows, weights) -> tuple[
   """
   outputs = _outputs(objective, {name: merge(trained[name], params[name]) for name in params}, rows.batch)
   loss = objective.loss(outputs, rows.batch, rows.streams)
-  total = sum(term.coefficient * Mean(term.mean.sum, weights[name]).value for name, term in loss.terms.items())
+  shares = [term.coefficient * Mean(term.mean.sum, weights[name]).value for name, term in loss.terms.items()]
+  total = sum(shares, 0.0)
   terms = {name: term.mean for name, term in loss.terms.items()}
   watched = None if objective.watch is None else objective.watch.measure(outputs, rows.batch)
   return jnp.asarray(total), jax.lax.stop_gradient(_Parts(terms, loss.metrics, watched))

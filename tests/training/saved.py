@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
 
 from rl_jax import configs, starts
 from rl_jax.runs.directory import open_run
 from rl_jax.training import mesh
 from rl_jax.training.checkpoints import Checkpoints
+from rl_jax.training.leaves import named_leaves
 from rl_jax.training.state import TrainState
 from rl_jax.training.trainer import Trainer
 
@@ -21,3 +26,15 @@ def save(config, folder: Path, step: int = 2) -> TrainState:
     with Checkpoints(directory.checkpoints) as checkpoints:
       checkpoints.save(step, trainer.state, {"data": experiment.task.fingerprint, "held_out": {}})
   return trainer.state
+
+
+def arrays(tree: Any) -> dict[str, np.ndarray]:
+  """Leaves by the names that checkpoints give them."""
+  return {name: np.asarray(leaf) for name, leaf in named_leaves(jax.device_get(tree)).items()}
+
+
+def checkpoint(folder: Path, abstract: Any) -> Any:
+  """The state of a run's newest checkpoint."""
+  restored = Checkpoints(folder / "checkpoints").restore_latest(abstract)
+  assert restored is not None
+  return restored.state
