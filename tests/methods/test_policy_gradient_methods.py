@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rl_jax.methods import dr_grpo, grpo, policy_gradient, ppo, rloo
+from rl_jax.methods.clipped_loss import AGGREGATIONS
 from rl_jax.methods.method import ModelRole
-from rl_jax.methods.policy_gradient import AGGREGATIONS
 from tests.methods.batches import RESPONSE_TOKENS, TASK, batch_of, config_of
 
 METHODS = {"grpo": grpo, "dr_grpo": dr_grpo, "rloo": rloo, "ppo": ppo}
@@ -189,7 +189,7 @@ def test_metrics_are_means_over_trained_tokens():
 def test_kl_adds_a_reference_its_scoring_and_a_term():
   with_kl, without = built("grpo", kl_coefficient=0.5), built("grpo", kl_coefficient=0.0)
   assert without.models == {"policy": ModelRole()} and without.scoring == {}
-  assert with_kl.models["reference"] == ModelRole(trained=False, starts_from="policy")
+  assert with_kl.models["reference"] == ModelRole(trained=False, init_from="policy")
   assert with_kl.scoring == {"ref_logprobs": ("reference", "logprobs")}
   term = loss_of(with_kl).terms["kl"]
   assert term.coefficient == 0.5 and "kl" not in loss_of(without).terms
@@ -292,7 +292,7 @@ def test_a_batch_without_a_trained_token_gives_zero(name):
 
 def test_the_critic_starts_from_the_policys_trunk_and_is_scored():
   method = built("ppo", critic_learning_rate=0.01)
-  assert method.models["critic"] == ModelRole("value", starts_from="policy", learning_rate=0.01)
+  assert method.models["critic"] == ModelRole(outputs=("values",), init_from="policy", learning_rate=0.01)
   assert method.scoring == {"values": ("critic", "values")}
 
 
