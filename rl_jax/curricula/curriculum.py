@@ -23,7 +23,8 @@ class Plan:
   response_limits: Int[Array, " B"]
   """Tokens after which a response is cut."""
   extras: dict[str, Array] = dataclasses.field(default_factory=dict)
-  """What a rollout of the same method reads beside these, as named arrays: hint ratios, priors, modes."""
+  """What a rollout of the same method reads beside these: named arrays with leading axis N, such as hint ratios, priors
+  or modes."""
 
 
 class Curriculum(NamedTuple):

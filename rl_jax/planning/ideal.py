@@ -52,7 +52,12 @@ def sizes(experiment: Experiment) -> Sizes:
   """Rows and tokens of an iteration, by the plan of its curriculum."""
   curriculum, task, key = experiment.method.curriculum, experiment.task, jax.random.key(0)
   plan, _ = jax.eval_shape(lambda: curriculum.next(curriculum.init(key), task, key))
-  return Sizes(plan.prompt_ids.shape[0], plan.row_mask.shape[0], task.prompt_tokens, task.response_tokens)
+  return Sizes(
+    plan.prompt_ids.shape[0],
+    plan.row_mask.shape[0],
+    experiment.method.rollout.prompt_width or task.prompt_tokens,
+    task.response_tokens,
+  )
 
 
 def rollout(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:

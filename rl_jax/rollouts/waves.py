@@ -62,7 +62,7 @@ def waves(
         prompt_ids=plan.prompt_ids[part],
         row_mask=plan.row_mask[answers] & asked,
         response_limits=jnp.where(asked, plan.response_limits[answers], 0),
-        extras=plan.extras,
+        extras={name: x[part] for name, x in plan.extras.items()},
       )
       done = of_wave(models, state, planned, jax.tree.map(lambda x: x[part], prompts), begun, key)
       if before is None:

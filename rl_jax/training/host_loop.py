@@ -77,13 +77,14 @@ class HostLoop:
       plan, _ = jax.eval_shape(self._plan, state.seeds, number)
       prompts = led(self.task.prompts(np.zeros(plan.prompt_ids.shape[1], np.int32), "train"))
       before: Any = ()
+      metrics: dict[str, Mean] = {}
       for index, phase in enumerate(self._phases):
         arguments = (seeds, number, plan, prompts, before)
         lowered["rollout" if len(self._phases) == 1 else f"rollout {index + 1}"] = phase.lower(*arguments)
         result = jax.eval_shape(phase, *arguments)
-        seeds = seeds.replace(rollout=result.state)
+        seeds, metrics = seeds.replace(rollout=result.state), metrics | result.metrics
         before = (jax.tree.map(rows, result.trajectories), *self._unscored(result.trajectories))
-      lowered["update"] = self._learn.lower(state.seeds, number, before, result.generated_tokens, result.metrics)
+      lowered["update"] = self._learn.lower(state.seeds, number, before, result.generated_tokens, metrics)
     return lowered
 
   def _unscored(self, trajectories: Trajectories) -> tuple[Verdicts, Any, Any]:

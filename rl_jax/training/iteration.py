@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -106,16 +106,13 @@ def learn(experiment: Experiment, seed: SeedState, made: RolloutResult, number) 
   update = update_of_method(experiment)
   key = iteration_key(seed, number, UPDATE)
   done = update(seed.models, seed.skipped_in_a_row, rows, signal.streams, key)
-  metrics = {
-    **describe(experiment.task, rows),
-    **made.metrics,
-    **signal.metrics,
-    **own,
-    **done.metrics,
+  trainers = {
     "ratio_error": Mean(done.watched.ratio_error, jnp.float32(1.0)),
     "kl_to_behaviour": done.watched.kl_to_behaviour,
     "learning_rate": Mean(_learning_rate(experiment, seed, number), jnp.float32(1.0)),
   }
+  described = describe(experiment.task, rows)
+  metrics = _joined(described, made.metrics, signal.metrics, own, done.metrics, trainers)
   seed = seed.replace(
     models=done.models,
     curriculum=method.curriculum.update(seed.curriculum, rows, signal),
@@ -125,6 +122,15 @@ def learn(experiment: Experiment, seed: SeedState, made: RolloutResult, number) 
   )
   samples = _samples(rows, signal, experiment.config.logging.samples)
   return seed, Report(metrics, seed.generated_tokens, seed.skipped_in_a_row, samples)
+
+
+def _joined(*parts: Mapping[str, Mean]) -> dict[str, Mean]:
+  """The metrics of all roles. Raises ValueError: two of them have one name."""
+  names = [name for part in parts for name in part]
+  twice = sorted({name for name in names if names.count(name) > 1})
+  if twice:
+    raise ValueError(f"two roles report a metric {', '.join(twice)}: give one of them another name")
+  return {name: mean for part in parts for name, mean in part.items()}
 
 
 def score(experiment: Experiment, seed: SeedState, rows: Trajectories, among: Collection[str]) -> Trajectories:

@@ -6,11 +6,12 @@ import numpy as np
 
 from rl_jax.methods import supervised
 from rl_jax.methods.method import ModelRole
-from tests.methods.batches import TASK, batch_of, config_of
+from rl_jax.tasks import chain
+from tests.methods.batches import batch_of, config_of
 
 LOSS_MASK = np.array([[0, 1, 1], [0, 1, 0], [0, 1, 1]], bool)
 LOGPROBS = np.array([[np.nan, -1.0, -2.0], [np.nan, -4.0, np.inf], [np.nan, -7.0, -7.0]], np.float32)
-METHOD = supervised.build(config_of("supervised"), TASK)
+METHOD = supervised.build(config_of("supervised"), chain.build({}))
 
 
 def loss_of(**fields):
