@@ -73,12 +73,14 @@ def _needed(stages: dict, name: str, fields: Iterable[Any]) -> dict:
 
 
 def stage_folder(config: ConfigDict, name: str, workdir: Path) -> Path:
-  """Where a stage is kept: beside the run, by the hash of its config, length and code, so that experiments share it."""
+  """Where a stage is kept: beside the run, by the hash of its config, length and code, so that experiments share it; the
+  stage of a stage is kept beside that."""
   stage = stage_config(config, name)
   identity, _ = configs.identity(stage)
   code = [configs.source(configs.resolve_role(stage[role].name)) for role in configs.ROLES]
   digest = hashlib.sha256(json.dumps([identity, stage.num_iterations, code]).encode()).hexdigest()
-  return workdir.parent / "stages" / f"{name}-{digest[:12]}"
+  beside = workdir.parent if workdir.parent.name == "stages" else workdir.parent / "stages"
+  return beside / f"{name}-{digest[:12]}"
 
 
 def find(

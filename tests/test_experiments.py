@@ -99,3 +99,10 @@ def test_its_stages_resolve_and_give_the_parameters_that_it_starts_from(name, va
 def test_a_variant_that_is_not_known_is_one_line(name):
   with pytest.raises(ValueError, match="variant 'smoky' is not known"):
     config_of(name, "smoky")
+
+
+def test_a_stage_of_a_stage_is_the_one_that_other_runs_start_from():
+  config = configs.resolve("experiments/grpo.py:half_way")
+  shared = starts.stage_folder(config, "warm_start", Path("runs/mine"))
+  half_way = starts.stage_folder(config, "half_way", Path("runs/mine"))
+  assert starts.stage_folder(starts.stage_config(config, "half_way"), "warm_start", half_way) == shared
