@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import shutil
+import subprocess
+import sys
 import types
 from pathlib import Path
 
@@ -27,8 +29,8 @@ from rl_jax.training import iteration, manifests, mesh, state
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.manifests import CheckpointError
 from rl_jax.training.trainer import Trainer
-from tests import commands
-from tests.training import roles_method, saved, small
+from tests import commands, compilation
+from tests.training import every_method, roles_method, saved, small
 
 METHOD = Path(roles_method.__file__)
 OPTIONS = (
@@ -560,3 +562,52 @@ def test_stages_keep_those_that_their_models_start_from_and_no_others(sources):
 def test_a_stage_that_was_stopped_ends_the_run_that_needs_it(sources):
   experiment = starts.build(staged(sources))
   assert starts.find(experiment, Path("runs/x"), lambda config, folder: False) is None
+
+
+# Meshes.
+
+
+@pytest.fixture(scope="module")
+def on_meshes(tmp_path_factory):
+  """What one iteration of the method is, by shape of the mesh, and the parameters that its frozen models start with."""
+  folder = tmp_path_factory.mktemp("sources_of_meshes")
+  plain = (*every_method.SMALL, "task.spare_tokens=0")
+  kept = {
+    role: saved.save(small.make_config(*plain, f"seed={seed}", *sizes), folder / role)
+    for role, seed, sizes in (("teacher", 7, WIDE), ("prover", 8, ()))
+  }
+  given = [f"method.{role}.init_from={folder / role}" for role in kept]
+  overrides = [*commands.SMALL, "init_from=", f"method.name={METHOD}", "method.only=attention", *plain, *given]
+  cases = json.dumps([["experiments/grpo.py:smoke", overrides]])
+  env = commands.environment(commands.shared_cache(tmp_path_factory), XLA_FLAGS=compilation.devices(8))
+  command = [sys.executable, "-m", "tests.training.iterations_on_eight_devices", cases]
+  done = subprocess.run(command, cwd=commands.ROOT, env=env, capture_output=True, text=True, timeout=600)
+  assert done.returncode == 0, done.stderr[-4000:]
+  found = {tuple(line["shape"]): line["found"] for line in map(json.loads, done.stdout.splitlines())}
+  return found, {role: state.seeds.models["policy"].params for role, state in kept.items()}
+
+
+def test_an_iteration_on_eight_devices_is_that_of_one(on_meshes):
+  """The same tokens; metrics and parameters to the tolerances of test_mesh.py."""
+  one, found = (on_meshes[0][shape] for shape in ((1, 1, 1), (2, 2, 2)))
+  assert len(found["tokens"]) == 16 and found["tokens"] == one["tokens"]
+  assert found["before"] == one["before"] != one["after"]
+  for part, tolerance in (("metrics", 1e-4), ("after", 1e-5)):
+    assert found[part].keys() == one[part].keys()
+    for name, values in one[part].items():
+      np.testing.assert_allclose(found[part][name], values, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def test_every_model_is_split_over_the_mesh_and_frozen_ones_stay_as_they_came(on_meshes):
+  found, kept = on_meshes
+  gate = lambda role, layer: f"['{role}']['layer_{layer}']['feed_forward']['gate']"
+  split = found[2, 2, 2]["split"]
+  assert split[gate("policy", 0)] == split[gate("critic", 0)] == split[gate("prover", 0)] == [1, 8, 8]
+  assert split[gate("teacher", 1)] == [1, 6, 5] and split["['critic']['output']"] == [1, 8, 3]
+  for shape in found:
+    for role, params in kept.items():
+      expected = {
+        f"['{role}']{name}": np.asarray(leaf, np.float64).ravel() for name, leaf in small.leaves(params).items()
+      }
+      for name, leaf in expected.items():
+        assert found[shape]["after"][name] == leaf.tolist(), name

@@ -1,0 +1,78 @@
+"""Small experiments of all methods of the package, found by listing, with a verifier that half pleases any policy."""
+
+from __future__ import annotations
+
+import dataclasses
+import pkgutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from rl_jax import configs, methods, sources, starts
+from rl_jax.training import iteration, mesh
+from rl_jax.training.experiment import Experiment
+from rl_jax.training.trainer import Trainer
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+METHODS = [
+  info.name
+  for info in pkgutil.iter_modules(methods.__path__)
+  if hasattr(sources.load(f"{methods.__name__}.{info.name}"), "build")
+]
+STAGE = {"supervised": "warm_start"}
+"""Methods of a stage, which have no experiment of their own."""
+OF_METHOD = {
+  "oracle": ("method.truth=completions", "method.completions=2", "method.max_steps=2"),  # exact ones are 0 of garbage
+  "tppo": ("method.critic_warmup_iterations=1",),
+  "spae": ("method.max_steps=2",),
+  "spo_tree": ("method.branching=(2, 2)",),
+  "dump": ("task.levels={'two': {'operations': 2}, 'three': {'operations': 3}}",),
+  "igpo": ("task.levels={'one': {'hops': 1}}",),
+}
+SMALL = (
+  "num_seeds=1",
+  "prompts_per_iteration=4",
+  "logging.every_iterations=1",
+  "logging.samples=16",
+  "learning_rate=0.01",
+  "optimizer.warmup_updates=0",
+  "optimizer.epsilon=1e-2",  # Adam's first step is the sign of the gradient, else, and rounding rules where that is 0
+  "model.width=16",
+  "model.heads=8",
+  "model.key_value_heads=8",
+  "model.head_width=2",
+  "model.feed_forward=16",
+)
+
+
+def config_of(name: str, *overrides: str):
+  """The variant "smoke" of a method's experiment, or of a stage of one, made smaller yet."""
+  file = EXPERIMENTS / f"{'grpo' if name in STAGE else name}.py"
+  config = configs.resolve(f"{file}:smoke")
+  shorter = ["task.levels.four.operations=2"] if "four" in config.task.levels else []
+  if name in STAGE:
+    config = starts.stage_config(config, STAGE[name])
+  plain = config.to_dict() | {"init_from": "", "stages": {}}
+  changes = [*SMALL, *shorter, *OF_METHOD.get(name, ()), *overrides]
+  return configs.resolve_config(plain, dict(change.split("=", 1) for change in changes))
+
+
+def built(config) -> Experiment:
+  """The parts of a config, with a verifier that likes responses whose tokens add up to an even number."""
+  experiment = starts.build(config)
+  task = experiment.task
+
+  def verify(prompts, tokens, mask):
+    rewards = (jnp.sum(tokens * mask, axis=1) % 2 == 0).astype(jnp.float32)
+    return task.verify(prompts, tokens, mask).replace(rewards=rewards)
+
+  return dataclasses.replace(experiment, task=dataclasses.replace(task, verify=verify))
+
+
+def trainer_of(experiment: Experiment, given=None) -> Trainer:
+  """A trainer that can advance, and not evaluate, which takes as long to compile."""
+  trainer = Trainer(experiment, mesh.make_mesh(experiment.config.mesh), given)
+  run = jax.jit(lambda state: iteration.run(experiment, state), out_shardings=(trainer._shardings, None))
+  trainer.loop.programs = {"run": run}
+  return trainer
