@@ -73,8 +73,8 @@ def _needed(stages: dict, name: str, fields: Iterable[Any]) -> dict:
 
 
 def stage_folder(config: ConfigDict, name: str, workdir: Path) -> Path:
-  """Where a stage is kept: beside the run, by the hash of its config, length and code, so that experiments share it; the
-  stage of a stage is kept beside that."""
+  """Where a stage is kept: beside the run, or beside the stage that starts from it, by the hash of its config, length
+  and code, so that experiments share it."""
   stage = stage_config(config, name)
   identity, _ = configs.identity(stage)
   code = [configs.source(configs.resolve_role(stage[role].name)) for role in configs.ROLES]
