@@ -56,7 +56,7 @@ def started(folder: Path, method: str):
   overrides = [a.removeprefix("--config.") for a in warm(method, folder)[2:]]
   config, said = configs.resolve(f"experiments/{method}.py:smoke", overrides), io.StringIO()
   train = lambda stage, workdir: launch.train(stage, workdir, Terminal(["test"], said, Stop()))
-  return config, starts.find(config, folder / method, train), said.getvalue()
+  return config, starts.find(starts.build(config), folder / method, train)["policy"], said.getvalue()
 
 
 @pytest.mark.integration
@@ -77,7 +77,11 @@ def test_the_policy_begins_with_the_parameters_of_its_start_to_the_bit(warmed):
   folder, _ = warmed
   stage = commands.arrays(next((folder / "stages").iterdir()))
   config, start, _ = started(folder, "grpo")
-  begun = Trainer(starts.build(config), mesh.make_mesh(config.mesh), start.policy).state.seeds.models["policy"].params
+  begun = (
+    Trainer(starts.build(config), mesh.make_mesh(config.mesh), {"policy": start.params})
+    .state.seeds.models["policy"]
+    .params
+  )
   flat = {f"seeds/models/policy/params/{k}": v for k, v in _flat(begun).items()}
   assert len(flat) > 5
   for name, leaf in flat.items():

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from kernels.reductions import per_token, zero_masked
 from rl_jax.curricula.epochs import epochs
 from rl_jax.curricula.uniform import uniform
-from rl_jax.methods.clipped_loss import loss_function as loss_function
+from rl_jax.methods._clipped_loss import loss_function as loss_function
 from rl_jax.methods.method import Loss, Method, ModelRole, Signal, Stream, one_of
 from rl_jax.rollouts.rollout import Rollout
 from rl_jax.rollouts.sampler import sampling_from
@@ -38,7 +38,7 @@ def get_config() -> dict:
     "clip_low": None,  # None: the kernel's, 0.2 and 0.2 for "ppo"
     "clip_high": None,
     "dual_clip": None,  # a number c > 1: the loss of a negative advantage is at most c |A| (arXiv 1912.09729)
-    "aggregation": "token_mean",  # see clipped_loss.AGGREGATIONS
+    "aggregation": "token_mean",  # see AGGREGATIONS in _clipped_loss.py
     "aggregation_constant": None,  # None: the response tokens of the task
     "kl_coefficient": 0.0,  # of KL(policy || reference) in the loss; 0: no reference model is kept
     "kl_value": "k3",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rl_jax.methods import dr_grpo, grpo, policy_gradient, ppo, rloo
-from rl_jax.methods.clipped_loss import AGGREGATIONS
+from rl_jax.methods._clipped_loss import AGGREGATIONS
 from rl_jax.methods.method import ModelRole
 from tests.methods.batches import RESPONSE_TOKENS, TASK, batch_of, config_of
 
