@@ -2,8 +2,9 @@
 
 A run is rebuilt from its config and manifest, a committed curve from its command, a study entry by entry. On the same
 platform every number has to be equal to the bit, elsewhere within the tolerance of `rl_jax.runs.agreement`; the first
-that is not is named, and the exit status is 1. A stage that the run starts from is taken from where it was if its hash
-is still the recorded one, and is trained again otherwise. Nothing is written beside the runs.
+that is not is named, and the exit status is 1. What CHANGELOG says has changed is verified at the commit that the record
+names. A stage that the run starts from is taken from where it was if its hash is still the recorded one, and is trained
+again otherwise. Nothing is written beside the runs.
 """
 
 from __future__ import annotations
@@ -161,6 +162,10 @@ def verify(record: Recorded, iterations: int | None, scratch: Path) -> bool:
   differs = list(dict.fromkeys(text for entry in record.launches for text in agreement.differences(entry, here)))
   if differs:
     say(f"another platform ({'; '.join(differs)})")
+  commits = {entry.get("git_commit") for entry in record.launches} - {None, here.get("git_commit")}
+  if commits and here.get("git_commit"):
+    named = ", ".join(sorted(commit[:12] for commit in commits))
+    say(f"made at commit {named}: numbers that have changed since, see CHANGELOG, are those of that commit alone")
   experiment = starts.build(record.config)
   given, same = starts_of(record, experiment, scratch)
   if not same:
