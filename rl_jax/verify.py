@@ -2,9 +2,9 @@
 
 A run is rebuilt from its config and manifest, a committed curve from its command, a study entry by entry. On the same
 platform every number has to be equal to the bit, elsewhere within the tolerance of `rl_jax.runs.agreement`; the first
-that is not is named, and the exit status is 1. What CHANGELOG says has changed is verified at the commit that the record
-names. A stage that the run starts from is taken from where it was if its hash is still the recorded one, and is trained
-again otherwise. Nothing is written beside the runs.
+that is not is named, and the exit status is 1. What CHANGELOG says has changed is verified at the commit of its record.
+A stage that the run starts from is taken from where it was if its hash is still the recorded one, and is trained again
+otherwise. Nothing is written beside the runs.
 """
 
 from __future__ import annotations
