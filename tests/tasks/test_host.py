@@ -84,9 +84,10 @@ def test_verdicts_are_arrays_in_the_order_of_the_rows():
   np.testing.assert_array_equal(verdicts.extras["part/timed_out"], [0, 1, 0, 0, 0, 0])
   np.testing.assert_array_equal(verdicts.extras["part/crashed"], [0, 0, 1, 0, 0, 0])
   assert not verdicts.extras["correct"].any()
-  np.testing.assert_array_equal(verdicts.extras["part/format"], np.float32([1, 0, 0, 0, 0, 1]))
+  assert build().objectives == ("format",) and "part/format" not in verdicts.extras
+  np.testing.assert_array_equal(verdicts.objectives, np.float32([1, 0, 0, 0, 0, 1])[:, None])
   assert verdicts.step_ids.shape == (6, 64) and (verdicts.step_ids == -1).all()
-  assert {x.dtype for x in (verdicts.rewards, verdicts.extras["part/format"])} == {np.dtype("float32")}
+  assert {x.dtype for x in (verdicts.rewards, verdicts.objectives)} == {np.dtype("float32")}
 
 
 def test_a_reward_beyond_float32_is_unscored():
