@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from rl_jax import configs, starts
+from rl_jax.models import lora
 from rl_jax.runs.directory import open_run
 from rl_jax.training import mesh
 from rl_jax.training.checkpoints import Checkpoints
@@ -19,9 +20,18 @@ from rl_jax.training.trainer import Trainer
 
 
 def save(config, folder: Path, step: int = 2) -> TrainState:
-  """The state of a run of a resolved config, saved in `folder` as that of iteration `step`."""
+  """The state of a run of a resolved config, saved in `folder` as that of iteration `step`.
+
+  Adapters have grown from where they start, at which they change nothing.
+  """
   experiment = starts.build(config)
   trainer = Trainer(experiment, mesh.make_mesh(config.mesh))
+  grown = lambda path, x: x + 0.1 if path[-1].key.endswith(lora.B) else x
+  models = {
+    name: model.replace(params=jax.tree_util.tree_map_with_path(grown, model.params))
+    for name, model in trainer.state.seeds.models.items()
+  }
+  trainer.state = trainer.state.replace(seeds=trainer.state.seeds.replace(models=models))
   with open_run(folder, json.loads(configs.to_json(config)), *configs.identity(config)) as directory:
     with Checkpoints(directory.checkpoints) as checkpoints:
       checkpoints.save(step, trainer.state, {"data": experiment.task.fingerprint, "held_out": {}})

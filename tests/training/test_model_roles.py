@@ -559,6 +559,15 @@ def test_stages_keep_those_that_their_models_start_from_and_no_others(sources):
   assert kept("half", other) == set()
 
 
+def test_a_stage_that_would_start_from_itself_is_one_line(sources, tmp_path):
+  """It has no method of its own, and that of the run starts its teacher there."""
+  config = staged(sources, "method.teacher.init_from=half")
+  stage = starts.stage_config(config, "half")
+  assert not stage.stages
+  with pytest.raises(TrainingError, match=r"init_from='half' is neither a stage of this config \(none\) nor"):
+    start_of(stage, tmp_path / "run")
+
+
 def test_a_stage_that_was_stopped_ends_the_run_that_needs_it(sources):
   experiment = starts.build(staged(sources))
   assert starts.find(experiment, Path("runs/x"), lambda config, folder: False) is None
