@@ -162,7 +162,9 @@ def verify(record: Recorded, iterations: int | None, scratch: Path) -> bool:
   differs = list(dict.fromkeys(text for entry in record.launches for text in agreement.differences(entry, here)))
   if differs:
     say(f"another platform ({'; '.join(differs)})")
-  commits = {entry.get("git_commit") for entry in record.launches} - {None, here.get("git_commit")}
+  commits = {str(entry["git_commit"]) for entry in record.launches if entry.get("git_commit")} - {
+    here.get("git_commit")
+  }
   if commits and here.get("git_commit"):
     named = ", ".join(sorted(commit[:12] for commit in commits))
     say(f"made at commit {named}: numbers that have changed since, see CHANGELOG, are those of that commit alone")
