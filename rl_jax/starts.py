@@ -166,6 +166,10 @@ def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: s
     held = _Held(checkpoints.leaves(), role)
     if held.roles and role not in held.roles:
       raise TrainingError(f"{folder} has no model {role!r}: it has {', '.join(sorted(held.roles))}")
+    if held.adapters and role != "policy":
+      raise TrainingError(
+        f"{folder}: its model {role!r} has adapters, whose scale only its own method knows: start from its policy"
+      )
     model = _with_adapters_of(saved, model) if held.adapters else model.base
     abstract = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct((saved.num_seeds, *x.shape), x.dtype),

@@ -65,7 +65,7 @@ class Method:
       after that of models with a loss of their own. Those that name a field of Trajectories are set there
       ("old_logprobs", "ref_logprobs"), others in its extras.
     initial: parameters by role, as their `init_from` gave them, for one seed -> those that the run starts with. A merge
-      of two runs, or the end of a method that ends in one.
+      of two runs, or the end of a method that ends in one. Frozen models that borrow from a trained one keep doing so.
     evaluations: by name, (models with the parameters that are evaluated, key) -> metrics, beside the plain responses to
       held-out prompts: other forms of inference, the accuracy of a reward model.
     requires: extras that signal and loss read, beside what `scoring` makes: those of the task's verdicts

@@ -135,6 +135,7 @@ def with_replay(
     rollout,
     phases=(*map(within, rollout.phases), select),
     provides=tuple(extras),
+    keeps_verdicts=False,
     init=lambda key: ReplayState(rollout.init(key), empty_buffer(task, capacity, width, extras)),
   )
 

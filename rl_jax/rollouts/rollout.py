@@ -58,6 +58,7 @@ class Rollout:
     respond: (completions per prompt, sampling) -> the rollout of plain responses, or of turns, that held-out prompts
       are answered with. None: `rollouts.turns.responses`.
     provides: extras that its phases set.
+    keeps_verdicts: False where rows come back without the extras of the task's verdicts, as replayed ones do.
     prompt_width: slots of the widest prompt that a phase makes, to which all prompts are padded; None: the task's.
   """
 
@@ -65,6 +66,7 @@ class Rollout:
   init: Callable[[PRNGKeyArray], Any] = lambda key: ()
   respond: Callable[..., Rollout] | None = None
   provides: tuple[str, ...] = ()
+  keeps_verdicts: bool = True
   prompt_width: int | None = None
 
 
@@ -97,9 +99,14 @@ def collect(
   for index, phase in enumerate(rollout.phases):
     result = phase(models, state, plan, prompts, trajectories, key_of(index))
     state, trajectories = result.state, verify(task, result.trajectories, result.verify, split)
-    total, metrics = total + result.generated_tokens, metrics | result.metrics
+    total, metrics = total + result.generated_tokens, joined_metrics(metrics, result.metrics)
   assert trajectories is not None, "a rollout has at least one phase"
   return RolloutResult(state, trajectories, total, metrics)
+
+
+def joined_metrics(metrics: dict[str, Mean], more: dict[str, Mean]) -> dict[str, Mean]:
+  """Metrics of several phases; those with one name, as of several waves, add up."""
+  return metrics | {name: jax.tree.map(jnp.add, metrics[name], x) if name in metrics else x for name, x in more.items()}
 
 
 def unasked(trajectories: Trajectories) -> Bool[Array, " B"]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.curricula.curriculum import Plan
-from rl_jax.rollouts.rollout import BoundModel, Rollout, collect
+from rl_jax.rollouts.rollout import Rollout, collect
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.rollouts.turns import responses
 from rl_jax.tasks.host import HostTask
@@ -106,7 +106,9 @@ def held(experiment: Experiment, *, greedy: bool) -> Held:
 
 def evaluated(experiment: Experiment, seed: SeedState):
   """The policy of one seed as it is evaluated: its averaged parameters, where it has them."""
-  return generating(experiment, {"policy": BoundModel(experiment.models["policy"], seed.models["policy"].evaluated)})
+  policy = seed.models["policy"]
+  models = bind(experiment, {**seed.models, "policy": policy.replace(params=policy.evaluated)})
+  return generating(experiment, {"policy": models["policy"]})
 
 
 def evaluation_key(seed: SeedState, iteration, chunk=0) -> PRNGKeyArray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Plan
-from rl_jax.rollouts.rollout import PhaseResult, RolloutResult, judged
+from rl_jax.rollouts.rollout import PhaseResult, RolloutResult, joined_metrics, judged
 from rl_jax.tasks.host import FAILURES, HostTask
 from rl_jax.tasks.task import Prompts, Verdicts
 from rl_jax.training import evaluation, iteration, mesh
@@ -82,7 +82,7 @@ class HostLoop:
         arguments = (seeds, number, plan, prompts, before)
         lowered["rollout" if len(self._phases) == 1 else f"rollout {index + 1}"] = phase.lower(*arguments)
         result = jax.eval_shape(phase, *arguments)
-        seeds, metrics = seeds.replace(rollout=result.state), metrics | result.metrics
+        seeds, metrics = seeds.replace(rollout=result.state), joined_metrics(metrics, result.metrics)
         before = (jax.tree.map(rows, result.trajectories), *self._unscored(result.trajectories))
       lowered["update"] = self._learn.lower(state.seeds, number, before, result.generated_tokens, metrics)
     return lowered
@@ -115,7 +115,7 @@ class HostLoop:
       for phase in self._phases:
         result = phase(seeds, number, plan, prompts, before)
         seeds = seeds.replace(rollout=result.state)
-        generated, metrics = generated + result.generated_tokens, metrics | result.metrics
+        generated, metrics = generated + result.generated_tokens, joined_metrics(metrics, result.metrics)
         verdicts, levels = judge(self.task, result.trajectories, result.verify, "train")
         asked = asked.and_of(verdicts, np.asarray(mesh.fetched(result.verify))[0])
         before = (result.trajectories, *led((verdicts, levels)), result.verify)
@@ -159,7 +159,8 @@ class _Asked(NamedTuple):
     return cls(*[np.zeros(0, bool)] * 4)
 
   def and_of(self, verdicts: Verdicts, rows: np.ndarray) -> _Asked:
-    """With the verdicts on more rows."""
+    """With the verdicts on more rows; a turn after which the episode goes on holds no answer to judge."""
+    rows = rows & np.asarray(verdicts.extras.get("done", True))
     none = np.zeros(len(rows))
     failures = [np.asarray(verdicts.extras.get(f"part/{name}", none)) > 0 for name in FAILURES]
     new = np.asarray(verdicts.reward_mask), *failures

@@ -19,8 +19,9 @@ class Sizes:
   Attributes:
     epochs: passes over the rows.
     minibatches_per_epoch: optimiser steps of a pass.
-    group: rows of a prompt, which are all in one minibatch, and in one micro-batch or shard of the mesh where that has
-      room for them; None: single rows are shuffled.
+    group: rows of a prompt, which are all in one minibatch; a micro-batch or shard of the mesh holds whole groups where
+      its rows are a multiple of them and those of a group lie together. Batches with groups of other sizes (replay,
+      windows) may have one split. None: single rows are shuffled.
     rows_per_microbatch: rows differentiated at a time; None, or 0: the whole minibatch.
     gradient_dtype: in which micro-batches add up.
     parameter_average: decay of the averaged parameters per update.

@@ -294,7 +294,7 @@ def test_what_phases_sample_and_say_is_added_up(task):
 
   def said(name, tokens):
     def phase(models, state, plan, prompts, trajectories, key):
-      metrics = {name: Mean(jnp.float32(tokens), jnp.float32(1.0)), "last": Mean(jnp.float32(tokens), jnp.float32(2.0))}
+      metrics = {name: Mean(jnp.float32(tokens), jnp.float32(1.0)), "both": Mean(jnp.float32(tokens), jnp.float32(2.0))}
       result = first(models, state, plan, prompts, trajectories, key)
       return result._replace(generated_tokens=jnp.int32(tokens), metrics=metrics)
 
@@ -302,7 +302,7 @@ def test_what_phases_sample_and_say_is_added_up(task):
 
   result = collected(Rollout((said("a", 3), said("b", 40))), {}, (), plan_of(task, 6, 6), task, jax.random.key(0))
   assert result.generated_tokens == 43
-  assert {name: float(mean.value) for name, mean in result.metrics.items()} == {"a": 3, "b": 40, "last": 20}
+  assert {name: float(mean.value) for name, mean in result.metrics.items()} == {"a": 3, "b": 40, "both": 43 / 4}
 
 
 def test_extras_of_a_plan_reach_every_phase(task):

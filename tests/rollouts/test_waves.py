@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.rollouts.flat import flat
-from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, nothing_new
+from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, joined_metrics, nothing_new
 from rl_jax.rollouts.sampler import Sampling
 from rl_jax.rollouts.waves import waves
 from tests.rollouts.collecting import collected
@@ -96,3 +97,9 @@ def test_sizes_that_do_not_fit_are_errors():
     waves(flat(None, 2, Sampling()), 2, keep, 0)
   with pytest.raises(ValueError, match="a plan of 4 prompts does not go into 3 waves"):
     jax.eval_shape(program(), jax.ShapeDtypeStruct((4,), jnp.int32))
+
+
+def test_metrics_of_several_phases_add_up():
+  mean = lambda total, weight: Mean(jnp.float32(total), jnp.float32(weight))
+  joined = joined_metrics({"a": mean(1, 2), "b": mean(5, 1)}, {"a": mean(3, 2)})
+  assert float(joined["a"].value) == 1.0 and float(joined["b"].value) == 5.0

@@ -167,6 +167,14 @@ def test_one_judged_row_starts_the_count_anew_and_errors_alone_stop_at_once():
     checked(loop, [error, error])
 
 
+def test_a_turn_that_asks_a_tool_is_no_judgement_of_an_answer():
+  """Rows that go on have a clean score of nothing; the answer that is late counts alone."""
+  parts = {f"part/{name}": np.array([0.0, float(name == "timed_out")]) for name in FAILURES}
+  given = types.SimpleNamespace(reward_mask=np.ones(2, bool), extras={**parts, "done": np.array([False, True])})
+  asked = _Asked.nothing().and_of(given, np.ones(2, bool))
+  assert asked.scored.tolist() == [True] and asked.late.tolist() == [True]
+
+
 def test_parts_that_were_not_announced_stop_the_run_with_a_line(data, tmp_path):
   with pytest.raises(TrainingError, match=r"^no response can be scored: .*\['style'\] that were not announced"):
     launch.train(unscored(data, "odd"), tmp_path / "run")
