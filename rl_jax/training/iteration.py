@@ -99,13 +99,14 @@ def learn(experiment: Experiment, seed: SeedState, made: RolloutResult, number) 
   Host tasks enter here."""
   method, alone = experiment.method, updates_of_models(experiment)
   rows = score(experiment, seed, made.trajectories, experiment.models.keys() - alone.keys())
+  before = seed.skipped_in_a_row
   seed, own = _learn_alone(experiment, seed, rows, number)
   rows = score(experiment, seed, rows, alone)
   signal = make_signal(experiment, rows, number)
 
   update = update_of_method(experiment)
   key = iteration_key(seed, number, UPDATE)
-  done = update(seed.models, seed.skipped_in_a_row, rows, signal.streams, key)
+  done = update(seed.models, before, rows, signal.streams, key)
   trainers = {
     "ratio_error": Mean(done.watched.ratio_error, jnp.float32(1.0)),
     "kl_to_behaviour": done.watched.kl_to_behaviour,
@@ -118,7 +119,7 @@ def learn(experiment: Experiment, seed: SeedState, made: RolloutResult, number) 
     curriculum=method.curriculum.update(seed.curriculum, rows, signal),
     rollout=made.state,
     generated_tokens=add_tokens(seed.generated_tokens, made.generated_tokens),
-    skipped_in_a_row=done.skipped_in_a_row,
+    skipped_in_a_row=jnp.maximum(seed.skipped_in_a_row, done.skipped_in_a_row),
   )
   samples = _samples(rows, signal, experiment.config.logging.samples)
   return seed, Report(metrics, seed.generated_tokens, seed.skipped_in_a_row, samples)
@@ -158,14 +159,18 @@ def make_signal(experiment: Experiment, rows: Trajectories, number) -> Signal:
 def _learn_alone(
   experiment: Experiment, seed: SeedState, rows: Trajectories, number
 ) -> tuple[SeedState, dict[str, Mean]]:
-  """The updates of models with a loss of their own, and their metrics as <model>/<metric>."""
-  metrics: dict[str, Mean] = {}
+  """The updates of models with a loss of their own, and their metrics as <model>/<metric>.
+
+  Each counts the updates that it leaves out from where the iteration began, and the largest number is kept: one that
+  goes well does not hide another.
+  """
+  before, skipped, metrics = seed.skipped_in_a_row, jnp.int32(0), dict[str, Mean]()
   for i, (name, update) in enumerate(updates_of_models(experiment).items()):
     key = jax.random.fold_in(iteration_key(seed, number, MODELS), i)
-    done = update(seed.models, seed.skipped_in_a_row, rows, {}, key)
-    seed = seed.replace(models=done.models, skipped_in_a_row=done.skipped_in_a_row)
+    done = update(seed.models, before, rows, {}, key)
+    seed, skipped = seed.replace(models=done.models), jnp.maximum(skipped, done.skipped_in_a_row)
     metrics |= {f"{name}/{key.removeprefix(f'{name}/')}": mean for key, mean in done.metrics.items()}
-  return seed, metrics
+  return seed.replace(skipped_in_a_row=skipped), metrics
 
 
 def _learning_rate(experiment: Experiment, seed: SeedState, number) -> Array:
