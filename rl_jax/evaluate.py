@@ -92,8 +92,9 @@ def _restored(experiment: Experiment, device_mesh: jax.sharding.Mesh, workdir: P
     elif iteration != "newest":
       step = int(iteration)
     abstract = answering.abstract_policy(experiment, device_mesh)
+    averaged = config.optimizer.parameter_average and experiment.method.models["policy"].trained
     trained = experiment.models["policy"].trained(abstract)
-    average = averages(config.optimizer, trained) if config.optimizer.parameter_average else None
+    average = averages(config.optimizer, trained) if averaged else None
     restored = checkpoints.restore_subtree("seeds/models/policy", ModelState(abstract, average=average), step)
   for warning in restored.warnings:
     print(warning, file=sys.stderr)
