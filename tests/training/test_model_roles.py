@@ -20,7 +20,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from kernels.reductions import masked_mean
-from rl_jax import configs, launch, starts, train
+from rl_jax import configs, evaluate, launch, starts, train
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, ModelRole, Signal, Term
 from rl_jax.rollouts.rollout import padded
@@ -385,6 +385,16 @@ def test_starts_are_read_from_runs_that_kept_more_or_less(role, options, tmp_pat
     small.assert_same(trainer.state.seeds.models[name].params, expected)
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_seeds_take_the_starts_of_a_model_in_turn(seeds, tmp_path):
+  """A run of four seeds from one of fewer."""
+  kept = saved.save(small.make_config(f"num_seeds={seeds}", "task.spare_tokens=0", *WIDE), tmp_path / "teacher")
+  teacher = ModelRole(config=roles_method.TEACHER, init_from=str(tmp_path / "teacher"), trained=False)
+  trainer, _ = start_of(config_with({"teacher": teacher}, "num_seeds=4"))
+  in_turn = jax.tree.map(lambda x: x[np.arange(4) % seeds], kept.seeds.models["policy"].params)
+  small.assert_same(trainer.state.seeds.models["teacher"].params, in_turn)
+
+
 def test_a_model_that_is_kept_as_a_part_of_another_is_no_start(tmp_path):
   """With adapters, a reference is the policy without them, and nothing of it is saved."""
   config = config_with({"judge": ModelRole(init_from="policy", trained=False)}, "model.lora_rank=2")
@@ -512,6 +522,46 @@ def test_a_reward_model_learns_alone_beside_a_frozen_policy():
   assert not moved(of_model(before, "policy"), of_model(after, "policy"))
   assert moved(of_model(before, "reward"), of_model(after, "reward")) == set(of_model(after, "reward"))
   assert metrics["learning_rate"] == 0 and metrics["ratio_error"] == 0 and metrics["reward/gradient_norm"] > 0
+
+
+@pytest.mark.parametrize("broken", ["reward", "other", "policy"])
+def test_a_loss_that_is_never_finite_is_not_hidden_by_those_of_other_models(broken):
+  """The run is told which of its seeds are stuck, whichever loss it is."""
+
+  def scaled(name):
+    return lambda x: x * (jnp.nan if name == broken else 1.0)
+
+  def fit(name):
+    return lambda outputs, trajectories: Loss(
+      {"fit": Term(masked_mean(scaled(name)(jnp.square(outputs[name]["rewards"])), trajectories.row_mask))}, {}
+    )
+
+  def loss(outputs, trajectories, streams) -> Loss:
+    return Loss(
+      {"policy": Term(masked_mean(scaled("policy")(outputs["policy"]["logprobs"]), trajectories.trained))}, {}
+    )
+
+  models = {name: ModelRole(outputs=("rewards",), loss=fit(name)) for name in ("reward", "other")}
+  experiment = starts.build(
+    config_with(models, "optimizer.max_skipped_updates=2", "evaluation.greedy=False", loss=loss)
+  )
+  trainer = Trainer(experiment, mesh.make_mesh(experiment.config.mesh))
+  before = saved.arrays(trainer.state)
+  trainer.compile()
+  assert [trainer.advance().stuck for _ in range(3)] == [[], [0], [0]]
+  after = saved.arrays(trainer.state)
+  for name in ("policy", "reward", "other"):
+    assert bool(moved(of_model(before, name), of_model(after, name))) == (name != broken)
+
+
+def test_a_frozen_policy_is_evaluated_where_others_have_averages(tmp_path):
+  method = with_models(
+    {"policy": NEVER, "other": ModelRole()}, loss=lambda outputs, trajectories, streams: Loss({}, {})
+  )
+  config = with_method(method, "optimizer.parameter_average=0.9", "evaluation.greedy=False")
+  saved.save(config, tmp_path / "run")
+  record = evaluate.evaluate(config, tmp_path / "run", "newest")
+  assert record
 
 
 # Stages.
