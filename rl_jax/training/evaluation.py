@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.curricula.curriculum import Plan
-from rl_jax.rollouts.rollout import Rollout, collect
+from rl_jax.rollouts.rollout import BoundModel, Rollout, collect
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.rollouts.turns import responses
 from rl_jax.tasks.host import HostTask
@@ -106,9 +106,9 @@ def held(experiment: Experiment, *, greedy: bool) -> Held:
 
 def evaluated(experiment: Experiment, seed: SeedState):
   """The policy of one seed as it is evaluated: its averaged parameters, where it has them."""
-  policy = seed.models["policy"]
-  models = bind(experiment, {**seed.models, "policy": policy.replace(params=policy.evaluated)})
-  return generating(experiment, {"policy": models["policy"]})
+  model = experiment.models["policy"]
+  model = model if experiment.method.models["policy"].trained else model.base  # as `bind`: frozen ones have no adapters
+  return generating(experiment, {"policy": BoundModel(model, seed.models["policy"].evaluated)})
 
 
 def evaluation_key(seed: SeedState, iteration, chunk=0) -> PRNGKeyArray:
