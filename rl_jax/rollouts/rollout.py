@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -68,6 +68,10 @@ class Rollout:
   provides: tuple[str, ...] = ()
   keeps_verdicts: bool = True
   prompt_width: int | None = None
+
+  def given(self, of_task: Iterable[str]) -> set[str]:
+    """Names of the extras of its rows, by those of the task's verdicts."""
+    return {*self.provides, *(of_task if self.keeps_verdicts else ())}
 
 
 class RolloutResult(NamedTuple):

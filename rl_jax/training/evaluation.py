@@ -106,8 +106,8 @@ def held(experiment: Experiment, *, greedy: bool) -> Held:
 
 def evaluated(experiment: Experiment, seed: SeedState):
   """The policy of one seed as it is evaluated: its averaged parameters, where it has them."""
-  model = experiment.models["policy"]
-  model = model if experiment.method.models["policy"].trained else model.base  # as `bind`: frozen ones have no adapters
+  model, role = experiment.models["policy"], experiment.method.models["policy"]
+  model = model if role.trained else model.base  # as `bind`: frozen ones have no adapters
   return generating(experiment, {"policy": BoundModel(model, seed.models["policy"].evaluated)})
 
 

@@ -104,8 +104,7 @@ ALWAYS = ("levels",)
 def _checked(method: Method, task: Any) -> Method:
   """The method, if its models go together and task, rollout and models provide the extras that it requires."""
   _check_models(method)
-  of_task = task.provides if method.rollout.keeps_verdicts else ()
-  given = {*ALWAYS, *of_task, *method.rollout.provides, *method.scoring}
+  given = {*ALWAYS, *method.rollout.given(task.provides), *method.scoring}
   lacks = [name for name in method.requires if name not in given]
   if lacks:
     known = ", ".join(sorted(given))
