@@ -103,21 +103,22 @@ class _Run:
   def go(self) -> Result:
     with contextlib.closing(self.progress), contextlib.closing(self.metrics), self.checkpoints:
       with processes.ending_together(self._how_to_go_on), contextlib.ExitStack() as held:
-        trainer, ended = self._prepared(held)
-        if trainer is None:
-          finished = ended
+        prepared = self._prepared(held)
+        if isinstance(prepared, Trainer):
+          started = time.monotonic()
+          prepared.compile()
+          self._begin(prepared, time.monotonic() - started)
+          self._iterate(prepared)
+          self._record_end(prepared, time.monotonic() - started)
+          result = Result(self.workdir, prepared.iterations, self._finished(prepared))
         else:
-          started, seconds = time.monotonic(), -time.monotonic()
-          trainer.compile()
-          self._begin(trainer, seconds + time.monotonic())
-          self._iterate(trainer)
-          self._record_end(trainer, time.monotonic() - started)
-          finished = Result(self.workdir, trainer.iterations, self._finished(trainer))
+          result = prepared
+    if isinstance(prepared, Result) and not prepared.finished:
+      return result  # stopped before it began: there is nothing to report
     if processes.first() and self.config.logging.get("report", True):  # recorded configs may be older than the field
-      if trainer is not None or finished.finished:
-        write_report(self.directory)
-        self._say(f"report: {self.directory.report_html}")
-    return finished
+      write_report(self.directory)
+      self._say(f"report: {self.directory.report_html}")
+    return result
 
   def _how_to_go_on(self) -> str:
     newest = max(self.checkpoints.steps(), default=0)
@@ -126,12 +127,12 @@ class _Run:
   def _say(self, text: str) -> None:
     self.progress.message(text)
 
-  def _prepared(self, held: contextlib.ExitStack) -> tuple[Trainer | None, Result]:
-    """The trainer where the run goes on, its task held open; None: the run is done, or was stopped before it began."""
+  def _prepared(self, held: contextlib.ExitStack) -> Trainer | Result:
+    """The trainer where the run goes on, its task held open; or the end of a run that is done, or stopped already."""
     newest = self.checkpoints.newest_intact() or 0
     if newest >= self.config.num_iterations:
       self._say(f"{self.workdir}: done before ({newest} iterations); raise num_iterations to go on")
-      return None, Result(self.workdir, newest, True)
+      return Result(self.workdir, newest, True)
     experiment, device_mesh = starts.build(self.config), mesh.make_mesh(self.config.mesh)
     check_batch(experiment, device_mesh)  # before the stages take their time
     self._check_cadence(newest)
@@ -139,12 +140,12 @@ class _Run:
     if self.terminal.stop.check() or found is None:
       if found is not None:  # a stage that was stopped has said it
         self._say_stopped("nothing done yet")
-      return None, Result(self.workdir, 0, False)
+      return Result(self.workdir, 0, False)
     held.enter_context(contextlib.closing(experiment.task))
     given = {role: start.params for role, start in found.items()}
     trainer = self._restored(Trainer(experiment, device_mesh, given))
     self._record(trainer, found)
-    return trainer, Result(self.workdir, trainer.iterations, False)
+    return trainer
 
   def _begin(self, trainer: Trainer, seconds: float) -> None:
     """Say how long the compilation took; evaluate a run that is at its start."""

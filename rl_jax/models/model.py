@@ -55,7 +55,7 @@ class Model:
   @property
   def of_heads(self) -> bool:
     """Whether the output layer has some heads of a number each, and not the vocabulary."""
-    return bool(set(self.names) & set(outputs.OF_HEADS))
+    return outputs.of_heads(self.names)
 
   @functools.cached_property
   def module(self) -> Transformer:
@@ -154,7 +154,7 @@ def build(
     heads: numbers that `values` and `rewards` hold.
   """
   fields = {name: config[name] for name in get_config() if name != "logprobs"}
-  width = heads if set(names) & set(outputs.OF_HEADS) else vocabulary
+  width = outputs.width(names, heads, vocabulary)
   return Model(
     TransformerConfig(vocabulary=vocabulary, outputs=width, **fields), names, temperature, config["logprobs"]
   )

@@ -28,8 +28,18 @@ def check(names: tuple[str, ...]) -> None:
   unknown = [name for name in names if name not in NAMES]
   if unknown or not names:
     raise ValueError(f"outputs {list(unknown) or 'none'}: a model gives some of {', '.join(NAMES)}")
-  if set(names) & set(OF_VOCABULARY) and set(names) & set(OF_HEADS):
+  if set(names) & set(OF_VOCABULARY) and of_heads(names):
     raise ValueError(f"outputs {list(names)}: {OF_VOCABULARY} and {OF_HEADS} are of two models, with a head each")
+
+
+def width(names: tuple[str, ...], heads: int, vocabulary: int) -> int:
+  """Columns of the output layer of a model that gives these."""
+  return heads if of_heads(names) else vocabulary
+
+
+def of_heads(names: tuple[str, ...]) -> bool:
+  """Whether these come from heads of a number each, and not from the vocabulary."""
+  return bool(set(names) & set(OF_HEADS))
 
 
 def outputs(model: Any, params: Any, batch: Any) -> dict[str, Array]:

@@ -11,7 +11,7 @@ from rl_jax.models.errors import ModelFileError
 from rl_jax.models.loading import load
 from rl_jax.models.lora import TARGETS
 from rl_jax.models.model import Model, Params
-from rl_jax.models.outputs import OF_HEADS, OF_VOCABULARY
+from rl_jax.models.outputs import OF_VOCABULARY, width
 
 
 def get_config() -> dict:
@@ -50,9 +50,9 @@ def build(
       f"{source.path} knows {source.config.vocabulary} tokens, the task's vocabulary has {vocabulary}: "
       "use the tokenizer of the checkpoint"
     )
-  width = heads if set(names) & set(OF_HEADS) else source.config.vocabulary
+  columns = width(names, heads, source.config.vocabulary)
   fields = {name: config[name] for name in get_config() if name not in ("checkpoint", "logprobs")}
-  return Model(dataclasses.replace(source.config, outputs=width, **fields), names, temperature, config["logprobs"])
+  return Model(dataclasses.replace(source.config, outputs=columns, **fields), names, temperature, config["logprobs"])
 
 
 def start(config: Mapping[str, Any], model: Model, shardings: Any = None) -> Params:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rl_jax.models import pretrained
 from rl_jax.models.model import Model
-from rl_jax.models.outputs import OF_HEADS, OF_VOCABULARY
+from rl_jax.models.outputs import OF_VOCABULARY, width
 from rl_jax.models.transformer import TransformerConfig
 
 
@@ -85,7 +85,7 @@ def build(
     raise ValueError(f"{name} knows {sizes['vocabulary']} tokens, the task's vocabulary has {vocabulary}")
   if config["layers"] is not None:
     sizes["layers"] = config["layers"]
-  width = heads if set(names) & set(OF_HEADS) else sizes["vocabulary"]
+  columns = width(names, heads, sizes["vocabulary"])
   own = ("architecture", "layers", "logprobs")
   fields = {field: config[field] for field in get_config() if field not in own}
-  return Model(TransformerConfig(outputs=width, **sizes, **fields), names, temperature, config["logprobs"])
+  return Model(TransformerConfig(outputs=columns, **sizes, **fields), names, temperature, config["logprobs"])

@@ -139,7 +139,8 @@ def judged(
   """The trajectories with verdicts on the responses `asked`, and each row's level; other rows keep what they have.
 
   Extras [B, R] speak of tokens and get slots for the prompt; others, such as an observation, stay as they are. Rows
-  that go on in a later iteration have the steps that were seen in them, and no reward.
+  that go on in a later iteration have no reward, but the steps and extras that the verdicts hold of them: a device task
+  looks at all rows, a host task at those it is asked about.
   """
   width, responses = trajectories.prompt_width, verdicts.step_ids.shape
   marked = asked | (trajectories.row_mask & trajectories.unfinished)

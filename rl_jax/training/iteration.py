@@ -31,7 +31,8 @@ from rl_jax.training.state import (
   add_tokens,
   bind,
   iteration_key,
-)  # fmt: skip
+)
+from rl_jax.training.update import Update
 from rl_jax.trajectories import Trajectories
 
 
@@ -100,7 +101,7 @@ def learn(experiment: Experiment, seed: SeedState, made: RolloutResult, number) 
   method, alone = experiment.method, updates_of_models(experiment)
   rows = score(experiment, seed, made.trajectories, experiment.models.keys() - alone.keys())
   before = seed.skipped_in_a_row
-  seed, own = _learn_alone(experiment, seed, rows, number)
+  seed, own = _learn_alone(alone, seed, rows, number)
   rows = score(experiment, seed, rows, alone)
   signal = make_signal(experiment, rows, number)
 
@@ -157,7 +158,7 @@ def make_signal(experiment: Experiment, rows: Trajectories, number) -> Signal:
 
 
 def _learn_alone(
-  experiment: Experiment, seed: SeedState, rows: Trajectories, number
+  updates: Mapping[str, Update], seed: SeedState, rows: Trajectories, number
 ) -> tuple[SeedState, dict[str, Mean]]:
   """The updates of models with a loss of their own, and their metrics as <model>/<metric>.
 
@@ -165,7 +166,7 @@ def _learn_alone(
   goes well does not hide another.
   """
   before, skipped, metrics = seed.skipped_in_a_row, jnp.int32(0), dict[str, Mean]()
-  for i, (name, update) in enumerate(updates_of_models(experiment).items()):
+  for i, (name, update) in enumerate(updates.items()):
     key = jax.random.fold_in(iteration_key(seed, number, MODELS), i)
     done = update(seed.models, before, rows, {}, key)
     seed, skipped = seed.replace(models=done.models), jnp.maximum(skipped, done.skipped_in_a_row)

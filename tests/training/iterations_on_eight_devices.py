@@ -9,11 +9,11 @@ import json
 import sys
 
 import jax
-import numpy as np
 
 from rl_jax import configs, starts
 from rl_jax.training import mesh
-from tests.training import every_method, small
+from tests.training import every_method
+from tests.training.on_eight_devices import layout, numbers
 
 SHAPES = ((1, 1, 1), (2, 2, 2))
 
@@ -28,18 +28,6 @@ def case_of(name: str, overrides: list[str], shape: tuple[int, ...]):
   return experiment, {role: start.params for role, start in found.items()}
 
 
-def numbers(tree) -> dict[str, list[float]]:
-  return {name: np.asarray(x, np.float64).ravel().tolist() for name, x in small.leaves(tree).items()}
-
-
-def split(tree) -> dict[str, list[int]]:
-  """Shape of the part on one device, by leaf."""
-  return {
-    jax.tree_util.keystr(path): list(x.sharding.shard_shape(x.shape))
-    for path, x in jax.tree_util.tree_leaves_with_path(tree)
-  }
-
-
 def iterate(name: str, overrides: list[str], shape: tuple[int, ...]) -> dict:
   trainer = every_method.trainer_of(*case_of(name, overrides, shape))
   models = lambda: {role: model.params for role, model in trainer.state.seeds.models.items()}
@@ -50,7 +38,7 @@ def iterate(name: str, overrides: list[str], shape: tuple[int, ...]) -> dict:
     "metrics": {name: float(value[0]) for name, value in done.metrics[0].items()},
     "before": before,
     "after": numbers(models()),
-    "split": split(models()),
+    "split": layout(models()),
   }
 
 
