@@ -1,7 +1,7 @@
 """Compares methods on one task at one token budget: python -m rl_jax.study experiments/studies/credit.py.
 
-Each entry of the study is tuned over the same small grid, then run with all seeds; what is done already is not done
-again. The table, the curves and a figure go to --results, as far as they are, whenever an entry ends.
+Each entry of the study is tuned over the same small grid, then run with all seeds; what is done already is read and not
+done again. The table, the curves and a figure go to --results, as far as they are, whenever an entry has been run.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from rl_jax.runs import study_page, study_results
 from rl_jax.runs.comparison import area_under
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.errors import RunError
+from rl_jax.runs.files import read_json
+from rl_jax.runs.record import load
 from rl_jax.runs.study_results import ACCURACY, Entry
 from rl_jax.sources import ConfigError, load_file
 from rl_jax.stop import Stop
@@ -41,12 +43,16 @@ class Study(NamedTuple):
   config: ConfigDict
   workdir: Path
   terminal: launch.Terminal
+  launched: list[Path]
+  """Runs that were not done before."""
 
   def run(self, workdir: Path, file: str, overrides: Sequence[str], budget: int) -> study_results.Entry:
-    """Trains a config in `workdir` to a budget of tokens, and reads it."""
+    """Trains a config in `workdir` to a budget of tokens, if it is not there yet, and reads it."""
     config = configs.resolve(file, [*self.config.overrides, *overrides, f"num_tokens={budget}"])
-    if not launch.train(config, workdir, self.terminal).finished:
-      raise Stopped
+    if not _done(workdir, config, budget):
+      if not launch.train(config, workdir, self.terminal).finished:
+        raise Stopped
+      self.launched.append(workdir)
     return study_results.read(find_run(workdir), self.config.metrics, budget)
 
   def tuned(self, name: str) -> dict[tuple[str, ...], float]:
@@ -91,6 +97,18 @@ class Study(NamedTuple):
     return study_page.write(folder or self.workdir, self.name, config, entries, command)
 
 
+def _done(workdir: Path, config: ConfigDict, budget: int) -> bool:
+  """Whether the run of a config is there, at the budget, in every seed."""
+  try:
+    directory = find_run(workdir)
+    spent = load(directory).series.get("train", {}).get("generated_tokens")
+  except RunError:
+    return False
+  identity, _ = configs.identity(config)
+  same = read_json(directory.identity).get("identity") == identity
+  return same and spent is not None and spent.values[-1].min() >= budget
+
+
 def _score(found: Entry, columns: slice) -> float:
   """Area under the curve of accuracy over tokens of some members, the mean."""
   curves = zip(found.tokens.T[columns], found.values[ACCURACY].T[columns], strict=True)
@@ -121,7 +139,7 @@ def read_study(file: str, workdir: Path | None, only: str, terminal: launch.Term
       raise ConfigError(f"{file} has no entry {name!r} (there are: {', '.join(known)})")
   config.entries = {name: config.entries[name].to_dict() for name in chosen}
   name = Path(file).stem
-  return Study(name, config, workdir or Path("runs/studies") / name, terminal)
+  return Study(name, config, workdir or Path("runs/studies") / name, terminal, [])
 
 
 def main(argv: list[str]) -> int:
@@ -139,8 +157,10 @@ def main(argv: list[str]) -> int:
     study = read_study(flags.study, flags.workdir, flags.only, launch.Terminal(command, sys.stderr, stop))
     entries: dict[str, Entry] = {}
     for name in study.config.entries:
+      before = len(study.launched)
       entries[name] = study.entry(name)
-      written = study.write(flags.results, entries, shlex.join(command))
+      if len(study.launched) > before or len(entries) == len(study.config.entries):
+        written = study.write(flags.results, entries, shlex.join(command))
   except Stopped:
     return 128 + (stop.requested or 0)
   except (ConfigError, RunError, TrainingError, CheckpointError) as error:

@@ -36,7 +36,7 @@ def get_config():
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_a_study_ends_with_a_table_and_is_not_done_twice(tmp_path, capsys):
+def test_a_study_ends_with_a_table_and_is_not_done_twice(tmp_path, capsys, monkeypatch):
   file = tmp_path / "tiny.py"
   file.write_text(TINY)
   argv = [str(file), f"--workdir={tmp_path / 'runs'}", f"--results={tmp_path / 'results'}"]
@@ -46,9 +46,12 @@ def test_a_study_ends_with_a_table_and_is_not_done_twice(tmp_path, capsys):
   assert not [*(tmp_path / "runs").glob("tuning*")], "one point needs no tuning"
   found = json.loads((tmp_path / "results/tiny.json").read_text())["entries"]["grpo"]
   assert len(found["tokens"][-1]) == 5 and min(found["tokens"][-1]) >= 300
-  size = (tmp_path / "runs/grpo/metrics.jsonl").stat().st_size
+  before = {path: path.read_bytes() for path in (tmp_path / "runs/grpo").rglob("*") if path.is_file()}
+  (tmp_path / "results/tiny.md").unlink()
+  monkeypatch.setattr(launch, "train", None)  # what is done is read
   assert study.main(argv) == 0
-  assert (tmp_path / "runs/grpo/metrics.jsonl").stat().st_size == size
+  assert (tmp_path / "results/tiny.md").exists()
+  assert {path: path.read_bytes() for path in (tmp_path / "runs/grpo").rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -80,7 +83,7 @@ def test_rates_side_by_side_are_scored_by_the_area_under_their_own_curves(monkey
     return Entry(tokens, {ACCURACY: curve}, {ACCURACY: list(curve[-1])}, 1.0, {})
 
   monkeypatch.setattr(study.Study, "run", run)
-  made = study.Study("s", config, Path("w"), launch.Terminal([], io.StringIO(), None))
+  made = study.Study("s", config, Path("w"), launch.Terminal([], io.StringIO(), None), [])
   found = made.entry("grpo")
   first, second = "learning_rates=(0.1,)", "learning_rates=(0.2,)"
   assert found.tried == {first: pytest.approx(0.25), second: pytest.approx((0.425 + 0.475) / 2)}

@@ -62,6 +62,15 @@ def paired_difference(left: Sequence[float], right: Sequence[float]) -> Estimate
   return estimate([a - b for a, b in zip(left, right, strict=True)])
 
 
+def paired_ratio(left: Sequence[float], right: Sequence[float]) -> Estimate:
+  """IQM(left) / IQM(right) of differences of the same seeds, which are resampled together."""
+  pairs = np.stack([np.asarray(left, np.float64), np.asarray(right, np.float64)])
+  rng = np.random.default_rng([20211101, 0])
+  drawn = interquartile_mean(pairs[:, rng.integers(0, pairs.shape[1], (RESAMPLES, pairs.shape[1]))])
+  value = interquartile_mean(pairs)
+  return _estimate(value[0] / value[1], drawn[0] / drawn[1])
+
+
 def area_under(
   across: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray, end: float | None = None
 ) -> float:

@@ -5,12 +5,14 @@
   baseline   the baseline gains more than .05: it learns at all
   oracle     with true step values the baseline's final accuracy takes at most half of its tokens: credit can pay
 
-A gate that fails is a result too: it is printed with its figures, and claims are then not judged.
+Curves are means over seeds. Where these have several starts, the oracle's figures stand for each start too: that the
+gate holds for the mean does not say that it holds from every start. A gate that fails is a result too: it is printed
+with its figures, and claims are then not judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +23,9 @@ MOST_SHARE = 0.5
 ALREADY_RIGHT = 0.9
 """Greedy accuracy above which a start leaves nothing to learn but to be surer."""
 GREEDY = "held_out/greedy_accuracy"
+
+Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""(tokens, mean accuracy) by entry."""
 
 
 class Gate(NamedTuple):
@@ -71,7 +76,8 @@ def gates(
     accuracy: metric of sampled answers.
     budget: tokens per seed.
   """
-  curves = {name: _mean_curve(entries[name], accuracy, budget) for name in {*roles.values(), baseline} & {*entries}}
+  controls = {name: entries[name] for name in {*roles.values(), baseline} & {*entries}}
+  curves = {name: _mean_curve(entry, accuracy, budget) for name, entry in controls.items()}
   found = [_start(entries)]
   for name, entry, wanted in (
     ("no_reward", roles.get("no_reward"), lambda gain: gain < MOST_GAIN),
@@ -83,7 +89,12 @@ def gates(
     _, curve = curves[entry]
     gain = float(curve[-1] - curve[0])
     found.append(Gate(name, bool(wanted(gain)), f"{entry} gains {gain:+.3f}, from {curve[0]:.3f} to {curve[-1]:.3f}"))
-  found.append(_oracle(curves, roles.get("oracle", "oracle"), baseline))
+  starts = entries[baseline].starts if baseline in entries else 1
+  by_start = [
+    {name: _mean_curve(entry, accuracy, budget, slice(start, None, starts)) for name, entry in controls.items()}
+    for start in range(starts)
+  ]
+  found.append(_oracle(curves, by_start if starts > 1 else [], roles.get("oracle", "oracle"), baseline))
   return found
 
 
@@ -94,21 +105,33 @@ def _start(entries: Mapping[str, Any]) -> Gate:
   return Gate("start", bool(max(starts) < MOST_START), f"greedy accuracy {max(starts):.3f}, wanted below {MOST_START}")
 
 
-def _oracle(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], oracle: str, baseline: str) -> Gate:
+def _oracle(curves: Curves, by_start: Sequence[Curves], oracle: str, baseline: str) -> Gate:
   if oracle not in curves or baseline not in curves:
     return Gate("oracle", None, f"{oracle} or {baseline} was not run")
-  level = float(curves[baseline][1][-1])
+  level, needs, takes = _race(curves, oracle, baseline)
   if level - curves[baseline][1][0] <= MOST_GAIN:
     return Gate("oracle", None, f"{baseline} has gained too little to be compared with")
-  needs, takes = (first_reached(*curves[name], level) for name in (oracle, baseline))
-  figures = f"to {level:.3f} {oracle} needs {needs:,.0f} tokens, {baseline} {takes:,.0f}; wanted at most half"
+  said = f"needs {needs:,.0f} tokens" if np.isfinite(needs) else "does not come"
+  figures = f"to {level:.3f} {oracle} {said}, {baseline} needs {takes:,.0f}; wanted at most half"
+  if by_start:
+    races = [_race(start, oracle, baseline) for start in by_start]
+    shares = [f"{needs / takes:.2f}" if np.isfinite(needs) else "never" for _, needs, takes in races]
+    figures += f"; as a share of {baseline}'s, by start: {', '.join(shares)}"
   return Gate("oracle", needs <= MOST_SHARE * takes, figures)
 
 
-def _mean_curve(entry: Any, metric: str, budget: float) -> tuple[np.ndarray, np.ndarray]:
-  """(tokens, mean over seeds), up to exactly the budget."""
-  tokens = np.append(entry.tokens.mean(axis=1), budget)
+def _race(curves: Curves, oracle: str, baseline: str) -> tuple[float, float, float]:
+  """The baseline's final accuracy, and the tokens that oracle and baseline need to it."""
+  level = float(curves[baseline][1][-1])
+  return level, first_reached(*curves[oracle], level), first_reached(*curves[baseline], level)
+
+
+def _mean_curve(
+  entry: Any, metric: str, budget: float, seeds: slice = slice(None)
+) -> tuple[np.ndarray, np.ndarray]:
+  """(tokens, mean over some seeds), up to exactly the budget."""
+  tokens = np.append(entry.tokens[:, seeds].mean(axis=1), budget)
   inside = tokens < budget
   inside[-1] = True
-  curve = np.append(entry.values[metric].mean(axis=1), np.mean(entry.at_budget[metric]))
+  curve = np.append(entry.values[metric][:, seeds].mean(axis=1), np.mean(entry.at_budget[metric][seeds]))
   return tokens[inside], curve[inside]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rl_jax.runs import figures
-from rl_jax.runs.comparison import FEWEST_SEEDS, Estimate, estimate, paired_difference, verdict
+from rl_jax.runs.comparison import FEWEST_SEEDS, Estimate, estimate, paired_difference, paired_ratio, verdict
 from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import write_atomically
 from rl_jax.runs.gates import GREEDY, Gate, already_right, gates
@@ -54,12 +54,12 @@ def write(folder: Path, name: str, config: Config, entries: Entries, command: st
 def markdown(config: Config, entries: Entries, command: str) -> str:
   """The page: interquartile means over seeds with bootstrap intervals, differences, gates, claims, what was tuned."""
   first = next(iter(entries.values()))
-  origin, seeds = first.origin, first.tokens.shape[1]
+  origin = first.origin
   judged = _gates(config, entries)
   lines = [
     *([config["note"], ""] if config.get("note") else []),
     *(line for text in _warnings(entries) for line in (text, "")),
-    f"At {config['token_budget']:,} generated tokens per seed, {seeds} seeds: interquartile mean "
+    f"At {config['token_budget']:,} generated tokens per seed, {_seeds(first)}: interquartile mean "
     "[95 % bootstrap interval over seeds]. Differences are taken seed by seed, as entries share seeds and starts.",
     "",
     *_table(config, entries),
@@ -77,6 +77,12 @@ def markdown(config: Config, entries: Entries, command: str) -> str:
     "",
   ]
   return visible("\n".join(lines))
+
+
+def _seeds(entry: Entry) -> str:
+  """How many, and from how many starts: an interval over seeds knows little of other starts."""
+  seeds = f"{entry.tokens.shape[1]} seeds"
+  return f"{seeds} of {entry.starts} starts" if entry.starts > 1 else seeds
 
 
 def _commits(entries: Entries) -> str:
@@ -126,7 +132,7 @@ def _columns(config: Config, entries: Entries) -> dict[str, Callable[[str, Entry
   if any(entry.iterations for entry in entries.values()):
     columns["updates at the budget"] = lambda name, entry: f"{entry.updates_at(budget):.0f}"
   base = entries.get(baseline)
-  if base is not None:
+  if base is not None and ACCURACY in config["metrics"]:
     columns[f"accuracy minus {baseline}"] = lambda name, entry: (
       ""
       if entry is base
@@ -164,9 +170,16 @@ def _height_cell(height: Callable[[Entry], list[float]], name: str, entry: Entry
 
 
 def _share(height: Callable[[Entry], list[float]], base: Entry, oracle: Entry, name: str, entry: Entry) -> str:
-  gap = paired_difference(height(oracle), height(base))
-  closed = paired_difference(height(entry), height(base))
-  return f"{closed.value / gap.value:.2f}" if gap.low > 0 else ""
+  gap = _minus(height(oracle), height(base))
+  if estimate(gap).low <= 0:
+    return ""
+  found = paired_ratio(_minus(height(entry), height(base)), gap)
+  fixed = entry is base or entry is oracle
+  return f"{found.value:.2f}" if fixed else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def _minus(left: Sequence[float], right: Sequence[float]) -> list[float]:
+  return [a - b for a, b in zip(left, right, strict=True)]
 
 
 def _tuning(config: Config, entries: Entries) -> list[str]:

@@ -38,6 +38,8 @@ class Entry(NamedTuple):
   iterations: tuple[int, ...] = ()
   """Of the N evaluations."""
   updates_per_iteration: int = 1
+  starts: int = 1
+  """Starts that the seeds take in turn."""
 
   def updates_at(self, budget: float) -> float:
     """Optimiser updates when so many tokens were generated, the mean over seeds."""
@@ -84,9 +86,11 @@ def read(directory: RunDirectory, metrics: Sequence[str], budget: float) -> Entr
   seconds = sum(line["seconds"] for line in read_metrics(directory.timings))
   config = read_json(directory.config)
   steps = config["epochs"] * config["minibatches_per_epoch"]
+  stage = config.get("stages", {}).get(config["init_from"], {})
   return Entry(
-    spent, values, at_budget, seconds, origin, iterations=tuple(points.tolist()), updates_per_iteration=steps
-  )
+    spent, values, at_budget, seconds, origin,
+    iterations=tuple(points.tolist()), updates_per_iteration=steps, starts=stage.get("num_seeds", 1),
+  )  # fmt: skip
 
 
 def rounded(value: float) -> float:

@@ -9,10 +9,14 @@ writes the last step again, off by s with chance r_oe(s). With # for the answer 
 
 all modulo m, and 0 where the slots do not hold e repeated steps. V after a step that states v for operation k is
 W_{k+1,e}(v), but 0 where the slots that are left do not hold the steps to come and the answer; of a step that is
-malformed the mean reward of the rows that hold one; and after the last step of a response that has ended its reward.
+malformed the mean reward of the rows that hold one; of one that a window cuts its value before; and after the last
+step of a response that has ended its reward.
+
 The chances are counted over the batch, for each level, operator and e, where those of all e count as `_PRIOR` further
-rows. So W is exact for a policy whose slips depend on nothing else and which takes the operations in turn; errors that
-cancel one another count. What was never seen has no chance, an operator that was never seen is right.
+states. Before the first operation there is no step to repeat: it counts among the slips of e = 0 alone. So W is exact
+for a policy whose slips depend on nothing else, which takes the operations in turn and repeats fewer than `_REPEATS`
+steps; errors that cancel one another count. What was never seen has no chance, an operator that was never seen is
+right.
 """
 
 from __future__ import annotations
@@ -64,7 +68,7 @@ def step_values(
   verdicts = worked_steps.verify(prompts, tokens, mask)
   steps = _steps(prompts, tokens, verdicts)
   held = _before(steps, prompts)
-  chances = _chances(prompts, steps, held, whole, modulus)
+  chances, at_first = _chances(prompts, steps, held, whole, modulus)
   values = _values(prompts, chances, tokens.shape[1], modulus)
 
   malformed = steps.starts & (steps.values < 0)
@@ -77,14 +81,15 @@ def step_values(
   going_on = jnp.where(fits, _at(values, steps.operations + 1, repeats, steps.values), 0.0)
   after = jnp.where(named & (steps.values >= 0), going_on, of_malformed)
   after = jnp.where(steps.last & whole[:, None], verdicts.rewards[:, None], after)
-  first = values[:, 0, 0][jnp.arange(len(tokens)), prompts.facts["operands"][:, 0]]
+  first = _at_first(prompts, at_first, values)
 
   source = jax.lax.cummax(jnp.where(steps.starts, jnp.arange(tokens.shape[1]), -1), axis=1)
   inside = verdicts.step_ids >= 0
   spread = lambda x: jnp.where(inside, jnp.take_along_axis(x, jnp.maximum(source, 0), axis=1), 0.0)
   after = spread(after)
-  before = jnp.where(_shifted(verdicts.step_ids, -1) >= 0, _shifted(after, 0.0), first[:, None])
-  return StepValues(spread(before), after)
+  before = spread(jnp.where(_shifted(verdicts.step_ids, -1) >= 0, _shifted(after, 0.0), first[:, None]))
+  cut = steps.last & ~whole[:, None] & (~named | (steps.values < 0))  # a part of a step, or an answer without its end
+  return StepValues(before, jnp.where(spread(cut), before, after))
 
 
 def _shifted(x: Array, fill: float) -> Array:
@@ -132,9 +137,9 @@ def _repeats(steps: _Steps, done: Int[Array, "B R"], more: int, prompts: Prompts
 
 def _chances(
   prompts: Prompts, steps: _Steps, held: tuple[Array, Array], whole: Bool[Array, " B"], modulus: int
-) -> Float[Array, "B 4 E 2M"]:
+) -> tuple[Float[Array, "B 4 E 2M"], Float[Array, "B 4 M"]]:
   """Chances of what comes next before each operator and the answer, of the row's level: M slips of the operation, and M
-  of the last step once more; what fails has none."""
+  of the last step once more; what fails has none. And the M slips of an operation that is the first."""
   facts, levels = prompts.facts, prompts.levels
   moduli = facts["moduli"][:, None]
   seen, value = held
@@ -142,25 +147,40 @@ def _chances(
   in_turn, again = steps.operations == seen + 1, (steps.operations == seen) & (seen >= 0)
   cut = steps.last & ~whole[:, None] & (steps.values < 0)  # a part of a step is not malformed
   counted = steps.starts & (in_turn | again) & (value >= 0) & ~cut
-  slips = jnp.where(in_turn, (steps.values - exact) % moduli, modulus + (steps.values - value) % moduli)
-  slips = jnp.where(steps.values >= 0, slips, 2 * modulus)  # in a column of its own
+  fails, turns = modulus, modulus + 1  # what comes in turn: a slip, or a failure; then the repeated steps
+  slips = jnp.where(in_turn, (steps.values - exact) % moduli, turns + (steps.values - value) % moduli)
+  slips = jnp.where(steps.values >= 0, slips, fails)
   at_end = steps.last & whole[:, None] & (steps.operations < facts["step_counts"][:, None]) & (steps.values >= 0)
   ended, _ = _next(facts, steps.operations, steps.values)  # a response that ended before what comes next
 
-  counts = jnp.zeros((len(levels), _OPERATORS + 1, _REPEATS, 2 * modulus + 1))
   rows = jnp.arange(len(levels))[:, None]
-  counts = counts.at[rows, operators, _repeats(steps, seen, 0, prompts), slips].add(counted.astype(jnp.float32))
-  ends = _repeats(steps, steps.operations, 1, prompts)
-  counts = counts.at[rows, ended, ends, 2 * modulus].add(at_end.astype(jnp.float32))
-  counts = counts.at[:, :, -1, modulus : 2 * modulus].set(0.0)
   same = (levels[:, None] == levels).astype(jnp.float32)
-  counts = jnp.einsum("bc,coes->boes", same, counts, precision="highest")
-  of_all = counts.sum(axis=2, keepdims=True)
-  total = of_all.sum(axis=3, keepdims=True)
-  right = jnp.zeros(2 * modulus + 1).at[0].set(1.0)
-  prior = jnp.where(total > 0, of_all / jnp.maximum(total, 1.0), right)
-  chances = (counts + _PRIOR * prior) / (counts.sum(axis=3, keepdims=True) + _PRIOR)
-  return chances[..., : 2 * modulus]
+  pooled = lambda counts: jnp.einsum("bc,co...->bo...", same, counts, precision="highest")
+  empty = jnp.zeros((len(levels), _OPERATORS + 1, _REPEATS, turns + modulus))
+  number = lambda mask: mask.astype(jnp.float32)
+  later = empty.at[rows, operators, _repeats(steps, seen, 0, prompts), slips].add(number(counted & (seen >= 0)))
+  later = later.at[rows, ended, _repeats(steps, steps.operations, 1, prompts), fails].add(number(at_end))
+  later = pooled(later.at[:, :, -1, turns:].set(0.0))
+  first = pooled(empty[:, :, 0, :turns].at[rows, operators, slips].add(number(counted & (seen < 0)), mode="drop"))
+
+  # A state repeats, or goes on: how often each, from states that have a step to repeat alone.
+  of_all = jnp.broadcast_to(later.sum(axis=2, keepdims=True), later.shape).at[:, :, -1, turns:].set(0.0)
+  states = later + _PRIOR * _shares(of_all)
+  total = states.sum(axis=3, keepdims=True)
+  going_on = states[..., :turns].sum(axis=3, keepdims=True)
+  # What it goes on with, from all states.
+  on = later[..., :turns].at[:, :, 0].add(first)
+  on = on + (going_on - later[..., :turns].sum(axis=3, keepdims=True)) * _shares(on.sum(axis=2, keepdims=True))
+  on = on / jnp.maximum(on.sum(axis=3, keepdims=True), 1e-9)
+  chances = jnp.concatenate([going_on / total * on, states[..., turns:] / total], axis=3)
+  return jnp.delete(chances, fails, axis=3, assume_unique_indices=True), on[:, :, 0, :modulus]
+
+
+def _shares(counts: Float[Array, "B 4 E C"]) -> Float[Array, "B 4 E C"]:
+  """Counts as chances; what was never seen is right."""
+  total = counts.sum(axis=3, keepdims=True)
+  right = jnp.zeros(counts.shape[3]).at[0].set(1.0)
+  return jnp.where(total > 0, counts / jnp.maximum(total, 1.0), right)
 
 
 def _next(facts, operations: Int[Array, "B R"], values: Int[Array, "B R"]) -> tuple[Array, Array]:
@@ -207,6 +227,17 @@ def _values(prompts: Prompts, chances: Float[Array, "B 4 E 2M"], slots: int, mod
   steps = facts["operators"].T, facts["operands"][:, 1:].T
   _, found = jax.lax.scan(back, last, steps, reverse=True)
   return jnp.concatenate([found.transpose(1, 0, 2, 3), last[:, None]], axis=1)
+
+
+def _at_first(
+  prompts: Prompts, chances: Float[Array, "B 4 M"], values: Float[Array, "B S+1 E M"]
+) -> Float[Array, " B"]:
+  """Values of the bare prompts: W_1 after each slip of the first operation, by its chance."""
+  facts, rows = prompts.facts, jnp.arange(len(values))
+  operator, operands = facts["operators"][:, 0], facts["operands"]
+  exact = applied(operator, operands[:, 0], operands[:, 1])
+  reached = (exact[:, None] + jnp.arange(values.shape[3])) % facts["moduli"][:, None]
+  return jnp.sum(chances[rows, operator] * jnp.take_along_axis(values[:, 1, 0], reached, axis=1), axis=1)
 
 
 def _at(

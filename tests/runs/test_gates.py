@@ -36,7 +36,7 @@ def test_a_study_that_can_tell_passes_all_gates():
   assert {name: gate.passed for name, gate in found.items()} == dict.fromkeys(
     ("start", "no_reward", "baseline", "oracle"), True
   )
-  assert "to 0.300 oracle needs 150 tokens, grpo 400" in found["oracle"].line
+  assert "to 0.300 oracle needs 150 tokens, grpo needs 400" in found["oracle"].line
   assert found["baseline"].line == "- baseline: holds (grpo gains +0.250, from 0.050 to 0.300)"
 
 
@@ -53,6 +53,24 @@ def test_a_study_that_can_tell_passes_all_gates():
 def test_each_gate_can_fail(gate, changed):
   found = judged(**changed)
   assert found[gate].passed is False and "**fails**" in found[gate].line
+
+
+def test_the_oracle_is_shown_for_each_start():
+  """From the first start it needs 150 of 400 tokens to 0.3, from the second it never comes to 0.5."""
+  first, second = [0.05, 0.1, 0.15, 0.2, 0.3], [0.05, 0.1, 0.2, 0.3, 0.5]
+
+  def two(*curves):
+    values = np.array(curves).T
+    one = entry(curves[0])
+    return one._replace(values=one.values | {ACCURACY: values}, at_budget={ACCURACY: list(values[-1])}, starts=2)
+
+  found = judged(grpo=two(first, second), oracle=two([0.05, 0.2, 0.4, 0.6, 0.8], [0.05, 0.2, 0.3, 0.3, 0.3]))["oracle"]
+  assert found.line.endswith("wanted at most half; as a share of grpo's, by start: 0.38, never)")
+
+
+def test_an_oracle_that_never_gets_there_is_said_in_words():
+  found = judged(oracle=entry([0.05, 0.1, 0.1, 0.1, 0.1]))["oracle"]
+  assert "to 0.300 oracle does not come, grpo needs 400; wanted" in found.figures
 
 
 def test_a_control_that_was_not_run_is_said():

@@ -73,9 +73,8 @@ def test_a_study_with_gates_measures_shares_of_the_gap_and_judges_no_claim_when_
   assert written.table.startswith("Provisional.\n")
   assert "| mean accuracy over 30 updates |" in written.table and "| 30 |" in written.table
   dense = next(line for line in written.table.splitlines() if line.startswith("| dense"))
-  assert dense.count("| 0.25 |") == 2  # of the gap, over tokens and over updates
-  assert "- oracle: **fails** (to 0.300 oracle needs 75 tokens, plain 150" not in written.table
-  assert "- oracle: holds (to 0.300 oracle needs 75 tokens, plain 150; wanted at most half)" in written.table
+  assert dense.count("| 0.25 [0.25, 0.25] |") == 2  # of the gap, over tokens and over updates
+  assert "- oracle: holds (to 0.300 oracle needs 75 tokens, plain needs 150; wanted at most half)" in written.table
   assert "- dense is better: **holds**" in written.table
   entries["oracle"] = gated(0.45)
   failed = study_page.write(tmp_path, "toy", GATED, entries, "").table
@@ -85,7 +84,18 @@ def test_a_study_with_gates_measures_shares_of_the_gap_and_judges_no_claim_when_
 
 def test_no_share_is_shown_of_a_gap_that_seeds_do_not_tell(tmp_path):
   entries = {"plain": gated(0.4), "dense": gated(0.5), "oracle": gated(0.4), "nothing": gated(0.02)}
-  assert "| 0.25 |" not in study_page.write(tmp_path, "toy", GATED, entries, "").table
+  assert "| 0.25 [" not in study_page.write(tmp_path, "toy", GATED, entries, "").table
+
+
+def test_a_study_of_something_else_does_not_compare_accuracy(tmp_path):
+  entries = {"plain": entry(0.4, 20.0), "dense": entry(0.8, 10.0)}
+  table = study_page.write(tmp_path, "toy", CONFIG | {"metrics": (LENGTH,), "claims": {}}, entries, "").table
+  assert "minus plain" not in table
+
+
+def test_several_starts_are_said(tmp_path):
+  entries = {"plain": entry(0.4, 20.0)._replace(starts=2)}
+  assert "per seed, 5 seeds of 2 starts: " in study_page.write(tmp_path, "toy", CONFIG, entries, "").table
 
 
 def test_what_tuning_tried_is_shown(tmp_path):

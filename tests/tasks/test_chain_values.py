@@ -130,6 +130,43 @@ def test_values_are_the_chances_of_success():
   assert np.corrcoef(after[:, 12], reward)[0, 1] > np.corrcoef(after[:, 4], reward)[0, 1] > 0.05
 
 
+@pytest.mark.parametrize("text", ["a2b", "a2b4#", "a2b4#4"])
+def test_a_step_that_a_window_cuts_changes_no_value(plain, text):
+  task = build()
+  prompts = problem(task, "7+5-8=", 2)
+  before, after = values_of(task, prompts, *plain.respond(task, ["a2b5#5.", text], width=7), whole=[True, False])
+  begun = 2 if text == "a2b" else 4
+  np.testing.assert_allclose(after[1, begun : len(text)], before[1, begun : len(text)], atol=1e-6)
+  np.testing.assert_allclose(before[1, begun : len(text)], after[1, begun - 1], atol=1e-6)
+
+
+def repeater(generator, chances, room):
+  """A response to 1+1+...+1= of a policy that repeats a step with chance chances[e], and slips after it did."""
+  text, value, repeated = "", 1, 0
+  for name in "abcdefgh":
+    value = (value + 1 + (generator.random() < 0.05 * (1 + repeated))) % 10
+    text += f"{name}{value}"
+    while repeated < 3 and generator.random() < chances[repeated]:
+      text, repeated = f"{text}{name}{value}", repeated + 1
+  return f"{text}#{value}."[:room]
+
+
+@pytest.mark.parametrize("chances", [(0.0, 0.0, 0.0), (0.5, 0.05, 0.3), (0.02, 0.5, 0.5)])
+def test_values_of_a_policy_that_repeats_steps_are_its_chances_of_success(plain, chances):
+  task, generator = build(operations=8), np.random.default_rng(0)
+  prompts = problem(task, "1+" * 8 + "1=", 8000)
+  width = 2 * (8 + 3) + 3
+  tokens, mask = plain.respond(task, [repeater(generator, chances, width) for _ in range(8000)], width=width)
+  reward = np.asarray(task.verify(prompts, jnp.asarray(tokens), jnp.asarray(mask)).rewards)
+  before, after = values_of(task, prompts, tokens, mask)
+  np.testing.assert_allclose(before[0, 0], reward.mean(), atol=0.01)
+  for slot in (4, 8, 12):
+    for value in np.unique(after[:, slot].round(4)):
+      rows = np.abs(after[:, slot] - value) < 1e-3
+      if rows.sum() > 400:
+        np.testing.assert_allclose(value, reward[rows].mean(), atol=0.06)
+
+
 def test_credits_add_up_to_the_reward_minus_the_value_of_the_start(plain):
   task = build(operations=3)
   prompts = task.prompts(jnp.arange(64), "train")
