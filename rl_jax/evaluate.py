@@ -24,13 +24,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rl_jax import configs, starts, stop
-from rl_jax.methods.method import ModelRole
+from rl_jax.methods.method import ModelRole, as_found
 from rl_jax.models.model import Params
 from rl_jax.runs import evaluations
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import read_json
-from rl_jax.training import answering, evaluation, mesh
+from rl_jax.training import answering, evaluation, mesh, state
 from rl_jax.training.answering import EvaluationResult
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.errors import TrainingError
@@ -68,9 +68,8 @@ def evaluate(config: ConfigDict, workdir: Path | None, iteration: str = "newest"
   experiment, device_mesh = starts.build(config), mesh.make_mesh(config.mesh)
   with contextlib.closing(experiment.task):
     if workdir is None:
-      policy = experiment.models["policy"].base  # a start has no adapters yet
-      alone = dataclasses.replace(experiment.method, models={"policy": ModelRole()})
-      experiment = dataclasses.replace(experiment, method=alone, models={"policy": policy})
+      if experiment.method.initial is as_found:
+        experiment = _policy_alone(experiment)
       found = _start(experiment, device_mesh)
     else:
       found = _restored(experiment, device_mesh, workdir, iteration)
@@ -101,17 +100,33 @@ def _restored(experiment: Experiment, device_mesh: jax.sharding.Mesh, workdir: P
   return Policies(restored.state.evaluated, restored.step, f"{workdir}, iteration {restored.step}")
 
 
+def _policy_alone(experiment: Experiment) -> Experiment:
+  """The experiment without other models, and without adapters, which a start has not yet."""
+  alone = dataclasses.replace(experiment.method, models={"policy": ModelRole()})
+  return dataclasses.replace(experiment, method=alone, models={"policy": experiment.models["policy"].base})
+
+
 def _start(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Policies:
-  start = (starts.find(experiment, Path("runs/evaluated"), _trained_before) or {}).get("policy")
-  if start is None:
+  found = starts.find(experiment, Path("runs/evaluated"), _trained_before) or {}
+  if "policy" not in found:
     raise TrainingError(
       "the config names no start (init_from is empty, its model comes with no parameters): give the --workdir of a run"
     )
-  for warning in start.warnings:
-    print(f"{start.origin}: {warning}", file=sys.stderr)
+  for start in found.values():
+    for warning in start.warnings:
+      print(f"{start.origin}: {warning}", file=sys.stderr)
+  given = {role: start.params for role, start in found.items()}
+  made = given if experiment.method.initial is as_found else _initial(experiment, given)
   abstract = answering.abstract_policy(experiment, device_mesh)
   whole = lambda x, like: jax.device_put(jnp.broadcast_to(x, like.shape).astype(like.dtype), like.sharding)
-  return Policies(jax.tree.map(whole, start.params, abstract), 0, start.origin)
+  origins = ", ".join(dict.fromkeys(start.origin for start in found.values()))
+  return Policies(jax.tree.map(whole, made["policy"], abstract), 0, origins)
+
+
+def _initial(experiment: Experiment, given: dict[str, Params]) -> dict[str, Params]:
+  """What the method makes of the starts, led by seeds."""
+  policies = jax.jit(lambda given: state.init(experiment, given).seeds.models["policy"].params)
+  return {"policy": policies(given)}
 
 
 def _trained_before(stage: ConfigDict, folder: Path) -> bool:

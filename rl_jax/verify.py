@@ -35,7 +35,7 @@ from rl_jax.training.trainer import Trainer
 
 
 def starts_of(record: Recorded, experiment: Experiment, scratch: Path) -> tuple[dict[str, Params], bool]:
-  """Where the models start, and whether that is the recorded start of the policy to the bit.
+  """Where the models start, and whether those are the recorded starts to the bit.
 
   Raises: TrainingError, RunError, CheckpointError: there is no such start any more.
   """
@@ -47,13 +47,17 @@ def starts_of(record: Recorded, experiment: Experiment, scratch: Path) -> tuple[
     for folder in _stage_folders(record):
       kept = {"policy": f"{folder.resolve()}@{digest}"}
       with contextlib.suppress(TrainingError, RunError, CheckpointError):
-        return _params(starts.find(experiment, scratch / "run", train_stage, init_from=kept)), True
-  found = starts.find(experiment, scratch / "run", train_stage) or {}
-  return _params(found), "policy" not in found or found["policy"].sha256 == digest
+        return _compared(record, starts.find(experiment, scratch / "run", train_stage, init_from=kept))
+  return _compared(record, starts.find(experiment, scratch / "run", train_stage))
 
 
-def _params(found: dict[str, starts.Start] | None) -> dict[str, Params]:
-  return {role: start.params for role, start in (found or {}).items()}
+def _compared(record: Recorded, found: dict[str, starts.Start] | None) -> tuple[dict[str, Params], bool]:
+  """The parameters of starts, and whether all have the recorded hashes."""
+  found = found or {}
+  others = record.first("models_started_from") or {}
+  digests = {"policy": record.first("start_sha256")} | {role: digest for role, (_, digest) in others.items()}
+  same = all(start.sha256 == digests.get(role) for role, start in found.items())
+  return {role: start.params for role, start in found.items()}, same
 
 
 def _stage_folders(record: Recorded) -> list[Path]:
@@ -171,7 +175,7 @@ def verify(record: Recorded, iterations: int | None, scratch: Path) -> bool:
   experiment = starts.build(record.config)
   given, same = starts_of(record, experiment, scratch)
   if not same:
-    say("its start is made again, and is compared by what comes of it")
+    say("its start is not the recorded one to the bit, and is compared by what comes of it")
   progress = Progress(wanted, sys.stderr)
   with contextlib.closing(experiment.task), contextlib.closing(progress):
     if record.first("data_fingerprint") not in (None, experiment.task.fingerprint):

@@ -36,3 +36,5 @@ class Curriculum(NamedTuple):
   """(state, task, key) -> (plan, state)"""
   update: Callable[..., Any]
   """(state, trajectories, signal) -> state, with the rewards and advantages of the plan's rows"""
+  requires: tuple[str, ...] = ()
+  """Extras of the trajectories that `update` reads: see `Method.requires`."""

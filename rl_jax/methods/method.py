@@ -50,6 +50,11 @@ class ModelRole:
   loss: Callable[[Outputs, Trajectories], Loss] | None = None
 
 
+def as_found(params: dict[str, Params]) -> dict[str, Params]:
+  """Each model starts where its `init_from` leads."""
+  return params
+
+
 @dataclasses.dataclass(frozen=True)
 class Method:
   """A method of a paper. The trainer runs its roles and never looks inside their states.
@@ -79,7 +84,7 @@ class Method:
   loss: Callable[[Outputs, Trajectories, Streams], Loss]
   models: Mapping[str, ModelRole] = dataclasses.field(default_factory=lambda: {"policy": ModelRole()})
   scoring: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
-  initial: Callable[[dict[str, Params]], dict[str, Params]] = lambda params: params
+  initial: Callable[[dict[str, Params]], dict[str, Params]] = as_found
   evaluations: Mapping[str, Callable[[Models, PRNGKeyArray], Mapping[str, Mean]]] = dataclasses.field(
     default_factory=dict
   )

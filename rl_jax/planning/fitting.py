@@ -127,9 +127,10 @@ def advice(
   if large.startswith("update"):
     if model.remat == "none":
       changes.append("--config.model.remat=block (activations of one layer at a time, one more forward pass)")
-    shards = mesh.batch_shards(device_mesh, experiment.rules)
-    if config.rows_per_microbatch is None or config.rows_per_microbatch > shards:
-      changes.append(f"--config.rows_per_microbatch={shards} (one row per chip at a time)")
+    shards, group = mesh.batch_shards(device_mesh, experiment.rules), sizes_of(config).group or 1
+    least_rows = math.lcm(shards, group)  # micro-batches hold whole groups
+    if not config.rows_per_microbatch or config.rows_per_microbatch > least_rows:
+      changes.append(f"--config.rows_per_microbatch={least_rows} ({least_rows // shards} rows per chip at a time)")
   else:
     if experiment.rollout_rules != experiment.rules:
       changes.append("no --config.mesh.rollout_rules (no second copy of the policy in another layout)")

@@ -19,8 +19,15 @@ from kernels.reductions import densify, masked_mean
 from rl_jax.rollouts.continuation import concatenate, continued
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, nothing_new, unasked
 from rl_jax.rollouts.sampler import Sampling
-from rl_jax.tasks.task import DeviceTask
+from rl_jax.tasks.task import DeviceTask, Provided
 from rl_jax.trajectories import Trajectories
+
+PROVIDES = {
+  "cut_values": Provided(("S",), "float32", "mean reward of the completions from each of S boundaries"),
+  "cut_variances": Provided(("S",), "float32", "variance of these rewards"),
+  "cut_starts": Provided(("S",), "int32", "slot of the response where the completions begin"),
+  "cut_mask": Provided(("S",), "bool", "boundaries that there are"),
+}
 
 
 class Boundaries(NamedTuple):
@@ -124,8 +131,7 @@ def branches(
 ) -> Rollout:
   """A rollout whose rows are those of its plan, and then `samples` completions from each of their boundaries.
 
-  Adds extras, in which [B, S] are `boundaries` of the finished rows: `cut_values` and `cut_variances` (see `Values`),
-  `cut_starts` and `cut_mask`.
+  Adds the extras of `PROVIDES`, in which S are `boundaries` of the finished rows.
 
   Args:
     by: the model that writes the completions.
@@ -162,5 +168,6 @@ def branches(
     kept = kept.replace(extras=extras)
     return PhaseResult(state, kept, nothing_new(kept), jnp.int32(0))
 
-  provides = (*rollout.provides, "cut_values", "cut_variances", "cut_starts", "cut_mask")
-  return dataclasses.replace(rollout, phases=(*rollout.phases, sampled, reduced), provides=provides)
+  return dataclasses.replace(
+    rollout, phases=(*rollout.phases, sampled, reduced), provides={**rollout.provides, **PROVIDES}
+  )

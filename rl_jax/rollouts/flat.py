@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling, sample
+from rl_jax.tasks.task import Provided
+
+PROVIDES = {
+  "behaviour_entropies": Provided(("T",), "float32", "of the distribution that each token was drawn from, in nats")
+}
 
 
 def flat(task, completions_per_prompt: int, sampling: Sampling) -> Rollout:
@@ -37,4 +42,4 @@ def flat(task, completions_per_prompt: int, sampling: Sampling) -> Rollout:
     )
     return PhaseResult(state, rows, unasked(rows), rows.sampled_tokens)
 
-  return Rollout(phases=(phase,), provides=("behaviour_entropies",))
+  return Rollout(phases=(phase,), provides=PROVIDES)

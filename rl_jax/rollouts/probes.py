@@ -17,8 +17,16 @@ from rl_jax.models.model import Sequences
 from rl_jax.rollouts.continuation import prefixes
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, nothing_new, prompts_of_rows
 from rl_jax.rollouts.sampler import Sampling, positions_of, sample
-from rl_jax.tasks.task import DeviceTask, ForcedAnswer, Prompts
+from rl_jax.tasks.task import DeviceTask, ForcedAnswer, Prompts, Provided
 from rl_jax.trajectories import Trajectories
+
+PROVIDES = {
+  "probe_mask": Provided(("K",), "bool", "whether there is a probe at each of K boundaries"),
+  "probe_answer_logprobs": Provided(("K", "A"), "float32", "see `Probes`"),
+  "probe_answer_mask": Provided(("A",), "bool", "see `Probes`"),
+  "probe_entropies": Provided(("K", "N", "L"), "float32", "see `Probes`"),
+  "probe_sampled": Provided(("K", "N", "L"), "bool", "see `Probes`"),
+}
 
 Boundaries = Callable[[DeviceTask, Trajectories], tuple[Int[Array, "B K"], Bool[Array, "B K"]]]
 """(task, scored trajectories) -> (first slot that a probe does not see, whether to probe there)"""
@@ -70,7 +78,7 @@ def probe(
   tokens = jnp.concatenate([before.tokens, begun], axis=1)
   exists = jnp.concatenate([before.mask, jnp.ones(begun.shape, bool)], axis=1)
 
-  answer, answer_mask = forced_answer.answers(prompts_of_rows(prompts, trajectories))
+  answer, answer_mask = forced_answer.answers(prompts_of_rows(prompts, trajectories)[0])
   whole = jnp.concatenate([tokens, answer[index]], axis=1)
   attended = jnp.concatenate([exists, answer_mask[index]], axis=1)
   logprobs = policy.model.outputs(policy.params, Sequences(whole, positions_of(attended), attended))["logprobs"]
@@ -108,20 +116,20 @@ def probed(
 ) -> Rollout:
   """The rollout, and after it a phase that probes its rows.
 
-  Extras: `probe_mask` [B, K], where there is a probe, and the fields of `Probes` as `probe_<field>`. Sampled tokens
-  count as generated; the right answer is given, not generated.
+  Adds the extras of `PROVIDES`. Sampled tokens count as generated; the right answer is given, not generated. Rows of
+  earlier plans (windows, replay) have no probes.
   """
 
   def phase(models, state, plan, prompts, before, key):
     cuts, mask = boundaries(task, before)
+    mask &= prompts_of_rows(prompts, before)[1][:, None]
     policy, options = models["policy"], {"samples": samples, "max_tokens": max_tokens, "sampling": sampling}
     probes = probe(policy, task, prompts, before, cuts, mask, key, **options)
     extras = {f"probe_{name}": array for name, array in probes._asdict().items()}
     rows = before.with_extras(probe_mask=mask, **extras)
     return PhaseResult(state, rows, nothing_new(rows), probes.sampled.sum(dtype=jnp.int32))
 
-  provides = (*rollout.provides, "probe_mask", *(f"probe_{name}" for name in Probes._fields))
-  return dataclasses.replace(rollout, phases=(*rollout.phases, phase), provides=provides)
+  return dataclasses.replace(rollout, phases=(*rollout.phases, phase), provides={**rollout.provides, **PROVIDES})
 
 
 def step_ends(task: DeviceTask, trajectories: Trajectories, steps: int) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:

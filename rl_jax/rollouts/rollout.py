@@ -14,7 +14,7 @@ from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.models.model import Model, Params
 from rl_jax.rollouts.sampler import positions_of
-from rl_jax.tasks.task import DeviceTask, Prompts, Split, Verdicts
+from rl_jax.tasks.task import DeviceTask, Prompts, Provided, Split, Verdicts
 from rl_jax.trajectories import POLICY, PROMPT, Trajectories
 
 
@@ -57,7 +57,7 @@ class Rollout:
   Attributes:
     respond: (completions per prompt, sampling) -> the rollout of plain responses, or of turns, that held-out prompts
       are answered with. None: `rollouts.turns.responses`.
-    provides: extras that its phases set.
+    provides: extras that its phases set, by name.
     keeps_verdicts: False where rows come back without the extras of the task's verdicts, as replayed ones do.
     prompt_width: slots of the widest prompt that a phase makes, to which all prompts are padded; None: the task's.
   """
@@ -65,7 +65,7 @@ class Rollout:
   phases: tuple[Phase, ...]
   init: Callable[[PRNGKeyArray], Any] = lambda key: ()
   respond: Callable[..., Rollout] | None = None
-  provides: tuple[str, ...] = ()
+  provides: Mapping[str, Provided] = dataclasses.field(default_factory=dict)
   keeps_verdicts: bool = True
   prompt_width: int | None = None
 
@@ -130,27 +130,35 @@ def verify(
   prompts = task.prompts(trajectories.prompt_ids, split)
   responses = slice(trajectories.prompt_width, None)
   verdicts = task.verify(prompts, trajectories.tokens[:, responses], trajectories.attention_mask[:, responses])
-  return judged(trajectories, verdicts, prompts.levels, asked)
+  return judged(trajectories, verdicts, prompts.levels, asked, task.provides)
 
 
 def judged(
-  trajectories: Trajectories, verdicts: Verdicts, levels: Int[Array, " B"], asked: Bool[Array, " B"]
+  trajectories: Trajectories,
+  verdicts: Verdicts,
+  levels: Int[Array, " B"],
+  asked: Bool[Array, " B"],
+  provides: Mapping[str, Provided],
 ) -> Trajectories:
   """The trajectories with verdicts on the responses `asked`, and each row's level; other rows keep what they have.
 
-  Extras [B, R] speak of tokens and get slots for the prompt; others, such as an observation, stay as they are. Rows
-  that go on in a later iteration have no reward, but the steps and extras that the verdicts hold of them: a device task
-  looks at all rows, a host task at those it is asked about.
+  Extras that speak of tokens get slots for the prompt; others, such as an observation, stay as they are. Rows that go
+  on in a later iteration have no reward, but the steps and extras that the verdicts hold of them: a device task looks
+  at all rows, a host task at those it is asked about.
+
+  Args:
+    provides: what the task says of its extras. One that it does not name speaks of tokens if its shape is [B, R].
   """
   width, responses = trajectories.prompt_width, verdicts.step_ids.shape
+  of_tokens = lambda name, x: provides[name].shape[:1] == ("R",) if name in provides else x.shape == responses
   marked = asked | (trajectories.row_mask & trajectories.unfinished)
-  whole = lambda x, fill: jnp.pad(x, [(0, 0), (width, 0)], constant_values=fill)
+  whole = lambda x, fill: jnp.pad(x, [(0, 0), (width, 0), *[(0, 0)] * (x.ndim - 2)], constant_values=fill)
 
   def chosen(rows: Bool[Array, " B"], new: Array, old: Array) -> Array:
     return jnp.where(rows.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
   def extra(name: str, x: Array) -> Array:
-    new = whole(x, 0) if x.shape == responses else x
+    new = whole(x, 0) if of_tokens(name, x) else x
     return chosen(marked, new, trajectories.extras.get(name, jnp.zeros_like(new)))
 
   scored = verdicts.reward_mask & ~trajectories.unfinished
@@ -185,10 +193,11 @@ def padded(prompts: Prompts, width: int | None) -> Prompts:
   return dataclasses.replace(prompts, tokens=wider(prompts.tokens), mask=wider(prompts.mask))
 
 
-def prompts_of_rows(prompts: Prompts, trajectories: Trajectories) -> Prompts:
-  """The prompt of each row, found by its id among those of a plan."""
-  index = jnp.argmax(prompts.ids == trajectories.prompt_ids[:, None], axis=1)
-  return jax.tree.map(lambda x: x[index], prompts)
+def prompts_of_rows(prompts: Prompts, trajectories: Trajectories) -> tuple[Prompts, Bool[Array, " B"]]:
+  """The prompt of each row, found by its id among those of a plan, and whether it is there."""
+  found = prompts.ids == trajectories.prompt_ids[:, None]
+  index = jnp.argmax(found, axis=1)
+  return jax.tree.map(lambda x: x[index], prompts), found.any(axis=1)
 
 
 def assemble(

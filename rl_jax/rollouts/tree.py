@@ -17,7 +17,14 @@ from kernels.reductions import densify
 from rl_jax.rollouts.continuation import concatenate, continued
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling
+from rl_jax.tasks.task import Provided
 from rl_jax.trajectories import POLICY, PROMPT, Trajectories
+
+PROVIDES = {
+  "parents": Provided((), "int32", "row of the node that this one goes on from; -1 under the root"),
+  "is_leaf": Provided((), "bool", "the response ends here"),
+  "depths": Provided((), "int32", "edges between the node and the first level"),
+}
 
 
 def nodes_of(branching: tuple[int, ...]) -> int:
@@ -93,7 +100,7 @@ def tree(task, branching: tuple[int, ...], segment_tokens: int, sampling: Sampli
     rows = concatenate(*levels)
     return PhaseResult(state, rows, unasked(rows), rows.sampled_tokens)
 
-  return Rollout(phases=(phase,), provides=("parents", "is_leaf", "depths"))
+  return Rollout(phases=(phase,), provides=PROVIDES)
 
 
 def tree_advantages(trajectories: Trajectories, *, levels: int, scale: str = "none") -> TreeAdvantages:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.rollouts.continuation import prefixes
-from rl_jax.rollouts.flat import flat
+from rl_jax.rollouts.flat import PROVIDES, flat
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, assemble
 from rl_jax.rollouts.sampler import Completions, Sampling, positions_of, sample
 from rl_jax.tasks.task import DeviceTask, Prompts, Turns
@@ -63,7 +63,7 @@ def turns(task: DeviceTask, completions_per_prompt: int, sampling: Sampling) -> 
     return phase
 
   phases = (first, *(later(turn) for turn in range(1, required_turns(task).max_turns)))
-  return Rollout(phases=phases, provides=("behaviour_entropies",))
+  return Rollout(phases=phases, provides=PROVIDES)
 
 
 def _goes_on(trajectories: Trajectories) -> Bool[Array, " B"]:

@@ -11,8 +11,10 @@ from kernels.reductions import Mean
 from rl_jax.rollouts.continuation import continued
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling
-from rl_jax.tasks.task import Prompts
+from rl_jax.tasks.task import Prompts, Provided
 from rl_jax.trajectories import REPLAY, Trajectories
+
+PROVIDES = {"response_mask": Provided(("T",), "bool", "tokens of the response, those of earlier windows among them")}
 
 
 class Slots(flax.struct.PyTreeNode):
@@ -108,7 +110,7 @@ def windows(slots: int, window: int, task, sampling: Sampling) -> Rollout:
     )
     return PhaseResult(state, rows, unasked(rows), rows.sampled_tokens, metrics)
 
-  return Rollout(phases=(phase,), init=init, provides=("response_mask",))
+  return Rollout(phases=(phase,), init=init, provides=PROVIDES)
 
 
 def _refilled(state: Slots, plan, prompts: Prompts) -> Slots:

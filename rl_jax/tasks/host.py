@@ -65,6 +65,17 @@ PROVIDES = {
 """Extras of all host tasks."""
 
 
+def on_rows(verdicts: Verdicts, index: Int[np.ndarray, " n"], rows: int) -> Verdicts:
+  """Verdicts on the rows `index` of a batch as those of the whole batch: others have no step, zeros and no reward."""
+
+  def spread(x: Any, fill: Any = 0) -> np.ndarray:
+    whole = np.full((rows, *np.shape(x)[1:]), fill, np.asarray(x).dtype)
+    whole[index] = x
+    return whole
+
+  return jax.tree.map(spread, verdicts).replace(step_ids=spread(verdicts.step_ids, -1))
+
+
 class Scorers(NamedTuple):
   """How responses are scored.
 
@@ -94,7 +105,8 @@ class HostTask:
     problem_ids: (key, n, split) -> ids [n], uniform; held-out ids differ from one another where there are enough.
     prompts: (ids [N], split) -> Prompts of NumPy arrays, left-padded.
     levels_of: (ids, split) -> index of each problem's level.
-    verify: (ids of the B rows, split, tokens [B, R], mask [B, R]) -> Verdicts of NumPy arrays. On the held-out split
+    verify: (ids of the B rows, split, tokens [B, R], mask [B, R]) -> Verdicts of NumPy arrays; of no rows where a phase
+      names none, for shapes and types. On the held-out split
       the rewards are the task's own score alone, without format or length terms. Objectives: the parts of the verdicts,
       0 where one has no such part. Extras: `correct` [B], bool, the own score is 1; `part/<name>` [B], float32, for
       each of `FAILURES`.

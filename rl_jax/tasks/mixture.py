@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.tasks import fields, splits
 from rl_jax.tasks.task import DeviceTask, ForcedAnswer, Prompts, Provided, Split, Verdicts, Vocabulary
@@ -83,6 +83,7 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     forced_answer=_forced_answer(mixture),
     demonstrate=partial(_demonstrate, mixture),
     provides=_provided(tasks),
+    objectives=_objectives(tasks),
   )
 
 
@@ -90,6 +91,11 @@ def _provided(tasks: tuple[DeviceTask, ...]) -> dict[str, Provided]:
   """The extras that all components give, in the same form."""
   alike = lambda name, one: all(name in task.provides and task.provides[name][:2] == one[:2] for task in tasks)
   return {name: one for name, one in tasks[0].provides.items() if alike(name, one)}
+
+
+def _objectives(tasks: tuple[DeviceTask, ...]) -> tuple[str, ...]:
+  """The parts of a reward that all components name, in the order of the first."""
+  return tuple(name for name in tasks[0].objectives if all(name in task.objectives for task in tasks))
 
 
 def _build_components(components: Mapping[str, Any]) -> tuple[DeviceTask, ...]:
@@ -188,7 +194,19 @@ def _verify(mixture: _Mixture, prompts: Prompts, tokens: Int[Array, "B R"], mask
     extras={
       key: _select(component, [part.extras.get(key, _missing(like)) for part in parts]) for key, like in known.items()
     },
+    objectives=_shared_objectives(mixture, component, parts),
   )
+
+
+def _shared_objectives(
+  mixture: _Mixture, component: Int[Array, " B"], parts: list[Verdicts]
+) -> Float[Array, "B K"] | None:
+  shared = _objectives(mixture.tasks)
+  if not shared:
+    return None
+  columns = [np.array([task.objectives.index(name) for name in shared]) for task in mixture.tasks]
+  found = [part.objectives[:, own] for part, own in zip(parts, columns, strict=True) if part.objectives is not None]
+  return _select(component, found)
 
 
 def _forced_answer(mixture: _Mixture) -> ForcedAnswer | None:

@@ -52,10 +52,11 @@ class Prompts:
 
 
 class Provided(NamedTuple):
-  """An extra that a task's verdicts hold."""
+  """An extra that a task's verdicts hold, or that a phase of a rollout sets."""
 
   shape: tuple[str | int, ...]
-  """After the row axis; "R": one entry for each slot of a response."""
+  """After the row axis; "R": one entry for each slot of a response, "T": of a row, prompt included. Verdicts speak of
+  responses; in a batch their "R" are "T". Other letters are sizes of their own."""
   dtype: str
   meaning: str
 
@@ -232,7 +233,7 @@ class DeviceTask:
     forced_answer: None where the task has no form of answer that can be forced.
     step_values: (prompts of the B rows, tokens [B, R], mask [B, R], whole [B]) -> StepValues, exact but for what is
       said of the policy; `whole` rows have ended. None: the task knows no exact ones.
-    provides: extras of its verdicts, by name; methods may require them.
+    provides: extras of its verdicts, by name; methods and curricula may require them.
     objectives: names of the parts of a reward that `Verdicts.objectives` holds.
     guessing_floor: accuracy of the best constant answer to each level; None: it is not known.
     turns: None where a response is one piece; else R is `turns.response_tokens`, in `verify` too.

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from rl_jax.tasks import fields, json_lines, reasoning_gym
-from rl_jax.tasks.host import MOST_TOKENS, HostTask, Scorers
+from rl_jax.tasks.host import MOST_TOKENS, HostTask, Scorers, on_rows
 from rl_jax.tasks.prompting import Tokenizer, quoted
 from rl_jax.tasks.task import OF_TURNS, Split, Turns, Verdicts
 from rl_jax.tasks.tools import search
@@ -150,7 +150,8 @@ def _verify(
   tokens: Int[np.ndarray, "B R"],
   mask: Bool[np.ndarray, "B R"],
 ) -> Verdicts:
-  """The source's verdict on the answers, and the tool's answers to the calls that are last in their rows."""
+  """The source's verdict on the answers, and the tool's answers to the calls that are last in their rows, about which
+  the source is not asked."""
   layout.check(tokens)
   tokens, mask = np.asarray(tokens), np.asarray(mask)
   rows, last = len(tokens), np.maximum(mask[:, layout.slots].any(axis=2).sum(axis=1) - 1, 0)
@@ -167,11 +168,14 @@ def _verify(
     elif not done[row]:
       told = _observation(tool(call), around, task.vocabulary, layout.observation_tokens)
       observation[row, -len(told) :], observation_mask[row, -len(told) :] = told, True
-  verdicts: Any = task.verify(ids, split, tokens, answers)
+  index = np.flatnonzero(done)
+  verdicts: Any = on_rows(task.verify(ids[index], split, tokens[index], answers[index]), index, rows)
   written = mask & ~layout.observed
   more: dict[str, Any] = {"observation": observation, "observation_mask": observation_mask, "done": done}
   return verdicts.replace(
-    step_ids=np.where(written, layout.turn_ids, -1).astype(np.int32), extras={**verdicts.extras, **more}
+    reward_mask=verdicts.reward_mask | ~done,  # a call is no answer yet, and worth 0
+    step_ids=np.where(written, layout.turn_ids, -1).astype(np.int32),
+    extras={**verdicts.extras, **more},
   )
 
 

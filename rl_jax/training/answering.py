@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+from jaxtyping import PRNGKeyArray
 
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.models.model import Params
 from rl_jax.rollouts.rollout import Models, PhaseResult, Rollout, judged, padded
-from rl_jax.tasks.host import HostTask
+from rl_jax.tasks.host import HostTask, on_rows
 from rl_jax.tasks.task import Prompts, Split, Verdicts
 from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.training import evaluation, mesh
@@ -80,7 +81,7 @@ class HostAnswers:
         for index in range(len(kind.rollout.phases)):
           result, taken = self._timed((greedy, index, len(prompts.ids)), (seeds, *given, state, before))
           state, before, seconds = result.state, self._asked(result), seconds + taken
-        rows = judged(*jax.tree.map(lambda x: x[0], before))
+        rows = judged(*jax.tree.map(lambda x: x[0], before), provides=self.task.provides)
         parts[greedy].append(jax.device_get(evaluation.answers(rows, kind.completions)))
     answers = Evaluation(_joined(parts[False]), _joined(parts[True]) if section.greedy else None)
     if self._raised and not answers.sampled.scored.any():
@@ -113,18 +114,27 @@ def _held_phase(
   kind, key = evaluation.held(experiment, greedy=greedy), evaluation.evaluation_key(seed, iteration, chunk)
   state = state if index else kind.rollout.init(key)
   with evaluation.evaluated(experiment, seed) as models:
-    return host_phase(kind.rollout, index, models, state, plan, prompts, before, kind.key(key, index))
+    draw = kind.key(key, index)
+    return host_phase(experiment.task, kind.rollout, index, models, state, plan, prompts, before, draw)
 
 
 def host_phase(
-  rollout: Rollout, index: int, models: Models, state: Any, plan: Plan, prompts: Prompts, before: tuple, key
+  task: HostTask,
+  rollout: Rollout,
+  index: int,
+  models: Models,
+  state: Any,
+  plan: Plan,
+  prompts: Prompts,
+  before: tuple,
+  key: PRNGKeyArray,
 ) -> PhaseResult:
   """A phase of a rollout.
 
   Args:
-    before: arguments of `judged` on what the phase before made; empty before the first.
+    before: arguments of `judged` on what the phase before made, but for what `task` provides; empty before the first.
   """
-  trajectories = judged(*before) if before else None
+  trajectories = judged(*before, provides=task.provides) if before else None
   return rollout.phases[index](models, state, plan, padded(prompts, rollout.prompt_width), trajectories, key)
 
 
@@ -157,14 +167,7 @@ def judge(task: HostTask, trajectories: Trajectories, asked: Any, split: Split) 
     verdicts = task.verify(ids[mine], split, tokens[mine, responses], mask[mine, responses])
   except CannotVerify as error:
     raise TrainingError(f"no response can be scored: {error}") from error
-  verdicts = _gathered(verdicts, len(index))
-
-  def spread(x, fill=0):
-    whole = np.full((len(ids), *np.shape(x)[1:]), fill, np.asarray(x).dtype)
-    whole[index] = x
-    return whole
-
-  whole = jax.tree.map(spread, verdicts).replace(step_ids=spread(verdicts.step_ids, -1))
+  whole = on_rows(_gathered(verdicts, len(index)), index, len(ids))
   return whole, np.asarray(task.prompts(ids, split).levels)
 
 

@@ -105,12 +105,13 @@ def _checked(method: Method, task: Any) -> Method:
   """The method, if its models go together and task, rollout and models provide the extras that it requires."""
   _check_models(method)
   given = {*ALWAYS, *method.rollout.given(task.provides), *method.scoring}
-  lacks = [name for name in method.requires if name not in given]
-  if lacks:
-    known = ", ".join(sorted(given))
-    raise ValueError(
-      f"it requires {', '.join(lacks)} of the task {type(task).__name__} or its own rollout, which give {known}"
-    )
+  for who, requires in (("it", method.requires), ("its curriculum", method.curriculum.requires)):
+    lacks = [name for name in requires if name not in given]
+    if lacks:
+      known = ", ".join(sorted(given))
+      raise ValueError(
+        f"{who} requires {', '.join(lacks)} of the task {type(task).__name__} or its own rollout, which give {known}"
+      )
   return method
 
 

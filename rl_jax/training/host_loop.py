@@ -181,12 +181,13 @@ def _phase(
   """One phase of the rollout, with the prompts and the verdicts that Python gave."""
   rollout, key = experiment.method.rollout, iteration_key(seed, number, ROLLOUT)
   with generating(experiment, bind(experiment, seed.models)) as models:
-    return host_phase(rollout, index, models, seed.rollout, plan, prompts, before, jax.random.fold_in(key, index))
+    draw = jax.random.fold_in(key, index)
+    return host_phase(experiment.task, rollout, index, models, seed.rollout, plan, prompts, before, draw)
 
 
 def _learn(
   experiment: Experiment, seed: SeedState, number, before: Judged, generated, metrics
 ) -> tuple[SeedState, Report]:
   """Everything after the verifier."""
-  made = RolloutResult(seed.rollout, judged(*before), generated, metrics)
+  made = RolloutResult(seed.rollout, judged(*before, provides=experiment.task.provides), generated, metrics)
   return iteration.learn(experiment, seed, made, number)

@@ -19,9 +19,9 @@ class Sizes:
   Attributes:
     epochs: passes over the rows.
     minibatches_per_epoch: optimiser steps of a pass.
-    group: rows of a prompt, which are all in one minibatch; a micro-batch or shard of the mesh holds whole groups where
-      its rows are a multiple of them and those of a group lie together. Batches with groups of other sizes (replay,
-      windows) may have one split. None: single rows are shuffled.
+    group: rows of a prompt, which are all in one minibatch and micro-batch. A shard of the mesh holds whole groups
+      where its rows are a multiple of them; what is computed does not depend on it. Batches with groups of other sizes
+      (replay, windows) may have one split. None: single rows are shuffled.
     rows_per_microbatch: rows differentiated at a time; None, or 0: the whole minibatch.
     gradient_dtype: in which micro-batches add up.
     parameter_average: decay of the averaged parameters per update.
@@ -59,6 +59,11 @@ class Sizes:
     if self.rows_per_microbatch:
       divides(minibatch, self.rows_per_microbatch, "rows of a minibatch", "rows_per_microbatch")
       divides(self.rows_per_microbatch, self.shards, "rows_per_microbatch", "the mesh's shards of rows")
+      if self.group and self.rows_per_microbatch < minibatch and self.rows_per_microbatch % self.group:
+        raise TrainingError(
+          f"rows_per_microbatch ({self.rows_per_microbatch}) are not whole groups of {self.group} rows "
+          f"(completions_per_prompt): take a multiple of {self.group}, or single rows with minibatches_of='rows'"
+        )
 
 
 def sizes_of(config: ConfigDict, shards: int = 1) -> Sizes:

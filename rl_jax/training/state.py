@@ -11,7 +11,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, UInt32
+from jaxtyping import Array, Int, PRNGKeyArray, UInt32
 
 from rl_jax.models import lora
 from rl_jax.models.model import Model, Params, merge
@@ -117,21 +117,16 @@ def _alike(left: Model, right: Model) -> bool:
   return left.base.config == right.base.config
 
 
-def init_seed(experiment: Experiment, seed, starts: Starts | None = None) -> SeedState:
-  """The state of one seed before its first iteration, parameters boxed with logical axes.
+def init_params(experiment: Experiment, seed, starts: Starts | None = None) -> dict[str, Params]:
+  """The parameters that one seed's models start with, boxed with logical axes.
 
   Args:
     starts: parameters without adapters that models start with (a warm start), by role; others are drawn anew, or
       taken over from another role.
   """
-  root = jax.random.key(seed)
-  key = jax.random.fold_in(root, INIT)
+  key = jax.random.fold_in(_init_key(seed), MODELS)
   roles = experiment.method.models
-  of_role = functools.partial(jax.random.fold_in, key)
-  each = lambda role, named: {
-    name: part.init(jax.random.fold_in(of_role(role), i)) for i, (name, part) in enumerate(named.items())
-  }
-  drawn = each(MODELS, experiment.models)
+  drawn = {name: model.init(jax.random.fold_in(key, i)) for i, (name, model) in enumerate(experiment.models.items())}
   for name, given in (starts or {}).items():
     drawn[name] = nn.meta.replace_boxed(drawn[name], lora.onto(given, nn.unbox(drawn[name])))
 
@@ -142,7 +137,21 @@ def init_seed(experiment: Experiment, seed, starts: Starts | None = None) -> See
 
   params = {name: start(name) for name in drawn}
   made = experiment.method.initial(nn.unbox(params))
-  params = {name: nn.meta.replace_boxed(params[name], made[name]) for name in params}
+  return {name: nn.meta.replace_boxed(params[name], made[name]) for name in params}
+
+
+def _init_key(seed) -> PRNGKeyArray:
+  return jax.random.fold_in(jax.random.key(seed), INIT)
+
+
+def init_seed(experiment: Experiment, seed, starts: Starts | None = None) -> SeedState:
+  """The state of one seed before its first iteration, parameters boxed with logical axes.
+
+  Args:
+    starts: as for `init_params`.
+  """
+  roles = experiment.method.models
+  params = init_params(experiment, seed, starts)
 
   def model_state(name: str) -> ModelState:
     if not roles[name].trained:
@@ -154,12 +163,12 @@ def init_seed(experiment: Experiment, seed, starts: Starts | None = None) -> See
     average = averages(section, trained) if section.parameter_average else None
     return ModelState(params[name], experiment.optimizers[name].init(trained), average)
 
-  method = experiment.method
+  method, key_of = experiment.method, functools.partial(jax.random.fold_in, _init_key(seed))
   return SeedState(
-    root_key=jax.random.key_data(root),
+    root_key=jax.random.key_data(jax.random.key(seed)),
     models={name: model_state(name) for name in params},
-    curriculum=method.curriculum.init(of_role(CURRICULUM)),
-    rollout=method.rollout.init(of_role(ROLLOUT)),
+    curriculum=method.curriculum.init(key_of(CURRICULUM)),
+    rollout=method.rollout.init(key_of(ROLLOUT)),
     generated_tokens=jnp.zeros(2, jnp.uint32),
     skipped_in_a_row=jnp.int32(0),
   )

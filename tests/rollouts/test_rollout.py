@@ -18,11 +18,21 @@ from rl_jax.models.model import Model
 from rl_jax.models.transformer import TransformerConfig
 from rl_jax.rollouts.demonstrations import demonstrations
 from rl_jax.rollouts.flat import flat
-from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, assemble, judged, padded, unasked, verify
+from rl_jax.rollouts.rollout import (
+  BoundModel,
+  PhaseResult,
+  Rollout,
+  assemble,
+  judged,
+  padded,
+  prompts_of_rows,
+  unasked,
+  verify,
+)
 from rl_jax.rollouts.sampler import Sampling, positions_of
 from rl_jax.rollouts.truncation import Truncation
 from rl_jax.tasks import chain
-from rl_jax.tasks.task import Prompts, Verdicts
+from rl_jax.tasks.task import Prompts, Provided, Verdicts
 from rl_jax.trajectories import DEMONSTRATION, HINT, POLICY, PROMPT
 from tests.rollouts.collecting import collected
 
@@ -134,7 +144,7 @@ def test_verdicts_field_by_field():
     extras={"right": jnp.full((4, 2), 0.5), "seen": jnp.arange(12).reshape(4, 3) + 1},
     objectives=jnp.arange(8.0).reshape(4, 2) + 1,
   )  # fmt: skip
-  got = judged(before, verdicts, jnp.array([3, 2, 1, 0]), jnp.array([True, False, False, False]))
+  got = judged(before, verdicts, jnp.array([3, 2, 1, 0]), jnp.array([True, False, False, False]), {})
   steps, none = [-1, -1, -1, 0, 1], [-1] * 5
   want = {
     "rewards": [1, 7, 0, 0],
@@ -149,9 +159,32 @@ def test_verdicts_field_by_field():
   assert not got.extras["right"][:, :3].any()
   np.testing.assert_array_equal(got.extras["seen"], [[1, 2, 3], [0] * 3, [7, 8, 9], [0] * 3])
   np.testing.assert_array_equal(got.extras["levels"], [3, 2, 1, 0])
-  of_unscored = judged(before, verdicts, jnp.zeros(4, int), jnp.array([True, True, True, False]))
+  of_unscored = judged(before, verdicts, jnp.zeros(4, int), jnp.array([True, True, True, False]), {})
   np.testing.assert_array_equal(of_unscored.reward_mask, [True, False, False, False])
   np.testing.assert_array_equal(of_unscored.verified, [True, True, True, False])
+
+
+def test_a_declared_shape_says_what_speaks_of_tokens():
+  """Two numbers for each row are as many as a response has tokens here."""
+  verdicts = Verdicts(
+    rewards=jnp.zeros(4), reward_mask=jnp.ones(4, bool), step_ids=jnp.full((4, 2), -1),
+    extras={name: jnp.ones((4, 2)) for name in ("pair", "tokens", "new")} | {"vectors": jnp.ones((4, 2, 3))},
+  )  # fmt: skip
+  provides = {
+    "pair": Provided(("K",), "float32", ""), "tokens": Provided(("R",), "float32", ""),
+    "vectors": Provided(("R", "D"), "float32", ""),
+  }  # fmt: skip
+  extras = judged(by_hand(), verdicts, jnp.zeros(4, int), jnp.ones(4, bool), provides).extras
+  assert {name: x.shape for name, x in extras.items() if name in verdicts.extras} == {
+    "pair": (4, 2), "tokens": (4, 5), "vectors": (4, 5, 3), "new": (4, 5)
+  }  # fmt: skip
+
+
+def test_rows_of_another_plan_have_no_prompt_in_this_one():
+  rows = by_hand().replace(prompt_ids=jnp.array([*PROMPTS.ids, 77, 78]))
+  found, known = prompts_of_rows(PROMPTS, rows)
+  np.testing.assert_array_equal(known, [True, True, False, False])
+  np.testing.assert_array_equal(found.ids[:2], PROMPTS.ids)
 
 
 def test_finished_rows_in_use_are_to_be_asked_once():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ import pytest
 from rl_jax.tasks import addition, chain, mixture
 
 CHAIN = {"levels": {"four": {"weight": 0.0}, "two": {"operations": 2}, "five": {"operations": 5}}, "pool_size": 30}
+PLAIN = {"name": "rl_jax.tasks.chain", **CHAIN}
 ADDITION = {"levels": {"six": {"digits": 6}}}
 
 
@@ -116,6 +119,35 @@ def test_missing_extras_are_filled(monkeypatch):
   extras = jax.device_get(task.verify(prompts, *task.demonstrate(jax.random.key(1), prompts))).extras
   assert (extras["step_true_values"][0::2] == -1).all() and not extras["step_correct"][0::2].any()
   assert (extras["step_true_values"][1::2] >= 0).any() and extras["step_correct"][1::2].any()
+
+
+def test_objectives_are_those_that_all_components_name(monkeypatch):
+  """One component has ("right", "long"), the other ("long", "short", "right"): a row has its own component's."""
+
+  def in_parts(names):
+    def built(config):
+      plain = chain.build(config)
+
+      def verify(prompts, tokens, mask):
+        verdicts, length = plain.verify(prompts, tokens, mask), mask.sum(axis=1).astype(jnp.float32)
+        parts = {"right": verdicts.rewards, "long": length, "short": -length}
+        return verdicts.replace(objectives=jnp.stack([parts[name] for name in names], axis=1))
+
+      return dataclasses.replace(plain, verify=verify, objectives=names)
+
+    return types.SimpleNamespace(get_config=chain.get_config, build=built)
+
+  modules = {"two": in_parts(("right", "long")), "three": in_parts(("long", "short", "right"))}
+  for name, module in modules.items():
+    monkeypatch.setitem(sys.modules, name, module)
+  task = build(a={"name": "two", **CHAIN}, b={"name": "three", **CHAIN})
+  assert task.objectives == ("right", "long") and build(a={"name": "two", **CHAIN}, c=PLAIN).objectives == ()
+  prompts = task.prompts(jnp.arange(6), "train")
+  tokens, mask = task.demonstrate(jax.random.key(0), prompts)
+  verdicts = task.verify(prompts, tokens, mask)
+  np.testing.assert_array_equal(verdicts.objectives, np.stack([verdicts.rewards, mask.sum(axis=1)], axis=1))
+  fewer = build(a={"name": "two", **CHAIN}, c=PLAIN)
+  assert fewer.verify(fewer.prompts(jnp.arange(6), "train"), tokens, mask).objectives is None
 
 
 def test_a_mixture_of_mixtures():

@@ -89,13 +89,9 @@ def test_the_answer_alone_is_scored_without_what_the_tool_said():
   task = built(scorers=Scorers(score))
   rows = [["<tool>2+2</tool>"], ["<tool>2+2</tool>", "it is 4."], ["<tool>1</tool>"] * 3, ["5"]]
   verdicts = verdicts_of(task, *rows)
-  assert score.seen == ["", "it is 4", "", "5"]
-  assert verdicts.rewards.tolist() == [0, 1, 0, 0] and verdicts.extras["correct"].tolist() == [
-    False,
-    True,
-    False,
-    False,
-  ]
+  assert score.seen == ["it is 4", "", "5"]  # a call is no answer, but one in the last turn is none for good
+  assert verdicts.rewards.tolist() == [0, 1, 0, 0] and verdicts.reward_mask.all()
+  assert verdicts.extras["correct"].tolist() == [False, True, False, False]
 
 
 def test_a_long_result_is_cut_and_keeps_its_template():

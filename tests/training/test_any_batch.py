@@ -190,7 +190,7 @@ def test_what_is_watched_is_of_the_first_minibatch_before_anything_moves():
 
 
 def test_minibatches_of_whole_groups_read_the_batchs_own_ids():
-  *_, (result,) = updated("samples", watch=WATCH, minibatches_per_epoch=2, rows_per_microbatch=4, group=ROWS // 4)
+  *_, (result,) = updated("samples", watch=WATCH, minibatches_per_epoch=2, rows_per_microbatch=8, group=ROWS // 4)
   _, counts = np.unique(result.watched[1], return_counts=True)
   np.testing.assert_array_equal(counts, [ROWS // 4] * 2)
 

@@ -20,7 +20,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from kernels.reductions import masked_mean
-from rl_jax import configs, evaluate, launch, starts, train
+from rl_jax import configs, evaluate, launch, starts, train, verify
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, ModelRole, Signal, Term
 from rl_jax.rollouts.rollout import padded
@@ -188,6 +188,17 @@ def test_the_record_says_where_models_came_from(run, sources):
     role: [str(getattr(sources, role)), digest(getattr(sources, role))] for role in ("teacher", "prover")
   }
   assert "started_from" not in entry, "the policy was drawn"
+
+
+def test_a_run_is_verified_with_the_starts_of_all_its_models(run, sources, tmp_path, capsys):
+  assert verify.main([str(run), "--iterations=1"]) == 0
+  assert "1 of 4 iterations made again" in (said := capsys.readouterr().out) and "is not the recorded one" not in said
+  copy = shutil.copytree(run, tmp_path / "run")
+  manifest = json.loads((copy / "manifest.json").read_text())
+  manifest["launches"][0]["models_started_from"]["prover"][1] = "0" * 64
+  (copy / "manifest.json").write_text(json.dumps(manifest))
+  verify.main([str(copy), "--iterations=1"])
+  assert "its start is not the recorded one to the bit" in capsys.readouterr().out
 
 
 def test_cut_off_between_two_checkpoints_it_ends_the_same(run, sources, tmp_path):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kernels.reductions import Mean
-from rl_jax import starts
+from rl_jax import evaluate, starts
 from rl_jax.methods import grpo
 from rl_jax.methods.method import ModelRole
 from rl_jax.training import evaluation, mesh
@@ -52,6 +52,18 @@ def test_a_run_starts_from_what_the_method_makes_of_its_starts():
   apart = sum(float(jnp.sum((a - b)[0] ** 2)) for a, b in zip(drawn("policy"), drawn("other"), strict=True))
   size = sum(float(jnp.sum(b[0] ** 2)) for b in drawn("other"))
   assert 0.1 * size < apart < 0.9 * size
+
+
+def test_an_evaluation_of_the_start_is_of_what_the_method_makes_of_it(monkeypatch):
+  trainer = trainer_of()
+  given = {"policy": jax.tree.map(lambda x: x[:1] * 0, trainer.state.seeds.models["policy"].params)}
+  found = starts.Start(given["policy"], "a run", "", [])
+  monkeypatch.setattr(starts, "find", lambda *arguments: {"policy": found})
+  policy = evaluate._start(trainer.experiment, trainer.mesh)
+  drawn = Trainer(trainer.experiment, trainer.mesh, given).state.seeds.models
+  half = jax.tree.map(lambda x: x / 2, drawn["other"].params)  # the mean of nothing and the other
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), policy.params, half)
+  assert policy.what == "a run" and policy.iteration == 0
 
 
 def test_a_methods_own_evaluations_are_measured_with_the_held_out_ones():

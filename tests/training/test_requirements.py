@@ -176,20 +176,20 @@ class Recording(dict):
 
 
 class Traced(NamedTuple):
-  """Names of extras of one iteration: all that its rollout leaves, and those that signal and losses read."""
+  """Extras of one iteration: all that its rollout leaves, and those that signal and losses read."""
 
-  made: set[str]
+  made: dict[str, jax.ShapeDtypeStruct]
   read: set[str]
 
 
 def traced(experiment) -> Traced:
-  method, made, read = experiment.method, set(), set()
+  method, made, read = experiment.method, {}, set()
   recorded = lambda rows: rows.replace(extras=Recording(rows.extras, read))
 
   def iterate():
     seed = nn.unbox(state.init_seed(experiment, 0))
     rows = iteration.make_batch(experiment, seed, 0)[1].trajectories
-    made.update(rows.extras)
+    made.update({name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in rows.extras.items()})
     rows = iteration.score(experiment, seed, rows, experiment.models)
     streams = method.signal(recorded(rows), jnp.int32(0)).streams
     outputs = {
@@ -211,9 +211,17 @@ def test_the_methods_are_found():
 def assert_extras_are_those_declared(experiment) -> None:
   """What a rollout keeps of a task's extras it need not declare; "correct" is what every batch may have."""
   (made, read), method = traced(experiment), experiment.method
-  assert set(method.rollout.provides) <= made, "declared and not there"
-  assert made <= {*ALWAYS, *experiment.task.provides, *method.rollout.provides}, "there and not declared"
-  assert {*ALWAYS, *experiment.task.provides} <= made, "lost on the way"
+  assert set(method.rollout.provides) <= made.keys(), "declared and not there"
+  rows, slots = made["levels"].shape[0], experiment.task.response_tokens
+  width = method.rollout.prompt_width or experiment.task.prompt_tokens
+  for name, one in method.rollout.provides.items():
+    found = made[name]
+    sizes = [width + slots if size == "T" else size for size in one.shape]
+    assert found.dtype == one.dtype and found.ndim == 1 + len(one.shape), name
+    known = [n for n, size in zip(found.shape[1:], sizes, strict=True) if isinstance(size, int)]
+    assert found.shape[0] == rows and known == [size for size in sizes if isinstance(size, int)], name
+  assert made.keys() <= {*ALWAYS, *experiment.task.provides, *method.rollout.provides}, "there and not declared"
+  assert {*ALWAYS, *experiment.task.provides} <= made.keys(), "lost on the way"
   assert read - {*ALWAYS, *method.scoring, "correct"} <= set(method.requires), "read and not required"
   assert set(method.requires) <= read, "required and not read"
 
@@ -269,6 +277,19 @@ def test_a_need_that_nobody_meets_is_one_line_with_both_sides_and_what_there_is(
   assert "it requires step_correct of the task BitStrings or its own rollout" in line
   assert line.endswith("which give behaviour_entropies, first_bit, levels") and "\n" not in line
   assert line.startswith("method ") and "needy" in line, "the method is named, though it is an object"
+
+
+def test_a_curriculum_has_needs_too():
+  method = needy()
+
+  def build(config, task):
+    built = method.build(config, task)
+    return dataclasses.replace(built, curriculum=built.curriculum._replace(requires=("step_correct",)))
+
+  counting = types.SimpleNamespace(get_config=method.get_config, build=build)
+  assert starts.build(config_with(counting)).method.curriculum.requires == ("step_correct",)
+  with pytest.raises(TrainingError, match="its curriculum requires step_correct of the task BitStrings or its own rol"):
+    starts.build(config_with(counting, bit_strings))
 
 
 def test_it_is_met_by_another_task():

@@ -145,6 +145,11 @@ REFUSED = [
     "rows of a minibatch (8) is not a multiple of rows_per_microbatch (3): 6 or 9 would",
   ),
   (
+    {"rows_per_microbatch": 2},
+    16,
+    "rows_per_microbatch (2) are not whole groups of 4 rows (completions_per_prompt): take a multiple of 4, or single",
+  ),
+  (
     {"rows_per_microbatch": 1},
     16,
     "rows_per_microbatch (1) is not a multiple of the mesh's shards of rows (2): 0 or 2",
@@ -160,8 +165,12 @@ def test_sizes_that_do_not_divide_are_named_with_near_ones(changes, rows, expect
 
 
 @pytest.mark.parametrize(
-  "changes", [{}, {"rows_per_microbatch": None}, {"rows_per_microbatch": 0}, {"minibatches_per_epoch": 1, "group": 3}]
-)
+  "changes",
+  [
+    {}, {"rows_per_microbatch": None}, {"rows_per_microbatch": 0},
+    {"minibatches_per_epoch": 1, "group": 3, "rows_per_microbatch": None}, {"rows_per_microbatch": 2, "group": None},
+  ],
+)  # fmt: skip
 def test_sizes_that_divide_are_taken(changes):
   """A single minibatch holds all groups, of whatever size."""
   dataclasses.replace(FIT, **changes).check(16)
