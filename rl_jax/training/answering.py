@@ -81,7 +81,7 @@ class HostAnswers:
         for index in range(len(kind.rollout.phases)):
           result, taken = self._timed((greedy, index, len(prompts.ids)), (seeds, *given, state, before))
           state, before, seconds = result.state, self._asked(result), seconds + taken
-        rows = judged(*jax.tree.map(lambda x: x[0], before), provides=self.task.provides)
+        rows = joined(self.task, jax.tree.map(lambda x: x[0], before))
         parts[greedy].append(jax.device_get(evaluation.answers(rows, kind.completions)))
     answers = Evaluation(_joined(parts[False]), _joined(parts[True]) if section.greedy else None)
     if self._raised and not answers.sampled.scored.any():
@@ -100,7 +100,7 @@ class HostAnswers:
       return result, time.perf_counter() - started
 
   def _asked(self, result: PhaseResult) -> tuple:
-    """The arguments of `judged`, led by the seed."""
+    """What `joined` joins, led by the seed."""
     trajectories, asked = mesh.fetched(result.trajectories), mesh.fetched(result.verify)
     verdicts, levels = judge(self.task, trajectories, asked, "held_out")
     self._raised |= bool(np.any(verdicts.extras.get("part/error", False)))
@@ -132,10 +132,16 @@ def host_phase(
   """A phase of a rollout.
 
   Args:
-    before: arguments of `judged` on what the phase before made, but for what `task` provides; empty before the first.
+    before: arguments of `joined` on what the phase before made; empty before the first.
   """
-  trajectories = judged(*before, provides=task.provides) if before else None
+  trajectories = joined(task, before) if before else None
   return rollout.phases[index](models, state, plan, padded(prompts, rollout.prompt_width), trajectories, key)
+
+
+def joined(task: HostTask, made: tuple) -> Trajectories:
+  """Trajectories, the verdicts on them, the level of each row and the rows that were asked, as trajectories."""
+  trajectories, verdicts, levels, asked = made
+  return judged(trajectories, verdicts, levels, asked, task.provides)
 
 
 def answers_of(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> DeviceAnswers | HostAnswers:

@@ -11,11 +11,11 @@ import numpy as np
 
 from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Plan
-from rl_jax.rollouts.rollout import PhaseResult, RolloutResult, joined_metrics, judged
+from rl_jax.rollouts.rollout import PhaseResult, RolloutResult, joined_metrics
 from rl_jax.tasks.host import FAILURES, HostTask
 from rl_jax.tasks.task import Prompts, Verdicts
 from rl_jax.training import evaluation, iteration, mesh
-from rl_jax.training.answering import HostAnswers, host_phase, judge, led
+from rl_jax.training.answering import HostAnswers, host_phase, joined, judge, led
 from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.generating import before_rollout, generating
@@ -189,5 +189,5 @@ def _learn(
   experiment: Experiment, seed: SeedState, number, before: Judged, generated, metrics
 ) -> tuple[SeedState, Report]:
   """Everything after the verifier."""
-  made = RolloutResult(seed.rollout, judged(*before, provides=experiment.task.provides), generated, metrics)
+  made = RolloutResult(seed.rollout, joined(experiment.task, before), generated, metrics)
   return iteration.learn(experiment, seed, made, number)
