@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,10 +45,13 @@ class Recorded(NamedTuple):
     return next((found for entry in self.launches if (found := entry.get(field)) is not None), None)
 
 
-def read(target: Path) -> list[Recorded]:
+def read(target: Path, only: Collection[str] = ()) -> list[Recorded]:
   """A run's folder, a curve that `rl_jax.curve` made, or the entries of a study that `rl_jax.study` made.
 
-  Raises: ConfigError, RunError: it is nothing of these, or its config cannot be used any more.
+  Args:
+    only: names of some of a study's entries.
+
+  Raises: ConfigError, RunError: it is nothing of these, has no such entry, or its config cannot be used any more.
   """
   if target.suffix != ".json":
     return [_read_run(target)]
@@ -56,7 +59,11 @@ def read(target: Path) -> list[Recorded]:
   if isinstance(saved, dict) and "curves" in saved:
     return [_read_curve(target, saved)]
   if isinstance(saved, dict) and "study" in saved:
-    return [_read_entry(target, saved["study"], name, entry) for name, entry in saved["entries"].items()]
+    unknown = sorted(set(only) - saved["entries"].keys())
+    if unknown:
+      raise RunError(f"{target} has no entry {', '.join(unknown)} (there are: {', '.join(saved['entries'])})")
+    chosen = {name: entry for name, entry in saved["entries"].items() if name in only or not only}
+    return [_read_entry(target, saved["study"], name, entry) for name, entry in chosen.items()]
   raise RunError(f"{target} holds no results: make them with python -m rl_jax.curve or rl_jax.study")
 
 

@@ -193,12 +193,14 @@ def main(argv: list[str]) -> int:
   parser.add_argument("targets", metavar="RUN", nargs="+", type=Path, help="a run's folder, or a .json file of results")
   many = "how many to make again, and on to the next recorded one; all by default; 0: look at the log alone"
   parser.add_argument("--iterations", type=int, help=many)
+  parser.add_argument("--only", default="", metavar="A,B", help="some of a study's entries")
   flags = parser.parse_args(argv)
+  only = flags.only.split(",") if flags.only else []
   good = True
   with tempfile.TemporaryDirectory(prefix="rl_jax-verify-") as scratch:
     for target in flags.targets:
       try:
-        for record in read(target):
+        for record in read(target, only):
           good &= verify(record, flags.iterations, Path(scratch))
       except (configs.ConfigError, RunError, TrainingError, CheckpointError) as error:
         print(f"rl_jax.verify: {target}: {error}", file=sys.stderr)

@@ -16,6 +16,7 @@ from rl_jax.runs.agreement import ACCURACY
 from rl_jax.runs.content import content_sha256
 from rl_jax.runs.curve import curve
 from rl_jax.runs.directory import find_run
+from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import write_json
 from rl_jax.stop import Stop
 from tests import commands
@@ -123,6 +124,9 @@ def test_an_entry_of_a_study_is_read_with_its_overrides(tmp_path):
   config = record.config
   assert (config.seed, config.num_seeds, config.learning_rate, config.num_tokens) == (7, 2, 0.002, 300)
   assert record.lines["evaluation", 2][ACCURACY] == [0.3, 0.4] and record.rounded(0.123456) == 0.12346
+  assert [found.name for found in recorded.read(tmp_path / "s.json", [record.name.split()[-1]])] == [record.name]
+  with pytest.raises(RunError, match="has no entry nobody, none"):
+    recorded.read(tmp_path / "s.json", ["nobody", "none"])
 
 
 def test_what_is_no_result_is_one_line(tmp_path, capsys):
