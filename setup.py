@@ -2,8 +2,6 @@
 
 from setuptools import find_namespace_packages, setup
 
-PACKAGES = ["rl_jax", "kernels", "experiments"]
-
 BASE = [
   "jax>=0.10",
   "flax>=0.12",
@@ -46,8 +44,9 @@ setup(
   license="Apache-2.0",
   license_files=["LICENSE"],
   python_requires=">=3.11",
-  packages=find_namespace_packages(include=[f"{name}{rest}" for name in PACKAGES for rest in ("", ".*")]),
+  packages=find_namespace_packages(include=["rl_jax", "rl_jax.*"]),
   package_data={"": ["*.json", "*.jsonl"]},
+  entry_points={"console_scripts": ["rl-jax = rl_jax.__main__:main"]},
   install_requires=BASE,
   extras_require=EXTRAS,
 )

@@ -1,12 +1,12 @@
 """The fixed iteration of `python -m rl_jax.benchmark iteration`: 1.06M parameters, 32 x 8 rows, 16 + 32 tokens."""
 
-from experiments import common
+from rl_jax.experiments import common
 
 
 def get_config(variant: str = ""):
   config = common.base()
   config.method = {"name": "rl_jax.methods.grpo", "kl_coefficient": 0.0}
-  config.task = {"name": "rl_jax.benchmark:FixedLength"}
+  config.task = {"name": "rl_jax.tasks.fixed_length"}
   config.model.update({"width": 128, "layers": 4, "heads": 4, "key_value_heads": 4})
   config.model.update({"head_width": 32, "feed_forward": 512})
   config.num_seeds = 1

@@ -1,6 +1,6 @@
 """DAPO on chains of four operations modulo 10 (rl_jax/methods/dapo.py, arXiv 2503.14476)."""
 
-from experiments import common
+from rl_jax.experiments import common
 
 
 def get_config(variant: str = ""):

@@ -1,6 +1,6 @@
 """Dr. GRPO on chains of four operations modulo 10 (rl_jax/methods/dr_grpo.py, arXiv 2503.20783)."""
 
-from experiments import common
+from rl_jax.experiments import common
 
 
 def get_config(variant: str = ""):

@@ -1,6 +1,6 @@
 """DUMP on six difficulty levels: chains of two to eight operations (rl_jax/methods/dump.py, arXiv 2504.09710)."""
 
-from experiments import common
+from rl_jax.experiments import common
 
 
 def get_config(variant: str = ""):

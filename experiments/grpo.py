@@ -1,6 +1,6 @@
 """GRPO on chains of four operations modulo 10 (rl_jax/methods/grpo.py, arXiv 2402.03300)."""
 
-from experiments import common
+from rl_jax.experiments import common
 
 
 def get_config(variant: str = ""):

@@ -1,6 +1,6 @@
 """GRPO on additions of three digits, written digit by digit with carries (rl_jax/tasks/addition.py)."""
 
-from experiments import common
+from rl_jax.experiments import common
 
 
 def get_config(variant: str = ""):

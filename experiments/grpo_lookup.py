@@ -1,6 +1,6 @@
 """GRPO on lookups of three hops in a hidden table (rl_jax/methods/grpo.py, rl_jax/tasks/lookup.py)."""
 
-from experiments import igpo
+from rl_jax.experiments import igpo
 
 
 def get_config(variant: str = ""):

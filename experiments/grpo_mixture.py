@@ -1,6 +1,6 @@
 """GRPO on a mixture of named difficulty levels: chains of two, four and eight operations (rl_jax/methods/grpo.py)."""
 
-from experiments import common
+from rl_jax.experiments import common
 
 
 def get_config(variant: str = ""):

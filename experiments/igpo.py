@@ -5,7 +5,7 @@ The variants "easy" and "hard" have one and six hops. experiments/grpo_lookup.py
 
 from ml_collections import ConfigDict
 
-from experiments import common
+from rl_jax.experiments import common
 
 LEVELS = {"easy": {"hops": 1, "keys": 10}, "hard": {"hops": 6, "keys": 20}}
 """The ends of the task's difficulty."""

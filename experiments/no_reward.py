@@ -1,6 +1,6 @@
 """No reward at all on chains of four operations modulo 10 (rl_jax/methods/no_reward.py): a control."""
 
-from experiments import common
+from rl_jax.experiments import common
 
 
 def get_config(variant: str = ""):

@@ -1,6 +1,6 @@
 """PPO with a critic on chains of four operations modulo 10 (rl_jax/methods/ppo.py, arXiv 1707.06347)."""
 
-from experiments import common
+from rl_jax.experiments import common
 
 
 def get_config(variant: str = ""):

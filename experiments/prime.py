@@ -1,6 +1,6 @@
 """PRIME on chains of four operations modulo 10 (rl_jax/methods/prime.py, arXiv 2502.01456)."""
 
-from experiments import common
+from rl_jax.experiments import common
 
 
 def get_config(variant: str = ""):

@@ -1,6 +1,6 @@
 """RLOO on chains of four operations modulo 10 (rl_jax/methods/rloo.py, arXiv 2402.14740)."""
 
-from experiments import common
+from rl_jax.experiments import common
 
 
 def get_config(variant: str = ""):

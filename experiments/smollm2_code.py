@@ -1,7 +1,7 @@
 """Does GRPO teach a small pretrained model to write functions that pass their unit tests?
 
 SmolLM2-135M-Instruct on 64 one-line functions, experiments/data/functions.jsonl. The reward is the share of the tests
-that the last block of code passes, in the sandbox. `python -m rl_jax.models.fetch smollm2-135m-instruct` brings the
+that the last block of code passes, in the sandbox. `python -m rl_jax.fetch smollm2-135m-instruct` brings the
 model, `make tasks` the packages.
 
 Variant "smoke" ends in some minutes and learns nothing.
@@ -9,7 +9,7 @@ Variant "smoke" ends in some minutes and learns nothing.
 
 from ml_collections import ConfigDict
 
-from experiments import smollm2_grpo
+from rl_jax.experiments import smollm2_grpo
 
 
 def get_config(variant: str = "") -> ConfigDict:

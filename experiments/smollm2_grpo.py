@@ -1,14 +1,14 @@
 """Does GRPO make a real pretrained model better at easy arithmetic that it half knows?
 
 SmolLM2-135M-Instruct on sums, products and greatest common divisors of small numbers from reasoning-gym, scored by the
-data sets' own scorers and nothing else. `python -m rl_jax.models.fetch smollm2-135m-instruct` brings the model.
+data sets' own scorers and nothing else. `python -m rl_jax.fetch smollm2-135m-instruct` brings the model.
 
 Variant "smoke" ends in a minute and learns nothing; "lora" trains low-rank adapters.
 """
 
 from ml_collections import ConfigDict
 
-from experiments import common
+from rl_jax.experiments import common
 
 LEVELS = {
   "sum": {"dataset": "chain_sum", "min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1},

@@ -1,6 +1,6 @@
 """SPAE on chains of four operations modulo 10 (rl_jax/methods/spae.py, arXiv 2601.03823)."""
 
-from experiments import common
+from rl_jax.experiments import common
 
 
 def get_config(variant: str = ""):

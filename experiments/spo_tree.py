@@ -1,6 +1,6 @@
 """SPO-tree on chains of four operations modulo 10 (rl_jax/methods/spo_tree.py, arXiv 2505.23564)."""
 
-from experiments import common
+from rl_jax.experiments import common
 
 
 def get_config(variant: str = ""):

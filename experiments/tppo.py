@@ -1,6 +1,6 @@
 """T-PPO on chains of four operations modulo 10 (rl_jax/methods/tppo.py, arXiv 2506.15050)."""
 
-from experiments import common
+from rl_jax.experiments import common
 
 
 def get_config(variant: str = ""):

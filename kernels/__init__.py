@@ -1,1 +1,4 @@
 """Pure array functions: the mathematics of language-model reinforcement learning papers, on jax alone."""
+
+if __name__ != "rl_jax.kernels":
+  raise ImportError("this folder is imported as rl_jax.kernels: `kernels` is the name of another distribution")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-from kernels.reductions import zero_masked
+from rl_jax.kernels.reductions import zero_masked
 
 FAR = 1e5
 """Largest |log ratio|: beyond any difference of a model's finite logprobs; sums of its squares do not overflow."""

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-from kernels.reductions import Mean, group_deviations, masked_mean, zero_masked
+from rl_jax.kernels.reductions import Mean, group_deviations, masked_mean, zero_masked
 
 
 def unexplained(x: Float[Array, "..."], y: Float[Array, "..."], mask: Num[Array, "..."]) -> Mean:

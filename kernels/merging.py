@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kernels._checks import known_option
-from kernels.reductions import widen
+from rl_jax.kernels._checks import known_option
+from rl_jax.kernels.reductions import widen
 
 
 def _largest(magnitudes: Any, keep: float) -> Any:

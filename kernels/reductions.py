@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
+from rl_jax.kernels._checks import known_option, same_shape
 
 AGGREGATIONS = (
   "token_mean",

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.reductions import zero_masked
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.reductions import zero_masked
 
 
 def reverse_scan(

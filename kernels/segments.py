@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import same_shape
-from kernels.reductions import Mean, widen, zero_masked
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import Mean, widen, zero_masked
 
 
 def _within(segment_ids, mask, num_segments):

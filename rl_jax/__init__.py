@@ -1,7 +1,12 @@
-"""rl_jax: dense-reward and advantage-estimation reinforcement learning on language models, in JAX."""
+"""Dense-reward and advantage-estimation reinforcement learning on language models, in JAX."""
 
-from rl_jax import shadowing
+import os
 
 __version__ = "0.1.0"
 
-shadowing.check_kernels()
+for _link in ("kernels", "experiments"):
+  if not os.path.isdir(os.path.join(os.path.dirname(__file__), _link)):
+    raise ImportError(
+      f"rl_jax/{_link} is a link to the folder {_link}, which was checked out as a text file: "
+      "git config core.symlinks true, then git checkout -- rl_jax; or install the wheel"
+    )

@@ -10,9 +10,9 @@ import argparse
 import json
 import sys
 
+from rl_jax.launching.commands import command
 from rl_jax.runs import citation
 from rl_jax.runs.directory import find_run
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import plain
 from rl_jax.runs.visible import say
 
@@ -23,6 +23,7 @@ FORMATS = {
 }
 
 
+@command("rl_jax.cite")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   parser = argparse.ArgumentParser(prog="python -m rl_jax.cite", description=__doc__.splitlines()[0])
@@ -32,14 +33,10 @@ def main(argv: list[str]) -> int:
   )
   parser.add_argument("--format", choices=sorted(FORMATS), default="bibtex")
   flags = parser.parse_args(argv)
-  try:
-    runs = [citation.cited(find_run(folder)) for folder in (flags.run, *flags.baselines)]
-  except RunError as error:
-    print(f"rl_jax.cite: {error}", file=sys.stderr)
-    return 1
+  runs = [citation.cited(find_run(folder)) for folder in (flags.run, *flags.baselines)]
   say(FORMATS[flags.format](runs))
   return 0
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv[1:]))
+  sys.exit(main())

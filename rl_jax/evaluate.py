@@ -23,19 +23,19 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from rl_jax import configs, starts, stop
+from rl_jax.configuration import configs
+from rl_jax.errors import UserError
+from rl_jax.launching import initialization
+from rl_jax.launching.commands import command
 from rl_jax.methods.method import ModelRole, as_found
 from rl_jax.models.model import Params
 from rl_jax.runs import evaluations
 from rl_jax.runs.directory import find_run
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import read_json
 from rl_jax.training import answering, evaluation, mesh, state
 from rl_jax.training.answering import EvaluationResult
 from rl_jax.training.checkpoints import Checkpoints
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.manifests import CheckpointError
 from rl_jax.training.optimizer import averages
 from rl_jax.training.seeds import member_seeds
 from rl_jax.training.state import ModelState
@@ -63,9 +63,9 @@ def evaluate(config: ConfigDict, workdir: Path | None, iteration: str = "newest"
     iteration: "newest", "best" or a number, of the run's checkpoints.
 
   Raises:
-    ConfigError, RunError, TrainingError, CheckpointError: one line that says what was got and what to do.
+    UserError: one line that says what was got and what to do.
   """
-  experiment, device_mesh = starts.build(config), mesh.make_mesh(config.mesh)
+  experiment, device_mesh = initialization.build(config), mesh.make_mesh(config.mesh)
   with contextlib.closing(experiment.task):
     if workdir is None:
       if experiment.method.initial is as_found:
@@ -87,7 +87,7 @@ def _restored(experiment: Experiment, device_mesh: jax.sharding.Mesh, workdir: P
     if iteration == "best":
       step = checkpoints.best_step()
       if step is None:
-        raise CheckpointError(f"no checkpoint in {source.checkpoints} has the metric {config.checkpoint.best_metric!r}")
+        raise UserError(f"no checkpoint in {source.checkpoints} has the metric {config.checkpoint.best_metric!r}")
     elif iteration != "newest":
       step = int(iteration)
     abstract = answering.abstract_policy(experiment, device_mesh)
@@ -107,9 +107,9 @@ def _policy_alone(experiment: Experiment) -> Experiment:
 
 
 def _start(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Policies:
-  found = starts.find(experiment, Path("runs/evaluated"), _trained_before) or {}
+  found = initialization.find(experiment, Path("runs/evaluated"), _trained_before) or {}
   if "policy" not in found:
-    raise TrainingError(
+    raise UserError(
       "the config names no start (init_from is empty, its model comes with no parameters): give the --workdir of a run"
     )
   for start in found.values():
@@ -134,7 +134,7 @@ def _trained_before(stage: ConfigDict, folder: Path) -> bool:
   with Checkpoints(folder / "checkpoints") as checkpoints:
     newest = checkpoints.newest_intact() or 0
   if newest < stage.num_iterations:
-    raise TrainingError(f"the stage that init_from names is not trained ({folder}): train the experiment first")
+    raise UserError(f"the stage that init_from names is not trained ({folder}): train the experiment first")
   return True
 
 
@@ -177,16 +177,16 @@ def _sha256(values: dict[str, Any]) -> str:
 def config_of(flags: configs.Flags) -> ConfigDict:
   """The resolved config of what is evaluated.
 
-  Raises: ConfigError: neither --config nor --workdir is given, or a field is not known or not to be changed.
+  Raises: UserError: neither --config nor --workdir is given, or a field is not known or not to be changed.
   """
   if flags.workdir is None:
     if flags.config is None:
-      raise configs.ConfigError("nothing to evaluate: give the --workdir of a run, or an experiment's --config")
+      raise UserError("nothing to evaluate: give the --workdir of a run, or an experiment's --config")
     return configs.resolve(flags.config, flags.overrides)
   for override in flags.overrides:
     section = override.partition("=")[0].partition(".")[0]
     if section not in CHANGEABLE:
-      raise configs.ConfigError(
+      raise UserError(
         f"--config.{override}: a run is evaluated as it was trained; only fields of {', '.join(CHANGEABLE)} can differ"
       )
   saved = read_json(find_run(flags.workdir).config)
@@ -203,30 +203,27 @@ def _iteration(text: str) -> str:
   return text
 
 
+@command("rl_jax.evaluate")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = configs.make_parser(__doc__.splitlines()[0])
+  parser = configs.make_parser(__doc__.splitlines()[0], positional=True)
   parser.add_argument("--iteration", type=_iteration, help="newest (the default), best, or a number")
   parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")
   parser.add_argument("--output", metavar="FILE", type=Path, help="where results per problem are kept, as JSON")
   parser.add_argument("--compare", metavar="FILE", type=Path, help="an --output of another evaluation")
-  try:
-    flags = configs.parse_flags(argv, parser, required=())
-    options = flags.options
-    if options.iteration and flags.workdir is None:
-      raise configs.ConfigError(f"--iteration={options.iteration} is one of a run's checkpoints: give its --workdir")
-    other = evaluations.read(options.compare) if options.compare else None
-    record = evaluate(config_of(flags), flags.workdir, options.iteration or "newest")
-    if options.output:
-      evaluations.write(options.output, record)
-    if other is not None:
-      record["comparison"] = evaluations.compare(record, other, str(options.compare))
-    print(evaluations.as_json(record) if options.format == "json" else evaluations.text(record))
-  except (configs.ConfigError, RunError, TrainingError, CheckpointError) as error:
-    print(f"rl_jax.evaluate: {error}", file=sys.stderr)
-    return 1
+  flags = configs.parse_flags(argv, parser, required=())
+  options = flags.options
+  if options.iteration and flags.workdir is None:
+    raise UserError(f"--iteration={options.iteration} is one of a run's checkpoints: give its --workdir")
+  other = evaluations.read(options.compare) if options.compare else None
+  record = evaluate(config_of(flags), flags.workdir, options.iteration or "newest")
+  if options.output:
+    evaluations.write(options.output, record)
+  if other is not None:
+    record["comparison"] = evaluations.compare(record, other, str(options.compare))
+  print(evaluations.as_json(record) if options.format == "json" else evaluations.text(record))
   return 0
 
 
 if __name__ == "__main__":
-  sys.exit(stop.run("rl_jax.evaluate", main))
+  sys.exit(main())

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from rl_jax.launching.commands import command
 from rl_jax.models.fetch import KNOWN
 from rl_jax.runs.visible import say
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).parent
 _ARXIV = r"\d{4}\.\d{5}"
 
 
@@ -40,13 +41,13 @@ def described(name: str, tree: ast.Module) -> Named:
 
 def roles(folder: str) -> list[Named]:
   """The modules of rl_jax/<folder> that a config can name: those with get_config() and build()."""
-  modules = _modules(ROOT / "rl_jax" / folder, ("get_config", "build"))
+  modules = _modules(ROOT / folder, ("get_config", "build"))
   return [described(f"rl_jax.{folder}.{path.stem}", tree) for path, tree in modules]
 
 
 def models() -> list[Named]:
   """What section `model` can name, and the checkpoints that its field `checkpoint` knows by name."""
-  architecture = ast.parse((ROOT / "rl_jax/models/transformer.py").read_text(encoding="utf-8"))
+  architecture = ast.parse((ROOT / "models/transformer.py").read_text(encoding="utf-8"))
   own = "rl_jax.models.model"  # builds the architecture
   named = [described(own, architecture) if one.name == own else one for one in roles("models")]
   of_file = lambda model: f"a checkpoint: {Path(model.member).name} of {model.requirement}"
@@ -54,8 +55,8 @@ def models() -> list[Named]:
 
 
 def experiments() -> list[Named]:
-  """The configs of experiments/."""
-  return [described(f"experiments/{path.name}", tree) for path, tree in _modules(ROOT / "experiments", ("get_config",))]
+  """The experiments, by the names that --config takes."""
+  return [described(path.stem, tree) for path, tree in _modules(ROOT / "experiments", ("get_config",))]
 
 
 def _modules(folder: Path, needed: tuple[str, ...]) -> Iterator[tuple[Path, ast.Module]]:
@@ -84,6 +85,7 @@ def table(named: list[Named]) -> str:
   return "\n".join(lines)
 
 
+@command("rl_jax.list")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   parser = argparse.ArgumentParser(prog="python -m rl_jax.list", description=__doc__.splitlines()[0])
@@ -95,4 +97,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv[1:]))
+  sys.exit(main())

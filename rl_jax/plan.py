@@ -25,12 +25,13 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from rl_jax import configs, starts, stop
-from rl_jax.models.errors import ModelFileError
+from rl_jax.configuration import configs
+from rl_jax.errors import UserError
+from rl_jax.launching import initialization
+from rl_jax.launching.commands import command
 from rl_jax.planning import chips, fitting, ideal, planned
 from rl_jax.planning.compiled import compile_all, extrapolated, falls
 from rl_jax.training import mesh, programs
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
 
 
@@ -40,12 +41,12 @@ def plan(config: ConfigDict, topology: str, layers: tuple[int, int] | None = Non
   Args:
     layers: two numbers of layers to compile, in place of the model's own.
 
-  Raises: ConfigError, TrainingError: one line that says what was got and what to do.
+  Raises: UserError: one line that says what was got and what to do.
   """
   chip, devices = chips.topology(topology)
   if config.model.get("logprobs") == "pallas":
-    raise configs.ConfigError("model.logprobs=pallas is compiled where a TPU is: plan with model.logprobs=chunked")
-  experiment, device_mesh = starts.build(config), mesh.make_mesh(config.mesh, devices)
+    raise UserError("model.logprobs=pallas is compiled where a TPU is: plan with model.logprobs=chunked")
+  experiment, device_mesh = initialization.build(config), mesh.make_mesh(config.mesh, devices)
   with contextlib.closing(experiment.task):
     sizes = ideal.sizes(experiment)
     proposed = fitting.propose(experiment, devices, sizes.rows, chip)
@@ -55,10 +56,10 @@ def plan(config: ConfigDict, topology: str, layers: tuple[int, int] | None = Non
         found = compile_all(experiment, device_mesh, _say)
       else:
         found, notes = _by_layers(config, experiment, device_mesh, layers)
-    except TrainingError as error:
+    except UserError as error:
       if proposed is None:
         raise
-      raise TrainingError(f"{error}; with this batch: {proposed.flags()}") from error
+      raise UserError(f"{error}; with this batch: {proposed.flags()}") from error
     state = fitting.state_bytes(programs.abstract_state(experiment, device_mesh).seeds)
     return planned.Plan(
       what=f"{_name(config)} ({_parameters(experiment):,} parameters), {config.task.name}",
@@ -82,10 +83,10 @@ def _by_layers(
 ) -> tuple[dict[str, Any], list[str]]:
   """The programs of models of `at` layers, drawn out to the model's own number, and where that is a guess."""
   if "layers" not in config.model:
-    raise configs.ConfigError(f"--layers: those of {config.model.name} come from its checkpoint: leave the flag out")
+    raise UserError(f"--layers: those of {config.model.name} come from its checkpoint: leave the flag out")
   found = []
   for layers in at:
-    shallow = starts.build(configs.resolve_config(config, {"model.layers": layers}))
+    shallow = initialization.build(configs.resolve_config(config, {"model.layers": layers}))
     with contextlib.closing(shallow.task):
       found.append(compile_all(shallow, device_mesh, _say))
   few, more = found
@@ -118,19 +119,16 @@ def _layers(text: str) -> tuple[int, int]:
   return int(numbers[0]), int(numbers[1])
 
 
+@command("rl_jax.plan")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = configs.make_parser(__doc__.splitlines()[0])
+  parser = configs.make_parser(__doc__.splitlines()[0], positional=True)
   parser.add_argument("--topology", metavar="CHIP:SHAPE", help="v5e:2x4, v5p:4x4x4, v6e:16x16 …; several with commas")
   parser.add_argument("--layers", type=_layers, metavar="A,B", help="compile so many layers and extrapolate")
   parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")
-  try:
-    flags = configs.parse_flags(argv, parser, required=("config", "topology"))
-    config = configs.resolve(flags.config, flags.overrides)
-    plans = [plan(config, topology, flags.options.layers) for topology in flags.options.topology.split(",")]
-  except (configs.ConfigError, TrainingError, ModelFileError) as error:
-    print(f"rl_jax.plan: {error}", file=sys.stderr)
-    return 1
+  flags = configs.parse_flags(argv, parser, required=("config", "topology"))
+  config = configs.resolve(flags.config, flags.overrides)
+  plans = [plan(config, topology, flags.options.layers) for topology in flags.options.topology.split(",")]
   if flags.options.format == "json":
     print(json.dumps([one.record() for one in plans], indent=2))
   else:
@@ -139,4 +137,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-  sys.exit(stop.run("rl_jax.plan", main))
+  sys.exit(main())

@@ -8,35 +8,32 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
+from rl_jax.errors import UserError
+from rl_jax.launching.commands import command
 from rl_jax.runs.comparison_report import write_comparison
 from rl_jax.runs.directory import find_run
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.report import write_report
 from rl_jax.runs.visible import say, visible
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-  """Returns the exit status: 0, or 1 after one line on what went wrong."""
+@command("rl_jax.report")
+def main(argv: list[str]) -> int:
+  """Runs the command line; returns the exit status."""
   parser = argparse.ArgumentParser(prog="python -m rl_jax.report", description=__doc__.splitlines()[0])
   parser.add_argument("workdirs", metavar="RUN", nargs="+", help="folder of a run, as given to --workdir")
   parser.add_argument(
     "--output", metavar="NAME", type=Path, help="of a comparison: NAME.png and NAME.html, as in runs/comparison"
   )
-  flags = parser.parse_args(arguments)
-  try:
-    runs = [find_run(workdir) for workdir in flags.workdirs]
-    if len(runs) > 1:
-      picture, page = write_comparison(runs, flags.output)
-    elif flags.output is None:
-      picture, page = write_report(runs[0])
-    else:
-      raise RunError("--output is for a comparison: name several runs, or leave it out")
-  except RunError as error:
-    print(error, file=sys.stderr)
-    return 1
+  flags = parser.parse_args(argv)
+  runs = [find_run(workdir) for workdir in flags.workdirs]
+  if len(runs) > 1:
+    picture, page = write_comparison(runs, flags.output)
+  elif flags.output is None:
+    picture, page = write_report(runs[0])
+  else:
+    raise UserError("--output is for a comparison: name several runs, or leave it out")
   say(f"{visible(page, keep='')}\n{visible(picture, keep='')}")
   return 0
 

@@ -1,4 +1,4 @@
-"""Compares methods on one task at one token budget: python -m rl_jax.study experiments/studies/credit.py.
+"""Compares methods on one task at one token budget: python -m rl_jax.study horizon.
 
 Each entry of the study is tuned over the same small grid, then run with all seeds; what is done already is read and not
 done again. The table, the curves and a figure go to --results, as far as they are, whenever an entry has been run.
@@ -18,18 +18,18 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from rl_jax import configs, launch
+from rl_jax.configuration import configs
+from rl_jax.configuration.parts import experiment_file, load_file
+from rl_jax.errors import UserError
+from rl_jax.launching import launch
+from rl_jax.launching.commands import command
+from rl_jax.launching.stop import Stop
 from rl_jax.runs import study_page, study_results
 from rl_jax.runs.comparison import area_under
 from rl_jax.runs.directory import find_run
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import read_json
 from rl_jax.runs.record import load
 from rl_jax.runs.study_results import ACCURACY, Entry
-from rl_jax.sources import ConfigError, load_file
-from rl_jax.stop import Stop
-from rl_jax.training.errors import TrainingError
-from rl_jax.training.manifests import CheckpointError
 
 
 class Stopped(Exception):
@@ -102,7 +102,7 @@ def _done(workdir: Path, config: ConfigDict, budget: int) -> bool:
   try:
     directory = find_run(workdir)
     spent = load(directory).series.get("train", {}).get("generated_tokens")
-  except RunError:
+  except UserError:
     return False
   identity, _ = configs.identity(config)
   same = read_json(directory.identity).get("identity") == identity
@@ -121,55 +121,58 @@ def _points(grid: ConfigDict) -> Iterator[tuple[str, ...]]:
     yield tuple(f"{name}={value!r}" for name, value in zip(names, values, strict=True))
 
 
+def study_file(name: str) -> str:
+  """The file of a study: of the package's by its name, as in 'horizon', or a path."""
+  return name if name.endswith(".py") else experiment_file(f"studies/{name}")
+
+
 def read_study(file: str, workdir: Path | None, only: str, terminal: launch.Terminal) -> Study:
   """The study of a file, with the entries named.
 
-  Raises: ConfigError: there is no such study or entry.
+  Raises: UserError: there is no such study or entry.
   """
-  get_config = getattr(load_file(file), "get_config", None)
+  get_config = getattr(load_file(study_file(file)), "get_config", None)
   if get_config is None:
-    raise ConfigError(f"{file} has no get_config(): it is not a study")
+    raise UserError(f"{file} has no get_config(): it is not a study")
   config = get_config()
   if "entries" not in config:
-    raise ConfigError(f"{file} has no entries: it is not a study (train an experiment with python -m rl_jax.train)")
+    raise UserError(f"{file} has no entries: it is not a study (train an experiment with python -m rl_jax.train)")
   known = list(config.entries)
   chosen = only.split(",") if only else known
   for name in chosen:
     if name not in known:
-      raise ConfigError(f"{file} has no entry {name!r} (there are: {', '.join(known)})")
+      raise UserError(f"{file} has no entry {name!r} (there are: {', '.join(known)})")
   config.entries = {name: config.entries[name].to_dict() for name in chosen}
   name = Path(file).stem
   return Study(name, config, workdir or Path("runs/studies") / name, terminal, [])
 
 
+@command("rl_jax.study")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   parser = argparse.ArgumentParser(prog="python -m rl_jax.study", description=__doc__.splitlines()[0])
-  parser.add_argument("study", metavar="FILE", help="as in experiments/studies/credit.py")
+  parser.add_argument("study", metavar="FILE", help="one of the package's, as in horizon, or a file")
   parser.add_argument("--workdir", type=Path, help="where the runs are kept; runs/studies/<name> by default")
   parser.add_argument("--results", type=Path, help="where table, curves and figure go; the workdir by default")
   parser.add_argument("--only", default="", metavar="A,B", help="some of the entries")
   flags = parser.parse_args(argv)
   stop = Stop()
   stop.listen()
-  command = ["python", "-m", "rl_jax.study", *argv]
+  launched_by = ["python", "-m", "rl_jax.study", *argv]
   try:
-    study = read_study(flags.study, flags.workdir, flags.only, launch.Terminal(command, sys.stderr, stop))
+    study = read_study(flags.study, flags.workdir, flags.only, launch.Terminal(launched_by, sys.stderr, stop))
     entries: dict[str, Entry] = {}
     for name in study.config.entries:
       before = len(study.launched)
       entries[name] = study.entry(name)
       if len(study.launched) > before or len(entries) == len(study.config.entries):
-        written = study.write(flags.results, entries, shlex.join(command))
+        written = study.write(flags.results, entries, shlex.join(launched_by))
   except Stopped:
     return 128 + (stop.requested or 0)
-  except (ConfigError, RunError, TrainingError, CheckpointError) as error:
-    print(f"rl_jax.study: {error}", file=sys.stderr)
-    return 1
   print(written.table)
   print(f"written: {', '.join(str(path) for path in written.files)}")
   return 0
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv[1:]))
+  sys.exit(main())

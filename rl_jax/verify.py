@@ -19,25 +19,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rl_jax import configs, launch, machine, starts, stop
+from rl_jax.errors import UserError
+from rl_jax.launching import initialization, launch, machine
+from rl_jax.launching.commands import command, say_error
+from rl_jax.launching.recorded import Recorded, read
+from rl_jax.launching.stop import Stop
 from rl_jax.models.model import Params
-from rl_jax.recorded import Recorded, read
 from rl_jax.runs import agreement
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.manifest import manifest
 from rl_jax.runs.progress import Progress
-from rl_jax.stop import Stop
 from rl_jax.training import mesh
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.manifests import CheckpointError
 from rl_jax.training.trainer import Trainer
 
 
 def starts_of(record: Recorded, experiment: Experiment, scratch: Path) -> tuple[dict[str, Params], bool]:
   """Where the models start, and whether those are the recorded starts to the bit.
 
-  Raises: TrainingError, RunError, CheckpointError: there is no such start any more.
+  Raises: UserError: there is no such start any more.
   """
   config, digest = record.config, record.first("start_sha256")
   train_stage = lambda stage, folder: (
@@ -46,12 +45,12 @@ def starts_of(record: Recorded, experiment: Experiment, scratch: Path) -> tuple[
   if config.init_from.partition("@")[0] in config.stages and digest:
     for folder in _stage_folders(record):
       kept = {"policy": f"{folder.resolve()}@{digest}"}
-      with contextlib.suppress(TrainingError, RunError, CheckpointError):
-        return _compared(record, starts.find(experiment, scratch / "run", train_stage, init_from=kept))
-  return _compared(record, starts.find(experiment, scratch / "run", train_stage))
+      with contextlib.suppress(UserError):
+        return _compared(record, initialization.find(experiment, scratch / "run", train_stage, init_from=kept))
+  return _compared(record, initialization.find(experiment, scratch / "run", train_stage))
 
 
-def _compared(record: Recorded, found: dict[str, starts.Start] | None) -> tuple[dict[str, Params], bool]:
+def _compared(record: Recorded, found: dict[str, initialization.Start] | None) -> tuple[dict[str, Params], bool]:
   """The parameters of starts, and whether all have the recorded hashes."""
   found = found or {}
   others = record.first("models_started_from") or {}
@@ -65,7 +64,7 @@ def _stage_folders(record: Recorded) -> list[Path]:
   origin = record.first("started_from")
   if origin is None:
     name = record.config.init_from.partition("@")[0]
-    candidates = [starts.stage_folder(record.config, name, Path("runs") / "run")]
+    candidates = [initialization.stage_folder(record.config, name, Path("runs") / "run")]
   else:
     candidates = [Path(origin)]
     if record.folder is not None:
@@ -172,10 +171,10 @@ def verify(record: Recorded, iterations: int | None, scratch: Path) -> bool:
   if commits and here.get("git_commit"):
     named = ", ".join(sorted(commit[:12] for commit in commits))
     say(f"made at commit {named}: numbers that have changed since, see CHANGELOG, are those of that commit alone")
-  experiment = starts.build(record.config)
+  experiment = initialization.build(record.config)
   given, same = starts_of(record, experiment, scratch)
   if not same:
-    say("its start is not the recorded one to the bit, and is compared by what comes of it")
+    say("its start is made again, or is another: it is compared by what comes of it")
   progress = Progress(wanted, sys.stderr)
   with contextlib.closing(experiment.task), contextlib.closing(progress):
     if record.first("data_fingerprint") not in (None, experiment.task.fingerprint):
@@ -187,6 +186,7 @@ def verify(record: Recorded, iterations: int | None, scratch: Path) -> bool:
   return verdict.agrees and not record.faults
 
 
+@command("rl_jax.verify")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   parser = argparse.ArgumentParser(prog="python -m rl_jax.verify", description=__doc__.splitlines()[0])
@@ -202,11 +202,11 @@ def main(argv: list[str]) -> int:
       try:
         for record in read(target, only):
           good &= verify(record, flags.iterations, Path(scratch))
-      except (configs.ConfigError, RunError, TrainingError, CheckpointError) as error:
-        print(f"rl_jax.verify: {target}: {error}", file=sys.stderr)
+      except UserError as error:
+        say_error("rl_jax.verify", UserError(f"{target}: {error}"))
         good = False
   return 0 if good else 1
 
 
 if __name__ == "__main__":
-  sys.exit(stop.run("rl_jax.verify", main))
+  sys.exit(main())

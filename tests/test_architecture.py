@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ENTRY = 6
-"""Floor of the modules at the top of rl_jax, and of packages that are parts of one of them."""
+COMMAND = 7
+"""Floor of the modules at the top of rl_jax: each is a command."""
 FLOORS = {
-  "trajectories": 2, "tasks": 2, "models": 2, "rollouts": 3, "curricula": 3, "methods": 4, "training": 5,
-  "planning": ENTRY,
+  "errors": 0, "kernels": 1, "trajectories": 2, "tasks": 2, "models": 2, "rollouts": 3, "curricula": 3, "methods": 4,
+  "training": 5, "planning": 6, "configuration": 6, "launching": 6, "benchmarks": 6,
 }  # fmt: skip
+KNOW_RUNS = ("launching", "benchmarks")
+"""Rooms that may read and write runs, beside commands."""
+LINKED = ("kernels", "experiments")
+"""Folders at the top that rl_jax holds a link to, and by which they are imported."""
 APART = "runs"
 METHOD_WORDS = "grpo|ppo|rloo|reinforce|dapo|gspo|cispo|prime|vapo|spo|remax|opo|gdpo"
 
@@ -22,12 +26,19 @@ METHOD_WORDS = "grpo|ppo|rloo|reinforce|dapo|gspo|cispo|prime|vapo|spo|remax|opo
 def name_of(path):
   """The module's dotted name; that of a package for its __init__."""
   parts = path.relative_to(ROOT).with_suffix("").parts
+  parts = ("rl_jax", *parts) if parts[0] in LINKED else parts
   return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-FILES = {name_of(p): p for top in ("kernels", "rl_jax", "experiments") for p in sorted((ROOT / top).rglob("*.py"))}
+def files():
+  own = [path for path in (ROOT / "rl_jax").iterdir() if path.is_dir() and not path.is_symlink()]
+  tops = [*own, *(ROOT / name for name in LINKED)]
+  return [*(ROOT / "rl_jax").glob("*.py"), *(path for top in tops for path in top.rglob("*.py"))]
+
+
+FILES = {name_of(path): path for path in sorted(files())}
 TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
-OURS = [name for name in FILES if not name.startswith("experiments")]
+OURS = [name for name in FILES if not name.startswith("rl_jax.experiments")]
 
 
 def imports(name):
@@ -43,35 +54,49 @@ def imports(name):
   return {i for i in exact if i.split(".")[0] in ("kernels", "rl_jax", "experiments")} - {name}
 
 
+def room(name):
+  """The first part of a module's name behind rl_jax: a package, or a module at the top."""
+  return name.partition(".")[2].split(".")[0]
+
+
 def floor(name):
   """Floor of a module of rl_jax; None for `runs`, which stands apart."""
-  _, _, rest = name.partition(".")
-  first = rest.split(".")[0]
-  return None if first == APART else FLOORS.get(first, ENTRY)
+  return None if room(name) == APART else FLOORS.get(room(name), COMMAND)
 
 
 def test_the_files_are_found():
-  assert {"kernels.reductions", "rl_jax.trajectories", "rl_jax.training.update", "experiments.common"} <= set(FILES)
-  assert "kernels.reductions" in imports("rl_jax.methods.policy_gradient")
+  known = {"kernels.reductions", "trajectories", "training.update", "experiments.common"}
+  assert {f"rl_jax.{name}" for name in known} <= set(FILES)
+  assert "rl_jax.kernels.reductions" in imports("rl_jax.methods.policy_gradient")
   packages = {path.name for path in (ROOT / "rl_jax").iterdir() if (path / "__init__.py").exists()}
-  assert packages == set(FLOORS) - {"trajectories"} | {APART}, "a new package needs a floor"
+  assert packages == set(FLOORS) - {"trajectories", "errors"} | {APART, "experiments"}, "a new package needs a floor"
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_a_link_leads_to_the_folder_at_the_top(name):
+  link = ROOT / "rl_jax" / name
+  assert link.is_symlink() and link.readlink() == Path("..") / name
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.count(".") == 1 and FILES[name].stem != "__init__"])
+def test_modules_at_the_top_are_commands(name):
+  functions = {node.name for node in TREES[name].body if isinstance(node, ast.FunctionDef)}
+  assert "main" in functions or room(name) in FLOORS, f"{name} has no main: it belongs into a room"
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_imports_go_down(name):
-  top = name.split(".")[0]
   for other in imports(name):
-    kind = other.split(".")[0]
-    if top == "kernels":
-      assert kind == "kernels", f"{name} imports {other}"
-    elif top == "experiments":
-      assert kind == "experiments", f"{name} imports {other}: configs are plain data"
-    elif kind == "experiments":
-      pytest.fail(f"{name} imports {other}")
-    elif kind == "rl_jax" and floor(name) is None:
-      assert floor(other) is None, f"{name} imports {other}: runs knows no training"
-    elif kind == "rl_jax" and name != "rl_jax":
-      assert floor(name) == ENTRY or floor(other) is not None, f"{name} imports {other}: only entry points know runs"
+    assert other.split(".")[0] == "rl_jax", f"{name} imports {other}: it is called rl_jax.{other}"
+    if room(name) in LINKED:
+      assert room(other) == room(name), f"{name} imports {other}: it stands alone"
+    elif room(other) == "experiments":
+      pytest.fail(f"{name} imports {other}: a config is found by its name")
+    elif floor(name) is None:
+      assert not floor(other), f"{name} imports {other}: runs knows no training"
+    elif name != "rl_jax":
+      knows_runs = floor(name) == COMMAND or room(name) in KNOW_RUNS
+      assert knows_runs or floor(other) is not None, f"{name} imports {other}: it knows no runs"
       assert (floor(other) or 0) <= floor(name), f"{name} (floor {floor(name)}) imports {other} (floor {floor(other)})"
 
 
@@ -153,12 +178,10 @@ def public(body, prefix=""):
         yield from public(node.body, f"{prefix}{node.name}.")
 
 
-@pytest.mark.parametrize("top", ["kernels", "rl_jax"])
-def test_every_public_function_says_what_it_does(top):
+def test_every_public_function_says_what_it_does():
   silent = [
     f"{name}:{function}"
     for name in OURS
-    if name.split(".")[0] == top
     for function, node in public(TREES[name].body)
     if not ast.get_docstring(node)
   ]

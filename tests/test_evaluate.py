@@ -7,14 +7,16 @@ import json
 import numpy as np
 import pytest
 
-from rl_jax import configs, evaluate, launch
+from rl_jax import evaluate
+from rl_jax.configuration import configs
+from rl_jax.errors import UserError
+from rl_jax.launching import launch
 from rl_jax.runs.directory import find_run
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.evaluations import compare, estimate, summarise
 from rl_jax.runs.intervals import bootstrap, wilson
 from rl_jax.runs.metrics import read_metrics
 from tests.commands import SMALL
-from tests.test_launch import quiet
+from tests.launching.test_launch import quiet
 
 
 def test_wilson_by_hand():
@@ -51,7 +53,7 @@ def test_a_comparison_is_paired():
   }
   found = compare(record([0.125, 0.5, 1.0]), record([0.0, 0.375, 0.875]), "file")
   assert found["differences"] == {"pass@1": {"value": 0.125, "low": 0.125, "high": 0.125}}
-  with pytest.raises(RunError, match="file is an evaluation of other problems"):
+  with pytest.raises(UserError, match="file is an evaluation of other problems"):
     compare(record([1.0] * 3), record([1.0] * 3, (3, 1, 5)), "file")
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rl_jax import configs, launch
+from rl_jax.configuration import configs
+from rl_jax.launching import launch
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.metrics import read_metrics
 

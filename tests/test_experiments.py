@@ -11,7 +11,8 @@ import flax.linen as nn
 import jax
 import pytest
 
-from rl_jax import configs, starts
+from rl_jax.configuration import configs
+from rl_jax.launching import initialization
 from rl_jax.models import checkpoints
 from rl_jax.models.errors import ModelFileError
 from rl_jax.tasks.host import HostTask
@@ -49,7 +50,7 @@ def test_what_is_scored_in_python_builds_where_its_model_is_there(name, variant)
     checkpoints.open_source(config.model.checkpoint)
   except ModelFileError as error:
     pytest.skip(str(error))
-  built = starts.build(config)
+  built = initialization.build(config)
   assert isinstance(built.task, HostTask) and min(built.task.sizes.values()) >= config.evaluation.prompts
   sizes_of(config).check(config.prompts_per_iteration * config.completions_per_prompt)
   built.task.close()
@@ -58,7 +59,7 @@ def test_what_is_scored_in_python_builds_where_its_model_is_there(name, variant)
 @pytest.mark.parametrize("name", DEVICE)
 def test_its_parts_build_at_full_size(name):
   config = config_of(name, "")
-  built = starts.build(config)
+  built = initialization.build(config)
   plan, _ = jax.eval_shape(lambda: iteration.make_plan(built, state.init_seed(built, 0, None), jax.random.key(0)))
   assert plan.row_mask.shape[0] % plan.prompt_ids.shape[0] == 0
 
@@ -69,7 +70,7 @@ def test_its_parts_build_at_full_size(name):
 def test_one_iteration_is_traced(name):
   """In the variant "smoke": the others trace the same at other sizes."""
   config = config_of(name, "smoke")
-  built = starts.build(config)
+  built = initialization.build(config)
   abstract = jax.eval_shape(lambda: state.init(built))
   after, report = jax.eval_shape(lambda s: iteration.run(built, s), abstract)
   same = lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype)
@@ -88,8 +89,8 @@ def test_its_stages_resolve_and_give_the_parameters_that_it_starts_from(name, va
   config = config_of(name, variant)
   assert not config.init_from or config.init_from in config.stages
   for stage in config.stages:
-    built = starts.build(starts.stage_config(config, stage))
-    own = starts.build(config).models["policy"]
+    built = initialization.build(initialization.stage_config(config, stage))
+    own = initialization.build(config).models["policy"]
     shapes = [jax.eval_shape(lambda m=m: nn.unbox(m.init(jax.random.key(0)))) for m in (built.models["policy"], own)]
     assert jax.tree.structure(shapes[0]) == jax.tree.structure(shapes[1])
     assert jax.tree.leaves(shapes[0]) == jax.tree.leaves(shapes[1])
@@ -103,6 +104,6 @@ def test_a_variant_that_is_not_known_is_one_line(name):
 
 def test_a_stage_of_a_stage_is_the_one_that_other_runs_start_from():
   config = configs.resolve("experiments/grpo.py:half_way")
-  shared = starts.stage_folder(config, "warm_start", Path("runs/mine"))
-  half_way = starts.stage_folder(config, "half_way", Path("runs/mine"))
-  assert starts.stage_folder(starts.stage_config(config, "half_way"), "warm_start", half_way) == shared
+  shared = initialization.stage_folder(config, "warm_start", Path("runs/mine"))
+  half_way = initialization.stage_folder(config, "half_way", Path("runs/mine"))
+  assert initialization.stage_folder(initialization.stage_config(config, "half_way"), "warm_start", half_way) == shared

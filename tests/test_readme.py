@@ -32,7 +32,7 @@ SMALLER = {
   "--config.learning_rate=3e-4": "--config.learning_rate=3e-4 --config.num_seeds=2",
 }
 """What the page writes, and what runs here in its place."""
-ELSEWHERE = ("rl_jax.study", "rl_jax.benchmark", "kernels.benchmarks", "rl_jax.plan", "smollm2")
+ELSEWHERE = ("rl_jax.study", "rl_jax.benchmark", "rl_jax.kernels.benchmarks", "rl_jax.plan", "smollm2")
 """Minutes long, or in need of what a test machine may not have: their flags and files alone are checked."""
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.studies import common
-from rl_jax import configs, launch, starts, study
+from rl_jax import study
+from rl_jax.configuration import configs
+from rl_jax.experiments.studies import common
+from rl_jax.launching import initialization, launch
 from rl_jax.runs.study_results import ACCURACY, Entry
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +67,7 @@ def test_every_entry_of_the_committed_studies_resolves_with_its_stages(name, mon
     overrides = [*config.overrides, *config.final_overrides, *entry.overrides, "num_tokens=9"]
     resolved = configs.resolve(entry.config, overrides)
     for stage in resolved.stages:
-      assert starts.stage_config(resolved, stage).num_tokens is None
+      assert initialization.stage_config(resolved, stage).num_tokens is None
 
 
 def test_rates_side_by_side_are_scored_by_the_area_under_their_own_curves(monkeypatch):

@@ -6,7 +6,8 @@ import shlex
 
 import pytest
 
-from rl_jax import configs, train
+from rl_jax import train
+from rl_jax.configuration import configs
 from rl_jax.runs.directory import open_run
 from tests import commands
 
@@ -37,10 +38,10 @@ def command(capsys, text: str, folder) -> tuple[int, str]:
     (RUN + "--config.init_from=cold_start", "init_from='cold_start' is neither a stage of this config (warm_start)"),
     (RUN + "--config.method.clip=tight", "tight"),
     (RUN + "--work=x", "unknown flag '--work': did you mean '--workdir'?"),
-    (RUN + "train", "unexpected argument 'train'"),
+    (RUN + "train", "two experiments, 'train' and --config=experiments/grpo.py:smoke: give one"),
     (RUN.replace("grpo.py", "grop.py"), "no file 'experiments/grop.py': did you mean 'experiments/grpo.py'?"),
     ("--workdir={folder}/run", "--config is missing"),
-    ("--config=experiments/grpo.py", "--workdir is missing"),
+    ("", "--config is missing: write for example --config=grpo"),
   ],
 )
 def test_a_slip_is_one_line(text, expected, capsys, tmp_path):

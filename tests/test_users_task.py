@@ -11,11 +11,12 @@ import jax
 import numpy as np
 import pytest
 
-from rl_jax import configs, launch, starts
-from rl_jax.stop import Stop
+from rl_jax.configuration import configs
+from rl_jax.errors import UserError
+from rl_jax.launching import initialization, launch
+from rl_jax.launching.stop import Stop
 from rl_jax.tasks.task import Task, missing
 from rl_jax.training import iteration, mesh
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.iteration import Report
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import TrainState
@@ -117,7 +118,7 @@ def as_task(kind: type):
 @pytest.mark.parametrize("lacking", ["levels", "verify", "vocabulary"])
 def test_a_class_that_lacks_something_is_one_line(lacking, tmp_path):
   kind = type("Lacking", (Task,), {name: value for name, value in OWN.items() if name != lacking})
-  with pytest.raises(TrainingError) as refused:
+  with pytest.raises(UserError) as refused:
     train(config_of(as_task(kind)), tmp_path / "run")
   line = str(refused.value)
   assert line.endswith(f": Lacking has no {lacking}: inherit from rl_jax.tasks.task.Task, which has most of it")
@@ -127,7 +128,7 @@ def test_a_class_that_lacks_something_is_one_line(lacking, tmp_path):
 def test_one_that_inherits_nothing_is_told_all_that_it_lacks(tmp_path):
   kind = type("Bare", (), OWN)
   with pytest.raises(
-    TrainingError, match="Bare has no close, demonstrate, fingerprint, .*: inherit from rl_jax"
+    UserError, match="Bare has no close, demonstrate, fingerprint, .*: inherit from rl_jax"
   ) as told:
     train(config_of(as_task(kind)), tmp_path / "run")
   assert missing(kind()) and all(name in str(told.value) for name in missing(kind()))
@@ -139,7 +140,7 @@ def test_one_that_inherits_has_all():
 
 def test_demonstrations_that_it_does_not_have_are_one_line(tmp_path):
   plain = config_of(bit_strings).to_dict() | {"method": {"name": "rl_jax.methods.supervised"}}
-  with pytest.raises(TrainingError, match="this task demonstrates nothing"):
+  with pytest.raises(UserError, match="this task demonstrates nothing"):
     train(configs.resolve_config(plain), tmp_path / "run")
 
 
@@ -173,7 +174,7 @@ class OneByOne:
 
 
 def test_a_loop_of_ones_own_makes_the_iterations():
-  experiment = starts.build(config_of(bit_strings))
+  experiment = initialization.build(config_of(bit_strings))
   device_mesh = mesh.make_mesh(experiment.config.mesh)
   own, usual = Trainer(experiment, device_mesh, loop=OneByOne), Trainer(experiment, device_mesh)
   own.compile()

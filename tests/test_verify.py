@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from rl_jax import configs, launch, recorded, verify
-from rl_jax.launch import Terminal
-from rl_jax.recorded import Recorded
+from rl_jax import verify
+from rl_jax.configuration import configs
+from rl_jax.errors import UserError
+from rl_jax.launching import launch, recorded
+from rl_jax.launching.launch import Terminal
+from rl_jax.launching.recorded import Recorded
+from rl_jax.launching.stop import Stop
 from rl_jax.runs.agreement import ACCURACY
 from rl_jax.runs.content import content_sha256
 from rl_jax.runs.curve import curve
 from rl_jax.runs.directory import find_run
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import write_json
-from rl_jax.stop import Stop
 from tests import commands
 
 ROOT = Path(__file__).parents[1]
@@ -125,7 +127,7 @@ def test_an_entry_of_a_study_is_read_with_its_overrides(tmp_path):
   assert (config.seed, config.num_seeds, config.learning_rate, config.num_tokens) == (7, 2, 0.002, 300)
   assert record.lines["evaluation", 2][ACCURACY] == [0.3, 0.4] and record.rounded(0.123456) == 0.12346
   assert [found.name for found in recorded.read(tmp_path / "s.json", [record.name.split()[-1]])] == [record.name]
-  with pytest.raises(RunError, match="has no entry nobody, none"):
+  with pytest.raises(UserError, match="has no entry nobody, none"):
     recorded.read(tmp_path / "s.json", ["nobody", "none"])
 
 

@@ -9,20 +9,20 @@ experiments/common.py and what its own experiment states.
 
 from ml_collections import ConfigDict
 
-from experiments.studies import common
-from experiments.studies.common import ACCURACY, LENGTH, below
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, LENGTH, below
 
 ENTRIES = {
-  "grpo": "experiments/grpo.py",
-  "dr_grpo": "experiments/dr_grpo.py",
-  "rloo": "experiments/rloo.py",
-  "ppo": "experiments/ppo.py",
-  "dapo": "experiments/dapo.py",
-  "prime": "experiments/prime.py",
-  "spo_chain": "experiments/spo_chain.py",
-  "spo_tree": "experiments/spo_tree.py",
-  "spae": "experiments/spae.py",
-  "tppo": "experiments/tppo.py",
+  "grpo": "grpo",
+  "dr_grpo": "dr_grpo",
+  "rloo": "rloo",
+  "ppo": "ppo",
+  "dapo": "dapo",
+  "prime": "prime",
+  "spo_chain": "spo_chain",
+  "spo_tree": "spo_tree",
+  "spae": "spae",
+  "tppo": "tppo",
 }
 
 OFTEN = ("logging.every_iterations=2", "evaluation.every_iterations=2")

@@ -9,9 +9,9 @@ Accuracy stays where it is. Two warm starts x three seeds.
 
 from ml_collections import ConfigDict
 
-from experiments.studies import common
-from experiments.studies.common import below
-from experiments.studies.horizon import ENTRIES
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import below
+from rl_jax.experiments.studies.horizon import ENTRIES
 
 METHODS = ("grpo", "rloo", "prime", "spo_chain", "spae", "oracle")
 UNEXPLAINED = "credit/unexplained"

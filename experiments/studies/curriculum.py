@@ -8,8 +8,8 @@ which are asked alike. Tuning: none. The sampler may depart from the trainer by 
 
 from ml_collections import ConfigDict
 
-from experiments.studies import common
-from experiments.studies.common import above
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import above
 
 TEMPERATURES = {"dump": 0.1, "uniform": 1e6, "greedy": 0.0}
 
@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
   return common.study(
     token_budget=160_000,
     entries={
-      name: {"config": "experiments/dump.py", "overrides": (f"method.tau={tau}", "sampling.agreement=1e-4")}
+      name: {"config": "dump", "overrides": (f"method.tau={tau}", "sampling.agreement=1e-4")}
       for name, tau in TEMPERATURES.items()
     },
     baseline="uniform",

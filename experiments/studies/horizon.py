@@ -6,33 +6,35 @@ true values of steps as advantages, and `no_reward`. Claims are judged only if t
 Every method is tuned alike: its learning rate, over the same grid, on seeds of its own. Two warm starts x three seeds.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
-from experiments.studies import common
-from experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
 
 RATES = (5e-5, 1e-4, 2e-4, 4e-4)
 """Around what studies/settings.py found for GRPO (1e-4) and the oracle (2e-4)."""
 OFTEN = ("logging.every_iterations=2", "evaluation.every_iterations=2")
 """Methods that spend the budget in few iterations are measured in each second one."""
 
-ENTRIES = {
-  "grpo": {"config": "experiments/grpo.py:deceptive"},
-  "oracle": {"config": "experiments/oracle.py:deceptive"},
-  "no_reward": {"config": "experiments/no_reward.py:deceptive"},
-  "rloo": {"config": "experiments/rloo.py:deceptive"},
+ENTRIES: dict[str, dict[str, Any]] = {
+  "grpo": {"config": "grpo:deceptive"},
+  "oracle": {"config": "oracle:deceptive"},
+  "no_reward": {"config": "no_reward:deceptive"},
+  "rloo": {"config": "rloo:deceptive"},
   # The process model at twice the policy's rate, as the authors train it. Their filter of .2 to .8 would leave a start
   # of 0.05 next to no groups of eight: those with one right answer are kept too.
   "prime": {
-    "config": "experiments/prime.py:deceptive",
+    "config": "prime:deceptive",
     "overrides": ("method.prm_learning_rate=4e-4", "method.lowest_accuracy=0.1", "method.highest_accuracy=0.9"),
   },
   # The authors' two passes over an iteration's rows.
   "spo_chain": {
-    "config": "experiments/spo_chain.py:deceptive",
+    "config": "spo_chain:deceptive",
     "overrides": ("method.interval=2", "method.max_segments=None", "epochs=2", *OFTEN),
   },
-  "spae": {"config": "experiments/spae.py:deceptive", "overrides": ("method.max_steps=10", *OFTEN)},
+  "spae": {"config": "spae:deceptive", "overrides": ("method.max_steps=10", *OFTEN)},
 }
 
 

@@ -6,8 +6,8 @@ an iteration, rates from 5e-5 to 6e-4, side by side; the gates are measured at t
 
 from ml_collections import ConfigDict
 
-from experiments.studies import common
-from experiments.studies.common import ACCURACY, GREEDY, LENGTH
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH
 
 STEPS = (1, 4)
 CONTROLS = ("grpo", "oracle", "no_reward")
@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     token_budget=180_000,
     entries={
       f"{name}_{steps}": {
-        "config": f"experiments/{name}.py:deceptive",
+        "config": f"{name}:deceptive",
         "overrides": (f"minibatches_per_epoch={steps}",),
       }
       for steps in STEPS

@@ -6,15 +6,15 @@ without a reward does as well, and true credit does not pay. No claim can be jud
 
 from ml_collections import ConfigDict
 
-from experiments.studies import common
-from experiments.studies.common import ACCURACY, GREEDY, LENGTH
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH
 
 
 def get_config() -> ConfigDict:
   """Three entries, 120,000 tokens for each seed."""
   return common.study(
     token_budget=120_000,
-    entries={name: {"config": f"experiments/{name}.py", "overrides": ()} for name in ("grpo", "oracle", "no_reward")},
+    entries={name: {"config": name, "overrides": ()} for name in ("grpo", "oracle", "no_reward")},
     baseline="grpo",
     metrics=(ACCURACY, GREEDY, LENGTH),
     gates={"oracle": "oracle", "no_reward": "no_reward"},

@@ -7,8 +7,8 @@ generated, and do not count. Tuning: none.
 
 from ml_collections import ConfigDict
 
-from experiments.studies import common
-from experiments.studies.common import above
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import above
 
 
 def get_config() -> ConfigDict:
@@ -16,10 +16,10 @@ def get_config() -> ConfigDict:
   return common.study(
     token_budget=120_000,
     entries={
-      "grpo": {"config": "experiments/grpo_lookup.py", "overrides": ()},
-      "igpo": {"config": "experiments/igpo.py", "overrides": ()},
+      "grpo": {"config": "grpo_lookup", "overrides": ()},
+      "igpo": {"config": "igpo", "overrides": ()},
       "igpo_log": {
-        "config": "experiments/igpo.py",
+        "config": "igpo",
         "overrides": ("method.gain=log_prob_diff", "method.normalization=separate"),
       },
     },

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kernels._checks import same_shape
-from kernels.advantages.group import grpo
-from kernels.reductions import densify, group_size, group_sum, zero_masked
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.advantages.group import grpo
+from rl_jax.kernels.reductions import densify, group_size, group_sum, zero_masked
 
 
 def candidate_advantages(
@@ -20,7 +20,7 @@ def candidate_advantages(
 ) -> Float[Array, " B"]:
   """A_j = (r_j - mean) / (std + eps) within the candidates of one prefix, std with ddof 1: GRPO on steps.
 
-  SLATE, arXiv 2602.23440, equation 4. `rewards` are those of the step alone (`kernels.rewards.judged_step`), not of
+  SLATE, arXiv 2602.23440, equation 4. `rewards` are those of the step alone (`rewards.judged_step`), not of
   what follows. Equal rewards and a single candidate give 0 (the authors' code gives NaN for the latter).
 
   >>> print(candidate_advantages(jnp.array([2.0, 0.0, 1.0]), jnp.array([7, 7, 9]), jnp.array([True] * 3)).round(3))

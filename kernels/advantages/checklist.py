@@ -1,4 +1,4 @@
-"""Advantages from checklists, assigned to turns or to steps; arrays as in `kernels.rewards.checklist`.
+"""Advantages from checklists, assigned to turns or to steps; arrays as in `rewards.checklist`.
 
 Assigned to the trajectory, the final method of CM2 (equation 5) is GRPO on the mean turn reward:
 `grpo(rewards, group_ids, mask, scale="none", singleton="zero")`; the released code keeps singleton "raw".
@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.advantages.group import grpo
-from kernels.reductions import group_mean, group_size, masked_mean, zero_masked
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.advantages.group import grpo
+from rl_jax.kernels.reductions import group_mean, group_size, masked_mean, zero_masked
 
 
 def _by_column(x, group_ids, counted, scale, eps, min_count):

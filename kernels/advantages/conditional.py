@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.advantages.group import SINGLETONS, opo
-from kernels.reductions import Mean, densify, group_mean, group_size, masked_mean, widen, zero_masked
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.advantages.group import SINGLETONS, opo
+from rl_jax.kernels.reductions import Mean, densify, group_mean, group_size, masked_mean, widen, zero_masked
 
 HALVES = ("upper", "lower")
 ORDERS = ("inter", "intra")
@@ -123,7 +123,7 @@ def canon(
 def mixing_by_accuracy(accuracy: Float[Array, "..."], *, first: str = "inter") -> Float[Array, "..."]:
   """mu = 1 - accuracy (First-Inter-Later-Intra) or accuracy (`first` "intra"), the mean reward of the batch.
 
-  CANON, arXiv 2509.23962. The mean is `kernels.advantages.difficulty.batch_success_rate`, for rewards 0 and 1.
+  CANON, arXiv 2509.23962. The mean is `advantages.difficulty.batch_success_rate`, for rewards 0 and 1.
 
   >>> print(mixing_by_accuracy(jnp.array(0.25)), mixing_by_accuracy(jnp.array(0.25), first="intra"))
   0.75 0.25

@@ -2,7 +2,7 @@
 
 COPO, arXiv 2508.04138. Responses that all succeed or all fail leave GRPO without gradient. The global advantage
 compares the prompts of the batch, and the entropy of a prompt's final answers says how much it counts:
-`kernels.losses.blended` joins the losses. Arrays are [B]: one response each. Nothing carries a gradient.
+`losses.blended` joins the losses. Arrays are [B]: one response each. Nothing carries a gradient.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kernels._checks import known_option, same_shape
-from kernels.advantages.group import grpo
-from kernels.reductions import Mean, densify, group_mean, group_size, group_sum, standardize, zero_masked
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.advantages.group import grpo
+from rl_jax.kernels.reductions import Mean, densify, group_mean, group_size, group_sum, standardize, zero_masked
 
 MODES = (
   "no_global",

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.advantages.group import grpo
-from kernels.reductions import group_mean, group_size, masked_mean
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.advantages.group import grpo
+from rl_jax.kernels.reductions import group_mean, group_size, masked_mean
 
 BASES = {"grpo": "group", "dr_grpo": "none"}
 VARIANTS = ("paper", "code")

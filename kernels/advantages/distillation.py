@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option
-from kernels.advantages.group import dr_grpo
-from kernels.losses.kl import kl
-from kernels.reductions import per_token, widen, zero_masked
-from kernels.scans import discounted_sums
+from rl_jax.kernels._checks import known_option
+from rl_jax.kernels.advantages.group import dr_grpo
+from rl_jax.kernels.losses.kl import kl
+from rl_jax.kernels.reductions import per_token, widen, zero_masked
+from rl_jax.kernels.scans import discounted_sums
 
 FLOOR = 1e-4
 """What a masked slot counts in TRL's length normalisation."""

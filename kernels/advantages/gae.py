@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-from kernels._checks import same_shape
-from kernels.reductions import whiten, widen, zero_masked
-from kernels.scans import discounted_sums, values_after
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import whiten, widen, zero_masked
+from rl_jax.kernels.scans import discounted_sums, values_after
 
 
 class GAE(NamedTuple):
@@ -32,7 +32,7 @@ def gae(
   """delta_t = r_t + discount V_{t+1} - V_t; A_t = delta_t + discount lam A_{t+1}; R_t = A_t + V_t.
 
   GAE, arXiv 1506.02438, equation 16. t + 1 is the next unmasked slot: masked slots neither discount nor cut, and their
-  rewards are ignored (`kernels.scans.move_to_trainable` saves them). The value after the last token is `bootstrap` [B],
+  rewards are ignored (`scans.move_to_trainable` saves them). The value after the last token is `bootstrap` [B],
   default 0: pass the critic's estimate for truncated rows. `lam` may differ by row (VAPO), or by slot: that of a slot
   says how far what comes before it looks past its value. lam 1 gives R_t = the discounted sum of rewards. PPO whitens A
   over the batch.

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
-from kernels._checks import same_shape
-from kernels.reductions import densify, group_mean, group_size, per_token, zero_masked
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import densify, group_mean, group_size, per_token, zero_masked
 
 
 class EdgeAdvantages(NamedTuple):

@@ -1,7 +1,7 @@
 """Advantages from rewards of whole responses, compared within their group (the responses to one prompt).
 
 Arrays are [B]: one reward per response, `group_ids` arbitrary integers, `mask` True on scored rows. Unscored rows get
-0 and are left out of every statistic. Advantages carry no gradient. `kernels.reductions.per_token` puts them on tokens.
+0 and are left out of every statistic. Advantages carry no gradient. `reductions.per_token` puts them on tokens.
 `singleton` names the advantage of a group of one: "raw" (baseline 0: the reward itself, as in verl) or "zero" (TRL).
 """
 
@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.reductions import group_deviations, group_size, group_std, per_token, whiten, zero_masked
-from kernels.scans import discounted_sums
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.reductions import group_deviations, group_size, group_std, per_token, whiten, zero_masked
+from rl_jax.kernels.scans import discounted_sums
 
 SINGLETONS = ("raw", "zero")
 
@@ -153,7 +153,7 @@ def reinforce_pp_baseline(
   """c_i = r_i - mean_g on the tokens of row i, then whitened over all tokens of the batch.
 
   REINFORCE++-baseline, arXiv 2501.03262, section 3. A constant group is not 0 in general: the batch mean shifts it.
-  A batch that is constant as a whole gives 0. `whitening` is the form of `kernels.reductions.whiten`.
+  A batch that is constant as a whole gives 0. `whitening` is the form of `reductions.whiten`.
 
   >>> args = jnp.array([1.0, 0.0]), jnp.array([7, 7]), jnp.array([True, True])
   >>> print(reinforce_pp_baseline(*args, jnp.array([[1, 0], [1, 0]])).round(3))

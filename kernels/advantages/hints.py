@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.curricula.hints import difficulty
-from kernels.reductions import group_size, masked_mean, standardize, zero_masked
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.curricula.hints import difficulty
+from rl_jax.kernels.reductions import group_size, masked_mean, standardize, zero_masked
 
 
 class KindWeights(NamedTuple):

@@ -2,7 +2,7 @@
 
 Rewards are [B, K], `mask` [B] True on scored rows. Groups of one, constant groups and unscored rows give 0. Nothing
 carries a gradient. `weights` [K] are at least 0 and add up to 1; None: 1 / K each. ddof and eps are not in the paper.
-GDPO, which normalises AC over the batch, is `kernels.advantages.group.gdpo`.
+GDPO, which normalises AC over the batch, is `advantages.group.gdpo`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kernels._checks import known_option, same_shape
-from kernels.advantages.group import gdpo, grpo
-from kernels.reductions import group_deviations, group_std, standardize, widen, zero_masked
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.advantages.group import gdpo, grpo
+from rl_jax.kernels.reductions import group_deviations, group_std, standardize, widen, zero_masked
 
 
 class VarianceAdaptive(NamedTuple):

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import same_shape
-from kernels.reductions import group_mean, group_size, widen, zero_masked
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import group_mean, group_size, widen, zero_masked
 
 
 class Fusion(NamedTuple):

@@ -1,7 +1,7 @@
 """Advantages that join a reward for each token with the outcome of the response. They carry no gradient.
 
 PRIME, arXiv 2502.01456, equations 4 to 8. `token_rewards` come from a process reward model, such as
-`kernels.rewards.implicit`; their returns run over later tokens. `mask` [B] is True on scored rows and `token_mask`
+`rewards.implicit`; their returns run over later tokens. `mask` [B] is True on scored rows and `token_mask`
 [B, T] on their tokens, where a function compares rows; rows without tokens are left out of every statistic.
 """
 
@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.advantages.gae import gae
-from kernels.advantages.group import grpo, rloo
-from kernels.reductions import group_mean, group_size, group_std, masked_mean, per_token, whiten, zero_masked
-from kernels.scans import discounted_sums
-from kernels.segments import last_token
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.advantages.gae import gae
+from rl_jax.kernels.advantages.group import grpo, rloo
+from rl_jax.kernels.reductions import group_mean, group_size, group_std, masked_mean, per_token, whiten, zero_masked
+from rl_jax.kernels.scans import discounted_sums
+from rl_jax.kernels.segments import last_token
 
 
 class ProcessAdvantages(NamedTuple):

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kernels._checks import same_shape
-from kernels.reductions import group_deviations, group_std
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import group_deviations, group_std
 
 
 def mixed_group(

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.advantages.group import dr_grpo, grpo
-from kernels.reductions import group_mean, group_size, widen, zero_masked
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.advantages.group import dr_grpo, grpo
+from rl_jax.kernels.reductions import group_mean, group_size, widen, zero_masked
 
 VARIANTS = ("paper_llm", "paper_vlm", "code_llm", "code_vlm")
 COMBINATIONS = {

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.advantages.gae import gae
-from kernels.reductions import group_deviations, group_mean, group_std, zero_masked
-from kernels.segments import on_tokens, segment_lengths, segment_sum
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.advantages.gae import gae
+from rl_jax.kernels.reductions import group_deviations, group_mean, group_std, zero_masked
+from rl_jax.kernels.segments import on_tokens, segment_lengths, segment_sum
 
 
 class Segments(NamedTuple):

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import same_shape
-from kernels.reductions import group_deviations, group_mean, standardize, zero_masked
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import group_deviations, group_mean, standardize, zero_masked
 
 
 class ShapedAdvantages(NamedTuple):

@@ -1,7 +1,7 @@
 """SPAE: a group advantage that fades once the answer is found, plus a bonus for the steps that find it.
 
 Arrays are [B, S], one value per reasoning step, with a mask of the steps that exist, which come first in each row. The
-potentials come from `kernels.rewards.probes`. Advantages carry no gradient.
+potentials come from `rewards.probes`. Advantages carry no gradient.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.advantages.group import dr_grpo
-from kernels.reductions import group_deviations, per_token, whiten, zero_masked
-from kernels.rewards.progress import progress
-from kernels.segments import on_tokens
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.advantages.group import dr_grpo
+from rl_jax.kernels.reductions import group_deviations, per_token, whiten, zero_masked
+from rl_jax.kernels.rewards.progress import progress
+from rl_jax.kernels.segments import on_tokens
 
 
 def saturation_factors(

@@ -1,8 +1,8 @@
 """SPO-tree: values of sampled partial responses from the leaves below them, and the advantage of each branch.
 
 A row is one tree: `parents` [B, N] holds the node that a node continues, -1 at the root, and a parent's index is below
-its children's. `mask` marks the nodes that exist. To `kernels.segments` the children of a node are its segment, to
-`kernels.reductions` they are a group, so every statistic is a shared one and stays within its row.
+its children's. `mask` marks the nodes that exist. To `segments` the children of a node are its segment, to
+`reductions` they are a group, so every statistic is a shared one and stays within its row.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.reductions import group_deviations, group_std, standardize, zero_masked
-from kernels.segments import segment_mean
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.reductions import group_deviations, group_std, standardize, zero_masked
+from rl_jax.kernels.segments import segment_mean
 
 
 class TreeAdvantages(NamedTuple):

@@ -1,6 +1,6 @@
 """T-PPO: advantages of responses that are not finished yet, and which tokens train the policy and the critic.
 
-A slot decodes a window of tokens per step; `kernels.curricula.batching` says which. `mask` marks the response tokens
+A slot decodes a window of tokens per step; `curricula.batching` says which. `mask` marks the response tokens
 that exist so far, those of earlier windows included. The losses are `policy_gradient` with clip_high 0.28 on the policy
 mask, and `value_loss` with clip None on the value mask, both with aggregation "token_mean".
 """
@@ -12,11 +12,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.advantages.gae import GAE, gae
-from kernels.reductions import zero_masked
-from kernels.scans import discounted_sums
-from kernels.segments import last_token
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.advantages.gae import GAE, gae
+from rl_jax.kernels.reductions import zero_masked
+from rl_jax.kernels.scans import discounted_sums
+from rl_jax.kernels.segments import last_token
 
 
 class TruncatedEstimate(NamedTuple):

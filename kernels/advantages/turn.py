@@ -1,7 +1,7 @@
 """IGPO: turn rewards normalised in their group, then accumulated over the turns of a row.
 
 Arrays are [B, S], one value per turn, with a mask of the turns that exist; the last of a row holds the outcome reward,
-the others information gains (`kernels.rewards.information_gain`). An unscored row is a row without turns.
+the others information gains (`rewards.information_gain`). An unscored row is a row without turns.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.reductions import group_deviations, group_std, zero_masked
-from kernels.scans import discounted_sums
-from kernels.segments import last_token
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.reductions import group_deviations, group_std, zero_masked
+from rl_jax.kernels.scans import discounted_sums
+from rl_jax.kernels.segments import last_token
 
 
 def _normalized(x, group_ids, mask, scale):
@@ -71,7 +71,7 @@ def igpo(
 ) -> Float[Array, "B S"]:
   """A_s = sum_{k >= s} discount^(k - s) x'_k over TURNS, x' from `normalize_turn_rewards`, which takes the options.
 
-  IGPO, arXiv 2510.14967. `kernels.segments.on_tokens` puts A_s on the model's tokens of turn s; no whitening follows.
+  IGPO, arXiv 2510.14967. `segments.on_tokens` puts A_s on the model's tokens of turn s; no whitening follows.
   Rows of one turn make it GRPO with ddof 0.
 
   >>> rewards, group_ids, mask = jnp.array([[0.5, 1.0], [0.0, 0.0]]), jnp.array([7, 7]), jnp.ones((2, 2))

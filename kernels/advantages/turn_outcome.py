@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.reductions import group_deviations, group_sum, standardize, zero_masked
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.reductions import group_deviations, group_sum, standardize, zero_masked
 
 
 class TurnOutcome(NamedTuple):
-  """The sum and its two parts; 0 for turns that were not executed. `kernels.segments.on_tokens` puts it on tokens."""
+  """The sum and its two parts; 0 for turns that were not executed. `segments.on_tokens` puts it on tokens."""
 
   advantages: Float[Array, "B S"]
   turn: Float[Array, "B S"]

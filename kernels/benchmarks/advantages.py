@@ -1,4 +1,4 @@
-"""Times the kernels on token-sized batches: python -m kernels.benchmarks.advantages [--peers=PYTHON].
+"""Times the kernels on token-sized batches: python -m rl_jax.kernels.benchmarks.advantages [--peers=PYTHON].
 
 Each kernel runs on [256, 4096] and [64, 16384] tokens, float32, beside the time that streaming its bytes would take:
 inputs and outputs counted once, at the rate of the plainest array sum of this size in the same run. Losses are timed
@@ -17,14 +17,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kernels.advantages import gae, group, process, segment, step, truncated
-from kernels.benchmarks import peer_process
-from kernels.benchmarks.timing import seconds, stream_rate
-from kernels.losses.kl import kl
-from kernels.losses.policy_gradient import policy_gradient
-from kernels.losses.value import value_loss
-from kernels.reductions import aggregate, per_token, whiten
-from kernels.scans import discounted_sums
+from rl_jax.kernels.advantages import gae, group, process, segment, step, truncated
+from rl_jax.kernels.benchmarks import peer_process
+from rl_jax.kernels.benchmarks.timing import seconds, stream_rate
+from rl_jax.kernels.losses.kl import kl
+from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.value import value_loss
+from rl_jax.kernels.reductions import aggregate, per_token, whiten
+from rl_jax.kernels.scans import discounted_sums
 
 SHAPES = ((256, 4096), (64, 16384))
 GROUP, STEPS = 8, 64

@@ -1,4 +1,4 @@
-"""Logprobs from hidden states, timed: python -m kernels.benchmarks.logprobs [--peers=PYTHON] [--size=N,D,V].
+"""Logprobs from hidden states, timed: python -m rl_jax.kernels.benchmarks.logprobs [--peers=PYTHON] [--size=N,D,V].
 
 Forward plus backward of the sum of N token logprobs, by the hidden states [N, D] and the matrix [D, V], in float32 or
 bfloat16; ours give the entropies too. Memory is what the compiled program needs beyond inputs and outputs. `bound` is
@@ -18,9 +18,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from kernels.benchmarks import peer_process
-from kernels.benchmarks.timing import seconds
-from kernels.logprobs import linear_logprobs
+from rl_jax.kernels.benchmarks import peer_process
+from rl_jax.kernels.benchmarks.timing import seconds
+from rl_jax.kernels.logprobs import linear_logprobs
 
 QUICK = ((256, 64, 4096),)
 CELLS = ((1024, 576, 49152), (4096, 576, 49152), (1024, 576, 151936))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from jaxtyping import Array, Bool, Float, Int
 
-from kernels._checks import same_shape
-from kernels.reductions import group_mean, group_sum
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import group_mean, group_sum
 
 
 def accuracy_filter(

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kernels._checks import same_shape
-from kernels.reductions import masked_mean, widen, zero_masked
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import masked_mean, widen, zero_masked
 
 
 class Bandit(NamedTuple):
@@ -31,7 +31,7 @@ def update_bandit(
 ) -> Bandit:
   """Appends |A_i| to the window of response i's source, in order of the batch, and counts it.
 
-  DUMP, arXiv 2504.09710, algorithm 1. A is that of `kernels.advantages.group.grpo`, at its defaults. The code, like
+  DUMP, arXiv 2504.09710, algorithm 1. A is that of `advantages.group.grpo`, at its defaults. The code, like
   this, counts responses and not prompts, so the bonus of `upper_confidence_bounds` falls with the group size. Unscored
   rows, and rows with ids outside 0 .. N - 1, are left out.
 

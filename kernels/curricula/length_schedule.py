@@ -7,8 +7,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option
-from kernels.reductions import widen
+from rl_jax.kernels._checks import known_option
+from rl_jax.kernels.reductions import widen
 
 
 class LengthLimit(NamedTuple):
@@ -55,7 +55,7 @@ def truncate(mask: Num[Array, "B T"], *, limits: int | Int[Array, " B"]) -> Bool
   """The first `limits` tokens of each response: what a rollout holds whose generation is stopped there.
 
   SIRI, arXiv 2509.25176, section 3: a response that is cut off stays in the loss, with reward 0
-  (`kernels.rewards.length.truncation_reward`). Gaps and padding do not count.
+  (`rewards.length.truncation_reward`). Gaps and padding do not count.
 
   >>> print(truncate(jnp.array([[0, 1, 1, 1], [0, 1, 0, 0]]), limits=2))
   [[False  True  True False]

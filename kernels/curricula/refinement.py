@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.reductions import widen
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.reductions import widen
 
 
 class Budget(NamedTuple):

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Num
 
-from kernels._checks import same_shape
-from kernels.reductions import group_size, group_sum, masked_mean, zero_masked
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import group_size, group_sum, masked_mean, zero_masked
 
 
 class ReplaySlots(NamedTuple):

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 
-from kernels._checks import same_shape
-from kernels.advantages.prior import Fusion, fuse_prior
-from kernels.reductions import widen, zero_masked
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.advantages.prior import Fusion, fuse_prior
+from rl_jax.kernels.reductions import widen, zero_masked
 
 
 class Stopping(NamedTuple):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from kernels.logprobs.readout import Readout
+from rl_jax.kernels.logprobs.readout import Readout
 
 
 def over_rows(function: Callable[..., Any], arrays: tuple[Array, ...], rows: int) -> Any:

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
-from kernels._checks import known_option
-from kernels.logprobs import reference
-from kernels.logprobs._blocks import largest
-from kernels.logprobs.chunked import Chunked
-from kernels.logprobs.readout import LAYOUTS, Readout
-from kernels.logprobs.recomputed import Placement, Recomputed
-from kernels.reductions import zero_masked
+from rl_jax.kernels._checks import known_option
+from rl_jax.kernels.logprobs import reference
+from rl_jax.kernels.logprobs._blocks import largest
+from rl_jax.kernels.logprobs.chunked import Chunked
+from rl_jax.kernels.logprobs.readout import LAYOUTS, Readout
+from rl_jax.kernels.logprobs.recomputed import Placement, Recomputed
+from rl_jax.kernels.reductions import zero_masked
 
 IMPLEMENTATIONS = ("reference", "chunked", "pallas")
 DEFAULT = {"cpu": "chunked", "gpu": "chunked", "tpu": "chunked"}
@@ -94,10 +94,10 @@ def _passes(name, width):
     return Chunked.sized(width)
   # Imported where they run: Pallas is experimental, and one of its backends may be missing from a version of JAX.
   if jax.default_backend() == "gpu":
-    from kernels.logprobs.pallas_gpu import PallasGPU
+    from rl_jax.kernels.logprobs.pallas_gpu import PallasGPU
 
     return PallasGPU()
-  from kernels.logprobs.pallas_tpu import PallasTPU
+  from rl_jax.kernels.logprobs.pallas_tpu import PallasTPU
 
   return PallasTPU()
 

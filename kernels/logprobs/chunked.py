@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from kernels.logprobs import _blocks
-from kernels.logprobs.readout import LOWEST, Readout, RowGradients, RowStatistics
+from rl_jax.kernels.logprobs import _blocks
+from rl_jax.kernels.logprobs.readout import LOWEST, Readout, RowGradients, RowStatistics
 
 
 class Chunked(NamedTuple):

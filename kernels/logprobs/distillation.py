@@ -1,4 +1,4 @@
-"""Distillation from two pairs of hidden states and output matrix: the divergences of `kernels.losses.distillation`.
+"""Distillation from two pairs of hidden states and output matrix: the divergences of `losses.distillation`.
 
 Neither the student's nor the teacher's logits [N, V] exist. A first pass finds the logsumexp of each row under both, a
 second adds up the divergence block by block of the vocabulary, and the backward pass computes both scores once more.
@@ -14,14 +14,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-from kernels import _divergences
-from kernels._checks import known_option
-from kernels.logprobs import _blocks
-from kernels.logprobs.chunked import Chunked
-from kernels.logprobs.readout import LAYOUTS, Readout
-from kernels.logprobs.reference import linear_scores
-from kernels.losses.distillation import generalized_jsd
-from kernels.reductions import zero_masked
+from rl_jax.kernels import _divergences
+from rl_jax.kernels._checks import known_option
+from rl_jax.kernels.logprobs import _blocks
+from rl_jax.kernels.logprobs.chunked import Chunked
+from rl_jax.kernels.logprobs.readout import LAYOUTS, Readout
+from rl_jax.kernels.logprobs.reference import linear_scores
+from rl_jax.kernels.losses.distillation import generalized_jsd
+from rl_jax.kernels.reductions import zero_masked
 
 IMPLEMENTATIONS = ("reference", "chunked")
 

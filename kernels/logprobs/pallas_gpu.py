@@ -18,8 +18,8 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 from jaxtyping import Array, Float, Int
 
-from kernels.logprobs.chunked import Chunked
-from kernels.logprobs.readout import LOWEST, Readout, RowGradients, RowStatistics
+from rl_jax.kernels.logprobs.chunked import Chunked
+from rl_jax.kernels.logprobs.readout import LOWEST, Readout, RowGradients, RowStatistics
 
 
 class PallasGPU(NamedTuple):

@@ -17,7 +17,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float, Int
 
-from kernels.logprobs.readout import LOWEST, Readout, RowGradients, RowStatistics
+from rl_jax.kernels.logprobs.readout import LOWEST, Readout, RowGradients, RowStatistics
 
 VECTOR_MEMORY = 64 << 20
 """Bytes that a kernel may use: below what each of v5e, v5p and v6e has."""

@@ -16,7 +16,7 @@ from jax import lax
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from kernels.logprobs.readout import Readout, RowGradients, RowStatistics
+from rl_jax.kernels.logprobs.readout import Readout, RowGradients, RowStatistics
 
 
 class Placement(NamedTuple):

@@ -1,1 +1,1 @@
-"""Losses: unreduced per-token (or per-pair) values, reduced by `kernels.reductions.aggregate`."""
+"""Losses: unreduced per-token (or per-pair) values, reduced by `reductions.aggregate`."""

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array, Float, Num
 
-from kernels.losses.policy_gradient import PolicyLoss, policy_gradient
-from kernels.reductions import per_token
+from rl_jax.kernels.losses.policy_gradient import PolicyLoss, policy_gradient
+from rl_jax.kernels.reductions import per_token
 
 
 class BlendedLoss(NamedTuple):
@@ -34,7 +34,7 @@ def blended_policy_gradient(
 ) -> BlendedLoss:
   """l_t = w_i l(A_t) + (1 - w_i) l(A^g_t), l of `policy_gradient`, for aggregation "sequence_mean_token_mean".
 
-  COPO, arXiv 2508.04138, with the advantages and weights of `kernels.advantages.consistency`. Within the clip range
+  COPO, arXiv 2508.04138, with the advantages and weights of `advantages.consistency`. Within the clip range
   this is the loss of the blended advantage; outside it is not, as advantages of different signs clip at different
   sides. `global_coefficient` multiplies the second part (the mode only-soft-with-coef of its code). No gradient
   through the weights.

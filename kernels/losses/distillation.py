@@ -4,7 +4,7 @@ S is the student's distribution, T the teacher's. Slot t of the logits [B, T, V]
 drawn from (shifted already), on the same tokens and vocabulary. Gradients go to the student's logits alone: neither to
 the teacher nor to how the tokens came about. Forward KL on the teacher's responses, then reverse KL on the student's
 own, are the two stages of "Sparse-to-Dense", arXiv 2605.12483. GKD averages over the batch's tokens: `aggregate` with
-mode "token_mean". The form with sampled tokens alone is `kernels.advantages.distillation`.
+mode "token_mean". The form with sampled tokens alone is `advantages.distillation`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
-from kernels import _divergences
-from kernels._checks import known_option, same_shape
-from kernels.logprobs.reference import categorical
-from kernels.reductions import zero_masked
+from rl_jax.kernels import _divergences
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.logprobs.reference import categorical
+from rl_jax.kernels.reductions import zero_masked
 
 
 def _log_softmax(logits, mask, temperature):

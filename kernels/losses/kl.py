@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-from kernels._checks import known_option, same_shape
-from kernels._log_ratios import log_ratios, straight_through
-from kernels.reductions import widen, zero_masked
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels._log_ratios import log_ratios, straight_through
+from rl_jax.kernels.reductions import widen, zero_masked
 
 MAX_EXPONENT = 20.0
 """Largest exponent of k3: verl's bound, and that of `policy_gradient`."""

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 
-from kernels._checks import known_option, same_shape
-from kernels._log_ratios import FAR, log_ratios, straight_through
-from kernels.reductions import masked_mean, zero_masked
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels._log_ratios import FAR, log_ratios, straight_through
+from rl_jax.kernels.reductions import masked_mean, zero_masked
 
 RATIOS = ("token", "sequence", "sequence_sum")
 CLIP_BOUNDS = {"ppo": (0.2, 0.2), "none": (0.0, 0.0), "cispo": (0.0, 5.0)}

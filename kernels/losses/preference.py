@@ -7,8 +7,8 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array, Bool, Float
 
-from kernels._checks import same_shape
-from kernels.reductions import zero_masked
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import zero_masked
 
 
 class PreferenceLoss(NamedTuple):

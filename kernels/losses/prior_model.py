@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import same_shape
-from kernels.losses.reward_model import binary_cross_entropy
-from kernels.reductions import widen, zero_masked
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.losses.reward_model import binary_cross_entropy
+from rl_jax.kernels.reductions import widen, zero_masked
 
 
 class PairLoss(NamedTuple):
@@ -45,7 +45,7 @@ def score_labels(scores: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def prior_from_logits(logits: Float[Array, "B 2"]) -> Float[Array, " B"]:
-  """V = 2 softmax(logits)_1 - 1: the prior of `kernels.advantages.prior`, for rewards of -1 and 1.
+  """V = 2 softmax(logits)_1 - 1: the prior of `advantages.prior`, for rewards of -1 and 1.
 
   V0, arXiv 2602.03584; this inverse of `score_labels` is not spelt out there.
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.reductions import Mean, group_size, group_sum, masked_mean, zero_masked
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.reductions import Mean, group_size, group_sum, masked_mean, zero_masked
 
 
 def binary_cross_entropy(

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-from kernels.advantages.segment import probability_mask
-from kernels.losses.kl import kl
-from kernels.losses.policy_gradient import policy_gradient
-from kernels.reductions import Mean, aggregate, masked_mean
+from rl_jax.kernels.advantages.segment import probability_mask
+from rl_jax.kernels.losses.kl import kl
+from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.reductions import Mean, aggregate, masked_mean
 
 
 class SegmentLoss(NamedTuple):
@@ -42,7 +42,7 @@ def spo(
   """sum_M -min(r A, clip(r, 1 - e, 1 + e) A) / |M| + beta mean_b sum_{t in M} k3_t, M as in `probability_mask`.
 
   SPO, arXiv 2505.23564, as in its code: log r and logp - ref are held within +-10; `advantages` are whitened by
-  `kernels.advantages.segment.whiten_uncertain`. Every response with an unmasked token counts as one of the b. No
+  `advantages.segment.whiten_uncertain`. Every response with an unmasked token counts as one of the b. No
   uncertain token: 0 (NaN in the code).
 
   >>> logprobs = jnp.log(jnp.array([[0.6, 0.5]]))

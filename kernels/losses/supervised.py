@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from jaxtyping import Array, Bool, Float, Num
 
-from kernels._checks import same_shape
-from kernels.reductions import Mean, aggregate, zero_masked
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import Mean, aggregate, zero_masked
 
 
 def negative_log_likelihood(logprobs: Float[Array, "B T"], mask: Num[Array, "B T"]) -> Float[Array, "B T"]:

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-from kernels._checks import same_shape
-from kernels.reductions import zero_masked
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import zero_masked
 
 
 def value_loss(

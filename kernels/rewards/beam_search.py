@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels.reductions import zero_masked
-from kernels.rewards.progress import effective_rewards
+from rl_jax.kernels.reductions import zero_masked
+from rl_jax.kernels.rewards.progress import effective_rewards
 
 
 class Beam(NamedTuple):

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.reductions import masked_mean, widen, zero_masked
-from kernels.segments import segment_sum
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.reductions import masked_mean, widen, zero_masked
+from rl_jax.kernels.segments import segment_sum
 
 
 class ChecklistProgress(NamedTuple):
@@ -138,7 +138,7 @@ def turns_passed(
 def response_steps(mask: Num[Array, "B T"]) -> Int[Array, "B T"]:
   """Which step each token belongs to, a step being a run of the response mask: 0, 1, ..., and -1 between runs.
 
-  Tool and user tokens (mask 0) separate the assistant's steps, so these are segment ids for `kernels.segments`.
+  Tool and user tokens (mask 0) separate the assistant's steps, so these are segment ids for `segments`.
 
   >>> print(response_steps(jnp.array([[0, 1, 1, 0, 1]])))
   [[-1  0  0 -1  1]]

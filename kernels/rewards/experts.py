@@ -3,7 +3,7 @@
 DMoERM, arXiv 2403.01197. Phase 1 trains a task's backbone with one linear head, phase 2 a LoRA expert and head per
 capability point on the frozen backbone, phase 3 the fusion of all frozen experts; the heads are then dropped. Which
 parameters a phase trains is the optimizer's business: these functions pass gradients to every argument. The loss of all
-phases is `kernels.losses.ranking.pairwise_ranking`. Rows with mask 0 give 0.
+phases is `losses.ranking.pairwise_ranking`. Rows with mask 0 give 0.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
-from kernels._checks import known_option
-from kernels.logprobs.reference import categorical
-from kernels.reductions import widen, zero_masked
-from kernels.segments import last_token
+from rl_jax.kernels._checks import known_option
+from rl_jax.kernels.logprobs.reference import categorical
+from rl_jax.kernels.reductions import widen, zero_masked
+from rl_jax.kernels.segments import last_token
 
 
 class Routing(NamedTuple):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-from kernels.reductions import zero_masked
+from rl_jax.kernels.reductions import zero_masked
 
 BEYOND = 3.0
 """Above every eigenvalue of a normalised Laplacian, which are at most 2."""

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-from kernels import segments
-from kernels._checks import known_option
-from kernels.losses.kl import kl
-from kernels.reductions import per_token, zero_masked
-from kernels.scans import discounted_sums
+from rl_jax.kernels import segments
+from rl_jax.kernels._checks import known_option
+from rl_jax.kernels.losses.kl import kl
+from rl_jax.kernels.reductions import per_token, zero_masked
+from rl_jax.kernels.scans import discounted_sums
 
 
 class ImplicitRewards(NamedTuple):

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.reductions import masked_mean, widen, zero_masked
-from kernels.rewards.potential import potential_shaping
-from kernels.segments import last_token
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.reductions import masked_mean, widen, zero_masked
+from rl_jax.kernels.rewards.potential import potential_shaping
+from rl_jax.kernels.segments import last_token
 
 
 class CurriculumWeights(NamedTuple):
@@ -71,7 +71,7 @@ def curriculum_weights(progress: Float[Array, ""] | float) -> CurriculumWeights:
   """Outcome 0.5 -> 1 and gain 1 -> 0.5, linear in the progress of training, 0 to 1 (clipped).
 
   IGPO, arXiv 2510.14967; off by default. They multiply the rewards before these are normalised
-  (`kernels.advantages.turn`), so in the mode "separate" they all but cancel.
+  (`advantages.turn`), so in the mode "separate" they all but cancel.
 
   >>> print(*curriculum_weights(0.5))
   0.75 0.75

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import same_shape
-from kernels.reductions import zero_masked
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import zero_masked
 
 
 def judged_step_reward(

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import same_shape
-from kernels.reductions import group_mean, widen, zero_masked
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import group_mean, widen, zero_masked
 
 
 def overlong_penalty(
@@ -40,7 +40,7 @@ def truncation_reward(
   """R'_i = r_i if |o_i| <= L, else overlong_factor r_i: a response that is not finished within L tokens earns nothing.
 
   DLER, arXiv 2510.15110, section 3, with L = 4000; SIRI, arXiv 2509.25176, section 3, where L follows
-  `kernels.curricula.length_schedule.length_limit`. `lengths` are the tokens that the complete answer needs; where
+  `curricula.length_schedule.length_limit`. `lengths` are the tokens that the complete answer needs; where
   generation is stopped at L, that of a response that was cut off counts as L + 1 or more. `limits` may differ by row
   (`difficulty_limits`). overlong_factor 0.1 is DLER's code, whose filter uses the reward at 0; it is not in the paper.
   Unscored rows give 0.

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
-from kernels._checks import same_shape
+from rl_jax.kernels._checks import same_shape
 
 
 def match_transitions(target: Int[Array, " L"], *, vocab_size: int = 15, eos: int = 14) -> Int[Array, "L+2 V"]:

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-from kernels._checks import same_shape
-from kernels.reductions import masked_mean, zero_masked
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import masked_mean, zero_masked
 
 
 def probe_confidence(

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import same_shape
-from kernels.reductions import Mean, masked_mean, per_token, widen, zero_masked
-from kernels.segments import on_tokens
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import Mean, masked_mean, per_token, widen, zero_masked
+from rl_jax.kernels.segments import on_tokens
 
 
 def monte_carlo_values(outcomes: Num[Array, "B S R"], mask: Num[Array, "B S R"]) -> Mean:

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kernels._checks import same_shape
-from kernels.reductions import masked_mean, zero_masked
-from kernels.rewards.progress import effective_rewards
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.reductions import masked_mean, zero_masked
+from rl_jax.kernels.rewards.progress import effective_rewards
 
 
 class ProverDiagnostics(NamedTuple):

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.reductions import group_size, group_sum, masked_mean, widen, zero_masked
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.reductions import group_size, group_sum, masked_mean, widen, zero_masked
 
 
 def length_bonus_reward(

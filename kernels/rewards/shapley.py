@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from kernels._checks import same_shape
-from kernels.losses.kl import kl
-from kernels.reductions import per_token, widen, zero_masked
-from kernels.segments import last_token, on_tokens, segment_ends
+from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels.losses.kl import kl
+from rl_jax.kernels.reductions import per_token, widen, zero_masked
+from rl_jax.kernels.segments import last_token, on_tokens, segment_ends
 
 
 def _orderings(largest: int) -> np.ndarray:

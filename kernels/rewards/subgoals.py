@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from kernels._checks import known_option, same_shape
-from kernels.reductions import widen, zero_masked
+from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels.reductions import widen, zero_masked
 
 
 def subgoal_shaping(
@@ -28,7 +28,7 @@ def subgoal_shaping(
   `switch` is the raw decision: a KEEP on the first turn counts. `keep_mode` "normalized" sums to keep_penalty times the
   share of KEEP turns and spares rows of one turn; "fixed" puts the whole keep_penalty on each KEEP turn. Inconsistent
   is a KEEP turn whose subgoal differs from that of the turn before; `subgoal_ids` number the texts, negative: none, and
-  then nothing is compared. Comes before the advantages (`kernels.advantages.hierarchy`).
+  then nothing is compared. Comes before the advantages (`advantages.hierarchy`).
 
   >>> r, valid = jnp.zeros((1, 3)), jnp.array([[True, True, False]])
   >>> args = r, jnp.array([[1, 0, 0]]), jnp.array([[4, 5, 5]]), valid, jnp.ones((1, 3))

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
-from kernels._checks import known_option
-from kernels.reductions import group_mean, masked_mean, widen, zero_masked
-from kernels.segments import last_token
+from rl_jax.kernels._checks import known_option
+from rl_jax.kernels.reductions import group_mean, masked_mean, widen, zero_masked
+from rl_jax.kernels.segments import last_token
 
 KINDS = {
   "verpo": lambda difficulty, density, count: difficulty / density,

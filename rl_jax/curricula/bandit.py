@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from kernels.curricula.bandit import Bandit, source_probabilities, update_bandit
-from kernels.reductions import masked_mean
 from rl_jax.curricula.curriculum import Curriculum, Plan
 from rl_jax.curricula.levels import ids_of_levels
+from rl_jax.kernels.curricula.bandit import Bandit, source_probabilities, update_bandit
+from rl_jax.kernels.reductions import masked_mean
 
 DRAWS = 4096
 """Problems that are looked at to find the levels that occur. A level rarer than that is left out: its problems could
@@ -22,8 +22,8 @@ def bandit(
 ) -> Curriculum:
   """`prompts` problems per iteration, each of a level drawn from softmax(UCB / tau); DUMP, arXiv 2504.09710.
 
-  A level pays the mean |advantage| of its last `window` responses: see `kernels.curricula.bandit`, whose `Bandit` is
-  the state. The advantage of a row is the mean of the stream "policy" over its tokens.
+  A level pays the mean |advantage| of its last `window` responses. The state is the `Bandit` of
+  `rl_jax.kernels.curricula.bandit`; the advantage of a row is the mean of the stream "policy" over its tokens.
 
   Args:
     task: tells the levels, and which of them have problems.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import flax.struct
 from jaxtyping import Array, Float
 
-from kernels.reductions import Mean
+from rl_jax.kernels.reductions import Mean
 
 
 @flax.struct.dataclass

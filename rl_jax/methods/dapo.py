@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels.advantages import group
-from kernels.curricula.dynamic_sampling import informative_groups
-from kernels.reductions import masked_mean
-from kernels.rewards.length import overlong_penalty
+from rl_jax.kernels.advantages import group
+from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
+from rl_jax.kernels.reductions import masked_mean
+from rl_jax.kernels.rewards.length import overlong_penalty
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal
 from rl_jax.rollouts.waves import waves

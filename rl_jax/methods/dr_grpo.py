@@ -11,7 +11,7 @@ Metrics: those of policy_gradient.py. Config: experiments/dr_grpo.py.
 
 from __future__ import annotations
 
-from kernels.advantages import group
+from rl_jax.kernels.advantages import group
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal
 

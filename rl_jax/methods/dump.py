@@ -20,8 +20,8 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from kernels.reductions import masked_mean
 from rl_jax.curricula.bandit import bandit
+from rl_jax.kernels.reductions import masked_mean
 from rl_jax.methods import grpo
 from rl_jax.methods.method import Method, Signal
 

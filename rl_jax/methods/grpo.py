@@ -13,7 +13,7 @@ Metrics: those of policy_gradient.py. Config: experiments/grpo.py.
 
 from __future__ import annotations
 
-from kernels.advantages import group
+from rl_jax.kernels.advantages import group
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal, one_of
 

@@ -22,10 +22,10 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels.advantages import turn
-from kernels.reductions import aggregate
-from kernels.rewards.information_gain import curriculum_weights, information_gain_rewards, log_beliefs
-from kernels.segments import last_token, on_tokens, segment_ends
+from rl_jax.kernels.advantages import turn
+from rl_jax.kernels.reductions import aggregate
+from rl_jax.kernels.rewards.information_gain import curriculum_weights, information_gain_rewards, log_beliefs
+from rl_jax.kernels.segments import last_token, on_tokens, segment_ends
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal, one_of
 from rl_jax.rollouts.probes import probed, required_forced_answer

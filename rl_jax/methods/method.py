@@ -8,8 +8,8 @@ from typing import Any
 
 from jaxtyping import Array, PRNGKeyArray
 
-from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Curriculum
+from rl_jax.kernels.reductions import Mean
 from rl_jax.methods._streams import Loss as Loss
 from rl_jax.methods._streams import Outputs as Outputs
 from rl_jax.methods._streams import Signal as Signal

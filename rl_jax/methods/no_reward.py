@@ -11,7 +11,7 @@ Metrics: those of policy_gradient.py. Config: experiments/no_reward.py.
 
 from __future__ import annotations
 
-from kernels.reductions import masked_mean
+from rl_jax.kernels.reductions import masked_mean
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal
 

@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kernels.reductions import per_token, zero_masked
 from rl_jax.curricula.epochs import epochs
 from rl_jax.curricula.uniform import uniform
+from rl_jax.kernels.reductions import per_token, zero_masked
 from rl_jax.methods._clipped_loss import loss_function as loss_function
 from rl_jax.methods.method import Loss, Method, ModelRole, Signal, Stream, one_of
 from rl_jax.rollouts.rollout import Rollout

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels.advantages.gae import gae
-from kernels.losses.value import value_loss
-from kernels.reductions import Mean, aggregate, whiten, zero_masked
-from kernels.scans import move_to_trainable
+from rl_jax.kernels.advantages.gae import gae
+from rl_jax.kernels.losses.value import value_loss
+from rl_jax.kernels.reductions import Mean, aggregate, whiten, zero_masked
+from rl_jax.kernels.scans import move_to_trainable
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, Method, ModelRole, Signal, Stream, Term
 

@@ -23,11 +23,11 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels.advantages import process
-from kernels.curricula.accuracy_filter import accuracy_filter
-from kernels.losses.reward_model import binary_cross_entropy, pair_accuracy
-from kernels.reductions import masked_mean
-from kernels.rewards.implicit import implicit_rewards, scale_to_unit_return
+from rl_jax.kernels.advantages import process
+from rl_jax.kernels.curricula.accuracy_filter import accuracy_filter
+from rl_jax.kernels.losses.reward_model import binary_cross_entropy, pair_accuracy
+from rl_jax.kernels.reductions import masked_mean
+from rl_jax.kernels.rewards.implicit import implicit_rewards, scale_to_unit_return
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, Method, ModelRole, Signal, Term, one_of
 from rl_jax.rollouts.waves import waves

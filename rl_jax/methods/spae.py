@@ -24,11 +24,11 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels.advantages import step
-from kernels.curricula.dynamic_sampling import informative_groups
-from kernels.reductions import aggregate
-from kernels.rewards.probes import probe_accuracy, probe_confidence, step_potential
-from kernels.segments import on_tokens
+from rl_jax.kernels.advantages import step
+from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
+from rl_jax.kernels.reductions import aggregate
+from rl_jax.kernels.rewards.probes import probe_accuracy, probe_confidence, step_potential
+from rl_jax.kernels.segments import on_tokens
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal, one_of
 from rl_jax.rollouts.probes import probed, required_forced_answer, step_ends

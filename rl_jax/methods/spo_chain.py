@@ -25,9 +25,9 @@ import math
 import jax
 import jax.numpy as jnp
 
-from kernels.advantages.segment import cutpoint_segments, probability_mask, spo_chain, whiten_uncertain
-from kernels.losses.segment import spo
-from kernels.reductions import Mean, aggregate
+from rl_jax.kernels.advantages.segment import cutpoint_segments, probability_mask, spo_chain, whiten_uncertain
+from rl_jax.kernels.losses.segment import spo
+from rl_jax.kernels.reductions import Mean, aggregate
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, Method, Signal, Stream, Term
 from rl_jax.rollouts.branches import Boundaries, branches

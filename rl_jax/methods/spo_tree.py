@@ -26,7 +26,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from kernels.reductions import per_token
+from rl_jax.kernels.reductions import per_token
 from rl_jax.methods import policy_gradient, spo_chain
 from rl_jax.methods.method import Method, Signal, one_of
 from rl_jax.rollouts.replay import with_replay

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels.losses.supervised import negative_log_likelihood
-from kernels.reductions import aggregate
 from rl_jax.curricula.uniform import uniform
+from rl_jax.kernels.losses.supervised import negative_log_likelihood
+from rl_jax.kernels.reductions import aggregate
 from rl_jax.methods.method import Loss, Method, Signal, Stream, Term
 from rl_jax.rollouts.demonstrations import demonstrations
 

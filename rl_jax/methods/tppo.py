@@ -23,8 +23,8 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels.advantages.truncated import tppo
-from kernels.reductions import whiten
+from rl_jax.kernels.advantages.truncated import tppo
+from rl_jax.kernels.reductions import whiten
 from rl_jax.methods import policy_gradient, ppo
 from rl_jax.methods.method import Loss, Method, Signal, Stream, one_of
 from rl_jax.rollouts.sampler import sampling_from

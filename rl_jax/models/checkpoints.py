@@ -28,7 +28,7 @@ def find(name: str) -> Path:
   if name in KNOWN:
     if not is_intact(name):
       state = "damaged at" if cached_path(name).exists() else "not at"
-      raise ModelFileError(f"{name} is {state} {cached_path(name)}: run python -m rl_jax.models.fetch {name}")
+      raise ModelFileError(f"{name} is {state} {cached_path(name)}: run python -m rl_jax.fetch {name}")
     return cached_path(name)
   path = _existing(name)
   if path and (path.is_dir() or (path.is_file() and path.suffix == ".gguf")):

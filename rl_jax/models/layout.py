@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from kernels.logprobs import Placement
+from rl_jax.kernels.logprobs import Placement
 
 
 def of_output(vocabulary: int) -> Placement | None:

@@ -123,7 +123,7 @@ def merge(part: Params, whole: Params) -> Params:
 
 
 LOGPROBS = ("logits", "recomputed", "chunked", "pallas")
-"""How logprobs are made: from logits [B, T, V], or without them by `kernels.logprobs.linear_logprobs`, whose
+"""How logprobs are made: from logits [B, T, V], or without them by `rl_jax.kernels.logprobs.linear_logprobs`, whose
 implementation is chosen by the platform ("recomputed") or named. Without them is for large vocabularies."""
 
 

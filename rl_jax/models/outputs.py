@@ -15,7 +15,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kernels.logprobs import align, linear_logprobs, token_logprobs
+from rl_jax.kernels.logprobs import align, linear_logprobs, token_logprobs
 from rl_jax.models import layout
 
 OF_VOCABULARY = ("logprobs", "entropies")

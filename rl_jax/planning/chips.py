@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.experimental import topologies
 
-from rl_jax.sources import ConfigError
+from rl_jax.errors import UserError
 
 GIB = 2**30
 
@@ -58,16 +58,16 @@ def topology(name: str) -> tuple[Chip, list[Any]]:
   "cpu:8" are devices of this process instead (see --xla_force_host_platform_device_count), with the rates of a v5e:
   programs are then those of XLA for CPU, and only what is counted in them means something.
 
-  Raises: ConfigError: there is no such topology, or libtpu, which compiles for it, is not installed.
+  Raises: UserError: there is no such topology, or libtpu, which compiles for it, is not installed.
   """
   kind, _, shape = name.partition(":")
   sizes = [int(size) for size in shape.split("x")] if re.fullmatch(r"\d+(x\d+){0,2}", shape) else []
   if kind not in (*CHIPS, "cpu") or not sizes:
-    raise ConfigError(f"--topology={name!r}: write one of {', '.join(CHIPS)} and a shape, as in v5p:4x4x4")
+    raise UserError(f"--topology={name!r}: write one of {', '.join(CHIPS)} and a shape, as in v5p:4x4x4")
   if kind == "cpu":
     return CHIPS["v5e"], _cpus(sizes[0])
   if importlib.util.find_spec("libtpu") is None:
-    raise ConfigError(
+    raise UserError(
       f"--topology={name} is compiled for by libtpu, which is not installed: pip install 'rl-jax[tpu]' (no TPU needed)"
     )
   for variable, value in _QUIET.items():
@@ -75,16 +75,16 @@ def topology(name: str) -> tuple[Chip, list[Any]]:
   try:
     devices = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
   except (ValueError, RuntimeError) as error:
-    raise ConfigError(f"--topology={name} is none that libtpu knows: {str(error).splitlines()[0]}") from error
+    raise UserError(f"--topology={name} is none that libtpu knows: {str(error).splitlines()[0]}") from error
   if len(devices) > MOST:
-    raise ConfigError(f"--topology={name} has {len(devices)} chips: at most {MOST} can be planned for")
+    raise UserError(f"--topology={name} has {len(devices)} chips: at most {MOST} can be planned for")
   return CHIPS[kind], list(devices)
 
 
 def _cpus(count: int) -> list[Any]:
   here = jax.devices("cpu")
   if len(here) < count:
-    raise ConfigError(
+    raise UserError(
       f"--topology=cpu:{count}: this process has {len(here)} CPU devices: set "
       f"XLA_FLAGS=--xla_force_host_platform_device_count={count}"
     )

@@ -15,8 +15,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from rl_jax.errors import UserError
 from rl_jax.planning.hlo import Instruction, Program, operands
-from rl_jax.sources import ConfigError
 
 _KINDS = (
   "all-gather",
@@ -89,7 +89,7 @@ def group_size(instruction: Instruction, devices: int) -> int:
   """Chips of one group, in any of the forms that XLA prints: lists, iota, axes of a mesh; 2 of a permutation, in which
   each sends to one other; all, where it says nothing.
 
-  Raises: ConfigError: it says something in another form.
+  Raises: UserError: it says something in another form.
   """
   text = instruction.attributes
   listed = re.search(r"replica_groups=\{\{([\d,]+)\}", text)
@@ -107,5 +107,5 @@ def group_size(instruction: Instruction, devices: int) -> int:
     return math.prod(int(part) if part else sizes[name] for name, part in named)
   unknown = re.search(r"replica_groups=(?!\{\}).{1,80}", text)
   if unknown:
-    raise ConfigError(f"this compiler names groups of chips in a form that is not known here: {unknown[0]}")
+    raise UserError(f"this compiler names groups of chips in a form that is not known here: {unknown[0]}")
   return 2 if "source_target_pairs=" in text else devices

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 
+from rl_jax.errors import UserError
 from rl_jax.planning.chips import GIB, Chip
 from rl_jax.training import mesh, state
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.sizes import sizes_of
 from rl_jax.training.state import SeedState
@@ -94,7 +94,7 @@ def _layouts(experiment: Experiment, devices: Sequence[Any], rows: int, boxed: A
       try:
         sizes_of(experiment.config, shape["data"] * fsdp).check(rows)
         device_mesh = mesh.make_mesh(shape, devices)
-      except TrainingError:
+      except UserError:
         continue
       placed = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype, sharding=s),

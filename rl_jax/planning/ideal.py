@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rl_jax.bounds import forward_flops
+from rl_jax.benchmarks.roofline import forward_flops
 from rl_jax.models.model import Model
 from rl_jax.models.transformer import TransformerConfig
 from rl_jax.training import mesh

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from kernels.reductions import densify, masked_mean
+from rl_jax.kernels.reductions import densify, masked_mean
 from rl_jax.rollouts.continuation import concatenate, continued
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, nothing_new, unasked
 from rl_jax.rollouts.sampler import Sampling

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kernels.reductions import Mean, densify
+from rl_jax.kernels.reductions import Mean, densify
 from rl_jax.rollouts.continuation import concatenate
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, nothing_new
 from rl_jax.tasks.task import Provided

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Plan
+from rl_jax.kernels.reductions import Mean
 from rl_jax.models.model import Model, Params
 from rl_jax.rollouts.sampler import positions_of
 from rl_jax.tasks.task import DeviceTask, Prompts, Provided, Split, Verdicts

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from kernels.logprobs import categorical
+from rl_jax.kernels.logprobs import categorical
 from rl_jax.models.cache import Cache, write
 from rl_jax.models.model import Model, Params
 from rl_jax.rollouts.draws import draw, likeliest

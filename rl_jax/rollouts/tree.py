@@ -12,8 +12,8 @@ import itertools
 import jax
 import jax.numpy as jnp
 
-from kernels.advantages.tree import TreeAdvantages, spo_tree
-from kernels.reductions import densify
+from rl_jax.kernels.advantages.tree import TreeAdvantages, spo_tree
+from rl_jax.kernels.reductions import densify
 from rl_jax.rollouts.continuation import concatenate, continued
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling
@@ -106,7 +106,7 @@ def tree(task, branching: tuple[int, ...], segment_tokens: int, sampling: Sampli
 def tree_advantages(trajectories: Trajectories, *, levels: int, scale: str = "none") -> TreeAdvantages:
   """Values and advantages of the scored rows of `tree`, each [B]; the prompt of each group is the root of its tree.
 
-  An unscored leaf is left out of its parent's mean. See `kernels.advantages.tree.spo_tree`.
+  An unscored leaf is left out of its parent's mean. See `rl_jax.kernels.advantages.tree.spo_tree`.
 
   Args:
     levels: of the tree.

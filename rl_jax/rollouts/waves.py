@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Plan
+from rl_jax.kernels.reductions import Mean
 from rl_jax.rollouts.continuation import concatenate
 from rl_jax.rollouts.rollout import Phase, PhaseResult, Rollout, nothing_new
 from rl_jax.trajectories import Trajectories

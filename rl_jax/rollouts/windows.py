@@ -6,8 +6,8 @@ import flax.struct
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kernels.curricula.batching import refill
-from kernels.reductions import Mean
+from rl_jax.kernels.curricula.batching import refill
+from rl_jax.kernels.reductions import Mean
 from rl_jax.rollouts.continuation import continued
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling

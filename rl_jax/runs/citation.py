@@ -8,9 +8,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from rl_jax.errors import UserError
 from rl_jax.runs.content import SHORT, content_sha256
 from rl_jax.runs.directory import RunDirectory
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.formatting import mean_and_spread
 from rl_jax.runs.papers import Paper, look_up
 from rl_jax.runs.record import load
@@ -67,11 +67,11 @@ class Cited(NamedTuple):
 def cited(directory: RunDirectory) -> Cited:
   """Reads a run.
 
-  Raises: RunError: it was never launched, or one of its files is damaged.
+  Raises: UserError: it was never launched, or one of its files is damaged.
   """
   record = load(directory)
   if not record.launches:
-    raise RunError(f"{directory.path} has no launch in manifest.json: there is nothing to cite yet")
+    raise UserError(f"{directory.path} has no launch in manifest.json: there is nothing to cite yet")
   series = record.series.get("evaluation", {}).get(HEADLINE)
   last = record.launches[-1]
   ended = last.get("end", {}).get("ended") or last.get("started", "")

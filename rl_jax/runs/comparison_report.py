@@ -47,7 +47,7 @@ def write_comparison(directories: Sequence[RunDirectory], output: Path | None = 
 
   Returns: the paths of the picture and the page.
 
-  Raises: RunError: a file of a run is damaged, or the comparison cannot be written.
+  Raises: UserError: a file of a run is damaged, or the comparison cannot be written.
   """
   records = [load(directory) for directory in directories]
   paths = [directory.path.resolve() for directory in directories]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from rl_jax.errors import UserError
 from rl_jax.runs.directory import RunDirectory
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import read_json
 
 SHORT = 12
@@ -19,7 +19,7 @@ def content_sha256(directory: RunDirectory) -> str:
   Timings, checkpoints and the manifest are no part of it. A missing file counts as empty.
 
   Raises:
-    RunError: identity.json is damaged, or a file cannot be read.
+    UserError: identity.json is damaged, or a file cannot be read.
   """
   identity = read_json(directory.identity)["identity"]
   lines = [identity, *(_file_sha256(path) for path in (directory.metrics, directory.samples))]
@@ -33,4 +33,4 @@ def _file_sha256(path: Path) -> str:
   except FileNotFoundError:
     return hashlib.sha256().hexdigest()
   except OSError as error:
-    raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+    raise UserError(f"cannot read {path}: {error.strerror or error}") from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from rl_jax.errors import UserError
 from rl_jax.runs.content import content_sha256
 from rl_jax.runs.directory import RunDirectory
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import read_json
 from rl_jax.runs.manifest import read_launches
 from rl_jax.runs.metrics import read_metrics
@@ -26,7 +26,7 @@ def curve(directory: RunDirectory, names: list[str]) -> dict[str, Any]:
   compilation.
 
   Raises:
-    RunError: the run has no metric of a name.
+    UserError: the run has no metric of a name.
   """
   lines = read_metrics(directory.metrics)
   curves = {}
@@ -34,7 +34,7 @@ def curve(directory: RunDirectory, names: list[str]) -> dict[str, Any]:
     found = [(line["iteration"], line[name]) for line in lines if name in line]
     if not found:
       known = ", ".join(sorted({key for line in lines for key in line} - {"kind", "iteration"})) or "none"
-      raise RunError(f"{directory.path} has no metric {name!r} (there are: {known})")
+      raise UserError(f"{directory.path} has no metric {name!r} (there are: {known})")
     curves[name] = {
       "iterations": [iteration for iteration, _ in found],
       "mean": [round(mean(values), 4) for _, values in found],

@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rl_jax.runs.errors import RunError
+from rl_jax.errors import UserError
 from rl_jax.runs.files import plain, read_json, temporary_path, write_json, writing
 from rl_jax.runs.lock import Lock
 
@@ -74,13 +74,13 @@ def open_run(
     identity_fields: what the hash covers, as a dict (nested or flat), to say how two runs differ.
 
   Raises:
-    RunError: the folder holds another run, or files that are no run; another process writes it; it cannot be written.
+    UserError: the folder holds another run, or files that are no run; another process writes it; it cannot be written.
   """
   path = Path(workdir)
   fields = plain(identity_fields)
   with writing(path):
     if path.exists() and not path.is_dir():
-      raise RunError(f"{path} is a file, not a folder: choose another --workdir")
+      raise UserError(f"{path} is a file, not a folder: choose another --workdir")
     path.mkdir(parents=True, exist_ok=True)
     _check_holder(path, identity, fields)  # before the lock: a folder that is not ours stays as it is
   lock = Lock(path / ".lock")
@@ -101,14 +101,14 @@ def find_run(workdir: str | os.PathLike[str]) -> RunDirectory:
   """The run in `workdir`, for reading, without a lock: the run may be going on.
 
   Raises:
-    RunError: if the folder is missing or holds no run.
+    UserError: if the folder is missing or holds no run.
   """
   path = Path(workdir)
   if not path.is_dir():
-    raise RunError(f"{path} does not exist: give the --workdir of a run")
+    raise UserError(f"{path} does not exist: give the --workdir of a run")
   directory = RunDirectory(path)
   if not directory.identity.exists():
-    raise RunError(f"{path} holds no run (identity.json is missing): give the --workdir of a run")
+    raise UserError(f"{path} holds no run (identity.json is missing): give the --workdir of a run")
   return directory
 
 
@@ -121,16 +121,16 @@ def _check_holder(path: Path, identity: str, fields: dict[str, Any]) -> bool:
     others = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
     if others:
       more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-      raise RunError(f"{path} is not empty and holds no run ({others[0]}{more}): choose another --workdir")
+      raise UserError(f"{path} is not empty and holds no run ({others[0]}{more}): choose another --workdir")
     return False
   found = read_json(file)
   if not isinstance(found, dict) or found.get("format") != FORMAT:
     version = found.get("format") if isinstance(found, dict) else None
-    raise RunError(f"{path} holds a run of format {version}, this version reads {FORMAT}: choose another --workdir")
+    raise UserError(f"{path} holds a run of format {version}, this version reads {FORMAT}: choose another --workdir")
   if found.get("identity") != identity:
     identities = f"identity {found.get('identity')} there, {identity} here"
     differences = _differences(found.get("fields", {}), fields) or identities
-    raise RunError(f"{path} holds another run ({differences}): choose another --workdir, or remove that folder")
+    raise UserError(f"{path} holds another run ({differences}): choose another --workdir, or remove that folder")
   return True
 
 

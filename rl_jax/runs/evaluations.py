@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rl_jax.runs.errors import RunError
+from rl_jax.errors import UserError
 from rl_jax.runs.files import read_json, write_json, writing
 from rl_jax.runs.formatting import rate
 from rl_jax.runs.intervals import bootstrap, wilson
@@ -59,11 +59,11 @@ def summarise(
 def compare(this: dict[str, Any], other: dict[str, Any], name: str) -> dict[str, Any]:
   """Mean differences, this minus other, over the problems that both have answered, for each k that both have.
 
-  Raises: RunError: the evaluations are of different problems.
+  Raises: UserError: the evaluations are of different problems.
   """
   keys = ("data", "ids")
   if any(this["problems"][key] != other["problems"][key] for key in keys):
-    raise RunError(
+    raise UserError(
       f"{name} is an evaluation of other problems: evaluate both with the same task, evaluation.prompts and "
       "evaluation.prompts_seed"
     )
@@ -122,11 +122,11 @@ def write(path: Path, record: Mapping[str, Any]) -> None:
 def read(path: Path) -> dict[str, Any]:
   """A record that `write` has written.
 
-  Raises: RunError: the file is missing or no such record.
+  Raises: UserError: the file is missing or no such record.
   """
   record = read_json(path)
   if not isinstance(record, dict) or record.get("evaluation_format") != FORMAT:
-    raise RunError(f"{path} is no evaluation of format {FORMAT}: make one with rl_jax.evaluate --output=FILE")
+    raise UserError(f"{path} is no evaluation of format {FORMAT}: make one with rl_jax.evaluate --output=FILE")
   return record
 
 

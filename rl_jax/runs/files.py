@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rl_jax.runs.errors import RunError
+from rl_jax.errors import UserError
 
 
 @contextlib.contextmanager
@@ -17,13 +17,13 @@ def writing(path: Path) -> Iterator[None]:
   """Turns an `OSError` (full disk, no permission, read-only system) into one clear line.
 
   Raises:
-    RunError: with the path and the system's reason.
+    UserError: with the path and the system's reason.
   """
   try:
     yield
   except OSError as error:
     reason = error.strerror or str(error)
-    raise RunError(f"cannot write {path}: {reason}: mend that and run the same command again") from error
+    raise UserError(f"cannot write {path}: {reason}: mend that and run the same command again") from error
 
 
 def temporary_path(path: Path) -> Path:
@@ -37,7 +37,7 @@ def write_atomically(path: Path, content: bytes) -> None:
   One writer at a time (the run's lock sees to that). On failure the old file stays and no temporary file is left.
 
   Raises:
-    RunError: if the file cannot be written.
+    UserError: if the file cannot be written.
   """
   temporary = temporary_path(path)
   with writing(path):
@@ -103,13 +103,13 @@ def read_json(path: Path) -> Any:
   """The content of a JSON file.
 
   Raises:
-    RunError: if the file is missing, unreadable or not JSON.
+    UserError: if the file is missing, unreadable or not JSON.
   """
   try:
     return json.loads(path.read_bytes())
   except FileNotFoundError:
-    raise RunError(f"{path} is missing") from None
+    raise UserError(f"{path} is missing") from None
   except OSError as error:
-    raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+    raise UserError(f"cannot read {path}: {error.strerror or error}") from error
   except ValueError as error:
-    raise RunError(f"{path} is not JSON ({error}): restore it from a copy, or remove it") from error
+    raise UserError(f"{path} is not JSON ({error}): restore it from a copy, or remove it") from error

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rl_jax.runs.errors import RunError
+from rl_jax.errors import UserError
 from rl_jax.runs.files import write_atomically, writing
 
 
@@ -22,7 +22,7 @@ def append(path: Path, records: list[dict[str, Any]]) -> None:
   kill left behind is dropped first.
 
   Raises:
-    RunError: if the disk is full or the file cannot be written.
+    UserError: if the disk is full or the file cannot be written.
     ValueError: if a record holds NaN or an infinity (encode them with `files.encode_float`).
   """
   data = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records).encode()
@@ -57,7 +57,7 @@ def read(path: Path) -> list[dict[str, Any]]:
   """The records in file order. No file means no records yet; an unfinished last line is left out.
 
   Raises:
-    RunError: if a line other than the last is not a record.
+    UserError: if a line other than the last is not a record.
   """
   lines = _lines(path)
   records = [_record(line) for line in lines]
@@ -65,7 +65,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     records.pop()
   good = [record for record in records if record is not None]
   if len(good) < len(records):
-    raise RunError(_damaged(path, records.index(None)))
+    raise UserError(_damaged(path, records.index(None)))
   return good
 
 
@@ -76,14 +76,14 @@ def cut_after(path: Path, iteration: int) -> str | None:
     One line on what was dropped, or None if nothing was.
 
   Raises:
-    RunError: if a damaged line stands before a line that is to be kept.
+    UserError: if a damaged line stands before a line that is to be kept.
   """
   lines = _lines(path)
   records = [_record(line) for line in lines]
   kept = [i for i, record in enumerate(records) if record is not None and record["iteration"] <= iteration]
   damaged = [i for i, record in enumerate(records) if record is None]
   if damaged and kept and damaged[0] < kept[-1]:
-    raise RunError(_damaged(path, damaged[0]))
+    raise UserError(_damaged(path, damaged[0]))
   content = b"".join(lines[i].rstrip(b"\r\n") + b"\n" for i in kept)
   if content == b"".join(lines):
     return None
@@ -100,7 +100,7 @@ def _lines(path: Path) -> list[bytes]:
   except FileNotFoundError:
     return []
   except OSError as error:
-    raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+    raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ import socket
 import weakref
 from pathlib import Path
 
-from rl_jax.runs.errors import RunError
+from rl_jax.errors import UserError
 from rl_jax.runs.files import writing
 
 
@@ -18,7 +18,7 @@ class Lock:
   The file stays (removing it would let two processes lock two files of one name); it says who holds the lock.
 
   Raises:
-    RunError: if another process, or another part of this one, holds it.
+    UserError: if another process, or another part of this one, holds it.
   """
 
   def __init__(self, path: Path) -> None:
@@ -30,7 +30,7 @@ class Lock:
       except BlockingIOError:
         holder = os.pread(self._file, 200, 0).decode(errors="replace").strip() or "unknown"
         self._close()
-        raise RunError(
+        raise UserError(
           f"{path.parent} is being written by another process ({holder}): wait for it, or choose another --workdir"
         ) from None
       except OSError:

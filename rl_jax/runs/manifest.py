@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rl_jax.runs.errors import RunError
+from rl_jax.errors import UserError
 from rl_jax.runs.files import read_json, write_json
 
 FORMAT = 1
@@ -52,7 +52,7 @@ def manifest(
     or git is missing; `uncommitted_sha256` is None for a clean tree too.
 
   Raises:
-    RunError: if `extra` names one of the fields above.
+    UserError: if `extra` names one of the fields above.
   """
   if flags is None:
     flags = {k: v for k, v in sorted(os.environ.items()) if _is_flag(k)}
@@ -73,7 +73,7 @@ def manifest(
   }
   clashes = sorted(set(entry) & set(extra or {}))
   if clashes:
-    raise RunError(f"the manifest has a field {clashes[0]!r} of its own: name the extra field otherwise")
+    raise UserError(f"the manifest has a field {clashes[0]!r} of its own: name the extra field otherwise")
   return {**entry, **(extra or {})}
 
 
@@ -85,7 +85,7 @@ def append_launch(path: Path, entry: Mapping[str, Any]) -> None:
   """Adds a launch to manifest.json, {"format", "launches": [entry, …]}, atomically. Earlier launches stay.
 
   Raises:
-    RunError: if the file there is damaged, or cannot be written.
+    UserError: if the file there is damaged, or cannot be written.
   """
   launches = read_launches(path) if path.exists() else []
   write_json(path, {"format": FORMAT, "launches": [*launches, dict(entry)]})
@@ -95,11 +95,11 @@ def end_launch(path: Path, end: Mapping[str, Any]) -> None:
   """Sets field `end` of the latest launch, which has come to an orderly one.
 
   Raises:
-    RunError: if the file is missing or damaged, holds no launch, or cannot be written.
+    UserError: if the file is missing or damaged, holds no launch, or cannot be written.
   """
   launches = read_launches(path)
   if not launches:
-    raise RunError(f"{path} holds no launch that could end: restore it from a copy")
+    raise UserError(f"{path} holds no launch that could end: restore it from a copy")
   write_json(path, {"format": FORMAT, "launches": [*launches[:-1], {**launches[-1], "end": dict(end)}]})
 
 
@@ -112,11 +112,11 @@ def read_launches(path: Path) -> list[dict[str, Any]]:
   """The entries of manifest.json, first launch first.
 
   Raises:
-    RunError: if the file is missing or damaged.
+    UserError: if the file is missing or damaged.
   """
   content = read_json(path)
   if not isinstance(content, dict) or not isinstance(content.get("launches"), list):
-    raise RunError(f"{path} is not a manifest (no list of launches): restore it from a copy, or remove it")
+    raise UserError(f"{path} is not a manifest (no list of launches): restore it from a copy, or remove it")
   return content["launches"]
 
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from rl_jax.errors import UserError
 from rl_jax.runs import json_lines
 from rl_jax.runs.directory import RunDirectory
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import decode_number, encode_float
 from rl_jax.runs.statistics import mean, spread
 from rl_jax.runs.visible import visible
@@ -45,17 +45,17 @@ class MetricsWriter:
     """Adds one line: `kind` ("train", "evaluation", …) after `iteration` iterations, a number per seed for each name.
 
     Raises:
-      RunError: a name is reserved, a value is no list of numbers, lengths differ, or the disk is full.
+      UserError: a name is reserved, a value is no list of numbers, lengths differ, or the disk is full.
     """
     line: dict[str, Any] = {}
     for name, value in values.items():
       if name in _RESERVED:
-        raise RunError(f"a metric cannot be named {name!r}: choose another name")
+        raise UserError(f"a metric cannot be named {name!r}: choose another name")
       line[name] = _numbers(name, value)
     lengths = {name: len(numbers) for name, numbers in line.items()}
     if len(set(lengths.values())) > 1:
       shortest, longest = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
-      raise RunError(
+      raise UserError(
         f"metrics need one number per seed, got {lengths[shortest]} for {shortest!r} and {lengths[longest]} for "
         f"{longest!r} at iteration {iteration}"
       )
@@ -71,12 +71,12 @@ class MetricsWriter:
     """Adds one line to timings.jsonl: single numbers, and `wall_clock` (seconds since 1970) of the writing.
 
     Raises:
-      RunError: a name is reserved, a value is no number, or the disk is full.
+      UserError: a name is reserved, a value is no number, or the disk is full.
     """
     line: dict[str, Any] = {"kind": "timings", "iteration": int(iteration), "wall_clock": time.time()}
     for name, value in values.items():
       if name in line:
-        raise RunError(f"a timing cannot be named {name!r}: choose another name")
+        raise UserError(f"a timing cannot be named {name!r}: choose another name")
       (only,) = _numbers(name, [value])
       line[name] = _encoded(only)
       if self._tensorboard:
@@ -92,7 +92,7 @@ class MetricsWriter:
       One line per file that lost something, to be shown.
 
     Raises:
-      RunError: a line that is to be kept cannot be trusted, because a damaged one stands before it.
+      UserError: a line that is to be kept cannot be trusted, because a damaged one stands before it.
     """
     directory = self._directory
     paths = (directory.metrics, directory.timings, directory.samples)
@@ -138,7 +138,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
   A missing file gives no lines; an unfinished last line (the run is going on, or was killed) is left out.
 
   Raises:
-    RunError: if another line is damaged.
+    UserError: if another line is damaged.
   """
   return [{name: _decoded(value) for name, value in line.items()} for line in json_lines.read(path)]
 
@@ -154,8 +154,8 @@ def _decoded(value: Any) -> Any:
 def _numbers(name: str, values: Any) -> list[int | float]:
   array = np.asarray(values)
   if array.ndim != 1 or array.size == 0:
-    raise RunError(f"metric {name!r} needs a list with one number per seed, got shape {array.shape}")
+    raise UserError(f"metric {name!r} needs a list with one number per seed, got shape {array.shape}")
   try:
     return [int(x) if array.dtype.kind in "biu" else float(x) for x in array]
   except (TypeError, ValueError):
-    raise RunError(f"metric {name!r} needs numbers, got {values!r:.80}") from None
+    raise UserError(f"metric {name!r} needs numbers, got {values!r:.80}") from None

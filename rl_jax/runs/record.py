@@ -59,7 +59,7 @@ def load(directory: RunDirectory) -> Record:
   """Reads a finished run, or one that is going on. Missing files count as empty.
 
   Raises:
-    RunError: if a file is damaged.
+    UserError: if a file is damaged.
   """
   config = read_json(directory.config) if directory.config.exists() else {}
   return Record(

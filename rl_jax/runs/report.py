@@ -46,7 +46,7 @@ def write_report(directory: RunDirectory) -> tuple[Path, Path]:
     The paths of the picture and the page.
 
   Raises:
-    RunError: if a file of the run is damaged, or the report cannot be written.
+    UserError: if a file of the run is damaged, or the report cannot be written.
   """
   record = load(directory)
   panels = main_panels(record)

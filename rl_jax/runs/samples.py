@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rl_jax.errors import UserError
 from rl_jax.runs import json_lines
 from rl_jax.runs.directory import RunDirectory
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import decode_number, plain
 from rl_jax.runs.formatting import number
 from rl_jax.runs.visible import visible
@@ -29,12 +29,12 @@ def write_samples(directory: RunDirectory, samples: Sequence[Mapping[str, Any]])
   """Adds a line per sample.
 
   Raises:
-    RunError: if a sample lacks one of `FIELDS`, or the disk is full.
+    UserError: if a sample lacks one of `FIELDS`, or the disk is full.
   """
   for sample in samples:
     missing = [name for name in FIELDS if name not in sample]
     if missing:
-      raise RunError(f"a sample needs {', '.join(FIELDS)}, got none for {', '.join(missing)}")
+      raise UserError(f"a sample needs {', '.join(FIELDS)}, got none for {', '.join(missing)}")
   if samples:
     json_lines.append(directory.samples, [plain(dict(sample)) for sample in samples])
 
@@ -43,13 +43,13 @@ def read_samples(path: Path) -> list[dict[str, Any]]:
   """The samples in file order; none if there is no file. An unfinished last line is left out.
 
   Raises:
-    RunError: if another line is damaged or lacks one of `FIELDS`.
+    UserError: if another line is damaged or lacks one of `FIELDS`.
   """
   samples = json_lines.read(path)
   for index, sample in enumerate(samples):
     missing = [name for name in FIELDS if name not in sample]
     if missing:
-      raise RunError(f"{path}, line {index + 1} has no {missing[0]!r}: restore the file, or remove that line")
+      raise UserError(f"{path}, line {index + 1} has no {missing[0]!r}: restore the file, or remove that line")
     sample["reward"] = decode_number(sample["reward"])
     if "credit" in sample:
       sample["credit"] = [decode_number(value) for value in sample["credit"]]

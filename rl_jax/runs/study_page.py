@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rl_jax.errors import UserError
 from rl_jax.runs import figures
 from rl_jax.runs.comparison import FEWEST_SEEDS, Estimate, estimate, paired_difference, paired_ratio, verdict
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import write_atomically
 from rl_jax.runs.gates import GREEDY, Gate, already_right, gates
 from rl_jax.runs.panels import Curve, Panel
@@ -37,11 +37,11 @@ class Written(NamedTuple):
 def write(folder: Path, name: str, config: Config, entries: Entries, command: str) -> Written:
   """Writes <name>.md, <name>.json and <name>.png.
 
-  Raises: RunError: fewer seeds than an interval needs.
+  Raises: UserError: fewer seeds than an interval needs.
   """
   for entry, found in entries.items():
     if found.tokens.shape[1] < FEWEST_SEEDS:
-      raise RunError(f"{entry} has {found.tokens.shape[1]} seeds: a study compares at least {FEWEST_SEEDS}")
+      raise UserError(f"{entry} has {found.tokens.shape[1]} seeds: a study compares at least {FEWEST_SEEDS}")
   table = markdown(config, entries, command)
   folder.mkdir(parents=True, exist_ok=True)
   files = [folder / f"{name}.{kind}" for kind in ("md", "json", "png")]

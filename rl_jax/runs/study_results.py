@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rl_jax.errors import UserError
 from rl_jax.runs.comparison import area_under, at_tokens
 from rl_jax.runs.curve import ORIGIN
 from rl_jax.runs.directory import RunDirectory
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import read_json
 from rl_jax.runs.gates import GREEDY
 from rl_jax.runs.manifest import read_launches
@@ -63,16 +63,16 @@ class Entry(NamedTuple):
 def read(directory: RunDirectory, metrics: Sequence[str], budget: float) -> Entry:
   """A run as an entry.
 
-  Raises: RunError: it has not generated as many tokens, or has no accuracy.
+  Raises: UserError: it has not generated as many tokens, or has no accuracy.
   """
   series = load(directory).series
   evaluation, train = series.get("evaluation", {}), series.get("train", {})
   if ACCURACY not in evaluation or "generated_tokens" not in train:
-    raise RunError(f"{directory.path} has no {ACCURACY}: it is no run that a study can read")
+    raise UserError(f"{directory.path} has no {ACCURACY}: it is no run that a study can read")
   points, tokens = evaluation[ACCURACY].iterations, train["generated_tokens"]
   spent = np.stack([at(tokens, iteration) for iteration in points])
   if spent[-1].min() < budget:
-    raise RunError(
+    raise UserError(
       f"{directory.path} ended at {spent[-1].min():.0f} of {budget:.0f} tokens: raise num_iterations in the study"
     )
   found = {name: evaluation[name] for name in dict.fromkeys((*metrics, ACCURACY, GREEDY)) if name in evaluation}

@@ -14,13 +14,13 @@ from jax.experimental import multihost_utils
 from jaxtyping import PRNGKeyArray
 
 from rl_jax.curricula.curriculum import Plan
+from rl_jax.errors import UserError
 from rl_jax.models.model import Params
 from rl_jax.rollouts.rollout import Models, PhaseResult, Rollout, judged, padded
 from rl_jax.tasks.host import HostTask, on_rows
 from rl_jax.tasks.task import Prompts, Split, Verdicts
 from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.training import evaluation, mesh
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.evaluation import Answers, Evaluation
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.seeds import member_seeds, over_seeds
@@ -85,7 +85,7 @@ class HostAnswers:
         parts[greedy].append(jax.device_get(evaluation.answers(rows, kind.completions)))
     answers = Evaluation(_joined(parts[False]), _joined(parts[True]) if section.greedy else None)
     if self._raised and not answers.sampled.scored.any():
-      raise TrainingError(f"no answer to a held-out problem has a verdict: {'; '.join(self.task.reasons())}")
+      raise UserError(f"no answer to a held-out problem has a verdict: {'; '.join(self.task.reasons())}")
     return EvaluationResult(answers, seconds)
 
   def _timed(self, kind: tuple[bool, int, int], arguments: tuple) -> tuple[PhaseResult, float]:
@@ -147,13 +147,13 @@ def joined(task: HostTask, made: tuple) -> Trajectories:
 def answers_of(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> DeviceAnswers | HostAnswers:
   """How the task of an experiment is answered.
 
-  Raises: TrainingError: several seeds of a task that is scored in Python.
+  Raises: UserError: several seeds of a task that is scored in Python.
   """
   if experiment.task.on_device:
     return DeviceAnswers(experiment, device_mesh)
   count = experiment.config.num_seeds
   if count != 1:
-    raise TrainingError(f"num_seeds={count}: a task that is scored in Python is evaluated for one seed")
+    raise UserError(f"num_seeds={count}: a task that is scored in Python is evaluated for one seed")
   return HostAnswers(experiment, device_mesh)
 
 
@@ -163,7 +163,7 @@ def judge(task: HostTask, trajectories: Trajectories, asked: Any, split: Split) 
   Each process of a run verifies its share of the rows, and all of them get all verdicts. Rows that are not asked have
   no step and zeros.
 
-  Raises: TrainingError: the verifier can score no response.
+  Raises: UserError: the verifier can score no response.
   """
   wanted = trajectories.prompt_ids, trajectories.tokens, trajectories.attention_mask, asked
   ids, tokens, mask, asked = (x[0] for x in mesh.fetched(wanted))
@@ -172,7 +172,7 @@ def judge(task: HostTask, trajectories: Trajectories, asked: Any, split: Split) 
   try:
     verdicts = task.verify(ids[mine], split, tokens[mine, responses], mask[mine, responses])
   except CannotVerify as error:
-    raise TrainingError(f"no response can be scored: {error}") from error
+    raise UserError(f"no response can be scored: {error}") from error
   whole = on_rows(_gathered(verdicts, len(index)), index, len(ids))
   return whole, np.asarray(task.prompts(ids, split).levels)
 

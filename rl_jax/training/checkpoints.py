@@ -27,9 +27,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from rl_jax.errors import UserError
 from rl_jax.training import manifests
 from rl_jax.training.leaves import check_structure, checked_leaves, describe, named_leaves
-from rl_jax.training.manifests import CheckpointError, Damage
+from rl_jax.training.manifests import Damage
 
 STATE = "state"
 
@@ -42,7 +43,7 @@ class Restored(NamedTuple):
 
 
 class _OrbaxNoise(logging.Filter):
-  """Drops what Orbax logs through absl's shared logger: its faults come back as one CheckpointError instead."""
+  """Drops what Orbax logs through absl's shared logger: its faults come back as one UserError instead."""
 
   def filter(self, record: logging.LogRecord) -> bool:
     return "/orbax/" not in record.pathname.replace("\\", "/")
@@ -115,14 +116,14 @@ class Checkpoints:
 
   def __init__(self, folder: Path, *, keep: int = 3, keep_best: int = 0, best_metric: str | None = None):
     if keep < 1:
-      raise CheckpointError(f"keep is {keep}: at least the newest checkpoint has to stay")
+      raise UserError(f"keep is {keep}: at least the newest checkpoint has to stay")
     if keep_best and best_metric is None:
-      raise CheckpointError(f"keep_best is {keep_best} but best_metric is not given: name the metric to compare")
+      raise UserError(f"keep_best is {keep_best} but best_metric is not given: name the metric to compare")
     self.folder = Path(folder).absolute()
     self._keep, self._keep_best, self._best_metric = keep, keep_best, best_metric
     self._checkpointer: ocp.AsyncCheckpointer | None = None
     self._thread: threading.Thread | None = None
-    self._error: CheckpointError | None = None
+    self._error: UserError | None = None
     self._saved: set[int] = set()  # by this object: the same step of the same run is the same state
     logging.getLogger("absl").addFilter(_ORBAX_NOISE)
 
@@ -198,7 +199,7 @@ class Checkpoints:
   def newest_intact(self) -> int | None:
     """The newest finished checkpoint whose checksums hold; None if nothing was ever finished.
 
-    Raises CheckpointError if all are damaged.
+    Raises UserError if all are damaged.
     """
     return self._newest_intact()[0]
 
@@ -211,13 +212,13 @@ class Checkpoints:
 
     `abstract_state` is a tree of jax.ShapeDtypeStruct; their shardings decide where the arrays go, so another mesh than
     the one that saved is fine. Damaged and unfinished checkpoints on the way are named in `warnings`. Raises
-    CheckpointError if all are damaged, or if the newest intact one has other leaves, shapes or types.
+    UserError if all are damaged, or if the newest intact one has other leaves, shapes or types.
     """
     step, warnings = self._newest_intact()
     return None if step is None else self._read(step, abstract_state, warnings)
 
   def restore(self, step: int, abstract_state: Any) -> Restored:
-    """Restores one step, or raises CheckpointError."""
+    """Restores one step, or raises UserError."""
     self._require(step)
     return self._read(step, abstract_state, [])
 
@@ -227,7 +228,7 @@ class Checkpoints:
     if step is None:
       step, warnings = self._newest_intact()
       if step is None:
-        raise CheckpointError(f"no finished checkpoint in {self.folder}: has that run saved one?")
+        raise UserError(f"no finished checkpoint in {self.folder}: has that run saved one?")
     else:
       self._require(step)
     return self._read(step, abstract_subtree, warnings, prefix=path)
@@ -249,11 +250,11 @@ class Checkpoints:
     metrics = {name: float(value) for name, value in (metrics or {}).items()}
     if self._keep_best and self._best_metric not in metrics:
       known = ", ".join(sorted(metrics)) or "none"
-      raise CheckpointError(f"checkpoint {step} came without the metric {self._best_metric!r} (given: {known})")
+      raise UserError(f"checkpoint {step} came without the metric {self._best_metric!r} (given: {known})")
     try:
       metadata = json.loads(json.dumps(metadata))
     except (TypeError, ValueError) as error:
-      raise CheckpointError(f"the metadata of checkpoint {step} is not JSON: {error}") from error
+      raise UserError(f"the metadata of checkpoint {step} is not JSON: {error}") from error
     described = {name: describe(leaf) for name, leaf in leaves.items()}
     return {"step": step, "metadata": metadata, "metrics": metrics, "leaves": described}
 
@@ -276,7 +277,7 @@ class Checkpoints:
     self._checkpointer = None  # one that has failed may still hold half a save
     newest = max(self.steps(), default=None)
     still = f"the newest good checkpoint is {newest}" if newest is not None else "there is no earlier checkpoint"
-    self._error = CheckpointError(f"could not save checkpoint {step} in {self.folder}: {_reason(error)}; {still}")
+    self._error = UserError(f"could not save checkpoint {step} in {self.folder}: {_reason(error)}; {still}")
     self._error.__cause__ = error
 
   def _ranked(self) -> list[int]:
@@ -319,7 +320,7 @@ class Checkpoints:
     step = _agreed(choose)
     if step == -2:
       named = "; ".join(f"{step} {fault}" for step, fault in faults)
-      raise CheckpointError(f"every checkpoint in {self.folder} is damaged ({named}): restore the folder from a copy")
+      raise UserError(f"every checkpoint in {self.folder} is damaged ({named}): restore the folder from a copy")
     then = f"using checkpoint {step}" if step >= 0 else "nothing to restore, starting from the beginning"
     return (step if step >= 0 else None), [f"checkpoint {bad} {fault}: {then}" for bad, fault in faults]
 
@@ -338,17 +339,17 @@ class Checkpoints:
     self.wait()
     if step not in self._folders():
       there = ", ".join(map(str, self.steps())) or "none"
-      raise CheckpointError(f"no checkpoint {step} in {self.folder} (there: {there})")
+      raise UserError(f"no checkpoint {step} in {self.folder} (there: {there})")
     try:
       self._check_intact(step)
     except Damage as damage:
-      raise CheckpointError(f"checkpoint {step} in {self.folder} {damage}") from damage
+      raise UserError(f"checkpoint {step} in {self.folder} {damage}") from damage
 
   def _read(self, step: int, abstract: Any, warnings: list[str], prefix: str = "") -> Restored:
     """Reads a checkpoint whose checksums have just been verified."""
     body = manifests.read(self._path(step))
     if body["format"] in manifests.OLDER and not prefix:
-      raise CheckpointError(
+      raise UserError(
         f"checkpoint {step} in {self.folder} has format {body['format']}, written by "
         f"{manifests.OLDER[body['format']]}: go on with that version, or start a new run from it (init_from)"
       )
@@ -370,7 +371,7 @@ class Checkpoints:
       args = ocp.args.PyTreeRestore(item=stored, restore_args=how, partial_restore=True)
       arrays |= reader.restore(self._path(step) / STATE, args=args) if stored else {}
     except (OSError, ValueError, RuntimeError) as error:
-      raise CheckpointError(f"could not read checkpoint {step} in {self.folder}: {_reason(error)}") from error
+      raise UserError(f"could not read checkpoint {step} in {self.folder}: {_reason(error)}") from error
     finally:
       reader.close()
     state = jax.tree.unflatten(jax.tree.structure(abstract), [arrays[name] for name in wanted])

@@ -30,14 +30,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kernels.agreement import rank_correlation, sign_agreement, unexplained
-from kernels.reductions import Mean, masked_mean
-from kernels.segments import segment_lengths, segment_mean
+from rl_jax.errors import UserError
+from rl_jax.kernels.agreement import rank_correlation, sign_agreement, unexplained
+from rl_jax.kernels.reductions import Mean, masked_mean
+from rl_jax.kernels.segments import segment_lengths, segment_mean
 from rl_jax.methods.method import Stream
 from rl_jax.rollouts.branches import Boundaries, branch, values_of
 from rl_jax.rollouts.rollout import unasked, verify
 from rl_jax.rollouts.sampler import sampling_from
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.generating import generating
 from rl_jax.training.iteration import make_plan, make_rows, make_signal, score
@@ -63,18 +63,18 @@ class Steps(NamedTuple):
 def evaluate(experiment: Experiment, state: TrainState) -> dict[str, Float[Array, " S"]]:
   """Metrics of every seed; none where `evaluation.credit_prompts` is 0.
 
-  Raises: TrainingError for fields that make no sense, and for tasks and methods that have no credit of steps.
+  Raises: UserError for fields that make no sense, and for tasks and methods that have no credit of steps.
   """
   section, most = experiment.config.evaluation, experiment.config.prompts_per_iteration
   if not section.credit_prompts:
     return {}
   if not 0 <= section.credit_prompts <= most:
     got = section.credit_prompts
-    raise TrainingError(f"evaluation.credit_prompts is 0 to prompts_per_iteration ({most}), got {got}")
+    raise UserError(f"evaluation.credit_prompts is 0 to prompts_per_iteration ({most}), got {got}")
   if section.credit_samples < 2:
-    raise TrainingError(f"evaluation.credit_samples is at least 2, got {section.credit_samples}")
+    raise UserError(f"evaluation.credit_samples is at least 2, got {section.credit_samples}")
   if experiment.task.turns is not None:
-    raise TrainingError("evaluation.credit_prompts: responses of several turns are not completed; set it to 0")
+    raise UserError("evaluation.credit_prompts: responses of several turns are not completed; set it to 0")
   one = lambda seed: evaluate_seed(experiment, seed, state.iteration)
   return over_seeds(one, experiment.config.num_seeds)(state.seeds)
 
@@ -111,7 +111,7 @@ def _credited(experiment: Experiment, seed: SeedState, iteration, key) -> tuple[
   trajectories = score(experiment, seed, made.trajectories, experiment.models)
   streams = make_signal(experiment, trajectories, iteration).streams
   if "policy" not in streams:
-    raise TrainingError(f"evaluation.credit_prompts: the signal has no stream 'policy', but {', '.join(streams)}")
+    raise UserError(f"evaluation.credit_prompts: the signal has no stream 'policy', but {', '.join(streams)}")
   return trajectories, streams["policy"]
 
 

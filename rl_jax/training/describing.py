@@ -6,8 +6,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from kernels.curricula.dynamic_sampling import informative_groups
-from kernels.reductions import Mean
+from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
+from rl_jax.kernels.reductions import Mean
 from rl_jax.trajectories import Trajectories
 
 

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 import optax
 from ml_collections import ConfigDict
 
+from rl_jax.errors import UserError
 from rl_jax.methods.method import Method, ModelRole
 from rl_jax.models.model import Model
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.task import missing
 from rl_jax.training import mesh
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.optimizer import make_optimizer, schedule
 from rl_jax.training.seeds import learning_rates
 from rl_jax.training.sizes import divides, sizes_of
@@ -175,7 +175,7 @@ def _built(section: str, config, make):
   except ValueError as error:
     name = config[section].get("name", "")
     part = f"{section} {name if isinstance(name, str) else _described(name)}".strip()
-    raise TrainingError(f"{part}: {error}") from error
+    raise UserError(f"{part}: {error}") from error
 
 
 def _described(part: Any) -> str:
@@ -200,12 +200,12 @@ _POSITIVE = (
 def check(config) -> None:
   """Fields that make no sense or do not go together.
 
-  Raises: TrainingError that names the field and what would do.
+  Raises: UserError that names the field and what would do.
   """
   for name in _POSITIVE:
     value = functools.reduce(lambda section, key: section[key], name.split("."), config)
     if value < 1:
-      raise TrainingError(f"{name} is at least 1, got {value}")
+      raise UserError(f"{name} is at least 1, got {value}")
   _check_members(config)
   sizes_of(config)
   _built("sampling", config, lambda: sampling_from(config))
@@ -215,7 +215,7 @@ def check(config) -> None:
     divides(config[section][key], config.logging.every_iterations, name, "logging.every_iterations")
   most = config.evaluation.samples_per_prompt
   if any(not 1 <= k <= most for k in config.evaluation.pass_at):
-    raise TrainingError(
+    raise UserError(
       f"evaluation.pass_at={tuple(config.evaluation.pass_at)} needs 1 <= k <= evaluation.samples_per_prompt ({most})"
     )
   divides(config.num_iterations, config.logging.every_iterations, "num_iterations", "logging.every_iterations")
@@ -226,10 +226,10 @@ def _check_members(config) -> None:
   if not rates:
     return
   if not all(isinstance(rate, int | float) and 0 < rate < math.inf for rate in rates):
-    raise TrainingError(f"learning_rates are numbers above 0, got {rates}")
+    raise UserError(f"learning_rates are numbers above 0, got {rates}")
   if config.learning_rate <= 0:
-    raise TrainingError(f"learning_rate={config.learning_rate}: it is what learning_rates are multiples of; above 0")
+    raise UserError(f"learning_rate={config.learning_rate}: it is what learning_rates are multiples of; above 0")
   if count % len(rates):
-    raise TrainingError(
+    raise UserError(
       f"num_seeds={count} counts each seed once for each of the {len(rates)} learning_rates: take a multiple of it"
     )

@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Plan
+from rl_jax.errors import UserError
+from rl_jax.kernels.reductions import Mean
 from rl_jax.rollouts.rollout import PhaseResult, RolloutResult, joined_metrics
 from rl_jax.tasks.host import FAILURES, HostTask
 from rl_jax.tasks.task import Prompts, Verdicts
 from rl_jax.training import evaluation, iteration, mesh
 from rl_jax.training.answering import HostAnswers, host_phase, joined, judge, led
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.generating import before_rollout, generating
 from rl_jax.training.iteration import Report
@@ -36,15 +36,15 @@ class HostLoop:
   Args:
     shardings: of the state.
 
-  Raises: TrainingError: more than one seed, or credit to compare with the truth.
+  Raises: UserError: more than one seed, or credit to compare with the truth.
   """
 
   def __init__(self, experiment: Experiment, device_mesh: jax.sharding.Mesh, shardings: TrainState):
     count = experiment.config.num_seeds
     if count != 1:
-      raise TrainingError(f"num_seeds={count}: a task that is scored in Python has one seed per run")
+      raise UserError(f"num_seeds={count}: a task that is scored in Python has one seed per run")
     if experiment.config.evaluation.credit_prompts:
-      raise TrainingError("evaluation.credit_prompts: only credit of tasks scored on device is compared; set it to 0")
+      raise UserError("evaluation.credit_prompts: only credit of tasks scored on device is compared; set it to 0")
     self.experiment: Experiment = experiment
     self.mesh: jax.sharding.Mesh = device_mesh
     self.task: HostTask = experiment.task
@@ -124,7 +124,7 @@ class HostLoop:
     return TrainState(state.iteration + 1, seeds), report
 
   def _check_verdicts(self, asked: _Asked) -> None:
-    """Raise TrainingError when no row has been judged: at once if the verifier raised on all, else after some times."""
+    """Raise UserError when no row has been judged: at once if the verifier raised on all, else after some times."""
     scored, late, crashed, error = asked
     # A response that timed out or crashed may have a reward of 0, which is no judgement where all others have it too.
     if not len(scored) or np.any(scored & ~late & ~crashed):
@@ -135,7 +135,7 @@ class HostLoop:
       known = [NO_TIME] if self._timed_out else []
       known += self.task.reasons()
       what = "all responses timed out or crashed" if scored.any() else "no response of the iteration has a verdict"
-      raise TrainingError(f"{what}: {'; '.join(known) or NO_REASON}")
+      raise UserError(f"{what}: {'; '.join(known) or NO_REASON}")
 
   def evaluate(self, state: TrainState) -> dict[str, np.ndarray]:
     """Metrics on the held-out prompts."""

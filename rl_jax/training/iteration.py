@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
-from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Plan
+from rl_jax.kernels.reductions import Mean
 from rl_jax.methods.method import Signal
 from rl_jax.rollouts.rollout import RolloutResult, collect
 from rl_jax.training.describing import describe

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax.training.manifests import CheckpointError
+from rl_jax.errors import UserError
 
 
 def _leaf_name(path: tuple) -> str:
@@ -16,24 +16,24 @@ def _leaf_name(path: tuple) -> str:
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
-  """Leaf by path, in the order of the tree; raises CheckpointError if two have the same name."""
+  """Leaf by path, in the order of the tree; raises UserError if two have the same name."""
   leaves: dict[str, Any] = {}
   for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
     name = _leaf_name(path)
     if name in leaves:
-      raise CheckpointError(f"two leaves of the state are called {name!r}: rename one")
+      raise UserError(f"two leaves of the state are called {name!r}: rename one")
     leaves[name] = leaf
   return leaves
 
 
 def checked_leaves(state: Any) -> dict[str, Any]:
-  """The same, and every leaf is an array that can be stored; raises CheckpointError otherwise."""
+  """The same, and every leaf is an array that can be stored; raises UserError otherwise."""
   leaves = named_leaves(state)
   for name, leaf in leaves.items():
     if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
-      raise CheckpointError(f"{name} is a {type(leaf).__name__}: the state may hold arrays only")
+      raise UserError(f"{name} is a {type(leaf).__name__}: the state may hold arrays only")
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-      raise CheckpointError(f"{name} is a typed PRNG key: store jax.random.key_data of it")
+      raise UserError(f"{name} is a typed PRNG key: store jax.random.key_data of it")
   return leaves
 
 
@@ -48,16 +48,16 @@ def _written(shape_and_dtype: list[Any]) -> str:
 
 
 def check_structure(saved: dict[str, Any], wanted: dict[str, Any], step: int, partial: bool) -> None:
-  """Raises CheckpointError for the first wanted leaf that is missing or differs; `partial` allows more to be saved."""
+  """Raises UserError for the first wanted leaf that is missing or differs; `partial` allows more to be saved."""
   advice = "restore with the configuration that it was saved with"
   for name, leaf in wanted.items():
     if name not in saved:
-      raise CheckpointError(f"checkpoint {step} has no {name} (wanted {_written(describe(leaf))}): {advice}")
+      raise UserError(f"checkpoint {step} has no {name} (wanted {_written(describe(leaf))}): {advice}")
     if saved[name] != describe(leaf):
-      raise CheckpointError(
+      raise UserError(
         f"checkpoint {step} does not fit: {name} is {_written(saved[name])} there, {_written(describe(leaf))} here: "
         f"{advice}"
       )
   for name in () if partial else saved:
     if name not in wanted:
-      raise CheckpointError(f"checkpoint {step} also holds {name} {_written(saved[name])}, not wanted here: {advice}")
+      raise UserError(f"checkpoint {step} also holds {name} {_written(saved[name])}, not wanted here: {advice}")

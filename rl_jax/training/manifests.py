@@ -24,10 +24,6 @@ OLDER = {1: "rl_jax 0.1.0 up to November 2026"}
 NAME = "manifest.json"
 
 
-class CheckpointError(Exception):
-  """A checkpoint that could not be saved or read; the message is one line for the person who runs the training."""
-
-
 class Damage(Exception):
   """One checkpoint cannot be trusted; the message names the file and the fault."""
 

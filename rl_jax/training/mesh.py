@@ -18,7 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
-from rl_jax.training.errors import TrainingError
+from rl_jax.errors import UserError
 
 AXES = ("data", "fsdp", "tensor")
 
@@ -43,15 +43,15 @@ Rules = tuple[tuple[str, Any], ...]
 def rules(*changes: Mapping[str, str]) -> Rules:
   """`RULES` with changes, the later over the earlier: logical axis -> mesh axes with commas, "" for none.
 
-  Raises: TrainingError: a logical axis or a mesh axis that there is not, or one twice.
+  Raises: UserError: a logical axis or a mesh axis that there is not, or one twice.
   """
   table: dict[str, Any] = dict(RULES)
   for name, given in ((name, given) for one in changes for name, given in one.items()):
     axes = tuple(axis.strip() for axis in given.split(",") if axis.strip())
     if name not in table:
-      raise TrainingError(f"mesh rules: there is no logical axis {name!r} (known: {', '.join(table)})")
+      raise UserError(f"mesh rules: there is no logical axis {name!r} (known: {', '.join(table)})")
     if not set(axes) <= set(AXES) or len(set(axes)) < len(axes):
-      raise TrainingError(f"mesh rules: {name}={given!r}: name axes of the mesh ({', '.join(AXES)}), each once")
+      raise UserError(f"mesh rules: {name}={given!r}: name axes of the mesh ({', '.join(AXES)}), each once")
     table[name] = axes[0] if len(axes) == 1 else axes or None
   return tuple(table.items())
 
@@ -62,23 +62,23 @@ def make_mesh(section, among: Sequence[Any] | None = None) -> Mesh:
   Args:
     among: the devices to take; None: those of this process.
 
-  Raises: TrainingError when the devices do not suffice or do not divide.
+  Raises: UserError when the devices do not suffice or do not divide.
   """
   among = jax.devices() if among is None else among
   devices, sizes = len(among), [section[axis] for axis in AXES]
   fixed = math.prod(size for size in sizes if size != -1)
   asked = ", ".join(f"{axis}={size}" for axis, size in zip(AXES, sizes, strict=True))
   if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
-    raise TrainingError(f"mesh: {asked}: sizes are positive, and at most one is -1 (all the rest)")
+    raise UserError(f"mesh: {asked}: sizes are positive, and at most one is -1 (all the rest)")
   if fixed > devices or (-1 in sizes and devices % fixed):
-    raise TrainingError(f"mesh: {asked} does not fit {devices} devices: change --config.mesh.data and its like")
+    raise UserError(f"mesh: {asked} does not fit {devices} devices: change --config.mesh.data and its like")
   shape = [devices // fixed if size == -1 else size for size in sizes]
   if math.prod(shape) < devices and jax.process_count() > 1:
-    raise TrainingError(f"mesh: {asked} leaves some of {devices} devices out: with several processes it takes all")
+    raise UserError(f"mesh: {asked} leaves some of {devices} devices out: with several processes it takes all")
   try:
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=among[: math.prod(shape)])
   except RuntimeError as error:  # of chips that are linked in a torus
-    raise TrainingError(
+    raise UserError(
       f"mesh: {asked} does not lie on the links of these devices: each size is a product of sides of their topology"
     ) from error
 

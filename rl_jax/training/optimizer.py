@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from rl_jax.training.errors import TrainingError
+from rl_jax.errors import UserError
 
 DTYPES = ("float32", "bfloat16", "float64")
 MASTER_WEIGHTS = ("float32", "none")
@@ -34,7 +34,7 @@ def schedule(section, peak: float, updates: int) -> optax.Schedule:
     updates: those of the whole run.
   """
   if section.schedule not in SCHEDULES:
-    raise TrainingError(f"optimizer.schedule is one of {', '.join(SCHEDULES)}, got {section.schedule!r}")
+    raise UserError(f"optimizer.schedule is one of {', '.join(SCHEDULES)}, got {section.schedule!r}")
   warmup, final = section.warmup_updates, peak * section.final_share
   rest = max(updates - warmup, 1)
   after = {
@@ -95,10 +95,10 @@ def make_optimizer(section, learning_rate: optax.Schedule, *, per_member: bool =
   """
   for name in ("state_dtype", "gradient_dtype"):
     if getattr(section, name) not in DTYPES:
-      raise TrainingError(f"optimizer.{name} is one of {', '.join(DTYPES)}, got {getattr(section, name)!r}")
+      raise UserError(f"optimizer.{name} is one of {', '.join(DTYPES)}, got {getattr(section, name)!r}")
   master_weights = getattr(section, "master_weights", "none")  # recorded configs may be older than the field
   if master_weights not in MASTER_WEIGHTS:
-    raise TrainingError(f"optimizer.master_weights is one of {', '.join(MASTER_WEIGHTS)}, got {master_weights!r}")
+    raise UserError(f"optimizer.master_weights is one of {', '.join(MASTER_WEIGHTS)}, got {master_weights!r}")
   clip = optax.clip_by_global_norm(section.max_gradient_norm) if section.max_gradient_norm else optax.identity()
   adamw = optax.chain(
     clip,

@@ -26,7 +26,7 @@ def lower(experiment: Experiment, device_mesh: Mesh) -> dict[str, Any]:
 
   Trajectories come to the update as their rows lie on the mesh.
 
-  Raises: TrainingError: sizes do not divide one another or the mesh, or the task takes another number of seeds.
+  Raises: UserError: sizes do not divide one another or the mesh, or the task takes another number of seeds.
   """
   check_batch(experiment, device_mesh)
   abstract = abstract_state(experiment, device_mesh)

@@ -6,7 +6,7 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
-from rl_jax.training.errors import TrainingError
+from rl_jax.errors import UserError
 
 MINIBATCHES = ("rows", "groups")
 """What minibatches are drawn from: single rows, or all rows of a prompt together."""
@@ -42,7 +42,7 @@ class Sizes:
     return self.epochs * self.minibatches_per_epoch
 
   def check(self, rows: int) -> None:
-    """Raise TrainingError, naming both numbers and a near one that works, unless sizes divide one another.
+    """Raise UserError, naming both numbers and a near one that works, unless sizes divide one another.
 
     Args:
       rows: of one iteration's batch.
@@ -52,7 +52,7 @@ class Sizes:
     minibatch = rows // self.minibatches_per_epoch
     divides(minibatch, self.shards, "rows of a minibatch", "the mesh's shards of rows")
     if self.group and self.minibatches_per_epoch > 1 and minibatch % self.group:
-      raise TrainingError(
+      raise UserError(
         f"rows of a minibatch ({minibatch}) are not whole groups of {self.group} rows (completions_per_prompt): take "
         "fewer minibatches_per_epoch, or single rows with minibatches_of='rows'"
       )
@@ -60,7 +60,7 @@ class Sizes:
       divides(minibatch, self.rows_per_microbatch, "rows of a minibatch", "rows_per_microbatch")
       divides(self.rows_per_microbatch, self.shards, "rows_per_microbatch", "the mesh's shards of rows")
       if self.group and self.rows_per_microbatch < minibatch and self.rows_per_microbatch % self.group:
-        raise TrainingError(
+        raise UserError(
           f"rows_per_microbatch ({self.rows_per_microbatch}) are not whole groups of {self.group} rows "
           f"(completions_per_prompt): take a multiple of {self.group}, or single rows with minibatches_of='rows'"
         )
@@ -69,11 +69,11 @@ class Sizes:
 def sizes_of(config: ConfigDict, shards: int = 1) -> Sizes:
   """The sizes that a config asks for.
 
-  Raises: TrainingError: minibatches of something unknown.
+  Raises: UserError: minibatches of something unknown.
   """
   kind = config.get("minibatches_of", "rows")  # recorded configs may be older than the field
   if kind not in MINIBATCHES:
-    raise TrainingError(f"minibatches_of is one of {', '.join(MINIBATCHES)}, got {kind!r}")
+    raise UserError(f"minibatches_of is one of {', '.join(MINIBATCHES)}, got {kind!r}")
   return Sizes(
     epochs=config.epochs,
     minibatches_per_epoch=config.minibatches_per_epoch,
@@ -86,7 +86,7 @@ def sizes_of(config: ConfigDict, shards: int = 1) -> Sizes:
 
 
 def divides(whole: int, part: int, whole_name: str, part_name: str) -> None:
-  """Raise TrainingError unless `part` divides `whole`."""
+  """Raise UserError unless `part` divides `whole`."""
   if part < 1 or whole % part:
     near = f": {whole - whole % part} or {whole - whole % part + part} would do" if part > 0 and whole else ""
-    raise TrainingError(f"{whole_name} ({whole}) is not a multiple of {part_name} ({part}){near}")
+    raise UserError(f"{whole_name} ({whole}) is not a multiple of {part_name} ({part}){near}")

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from rl_jax.errors import UserError
 from rl_jax.tasks.task import Task
 from rl_jax.training import mesh, state
 from rl_jax.training.device_loop import DeviceLoop
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.host_loop import HostLoop
 from rl_jax.training.iteration import Report
@@ -76,7 +76,7 @@ class Trainer:
     loop: None: that of the task's form.
 
   Raises:
-    TrainingError: sizes that do not divide one another or the mesh.
+    UserError: sizes that do not divide one another or the mesh.
   """
 
   def __init__(
@@ -114,7 +114,7 @@ class Trainer:
   def advance(self) -> AdvanceResult:
     """`logging.every_iterations` iterations of all seeds.
 
-    Raises: TrainingError when, in the first iteration, sampler and trainer do not agree.
+    Raises: UserError when, in the first iteration, sampler and trainer do not agree.
     """
     first, started = self.iterations, time.monotonic()
     self.state, report = self.loop.run(self.state)
@@ -143,7 +143,7 @@ class Trainer:
       found["KL to the behaviour policy"] = metrics["kl_to_behaviour"]
     for name, value in found.items():
       if not np.all(np.abs(value) <= config.sampling.agreement):
-        raise TrainingError(
+        raise UserError(
           f"first iteration: {name} is {np.abs(value).max():.3g}, allowed is {config.sampling.agreement} "
           "(sampling.agreement): the sampler's logprobs are not the trainer's. The model must give the same outputs "
           "token by token as over whole sequences"
@@ -191,7 +191,7 @@ def layout(experiment: Experiment, device_mesh: Mesh, starts: Starts | None = No
 
 
 def check_batch(experiment: Experiment, device_mesh: Mesh) -> None:
-  """Raises TrainingError unless the rows of a plan go evenly into minibatches, micro-batches and devices.
+  """Raises UserError unless the rows of a plan go evenly into minibatches, micro-batches and devices.
 
   A rollout may make another number of rows than the plan has: `update` looks at those when it is traced.
   """

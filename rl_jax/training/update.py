@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from kernels.reductions import Mean, densify
+from rl_jax.kernels.reductions import Mean, densify
 from rl_jax.methods.method import Loss, Outputs, Streams
 from rl_jax.models.model import Model, merge
 from rl_jax.training.optimizer import wide_params
@@ -90,7 +90,7 @@ def make_update(objective: Objective, sizes: Sizes, *, group_ids: Callable[[Batc
   Args:
     group_ids: of the rows of a batch; read where minibatches hold whole groups.
 
-  Raises, when it is traced: TrainingError: rows do not go evenly into minibatches, micro-batches and shards.
+  Raises, when it is traced: UserError: rows do not go evenly into minibatches, micro-batches and shards.
   """
 
   def update(models, skipped_in_a_row, batch, streams, key) -> UpdateResult:

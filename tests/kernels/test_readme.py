@@ -7,9 +7,9 @@ import pkgutil
 import re
 from pathlib import Path
 
-import kernels
+import rl_jax.kernels
 
-README = (Path(kernels.__file__).parent / "README.md").read_text()
+README = (Path(rl_jax.kernels.__file__).parent / "README.md").read_text()
 FAMILIES = ("advantages", "rewards", "losses", "curricula")
 
 
@@ -25,7 +25,7 @@ def test_the_table_names_every_module_and_nothing_else():
   named = set(re.findall(rf"`((?:{'|'.join(FAMILIES)})\.[\w.]+)`", README)) | {"merging"}
   modules = {
     info.name.removeprefix("kernels.")
-    for info in pkgutil.walk_packages(kernels.__path__, "kernels.")
+    for info in pkgutil.walk_packages(rl_jax.kernels.__path__, "kernels.")
     if info.name.count(".") == 2 and info.name.split(".")[1] in FAMILIES
   }
   found = set()

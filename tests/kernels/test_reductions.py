@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.reductions import (
+from rl_jax.kernels.reductions import (
   AGGREGATIONS,
   Mean,
   aggregate,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.scans import BLOCK, SCANNED, discounted_sums, linear_recurrence, move_to_trainable, values_after
+from rl_jax.kernels.scans import BLOCK, SCANNED, discounted_sums, linear_recurrence, move_to_trainable, values_after
 from tests.kernels.numerics import finite_difference
 
 MASK = np.array([[0, 1, 0, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0]])

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import common
-from rl_jax import configs
+from rl_jax.configuration import configs
+from rl_jax.experiments import common
 from rl_jax.trajectories import Trajectories
 
 RESPONSE_TOKENS = 6

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax import configs, starts
+from rl_jax.configuration import configs
+from rl_jax.launching import initialization
 from rl_jax.methods import igpo
 from rl_jax.rollouts import turns
 from rl_jax.tasks.task import ForcedAnswer, Turns
@@ -120,7 +121,8 @@ def test_a_task_without_turns_is_one_line():
 
 @functools.cache
 def trained() -> Done:
-  experiment = starts.build(configs.resolve("experiments/igpo.py:smoke", [*OVERRIDES, "prompts_per_iteration=8"]))
+  config = configs.resolve("experiments/igpo.py:smoke", [*OVERRIDES, "prompts_per_iteration=8"])
+  experiment = initialization.build(config)
   trainer = Trainer(experiment, mesh.make_mesh(experiment.config.mesh))
   before = jax.device_get(trainer.state)
   with counted(turns) as counts, mesh.use(trainer.mesh, trainer.experiment.rules):

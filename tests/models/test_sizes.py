@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import pytest
 
-from rl_jax import configs
+from rl_jax.configuration import configs
+from rl_jax.errors import UserError
 from rl_jax.models import sizes
 from rl_jax.models.model import param_count
 
@@ -69,5 +70,5 @@ def test_a_bare_name_stands_in_a_file_and_on_a_command_line():
     file = {"model": given | {"dtype": "bfloat16"}}
     config = configs.resolve_config(file, {"model.name": "qwen3-8b", "model.lora_rank": "4"}).model
     assert (config.architecture, config.dtype, config.lora_rank, config.layers) == ("qwen3-8b", "bfloat16", 4, None)
-  with pytest.raises(configs.ConfigError, match="unknown config key 'model.checkpoint' in the file"):
+  with pytest.raises(UserError, match="unknown config key 'model.checkpoint' in the file"):
     configs.resolve_config({"model": {"name": "qwen3-8b", "checkpoint": "x"}})

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Plan
+from rl_jax.kernels.reductions import Mean
 from rl_jax.models.model import Model
 from rl_jax.models.transformer import TransformerConfig
 from rl_jax.rollouts.demonstrations import demonstrations

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.logprobs import categorical
+from rl_jax.kernels.logprobs import categorical
 from rl_jax.rollouts.truncation import Truncation, truncate
 
 PROBABILITIES = np.array([0.05, 0.4, 0.1, 0.3, 0.15])

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax import configs, starts
+from rl_jax.configuration import configs
 from rl_jax.curricula.curriculum import Plan
+from rl_jax.launching import initialization
 from rl_jax.models.model import Sequences
 from rl_jax.rollouts.demonstrations import demonstrations
 from rl_jax.rollouts.rollout import BoundModel
@@ -37,7 +38,7 @@ ROWS = 16
 
 @functools.cache
 def parts():
-  experiment = starts.build(configs.resolve("experiments/grpo_lookup.py:smoke", [*OVERRIDES, "num_seeds=1"]))
+  experiment = initialization.build(configs.resolve("experiments/grpo_lookup.py:smoke", [*OVERRIDES, "num_seeds=1"]))
   seed = small.make_seed(experiment)
   return experiment, BoundModel(experiment.models["policy"], seed.models["policy"].params)
 

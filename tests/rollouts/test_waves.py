@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.reductions import Mean
 from rl_jax.curricula.curriculum import Plan
+from rl_jax.kernels.reductions import Mean
 from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, joined_metrics, nothing_new
 from rl_jax.rollouts.sampler import Sampling

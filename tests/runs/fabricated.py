@@ -1,4 +1,4 @@
-"""Run folders made by hand: what `rl_jax.launch` leaves behind, without a training."""
+"""Run folders made by hand: what `rl_jax.launching.launch` leaves behind, without a training."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from rl_jax.errors import UserError
 from rl_jax.runs.directory import find_run, open_run
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import write_atomically, write_json
 
 
@@ -27,7 +27,7 @@ def test_new_then_continued(tmp_path):
 def test_another_run_names_the_differences(tmp_path):
   path = tmp_path / "grpo"
   open_run(path, {}, "a", {"learning_rate": 3e-4, "betas": (0.9, 0.95), "seed": 0}).close()
-  with pytest.raises(RunError) as error:
+  with pytest.raises(UserError) as error:
     open_run(path, {}, "b", {"learning_rate": 1e-3, "betas": (0.9, 0.95), "seed": 0})
   difference = "learning_rate: 0.0003 there, 0.001 here"
   advice = "choose another --workdir, or remove that folder"
@@ -36,25 +36,25 @@ def test_another_run_names_the_differences(tmp_path):
 
 def test_three_differences_at_most_nested_and_absent(tmp_path):
   open_run(tmp_path / "x", {}, "a", {"method": {"name": "grpo", "clip": 0.2}, "b": 1, "c": 1}).close()
-  with pytest.raises(RunError) as error:
+  with pytest.raises(UserError) as error:
     open_run(tmp_path / "x", {}, "b", {"method": {"name": "rloo"}, "b": 2, "c": 2})
   assert "(method.name: grpo there, rloo here; b: 1 there, 2 here; c: 1 there, 2 here; and 1 more)" in str(error.value)
-  with pytest.raises(RunError, match="method.clip: 0.2 there, absent here"):
+  with pytest.raises(UserError, match="method.clip: 0.2 there, absent here"):
     open_run(tmp_path / "x", {}, "b", {"method": {"name": "grpo"}, "b": 1, "c": 1})
-  with pytest.raises(RunError, match="identity a there, b here"):  # a method's source differs, its config does not
+  with pytest.raises(UserError, match="identity a there, b here"):  # a method's source differs, its config does not
     open_run(tmp_path / "x", {}, "b", {"method": {"name": "grpo", "clip": 0.2}, "b": 1, "c": 1})
 
 
 def test_folder_that_is_no_run_stays_as_it_is(tmp_path):
   (tmp_path / "thesis.tex").write_text("x")
-  with pytest.raises(RunError, match=r"is not empty and holds no run \(thesis.tex\): choose another --workdir"):
+  with pytest.raises(UserError, match=r"is not empty and holds no run \(thesis.tex\): choose another --workdir"):
     open_run(tmp_path, {}, "a", {})
   assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
-  with pytest.raises(RunError, match="is a file, not a folder"):
+  with pytest.raises(UserError, match="is a file, not a folder"):
     open_run(tmp_path / "thesis.tex", {}, "a", {})
-  with pytest.raises(RunError, match="holds no run"):
+  with pytest.raises(UserError, match="holds no run"):
     find_run(tmp_path)
-  with pytest.raises(RunError, match="does not exist"):
+  with pytest.raises(UserError, match="does not exist"):
     find_run(tmp_path / "nothing")
 
 
@@ -70,10 +70,10 @@ def test_creation_cut_short_is_continued(tmp_path):
 def test_another_format_or_a_damaged_file(tmp_path):
   open_run(tmp_path, {}, "a", {}).close()
   write_json(tmp_path / "identity.json", {"format": 99})
-  with pytest.raises(RunError, match="format 99, this version reads 1"):
+  with pytest.raises(UserError, match="format 99, this version reads 1"):
     open_run(tmp_path, {}, "a", {})
   (tmp_path / "identity.json").write_text("{")
-  with pytest.raises(RunError, match="is not JSON"):
+  with pytest.raises(UserError, match="is not JSON"):
     open_run(tmp_path, {}, "a", {})
 
 
@@ -94,7 +94,7 @@ def test_two_processes_cannot_write_one_run(tmp_path):
   holder = _holder(tmp_path / "x", "print('held', flush=True); sys.stdin.read(); import time; time.sleep(60)")
   try:
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(RunError, match=rf"is being written by another process \(process {holder.pid} on "):
+    with pytest.raises(UserError, match=rf"is being written by another process \(process {holder.pid} on "):
       open_run(tmp_path / "x", {}, "a", {})
   finally:
     holder.kill()
@@ -118,7 +118,7 @@ def test_forked_child_does_not_keep_the_lock(tmp_path):
 
 def test_same_process_twice(tmp_path):
   run = open_run(tmp_path, {}, "a", {})
-  with pytest.raises(RunError, match="is being written"):
+  with pytest.raises(UserError, match="is being written"):
     open_run(tmp_path, {}, "a", {})
   run.close()
   run.close()
@@ -132,6 +132,6 @@ def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     raise OSError(28, "No space left on device")
 
   monkeypatch.setattr(os, "fsync", full)
-  with pytest.raises(RunError, match=r"cannot write .*/f: No space left on device: "):
+  with pytest.raises(UserError, match=r"cannot write .*/f: No space left on device: "):
     write_atomically(tmp_path / "f", b"new")
   assert [entry.name for entry in tmp_path.iterdir()] == ["f"] and (tmp_path / "f").read_bytes() == b"old"

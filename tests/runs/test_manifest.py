@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from rl_jax.runs.errors import RunError
+from rl_jax.errors import UserError
 from rl_jax.runs.manifest import append_launch, end_launch, git_state, manifest, read_launches
 
 
@@ -23,7 +23,7 @@ def test_fields(monkeypatch):
   assert entry["flags"]["XLA_FLAGS"] == "--xla_cpu_x=1" and entry["flags"]["JAX_PLATFORMS"] == "cpu"
   assert "hunter2" not in str(entry) and "/somewhere" not in str(entry)
   assert "numpy" in entry["packages"] and entry["cpu_model"] and entry["cpu_threads"] >= entry["cpu_threads_allowed"]
-  with pytest.raises(RunError, match="field 'python' of its own"):
+  with pytest.raises(UserError, match="field 'python' of its own"):
     manifest([], "cpu", extra={"python": 3})
 
 
@@ -36,10 +36,10 @@ def test_launches_are_kept(tmp_path):
   end_launch(path, {"iterations": 3})
   assert read_launches(path) == [*before, {"devices": "second", "end": {"iterations": 3}}]
   path.write_text('{"format": 1, "launches": []}')
-  with pytest.raises(RunError, match="holds no launch that could end"):
+  with pytest.raises(UserError, match="holds no launch that could end"):
     end_launch(path, {})
   path.write_text("[]")
-  with pytest.raises(RunError, match="is not a manifest"):
+  with pytest.raises(UserError, match="is not a manifest"):
     append_launch(path, {})
 
 

@@ -8,9 +8,9 @@ import struct
 import numpy as np
 import pytest
 
+from rl_jax.errors import UserError
 from rl_jax.runs import json_lines
 from rl_jax.runs.directory import open_run
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.metrics import MetricsWriter, read_metrics
 from rl_jax.runs.samples import printable, read_samples, show, write_samples
 
@@ -72,7 +72,7 @@ def test_bad_values_are_refused_and_nothing_is_written(run):
     ({"x": ["high"]}, "needs numbers"),
     ({"x": [1.0, 2.0], "y": [1.0]}, "got 1 for 'y' and 2 for 'x' at iteration 1"),
   ):
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(UserError, match=message):
       writer.write("train", 1, values)
   assert not run.metrics.exists()
 
@@ -143,9 +143,9 @@ def test_damage_before_a_kept_line_is_an_error(run):
   writer = _filled(run)
   lines = run.metrics.read_bytes().splitlines(keepends=True)
   run.metrics.write_bytes(b"".join([lines[0], b"gibberish\n", *lines[2:]]))
-  with pytest.raises(RunError, match="metrics.jsonl, line 2 is not a JSON object with an iteration"):
+  with pytest.raises(UserError, match="metrics.jsonl, line 2 is not a JSON object with an iteration"):
     read_metrics(run.metrics)
-  with pytest.raises(RunError, match="line 2"):
+  with pytest.raises(UserError, match="line 2"):
     writer.cut_after(4)
   assert writer.cut_after(1)[0].startswith("metrics.jsonl: dropped")  # behind the cut nobody needs it
 
@@ -162,7 +162,7 @@ def test_full_disk_leaves_whole_lines(run, monkeypatch):
     return real(file, data[:10])
 
   monkeypatch.setattr(os, "write", full)
-  with pytest.raises(RunError, match="No space left on device"):
+  with pytest.raises(UserError, match="No space left on device"):
     writer.write("train", 6, {"reward": [1.0, 1.0]})
   assert run.metrics.read_bytes() == whole
 
@@ -181,7 +181,7 @@ def test_timings(run):
   writer.write_timings(3, {"rollout/tokens_per_second": 48200.0})
   (line,) = read_metrics(run.timings)
   assert line["rollout/tokens_per_second"] == 48200.0 and line["wall_clock"] > 1.7e9 and not run.metrics.exists()
-  with pytest.raises(RunError, match="cannot be named 'wall_clock'"):
+  with pytest.raises(UserError, match="cannot be named 'wall_clock'"):
     writer.write_timings(3, {"wall_clock": 1.0})
 
 
@@ -229,7 +229,7 @@ def test_samples_round_trip(run):
   assert first["response"] == strange and first["reward"] is None and first["level"] == "easy"
   assert first["credit"][0] == 0.5 and math.isnan(first["credit"][1])
   assert second["reward"] == 0.5 and second["prompt"] == "NaN"
-  with pytest.raises(RunError, match="got none for response, reward"):
+  with pytest.raises(UserError, match="got none for response, reward"):
     write_samples(run, [{"iteration": 1, "seed": 0, "prompt": ""}])
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from rl_jax import report as entry
+from rl_jax.errors import UserError
 from rl_jax.runs.directory import open_run
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.figures import MAX_POINTS, png, svg, thinned
 from rl_jax.runs.manifest import append_launch
 from rl_jax.runs.metrics import MetricsWriter
@@ -194,7 +194,7 @@ def test_errors_are_one_line(tmp_path, capsys):
   assert capsys.readouterr().err == f"{tmp_path}/nothing does not exist: give the --workdir of a run\n"
   run = _filled(tmp_path / "x", iterations=4)
   run.metrics.write_text("gibberish\n" + run.metrics.read_text())
-  with pytest.raises(RunError, match="metrics.jsonl, line 1"):
+  with pytest.raises(UserError, match="metrics.jsonl, line 1"):
     write_report(run)
 
 

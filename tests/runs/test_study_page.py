@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from rl_jax.errors import UserError
 from rl_jax.runs import study_page
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.study_results import ACCURACY, Entry
 
 LENGTH = "held_out/response_length"
@@ -113,5 +113,5 @@ def test_a_start_that_is_already_right_is_said(tmp_path):
 
 
 def test_four_seeds_are_too_few(tmp_path):
-  with pytest.raises(RunError, match="plain has 4 seeds: a study compares at least 5"):
+  with pytest.raises(UserError, match="plain has 4 seeds: a study compares at least 5"):
     study_page.write(tmp_path, "toy", CONFIG, {"plain": entry(0.4, 1.0, seeds=4)}, "")

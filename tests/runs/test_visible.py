@@ -11,7 +11,7 @@ import pytest
 
 from rl_jax import cite, curve, report
 from rl_jax import list as listing
-from rl_jax.runs.errors import RunError
+from rl_jax.errors import UserError
 from rl_jax.runs.evaluations import text as evaluation_text
 from rl_jax.runs.figures import png, svg
 from rl_jax.runs.metrics import MetricsWriter
@@ -65,7 +65,7 @@ def test_each_is_an_escape_everywhere(character):
 
 def test_one_line_keeps_nothing():
   assert visible("a\n\tb", keep="") == r"a\n\tb"
-  assert "\n" not in str(RunError("no metric 'a\nb\x1b'")) and r"a\nb\x1b" in str(RunError("no metric 'a\nb\x1b'"))
+  assert "\n" not in str(UserError("no metric 'a\nb\x1b'")) and r"a\nb\x1b" in str(UserError("no metric 'a\nb\x1b'"))
 
 
 def test_a_stream_gets_what_its_encoding_holds(monkeypatch):

@@ -9,7 +9,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from rl_jax import configs, methods, sources, starts
+from rl_jax import methods
+from rl_jax.configuration import configs, parts
+from rl_jax.launching import initialization
 from rl_jax.training import iteration, mesh
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.trainer import Trainer
@@ -18,7 +20,7 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 METHODS = [
   info.name
   for info in pkgutil.iter_modules(methods.__path__)
-  if hasattr(sources.load(f"{methods.__name__}.{info.name}"), "build")
+  if hasattr(parts.load(f"{methods.__name__}.{info.name}"), "build")
 ]
 STAGE = {"supervised": "warm_start"}
 """Methods of a stage, which have no experiment of their own."""
@@ -52,7 +54,7 @@ def config_of(name: str, *overrides: str):
   config = configs.resolve(f"{file}:smoke")
   shorter = ["task.levels.four.operations=2"] if "four" in config.task.levels else []
   if name in STAGE:
-    config = starts.stage_config(config, STAGE[name])
+    config = initialization.stage_config(config, STAGE[name])
   plain = config.to_dict() | {"init_from": "", "stages": {}}
   changes = [*SMALL, *shorter, *OF_METHOD.get(name, ()), *overrides]
   return configs.resolve_config(plain, dict(change.split("=", 1) for change in changes))
@@ -60,7 +62,7 @@ def config_of(name: str, *overrides: str):
 
 def built(config) -> Experiment:
   """The parts of a config, with a verifier that likes responses whose tokens add up to an even number."""
-  experiment = starts.build(config)
+  experiment = initialization.build(config)
   task = experiment.task
 
   def verify(prompts, tokens, mask):

@@ -10,7 +10,8 @@ import sys
 
 import jax
 
-from rl_jax import configs, starts
+from rl_jax.configuration import configs
+from rl_jax.launching import initialization
 from rl_jax.training import mesh
 from tests.training import every_method
 from tests.training.on_eight_devices import layout, numbers
@@ -23,8 +24,8 @@ def case_of(name: str, overrides: list[str], shape: tuple[int, ...]):
   sizes = [f"mesh.{axis}={size}" for axis, size in zip(mesh.AXES, shape, strict=True)]
   if name in every_method.METHODS:
     return every_method.built(every_method.config_of(name, *overrides, *sizes)), {}
-  experiment = starts.build(configs.resolve(name, [*overrides, *sizes]))
-  found = starts.find(experiment, None, None)
+  experiment = initialization.build(configs.resolve(name, [*overrides, *sizes]))
+  found = initialization.find(experiment, None, None)
   return experiment, {role: start.params for role, start in found.items()}
 
 

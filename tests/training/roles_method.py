@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels.reductions import Mean, aggregate, masked_mean, per_token
+from rl_jax.kernels.reductions import Mean, aggregate, masked_mean, per_token
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, Method, ModelRole, Signal, Stream, Term
 from rl_jax.rollouts.branches import Boundaries, branches

@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from rl_jax import configs, starts
+from rl_jax.configuration import configs
+from rl_jax.launching import initialization
 from rl_jax.models import lora
 from rl_jax.runs.directory import open_run
 from rl_jax.training import mesh
@@ -24,7 +25,7 @@ def save(config, folder: Path, step: int = 2) -> TrainState:
 
   Adapters have grown from where they start, at which they change nothing.
   """
-  experiment = starts.build(config)
+  experiment = initialization.build(config)
   trainer = Trainer(experiment, mesh.make_mesh(config.mesh))
   grown = lambda path, x: x + 0.1 if path[-1].key.endswith(lora.B) else x
   models = {

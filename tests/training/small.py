@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax import configs, starts
+from rl_jax.configuration import configs
+from rl_jax.launching import initialization
 from rl_jax.rollouts.rollout import RolloutResult, verify
 from rl_jax.training import iteration, state
 from rl_jax.trajectories import POLICY, PROMPT, Trajectories
@@ -22,7 +23,7 @@ def make_config(*overrides: str, method: str = "grpo"):
 
 
 def make_experiment(*overrides: str, method: str = "grpo"):
-  return starts.build(make_config(*overrides, method=method))
+  return initialization.build(make_config(*overrides, method=method))
 
 
 def make_seed(experiment, seed: int = 0):

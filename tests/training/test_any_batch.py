@@ -14,10 +14,10 @@ import optax
 import pytest
 from jaxtyping import Array, Float, Int
 
-from kernels.advantages import group
-from kernels.reductions import masked_mean
+from rl_jax.errors import UserError
+from rl_jax.kernels.advantages import group
+from rl_jax.kernels.reductions import masked_mean
 from rl_jax.methods.method import Loss, Stream, Term
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.sizes import Sizes
 from rl_jax.training.state import ModelState
 from rl_jax.training.update import Objective, Watch, make_update
@@ -214,5 +214,5 @@ def test_a_batch_with_a_fault_moves_nothing():
 
 def test_rows_that_do_not_divide_are_refused_when_it_is_traced():
   update, models, batch, streams = parts("pairs", minibatches_per_epoch=5)
-  with pytest.raises(TrainingError, match=r"rows of an iteration \(32\) is not a multiple of minibatches_per_epoch"):
+  with pytest.raises(UserError, match=r"rows of an iteration \(32\) is not a multiple of minibatches_per_epoch"):
     update(models, jnp.int32(0), batch, streams, jax.random.key(0))

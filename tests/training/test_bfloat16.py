@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import common
-from kernels.reductions import Mean
+from rl_jax.experiments import common
+from rl_jax.kernels.reductions import Mean
 from rl_jax.methods.method import Loss, Term
 from rl_jax.training.optimizer import averages, make_optimizer, schedule
 from rl_jax.training.sizes import Sizes

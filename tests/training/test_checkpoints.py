@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 from flax import struct
 
-from rl_jax.training.checkpoints import CheckpointError, Checkpoints
+from rl_jax.errors import UserError
+from rl_jax.training.checkpoints import Checkpoints
 from tests import compilation
 
 ROOT = Path(__file__).parents[2]
@@ -152,7 +153,7 @@ def test_truncated_and_deleted_files_are_found(tmp_path, harm):
       file.write_bytes(intact[:-1])
     restored = Checkpoints(tmp_path / "c").restore_latest(abstract(make_simple(0)))
     assert restored.step == 20 and restored.warnings[0].startswith("checkpoint 30 is damaged (")
-    with pytest.raises(CheckpointError, match=r"^checkpoint 30 in .* is damaged \(.*\)$"):
+    with pytest.raises(UserError, match=r"^checkpoint 30 in .* is damaged \(.*\)$"):
       Checkpoints(tmp_path / "c").restore(30, abstract(make_simple(0)))
     file.write_bytes(intact)
 
@@ -171,7 +172,7 @@ def test_all_damaged_is_one_clear_line(tmp_path):
   save_some(tmp_path / "c", steps=(1, 2))
   for step in (1, 2):
     (tmp_path / f"c/{step}/manifest.json").write_text("{}")
-  with pytest.raises(CheckpointError, match="every checkpoint in .* is damaged") as caught:
+  with pytest.raises(UserError, match="every checkpoint in .* is damaged") as caught:
     Checkpoints(tmp_path / "c").restore_latest(abstract(make_simple(0)))
   assert "\n" not in str(caught.value)
 
@@ -192,16 +193,16 @@ def test_other_shapes_and_names_are_named(tmp_path):
   save_some(tmp_path / "c")
   checkpoints = Checkpoints(tmp_path / "c")
   other = abstract({"params": {"w": jnp.zeros((4, 3))}, "n": jnp.int32(0)})
-  with pytest.raises(CheckpointError, match=r"params/w is float32\[2,3\] there, float32\[4,3\] here"):
+  with pytest.raises(UserError, match=r"params/w is float32\[2,3\] there, float32\[4,3\] here"):
     checkpoints.restore_latest(other)
   other = abstract({"params": {"w": jnp.zeros((2, 3), jnp.bfloat16)}, "n": jnp.int32(0)})
-  with pytest.raises(CheckpointError, match=r"params/w is float32\[2,3\] there, bfloat16\[2,3\] here"):
+  with pytest.raises(UserError, match=r"params/w is float32\[2,3\] there, bfloat16\[2,3\] here"):
     checkpoints.restore(30, other)
-  with pytest.raises(CheckpointError, match="has no params/v"):
+  with pytest.raises(UserError, match="has no params/v"):
     checkpoints.restore(30, abstract({"params": {"w": jnp.zeros((2, 3)), "v": jnp.zeros(1)}, "n": jnp.int32(0)}))
-  with pytest.raises(CheckpointError, match=r"also holds n int32\[\]"):
+  with pytest.raises(UserError, match=r"also holds n int32\[\]"):
     checkpoints.restore(30, abstract({"params": {"w": jnp.zeros((2, 3))}}))
-  with pytest.raises(CheckpointError, match=r"no checkpoint 7 in .* \(there: 10, 20, 30\)"):
+  with pytest.raises(UserError, match=r"no checkpoint 7 in .* \(there: 10, 20, 30\)"):
     checkpoints.restore(7, other)
 
 
@@ -215,19 +216,19 @@ def test_part_of_the_state_can_be_read_alone(tmp_path):
   assert restored.step == 5 and restored.metadata == {"origin": "first run"}
   one = Checkpoints(tmp_path / "c").restore_subtree("models/policy/params/w", abstract(params["w"]), step=5)
   assert_same_bits(one.state, params["w"])
-  with pytest.raises(CheckpointError, match="has no models/critic/w"):
+  with pytest.raises(UserError, match="has no models/critic/w"):
     Checkpoints(tmp_path / "c").restore_subtree("models/critic", abstract({"w": params["w"]}))
 
 
 def test_what_cannot_be_saved_is_refused_at_once(tmp_path):
   checkpoints = Checkpoints(tmp_path / "c")
-  with pytest.raises(CheckpointError, match="a/b is a float: the state may hold arrays only"):
+  with pytest.raises(UserError, match="a/b is a float: the state may hold arrays only"):
     checkpoints.save(1, {"a": {"b": 1.0}}, {})
-  with pytest.raises(CheckpointError, match="key is a typed PRNG key: store jax.random.key_data"):
+  with pytest.raises(UserError, match="key is a typed PRNG key: store jax.random.key_data"):
     checkpoints.save(1, {"key": jax.random.key(0)}, {})
-  with pytest.raises(CheckpointError, match="metadata of checkpoint 1 is not JSON"):
+  with pytest.raises(UserError, match="metadata of checkpoint 1 is not JSON"):
     checkpoints.save(1, make_simple(1), {"path": Path("x")})
-  with pytest.raises(CheckpointError, match="best_metric is not given"):
+  with pytest.raises(UserError, match="best_metric is not given"):
     Checkpoints(tmp_path / "c", keep_best=1)
 
 
@@ -238,7 +239,7 @@ def test_newest_and_best_are_kept(tmp_path):
       checkpoints.save(step, make_simple(step), {}, {"accuracy": score})
     checkpoints.wait()
     assert checkpoints.steps() == [2, 4, 5, 6] and checkpoints.best_step() == 2
-    with pytest.raises(CheckpointError, match=r"without the metric 'accuracy' \(given: loss\)"):
+    with pytest.raises(UserError, match=r"without the metric 'accuracy' \(given: loss\)"):
       checkpoints.save(7, make_simple(7), {}, {"loss": 1.0})
 
 
@@ -248,7 +249,7 @@ def test_old_checkpoints_go_only_after_the_new_one_is_whole(tmp_path, monkeypatc
   with Checkpoints(tmp_path / "c", keep=1) as checkpoints:
     checkpoints.save(1, make_simple(1), {}, wait=True)
     monkeypatch.setattr(manifests, "write", lambda *_: (_ for _ in ()).throw(OSError(28, os.strerror(28))))
-    with pytest.raises(CheckpointError, match="No space left on device; the newest good checkpoint is 1$"):
+    with pytest.raises(UserError, match="No space left on device; the newest good checkpoint is 1$"):
       checkpoints.save(2, make_simple(2), {}, wait=True)
     assert checkpoints.steps() == [1]
     monkeypatch.undo()
@@ -291,7 +292,7 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 import jax.numpy as jnp, numpy as np
-from rl_jax.training.checkpoints import CheckpointError, Checkpoints
+from rl_jax.training.checkpoints import Checkpoints
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 noise = lambda n: jnp.asarray(np.random.default_rng(n).normal(size=n), jnp.float32)
 checkpoints = Checkpoints(Path(sys.argv[1]))
@@ -301,7 +302,7 @@ for attempt in range(2):
   checkpoints.save(40, {"w": noise(300_000)}, {})
   try:
     checkpoints.save(50, {"w": noise(300_000)}, {}, wait=True)
-  except CheckpointError as error:
+  except UserError as error:
     print(error)
 print(checkpoints.steps())
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -330,7 +331,7 @@ def test_a_disk_that_is_full(tmp_path):
     noise = jnp.asarray(np.random.default_rng(0).normal(size=300_000), jnp.float32)
     with Checkpoints(disk / "c") as checkpoints:
       checkpoints.save(1, make_simple(1), {}, wait=True)
-      with pytest.raises(CheckpointError, match="No space left on device; the newest good checkpoint is 1$"):
+      with pytest.raises(UserError, match="No space left on device; the newest good checkpoint is 1$"):
         checkpoints.save(2, {"w": noise}, {}, wait=True)
       assert checkpoints.steps() == [1] and not (disk / "c/2").exists()
       checkpoints.save(3, make_simple(3), {}, wait=True)
@@ -339,7 +340,7 @@ def test_a_disk_that_is_full(tmp_path):
         (disk / "filler").write_bytes(bytes(2_000_000))
       except OSError:
         pass
-      with pytest.raises(CheckpointError, match="checkpoint 4 in .*No space left on device"):
+      with pytest.raises(UserError, match="checkpoint 4 in .*No space left on device"):
         checkpoints.save(4, make_simple(4), {}, wait=True)
       assert checkpoints.restore_latest(abstract(make_simple(0))).step == 3
   finally:

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rl_jax.errors import UserError
 from rl_jax.methods.method import Signal, Stream
 from rl_jax.rollouts.branches import Boundaries, branches
 from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.sampler import Sampling
 from rl_jax.tasks.task import Turns
 from rl_jax.training import credit, mesh, state
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.host_loop import HostLoop
 from tests.methods.batches import batch_of
 from tests.training import small
@@ -140,24 +140,24 @@ def test_credit_does_not_know_how_wide_prompts_are():
 )
 def test_sizes_that_make_no_sense_are_one_line(overrides, message):
   experiment = small.make_experiment(*overrides)
-  with pytest.raises(TrainingError, match=message):
+  with pytest.raises(UserError, match=message):
     credit.evaluate(experiment, None)
 
 
 def test_what_has_no_credit_of_steps_is_one_line():
   experiment = small.make_experiment("evaluation.credit_prompts=1")
   turns = dataclasses.replace(experiment.task, turns=Turns(1, 2, 1))
-  with pytest.raises(TrainingError, match="responses of several turns are not completed"):
+  with pytest.raises(UserError, match="responses of several turns are not completed"):
     credit.evaluate(dataclasses.replace(experiment, task=turns), None)
   mute = dataclasses.replace(experiment.method, signal=lambda *_: Signal({"value": None}))
   started = jax.eval_shape(lambda: state.init(experiment))
-  with pytest.raises(TrainingError, match="the signal has no stream 'policy', but value"):
+  with pytest.raises(UserError, match="the signal has no stream 'policy', but value"):
     jax.eval_shape(lambda s: credit.evaluate(dataclasses.replace(experiment, method=mute), s), started)
 
 
 def test_a_verifier_in_python_has_no_credit():
   experiment = small.make_experiment("num_seeds=1", "evaluation.credit_prompts=1")
-  with pytest.raises(TrainingError, match="only credit of tasks scored on device is compared; set it to 0"):
+  with pytest.raises(UserError, match="only credit of tasks scored on device is compared; set it to 0"):
     HostLoop(experiment, mesh.make_mesh(experiment.config.mesh), None)
 
 

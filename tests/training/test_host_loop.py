@@ -11,7 +11,9 @@ import jax
 import numpy as np
 import pytest
 
-from rl_jax import configs, launch, starts
+from rl_jax.configuration import configs
+from rl_jax.errors import UserError
+from rl_jax.launching import initialization, launch
 from rl_jax.models import checkpoints
 from rl_jax.models.export import export
 from rl_jax.models.model import Model
@@ -21,7 +23,6 @@ from rl_jax.runs.metrics import read_metrics
 from rl_jax.tasks.host import FAILURES
 from rl_jax.tasks.scoring import Verdict
 from rl_jax.training.checkpoints import Checkpoints
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.host_loop import HostLoop, _Asked
 from tests.training import small
 
@@ -79,7 +80,7 @@ def test_programs_are_scored_end_to_end(data, tmp_path):
 def test_changed_data_is_refused(data, tmp_path):
   launch.train(config(data, 2), tmp_path / "run")
   write(data, 61)
-  with pytest.raises(TrainingError, match="the data of .*byte_task.py has changed since the checkpoint"):
+  with pytest.raises(UserError, match="the data of .*byte_task.py has changed since the checkpoint"):
     launch.train(config(data, 4), tmp_path / "run")
 
 
@@ -120,12 +121,12 @@ def unscored(data, verifier, **fields):
 
 
 def test_an_error_of_the_verifier_on_every_row_stops_the_run_with_that_error(data, tmp_path):
-  with pytest.raises(TrainingError, match=r"no answer to a held-out .*:never has raised \d+ times, last: TypeErr"):
+  with pytest.raises(UserError, match=r"no answer to a held-out .*:never has raised \d+ times, last: TypeErr"):
     launch.train(unscored(data, "never"), tmp_path / "run")
 
 
 def test_want_of_time_on_every_row_stops_the_run_after_some_iterations(data, tmp_path):
-  with pytest.raises(TrainingError, match="no response of the iteration has a verdict: the verifier has no time"):
+  with pytest.raises(UserError, match="no response of the iteration has a verdict: the verifier has no time"):
     launch.train(unscored(data, "in_time", max_unscored_iterations=3), tmp_path / "run")
   assert [line["unscored"] for line in lines(tmp_path / "run") if "ratio_error" in line] == [[1.0]] * 2
 
@@ -140,7 +141,7 @@ def test_want_of_time_on_every_row_stops_the_run_after_some_iterations(data, tmp
   ],
 )
 def test_iterations_without_any_judgement_stop_the_run_with_what_is_known(data, tmp_path, verifier, line):
-  with pytest.raises(TrainingError, match=line) as error:
+  with pytest.raises(UserError, match=line) as error:
     launch.train(unscored(data, verifier, max_unscored_iterations=3), tmp_path / "run")
   assert "\n" not in str(error.value) and ("no time" in str(error.value)) == (verifier == "failed")
   assert len([line for line in lines(tmp_path / "run") if "ratio_error" in line]) == 2
@@ -160,10 +161,10 @@ def test_one_judged_row_starts_the_count_anew_and_errors_alone_stop_at_once():
   loop = types.SimpleNamespace(task=task, _unjudged_in_a_row=0, _timed_out=False)
   for rows in ([late, crashed], [late, error], [late, right], [crashed, crashed], [crashed, error]):
     checked(loop, rows)
-  with pytest.raises(TrainingError, match="^no response of the iteration has a verdict: it raised$"):
+  with pytest.raises(UserError, match="^no response of the iteration has a verdict: it raised$"):
     checked(loop, [crashed, crashed])
   loop = types.SimpleNamespace(task=task, _unjudged_in_a_row=0, _timed_out=False)
-  with pytest.raises(TrainingError, match="^no response of the iteration has a verdict: it raised$"):
+  with pytest.raises(UserError, match="^no response of the iteration has a verdict: it raised$"):
     checked(loop, [error, error])
 
 
@@ -176,12 +177,12 @@ def test_a_turn_that_asks_a_tool_is_no_judgement_of_an_answer():
 
 
 def test_parts_that_were_not_announced_stop_the_run_with_a_line(data, tmp_path):
-  with pytest.raises(TrainingError, match=r"^no response can be scored: .*\['style'\] that were not announced"):
+  with pytest.raises(UserError, match=r"^no response can be scored: .*\['style'\] that were not announced"):
     launch.train(unscored(data, "odd"), tmp_path / "run")
 
 
 def test_seeds_are_runs_of_their_own(data, tmp_path):
-  with pytest.raises(TrainingError, match="num_seeds=2: a task that is scored in Python has one seed per run"):
+  with pytest.raises(UserError, match="num_seeds=2: a task that is scored in Python has one seed per run"):
     launch.train(config(data, 2, num_seeds=2), tmp_path / "seeds")
 
 
@@ -192,7 +193,7 @@ def test_a_pretrained_model_is_what_training_starts_from(data, tmp_path):
   export(made, nn.unbox(made.init(jax.random.key(3))), folder, context=64)
   model = {"name": "rl_jax.models.pretrained", "checkpoint": str(folder)}
   resolved = config(data, 2, model=model, learning_rate=0.0)
-  start = starts.find(starts.build(resolved), tmp_path, lambda config, path: True)["policy"]
+  start = initialization.find(initialization.build(resolved), tmp_path, lambda config, path: True)["policy"]
   assert start.sha256 == checkpoints.digest(folder) and start.origin == str(folder)
   launch.train(resolved, tmp_path / "run")
   with Checkpoints(find_run(tmp_path / "run").checkpoints) as saved:

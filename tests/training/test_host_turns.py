@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rl_jax import configs, starts
+from rl_jax.configuration import configs
+from rl_jax.launching import initialization
 from rl_jax.rollouts import turns
 from rl_jax.tasks import tool_use
 from rl_jax.training import mesh
@@ -36,7 +37,7 @@ def trained(tmp_path_factory):
     # An untrained policy never writes a call.
     patch.setattr(tool_use, "find_call", lambda text: "1+1" if text and ord(text[0]) % 2 == 0 else None)
     with counted(turns) as counts:
-      trainer = Trainer(starts.build(config), mesh.make_mesh(config.mesh))
+      trainer = Trainer(initialization.build(config), mesh.make_mesh(config.mesh))
       progressed = trainer.advance()
     with counted(turns) as asked:
       metrics = trainer.evaluate()

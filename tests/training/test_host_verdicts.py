@@ -12,7 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from rl_jax import configs, starts
+from rl_jax.configuration import configs
+from rl_jax.launching import initialization
 from rl_jax.methods import dapo
 from rl_jax.tasks.host import FAILURES
 from rl_jax.tasks.task import Verdicts
@@ -87,7 +88,7 @@ def noted(tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("RL_JAX_CACHE", str(folder / "cache"))
     patch.setattr(dapo, "informative_groups", noting(kept, dapo.informative_groups, lambda *arrays: arrays))
-    experiment = starts.build(configs.resolve_config(plain))
+    experiment = initialization.build(configs.resolve_config(plain))
     signal = noting(
       trained, experiment.method.signal, lambda rows, iteration: (rows.rewards, rows.group_ids, rows.scored)
     )

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.reductions import masked_mean
+from rl_jax.errors import UserError
+from rl_jax.kernels.reductions import masked_mean
 from rl_jax.methods.method import Loss, ModelRole, Signal, Stream, Term
 from rl_jax.models import model
 from rl_jax.models.model import Model
@@ -21,7 +22,6 @@ from rl_jax.rollouts import flat, rollout
 from rl_jax.rollouts.sampler import SEED_AXIS
 from rl_jax.training import evaluation, iteration, mesh
 from rl_jax.training.describing import describe
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.evaluation import pass_at_k
 from rl_jax.training.experiment import build
 from rl_jax.training.trainer import Trainer
@@ -68,7 +68,7 @@ def test_a_model_whose_passes_disagree_is_refused(monkeypatch):
     return found | {"logprobs": found["logprobs"] + 3e-5}
 
   monkeypatch.setattr(Model, "outputs", perturbed)
-  with pytest.raises(TrainingError, match=r"first iteration: max \|ratio - 1\| is [1-3].*e-05, allowed is 1e-05"):
+  with pytest.raises(UserError, match=r"first iteration: max \|ratio - 1\| is [1-3].*e-05, allowed is 1e-05"):
     advance(make_trainer())
 
 

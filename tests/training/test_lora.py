@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax import launch, starts
+from rl_jax.launching import initialization, launch
+from rl_jax.launching.stop import Stop
 from rl_jax.models import lora
 from rl_jax.runs.metrics import read_metrics
-from rl_jax.stop import Stop
 from rl_jax.training import mesh, state
 from rl_jax.training.trainer import Trainer
 from tests import commands
@@ -67,13 +67,13 @@ def test_a_run_starts_from_the_merged_policy_of_one_with_adapters(straight, tmp_
   """With all parameters or with new adapters of another rank: the same outputs, to 1e-5, also of the reference."""
   options = ("method.kl_coefficient=0.1", f"init_from={straight}")
   config = small.make_config(*options, f"model.lora_rank={rank}", "model.lora_targets=('query', 'up')")
-  experiment = starts.build(config)
-  start = starts.find(experiment, tmp_path, lambda config, folder: True)["policy"]
+  experiment = initialization.build(config)
+  start = initialization.find(experiment, tmp_path, lambda config, folder: True)["policy"]
   trainer = Trainer(experiment, mesh.make_mesh(config.mesh), {"policy": start.params})
   seeds = trainer.state.seeds
   row = jnp.arange(1, 7)[None]
   args = (row, jnp.arange(6)[None], jnp.ones((1, 6), bool))
-  trained = starts.build(small.make_config(*ADAPTED)).models["policy"]
+  trained = initialization.build(small.make_config(*ADAPTED)).models["policy"]
   saved = saved_params(straight)
   difference = 0.0
   for seed in range(2):
@@ -105,13 +105,13 @@ def saved_params(folder) -> dict:
 
 
 def test_a_saved_config_that_knows_no_adapters_has_none(straight):
-  model = starts.build(small.make_config(*ADAPTED)).models["policy"]
+  model = initialization.build(small.make_config(*ADAPTED)).models["policy"]
   saved = json.loads((straight / "config.json").read_text())
-  as_saved = starts._with_adapters_of(starts.ConfigDict(saved), model)
+  as_saved = initialization._with_adapters_of(initialization.ConfigDict(saved), model)
   assert as_saved == model
   for name in lora.FIELDS:
     del saved["model"][name]
-  assert starts._with_adapters_of(starts.ConfigDict(saved), model) == model.base
+  assert initialization._with_adapters_of(initialization.ConfigDict(saved), model) == model.base
 
 
 def test_a_critic_trains_its_adapters_and_its_head():

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rl_jax.errors import UserError
 from rl_jax.training import experiment, state
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.seeds import member_scales, member_seeds
 from rl_jax.training.update import _order
 from tests.methods.two_iterations import two_iterations
@@ -84,6 +84,6 @@ def test_minibatches_of_rows_are_what_they_were():
   ],
 )
 def test_fields_that_make_no_sense_are_one_clear_line(overrides, message):
-  with pytest.raises(TrainingError) as error:
+  with pytest.raises(UserError) as error:
     experiment.check(small.make_config(*overrides))
   assert message in str(error.value)

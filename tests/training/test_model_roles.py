@@ -19,15 +19,16 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from kernels.reductions import masked_mean
-from rl_jax import configs, evaluate, launch, starts, train, verify
+from rl_jax import evaluate, train, verify
+from rl_jax.configuration import configs
+from rl_jax.errors import UserError
+from rl_jax.kernels.reductions import masked_mean
+from rl_jax.launching import initialization, launch
+from rl_jax.launching.stop import Stop
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, ModelRole, Signal, Term
 from rl_jax.rollouts.rollout import padded
-from rl_jax.stop import Stop
 from rl_jax.training import iteration, manifests, mesh, state
-from rl_jax.training.errors import TrainingError
-from rl_jax.training.manifests import CheckpointError
 from rl_jax.training.trainer import Trainer
 from tests import commands, compilation
 from tests.training import every_method, roles_method, saved, small
@@ -84,8 +85,8 @@ def run(sources, tmp_path_factory):
 
 def start_of(config, workdir: Path = Path("runs/x"), train=lambda config, folder: pytest.fail("no stage is needed")):
   """The trainer of a run before its first iteration, and the starts of its models."""
-  experiment = starts.build(config)
-  found = starts.find(experiment, workdir, train)
+  experiment = initialization.build(config)
+  found = initialization.find(experiment, workdir, train)
   assert found is not None
   given = {role: start.params for role, start in found.items()}
   return Trainer(experiment, mesh.make_mesh(config.mesh), given), found
@@ -192,13 +193,13 @@ def test_the_record_says_where_models_came_from(run, sources):
 
 def test_a_run_is_verified_with_the_starts_of_all_its_models(run, sources, tmp_path, capsys):
   assert verify.main([str(run), "--iterations=1"]) == 0
-  assert "1 of 4 iterations made again" in (said := capsys.readouterr().out) and "is not the recorded one" not in said
+  assert "1 of 4 iterations made again" in (said := capsys.readouterr().out) and "made again, or is another" not in said
   copy = shutil.copytree(run, tmp_path / "run")
   manifest = json.loads((copy / "manifest.json").read_text())
   manifest["launches"][0]["models_started_from"]["prover"][1] = "0" * 64
   (copy / "manifest.json").write_text(json.dumps(manifest))
   verify.main([str(copy), "--iterations=1"])
-  assert "its start is not the recorded one to the bit" in capsys.readouterr().out
+  assert "its start is made again, or is another" in capsys.readouterr().out
 
 
 def test_cut_off_between_two_checkpoints_it_ends_the_same(run, sources, tmp_path):
@@ -321,9 +322,9 @@ def config_with(models, *overrides: str, **more):
 @pytest.mark.parametrize(
   "tail, error, expected",
   [
-    ("@0123abcd", TrainingError, "is not the start asked for: its checkpoint has hash {hash}, not 0123abcd"),
-    ("#nobody", TrainingError, "has no model 'nobody': it has policy"),
-    ("#nobody@{hash}", TrainingError, "has no model 'nobody': it has policy"),
+    ("@0123abcd", UserError, "is not the start asked for: its checkpoint has hash {hash}, not 0123abcd"),
+    ("#nobody", UserError, "has no model 'nobody': it has policy"),
+    ("#nobody@{hash}", UserError, "has no model 'nobody': it has policy"),
     ("/elsewhere", Exception, "elsewhere does not exist: give the --workdir of a run"),
   ],
 )
@@ -339,27 +340,27 @@ def test_a_start_that_is_not_there_is_one_line(sources, tail, error, expected, t
 
 
 def test_a_start_of_other_sizes_is_one_line(sources):
-  with pytest.raises(CheckpointError, match="does not fit: seeds/models/policy/params/embedding is") as refused:
+  with pytest.raises(UserError, match="does not fit: seeds/models/policy/params/embedding is") as refused:
     start_of(small.make_config(*sources.options("method.teacher.model.width=16")))
   assert "\n" not in str(refused.value)
 
 
 def test_a_start_that_is_neither_stage_nor_run_is_one_line(sources):
-  with pytest.raises(TrainingError, match=r"init_from='nowhere' is neither a stage of this config \(warm_start\) nor"):
+  with pytest.raises(UserError, match=r"init_from='nowhere' is neither a stage of this config \(warm_start\) nor"):
     start_of(small.make_config(*sources.options("method.teacher.init_from=nowhere")))
 
 
 def test_a_field_that_a_model_does_not_have_is_one_line():
-  with pytest.raises(TrainingError) as refused:
-    starts.build(config_with({"judge": ModelRole(config={"widht": 16}, trained=False)}))
+  with pytest.raises(UserError) as refused:
+    initialization.build(config_with({"judge": ModelRole(config={"widht": 16}, trained=False)}))
   line = str(refused.value)
   assert line.startswith("model rl_jax.models.model: judge: no field widht: rl_jax.models.model has dtype, ")
   assert "width" in line and "\n" not in line
 
 
 def test_a_size_that_a_model_cannot_have_names_the_model():
-  with pytest.raises(TrainingError, match="model rl_jax.models.model: judge: model.heads=3 is not a multiple of"):
-    starts.build(config_with({"judge": ModelRole(config={"heads": 3, "key_value_heads": 2}, trained=False)}))
+  with pytest.raises(UserError, match="model rl_jax.models.model: judge: model.heads=3 is not a multiple of"):
+    initialization.build(config_with({"judge": ModelRole(config={"heads": 3, "key_value_heads": 2}, trained=False)}))
 
 
 @pytest.mark.parametrize(
@@ -391,7 +392,7 @@ def test_starts_are_read_from_runs_that_kept_more_or_less(role, options, tmp_pat
     "whole": ModelRole(init_from=source),
   }
   trainer, _ = start_of(config_with(others, "optimizer.parameter_average=0.9"))
-  expected = starts.build(config).models[role].merged(kept)
+  expected = initialization.build(config).models[role].merged(kept)
   for name in others:
     small.assert_same(trainer.state.seeds.models[name].params, expected)
 
@@ -410,7 +411,7 @@ def test_a_model_that_is_kept_as_a_part_of_another_is_no_start(tmp_path):
   """With adapters, a reference is the policy without them, and nothing of it is saved."""
   config = config_with({"judge": ModelRole(init_from="policy", trained=False)}, "model.lora_rank=2")
   saved.save(config, tmp_path / "source")
-  with pytest.raises(TrainingError, match="has no model 'judge': it has policy"):
+  with pytest.raises(UserError, match="has no model 'judge': it has policy"):
     start_of(config_with({"other": ModelRole(init_from=f"{tmp_path / 'source'}#judge", trained=False)}))
 
 
@@ -430,8 +431,8 @@ def test_models_take_over_from_one_another_in_any_order():
 def test_models_that_start_as_one_another_are_refused(names):
   ahead = (*names[1:], names[0])
   models = {name: ModelRole(init_from=other, trained=False) for name, other in zip(names, ahead, strict=True)}
-  with pytest.raises(TrainingError, match="start from one another") as refused:
-    starts.build(config_with(models))
+  with pytest.raises(UserError, match="start from one another") as refused:
+    initialization.build(config_with(models))
   assert all(name in str(refused.value) for name in names) and "\n" not in str(refused.value)
 
 
@@ -456,8 +457,8 @@ NEVER = ModelRole(trained=False)
   ],
 )
 def test_models_that_do_not_go_together_are_one_line(models, scoring, expected):
-  with pytest.raises(TrainingError) as refused:
-    starts.build(config_with(models, scoring=scoring))
+  with pytest.raises(UserError) as refused:
+    initialization.build(config_with(models, scoring=scoring))
   assert f": {expected}" in str(refused.value) and "\n" not in str(refused.value)
 
 
@@ -465,8 +466,8 @@ def test_a_method_without_a_policy_is_one_line():
   whole = with_models({})
   judged = lambda config, task: dataclasses.replace(whole.build(config, task), models={"judge": NEVER})
   method = types.SimpleNamespace(get_config=whole.get_config, build=judged)
-  with pytest.raises(TrainingError, match="it names no model 'policy', but judge"):
-    starts.build(with_method(method))
+  with pytest.raises(UserError, match="it names no model 'policy', but judge"):
+    initialization.build(with_method(method))
 
 
 # What learns when.
@@ -492,7 +493,8 @@ def test_a_model_with_a_loss_of_its_own_scores_after_it_has_learnt():
   }
   scoring = {"late": ("reward", "rewards"), "early": ("frozen", "rewards")}
   options = ("learning_rate=0.01", "optimizer.warmup_updates=0")
-  experiment = starts.build(config_with(models, *options, scoring=scoring, signal=signal, requires=("late", "early")))
+  config = config_with(models, *options, scoring=scoring, signal=signal, requires=("late", "early"))
+  experiment = initialization.build(config)
   seed = small.make_seed(experiment)
 
   @jax.jit
@@ -524,7 +526,7 @@ def test_a_reward_model_learns_alone_beside_a_frozen_policy():
     "signal": lambda trajectories, number: Signal({}),
     "loss": lambda outputs, trajectories, streams: Loss({}, {}),
   }
-  experiment = starts.build(config_with(models, "optimizer.warmup_updates=0", **nothing))
+  experiment = initialization.build(config_with(models, "optimizer.warmup_updates=0", **nothing))
   trainer = Trainer(experiment, mesh.make_mesh(experiment.config.mesh))
   before = saved.arrays(trainer.state)
   trainer.compile()
@@ -553,7 +555,7 @@ def test_a_loss_that_is_never_finite_is_not_hidden_by_those_of_other_models(brok
     )
 
   models = {name: ModelRole(outputs=("rewards",), loss=fit(name)) for name in ("reward", "other")}
-  experiment = starts.build(
+  experiment = initialization.build(
     config_with(models, "optimizer.max_skipped_updates=2", "evaluation.greedy=False", loss=loss)
   )
   trainer = Trainer(experiment, mesh.make_mesh(experiment.config.mesh))
@@ -597,7 +599,7 @@ def test_a_teacher_is_a_stage_that_is_trained_first(sources, tmp_path):
   result = launch.train(config, tmp_path / "run", launch.Terminal(["test"], said, Stop()))
   assert result.finished
   (school,) = (tmp_path / "stages").iterdir()
-  assert school.name.startswith("school-") and school == starts.stage_folder(config, "school", tmp_path / "run")
+  assert school.name.startswith("school-") and school == initialization.stage_folder(config, "school", tmp_path / "run")
   assert_bits(of_model(commands.arrays(tmp_path / "run"), "teacher"), averaged(commands.arrays(school)))
   (entry,) = json.loads((tmp_path / "run" / "manifest.json").read_text())["launches"]
   assert entry["models_started_from"] == {"teacher": [str(school), hash_of(school)]}
@@ -611,7 +613,7 @@ def averaged(arrays):
 
 def test_stages_keep_those_that_their_models_start_from_and_no_others(sources):
   config = staged(sources)
-  kept = lambda name, config=config: set(starts.stage_config(config, name).stages)
+  kept = lambda name, config=config: set(initialization.stage_config(config, name).stages)
   assert kept("half") == {"school"}, "by its method's teacher"
   assert kept("school") == kept("warm_start") == set()
   for tail in ("#critic", "@0123", "#policy@0123"):
@@ -623,15 +625,15 @@ def test_stages_keep_those_that_their_models_start_from_and_no_others(sources):
 def test_a_stage_that_would_start_from_itself_is_one_line(sources, tmp_path):
   """It has no method of its own, and that of the run starts its teacher there."""
   config = staged(sources, "method.teacher.init_from=half")
-  stage = starts.stage_config(config, "half")
+  stage = initialization.stage_config(config, "half")
   assert not stage.stages
-  with pytest.raises(TrainingError, match=r"init_from='half' is neither a stage of this config \(none\) nor"):
+  with pytest.raises(UserError, match=r"init_from='half' is neither a stage of this config \(none\) nor"):
     start_of(stage, tmp_path / "run")
 
 
 def test_a_stage_that_was_stopped_ends_the_run_that_needs_it(sources):
-  experiment = starts.build(staged(sources))
-  assert starts.find(experiment, Path("runs/x"), lambda config, folder: False) is None
+  experiment = initialization.build(staged(sources))
+  assert initialization.find(experiment, Path("runs/x"), lambda config, folder: False) is None
 
 
 # Meshes.

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from rl_jax import launch, starts
+from rl_jax.errors import UserError
+from rl_jax.launching import initialization, launch
 from rl_jax.training import manifests
 from rl_jax.training.checkpoints import Checkpoints
-from rl_jax.training.manifests import CheckpointError
 from tests.training import saved, small
 
 OPTIONS = ("num_seeds=1", "num_iterations=4", "logging.every_iterations=2")
@@ -42,7 +42,7 @@ def rewrite(run, *, format, checked=True):
 def test_a_run_of_an_older_version_does_not_go_on_and_is_told_what_can_be_done(run, config):
   folder, _ = run
   rewrite(folder, format=1)
-  with pytest.raises(CheckpointError) as refused:
+  with pytest.raises(UserError) as refused:
     launch.train(config, folder)
   line = str(refused.value)
   assert line.startswith(f"checkpoint 2 in {(folder / 'checkpoints').absolute()} has format 1, written by rl_jax 0.1.0")
@@ -52,8 +52,8 @@ def test_a_run_of_an_older_version_does_not_go_on_and_is_told_what_can_be_done(r
 def test_its_policy_starts_another_run(run, tmp_path):
   folder, state = run
   rewrite(folder, format=1)
-  experiment = starts.build(small.make_config(*OPTIONS, f"init_from={folder}"))
-  found = starts.find(experiment, tmp_path / "other", lambda config, folder: pytest.fail("there is no stage"))
+  experiment = initialization.build(small.make_config(*OPTIONS, f"init_from={folder}"))
+  found = initialization.find(experiment, tmp_path / "other", lambda config, folder: pytest.fail("there is no stage"))
   assert found is not None and found.keys() == {"policy"} and not found["policy"].warnings
   small.assert_same(found["policy"].params, state.seeds.models["policy"].params)
 
@@ -81,7 +81,7 @@ def test_the_format_of_this_version_goes_on(run, config, tmp_path):
 def test_an_unknown_format_and_an_edited_manifest_are_damage(run, config, format, checked, fault):
   folder, _ = run
   rewrite(folder, format=format, checked=checked)
-  with pytest.raises(CheckpointError, match=f"every checkpoint .* is damaged .*{fault}"):
+  with pytest.raises(UserError, match=f"every checkpoint .* is damaged .*{fault}"):
     launch.train(config, folder)
 
 

@@ -12,8 +12,8 @@ import optax
 import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
 
+from rl_jax.errors import UserError
 from rl_jax.training import mesh, state
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.optimizer import (
   MasterState,
   decay_mask,
@@ -68,7 +68,7 @@ def test_learning_rate_by_update(kind, warmup, expected):
 
 
 def test_an_unknown_schedule_lists_the_known_ones():
-  with pytest.raises(TrainingError, match="one of constant, linear, cosine, got 'step'"):
+  with pytest.raises(UserError, match="one of constant, linear, cosine, got 'step'"):
     schedule(section(schedule="step"), 1.0, 10)
 
 
@@ -121,7 +121,7 @@ def test_moments_are_kept_in_the_type_asked_for():
   assert states == {"float32": {jnp.dtype("float32")}, "bfloat16": {jnp.dtype("bfloat16")}}
   assert updates["bfloat16"]["w"].dtype == jnp.float32
   np.testing.assert_allclose(updates["bfloat16"]["w"], updates["float32"]["w"], rtol=2e-2)
-  with pytest.raises(TrainingError, match="optimizer.state_dtype is one of float32, bfloat16, float64, got 'int8'"):
+  with pytest.raises(UserError, match="optimizer.state_dtype is one of float32, bfloat16, float64, got 'int8'"):
     make_optimizer(section(state_dtype="int8"), lambda step: 0.1)
 
 
@@ -311,7 +311,7 @@ def test_master_weights_of_a_model_are_laid_over_the_mesh_as_its_parameters(opti
 
 def test_master_weights_are_float32_or_none():
   assert small.make_config().optimizer.master_weights == "float32"
-  with pytest.raises(TrainingError, match="optimizer.master_weights is one of float32, none, got 'bfloat16'"):
+  with pytest.raises(UserError, match="optimizer.master_weights is one of float32, none, got 'bfloat16'"):
     make_optimizer(section(master_weights="bfloat16"), lambda step: 0.1)
 
 

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.reductions import Mean
-from rl_jax import evaluate, starts
+from rl_jax import evaluate
+from rl_jax.kernels.reductions import Mean
+from rl_jax.launching import initialization
 from rl_jax.methods import grpo
 from rl_jax.methods.method import ModelRole
 from rl_jax.training import evaluation, mesh
@@ -36,7 +37,7 @@ def merged(config, task):
 
 def trainer_of():
   role = types.SimpleNamespace(get_config=grpo.get_config, build=merged)
-  experiment = starts.build(small.make_config(**{"method": "grpo"}))
+  experiment = initialization.build(small.make_config(**{"method": "grpo"}))
   own = dataclasses.replace(experiment, method=role.build(experiment.config, experiment.task))
   own = dataclasses.replace(own, models={name: experiment.models["policy"] for name in own.method.models})
   return Trainer(own, mesh.make_mesh(own.config.mesh))
@@ -57,8 +58,8 @@ def test_a_run_starts_from_what_the_method_makes_of_its_starts():
 def test_an_evaluation_of_the_start_is_of_what_the_method_makes_of_it(monkeypatch):
   trainer = trainer_of()
   given = {"policy": jax.tree.map(lambda x: x[:1] * 0, trainer.state.seeds.models["policy"].params)}
-  found = starts.Start(given["policy"], "a run", "", [])
-  monkeypatch.setattr(starts, "find", lambda *arguments: {"policy": found})
+  found = initialization.Start(given["policy"], "a run", "", [])
+  monkeypatch.setattr(initialization, "find", lambda *arguments: {"policy": found})
   policy = evaluate._start(trainer.experiment, trainer.mesh)
   drawn = Trainer(trainer.experiment, trainer.mesh, given).state.seeds.models
   half = jax.tree.map(lambda x: x / 2, drawn["other"].params)  # the mean of nothing and the other

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rl_jax import processes, train
+from rl_jax import train
+from rl_jax.launching import processes
+from rl_jax.launching.stop import Stop
 from rl_jax.runs.metrics import read_metrics
-from rl_jax.stop import Stop
 from rl_jax.training import answering
 from tests import commands, compilation
 
@@ -218,7 +219,7 @@ def test_verdicts_of_python_are_shared(cache, tmp_path, monkeypatch):
 SUMS = """
 from ml_collections import config_dict
 
-from experiments import grpo
+from rl_jax.experiments import grpo
 
 
 def get_config():

@@ -8,10 +8,11 @@ from pathlib import Path
 import jax
 import pytest
 
-from rl_jax import configs, starts
+from rl_jax.configuration import configs
+from rl_jax.errors import UserError
+from rl_jax.launching import initialization
 from rl_jax.models.model import param_count
 from rl_jax.training import iteration, mesh, programs
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.trainer import Trainer
 from tests.training import small
 
@@ -29,7 +30,7 @@ def host(tmp_path, monkeypatch):
     plain = configs.resolve("experiments/grpo.py:smoke").to_dict()
     plain |= {"task": {"name": str(FOLDER / task), "file": str(tmp_path / "sums.jsonl")} | more, "stages": {}}
     plain["model"] |= {"width": 8, "heads": 1, "head_width": 8, "feed_forward": 8}
-    return starts.build(configs.resolve_config(plain | {"init_from": "", "num_seeds": 1}))
+    return initialization.build(configs.resolve_config(plain | {"init_from": "", "num_seeds": 1}))
 
   return make
 
@@ -75,5 +76,5 @@ def test_both_halves_of_a_device_task():
 
 def test_rows_that_do_not_divide_are_refused():
   experiment = small.make_experiment("minibatches_per_epoch=3")
-  with pytest.raises(TrainingError, match=r"rows of an iteration \(8\) is not a multiple of minibatches_per_epoch"):
+  with pytest.raises(UserError, match=r"rows of an iteration \(8\) is not a multiple of minibatches_per_epoch"):
     programs.lower(experiment, one_device(experiment))

@@ -16,13 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax import configs, sources, starts, tasks
+from rl_jax import tasks
+from rl_jax.configuration import configs, parts
+from rl_jax.errors import UserError
+from rl_jax.launching import initialization
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Signal
 from rl_jax.tasks import chain, json_lines, mixture, reasoning_gym, tool_use
 from rl_jax.tasks.host import FAILURES
 from rl_jax.training import iteration, state
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.experiment import ALWAYS
 from tests.tasks import bit_strings
 from tests.tasks.byte_vocabulary import Bytes
@@ -39,7 +41,7 @@ def device_tasks() -> list[str]:
   """All others of the package: modules with a config and a `build` of that alone."""
   found = []
   for info in pkgutil.iter_modules(tasks.__path__):
-    module = sources.load(f"{tasks.__name__}.{info.name}")
+    module = parts.load(f"{tasks.__name__}.{info.name}")
     if hasattr(module, "get_config") and hasattr(module, "build") and info.name not in HOST:
       found.append(info.name)
   return found
@@ -228,19 +230,19 @@ def assert_extras_are_those_declared(experiment) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_extras_are_those_that_rollouts_declare_and_methods_require(name):
-  assert_extras_are_those_declared(starts.build(configs.resolve(f"{FOLDER / name}.py:smoke", ["num_seeds=1"])))
+  assert_extras_are_those_declared(initialization.build(configs.resolve(f"{FOLDER / name}.py:smoke", ["num_seeds=1"])))
 
 
 def test_those_of_demonstrations_are():
   config = configs.resolve(f"{FOLDER / 'grpo'}.py:smoke")
-  assert_extras_are_those_declared(starts.build(starts.stage_config(config, "warm_start")))
+  assert_extras_are_those_declared(initialization.build(initialization.stage_config(config, "warm_start")))
 
 
 def test_those_of_values_by_completions_are():
   config = configs.resolve(
     f"{FOLDER / 'oracle'}.py:smoke", ["num_seeds=1", "method.truth=completions", "method.max_steps=2"]
   )
-  assert_extras_are_those_declared(starts.build(config))
+  assert_extras_are_those_declared(initialization.build(config))
 
 
 def needy(*needs: str, scoring=None, wrong: str = ""):
@@ -266,13 +268,13 @@ def config_with(method, task=None):
 
 def test_a_need_is_met_by_the_task_the_rollout_or_the_models():
   method = needy("step_correct", "behaviour_entropies", "again", scoring={"again": ("policy", "logprobs")})
-  experiment = starts.build(config_with(method))
+  experiment = initialization.build(config_with(method))
   assert set(experiment.method.requires) == {"step_correct", "behaviour_entropies", "again"}
 
 
 def test_a_need_that_nobody_meets_is_one_line_with_both_sides_and_what_there_is():
-  with pytest.raises(TrainingError) as refused:
-    starts.build(config_with(needy("levels", "step_correct"), bit_strings))
+  with pytest.raises(UserError) as refused:
+    initialization.build(config_with(needy("levels", "step_correct"), bit_strings))
   line = str(refused.value)
   assert "it requires step_correct of the task BitStrings or its own rollout" in line
   assert line.endswith("which give behaviour_entropies, first_bit, levels") and "\n" not in line
@@ -287,16 +289,16 @@ def test_a_curriculum_has_needs_too():
     return dataclasses.replace(built, curriculum=built.curriculum._replace(requires=("step_correct",)))
 
   counting = types.SimpleNamespace(get_config=method.get_config, build=build)
-  assert starts.build(config_with(counting)).method.curriculum.requires == ("step_correct",)
-  with pytest.raises(TrainingError, match="its curriculum requires step_correct of the task BitStrings or its own rol"):
-    starts.build(config_with(counting, bit_strings))
+  assert initialization.build(config_with(counting)).method.curriculum.requires == ("step_correct",)
+  with pytest.raises(UserError, match="its curriculum requires step_correct of the task BitStrings or its own rol"):
+    initialization.build(config_with(counting, bit_strings))
 
 
 def test_it_is_met_by_another_task():
-  assert starts.build(config_with(needy("first_bit"), bit_strings)).method.requires == ("first_bit",)
+  assert initialization.build(config_with(needy("first_bit"), bit_strings)).method.requires == ("first_bit",)
 
 
 def test_what_an_object_cannot_do_is_one_line_that_names_it():
   """An object has no name in its config as a module has."""
-  with pytest.raises(TrainingError, match=r"^method [\w.]*test_requirements:needy\S*build: alpha is above 0$"):
-    starts.build(config_with(needy(wrong="alpha is above 0")))
+  with pytest.raises(UserError, match=r"^method [\w.]*test_requirements:needy\S*build: alpha is above 0$"):
+    initialization.build(config_with(needy(wrong="alpha is above 0")))

@@ -13,11 +13,11 @@ import numpy as np
 import optax
 import pytest
 
-from kernels.reductions import Mean
-from rl_jax import launch
+from rl_jax.errors import UserError
+from rl_jax.kernels.reductions import Mean
+from rl_jax.launching import launch
 from rl_jax.methods.method import Loss, Stream, Term
 from rl_jax.training import mesh, objectives
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.sizes import Sizes, sizes_of
 from rl_jax.training.state import ModelState
 from rl_jax.training.trainer import Trainer
@@ -117,7 +117,7 @@ def test_minibatches_that_cannot_hold_whole_groups_are_refused_before_anything_i
   expected = (
     r"rows of a minibatch \(2\) are not whole groups of 4 rows \(completions_per_prompt\).*minibatches_of='rows'"
   )
-  with pytest.raises(TrainingError, match=expected) as refused:
+  with pytest.raises(UserError, match=expected) as refused:
     launch.train(config, tmp_path / "run")
   assert "\n" not in str(refused.value)
   experiment = small.make_experiment(*asked, "minibatches_of=rows")
@@ -125,7 +125,7 @@ def test_minibatches_that_cannot_hold_whole_groups_are_refused_before_anything_i
 
 
 def test_something_unknown_to_draw_minibatches_from_is_named():
-  with pytest.raises(TrainingError, match="minibatches_of is one of rows, groups, got 'prompts'"):
+  with pytest.raises(UserError, match="minibatches_of is one of rows, groups, got 'prompts'"):
     small.make_experiment("minibatches_of=prompts")
 
 
@@ -159,7 +159,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("changes, rows, expected", REFUSED)
 def test_sizes_that_do_not_divide_are_named_with_near_ones(changes, rows, expected):
-  with pytest.raises(TrainingError) as refused:
+  with pytest.raises(UserError) as refused:
     dataclasses.replace(FIT, **changes).check(rows)
   assert str(refused.value).startswith(expected) and "\n" not in str(refused.value)
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rl_jax.errors import UserError
 from rl_jax.training import iteration
 from rl_jax.training.describing import describe
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.mismatch import mismatch
 from rl_jax.training.objectives import method_objective, update_of_method
 from rl_jax.training.sizes import sizes_of
@@ -273,7 +273,7 @@ def test_a_batch_that_does_not_divide_is_refused_when_it_is_traced():
   seed = small.make_seed(experiment)
   trajectories = small.make_trajectories(experiment, seed).rows(jnp.arange(6))
   with pytest.raises(
-    TrainingError, match=r"rows of an iteration \(6\) is not a multiple of minibatches_per_epoch \(4\)"
+    UserError, match=r"rows of an iteration \(6\) is not a multiple of minibatches_per_epoch \(4\)"
   ):
     update = update_of_method(experiment)
     jax.eval_shape(lambda: update(seed.models, seed.skipped_in_a_row, trajectories, {}, jax.random.key(0)))

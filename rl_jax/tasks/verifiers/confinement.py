@@ -55,7 +55,8 @@ def _shown() -> list[str]:
   """Folders of Python, its search path, and packages loaded from elsewhere, as editable ones are."""
   python = [sys.prefix, sys.base_prefix, os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix)]
   files = [getattr(module, "__file__", None) for name, module in list(sys.modules.items()) if "." not in name]
-  folders = sorted({os.path.dirname(file) for file in files if file}) + [f"{ROOT}/rl_jax", f"{ROOT}/kernels"]
+  own = [f"{ROOT}/rl_jax", *(os.path.realpath(f"{ROOT}/rl_jax/{link}") for link in ("kernels", "experiments"))]
+  folders = sorted({os.path.dirname(file) for file in files if file}) + own
   return [os.path.abspath(path) for path in [*_SYSTEM, *python, *_search_path(), *folders]]
 
 

@@ -80,9 +80,9 @@ def unit_tests(
 
   Parts: numbers of tests, of those passed, of those without verdict and of those that ran inside the program's
   interpreter; and of the first `slots` tests `test/<u>`, 1 passed, 0 failed, -1 no verdict. With p the stack of
-  test/<u> on a last axis, `kernels.rewards.unit_tests` takes p == 1 as passes and u < tests as test mask. A response
-  without code fails all tests. With the reward "all" and no slots the first failure decides: later tests do not run
-  and count as not passed.
+  test/<u> on a last axis, `rl_jax.kernels.rewards.unit_tests` takes p == 1 as passes and u < tests as test mask. A
+  response without code fails all tests. With the reward "all" and no slots the first failure decides: later tests do
+  not run and count as not passed.
 
   Args:
     reward: "all", 1 if every test passed, else 0; "share", the share of tests passed.

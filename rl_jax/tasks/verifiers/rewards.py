@@ -62,8 +62,9 @@ def tags(response: str, entry: Mapping[str, Any], *, names: Sequence[str], short
 def overlong(
   response: str, entry: Mapping[str, Any], *, longest: int, buffer: int, factor: float = 1.0, unit: str = "characters"
 ) -> Verdict:
-  """0 up to longest - buffer, then down to -factor at `longest` and beyond: `kernels.rewards.length.overlong_penalty`.
+  """0 up to longest - buffer, then down to -factor at `longest` and beyond.
 
+  As `overlong_penalty` of `rl_jax.kernels.rewards.length`.
   It counts text, so that workers need no tokenizer and no JAX; where tokens count, use the kernel in the method.
   """
   if unit not in UNITS or not 0 < buffer <= longest:

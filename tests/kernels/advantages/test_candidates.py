@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.advantages import candidates
-from kernels.losses.policy_gradient import policy_gradient
-from kernels.reductions import masked_mean, per_token
+from rl_jax.kernels.advantages import candidates
+from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.reductions import masked_mean, per_token
 from tests.kernels.numerics import finite_difference
 
 REWARDS = jnp.array([2.0, 1.0, -1.0, 2.075, -0.925])

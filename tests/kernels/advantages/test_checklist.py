@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages import checklist, group
+from rl_jax.kernels.advantages import checklist, group
 
 IDS, EVERY = jnp.array([7, 7, 7, 7]), jnp.ones(4, bool)
 # The outcome of two items, the second of which depends on the first, and where each was eligible.

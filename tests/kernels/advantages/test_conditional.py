@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages import conditional
-from kernels.advantages.group import dr_grpo
+from rl_jax.kernels.advantages import conditional
+from rl_jax.kernels.advantages.group import dr_grpo
 
 IDS, SCORED = jnp.full(6, 5), jnp.ones(6, bool)
 REWARDS, LENGTHS = jnp.array([1.0, 1.0, 0.0, 1.0, 1.0, 0.0]), jnp.array([30, 12, 50, 41, 8, 19])

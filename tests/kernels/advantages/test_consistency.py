@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages import consistency
-from kernels.advantages.group import grpo
+from rl_jax.kernels.advantages import consistency
+from rl_jax.kernels.advantages.group import grpo
 
 REWARDS = jnp.array([1.0, 0.0, 1.0, 0.0] + [1.0] * 4 + [0.0] * 4)
 ANSWERS = jnp.array([7, 3, 7, 5] + [2] * 4 + [1, 1, 1, 4])

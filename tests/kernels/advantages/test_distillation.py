@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages import distillation
-from kernels.advantages.group import dr_grpo
-from kernels.losses.distillation import reverse_kl
-from kernels.losses.policy_gradient import policy_gradient
-from kernels.reductions import per_token
+from rl_jax.kernels.advantages import distillation
+from rl_jax.kernels.advantages.group import dr_grpo
+from rl_jax.kernels.losses.distillation import reverse_kl
+from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.reductions import per_token
 
 SAMPLER, TEACHER = jnp.array([[-1.0, -3.0, jnp.nan, -2.0]]), jnp.array([[-2.0, -1.0, 0.0, -1.0]])
 MASK = jnp.array([[1, 1, 0, 1]])

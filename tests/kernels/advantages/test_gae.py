@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages.gae import gae, reinforce_pp
-from kernels.scans import discounted_sums
+from rl_jax.kernels.advantages.gae import gae, reinforce_pp
+from rl_jax.kernels.scans import discounted_sums
 
 RNG = np.random.default_rng(0)
 REWARDS, VALUES = RNG.normal(size=(2, 4, 6))

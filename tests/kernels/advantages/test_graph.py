@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages.graph import salt
+from rl_jax.kernels.advantages.graph import salt
 
 
 def walks(rows, steps, *, prompts=3):

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages import group
+from rl_jax.kernels.advantages import group
 
 REWARDS = jnp.array([1.0, 0.0, jnp.nan, 0.25, 0.75, 0.5])
 IDS = jnp.array([7, 7, 7, -3, -3, 40])

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages import hierarchy
-from kernels.advantages.gae import gae
-from kernels.scans import discounted_sums
+from rl_jax.kernels.advantages import hierarchy
+from rl_jax.kernels.advantages.gae import gae
+from rl_jax.kernels.scans import discounted_sums
 
 REWARDS, SWITCH = jnp.array([[0, 0, 0, 0, 1.0]]), jnp.array([[1, 0, 1, 0, 0]])
 LOW, HIGH = jnp.array([[0.3, 0.4, 0.5, 0.6, 0.8]]), jnp.array([[0.25, 9.0, 0.55, 9.0, 9.0]])

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages import hints
-from kernels.advantages.group import grpo
+from rl_jax.kernels.advantages import hints
+from rl_jax.kernels.advantages.group import grpo
 
 # One prompt without and with a hint, rows shuffled; one with a single kind; an unscored row.
 REWARDS = jnp.array([0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, jnp.nan])

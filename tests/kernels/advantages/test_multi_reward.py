@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages import multi_reward
-from kernels.advantages.group import grpo
+from rl_jax.kernels.advantages import multi_reward
+from rl_jax.kernels.advantages.group import grpo
 from tests.kernels.numerics import finite_difference
 
 REWARDS = jnp.array([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])

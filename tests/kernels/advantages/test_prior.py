@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages.group import dr_grpo
-from kernels.advantages.prior import fuse_prior, prior_advantages, prior_baseline
+from rl_jax.kernels.advantages.group import dr_grpo
+from rl_jax.kernels.advantages.prior import fuse_prior, prior_advantages, prior_baseline
 
 REWARDS = jnp.array([1.0, 1.0, -1.0, 1.0, jnp.nan, 1.0, 1.0])
 PRIORS = jnp.array([-0.6, -0.6, 0.3, -0.6, jnp.nan, -0.6, 0.3])

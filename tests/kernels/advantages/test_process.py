@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages import process
-from kernels.advantages.gae import gae
-from kernels.advantages.group import grpo, rloo
-from kernels.reductions import per_token, whiten
+from rl_jax.kernels.advantages import process
+from rl_jax.kernels.advantages.gae import gae
+from rl_jax.kernels.advantages.group import grpo, rloo
+from rl_jax.kernels.reductions import per_token, whiten
 
 REWARDS = jnp.array([[0.5, jnp.nan, 1.0], [-1.0, 0.5, 0.0], [0.25, 0.25, 0.5], [jnp.nan] * 3, [jnp.nan] * 3])
 OUTCOMES = jnp.array([1.0, 0.0, 1.0, 1.0, jnp.nan])

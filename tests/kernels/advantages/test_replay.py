@@ -3,7 +3,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.advantages import group, replay
+from rl_jax.kernels.advantages import group, replay
 
 # Five new responses that all failed, two replayed ones, and an empty replay slot.
 REWARDS = jnp.array([5 / 12, 1 / 12, 1 / 12, 0.0, 5 / 12, 1.75, 5 / 3, jnp.nan])

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages.group import grpo
-from kernels.advantages.reweighting import VARIANTS, adora_weights, weighted_grpo
+from rl_jax.kernels.advantages.group import grpo
+from rl_jax.kernels.advantages.reweighting import VARIANTS, adora_weights, weighted_grpo
 
 # One group each: the longest correct response is 6, the mean of the wrong ones 6 with the long one, 4 without it.
 REWARDS = jnp.array([1.0, 1.0, 0.0, 0.0])

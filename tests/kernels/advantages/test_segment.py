@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages import segment
-from kernels.reductions import whiten
+from rl_jax.kernels.advantages import segment
+from rl_jax.kernels.reductions import whiten
 
 # A tool's answer (masked) between the first two cuts; the third uncertain token begins the second segment.
 OLD_LOGPROBS = jnp.log(jnp.array([[0.95, 0.5, 0.2, 0.6, 0.99, 0.7, 0.3]]))

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages.group import grpo
-from kernels.advantages.shaping import aspo, early_tool_reward
+from rl_jax.kernels.advantages.group import grpo
+from rl_jax.kernels.advantages.shaping import aspo, early_tool_reward
 
 CORRECT = jnp.array([True, True, False, True])
 USED = jnp.array([True, True, True, False])

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages import step
-from kernels.advantages.group import reinforce_pp_baseline
+from rl_jax.kernels.advantages import step
+from rl_jax.kernels.advantages.group import reinforce_pp_baseline
 
 REWARDS, IDS, SCORED = jnp.array([1.0, 0.0]), jnp.array([7, 7]), jnp.array([True, True])
 POTENTIALS = jnp.array([[-0.11, 0.9309, 0.97515, 0.97515], [-0.11, -0.46, -0.9115, jnp.nan]])

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages import group, tree
+from rl_jax.kernels.advantages import group, tree
 
 STAR = jnp.array([[-1, 0, 0, 0, 0]])
 LEAVES = jnp.array([[False, True, True, True, True]])

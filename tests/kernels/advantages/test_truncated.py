@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages.gae import gae
-from kernels.advantages.truncated import extended_gae, tppo
+from rl_jax.kernels.advantages.gae import gae
+from rl_jax.kernels.advantages.truncated import extended_gae, tppo
 
 VALUES = jnp.array([[0.2, 0.4, 9.0, 0.5, 0.7]] * 2)
 MASK = jnp.array([[1, 1, 0, 1, 1]] * 2)

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages import turn
-from kernels.advantages.group import grpo
+from rl_jax.kernels.advantages import turn
+from rl_jax.kernels.advantages.group import grpo
 
 REWARDS = jnp.array([[0.2, 0.1, 1.0], [-0.1, 0.0, 0.0], [0.3, 0.5, jnp.nan]])
 IDS, TURNS = jnp.array([4, 4, 4]), jnp.array([[1, 1, 1], [1, 1, 1], [1, 1, 0]])

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages import group, turn_outcome
+from rl_jax.kernels.advantages import group, turn_outcome
 
 REWARDS = jnp.array([[0.5, 0.0], [1.0, jnp.nan], [2.0, jnp.nan], [jnp.inf, jnp.nan]])
 OUTCOMES = jnp.array([0.0, 0.9, 0.5, 7.0])

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.curricula.accuracy_filter import accuracy_filter
+from rl_jax.kernels.curricula.accuracy_filter import accuracy_filter
 
 
 def test_both_limits_are_kept():

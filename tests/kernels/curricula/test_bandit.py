@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.curricula.bandit import (
+from rl_jax.kernels.curricula.bandit import (
   Bandit,
   learnability,
   source_probabilities,

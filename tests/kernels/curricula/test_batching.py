@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.curricula.batching import refill, successive_batches, synchronous_tokens
+from rl_jax.kernels.curricula.batching import refill, successive_batches, synchronous_tokens
 from tests.kernels.papers.tppo import records
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.curricula.dynamic_sampling import informative_groups
+from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
 
 
 def test_kept_groups():

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.curricula.hints import difficulty, hint_lengths, hint_ratio
+from rl_jax.kernels.curricula.hints import difficulty, hint_lengths, hint_ratio
 
 
 def test_worked_example():

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.curricula.length_schedule import efficiency, length_limit, truncate
+from rl_jax.kernels.curricula.length_schedule import efficiency, length_limit, truncate
 
 
 def test_the_papers_schedules():

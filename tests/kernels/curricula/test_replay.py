@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels.curricula import replay
+from rl_jax.kernels.curricula import replay
 
 PAST = jnp.array([[1, 0, 1, 1]] * 2)
 IDS, BOTH = jnp.array([7, 7]), jnp.ones(2, bool)

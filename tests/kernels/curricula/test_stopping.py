@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages.prior import fuse_prior
-from kernels.curricula.stopping import expected_gain, look_ahead_stopping
+from rl_jax.kernels.advantages.prior import fuse_prior
+from rl_jax.kernels.curricula.stopping import expected_gain, look_ahead_stopping
 
 
 def stop(rewards, prior, **options):

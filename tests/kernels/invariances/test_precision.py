@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from kernels import scans
-from kernels.logprobs import reference
+from rl_jax.kernels import scans
+from rl_jax.kernels.logprobs import reference
 from tests.kernels.invariances.over_kernels import assert_close, over
 
 KEEP_TYPE = (scans.reverse_scan, scans.values_after, reference.align)

@@ -10,13 +10,13 @@ import pkgutil
 import jax.numpy as jnp
 import pytest
 
-import kernels
+import rl_jax.kernels
 from tests.kernels.registry import KERNELS
 
 
 def public_functions():
-  for info in pkgutil.walk_packages(kernels.__path__, "kernels."):
-    if info.name.startswith("kernels.benchmarks") or info.name.rsplit(".", 1)[1].startswith("_"):
+  for info in pkgutil.walk_packages(rl_jax.kernels.__path__, "kernels."):
+    if info.name.startswith("rl_jax.kernels.benchmarks") or info.name.rsplit(".", 1)[1].startswith("_"):
       continue
     module = importlib.import_module(info.name)
     for name, function in inspect.getmembers(module, inspect.isfunction):
@@ -34,8 +34,8 @@ def test_every_public_function_has_an_example():
   assert not [f.__qualname__ for f in public_functions() if ">>>" not in (f.__doc__ or "")]
 
 
-MODULES = [info.name for info in pkgutil.walk_packages(kernels.__path__, "kernels.")]
-TIMED = [name for name in MODULES if name.startswith("kernels.benchmarks")]
+MODULES = [info.name for info in pkgutil.walk_packages(rl_jax.kernels.__path__, "kernels.")]
+TIMED = [name for name in MODULES if name.startswith("rl_jax.kernels.benchmarks")]
 
 
 @pytest.mark.parametrize(

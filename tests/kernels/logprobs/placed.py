@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 
-from kernels.logprobs import Placement, linear_logprobs
-from kernels.logprobs.readout import Readout
+from rl_jax.kernels.logprobs import Placement, linear_logprobs
+from rl_jax.kernels.logprobs.readout import Readout
 from tests.kernels.kernel import quick_jit
 from tests.kernels.sharded import COLLECTIVE, DEVICES
 

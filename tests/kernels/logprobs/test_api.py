@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.logprobs import linear_logprobs, token_logprobs
-from kernels.logprobs.chunked import Chunked
-from kernels.logprobs.pallas_gpu import PallasGPU
-from kernels.logprobs.pallas_tpu import PallasTPU
-from kernels.logprobs.readout import Readout
-from kernels.logprobs.recomputed import Recomputed
+from rl_jax.kernels.logprobs import linear_logprobs, token_logprobs
+from rl_jax.kernels.logprobs.chunked import Chunked
+from rl_jax.kernels.logprobs.pallas_gpu import PallasGPU
+from rl_jax.kernels.logprobs.pallas_tpu import PallasTPU
+from rl_jax.kernels.logprobs.readout import Readout
+from rl_jax.kernels.logprobs.recomputed import Recomputed
 from tests.kernels.kernel import quick_jit
 from tests.kernels.numerics import finite_difference
 

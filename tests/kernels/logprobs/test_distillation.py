@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.logprobs.chunked import Chunked
-from kernels.logprobs.distillation import linear_forward_kl, linear_generalized_jsd, linear_reverse_kl
+from rl_jax.kernels.logprobs.chunked import Chunked
+from rl_jax.kernels.logprobs.distillation import linear_forward_kl, linear_generalized_jsd, linear_reverse_kl
 from tests.kernels.kernel import quick_jit
 
 N, V = 21, 150

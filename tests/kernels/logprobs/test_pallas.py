@@ -11,11 +11,11 @@ import pytest
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
-from kernels.logprobs import linear_logprobs
-from kernels.logprobs.pallas_gpu import PallasGPU
-from kernels.logprobs.pallas_tpu import PallasTPU
-from kernels.logprobs.readout import Readout
-from kernels.logprobs.recomputed import Recomputed
+from rl_jax.kernels.logprobs import linear_logprobs
+from rl_jax.kernels.logprobs.pallas_gpu import PallasGPU
+from rl_jax.kernels.logprobs.pallas_tpu import PallasTPU
+from rl_jax.kernels.logprobs.readout import Readout
+from rl_jax.kernels.logprobs.recomputed import Recomputed
 
 # Rows, width and vocabulary that divide nothing; those of Qwen3-8B.
 RAGGED, LARGE = (1000, 576, 49153), (4096, 4096, 151936)

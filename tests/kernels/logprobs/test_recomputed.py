@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from kernels.logprobs import Placement, linear_logprobs
+from rl_jax.kernels.logprobs import Placement, linear_logprobs
 from tests.kernels import sharded
 from tests.kernels.logprobs import placed
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.logprobs import token_logprobs
+from rl_jax.kernels.logprobs import token_logprobs
 from tests.kernels.numerics import finite_difference
 
 RNG = np.random.default_rng(0)

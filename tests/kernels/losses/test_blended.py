@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.losses.blended import blended_policy_gradient
-from kernels.losses.policy_gradient import policy_gradient
-from kernels.reductions import aggregate
+from rl_jax.kernels.losses.blended import blended_policy_gradient
+from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.reductions import aggregate
 from tests.kernels.numerics import finite_difference
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.losses.distillation import forward_kl, generalized_jsd, reverse_kl, top_k_distillation
+from rl_jax.kernels.losses.distillation import forward_kl, generalized_jsd, reverse_kl, top_k_distillation
 from tests.kernels.numerics import finite_difference
 
 STUDENT, TEACHER = jnp.array([[[1.0, 0.0, -1.0]]]), jnp.array([[[0.0, 0.5, 1.0]]])

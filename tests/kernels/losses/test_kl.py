@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.losses.kl import adaptive_kl_coefficient, kl
-from kernels.reductions import aggregate
+from rl_jax.kernels.losses.kl import adaptive_kl_coefficient, kl
+from rl_jax.kernels.reductions import aggregate
 from tests.kernels.numerics import finite_difference
 
 LOGITS, REFERENCE = jnp.array([0.3, -1.0, 0.8, 0.1]), jax.nn.log_softmax(jnp.array([0.0, 0.5, 0.2, -0.7]))

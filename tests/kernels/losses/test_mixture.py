@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages.group import grpo
-from kernels.losses.mixture import cispo_with_imitation, operator_consistent
-from kernels.reductions import per_token
+from rl_jax.kernels.advantages.group import grpo
+from rl_jax.kernels.losses.mixture import cispo_with_imitation, operator_consistent
+from rl_jax.kernels.reductions import per_token
 
 LOGPROBS = jnp.array([[-0.5, -1.0], [-0.2, jnp.nan]])
 OLD = jnp.array([[-1.0, -1.0], [-0.2, jnp.nan]])

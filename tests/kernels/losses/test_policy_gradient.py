@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.losses.policy_gradient import policy_gradient, truncated_importance_weights
-from kernels.reductions import aggregate
+from rl_jax.kernels.losses.policy_gradient import policy_gradient, truncated_importance_weights
+from rl_jax.kernels.reductions import aggregate
 from tests.kernels.numerics import finite_difference
 
 RNG = np.random.default_rng(0)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.losses.preference import dpo
+from rl_jax.kernels.losses.preference import dpo
 from tests.kernels.numerics import finite_difference
 
 PAIRS = -np.abs(np.random.default_rng(0).normal(size=(4, 3))) * 10

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.losses.prior_model import prior_from_logits, prior_model_loss, query_pairs, score_labels
+from rl_jax.kernels.losses.prior_model import prior_from_logits, prior_model_loss, query_pairs, score_labels
 from tests.kernels.numerics import finite_difference
 
 POSITIVE, NEGATIVE = np.array([[0.2, 1.1], [-0.5, 0.4]]), np.array([[0.9, -0.3], [0.0, 0.7]])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.losses import ranking
+from rl_jax.kernels.losses import ranking
 from tests.kernels.numerics import finite_difference
 
 REWARDS = np.array([0.3, -0.2, 0.1, np.nan, 0.4, 0.4, -1.0])

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.losses import reward_model
-from kernels.reductions import masked_mean
+from rl_jax.kernels.losses import reward_model
+from rl_jax.kernels.reductions import masked_mean
 from tests.kernels.numerics import finite_difference
 
 REWARDS = np.array([0.7, -0.4, 1.2, 0.1, -0.9])

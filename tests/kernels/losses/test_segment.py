@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.losses.policy_gradient import policy_gradient
-from kernels.losses.segment import spo
-from kernels.reductions import aggregate
+from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.segment import spo
+from rl_jax.kernels.reductions import aggregate
 from tests.kernels.numerics import finite_difference
 
 OLD = np.log([[0.5, 0.95, 0.4, 0.3], [0.6, 0.2, 0.7, 0.5]])

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.losses.supervised import positive_example_nll
-from kernels.reductions import aggregate
+from rl_jax.kernels.losses.supervised import positive_example_nll
+from rl_jax.kernels.reductions import aggregate
 
 LOGPROBS, MASK = jnp.array([[-1.0, -2.0], [-4.0, -8.0]]), jnp.array([[1, 1], [1, 0]])
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.losses.value import value_loss
+from rl_jax.kernels.losses.value import value_loss
 from tests.kernels.numerics import finite_difference
 
 VALUES, OLD, RETURNS = np.random.default_rng(0).normal(size=(3, 2, 4))

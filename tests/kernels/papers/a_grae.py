@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.advantages import difficulty
-from kernels.advantages.group import grpo
+from rl_jax.kernels.advantages import difficulty
+from rl_jax.kernels.advantages.group import grpo
 from tests.kernels.kernel import quick_jit
 
 

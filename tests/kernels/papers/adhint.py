@@ -5,10 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from kernels.advantages.hints import adhint, hint_token_weights, kind_weights
-from kernels.curricula.hints import difficulty, hint_lengths, hint_ratio
-from kernels.losses.policy_gradient import policy_gradient
-from kernels.reductions import aggregate, per_token
+from rl_jax.kernels.advantages.hints import adhint, hint_token_weights, kind_weights
+from rl_jax.kernels.curricula.hints import difficulty, hint_lengths, hint_ratio
+from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.reductions import aggregate, per_token
 from tests.kernels.kernel import quick_jit
 
 

@@ -6,8 +6,8 @@ from functools import partial
 
 import jax.numpy as jnp
 
-from kernels.advantages.reweighting import adora_weights, weighted_grpo
-from kernels.reductions import per_token
+from rl_jax.kernels.advantages.reweighting import adora_weights, weighted_grpo
+from rl_jax.kernels.reductions import per_token
 from tests.kernels.kernel import quick_jit
 
 NAMES = {"tau": "success_threshold", "w_amp": "amplified", "w_att": "attenuated"}

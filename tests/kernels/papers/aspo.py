@@ -6,8 +6,8 @@ from functools import partial
 
 import jax.numpy as jnp
 
-from kernels.advantages.group import grpo
-from kernels.advantages.shaping import aspo, early_tool_reward
+from rl_jax.kernels.advantages.group import grpo
+from rl_jax.kernels.advantages.shaping import aspo, early_tool_reward
 from tests.kernels.kernel import quick_jit
 
 

@@ -8,16 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.advantages import gae, group
-from kernels.curricula.dynamic_sampling import informative_groups
-from kernels.losses.kl import kl
-from kernels.losses.policy_gradient import policy_gradient
-from kernels.losses.preference import dpo
-from kernels.losses.supervised import positive_example_nll
-from kernels.losses.value import value_loss
-from kernels.reductions import aggregate, per_token, whiten
-from kernels.rewards.length import overlong_penalty
-from kernels.scans import discounted_sums
+from rl_jax.kernels.advantages import gae, group
+from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
+from rl_jax.kernels.losses.kl import kl
+from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.preference import dpo
+from rl_jax.kernels.losses.supervised import positive_example_nll
+from rl_jax.kernels.losses.value import value_loss
+from rl_jax.kernels.reductions import aggregate, per_token, whiten
+from rl_jax.kernels.rewards.length import overlong_penalty
+from rl_jax.kernels.scans import discounted_sums
 from tests.kernels.kernel import quick_jit
 
 AGGREGATIONS = {

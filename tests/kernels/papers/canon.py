@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels.advantages import conditional
-from kernels.advantages.group import dr_grpo
-from kernels.reductions import masked_mean
+from rl_jax.kernels.advantages import conditional
+from rl_jax.kernels.advantages.group import dr_grpo
+from rl_jax.kernels.reductions import masked_mean
 from tests.kernels.kernel import quick_jit
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.advantages.checklist import checklist_step_advantages, checklist_turn_advantages
-from kernels.advantages.group import grpo
-from kernels.rewards.checklist import (
+from rl_jax.kernels.advantages.checklist import checklist_step_advantages, checklist_turn_advantages
+from rl_jax.kernels.advantages.group import grpo
+from rl_jax.kernels.rewards.checklist import (
   checklist_progress,
   checklist_trajectory_reward,
   checklist_turn_rewards,
   response_steps,
   turns_passed,
 )
-from kernels.segments import on_tokens, segment_lengths
+from rl_jax.kernels.segments import on_tokens, segment_lengths
 from tests.kernels.kernel import quick_jit
 
 

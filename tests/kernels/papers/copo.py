@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from kernels.advantages.consistency import MODES, blend_weights, copo
-from kernels.losses.blended import blended_policy_gradient
-from kernels.reductions import aggregate, per_token
+from rl_jax.kernels.advantages.consistency import MODES, blend_weights, copo
+from rl_jax.kernels.losses.blended import blended_policy_gradient
+from rl_jax.kernels.reductions import aggregate, per_token
 from tests.kernels.kernel import quick_jit
 
 GRADIENTS = ("soft_with_forced", "soft_with_zero")

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.rewards import graph_spectrum, shapley, state_graph
-from kernels.rewards.potential import potential_shaping
+from rl_jax.kernels.rewards import graph_spectrum, shapley, state_graph
+from rl_jax.kernels.rewards.potential import potential_shaping
 from tests.kernels.kernel import quick_jit
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels.advantages.group import grpo
-from kernels.curricula.bandit import (
+from rl_jax.kernels.advantages.group import grpo
+from rl_jax.kernels.curricula.bandit import (
   Bandit,
   learnability,
   source_probabilities,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.advantages import multi_reward
-from kernels.advantages.group import gdpo
+from rl_jax.kernels.advantages import multi_reward
+from rl_jax.kernels.advantages.group import gdpo
 from tests.kernels.kernel import quick_jit
 
 

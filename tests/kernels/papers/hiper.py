@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels.advantages import hierarchy
-from kernels.rewards.subgoals import subgoal_shaping
+from rl_jax.kernels.advantages import hierarchy
+from rl_jax.kernels.rewards.subgoals import subgoal_shaping
 
 
 def compute(case, inputs):

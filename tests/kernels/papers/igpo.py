@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels.advantages import turn
-from kernels.rewards import information_gain
-from kernels.segments import on_tokens
+from rl_jax.kernels.advantages import turn
+from rl_jax.kernels.rewards import information_gain
+from rl_jax.kernels.segments import on_tokens
 
 
 def compute(case, inputs):

@@ -7,12 +7,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from kernels.advantages import distillation, group
-from kernels.logprobs.reference import categorical
-from kernels.losses.distillation import forward_kl, generalized_jsd, reverse_kl
-from kernels.losses.kl import kl
-from kernels.losses.policy_gradient import policy_gradient
-from kernels.reductions import aggregate, masked_mean, per_token
+from rl_jax.kernels.advantages import distillation, group
+from rl_jax.kernels.logprobs.reference import categorical
+from rl_jax.kernels.losses.distillation import forward_kl, generalized_jsd, reverse_kl
+from rl_jax.kernels.losses.kl import kl
+from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.reductions import aggregate, masked_mean, per_token
 from tests.kernels.kernel import quick_jit
 
 SAMPLED = "tml_opd_sampled_tokens"

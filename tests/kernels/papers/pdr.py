@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.advantages.group import grpo
-from kernels.curricula.refinement import join_drafts, refinement_calls, token_budget, top_drafts
-from kernels.losses.mixture import cispo_with_imitation, operator_consistent
-from kernels.reductions import per_token
+from rl_jax.kernels.advantages.group import grpo
+from rl_jax.kernels.curricula.refinement import join_drafts, refinement_calls, token_budget, top_drafts
+from rl_jax.kernels.losses.mixture import cispo_with_imitation, operator_consistent
+from rl_jax.kernels.reductions import per_token
 from tests.kernels.kernel import quick_jit
 
 CLIPS = {"eps_low": "clip_low", "eps_high": "clip_high"}

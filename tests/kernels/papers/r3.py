@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.advantages.replay import mixed_group
-from kernels.curricula.replay import replay_slots
-from kernels.rewards.ranking import entropy_ranking, length_bonus_reward
+from rl_jax.kernels.advantages.replay import mixed_group
+from rl_jax.kernels.curricula.replay import replay_slots
+from rl_jax.kernels.rewards.ranking import entropy_ranking, length_bonus_reward
 from tests.kernels.kernel import quick_jit
 
 

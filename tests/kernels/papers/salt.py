@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels.advantages import group
-from kernels.advantages.graph import salt
+from rl_jax.kernels.advantages import group
+from rl_jax.kernels.advantages.graph import salt
 from tests.kernels.kernel import quick_jit
 
 

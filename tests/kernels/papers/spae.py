@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels.advantages import step
-from kernels.advantages.group import dr_grpo
-from kernels.rewards import probes
+from rl_jax.kernels.advantages import step
+from rl_jax.kernels.advantages.group import dr_grpo
+from rl_jax.kernels.rewards import probes
 
 
 def compute(case, inputs):

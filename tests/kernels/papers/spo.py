@@ -5,10 +5,10 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.advantages.segment import cutpoint_segments, probability_mask, spo_chain, whiten_uncertain
-from kernels.advantages.tree import spo_tree
-from kernels.losses.segment import spo
-from kernels.reductions import group_mean, group_std
+from rl_jax.kernels.advantages.segment import cutpoint_segments, probability_mask, spo_chain, whiten_uncertain
+from rl_jax.kernels.advantages.tree import spo_tree
+from rl_jax.kernels.losses.segment import spo
+from rl_jax.kernels.reductions import group_mean, group_std
 from tests.kernels.kernel import quick_jit
 
 

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.advantages.truncated import tppo
-from kernels.curricula.batching import successive_batches, synchronous_tokens
-from kernels.losses.policy_gradient import policy_gradient
-from kernels.losses.value import value_loss
-from kernels.reductions import aggregate
+from rl_jax.kernels.advantages.truncated import tppo
+from rl_jax.kernels.curricula.batching import successive_batches, synchronous_tokens
+from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.value import value_loss
+from rl_jax.kernels.reductions import aggregate
 from tests.kernels.kernel import quick_jit
 
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.advantages.prior import prior_advantages, prior_baseline
-from kernels.curricula.stopping import look_ahead_stopping
-from kernels.losses.prior_model import prior_model_loss
+from rl_jax.kernels.advantages.prior import prior_advantages, prior_baseline
+from rl_jax.kernels.curricula.stopping import look_ahead_stopping
+from rl_jax.kernels.losses.prior_model import prior_model_loss
 from tests.kernels.kernel import quick_jit
 
 FIELDS = {

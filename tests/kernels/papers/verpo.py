@@ -6,9 +6,9 @@ from functools import partial
 
 import jax.numpy as jnp
 
-from kernels.advantages.turn_outcome import degenerate_groups, turn_outcome
-from kernels.rewards.unit_tests import full_pass_outcome, unit_test_weights, weighted_passes
-from kernels.segments import on_tokens
+from rl_jax.kernels.advantages.turn_outcome import degenerate_groups, turn_outcome
+from rl_jax.kernels.rewards.unit_tests import full_pass_outcome, unit_test_weights, weighted_passes
+from rl_jax.kernels.segments import on_tokens
 from tests.kernels.kernel import quick_jit
 
 KINDS = {"diff": "difficulty"}

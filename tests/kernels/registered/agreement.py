@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels import agreement
+from rl_jax.kernels import agreement
 from tests.kernels.kernel import Kernel
 
 PAIR = {"x": "BS", "y": "BS", "mask": "BS"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import wraps
 
-from kernels.curricula import bandit
+from rl_jax.kernels.curricula import bandit
 from tests.kernels.kernel import Kernel
 
 STATE = {"windows": "NW", "counts": "N"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.curricula import batching
+from rl_jax.kernels.curricula import batching
 from tests.kernels.kernel import Kernel
 
 SLOTS = {"prompts": "B", "free": "B", "next_prompt": ""}

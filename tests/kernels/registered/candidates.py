@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.advantages import candidates
-from kernels.rewards import judged_step
+from rl_jax.kernels.advantages import candidates
+from rl_jax.kernels.rewards import judged_step
 from tests.kernels.kernel import Kernel
 
 ROWS = {"advantages": "B", "group_ids": "B", "mask": "B"}

@@ -6,8 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from kernels.advantages import checklist as advantages
-from kernels.rewards import checklist as rewards
+from rl_jax.kernels.advantages import checklist as advantages
+from rl_jax.kernels.rewards import checklist as rewards
 from tests.kernels.kernel import Kernel
 
 SIZES = {"L": 2, "C": 3}

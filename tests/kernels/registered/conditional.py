@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.advantages import conditional
+from rl_jax.kernels.advantages import conditional
 from tests.kernels.kernel import Kernel
 
 HALVES = {"metric": "B", "group_ids": "B", "mask": "B"}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kernels.advantages import consistency
-from kernels.losses import blended
-from kernels.reductions import group_mean
+from rl_jax.kernels.advantages import consistency
+from rl_jax.kernels.losses import blended
+from rl_jax.kernels.reductions import group_mean
 from tests.kernels.kernel import Kernel
 
 GROUPS = {"group_ids": "B", "mask": "B"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.advantages import difficulty
+from rl_jax.kernels.advantages import difficulty
 from tests.kernels.kernel import Kernel
 
 ROWS = {"rewards": "B", "group_ids": "B", "mask": "B"}

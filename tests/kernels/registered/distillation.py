@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.advantages import distillation as advantages
-from kernels.losses import distillation as losses
+from rl_jax.kernels.advantages import distillation as advantages
+from rl_jax.kernels.losses import distillation as losses
 from tests.kernels.kernel import Kernel
 
 # N is the vocabulary: these logits are aligned with the tokens, unlike a model's, which axis V stands for.

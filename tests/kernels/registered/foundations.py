@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from kernels import reductions, scans, segments
-from kernels.advantages import gae, group
-from kernels.curricula import dynamic_sampling
-from kernels.logprobs import reference
-from kernels.losses import kl, policy_gradient, preference, supervised, value
-from kernels.rewards import length
+from rl_jax.kernels import reductions, scans, segments
+from rl_jax.kernels.advantages import gae, group
+from rl_jax.kernels.curricula import dynamic_sampling
+from rl_jax.kernels.logprobs import reference
+from rl_jax.kernels.losses import kl, policy_gradient, preference, supervised, value
+from rl_jax.kernels.rewards import length
 from tests.kernels.kernel import Kernel
 
 ROWS = {"rewards": "B", "group_ids": "B", "mask": "B"}

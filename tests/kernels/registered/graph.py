@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.advantages import graph
+from rl_jax.kernels.advantages import graph
 from tests.kernels.kernel import Kernel
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.advantages import hierarchy
-from kernels.rewards import subgoals
+from rl_jax.kernels.advantages import hierarchy
+from rl_jax.kernels.rewards import subgoals
 from tests.kernels.kernel import Kernel
 
 coin = lambda rng, shape: rng.random(shape) < 0.5

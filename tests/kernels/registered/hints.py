@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kernels.advantages import hints
-from kernels.curricula import hints as lengths
+from rl_jax.kernels.advantages import hints
+from rl_jax.kernels.curricula import hints as lengths
 from tests.kernels.kernel import Kernel
 
 ROWS = {"rewards": "B", "hinted": "B", "group_ids": "B", "mask": "B"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.rewards import implicit
+from rl_jax.kernels.rewards import implicit
 from tests.kernels.kernel import Kernel
 
 MODELS = {"prm_logprobs": "BT", "ref_logprobs": "BT", "mask": "BT"}

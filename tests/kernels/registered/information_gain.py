@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kernels.advantages import turn
-from kernels.rewards import information_gain
+from rl_jax.kernels.advantages import turn
+from rl_jax.kernels.rewards import information_gain
 from tests.kernels.kernel import Kernel
 
 GAINS = {"beliefs": "BS", "outcome_rewards": "B", "mask": "BS"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.rewards import length
+from rl_jax.kernels.rewards import length
 from tests.kernels.kernel import Kernel
 
 DRAWS = {"limits": lambda rng, shape: rng.integers(0, 300, shape).astype("int32")}

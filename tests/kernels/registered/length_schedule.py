@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.curricula import length_schedule
+from rl_jax.kernels.curricula import length_schedule
 from tests.kernels.kernel import Kernel
 
 DRAWS = {

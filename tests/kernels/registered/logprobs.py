@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.logprobs import distillation, linear_logprobs, reference
+from rl_jax.kernels.logprobs import distillation, linear_logprobs, reference
 from tests.kernels.kernel import Kernel
 
 # Shapes so small that the gradient by a matrix counts as group-sized in the suite over devices.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.advantages import multi_reward
+from rl_jax.kernels.advantages import multi_reward
 from tests.kernels.kernel import Kernel
 
 REWARDS = {"rewards": "BK", "group_ids": "B", "mask": "B"}

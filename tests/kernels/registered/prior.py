@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kernels.advantages import prior
-from kernels.losses import prior_model
+from rl_jax.kernels.advantages import prior
+from rl_jax.kernels.losses import prior_model
 from tests.kernels.kernel import Kernel
 
 ROWS = {"rewards": "B", "priors": "B", "group_ids": "B", "mask": "B"}

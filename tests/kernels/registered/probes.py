@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.rewards import probes
+from rl_jax.kernels.rewards import probes
 from tests.kernels.kernel import Kernel
 
 KERNELS = [

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kernels.advantages import process
-from kernels.curricula import accuracy_filter
+from rl_jax.kernels.advantages import process
+from rl_jax.kernels.curricula import accuracy_filter
 from tests.kernels.kernel import Kernel
 
 ROWS = {"token_rewards": "BT", "outcomes": "B", "mask": "BT"}

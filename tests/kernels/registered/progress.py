@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.rewards import beam_search, planted_prover, progress, provers
+from rl_jax.kernels.rewards import beam_search, planted_prover, progress, provers
 from tests.kernels.kernel import Kernel
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.rewards import ranking
+from rl_jax.kernels.rewards import ranking
 from tests.kernels.kernel import Kernel
 
 RANKED = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.losses import ranking
+from rl_jax.kernels.losses import ranking
 from tests.kernels.kernel import Kernel
 
 RANKED = {"rewards": "B", "ranks": "B", "group_ids": "B", "mask": "B"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kernels.advantages import replay as advantages
-from kernels.curricula import replay as curricula
+from rl_jax.kernels.advantages import replay as advantages
+from rl_jax.kernels.curricula import replay as curricula
 from tests.kernels.kernel import Kernel
 
 MIXED = {"rewards": "B", "group_ids": "B", "mask": "B"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.losses import reward_model
+from rl_jax.kernels.losses import reward_model
 from tests.kernels.kernel import Kernel
 
 

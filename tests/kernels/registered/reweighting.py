@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.advantages import reweighting
+from rl_jax.kernels.advantages import reweighting
 from tests.kernels.kernel import Kernel
 
 ROWS = {"rewards": "B", "lengths": "B", "group_ids": "B", "mask": "B"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kernels.advantages import segment
-from kernels.losses import segment as segment_loss
+from rl_jax.kernels.advantages import segment
+from rl_jax.kernels.losses import segment as segment_loss
 from tests.kernels.kernel import Kernel
 
 TOKENS = {"old_logprobs": "BT", "mask": "BT"}

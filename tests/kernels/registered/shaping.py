@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.advantages import shaping
+from rl_jax.kernels.advantages import shaping
 from tests.kernels.kernel import Kernel
 
 ROWS = {"correct": "B", "used_tool": "B", "positions": "B", "group_ids": "B", "mask": "B"}

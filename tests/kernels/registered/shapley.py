@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.rewards import potential, shapley
+from rl_jax.kernels.rewards import potential, shapley
 from tests.kernels.kernel import Kernel
 
 SIZES = {"U": 3, "C": 8, "P": 2, "O": 4}  # U units, C = 2^U coalitions, P orders with O = U + 1 prefixes

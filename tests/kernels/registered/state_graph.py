@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.rewards import graph_spectrum, state_graph
+from rl_jax.kernels.rewards import graph_spectrum, state_graph
 from tests.kernels.kernel import Kernel
 
 SIZES = {"D": 2, "E": 3, "N": 3}

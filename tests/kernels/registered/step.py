@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.advantages import step
+from rl_jax.kernels.advantages import step
 from tests.kernels.kernel import Kernel
 
 POTENTIALS = {"potentials": "BS", "mask": "BS"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.curricula import stopping
+from rl_jax.kernels.curricula import stopping
 from tests.kernels.kernel import Kernel
 
 GAIN = {"squared_bias": "B", "samples": "B"}

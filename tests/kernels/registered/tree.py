@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.advantages import tree
+from rl_jax.kernels.advantages import tree
 from tests.kernels.kernel import Kernel
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.advantages import truncated
+from rl_jax.kernels.advantages import truncated
 from tests.kernels.kernel import Kernel
 
 RESPONSES = {"token_rewards": "BT", "values": "BT", "mask": "BT", "finished": "B"}

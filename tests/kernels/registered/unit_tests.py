@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kernels.advantages import turn_outcome
-from kernels.rewards import unit_tests
+from rl_jax.kernels.advantages import turn_outcome
+from rl_jax.kernels.rewards import unit_tests
 from tests.kernels.kernel import Kernel
 
 BINARY = {"passes": lambda rng, shape: (rng.random(shape) < 0.7).astype("float32")}

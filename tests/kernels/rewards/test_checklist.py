@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.rewards import checklist
+from rl_jax.kernels.rewards import checklist
 
 # One turn, item 1 depends on item 0. Steps that were not taken hold a 1.
 JUDGE = jnp.array(

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.losses.reward_model import binary_cross_entropy
-from kernels.reductions import masked_mean
-from kernels.rewards.implicit import implicit_rewards, scale_to_unit_return
+from rl_jax.kernels.losses.reward_model import binary_cross_entropy
+from rl_jax.kernels.reductions import masked_mean
+from rl_jax.kernels.rewards.implicit import implicit_rewards, scale_to_unit_return
 from tests.kernels.numerics import finite_difference
 
 PRM = jnp.array([[-1.0, -2.0, -0.5, jnp.nan], [-1.0, -1.0, jnp.nan, jnp.nan]])

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.rewards import information_gain
+from rl_jax.kernels.rewards import information_gain
 
 LOGPROBS = jnp.array([[[-2.0, -3.0, jnp.nan], [-1.0, -1.0, jnp.nan], [-1.5, -2.5, jnp.nan]]])
 ANSWER, TURNS = jnp.array([[1, 1, 0]]), jnp.ones((1, 3))

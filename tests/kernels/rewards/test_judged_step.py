@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.rewards.judged_step import judged_step_reward
+from rl_jax.kernels.rewards.judged_step import judged_step_reward
 
 REASONING, ACTION = jnp.array([1, 0, -1, 1, 0]), jnp.array([1, 1, 0, 1, -1])
 ANSWERS = jnp.array([0, 0, 0, 1, 1])

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.rewards.length import difficulty_limits, overlong_penalty, truncation_reward
+from rl_jax.kernels.rewards.length import difficulty_limits, overlong_penalty, truncation_reward
 
 
 def test_floor_is_the_paper_and_the_bare_slope_is_verl():

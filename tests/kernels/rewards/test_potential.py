@@ -3,8 +3,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.rewards.potential import potential_shaping
-from kernels.scans import discounted_sums
+from rl_jax.kernels.rewards.potential import potential_shaping
+from rl_jax.kernels.scans import discounted_sums
 
 POTENTIALS = jnp.array([[0.1, 0.4, jnp.nan, 0.3, 0.9]])
 MASK = jnp.array([[1, 1, 0, 1, 1]])

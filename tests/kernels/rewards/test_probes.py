@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.rewards import probes
+from rl_jax.kernels.rewards import probes
 
 
 def test_confidence_is_a_mean_over_answers_of_the_exponential_of_a_mean_over_tokens():

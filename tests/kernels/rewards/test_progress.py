@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.losses.supervised import negative_log_likelihood
-from kernels.reductions import aggregate
-from kernels.rewards import progress
-from kernels.scans import discounted_sums
+from rl_jax.kernels.losses.supervised import negative_log_likelihood
+from rl_jax.kernels.reductions import aggregate
+from rl_jax.kernels.rewards import progress
+from rl_jax.kernels.scans import discounted_sums
 
 ONES = jnp.ones((1, 3))
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.rewards import provers
-from kernels.rewards.progress import best_of_k_values
+from rl_jax.kernels.rewards import provers
+from rl_jax.kernels.rewards.progress import best_of_k_values
 
 
 def test_diagnostics_by_hand():

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.rewards import ranking
+from rl_jax.kernels.rewards import ranking
 
 CHAIN = jnp.array([[3.0, 0.0, 0.0], [2.0, 0.8, 0.8], [1.5, 1.4, 1.3]])
 NONE, ALL = jnp.zeros(3, bool), jnp.ones(3, bool)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.rewards import shapley
+from rl_jax.kernels.rewards import shapley
 
 AND = jnp.array([[0, 0, 0, 0, 0, 0, 0, 1.0]])
 THREE = jnp.ones((1, 3))

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.rewards import state_graph
-from kernels.rewards.state_graph import empty_graph, observe
+from rl_jax.kernels.rewards import state_graph
+from rl_jax.kernels.rewards.state_graph import empty_graph, observe
 from tests.kernels.numerics import finite_difference
 
 

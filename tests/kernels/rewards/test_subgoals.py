@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.rewards.subgoals import subgoal_shaping
+from rl_jax.kernels.rewards.subgoals import subgoal_shaping
 
 ARGS = (
   jnp.array([[0, 0, 0, 10.0], [0, 0, 0, jnp.nan], [1.0, 0, 0, 0]]),

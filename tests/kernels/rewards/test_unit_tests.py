@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.advantages import turn_outcome
-from kernels.rewards import unit_tests
+from rl_jax.kernels.advantages import turn_outcome
+from rl_jax.kernels.rewards import unit_tests
 
 PASSES = jnp.array([[[1, 1, 1, 0]], [[1, 1, 0, 0]], [[1, 0, 1, 0]], [[0, 1, 0, 1]]])
 IDS = jnp.array([7, 7, 7, 7])

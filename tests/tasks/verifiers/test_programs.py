@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.rewards.unit_tests import unit_test_weights, weighted_passes
+from rl_jax.kernels.rewards.unit_tests import unit_test_weights, weighted_passes
 from rl_jax.tasks.verifiers import sandbox
 from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.tasks.verifiers.pool import Pool

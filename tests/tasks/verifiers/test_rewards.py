@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.rewards.length import overlong_penalty
+from rl_jax.kernels.rewards.length import overlong_penalty
 from rl_jax.tasks.verifiers import companions
 from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.tasks.verifiers.rewards import combined, combined_parts, overlong, pattern, tags

@@ -14,7 +14,7 @@ from rl_jax.tasks.verifiers.isolation import interpreter
 from rl_jax.tasks.verifiers.isolation.warden import Worker
 
 ROOT = str(Path(__file__).resolve().parents[4])
-"""Folder that holds rl_jax and kernels."""
+"""Folder that holds rl_jax."""
 
 
 class Warden:

@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from rl_jax import benchmark
-from rl_jax.bounds import decode_bytes, forward_flops
+from rl_jax.benchmarks.roofline import decode_bytes, forward_flops
 from rl_jax.models.export import export
 from rl_jax.models.model import Model
 from rl_jax.models.transformer import TransformerConfig
@@ -58,8 +58,8 @@ def command(capsys, *argv):
 
 def test_the_command_prints_both_and_their_ratio(tiny, capsys, monkeypatch):
   model, python = tiny
-  monkeypatch.setattr("rl_jax.generation.READ", 64)
-  monkeypatch.setattr("rl_jax.generation.matmul_rate", lambda dtype: 1e9)
+  monkeypatch.setattr("rl_jax.benchmarks.generation.READ", 64)
+  monkeypatch.setattr("rl_jax.benchmarks.generation.matmul_rate", lambda dtype: 1e9)
   small = ["--batch=2", "--new_tokens=10", "--repeats=1"]
   status, out, err = command(capsys, f"--model={model}", f"--peer={python}", *small)
   assert status == 0, err

@@ -21,7 +21,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from rl_jax.sources import ConfigError
+from rl_jax.errors import UserError
+from rl_jax.launching.commands import say_error
 
 LOST_SECONDS = 60
 """After so long without a sign of life a process counts as lost, and the others end."""
@@ -38,22 +39,22 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def join(options: argparse.Namespace) -> None:
   """Joins the other processes of the run, if the flags say that there are any; before anything else asks for devices.
 
-  Raises: ConfigError: flags that do not go together, no cluster is found, or the others do not come.
+  Raises: UserError: flags that do not go together, no cluster is found, or the others do not come.
   """
   explicit = (options.coordinator, options.num_processes, options.process_id)
   if any(x is not None for x in explicit):
     if options.distributed or any(x is None for x in explicit):
-      raise ConfigError("--coordinator, --num_processes and --process_id go together, and without --distributed")
+      raise UserError("--coordinator, --num_processes and --process_id go together, and without --distributed")
     if not 0 <= options.process_id < options.num_processes:
-      raise ConfigError(f"--process_id={options.process_id} is not one of --num_processes={options.num_processes}")
+      raise UserError(f"--process_id={options.process_id} is not one of --num_processes={options.num_processes}")
   elif not options.distributed:
     return
-  jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from `rl_jax.stop`
+  jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from `rl_jax.launching.stop`
   try:
     jax.distributed.initialize(*explicit, heartbeat_timeout_seconds=LOST_SECONDS, shutdown_timeout_seconds=LOST_SECONDS)
   except (ValueError, RuntimeError) as error:
     told = str(error).splitlines()[0]
-    raise ConfigError(
+    raise UserError(
       f"could not join the other processes ({told}): start all of them, and outside Slurm, Kubernetes and TPU slices "
       "say --coordinator=HOST:PORT --num_processes=N --process_id=I"
     ) from error
@@ -99,6 +100,22 @@ def ending_together(then: Callable[[], str]) -> Iterator[None]:
     print(f"\nprocess {jax.process_index()} of {jax.process_count()}: another process was lost ({told}): {then()}",
           file=sys.stderr)  # fmt: skip
     leave(1)
+
+
+@contextlib.contextmanager
+def leaving(name: str) -> Iterator[None]:
+  """Ends this process at once with the line of an error, where others of its run would wait for it.
+
+  Args:
+    name: of the command.
+  """
+  try:
+    yield
+  except UserError as error:
+    if several():
+      say_error(name, error)
+      leave(1)
+    raise
 
 
 def leave(status: int) -> NoReturn:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from rl_jax import configs
+from rl_jax.configuration import configs
+from rl_jax.errors import UserError
 from rl_jax.runs import curve, study_results
 from rl_jax.runs.content import SHORT, content_sha256
 from rl_jax.runs.directory import find_run
-from rl_jax.runs.errors import RunError
 from rl_jax.runs.files import read_json
 from rl_jax.runs.manifest import read_launches
 from rl_jax.runs.metrics import read_metrics
@@ -51,7 +51,7 @@ def read(target: Path, only: Collection[str] = ()) -> list[Recorded]:
   Args:
     only: names of some of a study's entries.
 
-  Raises: ConfigError, RunError: it is nothing of these, has no such entry, or its config cannot be used any more.
+  Raises: UserError: it is nothing of these, has no such entry, or its config cannot be used any more.
   """
   if target.suffix != ".json":
     return [_read_run(target)]
@@ -61,10 +61,10 @@ def read(target: Path, only: Collection[str] = ()) -> list[Recorded]:
   if isinstance(saved, dict) and "study" in saved:
     unknown = sorted(set(only) - saved["entries"].keys())
     if unknown:
-      raise RunError(f"{target} has no entry {', '.join(unknown)} (there are: {', '.join(saved['entries'])})")
+      raise UserError(f"{target} has no entry {', '.join(unknown)} (there are: {', '.join(saved['entries'])})")
     chosen = {name: entry for name, entry in saved["entries"].items() if name in only or not only}
     return [_read_entry(target, saved["study"], name, entry) for name, entry in chosen.items()]
-  raise RunError(f"{target} holds no results: make them with python -m rl_jax.curve or rl_jax.study")
+  raise UserError(f"{target} holds no results: make them with python -m rl_jax.curve or rl_jax.study")
 
 
 def _read_run(folder: Path) -> Recorded:

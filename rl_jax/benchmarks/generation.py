@@ -25,15 +25,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from kernels.benchmarks.timing import read_rate
-from rl_jax.bounds import decode_bytes, forward_flops, matmul_rate
+from rl_jax.benchmarks.roofline import decode_bytes, forward_flops, matmul_rate
+from rl_jax.errors import UserError
+from rl_jax.kernels.benchmarks.timing import read_rate
 from rl_jax.models import checkpoints
 from rl_jax.models.export import export
 from rl_jax.models.loading import load
 from rl_jax.models.model import Model, Params, param_count
 from rl_jax.rollouts.sampler import sample
-from rl_jax.sources import ConfigError
-from rl_jax.training.errors import TrainingError
 
 PROMPT_TOKENS = 64
 PEER = Path(__file__).parent / "peers" / "transformers_generate.py"
@@ -88,7 +87,7 @@ def ours(model: Model, params: Params) -> Generate:
 def peer(python: str, model: Model, params: Params, context: int) -> Iterator[tuple[str, Generate]]:
   """`transformers` in a process of its own, outside of this repository: what it is, and how it generates.
 
-  Raises: TrainingError: it does not run or fails; the line has its last words.
+  Raises: UserError: it does not run or fails; the line has its last words.
   """
   with tempfile.TemporaryDirectory() as elsewhere, contextlib.ExitStack() as stack:
     folder, errors = Path(elsewhere, "model"), Path(elsewhere, "errors")
@@ -100,7 +99,7 @@ def peer(python: str, model: Model, params: Params, context: int) -> Iterator[tu
       stderr = stack.enter_context(errors.open("w"))
       process = stack.enter_context(subprocess.Popen(command, cwd=elsewhere, stderr=stderr, **pipes))
     except OSError as error:
-      raise TrainingError(f"--peer={python} does not run: {error.strerror or error}") from error
+      raise UserError(f"--peer={python} does not run: {error.strerror or error}") from error
     stack.callback(process.kill)
     answers: Any = process.stdout
 
@@ -108,7 +107,7 @@ def peer(python: str, model: Model, params: Params, context: int) -> Iterator[tu
       line = answers.readline()
       if not line:
         said = errors.read_text().strip().splitlines() or ["it ended without a word"]
-        raise TrainingError(f"--peer={python} failed: {said[-1]}")
+        raise UserError(f"--peer={python} failed: {said[-1]}")
       return json.loads(line)
 
     def generate(prompts: Int[np.ndarray, "B P"], new_tokens: int) -> float:
@@ -153,10 +152,10 @@ def bound_of(model: Model, rows: int, new_tokens: int, memory: float, products: 
 def generate_benchmark(settings: Settings) -> None:
   """Prints a table for each type and batch.
 
-  Raises: ConfigError, TrainingError: one line that says what was got and what to do.
+  Raises: UserError: one line that says what was got and what to do.
   """
   if settings.new_tokens < 2 or settings.repeats < 1 or min(settings.batches, default=0) < 1:
-    raise ConfigError("generate needs --new_tokens of at least 2, and --repeats and --batch of at least 1")
+    raise UserError("generate needs --new_tokens of at least 2, and --repeats and --batch of at least 1")
   source = checkpoints.open_source(settings.model)
   for dtype in settings.dtypes:
     model = Model(dataclasses.replace(source.config, dtype=dtype, param_dtype=dtype))

@@ -16,14 +16,14 @@ import jax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from rl_jax import configs
+from rl_jax.configuration import configs
+from rl_jax.errors import UserError
 from rl_jax.models import lora
 from rl_jax.models.model import Model, Params
 from rl_jax.runs.directory import find_run, flatten
 from rl_jax.runs.files import read_json
 from rl_jax.training import experiment, manifests
 from rl_jax.training.checkpoints import Checkpoints
-from rl_jax.training.errors import TrainingError
 from rl_jax.training.optimizer import averages
 from rl_jax.training.seeds import learning_rates, member_seeds
 from rl_jax.training.state import ModelState
@@ -50,7 +50,7 @@ def build(config: ConfigDict) -> experiment.Experiment:
 def stage_config(config: ConfigDict, name: str) -> ConfigDict:
   """A stage's config: the whole one with the stage's fields in place of its own, and a start of its own.
 
-  Raises: ConfigError: the stage has a field that is not known.
+  Raises: UserError: the stage has a field that is not known.
   """
   values = config.to_dict()  # dictionaries of its own; what stands in them may be an object that has no copy
   stage = dict(values["stages"][name])
@@ -99,7 +99,7 @@ def find(
     train: trains a stage in a folder (or finds it done there); False if it was stopped.
     init_from: of some roles, in place of their own.
 
-  Raises: TrainingError: there is no such stage or run, or it does not fit.
+  Raises: UserError: there is no such stage or run, or it does not fit.
   """
   found: dict[str, Start] = {}
   for name, role in built.method.models.items():
@@ -133,7 +133,7 @@ def _led_to(
     folder = Path(name)
   else:
     known = ", ".join(config.stages) or "none"
-    raise TrainingError(f"init_from={name!r} is neither a stage of this config ({known}) nor the folder of a run")
+    raise UserError(f"init_from={name!r} is neither a stage of this config ({known}) nor the folder of a run")
   return _read(folder, config, built.models[role], source or "policy", expected)
 
 
@@ -148,7 +148,7 @@ def _pretrained(built: experiment.Experiment, role: str) -> Start | None:
     params = module.start(section, model)
     sha256 = module.digest(section)
   except ValueError as error:
-    raise TrainingError(f"model {section.name}: {error}") from error
+    raise UserError(f"model {section.name}: {error}") from error
   return Start(jax.tree.map(lambda x: x[None], params), section.checkpoint, sha256, [])
 
 
@@ -158,16 +158,16 @@ def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: s
   saved = ConfigDict(read_json(source.config))
   own = len(set(member_seeds(config)))
   if own % saved.num_seeds or learning_rates(saved):
-    raise TrainingError(
+    raise UserError(
       f"{folder} has {saved.num_seeds} seeds, this run {own}: start from a run of one learning rate, with 1 seed or as "
       "many, or a number that divides this run's"
     )
   with Checkpoints(source.checkpoints) as checkpoints:
     held = _Held(checkpoints.leaves(), role)
     if held.roles and role not in held.roles:
-      raise TrainingError(f"{folder} has no model {role!r}: it has {', '.join(sorted(held.roles))}")
+      raise UserError(f"{folder} has no model {role!r}: it has {', '.join(sorted(held.roles))}")
     if held.adapters and role != "policy":
-      raise TrainingError(
+      raise UserError(
         f"{folder}: its model {role!r} has adapters, whose scale only its own method knows: start from its policy"
       )
     model = _with_adapters_of(saved, model) if held.adapters else model.base
@@ -179,7 +179,7 @@ def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: s
     restored = checkpoints.restore_subtree(held.folder, ModelState(abstract, average=average))
     sha256 = hashlib.sha256((source.checkpoints / str(restored.step) / manifests.NAME).read_bytes()).hexdigest()
   if not sha256.startswith(expected):
-    raise TrainingError(f"{folder} is not the start asked for: its checkpoint has hash {sha256[:12]}, not {expected}")
+    raise UserError(f"{folder} is not the start asked for: its checkpoint has hash {sha256[:12]}, not {expected}")
   return Start(model.merged(restored.state.evaluated), str(folder), sha256, restored.warnings)
 
 

@@ -27,11 +27,11 @@ import ml_collections
 import numpy as np
 from ml_collections import ConfigDict
 
+from rl_jax.configuration.parts import experiment_file, load, load_file, name_of, nearest, source
+from rl_jax.errors import UserError
 from rl_jax.models import sizes
-from rl_jax.sources import ConfigError, load, load_file, name_of, nearest, source
 
 __all__ = [
-  "ConfigError",
   "Flags",
   "identity",
   "parse_flags",
@@ -65,18 +65,24 @@ class Flags(NamedTuple):
 
 class _Parser(argparse.ArgumentParser):
   def error(self, message: str) -> NoReturn:
-    raise ConfigError(message)
+    raise UserError(message)
 
 
-def make_parser(description: str = "") -> argparse.ArgumentParser:
-  """A parser with --config and --workdir, to which a program can add its own flags."""
+def make_parser(description: str = "", *, positional: bool = False) -> argparse.ArgumentParser:
+  """A parser with --config and --workdir, to which a program can add its own flags.
+
+  Args:
+    positional: the experiment may also stand alone, without --config=.
+  """
   parser = _Parser(
     description=description,
     allow_abbrev=False,
     epilog="--config.KEY=VALUE changes one field, as in --config.learning_rate=3e-4 --config.task.levels.easy.steps=4",
   )
-  parser.add_argument("--config", metavar="FILE[:VARIANT]", help="experiment, as in experiments/grpo.py:smoke")
+  parser.add_argument("--config", metavar="NAME[:VARIANT]", help="experiment, as in grpo:smoke, or a file")
   parser.add_argument("--workdir", metavar="FOLDER", type=Path, help="where the run is kept, as in runs/grpo")
+  if positional:
+    parser.add_argument("experiment", metavar="EXPERIMENT", nargs="?", help="the same as --config=EXPERIMENT")
   return parser
 
 
@@ -85,7 +91,7 @@ def parse_flags(
   parser: argparse.ArgumentParser | None = None,
   required: Sequence[str] = ("config", "workdir"),
 ) -> Flags:
-  """Reads the arguments after the program's name; raises ConfigError for what it does not know."""
+  """Reads the arguments after the program's name; raises UserError for what it does not know."""
   parser = parser or make_parser()
   own: list[str] = []
   overrides: list[str] = []
@@ -98,38 +104,50 @@ def parse_flags(
     key, equals, value = argument.removeprefix("--config.").partition("=")
     if not equals:
       if not waiting or waiting[0].startswith("--"):
-        raise ConfigError(f"--config.{key} has no value: write --config.{key}=VALUE")
+        raise UserError(f"--config.{key} has no value: write --config.{key}=VALUE")
       value = waiting.pop(0)
     overrides.append(f"{key}={value}")
   options, unknown = parser.parse_known_args(own)
   if unknown:
     flag = unknown[0].partition("=")[0]
     if not flag.startswith("-"):
-      raise ConfigError(f"unexpected argument {flag!r}: flags are written --name=value")
+      raise UserError(f"unexpected argument {flag!r}: flags are written --name=value")
     known = [text for action in parser._actions for text in action.option_strings if text.startswith("--")]
-    raise ConfigError(f"unknown flag {flag!r}{nearest(flag, known)}")
-  examples = {"config": "experiments/grpo.py", "workdir": "runs/grpo"}
+    raise UserError(f"unknown flag {flag!r}{nearest(flag, known)}")
+  alone = getattr(options, "experiment", None)
+  if alone is not None:
+    if options.config is not None:
+      raise UserError(f"two experiments, {alone!r} and --config={options.config}: give one")
+    options.config = alone
+  examples = {"config": "grpo", "workdir": "runs/grpo"}
   for name in required:
     if getattr(options, name) is None:
-      raise ConfigError(f"--{name} is missing: write for example --{name}={examples.get(name, 'VALUE')}")
+      raise UserError(f"--{name} is missing: write for example --{name}={examples.get(name, 'VALUE')}")
   return Flags(options.config, options.workdir, overrides, options)
 
 
+def default_workdir(experiment: str) -> Path:
+  """Where a run of an experiment is kept if nobody says: runs/grpo, of a variant runs/grpo-smoke."""
+  name, _, variant = re.sub(r"\.py(?=:|$)", "", experiment).partition(":")
+  return Path("runs") / "-".join(filter(None, (Path(name).name, variant)))
+
+
 def resolve(path_with_variant: str, overrides: Sequence[str] = ()) -> ConfigDict:
-  """The locked configuration of 'experiments/grpo.py' or 'experiments/grpo.py:smoke' with overrides 'key=value'."""
+  """The locked configuration of an experiment, 'grpo', 'grpo:smoke' or a file as 'my/grpo.py:smoke', with overrides
+  'key=value'."""
   named = re.fullmatch(r"(.+\.py)(?::(.*))?", path_with_variant)
-  path, variant = (named[1], named[2] or "") if named else (path_with_variant, "")
-  module = load_file(path)
+  path, _, variant = (named[1], "", named[2] or "") if named else path_with_variant.partition(":")
+  module = load_file(experiment_file(path))
   get_config = getattr(module, "get_config", None)
   if get_config is None:
-    raise ConfigError(f"{path} has no get_config(variant): it is not an experiment")
+    raise UserError(f"{path} has no get_config(variant): it is not an experiment")
   if variant and not inspect.signature(get_config).parameters:
-    raise ConfigError(f"{path} has no variants: leave ':{variant}' out")
+    raise UserError(f"{path} has no variants: leave ':{variant}' out")
   changes: dict[str, Any] = {}
   for override in overrides:
     key, equals, value = override.removeprefix("--config.").partition("=")
     if not equals:
-      raise ConfigError(f"override {override!r} has no value: write {key}=VALUE")
+      raise UserError(f"override {override!r} has no value: write {key}=VALUE")
     changes[key] = value
   return resolve_config(get_config(variant) if variant else get_config(), changes)
 
@@ -146,7 +164,7 @@ def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[st
     if name in changes:
       values[section] = _renamed(section, values[section], changes.pop(name))
     if not values[section].get("name"):
-      raise ConfigError(f"config.{name} is missing: name the {section}, as in 'rl_jax.{section}s.…'")
+      raise UserError(f"config.{name} is missing: name the {section}, as in 'rl_jax.{section}s.…'")
     values[section] |= _short(section, values[section]["name"])
     role = resolve_role(values[section]["name"])
     defaults[section] = {**_plain(role.get_config()), "name": values[section]["name"]}
@@ -185,7 +203,7 @@ def resolve_role(name: str | Any) -> Any:
   for needed in ("get_config", "build"):
     if not callable(getattr(role, needed, None)):
       told = repr(name) if isinstance(name, str) else name_of(role)
-      raise ConfigError(f"{told} cannot be used as method, task or model: it has no {needed}()")
+      raise UserError(f"{told} cannot be used as method, task or model: it has no {needed}()")
   return role
 
 
@@ -194,7 +212,7 @@ def _plain(config: Any) -> dict[str, Any]:
     config = ConfigDict(config)
   values = config.to_dict() if isinstance(config, ConfigDict) else config
   if not isinstance(values, Mapping):
-    raise ConfigError(f"get_config() gave a {type(values).__name__}: it has to give a ConfigDict")
+    raise UserError(f"get_config() gave a {type(values).__name__}: it has to give a ConfigDict")
   return {key: _plain(value) if isinstance(value, Mapping | ConfigDict) else value for key, value in values.items()}
 
 
@@ -204,7 +222,7 @@ def _merged(defaults: dict[str, Any], values: dict[str, Any], prefix: str) -> di
     key = f"{prefix}.{name}"
     if name not in defaults:
       known = [f"{prefix}.{other}" for other in _keys(defaults)]
-      raise ConfigError(f"unknown config key {key!r} in the file{_nearest_key(key, known)}")
+      raise UserError(f"unknown config key {key!r} in the file{_nearest_key(key, known)}")
     if isinstance(value, dict) and isinstance(defaults[name], dict):
       merged[name] = value if key in OPEN else _merged(defaults[name], value, key)
     else:
@@ -247,7 +265,7 @@ def _override(values: dict[str, Any], defaults: dict[str, Any], key: str, value:
     if not isinstance(target.get(section), dict) and _is_open(".".join(sections[: depth + 1])):
       target[section] = {}
     if not isinstance(target.get(section), dict):
-      raise ConfigError(f"unknown config key {key!r}{_nearest_key(key, _keys(values))}")
+      raise UserError(f"unknown config key {key!r}{_nearest_key(key, _keys(values))}")
     target = target[section]
     below = default.get(section)
     default = below if isinstance(below, dict) else {}
@@ -260,7 +278,7 @@ def _override(values: dict[str, Any], defaults: dict[str, Any], key: str, value:
   elif _is_open(key):
     target[last] = _literal(value)
   else:
-    raise ConfigError(f"unknown config key {key!r}{_nearest_key(key, _keys(values))}")
+    raise UserError(f"unknown config key {key!r}{_nearest_key(key, _keys(values))}")
 
 
 def _literal(value: Any) -> Any:
@@ -277,7 +295,7 @@ def _literal(value: Any) -> Any:
 
 
 def _checked(key: str, value: Any, present: Any, nullable: bool = False, text: bool = True) -> Any:
-  """`value`, parsed first if `text`, in the type of `present`; raises ConfigError with key, type and value."""
+  """`value`, parsed first if `text`, in the type of `present`; raises UserError with key, type and value."""
   given = _literal(value) if text else value
   if isinstance(value, np.generic):
     value = given = value.item()
@@ -288,7 +306,7 @@ def _checked(key: str, value: Any, present: Any, nullable: bool = False, text: b
   wanted = type(present).__name__
   if isinstance(present, dict):
     if key not in OPEN and not _is_open(key):
-      raise ConfigError(f"config key {key!r} is a section: set one of its fields ({', '.join(present) or 'none'})")
+      raise UserError(f"config key {key!r} is a section: set one of its fields ({', '.join(present) or 'none'})")
     wanted = "dict"
     if isinstance(given, dict):
       return given
@@ -307,7 +325,7 @@ def _checked(key: str, value: Any, present: Any, nullable: bool = False, text: b
       return number
   else:  # an object, as a notebook may pass: nothing to compare with
     return value
-  raise ConfigError(f"config key {key!r}: expected {wanted}, got {value!r}")
+  raise UserError(f"config key {key!r}: expected {wanted}, got {value!r}")
 
 
 def _number(given: Any, kind: type, text: bool) -> bool | int | float | None:
@@ -339,7 +357,7 @@ def _jsonable(value: Any, key: str) -> Any:
     return value
   if key.rpartition(".")[2] == "name":
     return name_of(value)
-  raise ConfigError(f"config key {key!r} holds a {type(value).__name__}, which cannot be recorded: use plain values")
+  raise UserError(f"config key {key!r} holds a {type(value).__name__}, which cannot be recorded: use plain values")
 
 
 def to_json(config: ConfigDict) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rl_jax import configs, sources
-from rl_jax.configs import ConfigError, parse_flags, resolve, resolve_config, resolve_role
+from rl_jax.configuration import configs, parts
+from rl_jax.configuration.configs import parse_flags, resolve, resolve_config, resolve_role
+from rl_jax.errors import UserError
 
 METHOD = """
 CLIP = 0.2
@@ -68,7 +69,7 @@ def base(**changes):
 
 
 def message(*overrides):
-  with pytest.raises(ConfigError) as caught:
+  with pytest.raises(UserError) as caught:
     grpo(*overrides)
   assert "\n" not in str(caught.value)
   return str(caught.value)
@@ -144,7 +145,7 @@ def test_python_values_as_a_notebook_gives_them():
 
   config = resolve_config(base(), {"learning_rate": np.float32(0.5), "method.epochs": 2.0, "method.center": False})
   assert config.learning_rate == 0.5 and config.method.epochs == 2 and config.method.center is False
-  with pytest.raises(ConfigError, match="expected int, got True"):
+  with pytest.raises(UserError, match="expected int, got True"):
     resolve_config(base(), {"method.epochs": True})
 
 
@@ -164,11 +165,11 @@ def test_levels_of_a_file_replace_the_default_ones():
 
 
 def test_a_file_cannot_invent_or_bend_keys():
-  with pytest.raises(ConfigError, match="'method.clip_hig' in the file: did you mean 'method.clip_high'"):
+  with pytest.raises(UserError, match="'method.clip_hig' in the file: did you mean 'method.clip_high'"):
     resolve_config(base(method={"name": "fake_method", "clip_hig": 0.1}))
-  with pytest.raises(ConfigError, match="config key 'method.clip_low': expected float, got '0.1'"):
+  with pytest.raises(UserError, match="config key 'method.clip_low': expected float, got '0.1'"):
     resolve_config(base(method={"name": "fake_method", "clip_low": "0.1"}))
-  with pytest.raises(ConfigError, match="config.method.name is missing"):
+  with pytest.raises(UserError, match="config.method.name is missing"):
     resolve_config(base(method={}))
 
 
@@ -207,7 +208,7 @@ def test_roles_by_path_file_and_object(files):
   ],
 )
 def test_unknown_roles(name, expected):
-  with pytest.raises(ConfigError) as caught:
+  with pytest.raises(UserError) as caught:
     resolve_role(name)
   assert str(caught.value) == expected
 
@@ -222,17 +223,31 @@ def test_faults_inside_a_file_come_through(files):
 
 
 def test_unknown_experiments(files):
-  with pytest.raises(ConfigError, match="^no file 'experiments/grp.py': did you mean 'experiments/grpo.py'\\?$"):
+  with pytest.raises(UserError, match="^no file 'experiments/grp.py': did you mean 'experiments/grpo.py'\\?$"):
     resolve("experiments/grp.py")
-  with pytest.raises(ConfigError, match="^no file 'experiments/grpo': did you mean 'experiments/grpo.py'\\?$"):
+  with pytest.raises(UserError, match="^no experiment 'experiments/grpo': did you mean the file 'experiments/grpo.py'"):
     resolve("experiments/grpo")
   (files / "experiments/plain.py").write_text("def get_config(): return {'seed': 1}\n")
   assert resolve("experiments/plain.py").seed == 1
-  with pytest.raises(ConfigError, match="has no variants: leave ':smoke' out"):
+  with pytest.raises(UserError, match="has no variants: leave ':smoke' out"):
     resolve("experiments/plain.py:smoke")
   (files / "empty.py").write_text("")
-  with pytest.raises(ConfigError, match=r"empty.py has no get_config\(variant\): it is not an experiment"):
+  with pytest.raises(UserError, match=r"empty.py has no get_config\(variant\): it is not an experiment"):
     resolve("empty.py")
+
+
+def test_a_run_is_kept_in_a_folder_with_the_name_of_its_experiment():
+  assert str(configs.default_workdir("grpo")) == "runs/grpo"
+  assert str(configs.default_workdir("my/own.py:smoke")) == "runs/own-smoke"
+
+
+def test_experiments_of_the_package_are_found_by_name(monkeypatch, tmp_path):
+  monkeypatch.chdir(tmp_path)
+  assert resolve("grpo:smoke").method.name == "rl_jax.methods.grpo"
+  with pytest.raises(UserError, match="^no experiment 'grp': did you mean 'grpo'\\?; a file of your own ends in .py$"):
+    resolve("grp:smoke")
+  with pytest.raises(UserError, match="^no experiment '../grpo'"):
+    resolve("../grpo")
 
 
 def test_flags():
@@ -253,7 +268,7 @@ def test_a_program_can_have_flags_of_its_own():
 @pytest.mark.parametrize(
   "argv, expected",
   [
-    (["--workdir=a"], "--config is missing: write for example --config=experiments/grpo.py"),
+    (["--workdir=a"], "--config is missing: write for example --config=grpo"),
     (["--config=a.py"], "--workdir is missing: write for example --workdir=runs/grpo"),
     (["--confg=a.py"], "unknown flag '--confg': did you mean '--config'?"),
     (["--config=a.py", "--workdir=a", "--wrkdir=b"], "unknown flag '--wrkdir': did you mean '--workdir'?"),
@@ -264,7 +279,7 @@ def test_a_program_can_have_flags_of_its_own():
   ],
 )
 def test_slips_in_flags(argv, expected):
-  with pytest.raises(ConfigError) as caught:
+  with pytest.raises(UserError) as caught:
     parse_flags(argv)
   assert str(caught.value) == expected
 
@@ -285,7 +300,7 @@ def test_to_json_names_objects_and_refuses_what_it_cannot_write():
   module = sys.modules.get("fake_method") or __import__("fake_method")
   text = configs.to_json(resolve_config(base(method={"name": module.Other}, betas=(1, 2))))
   assert json.loads(text)["method"]["name"] == "fake_method:Other" and json.loads(text)["betas"] == [1, 2]
-  with pytest.raises(ConfigError, match="config key 'thing' holds a object"):
+  with pytest.raises(UserError, match="config key 'thing' holds a object"):
     configs.to_json(resolve_config(base(thing=object())))
 
 
@@ -295,7 +310,7 @@ def test_source_is_the_text_of_the_file():
   assert configs.source(resolve_role("fake_task.py")) == TASK
   made = {}
   exec("class Loose:\n  pass\n", made)
-  with pytest.raises(ConfigError, match="cannot be read: define it in a file"):
+  with pytest.raises(UserError, match="cannot be read: define it in a file"):
     configs.source(made["Loose"])
 
 
@@ -309,7 +324,7 @@ def test_what_a_notebook_holds_is_the_text_of_its_functions(tmp_path, monkeypatc
   typed = type("Typed", (), {"build": staticmethod(names["build"]), "__module__": "__main__"})
   for method in (typed, types.SimpleNamespace(build=names["build"])):
     assert configs.source(method) == text
-  assert sources.name_of(types.SimpleNamespace(build=names["build"])) == "__main__:build"
+  assert parts.name_of(types.SimpleNamespace(build=names["build"])) == "__main__:build"
   assert configs.source(types.SimpleNamespace(build=configs.resolve)) == Path(configs.__file__).read_text()
 
 

@@ -7,7 +7,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from kernels.benchmarks.timing import seconds
+from rl_jax.kernels.benchmarks.timing import seconds
 from rl_jax.models.transformer import TransformerConfig
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import signal
-import sys
-from collections.abc import Callable
 from types import FrameType
 
-from rl_jax import processes
+from rl_jax.launching import processes
 
 
 class Stop:
@@ -37,12 +35,3 @@ class Stop:
     if self._noted is not None:
       raise KeyboardInterrupt
     self._noted = signal.Signals(number)
-
-
-def run(name: str, main: Callable[[list[str]], int]) -> int:
-  """Exit status of a command that has nothing to save: Ctrl-C ends it with one line."""
-  try:
-    return main(sys.argv[1:])
-  except KeyboardInterrupt:
-    print(f"\n{name}: ended by Ctrl-C", file=sys.stderr)
-    return 128 + signal.SIGINT

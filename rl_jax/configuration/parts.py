@@ -16,11 +16,9 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from rl_jax.errors import UserError
+
 _TEXT = "__source_text__"  # what was run, though the file may have changed since
-
-
-class ConfigError(Exception):
-  """A configuration that cannot be used; the message is one line that says what was given and what to do."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -32,12 +30,33 @@ def nearest(name: str, known: Iterable[str]) -> str:
   return f" (known: {', '.join(known[:20])}{', …' if len(known) > 20 else ''})" if known else ""
 
 
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+"""The experiments of this package."""
+
+
+def experiment_file(name: str) -> str:
+  """The file of an experiment: of the package's by its name ('grpo', 'studies/horizon'), else the name is a path.
+
+  Raises: UserError: there is no such experiment.
+  """
+  if name.endswith(".py"):
+    return name
+  file = EXPERIMENTS / f"{name}.py"
+  if not re.fullmatch(r"[a-z]\w*(/[a-z]\w*)*", name) or not file.is_file():
+    if Path(f"{name}.py").is_file():
+      raise UserError(f"no experiment {name!r}: did you mean the file '{name}.py'?")
+    files = [other for other in EXPERIMENTS.rglob("[a-z]*.py") if "\ndef get_config(" in other.read_text()]
+    known = [str(other.relative_to(EXPERIMENTS).with_suffix("")) for other in files]
+    raise UserError(f"no experiment {name!r}{nearest(name, known)}; a file of your own ends in .py")
+  return str(file)
+
+
 def load_file(path: str) -> ModuleType:
   """Runs a Python file as a module; the same content is run once, so that its classes keep their identity."""
   file = Path(path)
   if not file.is_file():
     there = [str(other.relative_to(".") if not file.is_absolute() else other) for other in file.parent.glob("*.py")]
-    raise ConfigError(f"no file {path!r}{nearest(str(file), there)}")
+    raise UserError(f"no file {path!r}{nearest(str(file), there)}")
   content = file.read_bytes()
   digest = hashlib.sha256(str(file.resolve()).encode() + b"\0" + content).hexdigest()[:16]
   name = f"rl_jax_file_{re.sub(r'[^0-9a-zA-Z_]', '_', file.stem)}_{digest}"
@@ -73,7 +92,7 @@ def _module_names(package: ModuleType) -> list[str]:
 def _attribute(holder: ModuleType, name: str, given: str) -> Any:
   if not hasattr(holder, name):
     public = [other for other in vars(holder) if not other.startswith("_")]
-    raise ConfigError(f"{given!r}: there is no {name!r} in it{nearest(name, public)}")
+    raise UserError(f"{given!r}: there is no {name!r} in it{nearest(name, public)}")
   return getattr(holder, name)
 
 
@@ -85,7 +104,7 @@ def load(name: str) -> Any:
     return _attribute(module, file[2], name) if file[2] else module
   path, _, attribute = name.partition(":")
   if not re.fullmatch(r"\w+(\.\w+)*", path):
-    raise ConfigError(f"{name!r} names no Python code: write 'package.module', 'package.module:Name' or 'file.py:Name'")
+    raise UserError(f"{name!r} names no Python code: write 'package.module', 'package.module:Name' or 'file.py:Name'")
   found = _import(path)
   if found is not None:
     return _attribute(found, attribute, name) if attribute else found
@@ -98,7 +117,7 @@ def load(name: str) -> Any:
     parent = _import(parent_path) if parent_path else None
   known = _module_names(parent) if parent is not None else []
   advice = nearest(path, known) or ": is its folder the current one, or on PYTHONPATH?"
-  raise ConfigError(f"no module {path!r}{advice}")
+  raise UserError(f"no module {path!r}{advice}")
 
 
 def name_of(value: Any) -> str:
@@ -129,7 +148,7 @@ def source(value: Any) -> str:
   for read, what in ((_functions, value),) if holds else ((inspect.getsource, named), (_functions, named)):
     with contextlib.suppress(OSError, TypeError):
       return read(what)
-  raise ConfigError(
+  raise UserError(
     f"the source of {name_of(value)} cannot be read: define it in a file, so that the run can record it"
   )
 

@@ -1,0 +1,50 @@
+"""The benchmark `reshard`: what a layout of its own for generation costs and saves on the devices here.
+
+See `rl_jax.training.generating`; config.mesh and its rules as in a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+
+from rl_jax.benchmarks.iteration import trainer_of
+from rl_jax.configuration import configs
+from rl_jax.errors import UserError
+from rl_jax.kernels.benchmarks.timing import seconds
+from rl_jax.launching import initialization, machine
+from rl_jax.models.model import param_count
+from rl_jax.training import iteration, mesh
+from rl_jax.training.generating import reshard
+from rl_jax.training.seeds import over_seeds
+
+
+def reshard_benchmark(config_path: str, overrides: Sequence[str], repeats: int) -> None:
+  """Print how long the policy takes into the layout of generation, and a rollout in either layout.
+
+  Raises: UserError: generation has no layout of its own.
+  """
+  config = configs.resolve(config_path, overrides)
+  trainer = trainer_of(config)
+  experiment, seeds_of = trainer.experiment, trainer.state.seeds
+  if experiment.rollout_rules == experiment.rules:
+    raise UserError("generation has no layout of its own: say for example --config.mesh.rollout_rules.width=")
+  plain = initialization.build(configs.resolve_config(config, {"mesh.rollout_rules": {}}))
+  policy = seeds_of.models["policy"].params
+  with mesh.use(trainer.mesh, experiment.rules):
+    move = reshard(experiment, trainer.mesh)
+    rollout = lambda of: jax.jit(over_seeds(lambda seed: iteration.make_batch(of, seed, 0)[1], config.num_seeds))
+    one, other = rollout(plain), rollout(experiment)
+    times = {
+      "reshard": seconds(lambda: move(policy), repeats),
+      "rollout, laid out as for updates": seconds(lambda: one(seeds_of), repeats),
+      "rollout, laid out anew (with reshard)": seconds(lambda: other(seeds_of), repeats),
+    }
+    moved = move(policy)
+  here = lambda tree: sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(tree))
+  axes = ", ".join(f"{axis} {size}" for axis, size in trainer.mesh.shape.items())
+  print(f"{machine.devices()} ({axes}), {param_count(policy)} parameters, {repeats} repeats, medians")
+  print(f"parameters per device: {here(policy) / 2**20:.2f} MiB in updates, {here(moved) / 2**20:.2f} in generation")
+  for name, taken in times.items():
+    print(f"{name:38} {taken:8.4f} s")

@@ -1,0 +1,1 @@
+"""Experiment configs: reading, resolving, overriding; loading of a user's own Python parts."""

@@ -1,0 +1,206 @@
+"""The loop around training: restore, advance, evaluate, save, stop."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from rl_jax.errors import UserError
+from rl_jax.launching import initialization, machine, processes
+from rl_jax.launching.recorder import Recorder
+from rl_jax.launching.stop import Stop
+from rl_jax.runs.gates import already_right
+from rl_jax.training import mesh
+from rl_jax.training.checkpoints import Checkpoints
+from rl_jax.training.experiment import Experiment
+from rl_jax.training.trainer import Trainer, check_batch
+
+
+class Result(NamedTuple):
+  """Where a launch left its run."""
+
+  directory: Path
+  iterations: int
+  finished: bool
+
+
+class RunLoop:
+  """One launch of one run, whose folder is held.
+
+  Args:
+    stop: what asks for an early end.
+    train_stage: trains a stage in a folder; False if it was stopped.
+  """
+
+  def __init__(
+    self,
+    config: ConfigDict,
+    workdir: Path,
+    recorder: Recorder,
+    checkpoints: Checkpoints,
+    stop: Stop,
+    train_stage: Callable[[ConfigDict, Path], bool],
+  ):
+    self.config, self.workdir, self.recorder = config, workdir, recorder
+    self.checkpoints, self.stop, self.train_stage = checkpoints, stop, train_stage
+    self.say = recorder.say
+    self.held_out: dict[str, np.ndarray] = {}
+
+  def go(self) -> Result:
+    """Train to the end, or as far as nobody stops it."""
+    with processes.ending_together(self._how_to_go_on), contextlib.ExitStack() as held:
+      prepared = self._prepared(held)
+      if isinstance(prepared, Result):
+        return prepared
+      started = time.monotonic()
+      prepared.compile()
+      self._begin(prepared, time.monotonic() - started)
+      self._iterate(prepared)
+      finished = self._finished(prepared)
+      self.recorder.end(prepared.iterations, finished, time.monotonic() - started)
+      return Result(self.workdir, prepared.iterations, finished)
+
+  def _how_to_go_on(self) -> str:
+    newest = max(self.checkpoints.steps(), default=0)
+    return f"iteration {newest} is saved; go on with all processes: {shlex.join(self.recorder.command)}"
+
+  def _prepared(self, held: contextlib.ExitStack) -> Trainer | Result:
+    """The trainer where the run goes on, its task held open; or the end of a run that is done, or stopped already."""
+    newest = self.checkpoints.newest_intact() or 0
+    if newest >= self.config.num_iterations:
+      self.say(f"{self.workdir}: done before ({newest} iterations); raise num_iterations to go on")
+      return Result(self.workdir, newest, True)
+    experiment, device_mesh = initialization.build(self.config), mesh.make_mesh(self.config.mesh)
+    check_batch(experiment, device_mesh)  # before the stages take their time
+    self._check_cadence(newest)
+    found = {} if newest else self._starts(experiment)
+    if self.stop.check() or found is None:
+      if found is not None:  # a stage that was stopped has said it
+        self._say_stopped("nothing done yet")
+      return Result(self.workdir, 0, False)
+    held.enter_context(contextlib.closing(experiment.task))
+    given = {role: start.params for role, start in found.items()}
+    trainer = self._restored(Trainer(experiment, device_mesh, given))
+    self.recorder.begin(trainer, found)
+    return trainer
+
+  def _begin(self, trainer: Trainer, seconds: float) -> None:
+    """Say how long the compilation took; evaluate a run that is at its start."""
+    self.say(f"{self.workdir}: {machine.devices()}, compiled in {seconds:.0f} s")
+    if trainer.iterations == 0:
+      self._evaluate(trainer)
+      self.recorder.progress.update(0, self.held_out)
+      if warning := already_right(self.held_out):
+        self.say(warning)
+
+  def _iterate(self, trainer: Trainer) -> None:
+    """Advance until the run is finished or stopped."""
+    while not self._finished(trainer):
+      self._advance(trainer)
+      if self.stop.check():
+        self._save(trainer)
+        self.checkpoints.wait()
+        self._say_stopped(f"saved at iteration {trainer.iterations}")
+        break
+
+  def _share(self, trainer: Trainer) -> float:
+    """Of the run that is done, 1 at its end: of its iterations, or of the tokens that every seed generates."""
+    tokens = self.config.num_tokens
+    by_tokens = float(trainer.generated_tokens.min()) / tokens if tokens else 0.0
+    return max(trainer.iterations / self.config.num_iterations, by_tokens)
+
+  def _finished(self, trainer: Trainer) -> bool:
+    return self._share(trainer) >= 1
+
+  def _say_stopped(self, state: str) -> None:
+    stop = self.stop.requested
+    assert stop is not None
+    self.say(f"{stop.name}: {state}; go on with: {shlex.join(self.recorder.command)}")
+
+  def _check_cadence(self, newest: int) -> None:
+    """A run goes on in steps of `logging.every_iterations`, which may have changed since the checkpoint."""
+    every = self.config.logging.every_iterations
+    if newest % every:
+      raise UserError(
+        f"{self.workdir}: the newest checkpoint is of iteration {newest}, which is not a multiple of "
+        f"logging.every_iterations ({every}): {math.gcd(newest, every)} would do"
+      )
+
+  def _starts(self, experiment: Experiment) -> dict[str, initialization.Start] | None:
+    found = initialization.find(experiment, self.workdir, self.train_stage)
+    for start in (found or {}).values():
+      for warning in start.warnings:
+        self.say(f"{start.origin}: {warning}")
+    return found
+
+  def _restored(self, trainer: Trainer) -> Trainer:
+    """The trainer at the newest good checkpoint, or at the beginning as it is."""
+    restored = self.checkpoints.restore_latest(trainer.abstract_state)
+    iterations = 0
+    if restored is not None:
+      for warning in restored.warnings:
+        self.say(warning)
+      self._check_data(trainer, restored.metadata.get("data", ""))
+      trainer.state, iterations = restored.state, restored.step
+      self.held_out = {name: np.asarray(values, np.float32) for name, values in restored.metadata["held_out"].items()}
+      self.say(f"{self.workdir}: going on from iteration {iterations}")
+    for note in self.recorder.metrics.cut_after(iterations if restored is not None else -1):
+      self.say(note)
+    return trainer
+
+  def _check_data(self, trainer: Trainer, before: str) -> None:
+    now = trainer.experiment.task.fingerprint
+    if now != before:
+      raise UserError(
+        f"{self.workdir}: the data of {self.config.task.name} has changed since the checkpoint (fingerprint "
+        f"{before[:12]}, now {now[:12]}): bring the old data back, or start a run in another --workdir"
+      )
+
+  def _advance(self, trainer: Trainer) -> None:
+    config, first, before = self.config, trainer.iterations, trainer.generated_tokens
+    with self.recorder.profile(first):
+      done = trainer.advance()
+    for note in trainer.experiment.task.notes():
+      self.say(note)
+    wrote, iterations = trainer.generated_tokens - before, trainer.iterations
+    self.recorder.iterations(first, done, wrote)
+    speed = wrote.sum() / done.seconds
+    last = self._finished(trainer)
+    if last or iterations % config.evaluation.every_iterations == 0:
+      self._evaluate(trainer)
+    shown_speed = float(speed) if wrote.any() else None
+    self.recorder.progress.update(iterations, done.metrics[-1] | self.held_out, shown_speed, self._share(trainer))
+    if done.stuck:
+      self._save(trainer)
+      self.checkpoints.wait()
+      raise UserError(
+        f"iteration {iterations}: loss or gradient was not finite in the last {config.optimizer.max_skipped_updates} "
+        f"or more updates of seed {', '.join(str(config.seed + s) for s in done.stuck)}; the parameters before "
+        f"them are saved in {self.recorder.directory.checkpoints}: lower learning_rate or look at the rewards"
+      )
+    if last or iterations % config.checkpoint.every_iterations == 0:
+      self._save(trainer)
+    if last:
+      self.recorder.show_samples(iterations, done)
+
+  def _evaluate(self, trainer: Trainer) -> None:
+    self.held_out = trainer.evaluate()
+    self.recorder.evaluation(trainer.iterations, self.held_out)
+
+  def _save(self, trainer: Trainer) -> None:
+    self.recorder.metrics.sync()
+    metadata = {
+      "identity": self.recorder.identity,
+      "data": trainer.experiment.task.fingerprint,
+      "held_out": {name: np.asarray(values).tolist() for name, values in self.held_out.items()},
+    }
+    best = {name: float(np.mean(values)) for name, values in self.held_out.items()}
+    self.checkpoints.save(trainer.iterations, trainer.state, metadata, best)

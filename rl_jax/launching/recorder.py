@@ -1,0 +1,133 @@
+"""The record of one launch: what it writes into the run's folder, and what it says at the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, TextIO
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from rl_jax.configuration import configs
+from rl_jax.launching import machine
+from rl_jax.launching.initialization import Start
+from rl_jax.runs.content import content_sha256
+from rl_jax.runs.directory import RunDirectory
+from rl_jax.runs.files import write_atomically
+from rl_jax.runs.manifest import append_launch, end_launch, manifest, now, read_launches
+from rl_jax.runs.metrics import MetricsWriter
+from rl_jax.runs.progress import Progress
+from rl_jax.runs.report import write_report
+from rl_jax.runs.samples import show, write_samples
+from rl_jax.training.trainer import AdvanceResult, Trainer
+
+
+class Recorder:
+  """Writes metrics, samples, timings and the manifest of a run whose folder is held.
+
+  Args:
+    command: by which the run was launched.
+    stream: of the terminal.
+  """
+
+  def __init__(self, config: ConfigDict, identity: str, directory: RunDirectory, command: list[str], stream: TextIO):
+    self.config, self.identity, self.directory, self.command = config, identity, directory, command
+    self.progress = Progress(config.num_iterations, stream)
+    self.metrics = MetricsWriter(directory, tensorboard=config.logging.tensorboard)
+
+  def close(self) -> None:
+    """End the files and the progress line."""
+    self.metrics.close()
+    self.progress.close()
+
+  def say(self, text: str) -> None:
+    """Print a line above the progress line."""
+    self.progress.message(text)
+
+  def begin(self, trainer: Trainer, found: Mapping[str, Start]) -> None:
+    """Append this launch to the manifest.
+
+    Args:
+      found: where models start, by role; empty for a run that goes on.
+    """
+    method = configs.source(configs.resolve_role(self.config.method.name))
+    write_atomically(self.directory.path / "method.py", method.encode())
+    digest = hashlib.sha256(method.encode()).hexdigest()
+    task = trainer.experiment.task
+    extra: dict[str, Any] = {
+      "identity": self.identity,
+      "config_sha256": hashlib.sha256(configs.to_json(self.config).encode()).hexdigest(),
+      "method_sha256": digest,
+      "papers": list(trainer.experiment.method.papers),
+      "data_fingerprint": task.fingerprint,
+      "guessing_floor": task.guessing_floor,
+      "settings": machine.settings(),
+      "processes": jax.process_count(),
+    }
+    launches = read_launches(self.directory.manifest) if self.directory.manifest.exists() else []
+    if launches and launches[-1].get("method_sha256", digest) != digest:
+      self.say(f"{self.config.method.name} has changed since the last launch: this is no longer one experiment")
+    if "policy" in found:
+      extra |= {"started_from": found["policy"].origin, "start_sha256": found["policy"].sha256}
+    others = {role: [start.origin, start.sha256] for role, start in found.items() if role != "policy"}
+    if others:
+      extra["models_started_from"] = others
+    append_launch(self.directory.manifest, manifest(self.command, machine.devices(), extra=extra))
+
+  def end(self, iterations: int, finished: bool, seconds: float) -> None:
+    """Record where this launch left the run, and the hash that shows a later change of its metrics or samples."""
+    end = {
+      "ended": now(),
+      "wall_seconds": round(seconds, 3),
+      "iterations": iterations,
+      "finished": finished,
+      "content_sha256": content_sha256(self.directory),
+    }
+    end_launch(self.directory.manifest, end)
+
+  def iterations(self, first: int, done: AdvanceResult, wrote: np.ndarray) -> None:
+    """Write metrics, samples and timings of iterations.
+
+    Args:
+      first: iterations before them.
+      wrote: tokens that each seed generated in them.
+    """
+    for offset, row in enumerate(done.metrics):
+      self.metrics.write("train", first + offset + 1, row)
+    last = first + len(done.metrics)
+    write_samples(self.directory, [{"iteration": last, **sample} for sample in done.samples])
+    timings = {
+      "seconds": done.seconds,
+      "iteration_seconds": done.seconds / len(done.metrics),
+      "tokens_per_second": wrote.sum() / done.seconds,
+    }
+    self.metrics.write_timings(last, timings)
+
+  def evaluation(self, iterations: int, held_out: Mapping[str, np.ndarray]) -> None:
+    """Write metrics of an evaluation."""
+    self.metrics.write("evaluation", iterations, dict(held_out))
+
+  def show_samples(self, iterations: int, done: AdvanceResult) -> None:
+    """Print some of the last samples."""
+    samples = [{"iteration": iterations, **sample} for sample in done.samples]
+    self.say(show(samples[: self.config.logging.samples]))
+
+  def report(self) -> None:
+    """Write the run's page."""
+    write_report(self.directory)
+    self.say(f"report: {self.directory.report_html}")
+
+  @contextlib.contextmanager
+  def profile(self, first: int) -> Iterator[None]:
+    """Trace the call of `logging.every_iterations` iterations that holds the one asked for."""
+    wanted = self.config.logging.profile_iteration
+    if wanted is None or not first <= wanted < first + self.config.logging.every_iterations:
+      yield
+      return
+    folder = self.directory.path / "profile"
+    with jax.profiler.trace(str(folder)):
+      yield
+    self.say(f"profile: {folder} (tensorboard or xprof shows it)")
