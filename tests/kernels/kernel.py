@@ -54,7 +54,7 @@ class Kernel:
   def name(self) -> str:
     function = self.public or self.function
     options = ",".join(f"{k}={v}" for k, v in self.options.items())
-    return f"{function.__module__.removeprefix('kernels.')}.{function.__name__}({options})"
+    return f"{function.__module__.removeprefix('rl_jax.kernels.')}.{function.__name__}({options})"
 
   def call(self, arrays: dict[str, Any]) -> list[Any]:
     """The output leaves."""

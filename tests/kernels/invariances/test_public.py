@@ -15,7 +15,7 @@ from tests.kernels.registry import KERNELS
 
 
 def public_functions():
-  for info in pkgutil.walk_packages(rl_jax.kernels.__path__, "kernels."):
+  for info in pkgutil.walk_packages(rl_jax.kernels.__path__, "rl_jax.kernels."):
     if info.name.startswith("rl_jax.kernels.benchmarks") or info.name.rsplit(".", 1)[1].startswith("_"):
       continue
     module = importlib.import_module(info.name)
@@ -34,7 +34,7 @@ def test_every_public_function_has_an_example():
   assert not [f.__qualname__ for f in public_functions() if ">>>" not in (f.__doc__ or "")]
 
 
-MODULES = [info.name for info in pkgutil.walk_packages(rl_jax.kernels.__path__, "kernels.")]
+MODULES = [info.name for info in pkgutil.walk_packages(rl_jax.kernels.__path__, "rl_jax.kernels.")]
 TIMED = [name for name in MODULES if name.startswith("rl_jax.kernels.benchmarks")]
 
 
