@@ -9,6 +9,7 @@ import sys
 from rl_jax.launching.commands import command
 from rl_jax.runs.curve import curve
 from rl_jax.runs.directory import find_run
+from rl_jax.runs.metric_names import ACCURACY, GREEDY
 from rl_jax.runs.visible import say
 
 
@@ -17,7 +18,7 @@ def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   parser = argparse.ArgumentParser(prog="python -m rl_jax.curve", description=__doc__.splitlines()[0])
   parser.add_argument("run", metavar="RUN", help="folder of the run, as in runs/grpo")
-  parser.add_argument("--metrics", nargs="+", default=["held_out/sampled_accuracy", "held_out/greedy_accuracy"])
+  parser.add_argument("--metrics", nargs="+", default=[ACCURACY, GREEDY])
   flags = parser.parse_args(argv)
   say(json.dumps(curve(find_run(flags.run), flags.metrics), indent=1))
   return 0

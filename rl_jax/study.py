@@ -28,8 +28,9 @@ from rl_jax.runs import study_page, study_results
 from rl_jax.runs.comparison import area_under
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.files import read_json
+from rl_jax.runs.metric_names import ACCURACY
 from rl_jax.runs.record import load
-from rl_jax.runs.study_results import ACCURACY, Entry
+from rl_jax.runs.study_results import Entry
 
 
 class Stopped(Exception):

@@ -13,7 +13,8 @@ from rl_jax import study
 from rl_jax.configuration import configs
 from rl_jax.experiments.studies import common
 from rl_jax.launching import initialization, launch
-from rl_jax.runs.study_results import ACCURACY, Entry
+from rl_jax.runs.metric_names import ACCURACY
+from rl_jax.runs.study_results import Entry
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,11 +16,11 @@ from rl_jax.launching import launch, recorded
 from rl_jax.launching.launch import Terminal
 from rl_jax.launching.recorded import Recorded
 from rl_jax.launching.stop import Stop
-from rl_jax.runs.agreement import ACCURACY
 from rl_jax.runs.content import content_sha256
 from rl_jax.runs.curve import curve
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.files import write_json
+from rl_jax.runs.metric_names import ACCURACY
 from tests import commands
 
 ROOT = Path(__file__).parents[1]

@@ -15,10 +15,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rl_jax.runs.metric_names import ACCURACY
 from rl_jax.runs.statistics import mean, spread
 
 FIRST = 1e-3
-ACCURACY = "held_out/sampled_accuracy"
 
 _MACHINE = ("cpu_model", "cpu_features_sha256", "cpu_threads_allowed", "devices")
 _PACKAGES = (

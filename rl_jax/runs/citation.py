@@ -12,12 +12,11 @@ from rl_jax.errors import UserError
 from rl_jax.runs.content import SHORT, content_sha256
 from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.formatting import mean_and_spread
+from rl_jax.runs.metric_names import ACCURACY
 from rl_jax.runs.papers import Paper, look_up
 from rl_jax.runs.record import load
 from rl_jax.runs.statistics import mean, spread
 from rl_jax.runs.visible import visible
-
-HEADLINE = "held_out/sampled_accuracy"
 
 
 class Cited(NamedTuple):
@@ -72,7 +71,7 @@ def cited(directory: RunDirectory) -> Cited:
   record = load(directory)
   if not record.launches:
     raise UserError(f"{directory.path} has no launch in manifest.json: there is nothing to cite yet")
-  series = record.series.get("evaluation", {}).get(HEADLINE)
+  series = record.series.get("evaluation", {}).get(ACCURACY)
   last = record.launches[-1]
   ended = last.get("end", {}).get("ended") or last.get("started", "")
   launched = lambda field: (launch.get(field) for launch in record.launches)

@@ -18,24 +18,24 @@ from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.figures import png, svg
 from rl_jax.runs.files import write_atomically, writing
 from rl_jax.runs.formatting import mean_and_spread, number, rate
+from rl_jax.runs.metric_names import ACCURACY, REWARD, UNEXPLAINED
 from rl_jax.runs.panels import Curve, Panel
 from rl_jax.runs.record import Record, Series, at, load
 from rl_jax.runs.report import one_seed_after_another
 from rl_jax.runs.samples import reward_text
 
-ACCURACY = "held_out/sampled_accuracy"
 PROMPTS_SHOWN = 8
 
 _PANELS = (
   # title, unit, kind, metric, scale, across
   ("Held-out accuracy", "share of prompts", "evaluation", ACCURACY, "unit", "iteration"),
   ("Held-out accuracy by tokens", "share of prompts", "evaluation", ACCURACY, "unit", "generated tokens per seed"),
-  ("Training reward", "mean over samples", "train", "reward", "linear", "iteration"),
+  ("Training reward", "mean over samples", "train", REWARD, "linear", "iteration"),
   ("Response length", "tokens", "train", "response_length", "linear", "iteration"),
   ("Entropy of the policy", "nats per token", "train", "entropy", "linear", "iteration"),
   ("Credit: rank correlation", "with the truth", "evaluation", "credit/rank_correlation", "linear", "iteration"),
   ("Credit: equal signs", "share of steps", "evaluation", "credit/sign_agreement", "unit", "iteration"),
-  ("Credit: unexplained", "share of the truth", "evaluation", "credit/unexplained", "unit", "iteration"),
+  ("Credit: unexplained", "share of the truth", "evaluation", UNEXPLAINED, "unit", "iteration"),
 )
 
 

@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rl_jax.runs.metric_names import GREEDY
+
 MOST_START = 0.3
 MOST_GAIN = 0.05
 MOST_SHARE = 0.5
 ALREADY_RIGHT = 0.9
 """Greedy accuracy above which a start leaves nothing to learn but to be surer."""
-GREEDY = "held_out/greedy_accuracy"
 
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """(tokens, mean accuracy) by entry."""

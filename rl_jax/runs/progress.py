@@ -13,17 +13,18 @@ from typing import TextIO
 import numpy as np
 
 from rl_jax.runs.formatting import duration, mean_and_spread, rate
+from rl_jax.runs.metric_names import ACCURACY, REWARD
 from rl_jax.runs.statistics import mean
 from rl_jax.runs.visible import encodable, visible
 
 _FIELDS = (
   # metric, label, digits, with spread. The label is what a person calls it.
-  ("reward", "reward", 2, True),
-  ("held_out/sampled_accuracy", "held-out", 2, True),
+  (REWARD, "reward", 2, True),
+  (ACCURACY, "held-out", 2, True),
   ("response_length", "length", 1, False),
   ("entropy", "entropy", 2, False),
 )
-_DROPPED_FIRST = ("speed", "entropy", "response_length", "skipped", "held_out/sampled_accuracy", "left", "reward")
+_DROPPED_FIRST = ("speed", "entropy", "response_length", "skipped", ACCURACY, "left", REWARD)
 """What a narrow terminal does without, in this order."""
 
 

@@ -13,26 +13,27 @@ from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.figures import png, svg
 from rl_jax.runs.files import write_atomically
 from rl_jax.runs.formatting import mean_and_spread, number
+from rl_jax.runs.metric_names import ACCURACY, GREEDY, REWARD, TOKENS
 from rl_jax.runs.panels import Panel, main_panels, other_panels
 from rl_jax.runs.record import Record, load
 from rl_jax.runs.samples import reward_text
 from rl_jax.runs.statistics import summary
 
-HEADLINE = (("held_out/sampled_accuracy", "held-out accuracy"), ("held_out/greedy_accuracy", "greedy"))
+HEADLINE = ((ACCURACY, "held-out accuracy"), (GREEDY, "greedy"))
 SAMPLES_SHOWN = 8
 """Samples of the first and of the last iteration that has any."""
 CHARACTERS_SHOWN = 1500
 OTHERS_DRAWN = 40
 
 _MAIN_ROWS = (
-  ("evaluation", "held_out/sampled_accuracy"),
-  ("evaluation", "held_out/greedy_accuracy"),
+  ("evaluation", ACCURACY),
+  ("evaluation", GREEDY),
   ("evaluation", "held_out/pass_at_"),
-  ("train", "reward"),
+  ("train", REWARD),
   ("train", "accuracy"),
   ("train", "response_length"),
   ("train", "entropy"),
-  ("train", "generated_tokens"),
+  ("train", TOKENS),
   ("train", "skipped_updates"),
 )
 

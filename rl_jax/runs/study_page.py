@@ -14,10 +14,11 @@ from rl_jax.errors import UserError
 from rl_jax.runs import figures
 from rl_jax.runs.comparison import FEWEST_SEEDS, Estimate, estimate, paired_difference, paired_ratio, verdict
 from rl_jax.runs.files import write_atomically
-from rl_jax.runs.gates import GREEDY, Gate, already_right, gates
+from rl_jax.runs.gates import Gate, already_right, gates
+from rl_jax.runs.metric_names import ACCURACY, GREEDY
 from rl_jax.runs.panels import Curve, Panel
 from rl_jax.runs.record import Series
-from rl_jax.runs.study_results import ACCURACY, Entry, rounded
+from rl_jax.runs.study_results import Entry, rounded
 from rl_jax.runs.visible import visible
 
 POINTS = 25

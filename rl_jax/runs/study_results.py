@@ -12,12 +12,10 @@ from rl_jax.runs.comparison import area_under, at_tokens
 from rl_jax.runs.curve import ORIGIN
 from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.files import read_json
-from rl_jax.runs.gates import GREEDY
 from rl_jax.runs.manifest import read_launches
+from rl_jax.runs.metric_names import ACCURACY, GREEDY, TOKENS
 from rl_jax.runs.metrics import read_metrics
 from rl_jax.runs.record import at, load
-
-ACCURACY = "held_out/sampled_accuracy"
 
 
 class Entry(NamedTuple):
@@ -67,9 +65,9 @@ def read(directory: RunDirectory, metrics: Sequence[str], budget: float) -> Entr
   """
   series = load(directory).series
   evaluation, train = series.get("evaluation", {}), series.get("train", {})
-  if ACCURACY not in evaluation or "generated_tokens" not in train:
+  if ACCURACY not in evaluation or TOKENS not in train:
     raise UserError(f"{directory.path} has no {ACCURACY}: it is no run that a study can read")
-  points, tokens = evaluation[ACCURACY].iterations, train["generated_tokens"]
+  points, tokens = evaluation[ACCURACY].iterations, train[TOKENS]
   spent = np.stack([at(tokens, iteration) for iteration in points])
   if spent[-1].min() < budget:
     raise UserError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from rl_jax.runs.agreement import ACCURACY, departure, differences, within_seed_spread
+from rl_jax.runs.agreement import departure, differences, within_seed_spread
+from rl_jax.runs.metric_names import ACCURACY
 from tests.runs.fabricated import LAUNCH
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rl_jax.runs.gates import GREEDY, already_right, first_reached, gates
-from rl_jax.runs.study_results import ACCURACY, Entry
+from rl_jax.runs.gates import already_right, first_reached, gates
+from rl_jax.runs.metric_names import ACCURACY, GREEDY
+from rl_jax.runs.study_results import Entry
 
 ROLES = {"oracle": "oracle", "no_reward": "no_reward"}
 

@@ -191,7 +191,7 @@ def test_figure_follows_the_page_colours(tmp_path):
 
 def test_errors_are_one_line(tmp_path, capsys):
   assert entry.main([str(tmp_path / "nothing")]) == 1
-  assert capsys.readouterr().err == f"{tmp_path}/nothing does not exist: give the --workdir of a run\n"
+  assert capsys.readouterr().err == f"rl_jax.report: {tmp_path}/nothing does not exist: give the --workdir of a run\n"
   run = _filled(tmp_path / "x", iterations=4)
   run.metrics.write_text("gibberish\n" + run.metrics.read_text())
   with pytest.raises(UserError, match="metrics.jsonl, line 1"):

@@ -9,7 +9,8 @@ import pytest
 
 from rl_jax.errors import UserError
 from rl_jax.runs import study_page
-from rl_jax.runs.study_results import ACCURACY, Entry
+from rl_jax.runs.metric_names import ACCURACY
+from rl_jax.runs.study_results import Entry
 
 LENGTH = "held_out/response_length"
 CONFIG = {
