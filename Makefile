@@ -21,8 +21,8 @@ help: ## list the targets
 	@echo "Variables: PYTHON (python3), WORKERS (auto: one test process per core), ARGS (more arguments)"
 
 train: $(STAMP) ## train GRPO, and beside it true credit of steps (an oracle), on deceptive chains; figure in runs/deceptive/
-	$(CACHE) $(BIN)/python -m rl_jax.train --config=experiments/grpo.py:deceptive --workdir=runs/deceptive/grpo $(ARGS)
-	$(CACHE) $(BIN)/python -m rl_jax.train --config=experiments/oracle.py:deceptive --workdir=runs/deceptive/oracle $(ARGS)
+	$(CACHE) $(BIN)/python -m rl_jax.train grpo:deceptive --workdir=runs/deceptive/grpo $(ARGS)
+	$(CACHE) $(BIN)/python -m rl_jax.train oracle:deceptive --workdir=runs/deceptive/oracle $(ARGS)
 	$(BIN)/python -m rl_jax.report runs/deceptive/grpo runs/deceptive/oracle
 
 tasks: $(STAMP) ## add reasoning-gym, which needs a C compiler for some of what it needs

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rl_jax.configuration import parts
 from tests import commands
 
 ROOT = Path(__file__).parents[1]
@@ -23,16 +24,20 @@ COMMANDS = [
   for line in text.splitlines()
   if line.strip() and not line.startswith("#")
 ]
-PYTHON = [command for command in COMMANDS if command.startswith("python ")]
+PYTHON = [
+  command.replace("rl-jax ", "python -m rl_jax ", 1)
+  for command in COMMANDS
+  if command.startswith(("python ", "rl-jax "))
+]
 
 SMALLER = {
-  "experiments/grpo.py": "experiments/grpo.py:smoke",
-  "experiments/rloo.py": "experiments/rloo.py:smoke",
+  "train grpo": "train grpo:smoke",
+  "train rloo": "train rloo:smoke",
   "--iterations=20": "--iterations=2",
   "--config.learning_rate=3e-4": "--config.learning_rate=3e-4 --config.num_seeds=2",
 }
 """What the page writes, and what runs here in its place."""
-ELSEWHERE = ("rl_jax.study", "rl_jax.benchmark", "rl_jax.kernels.benchmarks", "rl_jax.plan", "smollm2")
+ELSEWHERE = ("rl_jax.study", "rl_jax benchmark", "rl_jax.kernels.benchmarks", "rl_jax.plan", "smollm2")
 """Minutes long, or in need of what a test machine may not have: their flags and files alone are checked."""
 
 
@@ -49,7 +54,11 @@ def test_each_command_is_of_a_kind_that_is_known():
   assert len(PYTHON) > 10
   for command in COMMANDS:
     program, *arguments = shlex.split(command)
-    assert program in ("make", "python", "source", "git", "cd"), command
+    assert program in ("make", "python", "rl-jax", "source", "git", "cd"), command
+    if program == "rl-jax":
+      program, arguments = "python", ["-m", f"rl_jax.{arguments[0]}", *arguments[1:]]
+      if arguments[1] in ("rl_jax.train", "rl_jax.study"):
+        assert parts.experiment_file(arguments[2].partition(":")[0]), command
     if program == "python":
       module = ROOT / (arguments[1].replace(".", "/") + ".py")
       assert arguments[0] == "-m" and (module.exists() or (module.with_suffix("") / "__main__.py").exists()), command
