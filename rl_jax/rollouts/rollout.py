@@ -123,9 +123,7 @@ def nothing_new(trajectories: Trajectories) -> Bool[Array, " B"]:
   return jnp.zeros_like(trajectories.row_mask)
 
 
-def verify(
-  task: Task, trajectories: Trajectories, asked: Bool[Array, " B"], split: Split = "train"
-) -> Trajectories:
+def verify(task: Task, trajectories: Trajectories, asked: Bool[Array, " B"], split: Split = "train") -> Trajectories:
   """The trajectories with what the task's verifier says of the rows `asked`."""
   prompts = task.prompts(trajectories.prompt_ids, split)
   responses = slice(trajectories.prompt_width, None)

@@ -156,7 +156,8 @@ SCORED_FIELDS = ("old_logprobs", "ref_logprobs")
 
 def make_signal(experiment: Experiment, rows: Trajectories, number: int | Int[Array, ""]) -> Signal:
   """The method's signal, constant for the gradient."""
-  return jax.lax.stop_gradient(experiment.method.signal(rows, cast("Array", number)))  # an int where it is only lowered
+  iteration = cast("Array", number)  # a plain 0 where the program is lowered or timed alone
+  return jax.lax.stop_gradient(experiment.method.signal(rows, iteration))
 
 
 def _learn_alone(

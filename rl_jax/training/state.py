@@ -117,9 +117,7 @@ def _alike(left: Model, right: Model) -> bool:
   return left.base.config == right.base.config
 
 
-def init_params(
-  experiment: Experiment, seed: int | Int[Array, ""], starts: Starts | None = None
-) -> dict[str, Params]:
+def init_params(experiment: Experiment, seed: int | Int[Array, ""], starts: Starts | None = None) -> dict[str, Params]:
   """The parameters that one seed's models start with, boxed with logical axes.
 
   Args:
