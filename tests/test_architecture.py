@@ -188,6 +188,44 @@ def test_every_public_function_says_what_it_does():
   assert silent == []
 
 
+TYPED = [name for name in OURS if room(name) != "kernels"]
+
+
+def untyped(name, function):
+  """Parameters of a public function without a type, and "return" where its result has none; overloads say no more."""
+  decorators = {ast.unparse(decorator).split(".")[-1] for decorator in function.decorator_list}
+  a = function.args
+  named = [*a.posonlyargs, *a.args]
+  bound = "." in name and "staticmethod" not in decorators  # a method: self or cls comes first
+  parameters = [*named[bound:], *a.kwonlyargs, *(x for x in (a.vararg, a.kwarg) if x)]
+  found = [x.arg for x in parameters if x.annotation is None] + ["return"] * (function.returns is None)
+  return [] if "overload" in decorators else found
+
+
+def test_every_public_function_has_types():
+  lacking = [
+    f"{name}:{function} ({', '.join(found)})"
+    for name in TYPED
+    for function, node in public(TREES[name].body)
+    if (found := untyped(function, node))
+  ]
+  assert lacking == []
+
+
+@pytest.mark.parametrize(
+  "source, want",
+  [
+    ("def f(a, b: int, *, c, **d): ...", ["a", "c", "d", "return"]),
+    ("class A:\n  def f(self, a, *b) -> int: ...", ["a", "b"]),
+    ("class A:\n  @staticmethod\n  def f(a) -> int: ...", ["a"]),
+    ("@typing.overload\ndef f(a): ...", []),
+    ("class A:\n  @classmethod\n  def f(cls, a: int, /, b: int = 0, *c: int, d: int, **e: int) -> None: ...", []),
+  ],
+)
+def test_what_is_untyped(source, want):
+  assert [found for name, node in public(ast.parse(source).body) for found in untyped(name, node)] == want
+
+
 def test_nothing_is_left_for_later():
   later = re.compile(r"\bTODO\b|\bFIXME\b|\bXXX\b|NotImplementedError")
   assert not [name for name in FILES if later.search(FILES[name].read_text())]

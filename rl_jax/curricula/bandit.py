@@ -11,6 +11,7 @@ from rl_jax.curricula.curriculum import Curriculum, Plan
 from rl_jax.curricula.levels import ids_of_levels
 from rl_jax.kernels.curricula.bandit import Bandit, source_probabilities, update_bandit
 from rl_jax.kernels.reductions import masked_mean
+from rl_jax.tasks.task import Task
 
 DRAWS = 4096
 """Problems that are looked at to find the levels that occur. A level rarer than that is left out: its problems could
@@ -18,7 +19,13 @@ not be drawn in reasonable time either."""
 
 
 def bandit(
-  task, prompts: int, completions_per_prompt: int, *, window: int = 300, tau: float = 0.1, exploration: float = 1.0
+  task: Task,
+  prompts: int,
+  completions_per_prompt: int,
+  *,
+  window: int = 300,
+  tau: float = 0.1,
+  exploration: float = 1.0,
 ) -> Curriculum:
   """`prompts` problems per iteration, each of a level drawn from softmax(UCB / tau); DUMP, arXiv 2504.09710.
 
@@ -51,7 +58,7 @@ def bandit(
   return Curriculum(init=lambda key: Bandit.empty(len(occurs), window=window), next=next_plan, update=update)
 
 
-def occurring(task) -> Bool[np.ndarray, " L"]:
+def occurring(task: Task) -> Bool[np.ndarray, " L"]:
   """Which of the task's levels have problems in the train split."""
   levels = jax.jit(lambda key: task.levels_of(task.problem_ids(key, DRAWS, "train"), "train"))(jax.random.key(0))
   return np.isin(np.arange(len(task.levels)), np.asarray(levels))

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from rl_jax.tasks.task import Task
 
-def ids_of_levels(task, key: PRNGKeyArray, levels: Int[Array, " n"]) -> Int[Array, " n"]:
+
+def ids_of_levels(task: Task, key: PRNGKeyArray, levels: Int[Array, " n"]) -> Int[Array, " n"]:
   """Ids of train problems, the n-th drawn from the task's distribution given that its level is levels[n].
 
   Draws until all levels are met: about as many times as the rarest level is rare. A level without problems never ends,

@@ -59,9 +59,9 @@ def stage_config(config: ConfigDict, name: str) -> ConfigDict:
   return configs.resolve_config(values, flatten(stage))
 
 
-def _needed(stages: dict, name: str, fields: Iterable[Any]) -> dict:
+def _needed(stages: dict[str, Any], name: str, fields: Iterable[Any]) -> dict[str, Any]:
   """The stages that one of these fields leads to: others must not keep experiments from sharing stage `name`."""
-  needed: dict = {}
+  needed: dict[str, Any] = {}
   open_fields = list(fields)
   while open_fields:
     field = open_fields.pop()

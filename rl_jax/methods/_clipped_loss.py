@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from rl_jax.kernels.losses.kl import kl
 from rl_jax.kernels.losses.policy_gradient import policy_gradient, truncated_importance_weights
 from rl_jax.kernels.reductions import Mean, aggregate
-from rl_jax.methods.method import Loss, Stream, Term, one_of
+from rl_jax.methods.method import Loss, LossFunction, Outputs, Stream, Streams, Term, one_of
+from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
 AGGREGATIONS = ("token_mean", "sequence_mean_token_mean", "sequence_mean_token_sum", "sequence_mean_constant")
 """Means of a loss over tokens and rows. One that divides by a constant of the batch would know its size."""
 
 
-def loss_function(config, task) -> Callable[..., Loss]:
+def loss_function(config: ConfigDict, task: Task) -> LossFunction:
   """The loss of the family for a config. Raises ValueError now, not in the midst of training, for its options."""
   m = config.method
   one_of(m, "aggregation", AGGREGATIONS)
   constant = (m.aggregation_constant or task.response_tokens) if m.aggregation.endswith("constant") else None
 
-  def loss(outputs, trajectories, streams) -> Loss:
+  def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     stream, out = streams["policy"], outputs["policy"]
     mask = stream.weights > 0
     reduce = lambda x: aggregate(x, stream.weights, mode=m.aggregation, constant=constant)

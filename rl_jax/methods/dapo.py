@@ -19,7 +19,11 @@ Config: experiments/dapo.py. Result: experiments/results/credit.md.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+from ml_collections import ConfigDict
 
 from rl_jax.kernels.advantages import group
 from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
@@ -28,9 +32,11 @@ from rl_jax.kernels.rewards.length import overlong_penalty
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal
 from rl_jax.rollouts.waves import waves
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """The paper's, with lengths as shares of the response tokens (4096 of 20480)."""
   return policy_gradient.get_config() | {
     "clip_low": 0.2,
@@ -44,21 +50,21 @@ def get_config() -> dict:
   }
 
 
-def build(config, task) -> Method:
+def build(config: ConfigDict, task: Task) -> Method:
   """DAPO from its section of a config."""
   m = config.method
   if not 0 < m.overlong_share <= 1:
     raise ValueError(f"method.overlong_share is above 0 and at most 1, got {m.overlong_share}")
   buffer = max(1, round(m.overlong_share * task.response_tokens))
 
-  def penalty(trajectories):
+  def penalty(trajectories: Trajectories) -> Float[Array, " B"]:
     lengths = trajectories.response_lengths
     return overlong_penalty(lengths, max_length=task.response_tokens, buffer=buffer, factor=m.overlong_factor)
 
-  def keep(trajectories):
+  def keep(trajectories: Trajectories) -> Bool[Array, " B"]:
     return informative_groups(trajectories.correct.astype(jnp.float32), trajectories.group_ids, trajectories.scored)
 
-  def signal(trajectories, iteration) -> Signal:
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     late = penalty(trajectories)
     rewards = m.reward_scale * trajectories.rewards + late
     advantages = group.grpo(rewards, trajectories.group_ids, trajectories.scored, ddof=m.ddof, eps=m.epsilon)

@@ -11,20 +11,27 @@ Metrics: those of policy_gradient.py. Config: experiments/dr_grpo.py.
 
 from __future__ import annotations
 
+from typing import Any
+
+from jaxtyping import Array
+from ml_collections import ConfigDict
+
 from rl_jax.kernels.advantages import group
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """The paper's: no KL, a constant length."""
   return policy_gradient.get_config() | {"aggregation": "sequence_mean_constant"}
 
 
-def build(config, task) -> Method:
+def build(config: ConfigDict, task: Task) -> Method:
   """Dr. GRPO from its section of a config."""
 
-  def signal(trajectories, iteration) -> Signal:
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     advantages = group.dr_grpo(trajectories.rewards, trajectories.group_ids, trajectories.scored)
     return Signal({"policy": policy_gradient.token_stream(trajectories, advantages)})
 

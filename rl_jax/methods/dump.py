@@ -17,16 +17,21 @@ Config: experiments/dump.py. Result: on six levels of chains, 5 seeds and 160,00
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Array
+from ml_collections import ConfigDict
 
 from rl_jax.curricula.bandit import bandit
 from rl_jax.kernels.reductions import masked_mean
 from rl_jax.methods import grpo
 from rl_jax.methods.method import Method, Signal
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """GRPO as in the code (mean over tokens, small KL and entropy terms), and the paper's bandit."""
   return grpo.get_config() | {
     "aggregation": "token_mean",
@@ -38,7 +43,7 @@ def get_config() -> dict:
   }
 
 
-def build(config, task) -> Method:
+def build(config: ConfigDict, task: Task) -> Method:
   """DUMP from its section of a config. Raises ValueError for options."""
   m = config.method
   if m.window < 1 or m.tau < 0:
@@ -47,7 +52,7 @@ def build(config, task) -> Method:
     raise ValueError(f"method.prompts={m.prompts!r}: it draws its problems itself, leave 'uniform'")
   base = grpo.build(config, task)
 
-  def signal(trajectories, iteration) -> Signal:
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     of = lambda level: (trajectories.extras["levels"] == level).astype(jnp.float32)
     shares = {f"share/{name}": masked_mean(of(i), trajectories.row_mask) for i, name in enumerate(task.levels)}
     of_base = base.signal(trajectories, iteration)

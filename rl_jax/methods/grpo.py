@@ -13,12 +13,19 @@ Metrics: those of policy_gradient.py. Config: experiments/grpo.py.
 
 from __future__ import annotations
 
+from typing import Any
+
+from jaxtyping import Array
+from ml_collections import ConfigDict
+
 from rl_jax.kernels.advantages import group
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal, one_of
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """The paper's: e = 0.2, beta = 0.04, mean over each answer, then over answers."""
   return policy_gradient.get_config() | {
     "aggregation": "sequence_mean_token_mean",
@@ -29,12 +36,12 @@ def get_config() -> dict:
   }
 
 
-def build(config, task) -> Method:
+def build(config: ConfigDict, task: Task) -> Method:
   """GRPO from its section of a config."""
   m = config.method
   one_of(m, "scale", ("group", "batch", "none"))
 
-  def signal(trajectories, iteration) -> Signal:
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     advantages = group.grpo(
       trajectories.rewards, trajectories.group_ids, trajectories.scored, scale=m.scale, ddof=m.ddof, eps=m.epsilon
     )

@@ -20,7 +20,11 @@ Config: experiments/igpo.py, with experiments/grpo_lookup.py for comparison. Res
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
+from jaxtyping import Array
+from ml_collections import ConfigDict
 
 from rl_jax.kernels.advantages import turn
 from rl_jax.kernels.reductions import aggregate
@@ -31,12 +35,14 @@ from rl_jax.methods.method import Method, Signal, one_of
 from rl_jax.rollouts.probes import probed, required_forced_answer
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.rollouts.turns import required_turns, turn_starts
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
 
 READ = ("probe_mask", "probe_answer_logprobs", "probe_answer_mask")
 """Extras of its rollout."""
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """The paper's."""
   return policy_gradient.get_config() | {
     "aggregation": "sequence_mean_token_mean",
@@ -50,7 +56,7 @@ def get_config() -> dict:
   }
 
 
-def build(config, task) -> Method:
+def build(config: ConfigDict, task: Task) -> Method:
   """IGPO from its section of a config."""
   m = config.method
   one_of(m, "gain", ("prob_diff", "log_prob_diff"))
@@ -58,7 +64,7 @@ def build(config, task) -> Method:
   required_turns(task)
   required_forced_answer(task)
 
-  def signal(trajectories, iteration) -> Signal:
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     extras = trajectories.extras
     exists = extras["probe_mask"] & trajectories.scored[:, None]
     beliefs = log_beliefs(extras["probe_answer_logprobs"], exists, extras["probe_answer_mask"])

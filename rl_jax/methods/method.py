@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jaxtyping import Array, PRNGKeyArray
+from ml_collections import ConfigDict
 
 from rl_jax.curricula.curriculum import Curriculum
 from rl_jax.kernels.reductions import Mean
@@ -19,6 +20,9 @@ from rl_jax.methods._streams import Term as Term
 from rl_jax.models.model import Params
 from rl_jax.rollouts.rollout import Models, Rollout
 from rl_jax.trajectories import Trajectories
+
+LossFunction = Callable[[Outputs, Trajectories, Streams], Loss]
+"""(outputs, trajectories, streams) -> Loss"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +85,7 @@ class Method:
   curriculum: Curriculum
   rollout: Rollout
   signal: Callable[[Trajectories, Array], Signal]
-  loss: Callable[[Outputs, Trajectories, Streams], Loss]
+  loss: LossFunction
   models: Mapping[str, ModelRole] = dataclasses.field(default_factory=lambda: {"policy": ModelRole()})
   scoring: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
   initial: Callable[[dict[str, Params]], dict[str, Params]] = as_found
@@ -92,7 +96,7 @@ class Method:
   papers: tuple[str, ...] = ()
 
 
-def one_of(m, name: str, known: Iterable[str]) -> str:
+def one_of(m: ConfigDict, name: str, known: Iterable[str]) -> str:
   """The value of an option of a config's section `method`; ValueError if it is not one of the known ones."""
   if m[name] not in known:
     raise ValueError(f"method.{name} is one of {', '.join(known)}, got {m[name]!r}")

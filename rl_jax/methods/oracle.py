@@ -12,15 +12,22 @@ Metrics: those of policy_gradient.py. Config: experiments/oracle.py.
 
 from __future__ import annotations
 
+from typing import Any
+
+from jaxtyping import Array
+from ml_collections import ConfigDict
+
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal, one_of
 from rl_jax.rollouts import step_values
 from rl_jax.rollouts.sampler import sampling_from
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
 
 TRUTHS = ("task", "exact", "completions")
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """Exact values where the task has them."""
   return policy_gradient.get_config() | {
     "truth": "task",  # "exact" where the task knows them, else "completions"
@@ -29,7 +36,7 @@ def get_config() -> dict:
   }
 
 
-def build(config, task) -> Method:
+def build(config: ConfigDict, task: Task) -> Method:
   """The oracle from its section of a config. ValueError: exact values of a task that knows none."""
   m = config.method
   one_of(m, "truth", TRUTHS)
@@ -37,7 +44,7 @@ def build(config, task) -> Method:
   if is_exact and task.step_values is None:
     raise ValueError("method.truth='exact': the task knows no exact values of steps; take 'completions'")
 
-  def signal(trajectories, iteration) -> Signal:
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     found = step_values.exact(task, trajectories) if is_exact else step_values.from_completions(trajectories)
     return Signal({"policy": policy_gradient.token_stream(trajectories, found.after - found.before)})
 

@@ -13,24 +13,27 @@ Metrics:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+from ml_collections import ConfigDict
 
 from rl_jax.curricula.epochs import epochs
 from rl_jax.curricula.uniform import uniform
 from rl_jax.kernels.reductions import per_token, zero_masked
 from rl_jax.methods._clipped_loss import loss_function as loss_function
-from rl_jax.methods.method import Loss, Method, ModelRole, Signal, Stream, one_of
+from rl_jax.methods.method import LossFunction, Method, ModelRole, Signal, Stream, one_of
 from rl_jax.rollouts.rollout import Rollout
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.rollouts.turns import responses
+from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
 PROMPTS = {"uniform": uniform, "epochs": epochs}
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """PPO's clipped objective (arXiv 1707.06347, eq. 7), averaged over the tokens of the batch."""
   return {
     "ratio": "token",  # or "sequence" (GSPO), "sequence_sum" (TRL's RLOO)
@@ -58,15 +61,15 @@ def token_stream(trajectories: Trajectories, advantages: Float[Array, " B"] | Fl
 
 
 def method(
-  config,
-  task,
+  config: ConfigDict,
+  task: Task,
   signal: Callable[[Trajectories, Array], Signal],
   *,
   papers: tuple[str, ...],
   requires: tuple[str, ...] = (),
   prompts: int = 1,
   rollout: Rollout | None = None,
-  loss: Callable[..., Loss] | None = None,
+  loss: LossFunction | None = None,
   models: Mapping[str, ModelRole] = {},  # noqa: B006
   scoring: Mapping[str, tuple[str, str]] = {},  # noqa: B006
 ) -> Method:
@@ -99,6 +102,6 @@ def method(
   )
 
 
-def independent(config, task) -> Rollout:
+def independent(config: ConfigDict, task: Task) -> Rollout:
   """Independent responses to each prompt, as the config samples them."""
   return responses(task, config.completions_per_prompt, sampling_from(config))

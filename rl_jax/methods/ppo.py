@@ -16,17 +16,23 @@ Config: experiments/ppo.py.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
 
 from rl_jax.kernels.advantages.gae import gae
 from rl_jax.kernels.losses.value import value_loss
 from rl_jax.kernels.reductions import Mean, aggregate, whiten, zero_masked
 from rl_jax.kernels.scans import move_to_trainable
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Loss, Method, ModelRole, Signal, Stream, Term
+from rl_jax.methods.method import Loss, Method, ModelRole, Outputs, Signal, Stream, Streams, Term
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """The common defaults for language models: no discount, lambda 1, value clip 0.5."""
   return policy_gradient.get_config() | {
     "discount": 1.0,
@@ -38,20 +44,22 @@ def get_config() -> dict:
   }
 
 
-def token_rewards(trajectories):
+def token_rewards(trajectories: Trajectories) -> Float[Array, "B T"]:
   """Dense rewards plus the reward of the answer on its last trained token, [B, T]."""
   dense = zero_masked(trajectories.token_rewards, trajectories.attention_mask)
   last = dense.at[:, -1].add(jnp.where(trajectories.scored, trajectories.rewards, 0.0))
   return move_to_trainable(last, trajectories.trained, jnp.ones_like(trajectories.trained))
 
 
-def critic(m) -> dict:
+def critic(m: ConfigDict) -> dict[str, Any]:
   """The models and the scoring that a critic adds to a method, as arguments of `policy_gradient.method`."""
   role = ModelRole(outputs=("values",), init_from="policy", learning_rate=m.critic_learning_rate)
   return {"models": {"critic": role}, "scoring": {"values": ("critic", "values")}, "requires": ("values",)}
 
 
-def value_term(m, outputs, trajectories, stream: Stream, *, clip: float | None) -> Term:
+def value_term(
+  m: ConfigDict, outputs: Outputs, trajectories: Trajectories, stream: Stream, *, clip: float | None
+) -> Term:
   """The critic's loss, the mean over the tokens of its stream."""
   losses = value_loss(
     outputs["critic"]["values"], trajectories.extras["values"], stream.targets, stream.weights > 0, clip=clip
@@ -59,18 +67,18 @@ def value_term(m, outputs, trajectories, stream: Stream, *, clip: float | None) 
   return Term(aggregate(losses, stream.weights, mode="token_mean"), m.value_coefficient)
 
 
-def value_error(trajectories, stream: Stream) -> Mean:
+def value_error(trajectories: Trajectories, stream: Stream) -> Mean:
   """Mean square of V_old - R over the tokens of the critic's stream."""
   difference = jnp.where(stream.weights > 0, trajectories.extras["values"] - stream.targets, 0.0)
   return aggregate(jnp.square(difference), stream.weights, mode="token_mean")
 
 
-def build(config, task) -> Method:
+def build(config: ConfigDict, task: Task) -> Method:
   """PPO from its section of a config."""
   m = config.method
   policy_loss = policy_gradient.loss_function(config, task)
 
-  def signal(trajectories, iteration) -> Signal:
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     mask = trajectories.trained & trajectories.scored[:, None]
     values = trajectories.extras["values"]
     estimate = gae(token_rewards(trajectories), values, mask, discount=m.discount, lam=m.lam)
@@ -79,7 +87,7 @@ def build(config, task) -> Method:
     streams = {"policy": policy_gradient.token_stream(trajectories, advantages), "value": value}
     return Signal(streams, {"value_error": value_error(trajectories, value)})
 
-  def loss(outputs, trajectories, streams) -> Loss:
+  def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     terms, metrics = policy_loss(outputs, trajectories, streams)
     value = value_term(m, outputs, trajectories, streams["value"], clip=m.value_clip)
     return Loss(terms | {"value": value}, metrics)

@@ -21,7 +21,11 @@ Config: experiments/prime.py. Result: experiments/results/credit.md.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
+from jaxtyping import Array, Bool
+from ml_collections import ConfigDict
 
 from rl_jax.kernels.advantages import process
 from rl_jax.kernels.curricula.accuracy_filter import accuracy_filter
@@ -29,11 +33,13 @@ from rl_jax.kernels.losses.reward_model import binary_cross_entropy, pair_accura
 from rl_jax.kernels.reductions import masked_mean
 from rl_jax.kernels.rewards.implicit import implicit_rewards, scale_to_unit_return
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Loss, Method, ModelRole, Signal, Term, one_of
+from rl_jax.methods.method import Loss, Method, ModelRole, Outputs, Signal, Streams, Term, one_of
 from rl_jax.rollouts.waves import waves
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """The paper's, with the choices of its code."""
   return policy_gradient.get_config() | {
     "beta": 0.05,
@@ -55,7 +61,7 @@ def get_config() -> dict:
   }
 
 
-def build(config, task) -> Method:
+def build(config: ConfigDict, task: Task) -> Method:
   """PRIME from its section of a config. Raises ValueError for options, and for groups of one."""
   m, group_size = config.method, config.completions_per_prompt
   if group_size < 2:
@@ -65,7 +71,7 @@ def build(config, task) -> Method:
   reward_options = {"beta": m.beta, "granularity": m.granularity, "last_token": m.last_token}
   return_options = {"variant": m.variant, "discount": m.discount, "outcome_discount": m.outcome_discount}
 
-  def keep(trajectories):
+  def keep(trajectories: Trajectories) -> Bool[Array, " B"]:
     outcomes = trajectories.rewards, trajectories.group_ids, trajectories.scored
     cut = None if m.keep_truncated else trajectories.truncated
     return accuracy_filter(*outcomes, truncated=cut, low=m.lowest_accuracy, high=m.highest_accuracy)
@@ -74,7 +80,7 @@ def build(config, task) -> Method:
     mask = trajectories.trained & trajectories.scored[:, None]
     return mask, implicit_rewards(logprobs, trajectories.ref_logprobs, mask, **reward_options)
 
-  def signal(trajectories, iteration) -> Signal:
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     outcomes = trajectories.rewards, trajectories.group_ids, trajectories.scored
     prm, ref = trajectories.extras["prm_logprobs"], trajectories.ref_logprobs
     # Equal models differ by rounding, which the division by the largest return would make as large as any reward.
@@ -85,14 +91,14 @@ def build(config, task) -> Method:
     accuracy = pair_accuracy(scores, *outcomes, ties="half")
     return Signal({"policy": policy_gradient.token_stream(trajectories, advantages)}, {"prm_accuracy": accuracy})
 
-  def prm_loss(outputs, trajectories) -> Loss:
+  def prm_loss(outputs: Outputs, trajectories: Trajectories) -> Loss:
     _, (_, scores) = implicit(outputs["prm"]["logprobs"], trajectories)
     losses = binary_cross_entropy(scores, trajectories.rewards, trajectories.scored)
     return Loss({"prm": Term(masked_mean(losses, trajectories.scored))}, {})
 
   policy_loss = policy_gradient.loss_function(config, task)
 
-  def loss(outputs, trajectories, streams) -> Loss:
+  def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     terms, metrics = policy_loss(outputs, trajectories, streams)
     return Loss(terms | prm_loss(outputs, trajectories).terms, metrics)
 

@@ -13,12 +13,19 @@ Metrics: those of policy_gradient.py. Config: experiments/rloo.py.
 
 from __future__ import annotations
 
+from typing import Any
+
+from jaxtyping import Array
+from ml_collections import ConfigDict
+
 from rl_jax.kernels.advantages import group
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal, one_of
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """The paper's estimator over whole answers."""
   return policy_gradient.get_config() | {
     "ratio": "sequence_sum",
@@ -27,11 +34,11 @@ def get_config() -> dict:
   }
 
 
-def build(config, task) -> Method:
+def build(config: ConfigDict, task: Task) -> Method:
   """RLOO from its section of a config."""
   one_of(config.method, "singleton", group.SINGLETONS)
 
-  def signal(trajectories, iteration) -> Signal:
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     advantages = group.rloo(
       trajectories.rewards, trajectories.group_ids, trajectories.scored, singleton=config.method.singleton
     )

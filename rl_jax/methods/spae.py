@@ -22,7 +22,11 @@ Config: experiments/spae.py. Result: experiments/results/credit.md.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+from ml_collections import ConfigDict
 
 from rl_jax.kernels.advantages import step
 from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
@@ -33,12 +37,14 @@ from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal, one_of
 from rl_jax.rollouts.probes import probed, required_forced_answer, step_ends
 from rl_jax.rollouts.sampler import sampling_from
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
 
 READ = ("probe_mask", "probe_answer_logprobs", "probe_answer_mask", "probe_entropies", "probe_sampled")
 """Extras of its rollout."""
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """The paper's, but for `max_steps`, which a task decides, and the threshold."""
   return policy_gradient.get_config() | {
     "clip_low": 0.2,
@@ -54,21 +60,21 @@ def get_config() -> dict:
   }
 
 
-def build(config, task) -> Method:
+def build(config: ConfigDict, task: Task) -> Method:
   """SPAE from its section of a config."""
   m = config.method
   drop = one_of(m, "uninformative_groups", ("drop", "keep")) == "drop"
   required_forced_answer(task)
 
-  def kept(trajectories):
+  def kept(trajectories: Trajectories) -> Bool[Array, " B"]:
     informative = informative_groups(trajectories.rewards, trajectories.group_ids, trajectories.scored)
     return trajectories.scored & (informative if drop else True)
 
-  def boundaries(task, trajectories):
+  def boundaries(task: Task, trajectories: Trajectories) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:
     cuts, mask = step_ends(task, trajectories, m.max_steps)
     return cuts, mask & kept(trajectories)[:, None]
 
-  def signal(trajectories, iteration) -> Signal:
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     extras, mask = trajectories.extras, kept(trajectories)
     answers, steps = extras["probe_answer_logprobs"], extras["probe_mask"]
     accuracy = probe_accuracy(answers, jnp.broadcast_to(extras["probe_answer_mask"][:, None], answers.shape))

@@ -21,23 +21,27 @@ Config: experiments/spo_chain.py. Result: experiments/results/credit.md
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+from ml_collections import ConfigDict
 
 from rl_jax.kernels.advantages.segment import cutpoint_segments, probability_mask, spo_chain, whiten_uncertain
 from rl_jax.kernels.losses.segment import spo
 from rl_jax.kernels.reductions import Mean, aggregate
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Loss, Method, Signal, Stream, Term
+from rl_jax.methods.method import Loss, LossFunction, Method, Outputs, Signal, Stream, Streams, Term
 from rl_jax.rollouts.branches import Boundaries, branches
 from rl_jax.rollouts.sampler import sampling_from
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
 
-OPEN = ("kl_coefficient", "entropy_coefficient", "prompts")
-"""Options of the family that the paper's loss has room for."""
+OPEN = ("kl_coefficient", "entropy_coefficient", "prompts")  # options of the family that the paper's loss has room for
 
 
-def loss_config() -> dict:
+def loss_config() -> dict[str, Any]:
   """What chain and tree share: the paper's rho, clip, KL and whitening."""
   return policy_gradient.get_config() | {
     "threshold": 0.9,  # rho
@@ -49,72 +53,68 @@ def loss_config() -> dict:
   }
 
 
-def get_config() -> dict:
-  """The paper's (int5): a cut at every fifth uncertain token, 9 completions."""
-  # max_segments None: as many as a response can have.
+def get_config() -> dict[str, Any]:
+  """The paper's (int5): a cut at every fifth uncertain token, 9 completions; as many segments as a response has."""
   return loss_config() | {"interval": 5, "completions_per_cut": 9, "max_segments": None}
 
 
-def threshold(m) -> float:
+def threshold(m: ConfigDict) -> float:
   """Below which a token is trained; no probability reaches 2."""
   return m.threshold if m.probability_mask else 2.0
 
 
-def trained(trajectories):
+def trained(trajectories: Trajectories) -> Bool[Array, "B T"]:
   """Tokens of rows with a verdict, or whose text goes on, [B, T]."""
   return trajectories.trained & (trajectories.scored | trajectories.unfinished)[:, None]
 
 
-def signal_of(m, trajectories, advantages) -> Signal:
+def signal_of(m: ConfigDict, trajectories: Trajectories, advantages: Float[Array, "B T"]) -> Signal:
   """Advantages [B, T], whitened, on the tokens of M."""
   old, mask = trajectories.old_logprobs, trained(trajectories)
-  if m.whiten:
-    advantages = whiten_uncertain(advantages, old, mask, threshold=threshold(m))
+  advantages = whiten_uncertain(advantages, old, mask, threshold=threshold(m)) if m.whiten else advantages
   weights = probability_mask(old, mask, threshold=threshold(m))
   stream = Stream(jnp.where(weights, advantages, 0.0), weights.astype(jnp.float32))
   return Signal({"policy": stream}, {"uncertain": aggregate(stream.weights, mask, mode="token_mean")})
 
 
-def loss_function(config, task):
+def loss_function(config: ConfigDict, task: Task) -> LossFunction:
   """The loss of chain and tree. Raises ValueError for another option of the family that is set."""
   m, base = config.method, policy_gradient.loss_function(config, task)
   for name, only in policy_gradient.get_config().items():
     if name not in OPEN and m[name] != only:
       raise ValueError(f"method.{name} is {only} in SPO, got {m[name]!r}: leave it out")
 
-  def loss(outputs, trajectories, streams) -> Loss:
+  def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     terms, metrics = base(outputs, trajectories, streams)
     old, ref, mask = trajectories.old_logprobs, trajectories.ref_logprobs, trained(trajectories)
     advantages, options = streams["policy"].targets, {"threshold": threshold(m), "clip": m.clip_range}
     parts = spo(outputs["policy"]["logprobs"], old, ref, advantages, mask, kl_coefficient=1.0, **options)
     kept = lambda mean: Mean(jnp.where(parts.ratio.value > m.max_ratio, 0.0, mean.sum), mean.weight)
     terms |= {"policy": Term(kept(parts.policy))}
-    if m.kl_coefficient:
-      terms |= {"kl": Term(kept(parts.kl), m.kl_coefficient)}
+    terms |= {"kl": Term(kept(parts.kl), m.kl_coefficient)} if m.kl_coefficient else {}
     return Loss(terms, metrics | {"ratio": jax.lax.stop_gradient(parts.ratio)})
 
   return loss
 
 
-def build(config, task) -> Method:
+def build(config: ConfigDict, task: Task) -> Method:
   """SPO-chain from its section of a config."""
   m = config.method
   places = m.max_segments or math.ceil(task.response_tokens / m.interval)
   cuts = {"interval": m.interval, "threshold": m.threshold}
 
-  def boundaries(trajectories) -> Boundaries:
+  def boundaries(trajectories: Trajectories) -> Boundaries:
     segments = cutpoint_segments(trajectories.old_logprobs, trajectories.trained, num_segments=places, **cuts)
     return Boundaries(segments.starts, segments.mask)
 
-  def signal(trajectories, iteration) -> Signal:
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     rewards = jnp.where(trajectories.scored, trajectories.rewards, 0.0)
     values, old, mask = trajectories.extras["cut_values"], trajectories.old_logprobs, trajectories.trained
     credited = "uncertain" if m.probability_mask else "all"
     return signal_of(m, trajectories, spo_chain(values, rewards, old, mask, tokens=credited, **cuts).tokens)
 
-  respond = policy_gradient.independent(config, task)
-  rollout = branches(task, respond, boundaries, m.completions_per_cut, sampling_from(config))
-  loss = loss_function(config, task)
+  whole, sampling = policy_gradient.independent(config, task), sampling_from(config)
+  rollout, loss = branches(task, whole, boundaries, m.completions_per_cut, sampling), loss_function(config, task)
   return policy_gradient.method(
     config, task, signal, papers=("2505.23564",), requires=("cut_values",), rollout=rollout, loss=loss
   )

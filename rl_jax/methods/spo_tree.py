@@ -23,8 +23,11 @@ Config: experiments/spo_tree.py. Result: experiments/results/credit.md
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Array
+from ml_collections import ConfigDict
 
 from rl_jax.kernels.reductions import per_token
 from rl_jax.methods import policy_gradient, spo_chain
@@ -33,9 +36,11 @@ from rl_jax.rollouts.replay import with_replay
 from rl_jax.rollouts.rollout import PhaseResult, nothing_new
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.rollouts.tree import tree, tree_advantages
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """The paper's for GSM8K: 6-6-6, segments of 30 tokens."""
   return spo_chain.loss_config() | {
     "branching": (6, 6, 6),  # children by level
@@ -46,7 +51,7 @@ def get_config() -> dict:
   }
 
 
-def build(config, task) -> Method:
+def build(config: ConfigDict, task: Task) -> Method:
   """SPO-tree from its section of a config."""
   m, rows = config.method, config.prompts_per_iteration * config.completions_per_prompt
   one_of(m, "scale", ("none", "group"))
@@ -57,7 +62,7 @@ def build(config, task) -> Method:
     valued_rows = before.with_extras(edge_advantages=advantages)
     return PhaseResult(state, valued_rows, nothing_new(valued_rows), jnp.int32(0))
 
-  def signal(trajectories, iteration) -> Signal:
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     advantages = per_token(trajectories.extras["edge_advantages"], spo_chain.trained(trajectories))
     return spo_chain.signal_of(m, trajectories, advantages)
 

@@ -10,27 +10,33 @@ Metrics: nll, the loss; entropy of the policy. Config: the stage `warm_start` of
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
+from jaxtyping import Array
+from ml_collections import ConfigDict
 
 from rl_jax.curricula.uniform import uniform
 from rl_jax.kernels.losses.supervised import negative_log_likelihood
 from rl_jax.kernels.reductions import aggregate
-from rl_jax.methods.method import Loss, Method, Signal, Stream, Term
+from rl_jax.methods.method import Loss, Method, Outputs, Signal, Stream, Streams, Term
 from rl_jax.rollouts.demonstrations import demonstrations
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """It has no options of its own."""
   return {}
 
 
-def signal(trajectories, iteration) -> Signal:
+def signal(trajectories: Trajectories, iteration: Array) -> Signal:
   """Every demonstrated token alike, whatever its reward."""
   weights = trajectories.trained.astype(jnp.float32)
   return Signal({"demonstrations": Stream(targets=weights, weights=weights)})
 
 
-def loss(outputs, trajectories, streams) -> Loss:
+def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
   """Negative log likelihood, averaged over demonstrated tokens."""
   weights, out = streams["demonstrations"].weights, outputs["policy"]
   mean = aggregate(negative_log_likelihood(out["logprobs"], weights > 0), weights, mode="token_mean")
@@ -38,6 +44,6 @@ def loss(outputs, trajectories, streams) -> Loss:
   return Loss({"nll": Term(mean)}, {"entropy": entropy})
 
 
-def build(config, task) -> Method:
+def build(config: ConfigDict, task: Task) -> Method:
   """Takes `prompts_per_iteration` demonstrations, one per prompt."""
   return Method(uniform(config.prompts_per_iteration, 1), demonstrations(task), signal, loss)

@@ -21,17 +21,23 @@ Config: experiments/tppo.py. Result: experiments/results/credit.md.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
+from jaxtyping import Array
+from ml_collections import ConfigDict
 
 from rl_jax.kernels.advantages.truncated import tppo
 from rl_jax.kernels.reductions import whiten
 from rl_jax.methods import policy_gradient, ppo
-from rl_jax.methods.method import Loss, Method, Signal, Stream, one_of
+from rl_jax.methods.method import Loss, Method, Outputs, Signal, Stream, Streams, one_of
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.rollouts.windows import windows
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """A window of a third of the response, as 8k of 24k; no KL, no value clip."""
   return policy_gradient.get_config() | {
     "clip_low": 0.2,
@@ -47,7 +53,7 @@ def get_config() -> dict:
   }
 
 
-def build(config, task) -> Method:
+def build(config: ConfigDict, task: Task) -> Method:
   """T-PPO from its section of a config."""
   m = config.method
   one_of(m, "trained_tokens", ("window", "response"))
@@ -55,7 +61,7 @@ def build(config, task) -> Method:
 
   policy_loss = policy_gradient.loss_function(config, task)
 
-  def signal(trajectories, iteration) -> Signal:
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     known = trajectories.scored | (trajectories.unfinished & trajectories.row_mask)
     mask = trajectories.extras["response_mask"] & known[:, None]
     estimate = tppo(
@@ -75,7 +81,7 @@ def build(config, task) -> Method:
     streams = {"policy": Stream(targets=advantages, weights=weights(estimate.policy_mask)), "value": value}
     return Signal(streams, {"value_error": ppo.value_error(trajectories, value)})
 
-  def loss(outputs, trajectories, streams) -> Loss:
+  def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     terms, metrics = policy_loss(outputs, trajectories, streams)
     value = ppo.value_term(m, outputs, trajectories, streams["value"], clip=None)
     return Loss(terms | {"value": value}, metrics)

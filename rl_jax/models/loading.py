@@ -129,7 +129,7 @@ def is_transposed(parameter: str, axes: int, config: TransformerConfig) -> bool:
   return axes == 2 and (parameter != "embedding" or config.tied_embeddings)
 
 
-def path_name(path: tuple) -> str:
+def path_name(path: tuple[Any, ...]) -> str:
   """A path of JAX as the name of a parameter."""
   return "/".join(key.key for key in path)
 
@@ -155,7 +155,7 @@ def load(source: Source, model: Model, shardings: Any = None, dtype: str | None 
     name = path_name(path)
     if source.shape(name) != leaf.shape:
       raise ModelFileError(f"{source.path}: {name} has shape {source.shape(name)}, that of the model is {leaf.shape}")
-    parts: dict[tuple, np.ndarray] = {}
+    parts: dict[tuple[Any, ...], np.ndarray] = {}
 
     def part(index: Any) -> np.ndarray:
       bounds = tuple(cut.indices(size)[:2] for cut, size in zip(index, leaf.shape, strict=True))

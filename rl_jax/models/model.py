@@ -132,7 +132,7 @@ def param_count(params: Params) -> int:
   return sum(x.size for x in jax.tree.leaves(params))
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """Defaults of the section `model` of a config."""
   fields = {f.name: f.default for f in dataclasses.fields(TransformerConfig)}
   del fields["vocabulary"], fields["outputs"]

@@ -14,7 +14,7 @@ from rl_jax.models.model import Model, Params
 from rl_jax.models.outputs import OF_VOCABULARY, width
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """Defaults of the section `model` of a config."""
   return {
     "checkpoint": "smollm2-135m-instruct",  # a known model, folder, .gguf file, or "owner/name" of the hub

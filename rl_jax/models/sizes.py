@@ -50,7 +50,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 """Fields of `TransformerConfig` by name."""
 
 
-def get_config() -> dict:
+def get_config() -> dict[str, Any]:
   """Defaults of the section `model` of a config."""
   fields = {name: value for name, value in pretrained.get_config().items() if name != "checkpoint"}
   return {

@@ -19,7 +19,7 @@ from rl_jax.kernels.reductions import densify, masked_mean
 from rl_jax.rollouts.continuation import concatenate, continued
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, nothing_new, unasked
 from rl_jax.rollouts.sampler import Sampling
-from rl_jax.tasks.task import DeviceTask, Provided
+from rl_jax.tasks.task import Provided, Task
 from rl_jax.trajectories import Trajectories
 
 PROVIDES = {
@@ -60,7 +60,7 @@ class Values(NamedTuple):
 
 def branch(
   policy: BoundModel,
-  task: DeviceTask,
+  task: Task,
   trajectories: Trajectories,
   boundaries: Boundaries,
   limits: Int[Array, " B"],
@@ -122,7 +122,7 @@ def values_of(branched: Branched, mask: Bool[Array, "B S"]) -> Values:
 
 
 def branches(
-  task,
+  task: Task,
   rollout: Rollout,
   boundaries: Callable[[Trajectories], Boundaries],
   samples: int,

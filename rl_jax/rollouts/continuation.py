@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.rollouts.sampler import Sampling, positions_of, sample
-from rl_jax.tasks.task import DeviceTask
+from rl_jax.tasks.task import Task
 from rl_jax.trajectories import POLICY, Trajectories
 
 
@@ -31,7 +31,7 @@ def prefixes(trajectories: Trajectories, cuts: Int[Array, " M"]) -> Prefixes:
 
 def continued(
   policy: BoundModel,
-  task: DeviceTask,
+  task: Task,
   trajectories: Trajectories,
   cuts: Int[Array, " M"],
   key: PRNGKeyArray,

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.turns import in_turns
+from rl_jax.tasks.task import Task
 from rl_jax.trajectories import DEMONSTRATION
 
 
-def demonstrations(task) -> Rollout:
+def demonstrations(task: Task) -> Rollout:
   """One demonstration of each prompt of the plan, scored like any response; keeps no state.
 
   Raises: ValueError: the task has none.
@@ -34,7 +35,7 @@ def demonstrations(task) -> Rollout:
   return Rollout(phases=(phase,))
 
 
-def _traced(task) -> None:
+def _traced(task: Task) -> None:
   ids = jnp.zeros(1, jnp.int32)
   prompts = lambda: task.prompts(ids, "train")
   jax.eval_shape(task.demonstrate, jax.random.key(0), jax.eval_shape(prompts) if task.on_device else prompts())

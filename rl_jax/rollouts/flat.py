@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling, sample
-from rl_jax.tasks.task import Provided
+from rl_jax.tasks.task import Provided, Task
 
 PROVIDES = {
   "behaviour_entropies": Provided(("T",), "float32", "of the distribution that each token was drawn from, in nats")
 }
 
 
-def flat(task, completions_per_prompt: int, sampling: Sampling) -> Rollout:
+def flat(task: Task, completions_per_prompt: int, sampling: Sampling) -> Rollout:
   """`completions_per_prompt` responses of the policy to each prompt of the plan; keeps no state."""
 
   def phase(models, state, plan, prompts, before, key):

@@ -17,7 +17,7 @@ from rl_jax.models.model import Sequences
 from rl_jax.rollouts.continuation import prefixes
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, nothing_new, prompts_of_rows
 from rl_jax.rollouts.sampler import Sampling, positions_of, sample
-from rl_jax.tasks.task import DeviceTask, ForcedAnswer, Prompts, Provided
+from rl_jax.tasks.task import ForcedAnswer, Prompts, Provided, Task
 from rl_jax.trajectories import Trajectories
 
 PROVIDES = {
@@ -28,7 +28,7 @@ PROVIDES = {
   "probe_sampled": Provided(("K", "N", "L"), "bool", "see `Probes`"),
 }
 
-Boundaries = Callable[[DeviceTask, Trajectories], tuple[Int[Array, "B K"], Bool[Array, "B K"]]]
+Boundaries = Callable[[Task, Trajectories], tuple[Int[Array, "B K"], Bool[Array, "B K"]]]
 """(task, scored trajectories) -> (first slot that a probe does not see, whether to probe there)"""
 
 
@@ -47,7 +47,7 @@ class Probes(NamedTuple):
 
 def probe(
   policy: BoundModel,
-  task: DeviceTask,
+  task: Task,
   prompts: Prompts,
   trajectories: Trajectories,
   cuts: Int[Array, "B K"],
@@ -104,7 +104,7 @@ def probe(
   return Probes(forced, answer_mask, done.entropies.reshape(shape), done.mask.reshape(shape))
 
 
-def required_forced_answer(task: DeviceTask) -> ForcedAnswer:
+def required_forced_answer(task: Task) -> ForcedAnswer:
   """The task's form of answer that can be forced; ValueError if it has none."""
   if task.forced_answer is None:
     raise ValueError("probes make the policy answer at once, but this task has no `forced_answer`: take another task")
@@ -112,7 +112,7 @@ def required_forced_answer(task: DeviceTask) -> ForcedAnswer:
 
 
 def probed(
-  task: DeviceTask, rollout: Rollout, boundaries: Boundaries, *, samples: int, max_tokens: int, sampling: Sampling
+  task: Task, rollout: Rollout, boundaries: Boundaries, *, samples: int, max_tokens: int, sampling: Sampling
 ) -> Rollout:
   """The rollout, and after it a phase that probes its rows.
 
@@ -132,7 +132,7 @@ def probed(
   return dataclasses.replace(rollout, phases=(*rollout.phases, phase), provides={**rollout.provides, **PROVIDES})
 
 
-def step_ends(task: DeviceTask, trajectories: Trajectories, steps: int) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:
+def step_ends(task: Task, trajectories: Trajectories, steps: int) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:
   """(first slot after each of the first `steps` steps, whether the row has that step): steps of reasoning alone.
 
   A step that ends after the response has opened its own answer is none: there is nothing left to ask.

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rl_jax.kernels.reductions import Mean, densify
 from rl_jax.rollouts.continuation import concatenate
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, nothing_new
-from rl_jax.tasks.task import Provided
+from rl_jax.tasks.task import Provided, Task
 from rl_jax.trajectories import REPLAY, Trajectories
 
 
@@ -39,7 +39,7 @@ class ReplayState(flax.struct.PyTreeNode):
   buffer: Buffer
 
 
-def empty_buffer(task, capacity: int, width: int, extras: Mapping[str, Any]) -> Buffer:
+def empty_buffer(task: Task, capacity: int, width: int, extras: Mapping[str, Any]) -> Buffer:
   """A buffer without rows.
 
   Args:
@@ -65,7 +65,7 @@ def places_in_group(
 
 
 def with_replay(
-  task,
+  task: Task,
   rollout: Rollout,
   usable: Callable[[Trajectories], Bool[Array, " B"]],
   *,

@@ -14,7 +14,7 @@ from rl_jax.curricula.curriculum import Plan
 from rl_jax.kernels.reductions import Mean
 from rl_jax.models.model import Model, Params
 from rl_jax.rollouts.sampler import positions_of
-from rl_jax.tasks.task import DeviceTask, Prompts, Provided, Split, Verdicts
+from rl_jax.tasks.task import Prompts, Provided, Split, Task, Verdicts
 from rl_jax.trajectories import POLICY, PROMPT, Trajectories
 
 
@@ -88,7 +88,7 @@ def collect(
   models: Models,
   state: Any,
   plan: Plan,
-  task: DeviceTask,
+  task: Task,
   split: Split,
   key_of: Callable[[int], PRNGKeyArray],
 ) -> RolloutResult:
@@ -123,9 +123,7 @@ def nothing_new(trajectories: Trajectories) -> Bool[Array, " B"]:
   return jnp.zeros_like(trajectories.row_mask)
 
 
-def verify(
-  task: DeviceTask, trajectories: Trajectories, asked: Bool[Array, " B"], split: Split = "train"
-) -> Trajectories:
+def verify(task: Task, trajectories: Trajectories, asked: Bool[Array, " B"], split: Split = "train") -> Trajectories:
   """The trajectories with what the task's verifier says of the rows `asked`."""
   prompts = task.prompts(trajectories.prompt_ids, split)
   responses = slice(trajectories.prompt_width, None)

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from ml_collections import ConfigDict
 
 from rl_jax.kernels.logprobs import categorical
 from rl_jax.models.cache import Cache, write
@@ -157,7 +158,9 @@ def sample(
 _TYPES = {"mask": bool, "logprobs": jnp.float32, "behaviour_logprobs": jnp.float32, "entropies": jnp.float32}
 
 
-def _stops(written: Int[Array, "R B"], time: Int[Array, ""], sequences) -> Bool[Array, " B"] | bool:
+def _stops(
+  written: Int[Array, "R B"], time: Int[Array, ""], sequences: tuple[tuple[int, ...], ...]
+) -> Bool[Array, " B"] | bool:
   """Whether the tokens up to `time` end in one of the sequences."""
   stops: Bool[Array, " B"] | bool = False
   for sequence in sequences:
@@ -168,7 +171,7 @@ def _stops(written: Int[Array, "R B"], time: Int[Array, ""], sequences) -> Bool[
   return stops
 
 
-def sampling_from(config) -> Sampling:
+def sampling_from(config: ConfigDict) -> Sampling:
   """The sampling that a config's section `sampling` describes, inside the axis of its seeds."""
   section = config.sampling
   truncation = Truncation(top_k=section.top_k, top_p=section.top_p, min_p=section.min_p)

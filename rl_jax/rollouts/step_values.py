@@ -15,11 +15,11 @@ from jaxtyping import Array, Float
 from rl_jax.rollouts.branches import Boundaries, branches
 from rl_jax.rollouts.rollout import Rollout
 from rl_jax.rollouts.sampler import Sampling
-from rl_jax.tasks.task import DeviceTask, StepValues
+from rl_jax.tasks.task import StepValues, Task
 from rl_jax.trajectories import Trajectories
 
 
-def exact(task: DeviceTask, trajectories: Trajectories) -> StepValues:
+def exact(task: Task, trajectories: Trajectories) -> StepValues:
   """The task's own values of the steps of problems in the train split. See `DeviceTask.step_values`."""
   assert task.step_values is not None, "the task knows exact values"
   width = trajectories.prompt_width
@@ -30,7 +30,7 @@ def exact(task: DeviceTask, trajectories: Trajectories) -> StepValues:
   return StepValues(*(jnp.pad(x, ((0, 0), (width, 0))) for x in found))
 
 
-def with_completions(rollout: Rollout, task: DeviceTask, samples: int, max_steps: int, sampling: Sampling) -> Rollout:
+def with_completions(rollout: Rollout, task: Task, samples: int, max_steps: int, sampling: Sampling) -> Rollout:
   """A rollout that samples completions from the start of each step. They are a means of measurement: their tokens do
   not count as generated.
 

@@ -17,7 +17,7 @@ from rl_jax.kernels.reductions import densify
 from rl_jax.rollouts.continuation import concatenate, continued
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling
-from rl_jax.tasks.task import Provided
+from rl_jax.tasks.task import Provided, Task
 from rl_jax.trajectories import POLICY, PROMPT, Trajectories
 
 PROVIDES = {
@@ -32,7 +32,7 @@ def nodes_of(branching: tuple[int, ...]) -> int:
   return sum(itertools.accumulate(branching, lambda a, b: a * b))
 
 
-def tree(task, branching: tuple[int, ...], segment_tokens: int, sampling: Sampling) -> Rollout:
+def tree(task: Task, branching: tuple[int, ...], segment_tokens: int, sampling: Sampling) -> Rollout:
   """Rows are all nodes below the prompts, level by level; keeps no state.
 
   Level l has branching[l] children of every node of the level above (of the prompt, at l = 0), each of at most

@@ -17,25 +17,25 @@ from rl_jax.rollouts.continuation import prefixes
 from rl_jax.rollouts.flat import PROVIDES, flat
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, assemble
 from rl_jax.rollouts.sampler import Completions, Sampling, positions_of, sample
-from rl_jax.tasks.task import DeviceTask, Prompts, Turns
+from rl_jax.tasks.task import Prompts, Task, Turns
 from rl_jax.trajectories import TOOL, Trajectories
 
 
-def responses(task: DeviceTask, completions_per_prompt: int, sampling: Sampling) -> Rollout:
+def responses(task: Task, completions_per_prompt: int, sampling: Sampling) -> Rollout:
   """Independent whole responses to each prompt: in turns where the task answers them, else in one piece."""
   if task.turns is None:
     return flat(task, completions_per_prompt, sampling)
   return turns(task, completions_per_prompt, sampling)
 
 
-def required_turns(task: DeviceTask) -> Turns:
+def required_turns(task: Task) -> Turns:
   """The task's turns; ValueError if it has none."""
   if task.turns is None:
     raise ValueError("this task answers no turns: take one that does, such as rl_jax.tasks.lookup")
   return task.turns
 
 
-def turns(task: DeviceTask, completions_per_prompt: int, sampling: Sampling) -> Rollout:
+def turns(task: Task, completions_per_prompt: int, sampling: Sampling) -> Rollout:
   """`completions_per_prompt` episodes of each prompt of the plan, a phase for each turn; keeps no state.
 
   The verifier is asked about the rows that have written a turn.
@@ -73,7 +73,7 @@ def _goes_on(trajectories: Trajectories) -> Bool[Array, " B"]:
 
 def first_turn(
   policy: BoundModel,
-  task: DeviceTask,
+  task: Task,
   prompts: Prompts,
   key: PRNGKeyArray,
   *,
@@ -124,7 +124,7 @@ def in_turns(trajectories: Trajectories, layout: Turns) -> Trajectories:
 
 def next_turn(
   policy: BoundModel,
-  task: DeviceTask,
+  task: Task,
   trajectories: Trajectories,
   turn: int | Int[Array, ""],
   key: PRNGKeyArray,
@@ -198,7 +198,7 @@ def _observed(trajectories: Trajectories, start: int | Int[Array, ""], goes_on: 
   )
 
 
-def turn_starts(task: DeviceTask, trajectories: Trajectories) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:
+def turn_starts(task: Task, trajectories: Trajectories) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:
   """(slot in which each turn begins, whether the row has that turn): all observations before stand before the slot."""
   layout = required_turns(task)
   starts = trajectories.prompt_width + jnp.array([layout.start(turn) for turn in range(layout.max_turns)])

@@ -11,7 +11,7 @@ from rl_jax.kernels.reductions import Mean
 from rl_jax.rollouts.continuation import continued
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling
-from rl_jax.tasks.task import Prompts, Provided
+from rl_jax.tasks.task import Prompts, Provided, Task
 from rl_jax.trajectories import REPLAY, Trajectories
 
 PROVIDES = {"response_mask": Provided(("T",), "bool", "tokens of the response, those of earlier windows among them")}
@@ -36,7 +36,7 @@ class Slots(flax.struct.PyTreeNode):
   """Prompts that plans named so far, so that ids of groups differ."""
 
 
-def windows(slots: int, window: int, task, sampling: Sampling) -> Rollout:
+def windows(slots: int, window: int, task: Task, sampling: Sampling) -> Rollout:
   """One phase that writes at most `window` more tokens in each of `slots` responses.
 
   Free slots take the rows of the plan (as many as slots) in order; rows that no slot takes are dropped. A row is

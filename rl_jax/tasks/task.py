@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -33,7 +33,7 @@ class Vocabulary:
       raise ValueError(f"characters {unknown} are not in the vocabulary {''.join(self.symbols[2:])!r}")
     return [self.symbols.index(character) for character in text]
 
-  def decode(self, ids) -> str:
+  def decode(self, ids: Iterable[int]) -> str:
     """The symbols of `ids` in a row."""
     return "".join(self.symbols[int(i)] for i in ids)
 

@@ -88,7 +88,7 @@ class HostAnswers:
       raise UserError(f"no answer to a held-out problem has a verdict: {'; '.join(self.task.reasons())}")
     return EvaluationResult(answers, seconds)
 
-  def _timed(self, kind: tuple[bool, int, int], arguments: tuple) -> tuple[PhaseResult, float]:
+  def _timed(self, kind: tuple[bool, int, int], arguments: tuple[Any, ...]) -> tuple[PhaseResult, float]:
     """Args: kind: whether greedy, index of the phase, number of prompts."""
     greedy, index, _ = kind
     with mesh.use(self.mesh, self.experiment.rules):
@@ -99,7 +99,7 @@ class HostAnswers:
       result = jax.block_until_ready(self._compiled[kind](*arguments))
       return result, time.perf_counter() - started
 
-  def _asked(self, result: PhaseResult) -> tuple:
+  def _asked(self, result: PhaseResult) -> tuple[Any, ...]:
     """What `joined` joins, led by the seed."""
     trajectories, asked = mesh.fetched(result.trajectories), mesh.fetched(result.verify)
     verdicts, levels = judge(self.task, trajectories, asked, "held_out")
@@ -126,7 +126,7 @@ def host_phase(
   state: Any,
   plan: Plan,
   prompts: Prompts,
-  before: tuple,
+  before: tuple[Any, ...],
   key: PRNGKeyArray,
 ) -> PhaseResult:
   """A phase of a rollout.
@@ -138,7 +138,7 @@ def host_phase(
   return rollout.phases[index](models, state, plan, padded(prompts, rollout.prompt_width), trajectories, key)
 
 
-def joined(task: HostTask, made: tuple) -> Trajectories:
+def joined(task: HostTask, made: tuple[Any, ...]) -> Trajectories:
   """Trajectories, the verdicts on them, the level of each row and the rows that were asked, as trajectories."""
   trajectories, verdicts, levels, asked = made
   return judged(trajectories, verdicts, levels, asked, task.provides)

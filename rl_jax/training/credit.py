@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.errors import UserError
 from rl_jax.kernels.agreement import rank_correlation, sign_agreement, unexplained
@@ -79,7 +79,7 @@ def evaluate(experiment: Experiment, state: TrainState) -> dict[str, Float[Array
   return over_seeds(one, experiment.config.num_seeds)(state.seeds)
 
 
-def evaluate_seed(experiment: Experiment, seed: SeedState, iteration) -> dict[str, Array]:
+def evaluate_seed(experiment: Experiment, seed: SeedState, iteration: int | Int[Array, ""]) -> dict[str, Array]:
   """Metrics of one seed on a fresh batch of the train split; nothing of it is kept."""
   # As with the held-out problems, the iteration does not count: rows differ as far as policies do.
   key = jax.random.fold_in(iteration_key(seed, 0, EVALUATION), CREDIT)
@@ -103,7 +103,9 @@ def agreement(steps: Steps, truth: Float[Array, "n S"], noise: Float[Array, "n S
   return {f"credit/{name}": value for name, value in metrics.items()}
 
 
-def _credited(experiment: Experiment, seed: SeedState, iteration, key) -> tuple[Trajectories, Stream]:
+def _credited(
+  experiment: Experiment, seed: SeedState, iteration: int | Int[Array, ""], key: PRNGKeyArray
+) -> tuple[Trajectories, Stream]:
   """A batch as the next iteration would make it, but with other keys, and its stream "policy" before any update."""
   of_role = lambda role: jax.random.fold_in(key, role)
   plan, _ = make_plan(experiment, seed, of_role(CURRICULUM))
@@ -148,7 +150,7 @@ def steps_of(trajectories: Trajectories, stream: Stream) -> Steps:
 
 
 def true_credit(
-  experiment: Experiment, seed: SeedState, trajectories: Trajectories, steps: Steps, key
+  experiment: Experiment, seed: SeedState, trajectories: Trajectories, steps: Steps, key: PRNGKeyArray
 ) -> tuple[Float[Array, "n S"], Float[Array, "n S"]]:
   """Difference of the values after and before each step, and its standard error; the boundaries are taken in turn."""
   task, config = experiment.task, experiment.config

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
 from rl_jax.kernels.reductions import Mean
+from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
 
-def describe(task: Any, trajectories: Trajectories) -> dict[str, Mean]:
+def describe(task: Task, trajectories: Trajectories) -> dict[str, Mean]:
   """Rewards, accuracy and lengths, of all levels and of each; the means of the parts of a reward as part/<name>."""
   rows, scored = trajectories.row_mask, trajectories.scored
   share = lambda x, of: Mean(jnp.sum(jnp.where(of, x, 0.0), dtype=jnp.float32), of.sum().astype(jnp.float32))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import jax
@@ -12,11 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.curricula.curriculum import Plan
-from rl_jax.rollouts.rollout import BoundModel, Rollout, collect
+from rl_jax.rollouts.rollout import BoundModel, Models, Rollout, collect
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.rollouts.turns import responses
 from rl_jax.tasks.host import HostTask
-from rl_jax.tasks.task import DeviceTask
+from rl_jax.tasks.task import Task
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.generating import generating
 from rl_jax.training.seeds import over_seeds
@@ -86,12 +87,12 @@ class Held(NamedTuple):
   completions: int
   """To each problem."""
 
-  def plan(self, task: DeviceTask | HostTask, ids: Int[Array, " N"]) -> Plan:
+  def plan(self, task: Task | HostTask, ids: Int[Array, " N"]) -> Plan:
     """All responses to these problems, as long as the task has room."""
     rows = ids.shape[0] * self.completions
     return Plan(ids, jnp.ones(rows, bool), jnp.full(rows, task.response_tokens))
 
-  def key(self, key: PRNGKeyArray, phase) -> PRNGKeyArray:
+  def key(self, key: PRNGKeyArray, phase: int) -> PRNGKeyArray:
     """The key of a phase. A single one draws with the evaluation's own, as recorded runs did."""
     return key if len(self.rollout.phases) == 1 else jax.random.fold_in(key, phase)
 
@@ -104,14 +105,14 @@ def held(experiment: Experiment, *, greedy: bool) -> Held:
   return Held(respond(count, sampling), count)
 
 
-def evaluated(experiment: Experiment, seed: SeedState):
+def evaluated(experiment: Experiment, seed: SeedState) -> AbstractContextManager[Models]:
   """The policy of one seed as it is evaluated: its averaged parameters, where it has them."""
   model, role = experiment.models["policy"], experiment.method.models["policy"]
   model = model if role.trained else model.base  # as `bind`: frozen ones have no adapters
   return generating(experiment, {"policy": BoundModel(model, seed.models["policy"].evaluated)})
 
 
-def evaluation_key(seed: SeedState, iteration, chunk=0) -> PRNGKeyArray:
+def evaluation_key(seed: SeedState, iteration: int | Int[Array, ""], chunk: int | Int[Array, ""] = 0) -> PRNGKeyArray:
   """Args: chunk: number of a part of the held-out prompts; each draws with a key of its own."""
   return jax.random.fold_in(iteration_key(seed, iteration, EVALUATION), chunk)
 
@@ -139,7 +140,7 @@ def measure(experiment: Experiment, found: Evaluation) -> dict[str, Array]:
   return {f"held_out/{name}": value for name, value in metrics.items()}
 
 
-def answer_seed(experiment: Experiment, seed: SeedState, iteration) -> Evaluation:
+def answer_seed(experiment: Experiment, seed: SeedState, iteration: int | Int[Array, ""]) -> Evaluation:
   """What one seed's policy answers to the held-out prompts of a device task."""
   task, ids = experiment.task, questions(experiment)
 
@@ -157,7 +158,7 @@ NAMED = 1 << 29
 """What the key of an evaluation is folded with for the first of a method's own; see `credit.CREDIT`."""
 
 
-def named(experiment: Experiment, seed: SeedState, iteration) -> dict[str, Array]:
+def named(experiment: Experiment, seed: SeedState, iteration: int | Int[Array, ""]) -> dict[str, Array]:
   """The method's own evaluations of one seed, as <evaluation>/<metric>."""
   states = {name: state.replace(params=state.evaluated) for name, state in seed.models.items()}
   metrics: dict[str, Array] = {}
@@ -168,7 +169,7 @@ def named(experiment: Experiment, seed: SeedState, iteration) -> dict[str, Array
   return metrics
 
 
-def evaluate_seed(experiment: Experiment, seed: SeedState, iteration) -> dict[str, Array]:
+def evaluate_seed(experiment: Experiment, seed: SeedState, iteration: int | Int[Array, ""]) -> dict[str, Array]:
   """Metrics of one seed's policy on the held-out prompts of a device task."""
   return measure(experiment, answer_seed(experiment, seed, iteration)) | named(experiment, seed, iteration)
 

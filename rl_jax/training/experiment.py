@@ -15,7 +15,8 @@ from rl_jax.errors import UserError
 from rl_jax.methods.method import Method, ModelRole
 from rl_jax.models.model import Model
 from rl_jax.rollouts.sampler import sampling_from
-from rl_jax.tasks.task import missing
+from rl_jax.tasks.host import HostTask
+from rl_jax.tasks.task import DeviceTask, Task, missing
 from rl_jax.training import mesh
 from rl_jax.training.optimizer import make_optimizer, schedule
 from rl_jax.training.seeds import learning_rates
@@ -49,6 +50,22 @@ class Experiment:
     return mesh.rules(self.config.mesh.get("rules", {}), self.config.mesh.get("rollout_rules", {}))
 
 
+class TaskModule(Protocol):
+  """What a config's `task.name` leads to."""
+
+  def build(self, config: ConfigDict) -> DeviceTask | HostTask | Task:
+    """The task of a section `task`."""
+    ...
+
+
+class MethodModule(Protocol):
+  """What a config's `method.name` leads to."""
+
+  def build(self, config: ConfigDict, task: Task) -> Method:
+    """The method of a config, for its task."""
+    ...
+
+
 class ModelModule(Protocol):
   """What a config's `model.name` leads to."""
 
@@ -61,7 +78,9 @@ class ModelModule(Protocol):
     ...
 
 
-def build(config: ConfigDict, *, task, method, models: Callable[[str], ModelModule]) -> Experiment:
+def build(
+  config: ConfigDict, *, task: TaskModule, method: MethodModule, models: Callable[[str], ModelModule]
+) -> Experiment:
   """Parts of a resolved config.
 
   Args:
@@ -164,7 +183,7 @@ def _model(
   return dataclasses.replace(made, trainable=role.trained) if callable(role.trained) else made
 
 
-def _learning_rate(role: ModelRole, config) -> float:
+def _learning_rate(role: ModelRole, config: ConfigDict) -> float:
   return config.learning_rate if role.learning_rate is None else role.learning_rate
 
 
@@ -197,7 +216,7 @@ _POSITIVE = (
 )
 
 
-def check(config) -> None:
+def check(config: ConfigDict) -> None:
   """Fields that make no sense or do not go together.
 
   Raises: UserError that names the field and what would do.
@@ -221,7 +240,7 @@ def check(config) -> None:
   divides(config.num_iterations, config.logging.every_iterations, "num_iterations", "logging.every_iterations")
 
 
-def _check_members(config) -> None:
+def _check_members(config: ConfigDict) -> None:
   rates, count = learning_rates(config), config.num_seeds
   if not rates:
     return

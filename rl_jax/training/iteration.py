@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -71,13 +71,13 @@ def run(experiment: Experiment, state: TrainState) -> tuple[TrainState, Report]:
   return jax.lax.scan(iterate, state, None, length=experiment.config.logging.every_iterations)
 
 
-def step(experiment: Experiment, seed: SeedState, number) -> tuple[SeedState, Report]:
+def step(experiment: Experiment, seed: SeedState, number: int | Int[Array, ""]) -> tuple[SeedState, Report]:
   """One iteration of one seed, all on device."""
   curriculum, made = make_batch(experiment, seed, number)
   return learn(experiment, seed.replace(curriculum=curriculum), made, number)
 
 
-def make_batch(experiment: Experiment, seed: SeedState, number) -> tuple[Any, RolloutResult]:
+def make_batch(experiment: Experiment, seed: SeedState, number: int | Int[Array, ""]) -> tuple[Any, RolloutResult]:
   """The first half of an iteration of a device task: the curriculum's state, and the rollout of its plan."""
   plan, curriculum = make_plan(experiment, seed, iteration_key(seed, number, CURRICULUM))
   return curriculum, make_rows(experiment, seed, plan, iteration_key(seed, number, ROLLOUT))
@@ -95,7 +95,9 @@ def make_rows(experiment: Experiment, seed: SeedState, plan: Plan, key: PRNGKeyA
     return collect(experiment.method.rollout, models, seed.rollout, plan, experiment.task, "train", phase_key)
 
 
-def learn(experiment: Experiment, seed: SeedState, made: RolloutResult, number) -> tuple[SeedState, Report]:
+def learn(
+  experiment: Experiment, seed: SeedState, made: RolloutResult, number: int | Int[Array, ""]
+) -> tuple[SeedState, Report]:
   """Everything after the verifier: scores (models with a loss of their own learn first), signal, update, curriculum.
   Host tasks enter here."""
   method, alone = experiment.method, updates_of_models(experiment)
@@ -152,13 +154,14 @@ SCORED_FIELDS = ("old_logprobs", "ref_logprobs")
 """Fields of a batch that a method may have scored; other scores are extras."""
 
 
-def make_signal(experiment: Experiment, rows: Trajectories, number) -> Signal:
+def make_signal(experiment: Experiment, rows: Trajectories, number: int | Int[Array, ""]) -> Signal:
   """The method's signal, constant for the gradient."""
-  return jax.lax.stop_gradient(experiment.method.signal(rows, number))
+  iteration = cast("Array", number)  # a plain 0 where the program is lowered or timed alone
+  return jax.lax.stop_gradient(experiment.method.signal(rows, iteration))
 
 
 def _learn_alone(
-  updates: Mapping[str, Update], seed: SeedState, rows: Trajectories, number
+  updates: Mapping[str, Update], seed: SeedState, rows: Trajectories, number: int | Int[Array, ""]
 ) -> tuple[SeedState, dict[str, Mean]]:
   """The updates of models with a loss of their own, and their metrics as <model>/<metric>.
 
@@ -174,7 +177,7 @@ def _learn_alone(
   return seed.replace(skipped_in_a_row=skipped), metrics
 
 
-def _learning_rate(experiment: Experiment, seed: SeedState, number) -> Array:
+def _learning_rate(experiment: Experiment, seed: SeedState, number: int | Int[Array, ""]) -> Array:
   """Of the policy, at the first update of an iteration; 0 of one that nothing trains."""
   if "policy" not in experiment.schedules:
     return jnp.float32(0.0)

@@ -11,7 +11,7 @@ import numpy as np
 from rl_jax.errors import UserError
 
 
-def _leaf_name(path: tuple) -> str:
+def _leaf_name(path: tuple[Any, ...]) -> str:
   return jax.tree_util.keystr(path, simple=True, separator="/")
 
 

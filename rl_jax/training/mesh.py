@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
 
 from rl_jax.errors import UserError
 
@@ -56,7 +57,7 @@ def rules(*changes: Mapping[str, str]) -> Rules:
   return tuple(table.items())
 
 
-def make_mesh(section, among: Sequence[Any] | None = None) -> Mesh:
+def make_mesh(section: ConfigDict | Mapping[str, int], among: Sequence[Any] | None = None) -> Mesh:
   """The mesh of a config's section `mesh`: devices along data, fsdp and tensor; one of them may be -1, all the rest.
 
   Args:
@@ -90,7 +91,7 @@ def batch_shards(mesh: Mesh | AbstractMesh, rules: Rules) -> int:
 
 
 @contextlib.contextmanager
-def use(mesh: Mesh, rules: Rules):
+def use(mesh: Mesh, rules: Rules) -> Iterator[None]:
   """The context in which programs for the mesh are traced and run."""
   with jax.set_mesh(mesh), nn.logical_axis_rules(rules):
     yield

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
+from ml_collections import ConfigDict
 
 from rl_jax.errors import UserError
 
@@ -27,7 +28,7 @@ MASTER_WEIGHTS = ("float32", "none")
 SCHEDULES = ("constant", "linear", "cosine")
 
 
-def schedule(section, peak: float, updates: int) -> optax.Schedule:
+def schedule(section: ConfigDict, peak: float, updates: int) -> optax.Schedule:
   """Learning rate by update: linear warm-up over `warmup_updates`, then constant or down to `final_share` of the peak.
 
   Args:
@@ -87,7 +88,9 @@ def _is_scale(x: Any) -> bool:
   return isinstance(x, MemberScale)
 
 
-def make_optimizer(section, learning_rate: optax.Schedule, *, per_member: bool = False) -> optax.GradientTransformation:
+def make_optimizer(
+  section: ConfigDict, learning_rate: optax.Schedule, *, per_member: bool = False
+) -> optax.GradientTransformation:
   """AdamW (arXiv 1711.05101) after clipping to a global norm, from a config's section `optimizer`.
 
   Args:
@@ -167,7 +170,7 @@ def wide_params(state: Any, params: Any) -> Any:
   return _either(state.master, params) if isinstance(state, MasterState) else params
 
 
-def averages(section, params: Any) -> Any:
+def averages(section: ConfigDict, params: Any) -> Any:
   """Arrays, or shapes, like the averages of trained parameters: in float32 where these have master weights."""
   if section.get("master_weights", "none") == "none":  # recorded configs may be older than the field
     return params

@@ -80,7 +80,7 @@ def token_count(total: UInt32[np.ndarray, "*B 2"]) -> np.ndarray:
   return (total[..., 0].astype(np.int64) << 32) + total[..., 1].astype(np.int64)
 
 
-def iteration_key(seed: SeedState, iteration, role: int):
+def iteration_key(seed: SeedState, iteration: int | Int[Array, ""], role: int) -> PRNGKeyArray:
   """The key of a role in an iteration: fold_in(fold_in(root, iteration), role)."""
   root = jax.random.wrap_key_data(seed.root_key)
   return jax.random.fold_in(jax.random.fold_in(root, iteration), role)
@@ -117,7 +117,7 @@ def _alike(left: Model, right: Model) -> bool:
   return left.base.config == right.base.config
 
 
-def init_params(experiment: Experiment, seed, starts: Starts | None = None) -> dict[str, Params]:
+def init_params(experiment: Experiment, seed: int | Int[Array, ""], starts: Starts | None = None) -> dict[str, Params]:
   """The parameters that one seed's models start with, boxed with logical axes.
 
   Args:
@@ -140,11 +140,11 @@ def init_params(experiment: Experiment, seed, starts: Starts | None = None) -> d
   return {name: nn.meta.replace_boxed(params[name], made[name]) for name in params}
 
 
-def _init_key(seed) -> PRNGKeyArray:
+def _init_key(seed: int | Int[Array, ""]) -> PRNGKeyArray:
   return jax.random.fold_in(jax.random.key(seed), INIT)
 
 
-def init_seed(experiment: Experiment, seed, starts: Starts | None = None) -> SeedState:
+def init_seed(experiment: Experiment, seed: int | Int[Array, ""], starts: Starts | None = None) -> SeedState:
   """The state of one seed before its first iteration, parameters boxed with logical axes.
 
   Args:

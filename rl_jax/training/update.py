@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from rl_jax.kernels.reductions import Mean, densify
 from rl_jax.methods.method import Loss, Outputs, Streams
-from rl_jax.models.model import Model, merge
+from rl_jax.models.model import Model, Params, merge
 from rl_jax.training.optimizer import wide_params
 from rl_jax.training.sizes import Sizes
 from rl_jax.training.state import ModelState
@@ -124,7 +124,9 @@ def make_update(objective: Objective, sizes: Sizes, *, group_ids: Callable[[Batc
   return update
 
 
-def gradient(objective: Objective, sizes: Sizes, params, rows: _Rows):
+def gradient(
+  objective: Objective, sizes: Sizes, params: Mapping[str, Params], rows: _Rows
+) -> tuple[tuple[Float[Array, ""], _Parts], dict[str, Params]]:
   """Loss, gradient and parts of one minibatch; micro-batches give the same as the whole.
 
   Returns: ((loss, parts), gradient of the trained parameters by model, in `gradient_dtype`).
@@ -153,14 +155,14 @@ def gradient(objective: Objective, sizes: Sizes, params, rows: _Rows):
   return (loss, summed._replace(watched=watched)), grads
 
 
-def _term_weights(objective: Objective, params, rows: _Rows) -> dict[str, Array]:
+def _term_weights(objective: Objective, params: Mapping[str, Params], rows: _Rows) -> dict[str, Array]:
   """Weight of each term over a minibatch. By contract it does not depend on outputs, so any will do."""
   shapes = jax.eval_shape(lambda: _outputs(objective, params, rows.batch))
   nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
   return {name: term.mean.weight for name, term in objective.loss(nothing, rows.batch, rows.streams).terms.items()}
 
 
-def _outputs(objective: Objective, params, batch: Batch) -> Outputs:
+def _outputs(objective: Objective, params: Mapping[str, Params], batch: Batch) -> Outputs:
   return {name: model.outputs(params[name], batch) for name, model in objective.models.items()}
 
 

@@ -8,13 +8,14 @@ import io
 import json
 import random
 import sys
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
 
-def main(order: dict) -> dict[str, str]:
+def main(order: dict[str, Any]) -> dict[str, str]:
   """Prepares the data set that `order` describes: {"made": its folder}, or {"refused": what is wrong} in one line."""
   module = importlib.import_module(order["builder"].partition(":")[0])
   make = getattr(module, order["builder"].partition(":")[2])

@@ -19,7 +19,7 @@ MOST_COMPARISONS = 2**20
 """Characters of an answer times those of the reference, where the scorer compares all pairs of them."""
 
 
-def literal(text: str) -> list | tuple | str:
+def literal(text: str) -> list[Any] | tuple[Any, ...] | str:
   """The list, tuple or text that `text` is a Python literal of.
 
   Raises: ValueError, SyntaxError: it is none, it is nested too deeply, or it holds more than text and numbers.
