@@ -61,7 +61,7 @@ def probe(
   """Forces answers at boundaries of rows.
 
   Args:
-    prompts: of the rows' plan; their facts tell the right answers.
+    prompts: of the rows' plan; their metadata tell the right answers.
     cuts: the probe sees what stands before this slot; that of the response's first slot sees the prompt alone.
     mask: where to probe. Other boundaries cost the same time but no tokens.
     samples: N answers sampled at each boundary; 0: the right answer is scored and nothing is sampled.

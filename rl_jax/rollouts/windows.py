@@ -149,7 +149,7 @@ def _as_trajectories(state: Slots, prompt_tokens: int) -> Trajectories:
   slots, cut = state.free.shape[0], slice(prompt_tokens, None)
   tokens, mask = state.tokens[:, :prompt_tokens], state.attention_mask[:, :prompt_tokens]
   trajectories = assemble(
-    Prompts(tokens=tokens, mask=mask, ids=state.prompt_ids, levels=jnp.zeros(slots, jnp.int32), facts={}),
+    Prompts(tokens=tokens, mask=mask, ids=state.prompt_ids, levels=jnp.zeros(slots, jnp.int32), metadata={}),
     state.tokens[:, cut],
     state.attention_mask[:, cut],
     completions_per_prompt=1,

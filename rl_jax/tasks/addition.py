@@ -101,10 +101,10 @@ def _prompts(additions: _Additions, ids: Int[Array, " N"], split: Split) -> Prom
   digits = jnp.stack([content[:, 0::2], content[:, 1::2]], axis=1)  # [N, 2 operands, D], least significant first
   counts = jnp.sum(digits[:, 0] != splits.ABSENT, axis=1, dtype=jnp.int32)
   values, answers = _work_out(digits, jnp.zeros_like(digits[:, 0]))
-  facts = worked_steps.facts(
+  metadata = worked_steps.metadata(
     values, counts, jnp.full_like(counts, _VALUE_WIDTH), answers, _answer_tokens(additions, answers)
   )
-  facts |= {"digits": digits}
+  metadata |= {"digits": digits}
 
   written = digits[:, :, ::-1]
   shown = jnp.pad(jnp.maximum(written, 0) + _VOCABULARY.encode("0")[0], ((0, 0), (0, 0), (0, 1)))
@@ -112,7 +112,7 @@ def _prompts(additions: _Additions, ids: Int[Array, " N"], split: Split) -> Prom
   keep = jnp.pad(written != splits.ABSENT, ((0, 0), (0, 0), (0, 1)), constant_values=True)
   n = ids.shape[0]
   tokens, mask = worked_steps.align(shown.reshape(n, -1), keep.reshape(n, -1), additions.prompt_tokens, right=True)
-  return Prompts(tokens=tokens, mask=mask, ids=ids, levels=levels, facts=facts)
+  return Prompts(tokens=tokens, mask=mask, ids=ids, levels=levels, metadata=metadata)
 
 
 def _work_out(digits: Int[Array, "N 2 D"], slips: Int[Array, "N D"]) -> tuple[Int[Array, "N D"], Int[Array, " N"]]:
@@ -144,9 +144,9 @@ def _answer_tokens(additions: _Additions, answers: Int[Array, " N"]) -> Int[Arra
 
 
 def _demonstrate(additions: _Additions, key: PRNGKeyArray, prompts: Prompts):
-  digits = prompts.facts["digits"]
+  digits = prompts.metadata["digits"]
   outcomes = jnp.full(digits.shape[:1], _OUTCOMES)
   flaws = worked_steps.draw_flaws(key, digits.shape[2], outcomes, **additions.rates)
   values, answers = _work_out(digits, flaws.slips)
   answer_tokens = _answer_tokens(additions, answers)
-  return worked_steps.write(prompts.facts, values, answer_tokens, flaws.copies, additions.response_tokens)
+  return worked_steps.write(prompts.metadata, values, answer_tokens, flaws.copies, additions.response_tokens)

@@ -154,9 +154,9 @@ def _prompts(chains: _Chains, ids: Int[Array, " N"], split: Split) -> Prompts:
   values, answers = _work_out(operands, operators, moduli, jnp.zeros_like(operators))
   tokens, mask = _prompt_text(chains, moduli, operands, operators, widths)
   answer_tokens = worked_steps.number_tokens(answers, widths, int(chains.widths.max()))
-  facts = worked_steps.facts(values, counts, widths, answers, answer_tokens)
-  facts |= {"moduli": moduli, "operands": operands, "operators": operators}
-  return Prompts(tokens=tokens, mask=mask, ids=ids, levels=levels, facts=facts)
+  metadata = worked_steps.metadata(values, counts, widths, answers, answer_tokens)
+  metadata |= {"moduli": moduli, "operands": operands, "operators": operators}
+  return Prompts(tokens=tokens, mask=mask, ids=ids, levels=levels, metadata=metadata)
 
 
 def _work_out(
@@ -201,12 +201,12 @@ def _prompt_text(
 
 
 def _demonstrate(chains: _Chains, key: PRNGKeyArray, prompts: Prompts) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:
-  facts = prompts.facts
-  flaws = worked_steps.draw_flaws(key, facts["operators"].shape[1], facts["moduli"], **chains.rates)
-  operators = facts["operators"]
+  metadata = prompts.metadata
+  flaws = worked_steps.draw_flaws(key, metadata["operators"].shape[1], metadata["moduli"], **chains.rates)
+  operators = metadata["operators"]
   # A key of its own: without a lure, demonstrations are what they were before there were lures.
   lured = jax.random.bernoulli(jax.random.fold_in(key, 1), chains.lure_rate, operators.shape)
   slips = jnp.where(lured & (operators == chains.lure_operator), 1, flaws.slips)
-  values, answers = _work_out(facts["operands"], operators, facts["moduli"], slips)
-  answer_tokens = worked_steps.number_tokens(answers, facts["value_widths"], int(chains.widths.max()))
-  return worked_steps.write(facts, values, answer_tokens, flaws.copies, chains.response_tokens)
+  values, answers = _work_out(metadata["operands"], operators, metadata["moduli"], slips)
+  answer_tokens = worked_steps.number_tokens(answers, metadata["value_widths"], int(chains.widths.max()))
+  return worked_steps.write(metadata, values, answer_tokens, flaws.copies, chains.response_tokens)

@@ -74,7 +74,7 @@ def step_values(
   malformed = steps.starts & (steps.values < 0)
   rows = malformed.any(axis=1) & whole
   of_malformed = jnp.sum(jnp.where(rows, verdicts.rewards, 0.0)) / jnp.maximum(rows.sum(), 1)
-  counts = prompts.facts["step_counts"][:, None]
+  counts = prompts.metadata["step_counts"][:, None]
   named = (steps.operations >= 0) & (steps.operations < counts)
   fits = _room(steps, prompts) >= 0
   repeats = _repeats(steps, steps.operations, 1, prompts)
@@ -100,21 +100,21 @@ def _steps(prompts: Prompts, tokens: Int[Array, "B R"], verdicts: Verdicts) -> _
   ids, extras = verdicts.step_ids, verdicts.extras
   starts = (ids >= 0) & (ids != _shifted(ids, -1))
   is_answer = starts & (extras["step_operations"] < 0)
-  operations = jnp.where(is_answer, prompts.facts["step_counts"][:, None], extras["step_operations"])
-  stated = worked_steps.stated_values(tokens, prompts.facts["value_widths"])
+  operations = jnp.where(is_answer, prompts.metadata["step_counts"][:, None], extras["step_operations"])
+  stated = worked_steps.stated_values(tokens, prompts.metadata["value_widths"])
   # An answer that is right to the end token alone is right: "#8" that goes on states nothing.
-  wrong = stated != prompts.facts["answers"][:, None]
+  wrong = stated != prompts.metadata["answers"][:, None]
   stated = jnp.where(is_answer & ~wrong & ~verdicts.extras["answer_correct"][:, None], -1, stated)
   values = jnp.where(is_answer, stated, extras["step_values"])
-  values = jnp.where(values < prompts.facts["moduli"][:, None], values, -1)  # 9 modulo 7 is no value
+  values = jnp.where(values < prompts.metadata["moduli"][:, None], values, -1)  # 9 modulo 7 is no value
   return _Steps(starts, operations, values, starts & (ids == ids.max(axis=1, keepdims=True)))
 
 
 def _room(steps: _Steps, prompts: Prompts) -> Int[Array, "B R"]:
   """Slots that are left over when all operations after a step's, and the answer, have been written behind it."""
-  facts, slots = prompts.facts, jnp.arange(steps.starts.shape[1])
-  step = 1 + facts["value_widths"][:, None]
-  to_come = facts["step_counts"][:, None] - steps.operations - 1
+  metadata, slots = prompts.metadata, jnp.arange(steps.starts.shape[1])
+  step = 1 + metadata["value_widths"][:, None]
+  to_come = metadata["step_counts"][:, None] - steps.operations - 1
   return len(slots) - (slots + step) - to_come * step - (step + 1)
 
 
@@ -124,13 +124,13 @@ def _before(steps: _Steps, prompts: Prompts) -> tuple[Int[Array, "B R"], Int[Arr
   source = _shifted(jax.lax.cummax(jnp.where(steps.starts, slots, -1), axis=1), -1)
   take = lambda x: jnp.take_along_axis(x, jnp.maximum(source, 0), axis=1)
   nothing = source < 0
-  operands = prompts.facts["operands"][:, :1]
+  operands = prompts.metadata["operands"][:, :1]
   return jnp.where(nothing, -1, take(steps.operations)), jnp.where(nothing, operands, take(steps.values))
 
 
 def _repeats(steps: _Steps, done: Int[Array, "B R"], more: int, prompts: Prompts) -> Int[Array, "B R"]:
   """Steps that were written a second time, before a slot where operations up to `done` are, or `more` steps on."""
-  width = 1 + prompts.facts["value_widths"][:, None]
+  width = 1 + prompts.metadata["value_widths"][:, None]
   written = jnp.arange(steps.starts.shape[1]) // width + more
   return jnp.clip(written - done - 1, 0, _REPEATS - 1)
 
@@ -140,18 +140,18 @@ def _chances(
 ) -> tuple[Float[Array, "B 4 E 2M"], Float[Array, "B 4 M"]]:
   """Chances of what comes next before each operator and the answer, of the row's level: M slips of the operation, and M
   of the last step once more; what fails has none. And the M slips of an operation that is the first."""
-  facts, levels = prompts.facts, prompts.levels
-  moduli = facts["moduli"][:, None]
+  metadata, levels = prompts.metadata, prompts.levels
+  moduli = metadata["moduli"][:, None]
   seen, value = held
-  operators, exact = _next(facts, seen, value)
+  operators, exact = _next(metadata, seen, value)
   in_turn, again = steps.operations == seen + 1, (steps.operations == seen) & (seen >= 0)
   cut = steps.last & ~whole[:, None] & (steps.values < 0)  # a part of a step is not malformed
   counted = steps.starts & (in_turn | again) & (value >= 0) & ~cut
   fails, turns = modulus, modulus + 1  # what comes in turn: a slip, or a failure; then the repeated steps
   slips = jnp.where(in_turn, (steps.values - exact) % moduli, turns + (steps.values - value) % moduli)
   slips = jnp.where(steps.values >= 0, slips, fails)
-  at_end = steps.last & whole[:, None] & (steps.operations < facts["step_counts"][:, None]) & (steps.values >= 0)
-  ended, _ = _next(facts, steps.operations, steps.values)  # a response that ended before what comes next
+  at_end = steps.last & whole[:, None] & (steps.operations < metadata["step_counts"][:, None]) & (steps.values >= 0)
+  ended, _ = _next(metadata, steps.operations, steps.values)  # a response that ended before what comes next
 
   rows = jnp.arange(len(levels))[:, None]
   same = (levels[:, None] == levels).astype(jnp.float32)
@@ -183,23 +183,23 @@ def _shares(counts: Float[Array, "B 4 E C"]) -> Float[Array, "B 4 E C"]:
   return jnp.where(total > 0, counts / jnp.maximum(total, 1.0), right)
 
 
-def _next(facts, operations: Int[Array, "B R"], values: Int[Array, "B R"]) -> tuple[Array, Array]:
+def _next(metadata, operations: Int[Array, "B R"], values: Int[Array, "B R"]) -> tuple[Array, Array]:
   """(operator, exact value) of what follows an operation: the next one, or the answer."""
   after = operations + 1
-  index = jnp.clip(after, 0, facts["operators"].shape[1] - 1)
-  operators = jnp.take_along_axis(facts["operators"], index, axis=1)
-  operands = jnp.take_along_axis(facts["operands"], index + 1, axis=1)
-  is_answer = after >= facts["step_counts"][:, None]
-  exact = jnp.where(is_answer, values, applied(operators, values, operands) % facts["moduli"][:, None])
+  index = jnp.clip(after, 0, metadata["operators"].shape[1] - 1)
+  operators = jnp.take_along_axis(metadata["operators"], index, axis=1)
+  operands = jnp.take_along_axis(metadata["operands"], index + 1, axis=1)
+  is_answer = after >= metadata["step_counts"][:, None]
+  exact = jnp.where(is_answer, values, applied(operators, values, operands) % metadata["moduli"][:, None])
   return jnp.where(is_answer, ANSWER, operators), exact
 
 
 def _values(prompts: Prompts, chances: Float[Array, "B 4 E 2M"], slots: int, modulus: int) -> Float[Array, "B S+1 E M"]:
   """W_ke(v) for every k, e and v."""
-  facts, every = prompts.facts, jnp.arange(modulus)
-  moduli, width = facts["moduli"][:, None, None], 1 + facts["value_widths"]
+  metadata, every = prompts.metadata, jnp.arange(modulus)
+  moduli, width = metadata["moduli"][:, None, None], 1 + metadata["value_widths"]
   rows = jnp.arange(len(moduli))
-  written = (facts["step_counts"] + 1) * width + 1
+  written = (metadata["step_counts"] + 1) * width + 1
   fits = written[:, None] + jnp.arange(_REPEATS) * width[:, None] <= slots
   restated = (every[:, None] + every) % moduli  # [B, M, M]: v and its slip
 
@@ -220,11 +220,11 @@ def _values(prompts: Prompts, chances: Float[Array, "B 4 E 2M"], slots: int, mod
     found = jnp.where((operator == splits.ABSENT)[:, None, None], ahead, found)
     return found, found
 
-  answer = (facts["answers"][:, None] - every) % moduli[:, 0]
+  answer = (metadata["answers"][:, None] - every) % moduli[:, 0]
   at_answer = chances[:, ANSWER]
   right = jnp.take_along_axis(at_answer[..., :modulus], answer[:, None, :], axis=2)
   last = with_repeats(right, at_answer[..., modulus:])
-  steps = facts["operators"].T, facts["operands"][:, 1:].T
+  steps = metadata["operators"].T, metadata["operands"][:, 1:].T
   _, found = jax.lax.scan(back, last, steps, reverse=True)
   return jnp.concatenate([found.transpose(1, 0, 2, 3), last[:, None]], axis=1)
 
@@ -233,10 +233,10 @@ def _at_first(
   prompts: Prompts, chances: Float[Array, "B 4 M"], values: Float[Array, "B S+1 E M"]
 ) -> Float[Array, " B"]:
   """Values of the bare prompts: W_1 after each slip of the first operation, by its chance."""
-  facts, rows = prompts.facts, jnp.arange(len(values))
-  operator, operands = facts["operators"][:, 0], facts["operands"]
+  metadata, rows = prompts.metadata, jnp.arange(len(values))
+  operator, operands = metadata["operators"][:, 0], metadata["operands"]
   exact = applied(operator, operands[:, 0], operands[:, 1])
-  reached = (exact[:, None] + jnp.arange(values.shape[3])) % facts["moduli"][:, None]
+  reached = (exact[:, None] + jnp.arange(values.shape[3])) % metadata["moduli"][:, None]
   return jnp.sum(chances[rows, operator] * jnp.take_along_axis(values[:, 1, 0], reached, axis=1), axis=1)
 
 

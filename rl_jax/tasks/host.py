@@ -308,7 +308,7 @@ def _prompts(
   tokens, mask = problems[split].encoded.padded(ids, width, pad_id)
   levels = problems[split].levels[ids]
   arrays: dict[str, Any] = {"tokens": tokens, "mask": mask, "ids": ids.astype(np.int32), "levels": levels}
-  return Prompts(**arrays, facts={})
+  return Prompts(**arrays, metadata={})
 
 
 def _checked(problems: Mapping[Split, _Problems], ids: Int[np.ndarray, " N"], split: Split) -> Int[np.ndarray, " N"]:

@@ -129,18 +129,18 @@ def _prompts(lookup: _Lookup, ids: Int[Array, " N"], split: Split) -> Prompts:
   _, after = jax.lax.scan(hop, starts, None, length=lookup.hops)
   path = jnp.concatenate([starts[:, None], after.T], axis=1)
   tokens = jnp.stack([_FIRST_KEY + starts, _ONE + hops - 1, jnp.full_like(hops, _EQUALS)], axis=1)
-  facts = {
+  metadata = {
     "sizes": sizes,
     "hops": hops,
     "tables": tables,
     "path": path,
     "answers": jnp.take_along_axis(path, hops[:, None], axis=1)[:, 0],
   }
-  return Prompts(tokens=tokens, mask=jnp.ones(tokens.shape, bool), ids=ids, levels=levels, facts=facts)
+  return Prompts(tokens=tokens, mask=jnp.ones(tokens.shape, bool), ids=ids, levels=levels, metadata=metadata)
 
 
 def _answers(prompts: Prompts) -> tuple[Int[Array, "N A"], Bool[Array, "N A"]]:
-  keys = _FIRST_KEY + prompts.facts["answers"]
+  keys = _FIRST_KEY + prompts.metadata["answers"]
   tokens = jnp.stack([keys, jnp.full_like(keys, _END)], axis=1)
   return tokens, jnp.ones(tokens.shape, bool)
 
@@ -158,7 +158,7 @@ def _verify(lookup: _Lookup, prompts: Prompts, tokens: Int[Array, "B R"], mask: 
 
   Raises: ValueError: R is not that of the turns.
   """
-  layout, facts = lookup.turns, prompts.facts
+  layout, metadata = lookup.turns, prompts.metadata
   layout.check(tokens)
   turns, there = tokens[:, layout.slots], mask[:, layout.slots]
   keys = turns[:, :, 1] - _FIRST_KEY
@@ -167,18 +167,18 @@ def _verify(lookup: _Lookup, prompts: Prompts, tokens: Int[Array, "B R"], mask: 
   asks = well_formed & (turns[:, :, 0] == _ASK)
   after_questions = jnp.pad(jnp.cumprod(asks, axis=1)[:, :-1], ((0, 0), (1, 0)), constant_values=1) == 1
   exists = there[:, :, 0] & after_questions
-  right = exists & well_formed & (turns[:, :, 0] == _MARK) & (keys == facts["answers"][:, None])
+  right = exists & well_formed & (turns[:, :, 0] == _MARK) & (keys == metadata["answers"][:, None])
   answer_correct = jnp.any(right, axis=1)
 
   last = jnp.maximum(jnp.sum(exists, axis=1, dtype=jnp.int32) - 1, 0)
   of_last = lambda x: jnp.take_along_axis(x, last[:, None], axis=1)[:, 0]
   done = ~of_last(exists & asks) | (last == layout.max_turns - 1)
   asked = of_last(keys)
-  known = (asked >= 0) & (asked < facts["sizes"])
-  found = jnp.take_along_axis(facts["tables"], jnp.where(known, asked, 0)[:, None], axis=1)[:, 0]
+  known = (asked >= 0) & (asked < metadata["sizes"])
+  found = jnp.take_along_axis(metadata["tables"], jnp.where(known, asked, 0)[:, None], axis=1)[:, 0]
   told = jnp.stack([jnp.full_like(found, _GIVES), _FIRST_KEY + found], axis=1)
 
-  correct = right | (exists & asks & _takes_a_hop(facts, keys))
+  correct = right | (exists & asks & _takes_a_hop(metadata, keys))
   step_ids = jnp.where(mask & ~layout.observed & exists[:, layout.turn_ids], layout.turn_ids, -1)
   return Verdicts(
     rewards=answer_correct.astype(jnp.float32),
@@ -194,34 +194,34 @@ def _verify(lookup: _Lookup, prompts: Prompts, tokens: Int[Array, "B R"], mask: 
   )
 
 
-def _takes_a_hop(facts: Mapping[str, Array], keys: Int[Array, "B K"]) -> Bool[Array, "B K"]:
+def _takes_a_hop(metadata: Mapping[str, Array], keys: Int[Array, "B K"]) -> Bool[Array, "B K"]:
   """Whether each turn, taken as a question, asks for the key that comes next on the path."""
 
   def turn(hops, key):
-    next_key = jnp.take_along_axis(facts["path"], hops[:, None], axis=1)[:, 0]
-    right = (hops < facts["hops"]) & (key == next_key)
+    next_key = jnp.take_along_axis(metadata["path"], hops[:, None], axis=1)[:, 0]
+    right = (hops < metadata["hops"]) & (key == next_key)
     return hops + right, right
 
-  _, right = jax.lax.scan(turn, jnp.zeros_like(facts["hops"]), keys.T)
+  _, right = jax.lax.scan(turn, jnp.zeros_like(metadata["hops"]), keys.T)
   return right.T
 
 
 def _demonstrate(lookup: _Lookup, key: PRNGKeyArray, prompts: Prompts) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:
-  layout, facts = lookup.turns, prompts.facts
-  rows = facts["hops"].shape[0]
+  layout, metadata = lookup.turns, prompts.metadata
+  rows = metadata["hops"].shape[0]
   stray, guess, drawn = jax.random.uniform(key, (3, layout.max_turns, rows))
-  random_keys = jnp.minimum((drawn * facts["sizes"]).astype(jnp.int32), facts["sizes"] - 1)
+  random_keys = jnp.minimum((drawn * metadata["sizes"]).astype(jnp.int32), metadata["sizes"] - 1)
 
   def turn(carry, inputs):
     at, left, goes_on = carry
     stray, guess, random_key = inputs
     answers = guess | (left == 0)
     said = jnp.where(jnp.where(answers, left > 0, stray), random_key, at)
-    told = jnp.take_along_axis(facts["tables"], said[:, None], axis=1)[:, 0]
+    told = jnp.take_along_axis(metadata["tables"], said[:, None], axis=1)[:, 0]
     asks = goes_on & ~answers
     return (told, left - 1, asks), (answers, said, told, goes_on, asks)
 
-  start = facts["path"][:, 0], facts["hops"], jnp.ones(rows, bool)
+  start = metadata["path"][:, 0], metadata["hops"], jnp.ones(rows, bool)
   flaws = stray < lookup.rates["stray_rate"], guess < lookup.rates["guess_rate"], random_keys
   _, turns = jax.lax.scan(turn, start, flaws)
   answers, said, told, goes_on, asks = (x.T for x in turns)

@@ -148,23 +148,23 @@ def _prompts(mixture: _Mixture, ids: Int[Array, " N"], split: Split) -> Prompts:
   component = ids % num
   parts = [task.prompts(ids // num, split) for task in mixture.tasks]
   tokens, masks = [], []
-  facts: dict[str, Array] = {}
+  metadata: dict[str, Array] = {}
   for c, (name, part) in enumerate(zip(mixture.names, parts, strict=True)):
     left = ((0, 0), (mixture.prompt_tokens - part.tokens.shape[1], 0))
     tokens.append(jnp.pad(jnp.asarray(mixture.to_joint[c])[part.tokens], left, constant_values=Vocabulary.pad_id))
     masks.append(jnp.pad(part.mask, left))
-    facts |= {f"{name}/{key}": value for key, value in part.facts.items()}
+    metadata |= {f"{name}/{key}": value for key, value in part.metadata.items()}
   return Prompts(
     tokens=_select(component, tokens),
     mask=_select(component, masks),
     ids=ids,
     levels=_select(component, [part.levels + first for part, first in zip(parts, mixture.first_levels, strict=True)]),
-    facts=facts,
+    metadata=metadata,
   )
 
 
 def _own_prompts(mixture: _Mixture, prompts: Prompts, c: int) -> Prompts:
-  """The prompts as component c made them. In rows of other components only ids and facts are its own."""
+  """The prompts as component c made them. In rows of other components only ids and metadata are its own."""
   name, task = mixture.names[c], mixture.tasks[c]
   width = prompts.tokens.shape[1] - task.prompt_tokens
   return Prompts(
@@ -172,7 +172,7 @@ def _own_prompts(mixture: _Mixture, prompts: Prompts, c: int) -> Prompts:
     mask=prompts.mask[:, width:],
     ids=prompts.ids // len(mixture.tasks),
     levels=jnp.clip(prompts.levels - mixture.first_levels[c], 0, len(task.levels) - 1),
-    facts={key.removeprefix(f"{name}/"): value for key, value in prompts.facts.items() if key.startswith(f"{name}/")},
+    metadata={key.removeprefix(f"{name}/"): value for key, value in prompts.metadata.items() if key.startswith(f"{name}/")},
   )
 
 

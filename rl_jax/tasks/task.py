@@ -47,7 +47,7 @@ class Prompts:
   ids: Int[Array, " N"]
   levels: Int[Array, " N"]
   """Index of the difficulty level in `Task.levels`."""
-  facts: dict[str, Array]
+  metadata: dict[str, Array]
   """What the verifier knows of each problem (answer, true values of the steps …), leading axis N."""
 
 
@@ -227,7 +227,7 @@ class DeviceTask:
       where set). One id names one problem of each split.
     prompts: (ids [N], split) -> Prompts.
     verify: (prompts of the B rows, tokens [B, R], mask [B, R]) -> Verdicts. R may be any width, not only
-      `response_tokens`; any token ids may stand in any slot. Reads the rows' facts, not their order.
+      `response_tokens`; any token ids may stand in any slot. Reads the rows' metadata, not their order.
     demonstrate: (key, prompts) -> (tokens [N, R], mask [N, R]): imperfect worked solutions for a warm start, with the
       environment's answers in the slots of observations where there are turns.
     forced_answer: None where the task has no form of answer that can be forced.

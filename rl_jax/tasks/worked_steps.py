@@ -40,11 +40,11 @@ def response_length(steps: int, value_width: int, answer_width: int) -> int:
   return steps * (1 + value_width) + 1 + answer_width + 1
 
 
-def facts(
+def metadata(
   step_values: Int[Array, "N S"], step_counts: Int[Array, " N"], value_widths: Int[Array, " N"],
   answers: Int[Array, " N"], answer_tokens: Int[Array, "N A"],
 ) -> dict[str, Array]:  # fmt: skip
-  """What `verify` and `write` read of `Prompts.facts`.
+  """What `verify` and `write` read of `Prompts.metadata`.
 
   Args:
     step_values: true values of the operations; entries from the row's `step_counts` on are set to -1.
@@ -125,7 +125,7 @@ def verify(prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]
       for the answer and outside steps.
     answer_correct: bool [B].
   """
-  facts, width = prompts.facts, tokens.shape[1]
+  metadata, width = prompts.metadata, tokens.shape[1]
   ended_before = _before(jnp.cumsum(~mask | (tokens == _END), axis=1))
   inside = mask & (ended_before == 0)
   tokens = jnp.where(inside, tokens, Vocabulary.pad_id)
@@ -137,13 +137,13 @@ def verify(prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]
   starts = letters | answer_start
   step_ids = jnp.where(inside, jnp.cumsum(starts, axis=1) - 1, -1)
 
-  answer_correct = _answer_correct(facts["answer_tokens"], tokens, answer_start)
-  stated = stated_values(tokens, facts["value_widths"])
-  named = letters & (operations < facts["step_counts"][:, None])
-  index = jnp.clip(operations, 0, facts["step_values"].shape[1] - 1)
-  true_values = jnp.where(named, jnp.take_along_axis(facts["step_values"], index, axis=1), -1)
+  answer_correct = _answer_correct(metadata["answer_tokens"], tokens, answer_start)
+  stated = stated_values(tokens, metadata["value_widths"])
+  named = letters & (operations < metadata["step_counts"][:, None])
+  index = jnp.clip(operations, 0, metadata["step_values"].shape[1] - 1)
+  true_values = jnp.where(named, jnp.take_along_axis(metadata["step_values"], index, axis=1), -1)
   correct = jnp.where(answer_start, answer_correct[:, None], named & (stated == true_values))
-  true_values = jnp.where(answer_start, facts["answers"][:, None], true_values)
+  true_values = jnp.where(answer_start, metadata["answers"][:, None], true_values)
 
   # Each token reads its step's first slot.
   source = jax.lax.cummax(jnp.where(starts, jnp.arange(width), 0), axis=1)
@@ -166,7 +166,7 @@ def verify(prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]
 
 
 def _answers(prompts: Prompts) -> tuple[Int[Array, "N A"], Bool[Array, "N A"]]:
-  tokens = prompts.facts["answer_tokens"]
+  tokens = prompts.metadata["answer_tokens"]
   return jnp.where(tokens >= 0, tokens, Vocabulary.pad_id), tokens >= 0
 
 
@@ -232,7 +232,7 @@ def draw_flaws(
 
 
 def write(
-  facts: Mapping[str, Array], values: Int[Array, "N S"], answer_tokens: Int[Array, "N A"],
+  metadata: Mapping[str, Array], values: Int[Array, "N S"], answer_tokens: Int[Array, "N A"],
   copies: Int[Array, "N S"], response_tokens: int,
 ) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:  # fmt: skip
   """(tokens, mask) of responses that state `values` and the answer, each step `copies` times (0, 1 or 2).
@@ -240,8 +240,8 @@ def write(
   A second copy that does not fit any more is left out, so `response_tokens` must hold all steps once and the answer.
   """
   num_rows, num_steps = values.shape
-  widths = facts["value_widths"]
-  active = jnp.arange(num_steps) < facts["step_counts"][:, None]
+  widths = metadata["value_widths"]
+  active = jnp.arange(num_steps) < metadata["step_counts"][:, None]
   once = active & (copies >= 1)
   twice = active & (copies >= 2)
   answer_keep = jnp.pad(answer_tokens >= 0, ((0, 0), (1, 0)), constant_values=True)

@@ -70,7 +70,7 @@ def test_the_oracle_credits_the_steps_that_change_the_chances():
   steps = np.asarray(stream.targets)[:, task.prompt_tokens :][:, 0:8:2]
   start = task.prompt_tokens
   stated = np.asarray(trajectories.tokens)[:, start + 1 : start + 9 : 2] - task.vocabulary.encode("0")[0]
-  true = np.asarray(task.prompts(trajectories.prompt_ids, "train").facts["step_values"])
+  true = np.asarray(task.prompts(trajectories.prompt_ids, "train").metadata["step_values"])
   wrong = stated != true
   first = np.cumsum(wrong, axis=1)
   assert wrong.any() and np.all(steps[first == 0] > 0) and np.all(steps[wrong & (first == 1)] < 0)

@@ -41,7 +41,7 @@ PROMPTS = Prompts(
   mask=jnp.array([[False, True, True], [True, True, True]]),
   ids=jnp.array([40, 30]),
   levels=jnp.array([0, 0]),
-  facts={},
+  metadata={},
 )
 TOKENS = jnp.array([[3, 1], [4, 0], [2, 2], [0, 0]])
 MASK = jnp.array([[True, True], [True, False], [True, True], [False, False]])

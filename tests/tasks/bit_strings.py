@@ -42,7 +42,7 @@ class BitStrings(Task):
     return Prompts(ZERO + bits, jnp.ones(bits.shape, bool), ids, levels, {"first": bits[:, 0]})
 
   def verify(self, prompts, tokens, mask):
-    right = mask & (tokens == ZERO + prompts.facts["first"][:, None])
+    right = mask & (tokens == ZERO + prompts.metadata["first"][:, None])
     scored = jnp.ones(tokens.shape[0], bool)
     return Verdicts(right.mean(axis=1), scored, jnp.where(mask, 0, -1), {"first_bit": right})
 

@@ -60,15 +60,15 @@ def assert_agrees(task, prompts, tokens, mask):
   verdicts = task.verify(prompts, tokens, mask)
   got = {"rewards": verdicts.rewards, "step_ids": verdicts.step_ids, **verdicts.extras}
   got = {name: np.asarray(value) for name, value in got.items()}
-  facts = {name: np.asarray(value) for name, value in prompts.facts.items()}
+  metadata = {name: np.asarray(value) for name, value in prompts.metadata.items()}
   assert np.all(np.isfinite(got["rewards"])) and np.all(verdicts.reward_mask)
   for row in range(len(tokens)):
     symbols = [task.vocabulary.symbols[i] if 0 <= i < len(task.vocabulary) else "?" for i in np.asarray(tokens[row])]
-    answer = [i for i in facts["answer_tokens"][row] if i >= 0]
+    answer = [i for i in metadata["answer_tokens"][row] if i >= 0]
     assert answer.pop() == task.vocabulary.end_id
-    truths = facts["step_values"][row][: facts["step_counts"][row]].tolist()
+    truths = metadata["step_values"][row][: metadata["step_counts"][row]].tolist()
     want = read_response(
-      symbols, np.asarray(mask[row]), truths, facts["value_widths"][row], task.vocabulary.decode(answer)
+      symbols, np.asarray(mask[row]), truths, metadata["value_widths"][row], task.vocabulary.decode(answer)
     )
     for name, value in want.items():
       np.testing.assert_array_equal(got[name][row], value, err_msg=f"{name} of {''.join(symbols)}")

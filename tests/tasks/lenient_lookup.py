@@ -28,7 +28,7 @@ def lenient(task):
   def verify(prompts, tokens, mask):
     turns, there = tokens[:, slots], mask[:, slots]
     kinds = jnp.where(turns[..., 0] % 2 == 0, ask, mark)
-    keys = first + jnp.sum(turns * there, axis=2) % (prompts.facts["sizes"][:, None] + 1)  # one that is not there
+    keys = first + jnp.sum(turns * there, axis=2) % (prompts.metadata["sizes"][:, None] + 1)  # one that is not there
     read = jnp.stack([kinds, keys, jnp.full_like(keys, task.vocabulary.end_id)], axis=2)
     wrote = there[..., :1] & (jnp.arange(slots.shape[1]) < 3)
     read = jnp.pad(read, ((0, 0), (0, 0), (0, slots.shape[1] - 3)))

@@ -61,14 +61,14 @@ def test_verdicts_by_hand(plain):
   task = build()
   n = len(RESPONSES)
   ones, answers = jnp.ones(n, jnp.int32), jnp.full(n, 92)
-  facts = worked_steps.facts(
+  metadata = worked_steps.metadata(
     jnp.tile(jnp.array([[21, 90]]), (n, 1)),
     2 * ones,
     2 * ones,
     answers,
     worked_steps.number_tokens(answers, 2 * ones, 3),
   )
-  prompts = Prompts(tokens=ones[:, None], mask=ones[:, None] > 0, ids=ones, levels=ones, facts=facts)
+  prompts = Prompts(tokens=ones[:, None], mask=ones[:, None] > 0, ids=ones, levels=ones, metadata=metadata)
   tokens, mask = plain.respond(task, list(RESPONSES))
   verdicts = task.verify(prompts, tokens, mask)
   for row, (text, (reward, step_ids, correct, true)) in enumerate(RESPONSES.items()):
@@ -105,9 +105,9 @@ def test_prompts_and_verdicts_agree_with_plain_python(plain, levels):
       digits = levels[task.levels[prompts.levels[row]]]["digits"]
       assert len(first) == len(second) == digits and str(int(first)) == first and str(int(second)) == second
       want = steps_of(int(first), int(second), digits)
-      values = prompts.facts["step_values"][row].tolist()
+      values = prompts.metadata["step_values"][row].tolist()
       assert values == want + [-1] * (len(values) - digits)
-      assert prompts.facts["answers"][row] == int(first) + int(second)
+      assert prompts.metadata["answers"][row] == int(first) + int(second)
     tokens, mask = task.demonstrate(jax.random.key(2), prompts)
     rewards = plain.assert_agrees(task, prompts, tokens, mask)
     assert 0.1 < rewards.mean() < 0.9

@@ -39,7 +39,7 @@ def by_hand(rows):
   """Prompts of "7+5*3-8=" modulo 10 for verify."""
   width = jnp.ones(rows, jnp.int32)
   answers = jnp.full(rows, 8)
-  facts = worked_steps.facts(
+  metadata = worked_steps.metadata(
     jnp.tile(jnp.array([[2, 6, 8]]), (rows, 1)),
     width * 3,
     width,
@@ -47,7 +47,7 @@ def by_hand(rows):
     worked_steps.number_tokens(answers, width, 1),
   )
   none = jnp.zeros((rows, 1), jnp.int32)
-  return Prompts(tokens=none, mask=none > 0, ids=none[:, 0], levels=none[:, 0], facts=facts)
+  return Prompts(tokens=none, mask=none > 0, ids=none[:, 0], levels=none[:, 0], metadata=metadata)
 
 
 def text_of(task, prompts, row):
@@ -145,9 +145,9 @@ def test_prompts_and_verdicts_agree_with_plain_python(plain, levels):
       values, modulus = solve(text_of(task, prompts, row), 10)
       level = levels[task.levels[prompts.levels[row]]]
       assert (modulus, len(values)) == (level.get("modulus", 10), level["operations"])
-      stated = prompts.facts["step_values"][row].tolist()
+      stated = prompts.metadata["step_values"][row].tolist()
       assert stated == values + [-1] * (len(stated) - len(values))
-      assert prompts.facts["answers"][row] == values[-1]
+      assert prompts.metadata["answers"][row] == values[-1]
     tokens, mask = task.demonstrate(jax.random.key(2), prompts)
     rewards = plain.assert_agrees(task, prompts, tokens, mask)
     assert 0.1 < rewards.mean() < 0.9
@@ -212,7 +212,7 @@ def test_flawless_demonstrations_are_right_and_write_every_step():
   verdicts = task.verify(prompts, tokens, mask)
   assert verdicts.rewards.all()
   np.testing.assert_array_equal(verdicts.extras["step_correct"], mask)
-  np.testing.assert_array_equal(verdicts.step_ids.max(axis=1), prompts.facts["step_counts"])
+  np.testing.assert_array_equal(verdicts.step_ids.max(axis=1), prompts.metadata["step_counts"])
 
 
 def test_an_error_carries_on():
@@ -245,11 +245,11 @@ def test_a_lure_makes_the_likeliest_digit_wrong():
   task = build(levels={"one": {"operators": "+-"}}, step_error_rate=0.0, skip_rate=0.0, recheck_rate=0.0, lure_rate=0.7)
   prompts = task.prompts(jnp.arange(2000), "train")
   tokens, mask = task.demonstrate(jax.random.key(5), prompts)
-  facts = {name: np.asarray(x) for name, x in prompts.facts.items()}
+  metadata = {name: np.asarray(x) for name, x in prompts.metadata.items()}
   stated = np.asarray(tokens)[:, 1:9:2] - task.vocabulary.encode("0")[0]
-  before = np.concatenate([facts["operands"][:, :1], stated[:, :-1]], axis=1)
-  minus = facts["operators"] == 1
-  off = (stated - before - np.where(minus, -1, 1) * facts["operands"][:, 1:]) % 10
+  before = np.concatenate([metadata["operands"][:, :1], stated[:, :-1]], axis=1)
+  minus = metadata["operators"] == 1
+  off = (stated - before - np.where(minus, -1, 1) * metadata["operands"][:, 1:]) % 10
   assert not off[~minus].any() and set(off[minus]) == {0, 1}
   assert abs(off[minus].mean() - 0.7) < 0.02
 

@@ -29,11 +29,11 @@ def problem(task, text, rows):
     values.append((values[-1] + operand if sign == 0 else values[-1] - operand) % 10)
   tile = lambda x: jnp.tile(jnp.asarray(x, jnp.int32), (rows, 1))
   answer = [*task.vocabulary.encode(str(values[-1])), task.vocabulary.end_id]
-  facts = prompts.facts | {
+  metadata = prompts.metadata | {
     "operands": tile(operands), "operators": tile(signs), "step_values": tile(values[1:]),
     "answers": jnp.full(rows, values[-1]), "answer_tokens": tile(answer),
   }  # fmt: skip
-  return Prompts(prompts.tokens, prompts.mask, prompts.ids, prompts.levels, facts)
+  return Prompts(prompts.tokens, prompts.mask, prompts.ids, prompts.levels, metadata)
 
 
 def values_of(task, prompts, tokens, mask, whole=None):
@@ -97,20 +97,20 @@ def test_against_enumeration():
   prompts = task.prompts(jnp.arange(200), "train")
   tokens, mask = task.demonstrate(jax.random.key(1), prompts)
   before, after = values_of(task, prompts, tokens, mask)
-  facts = {name: np.asarray(x) for name, x in prompts.facts.items()}
+  metadata = {name: np.asarray(x) for name, x in prompts.metadata.items()}
   stated = np.asarray(tokens)[:, 1:6:2] - task.vocabulary.encode("0")[0]
   counts = np.zeros((2, 10))
   for row in range(200):
-    value = facts["operands"][row, 0]
+    value = metadata["operands"][row, 0]
     for k in range(3):
-      sign = facts["operators"][row, k]
-      exact = value + facts["operands"][row, k + 1] * (1 if sign == 0 else -1)
+      sign = metadata["operators"][row, k]
+      exact = value + metadata["operands"][row, k + 1] * (1 if sign == 0 else -1)
       counts[sign, (stated[row, k] - exact) % 10] += 1
       value = stated[row, k]
   chances = counts / counts.sum(axis=1, keepdims=True)
   for row in range(3):
-    arguments = facts["operators"][row], facts["operands"][row], facts["answers"][row], chances, np.eye(10)[0]
-    np.testing.assert_allclose(before[row, 0], enumerated(*arguments, 0, facts["operands"][row, 0]), atol=1e-5)
+    arguments = metadata["operators"][row], metadata["operands"][row], metadata["answers"][row], chances, np.eye(10)[0]
+    np.testing.assert_allclose(before[row, 0], enumerated(*arguments, 0, metadata["operands"][row, 0]), atol=1e-5)
     for k in range(3):
       np.testing.assert_allclose(after[row, 2 * k], enumerated(*arguments, k + 1, stated[row, k]), atol=1e-5)
 
@@ -233,8 +233,8 @@ def test_a_response_without_steps_has_no_values(plain):
 def test_a_number_beyond_the_modulus_is_malformed(plain):
   task = build(operators="+", modulus=7)
   prompts = task.prompts(jnp.zeros(2, jnp.int32), "train")
-  first = int(prompts.facts["step_values"][0, 0])
-  answer = int(prompts.facts["answers"][0])
+  first = int(prompts.metadata["step_values"][0, 0])
+  answer = int(prompts.metadata["answers"][0])
   texts = [f"a{first}b{answer}#{answer}.", f"a9b{answer}#{answer}."]
   before, after = values_of(task, prompts, *plain.respond(task, texts))
   np.testing.assert_allclose(after[1, 0], 1.0)  # what rows with a malformed step earn; not the chance from 6
@@ -257,6 +257,6 @@ def test_the_guessing_floor_is_what_the_best_constant_earns(operators, floor):
 
 def test_products_raise_the_guessing_floor():
   task = build(operations=8, operators="+*")
-  answers = np.asarray(task.prompts(jnp.arange(20000), "train").facts["answers"])
+  answers = np.asarray(task.prompts(jnp.arange(20000), "train").metadata["answers"])
   found = np.bincount(answers, minlength=10).max() / len(answers)
   assert 0.2 < task.guessing_floor < 0.3 and abs(task.guessing_floor - found) < 0.01

@@ -69,7 +69,7 @@ def test_prompts_are_left_padded_arrays_of_the_problems():
   assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(prompts))
   texts = [Bytes().decode(row[kept]) for row, kept in zip(prompts.tokens, prompts.mask, strict=True)]
   assert texts == ["three", "one", "two"] and prompts.tokens.shape == (3, 6)
-  assert prompts.ids.tolist() == [2, 0, 1] and prompts.levels.tolist() == [1, 1, 0] and prompts.facts == {}
+  assert prompts.ids.tolist() == [2, 0, 1] and prompts.levels.tolist() == [1, 1, 0] and prompts.metadata == {}
 
 
 def test_verdicts_are_arrays_in_the_order_of_the_rows():

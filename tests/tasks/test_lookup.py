@@ -38,7 +38,7 @@ def one(level):
   found = prompts(jnp.arange(64), "train")
   row = int(np.flatnonzero(np.asarray(found.levels) == task.levels.index(level))[0])
   only = jax.tree.map(lambda x: x[row : row + 1], found)
-  return only, task.vocabulary.decode(only.tokens[0]), [lookup.KEYS[i] for i in np.asarray(only.facts["path"][0])]
+  return only, task.vocabulary.decode(only.tokens[0]), [lookup.KEYS[i] for i in np.asarray(only.metadata["path"][0])]
 
 
 def verdict(problem, *turns):
@@ -107,10 +107,10 @@ def test_garbage_agrees_with_a_plain_reading():
   tokens[rows, places] = rng.choice([-3, 10_000, *range(len(task.vocabulary))], 150)
   mask[rng.integers(0, 200, 60), rng.integers(0, task.response_tokens, 60)] ^= True
   found = jax.device_get(verify(problems, tokens, mask))
-  facts = jax.device_get(problems.facts)
+  metadata = jax.device_get(problems.metadata)
   ends = set()
   for row in range(200):
-    reward, observation, done = read(task, facts, row, tokens[row], mask[row])
+    reward, observation, done = read(task, metadata, row, tokens[row], mask[row])
     extras = found.extras
     text = task.vocabulary.decode(extras["observation"][row][extras["observation_mask"][row]])
     assert (found.rewards[row], text, extras["done"][row]) == (reward, observation, done)
@@ -118,7 +118,7 @@ def test_garbage_agrees_with_a_plain_reading():
   assert ends == {(0, False), (0, True), (1, True)}
 
 
-def read(task, facts, row, tokens, mask):
+def read(task, metadata, row, tokens, mask):
   """(reward, observation, done) of one episode, turn by turn."""
   symbols = task.vocabulary.symbols
   for turn, slots in enumerate(task.turns.slots):
@@ -130,20 +130,20 @@ def read(task, facts, row, tokens, mask):
       return 0, "", True
     key = lookup.KEYS.index(text[1])
     if text[0] == "#":
-      return int(key == facts["answers"][row]), "", True
+      return int(key == metadata["answers"][row]), "", True
     if turn == task.turns.max_turns - 1:
       return 0, "", True
     if not mask[task.turns.slots[turn + 1][0]]:
-      known = key < facts["sizes"][row]
-      return 0, f">{lookup.KEYS[facts['tables'][row][key]]}" if known else "!", False
+      known = key < metadata["sizes"][row]
+      return 0, f">{lookup.KEYS[metadata['tables'][row][key]]}" if known else "!", False
 
 
 def test_tables_of_the_splits_are_disjoint():
   _, prompts, *_ = built()
   contents = []
   for split in ("train", "held_out"):
-    facts = jax.device_get(prompts(jnp.arange(2000), split)).facts
-    contents.append({(h, p[0], *t) for h, p, t in zip(facts["hops"], facts["path"], facts["tables"], strict=True)})
+    metadata = jax.device_get(prompts(jnp.arange(2000), split)).metadata
+    contents.append({(h, p[0], *t) for h, p, t in zip(metadata["hops"], metadata["path"], metadata["tables"], strict=True)})
   assert len(contents[0]) > 1500 and not contents[0] & contents[1]
 
 
@@ -165,7 +165,7 @@ def test_the_forced_answer_is_the_answer():
   tokens, mask = task.forced_answer.answers(problems)
   assert task.vocabulary.decode(task.forced_answer.opening) == "#" and mask.all()
   for row in range(4):
-    key = lookup.KEYS[int(problems.facts["answers"][row])]
+    key = lookup.KEYS[int(problems.metadata["answers"][row])]
     assert task.vocabulary.decode(tokens[row]) == f"{key}<end>"
 
 
