@@ -105,7 +105,7 @@ def _name(config: ConfigDict) -> str:
 
 def _parameters(experiment: Experiment) -> int:
   """Of the policy."""
-  return sum(math.prod(x.shape) for x in jax.tree.leaves(experiment.models["policy"].described))
+  return sum(math.prod(x.shape) for x in jax.tree.leaves(experiment.models["policy"].abstract))
 
 
 def _say(text: str) -> None:

@@ -173,7 +173,7 @@ def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: s
     model = _with_adapters_of(saved, model) if held.adapters else model.base
     abstract = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct((saved.num_seeds, *x.shape), x.dtype),
-      jax.eval_shape(nn.unbox, model.described),
+      jax.eval_shape(nn.unbox, model.abstract),
     )
     average = held.average_of(averages(saved.optimizer, abstract))
     restored = checkpoints.restore_subtree(held.folder, ModelState(abstract, average=average))

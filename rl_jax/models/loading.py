@@ -172,7 +172,7 @@ def load(source: Source, model: Model, shardings: Any = None, dtype: str | None 
 @functools.lru_cache(maxsize=8)
 def abstract_params(config: TransformerConfig) -> Params:
   """Shapes of the parameters, as a tree."""
-  return jax.eval_shape(nn.unbox, Model(config).described)
+  return jax.eval_shape(nn.unbox, Model(config).abstract)
 
 
 def _named(config: TransformerConfig) -> dict[str, tuple[int, ...]]:

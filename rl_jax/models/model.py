@@ -68,7 +68,7 @@ class Model:
     return self.module.init(key, one, one, one.astype(bool))["params"]
 
   @functools.cached_property
-  def described(self) -> Params:
+  def abstract(self) -> Params:
     """Shapes of the parameters, boxed like those of `init`. Nothing is made, the key neither: devices may be described
     as well."""
     return jax.eval_shape(lambda: self.init(jax.random.key(0)))

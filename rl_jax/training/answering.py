@@ -206,7 +206,7 @@ def abstract_policy(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> P
   """Shapes, types and shardings of the policies of all seeds."""
   count = experiment.config.num_seeds
   with mesh.use(device_mesh, experiment.rules):
-    boxed = experiment.models["policy"].described
+    boxed = experiment.models["policy"].abstract
     return jax.tree.map(
       lambda x, sharding: jax.ShapeDtypeStruct((count, *x.shape), x.dtype, sharding=sharding),
       jax.eval_shape(nn.unbox, boxed),

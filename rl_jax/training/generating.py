@@ -30,7 +30,7 @@ def generating(experiment: Experiment, models: Models) -> Iterator[Models]:
     return
 
   def moved(bound: BoundModel) -> BoundModel:
-    specs = mesh.specs(here, bound.model.described, experiment.rollout_rules)
+    specs = mesh.specs(here, bound.model.abstract, experiment.rollout_rules)
     return bound._replace(params=jax.tree.map(jax.lax.with_sharding_constraint, bound.params, specs))
 
   with nn.logical_axis_rules(experiment.rollout_rules):
@@ -44,7 +44,7 @@ def reshard(experiment: Experiment, device_mesh: Mesh) -> Any:
 
 def _shardings(experiment: Experiment, device_mesh: Mesh) -> Any:
   """Of the policies' parameters, which lead with seeds, while they generate."""
-  return mesh.shardings(device_mesh, experiment.models["policy"].described, experiment.rollout_rules)
+  return mesh.shardings(device_mesh, experiment.models["policy"].abstract, experiment.rollout_rules)
 
 
 def before_rollout(experiment: Experiment, device_mesh: Mesh, seeds: SeedState) -> tuple[dict[str, Any], SeedState]:
