@@ -19,7 +19,7 @@ from rl_jax.tasks.task import Task, missing
 from rl_jax.training import iteration, mesh
 from rl_jax.training.iteration import Report
 from rl_jax.training.seeds import over_seeds
-from rl_jax.training.state import TrainState
+from rl_jax.training.state import RunState
 from rl_jax.training.trainer import Trainer
 from tests import commands
 from tests.tasks import bit_strings
@@ -159,12 +159,12 @@ class OneByOne:
     self.calls["lower"] += 1
     return {}
 
-  def run(self, state) -> tuple[TrainState, Report]:
+  def run(self, state) -> tuple[RunState, Report]:
     reports = []
     for _ in range(self.experiment.config.logging.every_iterations):
       self.calls["iterate"] += 1
       seeds, report = self.step(state.seeds, state.iteration[None])
-      state = TrainState(state.iteration + 1, seeds)
+      state = RunState(state.iteration + 1, seeds)
       reports.append(jax.device_get(report))
     return state, jax.tree.map(lambda *leaves: np.stack(leaves), *reports)
 

@@ -15,7 +15,7 @@ from rl_jax.planning.chips import GIB, Chip
 from rl_jax.training import mesh, state
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.sizes import sizes_of
-from rl_jax.training.state import SeedState
+from rl_jax.training.state import TrainState
 
 ROOM = 0.6
 """Share of the memory that the state of a run may take in a layout that is proposed: programs need the rest."""
@@ -39,7 +39,7 @@ class State(NamedTuple):
     return sum(self)
 
 
-def state_bytes(seeds: SeedState) -> State:
+def state_bytes(seeds: TrainState) -> State:
   """Of a state as shapes, types and shardings."""
   models = seeds.models.values()
   parameters = _bytes([model.params for model in models])

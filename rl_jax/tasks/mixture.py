@@ -172,7 +172,9 @@ def _own_prompts(mixture: _Mixture, prompts: Prompts, c: int) -> Prompts:
     mask=prompts.mask[:, width:],
     ids=prompts.ids // len(mixture.tasks),
     levels=jnp.clip(prompts.levels - mixture.first_levels[c], 0, len(task.levels) - 1),
-    metadata={key.removeprefix(f"{name}/"): value for key, value in prompts.metadata.items() if key.startswith(f"{name}/")},
+    metadata={
+      key.removeprefix(f"{name}/"): value for key, value in prompts.metadata.items() if key.startswith(f"{name}/")
+    },
   )
 
 

@@ -24,7 +24,7 @@ from rl_jax.training import evaluation, mesh
 from rl_jax.training.evaluation import Answers, Evaluation
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.seeds import member_seeds, over_seeds
-from rl_jax.training.state import ModelState, SeedState
+from rl_jax.training.state import ModelState, TrainState
 from rl_jax.trajectories import Trajectories
 
 
@@ -43,7 +43,7 @@ class DeviceAnswers:
   def __init__(self, experiment: Experiment, device_mesh: jax.sharding.Mesh):
     self.experiment, self.mesh = experiment, device_mesh
 
-  def __call__(self, seeds: SeedState, iteration: int) -> EvaluationResult:
+  def __call__(self, seeds: TrainState, iteration: int) -> EvaluationResult:
     """The answers of the policies of `seeds` with the keys of an iteration."""
     every = over_seeds(
       lambda seed: evaluation.answer_seed(self.experiment, seed, iteration), self.experiment.config.num_seeds
@@ -65,7 +65,7 @@ class HostAnswers:
     self._raised = False  # the verifier, on an answer of this evaluation
     self._compiled: dict[tuple[bool, int, int], Any] = {}
 
-  def __call__(self, seeds: SeedState, iteration: int) -> EvaluationResult:
+  def __call__(self, seeds: TrainState, iteration: int) -> EvaluationResult:
     """The answers of the policy of `seeds` with the keys of an iteration."""
     section = self.experiment.config.evaluation
     ids = np.asarray(evaluation.questions(self.experiment))
@@ -108,7 +108,7 @@ class HostAnswers:
 
 
 def _held_phase(
-  experiment: Experiment, seed: SeedState, iteration, plan, prompts, chunk, state, before, *, greedy: bool, index: int
+  experiment: Experiment, seed: TrainState, iteration, plan, prompts, chunk, state, before, *, greedy: bool, index: int
 ) -> PhaseResult:
   """One phase of the responses to a part of the held-out prompts."""
   kind, key = evaluation.held(experiment, greedy=greedy), evaluation.evaluation_key(seed, iteration, chunk)
@@ -214,11 +214,11 @@ def abstract_policy(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> P
     )
 
 
-def policies(experiment: Experiment, params: Params) -> SeedState:
+def policies(experiment: Experiment, params: Params) -> TrainState:
   """The part of a run's state that is evaluated: its keys and the parameters of its policies, led by seeds."""
   config = experiment.config
   keys = jax.vmap(lambda seed: jax.random.key_data(jax.random.key(seed)))(jnp.asarray(member_seeds(config)))
-  return SeedState(
+  return TrainState(
     root_key=keys,
     models={"policy": ModelState(params)},
     curriculum=(),

@@ -42,7 +42,7 @@ from rl_jax.training.experiment import Experiment
 from rl_jax.training.generating import generating
 from rl_jax.training.iteration import make_plan, make_rows, make_signal, score
 from rl_jax.training.seeds import over_seeds
-from rl_jax.training.state import CURRICULUM, EVALUATION, ROLLOUT, SeedState, TrainState, bind, iteration_key
+from rl_jax.training.state import CURRICULUM, EVALUATION, ROLLOUT, RunState, TrainState, bind, iteration_key
 from rl_jax.trajectories import POLICY, Trajectories
 
 CREDIT = 1 << 30
@@ -60,7 +60,7 @@ class Steps(NamedTuple):
   """Which have a token with a weight; the credit of others is 0."""
 
 
-def evaluate(experiment: Experiment, state: TrainState) -> dict[str, Float[Array, " S"]]:
+def evaluate(experiment: Experiment, state: RunState) -> dict[str, Float[Array, " S"]]:
   """Metrics of every seed; none where `evaluation.credit_prompts` is 0.
 
   Raises: UserError for fields that make no sense, and for tasks and methods that have no credit of steps.
@@ -79,7 +79,7 @@ def evaluate(experiment: Experiment, state: TrainState) -> dict[str, Float[Array
   return over_seeds(one, experiment.config.num_seeds)(state.seeds)
 
 
-def evaluate_seed(experiment: Experiment, seed: SeedState, iteration: int | Int[Array, ""]) -> dict[str, Array]:
+def evaluate_seed(experiment: Experiment, seed: TrainState, iteration: int | Int[Array, ""]) -> dict[str, Array]:
   """Metrics of one seed on a fresh batch of the train split; nothing of it is kept."""
   # As with the held-out problems, the iteration does not count: rows differ as far as policies do.
   key = jax.random.fold_in(iteration_key(seed, 0, EVALUATION), CREDIT)
@@ -104,7 +104,7 @@ def agreement(steps: Steps, truth: Float[Array, "n S"], noise: Float[Array, "n S
 
 
 def _credited(
-  experiment: Experiment, seed: SeedState, iteration: int | Int[Array, ""], key: PRNGKeyArray
+  experiment: Experiment, seed: TrainState, iteration: int | Int[Array, ""], key: PRNGKeyArray
 ) -> tuple[Trajectories, Stream]:
   """A batch as the next iteration would make it, but with other keys, and its stream "policy" before any update."""
   of_role = lambda role: jax.random.fold_in(key, role)
@@ -150,7 +150,7 @@ def steps_of(trajectories: Trajectories, stream: Stream) -> Steps:
 
 
 def true_credit(
-  experiment: Experiment, seed: SeedState, trajectories: Trajectories, steps: Steps, key: PRNGKeyArray
+  experiment: Experiment, seed: TrainState, trajectories: Trajectories, steps: Steps, key: PRNGKeyArray
 ) -> tuple[Float[Array, "n S"], Float[Array, "n S"]]:
   """Difference of the values after and before each step, and its standard error; the boundaries are taken in turn."""
   task, config = experiment.task, experiment.config

@@ -12,7 +12,7 @@ from rl_jax.training.experiment import Experiment
 from rl_jax.training.generating import before_rollout
 from rl_jax.training.iteration import Report
 from rl_jax.training.seeds import over_seeds
-from rl_jax.training.state import TrainState
+from rl_jax.training.state import RunState
 
 
 class DeviceLoop:
@@ -22,11 +22,11 @@ class DeviceLoop:
     shardings: of the state.
   """
 
-  def __init__(self, experiment: Experiment, device_mesh: jax.sharding.Mesh, shardings: TrainState):
+  def __init__(self, experiment: Experiment, device_mesh: jax.sharding.Mesh, shardings: RunState):
     self.experiment, self.mesh, self.shardings = experiment, device_mesh, shardings
     self.programs: dict[str, Any] = {}
 
-  def compile(self, state: TrainState) -> None:
+  def compile(self, state: RunState) -> None:
     """Compiles both for a state like this one."""
     everywhere = mesh.replicated(self.mesh)
     with mesh.use(self.mesh, self.experiment.rules):
@@ -36,7 +36,7 @@ class DeviceLoop:
       evaluate = jax.jit(measure, out_shardings=everywhere)
       self.programs = {"run": run.lower(state).compile(), "evaluate": evaluate.lower(state).compile()}
 
-  def lower(self, state: TrainState) -> dict[str, Any]:
+  def lower(self, state: RunState) -> dict[str, Any]:
     """The two halves of an iteration, "rollout" (with the verifier) and "update", lowered apart and not compiled;
     before them "reshard" where generation has a layout of its own.
 
@@ -57,12 +57,12 @@ class DeviceLoop:
         "update": update.lower(state.seeds, made._replace(trajectories=rows)),
       }
 
-  def run(self, state: TrainState) -> tuple[TrainState, Report]:
+  def run(self, state: RunState) -> tuple[RunState, Report]:
     """`logging.every_iterations` iterations of all seeds; reports lead with [iterations, seeds]."""
     with mesh.use(self.mesh, self.experiment.rules):
       return self.programs["run"](state)
 
-  def evaluate(self, state: TrainState) -> dict[str, jax.Array]:
+  def evaluate(self, state: RunState) -> dict[str, jax.Array]:
     """Metrics on the held-out prompts, and of credit where the config asks for them; one number per seed."""
     with mesh.use(self.mesh, self.experiment.rules):
       return self.programs["evaluate"](state)

@@ -21,7 +21,7 @@ from rl_jax.tasks.task import Task
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.generating import generating
 from rl_jax.training.seeds import over_seeds
-from rl_jax.training.state import EVALUATION, SeedState, TrainState, bind, iteration_key
+from rl_jax.training.state import EVALUATION, RunState, TrainState, bind, iteration_key
 from rl_jax.trajectories import Trajectories
 
 
@@ -105,14 +105,14 @@ def held(experiment: Experiment, *, greedy: bool) -> Held:
   return Held(respond(count, sampling), count)
 
 
-def evaluated(experiment: Experiment, seed: SeedState) -> AbstractContextManager[Models]:
+def evaluated(experiment: Experiment, seed: TrainState) -> AbstractContextManager[Models]:
   """The policy of one seed as it is evaluated: its averaged parameters, where it has them."""
   model, role = experiment.models["policy"], experiment.method.models["policy"]
   model = model if role.trained else model.base  # as `bind`: frozen ones have no adapters
   return generating(experiment, {"policy": BoundModel(model, seed.models["policy"].evaluated)})
 
 
-def evaluation_key(seed: SeedState, iteration: int | Int[Array, ""], chunk: int | Int[Array, ""] = 0) -> PRNGKeyArray:
+def evaluation_key(seed: TrainState, iteration: int | Int[Array, ""], chunk: int | Int[Array, ""] = 0) -> PRNGKeyArray:
   """Args: chunk: number of a part of the held-out prompts; each draws with a key of its own."""
   return jax.random.fold_in(iteration_key(seed, iteration, EVALUATION), chunk)
 
@@ -140,7 +140,7 @@ def measure(experiment: Experiment, found: Evaluation) -> dict[str, Array]:
   return {f"held_out/{name}": value for name, value in metrics.items()}
 
 
-def answer_seed(experiment: Experiment, seed: SeedState, iteration: int | Int[Array, ""]) -> Evaluation:
+def answer_seed(experiment: Experiment, seed: TrainState, iteration: int | Int[Array, ""]) -> Evaluation:
   """What one seed's policy answers to the held-out prompts of a device task."""
   task, ids = experiment.task, questions(experiment)
 
@@ -158,7 +158,7 @@ NAMED = 1 << 29
 """What the key of an evaluation is folded with for the first of a method's own; see `credit.CREDIT`."""
 
 
-def named(experiment: Experiment, seed: SeedState, iteration: int | Int[Array, ""]) -> dict[str, Array]:
+def named(experiment: Experiment, seed: TrainState, iteration: int | Int[Array, ""]) -> dict[str, Array]:
   """The method's own evaluations of one seed, as <evaluation>/<metric>."""
   states = {name: state.replace(params=state.evaluated) for name, state in seed.models.items()}
   metrics: dict[str, Array] = {}
@@ -169,12 +169,12 @@ def named(experiment: Experiment, seed: SeedState, iteration: int | Int[Array, "
   return metrics
 
 
-def evaluate_seed(experiment: Experiment, seed: SeedState, iteration: int | Int[Array, ""]) -> dict[str, Array]:
+def evaluate_seed(experiment: Experiment, seed: TrainState, iteration: int | Int[Array, ""]) -> dict[str, Array]:
   """Metrics of one seed's policy on the held-out prompts of a device task."""
   return measure(experiment, answer_seed(experiment, seed, iteration)) | named(experiment, seed, iteration)
 
 
-def evaluate(experiment: Experiment, state: TrainState) -> dict[str, Float[Array, " S"]]:
+def evaluate(experiment: Experiment, state: RunState) -> dict[str, Float[Array, " S"]]:
   """Metrics of every seed."""
   one = lambda seed: evaluate_seed(experiment, seed, state.iteration)
   return over_seeds(one, experiment.config.num_seeds)(state.seeds)

@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from rl_jax.rollouts.rollout import BoundModel, Models
 from rl_jax.training import mesh
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.state import SeedState
+from rl_jax.training.state import TrainState
 
 
 @contextlib.contextmanager
@@ -47,7 +47,7 @@ def _shardings(experiment: Experiment, device_mesh: Mesh) -> Any:
   return mesh.shardings(device_mesh, experiment.models["policy"].abstract, experiment.rollout_rules)
 
 
-def before_rollout(experiment: Experiment, device_mesh: Mesh, seeds: SeedState) -> tuple[dict[str, Any], SeedState]:
+def before_rollout(experiment: Experiment, device_mesh: Mesh, seeds: TrainState) -> tuple[dict[str, Any], TrainState]:
   """`reshard`, lowered, by its name; nothing where both layouts are one. And the shapes that a rollout then reads."""
   if experiment.rollout_rules == experiment.rules:
     return {}, seeds

@@ -21,7 +21,7 @@ from rl_jax.training.experiment import Experiment
 from rl_jax.training.generating import before_rollout, generating
 from rl_jax.training.iteration import Report
 from rl_jax.training.seeds import over_seeds
-from rl_jax.training.state import CURRICULUM, ROLLOUT, SeedState, TrainState, bind, iteration_key
+from rl_jax.training.state import CURRICULUM, ROLLOUT, RunState, TrainState, bind, iteration_key
 from rl_jax.trajectories import Trajectories
 
 Judged = tuple[Trajectories, Verdicts, Any, Any]
@@ -39,7 +39,7 @@ class HostLoop:
   Raises: UserError: more than one seed, or credit to compare with the truth.
   """
 
-  def __init__(self, experiment: Experiment, device_mesh: jax.sharding.Mesh, shardings: TrainState):
+  def __init__(self, experiment: Experiment, device_mesh: jax.sharding.Mesh, shardings: RunState):
     count = experiment.config.num_seeds
     if count != 1:
       raise UserError(f"num_seeds={count}: a task that is scored in Python has one seed per run")
@@ -59,10 +59,10 @@ class HostLoop:
     self._answers = HostAnswers(experiment, device_mesh)
     self._unjudged_in_a_row, self._timed_out = 0, False
 
-  def compile(self, state: TrainState) -> None:
+  def compile(self, state: RunState) -> None:
     """Nothing yet: each program is compiled at its first call, as its shapes come from the one before."""
 
-  def lower(self, state: TrainState) -> dict[str, Any]:
+  def lower(self, state: RunState) -> dict[str, Any]:
     """The programs of one iteration by what they do, "rollout" (one per phase) and "update", lowered and not compiled;
     before them "reshard" where generation has a layout of its own.
 
@@ -95,7 +95,7 @@ class HostLoop:
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, count, *x.shape[1:]), x.dtype), verdicts)
     return *shapes, jax.ShapeDtypeStruct((1, count), bool)
 
-  def run(self, state: TrainState) -> tuple[TrainState, Report]:
+  def run(self, state: RunState) -> tuple[RunState, Report]:
     """`logging.every_iterations` iterations; reports lead with [iterations, 1]."""
     reports = []
     for _ in range(self.experiment.config.logging.every_iterations):
@@ -103,7 +103,7 @@ class HostLoop:
       reports.append(jax.device_get(report))
     return state, jax.tree.map(lambda *leaves: np.stack(leaves), *reports)
 
-  def _iterate(self, state: TrainState) -> tuple[TrainState, Report]:
+  def _iterate(self, state: RunState) -> tuple[RunState, Report]:
     number = state.iteration[None]
     with mesh.use(self.mesh, self.experiment.rules):
       plan, curriculum = self._plan(state.seeds, number)
@@ -121,7 +121,7 @@ class HostLoop:
         before = (result.trajectories, *led((verdicts, levels)), result.verify)
       self._check_verdicts(asked)
       seeds, report = self._learn(seeds, number, before, generated, metrics)
-    return TrainState(state.iteration + 1, seeds), report
+    return RunState(state.iteration + 1, seeds), report
 
   def _check_verdicts(self, asked: _Asked) -> None:
     """Raise UserError when no row has been judged: at once if the verifier raised on all, else after some times."""
@@ -137,7 +137,7 @@ class HostLoop:
       what = "all responses timed out or crashed" if scored.any() else "no response of the iteration has a verdict"
       raise UserError(f"{what}: {'; '.join(known) or NO_REASON}")
 
-  def evaluate(self, state: TrainState) -> dict[str, np.ndarray]:
+  def evaluate(self, state: RunState) -> dict[str, np.ndarray]:
     """Metrics on the held-out prompts."""
     answers = self._answers(state.seeds, int(state.iteration)).answers
     metrics = evaluation.measure(self.experiment, jax.tree.map(lambda x: x[0], answers))
@@ -170,13 +170,13 @@ class _Asked(NamedTuple):
 # Programs give back only what they change of a state that they do not own: the rest would be copied.
 
 
-def _plan(experiment: Experiment, seed: SeedState, number) -> tuple[Plan, Any]:
+def _plan(experiment: Experiment, seed: TrainState, number) -> tuple[Plan, Any]:
   """What the iteration samples, and the state of the curriculum."""
   return iteration.make_plan(experiment, seed, iteration_key(seed, number, CURRICULUM))
 
 
 def _phase(
-  experiment: Experiment, seed: SeedState, number, plan: Plan, prompts: Prompts, before, *, index: int
+  experiment: Experiment, seed: TrainState, number, plan: Plan, prompts: Prompts, before, *, index: int
 ) -> PhaseResult:
   """One phase of the rollout, with the prompts and the verdicts that Python gave."""
   rollout, key = experiment.method.rollout, iteration_key(seed, number, ROLLOUT)
@@ -186,8 +186,8 @@ def _phase(
 
 
 def _learn(
-  experiment: Experiment, seed: SeedState, number, before: Judged, generated, metrics
-) -> tuple[SeedState, Report]:
+  experiment: Experiment, seed: TrainState, number, before: Judged, generated, metrics
+) -> tuple[TrainState, Report]:
   """Everything after the verifier."""
   made = RolloutResult(seed.rollout, joined(experiment.task, before), generated, metrics)
   return iteration.learn(experiment, seed, made, number)

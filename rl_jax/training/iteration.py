@@ -26,7 +26,7 @@ from rl_jax.training.state import (
   MODELS,
   ROLLOUT,
   UPDATE,
-  SeedState,
+  RunState,
   TrainState,
   add_tokens,
   bind,
@@ -52,43 +52,43 @@ class Report(NamedTuple):
 
   metrics: dict[str, Mean]
   generated_tokens: UInt32[Array, " 2"]
-  """Of the run so far, see `SeedState`."""
+  """Of the run so far, see `TrainState`."""
   skipped_in_a_row: Array
   samples: SampleRows
 
 
-def run(experiment: Experiment, state: TrainState) -> tuple[TrainState, Report]:
+def run(experiment: Experiment, state: RunState) -> tuple[RunState, Report]:
   """`logging.every_iterations` iterations of all seeds as one program.
 
   Returns: the state, and reports with leading axes [iterations, seeds].
   """
 
-  def iterate(state: TrainState, _):
+  def iterate(state: RunState, _):
     one = functools.partial(step, experiment, number=state.iteration)
     seeds, report = over_seeds(one, experiment.config.num_seeds)(state.seeds)
-    return TrainState(state.iteration + 1, seeds), report
+    return RunState(state.iteration + 1, seeds), report
 
   return jax.lax.scan(iterate, state, None, length=experiment.config.logging.every_iterations)
 
 
-def step(experiment: Experiment, seed: SeedState, number: int | Int[Array, ""]) -> tuple[SeedState, Report]:
+def step(experiment: Experiment, seed: TrainState, number: int | Int[Array, ""]) -> tuple[TrainState, Report]:
   """One iteration of one seed, all on device."""
   curriculum, made = make_batch(experiment, seed, number)
   return learn(experiment, seed.replace(curriculum=curriculum), made, number)
 
 
-def make_batch(experiment: Experiment, seed: SeedState, number: int | Int[Array, ""]) -> tuple[Any, RolloutResult]:
+def make_batch(experiment: Experiment, seed: TrainState, number: int | Int[Array, ""]) -> tuple[Any, RolloutResult]:
   """The first half of an iteration of a device task: the curriculum's state, and the rollout of its plan."""
   plan, curriculum = make_plan(experiment, seed, iteration_key(seed, number, CURRICULUM))
   return curriculum, make_rows(experiment, seed, plan, iteration_key(seed, number, ROLLOUT))
 
 
-def make_plan(experiment: Experiment, seed: SeedState, key: PRNGKeyArray) -> tuple[Plan, Any]:
+def make_plan(experiment: Experiment, seed: TrainState, key: PRNGKeyArray) -> tuple[Plan, Any]:
   """What one iteration samples, and the state of the curriculum after it."""
   return experiment.method.curriculum.next(seed.curriculum, experiment.task, key)
 
 
-def make_rows(experiment: Experiment, seed: SeedState, plan: Plan, key: PRNGKeyArray) -> RolloutResult:
+def make_rows(experiment: Experiment, seed: TrainState, plan: Plan, key: PRNGKeyArray) -> RolloutResult:
   """The rollout of a device task, with verdicts."""
   with generating(experiment, bind(experiment, seed.models)) as models:
     phase_key = lambda index: jax.random.fold_in(key, index)
@@ -96,8 +96,8 @@ def make_rows(experiment: Experiment, seed: SeedState, plan: Plan, key: PRNGKeyA
 
 
 def learn(
-  experiment: Experiment, seed: SeedState, made: RolloutResult, number: int | Int[Array, ""]
-) -> tuple[SeedState, Report]:
+  experiment: Experiment, seed: TrainState, made: RolloutResult, number: int | Int[Array, ""]
+) -> tuple[TrainState, Report]:
   """Everything after the verifier: scores (models with a loss of their own learn first), signal, update, curriculum.
   Host tasks enter here."""
   method, alone = experiment.method, updates_of_models(experiment)
@@ -137,7 +137,7 @@ def _joined(*parts: Mapping[str, Mean]) -> dict[str, Mean]:
   return {name: mean for part in parts for name, mean in part.items()}
 
 
-def score(experiment: Experiment, seed: SeedState, rows: Trajectories, among: Collection[str]) -> Trajectories:
+def score(experiment: Experiment, seed: TrainState, rows: Trajectories, among: Collection[str]) -> Trajectories:
   """The rows with what the method wants scored before the update by the models `among` its own, each run once."""
   models = bind(experiment, seed.models)
   wanted = {array: found for array, found in experiment.method.scoring.items() if found[0] in among}
@@ -161,8 +161,8 @@ def make_signal(experiment: Experiment, rows: Trajectories, number: int | Int[Ar
 
 
 def _learn_alone(
-  updates: Mapping[str, Update], seed: SeedState, rows: Trajectories, number: int | Int[Array, ""]
-) -> tuple[SeedState, dict[str, Mean]]:
+  updates: Mapping[str, Update], seed: TrainState, rows: Trajectories, number: int | Int[Array, ""]
+) -> tuple[TrainState, dict[str, Mean]]:
   """The updates of models with a loss of their own, and their metrics as <model>/<metric>.
 
   Each counts the updates that it leaves out from where the iteration began, and the largest number is kept: one that
@@ -177,7 +177,7 @@ def _learn_alone(
   return seed.replace(skipped_in_a_row=skipped), metrics
 
 
-def _learning_rate(experiment: Experiment, seed: SeedState, number: int | Int[Array, ""]) -> Array:
+def _learning_rate(experiment: Experiment, seed: TrainState, number: int | Int[Array, ""]) -> Array:
   """Of the policy, at the first update of an iteration; 0 of one that nothing trains."""
   if "policy" not in experiment.schedules:
     return jnp.float32(0.0)

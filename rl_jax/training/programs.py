@@ -9,11 +9,11 @@ from jax.sharding import Mesh
 
 from rl_jax.training import mesh, state
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.state import TrainState
+from rl_jax.training.state import RunState
 from rl_jax.training.trainer import check_batch, layout, loop_of
 
 
-def abstract_state(experiment: Experiment, device_mesh: Mesh) -> TrainState:
+def abstract_state(experiment: Experiment, device_mesh: Mesh) -> RunState:
   """Shapes, types and shardings of the state of a run that draws its parameters."""
   shardings = layout(experiment, device_mesh)
   with mesh.use(device_mesh, experiment.rules):

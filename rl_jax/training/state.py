@@ -47,7 +47,7 @@ class ModelState(flax.struct.PyTreeNode):
     return merge(jax.tree.map(stored, self.average, self.params, is_leaf=lambda x: x is None), self.params)
 
 
-class SeedState(flax.struct.PyTreeNode):
+class TrainState(flax.struct.PyTreeNode):
   """One seed of a run."""
 
   root_key: UInt32[Array, " 2"]
@@ -61,12 +61,12 @@ class SeedState(flax.struct.PyTreeNode):
   """Updates left out, one after the other, because loss or gradient was not finite: of that loss that left out most."""
 
 
-class TrainState(flax.struct.PyTreeNode):
+class RunState(flax.struct.PyTreeNode):
   """A run: all seeds, with a leading axis, at one iteration."""
 
   iteration: Int[Array, ""]
   """Iterations done."""
-  seeds: SeedState
+  seeds: TrainState
 
 
 def add_tokens(total: UInt32[Array, " 2"], more: Int[Array, ""]) -> UInt32[Array, " 2"]:
@@ -80,7 +80,7 @@ def token_count(total: UInt32[np.ndarray, "*B 2"]) -> np.ndarray:
   return (total[..., 0].astype(np.int64) << 32) + total[..., 1].astype(np.int64)
 
 
-def iteration_key(seed: SeedState, iteration: int | Int[Array, ""], role: int) -> PRNGKeyArray:
+def iteration_key(seed: TrainState, iteration: int | Int[Array, ""], role: int) -> PRNGKeyArray:
   """The key of a role in an iteration: fold_in(fold_in(root, iteration), role)."""
   root = jax.random.wrap_key_data(seed.root_key)
   return jax.random.fold_in(jax.random.fold_in(root, iteration), role)
@@ -144,7 +144,7 @@ def _init_key(seed: int | Int[Array, ""]) -> PRNGKeyArray:
   return jax.random.fold_in(jax.random.key(seed), INIT)
 
 
-def init_seed(experiment: Experiment, seed: int | Int[Array, ""], starts: Starts | None = None) -> SeedState:
+def init_seed(experiment: Experiment, seed: int | Int[Array, ""], starts: Starts | None = None) -> TrainState:
   """The state of one seed before its first iteration, parameters boxed with logical axes.
 
   Args:
@@ -164,7 +164,7 @@ def init_seed(experiment: Experiment, seed: int | Int[Array, ""], starts: Starts
     return ModelState(params[name], experiment.optimizers[name].init(trained), average)
 
   method, key_of = experiment.method, functools.partial(jax.random.fold_in, _init_key(seed))
-  return SeedState(
+  return TrainState(
     root_key=jax.random.key_data(jax.random.key(seed)),
     models={name: model_state(name) for name in params},
     curriculum=method.curriculum.init(key_of(CURRICULUM)),
@@ -185,7 +185,7 @@ def _taken_over(own: Params, other: Params) -> Params:
   return jax.tree_util.tree_map_with_path(choose, own)
 
 
-def init(experiment: Experiment, starts: Starts | None = None) -> TrainState:
+def init(experiment: Experiment, starts: Starts | None = None) -> RunState:
   """All members, see training/seeds.py.
 
   Args:
@@ -207,4 +207,4 @@ def init(experiment: Experiment, starts: Starts | None = None) -> TrainState:
     axes[name] = None if shared else 0
     taken[name] = jax.tree.map(lambda x, shared=shared, index=index: x[0] if shared else x[index], params)
   seeds = jax.vmap(one, in_axes=(0, 0, axes))(numbers, scales, taken)
-  return TrainState(iteration=jnp.int32(0), seeds=seeds)
+  return RunState(iteration=jnp.int32(0), seeds=seeds)

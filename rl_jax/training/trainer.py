@@ -19,30 +19,30 @@ from rl_jax.training.experiment import Experiment
 from rl_jax.training.host_loop import HostLoop
 from rl_jax.training.iteration import Report
 from rl_jax.training.sizes import sizes_of
-from rl_jax.training.state import Starts, TrainState
+from rl_jax.training.state import RunState, Starts
 
 
 class Loop(Protocol):
   """How the iterations of a run are made. A user's own goes to `Trainer(..., loop=...)`."""
 
-  def compile(self, state: TrainState) -> None:
+  def compile(self, state: RunState) -> None:
     """Compile the programs for a state like this one."""
     ...
 
-  def lower(self, state: TrainState) -> dict[str, Any]:
+  def lower(self, state: RunState) -> dict[str, Any]:
     """The programs of one iteration by name, lowered and not compiled."""
     ...
 
-  def run(self, state: TrainState) -> tuple[TrainState, Report]:
+  def run(self, state: RunState) -> tuple[RunState, Report]:
     """`logging.every_iterations` iterations; reports lead with [iterations, seeds]."""
     ...
 
-  def evaluate(self, state: TrainState) -> Any:
+  def evaluate(self, state: RunState) -> Any:
     """Metrics on the held-out prompts by name, one number per seed."""
     ...
 
 
-MakeLoop = Callable[[Experiment, Mesh, TrainState], Loop]
+MakeLoop = Callable[[Experiment, Mesh, RunState], Loop]
 """(experiment, mesh, shardings of the state)"""
 
 
@@ -88,7 +88,7 @@ class Trainer:
     with mesh.use(device_mesh, experiment.rules):
       self._shardings = layout(experiment, device_mesh, jax.tree.map(lambda x: x[0], starts))
       init = jax.jit(lambda given: state.init(experiment, given), out_shardings=self._shardings)
-      self.state: TrainState = init(starts)
+      self.state: RunState = init(starts)
     self.loop: Loop = (loop or loop_of(experiment.task))(experiment, device_mesh, self._shardings)
 
   @property
@@ -102,7 +102,7 @@ class Trainer:
     return state.token_count(np.asarray(mesh.fetched(self.state.seeds.generated_tokens)))
 
   @property
-  def abstract_state(self) -> TrainState:
+  def abstract_state(self) -> RunState:
     """Shapes, types and shardings of the state, to restore into."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), self.state)
 
@@ -178,7 +178,7 @@ def _value(mean) -> np.ndarray:
   return np.where(weight != 0, total / np.where(weight != 0, weight, 1), 0)
 
 
-def layout(experiment: Experiment, device_mesh: Mesh, starts: Starts | None = None) -> TrainState:
+def layout(experiment: Experiment, device_mesh: Mesh, starts: Starts | None = None) -> RunState:
   """The shardings of a run's state.
 
   Args:
@@ -187,7 +187,7 @@ def layout(experiment: Experiment, device_mesh: Mesh, starts: Starts | None = No
   with mesh.use(device_mesh, experiment.rules):
     one = jax.eval_shape(lambda given: state.init_seed(experiment, experiment.config.seed, given), starts)
     whole: Any = mesh.replicated(device_mesh)
-    return TrainState(whole, mesh.shardings(device_mesh, one, experiment.rules))
+    return RunState(whole, mesh.shardings(device_mesh, one, experiment.rules))
 
 
 def check_batch(experiment: Experiment, device_mesh: Mesh) -> None:

@@ -13,7 +13,7 @@ from rl_jax.planning import fitting
 from rl_jax.planning.chips import CHIPS, GIB
 from rl_jax.planning.fitting import Layout, State
 from rl_jax.training import mesh, programs
-from rl_jax.training.state import ModelState, SeedState
+from rl_jax.training.state import ModelState, TrainState
 from tests.training import small
 
 
@@ -22,7 +22,7 @@ def test_bytes_of_a_state_by_hand():
   axes = AbstractMesh((4, 2), ("fsdp", "tensor"))
   split = NamedSharding(axes, PartitionSpec(None, "fsdp", "tensor"))
   array = lambda dtype: jax.ShapeDtypeStruct((1, 16, 8), dtype, sharding=split)
-  seeds = SeedState(
+  seeds = TrainState(
     root_key=jax.ShapeDtypeStruct((1, 2), jnp.uint32, sharding=NamedSharding(axes, PartitionSpec())),
     models={"policy": ModelState(array(jnp.float32), (array(jnp.bfloat16), array(jnp.bfloat16)))},
     curriculum=(),

@@ -143,7 +143,8 @@ def test_tables_of_the_splits_are_disjoint():
   contents = []
   for split in ("train", "held_out"):
     metadata = jax.device_get(prompts(jnp.arange(2000), split)).metadata
-    contents.append({(h, p[0], *t) for h, p, t in zip(metadata["hops"], metadata["path"], metadata["tables"], strict=True)})
+    columns = [metadata[name] for name in ("hops", "path", "tables")]
+    contents.append({(h, p[0], *t) for h, p, t in zip(*columns, strict=True)})
   assert len(contents[0]) > 1500 and not contents[0] & contents[1]
 
 

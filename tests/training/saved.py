@@ -16,11 +16,11 @@ from rl_jax.runs.directory import open_run
 from rl_jax.training import mesh
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.leaves import named_leaves
-from rl_jax.training.state import TrainState
+from rl_jax.training.state import RunState
 from rl_jax.training.trainer import Trainer
 
 
-def save(config, folder: Path, step: int = 2) -> TrainState:
+def save(config, folder: Path, step: int = 2) -> RunState:
   """The state of a run of a resolved config, saved in `folder` as that of iteration `step`.
 
   Adapters have grown from where they start, at which they change nothing.
