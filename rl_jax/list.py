@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent
 _ARXIV = r"\d{4}\.\d{5}"
 
 
-class Named(NamedTuple):
+class Entry(NamedTuple):
   """One thing to choose."""
 
   name: str
@@ -31,30 +31,30 @@ class Named(NamedTuple):
   papers: tuple[str, ...]
 
 
-def described(name: str, tree: ast.Module) -> Named:
+def described(name: str, tree: ast.Module) -> Entry:
   """A module by the first line of its docstring; what that has in brackets (files, arXiv ids) is left out."""
   text = ast.get_docstring(tree) or ""
   line = text.splitlines()[0] if text else ""
   about = re.sub(r"\s*\((?:[^()]*\barXiv\b|rl_jax/)[^()]*\)", "", line)
-  return Named(name, about.strip().rstrip("."), tuple(dict.fromkeys(re.findall(_ARXIV, line))))
+  return Entry(name, about.strip().rstrip("."), tuple(dict.fromkeys(re.findall(_ARXIV, line))))
 
 
-def roles(folder: str) -> list[Named]:
+def roles(folder: str) -> list[Entry]:
   """The modules of rl_jax/<folder> that a config can name: those with get_config() and build()."""
   modules = _modules(ROOT / folder, ("get_config", "build"))
   return [described(f"rl_jax.{folder}.{path.stem}", tree) for path, tree in modules]
 
 
-def models() -> list[Named]:
+def models() -> list[Entry]:
   """What section `model` can name, and the checkpoints that its field `checkpoint` knows by name."""
   architecture = ast.parse((ROOT / "models/transformer.py").read_text(encoding="utf-8"))
   own = "rl_jax.models.model"  # builds the architecture
   named = [described(own, architecture) if one.name == own else one for one in roles("models")]
   of_file = lambda model: f"a checkpoint: {Path(model.member).name} of {model.requirement}"
-  return named + [Named(name, of_file(model), ()) for name, model in KNOWN.items()]
+  return named + [Entry(name, of_file(model), ()) for name, model in KNOWN.items()]
 
 
-def experiments() -> list[Named]:
+def experiments() -> list[Entry]:
   """The experiments, by the names that --config takes."""
   return [described(path.stem, tree) for path, tree in _modules(ROOT / "experiments", ("get_config",))]
 
@@ -67,7 +67,7 @@ def _modules(folder: Path, needed: tuple[str, ...]) -> Iterator[tuple[Path, ast.
       yield path, tree
 
 
-KINDS: dict[str, Callable[[], list[Named]]] = {
+KINDS: dict[str, Callable[[], list[Entry]]] = {
   "methods": lambda: roles("methods"),
   "tasks": lambda: roles("tasks"),
   "models": models,
@@ -75,7 +75,7 @@ KINDS: dict[str, Callable[[], list[Named]]] = {
 }
 
 
-def table(named: list[Named]) -> str:
+def table(named: list[Entry]) -> str:
   """One line each, in columns."""
   width = max((len(one.name) for one in named), default=0)
   lines = []

@@ -92,7 +92,7 @@ class Study(NamedTuple):
     tried = {" ".join(point): score for point, score in scores.items()} if len(scores) > 1 else {}
     return found._replace(chosen=point, tried=tried)
 
-  def write(self, folder: Path | None, entries: Mapping[str, Entry], command: str) -> study_page.Written:
+  def write(self, folder: Path | None, entries: Mapping[str, Entry], command: str) -> study_page.StudyPages:
     """The pages of the entries so far."""
     config = json.loads(self.config.to_json())
     return study_page.write(folder or self.workdir, self.name, config, entries, command)

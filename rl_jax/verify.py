@@ -22,7 +22,7 @@ import numpy as np
 from rl_jax.errors import UserError
 from rl_jax.launching import initialization, launch, machine
 from rl_jax.launching.commands import command, say_error
-from rl_jax.launching.recorded import Recorded, read
+from rl_jax.launching.recorded import RecordedRun, read
 from rl_jax.launching.stop import Stop
 from rl_jax.models.model import Params
 from rl_jax.runs import agreement
@@ -33,7 +33,7 @@ from rl_jax.training.experiment import Experiment
 from rl_jax.training.trainer import Trainer
 
 
-def starts_of(record: Recorded, experiment: Experiment, scratch: Path) -> tuple[dict[str, Params], bool]:
+def starts_of(record: RecordedRun, experiment: Experiment, scratch: Path) -> tuple[dict[str, Params], bool]:
   """Where the models start, and whether those are the recorded starts to the bit.
 
   Raises: UserError: there is no such start any more.
@@ -50,7 +50,7 @@ def starts_of(record: Recorded, experiment: Experiment, scratch: Path) -> tuple[
   return _compared(record, initialization.find(experiment, scratch / "run", train_stage))
 
 
-def _compared(record: Recorded, found: dict[str, initialization.Start] | None) -> tuple[dict[str, Params], bool]:
+def _compared(record: RecordedRun, found: dict[str, initialization.Start] | None) -> tuple[dict[str, Params], bool]:
   """The parameters of starts, and whether all have the recorded hashes."""
   found = found or {}
   others = record.first("models_started_from") or {}
@@ -59,7 +59,7 @@ def _compared(record: Recorded, found: dict[str, initialization.Start] | None) -
   return {role: start.params for role, start in found.items()}, same
 
 
-def _stage_folders(record: Recorded) -> list[Path]:
+def _stage_folders(record: RecordedRun) -> list[Path]:
   """Where the stage may still lie: where the launch had it, or beside the run, which may have been moved."""
   origin = record.first("started_from")
   if origin is None:
@@ -72,7 +72,7 @@ def _stage_folders(record: Recorded) -> list[Path]:
   return [folder for folder in candidates if folder.is_dir()]
 
 
-def repeat(trainer: Trainer, record: Recorded, iterations: int, progress: Progress) -> Iterator[dict[str, Any]]:
+def repeat(trainer: Trainer, record: RecordedRun, iterations: int, progress: Progress) -> Iterator[dict[str, Any]]:
   """The lines of the run made again, evaluations where the record has them, until `iterations` are done or passed."""
   if ("evaluation", 0) in record.lines:
     yield _line("evaluation", 0, trainer.evaluate())
@@ -98,7 +98,7 @@ class Verdict(NamedTuple):
 
 
 def compare(
-  record: Recorded, made: Iterator[dict[str, Any]], iterations: int, differs: list[str], same: bool
+  record: RecordedRun, made: Iterator[dict[str, Any]], iterations: int, differs: list[str], same: bool
 ) -> Verdict:
   """Holds the lines that are made again against the record.
 
@@ -145,7 +145,7 @@ def recorded_from(lines: Collection[tuple[str, int]], iteration: int) -> int:
   return min((recorded for _, recorded in lines if recorded >= iteration), default=iteration)
 
 
-def verify(record: Recorded, iterations: int | None, scratch: Path) -> bool:
+def verify(record: RecordedRun, iterations: int | None, scratch: Path) -> bool:
   """Prints what is found, a line each; returns whether all is as recorded.
 
   Args:

@@ -11,14 +11,14 @@ import pytest
 
 from rl_jax.planning.chips import CHIPS, GIB
 from rl_jax.planning.collectives import Collective
-from rl_jax.planning.compiled import Measured, Refused, extrapolated, falls
+from rl_jax.planning.compiled import CompiledProgram, OutOfMemory, extrapolated, falls
 from rl_jax.planning.fitting import State
 from rl_jax.planning.ideal import Ideal, Sizes
 from rl_jax.planning.planned import Plan, scaling
 from tests import commands, compilation
 
-ROLLOUT = Measured(2 * GIB, 0, 3 * GIB, 0, 197e9, 819e9, [Collective("all-gather", 8, 5.0, 400e9)], 0, 1.0)
-UPDATE = Measured(6 * GIB, GIB, 2 * GIB, 0, 788e12, 819e9, [], 0, 1.0)
+ROLLOUT = CompiledProgram(2 * GIB, 0, 3 * GIB, 0, 197e9, 819e9, [Collective("all-gather", 8, 5.0, 400e9)], 0, 1.0)
+UPDATE = CompiledProgram(6 * GIB, GIB, 2 * GIB, 0, 788e12, 819e9, [], 0, 1.0)
 
 
 def make(**changes):
@@ -57,7 +57,7 @@ def test_memory_by_hand():
 
 
 def test_a_program_that_the_compiler_refused():
-  plan = make(programs={"rollout": ROLLOUT, "update": Refused(20 * GIB)})
+  plan = make(programs={"rollout": ROLLOUT, "update": OutOfMemory(20 * GIB)})
   assert plan.too_large == ["update"] and plan.total("update") == 26 * GIB and plan.prediction() is None
   assert "update: the compiler refused it, it needs 20.00 GiB beside its arguments" in plan.text()
   assert json.loads(json.dumps(plan.record()))["programs"]["update"]["refused"]
@@ -79,7 +79,7 @@ def test_a_line_that_falls_is_not_followed():
 
 
 def test_the_table_of_scaling_has_a_line_per_program():
-  lines = scaling([make(), make(programs={"rollout": Refused(GIB)})]).splitlines()
+  lines = scaling([make(), make(programs={"rollout": OutOfMemory(GIB)})]).splitlines()
   assert lines[1].split() == "8 rollout 197 G 100 G 400 G 1 G 1 x 8 x 1".split()
   assert lines[2].split() == "8 update 788 T 700 T 0 2 G 1 x 8 x 1".split()
   assert lines[3].split() == "8 rollout refused 1 x 8 x 1".split()

@@ -14,7 +14,7 @@ from rl_jax.configuration import configs
 from rl_jax.errors import UserError
 from rl_jax.launching import launch, recorded
 from rl_jax.launching.launch import Terminal
-from rl_jax.launching.recorded import Recorded
+from rl_jax.launching.recorded import RecordedRun
 from rl_jax.launching.stop import Stop
 from rl_jax.runs.content import content_sha256
 from rl_jax.runs.curve import curve
@@ -139,10 +139,10 @@ def test_what_is_no_result_is_one_line(tmp_path, capsys):
   assert "does not exist: give the --workdir of a run" in second
 
 
-def record_of(lines: list[dict], complete: bool = True) -> Recorded:
+def record_of(lines: list[dict], complete: bool = True) -> RecordedRun:
   by_key = {(line["kind"], line["iteration"]): line for line in lines}
   config = configs.resolve(f"{EXPERIMENT}:smoke", ["init_from="])
-  return Recorded("r", config, [], by_key, None, complete, None, [], [])
+  return RecordedRun("r", config, [], by_key, None, complete, None, [], [])
 
 
 EVALUATION = {"kind": "evaluation", "iteration": 0, ACCURACY: [0.4, 0.5]}

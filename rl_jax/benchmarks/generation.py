@@ -54,7 +54,7 @@ class Settings(NamedTuple):
   repeats: int
 
 
-class Measured(NamedTuple):
+class GenerationTime(NamedTuple):
   """Median seconds: until the first token, and for all of them."""
 
   first: float
@@ -119,7 +119,7 @@ def peer(python: str, model: Model, params: Params, context: int) -> Iterator[tu
 
 def measure(
   contestants: list[Generate], prompts: Int[np.ndarray, "B P"], new_tokens: int, repeats: int
-) -> list[Measured]:
+) -> list[GenerationTime]:
   """Medians of each, taking turns, after one round that is not counted."""
   taken: list[dict[int, list[float]]] = [{1: [], new_tokens: []} for _ in contestants]
   for round_number in range(repeats + 1):
@@ -128,10 +128,10 @@ def measure(
         passed = generate(prompts, tokens)
         if round_number:
           of_tokens.append(passed)
-  return [Measured(statistics.median(s[1]), statistics.median(s[new_tokens])) for s in taken]
+  return [GenerationTime(statistics.median(s[1]), statistics.median(s[new_tokens])) for s in taken]
 
 
-def report(name: str, found: Measured, rows: int, new_tokens: int, bound: tuple[float, str] | None = None) -> str:
+def report(name: str, found: GenerationTime, rows: int, new_tokens: int, bound: tuple[float, str] | None = None) -> str:
   """A line: tokens per second, seconds of prefill, milliseconds per decoded step, and share of the bound."""
   step = (found.whole - found.first) / (new_tokens - 1)
   line = f"  {name:14} {rows * new_tokens / found.whole:9.0f} {found.first:10.2f} {1e3 * step:9.1f}"

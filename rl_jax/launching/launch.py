@@ -47,7 +47,7 @@ def train(config: ConfigDict, workdir: str | Path, terminal: Terminal | None = N
     train_stage = lambda stage, folder: train(stage, folder, terminal).finished
     with contextlib.closing(recorder), checkpoints:
       result = RunLoop(config, workdir, recorder, checkpoints, terminal.stop, train_stage).go()
-    # Recorded configs may be older than the field.
+    # RecordedRun configs may be older than the field.
     if result.iterations and processes.first() and config.logging.get("report", True):
       recorder.report()
   return result

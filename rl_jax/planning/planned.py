@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rl_jax.planning.chips import GIB, Chip
-from rl_jax.planning.compiled import Measured, Refused
+from rl_jax.planning.compiled import CompiledProgram, OutOfMemory
 from rl_jax.planning.fitting import State
 from rl_jax.planning.ideal import Ideal, Sizes
 
@@ -37,7 +37,7 @@ class Plan:
   notes: list[str]
   state: State
   cache: float
-  programs: Mapping[str, Measured | Refused]
+  programs: Mapping[str, CompiledProgram | OutOfMemory]
   ideal: Mapping[str, Ideal]
   advise: Callable[[str], list[str]]
 
@@ -49,18 +49,18 @@ class Plan:
   def total(self, name: str) -> float:
     """Bytes that a chip holds while a program runs: the run's whole state, and what the program adds."""
     program = self.programs[name]
-    if isinstance(program, Refused):
+    if isinstance(program, OutOfMemory):
       return self.state.total + program.temporary
     added = program.outputs + program.temporary + program.code
     if name == "update":
       return added + max(self.state.total, program.arguments)
     again = self.programs.get("reshard")  # a second copy of the policy, while responses are generated
-    return added + self.state.total + (again.outputs if name != "reshard" and isinstance(again, Measured) else 0.0)
+    return added + self.state.total + (again.outputs if name != "reshard" and isinstance(again, CompiledProgram) else 0.0)
 
   @property
   def too_large(self) -> list[str]:
     """Programs that a chip's memory does not hold."""
-    return [name for name, p in self.programs.items() if isinstance(p, Refused) or self.total(name) > self.chip.hbm]
+    return [name for name, p in self.programs.items() if isinstance(p, OutOfMemory) or self.total(name) > self.chip.hbm]
 
   @property
   def fits(self) -> bool:
@@ -71,7 +71,7 @@ class Plan:
     """Seconds of an iteration, tokens per second on all chips, and what binds longest; None: a program was refused."""
     times: dict[tuple[str, str], float] = {}
     for name, program in self.programs.items():
-      if isinstance(program, Refused):
+      if isinstance(program, OutOfMemory):
         return None
       term, seconds = max(program.times(self.chip).items(), key=lambda one: one[1])
       times[name, term] = seconds
@@ -105,8 +105,8 @@ class Plan:
 
   def _program(self, name: str) -> dict[str, Any]:
     program = self.programs[name]
-    own = program._asdict() | {"total": self.total(name), "refused": isinstance(program, Refused)}
-    if isinstance(program, Refused):
+    own = program._asdict() | {"total": self.total(name), "refused": isinstance(program, OutOfMemory)}
+    if isinstance(program, OutOfMemory):
       return own
     times = program.times(self.chip)
     return own | {
@@ -130,8 +130,8 @@ class Plan:
       lines += ["", *self._about(name, program)]
     return "\n".join([*lines, "", *self._memory(), "", *self._end()])
 
-  def _about(self, name: str, program: Measured | Refused) -> list[str]:
-    if isinstance(program, Refused):
+  def _about(self, name: str, program: CompiledProgram | OutOfMemory) -> list[str]:
+    if isinstance(program, OutOfMemory):
       return [f"{name}: the compiler refused it, it needs {program.temporary / GIB:.2f} GiB beside its arguments"]
     times, needed = program.times(self.chip), self.ideal.get(name)
     binds = max(times, key=lambda term: times[term])
@@ -154,7 +154,7 @@ class Plan:
   def _memory(self) -> list[str]:
     names = list(self.programs)
     of = lambda value: [value(name, self.programs[name]) for name in names]
-    known = lambda value: lambda name, p: None if isinstance(p, Refused) else value(name, p)
+    known = lambda value: lambda name, p: None if isinstance(p, OutOfMemory) else value(name, p)
     cache = lambda name: self.cache if name.startswith("rollout") else 0.0
     table = [
       ("parameters", of(lambda name, p: self.state.parameters)),
@@ -188,7 +188,7 @@ def scaling(plans: list[Plan]) -> str:
   lines = [f"{'chips':>6}  {'program':10}{'FLOP':>10}{'in theory':>11}{'sent':>10}{'in theory':>11}   mesh"]
   for plan in plans:
     for name, program in plan.programs.items():
-      if isinstance(program, Refused):
+      if isinstance(program, OutOfMemory):
         cells = f"{'refused':>10}"
       else:
         needed = plan.ideal.get(name)

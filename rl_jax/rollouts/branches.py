@@ -39,7 +39,7 @@ class Boundaries(NamedTuple):
   """Which of them exist. A response may go on from there: it has not ended before."""
 
 
-class Branched(NamedTuple):
+class Branches(NamedTuple):
   """Completions from boundaries."""
 
   rows: Trajectories
@@ -68,7 +68,7 @@ def branch(
   *,
   samples: int,
   sampling: Sampling,
-) -> Branched:
+) -> Branches:
   """`samples` completions from each boundary, yet unscored.
 
   Args:
@@ -89,7 +89,7 @@ def branch(
     completions=samples,
     limits=jnp.repeat(jnp.where(sampled, jnp.maximum(limits[owners] - starts, 0), 0), samples),
   )
-  return Branched(done.replace(row_mask=jnp.repeat(sampled, samples)), sources)
+  return Branches(done.replace(row_mask=jnp.repeat(sampled, samples)), sources)
 
 
 def _first_alike(trajectories, starts, mask, limits) -> Int[Array, "B S"]:
@@ -109,7 +109,7 @@ def _first_alike(trajectories, starts, mask, limits) -> Int[Array, "B S"]:
   return jax.ops.segment_min(order, ids, num_segments=mask.size)[ids].reshape(mask.shape)
 
 
-def values_of(branched: Branched, mask: Bool[Array, "B S"]) -> Values:
+def values_of(branched: Branches, mask: Bool[Array, "B S"]) -> Values:
   """Values of the boundaries in `mask`, when the verifier has scored the rows."""
   rows, shape = branched.rows, branched.sources.shape
   by_boundary = lambda x: x.reshape(mask.size, -1)
@@ -163,7 +163,7 @@ def branches(
     rows = before.tokens.shape[0] // (1 + places * samples)
     kept, rest = (jax.tree.map(lambda x, part=part: x[part], before) for part in (slice(rows), slice(rows, None)))
     extras = dict(kept.extras)
-    values = values_of(Branched(rest, extras.pop("cut_sources")), extras["cut_mask"])
+    values = values_of(Branches(rest, extras.pop("cut_sources")), extras["cut_mask"])
     extras |= {"cut_values": values.values, "cut_variances": values.variances}
     kept = kept.replace(extras=extras)
     return PhaseResult(state, kept, nothing_new(kept), jnp.int32(0))

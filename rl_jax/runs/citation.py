@@ -19,7 +19,7 @@ from rl_jax.runs.statistics import mean, spread
 from rl_jax.runs.visible import visible
 
 
-class Cited(NamedTuple):
+class CitedRun(NamedTuple):
   """One run as it is cited."""
 
   name: str
@@ -63,7 +63,7 @@ class Cited(NamedTuple):
     return notes
 
 
-def cited(directory: RunDirectory) -> Cited:
+def cited(directory: RunDirectory) -> CitedRun:
   """Reads a run.
 
   Raises: UserError: it was never launched, or one of its files is damaged.
@@ -75,7 +75,7 @@ def cited(directory: RunDirectory) -> Cited:
   last = record.launches[-1]
   ended = last.get("end", {}).get("ended") or last.get("started", "")
   launched = lambda field: (launch.get(field) for launch in record.launches)
-  return Cited(
+  return CitedRun(
     name=record.name,
     content_sha256=content_sha256(directory),
     method=record.config.get("method", {}).get("name", ""),
@@ -89,7 +89,7 @@ def cited(directory: RunDirectory) -> Cited:
   )
 
 
-def as_text(runs: Sequence[Cited]) -> str:
+def as_text(runs: Sequence[CitedRun]) -> str:
   """For a person: each run, then the papers of all."""
   lines = []
   for run in runs:
@@ -105,7 +105,7 @@ def as_text(runs: Sequence[Cited]) -> str:
   return "\n".join(lines)
 
 
-def as_record(runs: Sequence[Cited]) -> dict[str, Any]:
+def as_record(runs: Sequence[CitedRun]) -> dict[str, Any]:
   """For a program, as plain JSON."""
   return {
     "runs": [
@@ -117,7 +117,7 @@ def as_record(runs: Sequence[Cited]) -> dict[str, Any]:
   }
 
 
-def as_bibtex(runs: Sequence[Cited]) -> str:
+def as_bibtex(runs: Sequence[CitedRun]) -> str:
   """Entries for a .bib file: each run as @misc, then the papers of all, each once."""
   return "\n\n".join([*(_run_entry(run) for run in runs), *(_paper_entry(paper) for paper in _papers(runs))])
 
@@ -126,11 +126,11 @@ def _line(text: str) -> str:
   return visible(text, keep="")
 
 
-def _papers(runs: Sequence[Cited]) -> list[Paper]:
+def _papers(runs: Sequence[CitedRun]) -> list[Paper]:
   return look_up(paper for run in runs for paper in run.papers)
 
 
-def _run_entry(run: Cited) -> str:
+def _run_entry(run: CitedRun) -> str:
   year, _, rest = run.date.partition("-")
   about = [f"{run.headline[0].upper()}{run.headline[1:]}", f"content {run.content_sha256}"]
   about += [f"commit {', '.join(run.commits)}", *run.notes]

@@ -28,14 +28,14 @@ Config = Mapping[str, Any]
 Entries = Mapping[str, Entry]
 
 
-class Written(NamedTuple):
+class StudyPages(NamedTuple):
   """What `write` made."""
 
   table: str
   files: list[Path]
 
 
-def write(folder: Path, name: str, config: Config, entries: Entries, command: str) -> Written:
+def write(folder: Path, name: str, config: Config, entries: Entries, command: str) -> StudyPages:
   """Writes <name>.md, <name>.json and <name>.png.
 
   Raises: UserError: fewer seeds than an interval needs.
@@ -49,7 +49,7 @@ def write(folder: Path, name: str, config: Config, entries: Entries, command: st
   write_atomically(files[0], table.encode())
   write_atomically(files[1], (json.dumps(_small(config, entries, command), indent=1) + "\n").encode())
   write_atomically(files[2], figures.png(_panels(config, entries), f"{name}: all generated tokens count"))
-  return Written(table, files)
+  return StudyPages(table, files)
 
 
 def markdown(config: Config, entries: Entries, command: str) -> str:

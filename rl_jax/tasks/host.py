@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.tasks import fields
-from rl_jax.tasks.datasets.prepare import Prepared
-from rl_jax.tasks.prompting import Encoded, Tokenizer, encode
+from rl_jax.tasks.datasets.prepare import PreparedDataset
+from rl_jax.tasks.prompting import Encoding, Tokenizer, encode
 from rl_jax.tasks.scoring import Scorer
 from rl_jax.tasks.task import Prompts, Provided, Split, Turns, Verdicts
 from rl_jax.tasks.verifiers import companions, rewards
@@ -153,12 +153,12 @@ class HostTask:
 class _Problems:
   """The problems of one split that are put to the policy, by id."""
 
-  encoded: Encoded
+  encoded: Encoding
   levels: Int[np.ndarray, " n"]
 
 
 def build(
-  data: Prepared,
+  data: PreparedDataset,
   config: Mapping[str, Any],
   *,
   vocabulary: Tokenizer,
@@ -275,7 +275,7 @@ def pretrained_vocabulary(name: str) -> Tokenizer:
 
 
 def _problems(
-  data: Prepared, config: Mapping[str, Any], vocabulary: Tokenizer, names: tuple[str, ...], split: Split
+  data: PreparedDataset, config: Mapping[str, Any], vocabulary: Tokenizer, names: tuple[str, ...], split: Split
 ) -> _Problems:
   encoded = encode(data.questions[split], config, vocabulary)
   if not len(encoded.places):
@@ -287,7 +287,7 @@ def _problems(
   return _Problems(encoded, np.array([numbers[data.levels[split][place]] for place in encoded.places], np.int32))
 
 
-def _fingerprint(data: Prepared, problems: Mapping[Split, _Problems]) -> str:
+def _fingerprint(data: PreparedDataset, problems: Mapping[Split, _Problems]) -> str:
   digest = hashlib.sha256(data.fingerprint.encode())
   for split in SPLITS:
     for array in problems[split].encoded[:3]:
@@ -319,7 +319,7 @@ def _checked(problems: Mapping[Split, _Problems], ids: Int[np.ndarray, " N"], sp
 
 
 def _verify(
-  data: Prepared,
+  data: PreparedDataset,
   problems: Mapping[Split, _Problems],
   vocabulary: Tokenizer,
   scorers: Mapping[str, Scorer],
@@ -388,7 +388,7 @@ class _Notes:
     return lines
 
 
-def _all_entries(data: Prepared, problems: Mapping[Split, _Problems]) -> Iterator[dict[str, Any]]:
+def _all_entries(data: PreparedDataset, problems: Mapping[Split, _Problems]) -> Iterator[dict[str, Any]]:
   for split in SPLITS:
     places = problems[split].encoded.places
     for first in range(0, len(places), _AT_A_TIME):

@@ -47,7 +47,7 @@ class Tokenizer(Protocol):
     ...
 
 
-class Encoded(NamedTuple):
+class Encoding(NamedTuple):
   """The prompts that fit, one after the other.
 
   Attributes:
@@ -110,7 +110,7 @@ def _template_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
   return arguments
 
 
-def encode(questions: Sequence[str], config: Mapping[str, Any], vocabulary: Tokenizer) -> Encoded:
+def encode(questions: Sequence[str], config: Mapping[str, Any], vocabulary: Tokenizer) -> Encoding:
   """The prompts of `questions` that have at most `prompt_tokens` tokens; longer ones are left out, never cut.
 
   Raises: ValueError: the template has no place for the question.
@@ -119,7 +119,7 @@ def encode(questions: Sequence[str], config: Mapping[str, Any], vocabulary: Toke
     raise ValueError(f"task.question_template: got {config['question_template']!r}, want {PLACE} somewhere in it")
   prompts = [list(vocabulary.encode(prompt_text(question, config, vocabulary))) for question in questions]
   places = [place for place, prompt in enumerate(prompts) if len(prompt) <= config["prompt_tokens"]]
-  return Encoded(
+  return Encoding(
     tokens=np.array([token for place in places for token in prompts[place]], np.int32),
     ends=np.cumsum([len(prompts[place]) for place in places], dtype=np.int64),
     places=np.array(places, np.int64),

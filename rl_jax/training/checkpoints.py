@@ -35,7 +35,7 @@ from rl_jax.training.manifests import Damage
 STATE = "state"
 
 
-class Restored(NamedTuple):
+class RestoreResult(NamedTuple):
   state: Any
   step: int
   metadata: dict[str, Any]
@@ -207,7 +207,7 @@ class Checkpoints:
     """The checkpoint with the highest `best_metric`; None if no checkpoint has it."""
     return next(iter(self._ranked()), None)
 
-  def restore_latest(self, abstract_state: Any) -> Restored | None:
+  def restore_latest(self, abstract_state: Any) -> RestoreResult | None:
     """Restores the newest intact checkpoint; None if nothing was ever finished.
 
     `abstract_state` is a tree of jax.ShapeDtypeStruct; their shardings decide where the arrays go, so another mesh than
@@ -217,12 +217,12 @@ class Checkpoints:
     step, warnings = self._newest_intact()
     return None if step is None else self._read(step, abstract_state, warnings)
 
-  def restore(self, step: int, abstract_state: Any) -> Restored:
+  def restore(self, step: int, abstract_state: Any) -> RestoreResult:
     """Restores one step, or raises UserError."""
     self._require(step)
     return self._read(step, abstract_state, [])
 
-  def restore_subtree(self, path: str, abstract_subtree: Any, step: int | None = None) -> Restored:
+  def restore_subtree(self, path: str, abstract_subtree: Any, step: int | None = None) -> RestoreResult:
     """Restores only what lies under `path`, such as "models/policy/params", of `step` or of the newest intact one."""
     warnings: list[str] = []
     if step is None:
@@ -345,7 +345,7 @@ class Checkpoints:
     except Damage as damage:
       raise UserError(f"checkpoint {step} in {self.folder} {damage}") from damage
 
-  def _read(self, step: int, abstract: Any, warnings: list[str], prefix: str = "") -> Restored:
+  def _read(self, step: int, abstract: Any, warnings: list[str], prefix: str = "") -> RestoreResult:
     """Reads a checkpoint whose checksums have just been verified."""
     body = manifests.read(self._path(step))
     if body["format"] in manifests.OLDER and not prefix:
@@ -375,4 +375,4 @@ class Checkpoints:
     finally:
       reader.close()
     state = jax.tree.unflatten(jax.tree.structure(abstract), [arrays[name] for name in wanted])
-    return Restored(state, step, body["metadata"], warnings)
+    return RestoreResult(state, step, body["metadata"], warnings)

@@ -110,7 +110,7 @@ class HostLoop:
       seeds = state.seeds.replace(curriculum=curriculum)
       prompts = led(self.task.prompts(mesh.fetched(plan.prompt_ids)[0], "train"))
       before: Judged | tuple[()] = ()
-      generated, asked = jnp.zeros(1, jnp.int32), _Asked.nothing()
+      generated, asked = jnp.zeros(1, jnp.int32), _VerifiedRows.nothing()
       metrics: dict[str, Mean] = {}
       for phase in self._phases:
         result = phase(seeds, number, plan, prompts, before)
@@ -123,7 +123,7 @@ class HostLoop:
       seeds, report = self._learn(seeds, number, before, generated, metrics)
     return RunState(state.iteration + 1, seeds), report
 
-  def _check_verdicts(self, asked: _Asked) -> None:
+  def _check_verdicts(self, asked: _VerifiedRows) -> None:
     """Raise UserError when no row has been judged: at once if the verifier raised on all, else after some times."""
     scored, late, crashed, error = asked
     # A response that timed out or crashed may have a reward of 0, which is no judgement where all others have it too.
@@ -146,7 +146,7 @@ class HostLoop:
     return {name: np.asarray(value)[None] for name, value in metrics.items()} | own
 
 
-class _Asked(NamedTuple):
+class _VerifiedRows(NamedTuple):
   """What became of the responses that the verifier was asked about in an iteration."""
 
   scored: np.ndarray
@@ -155,16 +155,16 @@ class _Asked(NamedTuple):
   error: np.ndarray
 
   @classmethod
-  def nothing(cls) -> _Asked:
+  def nothing(cls) -> _VerifiedRows:
     return cls(*[np.zeros(0, bool)] * 4)
 
-  def and_of(self, verdicts: Verdicts, rows: np.ndarray) -> _Asked:
+  def and_of(self, verdicts: Verdicts, rows: np.ndarray) -> _VerifiedRows:
     """With the verdicts on more rows; a turn after which the episode goes on holds no answer to judge."""
     rows = rows & np.asarray(verdicts.extras.get("done", True))
     none = np.zeros(len(rows))
     failures = [np.asarray(verdicts.extras.get(f"part/{name}", none)) > 0 for name in FAILURES]
     new = np.asarray(verdicts.reward_mask), *failures
-    return _Asked(*(np.concatenate([x, y[rows]]) for x, y in zip(self, new, strict=True)))
+    return _VerifiedRows(*(np.concatenate([x, y[rows]]) for x, y in zip(self, new, strict=True)))
 
 
 # Programs give back only what they change of a state that they do not own: the rest would be copied.

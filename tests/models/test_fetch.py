@@ -15,7 +15,7 @@ from rl_jax.models.errors import ModelFileError
 from tests import commands
 
 CONTENT = b"weights" * 1000
-SMALL = fetch.Packaged("small==1", "small/model.gguf", hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
+SMALL = fetch.WheelFile("small==1", "small/model.gguf", hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
 
 
 @pytest.fixture

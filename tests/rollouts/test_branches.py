@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.rollouts.branches import Boundaries, Branched, branches, values_of
+from rl_jax.rollouts.branches import Boundaries, Branches, branches, values_of
 from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.rollouts.sampler import Sampling
@@ -30,11 +30,11 @@ def test_values_by_hand():
     reward_mask=np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1], bool),
   )
   sources = jnp.array([[0, 1, 2], [0, 4, 5]])
-  found = values_of(Branched(rows, sources), jnp.array([[True, True, False], [True, True, False]]))
+  found = values_of(Branches(rows, sources), jnp.array([[True, True, False], [True, True, False]]))
   np.testing.assert_allclose(found.values, [[0.5, 1, 0], [0.5, 0.5, 0]])  # unscored does not count …
   np.testing.assert_allclose(found.variances, [[0.25, 0, 0], [0.25, 0, 0]])
   unfinished = rows.replace(unfinished=~rows.reward_mask)
-  found = values_of(Branched(unfinished, sources), jnp.array([[True, True, False], [True, True, False]]))
+  found = values_of(Branches(unfinished, sources), jnp.array([[True, True, False], [True, True, False]]))
   np.testing.assert_allclose(found.values[1], [0.5, 0.25, 0])  # … but cut by its limit counts 0
 
 

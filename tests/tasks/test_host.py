@@ -20,7 +20,7 @@ LEVELS = {"train": ["b", "a", "a", "b"], "held_out": ["c", "a"]}
 
 
 class Data:
-  """What `Prepared` has, in memory."""
+  """What `PreparedDataset` has, in memory."""
 
   fingerprint, questions, levels = "f", QUESTIONS, LEVELS
 

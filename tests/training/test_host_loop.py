@@ -23,7 +23,7 @@ from rl_jax.runs.metrics import read_metrics
 from rl_jax.tasks.host import FAILURES
 from rl_jax.tasks.scoring import Verdict
 from rl_jax.training.checkpoints import Checkpoints
-from rl_jax.training.host_loop import HostLoop, _Asked
+from rl_jax.training.host_loop import HostLoop, _VerifiedRows
 from tests.training import small
 
 TASK = Path(__file__).parent / "byte_task.py"
@@ -152,7 +152,7 @@ def checked(loop, verdicts):
   parts = {f"part/{name}": np.array([float(became == name) for _, became in verdicts]) for name in FAILURES}
   mask = np.array([reward is not None for reward, _ in verdicts])
   given = types.SimpleNamespace(reward_mask=mask, extras=parts)
-  HostLoop._check_verdicts(loop, _Asked.nothing().and_of(given, np.ones(mask.shape, bool)))
+  HostLoop._check_verdicts(loop, _VerifiedRows.nothing().and_of(given, np.ones(mask.shape, bool)))
 
 
 def test_one_judged_row_starts_the_count_anew_and_errors_alone_stop_at_once():
@@ -172,7 +172,7 @@ def test_a_turn_that_asks_a_tool_is_no_judgement_of_an_answer():
   """Rows that go on have a clean score of nothing; the answer that is late counts alone."""
   parts = {f"part/{name}": np.array([0.0, float(name == "timed_out")]) for name in FAILURES}
   given = types.SimpleNamespace(reward_mask=np.ones(2, bool), extras={**parts, "done": np.array([False, True])})
-  asked = _Asked.nothing().and_of(given, np.ones(2, bool))
+  asked = _VerifiedRows.nothing().and_of(given, np.ones(2, bool))
   assert asked.scored.tolist() == [True] and asked.late.tolist() == [True]
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from rl_jax.tasks.datasets import entries
-from rl_jax.tasks.datasets.problems import Divided, Problem
+from rl_jax.tasks.datasets.problems import Problem, SplitProblems
 
 FEATURES = ("question", "level", "entry")
 """Text fields of a record; `entry` is written by `entries.dumps`."""
@@ -55,7 +55,7 @@ class ProblemBuilder(tfds.core.GeneratorBasedBuilder):
   url_infos: ClassVar[dict[str, Any]] = {}
 
   @abc.abstractmethod
-  def divided(self) -> Divided:
+  def divided(self) -> SplitProblems:
     """The problems of both splits."""
 
   def _info(self) -> tfds.core.DatasetInfo:

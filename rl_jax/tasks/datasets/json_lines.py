@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 from rl_jax.tasks import messages
 from rl_jax.tasks.datasets import rows
 from rl_jax.tasks.datasets.builder import ProblemBuilder
-from rl_jax.tasks.datasets.problems import Divided, Problem, divide, separate
+from rl_jax.tasks.datasets.problems import Problem, SplitProblems, divide, separate
 from rl_jax.tasks.datasets.rows import RowError
 from rl_jax.tasks.verifiers.sandbox import check_useful
 
@@ -62,7 +62,7 @@ class JsonLines(ProblemBuilder):
   VERSION = tfds.core.Version("1.1.0")
   config_class = JsonLinesConfig
 
-  def divided(self) -> Divided:
+  def divided(self) -> SplitProblems:
     """The problems of both splits, in the order of the file."""
     config = self.builder_config
     problems = _read(config, config.file)

@@ -1,4 +1,4 @@
-"""Prepared data: made once in a process of its own, kept in a cache folder, read by random access.
+"""PreparedDataset data: made once in a process of its own, kept in a cache folder, read by random access.
 
 A process of its own, because some reasoning-gym data sets iterate over Python sets: what they make depends on
 PYTHONHASHSEED, which a process cannot change for itself. It builds in a folder of its own, which is then renamed, so
@@ -28,7 +28,7 @@ _ROOT = Path(__file__).resolve().parents[3]
 _AT_A_TIME = 4096
 
 
-class Prepared:
+class PreparedDataset:
   """The problems of both splits, checked against their fingerprint when opened.
 
   Attributes:
@@ -63,7 +63,7 @@ class Prepared:
     return [{"level": record["level"].decode(), **entries.loads(record["entry"].decode())} for record in records]
 
 
-def prepare(builder: type[ProblemBuilder], settings: Mapping[str, Any], source: Mapping[str, str]) -> Prepared:
+def prepare(builder: type[ProblemBuilder], settings: Mapping[str, Any], source: Mapping[str, str]) -> PreparedDataset:
   """The data of a builder, made if the cache does not hold it yet.
 
   Args:
@@ -80,7 +80,7 @@ def prepare(builder: type[ProblemBuilder], settings: Mapping[str, Any], source: 
       _make(builder, settings, key, folder)
     except OSError as error:
       raise ValueError(f"cannot write {folder} ({error.strerror}): set RL_JAX_CACHE to another folder") from error
-  return Prepared(folder)
+  return PreparedDataset(folder)
 
 
 def package_version(package: str) -> str:

@@ -29,7 +29,7 @@ class Problem(NamedTuple):
   entry: dict[str, Any]
 
 
-class Divided(NamedTuple):
+class SplitProblems(NamedTuple):
   """Problems of two splits that share no question.
 
   Attributes:
@@ -51,7 +51,7 @@ def hash_share(question: str) -> float:
   return int.from_bytes(hashlib.sha256(words_of(question).encode()).digest()[:6], "big") / 2**48
 
 
-def divide(problems: Iterable[Problem], held_out_fraction: float) -> Divided:
+def divide(problems: Iterable[Problem], held_out_fraction: float) -> SplitProblems:
   """Splits problems by the hash of their question; of equal questions the first stays.
 
   Raises: ValueError: a split has no problem.
@@ -61,13 +61,13 @@ def divide(problems: Iterable[Problem], held_out_fraction: float) -> Divided:
   held_out = [problem for problem in different if hash_share(problem.question) < held_out_fraction]
   train = [problem for problem in different if hash_share(problem.question) >= held_out_fraction]
   return _checked(
-    Divided(train, held_out, len(given) - len(different)),
+    SplitProblems(train, held_out, len(given) - len(different)),
     f"of {len(different)} different questions none falls to it at held_out_fraction={held_out_fraction:g}; "
     "give more problems or another fraction",
   )
 
 
-def separate(train: Iterable[Problem], held_out: Iterable[Problem]) -> Divided:
+def separate(train: Iterable[Problem], held_out: Iterable[Problem]) -> SplitProblems:
   """Splits that the data came with; what is held out is taken out of train.
 
   Raises: ValueError: a split has no problem.
@@ -77,7 +77,7 @@ def separate(train: Iterable[Problem], held_out: Iterable[Problem]) -> Divided:
   taken = {words_of(problem.question) for problem in different}
   apart = _different([problem for problem in given if words_of(problem.question) not in taken])
   repeated = len(given) + len(kept) - len(apart) - len(different)
-  return _checked(Divided(apart, different, repeated), "its file has no question that is not held out")
+  return _checked(SplitProblems(apart, different, repeated), "its file has no question that is not held out")
 
 
 def _different(problems: list[Problem]) -> list[Problem]:
@@ -87,7 +87,7 @@ def _different(problems: list[Problem]) -> list[Problem]:
   return list(first.values())
 
 
-def _checked(divided: Divided, advice: str) -> Divided:
+def _checked(divided: SplitProblems, advice: str) -> SplitProblems:
   for split in ("train", "held_out"):
     if not getattr(divided, split):
       raise ValueError(f"split {split} has no problem: {advice}")

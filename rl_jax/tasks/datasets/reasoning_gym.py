@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 
 from rl_jax.tasks.datasets import procedural
 from rl_jax.tasks.datasets.builder import ProblemBuilder, reported
-from rl_jax.tasks.datasets.problems import Divided, Problem, divide
+from rl_jax.tasks.datasets.problems import Problem, SplitProblems, divide
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -36,7 +36,7 @@ class ReasoningGym(ProblemBuilder):
 
   config_class = ReasoningGymConfig
 
-  def divided(self) -> Divided:
+  def divided(self) -> SplitProblems:
     """The problems of both splits, level by level."""
     return divide(reported(_problems(self.builder_config)), self.builder_config.held_out_fraction)
 

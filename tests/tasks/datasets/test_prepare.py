@@ -1,4 +1,4 @@
-"""Prepared data: the same when made twice, made once, whole or not at all, checked when opened."""
+"""PreparedDataset data: the same when made twice, made once, whole or not at all, checked when opened."""
 
 from __future__ import annotations
 
