@@ -32,10 +32,10 @@ from rl_jax.models.model import Params
 from rl_jax.runs import evaluations
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.files import read_json
-from rl_jax.training import answering, evaluation, mesh, state
-from rl_jax.training.answering import EvaluationResult
+from rl_jax.training import evaluation, held_out, mesh, state
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.experiment import Experiment
+from rl_jax.training.held_out import EvaluationResult
 from rl_jax.training.optimizer import averages
 from rl_jax.training.seeds import member_seeds
 from rl_jax.training.state import ModelState
@@ -73,8 +73,8 @@ def evaluate(config: ConfigDict, workdir: Path | None, iteration: str = "newest"
       found = _start(experiment, device_mesh)
     else:
       found = _restored(experiment, device_mesh, workdir, iteration)
-    answer = answering.answers_of(experiment, device_mesh)
-    answered = answer(answering.policies(experiment, found.params), found.iteration)
+    answer = held_out.answers_of(experiment, device_mesh)
+    answered = answer(held_out.policies(experiment, found.params), found.iteration)
     for note in experiment.task.notes():
       print(note, file=sys.stderr)
     return _record(experiment, found.what, answered)
@@ -90,7 +90,7 @@ def _restored(experiment: Experiment, device_mesh: jax.sharding.Mesh, workdir: P
         raise UserError(f"no checkpoint in {source.checkpoints} has the metric {config.checkpoint.best_metric!r}")
     elif iteration != "newest":
       step = int(iteration)
-    abstract = answering.abstract_policy(experiment, device_mesh)
+    abstract = held_out.abstract_policy(experiment, device_mesh)
     averaged = config.optimizer.parameter_average and experiment.method.models["policy"].trained
     trained = experiment.models["policy"].trained(abstract)
     average = averages(config.optimizer, trained) if averaged else None
@@ -117,7 +117,7 @@ def _start(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Policies:
       print(f"{start.origin}: {warning}", file=sys.stderr)
   given = {role: start.params for role, start in found.items()}
   made = given if experiment.method.initial is as_found else _initial(experiment, given)
-  abstract = answering.abstract_policy(experiment, device_mesh)
+  abstract = held_out.abstract_policy(experiment, device_mesh)
   whole = lambda x, like: jax.device_put(jnp.broadcast_to(x, like.shape).astype(like.dtype), like.sharding)
   origins = ", ".join(dict.fromkeys(start.origin for start in found.values()))
   return Policies(jax.tree.map(whole, made["policy"], abstract), 0, origins)

@@ -13,7 +13,7 @@ import pytest
 
 from rl_jax.configuration import configs
 from rl_jax.launching import initialization
-from rl_jax.models import checkpoints
+from rl_jax.models import pretrained_files
 from rl_jax.models.errors import ModelFileError
 from rl_jax.tasks.host import HostTask
 from rl_jax.training import evaluation, iteration, state
@@ -47,7 +47,7 @@ def test_what_is_scored_in_python_builds_where_its_model_is_there(name, variant)
   pytest.importorskip("reasoning_gym")
   config = config_of(name, variant)
   try:
-    checkpoints.open_source(config.model.checkpoint)
+    pretrained_files.open_source(config.model.checkpoint)
   except ModelFileError as error:
     pytest.skip(str(error))
   built = initialization.build(config)

@@ -28,7 +28,7 @@ from jaxtyping import Int
 from rl_jax.benchmarks.roofline import decode_bytes, forward_flops, matmul_rate
 from rl_jax.errors import UserError
 from rl_jax.kernels.benchmarks.timing import read_rate
-from rl_jax.models import checkpoints
+from rl_jax.models import pretrained_files
 from rl_jax.models.export import export
 from rl_jax.models.loading import load
 from rl_jax.models.model import Model, Params, param_count
@@ -156,7 +156,7 @@ def generate_benchmark(settings: Settings) -> None:
   """
   if settings.new_tokens < 2 or settings.repeats < 1 or min(settings.batches, default=0) < 1:
     raise UserError("generate needs --new_tokens of at least 2, and --repeats and --batch of at least 1")
-  source = checkpoints.open_source(settings.model)
+  source = pretrained_files.open_source(settings.model)
   for dtype in settings.dtypes:
     model = Model(dataclasses.replace(source.config, dtype=dtype, param_dtype=dtype))
     params = load(source, model)

@@ -1,6 +1,6 @@
 """The benchmark `reshard`: what a layout of its own for generation costs and saves on the devices here.
 
-See `rl_jax.training.generating`; config.mesh and its rules as in a run.
+See `rl_jax.training.rollout_layout`; config.mesh and its rules as in a run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rl_jax.kernels.benchmarks.timing import seconds
 from rl_jax.launching import initialization, machine
 from rl_jax.models.model import param_count
 from rl_jax.training import iteration, mesh
-from rl_jax.training.generating import reshard
+from rl_jax.training.rollout_layout import reshard
 from rl_jax.training.seeds import over_seeds
 
 

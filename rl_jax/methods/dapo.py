@@ -12,8 +12,8 @@ token weighs the same, also in long answers; an answer that comes near the lengt
 The paper's y is -1 or 1; here it is the task's, mostly 0 or 1, times `reward_scale`: a constant has no advantage. Its
 code samples up to ten times and then stops with an error; here the rows that are missing are masked.
 
-Metrics: those of policy_gradient.py and of rollouts/waves.py (`reward` is that of the groups that were kept), and
-  overlong: mean of -penalty over kept rows.
+Metrics: those of policy_gradient.py and of rollouts/dynamic_sampling.py (`reward` is that of the groups that were kept),
+  and overlong: mean of -penalty over kept rows.
 Config: experiments/dapo.py. Result: experiments/results/credit.md.
 """
 
@@ -31,7 +31,7 @@ from rl_jax.kernels.reductions import masked_mean
 from rl_jax.kernels.rewards.length import overlong_penalty
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal
-from rl_jax.rollouts.waves import waves
+from rl_jax.rollouts.dynamic_sampling import dynamic_sampling
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
@@ -72,5 +72,5 @@ def build(config: ConfigDict, task: Task) -> Method:
     return Signal({"policy": stream}, {"overlong": masked_mean(-late, trajectories.row_mask)})
 
   respond = policy_gradient.independent(config, task)
-  rollout = waves(respond, config.completions_per_prompt, keep, m.max_waves)
+  rollout = dynamic_sampling(respond, config.completions_per_prompt, keep, m.max_waves)
   return policy_gradient.method(config, task, signal, papers=("2503.14476",), prompts=m.max_waves, rollout=rollout)

@@ -13,7 +13,7 @@ As in the code, r is divided by its largest return before eq. 5, which itself ha
 same rows: "after" they were scored, by a term of the joint loss, or "before", by a loss of its own. Groups are kept if
 low <= mean outcome <= high; the code keeps the surplus prompts for the next iteration, here they are dropped.
 
-Metrics: those of policy_gradient.py and of rollouts/waves.py, and
+Metrics: those of policy_gradient.py and of rollouts/dynamic_sampling.py, and
   prm_accuracy: share of a prompt's pairs that r(y), as the policy gets it, puts in the order of outcomes; ties half.
   loss/prm ("after") or prm/loss/prm ("before"): the PRM's loss, log 2 = 0.69 where it knows nothing.
 Config: experiments/prime.py. Result: experiments/results/credit.md.
@@ -34,7 +34,7 @@ from rl_jax.kernels.reductions import masked_mean
 from rl_jax.kernels.rewards.implicit import implicit_rewards, scale_to_unit_return
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, Method, ModelRole, Outputs, Signal, Streams, Term, one_of
-from rl_jax.rollouts.waves import waves
+from rl_jax.rollouts.dynamic_sampling import dynamic_sampling
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
@@ -112,7 +112,7 @@ def build(config: ConfigDict, task: Task) -> Method:
     papers=("2502.01456",),
     requires=("prm_logprobs",),
     prompts=m.max_waves,
-    rollout=waves(respond, group_size, keep, m.max_waves),
+    rollout=dynamic_sampling(respond, group_size, keep, m.max_waves),
     loss=policy_loss if before else loss,
     models={"prm": prm, **frozen},
     scoring={"prm_logprobs": ("prm", "logprobs"), "ref_logprobs": (reference, "logprobs")},

@@ -14,7 +14,7 @@ policy, clip, lambda, gamma and aggregation are inferred from its abstract, revi
 step without a finished answer the critic has no gradient. With an untrained critic unfinished answers teach nothing
 true: `critic_warmup_iterations` (not in the paper) leave the policy as it is.
 
-Metrics: those of policy_gradient.py and of rollouts/windows.py, where `reward` is that of finished answers, and
+Metrics: those of policy_gradient.py and of rollouts/partial.py, where `reward` is that of finished answers, and
   value_error: mean square of V - G over the tokens of finished answers.
 Config: experiments/tppo.py. Result: experiments/results/credit.md.
 """
@@ -31,8 +31,8 @@ from rl_jax.kernels.advantages.truncated import tppo
 from rl_jax.kernels.reductions import whiten
 from rl_jax.methods import policy_gradient, ppo
 from rl_jax.methods.method import Loss, Method, Outputs, Signal, Stream, Streams, one_of
+from rl_jax.rollouts.partial import partial_rollouts
 from rl_jax.rollouts.sampler import sampling_from
-from rl_jax.rollouts.windows import windows
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
@@ -87,7 +87,7 @@ def build(config: ConfigDict, task: Task) -> Method:
     return Loss(terms | {"value": value}, metrics)
 
   slots = config.prompts_per_iteration * config.completions_per_prompt
-  rollout = windows(slots, window, task, sampling_from(config))
+  rollout = partial_rollouts(slots, window, task, sampling_from(config))
   critic = ppo.critic(m)
   requires = (*critic.pop("requires"), "response_mask")
   return policy_gradient.method(

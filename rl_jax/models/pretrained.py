@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from rl_jax.models import checkpoints
+from rl_jax.models import pretrained_files
 from rl_jax.models.errors import ModelFileError
 from rl_jax.models.loading import load
 from rl_jax.models.lora import TARGETS
@@ -44,7 +44,7 @@ def build(
 
   Raises: ModelFileError: the checkpoint is missing, broken or unknown, or has a smaller vocabulary.
   """
-  source = checkpoints.open_source(config["checkpoint"])
+  source = pretrained_files.open_source(config["checkpoint"])
   if source.config.vocabulary < vocabulary:
     raise ModelFileError(
       f"{source.path} knows {source.config.vocabulary} tokens, the task's vocabulary has {vocabulary}: "
@@ -63,9 +63,9 @@ def start(config: Mapping[str, Any], model: Model, shardings: Any = None) -> Par
   Args:
     shardings: a tree like the parameters; see `loading.load`.
   """
-  return load(checkpoints.open_source(config["checkpoint"]), model, shardings)
+  return load(pretrained_files.open_source(config["checkpoint"]), model, shardings)
 
 
 def digest(config: Mapping[str, Any]) -> str:
   """A hash of the checkpoint's files, for the record of a run."""
-  return checkpoints.digest(checkpoints.find(config["checkpoint"]))
+  return pretrained_files.digest(pretrained_files.find(config["checkpoint"]))

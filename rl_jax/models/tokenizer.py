@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rl_jax.models import chat_template, checkpoints, gguf_tokenizer
+from rl_jax.models import chat_template, gguf_tokenizer
 from rl_jax.models.errors import ModelFileError, one_line, package, shown
 from rl_jax.models.fields import MOST, Fields
 from rl_jax.models.huggingface import read_json
@@ -161,11 +161,11 @@ class Tokenizer:
 
 
 def load(name: str) -> Tokenizer:
-  """The tokenizer of a model; see `checkpoints.find` for names.
+  """The tokenizer of a model; see `pretrained_files.find` for names.
 
   Raises: ModelFileError: there is no such model, or it has no tokenizer that can be used.
   """
-  path = checkpoints.find(name)
+  path = pretrained_files.find(name)
   return from_folder(path) if path.is_dir() else from_gguf(path)
 
 

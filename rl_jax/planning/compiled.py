@@ -93,7 +93,9 @@ def _measured(lowered: Any) -> CompiledProgram | OutOfMemory:
   )
 
 
-def extrapolated(few: CompiledProgram | OutOfMemory, more: CompiledProgram | OutOfMemory, at: tuple[int, int], layers: int) -> Any:
+def extrapolated(
+  few: CompiledProgram | OutOfMemory, more: CompiledProgram | OutOfMemory, at: tuple[int, int], layers: int
+) -> Any:
   """A program of `layers` layers from those of `at` layers: each number on the line through its two, or the deeper
   one's where the line falls (see `falls`)."""
   if isinstance(few, OutOfMemory) or isinstance(more, OutOfMemory):

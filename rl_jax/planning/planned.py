@@ -55,7 +55,8 @@ class Plan:
     if name == "update":
       return added + max(self.state.total, program.arguments)
     again = self.programs.get("reshard")  # a second copy of the policy, while responses are generated
-    return added + self.state.total + (again.outputs if name != "reshard" and isinstance(again, CompiledProgram) else 0.0)
+    copied = again.outputs if name != "reshard" and isinstance(again, CompiledProgram) else 0.0
+    return added + self.state.total + copied
 
   @property
   def too_large(self) -> list[str]:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.kernels.reductions import densify, masked_mean
-from rl_jax.rollouts.continuation import concatenate, continued
+from rl_jax.rollouts.continuation import concatenate, resample_from
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, nothing_new, unasked
 from rl_jax.rollouts.sampler import Sampling
 from rl_jax.tasks.task import Provided, Task
@@ -79,7 +79,7 @@ def branch(
   sources = _first_alike(trajectories, starts, mask, limits)
   sampled = (mask & (sources == jnp.arange(rows * places).reshape(rows, places))).ravel()
   owners, starts = jnp.repeat(jnp.arange(rows), places), jnp.where(mask, starts, 0).ravel()
-  done = continued(
+  done = resample_from(
     policy,
     task,
     trajectories.rows(owners),

@@ -29,7 +29,7 @@ def prefixes(trajectories: Trajectories, cuts: Int[Array, " M"]) -> Prefixes:
   return Prefixes(take(trajectories.tokens), take(trajectories.attention_mask) & (source >= 0))
 
 
-def continued(
+def resample_from(
   policy: BoundModel,
   task: Task,
   trajectories: Trajectories,

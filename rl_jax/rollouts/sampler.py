@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from rl_jax.kernels.logprobs import categorical
 from rl_jax.models.cache import Cache, write
 from rl_jax.models.model import Model, Params
-from rl_jax.rollouts.draws import draw, likeliest
+from rl_jax.rollouts.categorical import argmax, draw
 from rl_jax.rollouts.truncation import Truncation, truncate
 
 SEED_AXIS = "seeds"
@@ -106,7 +106,7 @@ def sample(
     """Draws token `loop.time` of every active row."""
     kept = truncate(logits, model.temperature, sampling.truncation)
     if sampling.greedy:
-      token = likeliest(kept)
+      token = argmax(kept)
     else:
       token = draw(kept / model.temperature, jax.vmap(jax.random.fold_in, (0, None))(row_keys, loop.time))
     policy = categorical(logits, token, temperature=model.temperature)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from rl_jax.kernels.advantages.tree import TreeAdvantages, spo_tree
 from rl_jax.kernels.reductions import densify
-from rl_jax.rollouts.continuation import concatenate, continued
+from rl_jax.rollouts.continuation import concatenate, resample_from
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling
 from rl_jax.tasks.task import Provided, Task
@@ -70,7 +70,7 @@ def tree(task: Task, branching: tuple[int, ...], segment_tokens: int, sampling: 
       lengths = nodes.attention_mask[:, nodes.prompt_width :].sum(axis=1)
       limits, exists = limits[parents], (nodes.row_mask & nodes.unfinished)[parents]
       room = limits - lengths[parents]
-      nodes = continued(
+      nodes = resample_from(
         models["policy"],
         task,
         nodes,

@@ -39,8 +39,8 @@ from rl_jax.rollouts.branches import Boundaries, branch, values_of
 from rl_jax.rollouts.rollout import unasked, verify
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.generating import generating
 from rl_jax.training.iteration import make_plan, make_rows, make_signal, score
+from rl_jax.training.rollout_layout import generating
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import CURRICULUM, EVALUATION, ROLLOUT, RunState, TrainState, bind, iteration_key
 from rl_jax.trajectories import POLICY, Trajectories

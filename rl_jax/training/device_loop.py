@@ -9,8 +9,8 @@ import jax
 
 from rl_jax.training import credit, evaluation, iteration, mesh
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.generating import before_rollout
 from rl_jax.training.iteration import Report
+from rl_jax.training.rollout_layout import before_rollout
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import RunState
 

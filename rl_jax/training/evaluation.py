@@ -19,7 +19,7 @@ from rl_jax.rollouts.turns import responses
 from rl_jax.tasks.host import HostTask
 from rl_jax.tasks.task import Task
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.generating import generating
+from rl_jax.training.rollout_layout import generating
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import EVALUATION, RunState, TrainState, bind, iteration_key
 from rl_jax.trajectories import Trajectories

@@ -16,10 +16,10 @@ from rl_jax.rollouts.rollout import PhaseResult, RolloutResult, joined_metrics
 from rl_jax.tasks.host import FAILURES, HostTask
 from rl_jax.tasks.task import Prompts, Verdicts
 from rl_jax.training import evaluation, iteration, mesh
-from rl_jax.training.answering import HostAnswers, host_phase, joined, judge, led
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.generating import before_rollout, generating
+from rl_jax.training.held_out import HostAnswers, host_phase, joined, judge, led
 from rl_jax.training.iteration import Report
+from rl_jax.training.rollout_layout import before_rollout, generating
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.state import CURRICULUM, ROLLOUT, RunState, TrainState, bind, iteration_key
 from rl_jax.trajectories import Trajectories

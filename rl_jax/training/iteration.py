@@ -16,9 +16,9 @@ from rl_jax.methods.method import Signal
 from rl_jax.rollouts.rollout import RolloutResult, collect
 from rl_jax.training.describing import describe
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.generating import generating
 from rl_jax.training.objectives import update_of_method, updates_of_models
 from rl_jax.training.optimizer import scale_of
+from rl_jax.training.rollout_layout import generating
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.sizes import sizes_of
 from rl_jax.training.state import (

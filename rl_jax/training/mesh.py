@@ -2,7 +2,7 @@
 
 A config's section `mesh` has sizes of the mesh's axes and, in `rules`, changes of the table `RULES` below, logical axis
 to mesh axes: --config.mesh.rules.width= keeps matrices whole, --config.mesh.rules.width=fsdp,tensor splits them over
-both. Its `rollout_rules` are further changes while responses are generated: see `rl_jax.training.generating`.
+both. Its `rollout_rules` are further changes while responses are generated: see `rl_jax.training.rollout_layout`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from rl_jax.models import checkpoints
+from rl_jax.models import pretrained_files
 from rl_jax.models.loading import load
 from rl_jax.models.model import Model
 from rl_jax.training import mesh
@@ -29,7 +29,7 @@ class Counting:
 
 def main(path: str) -> None:
   """Loads the model over data 2, fsdp 2 and tensor 2."""
-  source = checkpoints.open_source(path)
+  source = pretrained_files.open_source(path)
   counting = Counting(source.tensors)
   object.__setattr__(source, "tensors", counting)
   model = Model(source.config)

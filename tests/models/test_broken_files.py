@@ -10,7 +10,7 @@ import struct
 
 import pytest
 
-from rl_jax.models import checkpoints, gguf, gguf_file, huggingface, tokenizer
+from rl_jax.models import gguf, gguf_file, huggingface, pretrained_files, tokenizer
 from rl_jax.models.errors import ModelFileError
 from tests.models import gguf_files, tiny
 
@@ -317,4 +317,4 @@ NAMES = ["x" * 5000, "a/" * 3000 + "b", "a" * 300 + "/b", "~no-such-user/x", "\0
 
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_a_name_that_can_be_no_model(name):
-  assert refused(lambda: checkpoints.open_source(name), "no model ")
+  assert refused(lambda: pretrained_files.open_source(name), "no model ")

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.rollouts.branches import Boundaries, branches
+from rl_jax.rollouts.dynamic_sampling import dynamic_sampling
 from rl_jax.rollouts.probes import probed, step_ends
 from rl_jax.rollouts.replay import with_replay
 from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.rollouts.sampler import Sampling
 from rl_jax.rollouts.tree import tree
-from rl_jax.rollouts.waves import waves
 from tests.methods.two_iterations import even
 from tests.training import small
 
@@ -58,7 +58,7 @@ STRUCTURES = {
   "tree": lambda task, plain: tree(task, (2, 2), 3, GREEDY),
   "branches": lambda task, plain: branches(task, plain, _cuts, 2, GREEDY),
   "probes": _probed,
-  "waves": lambda task, plain: waves(plain, GROUP, _right, 2),
+  "waves": lambda task, plain: dynamic_sampling(plain, GROUP, _right, 2),
   "replay": _replayed,
 }
 """(task, independent responses) -> rollout."""

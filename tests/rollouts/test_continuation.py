@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.rollouts.continuation import concatenate, continued, prefixes
+from rl_jax.rollouts.continuation import concatenate, prefixes, resample_from
 from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.rollouts.sampler import Sampling
@@ -37,7 +37,7 @@ def rolled():
 def again(**options):
   task, policy, rows = rolled()
   return jax.jit(
-    lambda rows, cuts, limits: continued(
+    lambda rows, cuts, limits: resample_from(
       policy, task, rows, cuts, jax.random.key(2), sampling=GREEDY, limits=limits, **options
     )
   )

@@ -11,9 +11,9 @@ import pytest
 
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.rollouts.flat import flat
+from rl_jax.rollouts.partial import partial_rollouts
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.turns import turn_starts, turns
-from rl_jax.rollouts.windows import windows
 from tests.rollouts import test_turns
 from tests.rollouts.collecting import collected
 from tests.rollouts.structures import GREEDY, GROUP, PROMPTS, STRUCTURES, parts, plan_of
@@ -117,7 +117,7 @@ def test_wider_rows_than_the_rollout_says_are_refused():
 
 def test_windows_of_wider_prompts_are_refused():
   task, policy = parts()
-  rollout = dataclasses.replace(windows(PROMPTS * GROUP, 4, task, GREEDY), prompt_width=task.prompt_tokens + MORE)
+  rollout = dataclasses.replace(partial_rollouts(PROMPTS * GROUP, 4, task, GREEDY), prompt_width=task.prompt_tokens + MORE)
   said = f"prompts of {task.prompt_tokens + MORE} slots do not go into windows of prompts of {task.prompt_tokens}"
   with pytest.raises(ValueError, match=said):
     rolled(rollout, task, policy, task.prompt_tokens + MORE)

@@ -17,7 +17,7 @@ from rl_jax import train
 from rl_jax.planning.collectives import collectives
 from rl_jax.planning.hlo import Program
 from rl_jax.rollouts.sampler import SEED_AXIS
-from rl_jax.training import generating, iteration, mesh, state
+from rl_jax.training import iteration, mesh, rollout_layout, state
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.trainer import Trainer
 from tests import commands
@@ -107,7 +107,7 @@ def generate(shape) -> dict:
     return jax.jit(jax.vmap(tokens, axis_name=SEED_AXIS)).lower(seeds).compile()
 
   with mesh.use(device_mesh, experiment.rules):
-    moved = generating.reshard(experiment, device_mesh)(policy)
+    moved = rollout_layout.reshard(experiment, device_mesh)(policy)
     compiled = {"anew": compile_rollout(experiment), "as trained": compile_rollout(plain)}
     tokens = {name: np.asarray(program(seeds))[0].tolist() for name, program in compiled.items()}
   sent = {name: sum(c.bytes for c in collectives(Program(program.as_text()))) for name, program in compiled.items()}

@@ -14,7 +14,7 @@ import pytest
 from rl_jax.configuration import configs
 from rl_jax.errors import UserError
 from rl_jax.launching import initialization, launch
-from rl_jax.models import checkpoints
+from rl_jax.models import pretrained_files
 from rl_jax.models.export import export
 from rl_jax.models.model import Model
 from rl_jax.models.transformer import TransformerConfig
@@ -194,7 +194,7 @@ def test_a_pretrained_model_is_what_training_starts_from(data, tmp_path):
   model = {"name": "rl_jax.models.pretrained", "checkpoint": str(folder)}
   resolved = config(data, 2, model=model, learning_rate=0.0)
   start = initialization.find(initialization.build(resolved), tmp_path, lambda config, path: True)["policy"]
-  assert start.sha256 == checkpoints.digest(folder) and start.origin == str(folder)
+  assert start.sha256 == pretrained_files.digest(folder) and start.origin == str(folder)
   launch.train(resolved, tmp_path / "run")
   with Checkpoints(find_run(tmp_path / "run").checkpoints) as saved:
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), start.params)

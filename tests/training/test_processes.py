@@ -17,7 +17,7 @@ from rl_jax import train
 from rl_jax.launching import processes
 from rl_jax.launching.stop import Stop
 from rl_jax.runs.metrics import read_metrics
-from rl_jax.training import answering
+from rl_jax.training import held_out
 from tests import commands, compilation
 
 
@@ -62,11 +62,11 @@ def test_alone_a_process_agrees_with_itself():
 
 @pytest.mark.parametrize("rows", [0, 1, 4, 5])
 def test_every_row_has_one_process_that_verifies_it(rows, monkeypatch):
-  monkeypatch.setattr(answering.jax, "process_count", lambda: 2)
+  monkeypatch.setattr(held_out.jax, "process_count", lambda: 2)
   shares = []
   for index in range(2):
-    monkeypatch.setattr(answering.jax, "process_index", lambda index=index: index)
-    shares.append(answering._share(rows))
+    monkeypatch.setattr(held_out.jax, "process_index", lambda index=index: index)
+    shares.append(held_out._share(rows))
   assert len({len(share) for share in shares}) == 1, "all processes give as many verdicts"
   np.testing.assert_array_equal(np.concatenate(shares)[:rows], np.arange(rows))
 

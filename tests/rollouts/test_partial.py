@@ -15,9 +15,9 @@ import pytest
 
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.rollouts.flat import flat
+from rl_jax.rollouts.partial import partial_rollouts
 from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.rollouts.sampler import Sampling
-from rl_jax.rollouts.windows import windows
 from rl_jax.trajectories import POLICY, REPLAY
 from tests.rollouts.collecting import collected
 from tests.training import small
@@ -39,7 +39,7 @@ def parts(endless=False):
 def stepper(window, endless=False):
   """(state, ids, limits, key) -> RolloutResult, and the first state."""
   policy, task = parts(endless)
-  rollout = windows(SLOTS, window, task, Sampling())
+  rollout = partial_rollouts(SLOTS, window, task, Sampling())
 
   def step(state, ids, limits, key):
     plan = Plan(ids, limits > 0, limits)
@@ -153,7 +153,7 @@ def test_a_window_as_long_as_the_response_is_the_flat_rollout():
 
 def test_sizes_that_do_not_fit_are_errors():
   with pytest.raises(ValueError, match="a window has at least 1 token, got 0"):
-    windows(SLOTS, 0, parts()[1], Sampling())
+    partial_rollouts(SLOTS, 0, parts()[1], Sampling())
   step, state = stepper(4)
   two = jax.ShapeDtypeStruct((2,), jnp.int32)
   with pytest.raises(ValueError, match="a plan of 2 rows does not go with 3 slots"):

@@ -27,7 +27,7 @@ def draw(scores: Float[Array, "B V"], keys: PRNGKeyArray) -> Int[Array, " B"]:
   return block * blocks.shape[-1] + _invert(_of_block(blocks, block), uniform[:, 1])
 
 
-def likeliest(scores: Float[Array, "B V"]) -> Int[Array, " B"]:
+def argmax(scores: Float[Array, "B V"]) -> Int[Array, " B"]:
   """The first of the tokens with the highest score."""
   blocks = _blocks(scores, -jnp.inf)
   block = jnp.argmax(blocks.max(axis=-1), axis=-1)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.rollouts.draws import BLOCK, _invert, draw, likeliest
+from rl_jax.rollouts.categorical import BLOCK, _invert, argmax, draw
 
 
 def test_the_distribution_function_is_inverted_by_hand():
@@ -40,7 +40,7 @@ def test_frequencies_are_those_of_the_softmax(words):
 def test_a_single_token_is_left():
   scores = jnp.full((3, 2 * BLOCK + 3), -jnp.inf).at[jnp.arange(3), jnp.array([0, BLOCK, 2 * BLOCK + 2])].set(-50.0)
   keys = jax.random.split(jax.random.key(0), 3)
-  assert draw(scores, keys).tolist() == likeliest(scores).tolist() == [0, BLOCK, 2 * BLOCK + 2]
+  assert draw(scores, keys).tolist() == argmax(scores).tolist() == [0, BLOCK, 2 * BLOCK + 2]
 
 
 def test_a_row_does_not_depend_on_the_rows_around_it():
@@ -52,4 +52,4 @@ def test_a_row_does_not_depend_on_the_rows_around_it():
 @pytest.mark.parametrize("words", [5, pytest.param(BLOCK, marks=pytest.mark.slow), 2 * BLOCK + 3])
 def test_the_likeliest_is_the_first_of_the_highest(words):
   scores = jnp.round(jax.random.normal(jax.random.key(words), (64, words)))
-  np.testing.assert_array_equal(likeliest(scores), np.argmax(scores, axis=-1))
+  np.testing.assert_array_equal(argmax(scores), np.argmax(scores, axis=-1))

@@ -11,10 +11,10 @@ import pytest
 
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.kernels.reductions import Mean
+from rl_jax.rollouts.dynamic_sampling import dynamic_sampling
 from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, joined_metrics, nothing_new
 from rl_jax.rollouts.sampler import Sampling
-from rl_jax.rollouts.waves import waves
 from tests.rollouts.collecting import collected
 from tests.training import small
 
@@ -40,7 +40,7 @@ def program():
   task = experiment.task
   policy = BoundModel(experiment.models["policy"], small.make_seed(experiment).models["policy"].params)
   respond = Rollout((*flat(task, GROUP, Sampling()).phases, again))
-  *sampled, select = waves(respond, GROUP, keep, WAVES).phases
+  *sampled, select = dynamic_sampling(respond, GROUP, keep, WAVES).phases
 
   def noted(models, state, plan, prompts, trajectories, key):
     return select(models, state, plan, prompts, trajectories, key)._replace(state=trajectories)
@@ -94,7 +94,7 @@ def test_rows_are_chosen_whole():
 
 def test_sizes_that_do_not_fit_are_errors():
   with pytest.raises(ValueError, match="max_waves is at least 1, got 0"):
-    waves(flat(None, 2, Sampling()), 2, keep, 0)
+    dynamic_sampling(flat(None, 2, Sampling()), 2, keep, 0)
   with pytest.raises(ValueError, match="a plan of 4 prompts does not go into 3 waves"):
     jax.eval_shape(program(), jax.ShapeDtypeStruct((4,), jnp.int32))
 

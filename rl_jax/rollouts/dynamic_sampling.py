@@ -16,7 +16,7 @@ from rl_jax.rollouts.rollout import Phase, PhaseResult, Rollout, nothing_new
 from rl_jax.trajectories import Trajectories
 
 
-def waves(
+def dynamic_sampling(
   respond: Rollout,
   completions_per_prompt: int,
   keep: Callable[[Trajectories], Bool[Array, " B"]],

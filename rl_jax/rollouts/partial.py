@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rl_jax.kernels.curricula.batching import refill
 from rl_jax.kernels.reductions import Mean
-from rl_jax.rollouts.continuation import continued
+from rl_jax.rollouts.continuation import resample_from
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling
 from rl_jax.tasks.task import Prompts, Provided, Task
@@ -36,7 +36,7 @@ class Slots(flax.struct.PyTreeNode):
   """Prompts that plans named so far, so that ids of groups differ."""
 
 
-def windows(slots: int, window: int, task: Task, sampling: Sampling) -> Rollout:
+def partial_rollouts(slots: int, window: int, task: Task, sampling: Sampling) -> Rollout:
   """One phase that writes at most `window` more tokens in each of `slots` responses.
 
   Free slots take the rows of the plan (as many as slots) in order; rows that no slot takes are dropped. A row is
@@ -78,7 +78,7 @@ def windows(slots: int, window: int, task: Task, sampling: Sampling) -> Rollout:
     state = _refilled(state, plan, prompts)
     written = state.attention_mask[:, prompt_tokens:].sum(axis=1)
     left = state.limits - written
-    rows = continued(
+    rows = resample_from(
       models["policy"],
       task,
       _as_trajectories(state, prompt_tokens),
