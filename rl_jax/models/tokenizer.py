@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rl_jax.models import chat_template, gguf_tokenizer
+from rl_jax.models import chat_template, gguf_tokenizer, pretrained_files
 from rl_jax.models.errors import ModelFileError, one_line, package, shown
 from rl_jax.models.fields import MOST, Fields
 from rl_jax.models.huggingface import read_json

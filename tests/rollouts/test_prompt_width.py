@@ -117,7 +117,8 @@ def test_wider_rows_than_the_rollout_says_are_refused():
 
 def test_windows_of_wider_prompts_are_refused():
   task, policy = parts()
-  rollout = dataclasses.replace(partial_rollouts(PROMPTS * GROUP, 4, task, GREEDY), prompt_width=task.prompt_tokens + MORE)
+  plain = partial_rollouts(PROMPTS * GROUP, 4, task, GREEDY)
+  rollout = dataclasses.replace(plain, prompt_width=task.prompt_tokens + MORE)
   said = f"prompts of {task.prompt_tokens + MORE} slots do not go into windows of prompts of {task.prompt_tokens}"
   with pytest.raises(ValueError, match=said):
     rolled(rollout, task, policy, task.prompt_tokens + MORE)
