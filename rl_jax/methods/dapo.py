@@ -12,7 +12,7 @@ token weighs the same, also in long answers; an answer that comes near the lengt
 The paper's y is -1 or 1; here it is the task's, mostly 0 or 1, times `reward_scale`: a constant has no advantage. Its
 code samples up to ten times and then stops with an error; here the rows that are missing are masked.
 
-Metrics: those of policy_gradient.py and rollouts/dynamic_sampling.py (`reward` is that of the groups that were kept), and
+Metrics: those of policy_gradient.py and rollouts/dynamic_sampling.py (`reward` is that of the kept groups), and
   overlong: mean of -penalty over kept rows.
 Config: experiments/dapo.py. Result: experiments/results/credit.md.
 """
