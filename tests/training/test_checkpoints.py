@@ -292,6 +292,7 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 import jax.numpy as jnp, numpy as np
+from rl_jax.errors import UserError
 from rl_jax.training.checkpoints import Checkpoints
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 noise = lambda n: jnp.asarray(np.random.default_rng(n).normal(size=n), jnp.float32)
