@@ -2,3 +2,29 @@
 
 if __name__ != "rl_jax.kernels":
   raise ImportError("this folder is imported as rl_jax.kernels: `kernels` is the name of another distribution")
+
+from rl_jax.kernels import (
+  advantages,
+  agreement,
+  curricula,
+  logprobs,
+  losses,
+  merging,
+  reductions,
+  rewards,
+  scans,
+  segments,
+)
+
+__all__ = [
+  "advantages",
+  "agreement",
+  "curricula",
+  "logprobs",
+  "losses",
+  "merging",
+  "reductions",
+  "rewards",
+  "scans",
+  "segments",
+]

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from rl_jax.kernels._checks import known_option
 from rl_jax.kernels.advantages.group import dr_grpo
-from rl_jax.kernels.losses.kl import kl
+from rl_jax.kernels.losses.divergence import kl
 from rl_jax.kernels.reductions import per_token, widen, zero_masked
 from rl_jax.kernels.scans import discounted_sums
 

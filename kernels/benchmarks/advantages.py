@@ -17,11 +17,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rl_jax.kernels.advantages import gae, group, process, segment, step, truncated
+from rl_jax.kernels.advantages import group, process, returns, segment, step, truncated
 from rl_jax.kernels.benchmarks import peer_process
 from rl_jax.kernels.benchmarks.timing import seconds, stream_rate
-from rl_jax.kernels.losses.kl import kl
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.divergence import kl
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.losses.value import value_loss
 from rl_jax.kernels.reductions import aggregate, per_token, whiten
 from rl_jax.kernels.scans import discounted_sums
@@ -83,8 +83,8 @@ ROWS = ("rewards", "group_ids", "scored", "mask")
 POLICY = ("logprobs", "old_logprobs", "advantages", "mask")
 WORK: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
   "discounted_sums": (partial(discounted_sums, discount=0.99), ("token_rewards", "mask")),
-  "gae": (partial(gae.gae, discount=0.99, lam=0.95), ("token_rewards", "values", "mask")),
-  "reinforce_pp": (gae.reinforce_pp, ("token_rewards", "mask")),
+  "gae": (partial(returns.gae, discount=0.99, lam=0.95), ("token_rewards", "values", "mask")),
+  "reinforce_pp": (returns.reinforce_pp, ("token_rewards", "mask")),
   "remax": (group.remax, ("token_rewards", "baselines", "mask")),
   "grpo": (_on_tokens(group.grpo), ROWS),
   "dr_grpo": (_on_tokens(group.dr_grpo), ROWS),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array, Float, Num
 
-from rl_jax.kernels.losses.policy_gradient import PolicyLoss, policy_gradient
+from rl_jax.kernels.losses.policy import PolicyLoss, policy_gradient
 from rl_jax.kernels.reductions import per_token
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jaxtyping import Array, Bool, Float, Num
 
 from rl_jax.kernels._checks import same_shape
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.losses.supervised import negative_log_likelihood
 from rl_jax.kernels.reductions import Mean, aggregate, zero_masked
 

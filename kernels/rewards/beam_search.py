@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from rl_jax.kernels.reductions import zero_masked
-from rl_jax.kernels.rewards.progress import effective_rewards
+from rl_jax.kernels.rewards.process import effective_rewards
 
 
 class Beam(NamedTuple):

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from rl_jax.kernels._checks import same_shape
 from rl_jax.kernels.reductions import masked_mean, zero_masked
-from rl_jax.kernels.rewards.progress import effective_rewards
+from rl_jax.kernels.rewards.process import effective_rewards
 
 
 class ProverDiagnostics(NamedTuple):

@@ -41,7 +41,7 @@ class Observation(NamedTuple):
   labels: Int[Array, "B T"]
 
 
-class Schedule(NamedTuple):
+class TrainingDue(NamedTuple):
   """Whether to train the encoder now, and the counter of changes from here on."""
 
   due: Bool[Array, " B"]
@@ -125,7 +125,7 @@ def observe(
   return Observation(graph, labels.T)
 
 
-def training_due(changes: Int[Array, " B"], *, capacity: int, beta: float) -> Schedule:
+def training_due(changes: Int[Array, " B"], *, capacity: int, beta: float) -> TrainingDue:
   """Train the encoder when changes > beta (N^2 - N), N the capacity; the counter then restarts at 0.
 
   G4RL, arXiv 2511.10872. `beta` has no published default.
@@ -134,7 +134,7 @@ def training_due(changes: Int[Array, " B"], *, capacity: int, beta: float) -> Sc
   [ True False] [0 8]
   """
   due = changes > beta * (capacity**2 - capacity)
-  return Schedule(due, jnp.where(due, 0, changes))
+  return TrainingDue(due, jnp.where(due, 0, changes))
 
 
 def reconstruction_loss(

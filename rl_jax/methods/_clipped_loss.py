@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rl_jax.kernels.losses.kl import kl
-from rl_jax.kernels.losses.policy_gradient import policy_gradient, truncated_importance_weights
+from rl_jax.kernels.losses.divergence import kl
+from rl_jax.kernels.losses.policy import policy_gradient, truncated_importance_weights
 from rl_jax.kernels.reductions import Mean, aggregate
 from rl_jax.methods.method import Loss, Stream, Term, one_of
 from rl_jax.trajectories import Trajectories

@@ -22,7 +22,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from rl_jax.kernels.advantages import group
-from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
+from rl_jax.kernels.curricula.filters import informative_groups
 from rl_jax.kernels.reductions import masked_mean
 from rl_jax.kernels.rewards.length import overlong_penalty
 from rl_jax.methods import policy_gradient

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from rl_jax.kernels.advantages.gae import gae
+from rl_jax.kernels.advantages.returns import gae
 from rl_jax.kernels.losses.value import value_loss
 from rl_jax.kernels.reductions import Mean, aggregate, whiten, zero_masked
 from rl_jax.kernels.scans import move_to_trainable

@@ -24,7 +24,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from rl_jax.kernels.advantages import process
-from rl_jax.kernels.curricula.accuracy_filter import accuracy_filter
+from rl_jax.kernels.curricula.filters import accuracy_filter
 from rl_jax.kernels.losses.reward_model import binary_cross_entropy, pair_accuracy
 from rl_jax.kernels.reductions import masked_mean
 from rl_jax.kernels.rewards.implicit import implicit_rewards, scale_to_unit_return

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
+from rl_jax.kernels.curricula.filters import informative_groups
 from rl_jax.kernels.reductions import Mean
 from rl_jax.trajectories import Trajectories
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_jax.kernels.advantages import candidates
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.reductions import masked_mean, per_token
 from tests.kernels.numerics import finite_difference
 

@@ -7,7 +7,7 @@ import pytest
 
 from rl_jax.kernels.advantages import difficulty
 from rl_jax.kernels.advantages.group import dr_grpo, grpo
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.policy import policy_gradient
 
 REWARDS = jnp.array([1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0])
 ARGS = REWARDS, jnp.array([7] * 4 + [-2] * 4), jnp.ones(8, bool)

@@ -8,7 +8,7 @@ import pytest
 from rl_jax.kernels.advantages import distillation
 from rl_jax.kernels.advantages.group import dr_grpo
 from rl_jax.kernels.losses.distillation import reverse_kl
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.reductions import per_token
 
 SAMPLER, TEACHER = jnp.array([[-1.0, -3.0, jnp.nan, -2.0]]), jnp.array([[-2.0, -1.0, 0.0, -1.0]])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.advantages import hierarchy
-from rl_jax.kernels.advantages.gae import gae
+from rl_jax.kernels.advantages.returns import gae
 from rl_jax.kernels.scans import discounted_sums
 
 REWARDS, SWITCH = jnp.array([[0, 0, 0, 0, 1.0]]), jnp.array([[1, 0, 1, 0, 0]])

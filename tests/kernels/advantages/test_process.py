@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.advantages import process
-from rl_jax.kernels.advantages.gae import gae
 from rl_jax.kernels.advantages.group import grpo, rloo
+from rl_jax.kernels.advantages.returns import gae
 from rl_jax.kernels.reductions import per_token, whiten
 
 REWARDS = jnp.array([[0.5, jnp.nan, 1.0], [-1.0, 0.5, 0.0], [0.25, 0.25, 0.5], [jnp.nan] * 3, [jnp.nan] * 3])

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.advantages.gae import gae
+from rl_jax.kernels.advantages.returns import gae
 from rl_jax.kernels.advantages.truncated import extended_gae, tppo
 
 VALUES = jnp.array([[0.2, 0.4, 9.0, 0.5, 0.7]] * 2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.losses.blended import blended_policy_gradient
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.reductions import aggregate
 from tests.kernels.numerics import finite_difference
 

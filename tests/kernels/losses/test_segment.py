@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.losses.segment import spo
 from rl_jax.kernels.reductions import aggregate
 from tests.kernels.numerics import finite_difference

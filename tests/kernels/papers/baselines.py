@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax.kernels.advantages import gae, group
-from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
-from rl_jax.kernels.losses.kl import kl
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.advantages import group, returns
+from rl_jax.kernels.curricula.filters import informative_groups
+from rl_jax.kernels.losses.divergence import kl
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.losses.preference import dpo
 from rl_jax.kernels.losses.supervised import positive_example_nll
 from rl_jax.kernels.losses.value import value_loss
@@ -34,7 +34,7 @@ MASKED = {("token_level_gae_reinforcepp_remax_vapo", "remax"): "mask"}
 def compute(case, inputs):
   kinds = {
     "token_level_gae_reinforcepp_remax_vapo": token_level,
-    "vapo_lambda_table": lambda alpha, lengths: {"lambda": gae.length_adaptive_lambda(lengths, alpha=alpha)},
+    "vapo_lambda_table": lambda alpha, lengths: {"lambda": returns.length_adaptive_lambda(lengths, alpha=alpha)},
     "policy_losses": policy_losses,
     "value_loss": value_losses,
     "gdpo": gdpo,
@@ -68,9 +68,9 @@ def group_level(rewards, group_ids, mask):
 
 
 def token_level(token_rewards, values, mask, reward_baselines, vapo_alpha):
-  raw = gae.gae(token_rewards, values, mask, lam=0.95)
-  discounted = gae.gae(token_rewards, values, mask, discount=0.99, lam=0.9)
-  lam = gae.length_adaptive_lambda(mask.sum(axis=1), alpha=vapo_alpha)
+  raw = returns.gae(token_rewards, values, mask, lam=0.95)
+  discounted = returns.gae(token_rewards, values, mask, discount=0.99, lam=0.9)
+  lam = returns.length_adaptive_lambda(mask.sum(axis=1), alpha=vapo_alpha)
   # The reference reproduces verl, whose returns restart at a masked slot.
   restarted = discounted_sums(token_rewards, mask, gaps="reset")
   return {
@@ -80,9 +80,9 @@ def token_level(token_rewards, values, mask, reward_baselines, vapo_alpha):
     "gae_099_09_raw": discounted.advantages,
     "gae_099_09_returns": discounted.returns,
     "vapo_lambda": lam,
-    "vapo_policy_adv_raw": gae.gae(token_rewards, values, mask, lam=lam).advantages,
-    "vapo_critic_returns_lambda1": gae.gae(token_rewards, values, mask).returns,
-    "reinforce_pp": gae.reinforce_pp(token_rewards, mask, gaps="reset"),
+    "vapo_policy_adv_raw": returns.gae(token_rewards, values, mask, lam=lam).advantages,
+    "vapo_critic_returns_lambda1": returns.gae(token_rewards, values, mask).returns,
+    "reinforce_pp": returns.reinforce_pp(token_rewards, mask, gaps="reset"),
     "reinforce_pp_returns_masked": restarted,
     "remax": group.remax(token_rewards, reward_baselines, mask),
   }

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax.kernels.rewards import graph_spectrum, shapley, state_graph
+from rl_jax.kernels.rewards import attribution, graph_spectrum, state_graph
 from rl_jax.kernels.rewards.potential import potential_shaping
 from tests.kernels.kernel import quick_jit
 
@@ -42,10 +42,10 @@ def block_ids(blocks, num_units):
 
 def game(values, N, blocks=None, perms=None):
   units = jnp.ones((1, N))
-  outputs = {"shapley": shapley.shapley(values[None], units)[0]}
+  outputs = {"shapley": attribution.shapley(values[None], units)[0]}
 
   def owen(block_ids):
-    return shapley.owen(values[None], jnp.asarray(block_ids)[None], units)[0]
+    return attribution.owen(values[None], jnp.asarray(block_ids)[None], units)[0]
 
   if blocks is not None:
     outputs["owen"] = owen(blocks)
@@ -53,8 +53,8 @@ def game(values, N, blocks=None, perms=None):
     outputs |= {
       "owen_single_block": owen(np.zeros(N, np.int32)),
       "owen_singletons": owen(np.arange(N)),
-      "perm": shapley.permutation_shapley(
-        shapley.prefix_values(values[None], perms[None], units), perms[None], units
+      "perm": attribution.permutation_shapley(
+        attribution.prefix_values(values[None], perms[None], units), perms[None], units
       )[0],
       "total": outputs["shapley"].sum(),
     }
@@ -63,7 +63,7 @@ def game(values, N, blocks=None, perms=None):
 
 def token_rewards(credit, unit_end, mask, terminal_reward, alpha, logprobs, ref_logprobs, kl_coef):
   unit_ids = jnp.searchsorted(unit_end, jnp.arange(mask.size))
-  rewards = shapley.scar_rewards(
+  rewards = attribution.scar_rewards(
     credit[None],
     jnp.where(unit_ids < unit_end.size, unit_ids, -1)[None],
     jnp.array([terminal_reward], credit.dtype),

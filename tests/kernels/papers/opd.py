@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from rl_jax.kernels.advantages import distillation, group
 from rl_jax.kernels.logprobs.reference import categorical
 from rl_jax.kernels.losses.distillation import forward_kl, generalized_jsd, reverse_kl
-from rl_jax.kernels.losses.kl import kl
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.divergence import kl
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.reductions import aggregate, masked_mean, per_token
 from tests.kernels.kernel import quick_jit
 

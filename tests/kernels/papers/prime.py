@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from rl_jax.kernels.advantages import process
-from rl_jax.kernels.curricula.accuracy_filter import accuracy_filter
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.curricula.filters import accuracy_filter
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.losses.reward_model import binary_cross_entropy, pair_accuracy
 from rl_jax.kernels.reductions import aggregate, masked_mean
 from rl_jax.kernels.rewards.implicit import implicit_rewards, scale_to_unit_return

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from rl_jax.kernels.advantages import candidates
-from rl_jax.kernels.losses.kl import kl
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.divergence import kl
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.reductions import masked_mean, per_token
 from rl_jax.kernels.rewards.judged_step import judged_step_reward
 

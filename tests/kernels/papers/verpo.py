@@ -6,7 +6,7 @@ from functools import partial
 
 import jax.numpy as jnp
 
-from rl_jax.kernels.advantages.turn_outcome import degenerate_groups, turn_outcome
+from rl_jax.kernels.advantages.outcome import degenerate_groups, turn_outcome
 from rl_jax.kernels.rewards.unit_tests import full_pass_outcome, unit_test_weights, weighted_passes
 from rl_jax.kernels.segments import on_tokens
 from tests.kernels.kernel import quick_jit

@@ -5,10 +5,10 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from rl_jax.kernels import reductions, scans, segments
-from rl_jax.kernels.advantages import gae, group
-from rl_jax.kernels.curricula import dynamic_sampling
+from rl_jax.kernels.advantages import group, returns
+from rl_jax.kernels.curricula import filters
 from rl_jax.kernels.logprobs import reference
-from rl_jax.kernels.losses import kl, policy_gradient, preference, supervised, value
+from rl_jax.kernels.losses import divergence, policy, preference, supervised, value
 from rl_jax.kernels.rewards import length
 from tests.kernels.kernel import Kernel
 
@@ -27,12 +27,12 @@ def _grpo(**options):
 
 
 def _policy(**options):
-  return Kernel(policy_gradient.policy_gradient, POLICY, options, gradients=("logprobs",))
+  return Kernel(policy.policy_gradient, POLICY, options, gradients=("logprobs",))
 
 
 def _kl(**options):
   return Kernel(
-    kl.kl, {"logprobs": "BT", "ref_logprobs": "BT", "mask": "BT"}, options, gradients=("logprobs",)
+    divergence.kl, {"logprobs": "BT", "ref_logprobs": "BT", "mask": "BT"}, options, gradients=("logprobs",)
   )
 
 
@@ -110,12 +110,12 @@ KERNELS = [
   Kernel(group.reinforce_pp_baseline, {**ROWS, "token_mask": "BT"}, scope="batch"),
   Kernel(group.remax, {"token_rewards": "BT", "baselines": "B", "mask": "BT"}),
   Kernel(
-    gae.gae,
+    returns.gae,
     {"token_rewards": "BT", "values": "BT", "mask": "BT", "lam": "B", "bootstrap": "B"},
     {"discount": 0.9},
   ),
-  Kernel(gae.length_adaptive_lambda, {"lengths": "B"}, mask=None),
-  Kernel(gae.reinforce_pp, {"token_rewards": "BT", "mask": "BT"}, scope="batch"),
+  Kernel(returns.length_adaptive_lambda, {"lengths": "B"}, mask=None),
+  Kernel(returns.reinforce_pp, {"token_rewards": "BT", "mask": "BT"}, scope="batch"),
   _policy(),
   _policy(dual_clip=3.0, clip_high=0.28),
   _policy(clip="none"),
@@ -123,7 +123,7 @@ KERNELS = [
   _policy(ratio="sequence", clip_low=3e-4, clip_high=4e-4),
   _policy(ratio="sequence_sum"),
   Kernel(
-    policy_gradient.truncated_importance_weights, {"old_logprobs": "BT", "behaviour_logprobs": "BT", "mask": "BT"}
+    policy.truncated_importance_weights, {"old_logprobs": "BT", "behaviour_logprobs": "BT", "mask": "BT"}
   ),
   _kl(value="k1"),
   _kl(value="k2"),
@@ -131,7 +131,7 @@ KERNELS = [
   _kl(value="k1", gradient="k3"),
   _kl(value="k3", gradient="k2"),
   Kernel(
-    kl.adaptive_kl_coefficient,
+    divergence.adaptive_kl_coefficient,
     {"coefficient": "", "kl_value": ""},
     {"target": 0.1, "horizon": 100.0},
     mask=None,
@@ -156,7 +156,7 @@ KERNELS = [
     gradients=("chosen_logprobs", "rejected_logprobs"),
   ),
   Kernel(length.overlong_penalty, {"lengths": "B"}, {"max_length": 200, "buffer": 50}, mask=None),
-  Kernel(dynamic_sampling.informative_groups, {"metric": "B", "group_ids": "B", "mask": "B"}, scope="group"),
+  Kernel(filters.informative_groups, {"metric": "B", "group_ids": "B", "mask": "B"}, scope="group"),
   Kernel(
     reference.token_logprobs,
     {"logits": "BTV", "tokens": "BT", "mask": "BT"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rl_jax.kernels.advantages import process
-from rl_jax.kernels.curricula import accuracy_filter
+from rl_jax.kernels.curricula import filters
 from tests.kernels.kernel import Kernel
 
 ROWS = {"token_rewards": "BT", "outcomes": "B", "mask": "BT"}
@@ -23,7 +23,7 @@ KERNELS = [
   Kernel(process.process_ppo, {**ROWS, "values": "BT"}, {"discount": 0.9}),
   Kernel(process.process_value, ROWS, {"lam": 0.9}),
   Kernel(
-    accuracy_filter.accuracy_filter,
+    filters.accuracy_filter,
     {"outcomes": "B", "group_ids": "B", "mask": "B", "truncated": "B"},
     {"low": -1.0},
     scope="group",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rl_jax.kernels.rewards import beam_search, planted_prover, progress, provers
+from rl_jax.kernels.rewards import beam_search, planted_prover, process, provers
 from tests.kernels.kernel import Kernel
 
 
@@ -30,15 +30,15 @@ TASK = {"draws": {"target": _target}, "sizes": {"L": 3, "V": 4}, "mask": None}
 SMALL = {"vocab_size": 4, "eos": 3}
 
 KERNELS = [
-  Kernel(progress.monte_carlo_values, {"outcomes": "BSR", "mask": "BSR"}, sizes={"R": 3}),
-  Kernel(progress.best_of_k_values, {"values": "BS", "mask": "BS"}),
-  Kernel(progress.progress, {"values": "BS", "initial_values": "B", "mask": "BS"}),
-  Kernel(progress.effective_rewards, STEPS),
+  Kernel(process.monte_carlo_values, {"outcomes": "BSR", "mask": "BSR"}, sizes={"R": 3}),
+  Kernel(process.best_of_k_values, {"values": "BS", "mask": "BS"}),
+  Kernel(process.progress, {"values": "BS", "initial_values": "B", "mask": "BS"}),
+  Kernel(process.effective_rewards, STEPS),
   Kernel(
-    progress.token_weights,
+    process.token_weights,
     {"outcomes": "B", "advantages": "BS", "segment_ids": "BT", "mask": "BT", "baselines": "BT"},
   ),
-  Kernel(progress.first_pit, {"values": "BS", "mask": "BS"}, draws={"values": _labels}),
+  Kernel(process.first_pit, {"values": "BS", "mask": "BS"}, draws={"values": _labels}),
   Kernel(
     provers.prover_diagnostics,
     {"probabilities": "BV", "prover_advantages": "BV", "base_advantages": "BV"},

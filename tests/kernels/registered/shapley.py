@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rl_jax.kernels.rewards import potential, shapley
+from rl_jax.kernels.rewards import attribution, potential
 from tests.kernels.kernel import Kernel
 
 SIZES = {"U": 3, "C": 8, "P": 2, "O": 4}  # U units, C = 2^U coalitions, P orders with O = U + 1 prefixes
@@ -20,23 +20,23 @@ def _blocks(rng, shape):
 
 
 KERNELS = [
-  Kernel(shapley.shapley, GAME, sizes=SIZES),
-  Kernel(shapley.owen, {**GAME, "block_ids": "BU"}, sizes=SIZES, draws={"block_ids": _blocks}),
+  Kernel(attribution.shapley, GAME, sizes=SIZES),
+  Kernel(attribution.owen, {**GAME, "block_ids": "BU"}, sizes=SIZES, draws={"block_ids": _blocks}),
   Kernel(
-    shapley.prefix_values,
+    attribution.prefix_values,
     {"values": "BC", "orders": "BPU", "mask": "BU"},
     sizes=SIZES,
     draws={"orders": _orders},
     zero_masked=False,
   ),
   Kernel(
-    shapley.permutation_shapley,
+    attribution.permutation_shapley,
     {"values": "BPO", "orders": "BPU", "mask": "BU"},
     sizes=SIZES,
     draws={"orders": _orders},
   ),
   Kernel(
-    shapley.scar_rewards,
+    attribution.scar_rewards,
     {
       "credits": "BS",
       "unit_ids": "BT",

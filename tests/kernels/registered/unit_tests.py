@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rl_jax.kernels.advantages import turn_outcome
+from rl_jax.kernels.advantages import outcome
 from rl_jax.kernels.rewards import unit_tests
 from tests.kernels.kernel import Kernel
 
@@ -33,10 +33,10 @@ KERNELS = [
     mask="turn_mask",
     draws=BINARY,
   ),
-  Kernel(turn_outcome.turn_outcome, TURNS, {"beta": 0.5}, mask="turn_mask", scope="group"),
-  Kernel(turn_outcome.turn_outcome, TURNS, {"scale": "group"}, mask="turn_mask", scope="group"),
+  Kernel(outcome.turn_outcome, TURNS, {"beta": 0.5}, mask="turn_mask", scope="group"),
+  Kernel(outcome.turn_outcome, TURNS, {"scale": "group"}, mask="turn_mask", scope="group"),
   Kernel(
-    turn_outcome.degenerate_groups,
+    outcome.degenerate_groups,
     {"advantages": "BS", "group_ids": "B", "turn_mask": "BS"},
     mask="turn_mask",
     scope="group",

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_jax.kernels.rewards import provers
-from rl_jax.kernels.rewards.progress import best_of_k_values
+from rl_jax.kernels.rewards.process import best_of_k_values
 
 
 def test_diagnostics_by_hand():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.advantages.gae import gae, reinforce_pp
+from rl_jax.kernels.advantages.returns import gae, reinforce_pp
 from rl_jax.kernels.scans import discounted_sums
 
 RNG = np.random.default_rng(0)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.advantages import group, turn_outcome
+from rl_jax.kernels.advantages import group, outcome
 
 REWARDS = jnp.array([[0.5, 0.0], [1.0, jnp.nan], [2.0, jnp.nan], [jnp.inf, jnp.nan]])
 OUTCOMES = jnp.array([0.0, 0.9, 0.5, 7.0])
@@ -13,32 +13,32 @@ TURNS = jnp.array([[1, 1], [1, 0], [1, 0], [0, 0]])
 
 
 def test_turns_and_outcomes_have_their_own_means():
-  result = turn_outcome.turn_outcome(REWARDS, OUTCOMES, IDS, TURNS, beta=2.0)
+  result = outcome.turn_outcome(REWARDS, OUTCOMES, IDS, TURNS, beta=2.0)
   np.testing.assert_allclose(result.turn, [[0, -0.5], [0.5, 0], [0, 0], [0, 0]])
   np.testing.assert_allclose(result.outcome, [-0.45, 0.45, 0, 0], rtol=1e-6)  # a row without turns does not count
   np.testing.assert_allclose(result.advantages, [[-0.45, -1.45], [1.45, 0], [0, 0], [0, 0]], rtol=1e-6)
 
 
 def test_scale_divides_each_part_by_its_own_std():
-  result = turn_outcome.turn_outcome(REWARDS, OUTCOMES, IDS, TURNS, scale="group", eps=0.0)
+  result = outcome.turn_outcome(REWARDS, OUTCOMES, IDS, TURNS, scale="group", eps=0.0)
   np.testing.assert_allclose(result.turn[:2], [[0, -1], [1, 0]], atol=1e-6)
   np.testing.assert_allclose(result.outcome[:2], np.array([-1, 1]) / np.sqrt(2), rtol=1e-6)
 
 
 def test_beta_zero_is_dr_grpo_on_the_outcome():
-  result = turn_outcome.turn_outcome(REWARDS, OUTCOMES, IDS, TURNS, beta=0.0)
+  result = outcome.turn_outcome(REWARDS, OUTCOMES, IDS, TURNS, beta=0.0)
   expected = group.dr_grpo(OUTCOMES, IDS, TURNS.any(axis=1), singleton="zero")
   np.testing.assert_allclose(result.advantages, expected[:, None] * TURNS, rtol=1e-6)
 
 
 def test_degenerate_groups_look_past_rounding_and_masked_turns():
   advantages = jnp.array([[1e-8, -1e-8], [0.0, 9.0], [0.0, 0.5], [-0.5, 0.0]])
-  degenerate = turn_outcome.degenerate_groups(advantages, IDS, jnp.array([[1, 1], [1, 0], [1, 1], [1, 1]]))
+  degenerate = outcome.degenerate_groups(advantages, IDS, jnp.array([[1, 1], [1, 0], [1, 1], [1, 1]]))
   assert degenerate.tolist() == [True, True, False, False]
 
 
 def test_an_unknown_scale_lists_the_known():
   with pytest.raises(ValueError, match="unknown scale 'std'; known: none, group"):
-    turn_outcome.turn_outcome(REWARDS, OUTCOMES, IDS, TURNS, scale="std")
+    outcome.turn_outcome(REWARDS, OUTCOMES, IDS, TURNS, scale="std")
   with pytest.raises(ValueError, match=r"expected arrays of one shape \[B S\]"):
-    turn_outcome.turn_outcome(REWARDS, OUTCOMES, IDS, TURNS[:, :1])
+    outcome.turn_outcome(REWARDS, OUTCOMES, IDS, TURNS[:, :1])

@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.rewards import shapley
+from rl_jax.kernels.rewards import attribution
 
 AND = jnp.array([[0, 0, 0, 0, 0, 0, 0, 1.0]])
 THREE = jnp.ones((1, 3))
 
 
 def test_worked_example():
-  np.testing.assert_allclose(shapley.shapley(AND, THREE), [[1 / 3, 1 / 3, 1 / 3]], rtol=1e-6)
-  np.testing.assert_allclose(shapley.owen(AND, jnp.array([[0, 0, 1]]), THREE), [[0.25, 0.25, 0.5]], rtol=1e-6)
+  np.testing.assert_allclose(attribution.shapley(AND, THREE), [[1 / 3, 1 / 3, 1 / 3]], rtol=1e-6)
+  np.testing.assert_allclose(attribution.owen(AND, jnp.array([[0, 0, 1]]), THREE), [[0.25, 0.25, 0.5]], rtol=1e-6)
 
 
 def test_token_rewards_of_the_worked_example():
@@ -23,9 +23,9 @@ def test_token_rewards_of_the_worked_example():
   ref_logprobs = jnp.array([[-1.1, -0.4, -0.2, -1.0, -0.5, 0.0]])
   credits, unit_ids, mask = jnp.array([[0.2, 0.5, 0.1]]), jnp.array([[0, 0, 1, 2, 2, 2]]), jnp.array([[1] * 5 + [0]])
   args = credits, unit_ids, jnp.array([0.8]), logprobs, ref_logprobs, mask
-  rewards = shapley.scar_rewards(*args, alpha=0.8, kl_coef=0.1)
+  rewards = attribution.scar_rewards(*args, alpha=0.8, kl_coef=0.1)
   np.testing.assert_allclose(rewards, [[-0.01, 0.17, 0.4, -0.01, 0.22, 0]], atol=1e-6)
-  sparse = shapley.scar_rewards(*args, alpha=0.0, kl_coef=0.0)
+  sparse = attribution.scar_rewards(*args, alpha=0.0, kl_coef=0.0)
   np.testing.assert_allclose(sparse, [[0, 0, 0, 0, 0.8, 0]], rtol=1e-6)
 
 
@@ -54,7 +54,7 @@ def test_owen_is_the_mean_over_the_orders_that_keep_blocks_together(blocks):
   orders = [order for order in permutations(range(5)) if contiguous(order, blocks)]
   expected = np.mean([marginals(values, order) for order in orders], axis=0)
   with jax.enable_x64(True):
-    actual = shapley.owen(jnp.array(values)[None], jnp.array([blocks]), jnp.ones((1, 5)))[0]
+    actual = attribution.owen(jnp.array(values)[None], jnp.array([blocks]), jnp.ones((1, 5)))[0]
   np.testing.assert_allclose(actual, expected, atol=1e-12)
 
 
@@ -64,39 +64,39 @@ def test_units_that_do_not_exist_leave_the_smaller_game():
   large = np.full(32, np.nan, np.float32)
   large[[a << 1 | b << 3 | c << 4 for c in (0, 1) for b in (0, 1) for a in (0, 1)]] = values
   for small_blocks, blocks in (([5, 5, 5], [0, 5, 0, 5, 5]), ([5, 5, 0], [0, 5, 5, 5, 0])):
-    expected = shapley.owen(jnp.array([values]), jnp.array([small_blocks]), THREE)[0]
-    actual = shapley.owen(jnp.array([large]), jnp.array([blocks]), jnp.array([[0, 1, 0, 1, 1]]))[0]
+    expected = attribution.owen(jnp.array([values]), jnp.array([small_blocks]), THREE)[0]
+    actual = attribution.owen(jnp.array([large]), jnp.array([blocks]), jnp.array([[0, 1, 0, 1, 1]]))[0]
     np.testing.assert_allclose(actual, [0, expected[0], 0, expected[1], expected[2]], rtol=1e-5)
 
 
 def test_all_orders_give_the_shapley_value_and_each_order_is_efficient():
   values = jnp.array(np.random.default_rng(2).normal(size=(1, 8)), jnp.float32)
   orders = jnp.array([list(permutations(range(3)))])
-  prefixes = shapley.prefix_values(values, orders, THREE)
-  actual = shapley.permutation_shapley(prefixes, orders, THREE)
-  np.testing.assert_allclose(actual, shapley.shapley(values, THREE), atol=1e-6)
-  one = shapley.permutation_shapley(prefixes[:, 3:4], orders[:, 3:4], THREE)
+  prefixes = attribution.prefix_values(values, orders, THREE)
+  actual = attribution.permutation_shapley(prefixes, orders, THREE)
+  np.testing.assert_allclose(actual, attribution.shapley(values, THREE), atol=1e-6)
+  one = attribution.permutation_shapley(prefixes[:, 3:4], orders[:, 3:4], THREE)
   np.testing.assert_allclose(one.sum(), values[0, 7] - values[0, 0], atol=1e-6)
   # The unit that does not exist is passed over wherever it stands in the order.
   two = jnp.array([[1, 0, 1]])
-  actual = shapley.permutation_shapley(shapley.prefix_values(values, orders, two), orders, two)
-  np.testing.assert_allclose(actual, shapley.shapley(values, two), atol=1e-6)
+  actual = attribution.permutation_shapley(attribution.prefix_values(values, orders, two), orders, two)
+  np.testing.assert_allclose(actual, attribution.shapley(values, two), atol=1e-6)
 
 
 def test_degenerate_games():
-  np.testing.assert_array_equal(shapley.shapley(jnp.full((1, 8), 0.7), THREE), [[0, 0, 0]])
-  np.testing.assert_allclose(shapley.shapley(jnp.array([[0.2, 1.0]]), jnp.ones((1, 1))), [[0.8]], rtol=1e-6)
-  np.testing.assert_array_equal(shapley.shapley(AND, jnp.zeros((1, 3))), [[0, 0, 0]])
+  np.testing.assert_array_equal(attribution.shapley(jnp.full((1, 8), 0.7), THREE), [[0, 0, 0]])
+  np.testing.assert_allclose(attribution.shapley(jnp.array([[0.2, 1.0]]), jnp.ones((1, 1))), [[0.8]], rtol=1e-6)
+  np.testing.assert_array_equal(attribution.shapley(AND, jnp.zeros((1, 3))), [[0, 0, 0]])
 
 
 def test_returns_differ_from_the_sparse_ones_by_the_empty_responses_score():
   values = jnp.array(np.random.default_rng(3).normal(size=(2, 4)), jnp.float32)
-  credits = shapley.shapley(values, jnp.ones((2, 2)))
+  credits = attribution.shapley(values, jnp.ones((2, 2)))
   ids, x = jnp.array([[0, 1, 1], [0, 0, 1]]), jnp.zeros((2, 3))
-  rewards = shapley.scar_rewards(credits, ids, values[:, 3], x, x, jnp.ones((2, 3)), alpha=0.6, kl_coef=0.1)
+  rewards = attribution.scar_rewards(credits, ids, values[:, 3], x, x, jnp.ones((2, 3)), alpha=0.6, kl_coef=0.1)
   np.testing.assert_allclose(rewards.sum(axis=1), values[:, 3] - 0.6 * values[:, 0], atol=1e-6)
 
 
 def test_a_table_of_the_wrong_size():
   with pytest.raises(ValueError, match=r"expected values \[B, 2\^S\] = \(1, 8\), got \(1, 4\)"):
-    shapley.shapley(jnp.ones((1, 4)), THREE)
+    attribution.shapley(jnp.ones((1, 4)), THREE)

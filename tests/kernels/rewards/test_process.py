@@ -7,7 +7,7 @@ import pytest
 
 from rl_jax.kernels.losses.supervised import negative_log_likelihood
 from rl_jax.kernels.reductions import aggregate
-from rl_jax.kernels.rewards import progress
+from rl_jax.kernels.rewards import process
 from rl_jax.kernels.scans import discounted_sums
 
 ONES = jnp.ones((1, 3))
@@ -16,19 +16,19 @@ ONES = jnp.ones((1, 3))
 def test_token_weights_by_hand_with_a_token_outside_all_steps():
   advantages, ids = jnp.array([[0.2, -0.1, 0.3]]), jnp.array([[0, 0, 1, 2, 2, -1]])
   mask, baselines = jnp.array([[1, 1, 1, 1, 0, 1]]), jnp.full((1, 6), 0.1)
-  weights = progress.token_weights(jnp.array([1.0]), advantages, ids, mask, baselines=baselines)
+  weights = process.token_weights(jnp.array([1.0]), advantages, ids, mask, baselines=baselines)
   np.testing.assert_allclose(weights, [[1.9, 1.9, 0.4, 2.4, 0, 0.9]], rtol=1e-6)
 
 
 def test_a_masked_step_merges_into_the_next():
   values, start = jnp.array([[0.5, jnp.nan, 1.0, 0.0]]), jnp.array([0.25])
-  merged = progress.progress(values, start, jnp.array([[1, 0, 1, 0]]))
+  merged = process.progress(values, start, jnp.array([[1, 0, 1, 0]]))
   np.testing.assert_array_equal(merged, [[0.25, 0, 0.5, 0]])
 
 
 def test_summed_progress_telescopes_to_the_outcome_minus_a_baseline():
   values, start = jnp.array([[0.5, 0.25, 1.0]]), jnp.array([0.75])
-  summed = discounted_sums(progress.progress(values, start, ONES), ONES)
+  summed = discounted_sums(process.progress(values, start, ONES), ONES)
   np.testing.assert_allclose(summed, [[1 - 0.75, 1 - 0.5, 1 - 0.25]])
 
 
@@ -41,8 +41,8 @@ def test_progress_of_the_policy_itself_scales_the_outcome_gradient():
 
   def expected_gradient(alpha):
     # One step of one token; every action once, weighted by its probability, with Q in place of a sampled outcome.
-    advantages = progress.progress(q, value, ones)
-    weights = progress.token_weights(q[:, 0], advantages, jnp.zeros((3, 1), jnp.int32), ones, alpha=alpha)
+    advantages = process.progress(q, value, ones)
+    weights = process.token_weights(q[:, 0], advantages, jnp.zeros((3, 1), jnp.int32), ones, alpha=alpha)
 
     def loss(theta):
       losses = weights * negative_log_likelihood(jax.nn.log_softmax(theta)[:, None], ones)
@@ -56,11 +56,11 @@ def test_progress_of_the_policy_itself_scales_the_outcome_gradient():
 
 def test_effective_rewards_by_hand():
   args = jnp.array([[0.25, 1.0, 0.5]]), jnp.array([[0.5, -1.0, jnp.nan]]), jnp.array([[1, 1, 0]])
-  np.testing.assert_array_equal(progress.effective_rewards(*args, alpha=2.0), [[1.25, -1.0, 0]])
+  np.testing.assert_array_equal(process.effective_rewards(*args, alpha=2.0), [[1.25, -1.0, 0]])
 
 
 def test_prefixes_without_rollouts_have_no_weight():
-  values = progress.monte_carlo_values(jnp.array([[[1.0, 0, 0], [1, 1, 1]]]), jnp.array([[[1, 1, 0], [0, 0, 0]]]))
+  values = process.monte_carlo_values(jnp.array([[[1.0, 0, 0], [1, 1, 1]]]), jnp.array([[[1, 1, 0], [0, 0, 0]]]))
   np.testing.assert_array_equal(values.value, [[0.5, 0]])
   np.testing.assert_array_equal(values.weight, [[2, 0]])
 
@@ -75,11 +75,11 @@ def test_prefixes_without_rollouts_have_no_weight():
   ],
 )
 def test_first_pit(values, mask, step, found):
-  pit = progress.first_pit(jnp.array([values]), jnp.array([mask]))
+  pit = process.first_pit(jnp.array([values]), jnp.array([mask]))
   assert (pit.step.item(), pit.found.item()) == (step, found)
   np.testing.assert_array_equal(pit.keep[0], [bool(m) and h <= step for h, m in enumerate(mask)])
 
 
 def test_errors():
   with pytest.raises(ValueError, match=r"progress: expected arrays of one shape \[B S\]"):
-    progress.progress(jnp.ones((1, 4)), jnp.ones(1), ONES)
+    process.progress(jnp.ones((1, 4)), jnp.ones(1), ONES)

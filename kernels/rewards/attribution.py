@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from rl_jax.kernels._checks import same_shape
-from rl_jax.kernels.losses.kl import kl
+from rl_jax.kernels.losses.divergence import kl
 from rl_jax.kernels.reductions import per_token, widen, zero_masked
 from rl_jax.kernels.segments import last_token, on_tokens, segment_ends
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.losses.kl import adaptive_kl_coefficient, kl
+from rl_jax.kernels.losses.divergence import adaptive_kl_coefficient, kl
 from rl_jax.kernels.reductions import aggregate
 from tests.kernels.numerics import finite_difference
 
