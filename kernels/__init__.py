@@ -15,14 +15,17 @@ from rl_jax.kernels import (
   scans,
   segments,
 )
+from rl_jax.kernels._papers import Paper, papers
 
 __all__ = [
+  "Paper",
   "advantages",
   "agreement",
   "curricula",
   "logprobs",
   "losses",
   "merging",
+  "papers",
   "reductions",
   "rewards",
   "scans",
