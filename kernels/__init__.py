@@ -5,14 +5,15 @@ if __name__ != "rl_jax.kernels":
 
 from rl_jax.kernels import (
   advantages,
-  agreement,
+  analysis,
   curricula,
+  layers,
   logprobs,
   losses,
-  merging,
   reductions,
   rewards,
   scans,
+  search,
   segments,
 )
 from rl_jax.kernels._papers import Paper, papers
@@ -20,14 +21,15 @@ from rl_jax.kernels._papers import Paper, papers
 __all__ = [
   "Paper",
   "advantages",
-  "agreement",
+  "analysis",
   "curricula",
+  "layers",
   "logprobs",
   "losses",
-  "merging",
   "papers",
   "reductions",
   "rewards",
   "scans",
+  "search",
   "segments",
 ]

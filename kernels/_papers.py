@@ -62,7 +62,7 @@ TABLE = (
     "DLER",
     "2510.15110",
     "verified, limits' boundary and merge scope inferred",
-    "rewards.truncation_reward rewards.difficulty_limits merging.update_selective_merge "
+    "rewards.truncation_reward rewards.difficulty_limits analysis.update_selective_merge "
     "advantages.reinforce_pp_baseline curricula.informative_groups",
   ),
   (
@@ -159,9 +159,9 @@ TABLE = (
     "2410.08146",
     "verified",
     "rewards.monte_carlo_values rewards.best_of_k_values rewards.progress rewards.effective_rewards "
-    "rewards.token_weights rewards.first_pit rewards.prover_diagnostics rewards.natural_policy_gradient "
-    "rewards.match_transitions rewards.prover_policy rewards.prover_values rewards.planted_values "
-    "rewards.beam_select losses.binary_cross_entropy losses.class_balanced_weights",
+    "rewards.token_weights rewards.first_pit analysis.prover_diagnostics analysis.natural_policy_gradient "
+    "analysis.match_transitions analysis.prover_policy analysis.prover_values analysis.planted_values "
+    "search.beam_select losses.binary_cross_entropy losses.class_balanced_weights",
   ),
   (
     "T-PPO",
@@ -182,7 +182,7 @@ TABLE = (
     "dense rewards",
     "2512.04302",
     "second hand, part inferred",
-    "rewards.potential_shaping rewards.observe rewards.laplacian_spectrum rewards.laplacian_distance",
+    "rewards.potential_shaping analysis.observe analysis.laplacian_spectrum analysis.laplacian_distance",
   ),
   (
     "SCAR",
@@ -194,7 +194,7 @@ TABLE = (
     "G4RL",
     "2511.10872",
     "second hand, part inferred",
-    "rewards.empty_graph rewards.observe rewards.training_due rewards.reconstruction_loss "
+    "analysis.empty_graph analysis.observe analysis.training_due analysis.reconstruction_loss "
     "rewards.high_level_rewards rewards.low_level_rewards",
   ),
   (
@@ -202,10 +202,10 @@ TABLE = (
     "2403.01197",
     "code verified",
     "losses.pairwise_ranking losses.ranking_consistency losses.best_of_n losses.swap_consistent_ranks "
-    "rewards.last_hidden rewards.router rewards.router_cross_entropy rewards.lora rewards.expert_rewards "
-    "rewards.fused_reward",
+    "layers.last_hidden layers.router layers.router_cross_entropy layers.lora layers.expert_rewards "
+    "layers.fused_reward",
   ),
-  ("LoRA", "2106.09685", "code verified", "rewards.lora"),
+  ("LoRA", "2106.09685", "code verified", "layers.lora"),
   (
     "on-policy distillation",
     "2605.12483",
@@ -218,8 +218,8 @@ TABLE = (
     "PDR",
     "2510.01123",
     "second hand, truncation rule inferred",
-    "losses.cispo_with_imitation losses.operator_consistent curricula.refinement_calls curricula.token_budget "
-    "curricula.top_drafts curricula.join_drafts",
+    "losses.cispo_with_imitation losses.operator_consistent search.refinement_calls search.token_budget "
+    "search.top_drafts search.join_drafts",
   ),
   (
     "DUMP",

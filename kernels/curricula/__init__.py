@@ -11,30 +11,16 @@ from rl_jax.kernels.curricula.batching import Schedule, Slots, refill, successiv
 from rl_jax.kernels.curricula.filters import accuracy_filter, informative_groups
 from rl_jax.kernels.curricula.hints import difficulty, hint_lengths, hint_ratio
 from rl_jax.kernels.curricula.length_schedule import LengthLimit, efficiency, length_limit, truncate
-from rl_jax.kernels.curricula.refinement import (
-  Budget,
-  Calls,
-  Selection,
-  Workspace,
-  join_drafts,
-  refinement_calls,
-  token_budget,
-  top_drafts,
-)
 from rl_jax.kernels.curricula.replay import ReplaySlots, needs_reflection, replay_slots
 from rl_jax.kernels.curricula.stopping import Stopping, expected_gain, look_ahead_stopping
 
 __all__ = [
   "Bandit",
-  "Budget",
-  "Calls",
   "LengthLimit",
   "ReplaySlots",
   "Schedule",
-  "Selection",
   "Slots",
   "Stopping",
-  "Workspace",
   "accuracy_filter",
   "difficulty",
   "efficiency",
@@ -42,19 +28,15 @@ __all__ = [
   "hint_lengths",
   "hint_ratio",
   "informative_groups",
-  "join_drafts",
   "learnability",
   "length_limit",
   "look_ahead_stopping",
   "needs_reflection",
   "refill",
-  "refinement_calls",
   "replay_slots",
   "source_probabilities",
   "successive_batches",
   "synchronous_tokens",
-  "token_budget",
-  "top_drafts",
   "truncate",
   "update_bandit",
   "upper_confidence_bounds",

@@ -31,7 +31,10 @@ def assert_finite(kernel, arrays):
     assert np.isfinite(np.asarray(x, np.float32)).all()
 
 
-@over(lambda k: k.gradients and k.name.startswith(("losses.", "logprobs.", "rewards.", "advantages.")))
+FAMILIES = ("advantages.", "analysis.", "layers.", "logprobs.", "losses.", "rewards.")
+
+
+@over(lambda k: k.gradients and k.name.startswith(FAMILIES))
 @pytest.mark.parametrize("distance", [100.0, 1e4])
 def test_losses_and_gradients_are_finite_far_apart(kernel, rng, distance):
   assert_finite(kernel, apart(kernel, rng, distance))

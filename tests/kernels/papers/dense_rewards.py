@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax.kernels.rewards import attribution, graph_spectrum, state_graph
+from rl_jax.kernels.analysis import graph_spectrum, state_graph
+from rl_jax.kernels.rewards import attribution, goals
 from rl_jax.kernels.rewards.potential import potential_shaping
 from tests.kernels.kernel import quick_jit
 
@@ -102,8 +103,8 @@ def graph(features, cap, eps_d, emb, beta):
 def hierarchy(r_ext, g_state, g_goal, alpha_h, next_feature, goal_feature, g_next, alpha_l):
   one = jnp.ones((1, 1))
   slot = lambda x: jnp.asarray(x, g_state.dtype)[None, None]
-  high = state_graph.high_level_rewards(slot(r_ext), slot(g_state), slot(g_goal), one, alpha=alpha_h)
-  low = state_graph.low_level_rewards(
+  high = goals.high_level_rewards(slot(r_ext), slot(g_state), slot(g_goal), one, alpha=alpha_h)
+  low = goals.low_level_rewards(
     slot(next_feature), slot(goal_feature), slot(g_next), slot(g_goal), one, alpha=alpha_l
   )
   return {"r_high": high[0, 0], "r_low": low[0, 0]}

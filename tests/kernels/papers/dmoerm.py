@@ -7,8 +7,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from rl_jax.kernels.layers import experts
 from rl_jax.kernels.losses import ranking
-from rl_jax.kernels.rewards import experts
 from tests.kernels.kernel import quick_jit
 
 ONE = jnp.ones(1)

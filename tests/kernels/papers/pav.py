@@ -7,11 +7,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from rl_jax.kernels.analysis import planted_prover, provers
 from rl_jax.kernels.losses.reward_model import binary_cross_entropy, class_balanced_weights
 from rl_jax.kernels.reductions import masked_mean
-from rl_jax.kernels.rewards import planted_prover, process, provers
-from rl_jax.kernels.rewards.beam_search import beam_select
+from rl_jax.kernels.rewards import process
 from rl_jax.kernels.scans import discounted_sums
+from rl_jax.kernels.search.beam import beam_select
 from tests.kernels.kernel import quick_jit
 
 

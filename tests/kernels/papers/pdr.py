@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_jax.kernels.advantages.group import grpo
-from rl_jax.kernels.curricula.refinement import join_drafts, refinement_calls, token_budget, top_drafts
 from rl_jax.kernels.losses.mixture import cispo_with_imitation, operator_consistent
 from rl_jax.kernels.reductions import per_token
+from rl_jax.kernels.search.refinement import join_drafts, refinement_calls, token_budget, top_drafts
 from tests.kernels.kernel import quick_jit
 
 CLIPS = {"eps_low": "clip_low", "eps_high": "clip_high"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rl_jax.kernels import agreement
+from rl_jax.kernels.analysis import agreement
 from tests.kernels.kernel import Kernel
 
 PAIR = {"x": "BS", "y": "BS", "mask": "BS"}

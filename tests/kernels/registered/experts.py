@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rl_jax.kernels.rewards import experts
+from rl_jax.kernels.layers import experts
 from tests.kernels.kernel import Kernel
 
 SIZES = {"D": 3, "Q": 4, "R": 2, "O": 5, "H": 3, "W": 9}  # W = K D, the concatenated experts

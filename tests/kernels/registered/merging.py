@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rl_jax.kernels import merging
+from rl_jax.kernels.analysis import merging
 from tests.kernels.kernel import Kernel
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from rl_jax.kernels.rewards import beam_search, planted_prover, process, provers
+from rl_jax.kernels.analysis import planted_prover, provers
+from rl_jax.kernels.rewards import process
+from rl_jax.kernels.search import beam
 from tests.kernels.kernel import Kernel
 
 
@@ -50,7 +52,7 @@ KERNELS = [
     {"learning_rate": 0.5},
     **STATES,
   ),
-  Kernel(beam_search.beam_select, STEPS, {"width": 2}),
+  Kernel(beam.beam_select, STEPS, {"width": 2}),
   Kernel(planted_prover.match_transitions, {"target": "L"}, SMALL, **TASK),
   Kernel(planted_prover.prover_policy, {"target": "L"}, {"vocab_size": 4}, **TASK),
   Kernel(planted_prover.prover_values, {"target": "L"}, {**SMALL, "length": 5}, **TASK),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rl_jax.kernels.curricula import refinement
 from rl_jax.kernels.losses import mixture
+from rl_jax.kernels.search import refinement
 from tests.kernels.kernel import Kernel
 
 COUNTS = lambda rng, shape: rng.integers(1, 50, shape).astype("int32")

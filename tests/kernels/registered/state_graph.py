@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rl_jax.kernels.rewards import graph_spectrum, state_graph
+from rl_jax.kernels.analysis import graph_spectrum, state_graph
+from rl_jax.kernels.rewards import goals
 from tests.kernels.kernel import Kernel
 
 SIZES = {"D": 2, "E": 3, "N": 3}
@@ -52,13 +53,13 @@ KERNELS = [
     sizes=SIZES,
   ),
   Kernel(
-    state_graph.high_level_rewards,
+    goals.high_level_rewards,
     {"rewards": "BT", "embeddings": "BTE", "goal_embeddings": "BTE", "mask": "BT"},
     {"alpha": 0.5},
     sizes=SIZES,
   ),
   Kernel(
-    state_graph.low_level_rewards,
+    goals.low_level_rewards,
     {
       "next_features": "BTD",
       "goal_features": "BTD",

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.rewards import experts
+from rl_jax.kernels.layers import experts
 from tests.kernels.numerics import finite_difference
 
 ONE = jnp.ones(1)

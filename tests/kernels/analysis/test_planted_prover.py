@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.rewards import planted_prover
+from rl_jax.kernels.analysis import planted_prover
 
 TARGET = jnp.array([3, 6, 0, 3, 5])
 

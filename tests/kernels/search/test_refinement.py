@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.curricula.refinement import join_drafts, refinement_calls, token_budget, top_drafts
+from rl_jax.kernels.search.refinement import join_drafts, refinement_calls, token_budget, top_drafts
 
 LENGTHS = jnp.array([10]), jnp.array([100]), jnp.array([20])
 

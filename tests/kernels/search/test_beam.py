@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.rewards.beam_search import beam_select
+from rl_jax.kernels.search.beam import beam_select
 
 VALUES = jnp.array([[0.5, 0.5, jnp.nan, 0.75], [0.1, 0.2, 0.3, 0.4]])
 PROGRESS = jnp.array([[0.0, 0.0, 9.0, -1.0], [0.0, 0.0, 0.0, 0.0]])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax.kernels.rewards import provers
+from rl_jax.kernels.analysis import provers
 from rl_jax.kernels.rewards.process import best_of_k_values
 
 

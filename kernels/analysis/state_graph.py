@@ -1,8 +1,9 @@
-"""Intrinsic rewards from a graph of visited states: goal-conditioned hierarchical RL with a graph encoder-decoder.
+"""Graphs of visited states, and the loss of an encoder of their nodes.
 
 Every row has a graph of its own with a fixed number N of node slots. States close to a node are that node; moving
-between nodes adds to the edge between them. An encoder E is trained so that E(u) . E(v) tells how strong the edge is,
-and that similarity of the current state to its subgoal rewards both levels of the hierarchy. The labels -1 mean none.
+between nodes adds to the edge between them. An encoder E is trained so that E(u) . E(v) tells how strong the edge is:
+the similarity of a state to a subgoal that `rewards.high_level_rewards` and `low_level_rewards` pay for. The labels -1
+mean none.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels._checks import known_option
 from rl_jax.kernels.reductions import widen, zero_masked
 
 REPLACEMENTS = ("oldest", "least_connected")
@@ -161,54 +162,3 @@ def reconstruction_loss(
   targets = edges / jnp.where(strongest > 0, strongest, 1)
   predicted = jnp.einsum("bue,bve->buv", embeddings, embeddings)
   return zero_masked(jnp.square(predicted - targets), pairs).sum(axis=(1, 2))
-
-
-def _similarity(embeddings, goal_embeddings, mask):
-  embeddings, goals = (zero_masked(x, mask[..., None]) for x in (embeddings, goal_embeddings))
-  return (embeddings * goals).sum(axis=-1)
-
-
-def high_level_rewards(
-  rewards: Float[Array, "B T"],
-  embeddings: Float[Array, "B T E"],
-  goal_embeddings: Float[Array, "B T E"],
-  mask: Num[Array, "B T"],
-  *,
-  alpha: float,
-) -> Float[Array, "B T"]:
-  """r_t + alpha E(s_t) . E(g_t): the external reward, and how close the chosen subgoal is to the state on the graph.
-
-  G4RL, arXiv 2511.10872. `alpha` has no published default; 0 is the plain hierarchy. No gradient; 0 in masked slots.
-
-  >>> args = jnp.array([[1.0]]), jnp.array([[[0.5, 1.0]]]), jnp.array([[[1.0, 0.5]]]), jnp.ones((1, 1))
-  >>> print(high_level_rewards(*args, alpha=0.5))
-  [[1.5]]
-  """
-  same_shape("high_level_rewards", "B T", rewards=rewards, mask=mask)
-  same_shape("high_level_rewards", "B T E", embeddings=embeddings, goal_embeddings=goal_embeddings)
-  return jax.lax.stop_gradient(zero_masked(rewards, mask) + alpha * _similarity(embeddings, goal_embeddings, mask))
-
-
-def low_level_rewards(
-  next_features: Float[Array, "B T D"],
-  goal_features: Float[Array, "B T D"],
-  next_embeddings: Float[Array, "B T E"],
-  goal_embeddings: Float[Array, "B T E"],
-  mask: Num[Array, "B T"],
-  *,
-  alpha: float,
-) -> Float[Array, "B T"]:
-  """-||phi(s_{t+1}) - g_t||^2 + alpha E(s_{t+1}) . E(g_t): reach the subgoal, in features and on the graph.
-
-  G4RL, arXiv 2511.10872. `alpha` has no published default. No gradient; 0 in masked slots.
-
-  >>> features = jnp.array([[[0.0, 1.0]]]), jnp.array([[[1.0, 1.0]]])
-  >>> embeddings = jnp.array([[[0.5, 1.0]]]), jnp.array([[[1.0, 0.5]]])
-  >>> print(low_level_rewards(*features, *embeddings, jnp.ones((1, 1)), alpha=0.5))
-  [[-0.5]]
-  """
-  same_shape("low_level_rewards", "B T D", next_features=next_features, goal_features=goal_features)
-  same_shape("low_level_rewards", "B T E", next_embeddings=next_embeddings, goal_embeddings=goal_embeddings)
-  away = zero_masked(next_features, mask[..., None]) - zero_masked(goal_features, mask[..., None])
-  similarity = _similarity(next_embeddings, goal_embeddings, mask)
-  return jax.lax.stop_gradient(alpha * similarity - jnp.square(away).sum(axis=-1))

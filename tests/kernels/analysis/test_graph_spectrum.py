@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.rewards.graph_spectrum import laplacian_distance, laplacian_spectrum
+from rl_jax.kernels.analysis.graph_spectrum import laplacian_distance, laplacian_spectrum
 
 PATH, CYCLE = jnp.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]]), 1 - jnp.eye(3)
 ALL = jnp.ones(3)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.rewards import state_graph
-from rl_jax.kernels.rewards.state_graph import empty_graph, observe
+from rl_jax.kernels.analysis import state_graph
+from rl_jax.kernels.analysis.state_graph import empty_graph, observe
 from tests.kernels.numerics import finite_difference
 
 
@@ -78,15 +78,6 @@ def test_a_graph_without_edges_has_target_zero():
 def test_training_restarts_the_counter_and_needs_more_than_the_threshold():
   due, changes = state_graph.training_due(jnp.array([6, 7]), capacity=4, beta=0.5)
   assert due.tolist() == [False, True] and changes.tolist() == [6, 0]
-
-
-def test_rewards_of_the_worked_example():
-  slot = lambda *x: jnp.array([[x]])
-  one = jnp.ones((1, 1))
-  high = state_graph.high_level_rewards(one, slot(0.2, 0.5), slot(1.0, -0.5), one, alpha=0.1)
-  np.testing.assert_allclose(high, [[0.995]], rtol=1e-6)
-  args = slot(0.0, 1.0), slot(1.0, 1.0), slot(0.6, 0.1), slot(1.0, -0.5), one
-  np.testing.assert_allclose(state_graph.low_level_rewards(*args, alpha=0.5), [[-0.725]], rtol=1e-6)
 
 
 def test_an_unknown_replacement_lists_the_known():

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.agreement import average_ranks, rank_correlation, sign_agreement, unexplained
+from rl_jax.kernels.analysis.agreement import average_ranks, rank_correlation, sign_agreement, unexplained
 
 ALL = jnp.ones(4)
 

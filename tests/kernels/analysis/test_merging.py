@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.merging import update_selective_merge
+from rl_jax.kernels.analysis.merging import update_selective_merge
 
 BASE = {"a": jnp.array([1.0, 1.0, 1.0, 1.0]), "b": {"c": jnp.zeros((2, 2))}}
 TUNED = {"a": jnp.array([1.0, 1.5, 0.9, 1.2]), "b": {"c": jnp.array([[4.0, -3.0], [2.0, 0.0]])}}
