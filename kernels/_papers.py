@@ -21,7 +21,7 @@ TABLE = (
     "curricula.informative_groups rewards.overlong_penalty losses.policy_gradient(clip_high=0.28)",
   ),
   ("GSPO", "2507.18071", "verified", 'losses.policy_gradient(ratio="sequence")'),
-  ("CISPO", "2506.13585", "verified", 'losses.policy_gradient(clip="cispo")'),
+  ("CISPO", "2506.13585", "verified", 'losses.cispo'),
   ("GDPO", "2601.05242", "verified", "advantages.gdpo"),
   ("OPO", "2505.23585", "verified", "advantages.opo"),
   (
@@ -75,7 +75,7 @@ TABLE = (
     "ADORA",
     "2602.10019",
     "code verified, paper forms part inferred",
-    "advantages.adora_weights advantages.weighted_grpo",
+    "advantages.adora_weights advantages.adora_damping advantages.weighted_grpo",
   ),
   (
     "VeRPO",

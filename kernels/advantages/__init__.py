@@ -45,7 +45,7 @@ from rl_jax.kernels.advantages.process import (
 )
 from rl_jax.kernels.advantages.replay import mixed_group
 from rl_jax.kernels.advantages.returns import GAE, gae, length_adaptive_lambda, reinforce_pp
-from rl_jax.kernels.advantages.reweighting import adora_weights, weighted_grpo
+from rl_jax.kernels.advantages.reweighting import adora_damping, adora_weights, weighted_grpo
 from rl_jax.kernels.advantages.segment import (
   ChainAdvantages,
   Segments,
@@ -80,6 +80,7 @@ __all__ = [
   "VarianceAdaptive",
   "a_grae",
   "adhint",
+  "adora_damping",
   "adora_weights",
   "advantage_combination",
   "aspo",

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
-from rl_jax.kernels._checks import known_option
 from rl_jax.kernels.logprobs.reference import categorical
 from rl_jax.kernels.reductions import widen, zero_masked
 from rl_jax.kernels.segments import last_token
@@ -61,20 +60,17 @@ def router(
 
 
 def router_cross_entropy(
-  logits: Float[Array, "B Q"], labels: Int[Array, " B"], mask: Num[Array, " B"], *, variant: str = "paper"
+  logits: Float[Array, "B Q"], labels: Int[Array, " B"], mask: Num[Array, " B"]
 ) -> Float[Array, " B"]:
   """-log p of the labelled task, per row.
 
-  DMoERM, arXiv 2403.01197. `variant` "code" takes the softmax of the probabilities, as the released training does: its
-  loss cannot fall below log(1 + (Q - 1) / e).
+  DMoERM, arXiv 2403.01197. From the logits: its code passes probabilities to a loss that takes their softmax again.
 
   >>> print(router_cross_entropy(jnp.array([[0.0, 0.0]]), jnp.array([1]), jnp.ones(1)).round(4))
   [0.6931]
   """
-  known_option("router_cross_entropy", "variant", variant, ("paper", "code"))
   logits = zero_masked(logits, mask[:, None])
-  scores = jax.nn.softmax(logits) if variant == "code" else logits
-  return zero_masked(-categorical(scores, jnp.where(mask != 0, labels, 0)).logprobs, mask)
+  return zero_masked(-categorical(logits, jnp.where(mask != 0, labels, 0)).logprobs, mask)
 
 
 def lora(

@@ -4,7 +4,7 @@ from rl_jax.kernels.losses.blended import BlendedLoss, blended_policy_gradient
 from rl_jax.kernels.losses.distillation import forward_kl, generalized_jsd, reverse_kl, top_k_distillation
 from rl_jax.kernels.losses.divergence import adaptive_kl_coefficient, kl
 from rl_jax.kernels.losses.mixture import ImitationLoss, Mixture, cispo_with_imitation, operator_consistent
-from rl_jax.kernels.losses.policy import PolicyLoss, policy_gradient, truncated_importance_weights
+from rl_jax.kernels.losses.policy import PolicyLoss, cispo, policy_gradient, truncated_importance_weights
 from rl_jax.kernels.losses.preference import PreferenceLoss, dpo
 from rl_jax.kernels.losses.prior_model import (
   PairLoss,
@@ -47,6 +47,7 @@ __all__ = [
   "best_of_n_weights",
   "binary_cross_entropy",
   "blended_policy_gradient",
+  "cispo",
   "cispo_with_imitation",
   "class_balanced_weights",
   "detached_dpo",

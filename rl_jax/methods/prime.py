@@ -82,7 +82,7 @@ def build(config, task) -> Method:
     mask, (rewards, scores) = implicit(jnp.where(equal, ref, prm), trajectories)
     rewards = scale_to_unit_return(rewards, mask, eps=m.unit_return_epsilon) if m.unit_return else rewards
     advantages = process.prime(rewards, *outcomes, mask, **return_options).advantages
-    accuracy = pair_accuracy(scores, *outcomes, ties="half")
+    accuracy = pair_accuracy(scores, *outcomes)
     return Signal({"policy": policy_gradient.token_stream(trajectories, advantages)}, {"prm_accuracy": accuracy})
 
   def prm_loss(outputs, trajectories) -> Loss:

@@ -7,6 +7,7 @@ import pytest
 
 from rl_jax.kernels.layers import experts
 from tests.kernels.numerics import finite_difference
+from tests.kernels.papers.as_released import double_softmax_cross_entropy
 
 ONE = jnp.ones(1)
 
@@ -49,7 +50,8 @@ def test_router_takes_the_first_of_equal_tasks():
 
 def test_double_softmax_has_a_floor():
   sure = jnp.array([[50.0, 0.0, 0.0, 0.0, 0.0]])
-  losses = [experts.router_cross_entropy(sure, jnp.array([0]), ONE, variant=v)[0] for v in ("paper", "code")]
+  forms = experts.router_cross_entropy, double_softmax_cross_entropy
+  losses = [form(sure, jnp.array([0]), ONE)[0] for form in forms]
   np.testing.assert_allclose(losses, [0, np.log(1 + 4 / np.e)], atol=1e-6)
 
 
@@ -71,5 +73,3 @@ def test_each_expert_has_its_own_head():
 def test_wrong_calls_say_what_to_do():
   with pytest.raises(ValueError, match=r"expected zs \[B K D\] and weights \[H K\*D\]"):
     experts.fused_reward(jnp.ones((1, 2, 3)), jnp.ones((4, 5)), ONE, ONE, ONE[0], ONE[0], ONE)
-  with pytest.raises(ValueError, match="unknown variant 'double'; known: paper, code"):
-    experts.router_cross_entropy(jnp.ones((1, 2)), jnp.array([0]), ONE, variant="double")

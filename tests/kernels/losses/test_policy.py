@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.losses.policy import policy_gradient, truncated_importance_weights
+from rl_jax.kernels.losses.policy import cispo, policy_gradient, truncated_importance_weights
 from rl_jax.kernels.reductions import aggregate
 from tests.kernels.numerics import finite_difference
 
@@ -45,6 +45,10 @@ def test_dual_clip_bounds_the_loss_of_negative_advantages_only():
   np.testing.assert_array_equal(result.clipped_dual, [[True, False, False]])
 
 
+def loss_of(*args, clip="ppo", **options):
+  return cispo(*args, **options) if clip == "cispo" else policy_gradient(*args, clip=clip, **options)
+
+
 def objective(logprobs, ratio, clip):
   """sequence_mean_token_mean of the loss in loops; for cispo the weight is held at LOGPROBS, as its gradient is."""
   rows = []
@@ -77,7 +81,7 @@ def test_value_and_gradient_against_loops(ratio, clip):
     old, advantages, mask = jnp.array(OLD), jnp.array(ADVANTAGES), jnp.array(MASK)
 
     def total(x):
-      losses = policy_gradient(x, old, advantages, mask, ratio=ratio, clip=clip, **options).losses
+      losses = loss_of(x, old, advantages, mask, ratio=ratio, clip=clip, **options).losses
       return aggregate(losses, mask, mode="sequence_mean_token_mean").value
 
     value, gradient = jax.value_and_grad(total)(jnp.array(LOGPROBS))
@@ -107,10 +111,10 @@ FORMS = [{}, {"ratio": "sequence"}, {"clip": "none"}, {"clip": "cispo"}, {"dual_
 @pytest.mark.parametrize("options", FORMS)
 def test_on_policy_every_form_is_reinforce(options):
   logprobs, advantages, mask = jnp.array(LOGPROBS), jnp.array(ADVANTAGES), jnp.array(MASK)
-  result = policy_gradient(logprobs, logprobs, advantages, mask, **options)
+  result = loss_of(logprobs, logprobs, advantages, mask, **options)
   np.testing.assert_array_equal(result.ratios, MASK)
   assert not (result.clipped_low | result.clipped_high | result.clipped_dual).any()
-  gradient = jax.grad(lambda x: policy_gradient(x, logprobs, advantages, mask, **options).losses.sum())(logprobs)
+  gradient = jax.grad(lambda x: loss_of(x, logprobs, advantages, mask, **options).losses.sum())(logprobs)
   np.testing.assert_allclose(gradient, -ADVANTAGES * MASK, rtol=1e-6)
 
 
@@ -128,8 +132,8 @@ def test_tokens_without_probability_have_no_gradient(options):
   old = jnp.array([[-1.0, -1.0], [-jnp.inf, -1.2], [-jnp.inf, -1.0]])
   ones = jnp.ones((3, 2))
   for advantages in (ones, -ones):
-    result = policy_gradient(logprobs, old, advantages, ones, **options)
-    gradient = jax.grad(lambda x, a=advantages: policy_gradient(x, old, a, ones, **options).losses.sum())(logprobs)
+    result = loss_of(logprobs, old, advantages, ones, **options)
+    gradient = jax.grad(lambda x, a=advantages: loss_of(x, old, a, ones, **options).losses.sum())(logprobs)
     assert jnp.isfinite(result.losses).all() and jnp.isfinite(gradient).all()
     assert not gradient[:2, 0].any()
   token = policy_gradient(logprobs, old, ones, ones, clip="none").ratios
@@ -147,7 +151,7 @@ def test_the_ratio_of_a_sequence_keeps_its_digits():
 def test_wrong_calls_say_what_to_do():
   x = jnp.ones((1, 2))
   with pytest.raises(ValueError, match="absolute ratio of at least 1, got 0.28"):
-    policy_gradient(x, x, x, x, clip="cispo", clip_high=0.28)
+    cispo(x, x, x, x, clip_high=0.28)
   with pytest.raises(ValueError, match="unknown ratio 'seq'; known: token, sequence, sequence_sum"):
     policy_gradient(x, x, x, x, ratio="seq")
   with pytest.raises(ValueError, match=r"advantages \(1,\)"):

@@ -11,7 +11,7 @@ import numpy as np
 from rl_jax.kernels.advantages import group, returns
 from rl_jax.kernels.curricula.filters import informative_groups
 from rl_jax.kernels.losses.divergence import kl
-from rl_jax.kernels.losses.policy import policy_gradient
+from rl_jax.kernels.losses.policy import cispo, policy_gradient
 from rl_jax.kernels.losses.preference import dpo
 from rl_jax.kernels.losses.supervised import positive_example_nll
 from rl_jax.kernels.losses.value import value_loss
@@ -99,9 +99,9 @@ def policy_losses(logprobs, old_logprobs, ref_logprobs, seq_advantages, mask):
     scale = lengths / (lengths + epsilon) if aggregation == sequence_mean else 1.0
     return aggregate(losses * scale, mask, **aggregation).value
 
-  def loss(options, aggregation):
+  def loss(options, aggregation, function=policy_gradient):
     epsilon = 0.0 if options.get("ratio") == "sequence" else 1e-8
-    return lambda x: mean(policy_gradient(x, old_logprobs, advantages, mask, **options).losses, aggregation, epsilon)
+    return lambda x: mean(function(x, old_logprobs, advantages, mask, **options).losses, aggregation, epsilon)
 
   def divergence(name, aggregation):
     return mean(kl(logprobs, ref_logprobs, mask, value=name), aggregation, 1e-8)
@@ -112,8 +112,8 @@ def policy_losses(logprobs, old_logprobs, ref_logprobs, seq_advantages, mask):
     "dapo_0.2_0.28_token-mean": loss(dict(clip_high=0.28), token_mean),
     "gspo_3e-4_4e-4": loss(dict(ratio="sequence", clip_low=3e-4, clip_high=4e-4), sequence_mean),
     "gspo_0.2_0.2": loss(dict(ratio="sequence"), sequence_mean),
-    "cispo_verl_upper1.2_nolower": loss(dict(clip="cispo", clip_high=1.2), token_mean),
-    "cispo_trl_upper5": loss(dict(clip="cispo"), token_mean),
+    "cispo_verl_upper1.2_nolower": loss(dict(clip_high=1.2), token_mean, cispo),
+    "cispo_trl_upper5": loss({}, token_mean, cispo),
   }
   without_gradient = {"ppo_clip_0.2_trl-dr_grpo_maxlen5", "cispo_trl_upper5"}
   pairs = {name: jax.value_and_grad(f)(logprobs) for name, f in losses.items()}

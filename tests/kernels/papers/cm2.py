@@ -16,6 +16,7 @@ from rl_jax.kernels.rewards.checklist import (
 )
 from rl_jax.kernels.segments import on_tokens, segment_lengths
 from tests.kernels.kernel import quick_jit
+from tests.kernels.papers.as_released import checklist_progress_in_order
 
 
 def compute(case, inputs):
@@ -43,7 +44,7 @@ def advantages(valid, arrays, min_count):
   judge, needs, weights, item_turns, step_turns, step_mask, turn_mask = arrays
   every, ids = jnp.ones(len(valid), bool), jnp.full(len(valid), 7)
   reached = segment_lengths(step_turns, step_mask, num_segments=turn_mask.shape[1]) > 0
-  progress = lambda needs, **options: checklist_progress(judge, needs, item_turns, step_turns, step_mask, **options)
+  progress = lambda needs, of=checklist_progress: of(judge, needs, item_turns, step_turns, step_mask)
   rewards = lambda satisfied: checklist_turn_rewards(satisfied, weights, item_turns, turn_mask)
   steps = lambda items, counted, **options: checklist_step_advantages(
     items.eligible, items.satisfied, weights, ids, counted, step_mask, **options
@@ -67,7 +68,7 @@ def advantages(valid, arrays, min_count):
 
   turns = rewards(progress(jnp.zeros_like(needs)).satisfied)
   total = checklist_trajectory_reward(turns, turn_mask, valid)
-  latched = progress(needs, variant="code")
+  latched = progress(needs, checklist_progress_in_order)
   counted = latched.attempted & valid[:, None]
   results["code"] = {
     "turn_rewards": turns,

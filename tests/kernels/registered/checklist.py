@@ -42,7 +42,6 @@ _kernel = partial(Kernel, draws=DRAWS, sizes=SIZES)
 
 KERNELS = [
   _kernel(rewards.checklist_progress, JUDGED, mask="step_mask"),
-  _kernel(rewards.checklist_progress, JUDGED, {"variant": "code"}, mask="step_mask"),
   _kernel(
     rewards.checklist_turn_rewards,
     {"satisfied": "BC", "weights": "BC", "item_turns": "BC", "turn_mask": "BL"},

@@ -9,7 +9,10 @@ from tests.kernels.kernel import Kernel
 
 GROUPS = {"group_ids": "B", "mask": "B"}
 ANSWERS = {"answers": "B", **GROUPS}
-DRAWS = {"answers": lambda rng, shape: rng.integers(-1, 2, shape).astype("int32") * 7}
+DRAWS = {
+  "answers": lambda rng, shape: rng.integers(-1, 2, shape).astype("int32") * 7,
+  "chosen": lambda rng, shape: rng.random(shape) < 0.7,
+}
 
 
 def _between_prompts(rewards, group_ids, mask):
@@ -22,15 +25,14 @@ KERNELS = [
   Kernel(_between_prompts, {"rewards": "B", **GROUPS}, scope="batch", public=consistency.between_prompts),
   Kernel(
     consistency.blend_weights,
-    {"entropy": "B", "rewards": "B", "local_advantages": "B", **GROUPS},
-    {"mode": "soft_with_zero_group"},
-    scope="group",
+    {"entropy": "B", "chosen": "B", "mask": "B"},
+    draws=DRAWS,
   ),
   Kernel(consistency.copo, {"rewards": "B", **ANSWERS}, scope="batch", draws=DRAWS),
   Kernel(
     consistency.copo,
-    {"rewards": "B", **ANSWERS},
-    {"mode": "soft_with_zero", "scale_by_consistency": True},
+    {"rewards": "B", "chosen": "B", **ANSWERS},
+    {"scale_by_consistency": True},
     scope="batch",
     draws=DRAWS,
   ),

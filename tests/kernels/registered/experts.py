@@ -14,17 +14,6 @@ def _labels(rng, shape):
   return rng.integers(0, SIZES["Q"], shape).astype(np.int32)
 
 
-def _cross_entropy(**options):
-  return Kernel(
-    experts.router_cross_entropy,
-    {"logits": "BQ", "labels": "B", "mask": "B"},
-    options,
-    gradients=("logits",),
-    draws={"labels": _labels},
-    sizes=SIZES,
-  )
-
-
 KERNELS = [
   Kernel(experts.last_hidden, {"hidden": "BTD", "mask": "BT"}, gradients=("hidden",), sizes=SIZES),
   Kernel(
@@ -33,8 +22,13 @@ KERNELS = [
     gradients=("z", "weight", "bias"),
     sizes=SIZES,
   ),
-  _cross_entropy(),
-  _cross_entropy(variant="code"),
+  Kernel(
+    experts.router_cross_entropy,
+    {"logits": "BQ", "labels": "B", "mask": "B"},
+    gradients=("logits",),
+    draws={"labels": _labels},
+    sizes=SIZES,
+  ),
   Kernel(
     experts.lora,
     {"x": "BD", "weight": "OD", "down": "RD", "up": "OR"},

@@ -119,7 +119,7 @@ KERNELS = [
   _policy(),
   _policy(dual_clip=3.0, clip_high=0.28),
   _policy(clip="none"),
-  _policy(clip="cispo"),
+  Kernel(policy.cispo, POLICY, gradients=("logprobs",)),
   _policy(ratio="sequence", clip_low=3e-4, clip_high=4e-4),
   _policy(ratio="sequence_sum"),
   Kernel(

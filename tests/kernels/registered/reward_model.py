@@ -32,11 +32,9 @@ KERNELS = [
     draws={"outcomes": _outcomes},
   ),
   Kernel(reward_model.best_of_n_weights, {"scores": "B", "group_ids": "B", "mask": "B"}, scope="group"),
-  Kernel(reward_model.pair_accuracy, RANKED, scope="group", ordered=True, draws={"outcomes": _outcomes}),
   Kernel(
     reward_model.pair_accuracy,
     RANKED,
-    {"ties": "half"},
     scope="group",
     draws={"outcomes": _outcomes, "scores": _outcomes},
   ),

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from rl_jax.kernels.rewards import checklist
+from tests.kernels.papers.as_released import checklist_progress_in_order
 
 # One turn, item 1 depends on item 0. Steps that were not taken hold a 1.
 JUDGE = jnp.array(
@@ -38,15 +38,15 @@ def test_the_code_ignores_dependencies_and_order_in_its_rewards():
 
 def test_the_code_lets_an_earlier_item_of_the_same_step_satisfy_a_dependency():
   both = jnp.array([[[1, 1]]])
-  one = lambda needs, variant: progress(
-    both, jnp.array([needs]), ITEMS[:1], STEPS[:1, :1], TAKEN[:1, :1], variant=variant
+  one = lambda needs, of=checklist_progress_in_order: of(
+    both, jnp.array([needs]), ITEMS[:1], STEPS[:1, :1], TAKEN[:1, :1]
   )
   forward, backward = [[0, 0], [1, 0]], [[0, 1], [0, 0]]
-  assert one(forward, "paper").satisfied.tolist() == [[True, False]]
-  assert one(forward, "code").satisfied.tolist() == [[True, True]]
-  assert one(forward, "code").attempted.tolist() == [[True, True]]
-  assert one(forward, "code").eligible.tolist() == [[[True, False]]]
-  assert one(backward, "code").satisfied.tolist() == [[False, True]]  # item 0 came before item 1
+  assert one(forward, checklist.checklist_progress).satisfied.tolist() == [[True, False]]
+  assert one(forward).satisfied.tolist() == [[True, True]]
+  assert one(forward).attempted.tolist() == [[True, True]]
+  assert one(forward).eligible.tolist() == [[[True, False]]]
+  assert one(backward).satisfied.tolist() == [[False, True]]  # item 0 came before item 1
 
 
 def test_items_belong_to_one_turn():
@@ -76,8 +76,3 @@ def test_a_required_item_stops_the_dialogue():
 def test_steps_are_the_runs_of_the_response_mask():
   mask = jnp.array([[1, 1, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0]])
   assert checklist.response_steps(mask).tolist() == [[0, 0, -1, -1, 1, -1], [-1] * 6]
-
-
-def test_an_unknown_variant_lists_the_known():
-  with pytest.raises(ValueError, match="unknown variant 'verl'; known: paper, code"):
-    progress(variant="verl")
