@@ -21,7 +21,7 @@ TABLE = (
     "curricula.informative_groups rewards.overlong_penalty losses.policy_gradient(clip_high=0.28)",
   ),
   ("GSPO", "2507.18071", "verified", 'losses.policy_gradient(ratio="sequence")'),
-  ("CISPO", "2506.13585", "verified", 'losses.cispo'),
+  ("CISPO", "2506.13585", "verified", "losses.cispo"),
   ("GDPO", "2601.05242", "verified", "advantages.gdpo"),
   ("OPO", "2505.23585", "verified", "advantages.opo"),
   (
@@ -50,7 +50,7 @@ TABLE = (
     "2508.04138",
     "code verified, paper second hand",
     "advantages.copo advantages.consistency_entropy advantages.consistency_factor advantages.between_prompts "
-    "advantages.blend_weights losses.blended_policy_gradient",
+    "advantages.blend_weights losses.copo_loss",
   ),
   (
     "DVAO",
@@ -75,27 +75,27 @@ TABLE = (
     "ADORA",
     "2602.10019",
     "code verified, paper forms part inferred",
-    "advantages.adora_weights advantages.adora_damping advantages.weighted_grpo",
+    "advantages.adora_weights advantages.adora_damping advantages.adora",
   ),
   (
     "VeRPO",
     "2601.03525",
     "second hand, defaults part inferred",
-    "advantages.turn_outcome advantages.degenerate_groups rewards.unit_test_weights rewards.weighted_passes "
+    "advantages.verpo advantages.degenerate_groups rewards.unit_test_weights rewards.weighted_passes "
     "rewards.full_pass_outcome",
   ),
   (
     "CM2 (preprint of February 2026, code CM2-RLCR-Tool-Agent)",
     "",
     "part inferred",
-    "advantages.checklist_turn_advantages advantages.checklist_step_advantages rewards.checklist_progress "
+    "advantages.cm2_turn advantages.cm2_step rewards.checklist_progress "
     "rewards.checklist_turn_rewards rewards.checklist_trajectory_reward rewards.turns_passed rewards.response_steps",
   ),
   (
     "R3",
     "2601.19620",
     "verified, hyperparameters inferred",
-    "advantages.mixed_group rewards.length_bonus_reward rewards.entropy_ranking curricula.replay_slots "
+    "advantages.r3_mixed rewards.length_bonus_reward rewards.entropy_ranking curricula.replay_slots "
     "curricula.needs_reflection",
   ),
   (
@@ -109,13 +109,13 @@ TABLE = (
     "V0",
     "2602.03584",
     "code",
-    "losses.prior_model_loss losses.score_labels losses.prior_from_logits losses.query_pairs",
+    "losses.v0_loss losses.score_labels losses.prior_from_logits losses.query_pairs",
   ),
   (
     "V0.5",
     "2603.10848",
     "second hand",
-    "advantages.prior_advantages advantages.prior_baseline advantages.fuse_prior curricula.look_ahead_stopping "
+    "advantages.v05 advantages.prior_baseline advantages.fuse_prior curricula.look_ahead_stopping "
     "curricula.expected_gain",
   ),
   (
@@ -151,8 +151,7 @@ TABLE = (
     "SLATE",
     "2602.23440",
     "code verified, token ratios inferred",
-    "advantages.candidate_advantages advantages.commit_probabilities advantages.candidate_weights "
-    "rewards.judged_step_reward",
+    "advantages.slate advantages.commit_probabilities advantages.candidate_weights rewards.judged_step_reward",
   ),
   (
     "PAV",
@@ -195,7 +194,7 @@ TABLE = (
     "2511.10872",
     "second hand, part inferred",
     "analysis.empty_graph analysis.observe analysis.training_due analysis.reconstruction_loss "
-    "rewards.high_level_rewards rewards.low_level_rewards",
+    "rewards.g4rl_high_level rewards.g4rl_low_level",
   ),
   (
     "DMoERM",
@@ -218,7 +217,7 @@ TABLE = (
     "PDR",
     "2510.01123",
     "second hand, truncation rule inferred",
-    "losses.cispo_with_imitation losses.operator_consistent search.refinement_calls search.token_budget "
+    "losses.cispo_with_imitation losses.pdr_loss search.refinement_calls search.token_budget "
     "search.top_drafts search.join_drafts",
   ),
   (

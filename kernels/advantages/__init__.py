@@ -1,7 +1,7 @@
 """Advantage estimators, one file per family."""
 
-from rl_jax.kernels.advantages.candidates import candidate_advantages, candidate_weights, commit_probabilities
-from rl_jax.kernels.advantages.checklist import StepAdvantages, checklist_step_advantages, checklist_turn_advantages
+from rl_jax.kernels.advantages.candidates import candidate_weights, commit_probabilities, slate
+from rl_jax.kernels.advantages.checklist import StepAdvantages, cm2_step, cm2_turn
 from rl_jax.kernels.advantages.conditional import (
   ConditionalAdvantages,
   canon,
@@ -33,8 +33,8 @@ from rl_jax.kernels.advantages.hierarchy import (
 )
 from rl_jax.kernels.advantages.hints import KindWeights, adhint, hint_token_weights, kind_weights
 from rl_jax.kernels.advantages.multi_reward import VarianceAdaptive, advantage_combination, dvao, reward_combination
-from rl_jax.kernels.advantages.outcome import TurnOutcome, degenerate_groups, turn_outcome
-from rl_jax.kernels.advantages.prior import Fusion, fuse_prior, prior_advantages, prior_baseline
+from rl_jax.kernels.advantages.outcome import VeRPO, degenerate_groups, verpo
+from rl_jax.kernels.advantages.prior import Fusion, fuse_prior, prior_baseline, v05
 from rl_jax.kernels.advantages.process import (
   ProcessAdvantages,
   prime,
@@ -43,9 +43,9 @@ from rl_jax.kernels.advantages.process import (
   process_reinforce,
   process_value,
 )
-from rl_jax.kernels.advantages.replay import mixed_group
+from rl_jax.kernels.advantages.replay import r3_mixed
 from rl_jax.kernels.advantages.returns import GAE, gae, length_adaptive_lambda, reinforce_pp
-from rl_jax.kernels.advantages.reweighting import adora_damping, adora_weights, weighted_grpo
+from rl_jax.kernels.advantages.reweighting import adora, adora_damping, adora_weights
 from rl_jax.kernels.advantages.segment import (
   ChainAdvantages,
   Segments,
@@ -76,10 +76,11 @@ __all__ = [
   "TokenAdvantages",
   "TreeAdvantages",
   "TruncatedEstimate",
-  "TurnOutcome",
   "VarianceAdaptive",
+  "VeRPO",
   "a_grae",
   "adhint",
+  "adora",
   "adora_damping",
   "adora_weights",
   "advantage_combination",
@@ -87,11 +88,10 @@ __all__ = [
   "batch_success_rate",
   "between_prompts",
   "blend_weights",
-  "candidate_advantages",
   "candidate_weights",
   "canon",
-  "checklist_step_advantages",
-  "checklist_turn_advantages",
+  "cm2_step",
+  "cm2_turn",
   "commit_probabilities",
   "consistency_entropy",
   "consistency_factor",
@@ -116,7 +116,6 @@ __all__ = [
   "length_adaptive_lambda",
   "mean_entropy",
   "minillm",
-  "mixed_group",
   "mixing_by_accuracy",
   "mixing_by_cosine",
   "normalize_turn_rewards",
@@ -125,13 +124,13 @@ __all__ = [
   "opo",
   "potential_gains",
   "prime",
-  "prior_advantages",
   "prior_baseline",
   "probability_mask",
   "process_grpo",
   "process_ppo",
   "process_reinforce",
   "process_value",
+  "r3_mixed",
   "reinforce_pp",
   "reinforce_pp_baseline",
   "remax",
@@ -141,6 +140,7 @@ __all__ = [
   "saturation_factors",
   "segment_boundaries",
   "sign_dominant",
+  "slate",
   "spae",
   "spo_chain",
   "spo_tree",
@@ -148,8 +148,8 @@ __all__ = [
   "switch_gain",
   "tppo",
   "tree_values",
-  "turn_outcome",
   "upper_half",
-  "weighted_grpo",
+  "v05",
+  "verpo",
   "whiten_uncertain",
 ]

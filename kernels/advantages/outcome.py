@@ -13,7 +13,7 @@ from rl_jax.kernels._checks import known_option, same_shape
 from rl_jax.kernels.reductions import group_deviations, group_sum, standardize, zero_masked
 
 
-class TurnOutcome(NamedTuple):
+class VeRPO(NamedTuple):
   """The sum and its two parts; 0 for turns that were not executed. `segments.on_tokens` puts it on tokens."""
 
   advantages: Float[Array, "B S"]
@@ -21,7 +21,7 @@ class TurnOutcome(NamedTuple):
   outcome: Float[Array, " B"]
 
 
-def turn_outcome(
+def verpo(
   turn_rewards: Float[Array, "B S"],
   outcomes: Float[Array, " B"],
   group_ids: Int[Array, " B"],
@@ -31,7 +31,7 @@ def turn_outcome(
   scale: str = "none",
   ddof: int = 1,
   eps: float = 1e-6,
-) -> TurnOutcome:
+) -> VeRPO:
   """A_it = (R_i - mean_i R) + beta (r_it - mean r), the second mean over all executed turns of the group.
 
   VeRPO, arXiv 2601.03525, equations 12 to 14; `outcomes` are decayed by the number of turns. Rows with more turns
@@ -39,18 +39,18 @@ def turn_outcome(
   and eps are not in the paper, nor is the value of beta as available). A part that is constant in its group gives 0,
   so a single rollout of one turn gives 0. Rows without turns are left out.
 
-  >>> result = turn_outcome(jnp.array([[0.5, 1.0], [0.0, 9.0]]), jnp.array([1.0, 0.0]), jnp.array([7, 7]),
+  >>> result = verpo(jnp.array([[0.5, 1.0], [0.0, 9.0]]), jnp.array([1.0, 0.0]), jnp.array([7, 7]),
   ...                       jnp.array([[1, 1], [1, 0]]), beta=0.5)
   >>> print(result.advantages)
   [[ 0.5   0.75]
    [-0.75  0.  ]]
   """
-  known_option("turn_outcome", "scale", scale, ("none", "group"))
-  same_shape("turn_outcome", "B S", turn_rewards=turn_rewards, turn_mask=turn_mask)
+  known_option("verpo", "scale", scale, ("none", "group"))
+  same_shape("verpo", "B S", turn_rewards=turn_rewards, turn_mask=turn_mask)
   relative = group_deviations if scale == "none" else partial(standardize, ddof=ddof, eps=eps)
   turn = relative(turn_rewards, group_ids, turn_mask)
   outcome = relative(outcomes, group_ids, (turn_mask != 0).any(axis=1))
-  return jax.lax.stop_gradient(TurnOutcome(zero_masked(outcome[:, None] + beta * turn, turn_mask), turn, outcome))
+  return jax.lax.stop_gradient(VeRPO(zero_masked(outcome[:, None] + beta * turn, turn_mask), turn, outcome))
 
 
 def degenerate_groups(

@@ -92,7 +92,7 @@ def adora_damping(
   return jax.lax.stop_gradient(zero_masked(weights, mask))
 
 
-def weighted_grpo(
+def adora(
   rewards: Float[Array, " B"],
   group_weights: Float[Array, " B"],
   group_ids: Int[Array, " B"],
@@ -109,10 +109,10 @@ def weighted_grpo(
   divided. Constant groups give 0.
 
   >>> rewards, ids, mask = jnp.array([1.0, 0.0, 0.0]), jnp.array([7, 7, 9]), jnp.ones(3, bool)
-  >>> print(weighted_grpo(rewards, jnp.array([2.0, 2.0, 1.0]), ids, mask, ddof=0).round(3))
+  >>> print(adora(rewards, jnp.array([2.0, 2.0, 1.0]), ids, mask, ddof=0).round(3))
   [ 2. -2.  0.]
   """
-  same_shape("weighted_grpo", "B", rewards=rewards, group_weights=group_weights)
+  same_shape("adora", "B", rewards=rewards, group_weights=group_weights)
   alone = group_size(group_ids, mask) == 1
   raw = dr_grpo(rewards, group_ids, mask, singleton=singleton)
   advantages = jnp.where(alone, raw, grpo(rewards, group_ids, mask, ddof=ddof, eps=eps, singleton="zero"))

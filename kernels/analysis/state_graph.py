@@ -2,7 +2,7 @@
 
 Every row has a graph of its own with a fixed number N of node slots. States close to a node are that node; moving
 between nodes adds to the edge between them. An encoder E is trained so that E(u) . E(v) tells how strong the edge is:
-the similarity of a state to a subgoal that `rewards.high_level_rewards` and `low_level_rewards` pay for. The labels -1
+the similarity of a state to a subgoal that `rewards.g4rl_high_level` and `g4rl_low_level` pay for. The labels -1
 mean none.
 """
 

@@ -1,18 +1,18 @@
 """Losses: unreduced per-token (or per-pair) values, reduced by `reductions.aggregate`."""
 
-from rl_jax.kernels.losses.blended import BlendedLoss, blended_policy_gradient
+from rl_jax.kernels.losses.blended import BlendedLoss, copo_loss
 from rl_jax.kernels.losses.distillation import forward_kl, generalized_jsd, reverse_kl, top_k_distillation
 from rl_jax.kernels.losses.divergence import adaptive_kl_coefficient, kl
-from rl_jax.kernels.losses.mixture import ImitationLoss, Mixture, cispo_with_imitation, operator_consistent
+from rl_jax.kernels.losses.mixture import ImitationLoss, Mixture, cispo_with_imitation, pdr_loss
 from rl_jax.kernels.losses.policy import PolicyLoss, cispo, policy_gradient, truncated_importance_weights
 from rl_jax.kernels.losses.preference import PreferenceLoss, dpo
 from rl_jax.kernels.losses.prior_model import (
   PairLoss,
   QueryPairs,
   prior_from_logits,
-  prior_model_loss,
   query_pairs,
   score_labels,
+  v0_loss,
 )
 from rl_jax.kernels.losses.ranking import (
   SwapLabels,
@@ -46,23 +46,22 @@ __all__ = [
   "best_of_n",
   "best_of_n_weights",
   "binary_cross_entropy",
-  "blended_policy_gradient",
   "cispo",
   "cispo_with_imitation",
   "class_balanced_weights",
+  "copo_loss",
   "detached_dpo",
   "dpo",
   "forward_kl",
   "generalized_jsd",
   "kl",
   "negative_log_likelihood",
-  "operator_consistent",
   "pair_accuracy",
   "pairwise_ranking",
+  "pdr_loss",
   "policy_gradient",
   "positive_example_nll",
   "prior_from_logits",
-  "prior_model_loss",
   "query_pairs",
   "ranking_consistency",
   "reverse_kl",
@@ -71,5 +70,6 @@ __all__ = [
   "swap_consistent_ranks",
   "top_k_distillation",
   "truncated_importance_weights",
+  "v0_loss",
   "value_loss",
 ]

@@ -67,7 +67,7 @@ def cispo_with_imitation(
   )
 
 
-def operator_consistent(
+def pdr_loss(
   logprobs: Float[Array, "B T"],
   old_logprobs: Float[Array, "B T"],
   advantages: Float[Array, "B T"],
@@ -84,10 +84,10 @@ def operator_consistent(
   groups share a workspace, and drafts are not trained on (the latter is not in the paper).
 
   >>> ones, args = jnp.ones((2, 1)), (jnp.array([True, True]), jnp.array([False, True]))
-  >>> print(operator_consistent(-2 * ones, -2 * ones, 0 * ones, *args, ones).value())
+  >>> print(pdr_loss(-2 * ones, -2 * ones, 0 * ones, *args, ones).value())
   0.2
   """
-  same_shape("operator_consistent", "B", correct=correct, refined=refined)
+  same_shape("pdr_loss", "B", correct=correct, refined=refined)
   halves = ((refined == 0)[:, None], (refined != 0)[:, None])
   return Mixture(
     *(

@@ -9,7 +9,7 @@ from rl_jax.kernels.rewards.checklist import (
   response_steps,
   turns_passed,
 )
-from rl_jax.kernels.rewards.goals import high_level_rewards, low_level_rewards
+from rl_jax.kernels.rewards.goals import g4rl_high_level, g4rl_low_level
 from rl_jax.kernels.rewards.implicit import ImplicitRewards, implicit_rewards, scale_to_unit_return
 from rl_jax.kernels.rewards.information_gain import (
   CurriculumWeights,
@@ -58,13 +58,13 @@ __all__ = [
   "entropy_ranking",
   "first_pit",
   "full_pass_outcome",
-  "high_level_rewards",
+  "g4rl_high_level",
+  "g4rl_low_level",
   "implicit_rewards",
   "information_gain_rewards",
   "judged_step_reward",
   "length_bonus_reward",
   "log_beliefs",
-  "low_level_rewards",
   "monte_carlo_values",
   "overlong_penalty",
   "owen",

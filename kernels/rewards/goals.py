@@ -18,7 +18,7 @@ def _similarity(embeddings, goal_embeddings, mask):
   return (embeddings * goals).sum(axis=-1)
 
 
-def high_level_rewards(
+def g4rl_high_level(
   rewards: Float[Array, "B T"],
   embeddings: Float[Array, "B T E"],
   goal_embeddings: Float[Array, "B T E"],
@@ -31,15 +31,15 @@ def high_level_rewards(
   G4RL, arXiv 2511.10872. `alpha` has no published default; 0 is the plain hierarchy. No gradient; 0 in masked slots.
 
   >>> args = jnp.array([[1.0]]), jnp.array([[[0.5, 1.0]]]), jnp.array([[[1.0, 0.5]]]), jnp.ones((1, 1))
-  >>> print(high_level_rewards(*args, alpha=0.5))
+  >>> print(g4rl_high_level(*args, alpha=0.5))
   [[1.5]]
   """
-  same_shape("high_level_rewards", "B T", rewards=rewards, mask=mask)
-  same_shape("high_level_rewards", "B T E", embeddings=embeddings, goal_embeddings=goal_embeddings)
+  same_shape("g4rl_high_level", "B T", rewards=rewards, mask=mask)
+  same_shape("g4rl_high_level", "B T E", embeddings=embeddings, goal_embeddings=goal_embeddings)
   return jax.lax.stop_gradient(zero_masked(rewards, mask) + alpha * _similarity(embeddings, goal_embeddings, mask))
 
 
-def low_level_rewards(
+def g4rl_low_level(
   next_features: Float[Array, "B T D"],
   goal_features: Float[Array, "B T D"],
   next_embeddings: Float[Array, "B T E"],
@@ -54,11 +54,11 @@ def low_level_rewards(
 
   >>> features = jnp.array([[[0.0, 1.0]]]), jnp.array([[[1.0, 1.0]]])
   >>> embeddings = jnp.array([[[0.5, 1.0]]]), jnp.array([[[1.0, 0.5]]])
-  >>> print(low_level_rewards(*features, *embeddings, jnp.ones((1, 1)), alpha=0.5))
+  >>> print(g4rl_low_level(*features, *embeddings, jnp.ones((1, 1)), alpha=0.5))
   [[-0.5]]
   """
-  same_shape("low_level_rewards", "B T D", next_features=next_features, goal_features=goal_features)
-  same_shape("low_level_rewards", "B T E", next_embeddings=next_embeddings, goal_embeddings=goal_embeddings)
+  same_shape("g4rl_low_level", "B T D", next_features=next_features, goal_features=goal_features)
+  same_shape("g4rl_low_level", "B T E", next_embeddings=next_embeddings, goal_embeddings=goal_embeddings)
   away = zero_masked(next_features, mask[..., None]) - zero_masked(goal_features, mask[..., None])
   similarity = _similarity(next_embeddings, goal_embeddings, mask)
   return jax.lax.stop_gradient(alpha * similarity - jnp.square(away).sum(axis=-1))

@@ -13,20 +13,20 @@ TURNS = jnp.array([[1, 1], [1, 0], [1, 0], [0, 0]])
 
 
 def test_turns_and_outcomes_have_their_own_means():
-  result = outcome.turn_outcome(REWARDS, OUTCOMES, IDS, TURNS, beta=2.0)
+  result = outcome.verpo(REWARDS, OUTCOMES, IDS, TURNS, beta=2.0)
   np.testing.assert_allclose(result.turn, [[0, -0.5], [0.5, 0], [0, 0], [0, 0]])
   np.testing.assert_allclose(result.outcome, [-0.45, 0.45, 0, 0], rtol=1e-6)  # a row without turns does not count
   np.testing.assert_allclose(result.advantages, [[-0.45, -1.45], [1.45, 0], [0, 0], [0, 0]], rtol=1e-6)
 
 
 def test_scale_divides_each_part_by_its_own_std():
-  result = outcome.turn_outcome(REWARDS, OUTCOMES, IDS, TURNS, scale="group", eps=0.0)
+  result = outcome.verpo(REWARDS, OUTCOMES, IDS, TURNS, scale="group", eps=0.0)
   np.testing.assert_allclose(result.turn[:2], [[0, -1], [1, 0]], atol=1e-6)
   np.testing.assert_allclose(result.outcome[:2], np.array([-1, 1]) / np.sqrt(2), rtol=1e-6)
 
 
 def test_beta_zero_is_dr_grpo_on_the_outcome():
-  result = outcome.turn_outcome(REWARDS, OUTCOMES, IDS, TURNS, beta=0.0)
+  result = outcome.verpo(REWARDS, OUTCOMES, IDS, TURNS, beta=0.0)
   expected = group.dr_grpo(OUTCOMES, IDS, TURNS.any(axis=1), singleton="zero")
   np.testing.assert_allclose(result.advantages, expected[:, None] * TURNS, rtol=1e-6)
 
@@ -39,6 +39,6 @@ def test_degenerate_groups_look_past_rounding_and_masked_turns():
 
 def test_an_unknown_scale_lists_the_known():
   with pytest.raises(ValueError, match="unknown scale 'std'; known: none, group"):
-    outcome.turn_outcome(REWARDS, OUTCOMES, IDS, TURNS, scale="std")
+    outcome.verpo(REWARDS, OUTCOMES, IDS, TURNS, scale="std")
   with pytest.raises(ValueError, match=r"expected arrays of one shape \[B S\]"):
-    outcome.turn_outcome(REWARDS, OUTCOMES, IDS, TURNS[:, :1])
+    outcome.verpo(REWARDS, OUTCOMES, IDS, TURNS[:, :1])

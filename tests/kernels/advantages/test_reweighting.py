@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.advantages.group import grpo
-from rl_jax.kernels.advantages.reweighting import adora_damping, adora_weights, weighted_grpo
+from rl_jax.kernels.advantages.reweighting import adora, adora_damping, adora_weights
 from tests.kernels.papers.as_released import adora_openrlhf
 
 # One group each: the longest correct response is 6, the mean of the wrong ones 6 with the long one, 4 without it.
@@ -75,10 +75,10 @@ def test_the_threshold_keeps_its_digits_in_half_precision():
 def test_weight_one_is_grpo_and_groups_of_one():
   ids, ones = jnp.array([7, 7, 7, 9]), jnp.ones(4)
   rewards = jnp.array([1.0, 0.0, 0.3, 0.7])
-  np.testing.assert_array_equal(weighted_grpo(rewards, ones, ids, SCORED), grpo(rewards, ids, SCORED, singleton="zero"))
-  raw = weighted_grpo(rewards, 2 * ones, ids, SCORED, singleton="raw")
+  np.testing.assert_array_equal(adora(rewards, ones, ids, SCORED), grpo(rewards, ids, SCORED, singleton="zero"))
+  raw = adora(rewards, 2 * ones, ids, SCORED, singleton="raw")
   assert raw[3] == pytest.approx(1.4, rel=1e-7)
-  assert not weighted_grpo(0.1 * ones, 2 * ones, IDS, SCORED).any()
+  assert not adora(0.1 * ones, 2 * ones, IDS, SCORED).any()
 
 
 def test_unknown_names_list_the_known():

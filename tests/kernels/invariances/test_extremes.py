@@ -7,7 +7,7 @@ import pytest
 
 from tests.kernels.invariances.over_kernels import over
 
-HELD = ("kl", "policy_gradient", "cispo", "blended_policy_gradient", "spo", "implicit_rewards")
+HELD = ("kl", "policy_gradient", "cispo", "copo_loss", "spo", "implicit_rewards")
 """Functions that hold log ratios within bounds, so that a logprob may be -inf. Elsewhere the loss is then infinite."""
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import jax.numpy as jnp
 
-from rl_jax.kernels.advantages.reweighting import adora_damping, adora_weights, weighted_grpo
+from rl_jax.kernels.advantages.reweighting import adora, adora_damping, adora_weights
 from rl_jax.kernels.reductions import per_token
 from tests.kernels.kernel import quick_jit
 from tests.kernels.papers.as_released import adora_openrlhf
@@ -29,5 +29,5 @@ def compute(case, inputs):
 def step(rewards, mask, group_ids, *, variant, eps, **options):
   scored = jnp.ones(rewards.shape, bool)
   weights = FORMS[variant](rewards, mask.sum(axis=1), group_ids, scored, **options)
-  advantages = weighted_grpo(rewards, weights, group_ids, scored, eps=eps, singleton="raw")
+  advantages = adora(rewards, weights, group_ids, scored, eps=eps, singleton="raw")
   return {"weights": weights, "advantages": advantages, "token_advantages": per_token(advantages, mask)}

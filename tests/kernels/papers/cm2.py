@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax.kernels.advantages.checklist import checklist_step_advantages, checklist_turn_advantages
+from rl_jax.kernels.advantages.checklist import cm2_step, cm2_turn
 from rl_jax.kernels.advantages.group import grpo
 from rl_jax.kernels.rewards.checklist import (
   checklist_progress,
@@ -46,7 +46,7 @@ def advantages(valid, arrays, min_count):
   reached = segment_lengths(step_turns, step_mask, num_segments=turn_mask.shape[1]) > 0
   progress = lambda needs, of=checklist_progress: of(judge, needs, item_turns, step_turns, step_mask)
   rewards = lambda satisfied: checklist_turn_rewards(satisfied, weights, item_turns, turn_mask)
-  steps = lambda items, counted, **options: checklist_step_advantages(
+  steps = lambda items, counted, **options: cm2_step(
     items.eligible, items.satisfied, weights, ids, counted, step_mask, **options
   )
 
@@ -61,7 +61,7 @@ def advantages(valid, arrays, min_count):
       "rewards": total,
       "over_reached": checklist_trajectory_reward(turns, reached, every),
       "adv_traj": grpo(total, ids, every, scale=scale, singleton="zero"),
-      "adv_turn": checklist_turn_advantages(turns, reached, ids, every, scale=scale),
+      "adv_turn": cm2_turn(turns, reached, ids, every, scale=scale),
       "baseline": by_step.baselines[0],
       "adv_step": by_step.advantages,
     }
@@ -74,7 +74,7 @@ def advantages(valid, arrays, min_count):
     "turn_rewards": turns,
     "rewards": total,
     "adv_traj": grpo(total, ids, every, scale="none", singleton="raw"),
-    "adv_turn": checklist_turn_advantages(turns, reached, ids, valid, min_count=min_count),
+    "adv_turn": cm2_turn(turns, reached, ids, valid, min_count=min_count),
     "adv_step": steps(latched, counted, min_count=min_count, pooling="sum").advantages,
   }
   return results

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rl_jax.kernels.advantages.consistency import blend_weights, copo
-from rl_jax.kernels.losses.blended import blended_policy_gradient
+from rl_jax.kernels.losses.blended import copo_loss
 from rl_jax.kernels.reductions import aggregate, group_sum, per_token
 from tests.kernels.kernel import quick_jit
 
@@ -47,7 +47,7 @@ def computed(
     weights = blend_weights(result.entropy, chosen, scored, gamma=k, rho=b, soft=soft)
 
     def loss(x, weights=weights):
-      losses = blended_policy_gradient(x, old_logprobs, *advantages, weights, mask, **clips).losses
+      losses = copo_loss(x, old_logprobs, *advantages, weights, mask, **clips).losses
       return aggregate(losses, mask, mode="sequence_mean_token_mean").value
 
     outputs |= {f"loss[{name}]": loss(logprobs), f"w_local[{name}]": weights}

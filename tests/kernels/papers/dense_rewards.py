@@ -103,8 +103,8 @@ def graph(features, cap, eps_d, emb, beta):
 def hierarchy(r_ext, g_state, g_goal, alpha_h, next_feature, goal_feature, g_next, alpha_l):
   one = jnp.ones((1, 1))
   slot = lambda x: jnp.asarray(x, g_state.dtype)[None, None]
-  high = goals.high_level_rewards(slot(r_ext), slot(g_state), slot(g_goal), one, alpha=alpha_h)
-  low = goals.low_level_rewards(
+  high = goals.g4rl_high_level(slot(r_ext), slot(g_state), slot(g_goal), one, alpha=alpha_h)
+  low = goals.g4rl_low_level(
     slot(next_feature), slot(goal_feature), slot(g_next), slot(g_goal), one, alpha=alpha_l
   )
   return {"r_high": high[0, 0], "r_low": low[0, 0]}

@@ -20,7 +20,7 @@ KERNELS = [
       "steps": lambda rng, shape: rng.integers(1, 5, shape, np.int32),
     },
   ),
-  Kernel(candidates.candidate_advantages, {"rewards": "B", "group_ids": "B", "mask": "B"}, scope="group"),
+  Kernel(candidates.slate, {"rewards": "B", "group_ids": "B", "mask": "B"}, scope="group"),
   Kernel(candidates.commit_probabilities, ROWS, scope="group"),
   Kernel(candidates.commit_probabilities, ROWS, {"temperature": 0.0}, scope="group"),
   Kernel(candidates.candidate_weights, {"group_ids": "B", "mask": "B"}, scope="group"),

@@ -37,7 +37,7 @@ KERNELS = [
     draws=DRAWS,
   ),
   Kernel(
-    blended.blended_policy_gradient,
+    blended.copo_loss,
     {**dict.fromkeys(["logprobs", "old_logprobs", "local_advantages", "global_advantages"], "BT"), "weights": "B"}
     | {"mask": "BT"},
     gradients=("logprobs",),

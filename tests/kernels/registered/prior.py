@@ -27,9 +27,9 @@ TWO = {"C": 2}
 KERNELS = [
   Kernel(prior.fuse_prior, FUSED, {"noise_variance": 0.25}, mask=None, draws=DRAWS),
   Kernel(prior.prior_baseline, ROWS, scope="group"),
-  Kernel(prior.prior_advantages, ROWS, scope="group"),
+  Kernel(prior.v05, ROWS, scope="group"),
   Kernel(prior_model.score_labels, {"scores": "B"}, mask=None),
   Kernel(prior_model.prior_from_logits, {"logits": "BC"}, mask=None, sizes=TWO),
   Kernel(prior_model.query_pairs, {"labels": "BS", "mask": "BS"}, draws=DRAWS),
-  Kernel(prior_model.prior_model_loss, PAIRS, gradients=("positive_logits", "negative_logits"), draws=DRAWS, sizes=TWO),
+  Kernel(prior_model.v0_loss, PAIRS, gradients=("positive_logits", "negative_logits"), draws=DRAWS, sizes=TWO),
 ]

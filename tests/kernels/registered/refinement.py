@@ -30,5 +30,5 @@ KERNELS = [
   Kernel(refinement.join_drafts, DRAFTS, {"cap": 7}, draws=DRAWS),
   Kernel(refinement.join_drafts, DRAFTS, {"cap": 7, "room": "equal"}, draws=DRAWS),
   Kernel(mixture.cispo_with_imitation, POLICY, gradients=("logprobs",)),
-  Kernel(mixture.operator_consistent, POLICY | {"refined": "B"}, gradients=("logprobs",), draws=DRAWS),
+  Kernel(mixture.pdr_loss, POLICY | {"refined": "B"}, gradients=("logprobs",), draws=DRAWS),
 ]

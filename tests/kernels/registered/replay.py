@@ -13,7 +13,7 @@ DRAWS = {
 }
 
 KERNELS = [
-  Kernel(advantages.mixed_group, MIXED, {"alpha": 1.2}, scope="group"),
+  Kernel(advantages.r3_mixed, MIXED, {"alpha": 1.2}, scope="group"),
   Kernel(
     curricula.replay_slots,
     {"correct": "B", "buffer_correct": "BH", "buffer_mask": "BH", "group_ids": "B", "mask": "B"},

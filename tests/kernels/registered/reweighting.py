@@ -11,6 +11,6 @@ KERNELS = [
   Kernel(reweighting.adora_weights, ROWS, {"combine": "or"}, scope="group"),
   Kernel(reweighting.adora_damping, ROWS, {"length_cap": 200.0}, scope="group"),
   Kernel(
-    reweighting.weighted_grpo, {"rewards": "B", "group_weights": "B", "group_ids": "B", "mask": "B"}, scope="group"
+    reweighting.adora, {"rewards": "B", "group_weights": "B", "group_ids": "B", "mask": "B"}, scope="group"
   ),
 ]

@@ -53,13 +53,13 @@ KERNELS = [
     sizes=SIZES,
   ),
   Kernel(
-    goals.high_level_rewards,
+    goals.g4rl_high_level,
     {"rewards": "BT", "embeddings": "BTE", "goal_embeddings": "BTE", "mask": "BT"},
     {"alpha": 0.5},
     sizes=SIZES,
   ),
   Kernel(
-    goals.low_level_rewards,
+    goals.g4rl_low_level,
     {
       "next_features": "BTD",
       "goal_features": "BTD",

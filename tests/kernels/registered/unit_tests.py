@@ -33,8 +33,8 @@ KERNELS = [
     mask="turn_mask",
     draws=BINARY,
   ),
-  Kernel(outcome.turn_outcome, TURNS, {"beta": 0.5}, mask="turn_mask", scope="group"),
-  Kernel(outcome.turn_outcome, TURNS, {"scale": "group"}, mask="turn_mask", scope="group"),
+  Kernel(outcome.verpo, TURNS, {"beta": 0.5}, mask="turn_mask", scope="group"),
+  Kernel(outcome.verpo, TURNS, {"scale": "group"}, mask="turn_mask", scope="group"),
   Kernel(
     outcome.degenerate_groups,
     {"advantages": "BS", "group_ids": "B", "turn_mask": "BS"},

@@ -9,7 +9,7 @@ from rl_jax.kernels.rewards import goals
 def test_rewards_of_the_worked_example():
   slot = lambda *x: jnp.array([[x]])
   one = jnp.ones((1, 1))
-  high = goals.high_level_rewards(one, slot(0.2, 0.5), slot(1.0, -0.5), one, alpha=0.1)
+  high = goals.g4rl_high_level(one, slot(0.2, 0.5), slot(1.0, -0.5), one, alpha=0.1)
   np.testing.assert_allclose(high, [[0.995]], rtol=1e-6)
   args = slot(0.0, 1.0), slot(1.0, 1.0), slot(0.6, 0.1), slot(1.0, -0.5), one
-  np.testing.assert_allclose(goals.low_level_rewards(*args, alpha=0.5), [[-0.725]], rtol=1e-6)
+  np.testing.assert_allclose(goals.g4rl_low_level(*args, alpha=0.5), [[-0.725]], rtol=1e-6)

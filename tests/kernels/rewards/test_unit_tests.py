@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.advantages.outcome import turn_outcome
+from rl_jax.kernels.advantages.outcome import verpo
 from rl_jax.kernels.rewards import unit_tests
 
 PASSES = jnp.array([[[1, 1, 1, 0]], [[1, 1, 0, 0]], [[1, 0, 1, 0]], [[0, 1, 0, 1]]])
@@ -22,7 +22,7 @@ def test_worked_example():
   np.testing.assert_allclose(turns[:, 0], [0.543369075, 0.218333199, 0.434202476, 0.690165057], rtol=1e-6)
   outcome = unit_tests.full_pass_outcome(PASSES, TURNS, TESTS)
   assert not outcome.rewards.any()
-  result = turn_outcome(turns, outcome.discounted, IDS, TURNS)
+  result = verpo(turns, outcome.discounted, IDS, TURNS)
   np.testing.assert_allclose(
     result.advantages[:, 0], [0.071851624, -0.253184253, -0.037314976, 0.218647605], rtol=1e-5
   )
