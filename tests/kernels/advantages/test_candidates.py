@@ -7,6 +7,7 @@ import numpy as np
 from rl_jax.kernels.advantages import candidates
 from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.reductions import masked_mean, per_token
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 REWARDS = jnp.array([2.0, 1.0, -1.0, 2.075, -0.925])
@@ -70,3 +71,13 @@ def test_the_objective_counts_each_step_once_and_has_the_gradient_of_its_equatio
     np.testing.assert_allclose(steps.value, equation(logprobs) / 2, rtol=1e-12)
     gradient = jax.grad(lambda x: composed(x).sum)(jnp.array(logprobs))
   np.testing.assert_allclose(gradient, finite_difference(equation, logprobs), rtol=1e-6, atol=1e-8)
+
+
+ROWS = {"advantages": "B", "group_ids": "B", "mask": "B"}
+
+KERNELS = [
+  Kernel(candidates.slate, {"rewards": "B", "group_ids": "B", "mask": "B"}, scope="group"),
+  Kernel(candidates.commit_probabilities, ROWS, scope="group"),
+  Kernel(candidates.commit_probabilities, ROWS, {"temperature": 0.0}, scope="group"),
+  Kernel(candidates.candidate_weights, {"group_ids": "B", "mask": "B"}, scope="group"),
+]

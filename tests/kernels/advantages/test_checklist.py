@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rl_jax.kernels.advantages import checklist, group
+from tests.kernels.kernel import Kernel
 
 IDS, EVERY = jnp.array([7, 7, 7, 7]), jnp.ones(4, bool)
 # The outcome of two items, the second of which depends on the first, and where each was eligible.
@@ -84,3 +87,37 @@ def test_an_unknown_option_lists_the_known():
     step_advantages(pooling="max")
   with pytest.raises(ValueError, match="unknown scale 'batch'; known: none, group"):
     checklist.cm2_turn(jnp.ones((4, 1)), jnp.ones((4, 1)), IDS, EVERY, scale="batch")
+
+
+SIZES = {"L": 2, "C": 3}
+
+
+def _binary(share):
+  return lambda rng, shape: rng.random(shape) < share
+
+
+DRAWS = {"eligible": _binary(0.6), "satisfied": _binary(0.5), "counted": _binary(0.7)}
+STEPS = {
+  "eligible": "BSC",
+  "satisfied": "BC",
+  "weights": "BC",
+  "group_ids": "B",
+  "counted": "BC",
+  "step_mask": "BS",
+}
+TURNS = {"turn_rewards": "BL", "reached": "BL", "group_ids": "B", "mask": "B"}
+_kernel = partial(Kernel, draws=DRAWS, sizes=SIZES)
+
+KERNELS = [
+  _kernel(checklist.cm2_turn, TURNS, scope="group"),
+  _kernel(checklist.cm2_turn, TURNS, {"scale": "group", "min_count": 1}, scope="group"),
+  _kernel(checklist.cm2_step, STEPS, mask="step_mask", scope="group", zero_masked=False),
+  _kernel(
+    checklist.cm2_step,
+    STEPS,
+    {"scale": "group", "pooling": "sum"},
+    mask="step_mask",
+    scope="group",
+    zero_masked=False,
+  ),
+]

@@ -6,7 +6,8 @@ import pytest
 
 from rl_jax.kernels.advantages import consistency
 from rl_jax.kernels.advantages.group import grpo
-from rl_jax.kernels.reductions import group_sum
+from rl_jax.kernels.reductions import group_mean, group_sum
+from tests.kernels.kernel import Kernel
 
 REWARDS = jnp.array([1.0, 0.0, 1.0, 0.0] + [1.0] * 4 + [0.0] * 4)
 ANSWERS = jnp.array([7, 3, 7, 5] + [2] * 4 + [1, 1, 1, 4])
@@ -89,3 +90,35 @@ def test_degenerate_batches():
 def test_shapes():
   with pytest.raises(ValueError, match=r"blend_weights: expected arrays of one shape \[B\]"):
     consistency.copo(*ARGS, chosen=SCORED[:3])
+
+
+GROUPS = {"group_ids": "B", "mask": "B"}
+ANSWER_AXES = {"answers": "B", **GROUPS}
+DRAWS = {
+  "answers": lambda rng, shape: rng.integers(-1, 2, shape).astype("int32") * 7,
+  "chosen": lambda rng, shape: rng.random(shape) < 0.7,
+}
+
+
+def _between_prompts(rewards, group_ids, mask):
+  return consistency.between_prompts(group_mean(rewards, group_ids, mask), group_ids, mask)
+
+
+KERNELS = [
+  Kernel(consistency.consistency_entropy, ANSWER_AXES, scope="group", draws=DRAWS),
+  Kernel(consistency.consistency_factor, {"entropy": "B", **GROUPS}, scope="group"),
+  Kernel(_between_prompts, {"rewards": "B", **GROUPS}, scope="batch", public=consistency.between_prompts),
+  Kernel(
+    consistency.blend_weights,
+    {"entropy": "B", "chosen": "B", "mask": "B"},
+    draws=DRAWS,
+  ),
+  Kernel(consistency.copo, {"rewards": "B", **ANSWER_AXES}, scope="batch", draws=DRAWS),
+  Kernel(
+    consistency.copo,
+    {"rewards": "B", "chosen": "B", **ANSWER_AXES},
+    {"scale_by_consistency": True},
+    scope="batch",
+    draws=DRAWS,
+  ),
+]

@@ -8,6 +8,7 @@ import pytest
 from rl_jax.kernels.advantages import difficulty
 from rl_jax.kernels.advantages.group import dr_grpo, grpo
 from rl_jax.kernels.losses.policy import policy_gradient
+from tests.kernels.kernel import Kernel
 from tests.kernels.papers import as_released
 
 REWARDS = jnp.array([1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0])
@@ -93,3 +94,15 @@ def test_an_unknown_option_lists_the_known():
     difficulty.a_grae(*ARGS, base="rloo")
   with pytest.raises(ValueError, match="unknown focus 'medium'; known: hard, easy"):
     difficulty.difficulty_focused(*ARGS, focus="medium")
+
+
+ROWS = {"rewards": "B", "group_ids": "B", "mask": "B"}
+DRAWS = {"rewards": lambda rng, shape: rng.integers(0, 2, shape).astype("float32")}
+
+KERNELS = [
+  Kernel(difficulty.batch_success_rate, {"rewards": "B", "mask": "B"}, scope="batch", draws=DRAWS),
+  Kernel(difficulty.a_grae, ROWS, scope="batch", draws=DRAWS),
+  Kernel(difficulty.a_grae, {**ROWS, "correct": "B"}, {"base": "dr_grpo"}, scope="batch"),
+  Kernel(difficulty.sign_dominant, ROWS, {"sign": "negative"}, scope="group", draws=DRAWS),
+  Kernel(difficulty.difficulty_focused, ROWS, {"focus": "easy"}, scope="group", draws=DRAWS),
+]

@@ -9,6 +9,7 @@ from rl_jax.kernels.advantages.group import dr_grpo
 from rl_jax.kernels.losses.distillation import reverse_kl
 from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.reductions import per_token
+from tests.kernels.kernel import Kernel
 from tests.kernels.papers.as_released import minillm_trl
 
 SAMPLER, TEACHER = jnp.array([[-1.0, -3.0, jnp.nan, -2.0]]), jnp.array([[-2.0, -1.0, 0.0, -1.0]])
@@ -70,3 +71,25 @@ def test_minillm_as_coded_discounts_by_the_slot():
 def test_degenerate_batches():
   assert not distillation.minillm(SAMPLER, TEACHER, 0 * MASK, length_normalized=True).any()
   assert not distillation.opd(TEACHER, TEACHER, MASK, discount=1.0).any()
+
+
+SAMPLED = {"sampler_logprobs": "BT", "teacher_logprobs": "BT", "mask": "BT"}
+
+KERNELS = [
+  Kernel(distillation.opd, SAMPLED, {"discount": 0.9}),
+  Kernel(
+    distillation.opd_with_rewards,
+    {
+      "rewards": "B",
+      "group_ids": "B",
+      "mask": "B",
+      "sampler_logprobs": "BT",
+      "teacher_logprobs": "BT",
+      "token_mask": "BT",
+    },
+    scope="group",
+    covers={"sampler_logprobs": "token_mask", "teacher_logprobs": "token_mask"},
+    zero_masked=False,  # unscored rows keep the teacher's part
+  ),
+  Kernel(distillation.minillm, SAMPLED, {"discount": 0.9, "length_normalized": True}),
+]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.advantages import group, outcome
+from tests.kernels.kernel import Kernel
 
 REWARDS = jnp.array([[0.5, 0.0], [1.0, jnp.nan], [2.0, jnp.nan], [jnp.inf, jnp.nan]])
 OUTCOMES = jnp.array([0.0, 0.9, 0.5, 7.0])
@@ -42,3 +43,18 @@ def test_an_unknown_scale_lists_the_known():
     outcome.verpo(REWARDS, OUTCOMES, IDS, TURNS, scale="std")
   with pytest.raises(ValueError, match=r"expected arrays of one shape \[B S\]"):
     outcome.verpo(REWARDS, OUTCOMES, IDS, TURNS[:, :1])
+
+
+TURN_AXES = {"turn_rewards": "BS", "outcomes": "B", "group_ids": "B", "turn_mask": "BS"}
+
+KERNELS = [
+  Kernel(outcome.verpo, TURN_AXES, {"beta": 0.5}, mask="turn_mask", scope="group"),
+  Kernel(outcome.verpo, TURN_AXES, {"scale": "group"}, mask="turn_mask", scope="group"),
+  Kernel(
+    outcome.degenerate_groups,
+    {"advantages": "BS", "group_ids": "B", "turn_mask": "BS"},
+    mask="turn_mask",
+    scope="group",
+    zero_masked=False,
+  ),
+]

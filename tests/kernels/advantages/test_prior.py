@@ -6,6 +6,7 @@ import pytest
 
 from rl_jax.kernels.advantages.group import dr_grpo
 from rl_jax.kernels.advantages.prior import fuse_prior, prior_baseline, v05
+from tests.kernels.kernel import Kernel
 
 REWARDS = jnp.array([1.0, 1.0, -1.0, 1.0, jnp.nan, 1.0, 1.0])
 PRIORS = jnp.array([-0.6, -0.6, 0.3, -0.6, jnp.nan, -0.6, 0.3])
@@ -47,3 +48,15 @@ def test_without_samples_or_noise_nothing_divides_by_zero():
   np.testing.assert_array_equal(unseen, [[0], [0], [0], [0], [0.75], [0]])
   exact = fuse_prior(jnp.ones(1), jnp.array([4]), jnp.ones(1), noise_variance=0.0)
   np.testing.assert_array_equal(exact.baseline, [1])
+
+
+ROWS = {"rewards": "B", "priors": "B", "group_ids": "B", "mask": "B"}
+FUSED = {"mean": "B", "samples": "B", "prior": "B"}
+UNIT = lambda rng, shape: rng.random(shape).astype("float32")
+DRAWS = {"samples": lambda rng, shape: rng.integers(0, 9, shape).astype("int32")}
+
+KERNELS = [
+  Kernel(fuse_prior, FUSED, {"noise_variance": 0.25}, mask=None, draws=DRAWS),
+  Kernel(prior_baseline, ROWS, scope="group"),
+  Kernel(v05, ROWS, scope="group"),
+]

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_jax.kernels.advantages import group, replay
+from tests.kernels.kernel import Kernel
 
 # Five new responses that all failed, two replayed ones, and an empty replay slot.
 REWARDS = jnp.array([5 / 12, 1 / 12, 1 / 12, 0.0, 5 / 12, 1.75, 5 / 3, jnp.nan])
@@ -27,3 +28,10 @@ def test_alpha_one_is_grpo_and_may_differ_by_row():
 def test_no_variance_gives_zero():
   assert not replay.r3_mixed(jnp.full(8, 0.1), IDS, FILLED, lam=0.0).any()
   assert not replay.r3_mixed(REWARDS[:7], jnp.arange(7), FILLED[:7], lam=0.0).any()
+
+
+MIXED = {"rewards": "B", "group_ids": "B", "mask": "B"}
+
+KERNELS = [
+  Kernel(replay.r3_mixed, MIXED, {"alpha": 1.2}, scope="group"),
+]

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.advantages.returns import gae, reinforce_pp
+from rl_jax.kernels.advantages.returns import gae, length_adaptive_lambda, reinforce_pp
 from rl_jax.kernels.scans import discounted_sums
+from tests.kernels.kernel import Kernel
 
 RNG = np.random.default_rng(0)
 REWARDS, VALUES = RNG.normal(size=(2, 4, 6))
@@ -53,3 +54,14 @@ def test_no_gradient():
 
   for gradient in jax.grad(total, argnums=(0, 1))(jnp.array(REWARDS), jnp.array(VALUES)):
     assert not gradient.any()
+
+
+KERNELS = [
+  Kernel(
+    gae,
+    {"token_rewards": "BT", "values": "BT", "mask": "BT", "lam": "B", "bootstrap": "B"},
+    {"discount": 0.9},
+  ),
+  Kernel(length_adaptive_lambda, {"lengths": "B"}, mask=None),
+  Kernel(reinforce_pp, {"token_rewards": "BT", "mask": "BT"}, scope="batch"),
+]

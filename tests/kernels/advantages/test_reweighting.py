@@ -6,6 +6,7 @@ import pytest
 
 from rl_jax.kernels.advantages.group import grpo
 from rl_jax.kernels.advantages.reweighting import adora, adora_damping, adora_weights
+from tests.kernels.kernel import Kernel
 from tests.kernels.papers.as_released import adora_openrlhf
 
 # One group each: the longest correct response is 6, the mean of the wrong ones 6 with the long one, 4 without it.
@@ -84,3 +85,14 @@ def test_weight_one_is_grpo_and_groups_of_one():
 def test_unknown_names_list_the_known():
   with pytest.raises(ValueError, match="unknown combine 'xor'; known: and, or, length, difficulty"):
     weight(combine="xor")
+
+
+ROWS = {"rewards": "B", "lengths": "B", "group_ids": "B", "mask": "B"}
+
+KERNELS = [
+  Kernel(adora_weights, ROWS, {"combine": "or"}, scope="group"),
+  Kernel(adora_damping, ROWS, {"length_cap": 200.0}, scope="group"),
+  Kernel(
+    adora, {"rewards": "B", "group_weights": "B", "group_ids": "B", "mask": "B"}, scope="group"
+  ),
+]

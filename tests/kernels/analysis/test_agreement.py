@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.analysis.agreement import average_ranks, rank_correlation, sign_agreement, unexplained
+from tests.kernels.kernel import Kernel
 
 ALL = jnp.ones(4)
 
@@ -47,3 +48,13 @@ def test_scale_does_not_matter_even_when_squares_vanish():
 def test_monotone_maps_keep_the_rank_correlation():
   x, y = jnp.array([1.0, -2.0, 0.5, 3.0]), jnp.array([0.5, 1.0, 1.5, 2.0])
   np.testing.assert_allclose(rank_correlation(jnp.exp(x), y**3, ALL), rank_correlation(x, y, ALL), atol=1e-6)
+
+
+PAIR = {"x": "BS", "y": "BS", "mask": "BS"}
+
+KERNELS = [
+  Kernel(unexplained, PAIR, scope="batch"),
+  Kernel(average_ranks, {"x": "BS", "mask": "BS"}, scope="batch"),
+  Kernel(rank_correlation, PAIR, scope="batch"),
+  Kernel(sign_agreement, PAIR, scope="batch"),
+]

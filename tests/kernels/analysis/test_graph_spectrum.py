@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.analysis.graph_spectrum import laplacian_distance, laplacian_spectrum
+from tests.kernels.kernel import Kernel
 
 PATH, CYCLE = jnp.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]]), 1 - jnp.eye(3)
 ALL = jnp.ones(3)
@@ -34,3 +35,34 @@ def test_graphs_of_different_sizes():
   pair = jnp.array([[0, 1], [1, 0]])
   np.testing.assert_allclose(laplacian_distance(PATH, pair, ALL, jnp.ones(2), k=3), 1, atol=1e-6)
   assert laplacian_distance(PATH, pair, ALL, jnp.zeros(2), k=3) == 0
+
+
+SIZES = {"D": 2, "E": 3, "N": 3}
+
+
+def _edges(rng, shape):
+  counts = np.triu(rng.integers(0, 3, shape), k=1)
+  return (counts + np.swapaxes(counts, -1, -2)).astype(np.float32)
+
+
+def _distance(**arrays):
+  return laplacian_distance(**arrays, k=3)
+
+
+KERNELS = [
+  Kernel(
+    laplacian_spectrum,
+    {"adjacency": "BNN", "mask": "BN"},
+    draws={"adjacency": _edges},
+    sizes=SIZES,
+    zero_masked=False,  # eigenvalues fill the first slots, whichever nodes exist
+  ),
+  Kernel(
+    _distance,
+    {"adjacency": "BNN", "other_adjacency": "BMM", "mask": "BN", "other_mask": "BM"},
+    covers={"other_adjacency": "other_mask"},
+    draws={"adjacency": _edges, "other_adjacency": _edges},
+    sizes={**SIZES, "M": 4},
+    public=laplacian_distance,
+  ),
+]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.analysis.merging import update_selective_merge
+from tests.kernels.kernel import Kernel
 
 BASE = {"a": jnp.array([1.0, 1.0, 1.0, 1.0]), "b": {"c": jnp.zeros((2, 2))}}
 TUNED = {"a": jnp.array([1.0, 1.5, 0.9, 1.2]), "b": {"c": jnp.array([[4.0, -3.0], [2.0, 0.0]])}}
@@ -47,3 +48,20 @@ def test_what_is_refused():
     update_selective_merge(BASE, {"a": jnp.ones(1), "b": BASE["b"]})
   with pytest.raises(ValueError, match="structure"):
     update_selective_merge(BASE, {"a": BASE["a"]})
+
+
+def _merge(base_w, base_b, tuned_w, tuned_b, **options):
+  return update_selective_merge({"w": base_w, "b": base_b}, {"w": tuned_w, "b": tuned_b}, **options)
+
+
+KERNELS = [
+  Kernel(
+    _merge,
+    {"base_w": "VK", "base_b": "K", "tuned_w": "VK", "tuned_b": "K"},
+    {"scope": scope},
+    mask=None,
+    scope="batch",
+    public=update_selective_merge,
+  )
+  for scope in ("global", "per_tensor")
+]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.analysis import planted_prover
+from tests.kernels.kernel import Kernel
 
 TARGET = jnp.array([3, 6, 0, 3, 5])
 
@@ -58,3 +59,25 @@ def test_gaps_padding_and_the_end_token():
   np.testing.assert_array_equal(planted.values[0, 5:], [1, 1])  # solved: the end token takes nothing back
   np.testing.assert_array_equal(planted.values[1, 3:], [0, 0, 0, 0])
   np.testing.assert_array_equal(planted.outcomes, [1, 0, 0])
+
+
+def _target(rng, shape):
+  return rng.integers(0, 2, shape).astype(np.int32)
+
+
+# Tokens 0 and 1 are those of the target, so that prefixes of it occur.
+TASK = {"draws": {"target": _target}, "sizes": {"L": 3, "V": 4}, "mask": None}
+SMALL = {"vocab_size": 4, "eos": 3}
+
+KERNELS = [
+  Kernel(planted_prover.match_transitions, {"target": "L"}, SMALL, **TASK),
+  Kernel(planted_prover.prover_policy, {"target": "L"}, {"vocab_size": 4}, **TASK),
+  Kernel(planted_prover.prover_values, {"target": "L"}, {**SMALL, "length": 5}, **TASK),
+  Kernel(
+    planted_prover.planted_values,
+    {"tokens": "BT", "target": "L", "mask": "BT"},
+    {**SMALL, "length": 5},
+    zero_masked=False,  # the value of the bare prompt belongs to rows without tokens too
+    **TASK | {"mask": "mask"},
+  ),
+]

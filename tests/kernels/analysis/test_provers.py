@@ -5,6 +5,7 @@ import numpy as np
 
 from rl_jax.kernels.analysis import provers
 from rl_jax.kernels.rewards.process import best_of_k_values
+from tests.kernels.kernel import Kernel
 
 
 def test_diagnostics_by_hand():
@@ -38,3 +39,27 @@ def test_update_is_proportional_and_a_constant_changes_nothing():
   shifted = provers.natural_policy_gradient(pi, q + 7, advantages, learning_rate=0.5, alpha=2.0)
   np.testing.assert_allclose(shifted, update, rtol=1e-5)
   np.testing.assert_allclose(provers.natural_policy_gradient(pi, q, advantages, learning_rate=0.0), pi, rtol=1e-6)
+
+
+def _probabilities(rng, shape):
+  """Some actions impossible, and the last state without any."""
+  weights = rng.random(shape) * (rng.random(shape) < 0.75)
+  weights[-1] = 0
+  return weights.astype(np.float32)
+
+
+STATES = dict(mask="probabilities", covers={"probabilities": ""}, draws={"probabilities": _probabilities})
+
+KERNELS = [
+  Kernel(
+    provers.prover_diagnostics,
+    {"probabilities": "BV", "prover_advantages": "BV", "base_advantages": "BV"},
+    **STATES,
+  ),
+  Kernel(
+    provers.natural_policy_gradient,
+    {"probabilities": "BV", "values": "BV", "advantages": "BV"},
+    {"learning_rate": 0.5},
+    **STATES,
+  ),
+]

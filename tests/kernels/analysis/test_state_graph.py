@@ -7,6 +7,7 @@ import pytest
 
 from rl_jax.kernels.analysis import state_graph
 from rl_jax.kernels.analysis.state_graph import empty_graph, observe
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 
@@ -83,3 +84,46 @@ def test_training_restarts_the_counter_and_needs_more_than_the_threshold():
 def test_an_unknown_replacement_lists_the_known():
   with pytest.raises(ValueError, match="unknown replace 'newest'; known: oldest, least_connected"):
     walk([0.0], 2, eps=1.0, replace="newest")
+
+
+SIZES = {"D": 2, "E": 3, "N": 3}
+
+
+def _observe(features, mask, *, eps, replace):
+  graph = state_graph.empty_graph(features, capacity=2)
+  return state_graph.observe(graph, features, mask, eps=eps, replace=replace)
+
+
+def _edges(rng, shape):
+  counts = np.triu(rng.integers(0, 3, shape), k=1)
+  return (counts + np.swapaxes(counts, -1, -2)).astype(np.float32)
+
+
+KERNELS = [
+  Kernel(state_graph.empty_graph, {"features": "BTD"}, {"capacity": 3}, mask=None, sizes=SIZES),
+  *(
+    Kernel(
+      _observe,
+      {"features": "BTD", "mask": "BT"},
+      {"eps": 1.0, "replace": replace},
+      zero_masked=False,  # the label of a masked step is -1
+      public=state_graph.observe,
+      sizes=SIZES,
+    )
+    for replace in state_graph.REPLACEMENTS
+  ),
+  Kernel(
+    state_graph.training_due,
+    {"changes": "B"},
+    {"capacity": 4, "beta": 1.0},
+    mask=None,
+    draws={"changes": lambda rng, shape: rng.integers(0, 24, shape).astype(np.int32)},
+  ),
+  Kernel(
+    state_graph.reconstruction_loss,
+    {"embeddings": "BNE", "adjacency": "BNN", "mask": "BN"},
+    gradients=("embeddings",),
+    draws={"adjacency": _edges},
+    sizes=SIZES,
+  ),
+]

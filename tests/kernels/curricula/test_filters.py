@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.curricula.filters import accuracy_filter, informative_groups
+from tests.kernels.kernel import Kernel
 
 
 def test_kept_groups():
@@ -40,3 +41,19 @@ def test_unscored_rows_do_not_count_and_one_truncated_response_drops_its_group()
 def test_shapes():
   with pytest.raises(ValueError, match=r"accuracy_filter: expected arrays of one shape \[B\]"):
     accuracy_filter(jnp.ones((2, 1)), jnp.zeros(2, jnp.int32), jnp.ones(2, bool))
+
+
+def _truncated(rng, shape):
+  return rng.random(shape) < 0.3
+
+
+KERNELS = [
+  Kernel(informative_groups, {"metric": "B", "group_ids": "B", "mask": "B"}, scope="group"),
+  Kernel(
+    accuracy_filter,
+    {"outcomes": "B", "group_ids": "B", "mask": "B", "truncated": "B"},
+    {"low": -1.0},
+    scope="group",
+    draws={"truncated": _truncated},
+  ),
+]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.layers import experts
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 from tests.kernels.papers.as_released import double_softmax_cross_entropy
 
@@ -73,3 +74,57 @@ def test_each_expert_has_its_own_head():
 def test_wrong_calls_say_what_to_do():
   with pytest.raises(ValueError, match=r"expected zs \[B K D\] and weights \[H K\*D\]"):
     experts.fused_reward(jnp.ones((1, 2, 3)), jnp.ones((4, 5)), ONE, ONE, ONE[0], ONE[0], ONE)
+
+
+SIZES = {"D": 3, "Q": 4, "R": 2, "O": 5, "H": 3, "W": 9}  # W = K D, the concatenated experts
+
+
+def _labels(rng, shape):
+  return rng.integers(0, SIZES["Q"], shape).astype(np.int32)
+
+
+KERNELS = [
+  Kernel(experts.last_hidden, {"hidden": "BTD", "mask": "BT"}, gradients=("hidden",), sizes=SIZES),
+  Kernel(
+    experts.router,
+    {"z": "BD", "weight": "QD", "bias": "Q", "mask": "B"},
+    gradients=("z", "weight", "bias"),
+    sizes=SIZES,
+  ),
+  Kernel(
+    experts.router_cross_entropy,
+    {"logits": "BQ", "labels": "B", "mask": "B"},
+    gradients=("logits",),
+    draws={"labels": _labels},
+    sizes=SIZES,
+  ),
+  Kernel(
+    experts.lora,
+    {"x": "BD", "weight": "OD", "down": "RD", "up": "OR"},
+    {"lora_alpha": 1.0},
+    mask=None,
+    gradients=("x", "down", "up"),
+    sizes=SIZES,
+  ),
+  Kernel(
+    experts.expert_rewards,
+    {"zs": "BKD", "weights": "KD", "biases": "K", "mask": "B"},
+    gradients=("zs", "biases"),
+    draws={"weights": lambda rng, shape: rng.normal(size=shape).astype(np.float32)},
+    sizes=SIZES,
+  ),
+  Kernel(
+    experts.fused_reward,
+    {
+      "zs": "BKD",
+      "hidden_weight": "HW",
+      "hidden_bias": "H",
+      "out_weight": "H",
+      "out_bias": "",
+      "slope": "",
+      "mask": "B",
+    },
+    gradients=("zs", "hidden_weight", "out_bias", "slope"),
+    sizes=SIZES,
+  ),
+]

@@ -8,6 +8,7 @@ import pytest
 from rl_jax.kernels.losses.blended import copo_loss
 from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.reductions import aggregate
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 RNG = np.random.default_rng(0)
@@ -66,3 +67,13 @@ def test_within_the_clip_range_it_is_the_loss_of_the_blended_advantage():
 def test_weights_are_one_number_per_response():
   with pytest.raises(ValueError, match=r"expected weights \[B\], got \(3, 4\) beside \(3, 4\)"):
     copo_loss(LOGPROBS, OLD, LOCAL, GLOBAL, MASK, MASK)
+
+
+KERNELS = [
+  Kernel(
+    copo_loss,
+    {**dict.fromkeys(["logprobs", "old_logprobs", "local_advantages", "global_advantages"], "BT"), "weights": "B"}
+    | {"mask": "BT"},
+    gradients=("logprobs",),
+  ),
+]

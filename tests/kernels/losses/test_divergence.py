@@ -7,6 +7,7 @@ import pytest
 
 from rl_jax.kernels.losses.divergence import adaptive_kl_coefficient, kl
 from rl_jax.kernels.reductions import aggregate
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 LOGITS, REFERENCE = jnp.array([0.3, -1.0, 0.8, 0.1]), jax.nn.log_softmax(jnp.array([0.0, 0.5, 0.2, -0.7]))
@@ -174,3 +175,25 @@ def test_adaptive_coefficient_moves_towards_the_target_and_is_clipped():
 def test_an_unknown_estimator_lists_the_known():
   with pytest.raises(ValueError, match="unknown gradient 'k4'; known: k1, k2, k3"):
     kl(MASK, MASK, MASK, gradient="k4")
+
+
+def _kl(**options):
+  return Kernel(
+    kl, {"logprobs": "BT", "ref_logprobs": "BT", "mask": "BT"}, options, gradients=("logprobs",)
+  )
+
+
+KERNELS = [
+  _kl(value="k1"),
+  _kl(value="k2"),
+  _kl(value="k3", log_ratio_clamp=20.0, value_clamp=10.0),
+  _kl(value="k1", gradient="k3"),
+  _kl(value="k3", gradient="k2"),
+  Kernel(
+    adaptive_kl_coefficient,
+    {"coefficient": "", "kl_value": ""},
+    {"target": 0.1, "horizon": 100.0},
+    mask=None,
+    scope="batch",
+  ),
+]

@@ -7,6 +7,7 @@ import pytest
 
 from rl_jax.kernels.losses.policy import cispo, policy_gradient, truncated_importance_weights
 from rl_jax.kernels.reductions import aggregate
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 RNG = np.random.default_rng(0)
@@ -156,3 +157,23 @@ def test_wrong_calls_say_what_to_do():
     policy_gradient(x, x, x, x, ratio="seq")
   with pytest.raises(ValueError, match=r"advantages \(1,\)"):
     policy_gradient(x, x, x[:, 0], x)
+
+
+POLICY = {"logprobs": "BT", "old_logprobs": "BT", "advantages": "BT", "mask": "BT"}
+
+
+def _policy(**options):
+  return Kernel(policy_gradient, POLICY, options, gradients=("logprobs",))
+
+
+KERNELS = [
+  _policy(),
+  _policy(dual_clip=3.0, clip_high=0.28),
+  _policy(clip="none"),
+  Kernel(cispo, POLICY, gradients=("logprobs",)),
+  _policy(ratio="sequence", clip_low=3e-4, clip_high=4e-4),
+  _policy(ratio="sequence_sum"),
+  Kernel(
+    truncated_importance_weights, {"old_logprobs": "BT", "behaviour_logprobs": "BT", "mask": "BT"}
+  ),
+]

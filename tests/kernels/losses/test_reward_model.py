@@ -7,6 +7,7 @@ import pytest
 
 from rl_jax.kernels.losses import reward_model
 from rl_jax.kernels.reductions import masked_mean
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 from tests.kernels.papers.as_released import pair_accuracy_by_order
 
@@ -99,3 +100,36 @@ def test_nobody_scored():
   args = jnp.array(REWARDS), jnp.array(OUTCOMES), jnp.array(IDS), nobody
   assert reward_model.pair_accuracy(*args).value == 0
   assert masked_mean(reward_model.binary_cross_entropy(args[0], args[1], nobody), nobody).value == 0
+
+
+def _outcomes(rng, shape):
+  """Both sides of every threshold, with ties."""
+  return rng.choice([0.0, 0.25, 1.0], shape).astype(np.float32)
+
+
+LABELS = {"labels": _outcomes}
+RANKED = {"scores": "B", "outcomes": "B", "group_ids": "B", "mask": "B"}
+
+KERNELS = [
+  Kernel(
+    reward_model.binary_cross_entropy,
+    {"logits": "BS", "labels": "BS", "mask": "BS"},
+    gradients=("logits",),
+    draws=LABELS,
+  ),
+  Kernel(reward_model.class_balanced_weights, {"labels": "B", "mask": "B"}, scope="batch", draws=LABELS),
+  Kernel(
+    reward_model.detached_dpo,
+    {"rewards": "B", "old_rewards": "B", "outcomes": "B", "group_ids": "B", "mask": "B"},
+    scope="group",
+    gradients=("rewards",),
+    draws={"outcomes": _outcomes},
+  ),
+  Kernel(reward_model.best_of_n_weights, {"scores": "B", "group_ids": "B", "mask": "B"}, scope="group"),
+  Kernel(
+    reward_model.pair_accuracy,
+    RANKED,
+    scope="group",
+    draws={"outcomes": _outcomes, "scores": _outcomes},
+  ),
+]

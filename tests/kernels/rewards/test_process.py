@@ -9,6 +9,7 @@ from rl_jax.kernels.losses.supervised import negative_log_likelihood
 from rl_jax.kernels.reductions import aggregate
 from rl_jax.kernels.rewards import process
 from rl_jax.kernels.scans import discounted_sums
+from tests.kernels.kernel import Kernel
 
 ONES = jnp.ones((1, 3))
 
@@ -83,3 +84,22 @@ def test_first_pit(values, mask, step, found):
 def test_errors():
   with pytest.raises(ValueError, match=r"progress: expected arrays of one shape \[B S\]"):
     process.progress(jnp.ones((1, 4)), jnp.ones(1), ONES)
+
+
+def _labels(rng, shape):
+  return rng.choice([0.0, 0.25, 0.75], shape).astype(np.float32)
+
+
+STEPS = {"values": "BS", "advantages": "BS", "mask": "BS"}
+
+KERNELS = [
+  Kernel(process.monte_carlo_values, {"outcomes": "BSR", "mask": "BSR"}, sizes={"R": 3}),
+  Kernel(process.best_of_k_values, {"values": "BS", "mask": "BS"}),
+  Kernel(process.progress, {"values": "BS", "initial_values": "B", "mask": "BS"}),
+  Kernel(process.effective_rewards, STEPS),
+  Kernel(
+    process.token_weights,
+    {"outcomes": "B", "advantages": "BS", "segment_ids": "BT", "mask": "BT", "baselines": "BT"},
+  ),
+  Kernel(process.first_pit, {"values": "BS", "mask": "BS"}, draws={"values": _labels}),
+]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.search.beam import beam_select
+from tests.kernels.kernel import Kernel
 
 VALUES = jnp.array([[0.5, 0.5, jnp.nan, 0.75], [0.1, 0.2, 0.3, 0.4]])
 PROGRESS = jnp.array([[0.0, 0.0, 9.0, -1.0], [0.0, 0.0, 0.0, 0.0]])
@@ -25,3 +26,10 @@ def test_without_alpha_it_searches_on_values():
 def test_a_beam_wider_than_its_candidates():
   with pytest.raises(ValueError, match="width 5 is more than the 4 candidates"):
     beam_select(VALUES, PROGRESS, MASK, width=5)
+
+
+STEPS = {"values": "BS", "advantages": "BS", "mask": "BS"}
+
+KERNELS = [
+  Kernel(beam_select, STEPS, {"width": 2}),
+]

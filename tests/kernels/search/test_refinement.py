@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.search.refinement import join_drafts, refinement_calls, token_budget, top_drafts
+from tests.kernels.kernel import Kernel
 
 LENGTHS = jnp.array([10]), jnp.array([100]), jnp.array([20])
 
@@ -76,3 +77,27 @@ def test_errors():
     )
   with pytest.raises(ValueError, match="widths and k of at least 1"):
     budget(widths=(4, 0))
+
+
+COUNTS = lambda rng, shape: rng.integers(1, 50, shape).astype("int32")
+FLAGS = lambda rng, shape: rng.random(shape) < 0.5
+DRAWS = {
+  "inputs": COUNTS,
+  "outputs": COUNTS,
+  "prompt_lengths": COUNTS,
+  "draft_lengths": COUNTS,
+  "artefact_lengths": COUNTS,
+  "accepted": FLAGS,
+  "slots": lambda rng, shape: rng.integers(0, 4, shape).astype("int32"),
+}
+CALLS = {"inputs": "BS", "outputs": "BS", "accepted": "BS", "mask": "BS"}
+LENGTH_AXES = {"prompt_lengths": "B", "draft_lengths": "B", "artefact_lengths": "B"}
+DRAFTS = {"tokens": "BST", "mask": "BST", "slots": "BK", "slot_mask": "BK"}
+
+KERNELS = [
+  Kernel(token_budget, CALLS, draws=DRAWS),
+  Kernel(refinement_calls, LENGTH_AXES, {"widths": (3, 2), "cap": 60}, mask=None, draws=DRAWS),
+  Kernel(top_drafts, {"scores": "BS", "mask": "BS"}),
+  Kernel(join_drafts, DRAFTS, {"cap": 7}, draws=DRAWS),
+  Kernel(join_drafts, DRAFTS, {"cap": 7, "room": "equal"}, draws=DRAWS),
+]
