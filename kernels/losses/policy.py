@@ -76,7 +76,8 @@ def policy_gradient(
     raise ValueError(f"policy_gradient: dual_clip belongs to clip='ppo', got clip={clip!r}")
   advantages = jax.lax.stop_gradient(zero_masked(advantages, mask))
   ratios = _ratios(logprobs, old_logprobs, mask, ratio, max_log_ratio)
-  losses, clipped_low, clipped_high, clipped_dual = -ratios * advantages, *(jnp.zeros(ratios.shape, bool),) * 3
+  losses = -ratios * advantages
+  clipped_low = clipped_high = clipped_dual = jnp.zeros(ratios.shape, bool)
   if clip == "ppo":
     losses = jnp.maximum(losses, -jnp.clip(ratios, 1 - clip_low, 1 + clip_high) * advantages)
     clipped_low = (advantages < 0) & (ratios < 1 - clip_low)
