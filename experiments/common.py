@@ -3,6 +3,8 @@
 Plain data. The sections `method`, `task` and `model` list only what differs from the defaults of the part they name.
 """
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
 
@@ -213,3 +215,9 @@ def variant(config: ConfigDict, name: str) -> ConfigDict:
     for section in ("evaluation", "checkpoint", "logging"):
       stage[section].every_iterations = 2
   return config
+
+
+def data(name: str) -> str:
+  """The path of a file in experiments/data: from the current folder where it lies below, as in a checkout."""
+  file = Path(__file__).resolve().parent / "data" / name
+  return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)

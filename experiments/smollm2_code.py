@@ -9,7 +9,7 @@ Variant "smoke" ends in some minutes and learns nothing.
 
 from ml_collections import ConfigDict
 
-from rl_jax.experiments import smollm2_grpo
+from rl_jax.experiments import common, smollm2_grpo
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -17,7 +17,7 @@ def get_config(variant: str = "") -> ConfigDict:
   config = smollm2_grpo.get_config(variant)
   config.task = {
     "name": "rl_jax.tasks.json_lines",
-    "file": "experiments/data/functions.jsonl",
+    "file": common.data("functions.jsonl"),
     "held_out_fraction": 0.25,
     "system_prompt": "You answer with one short Python function in a block of code.",
     "verifier": "rl_jax.tasks.verifiers.programs:unit_tests",

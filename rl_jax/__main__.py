@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import rl_jax
+from rl_jax.errors import UserError
+from rl_jax.launching.commands import command
 
 HELP = ("-h", "--help")
 
@@ -28,9 +30,10 @@ def usage() -> str:
   return "\n".join(["usage: rl-jax COMMAND …, --version, or COMMAND --help", "", *lines])
 
 
-def main(argv: list[str] | None = None) -> int:
+@command("rl-jax")
+def main(argv: list[str]) -> int:
   """Run a command; return its exit status, 1 for one that is not known."""
-  name, *rest = (sys.argv[1:] if argv is None else argv) or [HELP[0]]
+  name, *rest = argv or [HELP[0]]
   if name in HELP:
     print(usage())
     return 0
@@ -40,8 +43,7 @@ def main(argv: list[str] | None = None) -> int:
   if name not in commands():
     near = difflib.get_close_matches(name, commands(), n=1)
     advice = f": did you mean {near[0]!r}?" if near else f" (known: {', '.join(commands())})"
-    print(f"rl-jax: no command {name!r}{advice}", file=sys.stderr)
-    return 1
+    raise UserError(f"no command {name!r}{advice}")
   return importlib.import_module(f"rl_jax.{name}").main(rest)
 
 

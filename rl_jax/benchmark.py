@@ -84,6 +84,8 @@ def main(argv: list[str]) -> int:
   flags = configs.parse_flags(argv, _parser(), required=())
   if flags.options.repeats is None:
     flags.options.repeats = 3 if flags.options.benchmark == "generate" else 7
+  if flags.options.repeats < 1:
+    raise UserError(f"--repeats={flags.options.repeats}: at least 1")
   BENCHMARKS[flags.options.benchmark](flags)
   return 0
 

@@ -6,11 +6,10 @@ The run with its hash, commit, command and final held-out accuracy, and the pape
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 
-from rl_jax.launching.commands import command
+from rl_jax.launching.commands import Parser, command
 from rl_jax.runs import citation
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.files import plain
@@ -26,7 +25,7 @@ FORMATS = {
 @command("rl_jax.cite")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = argparse.ArgumentParser(prog="python -m rl_jax.cite", description=__doc__.splitlines()[0])
+  parser = Parser(prog="python -m rl_jax.cite", description=__doc__.splitlines()[0])
   parser.add_argument("run", metavar="RUN", help="folder of the run, as in runs/grpo")
   parser.add_argument(
     "--with", dest="baselines", metavar="RUN", action="append", default=[], help="a baseline's run; may be repeated"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 
-from rl_jax.launching.commands import command
+from rl_jax.launching.commands import Parser, command
 from rl_jax.runs.curve import curve
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.metric_names import ACCURACY, GREEDY
@@ -16,7 +15,7 @@ from rl_jax.runs.visible import say
 @command("rl_jax.curve")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = argparse.ArgumentParser(prog="python -m rl_jax.curve", description=__doc__.splitlines()[0])
+  parser = Parser(prog="python -m rl_jax.curve", description=__doc__.splitlines()[0])
   parser.add_argument("run", metavar="RUN", help="folder of the run, as in runs/grpo")
   parser.add_argument("--metrics", nargs="+", default=[ACCURACY, GREEDY])
   flags = parser.parse_args(argv)

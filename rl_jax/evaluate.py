@@ -182,7 +182,7 @@ def config_of(flags: configs.Flags) -> ConfigDict:
   if flags.workdir is None:
     if flags.config is None:
       raise UserError("nothing to evaluate: give the --workdir of a run, or an experiment's --config")
-    return configs.resolve(flags.config, flags.overrides)
+    return configs.resolve_experiment(flags.config, flags.overrides)
   for override in flags.overrides:
     section = override.partition("=")[0].partition(".")[0]
     if section not in CHANGEABLE:
@@ -193,7 +193,7 @@ def config_of(flags: configs.Flags) -> ConfigDict:
   changes = dict(override.split("=", 1) for override in flags.overrides)
   if flags.config is None:
     return configs.resolve_config(saved, changes)
-  values = configs.resolve(flags.config, flags.overrides).to_dict()
+  values = configs.resolve_experiment(flags.config, flags.overrides).to_dict()
   return configs.resolve_config(values | {key: saved[key] for key in OF_THE_RUN if key in saved})
 
 

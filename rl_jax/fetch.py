@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from rl_jax.launching.commands import command
+from rl_jax.launching.commands import Parser, command
 from rl_jax.models.fetch import KNOWN, fetch
 
 
 @command("rl_jax.fetch")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = argparse.ArgumentParser(prog="python -m rl_jax.fetch", description=__doc__.splitlines()[0])
+  parser = Parser(prog="python -m rl_jax.fetch", description=__doc__.splitlines()[0])
   parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(KNOWN)}")
   print(fetch(parser.parse_args(argv).name))
   return 0

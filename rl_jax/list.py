@@ -1,12 +1,11 @@
 """Lists what there is to name in a config: python -m rl_jax.list methods.
 
-Methods, tasks, models or experiments, or all of them: the name, the first line of its documentation, its papers. The
-source is read and no part is imported, so that the list comes at once.
+Methods, tasks, models, experiments or studies, or all of them: the name, the first line of its documentation, its
+papers. The source is read and no part is imported, so that the list comes at once.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from rl_jax.launching.commands import command
+from rl_jax.launching.commands import Parser, command
 from rl_jax.models.fetch import KNOWN
 from rl_jax.runs.visible import say
 
@@ -59,6 +58,11 @@ def experiments() -> list[Entry]:
   return [described(path.stem, tree) for path, tree in _modules(ROOT / "experiments", ("get_config",))]
 
 
+def studies() -> list[Entry]:
+  """The studies, by the names that `rl-jax study` takes."""
+  return [described(path.stem, tree) for path, tree in _modules(ROOT / "experiments/studies", ("get_config",))]
+
+
 def _modules(folder: Path, needed: tuple[str, ...]) -> Iterator[tuple[Path, ast.Module]]:
   for path in sorted(folder.glob("*.py")):
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -72,6 +76,7 @@ KINDS: dict[str, Callable[[], list[Entry]]] = {
   "tasks": lambda: roles("tasks"),
   "models": models,
   "experiments": experiments,
+  "studies": studies,
 }
 
 
@@ -88,7 +93,7 @@ def table(named: list[Entry]) -> str:
 @command("rl_jax.list")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = argparse.ArgumentParser(prog="python -m rl_jax.list", description=__doc__.splitlines()[0])
+  parser = Parser(prog="python -m rl_jax.list", description=__doc__.splitlines()[0])
   parser.add_argument("kind", nargs="?", choices=tuple(KINDS), help="all of them if left out")
   kind = parser.parse_args(argv).kind
   for name in [kind] if kind else KINDS:

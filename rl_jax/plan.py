@@ -127,7 +127,7 @@ def main(argv: list[str]) -> int:
   parser.add_argument("--layers", type=_layers, metavar="A,B", help="compile so many layers and extrapolate")
   parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")
   flags = configs.parse_flags(argv, parser, required=("config", "topology"))
-  config = configs.resolve(flags.config, flags.overrides)
+  config = configs.resolve_experiment(flags.config, flags.overrides)
   plans = [plan(config, topology, flags.options.layers) for topology in flags.options.topology.split(",")]
   if flags.options.format == "json":
     print(json.dumps([one.record() for one in plans], indent=2))

@@ -6,12 +6,11 @@ share, or as `--output` says.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from rl_jax.errors import UserError
-from rl_jax.launching.commands import command
+from rl_jax.launching.commands import Parser, command
 from rl_jax.runs.comparison_report import write_comparison
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.report import write_report
@@ -21,7 +20,7 @@ from rl_jax.runs.visible import say, visible
 @command("rl_jax.report")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = argparse.ArgumentParser(prog="python -m rl_jax.report", description=__doc__.splitlines()[0])
+  parser = Parser(prog="python -m rl_jax.report", description=__doc__.splitlines()[0])
   parser.add_argument("workdirs", metavar="RUN", nargs="+", help="folder of a run, as given to --workdir")
   parser.add_argument(
     "--output", metavar="NAME", type=Path, help="of a comparison: NAME.png and NAME.html, as in runs/comparison"

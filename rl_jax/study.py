@@ -6,7 +6,6 @@ done again. The table, the curves and a figure go to --results, as far as they a
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import shlex
@@ -19,16 +18,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rl_jax.configuration import configs
-from rl_jax.configuration.parts import experiment_file, load_file
+from rl_jax.configuration.parts import load_file, study_file
 from rl_jax.errors import UserError
 from rl_jax.launching import launch
-from rl_jax.launching.commands import command
+from rl_jax.launching.commands import Parser, command
 from rl_jax.launching.stop import Stop
 from rl_jax.runs import study_page, study_results
 from rl_jax.runs.comparison import area_under
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.files import read_json
-from rl_jax.runs.metric_names import ACCURACY
+from rl_jax.runs.metric_names import ACCURACY, TOKENS
 from rl_jax.runs.record import load
 from rl_jax.runs.study_results import Entry
 
@@ -102,7 +101,7 @@ def _done(workdir: Path, config: ConfigDict, budget: int) -> bool:
   """Whether the run of a config is there, at the budget, in every seed."""
   try:
     directory = find_run(workdir)
-    spent = load(directory).series.get("train", {}).get("generated_tokens")
+    spent = load(directory).series.get("train", {}).get(TOKENS)
   except UserError:
     return False
   identity, _ = configs.identity(config)
@@ -120,11 +119,6 @@ def _points(grid: ConfigDict) -> Iterator[tuple[str, ...]]:
   names = sorted(grid)
   for values in itertools.product(*(grid[name] for name in names)):
     yield tuple(f"{name}={value!r}" for name, value in zip(names, values, strict=True))
-
-
-def study_file(name: str) -> str:
-  """The file of a study: of the package's by its name, as in 'horizon', or a path."""
-  return name if name.endswith(".py") else experiment_file(f"studies/{name}")
 
 
 def read_study(file: str, workdir: Path | None, only: str, terminal: launch.Terminal) -> Study:
@@ -151,7 +145,7 @@ def read_study(file: str, workdir: Path | None, only: str, terminal: launch.Term
 @command("rl_jax.study")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = argparse.ArgumentParser(prog="python -m rl_jax.study", description=__doc__.splitlines()[0])
+  parser = Parser(prog="python -m rl_jax.study", description=__doc__.splitlines()[0])
   parser.add_argument("study", metavar="FILE", help="one of the package's, as in horizon, or a file")
   parser.add_argument("--workdir", type=Path, help="where the runs are kept; runs/studies/<name> by default")
   parser.add_argument("--results", type=Path, help="where table, curves and figure go; the workdir by default")

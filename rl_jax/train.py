@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
   processes.join(flags.options)
   try:
     with processes.leaving("rl_jax.train"):
-      config = configs.resolve(flags.config, flags.overrides)
+      config = configs.resolve_experiment(flags.config, flags.overrides)
       stream = sys.stderr if processes.first() else open(os.devnull, "w")
       terminal = Terminal(["python", "-m", "rl_jax.train", *argv], stream, stop)
       train(config, workdir, terminal)

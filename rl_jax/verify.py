@@ -9,7 +9,6 @@ otherwise. Nothing is written beside the runs.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
 import tempfile
@@ -21,7 +20,7 @@ import numpy as np
 
 from rl_jax.errors import UserError
 from rl_jax.launching import initialization, launch, machine
-from rl_jax.launching.commands import command, say_error
+from rl_jax.launching.commands import Parser, command, say_error
 from rl_jax.launching.recorded import RecordedRun, read
 from rl_jax.launching.stop import Stop
 from rl_jax.models.model import Params
@@ -189,13 +188,15 @@ def verify(record: RecordedRun, iterations: int | None, scratch: Path) -> bool:
 @command("rl_jax.verify")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = argparse.ArgumentParser(prog="python -m rl_jax.verify", description=__doc__.splitlines()[0])
+  parser = Parser(prog="python -m rl_jax.verify", description=__doc__.splitlines()[0])
   parser.add_argument("targets", metavar="RUN", nargs="+", type=Path, help="a run's folder, or a .json file of results")
   many = "how many to make again, and on to the next recorded one; all by default; 0: look at the log alone"
   parser.add_argument("--iterations", type=int, help=many)
   parser.add_argument("--only", default="", metavar="A,B", help="some of a study's entries")
   flags = parser.parse_args(argv)
   only = flags.only.split(",") if flags.only else []
+  if flags.iterations is not None and flags.iterations < 0:
+    raise UserError(f"--iterations={flags.iterations}: 0 looks at the log alone, a number makes so many again")
   good = True
   with tempfile.TemporaryDirectory(prefix="rl_jax-verify-") as scratch:
     for target in flags.targets:

@@ -12,6 +12,7 @@ import jax
 import pytest
 
 from rl_jax.configuration import configs
+from rl_jax.errors import UserError
 from rl_jax.launching import initialization
 from rl_jax.models import pretrained_files
 from rl_jax.models.errors import ModelFileError
@@ -98,7 +99,7 @@ def test_its_stages_resolve_and_give_the_parameters_that_it_starts_from(name, va
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_variant_that_is_not_known_is_one_line(name):
-  with pytest.raises(ValueError, match="variant 'smoky' is not known"):
+  with pytest.raises(UserError, match="variant 'smoky' is not known"):
     config_of(name, "smoky")
 
 

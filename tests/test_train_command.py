@@ -42,11 +42,23 @@ def command(capsys, text: str, folder) -> tuple[int, str]:
     (RUN.replace("grpo.py", "grop.py"), "no file 'experiments/grop.py': did you mean 'experiments/grpo.py'?"),
     ("--workdir={folder}/run", "--config is missing"),
     ("", "--config is missing: write for example --config=grpo"),
+    (RUN + "--config.num_iterations=0", "num_iterations is at least 1, got 0"),
+    (RUN + "--config.mesh.rules.foo=5", "mesh rules: there is no logical axis 'foo'"),
   ],
 )
 def test_a_slip_is_one_line(text, expected, capsys, tmp_path):
   status, line = command(capsys, text, tmp_path)
   assert status == 1 and line.startswith("rl_jax.train: ") and expected in line, line
+
+
+def test_a_run_that_is_refused_occupies_no_folder(capsys, tmp_path):
+  """Its own advice is taken in the same folder."""
+  asked = RUN + "--config.rows_per_microbatch=2 --config.num_iterations=2 --config.init_from="
+  status, line = command(capsys, asked, tmp_path)
+  assert status == 1 and "are not whole groups of 4 rows" in line and "minibatches_of='rows'" in line
+  assert {path.name for path in (tmp_path / "run").iterdir()} <= {".lock"}
+  with open_run(tmp_path / "run", {}, "another", {}) as directory:
+    assert not directory.continued
 
 
 def test_a_folder_that_is_not_ours_stays_as_it_is(capsys, tmp_path):

@@ -179,3 +179,19 @@ def test_elsewhere_the_first_iteration_is_tight_and_the_accuracy_within_the_seed
   # 2 (0.0707 + 0.5 / sqrt(32)) = 0.318 around 0.45
   assert not compare([EVALUATION | {ACCURACY: [0.8, 0.8]}, near], True).agrees
   assert not compare([], True).agrees, "nothing compared is no agreement"
+
+
+@pytest.mark.parametrize("form", [["{e}:smoke"], ["{e}:smoke", "--workdir=runs/x"], ["--config={e}:smoke"]])
+def test_a_curve_is_read_whatever_form_its_command_had(form, run, tmp_path):
+  saved = curve(find_run(run), [ACCURACY])
+  saved["command"] = ["python", "-m", "rl_jax.train", *(part.format(e=EXPERIMENT) for part in form)]
+  write_json(tmp_path / "curve.json", saved)
+  (record,) = recorded.read(tmp_path / "curve.json")
+  assert record.config.method.name == "rl_jax.methods.grpo"
+
+
+def test_what_verify_would_pass_over_is_refused(run, capsys):
+  assert verify.main([str(run), "--only=x"]) == 1
+  assert "is no study: it has no entries to take x of" in capsys.readouterr().err
+  assert verify.main([str(run), "--iterations=-3"]) == 1
+  assert "--iterations=-3: 0 looks at the log alone" in capsys.readouterr().err

@@ -77,7 +77,7 @@ def make_parser(description: str = "", *, positional: bool = False) -> argparse.
   parser = _Parser(
     description=description,
     allow_abbrev=False,
-    epilog="--config.KEY=VALUE changes one field, as in --config.learning_rate=3e-4 --config.task.levels.easy.steps=4",
+    epilog="--config.KEY=VALUE changes one field, as in --config.learning_rate=3e-4 --config.task.modulus=7",
   )
   parser.add_argument("--config", metavar="NAME[:VARIANT]", help="experiment, as in grpo:smoke, or a file")
   parser.add_argument("--workdir", metavar="FOLDER", type=Path, help="where the run is kept, as in runs/grpo")
@@ -149,7 +149,24 @@ def resolve(path_with_variant: str, overrides: Sequence[str] = ()) -> ConfigDict
     if not equals:
       raise UserError(f"override {override!r} has no value: write {key}=VALUE")
     changes[key] = value
-  return resolve_config(get_config(variant) if variant else get_config(), changes)
+  try:
+    config = get_config(variant) if variant else get_config()
+  except ValueError as error:
+    raise UserError(f"{path}: {error}") from error
+  return resolve_config(config, changes)
+
+
+def resolve_experiment(path_with_variant: str, overrides: Sequence[str] = ()) -> ConfigDict:
+  """The same of what is to be trained.
+
+  Raises: UserError: it names no method, task or model, as a study does not.
+  """
+  config = resolve(path_with_variant, overrides)
+  lacks = [section for section in (*ROLES, "checkpoint") if section not in config]
+  if lacks:
+    kind = "it is a study, run it with rl-jax study" if "entries" in config else "it is no experiment"
+    raise UserError(f"{path_with_variant} has no section {', '.join(lacks)}: {kind}")
+  return config
 
 
 def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> ConfigDict:

@@ -35,20 +35,39 @@ EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 
 def experiment_file(name: str) -> str:
-  """The file of an experiment: of the package's by its name ('grpo', 'studies/horizon'), else the name is a path.
+  """The file of an experiment: of the package's by its name ('grpo'), or a path.
 
   Raises: UserError: there is no such experiment.
   """
+  return _file_of(name, EXPERIMENTS, "experiment")
+
+
+def study_file(name: str) -> str:
+  """The same of a study: of the package's by its name ('horizon'), or a path."""
+  return _file_of(name.removeprefix("studies/"), EXPERIMENTS / "studies", "study")
+
+
+def _file_of(name: str, folder: Path, kind: str) -> str:
   if name.endswith(".py"):
-    return name
-  file = EXPERIMENTS / f"{name}.py"
-  if not re.fullmatch(r"[a-z]\w*(/[a-z]\w*)*", name) or not file.is_file():
-    if Path(f"{name}.py").is_file():
-      raise UserError(f"no experiment {name!r}: did you mean the file '{name}.py'?")
-    files = [other for other in EXPERIMENTS.rglob("[a-z]*.py") if "\ndef get_config(" in other.read_text()]
-    known = [str(other.relative_to(EXPERIMENTS).with_suffix("")) for other in files]
-    raise UserError(f"no experiment {name!r}{nearest(name, known)}; a file of your own ends in .py")
-  return str(file)
+    # Records name files of a checkout, whose experiments a wheel has elsewhere.
+    inside = EXPERIMENTS / name.removeprefix("experiments/")
+    return str(inside) if name.startswith("experiments/") and not Path(name).is_file() and inside.is_file() else name
+  file = folder / f"{name}.py"
+  if re.fullmatch(r"[a-z]\w*", name) and file.is_file():
+    return str(file)
+  raise UserError(f"no {kind} {name!r}{_advice(name, folder, kind)}")
+
+
+def _advice(name: str, folder: Path, kind: str) -> str:
+  if Path(f"{name}.py").is_file():
+    return f": did you mean the file '{name}.py'?"
+  if Path(name).is_dir():
+    return ": it is a folder; that of a run is given as --workdir"
+  other, command = (EXPERIMENTS / "studies", "study") if kind == "experiment" else (EXPERIMENTS, "train")
+  if re.fullmatch(r"[a-z]\w*", name) and (other / f"{name}.py").is_file():
+    return f": run it with rl-jax {command} {name}"
+  known = [path.stem for path in folder.glob("[a-z]*.py") if "\ndef get_config(" in path.read_text()]
+  return f"{nearest(name, known)} (a file of your own ends in .py)"
 
 
 def load_file(path: str) -> ModuleType:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from rl_jax.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+  """A parser whose complaints are one line like all others."""
+
+  def error(self, message: str) -> NoReturn:
+    """Raises UserError."""
+    raise UserError(f"{message} (see --help)")
+
 
 Main = Callable[[list[str]], int]
 """Arguments after the program's name -> exit status."""
@@ -28,7 +39,9 @@ def command(name: str) -> Callable[[Main], Callable[..., int]]:
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> int:
       try:
-        return main(list(sys.argv[1:] if argv is None else argv))
+        status = main(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return status
       except UserError as error:
         say_error(name, error)
         return 1

@@ -19,6 +19,7 @@ from rl_jax.launching.recorder import Recorder
 from rl_jax.launching.stop import Stop
 from rl_jax.runs.directory import RunDirectory, open_run
 from rl_jax.training.checkpoints import Checkpoints
+from rl_jax.training.experiment import check
 
 
 class Terminal(NamedTuple):
@@ -35,6 +36,7 @@ def train(config: ConfigDict, workdir: str | Path, terminal: Terminal | None = N
   Raises:
     UserError: one line that says what was got and what to do.
   """
+  check(config)
   terminal = terminal or Terminal(["rl_jax.launching.launch.train"], sys.stderr, Stop())
   workdir = Path(workdir)
   identity, fields = configs.identity(config)
@@ -45,9 +47,14 @@ def train(config: ConfigDict, workdir: str | Path, terminal: Terminal | None = N
       directory.checkpoints, keep=section.keep, keep_best=section.keep_best, best_metric=section.best_metric
     )
     train_stage = lambda stage, folder: train(stage, folder, terminal).finished
-    with contextlib.closing(recorder), checkpoints:
-      result = RunLoop(config, workdir, recorder, checkpoints, terminal.stop, train_stage).go()
-    # RecordedRun configs may be older than the field.
+    try:
+      with contextlib.closing(recorder), checkpoints:
+        result = RunLoop(config, workdir, recorder, checkpoints, terminal.stop, train_stage).go()
+    except UserError:
+      if not directory.continued and not directory.manifest.exists():
+        directory.leave()  # what is refused before it begins occupies no folder
+      raise
+    # Recorded configs may be older than the field.
     if result.iterations and processes.first() and config.logging.get("report", True):
       recorder.report()
   return result

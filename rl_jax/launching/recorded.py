@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from rl_jax.configuration import configs
 from rl_jax.errors import UserError
+from rl_jax.launching import processes
 from rl_jax.runs import curve, study_results
 from rl_jax.runs.content import SHORT, content_sha256
 from rl_jax.runs.directory import find_run
@@ -53,12 +54,15 @@ def read(target: Path, only: Collection[str] = ()) -> list[RecordedRun]:
 
   Raises: UserError: it is nothing of these, has no such entry, or its config cannot be used any more.
   """
+  saved = read_json(target) if target.suffix == ".json" else None
+  is_study = isinstance(saved, dict) and "study" in saved
+  if only and not is_study:
+    raise UserError(f"{target} is no study: it has no entries to take {', '.join(only)} of")
   if target.suffix != ".json":
     return [_read_run(target)]
-  saved = read_json(target)
   if isinstance(saved, dict) and "curves" in saved:
     return [_read_curve(target, saved)]
-  if isinstance(saved, dict) and "study" in saved:
+  if isinstance(saved, dict) and is_study:
     unknown = sorted(set(only) - saved["entries"].keys())
     if unknown:
       raise UserError(f"{target} has no entry {', '.join(unknown)} (there are: {', '.join(saved['entries'])})")
@@ -91,7 +95,9 @@ def _read_run(folder: Path) -> RecordedRun:
 
 
 def _read_curve(file: Path, saved: dict[str, Any]) -> RecordedRun:
-  flags = configs.parse_flags(saved["command"][3:])
+  parser = configs.make_parser(positional=True)
+  processes.add_flags(parser)
+  flags = configs.parse_flags(saved["command"][3:], parser, required=("config",))
   config = configs.resolve(flags.config, flags.overrides)
   lines: dict[tuple[str, int], dict[str, Any]] = {}
   for name, points in saved["curves"].items():

@@ -76,6 +76,8 @@ def _read(path: Path, changed: int) -> GGUFFile:
     return _parsed(np.memmap(path, mode="r"))
   except OSError as error:
     raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+  except ModelFileError:  # a package that is missing says nothing of the file
+    raise
   except ValueError as error:
     raise ModelFileError(f"{path} is damaged or no GGUF file: {error}") from error
 

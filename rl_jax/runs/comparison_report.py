@@ -18,7 +18,7 @@ from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.figures import png, svg
 from rl_jax.runs.files import write_atomically, writing
 from rl_jax.runs.formatting import mean_and_spread, number, rate
-from rl_jax.runs.metric_names import ACCURACY, REWARD, UNEXPLAINED
+from rl_jax.runs.metric_names import ACCURACY, REWARD, TOKENS, UNEXPLAINED
 from rl_jax.runs.panels import Curve, Panel
 from rl_jax.runs.record import Record, Series, at, load
 from rl_jax.runs.report import one_seed_after_another
@@ -85,7 +85,7 @@ def compared_panels(runs: dict[str, Record]) -> list[Panel]:
 
 def over_tokens(record: Record, series: Series) -> Series | None:
   """A series over the tokens generated so far, averaged over seeds; None if the run did not count them."""
-  tokens = record.series.get("train", {}).get("generated_tokens")
+  tokens = record.series.get("train", {}).get(TOKENS)
   if tokens is None:
     return None
   spent = [at(tokens, iteration).mean() for iteration in series.iterations]
@@ -108,7 +108,7 @@ def _runs(runs: dict[str, Record]) -> str:
   rows = []
   for name, record in runs.items():
     method = record.config.get("method", {}).get("name", "")
-    tokens = record.series.get("train", {}).get("generated_tokens")
+    tokens = record.series.get("train", {}).get(TOKENS)
     spent = "" if tokens is None else number(tokens.values[-1].mean())
     last = [_last(record, metric) for metric in ("response_length", "entropy")]
     rows.append([name, record.content[:SHORT], method, record.num_seeds, record.iterations_done, spent, *last])
@@ -142,7 +142,7 @@ def _final(runs: dict[str, Record]) -> str:
 def _accuracy(record: Record) -> tuple[np.ndarray, np.ndarray] | None:
   """Tokens and accuracy at each evaluation, [N, S] both; None where one of them is missing."""
   accuracy = record.series.get("evaluation", {}).get(ACCURACY)
-  tokens = record.series.get("train", {}).get("generated_tokens")
+  tokens = record.series.get("train", {}).get(TOKENS)
   if accuracy is None or tokens is None:
     return None
   return np.stack([at(tokens, iteration) for iteration in accuracy.iterations]), accuracy.values

@@ -46,6 +46,11 @@ class RunDirectory:
     self.report_png = path / "report.png"
     self.report_html = path / "report.html"
 
+  def leave(self) -> None:
+    """Take back what `open_run` wrote: the folder is free for another run."""
+    for file in (self.identity, self.config):
+      file.unlink(missing_ok=True)
+
   def close(self) -> None:
     """Lets another process write the run. Harmless when called again."""
     if self._lock is not None:

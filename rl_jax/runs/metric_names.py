@@ -1,4 +1,4 @@
-"""Metrics that every run may have: name, unit, meaning. README, figures, reports and citations read them here.
+"""Metrics that every run may have: name, unit, meaning. README's table is this one; figures and reports name these.
 
 `<…>` stands for any text: a level, a term of the loss, a number. A method's own metrics are described in its file.
 """
@@ -48,9 +48,12 @@ TRAINING = (
     "stops if its first iteration exceeds 1e-5 (float32)",
   ),
   Metric("learning_rate", "1", "at the first update of the iteration"),
-  Metric("gradient_norm", "L2", "of a minibatch's gradient; other models than the policy: <model>/gradient_norm"),
-  Metric("update_norm", "L2", "of what the optimiser adds to the parameters"),
-  Metric("parameter_norm", "L2", "of the parameters"),
+  Metric("gradient_norm", "L2", "of a minibatch's gradient by the policy's parameters"),
+  Metric("update_norm", "L2", "of what the optimiser adds to the policy's parameters"),
+  Metric("parameter_norm", "L2", "of the policy's parameters"),
+  Metric("<model>/gradient_norm", "L2", "the same of another model"),
+  Metric("<model>/update_norm", "L2", "the same of another model"),
+  Metric("<model>/parameter_norm", "L2", "the same of another model"),
   Metric("skipped_updates", "share", "updates left out because loss or gradient was not finite"),
   Metric(TOKENS, "tokens", "sampled so far, of whatever use"),
 )  # fmt: skip
@@ -76,6 +79,7 @@ TIMINGS = (
   Metric("seconds", "s", "of one call of the compiled program"),
   Metric("iteration_seconds", "s", "of one iteration"),
   Metric("tokens_per_second", "tokens/s", "generated, all seeds together"),
+  Metric("wall_clock", "s", "since 1970, when the line was written"),
 )
 
 BY_KIND = {"train": TRAINING, "evaluation": EVALUATION, "timings": TIMINGS}

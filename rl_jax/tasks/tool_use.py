@@ -151,7 +151,7 @@ def _verify(
   mask: Bool[np.ndarray, "B R"],
 ) -> Verdicts:
   """The source's verdict on the answers, and the tool's answers to the calls that are last in their rows, about which
-  the source is not asked."""
+  the source is not asked. A call in the last turn is an answer without text."""
   layout.check(tokens)
   tokens, mask = np.asarray(tokens), np.asarray(mask)
   rows, last = len(tokens), np.maximum(mask[:, layout.slots].any(axis=2).sum(axis=1) - 1, 0)

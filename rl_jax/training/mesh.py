@@ -48,7 +48,7 @@ def rules(*changes: Mapping[str, str]) -> Rules:
   """
   table: dict[str, Any] = dict(RULES)
   for name, given in ((name, given) for one in changes for name, given in one.items()):
-    axes = tuple(axis.strip() for axis in given.split(",") if axis.strip())
+    axes = tuple(axis.strip() for axis in str(given).split(",") if axis.strip())
     if name not in table:
       raise UserError(f"mesh rules: there is no logical axis {name!r} (known: {', '.join(table)})")
     if not set(axes) <= set(AXES) or len(set(axes)) < len(axes):

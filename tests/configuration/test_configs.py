@@ -244,10 +244,35 @@ def test_a_run_is_kept_in_a_folder_with_the_name_of_its_experiment():
 def test_experiments_of_the_package_are_found_by_name(monkeypatch, tmp_path):
   monkeypatch.chdir(tmp_path)
   assert resolve("grpo:smoke").method.name == "rl_jax.methods.grpo"
-  with pytest.raises(UserError, match="^no experiment 'grp': did you mean 'grpo'\\?; a file of your own ends in .py$"):
+  with pytest.raises(UserError, match=r"^no experiment 'grp': did you mean 'grpo'\? \(a file of your own ends"):
     resolve("grp:smoke")
   with pytest.raises(UserError, match="^no experiment '../grpo'"):
     resolve("../grpo")
+  with pytest.raises(UserError, match="^no experiment 'horizon': run it with rl-jax study horizon$"):
+    resolve("horizon")
+  (tmp_path / "runs").mkdir()
+  with pytest.raises(UserError, match="^no experiment 'runs': it is a folder; that of a run is given as --workdir$"):
+    resolve("runs")
+
+
+def test_files_of_a_checkout_are_found_by_their_name_where_there_is_none(monkeypatch, tmp_path):
+  (tmp_path / "empty").mkdir()
+  monkeypatch.chdir(tmp_path / "empty")
+  assert resolve("experiments/grpo.py:smoke").method.name == "rl_jax.methods.grpo"
+  assert Path(resolve("smollm2_code:smoke").task.file).is_absolute()
+  monkeypatch.chdir(Path(__file__).parents[2])
+  assert resolve("smollm2_code:smoke").task.file == "experiments/data/functions.jsonl"
+
+
+def test_a_variant_that_is_not_known_is_one_line():
+  with pytest.raises(UserError, match="^grpo: variant 'smok' is not known: leave it out, or one of "):
+    resolve("grpo:smok")
+
+
+def test_what_is_no_experiment_is_not_trained(tmp_path):
+  (tmp_path / "s.py").write_text("def get_config(): return {'entries': {}}\n")
+  with pytest.raises(UserError, match="s.py has no section method, task, model, checkpoint: it is a study"):
+    configs.resolve_experiment(str(tmp_path / "s.py"))
 
 
 def test_flags():
