@@ -65,6 +65,8 @@ class Trajectories(flax.struct.PyTreeNode):
   """What a rollout structure, task or model adds, as named arrays with leading axis B."""
   prompt_width: int = flax.struct.field(pytree_node=False)
   """Slots of prompts, the same in all batches of a run."""
+  rows_per_prompt: int = flax.struct.field(pytree_node=False, default=1)
+  """Rows stand in blocks of so many that share their prompt, token by token; 1: nothing is known of them."""
 
   @classmethod
   def empty(cls, rows: int, width: int, prompt_width: int, *, objectives: int = 0) -> Trajectories:
@@ -123,4 +125,4 @@ class Trajectories(flax.struct.PyTreeNode):
 
   def rows(self, index: Int[Array, " n"]) -> Trajectories:
     """The rows named by `index`, in that order."""
-    return jax.tree.map(lambda x: jnp.take(x, index, axis=0), self)
+    return jax.tree.map(lambda x: jnp.take(x, index, axis=0), self.replace(rows_per_prompt=1))
