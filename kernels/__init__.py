@@ -2,3 +2,34 @@
 
 if __name__ != "rl_jax.kernels":
   raise ImportError("this folder is imported as rl_jax.kernels: `kernels` is the name of another distribution")
+
+from rl_jax.kernels import (
+  advantages,
+  analysis,
+  curricula,
+  layers,
+  logprobs,
+  losses,
+  reductions,
+  rewards,
+  scans,
+  search,
+  segments,
+)
+from rl_jax.kernels._papers import Paper, papers
+
+__all__ = [
+  "Paper",
+  "advantages",
+  "analysis",
+  "curricula",
+  "layers",
+  "logprobs",
+  "losses",
+  "papers",
+  "reductions",
+  "rewards",
+  "scans",
+  "search",
+  "segments",
+]

@@ -15,7 +15,7 @@ from rl_jax.kernels.advantages.group import grpo
 from rl_jax.kernels.reductions import densify, group_size, group_sum, zero_masked
 
 
-def candidate_advantages(
+def slate(
   rewards: Float[Array, " B"], group_ids: Int[Array, " B"], mask: Bool[Array, " B"], *, eps: float = 1e-6
 ) -> Float[Array, " B"]:
   """A_j = (r_j - mean) / (std + eps) within the candidates of one prefix, std with ddof 1: GRPO on steps.
@@ -23,7 +23,7 @@ def candidate_advantages(
   SLATE, arXiv 2602.23440, equation 4. `rewards` are those of the step alone (`rewards.judged_step`), not of
   what follows. Equal rewards and a single candidate give 0 (the authors' code gives NaN for the latter).
 
-  >>> print(candidate_advantages(jnp.array([2.0, 0.0, 1.0]), jnp.array([7, 7, 9]), jnp.array([True] * 3)).round(3))
+  >>> print(slate(jnp.array([2.0, 0.0, 1.0]), jnp.array([7, 7, 9]), jnp.array([True] * 3)).round(3))
   [ 0.707 -0.707  0.   ]
   """
   return grpo(rewards, group_ids, mask, eps=eps, singleton="zero")

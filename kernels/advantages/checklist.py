@@ -27,7 +27,7 @@ def _by_column(x, group_ids, counted, scale, eps, min_count):
   return jax.vmap(column, in_axes=1, out_axes=1)(x, counted)
 
 
-def checklist_turn_advantages(
+def cm2_turn(
   turn_rewards: Float[Array, "B L"],
   reached: Num[Array, "B L"],
   group_ids: Int[Array, " B"],
@@ -44,12 +44,12 @@ def checklist_turn_advantages(
   masks rows whose judge or tools failed. Constant rewards and a single row give 0.
 
   >>> rewards, reached = jnp.array([[1.0, 0.5], [0.0, 0.0]]), jnp.array([[1, 1], [1, 0]])
-  >>> print(checklist_turn_advantages(rewards, reached, jnp.array([7, 7]), jnp.array([True, True])))
+  >>> print(cm2_turn(rewards, reached, jnp.array([7, 7]), jnp.array([True, True])))
   [[ 0.5  0. ]
    [-0.5  0. ]]
   """
-  known_option("checklist_turn_advantages", "scale", scale, ("none", "group"))
-  same_shape("checklist_turn_advantages", "B L", turn_rewards=turn_rewards, reached=reached)
+  known_option("cm2_turn", "scale", scale, ("none", "group"))
+  same_shape("cm2_turn", "B L", turn_rewards=turn_rewards, reached=reached)
   return _by_column(turn_rewards, group_ids, (reached != 0) & mask[:, None], scale, eps, min_count)
 
 
@@ -63,7 +63,7 @@ class StepAdvantages(NamedTuple):
   """b_c: share of the group's counted rows that satisfied the item."""
 
 
-def checklist_step_advantages(
+def cm2_step(
   eligible: Bool[Array, "B S C"],
   satisfied: Bool[Array, "B C"],
   weights: Float[Array, "B C"],
@@ -87,13 +87,13 @@ def checklist_step_advantages(
   >>> eligible = jnp.array([[[True, False], [False, True]], [[True, False], [True, False]]])
   >>> satisfied, weights = jnp.array([[True, True], [False, False]]), jnp.full((2, 2), 0.5)
   >>> ones = jnp.ones((2, 2))
-  >>> print(checklist_step_advantages(eligible, satisfied, weights, jnp.array([7, 7]), ones, ones).advantages)
+  >>> print(cm2_step(eligible, satisfied, weights, jnp.array([7, 7]), ones, ones).advantages)
   [[ 0.5  0.5]
    [-0.5 -0.5]]
   """
-  known_option("checklist_step_advantages", "scale", scale, ("none", "group"))
-  known_option("checklist_step_advantages", "pooling", pooling, ("mean", "sum"))
-  same_shape("checklist_step_advantages", "B C", satisfied=satisfied, weights=weights, counted=counted)
+  known_option("cm2_step", "scale", scale, ("none", "group"))
+  known_option("cm2_step", "pooling", pooling, ("mean", "sum"))
+  same_shape("cm2_step", "B C", satisfied=satisfied, weights=weights, counted=counted)
   counts = counted != 0
   baseline = lambda x, counts: group_mean(x, group_ids, counts)
   baselines = jax.vmap(baseline, in_axes=1, out_axes=1)(satisfied, counts)

@@ -13,20 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels._checks import same_shape
 from rl_jax.kernels.advantages.group import grpo
 from rl_jax.kernels.reductions import Mean, densify, group_mean, group_size, group_sum, standardize, zero_masked
-
-MODES = (
-  "no_global",
-  "only_global",
-  "only_soft",
-  "only_forced",
-  "soft_with_forced",
-  "only_zero",
-  "soft_with_zero",
-  "soft_with_zero_group",
-)
 
 
 class ConsistencyAdvantages(NamedTuple):
@@ -110,44 +99,29 @@ def between_prompts(
 
 def blend_weights(
   entropy: Float[Array, " B"],
-  rewards: Float[Array, " B"],
-  local_advantages: Float[Array, " B"],
-  group_ids: Int[Array, " B"],
+  chosen: Bool[Array, " B"],
   mask: Bool[Array, " B"],
   *,
-  mode: str = "soft_with_forced",
   gamma: float = 20.0,
   rho: float = 1.5,
+  soft: bool = True,
 ) -> Float[Array, " B"]:
-  """The weight of the local loss, from w = sigmoid(gamma (H_g - rho)): answers that agree leave the global one.
+  """w_i = sigmoid(gamma (H_g - rho)) on chosen rows: the weight of the local loss; answers that agree leave the global.
 
-  COPO, arXiv 2508.04138. `mode`, the names of its code:
-  - no_global: 1; only_global: 0; only_soft: w
-  - only_forced: 1[A_i != 0]; soft_with_forced: w 1[A_i != 0]; so groups of equal rewards are global
-  - only_zero: 1[r_i != 0]; soft_with_zero: w 1[r_i != 0]. Its scripts use the latter; it also leaves each wrong
-    response of a mixed group to the global advantage, which rewards it where the prompt is easier than the others
-  - soft_with_zero_group: w 1[any r_j != 0 in the group], what the paper gives as the reason (not in the code)
-  Unscored rows give 0.
+  COPO, arXiv 2508.04138. `chosen` marks rows with a local loss at all, the others are the global one's:
+  - A_i != 0: groups of equal rewards are global
+  - r_i != 0: its scripts; each wrong response of a mixed group is global too, which rewards it where the prompt is
+    easier than the others
+  - any r_j != 0 in the group: what the paper gives as the reason (not in its code)
+  `soft` False: 1 on chosen rows. Unscored rows give 0.
 
-  >>> entropy, rewards, advantages = jnp.array([1.5, 1.5]), jnp.array([1.0, 0.0]), jnp.array([0.5, -0.5])
-  >>> args = entropy, rewards, advantages, jnp.array([7, 7]), jnp.ones(2, bool)
-  >>> print(blend_weights(*args), blend_weights(*args, mode="soft_with_zero"))
-  [0.5 0.5] [0.5 0. ]
+  >>> print(blend_weights(jnp.array([1.5, 1.5]), jnp.array([True, False]), jnp.ones(2, bool)))
+  [0.5 0. ]
   """
-  known_option("blend_weights", "mode", mode, MODES)
-  arrays = {"entropy": entropy, "rewards": rewards, "local_advantages": local_advantages}
-  same_shape("blend_weights", "B", **arrays, group_ids=group_ids, mask=mask)
-  entropy, rewards, local = (zero_masked(x, mask) for x in arrays.values())
-  if mode.endswith("forced"):
-    chosen = local != 0
-  elif mode.endswith("zero"):
-    chosen = rewards != 0
-  elif mode.endswith("zero_group"):
-    chosen = group_sum(rewards != 0, group_ids, mask) > 0
-  else:
-    chosen = jnp.full(mask.shape, mode != "only_global")
-  soft = jax.nn.sigmoid(gamma * (entropy - rho)) if "soft" in mode else jnp.ones_like(entropy)
-  return jax.lax.stop_gradient(zero_masked(soft, chosen & (mask != 0)))
+  same_shape("blend_weights", "B", entropy=entropy, chosen=chosen, mask=mask)
+  entropy = zero_masked(entropy, mask)
+  weights = jax.nn.sigmoid(gamma * (entropy - rho)) if soft else jnp.ones_like(entropy)
+  return jax.lax.stop_gradient(zero_masked(weights, (chosen != 0) & (mask != 0)))
 
 
 def copo(
@@ -156,7 +130,7 @@ def copo(
   group_ids: Int[Array, " B"],
   mask: Bool[Array, " B"],
   *,
-  mode: str = "soft_with_forced",
+  chosen: Bool[Array, " B"] | None = None,
   gamma: float = 20.0,
   rho: float = 1.5,
   scale_by_consistency: bool = False,
@@ -165,9 +139,9 @@ def copo(
 ) -> ConsistencyAdvantages:
   """GRPO's advantage, the global one of R_g = mean_g r, and the weight of the former (`blend_weights`).
 
-  COPO, arXiv 2508.04138. Rewards are 0 or 1 for correctness. `scale_by_consistency` multiplies R_g by
-  `consistency_factor`. One of its scripts has gamma 5 and rho 1. The local advantage of a group of one is its reward
-  / (1 + eps).
+  COPO, arXiv 2508.04138. Rewards are 0 or 1 for correctness. `chosen` None: rows with a local advantage.
+  `scale_by_consistency` multiplies R_g by `consistency_factor`. One of its scripts has gamma 5 and rho 1. The local
+  advantage of a group of one is its reward / (1 + eps).
 
   >>> rewards, answers = jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([2, 3, 4, 4])
   >>> result = copo(rewards, answers, jnp.array([7, 7, 9, 9]), jnp.ones(4, bool), rho=1.0)
@@ -181,5 +155,5 @@ def copo(
   if scale_by_consistency:
     prompt_rewards = prompt_rewards * consistency_factor(entropy, group_ids, mask)
   between = between_prompts(prompt_rewards, group_ids, mask, ddof=ddof, eps=eps)
-  weights = blend_weights(entropy, rewards, local, group_ids, mask, mode=mode, gamma=gamma, rho=rho)
+  weights = blend_weights(entropy, local != 0 if chosen is None else chosen, mask, gamma=gamma, rho=rho)
   return ConsistencyAdvantages(local, between, weights, entropy, jax.lax.stop_gradient(prompt_rewards))

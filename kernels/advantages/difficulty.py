@@ -18,10 +18,9 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from rl_jax.kernels._checks import known_option, same_shape
 from rl_jax.kernels.advantages.group import grpo
-from rl_jax.kernels.reductions import group_mean, group_size, masked_mean
+from rl_jax.kernels.reductions import group_mean, masked_mean
 
 BASES = {"grpo": "group", "dr_grpo": "none"}
-VARIANTS = ("paper", "code")
 LEVELS = ("both", "sample", "group")
 
 
@@ -35,11 +34,9 @@ def _rescaled(advantages, success, weights):
   return jnp.where((0 < success) & (success < 1), advantages * weights, advantages)
 
 
-def _hard_and_easy(success, variant="paper", eps=0.0):
+def _hard_and_easy(success):
   """1 / sqrt(p) and 1 / sqrt(1 - p); of any value where p is 0 or 1."""
   success = jnp.where((0 < success) & (success < 1), success, 0.5)
-  if variant == "code":
-    return 1 / (jnp.sqrt(success) + eps), 1 / (1 - jnp.sqrt(success) + eps)
   return jax.lax.rsqrt(success), jax.lax.rsqrt(1 - success)
 
 
@@ -47,27 +44,16 @@ def _success(rewards, group_ids, mask):
   return jnp.clip(group_mean(rewards, group_ids, mask), 0, 1)
 
 
-def batch_success_rate(
-  rewards: Num[Array, " B"], group_ids: Int[Array, " B"], mask: Bool[Array, " B"], *, over: str = "rows"
-) -> Float[Array, ""]:
+def batch_success_rate(rewards: Num[Array, " B"], mask: Bool[Array, " B"]) -> Float[Array, ""]:
   """omega = mean reward of the batch, within [0, 1]; 0 without a scored row.
 
-  A-GRAE, arXiv 2602.05548, equation 11. `over` "groups" is its code: the mean of the groups' means, which differs where
-  groups have several sizes.
+  A-GRAE, arXiv 2602.05548, equation 11.
 
-  >>> args = jnp.array([1.0, 0.0, 0.0]), jnp.array([7, 9, 9]), jnp.ones(3, bool)
-  >>> print(batch_success_rate(*args).round(3), batch_success_rate(*args, over="groups"))
-  0.333 0.5
+  >>> print(batch_success_rate(jnp.array([1.0, 0.0, 0.0]), jnp.array([True, True, False])))
+  0.5
   """
-  known_option("batch_success_rate", "over", over, ("rows", "groups"))
-  same_shape("batch_success_rate", "B", rewards=rewards, group_ids=group_ids, mask=mask)
-  if over == "rows":
-    mean = masked_mean(rewards, mask).value
-  else:
-    # Each row carries its share of its group, so that every group counts once.
-    shares = jnp.where(mask != 0, 1 / jnp.maximum(group_size(group_ids, mask), 1), 0)
-    mean = masked_mean(group_mean(rewards, group_ids, mask), shares).value
-  return jax.lax.stop_gradient(jnp.clip(mean, 0, 1))
+  same_shape("batch_success_rate", "B", rewards=rewards, mask=mask)
+  return jax.lax.stop_gradient(jnp.clip(masked_mean(rewards, mask).value, 0, 1))
 
 
 def a_grae(
@@ -79,7 +65,6 @@ def a_grae(
   alpha: float = 1.0,
   base: str = "grpo",
   levels: str = "both",
-  variant: str = "paper",
   ddof: int = 1,
   eps: float = 1e-6,
 ) -> Float[Array, " B"]:
@@ -87,22 +72,20 @@ def a_grae(
 
   A-GRAE, arXiv 2602.05548, equations 12 and 13; A of `base`, p_g the success rate of the group, omega that of the batch
   (`batch_success_rate`). alpha is 1 for MATH, 0.5 for its other data. `levels` are its ablations: "sample" leaves out
-  equation 13, "group" equation 12. `variant` "code" weights by omega / (sqrt(p) + eps) and
-  (1 - omega) / (1 - sqrt(p) + eps), which is more on easy prompts, with omega over groups. Where all or none of a group
-  succeed A is not rescaled; it is 0 then, unless `correct` is another thing than the rewards.
+  equation 13, "group" equation 12. Where all or none of a group succeed A is not rescaled; it is 0 then, unless
+  `correct` is another thing than the rewards.
 
   >>> args = jnp.array([1.0, 0.0, 0.0, 0.0]), jnp.array([7, 7, 7, 7]), jnp.ones(4, bool)
   >>> print(a_grae(*args, alpha=0.5).round(2))
   [ 0.51 -0.34 -0.34 -0.34]
   """
-  known_option("a_grae", "variant", variant, VARIANTS)
   known_option("a_grae", "levels", levels, LEVELS)
   correct = rewards if correct is None else correct
-  omega = batch_success_rate(correct, group_ids, mask, over="rows" if variant == "paper" else "groups")
+  omega = batch_success_rate(correct, mask)
   advantages = _base("a_grae", rewards, group_ids, mask, base, ddof, eps)
   if levels != "group":
     success = _success(correct, group_ids, mask)
-    hard, easy = _hard_and_easy(success, variant, eps)
+    hard, easy = _hard_and_easy(success)
     advantages = _rescaled(advantages, success, (omega * hard + (1 - omega) * easy) / 2)
   if levels != "sample":
     advantages = advantages * jnp.where(advantages > 0, jnp.minimum(1, omega / alpha), 1)

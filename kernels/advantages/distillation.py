@@ -11,14 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from rl_jax.kernels._checks import known_option
 from rl_jax.kernels.advantages.group import dr_grpo
-from rl_jax.kernels.losses.kl import kl
+from rl_jax.kernels.losses.divergence import kl
 from rl_jax.kernels.reductions import per_token, widen, zero_masked
 from rl_jax.kernels.scans import discounted_sums
-
-FLOOR = 1e-4
-"""What a masked slot counts in TRL's length normalisation."""
 
 
 def _sums_over_slots(x, discount):
@@ -81,24 +77,17 @@ def minillm(
   *,
   discount: float = 1.0,
   length_normalized: bool = False,
-  variant: str = "paper",
 ) -> Float[Array, "B T"]:
   """A_t = sum_{i >= t} discount^(i - t) R_i, R_t = log T_t - log S_t: the reward to go.
 
   MiniLLM, arXiv 2306.08543. `length_normalized` divides by sum_{i >= t} discount^(i - t). Masked slots add nothing to
-  either sum but count in the exponent.
-  `variant` "code" is TRL: the weights are discount^i, with i the slot in the row; in the length-normalised form that
-  cancels, but a masked slot counts 1e-4. 0 in masked slots.
+  either sum but count in the exponent. 0 in masked slots.
 
   >>> print(minillm(jnp.array([[-1.0, -1.0]]), jnp.array([[-2.0, 0.0]]), jnp.ones((1, 2)), discount=0.5))
   [[-0.5  1. ]]
   """
-  known_option("minillm", "variant", variant, ("paper", "code"))
   summed = opd(sampler_logprobs, teacher_logprobs, mask, discount=discount)
-  if length_normalized:
-    counted = widen(mask != 0).astype(summed.dtype)
-    lengths = _sums_over_slots(jnp.maximum(counted, FLOOR) if variant == "code" else counted, discount)
-    return zero_masked(summed / jnp.where(mask != 0, lengths, 1), mask)
-  if variant == "code":
-    return summed * jnp.asarray(discount, summed.dtype) ** jnp.arange(mask.shape[1])
-  return summed
+  if not length_normalized:
+    return summed
+  lengths = _sums_over_slots(widen(mask != 0).astype(summed.dtype), discount)
+  return zero_masked(summed / jnp.where(mask != 0, lengths, 1), mask)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from rl_jax.kernels._checks import same_shape
-from rl_jax.kernels.advantages.gae import GAE, gae
+from rl_jax.kernels.advantages.returns import GAE, gae
 from rl_jax.kernels.reductions import standardize, zero_masked
 from rl_jax.kernels.segments import last_token, on_tokens, segment_lengths
 

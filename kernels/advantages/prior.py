@@ -76,7 +76,7 @@ def prior_baseline(
   return Fusion(*(zero_masked(x, mask) for x in fused))
 
 
-def prior_advantages(
+def v05(
   rewards: Float[Array, " B"],
   priors: Float[Array, " B"],
   group_ids: Int[Array, " B"] | None,
@@ -90,7 +90,7 @@ def prior_advantages(
   wrong, and the division would blow it up; that there is none is not in the paper.
 
   >>> rewards, ids = jnp.array([1.0, 1.0, 1.0, 1.0]), jnp.array([7, 7, 7, 7])
-  >>> print(prior_advantages(rewards, jnp.full(4, -0.6), ids, jnp.ones(4, bool)))
+  >>> print(v05(rewards, jnp.full(4, -0.6), ids, jnp.ones(4, bool)))
   [0.15625 0.15625 0.15625 0.15625]
   """
   fused = prior_baseline(rewards, priors, group_ids, mask, noise_variance=noise_variance)

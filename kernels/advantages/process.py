@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from rl_jax.kernels._checks import known_option, same_shape
-from rl_jax.kernels.advantages.gae import gae
 from rl_jax.kernels.advantages.group import grpo, rloo
+from rl_jax.kernels.advantages.returns import gae
 from rl_jax.kernels.reductions import group_mean, group_size, group_std, masked_mean, per_token, whiten, zero_masked
 from rl_jax.kernels.scans import discounted_sums
 from rl_jax.kernels.segments import last_token

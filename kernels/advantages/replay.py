@@ -10,7 +10,7 @@ from rl_jax.kernels._checks import same_shape
 from rl_jax.kernels.reductions import group_deviations, group_std
 
 
-def mixed_group(
+def r3_mixed(
   rewards: Float[Array, " B"],
   group_ids: Int[Array, " B"],
   mask: Bool[Array, " B"],
@@ -27,9 +27,9 @@ def mixed_group(
   paper. Constant groups and groups of one give 0; alpha 1 is GRPO.
 
   >>> rewards, ids = jnp.array([0.0, 0.0, 1.5, 1.5]), jnp.array([7, 7, 7, 7])
-  >>> print(mixed_group(rewards, ids, jnp.ones(4, bool), alpha=2.0, lam=0.0, ddof=0))
+  >>> print(r3_mixed(rewards, ids, jnp.ones(4, bool), alpha=2.0, lam=0.0, ddof=0))
   [-0.5 -0.5  0.5  0.5]
   """
-  same_shape("mixed_group", "B", rewards=rewards, group_ids=group_ids, mask=mask)
+  same_shape("r3_mixed", "B", rewards=rewards, group_ids=group_ids, mask=mask)
   std = group_std(rewards, group_ids, mask, ddof=ddof)
   return jax.lax.stop_gradient(group_deviations(rewards, group_ids, mask) / jnp.where(std > 0, alpha * std + lam, 1))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from rl_jax.kernels._checks import known_option, same_shape
-from rl_jax.kernels.advantages.gae import gae
+from rl_jax.kernels.advantages.returns import gae
 from rl_jax.kernels.reductions import group_deviations, group_mean, group_std, zero_masked
 from rl_jax.kernels.segments import on_tokens, segment_lengths, segment_sum
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from rl_jax.kernels._checks import known_option, same_shape
 from rl_jax.kernels.advantages.group import dr_grpo
 from rl_jax.kernels.reductions import group_deviations, per_token, whiten, zero_masked
-from rl_jax.kernels.rewards.progress import progress
+from rl_jax.kernels.rewards.process import progress
 from rl_jax.kernels.segments import on_tokens
 
 

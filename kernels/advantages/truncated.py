@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from rl_jax.kernels._checks import known_option, same_shape
-from rl_jax.kernels.advantages.gae import GAE, gae
+from rl_jax.kernels.advantages.returns import GAE, gae
 from rl_jax.kernels.reductions import zero_masked
 from rl_jax.kernels.scans import discounted_sums
 from rl_jax.kernels.segments import last_token

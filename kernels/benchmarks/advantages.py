@@ -17,11 +17,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rl_jax.kernels.advantages import gae, group, process, segment, step, truncated
+from rl_jax.kernels.advantages import group, process, returns, segment, step, truncated
 from rl_jax.kernels.benchmarks import peer_process
 from rl_jax.kernels.benchmarks.timing import seconds, stream_rate
-from rl_jax.kernels.losses.kl import kl
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.divergence import kl
+from rl_jax.kernels.losses.policy import cispo, policy_gradient
 from rl_jax.kernels.losses.value import value_loss
 from rl_jax.kernels.reductions import aggregate, per_token, whiten
 from rl_jax.kernels.scans import discounted_sums
@@ -75,16 +75,16 @@ def _loss(per_token_losses, mode: str):
   return jax.value_and_grad(loss)
 
 
-def _policy(**options):
-  return lambda *args: policy_gradient(*args, **options).losses
+def _losses(function, **options):
+  return lambda *args: function(*args, **options).losses
 
 
 ROWS = ("rewards", "group_ids", "scored", "mask")
 POLICY = ("logprobs", "old_logprobs", "advantages", "mask")
 WORK: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
   "discounted_sums": (partial(discounted_sums, discount=0.99), ("token_rewards", "mask")),
-  "gae": (partial(gae.gae, discount=0.99, lam=0.95), ("token_rewards", "values", "mask")),
-  "reinforce_pp": (gae.reinforce_pp, ("token_rewards", "mask")),
+  "gae": (partial(returns.gae, discount=0.99, lam=0.95), ("token_rewards", "values", "mask")),
+  "reinforce_pp": (returns.reinforce_pp, ("token_rewards", "mask")),
   "remax": (group.remax, ("token_rewards", "baselines", "mask")),
   "grpo": (_on_tokens(group.grpo), ROWS),
   "dr_grpo": (_on_tokens(group.dr_grpo), ROWS),
@@ -97,9 +97,9 @@ WORK: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
   "spo_chain": (segment.spo_chain, ("step_values", "rewards", "old_logprobs", "mask")),
   "spae": (step.spae, ("rewards", "group_ids", "scored", "step_values", "step_mask", "step_ids", "mask")),
   "tppo": (truncated.tppo, ("token_rewards", "values", "mask", "window_starts", "finished")),
-  "ppo loss": (_loss(_policy(), "token_mean"), POLICY),
-  "gspo loss": (_loss(_policy(ratio="sequence"), "sequence_mean_token_mean"), POLICY),
-  "cispo loss": (_loss(_policy(clip="cispo"), "token_mean"), POLICY),
+  "ppo loss": (_loss(_losses(policy_gradient), "token_mean"), POLICY),
+  "gspo loss": (_loss(_losses(policy_gradient, ratio="sequence"), "sequence_mean_token_mean"), POLICY),
+  "cispo loss": (_loss(_losses(cispo), "token_mean"), POLICY),
   "kl k3 loss": (_loss(kl, "token_mean"), ("logprobs", "ref_logprobs", "mask")),
   "value loss": (_loss(value_loss, "token_mean"), ("values", "old_values", "token_rewards", "mask")),
 }

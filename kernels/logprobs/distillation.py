@@ -20,7 +20,6 @@ from rl_jax.kernels.logprobs import _blocks
 from rl_jax.kernels.logprobs.chunked import Chunked
 from rl_jax.kernels.logprobs.readout import LAYOUTS, Readout
 from rl_jax.kernels.logprobs.reference import linear_scores
-from rl_jax.kernels.losses.distillation import generalized_jsd
 from rl_jax.kernels.reductions import zero_masked
 
 IMPLEMENTATIONS = ("reference", "chunked")
@@ -66,12 +65,11 @@ def linear_generalized_jsd(
   flat = [jnp.where(mask[..., None] != 0, h, jnp.zeros((), h.dtype)).reshape(-1, h.shape[-1]) for h, _ in pairs]
   (student, student_matrix), (teacher, teacher_matrix) = zip(flat, [matrix for _, matrix in pairs], strict=True)
   if implementation == "reference":
-    student_logits, teacher_logits = (
-      linear_scores(h, m, layout=layout, soft_cap=soft_cap)[None]
+    student_logprobs, teacher_logprobs = (
+      jax.nn.log_softmax(linear_scores(h, m, layout=layout, soft_cap=soft_cap) / temperature)
       for h, m in ((student, student_matrix), (teacher, teacher_matrix))
     )
-    mask_row = mask.reshape(1, -1)
-    found = generalized_jsd(student_logits, teacher_logits, mask_row, beta=beta, temperature=temperature)[0]
+    found = _divergences.generalized_jsd(student_logprobs, teacher_logprobs, beta)
   else:
     chunks = Chunked.sized(max(student.shape[1], teacher.shape[1]))
     how = _Divergence(chunks, Readout(layout, temperature, soft_cap), beta)

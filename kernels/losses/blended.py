@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array, Float, Num
 
-from rl_jax.kernels.losses.policy_gradient import PolicyLoss, policy_gradient
+from rl_jax.kernels.losses.policy import PolicyLoss, policy_gradient
 from rl_jax.kernels.reductions import per_token
 
 
@@ -19,7 +19,7 @@ class BlendedLoss(NamedTuple):
   between: PolicyLoss
 
 
-def blended_policy_gradient(
+def copo_loss(
   logprobs: Float[Array, "B T"],
   old_logprobs: Float[Array, "B T"],
   local_advantages: Float[Array, "B T"],
@@ -40,12 +40,12 @@ def blended_policy_gradient(
   through the weights.
 
   >>> ones = jnp.ones((1, 2))
-  >>> loss = blended_policy_gradient(jnp.log(jnp.array([[2.0, 1.0]])), 0 * ones, ones, -ones, jnp.array([0.75]), ones)
+  >>> loss = copo_loss(jnp.log(jnp.array([[2.0, 1.0]])), 0 * ones, ones, -ones, jnp.array([0.75]), ones)
   >>> print(loss.losses.round(3))
   [[-0.4 -0.5]]
   """
   if weights.shape != mask.shape[:1]:
-    raise ValueError(f"blended_policy_gradient: expected weights [B], got {weights.shape} beside {mask.shape}")
+    raise ValueError(f"copo_loss: expected weights [B], got {weights.shape} beside {mask.shape}")
   local, between = (
     policy_gradient(
       logprobs, old_logprobs, advantages, mask, clip_low=clip_low, clip_high=clip_high, dual_clip=dual_clip

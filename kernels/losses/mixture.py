@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jaxtyping import Array, Bool, Float, Num
 
 from rl_jax.kernels._checks import same_shape
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.policy import cispo
 from rl_jax.kernels.losses.supervised import negative_log_likelihood
 from rl_jax.kernels.reductions import Mean, aggregate, zero_masked
 
@@ -58,9 +58,8 @@ def cispo_with_imitation(
   >>> print(loss.policy.value.round(2), loss.imitation.value, loss.value().round(3))
   0.48 0.75 0.555
   """
-  losses = policy_gradient(
-    logprobs, old_logprobs, advantages, mask, clip="cispo", clip_low=1 - clip_low, clip_high=1 + clip_high
-  ).losses
+  low, high = 1 - clip_low, 1 + clip_high
+  losses = cispo(logprobs, old_logprobs, advantages, mask, clip_low=low, clip_high=high).losses
   imitated = zero_masked(mask, (correct != 0)[:, None])
   return ImitationLoss(
     aggregate(losses, mask, mode="token_mean"),
@@ -68,7 +67,7 @@ def cispo_with_imitation(
   )
 
 
-def operator_consistent(
+def pdr_loss(
   logprobs: Float[Array, "B T"],
   old_logprobs: Float[Array, "B T"],
   advantages: Float[Array, "B T"],
@@ -85,10 +84,10 @@ def operator_consistent(
   groups share a workspace, and drafts are not trained on (the latter is not in the paper).
 
   >>> ones, args = jnp.ones((2, 1)), (jnp.array([True, True]), jnp.array([False, True]))
-  >>> print(operator_consistent(-2 * ones, -2 * ones, 0 * ones, *args, ones).value())
+  >>> print(pdr_loss(-2 * ones, -2 * ones, 0 * ones, *args, ones).value())
   0.2
   """
-  same_shape("operator_consistent", "B", correct=correct, refined=refined)
+  same_shape("pdr_loss", "B", correct=correct, refined=refined)
   halves = ((refined == 0)[:, None], (refined != 0)[:, None])
   return Mixture(
     *(

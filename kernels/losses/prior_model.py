@@ -78,7 +78,7 @@ def query_pairs(labels: Float[Array, "B S"], mask: Num[Array, "B S"]) -> QueryPa
   return QueryPairs(cycled(classes[0], counts[0]), cycled(classes[1], counts[1]), pairs)
 
 
-def prior_model_loss(
+def v0_loss(
   positive_logits: Float[Array, "B 2"],
   negative_logits: Float[Array, "B 2"],
   positive_labels: Float[Array, " B"],
@@ -92,11 +92,11 @@ def prior_model_loss(
   V0, arXiv 2602.03584, code (`v0_core/trainer.py`). A row is a pair; `mask` is True on pairs that count.
 
   >>> logits, labels = jnp.zeros((1, 2)), jnp.array([1.0])
-  >>> print(prior_model_loss(logits, logits, labels, 1 - labels, jnp.array([True])).losses.round(3))
+  >>> print(v0_loss(logits, logits, labels, 1 - labels, jnp.array([True])).losses.round(3))
   [0.693]
   """
-  same_shape("prior_model_loss", "B", positive_labels=positive_labels, negative_labels=negative_labels, mask=mask)
-  same_shape("prior_model_loss", "B 2", positive_logits=positive_logits, negative_logits=negative_logits)
+  same_shape("v0_loss", "B", positive_labels=positive_labels, negative_labels=negative_labels, mask=mask)
+  same_shape("v0_loss", "B 2", positive_logits=positive_logits, negative_logits=negative_logits)
   score = lambda logits: jnp.diff(zero_masked(logits, (mask != 0)[:, None]), axis=1)[:, 0]
   positive, negative = score(positive_logits), score(negative_logits)
   pairwise = binary_cross_entropy(positive - negative, jnp.ones_like(positive), mask)

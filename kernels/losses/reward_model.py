@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels._checks import same_shape
 from rl_jax.kernels.reductions import Mean, group_size, group_sum, masked_mean, zero_masked
 
 
@@ -99,28 +99,23 @@ def pair_accuracy(
   outcomes: Float[Array, " B"],
   group_ids: Int[Array, " B"],
   mask: Bool[Array, " B"],
-  *,
-  ties: str = "later",
 ) -> Mean:
   """How often scores order pairs of a group as outcomes do, pairs weighted by |y_i - y_j|; the mean over groups.
 
-  PRIME's code (arXiv 2502.01456): correct if (s_i > s_j) == (y_i > y_j), for rows i before j. Equal scores then count
-  for the "later" row, so that an untrained model scores 0 or 1 by the order of the rows; `ties` "half" (not in the
-  code) counts them half. A group without a difference in outcomes counts 0.5; the weight is the number of groups.
+  PRIME's code (arXiv 2502.01456): correct if (s_i > s_j) == (y_i > y_j). Equal scores count half, so that an untrained
+  model scores 0.5; in the code they count for the later row. A group without a difference in outcomes counts 0.5; the
+  weight is the number of groups.
 
   >>> args = jnp.array([0.1, 0.2, 0.3]), jnp.array([0.0, 1.0, 0.0]), jnp.array([7, 7, 7]), jnp.ones(3, bool)
   >>> print(pair_accuracy(*args).value)
   0.5
   """
-  known_option("pair_accuracy", "ties", ties, ("later", "half"))
   same_shape("pair_accuracy", "B", scores=scores, outcomes=outcomes, mask=mask)
   scores, outcomes = (jax.lax.stop_gradient(zero_masked(x, mask)) for x in (scores, outcomes))
   higher, apart = scores[:, None] > scores, outcomes[:, None] - outcomes
   rows = jnp.arange(mask.shape[0])
   weights = jnp.where(_same_group(group_ids, mask) & (rows[:, None] < rows), jnp.abs(apart), 0)
-  correct = (higher == (apart > 0)).astype(weights.dtype)
-  if ties == "half":
-    correct = jnp.where(scores[:, None] == scores, 0.5, correct)
+  correct = jnp.where(scores[:, None] == scores, 0.5, (higher == (apart > 0)).astype(weights.dtype))
   right = group_sum((weights * correct).sum(axis=1), group_ids, mask)
   total = group_sum(weights.sum(axis=1), group_ids, mask)
   accuracies = jnp.where(total > 0, Mean(right, total).value, 0.5)

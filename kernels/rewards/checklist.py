@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels._checks import same_shape
 from rl_jax.kernels.reductions import masked_mean, widen, zero_masked
 from rl_jax.kernels.segments import segment_sum
 
@@ -25,8 +25,11 @@ class ChecklistProgress(NamedTuple):
   """Before the step all dependencies were satisfied and the item was not."""
   completed: Bool[Array, "B S C"]
   """The step satisfied the item: at most one step per item."""
-  attempted: Bool[Array, "B C"]
-  """Whether a judgement of the item could count at any step."""
+
+  @property
+  def attempted(self) -> Bool[Array, "B C"]:
+    """Whether a judgement of the item could count at any step."""
+    return self.eligible.any(axis=1)
 
   @property
   def satisfied(self) -> Bool[Array, "B C"]:
@@ -40,48 +43,32 @@ def checklist_progress(
   item_turns: Int[Array, "B C"],
   step_turns: Int[Array, "B S"],
   step_mask: Num[Array, "B S"],
-  *,
-  variant: str = "paper",
 ) -> ChecklistProgress:
   """Sat_c(x_{s+1}) = Sat_c(x_s) or (judge_sc and every dependency of c in Sat(x_s)), Sat(x_0) = 0.
 
   CM2 (code namezhenzhang/CM2-RLCR-Tool-Agent), equations 2 and 10; that Sat never flips back is inferred. `judge` is
   1 where the turn up to and including step s satisfies item c; `dependencies` [b, c, d] is 1 where c needs d, of the
-  same turn. `variant` "code": items of one step are taken in order, so an earlier one satisfied in this step already
-  counts as a dependency. Without dependencies (zeros) an item is satisfied once any step of its turn is judged so:
-  the released code does this for its turn and trajectory rewards.
+  same turn. Without dependencies (zeros) an item is satisfied once any step of its turn is judged so: the released code
+  does this for its turn and trajectory rewards.
 
   >>> judge, needs = jnp.array([[[0, 1], [1, 0]]]), jnp.array([[[0, 0], [1, 0]]])
   >>> turns = jnp.zeros((1, 2), jnp.int32)
   >>> print(checklist_progress(judge, needs, turns, turns, jnp.ones((1, 2))).satisfied)
   [[ True False]]
   """
-  known_option("checklist_progress", "variant", variant, ("paper", "code"))
   same_shape("checklist_progress", "B S", step_turns=step_turns, step_mask=step_mask)
   present = (step_mask != 0)[:, :, None] & (item_turns >= 0)[:, None] & (item_turns[:, None] == step_turns[:, :, None])
   needs = dependencies != 0
 
-  def available(satisfied, present):
-    return present & ~satisfied & (satisfied[:, None, :] | ~needs).all(axis=2)
-
-  def in_order(satisfied, item):
-    this, judged, present = item
-    open_ = available(satisfied, present[:, None] & this)
-    return satisfied | (open_ & judged[:, None]), open_.any(axis=1)
-
   def step(satisfied, inputs):
     judged, present = inputs
-    eligible = available(satisfied, present)
-    if variant == "paper":
-      return satisfied | (eligible & judged), (eligible, eligible & judged, eligible)
-    this = jnp.eye(judged.shape[1], dtype=bool)
-    after, attempted = jax.lax.scan(in_order, satisfied, (this, judged.T, present.T))
-    return after, (eligible, after & ~satisfied, attempted.T)
+    eligible = present & ~satisfied & (satisfied[:, None, :] | ~needs).all(axis=2)
+    return satisfied | (eligible & judged), (eligible, eligible & judged)
 
   by_step = lambda x: jnp.swapaxes(x, 0, 1)
   start = jnp.zeros(item_turns.shape, bool)
-  _, (eligible, completed, attempted) = jax.lax.scan(step, start, (by_step(judge != 0), by_step(present)))
-  return ChecklistProgress(by_step(eligible), by_step(completed), attempted.any(axis=0))
+  _, progress = jax.lax.scan(step, start, (by_step(judge != 0), by_step(present)))
+  return ChecklistProgress(*map(by_step, progress))
 
 
 def checklist_turn_rewards(

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Num
 
 from rl_jax.kernels import segments
 from rl_jax.kernels._checks import known_option
-from rl_jax.kernels.losses.kl import kl
+from rl_jax.kernels.losses.divergence import kl
 from rl_jax.kernels.reductions import per_token, zero_masked
 from rl_jax.kernels.scans import discounted_sums
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from rl_jax.kernels.losses.kl import kl
-from rl_jax.kernels.losses.policy_gradient import policy_gradient, truncated_importance_weights
+from rl_jax.kernels.losses.divergence import kl
+from rl_jax.kernels.losses.policy import PolicyLoss, cispo, policy_gradient, truncated_importance_weights
 from rl_jax.kernels.reductions import Mean, aggregate
 from rl_jax.methods.method import Loss, LossFunction, Outputs, Stream, Streams, Term, one_of
 from rl_jax.tasks.task import Task
@@ -18,11 +20,20 @@ from rl_jax.trajectories import Trajectories
 AGGREGATIONS = ("token_mean", "sequence_mean_token_mean", "sequence_mean_token_sum", "sequence_mean_constant")
 """Means of a loss over tokens and rows. One that divides by a constant of the batch would know its size."""
 
+CLIPS = ("ppo", "none", "cispo")
+"""Of `policy_gradient`, and CISPO, which is a loss of its own."""
+
 
 def loss_function(config: ConfigDict, task: Task) -> LossFunction:
   """The loss of the family for a config. Raises ValueError now, not in the midst of training, for its options."""
   m = config.method
   one_of(m, "aggregation", AGGREGATIONS)
+  clip = one_of(m, "clip", CLIPS)
+  if clip == "cispo" and m.dual_clip is not None:
+    raise ValueError(f"method.dual_clip belongs to clip='ppo', got clip={clip!r}")
+  clipped: Callable[..., PolicyLoss] = partial(policy_gradient, clip=clip, dual_clip=m.dual_clip)
+  clipped = cispo if clip == "cispo" else clipped
+  options = {name: m[name] for name in ("ratio", "clip_low", "clip_high") if m[name] is not None}
   constant = (m.aggregation_constant or task.response_tokens) if m.aggregation.endswith("constant") else None
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
@@ -38,8 +49,7 @@ def loss_function(config: ConfigDict, task: Task) -> LossFunction:
         trajectories.old_logprobs, trajectories.behaviour_logprobs, mask, cap=m.importance_sampling_cap
       )
       advantages, metrics["importance_weight"] = advantages * weights, tokens(weights)
-    options = {name: m[name] for name in ("ratio", "clip", "clip_low", "clip_high", "dual_clip")}
-    policy = policy_gradient(out["logprobs"], trajectories.old_logprobs, advantages, mask, **options)
+    policy = clipped(out["logprobs"], trajectories.old_logprobs, advantages, mask, **options)
     terms = {"policy": Term(reduce(policy.losses))}
     metrics["clip_fraction"] = tokens((policy.clipped_low | policy.clipped_high).astype(jnp.float32))
     metrics["entropy"] = tokens(out["entropies"])

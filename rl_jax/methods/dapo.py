@@ -26,7 +26,7 @@ from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
 from rl_jax.kernels.advantages import group
-from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
+from rl_jax.kernels.curricula.filters import informative_groups
 from rl_jax.kernels.reductions import masked_mean
 from rl_jax.kernels.rewards.length import overlong_penalty
 from rl_jax.methods import policy_gradient

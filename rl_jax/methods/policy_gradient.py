@@ -38,7 +38,7 @@ def get_config() -> dict[str, Any]:
   return {
     "ratio": "token",  # or "sequence" (GSPO), "sequence_sum" (TRL's RLOO)
     "clip": "ppo",  # or "cispo", "none"
-    "clip_low": None,  # None: the kernel's, 0.2 and 0.2 for "ppo"
+    "clip_low": None,  # None: the kernel's, 0.2 and 0.2 for "ppo", the ratios 0 and 5 for "cispo"
     "clip_high": None,
     "dual_clip": None,  # a number c > 1: the loss of a negative advantage is at most c |A| (arXiv 1912.09729)
     "aggregation": "token_mean",  # see AGGREGATIONS in _clipped_loss.py

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from rl_jax.kernels.advantages.gae import gae
+from rl_jax.kernels.advantages.returns import gae
 from rl_jax.kernels.losses.value import value_loss
 from rl_jax.kernels.reductions import Mean, aggregate, whiten, zero_masked
 from rl_jax.kernels.scans import move_to_trainable

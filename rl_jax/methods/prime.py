@@ -28,7 +28,7 @@ from jaxtyping import Array, Bool
 from ml_collections import ConfigDict
 
 from rl_jax.kernels.advantages import process
-from rl_jax.kernels.curricula.accuracy_filter import accuracy_filter
+from rl_jax.kernels.curricula.filters import accuracy_filter
 from rl_jax.kernels.losses.reward_model import binary_cross_entropy, pair_accuracy
 from rl_jax.kernels.reductions import masked_mean
 from rl_jax.kernels.rewards.implicit import implicit_rewards, scale_to_unit_return
@@ -88,7 +88,7 @@ def build(config: ConfigDict, task: Task) -> Method:
     mask, (rewards, scores) = implicit(jnp.where(equal, ref, prm), trajectories)
     rewards = scale_to_unit_return(rewards, mask, eps=m.unit_return_epsilon) if m.unit_return else rewards
     advantages = process.prime(rewards, *outcomes, mask, **return_options).advantages
-    accuracy = pair_accuracy(scores, *outcomes, ties="half")
+    accuracy = pair_accuracy(scores, *outcomes)
     return Signal({"policy": policy_gradient.token_stream(trajectories, advantages)}, {"prm_accuracy": accuracy})
 
   def prm_loss(outputs: Outputs, trajectories: Trajectories) -> Loss:

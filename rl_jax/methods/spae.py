@@ -29,7 +29,7 @@ from jaxtyping import Array, Bool, Int
 from ml_collections import ConfigDict
 
 from rl_jax.kernels.advantages import step
-from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
+from rl_jax.kernels.curricula.filters import informative_groups
 from rl_jax.kernels.reductions import aggregate
 from rl_jax.kernels.rewards.probes import probe_accuracy, probe_confidence, step_potential
 from rl_jax.kernels.segments import on_tokens

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.errors import UserError
-from rl_jax.kernels.agreement import rank_correlation, sign_agreement, unexplained
+from rl_jax.kernels.analysis.agreement import rank_correlation, sign_agreement, unexplained
 from rl_jax.kernels.reductions import Mean, masked_mean
 from rl_jax.kernels.segments import segment_lengths, segment_mean
 from rl_jax.methods.method import Stream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
+from rl_jax.kernels.curricula.filters import informative_groups
 from rl_jax.kernels.reductions import Mean
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories

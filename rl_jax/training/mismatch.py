@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rl_jax.kernels.losses.kl import kl
+from rl_jax.kernels.losses.divergence import kl
 from rl_jax.kernels.reductions import Mean, aggregate
 from rl_jax.methods.method import Outputs
 from rl_jax.training.update import Watch

@@ -1,20 +1,28 @@
-"""All kernels under the invariance suites: every module of `registered/` lists those of one family as `KERNELS`.
+"""All kernels under the invariance suites: what the test of each module of kernels lists at its foot as `KERNELS`.
 
-`invariances/test_public.py` fails while a public function of `kernels/` has no entry.
+`invariances/test_public.py` fails while a public function has no entry.
 """
 
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from pathlib import Path
 
 from tests.kernels.kernel import Kernel as Kernel
 from tests.kernels.kernel import quick_jit as quick_jit
 
-FAMILIES = sorted(info.name for info in pkgutil.iter_modules([str(Path(__file__).with_name("registered"))]))
-KERNELS = [
-  kernel for name in FAMILIES for kernel in importlib.import_module(f"tests.kernels.registered.{name}").KERNELS
-]
+HERE = Path(__file__).parent
+MODULES = sorted(path.relative_to(HERE.parents[1] / "kernels") for path in HERE.parents[1].glob("kernels/**/[!_]*.py"))
+"""Of kernels."""
+TESTS = [name for path in MODULES if (name := path.with_name(f"test_{path.name}")) and (HERE / name).exists()]
+
+
+def _kernels(test: Path) -> list[Kernel]:
+  name = ".".join(["tests.kernels", *test.with_suffix("").parts])
+  return getattr(importlib.import_module(name), "KERNELS", [])
+
+
+BY_TEST = {test: _kernels(test) for test in TESTS}
+KERNELS = [kernel for kernels in BY_TEST.values() for kernel in kernels]
 FUNCTIONS = list({kernel.public or kernel.function: kernel for kernel in reversed(KERNELS)}.values())[::-1]
 """The first kernel of each function; the others are the same one with other options."""

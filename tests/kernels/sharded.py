@@ -8,41 +8,19 @@ Prints what differs from one device, and each collective that moves more than gr
 from __future__ import annotations
 
 import math
-import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from tests import compilation
+from tests.kernels.devices import COLLECTIVE, DEVICES
 from tests.kernels.registry import FUNCTIONS, KERNELS, quick_jit
 
-DEVICES, B, T = 8, 16, 33
+B, T = 16, 33
 LARGEST = B * 4  # [B], and [B, K] or [B, S] of SIZES, may move; [B, T] may not
-COLLECTIVE = re.compile(
-  r"= (.*?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter|collective-broadcast)(-start)?\("
-)
-
-
-def run_on_eight_devices(module: str, *arguments: str) -> None:
-  """Runs a module of the tests in a process of its own with 8 devices; fails with what it said if it does."""
-  environment = os.environ | {
-    "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": compilation.devices(DEVICES),
-  }
-  process = subprocess.run(
-    [sys.executable, "-m", module, *arguments],
-    cwd=Path(__file__).parents[2],
-    env=environment,
-    capture_output=True,
-    text=True,
-    timeout=300,
-  )
-  assert process.returncode == 0, process.stdout + process.stderr[-4000:]
 
 
 def moved(text: str) -> list[str]:

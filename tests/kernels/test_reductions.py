@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rl_jax.kernels import reductions
 from rl_jax.kernels.reductions import (
   AGGREGATIONS,
   Mean,
@@ -15,6 +16,7 @@ from rl_jax.kernels.reductions import (
   masked_mean,
   whiten,
 )
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 LOSSES = jnp.array([[1.0, 3.0, jnp.nan], [6.0, jnp.nan, jnp.nan], [jnp.nan, jnp.inf, 0.0]])
@@ -95,3 +97,51 @@ def test_wrong_calls_say_what_to_do():
     aggregate(LOSSES, WEIGHTS, mode="constant")
   with pytest.raises(ValueError, match=r"losses \(3, 3\), weights \(3,\)"):
     aggregate(LOSSES, WEIGHTS[:, 0], mode="token_mean")
+
+
+GROUPED = {"x": "B", "group_ids": "B", "mask": "B"}
+WEIGHTED = {"x": "B", "group_ids": "B", "weights": "B"}
+POOLED = {"x": "BS", "group_ids": "B", "weights": "BS"}
+STEPS = {"x": "BS", "group_ids": "B", "mask": "BS"}
+
+
+def _aggregate(mode, **options):
+  return Kernel(
+    reductions.aggregate,
+    {"losses": "BT", "weights": "BT"},
+    {"mode": mode, **options},
+    mask="weights",
+    scope="batch" if mode == "constant" else "row",
+    gradients=("losses",),
+  )
+
+
+def _densify(lengths, tokens):
+  return reductions.densify(lengths, tokens)
+
+
+KERNELS = [
+  Kernel(reductions.widen, {"x": "BT"}, mask=None, gradients=("x",)),
+  Kernel(reductions.zero_masked, {"x": "BT", "mask": "BT"}, gradients=("x",)),
+  Kernel(reductions.masked_mean, {"x": "BT", "weights": "BT"}, mask="weights", gradients=("x",)),
+  Kernel(reductions.masked_mean, {"x": "BT", "weights": "BT"}, {"axis": 1}, mask="weights", gradients=("x",)),
+  Kernel(reductions.per_token, {"x": "B", "mask": "BT"}, gradients=("x",)),
+  Kernel(_densify, {"lengths": "B", "tokens": "B"}, mask=None, scope="batch", public=reductions.densify),
+  Kernel(reductions.group_sum, WEIGHTED, mask="weights", scope="group", gradients=("x",), zero_masked=False),
+  Kernel(reductions.group_mean, WEIGHTED, mask="weights", scope="group", gradients=("x",), zero_masked=False),
+  Kernel(reductions.group_is_constant, GROUPED, scope="group", zero_masked=False),
+  Kernel(reductions.group_deviations, GROUPED, scope="group", gradients=("x",)),
+  Kernel(reductions.group_std, GROUPED, scope="group", gradients=("x",), zero_masked=False),
+  Kernel(reductions.group_mean, POOLED, mask="weights", scope="group", gradients=("x",), zero_masked=False),
+  Kernel(reductions.group_size, {"group_ids": "B", "mask": "B"}, scope="group", zero_masked=False),
+  Kernel(reductions.group_std, STEPS, scope="group", gradients=("x",), zero_masked=False),
+  Kernel(reductions.standardize, GROUPED, scope="group", gradients=("x",)),
+  Kernel(reductions.standardize, STEPS, scope="group", gradients=("x",)),
+  Kernel(reductions.whiten, {"x": "BT", "mask": "BT"}, scope="batch", gradients=("x",)),
+  Kernel(reductions.whiten, {"x": "BT", "mask": "BT"}, {"form": "openrlhf"}, scope="batch", gradients=("x",)),
+  _aggregate("token_mean"),
+  _aggregate("sequence_mean_token_mean"),
+  _aggregate("sequence_mean_token_sum"),
+  _aggregate("sequence_mean_constant", constant=4.0),
+  _aggregate("constant", constant=4.0),
+]

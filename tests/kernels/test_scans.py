@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.scans import BLOCK, SCANNED, discounted_sums, linear_recurrence, move_to_trainable, values_after
+from rl_jax.kernels.scans import (
+  BLOCK,
+  SCANNED,
+  discounted_sums,
+  linear_recurrence,
+  move_to_trainable,
+  reverse_scan,
+  values_after,
+)
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 MASK = np.array([[0, 1, 0, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0]])
@@ -69,3 +78,23 @@ def test_no_reward_is_lost_when_moved():
   attention = jnp.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1]])
   moved = move_to_trainable(rewards, jnp.array(MASK), attention)
   np.testing.assert_array_equal(moved, [[0, 7, 0, 8, 0], [1, 2, 28, 0, 0], [0, 0, 0, 0, 0]])
+
+
+def _whole_scan(x):
+  return reverse_scan(lambda c, x_t: (c + x_t, c * x_t), jnp.zeros(x.shape[0], x.dtype), x)
+
+
+KERNELS = [
+  Kernel(_whole_scan, {"x": "BT"}, mask=None, gradients=("x",), public=reverse_scan),
+  Kernel(values_after, {"a": "BT", "b": "BT", "last": "B"}, mask=None, gradients=("a", "b", "last")),
+  Kernel(linear_recurrence, {"a": "BT", "b": "BT", "mask": "BT"}, gradients=("a", "b")),
+  Kernel(discounted_sums, {"x": "BT", "mask": "BT"}, {"discount": 0.9}, gradients=("x",)),
+  Kernel(discounted_sums, {"x": "BT", "mask": "BT"}, {"discount": 0.9, "gaps": "reset"}, gradients=("x",)),
+  Kernel(
+    move_to_trainable,
+    {"rewards": "BT", "mask": "BT", "attention_mask": "BT"},
+    mask="attention_mask",
+    gradients=("rewards",),
+    zero_masked=False,
+  ),
+]

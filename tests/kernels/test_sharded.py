@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.kernels import sharded
+from tests.kernels.devices import run_on_eight_devices
 
 
 @pytest.mark.parametrize("which", ["together", pytest.param("others", marks=pytest.mark.slow)])
 def test_eight_devices_equal_one(which):
-  sharded.run_on_eight_devices("tests.kernels.sharded", which)
+  run_on_eight_devices("tests.kernels.sharded", which)
 
 
 def test_the_check_sees_a_token_sized_collective():

@@ -319,7 +319,7 @@ def test_value_loss_by_hand():
   ("name", "options", "said"),
   [
     ("grpo", {"ratio": "tokens"}, "unknown ratio 'tokens'; known: token, sequence"),
-    ("ppo", {"clip": "hard"}, "unknown clip 'hard'; known: ppo, none, cispo"),
+    ("ppo", {"clip": "hard"}, "method.clip is one of ppo, none, cispo, got 'hard'"),
     ("rloo", {"aggregation": "mean"}, f"method.aggregation is one of {', '.join(AGGREGATIONS)}, got 'mean'"),
     ("grpo", {"aggregation": "constant"}, f"method.aggregation is one of {', '.join(AGGREGATIONS)}, got 'constant'"),
     ("grpo", {"kl_value": "k4"}, "unknown value 'k4'; known: k1, k2, k3"),

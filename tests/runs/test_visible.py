@@ -146,7 +146,7 @@ def test_lines_of_a_terminal(capsys, monkeypatch):
   stream = io.StringIO()
   Progress(1, stream).message(f"note {HOSTILE}\nsecond line")
   assert not STEERS.search(stream.getvalue()) and stream.getvalue().count("\n") == 2
-  monkeypatch.setitem(listing.KINDS, "methods", lambda: [listing.Named("x", HOSTILE, ())])
+  monkeypatch.setitem(listing.KINDS, "methods", lambda: [listing.Entry("x", HOSTILE, ())])
   assert listing.main(["methods"]) == 0
   assert not STEERS.search(capsys.readouterr().out)
   estimate = {"value": 0.5, "low": 0.4, "high": 0.6}

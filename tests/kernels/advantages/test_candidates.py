@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_jax.kernels.advantages import candidates
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.reductions import masked_mean, per_token
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 REWARDS = jnp.array([2.0, 1.0, -1.0, 2.075, -0.925])
@@ -14,7 +15,7 @@ IDS, VALID = jnp.full(5, 7), jnp.ones(5, bool)
 
 
 def test_the_worked_example():
-  advantages = candidates.candidate_advantages(REWARDS, IDS, VALID)
+  advantages = candidates.slate(REWARDS, IDS, VALID)
   np.testing.assert_allclose(advantages, [0.90449428, 0.24427948, -1.07615013, 0.95401039, -1.02663402], rtol=1e-5)
   probabilities = candidates.commit_probabilities(advantages, IDS, VALID)
   np.testing.assert_allclose(probabilities, [0.38683125, 0.15062970, 0.02283962, 0.41518569, 0.02451374], rtol=1e-5)
@@ -38,7 +39,7 @@ def test_degenerate_groups():
   ids, mask = jnp.array([1, 1, 2, 3, 3]), jnp.array([True, True, True, False, False])
   # Equal rewards, a single candidate, a prefix without candidates.
   rewards = jnp.array([0.1, 0.1, 2.0, jnp.nan, jnp.inf])
-  assert not candidates.candidate_advantages(rewards, ids, mask).any()
+  assert not candidates.slate(rewards, ids, mask).any()
   np.testing.assert_allclose(candidates.commit_probabilities(jnp.zeros(5), ids, mask), [0.5, 0.5, 1, 0, 0])
   assert not candidates.commit_probabilities(rewards, ids, mask, temperature=0.0)[3:].any()
   np.testing.assert_allclose(candidates.candidate_weights(ids, mask), [0.5, 0.5, 1, 0, 0])
@@ -70,3 +71,13 @@ def test_the_objective_counts_each_step_once_and_has_the_gradient_of_its_equatio
     np.testing.assert_allclose(steps.value, equation(logprobs) / 2, rtol=1e-12)
     gradient = jax.grad(lambda x: composed(x).sum)(jnp.array(logprobs))
   np.testing.assert_allclose(gradient, finite_difference(equation, logprobs), rtol=1e-6, atol=1e-8)
+
+
+ROWS = {"advantages": "B", "group_ids": "B", "mask": "B"}
+
+KERNELS = [
+  Kernel(candidates.slate, {"rewards": "B", "group_ids": "B", "mask": "B"}, scope="group"),
+  Kernel(candidates.commit_probabilities, ROWS, scope="group"),
+  Kernel(candidates.commit_probabilities, ROWS, {"temperature": 0.0}, scope="group"),
+  Kernel(candidates.candidate_weights, {"group_ids": "B", "mask": "B"}, scope="group"),
+]

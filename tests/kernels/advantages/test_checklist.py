@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rl_jax.kernels.advantages import checklist, group
+from tests.kernels.kernel import Kernel
 
 IDS, EVERY = jnp.array([7, 7, 7, 7]), jnp.ones(4, bool)
 # The outcome of two items, the second of which depends on the first, and where each was eligible.
@@ -23,14 +26,14 @@ TAKEN = jnp.array([[1, 1, 1], [1, 1, 0], [1, 1, 0], [1, 0, 0]])
 
 def step_advantages(counted=None, **options):
   counted = jnp.ones((4, 2)) if counted is None else counted
-  return checklist.checklist_step_advantages(ELIGIBLE, SATISFIED, WEIGHTS, IDS, counted, TAKEN, **options)
+  return checklist.cm2_step(ELIGIBLE, SATISFIED, WEIGHTS, IDS, counted, TAKEN, **options)
 
 
 def test_the_example_at_each_level():
   rewards = jnp.array([1.0, 0.4, 0.4, 0.0])
   expected = [0.55, -0.05, -0.05, -0.45]
   trajectory = group.grpo(rewards, IDS, EVERY, scale="none", singleton="zero")
-  turn = checklist.checklist_turn_advantages(rewards[:, None], jnp.ones((4, 1)), IDS, EVERY)
+  turn = checklist.cm2_turn(rewards[:, None], jnp.ones((4, 1)), IDS, EVERY)
   np.testing.assert_allclose(trajectory, expected, rtol=1e-6, atol=1e-7)
   np.testing.assert_allclose(turn[:, 0], expected, rtol=1e-6, atol=1e-7)
   step = step_advantages()
@@ -53,7 +56,7 @@ def test_the_code_counts_who_attempted_and_sums():
 def test_an_item_in_company_is_weighted():
   eligible = jnp.ones((2, 1, 2), bool)
   satisfied, weights = jnp.array([[True, False], [False, False]]), jnp.array([[0.2, 0.6]] * 2)
-  step = checklist.checklist_step_advantages(
+  step = checklist.cm2_step(
     eligible, satisfied, weights, IDS[:2], jnp.ones((2, 2)), jnp.ones((2, 1))
   )
   np.testing.assert_allclose(step.advantages, [[0.125], [-0.125]], rtol=1e-6)  # 0.2 (+-0.5) / 0.8
@@ -63,18 +66,18 @@ def test_turns_are_compared_among_those_that_reached_them():
   rewards = jnp.array([[1.0, 0.5], [0.0, jnp.nan], [0.0, 1.0], [0.0, 0.0]])
   reached = jnp.array([[1, 1], [1, 0], [1, 1], [1, 1]])
   valid = jnp.array([True, True, True, False])
-  turn = checklist.checklist_turn_advantages(rewards, reached, IDS, valid)
+  turn = checklist.cm2_turn(rewards, reached, IDS, valid)
   np.testing.assert_allclose(turn, [[2 / 3, -0.25], [-1 / 3, 0], [-1 / 3, 0.25], [0, 0]], rtol=1e-6)
-  few = checklist.checklist_turn_advantages(rewards, reached, IDS, valid, min_count=2)
+  few = checklist.cm2_turn(rewards, reached, IDS, valid, min_count=2)
   np.testing.assert_allclose(few, turn * jnp.array([1, 0]), rtol=1e-6)
 
 
 def test_nothing_to_compare_gives_zero():
-  same = checklist.checklist_step_advantages(
+  same = checklist.cm2_step(
     ELIGIBLE, jnp.ones((4, 2), bool), WEIGHTS, IDS, jnp.ones((4, 2)), TAKEN, scale="group", eps=0.0
   )
   assert not same.advantages.any()
-  alone = checklist.checklist_turn_advantages(jnp.ones((4, 1)), jnp.ones((4, 1)), jnp.arange(4), EVERY)
+  alone = checklist.cm2_turn(jnp.ones((4, 1)), jnp.ones((4, 1)), jnp.arange(4), EVERY)
   assert not alone.any()
   assert not step_advantages(jnp.zeros((4, 2))).advantages.any()
 
@@ -83,4 +86,38 @@ def test_an_unknown_option_lists_the_known():
   with pytest.raises(ValueError, match="unknown pooling 'max'; known: mean, sum"):
     step_advantages(pooling="max")
   with pytest.raises(ValueError, match="unknown scale 'batch'; known: none, group"):
-    checklist.checklist_turn_advantages(jnp.ones((4, 1)), jnp.ones((4, 1)), IDS, EVERY, scale="batch")
+    checklist.cm2_turn(jnp.ones((4, 1)), jnp.ones((4, 1)), IDS, EVERY, scale="batch")
+
+
+SIZES = {"L": 2, "C": 3}
+
+
+def _binary(share):
+  return lambda rng, shape: rng.random(shape) < share
+
+
+DRAWS = {"eligible": _binary(0.6), "satisfied": _binary(0.5), "counted": _binary(0.7)}
+STEPS = {
+  "eligible": "BSC",
+  "satisfied": "BC",
+  "weights": "BC",
+  "group_ids": "B",
+  "counted": "BC",
+  "step_mask": "BS",
+}
+TURNS = {"turn_rewards": "BL", "reached": "BL", "group_ids": "B", "mask": "B"}
+_kernel = partial(Kernel, draws=DRAWS, sizes=SIZES)
+
+KERNELS = [
+  _kernel(checklist.cm2_turn, TURNS, scope="group"),
+  _kernel(checklist.cm2_turn, TURNS, {"scale": "group", "min_count": 1}, scope="group"),
+  _kernel(checklist.cm2_step, STEPS, mask="step_mask", scope="group", zero_masked=False),
+  _kernel(
+    checklist.cm2_step,
+    STEPS,
+    {"scale": "group", "pooling": "sum"},
+    mask="step_mask",
+    scope="group",
+    zero_masked=False,
+  ),
+]

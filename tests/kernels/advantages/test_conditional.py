@@ -6,6 +6,7 @@ import pytest
 
 from rl_jax.kernels.advantages import conditional
 from rl_jax.kernels.advantages.group import dr_grpo
+from tests.kernels.kernel import Kernel
 
 IDS, SCORED = jnp.full(6, 5), jnp.ones(6, bool)
 REWARDS, LENGTHS = jnp.array([1.0, 1.0, 0.0, 1.0, 1.0, 0.0]), jnp.array([30, 12, 50, 41, 8, 19])
@@ -86,3 +87,28 @@ def test_errors():
     conditional.canon(REWARDS, LENGTHS[:, None], IDS, SCORED, mu=0.5)
   with pytest.raises(ValueError, match="a step for each cycle after the warmup, got total 30, warmup 30, cycles 3"):
     conditional.mixing_by_cosine(jnp.array(0), total=30)
+
+
+HALVES = {"metric": "B", "group_ids": "B", "mask": "B"}
+# Without ties, which the order of the rows decides.
+DRAWS = {"metric": lambda rng, shape: rng.normal(size=shape).astype("float32")}
+
+KERNELS = [
+  Kernel(conditional.mean_entropy, {"entropies": "BT", "mask": "BT"}),
+  Kernel(conditional.upper_half, HALVES, scope="group", draws=DRAWS),
+  Kernel(conditional.canon, {"rewards": "B", **HALVES, "mu": ""}, scope="group", draws=DRAWS),
+  Kernel(
+    conditional.canon,
+    {"rewards": "B", **HALVES},
+    {"mu": 0.5, "alpha": 0.8, "weighted": "lower", "beta": 0.05, "singleton": "zero"},
+    scope="group",
+    draws=DRAWS,
+  ),
+  Kernel(conditional.mixing_by_accuracy, {"accuracy": ""}, mask=None),
+  Kernel(
+    conditional.mixing_by_cosine,
+    {"step": ""},
+    mask=None,
+    draws={"step": lambda rng, shape: rng.integers(0, 150, shape).astype("int32")},
+  ),
+]

@@ -6,6 +6,8 @@ import pytest
 
 from rl_jax.kernels.advantages import consistency
 from rl_jax.kernels.advantages.group import grpo
+from rl_jax.kernels.reductions import group_mean, group_sum
+from tests.kernels.kernel import Kernel
 
 REWARDS = jnp.array([1.0, 0.0, 1.0, 0.0] + [1.0] * 4 + [0.0] * 4)
 ANSWERS = jnp.array([7, 3, 7, 5] + [2] * 4 + [1, 1, 1, 4])
@@ -14,7 +16,7 @@ ARGS = REWARDS, ANSWERS, IDS, SCORED
 
 
 def test_a_mixed_a_correct_and_a_wrong_prompt():
-  result = consistency.copo(*ARGS, mode="only_soft", gamma=5.0, rho=1.0)
+  result = consistency.copo(*ARGS, chosen=SCORED, gamma=5.0, rho=1.0)
   np.testing.assert_allclose(result.entropy[::4], [1.5, 0, 0.811278], atol=1e-6)
   np.testing.assert_allclose(result.prompt_rewards[::4], [0.5, 1, 0])
   np.testing.assert_allclose(result.between[::4], [0, 0.999998, -0.999998], atol=1e-6)
@@ -25,23 +27,29 @@ def test_a_mixed_a_correct_and_a_wrong_prompt():
 
 
 @pytest.mark.parametrize(
-  "mode, mixed, all_correct, all_wrong",
+  "rows, soft, mixed, all_correct, all_wrong",
   [
-    ("no_global", [1, 1, 1, 1], [1] * 4, [1] * 4),
-    ("only_global", [0, 0, 0, 0], [0] * 4, [0] * 4),
-    ("only_soft", [0.9, 0.9, 0.9, 0.9], [0.3] * 4, [0.6] * 4),
-    ("only_forced", [1, 1, 1, 1], [0] * 4, [0] * 4),
-    ("soft_with_forced", [0.9, 0.9, 0.9, 0.9], [0] * 4, [0] * 4),
-    ("only_zero", [1, 0, 1, 0], [1] * 4, [0] * 4),
-    ("soft_with_zero", [0.9, 0, 0.9, 0], [0.3] * 4, [0] * 4),
-    ("soft_with_zero_group", [0.9, 0.9, 0.9, 0.9], [0.3] * 4, [0] * 4),
+    ("all", False, [1, 1, 1, 1], [1] * 4, [1] * 4),
+    ("none", True, [0, 0, 0, 0], [0] * 4, [0] * 4),
+    ("all", True, [0.9, 0.9, 0.9, 0.9], [0.3] * 4, [0.6] * 4),
+    ("advantage", False, [1, 1, 1, 1], [0] * 4, [0] * 4),
+    ("advantage", True, [0.9, 0.9, 0.9, 0.9], [0] * 4, [0] * 4),
+    ("reward", False, [1, 0, 1, 0], [1] * 4, [0] * 4),
+    ("reward", True, [0.9, 0, 0.9, 0], [0.3] * 4, [0] * 4),
+    ("group", True, [0.9, 0.9, 0.9, 0.9], [0.3] * 4, [0] * 4),
   ],
 )
-def test_modes(mode, mixed, all_correct, all_wrong):
+def test_weights_of_chosen_rows(rows, soft, mixed, all_correct, all_wrong):
+  chosen = {
+    "all": SCORED,
+    "none": ~SCORED,
+    "advantage": grpo(REWARDS, IDS, SCORED) != 0,
+    "reward": REWARDS != 0,
+    "group": group_sum(REWARDS != 0, IDS, SCORED) > 0,
+  }
   # Entropies whose sigmoid is the weight.
   entropy = jnp.log(jnp.repeat(jnp.array([9.0, 3 / 7, 1.5]), 4))
-  args = entropy, REWARDS, grpo(REWARDS, IDS, SCORED), IDS, SCORED
-  weights = consistency.blend_weights(*args, mode=mode, gamma=1.0, rho=0.0)
+  weights = consistency.blend_weights(entropy, chosen[rows], SCORED, gamma=1.0, rho=0.0, soft=soft)
   np.testing.assert_allclose(weights, mixed + all_correct + all_wrong, rtol=1e-5)
 
 
@@ -79,6 +87,38 @@ def test_degenerate_batches():
   np.testing.assert_allclose(alone.between, [0.7071, -0.7071], atol=1e-4)
 
 
-def test_an_unknown_mode_lists_the_known():
-  with pytest.raises(ValueError, match="unknown mode 'soft'; known: no_global, only_global, only_soft"):
-    consistency.copo(*ARGS, mode="soft")
+def test_shapes():
+  with pytest.raises(ValueError, match=r"blend_weights: expected arrays of one shape \[B\]"):
+    consistency.copo(*ARGS, chosen=SCORED[:3])
+
+
+GROUPS = {"group_ids": "B", "mask": "B"}
+ANSWER_AXES = {"answers": "B", **GROUPS}
+DRAWS = {
+  "answers": lambda rng, shape: rng.integers(-1, 2, shape).astype("int32") * 7,
+  "chosen": lambda rng, shape: rng.random(shape) < 0.7,
+}
+
+
+def _between_prompts(rewards, group_ids, mask):
+  return consistency.between_prompts(group_mean(rewards, group_ids, mask), group_ids, mask)
+
+
+KERNELS = [
+  Kernel(consistency.consistency_entropy, ANSWER_AXES, scope="group", draws=DRAWS),
+  Kernel(consistency.consistency_factor, {"entropy": "B", **GROUPS}, scope="group"),
+  Kernel(_between_prompts, {"rewards": "B", **GROUPS}, scope="batch", public=consistency.between_prompts),
+  Kernel(
+    consistency.blend_weights,
+    {"entropy": "B", "chosen": "B", "mask": "B"},
+    draws=DRAWS,
+  ),
+  Kernel(consistency.copo, {"rewards": "B", **ANSWER_AXES}, scope="batch", draws=DRAWS),
+  Kernel(
+    consistency.copo,
+    {"rewards": "B", "chosen": "B", **ANSWER_AXES},
+    {"scale_by_consistency": True},
+    scope="batch",
+    draws=DRAWS,
+  ),
+]

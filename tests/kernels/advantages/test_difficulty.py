@@ -7,7 +7,9 @@ import pytest
 
 from rl_jax.kernels.advantages import difficulty
 from rl_jax.kernels.advantages.group import dr_grpo, grpo
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.policy import policy_gradient
+from tests.kernels.kernel import Kernel
+from tests.kernels.papers import as_released
 
 REWARDS = jnp.array([1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0])
 ARGS = REWARDS, jnp.array([7] * 4 + [-2] * 4), jnp.ones(8, bool)
@@ -17,11 +19,11 @@ def test_hard_and_easy_prompts():
   paper = [0.591505] + [-0.394337] * 3 + [0.197168] * 3 + [-1.183010]
   np.testing.assert_allclose(difficulty.a_grae(*ARGS), paper, atol=1e-6)
   code = [0.749997] + [-0.499998] * 3 + [0.538670] * 3 + [-3.232023]
-  np.testing.assert_allclose(difficulty.a_grae(*ARGS, variant="code"), code, rtol=1e-5)
+  np.testing.assert_allclose(as_released.a_grae(*ARGS), code, rtol=1e-5)
   # The mean over groups is 1/2 in the code; over rows, with an unscored one left out, 4/7.
   args = REWARDS.at[7].set(jnp.nan), ARGS[1], ARGS[2].at[7].set(False)
-  np.testing.assert_allclose(difficulty.batch_success_rate(*args), 4 / 7, rtol=1e-6)
-  np.testing.assert_allclose(difficulty.batch_success_rate(*args, over="groups"), (1 / 4 + 1) / 2, rtol=1e-6)
+  np.testing.assert_allclose(difficulty.batch_success_rate(args[0], args[2]), 4 / 7, rtol=1e-6)
+  np.testing.assert_allclose(as_released.success_rate_over_groups(*args), (1 / 4 + 1) / 2, rtol=1e-6)
 
 
 def test_ablations_are_one_equation_each():
@@ -80,11 +82,11 @@ def test_success_of_rewards_that_are_not_binary():
 
 def test_degenerate_batches():
   ids, mask = jnp.array([0, 0, 1]), jnp.ones(3, bool)
-  for variant in ("paper", "code"):
+  for a_grae in (difficulty.a_grae, as_released.a_grae):
     for rewards in (jnp.ones(3), jnp.zeros(3), jnp.array([0.0, 0.0, 1.0])):
-      assert not difficulty.a_grae(rewards, ids, mask, variant=variant).any()
+      assert not a_grae(rewards, ids, mask).any()
   assert not difficulty.difficulty_focused(jnp.ones(3), ids, mask).any()
-  assert difficulty.batch_success_rate(jnp.ones(3), ids, ~mask) == 0
+  assert difficulty.batch_success_rate(jnp.ones(3), ~mask) == 0
 
 
 def test_an_unknown_option_lists_the_known():
@@ -92,3 +94,15 @@ def test_an_unknown_option_lists_the_known():
     difficulty.a_grae(*ARGS, base="rloo")
   with pytest.raises(ValueError, match="unknown focus 'medium'; known: hard, easy"):
     difficulty.difficulty_focused(*ARGS, focus="medium")
+
+
+ROWS = {"rewards": "B", "group_ids": "B", "mask": "B"}
+DRAWS = {"rewards": lambda rng, shape: rng.integers(0, 2, shape).astype("float32")}
+
+KERNELS = [
+  Kernel(difficulty.batch_success_rate, {"rewards": "B", "mask": "B"}, scope="batch", draws=DRAWS),
+  Kernel(difficulty.a_grae, ROWS, scope="batch", draws=DRAWS),
+  Kernel(difficulty.a_grae, {**ROWS, "correct": "B"}, {"base": "dr_grpo"}, scope="batch"),
+  Kernel(difficulty.sign_dominant, ROWS, {"sign": "negative"}, scope="group", draws=DRAWS),
+  Kernel(difficulty.difficulty_focused, ROWS, {"focus": "easy"}, scope="group", draws=DRAWS),
+]

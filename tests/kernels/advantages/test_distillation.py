@@ -3,13 +3,14 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from rl_jax.kernels.advantages import distillation
 from rl_jax.kernels.advantages.group import dr_grpo
 from rl_jax.kernels.losses.distillation import reverse_kl
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.reductions import per_token
+from tests.kernels.kernel import Kernel
+from tests.kernels.papers.as_released import minillm_trl
 
 SAMPLER, TEACHER = jnp.array([[-1.0, -3.0, jnp.nan, -2.0]]), jnp.array([[-2.0, -1.0, 0.0, -1.0]])
 MASK = jnp.array([[1, 1, 0, 1]])
@@ -61,9 +62,9 @@ def test_minillm_is_the_teachers_reward_to_go():
 
 
 def test_minillm_as_coded_discounts_by_the_slot():
-  coded = distillation.minillm(*ARGS, discount=0.5, variant="code")
+  coded = minillm_trl(*ARGS, discount=0.5)
   np.testing.assert_allclose(coded, distillation.minillm(*ARGS, discount=0.5) * 0.5 ** jnp.arange(4), rtol=1e-6)
-  coded = distillation.minillm(*ARGS, discount=0.5, length_normalized=True, variant="code")
+  coded = minillm_trl(*ARGS, discount=0.5, length_normalized=True)
   np.testing.assert_allclose(coded[0, 1], 2.25 / (1.25 + 0.5e-4), rtol=1e-6)
 
 
@@ -72,6 +73,23 @@ def test_degenerate_batches():
   assert not distillation.opd(TEACHER, TEACHER, MASK, discount=1.0).any()
 
 
-def test_an_unknown_variant_lists_the_known():
-  with pytest.raises(ValueError, match="unknown variant 'trl'; known: paper, code"):
-    distillation.minillm(*ARGS, variant="trl")
+SAMPLED = {"sampler_logprobs": "BT", "teacher_logprobs": "BT", "mask": "BT"}
+
+KERNELS = [
+  Kernel(distillation.opd, SAMPLED, {"discount": 0.9}),
+  Kernel(
+    distillation.opd_with_rewards,
+    {
+      "rewards": "B",
+      "group_ids": "B",
+      "mask": "B",
+      "sampler_logprobs": "BT",
+      "teacher_logprobs": "BT",
+      "token_mask": "BT",
+    },
+    scope="group",
+    covers={"sampler_logprobs": "token_mask", "teacher_logprobs": "token_mask"},
+    zero_masked=False,  # unscored rows keep the teacher's part
+  ),
+  Kernel(distillation.minillm, SAMPLED, {"discount": 0.9, "length_normalized": True}),
+]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.advantages.graph import salt
+from tests.kernels.kernel import Kernel
 
 
 def walks(rows, steps, *, prompts=3):
@@ -69,3 +70,16 @@ def test_errors():
     salt(*args, history=-1)
   with pytest.raises(ValueError, match=r"salt: expected arrays of one shape \[B S\]"):
     salt(*args[:2], jnp.zeros((2, 3), jnp.int32), *args[3:])
+
+
+def _ids(rng, shape):
+  return rng.integers(0, 2, shape).astype("int32")
+
+
+EDGES = {"advantages": "B", "group_ids": "B", "states": "BS", "actions": "BS", "next_states": "BS", "mask": "BS"}
+DRAWS = {"states": _ids, "actions": _ids, "next_states": _ids}
+
+KERNELS = [
+  Kernel(salt, EDGES, scope="group", draws=DRAWS),
+  Kernel(salt, EDGES, {"history": 2}, scope="group", draws=DRAWS),
+]

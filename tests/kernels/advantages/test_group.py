@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.advantages import group
+from tests.kernels.kernel import Kernel
 
 REWARDS = jnp.array([1.0, 0.0, jnp.nan, 0.25, 0.75, 0.5])
 IDS = jnp.array([7, 7, 7, -3, -3, 40])
@@ -64,3 +65,27 @@ def test_an_unknown_option_lists_the_known():
     group.grpo(*ARGS, scale="std")
   with pytest.raises(ValueError, match=r"expected arrays of one shape \[B\]"):
     group.grpo(jnp.ones((2, 3)), IDS, SCORED)
+
+
+ROWS = {"rewards": "B", "group_ids": "B", "mask": "B"}
+
+
+def _grpo(**options):
+  scope = "batch" if options.get("scale") == "batch" else "group"
+  return Kernel(group.grpo, ROWS, options, scope=scope)
+
+
+KERNELS = [
+  _grpo(),
+  _grpo(scale="batch"),
+  _grpo(scale="none", singleton="zero"),
+  _grpo(ddof=0),
+  Kernel(group.dr_grpo, ROWS, scope="group"),
+  Kernel(group.rloo, ROWS, scope="group"),
+  Kernel(group.rloo, ROWS, {"singleton": "zero"}, scope="group"),
+  Kernel(group.opo, {**ROWS, "lengths": "B"}, scope="group"),
+  Kernel(group.gdpo, {**ROWS, "rewards": "BK"}, scope="batch"),
+  Kernel(group.gdpo, {**ROWS, "rewards": "BK"}, {"normalization": "none"}, scope="group"),
+  Kernel(group.reinforce_pp_baseline, {**ROWS, "token_mask": "BT"}, scope="batch"),
+  Kernel(group.remax, {"token_rewards": "BT", "baselines": "B", "mask": "BT"}),
+]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.advantages import hierarchy
-from rl_jax.kernels.advantages.gae import gae
+from rl_jax.kernels.advantages.returns import gae
 from rl_jax.kernels.scans import discounted_sums
+from tests.kernels.kernel import Kernel
 
 REWARDS, SWITCH = jnp.array([[0, 0, 0, 0, 1.0]]), jnp.array([[1, 0, 1, 0, 0]])
 LOW, HIGH = jnp.array([[0.3, 0.4, 0.5, 0.6, 0.8]]), jnp.array([[0.25, 9.0, 0.55, 9.0, 9.0]])
@@ -145,3 +146,42 @@ def test_rows_without_turns_and_no_gradient():
 def test_shapes_are_checked():
   with pytest.raises(ValueError, match=r"hae: expected arrays of one shape \[B S\]"):
     hierarchy.hae(REWARDS, SWITCH, ENDED, LOW, HIGH[:, :4], TURNS)
+
+
+coin = lambda rng, shape: rng.random(shape) < 0.5
+TURN_AXES = {"rewards": "BS", "switch": "BS", "terminated": "B"}
+DRAWS = {"switch": coin, "terminated": coin, "boundaries": coin}
+TRUNCATED = {"discount": 0.9, "bootstrap_truncated": True}
+LEVEL_AXES = {"low": "BS", "high": "BS", "switch": "BS", "boundaries": "BS", "mask": "BS", "turn_ids": "BT"}
+SPAN_AXES = {"action_mask": "BT", "subgoal_mask": "BT", "switch_mask": "BT"}
+
+
+def _hae(**options):
+  axes = {**TURN_AXES, "low_values": "BS", "high_values": "BS", "mask": "BS"}
+  return Kernel(hierarchy.hae, axes, options, draws=DRAWS)
+
+
+def _on_tokens(**options):
+  draws = {"boundaries": coin}
+  scope = "row" if options.get("normalize") is False else "batch"
+  return Kernel(hierarchy.hierarchy_on_tokens, LEVEL_AXES | SPAN_AXES, options, draws=draws, scope=scope)
+
+
+KERNELS = [
+  Kernel(hierarchy.segment_boundaries, {"switch": "BS", "mask": "BS"}, draws=DRAWS),
+  _hae(),
+  _hae(lam_turn=0.8, **TRUNCATED),
+  Kernel(
+    hierarchy.switch_gain,
+    {"switch": "BS", "switch_probabilities": "BS", "high_values": "BS", "kept_low_values": "BS", "mask": "BS"},
+    draws=DRAWS,
+  ),
+  Kernel(
+    hierarchy.switch_estimate,
+    {**TURN_AXES, "high_values": "BS", "switch_values": "BS", "mask": "BS"},
+    TRUNCATED,
+    draws=DRAWS,
+  ),
+  _on_tokens(),
+  _on_tokens(normalize=False),
+]

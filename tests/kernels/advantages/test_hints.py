@@ -6,6 +6,7 @@ import pytest
 
 from rl_jax.kernels.advantages import hints
 from rl_jax.kernels.advantages.group import grpo
+from tests.kernels.kernel import Kernel
 
 # One prompt without and with a hint, rows shuffled; one with a single kind; an unscored row.
 REWARDS = jnp.array([0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, jnp.nan])
@@ -63,3 +64,18 @@ def test_token_weights():
 def test_an_unknown_base():
   with pytest.raises(ValueError, match="unknown base 'pooled'; known: joint, separate"):
     hints.adhint(*ARGS, base="pooled")
+
+
+ROWS = {"rewards": "B", "hinted": "B", "group_ids": "B", "mask": "B"}
+TOKENS = {"entropies": "BT", "advantages": "B", "hint_mask": "BT", "mask": "BT"}
+DRAWS = {
+  "hinted": lambda rng, shape: rng.random(shape) < 0.5,
+  "entropies": lambda rng, shape: rng.random(shape).astype("float32"),
+}
+
+KERNELS = [
+  Kernel(hints.kind_weights, ROWS, scope="group", zero_masked=False, draws=DRAWS),
+  Kernel(hints.adhint, ROWS, scope="group", draws=DRAWS),
+  Kernel(hints.adhint, ROWS, {"base": "separate"}, scope="group", draws=DRAWS),
+  Kernel(hints.hint_token_weights, TOKENS, draws=DRAWS),
+]

@@ -7,6 +7,7 @@ import pytest
 
 from rl_jax.kernels.advantages import multi_reward
 from rl_jax.kernels.advantages.group import grpo
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 REWARDS = jnp.array([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
@@ -94,3 +95,13 @@ def test_errors():
     multi_reward.dvao(*ARGS, weights=jnp.ones(3))
   with pytest.raises(ValueError, match=r"reward_combination: expected rewards \[B K\], got \(4,\)"):
     multi_reward.reward_combination(REWARDS[:, 0], *ARGS[1:])
+
+
+REWARD_AXES = {"rewards": "BK", "group_ids": "B", "mask": "B"}
+
+KERNELS = [
+  Kernel(multi_reward.reward_combination, REWARD_AXES, scope="group"),
+  Kernel(multi_reward.advantage_combination, REWARD_AXES, scope="group"),
+  Kernel(multi_reward.dvao, {**REWARD_AXES, "weights": "K"}, scope="group"),
+  Kernel(multi_reward.dvao, REWARD_AXES, {"form": "closed", "ddof": 0}, scope="group"),
+]

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.advantages import process
-from rl_jax.kernels.advantages.gae import gae
 from rl_jax.kernels.advantages.group import grpo, rloo
+from rl_jax.kernels.advantages.returns import gae
 from rl_jax.kernels.reductions import per_token, whiten
+from tests.kernels.kernel import Kernel
 
 REWARDS = jnp.array([[0.5, jnp.nan, 1.0], [-1.0, 0.5, 0.0], [0.25, 0.25, 0.5], [jnp.nan] * 3, [jnp.nan] * 3])
 OUTCOMES = jnp.array([1.0, 0.0, 1.0, 1.0, jnp.nan])
@@ -102,3 +103,17 @@ def test_errors():
     process.prime(*ARGS, variant="verl")
   with pytest.raises(ValueError, match=r"process_grpo: expected arrays of one shape \[B T\]"):
     process.process_grpo(REWARDS, OUTCOMES, IDS, ROWS, TOKENS[:, :2])
+
+
+ROW_AXES = {"token_rewards": "BT", "outcomes": "B", "mask": "BT"}
+GROUPS = {"token_rewards": "BT", "outcomes": "B", "group_ids": "B", "mask": "B", "token_mask": "BT"}
+TOKEN_COVERS = {"token_rewards": "token_mask"}
+
+KERNELS = [
+  Kernel(process.prime, GROUPS, {"discount": 0.9}, scope="batch", covers=TOKEN_COVERS),
+  Kernel(process.prime, GROUPS, {"variant": "paper", "singleton": "zero"}, scope="batch", covers=TOKEN_COVERS),
+  Kernel(process.process_reinforce, ROW_AXES, {"discount": 0.9}),
+  Kernel(process.process_grpo, GROUPS, scope="group", covers=TOKEN_COVERS),
+  Kernel(process.process_ppo, {**ROW_AXES, "values": "BT"}, {"discount": 0.9}),
+  Kernel(process.process_value, ROW_AXES, {"lam": 0.9}),
+]

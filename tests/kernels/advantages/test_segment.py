@@ -6,6 +6,7 @@ import pytest
 
 from rl_jax.kernels.advantages import segment
 from rl_jax.kernels.reductions import whiten
+from tests.kernels.kernel import Kernel
 
 # A tool's answer (masked) between the first two cuts; the third uncertain token begins the second segment.
 OLD_LOGPROBS = jnp.log(jnp.array([[0.95, 0.5, 0.2, 0.6, 0.99, 0.7, 0.3]]))
@@ -60,3 +61,15 @@ def test_errors():
     segment.spo_chain(jnp.ones((1, 2)), jnp.ones(1), OLD_LOGPROBS, MASK, tokens="cut")
   with pytest.raises(ValueError, match="num_segments and interval start at 1, got 2 and 0"):
     segment.cutpoint_segments(OLD_LOGPROBS, MASK, num_segments=2, interval=0)
+
+
+TOKENS = {"old_logprobs": "BT", "mask": "BT"}
+CHAIN = {"cut_values": "BS", "rewards": "B", **TOKENS}
+
+KERNELS = [
+  Kernel(segment.probability_mask, TOKENS),
+  Kernel(segment.cutpoint_segments, TOKENS, {"num_segments": 2, "interval": 2}, zero_masked=False),
+  Kernel(segment.spo_chain, CHAIN, {"interval": 2}),
+  Kernel(segment.spo_chain, CHAIN, {"interval": 1, "tokens": "all"}),
+  Kernel(segment.whiten_uncertain, {"advantages": "BT", **TOKENS}, scope="batch"),
+]

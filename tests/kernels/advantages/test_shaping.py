@@ -6,6 +6,7 @@ import pytest
 
 from rl_jax.kernels.advantages.group import grpo
 from rl_jax.kernels.advantages.shaping import aspo, early_tool_reward
+from tests.kernels.kernel import Kernel
 
 CORRECT = jnp.array([True, True, False, True])
 USED = jnp.array([True, True, True, False])
@@ -59,3 +60,16 @@ def test_in_a_group_all_correct_the_reward_form_punishes_late_calls_and_the_bias
 def test_arrays_of_other_shapes_are_refused():
   with pytest.raises(ValueError, match=r"aspo: expected arrays of one shape \[B\]"):
     aspo(ADVANTAGES[:, None], CORRECT, USED, POSITIONS, LENGTHS, IDS, SCORED)
+
+
+ROWS = {"correct": "B", "used_tool": "B", "positions": "B", "group_ids": "B", "mask": "B"}
+# With six rows in two groups, some group must have two eligible rows, or every bias is 0.
+DRAWS = {
+  "correct": lambda rng, shape: rng.random(shape) < 0.8,
+  "used_tool": lambda rng, shape: rng.random(shape) < 0.8,
+}
+
+KERNELS = [
+  Kernel(aspo, {"advantages": "B", "lengths": "B", **ROWS}, scope="group", draws=DRAWS),
+  Kernel(early_tool_reward, ROWS, scope="group", draws=DRAWS),
+]

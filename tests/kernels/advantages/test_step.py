@@ -6,6 +6,7 @@ import pytest
 
 from rl_jax.kernels.advantages import step
 from rl_jax.kernels.advantages.group import reinforce_pp_baseline
+from tests.kernels.kernel import Kernel
 
 REWARDS, IDS, SCORED = jnp.array([1.0, 0.0]), jnp.array([7, 7]), jnp.array([True, True])
 POTENTIALS = jnp.array([[-0.11, 0.9309, 0.97515, 0.97515], [-0.11, -0.46, -0.9115, jnp.nan]])
@@ -65,3 +66,24 @@ def test_degenerate_batches():
 def test_an_unknown_option_lists_the_known():
   with pytest.raises(ValueError, match="unknown normalization 'verl'; known: batch, none"):
     step.spae(*ARGS, normalization="verl")
+
+
+POTENTIAL_AXES = {"potentials": "BS", "mask": "BS"}
+SPAE = {
+  "rewards": "B",
+  "group_ids": "B",
+  "mask": "B",
+  "potentials": "BS",
+  "step_mask": "BS",
+  "step_ids": "BT",
+  "token_mask": "BT",
+}
+COVERS = {"potentials": "step_mask", "step_ids": "token_mask"}
+
+KERNELS = [
+  Kernel(step.saturation_factors, POTENTIAL_AXES, {"threshold": 0.1}),
+  Kernel(step.potential_gains, POTENTIAL_AXES),
+  Kernel(step.exponential_shaping, {"gains": "BS", "mask": "BS"}, scope="batch"),
+  Kernel(step.spae, SPAE, {"threshold": 0.1}, scope="batch", covers=COVERS),
+  Kernel(step.spae, SPAE, {"threshold": 0.1, "normalization": "none"}, scope="batch"),
+]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.advantages import group, tree
+from tests.kernels.kernel import Kernel
 
 STAR = jnp.array([[-1, 0, 0, 0, 0]])
 LEAVES = jnp.array([[False, True, True, True, True]])
@@ -61,3 +62,22 @@ def test_errors():
     tree.spo_tree(jnp.ones((1, 5)), STAR, LEAVES, NODES, scale="rloo")
   with pytest.raises(ValueError, match=r"tree_values: expected arrays of one shape \[B N\]"):
     tree.tree_values(jnp.ones(5), STAR, LEAVES, NODES)
+
+
+def _parents(rng, shape):
+  """A root, and nodes that continue any node before them."""
+  return np.stack([rng.integers(0, max(i, 1), shape[:1]) - (i == 0) for i in range(shape[1])], axis=1).astype(np.int32)
+
+
+def _leaves(rng, shape):
+  return np.broadcast_to(np.arange(shape[1]) >= 2, shape).copy()
+
+
+NODE_AXES = {"rewards": "BS", "parents": "BS", "is_leaf": "BS", "mask": "BS"}
+DRAWS = {"parents": _parents, "is_leaf": _leaves}
+
+KERNELS = [
+  Kernel(tree.tree_values, NODE_AXES, draws=DRAWS),
+  Kernel(tree.spo_tree, NODE_AXES, {"depth": 3}, draws=DRAWS),
+  Kernel(tree.spo_tree, NODE_AXES, {"scale": "group"}, draws=DRAWS),
+]

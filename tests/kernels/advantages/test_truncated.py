@@ -4,8 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.advantages.gae import gae
+from rl_jax.kernels.advantages.returns import gae
 from rl_jax.kernels.advantages.truncated import extended_gae, tppo
+from tests.kernels.kernel import Kernel
 
 VALUES = jnp.array([[0.2, 0.4, 9.0, 0.5, 0.7]] * 2)
 MASK = jnp.array([[1, 1, 0, 1, 1]] * 2)
@@ -49,3 +50,16 @@ def test_nothing_new_and_nothing_finished():
 def test_an_unknown_option_lists_the_known():
   with pytest.raises(ValueError, match="unknown tokens 'all'; known: window, response"):
     tppo(REWARDS, VALUES, MASK, jnp.zeros(2, jnp.int32), FINISHED, tokens="all")
+
+
+RESPONSES = {"token_rewards": "BT", "values": "BT", "mask": "BT", "finished": "B"}
+DRAWS = {
+  "finished": lambda rng, shape: rng.random(shape) < 0.5,
+  "window_starts": lambda rng, shape: rng.integers(0, 3, shape).astype("int32"),
+}
+
+KERNELS = [
+  Kernel(extended_gae, RESPONSES, {"discount": 0.9}, draws=DRAWS),
+  Kernel(tppo, {**RESPONSES, "window_starts": "B"}, {"discount": 0.9}, draws=DRAWS),
+  Kernel(tppo, {**RESPONSES, "window_starts": "B"}, {"tokens": "response"}, draws=DRAWS),
+]

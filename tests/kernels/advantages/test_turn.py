@@ -6,6 +6,7 @@ import pytest
 
 from rl_jax.kernels.advantages import turn
 from rl_jax.kernels.advantages.group import grpo
+from tests.kernels.kernel import Kernel
 
 REWARDS = jnp.array([[0.2, 0.1, 1.0], [-0.1, 0.0, 0.0], [0.3, 0.5, jnp.nan]])
 IDS, TURNS = jnp.array([4, 4, 4]), jnp.array([[1, 1, 1], [1, 1, 1], [1, 1, 0]])
@@ -65,3 +66,12 @@ def test_degenerate_groups():
 def test_an_unknown_option_lists_the_known():
   with pytest.raises(ValueError, match="unknown mode 'both'; known: joint, separate"):
     turn.igpo(REWARDS, IDS, TURNS, mode="both")
+
+
+TURN_AXES = {"turn_rewards": "BS", "group_ids": "B", "mask": "BS"}
+
+KERNELS = [
+  Kernel(turn.normalize_turn_rewards, TURN_AXES, {"mode": "separate", "outcome_weight": 0.5}, scope="group"),
+  Kernel(turn.normalize_turn_rewards, TURN_AXES, {"scale": False}, scope="group"),
+  Kernel(turn.igpo, TURN_AXES, {"discount": 0.9}, scope="group"),
+]

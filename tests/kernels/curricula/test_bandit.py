@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import wraps
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ from rl_jax.kernels.curricula.bandit import (
   update_bandit,
   upper_confidence_bounds,
 )
+from tests.kernels.kernel import Kernel
 
 EVERY = jnp.ones(3, bool)
 
@@ -60,3 +62,43 @@ def test_without_exploration_sources_that_pay_nothing_are_equal():
   bandit = Bandit(jnp.array([[0.0], [0.0], [1.0]]), jnp.array([900, 0, 3]))
   p = source_probabilities(bandit, EVERY, exploration=0.0)
   assert p[0] == p[1] and p[2] > 0.99
+
+
+STATE = {"windows": "NW", "counts": "N"}
+BATCH = {"advantages": "B", "source_ids": "B", "mask": "B"}
+DRAWS = {
+  "windows": lambda rng, shape: rng.random(shape).astype("float32"),
+  "counts": lambda rng, shape: rng.integers(0, 9, shape).astype("int32"),
+  "source_ids": lambda rng, shape: rng.integers(-1, 3, shape).astype("int32"),
+}
+SIZES = {"N": 3, "W": 2}
+
+
+def _on_arrays(function):
+  @wraps(function)
+  def call(windows, counts, **arrays):
+    return function(Bandit(windows, counts), **arrays)
+
+  return call
+
+
+def _kernel(function, axes, options=None, **properties):
+  return Kernel(
+    _on_arrays(function),
+    STATE | axes,
+    options or {},
+    scope="batch",
+    public=function,
+    draws=DRAWS,
+    sizes=SIZES,
+    **properties,
+  )
+
+
+KERNELS = [
+  _kernel(update_bandit, BATCH, ordered=True, zero_masked=False),
+  _kernel(learnability, {}, mask=None),
+  _kernel(upper_confidence_bounds, {}, mask=None),
+  _kernel(source_probabilities, {"mask": "N"}),
+  _kernel(source_probabilities, {"mask": "N"}, {"tau": 0}),
+]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.curricula.batching import refill, successive_batches, synchronous_tokens
+from tests.kernels.kernel import Kernel
 from tests.kernels.papers.tppo import records
 
 
@@ -46,3 +47,25 @@ def test_slots_keep_their_place():
 def test_sizes_are_positive():
   with pytest.raises(ValueError, match="sizes start at 1, got num_slots 2, window 0"):
     successive_batches(jnp.array([3]), num_slots=2, window=0)
+
+
+SLOTS = {"prompts": "B", "free": "B", "next_prompt": ""}
+DRAWS = {
+  "prompts": lambda rng, shape: rng.permutation(shape[0]).astype("int32"),
+  "free": lambda rng, shape: rng.random(shape) < 0.5,
+  "next_prompt": lambda rng, shape: rng.integers(6, 9, shape).astype("int32"),
+}
+SCHEDULE = {"num_slots": 4, "window": 100, "max_length": 250}
+
+KERNELS = [
+  Kernel(refill, SLOTS, {"num_prompts": 10}, mask=None, scope="batch", ordered=True, draws=DRAWS),
+  Kernel(successive_batches, {"lengths": "B"}, SCHEDULE, mask=None, scope="batch", ordered=True),
+  Kernel(
+    synchronous_tokens,
+    {"lengths": "B"},
+    {"num_slots": 4, "max_length": 250},
+    mask=None,
+    scope="batch",
+    ordered=True,
+  ),
+]

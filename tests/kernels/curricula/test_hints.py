@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.curricula.hints import difficulty, hint_lengths, hint_ratio
+from tests.kernels.kernel import Kernel
 
 
 def test_worked_example():
@@ -32,3 +33,15 @@ def test_rounding_does_not_cut_whole_products():
 def test_a_group_without_scored_rows_is_hardest():
   rewards, nobody = jnp.ones(2), jnp.zeros(2, bool)
   np.testing.assert_array_equal(difficulty(rewards, jnp.array([3, 3]), nobody), [1, 1])
+
+
+DRAWS = {
+  "difficulties": lambda rng, shape: rng.random(shape).astype("float32"),
+  "ratios": lambda rng, shape: rng.random(shape).astype("float32"),
+}
+
+KERNELS = [
+  Kernel(difficulty, {"rewards": "B", "group_ids": "B", "mask": "B"}, scope="group", zero_masked=False),
+  Kernel(hint_ratio, {"difficulties": "B", "noise": "B"}, mask=None, draws=DRAWS),
+  Kernel(hint_lengths, {"ratios": "B", "lengths": "B"}, mask=None, draws=DRAWS),
+]

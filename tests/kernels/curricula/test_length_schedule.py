@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.curricula.length_schedule import efficiency, length_limit, truncate
+from tests.kernels.kernel import Kernel
 
 
 def test_the_papers_schedules():
@@ -56,3 +57,22 @@ def test_efficiency_of_the_papers_table_and_of_nothing():
 def test_an_unknown_kind_lists_the_known():
   with pytest.raises(ValueError, match="unknown kind 'linear'; known: cosine, stair, stair_cosine"):
     length_limit(0, kind="linear")
+
+
+DRAWS = {
+  "step": lambda rng, shape: rng.integers(0, 2000, shape).astype("int32"),
+  "limits": lambda rng, shape: rng.integers(0, 4, shape).astype("int32"),
+}
+
+KERNELS = [
+  *(
+    Kernel(length_limit, {"step": "B"}, {"kind": kind}, mask=None, draws=DRAWS)
+    for kind in ("cosine", "stair_cosine")
+  ),
+  Kernel(truncate, {"mask": "BT", "limits": "B"}, draws=DRAWS),
+  Kernel(
+    efficiency,
+    dict.fromkeys(["accuracy", "length", "base_accuracy", "base_length"], "B"),
+    mask=None,
+  ),
+]

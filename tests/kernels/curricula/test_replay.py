@@ -3,6 +3,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from rl_jax.kernels.curricula import replay
+from tests.kernels.kernel import Kernel
 
 PAST = jnp.array([[1, 0, 1, 1]] * 2)
 IDS, BOTH = jnp.array([7, 7]), jnp.ones(2, bool)
@@ -34,3 +35,27 @@ def test_hard_prompts_need_reflection():
   filled = jnp.array([[1, 1, 1], [1, 1, 0], [0, 0, 0]])
   assert replay.needs_reflection(past, filled).tolist() == [True, False, False]
   assert replay.needs_reflection(past, filled, threshold=0.6).tolist() == [True, True, False]
+
+
+DRAWS = {
+  "buffer_correct": lambda rng, shape: rng.integers(0, 2, shape).astype("float32"),
+  "correct": lambda rng, shape: rng.random(shape) < 0.1,
+}
+
+KERNELS = [
+  Kernel(
+    replay.replay_slots,
+    {"correct": "B", "buffer_correct": "BH", "buffer_mask": "BH", "group_ids": "B", "mask": "B"},
+    scope="group",
+    covers={"buffer_correct": "buffer_mask"},
+    draws=DRAWS,
+    sizes={"H": 4},
+  ),
+  Kernel(
+    replay.needs_reflection,
+    {"buffer_correct": "BH", "buffer_mask": "BH"},
+    mask="buffer_mask",
+    draws=DRAWS,
+    sizes={"H": 4},
+  ),
+]

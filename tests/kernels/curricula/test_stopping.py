@@ -6,6 +6,7 @@ import pytest
 
 from rl_jax.kernels.advantages.prior import fuse_prior
 from rl_jax.kernels.curricula.stopping import expected_gain, look_ahead_stopping
+from tests.kernels.kernel import Kernel
 
 
 def stop(rewards, prior, **options):
@@ -67,3 +68,17 @@ def test_a_prompt_without_responses_asks_for_none():
 def test_limits_in_the_wrong_order():
   with pytest.raises(ValueError, match="expected 1 <= k_init <= k_max, got 4 and 3"):
     stop([1.0] * 4, 0.0, k_max=3)
+
+
+GAIN = {"squared_bias": "B", "samples": "B"}
+SLOTS = {"rewards": "BS", "priors": "B", "mask": "BS"}
+DRAWS = {
+  "squared_bias": lambda rng, shape: rng.random(shape).astype("float32"),
+  "samples": lambda rng, shape: rng.integers(0, 9, shape).astype("int32"),
+}
+RULE = {"k_init": 2, "k_max": 3, "cost": 0.05}
+
+KERNELS = [
+  Kernel(expected_gain, GAIN, mask=None, draws=DRAWS),
+  Kernel(look_ahead_stopping, SLOTS, RULE),
+]

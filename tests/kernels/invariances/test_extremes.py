@@ -7,7 +7,7 @@ import pytest
 
 from tests.kernels.invariances.over_kernels import over
 
-HELD = ("kl", "policy_gradient", "blended_policy_gradient", "spo", "implicit_rewards")
+HELD = ("kl", "policy_gradient", "cispo", "copo_loss", "spo", "implicit_rewards")
 """Functions that hold log ratios within bounds, so that a logprob may be -inf. Elsewhere the loss is then infinite."""
 
 
@@ -31,7 +31,10 @@ def assert_finite(kernel, arrays):
     assert np.isfinite(np.asarray(x, np.float32)).all()
 
 
-@over(lambda k: k.gradients and k.name.startswith(("losses.", "logprobs.", "rewards.", "advantages.")))
+FAMILIES = ("advantages.", "analysis.", "layers.", "logprobs.", "losses.", "rewards.")
+
+
+@over(lambda k: k.gradients and k.name.startswith(FAMILIES))
 @pytest.mark.parametrize("distance", [100.0, 1e4])
 def test_losses_and_gradients_are_finite_far_apart(kernel, rng, distance):
   assert_finite(kernel, apart(kernel, rng, distance))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 import rl_jax.kernels
-from tests.kernels.registry import KERNELS
+from tests.kernels.registry import BY_TEST, KERNELS
 
 
 def public_functions():
@@ -27,7 +27,13 @@ def public_functions():
 def test_every_public_function_is_registered():
   registered = {k.public or k.function for k in KERNELS}
   missing = [f"{f.__module__}.{f.__name__}" for f in public_functions() if f not in registered]
-  assert not missing, f"add to a module of tests/kernels/registered: {missing}"
+  assert not missing, f"add to KERNELS of the test of its module: {missing}"
+
+
+def test_kernels_are_listed_in_the_test_of_their_module():
+  for test, kernels in BY_TEST.items():
+    module = ".".join(["rl_jax.kernels", *test.parent.parts, test.stem.removeprefix("test_")])
+    assert {(k.public or k.function).__module__ for k in kernels} <= {module}, test
 
 
 def test_every_public_function_has_an_example():

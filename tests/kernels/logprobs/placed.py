@@ -18,8 +18,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 
 from rl_jax.kernels.logprobs import Placement, linear_logprobs
 from rl_jax.kernels.logprobs.readout import Readout
+from tests.kernels.devices import COLLECTIVE, DEVICES
 from tests.kernels.kernel import quick_jit
-from tests.kernels.sharded import COLLECTIVE, DEVICES
 
 N, D, V = 64, 24, 304
 SIZES = {"data": 2, "fsdp": 1, "tensor": 4}

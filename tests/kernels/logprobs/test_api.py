@@ -14,7 +14,7 @@ from rl_jax.kernels.logprobs.pallas_gpu import PallasGPU
 from rl_jax.kernels.logprobs.pallas_tpu import PallasTPU
 from rl_jax.kernels.logprobs.readout import Readout
 from rl_jax.kernels.logprobs.recomputed import Recomputed
-from tests.kernels.kernel import quick_jit
+from tests.kernels.kernel import Kernel, quick_jit
 from tests.kernels.numerics import finite_difference
 
 # Neither a multiple of the blocks below; the width is neither of Triton's tiles nor of the TPU's lanes.
@@ -247,3 +247,26 @@ def test_a_kernel_that_cannot_run_here_is_an_error():
     linear_logprobs(
       jnp.zeros((2, 3)), jnp.zeros((3, 5)), jnp.zeros(2, int), jnp.ones(2), layout="DV", implementation="pallas"
     )
+
+
+# Shapes so small that the gradient by a matrix counts as group-sized in the suite over devices.
+SIZES = {"D": 3, "E": 2, "N": 11}
+HIDDEN_AXES = {"hidden": "BTD", "matrix": "DN", "targets": "BT", "mask": "BT"}
+
+
+def _targets(rng, shape):
+  return rng.integers(0, SIZES["N"], shape).astype(np.int32)
+
+
+def _logprobs(**options):
+  axes = HIDDEN_AXES if options["layout"] == "DV" else {**HIDDEN_AXES, "matrix": "ND"}
+  return Kernel(
+    linear_logprobs, axes, options, gradients=("hidden", "matrix"), draws={"targets": _targets}, sizes=SIZES
+  )
+
+
+KERNELS = [
+  _logprobs(layout="DV", implementation="reference", temperature=0.7, soft_cap=2.0, top_k=2),
+  _logprobs(layout="DV", implementation="chunked", temperature=0.7, soft_cap=2.0),
+  _logprobs(layout="VD", implementation="chunked", top_k=2),
+]

@@ -9,7 +9,7 @@ import pytest
 
 from rl_jax.kernels.logprobs.chunked import Chunked
 from rl_jax.kernels.logprobs.distillation import linear_forward_kl, linear_generalized_jsd, linear_reverse_kl
-from tests.kernels.kernel import quick_jit
+from tests.kernels.kernel import Kernel, quick_jit
 
 N, V = 21, 150
 RNG = np.random.default_rng(0)
@@ -100,3 +100,27 @@ def test_wrong_calls_say_what_to_do():
     call(TEACHER[1][:, 1:], MASK, layout="DV")
   with pytest.raises(ValueError, match="unknown implementation 'pallas'; known: reference, chunked"):
     call(TEACHER[1], MASK, layout="DV", implementation="pallas")
+
+
+# Shapes so small that the gradient by a matrix counts as group-sized in the suite over devices.
+SIZES = {"D": 3, "E": 2, "N": 11}
+PAIRS = {
+  "student_hidden": "BTD",
+  "student_matrix": "DN",
+  "teacher_hidden": "BTE",
+  "teacher_matrix": "EN",
+  "mask": "BT",
+}
+
+
+def _divergence(function, **options):
+  gradients = ("student_hidden", "student_matrix")
+  return Kernel(function, PAIRS, {"layout": "DV", **options}, gradients=gradients, sizes=SIZES)
+
+
+KERNELS = [
+  _divergence(linear_generalized_jsd, temperature=0.7, beta=0.3),
+  _divergence(linear_generalized_jsd, soft_cap=2.0, implementation="reference"),
+  _divergence(linear_forward_kl),
+  _divergence(linear_reverse_kl),
+]

@@ -9,12 +9,12 @@ import pytest
 from jax.sharding import Mesh
 
 from rl_jax.kernels.logprobs import Placement, linear_logprobs
-from tests.kernels import sharded
+from tests.kernels.devices import run_on_eight_devices
 from tests.kernels.logprobs import placed
 
 
 def test_eight_devices_equal_one():
-  sharded.run_on_eight_devices("tests.kernels.logprobs.placed")
+  run_on_eight_devices("tests.kernels.logprobs.placed")
 
 
 def test_the_check_sees_what_moves():

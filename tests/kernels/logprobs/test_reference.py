@@ -5,14 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.logprobs import token_logprobs
+from rl_jax.kernels.logprobs import reference, token_logprobs
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 RNG = np.random.default_rng(0)
 LOGITS, TOKENS = RNG.normal(size=(2, 4, 5)), RNG.integers(0, 5, (2, 4))
 
 
-def reference(logits, temperature):
+def by_loops(logits, temperature):
   logprobs, entropies = np.zeros((2, 4)), np.zeros((2, 4))
   for i in range(2):
     for t in range(1, 4):
@@ -34,11 +35,11 @@ def test_value_and_gradient_against_loops(temperature):
 
     actual = token_logprobs(jnp.array(LOGITS), jnp.array(TOKENS), temperature=temperature)
     gradient = jax.grad(total)(jnp.array(LOGITS))
-  for a, b in zip(actual, reference(LOGITS, temperature), strict=True):
+  for a, b in zip(actual, by_loops(LOGITS, temperature), strict=True):
     np.testing.assert_allclose(a, b, atol=1e-12)
 
   def expected(x):
-    return sum((w * y).sum() for w, y in zip(weights, reference(x, temperature), strict=True))
+    return sum((w * y).sum() for w, y in zip(weights, by_loops(x, temperature), strict=True))
 
   np.testing.assert_allclose(gradient, finite_difference(expected, LOGITS), atol=1e-8)
 
@@ -68,3 +69,26 @@ def test_impossible_tokens_give_finite_entropy_and_gradient():
 def test_wrong_shapes_say_what_came():
   with pytest.raises(ValueError, match=r"got \(2, 4, 5\), \(2, 3\)"):
     token_logprobs(jnp.array(LOGITS), jnp.array(TOKENS[:, :3]))
+
+
+# Shapes so small that the gradient by a matrix counts as group-sized in the suite over devices.
+SIZES = {"D": 3, "E": 2, "N": 11}
+
+KERNELS = [
+  Kernel(
+    reference.token_logprobs,
+    {"logits": "BTV", "tokens": "BT", "mask": "BT"},
+    {"temperature": 0.7},
+    gradients=("logits",),
+  ),
+  Kernel(reference.categorical, {"logits": "BTV", "tokens": "BT"}, mask=None, gradients=("logits",)),
+  Kernel(reference.align, {"x": "BT"}, mask=None, gradients=("x",)),
+  Kernel(
+    reference.linear_scores,
+    {"hidden": "BTD", "matrix": "DN"},
+    {"layout": "DV"},
+    mask=None,
+    gradients=("hidden", "matrix"),
+    sizes=SIZES,
+  ),
+]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.losses.distillation import forward_kl, generalized_jsd, reverse_kl, top_k_distillation
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 STUDENT, TEACHER = jnp.array([[[1.0, 0.0, -1.0]]]), jnp.array([[[0.0, 0.5, 1.0]]])
@@ -88,3 +89,32 @@ def test_wrong_calls_say_what_to_do():
     reverse_kl(STUDENT, TEACHER[..., :2], ONE)
   with pytest.raises(ValueError, match="unknown variant 'js'; known: kl, cross_entropy"):
     top_k_distillation(STUDENT, TEACHER, jnp.zeros((1, 1, 3), int), ONE, variant="js")
+
+
+# N is the vocabulary: these logits are aligned with the tokens, unlike a model's, which axis V stands for.
+LOGITS = {"student_logits": "BTN", "teacher_logits": "BTN", "mask": "BT"}
+SIZES = {"N": 11}
+
+
+def _divergence(function, **options):
+  return Kernel(function, LOGITS, options, gradients=("student_logits",), sizes=SIZES)
+
+
+def _top_k(**options):
+  return Kernel(
+    top_k_distillation,
+    {"student_logits": "BTN", "teacher_logprobs": "BTK", "teacher_tokens": "BTK", "mask": "BT"},
+    options,
+    gradients=("student_logits",),
+    draws={"teacher_tokens": lambda rng, shape: rng.integers(0, SIZES["N"], shape).astype(np.int32)},
+    sizes=SIZES,
+  )
+
+
+KERNELS = [
+  _divergence(generalized_jsd, temperature=0.7),
+  _divergence(forward_kl),
+  _divergence(reverse_kl),
+  _top_k(),
+  _top_k(variant="cross_entropy"),
+]

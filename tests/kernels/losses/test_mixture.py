@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.advantages.group import grpo
-from rl_jax.kernels.losses.mixture import cispo_with_imitation, operator_consistent
+from rl_jax.kernels.losses.mixture import cispo_with_imitation, pdr_loss
 from rl_jax.kernels.reductions import per_token
+from tests.kernels.kernel import Kernel
 
 LOGPROBS = jnp.array([[-0.5, -1.0], [-0.2, jnp.nan]])
 OLD = jnp.array([[-1.0, -1.0], [-0.2, jnp.nan]])
@@ -46,9 +47,20 @@ def test_halves_weigh_the_same_whatever_their_sizes():
   double = lambda x: jnp.concatenate([x, x, x])
   refined = jnp.array([False, False, True, True, True, True])
   args = double(LOGPROBS), double(OLD), double(ADVANTAGES), double(REWARDS) > 0
-  mixture = operator_consistent(*args, refined, double(MASK))
+  mixture = pdr_loss(*args, refined, double(MASK))
   assert mixture.operator.policy.weight == 2 * mixture.trace.policy.weight
   np.testing.assert_allclose(mixture.value(), loss(LOGPROBS).value(), rtol=1e-6)
-  alone = operator_consistent(*args, jnp.zeros(6, bool), double(MASK))
+  alone = pdr_loss(*args, jnp.zeros(6, bool), double(MASK))
   np.testing.assert_allclose(alone.value(), loss(LOGPROBS).value() / 2, rtol=1e-6)
   np.testing.assert_allclose(alone.value(share=0.0), loss(LOGPROBS).value(), rtol=1e-6)
+
+
+COUNTS = lambda rng, shape: rng.integers(1, 50, shape).astype("int32")
+FLAGS = lambda rng, shape: rng.random(shape) < 0.5
+DRAWS = {"refined": FLAGS}
+POLICY = {"logprobs": "BT", "old_logprobs": "BT", "advantages": "BT", "correct": "B", "mask": "BT"}
+
+KERNELS = [
+  Kernel(cispo_with_imitation, POLICY, gradients=("logprobs",)),
+  Kernel(pdr_loss, POLICY | {"refined": "B"}, gradients=("logprobs",), draws=DRAWS),
+]

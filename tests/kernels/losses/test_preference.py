@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_jax.kernels.losses.preference import dpo
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 PAIRS = -np.abs(np.random.default_rng(0).normal(size=(4, 3))) * 10
@@ -34,3 +35,15 @@ def test_policy_equal_to_reference_is_log_two_and_swapping_flips_the_margin():
 def test_far_pairs_stay_finite():
   far = jnp.array([-1e6])
   assert dpo(far, 0 * far, 0 * far, 0 * far, jnp.array([True])).losses.item() == np.float32(1e5)
+
+
+KERNELS = [
+  Kernel(
+    dpo,
+    dict.fromkeys(
+      ["chosen_logprobs", "rejected_logprobs", "ref_chosen_logprobs", "ref_rejected_logprobs", "mask"], "B"
+    ),
+    {"label_smoothing": 0.1},
+    gradients=("chosen_logprobs", "rejected_logprobs"),
+  ),
+]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.losses import ranking
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 REWARDS = np.array([0.3, -0.2, 0.1, np.nan, 0.4, 0.4, -1.0])
@@ -66,3 +67,22 @@ def test_best_of_n_is_the_first_of_equals_and_scored():
 def test_shapes_are_checked():
   with pytest.raises(ValueError, match=r"pairwise_ranking: expected arrays of one shape \[B\]"):
     ranking.pairwise_ranking(jnp.ones((2, 3)), jnp.ones(2), jnp.ones(2, int), jnp.ones(2))
+
+
+RANKED = {"rewards": "B", "ranks": "B", "group_ids": "B", "mask": "B"}
+
+
+def _small(rng, shape):
+  return rng.integers(1, 4, shape).astype(np.int32)
+
+
+KERNELS = [
+  Kernel(ranking.pairwise_ranking, RANKED, scope="group", gradients=("rewards",), draws={"ranks": _small}),
+  Kernel(ranking.ranking_consistency, RANKED, scope="group", draws={"ranks": _small}),
+  Kernel(ranking.best_of_n, {"rewards": "B", "group_ids": "B", "mask": "B"}, scope="group"),
+  Kernel(
+    ranking.swap_consistent_ranks,
+    {"answers": "B", "swapped_answers": "B", "mask": "B"},
+    draws={"answers": _small, "swapped_answers": _small},
+  ),
+]

@@ -7,7 +7,9 @@ import pytest
 
 from rl_jax.kernels.losses import reward_model
 from rl_jax.kernels.reductions import masked_mean
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
+from tests.kernels.papers.as_released import pair_accuracy_by_order
 
 REWARDS = np.array([0.7, -0.4, 1.2, 0.1, -0.9])
 OUTCOMES = np.array([1.0, 0.0, 0.5, 0.0, 1.0])
@@ -78,10 +80,10 @@ def test_pair_accuracy_by_hand():
 
 
 @pytest.mark.parametrize(("outcomes", "later"), [([1.0, 0.0], 0.0), ([0.0, 1.0], 1.0)])
-def test_equal_scores_count_for_the_later_row_or_half(outcomes, later):
+def test_equal_scores_count_half_and_in_the_code_for_the_later_row(outcomes, later):
   args = jnp.zeros(2), jnp.array(outcomes), jnp.array([4, 4]), jnp.ones(2, bool)
-  assert reward_model.pair_accuracy(*args).value == later
-  assert reward_model.pair_accuracy(*args, ties="half").value == 0.5
+  assert pair_accuracy_by_order(*args).value == later
+  assert reward_model.pair_accuracy(*args).value == 0.5
 
 
 def test_pair_accuracies_of_micro_batches_add():
@@ -100,6 +102,34 @@ def test_nobody_scored():
   assert masked_mean(reward_model.binary_cross_entropy(args[0], args[1], nobody), nobody).value == 0
 
 
-def test_unknown_ties():
-  with pytest.raises(ValueError, match="unknown ties 'first'; known: later, half"):
-    reward_model.pair_accuracy(jnp.zeros(1), jnp.zeros(1), jnp.zeros(1, jnp.int32), jnp.ones(1, bool), ties="first")
+def _outcomes(rng, shape):
+  """Both sides of every threshold, with ties."""
+  return rng.choice([0.0, 0.25, 1.0], shape).astype(np.float32)
+
+
+LABELS = {"labels": _outcomes}
+RANKED = {"scores": "B", "outcomes": "B", "group_ids": "B", "mask": "B"}
+
+KERNELS = [
+  Kernel(
+    reward_model.binary_cross_entropy,
+    {"logits": "BS", "labels": "BS", "mask": "BS"},
+    gradients=("logits",),
+    draws=LABELS,
+  ),
+  Kernel(reward_model.class_balanced_weights, {"labels": "B", "mask": "B"}, scope="batch", draws=LABELS),
+  Kernel(
+    reward_model.detached_dpo,
+    {"rewards": "B", "old_rewards": "B", "outcomes": "B", "group_ids": "B", "mask": "B"},
+    scope="group",
+    gradients=("rewards",),
+    draws={"outcomes": _outcomes},
+  ),
+  Kernel(reward_model.best_of_n_weights, {"scores": "B", "group_ids": "B", "mask": "B"}, scope="group"),
+  Kernel(
+    reward_model.pair_accuracy,
+    RANKED,
+    scope="group",
+    draws={"outcomes": _outcomes, "scores": _outcomes},
+  ),
+]

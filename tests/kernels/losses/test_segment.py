@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.losses.segment import spo
 from rl_jax.kernels.reductions import aggregate
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 OLD = np.log([[0.5, 0.95, 0.4, 0.3], [0.6, 0.2, 0.7, 0.5]])
@@ -52,3 +53,12 @@ def test_responses_without_uncertain_tokens_count_in_the_kl_mean():
   assert terms.kl.weight == 2 and terms.policy.weight == 2
   nothing = spo(NEW, np.full((2, 4), -0.01), REF, ADVANTAGES, MASK)
   assert nothing.total() == 0 and nothing.policy.weight == 0
+
+
+KERNELS = [
+  Kernel(
+    spo,
+    {"logprobs": "BT", "old_logprobs": "BT", "ref_logprobs": "BT", "advantages": "BT", "mask": "BT"},
+    gradients=("logprobs",),
+  ),
+]

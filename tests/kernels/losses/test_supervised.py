@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax.kernels.losses.supervised import positive_example_nll
+from rl_jax.kernels.losses.supervised import negative_log_likelihood, positive_example_nll
 from rl_jax.kernels.reductions import aggregate
+from tests.kernels.kernel import Kernel
 
 LOGPROBS, MASK = jnp.array([[-1.0, -2.0], [-4.0, -8.0]]), jnp.array([[1, 1], [1, 0]])
 
@@ -25,3 +26,11 @@ def test_no_correct_response_weighs_nothing():
 def test_all_correct_is_token_mean():
   expected = aggregate(-LOGPROBS, MASK, mode="token_mean")
   assert positive_example_nll(LOGPROBS, jnp.array([True, True]), MASK) == expected
+
+
+KERNELS = [
+  Kernel(negative_log_likelihood, {"logprobs": "BT", "mask": "BT"}, gradients=("logprobs",)),
+  Kernel(
+    positive_example_nll, {"logprobs": "BT", "correct": "B", "mask": "BT"}, gradients=("logprobs",)
+  ),
+]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.losses.value import value_loss
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 VALUES, OLD, RETURNS = np.random.default_rng(0).normal(size=(3, 2, 4))
@@ -36,3 +37,13 @@ def test_gradient_against_loops(clip):
   rest = jnp.array(OLD), jnp.array(RETURNS), jnp.array(MASK)
   gradient = jax.grad(lambda v: value_loss(v, *rest, clip=clip).sum())(jnp.array(VALUES))
   np.testing.assert_allclose(gradient, finite_difference(reference, VALUES), atol=1e-5)
+
+
+KERNELS = [
+  Kernel(
+    value_loss,
+    {"values": "BT", "old_values": "BT", "returns": "BT", "mask": "BT"},
+    gradients=("values",),
+  ),
+  Kernel(value_loss, {"values": "BT", "old_values": "BT", "returns": "BT", "mask": "BT"}, {"clip": None}),
+]

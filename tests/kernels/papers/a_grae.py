@@ -8,6 +8,7 @@ import numpy as np
 from rl_jax.kernels.advantages import difficulty
 from rl_jax.kernels.advantages.group import grpo
 from tests.kernels.kernel import quick_jit
+from tests.kernels.papers import as_released
 
 
 def compute(case, inputs):
@@ -23,11 +24,11 @@ def computed(rewards, group_ids, alpha, eps, ddof):
   args, options = (rewards, group_ids, jnp.ones(rewards.shape, bool)), dict(eps=eps, ddof=ddof)
   return {
     "grpo_base": grpo(*args, singleton="zero", **options),
-    "omega_paper": difficulty.batch_success_rate(*args),
-    "omega_code": difficulty.batch_success_rate(*args, over="groups"),
+    "omega_paper": difficulty.batch_success_rate(rewards, args[-1]),
+    "omega_code": as_released.success_rate_over_groups(*args),
     "advantages_paper": difficulty.a_grae(*args, alpha=alpha, **options),
     "advantages_paper_dr_grpo_base": difficulty.a_grae(*args, alpha=alpha, base="dr_grpo", **options),
-    "advantages_code": difficulty.a_grae(*args, alpha=alpha, variant="code", **options),
+    "advantages_code": as_released.a_grae(*args, alpha=alpha, **options),
     "positive_dominant": difficulty.sign_dominant(*args, **options),
     "negative_dominant": difficulty.sign_dominant(*args, sign="negative", **options),
     "hard_focused": difficulty.difficulty_focused(*args, **options),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from rl_jax.kernels.advantages.hints import adhint, hint_token_weights, kind_weights
 from rl_jax.kernels.curricula.hints import difficulty, hint_lengths, hint_ratio
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.reductions import aggregate, per_token
 from tests.kernels.kernel import quick_jit
 

@@ -6,10 +6,17 @@ from functools import partial
 
 import jax.numpy as jnp
 
-from rl_jax.kernels.advantages.reweighting import adora_weights, weighted_grpo
+from rl_jax.kernels.advantages.reweighting import adora, adora_damping, adora_weights
 from rl_jax.kernels.reductions import per_token
 from tests.kernels.kernel import quick_jit
+from tests.kernels.papers.as_released import adora_openrlhf
 
+FORMS = {
+  "paper_llm": adora_weights,
+  "paper_vlm": adora_damping,
+  "code_llm": adora_damping,
+  "code_vlm": adora_openrlhf,
+}
 NAMES = {"tau": "success_threshold", "w_amp": "amplified", "w_att": "attenuated"}
 
 
@@ -19,8 +26,8 @@ def compute(case, inputs):
   return quick_jit(partial(step, eps=options.pop("eps", 1e-6), **options))(**arrays)
 
 
-def step(rewards, mask, group_ids, *, eps, **options):
+def step(rewards, mask, group_ids, *, variant, eps, **options):
   scored = jnp.ones(rewards.shape, bool)
-  weights = adora_weights(rewards, mask.sum(axis=1), group_ids, scored, **options)
-  advantages = weighted_grpo(rewards, weights, group_ids, scored, eps=eps, singleton="raw")
+  weights = FORMS[variant](rewards, mask.sum(axis=1), group_ids, scored, **options)
+  advantages = adora(rewards, weights, group_ids, scored, eps=eps, singleton="raw")
   return {"weights": weights, "advantages": advantages, "token_advantages": per_token(advantages, mask)}

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax.kernels.advantages import gae, group
-from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
-from rl_jax.kernels.losses.kl import kl
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.advantages import group, returns
+from rl_jax.kernels.curricula.filters import informative_groups
+from rl_jax.kernels.losses.divergence import kl
+from rl_jax.kernels.losses.policy import cispo, policy_gradient
 from rl_jax.kernels.losses.preference import dpo
 from rl_jax.kernels.losses.supervised import positive_example_nll
 from rl_jax.kernels.losses.value import value_loss
@@ -34,7 +34,7 @@ MASKED = {("token_level_gae_reinforcepp_remax_vapo", "remax"): "mask"}
 def compute(case, inputs):
   kinds = {
     "token_level_gae_reinforcepp_remax_vapo": token_level,
-    "vapo_lambda_table": lambda alpha, lengths: {"lambda": gae.length_adaptive_lambda(lengths, alpha=alpha)},
+    "vapo_lambda_table": lambda alpha, lengths: {"lambda": returns.length_adaptive_lambda(lengths, alpha=alpha)},
     "policy_losses": policy_losses,
     "value_loss": value_losses,
     "gdpo": gdpo,
@@ -68,9 +68,9 @@ def group_level(rewards, group_ids, mask):
 
 
 def token_level(token_rewards, values, mask, reward_baselines, vapo_alpha):
-  raw = gae.gae(token_rewards, values, mask, lam=0.95)
-  discounted = gae.gae(token_rewards, values, mask, discount=0.99, lam=0.9)
-  lam = gae.length_adaptive_lambda(mask.sum(axis=1), alpha=vapo_alpha)
+  raw = returns.gae(token_rewards, values, mask, lam=0.95)
+  discounted = returns.gae(token_rewards, values, mask, discount=0.99, lam=0.9)
+  lam = returns.length_adaptive_lambda(mask.sum(axis=1), alpha=vapo_alpha)
   # The reference reproduces verl, whose returns restart at a masked slot.
   restarted = discounted_sums(token_rewards, mask, gaps="reset")
   return {
@@ -80,9 +80,9 @@ def token_level(token_rewards, values, mask, reward_baselines, vapo_alpha):
     "gae_099_09_raw": discounted.advantages,
     "gae_099_09_returns": discounted.returns,
     "vapo_lambda": lam,
-    "vapo_policy_adv_raw": gae.gae(token_rewards, values, mask, lam=lam).advantages,
-    "vapo_critic_returns_lambda1": gae.gae(token_rewards, values, mask).returns,
-    "reinforce_pp": gae.reinforce_pp(token_rewards, mask, gaps="reset"),
+    "vapo_policy_adv_raw": returns.gae(token_rewards, values, mask, lam=lam).advantages,
+    "vapo_critic_returns_lambda1": returns.gae(token_rewards, values, mask).returns,
+    "reinforce_pp": returns.reinforce_pp(token_rewards, mask, gaps="reset"),
     "reinforce_pp_returns_masked": restarted,
     "remax": group.remax(token_rewards, reward_baselines, mask),
   }
@@ -99,9 +99,9 @@ def policy_losses(logprobs, old_logprobs, ref_logprobs, seq_advantages, mask):
     scale = lengths / (lengths + epsilon) if aggregation == sequence_mean else 1.0
     return aggregate(losses * scale, mask, **aggregation).value
 
-  def loss(options, aggregation):
+  def loss(options, aggregation, function=policy_gradient):
     epsilon = 0.0 if options.get("ratio") == "sequence" else 1e-8
-    return lambda x: mean(policy_gradient(x, old_logprobs, advantages, mask, **options).losses, aggregation, epsilon)
+    return lambda x: mean(function(x, old_logprobs, advantages, mask, **options).losses, aggregation, epsilon)
 
   def divergence(name, aggregation):
     return mean(kl(logprobs, ref_logprobs, mask, value=name), aggregation, 1e-8)
@@ -112,8 +112,8 @@ def policy_losses(logprobs, old_logprobs, ref_logprobs, seq_advantages, mask):
     "dapo_0.2_0.28_token-mean": loss(dict(clip_high=0.28), token_mean),
     "gspo_3e-4_4e-4": loss(dict(ratio="sequence", clip_low=3e-4, clip_high=4e-4), sequence_mean),
     "gspo_0.2_0.2": loss(dict(ratio="sequence"), sequence_mean),
-    "cispo_verl_upper1.2_nolower": loss(dict(clip="cispo", clip_high=1.2), token_mean),
-    "cispo_trl_upper5": loss(dict(clip="cispo"), token_mean),
+    "cispo_verl_upper1.2_nolower": loss(dict(clip_high=1.2), token_mean, cispo),
+    "cispo_trl_upper5": loss({}, token_mean, cispo),
   }
   without_gradient = {"ppo_clip_0.2_trl-dr_grpo_maxlen5", "cispo_trl_upper5"}
   pairs = {name: jax.value_and_grad(f)(logprobs) for name, f in losses.items()}

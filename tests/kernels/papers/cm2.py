@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax.kernels.advantages.checklist import checklist_step_advantages, checklist_turn_advantages
+from rl_jax.kernels.advantages.checklist import cm2_step, cm2_turn
 from rl_jax.kernels.advantages.group import grpo
 from rl_jax.kernels.rewards.checklist import (
   checklist_progress,
@@ -16,6 +16,7 @@ from rl_jax.kernels.rewards.checklist import (
 )
 from rl_jax.kernels.segments import on_tokens, segment_lengths
 from tests.kernels.kernel import quick_jit
+from tests.kernels.papers.as_released import checklist_progress_in_order
 
 
 def compute(case, inputs):
@@ -43,9 +44,9 @@ def advantages(valid, arrays, min_count):
   judge, needs, weights, item_turns, step_turns, step_mask, turn_mask = arrays
   every, ids = jnp.ones(len(valid), bool), jnp.full(len(valid), 7)
   reached = segment_lengths(step_turns, step_mask, num_segments=turn_mask.shape[1]) > 0
-  progress = lambda needs, **options: checklist_progress(judge, needs, item_turns, step_turns, step_mask, **options)
+  progress = lambda needs, of=checklist_progress: of(judge, needs, item_turns, step_turns, step_mask)
   rewards = lambda satisfied: checklist_turn_rewards(satisfied, weights, item_turns, turn_mask)
-  steps = lambda items, counted, **options: checklist_step_advantages(
+  steps = lambda items, counted, **options: cm2_step(
     items.eligible, items.satisfied, weights, ids, counted, step_mask, **options
   )
 
@@ -60,20 +61,20 @@ def advantages(valid, arrays, min_count):
       "rewards": total,
       "over_reached": checklist_trajectory_reward(turns, reached, every),
       "adv_traj": grpo(total, ids, every, scale=scale, singleton="zero"),
-      "adv_turn": checklist_turn_advantages(turns, reached, ids, every, scale=scale),
+      "adv_turn": cm2_turn(turns, reached, ids, every, scale=scale),
       "baseline": by_step.baselines[0],
       "adv_step": by_step.advantages,
     }
 
   turns = rewards(progress(jnp.zeros_like(needs)).satisfied)
   total = checklist_trajectory_reward(turns, turn_mask, valid)
-  latched = progress(needs, variant="code")
+  latched = progress(needs, checklist_progress_in_order)
   counted = latched.attempted & valid[:, None]
   results["code"] = {
     "turn_rewards": turns,
     "rewards": total,
     "adv_traj": grpo(total, ids, every, scale="none", singleton="raw"),
-    "adv_turn": checklist_turn_advantages(turns, reached, ids, valid, min_count=min_count),
+    "adv_turn": cm2_turn(turns, reached, ids, valid, min_count=min_count),
     "adv_step": steps(latched, counted, min_count=min_count, pooling="sum").advantages,
   }
   return results

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax.kernels.rewards import graph_spectrum, shapley, state_graph
+from rl_jax.kernels.analysis import graph_spectrum, state_graph
+from rl_jax.kernels.rewards import attribution, goals
 from rl_jax.kernels.rewards.potential import potential_shaping
 from tests.kernels.kernel import quick_jit
 
@@ -42,10 +43,10 @@ def block_ids(blocks, num_units):
 
 def game(values, N, blocks=None, perms=None):
   units = jnp.ones((1, N))
-  outputs = {"shapley": shapley.shapley(values[None], units)[0]}
+  outputs = {"shapley": attribution.shapley(values[None], units)[0]}
 
   def owen(block_ids):
-    return shapley.owen(values[None], jnp.asarray(block_ids)[None], units)[0]
+    return attribution.owen(values[None], jnp.asarray(block_ids)[None], units)[0]
 
   if blocks is not None:
     outputs["owen"] = owen(blocks)
@@ -53,8 +54,8 @@ def game(values, N, blocks=None, perms=None):
     outputs |= {
       "owen_single_block": owen(np.zeros(N, np.int32)),
       "owen_singletons": owen(np.arange(N)),
-      "perm": shapley.permutation_shapley(
-        shapley.prefix_values(values[None], perms[None], units), perms[None], units
+      "perm": attribution.permutation_shapley(
+        attribution.prefix_values(values[None], perms[None], units), perms[None], units
       )[0],
       "total": outputs["shapley"].sum(),
     }
@@ -63,7 +64,7 @@ def game(values, N, blocks=None, perms=None):
 
 def token_rewards(credit, unit_end, mask, terminal_reward, alpha, logprobs, ref_logprobs, kl_coef):
   unit_ids = jnp.searchsorted(unit_end, jnp.arange(mask.size))
-  rewards = shapley.scar_rewards(
+  rewards = attribution.scar_rewards(
     credit[None],
     jnp.where(unit_ids < unit_end.size, unit_ids, -1)[None],
     jnp.array([terminal_reward], credit.dtype),
@@ -102,8 +103,8 @@ def graph(features, cap, eps_d, emb, beta):
 def hierarchy(r_ext, g_state, g_goal, alpha_h, next_feature, goal_feature, g_next, alpha_l):
   one = jnp.ones((1, 1))
   slot = lambda x: jnp.asarray(x, g_state.dtype)[None, None]
-  high = state_graph.high_level_rewards(slot(r_ext), slot(g_state), slot(g_goal), one, alpha=alpha_h)
-  low = state_graph.low_level_rewards(
+  high = goals.g4rl_high_level(slot(r_ext), slot(g_state), slot(g_goal), one, alpha=alpha_h)
+  low = goals.g4rl_low_level(
     slot(next_feature), slot(goal_feature), slot(g_next), slot(g_goal), one, alpha=alpha_l
   )
   return {"r_high": high[0, 0], "r_low": low[0, 0]}

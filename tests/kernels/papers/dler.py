@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_jax.kernels.advantages.group import dr_grpo, grpo, reinforce_pp_baseline
-from rl_jax.kernels.curricula.dynamic_sampling import informative_groups
-from rl_jax.kernels.losses.kl import kl
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
-from rl_jax.kernels.merging import update_selective_merge
+from rl_jax.kernels.analysis.merging import update_selective_merge
+from rl_jax.kernels.curricula.filters import informative_groups
+from rl_jax.kernels.losses.divergence import kl
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.reductions import aggregate, whiten
 from rl_jax.kernels.rewards.length import difficulty_limits, truncation_reward
 from tests.kernels.kernel import quick_jit

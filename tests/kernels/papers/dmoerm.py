@@ -7,9 +7,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from rl_jax.kernels.layers import experts
 from rl_jax.kernels.losses import ranking
-from rl_jax.kernels.rewards import experts
 from tests.kernels.kernel import quick_jit
+from tests.kernels.papers.as_released import double_softmax_cross_entropy
 
 ONE = jnp.ones(1)
 
@@ -38,12 +39,12 @@ def swap_filter(pairs):
 def router(hidden, mask, W, b, label):
   z = experts.last_hidden(hidden[None], mask[None])
   routing = experts.router(z, W, b, ONE)
-  entropy = lambda **options: experts.router_cross_entropy(routing.logits, jnp.array([label]), ONE, **options)[0]
+  labelled = routing.logits, jnp.array([label]), ONE
   return {
     "probs": routing.probs[0],
     "task": routing.tasks[0],
-    "ce": entropy(),
-    "ce_double_softmax": entropy(variant="code"),
+    "ce": experts.router_cross_entropy(*labelled)[0],
+    "ce_double_softmax": double_softmax_cross_entropy(*labelled)[0],
   }
 
 

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from rl_jax.kernels.advantages import distillation, group
 from rl_jax.kernels.logprobs.reference import categorical
 from rl_jax.kernels.losses.distillation import forward_kl, generalized_jsd, reverse_kl
-from rl_jax.kernels.losses.kl import kl
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.divergence import kl
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.reductions import aggregate, masked_mean, per_token
 from tests.kernels.kernel import quick_jit
+from tests.kernels.papers.as_released import minillm_trl
 
 SAMPLED = "tml_opd_sampled_tokens"
 # The recipes leave the sum of later tokens on a masked slot; here masked slots hold 0.
@@ -102,11 +103,9 @@ def sampled(sampler_logprobs, teacher_logprobs, logprobs, mask, coef):
   return {
     **outputs,
     "teacher_kl": masked_mean(kl(*args, value="k1"), mask).value,
-    "minillm_gamma0.9_coded": distillation.minillm(*args, discount=0.9, variant="code"),
+    "minillm_gamma0.9_coded": minillm_trl(*args, discount=0.9),
     "minillm_gamma0.9_docstring": distillation.minillm(*args, discount=0.9),
-    "minillm_gamma0.9_lengthnorm": distillation.minillm(
-      *args, discount=0.9, length_normalized=True, variant="code"
-    ),
+    "minillm_gamma0.9_lengthnorm": minillm_trl(*args, discount=0.9, length_normalized=True),
   }
 
 

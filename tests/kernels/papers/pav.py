@@ -7,11 +7,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from rl_jax.kernels.analysis import planted_prover, provers
 from rl_jax.kernels.losses.reward_model import binary_cross_entropy, class_balanced_weights
 from rl_jax.kernels.reductions import masked_mean
-from rl_jax.kernels.rewards import planted_prover, progress, provers
-from rl_jax.kernels.rewards.beam_search import beam_select
+from rl_jax.kernels.rewards import process
 from rl_jax.kernels.scans import discounted_sums
+from rl_jax.kernels.search.beam import beam_select
 from tests.kernels.kernel import quick_jit
 
 
@@ -19,7 +20,7 @@ def compute(case, inputs):
   kinds = {
     "bok_advantage_effective": effective,
     "mc_q_ragged": lambda outcomes, rollout_mask: {
-      "q": progress.monte_carlo_values(outcomes[None], rollout_mask[None]).value[0]
+      "q": process.monte_carlo_values(outcomes[None], rollout_mask[None]).value[0]
     },
     "all_correct": constant,
     "all_wrong": constant,
@@ -37,24 +38,24 @@ def compute(case, inputs):
 def advantages(q, mask=None):
   """The reference has one trace, and the value of the prompt in front of those of its steps."""
   mask = jnp.ones(q.shape[0] - 1) if mask is None else mask
-  return progress.progress(q[None, 1:], q[:1], mask[None])
+  return process.progress(q[None, 1:], q[:1], mask[None])
 
 
 def effective(q_prover_base, q_base, step_mask, K, alpha):
-  q = progress.best_of_k_values(q_prover_base, jnp.ones(q_prover_base.shape), k=K)
+  q = process.best_of_k_values(q_prover_base, jnp.ones(q_prover_base.shape), k=K)
   adv = advantages(q, step_mask)
-  rewards = progress.effective_rewards(q_base[None, 1:], adv, step_mask[None], alpha=alpha)
+  rewards = process.effective_rewards(q_base[None, 1:], adv, step_mask[None], alpha=alpha)
   return {"q_prover": q, "adv": adv[0], "effective": rewards[0]}
 
 
 def constant(q, K):
-  bok = progress.best_of_k_values(q, jnp.ones(q.shape), k=K)
+  bok = process.best_of_k_values(q, jnp.ones(q.shape), k=K)
   return {"q_bok": bok, "adv": advantages(bok)[0]}
 
 
 def token_weights(outcome_reward, adv, segment_ids, mask, alpha, baseline):
   adv = adv[None]
-  weights = progress.token_weights(
+  weights = process.token_weights(
     jnp.array([outcome_reward]), adv, segment_ids[None], mask[None], baselines=baseline[None], alpha=alpha
   )
   return {"weights": weights[0], "reward_to_go_trap": alpha * discounted_sums(adv, jnp.ones(adv.shape))[0]}
@@ -62,7 +63,7 @@ def token_weights(outcome_reward, adv, segment_ids, mask, alpha, baseline):
 
 def single_step(q, alpha):
   adv = advantages(q)
-  rewards = progress.effective_rewards(q[None, 1:], adv, jnp.ones(adv.shape), alpha=alpha)
+  rewards = process.effective_rewards(q[None, 1:], adv, jnp.ones(adv.shape), alpha=alpha)
   return {"adv": adv[0], "effective": rewards[0]}
 
 
@@ -92,7 +93,7 @@ def planted(target, vocab, eos, length, gamma, tokens):
   q = planted_prover.planted_values(tokens, target, mask, length=length, vocab_size=vocab, eos=eos, gamma=gamma)
   return {
     "q": jnp.concatenate([q.initial_values[:, None], q.values], axis=1),
-    "adv": progress.progress(q.values, q.initial_values, mask),
+    "adv": process.progress(q.values, q.initial_values, mask),
   }
 
 
@@ -105,5 +106,5 @@ def verifier(q_hat, logit):
     "ce": masked_mean(losses, mask).value,
     "weights": weights,
     "ce_balanced": masked_mean(losses[:3], weights).value,
-    "pit": progress.first_pit(q_hat[None], mask[None]).step[0],
+    "pit": process.first_pit(q_hat[None], mask[None]).step[0],
   }

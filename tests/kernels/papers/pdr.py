@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_jax.kernels.advantages.group import grpo
-from rl_jax.kernels.curricula.refinement import join_drafts, refinement_calls, token_budget, top_drafts
-from rl_jax.kernels.losses.mixture import cispo_with_imitation, operator_consistent
+from rl_jax.kernels.losses.mixture import cispo_with_imitation, pdr_loss
 from rl_jax.kernels.reductions import per_token
+from rl_jax.kernels.search.refinement import join_drafts, refinement_calls, token_budget, top_drafts
 from tests.kernels.kernel import quick_jit
 
 CLIPS = {"eps_low": "clip_low", "eps_high": "clip_high"}
@@ -90,7 +90,7 @@ def mixed(trace, operator, alpha, clips):
   }
   relative, rewards = (jnp.concatenate([half[name] for half in halves]) for name in ("relative", "rewards"))
   refined = jnp.arange(rewards.shape[0]) >= trace["rewards"].shape[0]
-  loss = operator_consistent(
+  loss = pdr_loss(
     whole["logprobs"],
     whole["old_logprobs"],
     per_token(relative, whole["mask"]),

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from rl_jax.kernels.advantages import process
-from rl_jax.kernels.curricula.accuracy_filter import accuracy_filter
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
-from rl_jax.kernels.losses.reward_model import binary_cross_entropy, pair_accuracy
+from rl_jax.kernels.curricula.filters import accuracy_filter
+from rl_jax.kernels.losses.policy import policy_gradient
+from rl_jax.kernels.losses.reward_model import binary_cross_entropy
 from rl_jax.kernels.reductions import aggregate, masked_mean
 from rl_jax.kernels.rewards.implicit import implicit_rewards, scale_to_unit_return
 from tests.kernels.kernel import quick_jit
+from tests.kernels.papers.as_released import pair_accuracy_by_order
 
 
 def compute(case, inputs):
@@ -52,7 +53,7 @@ def pipeline(
     "token_rewards": rewards.tokens,
     "sequence_rewards": rewards.sequences,
     "ce_loss": masked_mean(binary_cross_entropy(rewards.sequences, outcome_rewards, rows), rows).value,
-    "pair_accuracy": pair_accuracy(rewards.sequences, outcome_rewards, group_ids, rows).value,
+    "pair_accuracy": pair_accuracy_by_order(rewards.sequences, outcome_rewards, group_ids, rows).value,
     "normed_rewards": normed,
     "returns": result.returns,
     "advantages": result.advantages,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax.kernels.advantages.replay import mixed_group
+from rl_jax.kernels.advantages.replay import r3_mixed
 from rl_jax.kernels.curricula.replay import replay_slots
 from rl_jax.kernels.rewards.ranking import entropy_ranking, length_bonus_reward
 from tests.kernels.kernel import quick_jit
@@ -39,7 +39,7 @@ def build_group(
     replayed = length_bonus_reward(past_correct[slots] != 0, past_lengths[slots], max_length=len_max)
     together = jnp.concatenate([rewards, replayed])
     scored = jnp.concatenate([every, filled])
-    advantages = mixed_group(together, jnp.full(together.shape[0], 7), scored, alpha=alpha, lam=lam)
+    advantages = r3_mixed(together, jnp.full(together.shape[0], 7), scored, alpha=alpha, lam=lam)
     return ranking.rewards, rewards, slots, filled, replayed, advantages
 
   serr, rewards, slots, filled, replayed, advantages = quick_jit(group)(correct, truncated, lengths, entropies, mask)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from rl_jax.kernels.advantages.group import grpo
 from rl_jax.kernels.curricula.length_schedule import efficiency, length_limit, truncate
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.reductions import aggregate, per_token
 from rl_jax.kernels.rewards.length import truncation_reward
 from tests.kernels.kernel import quick_jit

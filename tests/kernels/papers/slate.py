@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from rl_jax.kernels.advantages import candidates
-from rl_jax.kernels.losses.kl import kl
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.divergence import kl
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.reductions import masked_mean, per_token
 from rl_jax.kernels.rewards.judged_step import judged_step_reward
 
@@ -26,7 +26,7 @@ def step_rewards(r_think, r_action, is_answer, t, budget=4, lambda_bonus=0.1):
 def one_prefix(rewards, valid=None, eta=0.7):
   group_ids = jnp.full(rewards.shape, 7)
   mask = jnp.ones(rewards.shape, bool) if valid is None else valid != 0
-  advantages = candidates.candidate_advantages(rewards, group_ids, mask)
+  advantages = candidates.slate(rewards, group_ids, mask)
   return {
     "advantages": advantages,
     "selection_probs": candidates.commit_probabilities(advantages, group_ids, mask, temperature=eta),

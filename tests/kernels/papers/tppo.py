@@ -8,7 +8,7 @@ import numpy as np
 
 from rl_jax.kernels.advantages.truncated import tppo
 from rl_jax.kernels.curricula.batching import successive_batches, synchronous_tokens
-from rl_jax.kernels.losses.policy_gradient import policy_gradient
+from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.losses.value import value_loss
 from rl_jax.kernels.reductions import aggregate
 from tests.kernels.kernel import quick_jit

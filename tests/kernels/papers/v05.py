@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax.kernels.advantages.prior import prior_advantages, prior_baseline
+from rl_jax.kernels.advantages.prior import prior_baseline, v05
 from rl_jax.kernels.curricula.stopping import look_ahead_stopping
-from rl_jax.kernels.losses.prior_model import prior_model_loss
+from rl_jax.kernels.losses.prior_model import v0_loss
 from tests.kernels.kernel import quick_jit
 
 FIELDS = {
@@ -45,7 +45,7 @@ def replay(stream, prior, options):
     )
     args = stream, jnp.full_like(stream, prior), jnp.full(stream.shape, 7), stopping.used[0]
     noise = {"noise_variance": options["noise_variance"]}
-    return stopping, prior_baseline(*args, **noise), prior_advantages(*args, **noise)
+    return stopping, prior_baseline(*args, **noise), v05(*args, **noise)
 
   stopping, fused, advantages = jax.tree.map(np.asarray, quick_jit(run)(stream))
   used = int(stopping.used.sum())
@@ -64,5 +64,5 @@ def replay(stream, prior, options):
 
 def prior_model(logits, labels, alpha):
   pairs = logits[0::2], logits[1::2], labels[0::2], labels[1::2]
-  loss = quick_jit(lambda pairs: prior_model_loss(*pairs, jnp.ones(len(pairs[2]), bool), alpha=alpha))(pairs)
+  loss = quick_jit(lambda pairs: v0_loss(*pairs, jnp.ones(len(pairs[2]), bool), alpha=alpha))(pairs)
   return {"pairwise": loss.pairwise.mean(), "ce": loss.cross_entropy.mean(), "loss": loss.losses.mean()}

@@ -6,7 +6,7 @@ from functools import partial
 
 import jax.numpy as jnp
 
-from rl_jax.kernels.advantages.turn_outcome import degenerate_groups, turn_outcome
+from rl_jax.kernels.advantages.outcome import degenerate_groups, verpo
 from rl_jax.kernels.rewards.unit_tests import full_pass_outcome, unit_test_weights, weighted_passes
 from rl_jax.kernels.segments import on_tokens
 from tests.kernels.kernel import quick_jit
@@ -28,7 +28,7 @@ def group(passes, turn_mask, beta=1.0, gamma=0.95, kind="verpo", fnorm="none", *
   tests = unit_test_weights(passes, ids, turn_mask, exists, kind=KINDS.get(kind, kind), **options)
   turns = weighted_passes(passes, tests.weights, turn_mask)
   outcome = full_pass_outcome(passes, turn_mask, exists, discount=gamma)
-  result = turn_outcome(turns, outcome.discounted, ids, turn_mask, beta=beta, scale=SCALES.get(fnorm, fnorm))
+  result = verpo(turns, outcome.discounted, ids, turn_mask, beta=beta, scale=SCALES.get(fnorm, fnorm))
   return {
     "rho": tests.pass_rates[0],
     "density": tests.densities[0],

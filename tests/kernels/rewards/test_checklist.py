@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from rl_jax.kernels.rewards import checklist
+from tests.kernels.kernel import Kernel
+from tests.kernels.papers.as_released import checklist_progress_in_order
 
 # One turn, item 1 depends on item 0. Steps that were not taken hold a 1.
 JUDGE = jnp.array(
@@ -38,15 +41,15 @@ def test_the_code_ignores_dependencies_and_order_in_its_rewards():
 
 def test_the_code_lets_an_earlier_item_of_the_same_step_satisfy_a_dependency():
   both = jnp.array([[[1, 1]]])
-  one = lambda needs, variant: progress(
-    both, jnp.array([needs]), ITEMS[:1], STEPS[:1, :1], TAKEN[:1, :1], variant=variant
+  one = lambda needs, of=checklist_progress_in_order: of(
+    both, jnp.array([needs]), ITEMS[:1], STEPS[:1, :1], TAKEN[:1, :1]
   )
   forward, backward = [[0, 0], [1, 0]], [[0, 1], [0, 0]]
-  assert one(forward, "paper").satisfied.tolist() == [[True, False]]
-  assert one(forward, "code").satisfied.tolist() == [[True, True]]
-  assert one(forward, "code").attempted.tolist() == [[True, True]]
-  assert one(forward, "code").eligible.tolist() == [[[True, False]]]
-  assert one(backward, "code").satisfied.tolist() == [[False, True]]  # item 0 came before item 1
+  assert one(forward, checklist.checklist_progress).satisfied.tolist() == [[True, False]]
+  assert one(forward).satisfied.tolist() == [[True, True]]
+  assert one(forward).attempted.tolist() == [[True, True]]
+  assert one(forward).eligible.tolist() == [[[True, False]]]
+  assert one(backward).satisfied.tolist() == [[False, True]]  # item 0 came before item 1
 
 
 def test_items_belong_to_one_turn():
@@ -78,6 +81,41 @@ def test_steps_are_the_runs_of_the_response_mask():
   assert checklist.response_steps(mask).tolist() == [[0, 0, -1, -1, 1, -1], [-1] * 6]
 
 
-def test_an_unknown_variant_lists_the_known():
-  with pytest.raises(ValueError, match="unknown variant 'verl'; known: paper, code"):
-    progress(variant="verl")
+SIZES = {"L": 2, "C": 3}
+
+
+def _binary(share):
+  return lambda rng, shape: rng.random(shape) < share
+
+
+DRAWS = {
+  "judge": lambda rng, shape: (rng.random(shape) < 0.6).astype(np.float32),
+  "dependencies": lambda rng, shape: np.tril(rng.random(shape) < 0.5, -1).astype(np.float32),
+  "item_turns": lambda rng, shape: rng.integers(-1, SIZES["L"], shape).astype(np.int32),
+  "step_turns": lambda rng, shape: np.sort(rng.integers(0, SIZES["L"], shape), axis=-1).astype(np.int32),
+  "satisfied": _binary(0.5),
+  "required": _binary(0.5),
+  "valid": _binary(0.7),
+}
+JUDGED = {"judge": "BSC", "dependencies": "BCC", "item_turns": "BC", "step_turns": "BS", "step_mask": "BS"}
+_kernel = partial(Kernel, draws=DRAWS, sizes=SIZES)
+
+KERNELS = [
+  _kernel(checklist.checklist_progress, JUDGED, mask="step_mask"),
+  _kernel(
+    checklist.checklist_turn_rewards,
+    {"satisfied": "BC", "weights": "BC", "item_turns": "BC", "turn_mask": "BL"},
+    mask="turn_mask",
+  ),
+  _kernel(
+    checklist.checklist_trajectory_reward,
+    {"turn_rewards": "BL", "turn_mask": "BL", "valid": "B"},
+    mask="turn_mask",
+  ),
+  _kernel(
+    checklist.turns_passed,
+    {"satisfied": "BC", "required": "BC", "item_turns": "BC", "turn_mask": "BL"},
+    mask="turn_mask",
+  ),
+  _kernel(checklist.response_steps, {"mask": "BT"}, zero_masked=False),
+]

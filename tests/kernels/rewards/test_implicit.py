@@ -8,6 +8,7 @@ import pytest
 from rl_jax.kernels.losses.reward_model import binary_cross_entropy
 from rl_jax.kernels.reductions import masked_mean
 from rl_jax.kernels.rewards.implicit import implicit_rewards, scale_to_unit_return
+from tests.kernels.kernel import Kernel
 from tests.kernels.numerics import finite_difference
 
 PRM = jnp.array([[-1.0, -2.0, -0.5, jnp.nan], [-1.0, -1.0, jnp.nan, jnp.nan]])
@@ -66,3 +67,12 @@ def test_unknown_options():
     implicit_rewards(PRM, REF, MASK, granularity="step")
   with pytest.raises(ValueError, match="unknown last_token 'drop'; known: keep, zero"):
     implicit_rewards(PRM, REF, MASK, last_token="drop")
+
+
+MODELS = {"prm_logprobs": "BT", "ref_logprobs": "BT", "mask": "BT"}
+
+KERNELS = [
+  Kernel(implicit_rewards, MODELS, {"last_token": "zero"}, gradients=("prm_logprobs",)),
+  Kernel(implicit_rewards, MODELS, {"granularity": "whole"}, gradients=("prm_logprobs",)),
+  Kernel(scale_to_unit_return, {"token_rewards": "BT", "mask": "BT"}, scope="batch"),
+]

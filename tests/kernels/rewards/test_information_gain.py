@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.rewards import information_gain
+from tests.kernels.kernel import Kernel
 
 LOGPROBS = jnp.array([[[-2.0, -3.0, jnp.nan], [-1.0, -1.0, jnp.nan], [-1.5, -2.5, jnp.nan]]])
 ANSWER, TURNS = jnp.array([[1, 1, 0]]), jnp.ones((1, 3))
@@ -48,3 +49,17 @@ def test_wrong_calls_say_what_is_wrong():
     information_gain.information_gain_rewards(jnp.zeros((1, 3)), jnp.zeros(1), TURNS, gain="logprob")
   with pytest.raises(ValueError, match=r"log_beliefs: expected answer_logprobs \[B S L\]"):
     information_gain.log_beliefs(LOGPROBS, TURNS, ANSWER[:, :2])
+
+
+GAINS = {"beliefs": "BS", "outcome_rewards": "B", "mask": "BS"}
+
+KERNELS = [
+  Kernel(
+    information_gain.log_beliefs,
+    {"answer_logprobs": "BSL", "mask": "BS", "answer_mask": "BL"},
+    sizes={"L": 3},
+  ),
+  Kernel(information_gain.information_gain_rewards, GAINS),
+  Kernel(information_gain.information_gain_rewards, GAINS, {"gain": "log_prob_diff"}),
+  Kernel(information_gain.curriculum_weights, {"progress": ""}, mask=None, scope="batch"),
+]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.rewards.judged_step import judged_step_reward
+from tests.kernels.kernel import Kernel
 
 REASONING, ACTION = jnp.array([1, 0, -1, 1, 0]), jnp.array([1, 1, 0, 1, -1])
 ANSWERS = jnp.array([0, 0, 0, 1, 1])
@@ -23,3 +24,17 @@ def test_rows_that_are_no_candidates_and_an_impossible_budget():
   np.testing.assert_allclose(rewards, [2, 1, -1, 0, -0.925], rtol=1e-6)
   with pytest.raises(ValueError, match="expected a budget of at least 1 step, got 0"):
     judged_step_reward(REASONING, ACTION, ANSWERS, STEPS, MASK, budget=0)
+
+
+STEP_AXES = {"reasoning_scores": "B", "action_scores": "B", "is_answer": "B", "steps": "B", "mask": "B"}
+
+KERNELS = [
+  Kernel(
+    judged_step_reward,
+    STEP_AXES,
+    draws={
+      "is_answer": lambda rng, shape: rng.random(shape) < 0.5,
+      "steps": lambda rng, shape: rng.integers(1, 5, shape, np.int32),
+    },
+  ),
+]

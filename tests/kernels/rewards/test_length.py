@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.rewards.length import difficulty_limits, overlong_penalty, truncation_reward
+from tests.kernels.kernel import Kernel
 
 
 def test_floor_is_the_paper_and_the_bare_slope_is_verl():
@@ -52,3 +53,23 @@ def test_limits_that_do_not_fit_the_thresholds_are_refused():
     difficulty_limits(*args, limits=(4000, 3000, 2000))
   with pytest.raises(ValueError, match="expected ascending thresholds and one limit more"):
     difficulty_limits(*args, thresholds=(0.6, 0.3), limits=(4000, 3000, 2000))
+
+
+DRAWS = {"limits": lambda rng, shape: rng.integers(0, 300, shape).astype("int32")}
+
+KERNELS = [
+  Kernel(overlong_penalty, {"lengths": "B"}, {"max_length": 200, "buffer": 50}, mask=None),
+  Kernel(
+    truncation_reward,
+    {"rewards": "B", "lengths": "B", "mask": "B", "limits": "B"},
+    {"overlong_factor": 0.1},
+    draws=DRAWS,
+  ),
+  Kernel(
+    difficulty_limits,
+    {"correct": "B", "group_ids": "B", "mask": "B"},
+    {"thresholds": (0.3, 0.6), "limits": (400, 300, 200)},
+    scope="group",
+    zero_masked=False,
+  ),
+]

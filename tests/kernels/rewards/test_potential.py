@@ -5,6 +5,7 @@ import numpy as np
 
 from rl_jax.kernels.rewards.potential import potential_shaping
 from rl_jax.kernels.scans import discounted_sums
+from tests.kernels.kernel import Kernel
 
 POTENTIALS = jnp.array([[0.1, 0.4, jnp.nan, 0.3, 0.9]])
 MASK = jnp.array([[1, 1, 0, 1, 1]])
@@ -24,3 +25,12 @@ def test_the_return_of_the_shaping_is_minus_the_potential():
 def test_a_truncated_row_may_end_in_a_potential():
   actual = potential_shaping(POTENTIALS, MASK, discount=0.9, terminal=jnp.array([1.0]))
   np.testing.assert_allclose(actual[0, -1], 0.9 - 0.9, atol=1e-6)
+
+
+KERNELS = [
+  Kernel(
+    potential_shaping,
+    {"potentials": "BT", "terminal": "B", "mask": "BT"},
+    {"discount": 0.9},
+  ),
+]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.rewards import probes
+from tests.kernels.kernel import Kernel
 
 
 def test_confidence_is_a_mean_over_answers_of_the_exponential_of_a_mean_over_tokens():
@@ -38,3 +39,10 @@ def test_the_potential_stays_between_minus_one_and_one():
 def test_shapes_are_checked():
   with pytest.raises(ValueError, match=r"step_potential: expected arrays of one shape \[B S\]"):
     probes.step_potential(jnp.ones((2, 3)), jnp.ones((2, 4)), jnp.ones((2, 3)))
+
+
+KERNELS = [
+  Kernel(probes.probe_confidence, {"entropies": "BSNL", "mask": "BSNL"}, sizes={"N": 2, "L": 3}),
+  Kernel(probes.probe_accuracy, {"answer_logprobs": "BSM", "mask": "BSM"}, sizes={"M": 3}),
+  Kernel(probes.step_potential, {"accuracy": "BS", "confidence": "BS", "mask": "BS"}),
+]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.rewards import ranking
+from tests.kernels.kernel import Kernel
 
 CHAIN = jnp.array([[3.0, 0.0, 0.0], [2.0, 0.8, 0.8], [1.5, 1.4, 1.3]])
 NONE, ALL = jnp.zeros(3, bool), jnp.ones(3, bool)
@@ -68,3 +69,37 @@ def test_short_correct_responses_earn_more():
 def test_an_unknown_rule_for_ties_lists_the_known():
   with pytest.raises(ValueError, match="unknown ties 'random'; known: average, stable"):
     rank(ties="random")
+
+
+RANKED = {
+  "entropies": "BT",
+  "correct": "B",
+  "truncated": "B",
+  "group_ids": "B",
+  "mask": "B",
+  "token_mask": "BT",
+}
+DRAWS = {
+  "entropies": lambda rng, shape: rng.exponential(size=shape).astype("float32"),
+  "correct": lambda rng, shape: rng.random(shape) < 0.1,
+  "truncated": lambda rng, shape: rng.random(shape) < 0.9,
+}
+
+
+def _ranking(**options):
+  return Kernel(
+    ranking.entropy_ranking,
+    RANKED,
+    options,
+    scope="group",
+    covers={"entropies": "token_mask"},
+    ordered=options["ties"] == "stable",
+    draws=DRAWS,
+  )
+
+
+KERNELS = [
+  Kernel(ranking.length_bonus_reward, {"correct": "B", "lengths": "B"}, {"max_length": 200}, mask=None),
+  _ranking(ties="average"),
+  _ranking(ties="stable", top_share=0.5),
+]

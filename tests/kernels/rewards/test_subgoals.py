@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.rewards.subgoals import subgoal_shaping
+from tests.kernels.kernel import Kernel
 
 ARGS = (
   jnp.array([[0, 0, 0, 10.0], [0, 0, 0, jnp.nan], [1.0, 0, 0, 0]]),
@@ -34,3 +35,19 @@ def test_without_penalties_nothing_changes():
 def test_an_unknown_option_lists_the_known():
   with pytest.raises(ValueError, match="unknown keep_mode 'ratio'; known: normalized, fixed"):
     subgoal_shaping(*ARGS, keep_mode="ratio")
+
+
+coin = lambda rng, shape: rng.random(shape) < 0.5
+SHAPED = {"rewards": "BS", "switch": "BS", "subgoal_ids": "BS", "valid_actions": "BS", "mask": "BS"}
+
+
+def _shaping(**options):
+  texts = lambda rng, shape: rng.integers(-1, 3, shape, np.int32)
+  draws = {"switch": coin, "valid_actions": coin, "subgoal_ids": texts}
+  return Kernel(subgoal_shaping, SHAPED, options, draws=draws)
+
+
+KERNELS = [
+  _shaping(),
+  _shaping(keep_mode="fixed"),
+]

@@ -4,8 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.advantages import turn_outcome
+from rl_jax.kernels.advantages.outcome import verpo
 from rl_jax.kernels.rewards import unit_tests
+from tests.kernels.kernel import Kernel
 
 PASSES = jnp.array([[[1, 1, 1, 0]], [[1, 1, 0, 0]], [[1, 0, 1, 0]], [[0, 1, 0, 1]]])
 IDS = jnp.array([7, 7, 7, 7])
@@ -22,7 +23,7 @@ def test_worked_example():
   np.testing.assert_allclose(turns[:, 0], [0.543369075, 0.218333199, 0.434202476, 0.690165057], rtol=1e-6)
   outcome = unit_tests.full_pass_outcome(PASSES, TURNS, TESTS)
   assert not outcome.rewards.any()
-  result = turn_outcome.turn_outcome(turns, outcome.discounted, IDS, TURNS)
+  result = verpo(turns, outcome.discounted, IDS, TURNS)
   np.testing.assert_allclose(
     result.advantages[:, 0], [0.071851624, -0.253184253, -0.037314976, 0.218647605], rtol=1e-5
   )
@@ -62,3 +63,32 @@ def test_reductions():
 def test_an_unknown_kind_lists_the_known():
   with pytest.raises(ValueError, match="unknown kind 'hard'; known: verpo, difficulty, density, pass_rate"):
     unit_tests.unit_test_weights(PASSES, IDS, TURNS, TESTS, kind="hard")
+
+
+BINARY = {"passes": lambda rng, shape: (rng.random(shape) < 0.7).astype("float32")}
+TEST_AXES = {"passes": "BSK", "group_ids": "B", "turn_mask": "BS", "test_mask": "BK"}
+
+
+def _weights(**options):
+  return Kernel(
+    unit_tests.unit_test_weights,
+    TEST_AXES,
+    options,
+    mask="turn_mask",
+    scope="group",
+    zero_masked=False,
+    draws=BINARY,
+  )
+
+
+KERNELS = [
+  _weights(),
+  _weights(kind="pass_rate"),
+  Kernel(unit_tests.weighted_passes, {"passes": "BSK", "weights": "BK", "turn_mask": "BS"}, mask="turn_mask"),
+  Kernel(
+    unit_tests.full_pass_outcome,
+    {"passes": "BSK", "turn_mask": "BS", "test_mask": "BK"},
+    mask="turn_mask",
+    draws=BINARY,
+  ),
+]

@@ -1,0 +1,47 @@
+"""Analysis of policies, environments and parameters, beside the training loop."""
+
+from rl_jax.kernels.analysis.agreement import average_ranks, rank_correlation, sign_agreement, unexplained
+from rl_jax.kernels.analysis.graph_spectrum import laplacian_distance, laplacian_spectrum
+from rl_jax.kernels.analysis.merging import update_selective_merge
+from rl_jax.kernels.analysis.planted_prover import (
+  PlantedValues,
+  match_transitions,
+  planted_values,
+  prover_policy,
+  prover_values,
+)
+from rl_jax.kernels.analysis.provers import ProverDiagnostics, natural_policy_gradient, prover_diagnostics
+from rl_jax.kernels.analysis.state_graph import (
+  Observation,
+  StateGraph,
+  TrainingDue,
+  empty_graph,
+  observe,
+  reconstruction_loss,
+  training_due,
+)
+
+__all__ = [
+  "Observation",
+  "PlantedValues",
+  "ProverDiagnostics",
+  "StateGraph",
+  "TrainingDue",
+  "average_ranks",
+  "empty_graph",
+  "laplacian_distance",
+  "laplacian_spectrum",
+  "match_transitions",
+  "natural_policy_gradient",
+  "observe",
+  "planted_values",
+  "prover_diagnostics",
+  "prover_policy",
+  "prover_values",
+  "rank_correlation",
+  "reconstruction_loss",
+  "sign_agreement",
+  "training_due",
+  "unexplained",
+  "update_selective_merge",
+]

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rl_jax.kernels.advantages.returns import gae, length_adaptive_lambda, reinforce_pp
+from rl_jax.kernels.scans import discounted_sums
+from tests.kernels.kernel import Kernel
+
+RNG = np.random.default_rng(0)
+REWARDS, VALUES = RNG.normal(size=(2, 4, 6))
+MASK = np.array([[0, 1, 1, 1, 1, 1], [0, 1, 0, 0, 1, 0], [1, 1, 0, 1, 0, 0], [0, 0, 0, 0, 0, 0]])
+
+
+def test_by_hand():
+  estimate = gae(jnp.array([[0.0, 9.0, 1.0]]), jnp.array([[0.5, 9.0, 0.25]]), jnp.array([[1, 0, 1]]), lam=0.5)
+  np.testing.assert_allclose(estimate.advantages, [[0.25 - 0.5 + 0.5 * 0.75, 0, 0.75]])
+  np.testing.assert_allclose(estimate.returns, [[0.625, 0, 1.0]])
+
+
+@pytest.mark.parametrize("discount, lam", [(1.0, 1.0), (0.9, 0.8), (0.9, 0.0)])
+def test_masked_slots_are_as_if_they_were_not_there(discount, lam):
+  """A loop over only the unmasked slots, with a bootstrap."""
+  bootstrap = np.array([0.0, 2.0, -1.0, 3.0])
+  expected = np.zeros(MASK.shape)
+  for i, row in enumerate(MASK):
+    advantage, value = 0.0, bootstrap[i]
+    for t in reversed(np.flatnonzero(row)):
+      advantage = REWARDS[i, t] + discount * value - VALUES[i, t] + discount * lam * advantage
+      expected[i, t], value = advantage, VALUES[i, t]
+  with jax.enable_x64(True):
+    args = jnp.array(REWARDS), jnp.array(VALUES), jnp.array(MASK)
+    estimate = gae(*args, discount=discount, lam=lam, bootstrap=jnp.array(bootstrap))
+    by_row = gae(*args, discount=discount, lam=jnp.full(4, lam), bootstrap=jnp.array(bootstrap))
+  np.testing.assert_allclose(estimate.advantages, expected, atol=1e-12)
+  np.testing.assert_allclose(estimate.returns, (expected + VALUES) * MASK, atol=1e-12)
+  np.testing.assert_array_equal(estimate.advantages, by_row.advantages)
+
+
+def test_lambda_one_is_monte_carlo_and_lambda_zero_one_step():
+  args = jnp.array(REWARDS), jnp.array(VALUES), jnp.array(MASK)
+  sums = discounted_sums(args[0], args[2], discount=0.9)
+  np.testing.assert_allclose(gae(*args, discount=0.9).returns, sums, atol=1e-5)
+  last = gae(*args, lam=0.0).advantages[0, -1]
+  np.testing.assert_allclose(last, REWARDS[0, -1] - VALUES[0, -1], rtol=1e-5)
+
+
+def test_no_gradient():
+  def total(rewards, values):
+    estimate = gae(rewards, values, jnp.array(MASK))
+    return (estimate.advantages + estimate.returns + reinforce_pp(rewards, jnp.array(MASK))).sum()
+
+  for gradient in jax.grad(total, argnums=(0, 1))(jnp.array(REWARDS), jnp.array(VALUES)):
+    assert not gradient.any()
+
+
+KERNELS = [
+  Kernel(
+    gae,
+    {"token_rewards": "BT", "values": "BT", "mask": "BT", "lam": "B", "bootstrap": "B"},
+    {"discount": 0.9},
+  ),
+  Kernel(length_adaptive_lambda, {"lengths": "B"}, mask=None),
+  Kernel(reinforce_pp, {"token_rewards": "BT", "mask": "BT"}, scope="batch"),
+]

@@ -1,0 +1,87 @@
+"""Forms that only reproduce what released code does against its paper: the reference numbers have them too."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rl_jax.kernels.advantages.distillation import minillm, opd
+from rl_jax.kernels.advantages.group import grpo
+from rl_jax.kernels.advantages.reweighting import adora_damping
+from rl_jax.kernels.layers.experts import router_cross_entropy
+from rl_jax.kernels.losses.reward_model import pair_accuracy
+from rl_jax.kernels.reductions import group_mean, group_size, masked_mean, zero_masked
+from rl_jax.kernels.scans import discounted_sums
+
+
+def adora_openrlhf(rewards, lengths, group_ids, mask, *, correct_threshold=0.5, length_cap=None, attenuated=0.1):
+  """ADORA in OpenRLHF: a group without a correct response keeps weight 1, one without a wrong response never does."""
+  options = dict(correct_threshold=correct_threshold, length_cap=length_cap, attenuated=attenuated)
+  weights = adora_damping(rewards, lengths, group_ids, mask, **options)
+  correct = (mask != 0) & (jnp.asarray(rewards, weights.dtype) > correct_threshold)
+  failed = (mask != 0) & ~correct & (True if length_cap is None else lengths < length_cap)
+  weights = jnp.where(group_size(group_ids, failed) == 0, attenuated, weights)
+  return zero_masked(jnp.where(group_size(group_ids, correct) == 0, 1.0, weights), mask)
+
+
+def success_rate_over_groups(rewards, group_ids, mask):
+  """A-GRAE's omega as the mean of the groups' means, which differs where groups have several sizes."""
+  # Each row carries its share of its group, so that every group counts once.
+  shares = jnp.where(mask != 0, 1 / jnp.maximum(group_size(group_ids, mask), 1), 0)
+  return jnp.clip(masked_mean(group_mean(rewards, group_ids, mask), shares).value, 0, 1)
+
+
+def a_grae(rewards, group_ids, mask, *, alpha=1.0, ddof=1, eps=1e-6):
+  """A-GRAE with 1 / (1 - sqrt(p)) for 1 / sqrt(1 - p), which weighs easy prompts more, and omega over groups."""
+  omega = success_rate_over_groups(rewards, group_ids, mask)
+  advantages = grpo(rewards, group_ids, mask, ddof=ddof, eps=eps, singleton="zero")
+  root = jnp.sqrt(jnp.clip(group_mean(rewards, group_ids, mask), 0, 1))
+  rescaled = advantages * (omega / (root + eps) + (1 - omega) / (1 - root + eps)) / 2
+  advantages = jnp.where((0 < root) & (root < 1), rescaled, advantages)
+  return advantages * jnp.where(advantages > 0, jnp.minimum(1, omega / alpha), 1)
+
+
+class ProgressInOrder(NamedTuple):
+  """As `ChecklistProgress`, where an item may be attempted that was not eligible before the step."""
+
+  eligible: jax.Array
+  satisfied: jax.Array
+  attempted: jax.Array
+
+
+def checklist_progress_in_order(judge, dependencies, item_turns, step_turns, step_mask):
+  """CM2 with the items of a step one after the other: one satisfied in this step already counts as a dependency."""
+  judge, needs, satisfied = judge != 0, dependencies != 0, jnp.zeros(item_turns.shape, bool)
+  eligible, attempted = [], jnp.zeros(item_turns.shape, bool)
+  for step in range(judge.shape[1]):
+    present = (step_mask[:, step, None] != 0) & (item_turns >= 0) & (item_turns == step_turns[:, step, None])
+    available = lambda satisfied, present=present: present & ~satisfied & (satisfied[:, None, :] | ~needs).all(axis=2)
+    eligible.append(available(satisfied))
+    for item in range(judge.shape[2]):
+      open_ = available(satisfied)[:, item]
+      attempted = attempted.at[:, item].max(open_)
+      satisfied = satisfied.at[:, item].max(open_ & judge[:, step, item])
+  return ProgressInOrder(jnp.stack(eligible, axis=1), satisfied, attempted)
+
+
+def minillm_trl(sampler_logprobs, teacher_logprobs, mask, *, discount=1.0, length_normalized=False):
+  """MiniLLM in TRL: weights discount^i by the slot i of the row; a masked slot counts 1e-4 in the length."""
+  if not length_normalized:
+    summed = minillm(sampler_logprobs, teacher_logprobs, mask, discount=discount)
+    return summed * jnp.asarray(discount, summed.dtype) ** jnp.arange(mask.shape[1])
+  summed = opd(sampler_logprobs, teacher_logprobs, mask, discount=discount)
+  counted = jnp.where(mask != 0, 1, 1e-4).astype(summed.dtype)
+  return zero_masked(summed / discounted_sums(counted, jnp.ones_like(counted), discount=discount), mask)
+
+
+def double_softmax_cross_entropy(logits, labels, mask):
+  """DMoERM's loss of its router: a softmax of probabilities, which cannot fall below log(1 + (Q - 1) / e)."""
+  return router_cross_entropy(jax.nn.softmax(logits), labels, mask)
+
+
+def pair_accuracy_by_order(scores, outcomes, group_ids, mask):
+  """PRIME's pair accuracy with ties for the later row: an untrained model scores 0 or 1 by the order of the rows."""
+  position = jnp.argsort(jnp.argsort(zero_masked(scores, mask), stable=True))
+  return pair_accuracy(position.astype(scores.dtype), outcomes, group_ids, mask)
