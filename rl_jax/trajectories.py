@@ -6,6 +6,8 @@ position. One sequence per row: packing exists only inside a model pass.
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -78,18 +80,17 @@ class Trajectories(flax.struct.PyTreeNode):
     """
     slots = lambda dtype: jnp.zeros((rows, width), dtype)
     each = lambda dtype: jnp.zeros(rows, dtype)
-    return cls(
+    arrays: dict[str, Any] = {
       **{name: slots(jnp.int32) for name in ("tokens", "positions", "turn_ids", "source_ids")},
       **{name: slots(bool) for name in ("attention_mask", "loss_mask")},
       **{name: slots(jnp.float32) for name in ("behaviour_logprobs", "old_logprobs", "ref_logprobs", "token_rewards")},
       **{name: each(jnp.int32) for name in ("group_ids", "prompt_ids")},
       **{name: each(bool) for name in ("row_mask", "verified", "reward_mask", "truncated", "unfinished")},
-      step_ids=jnp.full((rows, width), -1),
-      rewards=each(jnp.float32),
-      objectives=jnp.zeros((rows, objectives), jnp.float32),
-      extras={},
-      prompt_width=prompt_width,
-    )
+      "step_ids": jnp.full((rows, width), -1),
+      "rewards": each(jnp.float32),
+      "objectives": jnp.zeros((rows, objectives), jnp.float32),
+    }
+    return cls(**arrays, extras={}, prompt_width=prompt_width)
 
   @property
   def scored(self) -> Bool[Array, " B"]:
