@@ -1,6 +1,6 @@
 """Time what a user waits for, against a bound measured in the same run: python -m rl_jax.benchmark iteration.
 
-`iteration`: one GRPO iteration of fixed size, rollout and update. `seeds`: the iteration of an experiment with 1, 4 and
+`iteration`: one GRPO iteration, rollout and update. `seeds`: the iteration of an experiment with 1, 4 and
 8 seeds. `generate`: the sampler on a pretrained model beside `transformers`. `reshard`: a layout of its own for
 generation. Each is described in its file in rl_jax/benchmarks/.
 """
@@ -21,8 +21,9 @@ from rl_jax.launching.commands import command
 
 
 def _iteration(flags: configs.Flags) -> None:
-  _refuse(flags, "iteration times one of fixed size")
-  iteration_benchmark(flags.options.repeats)
+  if flags.config or flags.workdir:
+    raise UserError("iteration times the experiment `benchmark`: it takes overrides, no --config and no --workdir")
+  iteration_benchmark(flags.overrides, flags.options.repeats)
 
 
 def _seeds(flags: configs.Flags) -> None:

@@ -6,6 +6,8 @@ position. One sequence per row: packing exists only inside a model pass.
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -65,6 +67,8 @@ class Trajectories(flax.struct.PyTreeNode):
   """What a rollout structure, task or model adds, as named arrays with leading axis B."""
   prompt_width: int = flax.struct.field(pytree_node=False)
   """Slots of prompts, the same in all batches of a run."""
+  rows_per_prompt: int = flax.struct.field(pytree_node=False, default=1)
+  """Rows stand in blocks of so many that share their prompt, token by token; 1: nothing is known of them."""
 
   @classmethod
   def empty(cls, rows: int, width: int, prompt_width: int, *, objectives: int = 0) -> Trajectories:
@@ -76,18 +80,17 @@ class Trajectories(flax.struct.PyTreeNode):
     """
     slots = lambda dtype: jnp.zeros((rows, width), dtype)
     each = lambda dtype: jnp.zeros(rows, dtype)
-    return cls(
+    arrays: dict[str, Any] = {
       **{name: slots(jnp.int32) for name in ("tokens", "positions", "turn_ids", "source_ids")},
       **{name: slots(bool) for name in ("attention_mask", "loss_mask")},
       **{name: slots(jnp.float32) for name in ("behaviour_logprobs", "old_logprobs", "ref_logprobs", "token_rewards")},
       **{name: each(jnp.int32) for name in ("group_ids", "prompt_ids")},
       **{name: each(bool) for name in ("row_mask", "verified", "reward_mask", "truncated", "unfinished")},
-      step_ids=jnp.full((rows, width), -1),
-      rewards=each(jnp.float32),
-      objectives=jnp.zeros((rows, objectives), jnp.float32),
-      extras={},
-      prompt_width=prompt_width,
-    )
+      "step_ids": jnp.full((rows, width), -1),
+      "rewards": each(jnp.float32),
+      "objectives": jnp.zeros((rows, objectives), jnp.float32),
+    }
+    return cls(**arrays, extras={}, prompt_width=prompt_width)
 
   @property
   def scored(self) -> Bool[Array, " B"]:
@@ -123,4 +126,4 @@ class Trajectories(flax.struct.PyTreeNode):
 
   def rows(self, index: Int[Array, " n"]) -> Trajectories:
     """The rows named by `index`, in that order."""
-    return jax.tree.map(lambda x: jnp.take(x, index, axis=0), self)
+    return jax.tree.map(lambda x: jnp.take(x, index, axis=0), self.replace(rows_per_prompt=1))

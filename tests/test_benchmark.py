@@ -7,11 +7,23 @@ import pytest
 from rl_jax import benchmark
 
 
-@pytest.mark.parametrize("argument", ["--config.learning_rate=1.0", "--config=experiments/ppo.py", "--workdir=x"])
-def test_the_iteration_is_of_fixed_size(argument, capsys):
+@pytest.mark.parametrize("argument", ["--config=experiments/ppo.py", "--workdir=x"])
+def test_the_iteration_is_that_of_its_experiment(argument, capsys):
   assert benchmark.main(["iteration", argument]) == 1
-  said = capsys.readouterr().err
-  assert said == "rl_jax.benchmark: iteration times one of fixed size: it takes no --config and no --workdir\n"
+  line = "iteration times the experiment `benchmark`: it takes overrides, no --config and no --workdir"
+  assert capsys.readouterr().err == f"rl_jax.benchmark: {line}\n"
+
+
+def test_the_iteration_prints_both_bounds(capsys):
+  sizes = ["prompts_per_iteration=2", "model.width=8", "model.layers=1", "model.heads=1", "model.key_value_heads=1"]
+  sizes += ["model.head_width=8", "model.feed_forward=8", "task.response_tokens=4"]
+  assert benchmark.main(["iteration", "--repeats=1", *(f"--config.{size}" for size in sizes)]) == 0
+  out = capsys.readouterr().out.splitlines()
+  assert "16 rows of 16 + 4 tokens, 1 repeats" in out[0] and out[2].split() == [
+    "seconds", "bound", "share", "shared", "share", "tokens/s"
+  ]  # fmt: skip
+  (update,) = (line.split() for line in out if line.startswith("update"))
+  assert float(update[4]) <= float(update[2]), "prompts are counted once"
 
 
 def test_seeds_are_timed_with_the_overrides_given(capsys):

@@ -4,12 +4,15 @@
 and exactly 32 new tokens, one update, float32, split into rollout and update. The bound is the time that the matrix
 products alone would take at the best rate seen in this run: multiply-adds of the forward pass for every token sampled
 (prompts once, their completions share the prefill) and three times that for every token trained, attention and output
-layer included; norms, softmax, sampling and the optimiser count as nothing.
+layer included; norms, softmax, sampling and the optimiser count as nothing. The shared bound of the update counts each
+prompt once for its rows, and the output layer at responses alone. Overrides change sizes: --config.model.width=256,
+--config.task.prompt_tokens=64, and --config.model.shared_prompts=False runs prompts with each of their rows.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 from ml_collections import ConfigDict
@@ -54,9 +57,9 @@ def time_iteration(trainer: Trainer, repeats: int) -> Times:
     )
 
 
-def iteration_benchmark(repeats: int) -> None:
-  """Print the times of the fixed iteration beside the bound."""
-  trainer = trainer_of(configs.resolve("benchmark"))
+def iteration_benchmark(overrides: Sequence[str], repeats: int) -> None:
+  """Print the times of the iteration beside its bounds."""
+  trainer = trainer_of(configs.resolve("benchmark", overrides))
   config, task, model = trainer.experiment.config, trainer.experiment.task, trainer.experiment.models["policy"].config
   times = time_iteration(trainer, repeats)
   rate = matmul_rate()
@@ -66,15 +69,17 @@ def iteration_benchmark(repeats: int) -> None:
   prefill = forward_flops(model, prompts * prompt, (prompt + 1) / 2)
   decode = forward_flops(model, rows * (new - 1), prompt + new / 2)
   update = 3 * forward_flops(model, rows * length, (length + 1) / 2)
+  of_prompts = forward_flops(model, prompts * prompt, (prompt + 1) / 2, outputs=prompts)
+  shared = 3 * (of_prompts + forward_flops(model, rows * new, prompt + (new + 1) / 2))
   parameters = param_count(trainer.state.seeds.models["policy"].params)
   print(f"{parameters} parameters, {rows} rows of {prompt} + {new} tokens, {repeats} repeats, medians")
   print(f"matrix products: {rate / 1e9:.0f} GFLOP/s (float32, the best of some large sizes)")
-  print(f"{'':10} {'seconds':>8} {'bound':>8} {'share':>6} {'tokens/s':>10}")
+  print(f"{'':10} {'seconds':>8} {'bound':>8} {'share':>6} {'shared':>8} {'share':>6} {'tokens/s':>10}")
   rows_of = (
-    ("iteration", times.iteration, prefill + decode + update, rows * new),
-    ("rollout", times.rollout, prefill + decode, rows * new),
-    ("update", times.learn, update, rows * length),
+    ("iteration", times.iteration, prefill + decode + update, prefill + decode + shared, rows * new),
+    ("rollout", times.rollout, prefill + decode, prefill + decode, rows * new),
+    ("update", times.learn, update, shared, rows * length),
   )
-  for name, taken, flops, tokens in rows_of:
-    bound = flops / rate
-    print(f"{name:10} {taken:8.3f} {bound:8.3f} {bound / taken:6.0%} {tokens / taken:10.0f}")
+  for name, taken, *flops, tokens in rows_of:
+    bounds = " ".join(f"{each / rate:8.3f} {each / rate / taken:6.0%}" for each in flops)
+    print(f"{name:10} {taken:8.3f} {bounds} {tokens / taken:10.0f}")

@@ -36,6 +36,7 @@ class Model:
     names: of its outputs, see models/outputs.py.
     temperature: of the softmax, the sampler's and the trainer's alike; so every logprob is that of the policy sampled.
     logprobs: how teacher-forced logprobs and entropies are made, one of `LOGPROBS`.
+    shared_prompts: run a prompt once for the rows that share it, where a batch says which do; equal up to rounding.
     trainable: path of a parameter -> whether training moves it; None: see `trained`.
   """
 
@@ -44,6 +45,7 @@ class Model:
   temperature: float = 1.0
   logprobs: str = "logits"
   trainable: Callable[[tuple[str, ...]], bool] | None = None
+  shared_prompts: bool = True
 
   def __post_init__(self):
     outputs.check(self.names)
@@ -136,7 +138,7 @@ def get_config() -> dict[str, Any]:
   """Defaults of the section `model` of a config."""
   fields = {f.name: f.default for f in dataclasses.fields(TransformerConfig)}
   del fields["vocabulary"], fields["outputs"]
-  return fields | {"logprobs": Model.logprobs}
+  return fields | {"logprobs": Model.logprobs, "shared_prompts": Model.shared_prompts}
 
 
 def build(
@@ -153,8 +155,12 @@ def build(
     names: of its outputs.
     heads: numbers that `values` and `rewards` hold.
   """
-  fields = {name: config[name] for name in get_config() if name != "logprobs"}
+  own = ("logprobs", "shared_prompts")
+  fields = {name: config[name] for name in get_config() if name not in own}
   width = outputs.width(names, heads, vocabulary)
   return Model(
-    TransformerConfig(vocabulary=vocabulary, outputs=width, **fields), names, temperature, config["logprobs"]
+    TransformerConfig(vocabulary=vocabulary, outputs=width, **fields),
+    names,
+    temperature,
+    **{name: config[name] for name in own},
   )

@@ -15,7 +15,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rl_jax.kernels.logprobs import align, linear_logprobs, token_logprobs
+from rl_jax.kernels.logprobs import categorical, linear_logprobs
 from rl_jax.models import layout
 
 OF_VOCABULARY = ("logprobs", "entropies")
@@ -43,62 +43,67 @@ def of_heads(names: tuple[str, ...]) -> bool:
 
 
 def outputs(model: Any, params: Any, batch: Any) -> dict[str, Array]:
-  """The outputs of a `Model` that it names. See the top of this file."""
-  if model.of_heads:
-    return _of_heads(model, params, batch)
-  return _of_vocabulary(model, params, batch)
+  """The outputs of a `Model` that it names. See the top of this file.
+
+  Args:
+    batch: has the fields of `Sequences`. With a `prompt_width` it has outputs of its responses alone, 0 elsewhere; with
+      `rows_per_prompt` its prompts are run once for the rows that share them, if the model has `shared_prompts`.
+  """
+  first = max(getattr(batch, "prompt_width", 1), 1)
+  states = _states(model, params, batch, first)
+  whole = lambda x: jnp.pad(x, ((0, 0), (first, 0), *[(0, 0)] * (x.ndim - 2)))
+  found = (_of_heads if model.of_heads else _of_vocabulary)(model, params, batch, states, first)
+  return {name: found[name] if name == "rewards" else whole(found[name]) for name in model.names}
 
 
-def _of_vocabulary(model: Any, params: Any, batch: Any) -> dict[str, Array]:
-  plain = model.logprobs == "logits" and "hidden" not in model.names
-  if plain:
-    logits, _ = model.run(params, batch.tokens, batch.positions, batch.attention_mask)
-    found = token_logprobs(logits, batch.tokens, temperature=model.temperature)._asdict()
-    return {name: found[name] for name in model.names}
-  hidden = _hidden(model, params, batch)
-  found = {"hidden": _aligned(hidden[:, :-1])}
-  matrix = params["embedding" if model.config.output_is_embedding else "output"].astype(hidden.dtype)
+def _states(model: Any, params: Any, batch: Any, first: int) -> Float[Array, "B R D"]:
+  """What the output layer reads before each token from slot `first` on, and of the last token."""
+  rows = getattr(batch, "rows_per_prompt", 1) if model.shared_prompts else 1
+  run = lambda tokens, positions, mask, **options: model.module.apply(
+    {"params": params}, tokens, positions, mask, readout=False, **options
+  )
+  if rows == 1:
+    states, _ = run(batch.tokens, batch.positions, batch.attention_mask)
+    return states[:, first - 1 :]
+  of_prompts = lambda x: x[::rows, :first]
+  of_responses = lambda x: x[:, first:]
+  arrays = batch.tokens, batch.positions, batch.attention_mask
+  last, prefix = run(*map(of_prompts, arrays), last=True)
+  states, _ = run(*map(of_responses, arrays), prefix=prefix)
+  return jnp.concatenate([jnp.repeat(last, rows, axis=0), states], axis=1)
+
+
+def _of_vocabulary(
+  model: Any, params: Any, batch: Any, states: Float[Array, "B R D"], first: int
+) -> dict[str, Array]:
+  """Outputs [B, R - 1] of the tokens from slot `first` on."""
+  states, tokens = states[:, :-1], batch.tokens[:, first:]
+  found = {"hidden": states}
+  if set(model.names) == {"hidden"}:
+    return found
+  matrix = params["embedding" if model.config.output_is_embedding else "output"].astype(states.dtype)
   if model.logprobs == "logits":
-    logits = jnp.matmul(hidden, matrix, preferred_element_type=jnp.float32)
-    found |= token_logprobs(logits, batch.tokens, temperature=model.temperature)._asdict()
-  else:
-    linear = linear_logprobs(
-      hidden[:, :-1],
-      matrix,
-      batch.tokens[:, 1:],
-      batch.attention_mask[:, 1:],
-      layout="DV",
-      temperature=model.temperature,
-      placement=layout.of_output(matrix.shape[1]),
-      implementation=None if model.logprobs == "recomputed" else model.logprobs,
-    )
-    found |= {"logprobs": align(linear.logprobs), "entropies": align(linear.entropies)}
-  return {name: found[name] for name in model.names}
+    logits = jnp.matmul(states, matrix, preferred_element_type=jnp.float32)
+    return found | categorical(logits, tokens, temperature=model.temperature)._asdict()
+  linear = linear_logprobs(
+    states,
+    matrix,
+    tokens,
+    batch.attention_mask[:, first:],
+    layout="DV",
+    temperature=model.temperature,
+    placement=layout.of_output(matrix.shape[1]),
+    implementation=None if model.logprobs == "recomputed" else model.logprobs,
+  )
+  return found | {"logprobs": linear.logprobs, "entropies": linear.entropies}
 
 
-def _of_heads(model: Any, params: Any, batch: Any) -> dict[str, Array]:
-  if "hidden" in model.names:
-    hidden = _hidden(model, params, batch)
-    heads = jnp.matmul(hidden, params["output"].astype(hidden.dtype), preferred_element_type=jnp.float32)
-    found = {"hidden": _aligned(hidden[:, :-1])}
-  else:
-    heads, _ = model.run(params, batch.tokens, batch.positions, batch.attention_mask)
-    found = {}
+def _of_heads(model: Any, params: Any, batch: Any, states: Float[Array, "B R D"], first: int) -> dict[str, Array]:
+  """The same from heads, and `rewards` of the state at each row's last token."""
+  heads = jnp.matmul(states, params["output"].astype(states.dtype), preferred_element_type=jnp.float32)
   each = (lambda x: x[..., 0]) if heads.shape[-1] == 1 else (lambda x: x)
-  last = jnp.max(jnp.where(batch.attention_mask, jnp.arange(heads.shape[1]), 0), axis=1)
-  found |= {
-    "values": _aligned(each(heads[:, :-1])),
-    "rewards": each(jnp.take_along_axis(heads, last[:, None, None], axis=1)[:, 0]),
-  }
-  return {name: found[name] for name in model.names}
-
-
-def _hidden(model: Any, params: Any, batch: Any) -> Float[Array, "B T D"]:
-  """What the output layer reads at each token."""
-  found, _ = model.module.apply({"params": params}, batch.tokens, batch.positions, batch.attention_mask, readout=False)
-  return found
-
-
-def _aligned(x: Array) -> Array:
-  """What was read at token t - 1 to entry t."""
-  return jnp.pad(x, ((0, 0), (1, 0), *[(0, 0)] * (x.ndim - 2)))
+  slots = jnp.arange(batch.tokens.shape[1])
+  last = jnp.max(jnp.where(batch.attention_mask, slots, 0), axis=1) - (first - 1)
+  # A row without a response ends with its prompt, before the states that are here.
+  rewards = jnp.take_along_axis(heads, jnp.maximum(last, 0)[:, None, None], axis=1)[:, 0]
+  return {"hidden": states[:, :-1], "values": each(heads[:, :-1]), "rewards": each(rewards)}

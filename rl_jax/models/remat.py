@@ -10,11 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 Block = Callable[..., tuple[Array, Any]]
-"""(params, x, *rest) -> (y like x, more)"""
+"""(params, x, shared, *rest) -> (y like x, more)"""
 
 
 def recomputed(block: Block) -> Block:
-  """The same function, whose gradient by `params` and `x` runs it again; `rest` has no gradient.
+  """The same function, whose gradient by `params`, `x` and `shared` runs it again; `rest` has no gradient.
 
   `jax.checkpoint` leaves the compiler free to run all blocks again as soon as their inputs are there. XLA on CPU, which
   orders work for concurrency, does just that and saves no memory (24 layers, 8 x 512 tokens: 4856 of 5204 MiB). Here a
@@ -22,16 +22,16 @@ def recomputed(block: Block) -> Block:
   """
 
   @jax.custom_vjp
-  def run(params, x, *rest):
-    return block(params, x, *rest)
+  def run(params, x, shared, *rest):
+    return block(params, x, shared, *rest)
 
-  def forward(params, x, *rest):
-    return block(params, x, *rest), (params, x, rest)
+  def forward(params, x, shared, *rest):
+    return block(params, x, shared, *rest), (params, x, shared, rest)
 
   def backward(inputs, gradients):
-    params, x, rest = inputs
+    params, x, shared, rest = inputs
     late = jnp.where(jnp.isnan(gradients[0]), jnp.nan, x)  # x; where the gradient is NaN, so is all that it leads to
-    _, pull = jax.vjp(lambda params, x: block(params, x, *rest), params, late)
+    _, pull = jax.vjp(lambda params, x, shared: block(params, x, shared, *rest), params, late, shared)
     return (*pull(gradients), *[None] * len(rest))
 
   run.defvjp(forward, backward)

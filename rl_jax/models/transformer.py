@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rl_jax.models.attention import Shared, attend, attend_with_prefix
 from rl_jax.models.cache import Cache, write
 from rl_jax.models.dense import dense
 from rl_jax.models.lora import TARGETS, A, B, adapted
@@ -170,12 +171,12 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
-  """Causal grouped-query attention (arXiv 2305.13245) over the tokens given and, if there is one, the cache."""
+  """Causal grouped-query attention (arXiv 2305.13245) over the tokens given and, if there is one, cache or prefix."""
 
   config: TransformerConfig
 
   @nn.compact
-  def __call__(self, x, positions, allowed, cached, slot):
+  def __call__(self, x, positions, allowed, cached, slot, prefix: Shared | None = None):
     """x [B, T, D]; allowed [B, T, S]: which slot a token may see; cached: (keys, values) of S slots or None."""
     c, (rows, time, width) = self.config, x.shape
     scale = width**-0.5
@@ -204,25 +205,10 @@ class Attention(nn.Module):
     if cached is not None:
       keys, values = write(cached[0], keys, slot, 3), write(cached[1], values, slot, 2)
     q = q.reshape(rows, time, c.key_value_heads, group, c.head_width).transpose(0, 2, 3, 1, 4)
-    out = attend(q * c.head_width**-0.5, keys, values, allowed)
+    q = q * c.head_width**-0.5
+    out = attend(q, keys, values, allowed) if prefix is None else attend_with_prefix(q, keys, values, allowed, prefix)
     out = out.transpose(0, 3, 1, 2, 4).reshape(rows, time, -1)
     return _product(self, out, wo, "output", axes_q[::-1]), (keys, values)
-
-
-def attend(
-  q: Float[Array, "B K G T Dh"],
-  keys: Float[Array, "B K Dh S"],
-  values: Float[Array, "B K S Dh"],
-  allowed: Bool[Array, "B T S"],
-) -> Float[Array, "B K G T Dh"]:
-  """softmax(q k) v with float32 scores; a query that may see nothing attends evenly, and is nobody's input."""
-  rows, kv, group, time, width = q.shape
-  flat = q.reshape(rows, kv, group * time, width)
-  scores = jnp.matmul(flat, keys, preferred_element_type=jnp.float32).reshape(rows, kv, group, time, -1)
-  scores = jnp.where(allowed[:, None, None], scores, jnp.finfo(jnp.float32).min)
-  weights = jax.nn.softmax(scores, axis=-1).astype(values.dtype).reshape(rows, kv, group * time, -1)
-  out = jnp.matmul(weights, values, preferred_element_type=jnp.promote_types(values.dtype, jnp.float32))
-  return out.astype(values.dtype).reshape(q.shape)
 
 
 class FeedForward(nn.Module):
@@ -247,9 +233,9 @@ class Block(nn.Module):
   config: TransformerConfig
 
   @nn.compact
-  def __call__(self, x, positions, allowed, cached, slot):
+  def __call__(self, x, positions, allowed, cached, slot, prefix: Shared | None = None):
     mixed, cached = Attention(self.config, name="attention")(
-      RMSNorm(self.config, name="attention_norm")(x), positions, allowed, cached, slot
+      RMSNorm(self.config, name="attention_norm")(x), positions, allowed, cached, slot, prefix
     )
     x = x + mixed
     return x + FeedForward(self.config, name="feed_forward")(RMSNorm(self.config, name="feed_forward_norm")(x)), cached
@@ -258,7 +244,9 @@ class Block(nn.Module):
 def _block(config: TransformerConfig) -> Callable[..., tuple[Array, Any]]:
   """A block without a cache as a function of its parameters."""
   module = Block(config, parent=None)
-  return lambda params, x, positions, allowed: module.apply({"params": params}, x, positions, allowed, None, 0)
+  return lambda params, x, prefix, positions, allowed: module.apply(
+    {"params": params}, x, positions, allowed, None, 0, prefix
+  )
 
 
 class Transformer(nn.Module):
@@ -276,6 +264,7 @@ class Transformer(nn.Module):
     slot: Int[Array, ""] | int = 0,
     last: bool = False,
     readout: bool = True,
+    prefix: Cache | None = None,
   ) -> tuple[Float[Array, "B T O"], Cache]:
     """Runs T tokens per row; with a cache they are written from column `slot` on, after all that it holds.
 
@@ -285,6 +274,7 @@ class Transformer(nn.Module):
       slot: column of the cache for the first token, the same for all rows.
       last: give the outputs of the last column alone, [B, 1, O]: those of a whole prompt are many and seldom wanted.
       readout: multiply with the output matrix; else the hidden states [B, T, D] that it would read are given.
+      prefix: the tokens before, of N rows, each for B / N rows that stand together; no `cache` beside it.
     """
     c = self.config
     time = tokens.shape[1]
@@ -312,10 +302,11 @@ class Transformer(nn.Module):
     again = c.remat == "block" and cache is None and not self.is_initializing()
     written = []
     for i in range(c.layers):
+      shared = None if prefix is None else Shared(prefix.keys[i], prefix.values[i], prefix.mask)
       if again:
-        x, kv = recomputed(_block(c))(self.variables["params"][f"layer_{i}"], x, positions, allowed)
+        x, kv = recomputed(_block(c))(self.variables["params"][f"layer_{i}"], x, shared, positions, allowed)
       else:
-        x, kv = Block(c, name=f"layer_{i}")(x, positions, allowed, layers[i], slot)
+        x, kv = Block(c, name=f"layer_{i}")(x, positions, allowed, layers[i], slot, shared)
       x = nn.with_logical_constraint(x, ("batch", "time", "activation"))
       written.append(kv)
     x = RMSNorm(c, name="final_norm")(x[:, -1:] if last else x)

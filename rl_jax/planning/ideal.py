@@ -39,6 +39,18 @@ class Sizes(NamedTuple):
     """Slots of a row."""
     return self.prompt_tokens + self.response_tokens
 
+  def passed(self, model: Model) -> int:
+    """Tokens of a forward pass over all rows."""
+    responses = self.rows * self.response_tokens
+    return responses + (self.prompts if model.shared_prompts else self.rows) * self.prompt_tokens
+
+  def blocks(self, model: Model) -> float:
+    """Operations of the blocks in such a pass."""
+    prompts = self.passed(model) - self.rows * self.response_tokens
+    of_prompts = forward_flops(model.config, prompts, (self.prompt_tokens + 1) / 2, 0)
+    seen = self.prompt_tokens + (self.response_tokens + 1) / 2
+    return of_prompts + forward_flops(model.config, self.rows * self.response_tokens, seen, 0)
+
 
 class Ideal(NamedTuple):
   """Of one chip."""
@@ -72,8 +84,8 @@ def rollout(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
 
 
 def update(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
-  """Forward and backward of every trained model in each epoch, and a forward pass of each that is scored; nothing is
-  read out at the last token of a row."""
+  """Forward and backward of every trained model in each epoch, and a forward pass of each that is scored; prompts once
+  for their rows, and outputs of responses alone."""
   config, s = experiment.config, sizes(experiment)
   minibatches = config.epochs * config.minibatches_per_epoch
   minibatch = s.rows // config.minibatches_per_epoch
@@ -81,18 +93,18 @@ def update(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
   flops, sent = 0.0, 0.0
   for name, role in experiment.method.models.items():
     model: Any = experiment.models[name].config
-    blocks = forward_flops(model, s.rows * s.length, (s.length + 1) / 2, 0)
-    readout = 2.0 * s.rows * (s.length - 1) * model.width * model.outputs
+    blocks, passed = s.blocks(experiment.models[name]), s.passed(experiment.models[name])
+    readout = 2.0 * s.rows * s.response_tokens * model.width * model.outputs
     again = model.remat == "block"
     if role.trained:
-      tokens = config.epochs * s.rows * s.length
-      whole = 3 * (blocks + readout) + _recomputed(experiment.models[name], s.rows * s.length, blocks, readout)
+      tokens = config.epochs * passed
+      whole = 3 * (blocks + readout) + _recomputed(experiment.models[name], passed, blocks, readout)
       flops += config.epochs * whole
       sent += microbatches * ((3 + again) * _weights(model, device_mesh) + _gradients(model, device_mesh))
       sent += _activations(experiment, model, device_mesh, tokens, 2 + again)
     if any(scorer == name for scorer, _ in experiment.method.scoring.values()):
       flops += blocks + readout
-      sent += _weights(model, device_mesh) + _activations(experiment, model, device_mesh, s.rows * s.length, 1)
+      sent += _weights(model, device_mesh) + _activations(experiment, model, device_mesh, passed, 1)
   return Ideal(config.num_seeds * flops / device_mesh.size, config.num_seeds * sent)
 
 

@@ -122,4 +122,7 @@ def concatenate(*parts: Trajectories) -> Trajectories:
     whole = jnp.pad(part.objectives, [(0, 0), (0, objectives - known)])
     return part.replace(objectives=whole, extras={**part.extras, **missing})
 
-  return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(filled(part) for part in parts))
+  blocks = {part.rows_per_prompt for part in parts}
+  together = blocks.pop() if len(blocks) == 1 else 1
+  filled_parts = [filled(part).replace(rows_per_prompt=together) for part in parts]
+  return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *filled_parts)

@@ -80,7 +80,8 @@ def dynamic_sampling(
     chosen = jnp.argsort(~kept, stable=True)[: prompts_of_a_wave(plan)]
     rows = (chosen[:, None] * completions_per_prompt + jnp.arange(completions_per_prompt)).reshape(-1)
     selected = trajectories.rows(rows)
-    selected = selected.replace(row_mask=selected.row_mask & jnp.repeat(kept[chosen], completions_per_prompt))
+    used = selected.row_mask & jnp.repeat(kept[chosen], completions_per_prompt)
+    selected = selected.replace(row_mask=used, rows_per_prompt=completions_per_prompt)
     number = lambda x: x.sum().astype(jnp.float32)
     metrics = {
       "waves": Mean(number(asked.reshape(max_waves, -1).any(axis=1)), jnp.float32(1.0)),

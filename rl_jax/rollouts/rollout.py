@@ -233,6 +233,7 @@ def assemble(
     prompt_ids=repeat(prompts.ids),
     row_mask=row_mask,
     truncated=truncated,
+    rows_per_prompt=completions_per_prompt,
   )
   fields = {name: pad(x) for name, x in arrays.items() if name in LOGPROBS}
   return of_rows.replace(**fields).with_extras(**{name: pad(x) for name, x in arrays.items() if name not in fields})

@@ -11,7 +11,7 @@ from rl_jax.training import mesh
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.mismatch import WATCH
 from rl_jax.training.sizes import sizes_of
-from rl_jax.training.update import Objective, Update, Watch, make_update
+from rl_jax.training.update import Objective, Update, UpdateResult, Watch, make_update
 from rl_jax.trajectories import Trajectories
 
 
@@ -48,4 +48,11 @@ def _objective(experiment: Experiment, names: Iterable[str], loss, watch: Watch 
 
 def _update(experiment: Experiment, objective: Objective) -> Update:
   shards = mesh.batch_shards(jax.sharding.get_abstract_mesh(), experiment.rules)
-  return make_update(objective, sizes_of(experiment.config, shards), group_ids=lambda rows: rows.group_ids)
+  sizes = sizes_of(experiment.config, shards)
+  update = make_update(objective, sizes, group_ids=lambda rows: rows.group_ids)
+
+  def of_blocks(models, skipped_in_a_row, rows: Trajectories, streams, key) -> UpdateResult:
+    together = sizes.blocks(rows.tokens.shape[0], rows.rows_per_prompt)
+    return update(models, skipped_in_a_row, rows.replace(rows_per_prompt=together), streams, key)
+
+  return of_blocks

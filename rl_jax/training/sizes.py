@@ -41,6 +41,19 @@ class Sizes:
     """Optimiser steps of an iteration."""
     return self.epochs * self.minibatches_per_epoch
 
+  def blocks(self, rows: int, block: int) -> int:
+    """Rows that stand together in every part of a batch, of those that stand in blocks of `block` in the whole of it.
+
+    Blocks of groups are never split; single rows are shuffled apart, and shards may cut through a block.
+
+    Args:
+      rows: of the batch.
+    """
+    minibatch = rows // self.minibatches_per_epoch
+    part = self.rows_per_microbatch or minibatch
+    in_order = self.minibatches_per_epoch == 1 or self.group == block
+    return block if in_order and part % (block * self.shards) == 0 else 1
+
   def check(self, rows: int) -> None:
     """Raise UserError, naming both numbers and a near one that works, unless sizes divide one another.
 

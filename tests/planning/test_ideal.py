@@ -31,10 +31,11 @@ def test_one_chip_sends_nothing_and_computes_all(experiment):
   s, config = ideal.sizes(experiment), experiment.models["policy"].config
   assert (s.prompts, s.rows) == (2, 8)
   alone = mesh_of(1, 1, 1)
-  forward = forward_flops(config, 8 * s.length, (s.length + 1) / 2, 8 * (s.length - 1))
-  assert ideal.update(experiment, alone) == (3 * forward, 0)
+  responses = forward_flops(config, 8 * s.response_tokens, s.prompt_tokens + (s.response_tokens + 1) / 2)
+  forward = forward_flops(config, 2 * s.prompt_tokens, (s.prompt_tokens + 1) / 2, 0) + responses
+  assert ideal.update(experiment, alone) == (pytest.approx(3 * forward), 0)
   eighth = ideal.update(experiment, mesh_of(2, 2, 2))
-  assert eighth.flops == 3 * forward / 8
+  assert eighth.flops == pytest.approx(3 * forward / 8)
   prefill = forward_flops(config, 2 * s.prompt_tokens, (s.prompt_tokens + 1) / 2, 2)
   decode = forward_flops(config, 8 * s.response_tokens, s.prompt_tokens + s.response_tokens / 2)
   assert ideal.rollout(experiment, alone) == (prefill + decode, 0)
@@ -58,7 +59,7 @@ def test_bytes_of_each_axis_by_hand(experiment):
   """Matrices: 4 of 8 x 8, 3 of 8 x 16, the output layer 8 x V; in float32."""
   s, config = ideal.sizes(experiment), experiment.models["policy"].config
   weights = 4 * (4 * 64 + 3 * 128 + 8 * config.outputs)
-  activations = 4 * 8 * s.length * 8
+  activations = 4 * (2 * s.prompt_tokens + 8 * s.response_tokens) * 8
   data, fsdp, tensor = (ideal.update(experiment, mesh_of(*sizes)).sent for sizes in ((8, 1, 1), (1, 8, 1), (1, 1, 8)))
   assert data == pytest.approx(2 * weights * 7 / 8)
   assert fsdp == pytest.approx(3 * weights * 7 / 8)

@@ -116,6 +116,7 @@ def test_assemble_field_by_field():
     "truncated": [0, 1, 1, 1],
     "unfinished": [0] * 4,
     "prompt_width": 3,
+    "rows_per_prompt": 2,
   }
   assert set(want) | {"extras"} == set(got.__dataclass_fields__)
   for name, value in want.items():

@@ -1,0 +1,133 @@
+"""Prompts that several rows share are run once: values and gradients are those of rows that are run alone."""
+
+from __future__ import annotations
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rl_jax.models import model as model_module
+from rl_jax.trajectories import Trajectories
+
+PROMPTS, ROWS, WIDTH, RESPONSES, VOCABULARY = 3, 4, 5, 6, 13
+BASE = {"width": 8, "layers": 2, "heads": 4, "key_value_heads": 2, "head_width": 4, "feed_forward": 16}
+CASES = {
+  "plain": {},
+  "tied": {"tied_embeddings": True},
+  "norms and biases": {"qk_norm": True, "qkv_bias": True},
+  "remat": {"remat": "block"},
+  "adapters": {"lora_rank": 2},
+  "without logits": {"logprobs": "chunked"},
+  "bfloat16": {"dtype": "bfloat16"},
+}
+
+
+def batch(rows_per_prompt: int) -> Trajectories:
+  """Prompts and responses of all lengths, an empty response among them."""
+  rng = np.random.default_rng(0)
+  made = Trajectories.empty(PROMPTS * ROWS, WIDTH + RESPONSES, WIDTH)
+  tokens, mask = np.array(made.tokens), np.array(made.attention_mask)
+  for prompt, length in enumerate((5, 1, 3)):
+    rows = slice(prompt * ROWS, (prompt + 1) * ROWS)
+    tokens[rows, WIDTH - length : WIDTH], mask[rows, WIDTH - length : WIDTH] = rng.integers(2, VOCABULARY, length), True
+  for row, length in enumerate(rng.integers(0, RESPONSES + 1, PROMPTS * ROWS)):
+    length = 0 if row == 5 else length
+    tokens[row, WIDTH : WIDTH + length], mask[row, WIDTH : WIDTH + length] = rng.integers(2, VOCABULARY, length), True
+  positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
+  return made.replace(
+    tokens=jnp.asarray(tokens), attention_mask=jnp.asarray(mask), positions=jnp.asarray(positions),
+    loss_mask=jnp.asarray(mask & (np.arange(WIDTH + RESPONSES) >= WIDTH)), rows_per_prompt=rows_per_prompt,
+  )  # fmt: skip
+
+
+@functools.cache
+def made(case: str, names: tuple[str, ...] = ("logprobs", "entropies"), heads: int = 1):
+  config = model_module.get_config() | BASE | CASES[case]
+  model = model_module.build(config, VOCABULARY, names=names, heads=heads, temperature=0.7)
+  params = nn.unbox(model.init(jax.random.key(0)))
+  # Adapters begin at zero: every parameter is moved, so that each has a gradient to compare.
+  leaves, tree = jax.tree.flatten(params)
+  keys = jax.random.split(jax.random.key(1), len(leaves))
+  moved = [x + 0.1 * jax.random.normal(key, x.shape, x.dtype) for x, key in zip(leaves, keys, strict=True)]
+  return model, jax.tree.unflatten(tree, moved)
+
+
+def value_and_gradient(model, params, rows: Trajectories):
+  """The outputs at trained tokens, and the gradient of a sum that weighs each of them differently."""
+
+  def loss(params):
+    found = model.outputs(params, rows)
+    at_responses = {name: jnp.where(rows.loss_mask, x, 0.0) if x.ndim == 2 else x for name, x in found.items()}
+    weighed = [jnp.sum(jnp.sin(1.0 + jnp.arange(x.size)).reshape(x.shape) * x) for x in at_responses.values()]
+    return sum(weighed), at_responses
+
+  (_, found), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+  return found, gradient
+
+
+def assert_close(left, right, tolerance: float) -> None:
+  for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    np.testing.assert_allclose(a, b, atol=tolerance * max(1.0, np.abs(b).max()))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_values_and_gradients_are_those_of_rows_run_alone(case):
+  model, params = made(case)
+  alone, shared = (value_and_gradient(model, params, batch(rows)) for rows in (1, ROWS))
+  assert_close(alone, shared, 3e-2 if case == "bfloat16" else 1e-5)
+  trained = jax.tree.leaves(model.trained(shared[1]))
+  assert trained and all(np.abs(np.asarray(x, np.float64)).max() > 0 for x in trained)
+
+
+def test_values_and_rewards_of_heads_are():
+  model, params = made("plain", ("values", "rewards"), heads=3)
+  alone, shared = (model.outputs(params, batch(rows)) for rows in (1, ROWS))
+  mask = np.asarray(batch(1).loss_mask)
+  np.testing.assert_allclose(alone["values"][mask], shared["values"][mask], atol=1e-5)
+  np.testing.assert_allclose(alone["rewards"], shared["rewards"], atol=1e-5)
+
+
+def test_a_row_reads_its_own_prompt_and_no_other_row():
+  model, params = made("plain")
+  rows = batch(ROWS)
+  found = np.asarray(model.outputs(params, rows)["logprobs"])
+  other = rows.replace(tokens=rows.tokens.at[:ROWS, WIDTH - 1].add(1), rows_per_prompt=ROWS)
+  changed = np.asarray(model.outputs(params, other)["logprobs"])
+  np.testing.assert_array_equal(found[ROWS:], changed[ROWS:])
+  assert np.abs(found - changed)[:ROWS][np.asarray(rows.loss_mask[:ROWS])].min() > 0
+  one = rows.replace(tokens=rows.tokens.at[1, WIDTH].add(1))
+  np.testing.assert_array_equal(found[2:], np.asarray(model.outputs(params, one)["logprobs"])[2:])
+
+
+def test_outputs_are_those_of_responses_alone():
+  """Nobody reads logprobs of a prompt, and they cost an output layer."""
+  model, params = made("plain")
+  for rows in (1, ROWS):
+    found = np.asarray(model.outputs(params, batch(rows))["logprobs"])
+    assert not found[:, :WIDTH].any() and found.shape == (PROMPTS * ROWS, WIDTH + RESPONSES)
+  compiled = jax.jit(model.outputs).lower(params, batch(ROWS)).compile()
+  assert f"{WIDTH + RESPONSES},{VOCABULARY}]" not in compiled.as_text().replace(" ", "")
+
+
+def test_one_setting_turns_it_off():
+  config = model_module.get_config() | BASE
+  model, _ = made("plain")
+  off = model_module.build(config | {"shared_prompts": False}, VOCABULARY, temperature=0.7)
+  params = made("plain")[1]
+  found, alone = (one.outputs(params, batch(rows))["logprobs"] for one, rows in ((off, ROWS), (model, 1)))
+  np.testing.assert_array_equal(found, alone)
+
+
+def test_it_saves_operations():
+  """A prompt of ten slots for eight rows with two: 10 + 16 tokens in place of 96."""
+  model, params = made("plain")
+  rows = Trajectories.empty(8, 12, 10)
+  flops = lambda block: (
+    jax.jit(model.outputs).lower(params, rows.replace(rows_per_prompt=block)).compile().cost_analysis()["flops"]
+  )
+  assert flops(8) < 0.5 * flops(1)

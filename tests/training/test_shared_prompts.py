@@ -1,0 +1,89 @@
+"""Training with prompts that are run once for their rows: the curve of training without, whatever rows are cut into."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from rl_jax.training import iteration, objectives
+from rl_jax.training.sizes import Sizes
+from tests.training import small
+
+CUTS = {
+  "whole": (),
+  "minibatches": ("minibatches_per_epoch=2", "epochs=2"),
+  "micro-batches": ("rows_per_microbatch=4",),
+  "single rows": ("minibatches_per_epoch=2", "minibatches_of=rows"),
+  "reference": ("method.kl_coefficient=0.1",),
+}
+
+
+@functools.cache
+def after(cut: str, shared: bool):
+  """Parameters and metrics after two iterations on responses with random rewards."""
+  options = ("num_seeds=1", f"model.shared_prompts={shared}", "learning_rate=0.01", "optimizer.warmup_updates=0")
+  experiment = small.make_experiment(*options, *CUTS[cut], "completions_per_prompt=4")
+  seed, found = small.make_seed(experiment), []
+  learn = jax.jit(lambda seed, rows, number: small.learn(experiment, seed, rows, number))
+  for number in range(2):
+    rows = small.make_trajectories(experiment, seed, draw=number)
+    seed, metrics = learn(seed, rows.replace(rows_per_prompt=4), number)
+    found.append({name: np.asarray(mean.value) for name, mean in metrics.items()})
+  return jax.device_get(seed.models["policy"].params), found
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_the_curve_is_the_same_with_and_without(cut):
+  (params, metrics), (other, alone) = after(cut, True), after(cut, False)
+  small.assert_close(params, other, 1e-4)
+  for one, two in zip(metrics, alone, strict=True):
+    for name in ("loss/policy", "entropy", "gradient_norm", "clip_fraction"):
+      np.testing.assert_allclose(one[name], two[name], rtol=1e-3, atol=1e-5, err_msg=name)
+    assert one["gradient_norm"] > 0 and one["ratio_error"] < 1e-5
+
+
+def test_a_rollout_says_which_rows_share_a_prompt():
+  experiment = small.make_experiment("num_seeds=1")
+  _, made = jax.eval_shape(lambda seed: iteration.make_batch(experiment, seed, 0), small.make_seed(experiment))
+  assert made.trajectories.rows_per_prompt == experiment.config.completions_per_prompt == 4
+  assert made.trajectories.replace(rows_per_prompt=4).rows_per_prompt == 4
+
+
+def test_rows_that_are_picked_share_nothing():
+  experiment = small.make_experiment("num_seeds=1")
+  rows = small.make_trajectories(experiment, small.make_seed(experiment)).replace(rows_per_prompt=4)
+  assert rows.rows(np.array([3, 1, 2])).rows_per_prompt == 1
+
+
+@pytest.mark.parametrize(
+  ("sizes", "blocks"),
+  [
+    (Sizes(1, 1, group=4), 4),
+    (Sizes(2, 2, group=4), 4),
+    (Sizes(1, 1, group=4, rows_per_microbatch=8), 4),
+    (Sizes(1, 1, group=4, shards=4), 4),
+    (Sizes(1, 1, group=None, rows_per_microbatch=4), 4),  # nothing is shuffled
+    (Sizes(1, 2, group=None), 1),  # single rows are
+    (Sizes(1, 1, group=None, rows_per_microbatch=2), 1),  # a micro-batch has half a block
+    (Sizes(1, 1, group=4, shards=8), 1),  # and so has a shard
+    (Sizes(1, 2, group=8), 1),  # groups of other blocks
+  ],
+)
+def test_blocks_hold_where_rows_are_not_split(sizes, blocks):
+  assert sizes.blocks(16, 4) == blocks
+
+
+def test_an_update_of_split_blocks_runs_rows_alone(monkeypatch):
+  experiment = small.make_experiment("num_seeds=1", "minibatches_per_epoch=2", "minibatches_of=rows")
+  seen = []
+  model = experiment.models["policy"]
+  outputs = type(model).outputs
+  note = lambda self, params, batch: (seen.append(batch.rows_per_prompt), outputs(self, params, batch))[1]
+  monkeypatch.setattr(type(model), "outputs", note)
+  seed = small.make_seed(experiment)
+  jax.eval_shape(lambda seed: iteration.step(experiment, seed, 0), seed)
+  assert seen and set(seen) == {1}
+  assert objectives.update_of_method(experiment)
