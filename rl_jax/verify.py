@@ -1,8 +1,9 @@
 """Makes a run again and compares: python -m rl_jax.verify runs/grpo experiments/results/grpo.json --iterations=20.
 
 A run is rebuilt from its config and manifest, a committed curve from its command, a study entry by entry. On the same
-platform every number has to be equal to the bit, elsewhere within the tolerance of `rl_jax.runs.agreement`; the first
-that is not is named, and the exit status is 1. What CHANGELOG says has changed is verified at the commit of its record.
+platform, with a config whose fields and defaults have not changed, every number has to be equal to the bit, elsewhere
+within the tolerance of `rl_jax.runs.agreement`; the first that is not is named, and the exit status is 1. What has
+changed by CHANGELOG is equal to the bit at the commit of its record alone.
 A stage that the run starts from is taken from where it was if its hash is still the recorded one, and is trained again
 otherwise. Nothing is written beside the runs.
 """
@@ -102,7 +103,7 @@ def compare(
   """Holds the lines that are made again against the record.
 
   Args:
-    differs: what is not the same about the platform; empty: every number is compared to the bit.
+    differs: what is not the same about platform and config; empty: every number is compared to the bit.
     same: whether the start is the recorded one to the bit.
   """
   exact, compared, evaluations = not differs, 0, []
@@ -132,7 +133,7 @@ def compare(
     if found:
       return Verdict(False, str(found))
     agreed.append(f"held-out accuracy of iteration {evaluations[-1][1]['iteration']} within the spread over seeds")
-  return Verdict(bool(agreed), f"{told} on another platform: {', '.join(agreed) or 'nothing that could be compared'}")
+  return Verdict(bool(agreed), f"{told} in another setting: {', '.join(agreed) or 'nothing that could be compared'}")
 
 
 def recorded_from(lines: Collection[tuple[str, int]], iteration: int) -> int:
@@ -162,8 +163,10 @@ def verify(record: RecordedRun, iterations: int | None, scratch: Path) -> bool:
   wanted = recorded_from(record.lines, wanted)
   here = manifest([], machine.devices(), extra={"settings": machine.settings()})
   differs = list(dict.fromkeys(text for entry in record.launches for text in agreement.differences(entry, here)))
+  if record.config_changed:
+    differs.append("fields or defaults of the config")
   if differs:
-    say(f"another platform ({'; '.join(differs)})")
+    say(f"not in the same setting ({'; '.join(differs)})")
   commits = {str(entry["git_commit"]) for entry in record.launches if entry.get("git_commit")} - {
     here.get("git_commit")
   }

@@ -173,7 +173,7 @@ def test_elsewhere_the_first_iteration_is_tight_and_the_accuracy_within_the_seed
   moved = EVALUATION | {ACCURACY: [0.5, 0.55]}
   compare = lambda lines, same: verify.compare(record, iter(lines), 2, ["jax: 1, here 2"], same)
   agrees, text = compare([moved, near, TRAIN[1] | {"reward": [9.0, 9.0]}], True)
-  assert agrees and "another platform: iteration 1 within 0.001, held-out accuracy of iteration 0" in text
+  assert agrees and "in another setting: iteration 1 within 0.001, held-out accuracy of iteration 0" in text
   assert "train reward, seed 0: 0.5 recorded, 0.51 here" in compare([moved, far], True).text
   assert compare([moved, far], False).agrees, "after another start the first iteration says nothing"
   # 2 (0.0707 + 0.5 / sqrt(32)) = 0.318 around 0.45
@@ -195,3 +195,12 @@ def test_what_verify_would_pass_over_is_refused(run, capsys):
   assert "is no study: it has no entries to take x of" in capsys.readouterr().err
   assert verify.main([str(run), "--iterations=-3"]) == 1
   assert "--iterations=-3: 0 looks at the log alone" in capsys.readouterr().err
+
+
+def test_a_changed_default_is_compared_within_a_tolerance(run, tmp_path, capsys):
+  """The record's numbers are of another config: the bits are not promised, but what comes of it is."""
+  saved = curve(find_run(run), [ACCURACY, "entropy"])
+  write_json(tmp_path / "curve.json", saved | {"identity": "0" * 64})
+  out = said(capsys, 0, tmp_path / "curve.json", "--iterations=2")
+  assert "not in the same setting (fields or defaults of the config)" in out
+  assert "2 of 4 iterations made again in another setting: " in out

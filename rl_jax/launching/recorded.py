@@ -35,6 +35,8 @@ class RecordedRun(NamedTuple):
   folder: Path | None
   faults: list[str]
   notes: list[str]
+  config_changed: bool = False
+  """Fields or defaults of the config are not those of the record: its numbers are promised within a tolerance alone."""
 
   @property
   def iterations(self) -> int:
@@ -124,13 +126,14 @@ def _read_entry(file: Path, study: dict[str, Any], name: str, saved: dict[str, A
 
 def _with_source_notes(record: RecordedRun, identity: str) -> RecordedRun:
   notes = list(record.notes)
-  if configs.identity(record.config)[0] != identity:
+  config_changed = configs.identity(record.config)[0] != identity
+  if config_changed:
     notes.append("the config is not what it was: its fields or their defaults have changed since")
   method = record.config.method.name
   digest = hashlib.sha256(configs.source(configs.resolve_role(method)).encode()).hexdigest()
   if record.first("method_sha256") not in (None, digest):
     notes.append(f"the source of {method} has changed since (method_sha256)")
-  return record._replace(notes=notes)
+  return record._replace(notes=notes, config_changed=config_changed)
 
 
 def _tuples(value: Any) -> Any:
