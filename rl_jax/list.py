@@ -30,7 +30,7 @@ class Entry(NamedTuple):
   papers: tuple[str, ...]
 
 
-def described(name: str, tree: ast.Module) -> Entry:
+def entry_of(name: str, tree: ast.Module) -> Entry:
   """A module by the first line of its docstring; what that has in brackets (files, arXiv ids) is left out."""
   text = ast.get_docstring(tree) or ""
   line = text.splitlines()[0] if text else ""
@@ -41,26 +41,26 @@ def described(name: str, tree: ast.Module) -> Entry:
 def roles(folder: str) -> list[Entry]:
   """The modules of rl_jax/<folder> that a config can name: those with get_config() and build()."""
   modules = _modules(ROOT / folder, ("get_config", "build"))
-  return [described(f"rl_jax.{folder}.{path.stem}", tree) for path, tree in modules]
+  return [entry_of(f"rl_jax.{folder}.{path.stem}", tree) for path, tree in modules]
 
 
 def models() -> list[Entry]:
   """What section `model` can name, and the checkpoints that its field `checkpoint` knows by name."""
   architecture = ast.parse((ROOT / "models/transformer.py").read_text(encoding="utf-8"))
   own = "rl_jax.models.model"  # builds the architecture
-  named = [described(own, architecture) if one.name == own else one for one in roles("models")]
+  named = [entry_of(own, architecture) if one.name == own else one for one in roles("models")]
   of_file = lambda model: f"a checkpoint: {Path(model.member).name} of {model.requirement}"
   return named + [Entry(name, of_file(model), ()) for name, model in KNOWN.items()]
 
 
 def experiments() -> list[Entry]:
   """The experiments, by the names that --config takes."""
-  return [described(path.stem, tree) for path, tree in _modules(ROOT / "experiments", ("get_config",))]
+  return [entry_of(path.stem, tree) for path, tree in _modules(ROOT / "experiments", ("get_config",))]
 
 
 def studies() -> list[Entry]:
   """The studies, by the names that `rl-jax study` takes."""
-  return [described(path.stem, tree) for path, tree in _modules(ROOT / "experiments/studies", ("get_config",))]
+  return [entry_of(path.stem, tree) for path, tree in _modules(ROOT / "experiments/studies", ("get_config",))]
 
 
 def _modules(folder: Path, needed: tuple[str, ...]) -> Iterator[tuple[Path, ast.Module]]:

@@ -41,8 +41,8 @@ def test_the_papers_are_those_of_the_method():
 
 def test_brackets_with_sources_are_left_out_and_others_stay():
   tree = ast.parse('"""PPO (Schulman 2017, arXiv 1707.06347) and GAE (arXiv 1506.02438), which (all) know."""')
-  assert listing.described("x", tree) == ("x", "PPO and GAE, which (all) know", ("1707.06347", "1506.02438"))
-  assert listing.described("x", ast.parse("a = 1")) == ("x", "", ())
+  assert listing.entry_of("x", tree) == ("x", "PPO and GAE, which (all) know", ("1707.06347", "1506.02438"))
+  assert listing.entry_of("x", ast.parse("a = 1")) == ("x", "", ())
 
 
 def test_an_unknown_kind_ends_with_what_is_known():

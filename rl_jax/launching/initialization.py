@@ -163,7 +163,7 @@ def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: s
       "many, or a number that divides this run's"
     )
   with Checkpoints(source.checkpoints) as checkpoints:
-    held = _Held(checkpoints.leaves(), role)
+    held = _ModelContents(checkpoints.leaves(), role)
     if held.roles and role not in held.roles:
       raise UserError(f"{folder} has no model {role!r}: it has {', '.join(sorted(held.roles))}")
     if held.adapters and role != "policy":
@@ -183,7 +183,7 @@ def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: s
   return Start(model.merged(restored.state.evaluated), str(folder), sha256, restored.warnings)
 
 
-class _Held(NamedTuple):
+class _ModelContents(NamedTuple):
   """What a checkpoint holds of a model: a frozen one has neither adapters nor an average, and a trained one averages
   what it trains."""
 

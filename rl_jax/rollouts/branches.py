@@ -19,14 +19,14 @@ from rl_jax.kernels.reductions import densify, masked_mean
 from rl_jax.rollouts.continuation import concatenate, resample_from
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, nothing_new, unasked
 from rl_jax.rollouts.sampler import Sampling
-from rl_jax.tasks.task import Provided, Task
+from rl_jax.tasks.task import ExtraSpec, Task
 from rl_jax.trajectories import Trajectories
 
 PROVIDES = {
-  "cut_values": Provided(("S",), "float32", "mean reward of the completions from each of S boundaries"),
-  "cut_variances": Provided(("S",), "float32", "variance of these rewards"),
-  "cut_starts": Provided(("S",), "int32", "slot of the response where the completions begin"),
-  "cut_mask": Provided(("S",), "bool", "boundaries that there are"),
+  "cut_values": ExtraSpec(("S",), "float32", "mean reward of the completions from each of S boundaries"),
+  "cut_variances": ExtraSpec(("S",), "float32", "variance of these rewards"),
+  "cut_starts": ExtraSpec(("S",), "int32", "slot of the response where the completions begin"),
+  "cut_mask": ExtraSpec(("S",), "bool", "boundaries that there are"),
 }
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling, sample
-from rl_jax.tasks.task import Provided, Task
+from rl_jax.tasks.task import ExtraSpec, Task
 
 PROVIDES = {
-  "behaviour_entropies": Provided(("T",), "float32", "of the distribution that each token was drawn from, in nats")
+  "behaviour_entropies": ExtraSpec(("T",), "float32", "of the distribution that each token was drawn from, in nats")
 }
 
 

@@ -11,10 +11,10 @@ from rl_jax.kernels.reductions import Mean
 from rl_jax.rollouts.continuation import resample_from
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling
-from rl_jax.tasks.task import Prompts, Provided, Task
+from rl_jax.tasks.task import ExtraSpec, Prompts, Task
 from rl_jax.trajectories import REPLAY, Trajectories
 
-PROVIDES = {"response_mask": Provided(("T",), "bool", "tokens of the response, those of earlier windows among them")}
+PROVIDES = {"response_mask": ExtraSpec(("T",), "bool", "tokens of the response, those of earlier windows among them")}
 
 
 class Slots(flax.struct.PyTreeNode):

@@ -17,15 +17,15 @@ from rl_jax.models.model import Sequences
 from rl_jax.rollouts.continuation import prefixes
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, nothing_new, prompts_of_rows
 from rl_jax.rollouts.sampler import Sampling, positions_of, sample
-from rl_jax.tasks.task import ForcedAnswer, Prompts, Provided, Task
+from rl_jax.tasks.task import ExtraSpec, ForcedAnswer, Prompts, Task
 from rl_jax.trajectories import Trajectories
 
 PROVIDES = {
-  "probe_mask": Provided(("K",), "bool", "whether there is a probe at each of K boundaries"),
-  "probe_answer_logprobs": Provided(("K", "A"), "float32", "see `Probes`"),
-  "probe_answer_mask": Provided(("A",), "bool", "see `Probes`"),
-  "probe_entropies": Provided(("K", "N", "L"), "float32", "see `Probes`"),
-  "probe_sampled": Provided(("K", "N", "L"), "bool", "see `Probes`"),
+  "probe_mask": ExtraSpec(("K",), "bool", "whether there is a probe at each of K boundaries"),
+  "probe_answer_logprobs": ExtraSpec(("K", "A"), "float32", "see `Probes`"),
+  "probe_answer_mask": ExtraSpec(("A",), "bool", "see `Probes`"),
+  "probe_entropies": ExtraSpec(("K", "N", "L"), "float32", "see `Probes`"),
+  "probe_sampled": ExtraSpec(("K", "N", "L"), "bool", "see `Probes`"),
 }
 
 Boundaries = Callable[[Task, Trajectories], tuple[Int[Array, "B K"], Bool[Array, "B K"]]]

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rl_jax.kernels.reductions import Mean, densify
 from rl_jax.rollouts.continuation import concatenate
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, nothing_new
-from rl_jax.tasks.task import Provided, Task
+from rl_jax.tasks.task import ExtraSpec, Task
 from rl_jax.trajectories import REPLAY, Trajectories
 
 
@@ -135,7 +135,7 @@ def with_replay(
   return dataclasses.replace(
     rollout,
     phases=(*map(within, rollout.phases), select),
-    provides={name: Provided((), jnp.dtype(dtype).name, "as it was made") for name, dtype in extras.items()},
+    provides={name: ExtraSpec((), jnp.dtype(dtype).name, "as it was made") for name, dtype in extras.items()},
     keeps_verdicts=False,
     init=lambda key: ReplayState(rollout.init(key), empty_buffer(task, capacity, width, extras)),
   )

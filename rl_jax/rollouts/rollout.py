@@ -14,7 +14,7 @@ from rl_jax.curricula.curriculum import Plan
 from rl_jax.kernels.reductions import Mean
 from rl_jax.models.model import Model, Params
 from rl_jax.rollouts.sampler import positions_of
-from rl_jax.tasks.task import Prompts, Provided, Split, Task, Verdicts
+from rl_jax.tasks.task import ExtraSpec, Prompts, Split, Task, Verdicts
 from rl_jax.trajectories import POLICY, PROMPT, Trajectories
 
 
@@ -65,7 +65,7 @@ class Rollout:
   phases: tuple[Phase, ...]
   init: Callable[[PRNGKeyArray], Any] = lambda key: ()
   respond: Callable[..., Rollout] | None = None
-  provides: Mapping[str, Provided] = dataclasses.field(default_factory=dict)
+  provides: Mapping[str, ExtraSpec] = dataclasses.field(default_factory=dict)
   keeps_verdicts: bool = True
   prompt_width: int | None = None
 
@@ -136,7 +136,7 @@ def judged(
   verdicts: Verdicts,
   levels: Int[Array, " B"],
   asked: Bool[Array, " B"],
-  provides: Mapping[str, Provided],
+  provides: Mapping[str, ExtraSpec],
 ) -> Trajectories:
   """The trajectories with verdicts on the responses `asked`, and each row's level; other rows keep what they have.
 

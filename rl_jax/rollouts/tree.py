@@ -17,13 +17,13 @@ from rl_jax.kernels.reductions import densify
 from rl_jax.rollouts.continuation import concatenate, resample_from
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling
-from rl_jax.tasks.task import Provided, Task
+from rl_jax.tasks.task import ExtraSpec, Task
 from rl_jax.trajectories import POLICY, PROMPT, Trajectories
 
 PROVIDES = {
-  "parents": Provided((), "int32", "row of the node that this one goes on from; -1 under the root"),
-  "is_leaf": Provided((), "bool", "the response ends here"),
-  "depths": Provided((), "int32", "edges between the node and the first level"),
+  "parents": ExtraSpec((), "int32", "row of the node that this one goes on from; -1 under the root"),
+  "is_leaf": ExtraSpec((), "bool", "the response ends here"),
+  "depths": ExtraSpec((), "int32", "edges between the node and the first level"),
 }
 
 

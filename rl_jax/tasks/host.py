@@ -17,7 +17,7 @@ from rl_jax.tasks import fields
 from rl_jax.tasks.datasets.prepare import PreparedDataset
 from rl_jax.tasks.prompting import Encoding, Tokenizer, encode
 from rl_jax.tasks.scoring import Scorer
-from rl_jax.tasks.task import Prompts, Provided, Split, Turns, Verdicts
+from rl_jax.tasks.task import ExtraSpec, Prompts, Split, Turns, Verdicts
 from rl_jax.tasks.verifiers import companions, rewards
 from rl_jax.tasks.verifiers.attempt import LARGEST
 from rl_jax.tasks.verifiers.errors import CannotVerify
@@ -57,10 +57,10 @@ FIELDS = {
 
 
 PROVIDES = {
-  "correct": Provided((), "bool", "the task's own score is 1, whatever else the reward holds"),
-  "part/timed_out": Provided((), "float32", "1 where the verifier ran out of time"),
-  "part/crashed": Provided((), "float32", "1 where the verifier's process ended"),
-  "part/error": Provided((), "float32", "1 where the verifier raised an error"),
+  "correct": ExtraSpec((), "bool", "the task's own score is 1, whatever else the reward holds"),
+  "part/timed_out": ExtraSpec((), "float32", "1 where the verifier ran out of time"),
+  "part/crashed": ExtraSpec((), "float32", "1 where the verifier's process ended"),
+  "part/error": ExtraSpec((), "float32", "1 where the verifier raised an error"),
 }
 """Extras of all host tasks."""
 
@@ -135,7 +135,7 @@ class HostTask:
   left_out: Mapping[Split, int] = dataclasses.field(default_factory=dict)
   max_unscored_iterations: int = 3
   turns: Turns | None = None
-  provides: Mapping[str, Provided] = dataclasses.field(default_factory=lambda: dict(PROVIDES))
+  provides: Mapping[str, ExtraSpec] = dataclasses.field(default_factory=lambda: dict(PROVIDES))
   objectives: tuple[str, ...] = ()
 
   on_device: ClassVar[bool] = False

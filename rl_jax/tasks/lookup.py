@@ -22,9 +22,9 @@ from rl_jax.tasks import fields, splits
 from rl_jax.tasks.task import (
   OF_TURNS,
   DeviceTask,
+  ExtraSpec,
   ForcedAnswer,
   Prompts,
-  Provided,
   Split,
   Turns,
   Verdicts,
@@ -50,8 +50,8 @@ RATES = {
 
 
 PROVIDES = {
-  "step_correct": Provided(("R",), "bool", "the turn takes the next hop, or is the right answer"),
-  "answer_correct": Provided((), "bool", "an answer is right"),
+  "step_correct": ExtraSpec(("R",), "bool", "the turn takes the next hop, or is the right answer"),
+  "answer_correct": ExtraSpec((), "bool", "an answer is right"),
   **OF_TURNS,
 }
 

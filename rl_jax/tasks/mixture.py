@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.tasks import fields, splits
-from rl_jax.tasks.task import DeviceTask, ForcedAnswer, Prompts, Provided, Split, Verdicts, Vocabulary
+from rl_jax.tasks.task import DeviceTask, ExtraSpec, ForcedAnswer, Prompts, Split, Verdicts, Vocabulary
 
 
 def get_config() -> dict[str, Any]:
@@ -87,7 +87,7 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
   )
 
 
-def _provided(tasks: tuple[DeviceTask, ...]) -> dict[str, Provided]:
+def _provided(tasks: tuple[DeviceTask, ...]) -> dict[str, ExtraSpec]:
   """The extras that all components give, in the same form."""
   alike = lambda name, one: all(name in task.provides and task.provides[name][:2] == one[:2] for task in tasks)
   return {name: one for name, one in tasks[0].provides.items() if alike(name, one)}

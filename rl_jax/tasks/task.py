@@ -51,7 +51,7 @@ class Prompts:
   """What the verifier knows of each problem (answer, true values of the steps …), leading axis N."""
 
 
-class Provided(NamedTuple):
+class ExtraSpec(NamedTuple):
   """An extra that a task's verdicts hold, or that a phase of a rollout sets."""
 
   shape: tuple[str | int, ...]
@@ -83,9 +83,9 @@ class StepValues(NamedTuple):
 
 
 OF_TURNS = {
-  "observation": Provided(("O",), "int32", "what the environment answers to the last turn, right-aligned"),
-  "observation_mask": Provided(("O",), "bool", "its tokens"),
-  "done": Provided((), "bool", "the episode is over"),
+  "observation": ExtraSpec(("O",), "int32", "what the environment answers to the last turn, right-aligned"),
+  "observation_mask": ExtraSpec(("O",), "bool", "its tokens"),
+  "done": ExtraSpec((), "bool", "the episode is over"),
 }
 """Extras of every task with turns; O slots of an observation."""
 
@@ -178,7 +178,7 @@ class Task(Protocol):
   prompts: Callable[..., Prompts]
   verify: Callable[..., Verdicts]
 
-  provides: Mapping[str, Provided] = MappingProxyType({})
+  provides: Mapping[str, ExtraSpec] = MappingProxyType({})
   objectives: tuple[str, ...] = ()
   forced_answer: ForcedAnswer | None = None
   step_values: Any = None
@@ -255,7 +255,7 @@ class DeviceTask:
   demonstrate: Callable[[PRNGKeyArray, Prompts], tuple[Int[Array, "N R"], Bool[Array, "N R"]]]
   forced_answer: ForcedAnswer | None = None
   step_values: Callable[[Prompts, Int[Array, "B R"], Bool[Array, "B R"], Bool[Array, " B"]], StepValues] | None = None
-  provides: Mapping[str, Provided] = dataclasses.field(default_factory=dict)
+  provides: Mapping[str, ExtraSpec] = dataclasses.field(default_factory=dict)
   objectives: tuple[str, ...] = ()
   guessing_floor: float | None = None
   turns: Turns | None = None

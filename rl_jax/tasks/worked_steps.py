@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.tasks import fields
-from rl_jax.tasks.task import ForcedAnswer, Prompts, Provided, Verdicts, Vocabulary
+from rl_jax.tasks.task import ExtraSpec, ForcedAnswer, Prompts, Verdicts, Vocabulary
 
 LETTERS = "abcdefghijklmnop"
 _SYMBOLS = ("<pad>", "<end>", *"0123456789", "#", *LETTERS)
@@ -99,11 +99,11 @@ def align(
 
 
 PROVIDES = {
-  "step_correct": Provided(("R",), "bool", "the step states the true value of the operation that it names"),
-  "step_true_values": Provided(("R",), "int32", "true value of the operation that the step names"),
-  "step_values": Provided(("R",), "int32", "value that the step states"),
-  "step_operations": Provided(("R",), "int32", "operation that the step names"),
-  "answer_correct": Provided((), "bool", "the answer is right"),
+  "step_correct": ExtraSpec(("R",), "bool", "the step states the true value of the operation that it names"),
+  "step_true_values": ExtraSpec(("R",), "int32", "true value of the operation that the step names"),
+  "step_values": ExtraSpec(("R",), "int32", "value that the step states"),
+  "step_operations": ExtraSpec(("R",), "int32", "operation that the step names"),
+  "answer_correct": ExtraSpec((), "bool", "the answer is right"),
 }
 """Extras of `verify`, which says what they hold outside of steps."""
 

@@ -1,4 +1,4 @@
-"""Held-out prompts: accuracy of the sampled and of the greedy policy, pass@k."""
+"""HeldOutRollout-out prompts: accuracy of the sampled and of the greedy policy, pass@k."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def questions(experiment: Experiment) -> Int[Array, " N"]:
   return experiment.task.problem_ids(jax.random.key(section.prompts_seed), section.prompts, "held_out")
 
 
-class Held(NamedTuple):
+class HeldOutRollout(NamedTuple):
   """How one set of held-out responses is made: with the method's plain rollout."""
 
   rollout: Rollout
@@ -97,12 +97,12 @@ class Held(NamedTuple):
     return key if len(self.rollout.phases) == 1 else jax.random.fold_in(key, phase)
 
 
-def held(experiment: Experiment, *, greedy: bool) -> Held:
+def held(experiment: Experiment, *, greedy: bool) -> HeldOutRollout:
   """`evaluation.samples_per_prompt` sampled responses to each prompt, or one greedy one."""
   count = 1 if greedy else experiment.config.evaluation.samples_per_prompt
   sampling = dataclasses.replace(sampling_from(experiment.config), greedy=greedy)
   respond = experiment.method.rollout.respond or functools.partial(responses, experiment.task)
-  return Held(respond(count, sampling), count)
+  return HeldOutRollout(respond(count, sampling), count)
 
 
 def evaluated(experiment: Experiment, seed: TrainState) -> AbstractContextManager[Models]:

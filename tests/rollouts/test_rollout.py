@@ -32,7 +32,7 @@ from rl_jax.rollouts.rollout import (
 from rl_jax.rollouts.sampler import Sampling, positions_of
 from rl_jax.rollouts.truncation import Truncation
 from rl_jax.tasks import chain
-from rl_jax.tasks.task import Prompts, Provided, Verdicts
+from rl_jax.tasks.task import ExtraSpec, Prompts, Verdicts
 from rl_jax.trajectories import DEMONSTRATION, HINT, POLICY, PROMPT
 from tests.rollouts.collecting import collected
 
@@ -172,8 +172,8 @@ def test_a_declared_shape_says_what_speaks_of_tokens():
     extras={name: jnp.ones((4, 2)) for name in ("pair", "tokens", "new")} | {"vectors": jnp.ones((4, 2, 3))},
   )  # fmt: skip
   provides = {
-    "pair": Provided(("K",), "float32", ""), "tokens": Provided(("R",), "float32", ""),
-    "vectors": Provided(("R", "D"), "float32", ""),
+    "pair": ExtraSpec(("K",), "float32", ""), "tokens": ExtraSpec(("R",), "float32", ""),
+    "vectors": ExtraSpec(("R", "D"), "float32", ""),
   }  # fmt: skip
   extras = judged(by_hand(), verdicts, jnp.zeros(4, int), jnp.ones(4, bool), provides).extras
   assert {name: x.shape for name, x in extras.items() if name in verdicts.extras} == {

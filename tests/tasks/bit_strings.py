@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax.tasks.task import Prompts, Provided, Task, Verdicts, Vocabulary
+from rl_jax.tasks.task import ExtraSpec, Prompts, Task, Verdicts, Vocabulary
 
 PROMPT, RESPONSE = 4, 3
 ZERO = 2
@@ -31,7 +31,7 @@ class BitStrings(Task):
   vocabulary = Vocabulary(("<pad>", "<end>", "0", "1"))
   prompt_tokens, response_tokens = PROMPT, RESPONSE
   levels = ("four bits",)
-  provides = {"first_bit": Provided(("R",), "bool", "the token is the first bit")}
+  provides = {"first_bit": ExtraSpec(("R",), "bool", "the token is the first bit")}
 
   def problem_ids(self, key, n, split):
     return jax.random.randint(key, (n,), 0, 2 ** (PROMPT - 1))

@@ -14,17 +14,17 @@ from rl_jax.tasks.answers.syntax import tree_of
 from rl_jax.tasks.answers.tokens import tokenize
 from rl_jax.tasks.answers.trees import Node, Unreadable, is_constant, number, rational, replaced, walk
 from rl_jax.tasks.answers.values import (
-  Approximated,
-  Bracketed,
+  Approximation,
+  Bracket,
   Collection,
   Expression,
-  Joined,
   Matrix,
-  Named,
+  NamedValue,
   Number,
   Quantity,
   Relation,
   Text,
+  UnionOfParts,
   Value,
 )
 
@@ -70,10 +70,10 @@ class Comparison(NamedTuple):
     Args:
       inside: they are items of values of several items.
     """
-    if isinstance(given, Named) or isinstance(wanted, Named):
+    if isinstance(given, NamedValue) or isinstance(wanted, NamedValue):
       return self._named(given, wanted)
     given, wanted = _only(given, wanted), _only(wanted, given)
-    if isinstance(given, Approximated) or isinstance(wanted, Approximated):
+    if isinstance(given, Approximation) or isinstance(wanted, Approximation):
       return self._approximated(given, wanted)
     if isinstance(given, Quantity) or isinstance(wanted, Quantity):
       return self._quantities(given, wanted, inside)
@@ -91,13 +91,13 @@ class Comparison(NamedTuple):
     """Values of several items, and those that are equal or not as they are."""
     if isinstance(wanted, Collection):
       return self._collections(given, wanted)
-    if isinstance(given, Collection) and isinstance(wanted, Bracketed):
+    if isinstance(given, Collection) and isinstance(wanted, Bracket):
       point = _as_point(given.items) if (wanted.opening, wanted.closing) == ("(", ")") else None
       return point is not None and self._in_order(point, wanted.items)
-    if isinstance(given, Bracketed) and isinstance(wanted, Bracketed):
+    if isinstance(given, Bracket) and isinstance(wanted, Bracket):
       brackets = (given.opening, given.closing) == (wanted.opening, wanted.closing)
       return brackets and self._in_order(given.items, wanted.items)
-    if isinstance(given, Joined) and isinstance(wanted, Joined):
+    if isinstance(given, UnionOfParts) and isinstance(wanted, UnionOfParts):
       return self._in_any_order(given.parts, wanted.parts)
     if isinstance(given, Matrix) and isinstance(wanted, Matrix):
       rows = len(given.rows) == len(wanted.rows) and given.is_determinant == wanted.is_determinant
@@ -106,25 +106,25 @@ class Comparison(NamedTuple):
 
   def _named(self, given: Value, wanted: Value) -> bool:
     """A name that one side alone has says nothing: x = 5 is 5."""
-    if isinstance(given, Named) and isinstance(wanted, Named):
+    if isinstance(given, NamedValue) and isinstance(wanted, NamedValue):
       return given.name == wanted.name and self.same(given.value, wanted.value)
-    if isinstance(given, Named):
+    if isinstance(given, NamedValue):
       if isinstance(wanted, Relation):
         return self._relations(_as_relation(given), wanted)
       return self.same(given.value, wanted)
-    assert isinstance(wanted, Named)
+    assert isinstance(wanted, NamedValue)
     if isinstance(given, Relation):
       return self.form == "any" and self._relations(given, _as_relation(wanted))
     return self.same(given, wanted.value)
 
   def _approximated(self, given: Value, wanted: Value) -> bool:
     """Either side of a formula and its decimal, which have to be about equal where they were given."""
-    if isinstance(given, Approximated):
+    if isinstance(given, Approximation):
       exact, decimal = given.exact, given.decimal
       if not is_constant(_tree(exact)) or not self.algebra.near(_tree(exact), decimal.value, _HUNDREDTH):
         return False
       return self.same(exact, wanted) or self.same(decimal, wanted)
-    assert isinstance(wanted, Approximated)
+    assert isinstance(wanted, Approximation)
     return self.same(given, wanted.exact) or self.same(given, wanted.decimal)
 
   def _quantities(self, given: Value, wanted: Value, inside: bool) -> bool:
@@ -191,7 +191,7 @@ class Comparison(NamedTuple):
     if isinstance(given, Collection):
       items = self._distinct(given.items) if wanted.is_set else given.items
       return self._in_any_order(items, self._distinct(wanted.items) if wanted.is_set else wanted.items)
-    if not isinstance(given, Bracketed) or wanted.is_set:
+    if not isinstance(given, Bracket) or wanted.is_set:
       return False
     items = _as_point(wanted.items) or wanted.items
     is_tuple = (given.opening, given.closing) == ("(", ")") or (given.opening == "[" and len(given.items) > 2)
@@ -248,7 +248,7 @@ def _difference(relation: Relation) -> Node:
   return Node("sum", (relation.left, Node("negative", (relation.right,))))
 
 
-def _as_relation(named: Named) -> Relation | None:
+def _as_relation(named: NamedValue) -> Relation | None:
   """The equation of a symbol and its value; None where the value is no formula."""
   if not isinstance(named.value, Number | Expression):
     return None
@@ -264,7 +264,7 @@ def _only(value: Value, other: Value) -> Value:
 
 def _as_point(items: Sequence[Value]) -> tuple[Value, ...] | None:
   """The coordinates that x = 1, y = 2 gives, in the order of their names; None for items of another kind."""
-  named = [item for item in items if isinstance(item, Named)]
+  named = [item for item in items if isinstance(item, NamedValue)]
   names = sorted(item.name for item in named)
   if len(named) != len(items) or not all(map(str.isalpha, names)) or len(set(names)) != len(names):
     return None

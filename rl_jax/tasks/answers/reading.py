@@ -17,17 +17,17 @@ from rl_jax.tasks.answers.syntax import tree_of, tree_with_signs
 from rl_jax.tasks.answers.tokens import Token, TooLong, canonical, tokenize
 from rl_jax.tasks.answers.trees import Node, Unreadable, is_literal, number, rational, replaced, walk
 from rl_jax.tasks.answers.values import (
-  Based,
-  Bracketed,
+  Bracket,
   Choice,
   Collection,
   Expression,
-  Joined,
   Matrix,
-  Named,
+  NamedValue,
   Number,
+  NumeralInBase,
   Quantity,
   Text,
+  UnionOfParts,
   Value,
 )
 
@@ -75,9 +75,9 @@ def is_value(text: str) -> bool:
 
 
 def _has_words(value: Value) -> bool:
-  if isinstance(value, Named):
+  if isinstance(value, NamedValue):
     return _has_words(value.value)
-  parts = value.items if isinstance(value, Bracketed | Collection) else value.parts if isinstance(value, Joined) else ()
+  parts = value.items if isinstance(value, Bracket | Collection) else value.parts if isinstance(value, UnionOfParts) else ()
   return isinstance(value, Text) or any(map(_has_words, parts))
 
 
@@ -131,9 +131,9 @@ def _rows(tokens: Sequence[Token]) -> Value | None:
   if len(rows) == 1:
     return _value(rows[0]) if rows[0] and len(rows[0]) < len(tokens) else None
   items = _items(rows if rows[-1] else rows[:-1])
-  if all(isinstance(item, Named) for item in items):
+  if all(isinstance(item, NamedValue) for item in items):
     return Collection(items)
-  return items[0] if len(items) == 1 else Bracketed("rows", items, "rows")
+  return items[0] if len(items) == 1 else Bracket("rows", items, "rows")
 
 
 def _list(tokens: Sequence[Token]) -> Value | None:
@@ -167,7 +167,7 @@ def _relation(tokens: Sequence[Token]) -> Value | None:
 
 def _union(tokens: Sequence[Token]) -> Value | None:
   parts = groups.split(tokens, lambda token: token.is_command("cup"))
-  return Joined(_items(parts)) if len(parts) > 1 else None
+  return UnionOfParts(_items(parts)) if len(parts) > 1 else None
 
 
 def _in_brackets(tokens: Sequence[Token]) -> Value | None:
@@ -183,10 +183,10 @@ def _in_brackets(tokens: Sequence[Token]) -> Value | None:
     items = tuple(_value(part) for part in parts)
     if any(isinstance(item, Text) for item in items) or len(items) > MOST_ITEMS:
       raise Unreadable("an item that is no value")
-    return Bracketed(opening, items, closing)
+    return Bracket(opening, items, closing)
   if opening in "({" or (inner and inner[0].kind == "begin"):
     return _value(inner)
-  return Bracketed(opening, (_value(inner),), closing) if opening == "[" else None
+  return Bracket(opening, (_value(inner),), closing) if opening == "[" else None
 
 
 def _named_set(tokens: Sequence[Token]) -> Value | None:
@@ -243,7 +243,7 @@ def _based(tokens: Sequence[Token]) -> Value | None:
     return None
   if not re.fullmatch(r"[1-9]\d?|[A-Za-z]", texts[2]):
     return None
-  return Based(texts[0].lstrip("0") or "0", texts[2].casefold())
+  return NumeralInBase(texts[0].lstrip("0") or "0", texts[2].casefold())
 
 
 def _amount(tokens: Sequence[Token]) -> Number | Expression:

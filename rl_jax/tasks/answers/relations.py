@@ -9,7 +9,16 @@ from rl_jax.tasks.answers import groups
 from rl_jax.tasks.answers.syntax import tree_of
 from rl_jax.tasks.answers.tokens import Token, canonical
 from rl_jax.tasks.answers.trees import Node, Unreadable, is_constant, symbols
-from rl_jax.tasks.answers.values import Approximated, Bracketed, Expression, Joined, Named, Number, Relation, Value
+from rl_jax.tasks.answers.values import (
+  Approximation,
+  Bracket,
+  Expression,
+  NamedValue,
+  Number,
+  Relation,
+  UnionOfParts,
+  Value,
+)
 
 Reader = Callable[[Sequence[Token]], Value]
 
@@ -20,9 +29,9 @@ _INFINITY = Expression(Node("symbol", (), "infty"))
 _MINUS_INFINITY = Expression(Node("negative", (_INFINITY.tree,)))
 
 
-def everything() -> Bracketed:
+def everything() -> Bracket:
   """The real numbers as an interval."""
-  return Bracketed("(", (_MINUS_INFINITY, _INFINITY), ")")
+  return Bracket("(", (_MINUS_INFINITY, _INFINITY), ")")
 
 
 def relation(tokens: Sequence[Token], read: Reader) -> Value | None:
@@ -62,7 +71,7 @@ def _approximation(left: Sequence[Token], right: Sequence[Token], read: Reader) 
   exact, decimal = read(left), read(right)
   if not isinstance(exact, Number | Expression) or not isinstance(decimal, Number):
     raise Unreadable("about equal, but not a formula and a number")
-  return Approximated(exact, decimal)
+  return Approximation(exact, decimal)
 
 
 def _equation(sign: str, left: Sequence[Token], right: Sequence[Token], read: Reader) -> Value:
@@ -73,16 +82,16 @@ def _equation(sign: str, left: Sequence[Token], right: Sequence[Token], read: Re
   name = _name(left)
   if name:
     value = read(right)
-    if isinstance(value, Named):
+    if isinstance(value, NamedValue):
       raise Unreadable("a name for a relation")
-    return Named(name, value)
+    return NamedValue(name, value)
   if sign == "in":
     raise Unreadable("a member without a name")
   tree = tree_of(left)
   if tree.op in ("call", "absolute", "operator") and symbols(tree):
     value = read(right)
     if isinstance(value, Number) or (isinstance(value, Expression) and is_constant(value.tree)):
-      return Named(canonical(left), value)
+      return NamedValue(canonical(left), value)
   return Relation(tree, "=", tree_of(right))
 
 
@@ -135,7 +144,7 @@ def _order(names: Sequence[str], sides: Sequence[Sequence[Token]], read: Reader)
       below = names[0] in ("<", "le")
       low, high = (_MINUS_INFINITY, bound) if below else (bound, _INFINITY)
       closed = names[0] in ("le", "ge")
-      return Named(trees[0].value, _interval(low, high, closed and not below, closed and below))
+      return NamedValue(trees[0].value, _interval(low, high, closed and not below, closed and below))
     if names[0] in (">", "ge"):
       return Relation(trees[1], _MIRRORED[names[0]], trees[0])
     return Relation(trees[0], names[0], trees[1])
@@ -143,20 +152,20 @@ def _order(names: Sequence[str], sides: Sequence[Sequence[Token]], read: Reader)
     trees, names, sides = trees[::-1], [_MIRRORED[name] for name in names[::-1]], sides[::-1]
   if trees[1].op != "symbol" or any(name in (">", "ge") for name in names):
     raise Unreadable("a chain of inequalities that bounds no symbol")
-  return Named(trees[1].value, _interval(read(sides[0]), read(sides[2]), names[0] == "le", names[1] == "le"))
+  return NamedValue(trees[1].value, _interval(read(sides[0]), read(sides[2]), names[0] == "le", names[1] == "le"))
 
 
-def _interval(low: Value, high: Value, closed_low: bool, closed_high: bool) -> Bracketed:
+def _interval(low: Value, high: Value, closed_low: bool, closed_high: bool) -> Bracket:
   if not all(isinstance(end, Number | Expression) for end in (low, high)):
     raise Unreadable("an interval between values that have no order")
-  return Bracketed("[" if closed_low else "(", (low, high), "]" if closed_high else ")")
+  return Bracket("[" if closed_low else "(", (low, high), "]" if closed_high else ")")
 
 
-def union(items: Sequence[Value]) -> Named | None:
+def union(items: Sequence[Value]) -> NamedValue | None:
   """Inequalities of one symbol, joined by "or", as the union of their intervals; None for other items."""
-  if not all(isinstance(item, Named) and isinstance(item.value, Bracketed) for item in items):
+  if not all(isinstance(item, NamedValue) and isinstance(item.value, Bracket) for item in items):
     return None
-  named = [item for item in items if isinstance(item, Named)]
+  named = [item for item in items if isinstance(item, NamedValue)]
   if len({item.name for item in named}) != 1:
     return None
-  return Named(named[0].name, Joined(tuple(item.value for item in named)))
+  return NamedValue(named[0].name, UnionOfParts(tuple(item.value for item in named)))

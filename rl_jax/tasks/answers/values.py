@@ -36,7 +36,7 @@ class Quantity:
 
 
 @dataclasses.dataclass(frozen=True)
-class Based:
+class NumeralInBase:
   """A numeral with its base, as 1010_2."""
 
   digits: str
@@ -58,7 +58,7 @@ class Text:
 
 
 @dataclasses.dataclass(frozen=True)
-class Approximated:
+class Approximation:
   r"""A formula and the decimal that it is about: \sqrt{2} \approx 1.414."""
 
   exact: Number | Expression
@@ -66,7 +66,7 @@ class Approximated:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bracketed:
+class Bracket:
   r"""Items in order between brackets: a tuple, a vector or an interval, as their brackets say."""
 
   opening: str
@@ -83,7 +83,7 @@ class Collection:
 
 
 @dataclasses.dataclass(frozen=True)
-class Joined:
+class UnionOfParts:
   """Intervals and sets joined by a sign of union."""
 
   parts: tuple[Value, ...]
@@ -98,7 +98,7 @@ class Matrix:
 
 
 @dataclasses.dataclass(frozen=True)
-class Named:
+class NamedValue:
   """A value with the name before its sign of equality, of membership or of order: x = 5, f(x) = x, x > 1."""
 
   name: str
@@ -118,15 +118,15 @@ Value = (
   Number
   | Expression
   | Quantity
-  | Based
+  | NumeralInBase
   | Choice
   | Text
-  | Approximated
-  | Bracketed
+  | Approximation
+  | Bracket
   | Collection
-  | Joined
+  | UnionOfParts
   | Matrix
-  | Named
+  | NamedValue
   | Relation
 )
 """An answer."""

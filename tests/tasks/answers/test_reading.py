@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from rl_jax.tasks.answers import reading
 from rl_jax.tasks.answers.reading import MOST_ITEMS, is_value, read
 from rl_jax.tasks.answers.values import (
-  Approximated,
-  Based,
-  Bracketed,
+  Approximation,
+  Bracket,
   Choice,
   Collection,
   Expression,
-  Joined,
   Matrix,
-  Named,
+  NamedValue,
   Number,
+  NumeralInBase,
   Quantity,
   Relation,
   Text,
+  UnionOfParts,
 )
 
 ONE, TWO = Number(Fraction(1)), Number(Fraction(2))
@@ -38,20 +38,20 @@ ONE, TWO = Number(Fraction(1)), Number(Fraction(2))
     ("1, 2", Collection((ONE, TWO))), ("1 and 2", Collection((ONE, TWO))),
     (r"\{1, 2\}", Collection((ONE, TWO), is_set=True)),
     (r"\emptyset", Collection((), is_set=True)), (r"\{\}", Collection((), is_set=True)),
-    ("(1,2)", Bracketed("(", (ONE, TWO), ")")),
-    ("[1,2)", Bracketed("[", (ONE, TWO), ")")), (r"\langle 1, 2 \rangle", Bracketed("(", (ONE, TWO), ")")),
-    (r"(1,2) \cup [1,2]", Joined((Bracketed("(", (ONE, TWO), ")"), Bracketed("[", (ONE, TWO), "]")))),
+    ("(1,2)", Bracket("(", (ONE, TWO), ")")),
+    ("[1,2)", Bracket("[", (ONE, TWO), ")")), (r"\langle 1, 2 \rangle", Bracket("(", (ONE, TWO), ")")),
+    (r"(1,2) \cup [1,2]", UnionOfParts((Bracket("(", (ONE, TWO), ")"), Bracket("[", (ONE, TWO), "]")))),
     (r"\begin{pmatrix} 1 & 2 \\ 2 & 1 \end{pmatrix}", Matrix(((ONE, TWO), (TWO, ONE)))),
     (r"\begin{vmatrix} 1 \end{vmatrix}", Matrix(((ONE,),), is_determinant=True)),
     (r"2 \begin{bmatrix} 1 \\ 1 \end{bmatrix}", Matrix(((TWO,), (TWO,)))),
-    (r"1 \\ 2", Bracketed("rows", (ONE, TWO), "rows")),
-    (r"\begin{cases} x = 1 \\ y = 2 \end{cases}", Collection((Named("x", ONE), Named("y", TWO)))),
-    ("x = 1", Named("x", ONE)), ("f(x) = 1", Named("f", ONE)), (r"x \approx 1", Named("x", ONE)), ("= 1", ONE),
-    (r"x \in [1,2]", Named("x", Bracketed("[", (ONE, TWO), "]"))),
-    (r"1 \le x < 2", Named("x", Bracketed("[", (ONE, TWO), ")"))),
+    (r"1 \\ 2", Bracket("rows", (ONE, TWO), "rows")),
+    (r"\begin{cases} x = 1 \\ y = 2 \end{cases}", Collection((NamedValue("x", ONE), NamedValue("y", TWO)))),
+    ("x = 1", NamedValue("x", ONE)), ("f(x) = 1", NamedValue("f", ONE)), (r"x \approx 1", NamedValue("x", ONE)), ("= 1", ONE),
+    (r"x \in [1,2]", NamedValue("x", Bracket("[", (ONE, TWO), "]"))),
+    (r"1 \le x < 2", NamedValue("x", Bracket("[", (ONE, TWO), ")"))),
     ("1 km", Quantity(ONE, "km")), (r"1\text{ kilometers}", Quantity(ONE, "km")), ("1%", Quantity(ONE, "%")),
     (r"1^\circ", Quantity(ONE, "degree")), ("$1", Quantity(ONE, "$")), ("1 dollar", Quantity(ONE, "$")),
-    ("101_2", Based("101", "2")), ("101_{2}", Based("101", "2")), ("A", Choice("A")), (r"\text{(A)}", Choice("A")),
+    ("101_2", NumeralInBase("101", "2")), ("101_{2}", NumeralInBase("101", "2")), ("A", Choice("A")), (r"\text{(A)}", Choice("A")),
     ("A.", Choice("A")),
     ("Yes", Text("yes")), (r"\text{Yes}", Text("yes")), ("no solution", Text("nosolution")), ("1_000", Text("1_000")),
     ("Tuesday, Monday", Collection((Text("tuesday"), Text("monday")))), ("2:30", Text("2:30")), ("1 2", Text("1 2")),
@@ -65,7 +65,7 @@ def test_the_value_of_an_answer(text, value):
   ("text", "kind"),
   [
     ("x+1", Expression), ("pi", Expression), ("sin x", Expression), (r"17 \cdot 23", Expression), ("x+y=1", Relation),
-    ("x < y", Relation), (r"x \ne 1", Relation), (r"\sqrt{2} \approx 1.41", Approximated),
+    ("x < y", Relation), (r"x \ne 1", Relation), (r"\sqrt{2} \approx 1.41", Approximation),
     (r"\boxed{1} \boxed{2}", Text),
     ("1=2", Relation), ("1=2=3", Text), (r"1 \to 2", Text), ("5 hours 30 minutes", Text), ("not 5", Text),
     ("1..2", Text),
@@ -83,7 +83,7 @@ def test_commas_may_be_of_thousands_or_of_a_list():
 
 def test_plus_or_minus_makes_two_values():
   three = Number(Fraction(3)), Number(Fraction(-3))
-  assert read(r"\pm 3")[0] == Collection(three) and read(r"x = \pm 3")[0] == Named("x", Collection(three))
+  assert read(r"\pm 3")[0] == Collection(three) and read(r"x = \pm 3")[0] == NamedValue("x", Collection(three))
 
 
 def test_a_list_has_few_items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rl_jax.tasks.answers.reading import read
-from rl_jax.tasks.answers.values import Joined, Named, Relation, Text
+from rl_jax.tasks.answers.values import NamedValue, Relation, Text, UnionOfParts
 from rl_jax.tasks.verifiers.mathematics import equal
 
 
@@ -22,7 +22,7 @@ from rl_jax.tasks.verifiers.mathematics import equal
 )  # fmt: skip
 def test_the_name_of_a_value(text, name):
   value = read(text)[0]
-  assert isinstance(value, Named) and value.name == name
+  assert isinstance(value, NamedValue) and value.name == name
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_what_is_no_relation(text):
 
 def test_inequalities_joined_by_or_are_a_union():
   value = read(r"x < 1 \text{ or } x > 2")[0]
-  assert isinstance(value, Named) and isinstance(value.value, Joined) and len(value.value.parts) == 2
+  assert isinstance(value, NamedValue) and isinstance(value.value, UnionOfParts) and len(value.value.parts) == 2
 
 
 SAME = [
