@@ -77,7 +77,8 @@ def is_value(text: str) -> bool:
 def _has_words(value: Value) -> bool:
   if isinstance(value, NamedValue):
     return _has_words(value.value)
-  parts = value.items if isinstance(value, Bracket | Collection) else value.parts if isinstance(value, UnionOfParts) else ()
+  parts = value.parts if isinstance(value, UnionOfParts) else ()
+  parts = value.items if isinstance(value, Bracket | Collection) else parts
   return isinstance(value, Text) or any(map(_has_words, parts))
 
 
