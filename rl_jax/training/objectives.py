@@ -10,8 +10,8 @@ from rl_jax.methods.method import Loss, Outputs, Streams
 from rl_jax.training import mesh
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.mismatch import WATCH
-from rl_jax.training.sizes import sizes_of
-from rl_jax.training.update import Objective, Update, UpdateResult, Watch, make_update
+from rl_jax.training.sizes import Sizes, sizes_of
+from rl_jax.training.update import Objective, Update, Watch, make_update
 from rl_jax.trajectories import Trajectories
 
 
@@ -47,12 +47,15 @@ def _objective(experiment: Experiment, names: Iterable[str], loss, watch: Watch 
 
 
 def _update(experiment: Experiment, objective: Objective) -> Update:
+  return make_update(objective, _sizes(experiment), group_ids=lambda rows: rows.group_ids)
+
+
+def in_blocks(experiment: Experiment, rows: Trajectories) -> Trajectories:
+  """The rows for an update, which says what stands together in each of its parts; see `Sizes.blocks`."""
+  blocks = _sizes(experiment).blocks(rows.tokens.shape[0], rows.rows_per_prompt)
+  return rows.replace(rows_per_prompt=blocks)
+
+
+def _sizes(experiment: Experiment) -> Sizes:
   shards = mesh.batch_shards(jax.sharding.get_abstract_mesh(), experiment.rules)
-  sizes = sizes_of(experiment.config, shards)
-  update = make_update(objective, sizes, group_ids=lambda rows: rows.group_ids)
-
-  def of_blocks(models, skipped_in_a_row, rows: Trajectories, streams, key) -> UpdateResult:
-    together = sizes.blocks(rows.tokens.shape[0], rows.rows_per_prompt)
-    return update(models, skipped_in_a_row, rows.replace(rows_per_prompt=together), streams, key)
-
-  return of_blocks
+  return sizes_of(experiment.config, shards)
