@@ -15,26 +15,26 @@ from rl_jax.benchmarks.generation import Settings, generate_benchmark
 from rl_jax.benchmarks.iteration import iteration_benchmark
 from rl_jax.benchmarks.reshard import reshard_benchmark
 from rl_jax.benchmarks.seeds import seeds_benchmark
-from rl_jax.configuration import configs
+from rl_jax.configuration import command_line
 from rl_jax.errors import UserError
 from rl_jax.launching.commands import command
 
 
-def _iteration(flags: configs.Flags) -> None:
+def _iteration(flags: command_line.Flags) -> None:
   if flags.config or flags.workdir:
     raise UserError("iteration times the experiment `benchmark`: it takes overrides, no --config and no --workdir")
   iteration_benchmark(flags.overrides, flags.options.repeats)
 
 
-def _seeds(flags: configs.Flags) -> None:
+def _seeds(flags: command_line.Flags) -> None:
   seeds_benchmark(flags.config or "grpo", flags.overrides, flags.options.repeats)
 
 
-def _reshard(flags: configs.Flags) -> None:
+def _reshard(flags: command_line.Flags) -> None:
   reshard_benchmark(flags.config or "benchmark", flags.overrides, flags.options.repeats)
 
 
-def _generate(flags: configs.Flags) -> None:
+def _generate(flags: command_line.Flags) -> None:
   options = flags.options
   _refuse(flags, "generate times a --model")
   unknown = [name for name in options.dtype if name not in ("float32", "bfloat16", "float16")]
@@ -45,12 +45,12 @@ def _generate(flags: configs.Flags) -> None:
   )
 
 
-def _refuse(flags: configs.Flags, what: str) -> None:
+def _refuse(flags: command_line.Flags, what: str) -> None:
   if flags.config or flags.workdir or flags.overrides:
     raise UserError(f"{what}: it takes no --config and no --workdir")
 
 
-BENCHMARKS: dict[str, Callable[[configs.Flags], None]] = {
+BENCHMARKS: dict[str, Callable[[command_line.Flags], None]] = {
   "iteration": _iteration,
   "seeds": _seeds,
   "generate": _generate,
@@ -67,7 +67,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = configs.make_parser(__doc__.splitlines()[0])
+  parser = command_line.make_parser(__doc__.splitlines()[0])
   parser.add_argument("benchmark", choices=sorted(BENCHMARKS), nargs="?", default="iteration", help="what to time")
   parser.add_argument("--repeats", type=int, help="7 by default, 3 of generate")
   generate = parser.add_argument_group("generate")
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 @command("rl_jax.benchmark")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  flags = configs.parse_flags(argv, _parser(), required=())
+  flags = command_line.parse_flags(argv, _parser(), required=())
   if flags.options.repeats is None:
     flags.options.repeats = 3 if flags.options.benchmark == "generate" else 7
   if flags.options.repeats < 1:

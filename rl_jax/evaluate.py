@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from rl_jax.configuration import configs
+from rl_jax.configuration import command_line, configs
 from rl_jax.errors import UserError
 from rl_jax.launching import initialization
 from rl_jax.launching.commands import command
@@ -174,7 +174,7 @@ def _sha256(values: dict[str, Any]) -> str:
   return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def config_of(flags: configs.Flags) -> ConfigDict:
+def config_of(flags: command_line.Flags) -> ConfigDict:
   """The resolved config of what is evaluated.
 
   Raises: UserError: neither --config nor --workdir is given, or a field is not known or not to be changed.
@@ -206,12 +206,12 @@ def _iteration(text: str) -> str:
 @command("rl_jax.evaluate")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = configs.make_parser(__doc__.splitlines()[0], positional=True)
+  parser = command_line.make_parser(__doc__.splitlines()[0], positional=True)
   parser.add_argument("--iteration", type=_iteration, help="newest (the default), best, or a number")
   parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")
   parser.add_argument("--output", metavar="FILE", type=Path, help="where results per problem are kept, as JSON")
   parser.add_argument("--compare", metavar="FILE", type=Path, help="an --output of another evaluation")
-  flags = configs.parse_flags(argv, parser, required=())
+  flags = command_line.parse_flags(argv, parser, required=())
   options = flags.options
   if options.iteration and flags.workdir is None:
     raise UserError(f"--iteration={options.iteration} is one of a run's checkpoints: give its --workdir")

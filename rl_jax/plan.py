@@ -25,7 +25,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from rl_jax.configuration import configs
+from rl_jax.configuration import command_line, configs
 from rl_jax.errors import UserError
 from rl_jax.launching import initialization
 from rl_jax.launching.commands import command
@@ -122,11 +122,11 @@ def _layers(text: str) -> tuple[int, int]:
 @command("rl_jax.plan")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = configs.make_parser(__doc__.splitlines()[0], positional=True)
+  parser = command_line.make_parser(__doc__.splitlines()[0], positional=True)
   parser.add_argument("--topology", metavar="CHIP:SHAPE", help="v5e:2x4, v5p:4x4x4, v6e:16x16 …; several with commas")
   parser.add_argument("--layers", type=_layers, metavar="A,B", help="compile so many layers and extrapolate")
   parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")
-  flags = configs.parse_flags(argv, parser, required=("config", "topology"))
+  flags = command_line.parse_flags(argv, parser, required=("config", "topology"))
   config = configs.resolve_experiment(flags.config, flags.overrides)
   plans = [plan(config, topology, flags.options.layers) for topology in flags.options.topology.split(",")]
   if flags.options.format == "json":

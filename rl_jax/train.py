@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-from rl_jax.configuration import configs
+from rl_jax.configuration import command_line, configs
 from rl_jax.launching import processes
 from rl_jax.launching.commands import command
 from rl_jax.launching.launch import Terminal, train
@@ -23,10 +23,10 @@ def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   stop = Stop()
   stop.listen()
-  parser = configs.make_parser(__doc__.splitlines()[0], positional=True)
+  parser = command_line.make_parser(__doc__.splitlines()[0], positional=True)
   processes.add_flags(parser)
-  flags = configs.parse_flags(argv, parser, required=("config",))
-  workdir = flags.workdir or configs.default_workdir(flags.config)
+  flags = command_line.parse_flags(argv, parser, required=("config",))
+  workdir = flags.workdir or command_line.default_workdir(flags.config)
   processes.join(flags.options)
   try:
     with processes.leaving("rl_jax.train"):

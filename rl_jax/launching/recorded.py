@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from rl_jax.configuration import configs
+from rl_jax.configuration import command_line, configs
 from rl_jax.errors import UserError
 from rl_jax.launching import processes
 from rl_jax.runs import curve, study_results
@@ -97,9 +97,9 @@ def _read_run(folder: Path) -> RecordedRun:
 
 
 def _read_curve(file: Path, saved: dict[str, Any]) -> RecordedRun:
-  parser = configs.make_parser(positional=True)
+  parser = command_line.make_parser(positional=True)
   processes.add_flags(parser)
-  flags = configs.parse_flags(saved["command"][3:], parser, required=("config",))
+  flags = command_line.parse_flags(saved["command"][3:], parser, required=("config",))
   config = configs.resolve(flags.config, flags.overrides)
   lines: dict[tuple[str, int], dict[str, Any]] = {}
   for name, points in saved["curves"].items():

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rl_jax.configuration import configs, parts
-from rl_jax.configuration.configs import parse_flags, resolve, resolve_config, resolve_role
+from rl_jax.configuration import command_line, configs, parts
+from rl_jax.configuration.command_line import parse_flags
+from rl_jax.configuration.configs import resolve, resolve_config, resolve_role
 from rl_jax.errors import UserError
 
 METHOD = """
@@ -237,8 +238,8 @@ def test_unknown_experiments(files):
 
 
 def test_a_run_is_kept_in_a_folder_with_the_name_of_its_experiment():
-  assert str(configs.default_workdir("grpo")) == "runs/grpo"
-  assert str(configs.default_workdir("my/own.py:smoke")) == "runs/own-smoke"
+  assert str(command_line.default_workdir("grpo")) == "runs/grpo"
+  assert str(command_line.default_workdir("my/own.py:smoke")) == "runs/own-smoke"
 
 
 def test_experiments_of_the_package_are_found_by_name(monkeypatch, tmp_path):
@@ -284,7 +285,7 @@ def test_flags():
 
 
 def test_a_program_can_have_flags_of_its_own():
-  parser = configs.make_parser("evaluates")
+  parser = command_line.make_parser("evaluates")
   parser.add_argument("--step", type=int)
   flags = parse_flags(["--workdir=runs/a", "--step=4"], parser, required=("workdir",))
   assert flags.options.step == 4 and flags.config is None
