@@ -134,7 +134,7 @@ def refuse(overrides: list[str], folder: Path):
   arguments = commands.flags("experiments/grpo.py:smoke", folder / "run", *commands.SMALL, *overrides)
   with contextlib.redirect_stderr(io.StringIO()) as told:
     status = train.main(arguments)
-  return status, told.getvalue(), sorted(path.name for path in folder.iterdir())
+  return status, told.getvalue(), sorted(path.name for path in folder.glob("*"))
 
 
 def main() -> None:
