@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import sys
 
-from rl_jax.launching.commands import Parser, command
+from rl_jax.configuration.command_line import Parser
+from rl_jax.launching.commands import command
 from rl_jax.runs import citation
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.files import plain

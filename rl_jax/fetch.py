@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from rl_jax.launching.commands import Parser, command
+from rl_jax.configuration.command_line import Parser
+from rl_jax.launching.commands import command
 from rl_jax.models.fetch import KNOWN, fetch
 
 

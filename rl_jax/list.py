@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from rl_jax.launching.commands import Parser, command
+from rl_jax.configuration.command_line import Parser
+from rl_jax.launching.commands import command
 from rl_jax.models.fetch import KNOWN
 from rl_jax.runs.visible import say
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from rl_jax.configuration.command_line import Parser
 from rl_jax.errors import UserError
-from rl_jax.launching.commands import Parser, command
+from rl_jax.launching.commands import command
 from rl_jax.runs.comparison_report import write_comparison
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.report import write_report

@@ -18,10 +18,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rl_jax.configuration import configs
+from rl_jax.configuration.command_line import Parser
 from rl_jax.configuration.parts import load_file, study_file
 from rl_jax.errors import UserError
 from rl_jax.launching import launch
-from rl_jax.launching.commands import Parser, command
+from rl_jax.launching.commands import command
 from rl_jax.launching.stop import Stop
 from rl_jax.runs import study_page, study_results
 from rl_jax.runs.comparison import area_under

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rl_jax.configuration.command_line import Parser
 from rl_jax.errors import UserError
 from rl_jax.launching import initialization, launch, machine
-from rl_jax.launching.commands import Parser, command, say_error
+from rl_jax.launching.commands import command, say_error
 from rl_jax.launching.recorded import RecordedRun, read
 from rl_jax.launching.stop import Stop
 from rl_jax.models.model import Params

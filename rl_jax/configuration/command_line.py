@@ -19,8 +19,11 @@ class Flags(NamedTuple):
   options: argparse.Namespace  # flags of the program's own
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+  """A parser whose complaints are one line like all others."""
+
   def error(self, message: str) -> NoReturn:
+    """Raises UserError."""
     raise UserError(message)
 
 
@@ -30,7 +33,7 @@ def make_parser(description: str = "", *, positional: bool = False) -> argparse.
   Args:
     positional: the experiment may also stand alone, without --config=.
   """
-  parser = _Parser(
+  parser = Parser(
     description=description,
     allow_abbrev=False,
     epilog="--config.KEY=VALUE changes one field, as in --config.learning_rate=3e-4 --config.task.modulus=7",

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import functools
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
 from rl_jax.errors import UserError
-
-
-class Parser(argparse.ArgumentParser):
-  """A parser whose complaints are one line like all others."""
-
-  def error(self, message: str) -> NoReturn:
-    """Raises UserError."""
-    raise UserError(f"{message} (see --help)")
-
 
 Main = Callable[[list[str]], int]
 """Arguments after the program's name -> exit status."""

@@ -79,7 +79,8 @@ class RunLoop:
       self.say(f"{self.workdir}: done before ({newest} iterations); raise num_iterations to go on")
       return Result(self.workdir, newest, True)
     experiment, device_mesh = initialization.build(self.config), mesh.make_mesh(self.config.mesh)
-    check_batch(experiment, device_mesh)  # before the stages take their time
+    for note in check_batch(experiment, device_mesh):  # before the stages take their time
+      self.say(note)
     self._check_cadence(newest)
     found = {} if newest else self._starts(experiment)
     if self.stop.check() or found is None:

@@ -56,15 +56,15 @@ def read(target: Path, only: Collection[str] = ()) -> list[RecordedRun]:
 
   Raises: UserError: it is nothing of these, has no such entry, or its config cannot be used any more.
   """
-  saved = read_json(target) if target.suffix == ".json" else None
-  is_study = isinstance(saved, dict) and "study" in saved
-  if only and not is_study:
+  saved = read_json(target) if target.suffix == ".json" else {}
+  kinds = saved.keys() & {"curves", "study"} if isinstance(saved, dict) else set()
+  if only and "study" not in kinds:
     raise UserError(f"{target} is no study: it has no entries to take {', '.join(only)} of")
   if target.suffix != ".json":
     return [_read_run(target)]
-  if isinstance(saved, dict) and "curves" in saved:
+  if "curves" in kinds:
     return [_read_curve(target, saved)]
-  if isinstance(saved, dict) and is_study:
+  if "study" in kinds:
     unknown = sorted(set(only) - saved["entries"].keys())
     if unknown:
       raise UserError(f"{target} has no entry {', '.join(unknown)} (there are: {', '.join(saved['entries'])})")

@@ -98,7 +98,7 @@ class Recorder:
     for offset, row in enumerate(done.metrics):
       self.metrics.write("train", first + offset + 1, row)
     last = first + len(done.metrics)
-    write_samples(self.directory, [{"iteration": last, **sample} for sample in done.samples])
+    write_samples(self.directory, _numbered(last, done))
     timings = {
       "seconds": done.seconds,
       "iteration_seconds": done.seconds / len(done.metrics),
@@ -112,8 +112,7 @@ class Recorder:
 
   def show_samples(self, iterations: int, done: AdvanceResult) -> None:
     """Print some of the last samples."""
-    samples = [{"iteration": iterations, **sample} for sample in done.samples]
-    self.say(show(samples[: self.config.logging.samples]))
+    self.say(show(_numbered(iterations, done)[: self.config.logging.samples]))
 
   def report(self) -> None:
     """Write the run's page."""
@@ -131,3 +130,8 @@ class Recorder:
     with jax.profiler.trace(str(folder)):
       yield
     self.say(f"profile: {folder} (tensorboard or xprof shows it)")
+
+
+def _numbered(iterations: int, done: AdvanceResult) -> list[dict[str, Any]]:
+  """Its samples with the iteration that wrote them."""
+  return [{"iteration": iterations, **sample} for sample in done.samples]

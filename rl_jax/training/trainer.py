@@ -190,12 +190,22 @@ def layout(experiment: Experiment, device_mesh: Mesh, starts: Starts | None = No
     return RunState(whole, mesh.shardings(device_mesh, one, experiment.rules))
 
 
-def check_batch(experiment: Experiment, device_mesh: Mesh) -> None:
+def check_batch(experiment: Experiment, device_mesh: Mesh) -> list[str]:
   """Raises UserError unless the rows of a plan go evenly into minibatches, micro-batches and devices.
 
   A rollout may make another number of rows than the plan has: `update` looks at those when it is traced.
+
+  Returns: what a person should know of the sizes, in lines.
   """
   curriculum, key = experiment.method.curriculum, jax.random.key(0)
   plan, _ = jax.eval_shape(lambda: curriculum.next(curriculum.init(key), experiment.task, key))
   shards = mesh.batch_shards(device_mesh, experiment.rules)
-  sizes_of(experiment.config, shards).check(plan.row_mask.shape[0])
+  sizes, rows = sizes_of(experiment.config, shards), plan.row_mask.shape[0]
+  sizes.check(rows)
+  group = sizes.group or 1
+  if sizes.blocks(rows, group) == group:
+    return []
+  return [
+    f"the mesh splits rows into {shards} shards, which cut groups of {group} rows (completions_per_prompt): the same "
+    "numbers, but prompts are run again for each of their rows; more prompts or fewer shards hold groups together"
+  ]

@@ -147,7 +147,7 @@ def main() -> None:
     batch = jax.device_get(small.make_trajectories(experiment, nn.unbox(start), rows=16))
     for kind, shape in ("learn", ONE), *json.loads(sys.argv[2]):
       more = ["model.logprobs=chunked"] if kind == "without_logits" else []
-      tell(kind, shape, learn(shape, batch, start, *more))
+      tell(kind, shape, learn(shape, batch.replace(rows_per_prompt=4 if kind == "shared" else 1), start, *more))
   else:
     for shape in WHOLE:
       tell("iterate", shape, iterate(shape, folder / str(shape)))

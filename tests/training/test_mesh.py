@@ -54,7 +54,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def learned(cache, tmp_path_factory):
-  wanted = [("learn", shape) for shape in SHAPES] + [("without_logits", WITHOUT_LOGITS)]
+  wanted = [("learn", shape) for shape in SHAPES] + [("without_logits", WITHOUT_LOGITS), ("shared", (2, 2, 2))]
   return _run(["learn", json.dumps(wanted)], cache, tmp_path_factory)
 
 
@@ -101,6 +101,15 @@ def test_they_are_on_every_other_shape(learned_elsewhere):
 
 def test_logprobs_without_logits_are_those_of_one_device(learned):
   assert_logprobs_without_logits_are_those_of_one_device(learned, WITHOUT_LOGITS)
+
+
+def test_prompts_that_rows_share_give_what_rows_alone_give_on_one_device(learned):
+  """Four shards of a group each."""
+  one, found = learned["learn", "[1, 1, 1]"], learned["shared", "[2, 2, 2]"]
+  assert found["metrics"].pop("ratio_error") < 1e-5
+  assert_close(found["metrics"], {k: v for k, v in one["metrics"].items() if k != "ratio_error"}, 1e-5)
+  assert_close(found["moments"], one["moments"], 1e-5)
+  assert_close(found["params"], one["params"], 1e-5)
 
 
 def assert_logprobs_without_logits_are_those_of_one_device(learned, shape) -> None:

@@ -20,7 +20,7 @@ from rl_jax.methods.method import Loss, Stream, Term
 from rl_jax.training import mesh, objectives
 from rl_jax.training.sizes import Sizes, sizes_of
 from rl_jax.training.state import ModelState
-from rl_jax.training.trainer import Trainer
+from rl_jax.training.trainer import Trainer, check_batch
 from rl_jax.training.update import Objective, Watch, make_update
 from tests.training import small
 
@@ -122,6 +122,16 @@ def test_minibatches_that_cannot_hold_whole_groups_are_refused_before_anything_i
   assert "\n" not in str(refused.value)
   experiment = small.make_experiment(*asked, "minibatches_of=rows")
   assert Trainer(experiment, mesh.make_mesh(experiment.config.mesh)).iterations == 0
+
+
+def test_a_mesh_that_cuts_groups_is_said_before_anything_is_compiled():
+  """Two groups of four rows on four shards; on two each holds a group."""
+  experiment = small.make_experiment("num_seeds=1")
+  of = lambda shards: types.SimpleNamespace(shape={"data": shards, "fsdp": 1, "tensor": 1})
+  (note,) = check_batch(experiment, of(4))
+  assert "4 shards, which cut groups of 4 rows" in note and "\n" not in note
+  assert check_batch(experiment, of(2)) == check_batch(experiment, of(1)) == []
+  assert check_batch(small.make_experiment("num_seeds=1", "minibatches_of=rows"), of(4)) == []
 
 
 def test_something_unknown_to_draw_minibatches_from_is_named():
