@@ -74,15 +74,15 @@ def cm2_step(
   scale: str = "none",
   eps: float = 1e-6,
   min_count: int = 0,
-  pooling: str = "mean",
 ) -> StepAdvantages:
   """A_s = sum_{c in E_s} w_c A_c / sum_{c in E_s} w_c, A_c = (1[c satisfied] - b_c) / F_c.
 
   CM2, equations 3 and 8 to 10. Every step at which an item is eligible gets the item's final outcome (backfilled), so
   A_c is one number per row. F is 1, or the std of the outcomes + eps (`scale` "group"). `counted` are the rows in b_c:
   in the paper all rows of the group; in the released code those that attempted the item (`ChecklistProgress`) and
-  whose calls succeeded, at least `min_count` + 1 of them (it has 4), and `pooling` is "sum": no division by the
-  weights. A step without eligible items gets 0 (inferred), and so does an item with constant outcomes or one row.
+  whose calls succeeded, at least `min_count` + 1 of them (it has 4), and are
+  not divided by the weights. A step without eligible items gets 0 (inferred), and so does an item with constant
+  outcomes or one row.
 
   >>> eligible = jnp.array([[[True, False], [False, True]], [[True, False], [True, False]]])
   >>> satisfied, weights = jnp.array([[True, True], [False, False]]), jnp.full((2, 2), 0.5)
@@ -92,7 +92,6 @@ def cm2_step(
    [-0.5 -0.5]]
   """
   known_option("cm2_step", "scale", scale, ("none", "group"))
-  known_option("cm2_step", "pooling", pooling, ("mean", "sum"))
   same_shape("cm2_step", "B C", satisfied=satisfied, weights=weights, counted=counted)
   counts = counted != 0
   baseline = lambda x, counts: group_mean(x, group_ids, counts)
@@ -100,5 +99,5 @@ def cm2_step(
   items = _by_column(satisfied, group_ids, counts, scale, eps, min_count)
   shares = zero_masked(jnp.broadcast_to(weights[:, None, :], eligible.shape), eligible)
   pooled = masked_mean(jnp.broadcast_to(items[:, None, :], eligible.shape), shares, axis=2)
-  steps = zero_masked(pooled.value if pooling == "mean" else pooled.sum, step_mask)
+  steps = zero_masked(pooled.value, step_mask)
   return jax.lax.stop_gradient(StepAdvantages(steps, items, baselines))

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels._checks import same_shape
 from rl_jax.kernels.advantages.group import grpo, rloo
 from rl_jax.kernels.advantages.returns import gae
-from rl_jax.kernels.reductions import group_mean, group_size, group_std, masked_mean, per_token, whiten, zero_masked
+from rl_jax.kernels.reductions import group_mean, group_std, masked_mean, per_token, whiten, zero_masked
 from rl_jax.kernels.scans import discounted_sums
 from rl_jax.kernels.segments import last_token
 
@@ -47,7 +47,6 @@ def prime(
   mask: Bool[Array, " B"],
   token_mask: Num[Array, "B T"],
   *,
-  variant: str = "code",
   discount: float = 1.0,
   outcome_discount: float = 1.0,
   singleton: str = "raw",
@@ -55,10 +54,10 @@ def prime(
   """R_t = sum_{s >= t} discount^{s-t} c_s + outcome_discount^{last-t} o, whitened over all tokens of the batch.
 
   PRIME, arXiv 2502.01456, equations 4 and 5. Both parts have leave-one-out baselines over the K rows of a group: o is
-  `rloo` of the outcomes, and with m_i the mean token reward of row i, c_t = r_t - mean_{j != i} m_j in the "paper",
-  c_t = K / (K - 1) (r_t - mean_j m_j) in the released "code", which is the paper's c_t plus (r_t - m_i) / (K - 1).
-  `token_rewards` are scaled before (`scale_to_unit_return`). A group whose outcomes are equal keeps its process part. A
-  group of one has baseline 0 ("raw") or its own value ("zero"). A batch of one token gives 0.
+  `rloo` of the outcomes, and with m_i the mean token reward of row i, c_t = r_t - mean_{j != i} m_j. (The released code
+  has K / (K - 1) (r_t - mean_j m_j), which is c_t plus (r_t - m_i) / (K - 1).) `token_rewards` are scaled before
+  (`scale_to_unit_return`). A group whose outcomes are equal keeps its process part. A group of one has baseline 0
+  ("raw") or its own value ("zero"). A batch of one token gives 0.
 
   >>> rewards, ones = jnp.array([[0.5, 1.0], [-1.0, 0.5]]), jnp.ones((2, 2))
   >>> result = prime(rewards, jnp.array([1.0, 0.0]), jnp.array([7, 7]), jnp.array([True, True]), ones)
@@ -66,13 +65,9 @@ def prime(
   [[ 3.   2.5]
    [-3.  -0.5]]
   """
-  known_option("prime", "variant", variant, ("code", "paper"))
   tokens, rows = _scored("prime", token_rewards, outcomes, mask, token_mask)
   means = masked_mean(token_rewards, tokens, axis=1).value
   deviations = zero_masked(token_rewards, tokens) - per_token(means, tokens)
-  if variant == "code":
-    size = group_size(group_ids, rows)
-    deviations = deviations * per_token(jnp.where(size > 1, size / jnp.maximum(size - 1, 1), 1), tokens)
   # rloo(m) is m_i - mean_{j != i} m_j, which the deviations from m_i complete.
   centred = deviations + per_token(rloo(means, group_ids, rows, singleton=singleton), tokens)
   outcome = rloo(outcomes, group_ids, rows, singleton=singleton)

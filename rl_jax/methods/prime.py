@@ -8,8 +8,8 @@ logit of being right. That sum splits into a reward for every token, so no step 
   R_t = sum_{s >= t} (r_s - mean_{j != i} r(y_j) / |y_j|) + y_i - mean_{j != i} y_j               (eq. 5)
   A = R whitened over the tokens of the batch; policy loss: PPO's clip, mean over tokens, no KL
 
-As in the code, r is divided by its largest return before eq. 5, which itself has a factor K / (K - 1)
-(`variant`). Both models start as the policy: r is 0 at first, and the method begins as RLOO. The PRM learns from the
+As in the code, r is divided by its largest return before eq. 5 (whose factor K / (K - 1) of r_s is left out: it is not
+the paper's). Both models start as the policy: r is 0 at first, and the method begins as RLOO. The PRM learns from the
 same rows: "after" they were scored, by a term of the joint loss, or "before", by a loss of its own. Groups are kept if
 low <= mean outcome <= high; the code keeps the surplus prompts for the next iteration, here they are dropped.
 
@@ -45,7 +45,6 @@ def get_config() -> dict[str, Any]:
     "beta": 0.05,
     "discount": 1.0,  # of process rewards
     "outcome_discount": 1.0,
-    "variant": "code",  # of the leave-one-out baseline; or "paper"
     "unit_return": True,  # divide token rewards by their largest return in the batch
     "unit_return_epsilon": 1e-6,
     "rounding": 1e-5,  # log-ratios up to this count as 0, relative to the logprob where that is above 1
@@ -69,7 +68,7 @@ def build(config: ConfigDict, task: Task) -> Method:
   reference = {"freeze": "reference", "policy": "policy"}[one_of(m, "reference", ("freeze", "policy"))]
   before = one_of(m, "prm_update", ("after", "before")) == "before"
   reward_options = {"beta": m.beta, "granularity": m.granularity, "last_token": m.last_token}
-  return_options = {"variant": m.variant, "discount": m.discount, "outcome_discount": m.outcome_discount}
+  return_options = {"discount": m.discount, "outcome_discount": m.outcome_discount}
 
   def keep(trajectories: Trajectories) -> Bool[Array, " B"]:
     outcomes = trajectories.rewards, trajectories.group_ids, trajectories.scored

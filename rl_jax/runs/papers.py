@@ -1,6 +1,6 @@
-"""The papers that the methods implement, by arXiv id: papers.json holds title, year and authors of each.
+"""The papers that the methods implement, by arXiv id: kernels/papers.json holds title, year and authors of each.
 
-An author list that ends in "others" is cut there. A paper that is not in the file is cited by its id alone.
+An author list that ends in "others" is cut there. A paper without a title in the file is cited by its id alone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-_FILE = Path(__file__).with_name("papers.json")
+# Read as a file: a record is read without the kernels, whose import takes jax.
+_FILE = Path(__file__).parents[1] / "kernels" / "papers.json"
 
 
 class Paper(NamedTuple):
@@ -33,10 +34,10 @@ class Paper(NamedTuple):
 
 
 def known() -> dict[str, Paper]:
-  """All papers of the file, by arXiv id."""
-  entries = json.loads(_FILE.read_text(encoding="utf-8"))
+  """The papers of the file that have a title, by arXiv id."""
+  entries = [entry for entry in json.loads(_FILE.read_text(encoding="utf-8")) if "title" in entry]
   return {
-    arxiv: Paper(arxiv, entry["title"], entry["year"], tuple(entry["authors"])) for arxiv, entry in entries.items()
+    entry["arxiv"]: Paper(entry["arxiv"], entry["title"], entry["year"], tuple(entry["authors"])) for entry in entries
   }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from rl_jax.kernels.advantages import checklist, group
 from tests.kernels.kernel import Kernel
+from tests.kernels.papers.as_released import cm2_step_sum
 
 IDS, EVERY = jnp.array([7, 7, 7, 7]), jnp.ones(4, bool)
 # The outcome of two items, the second of which depends on the first, and where each was eligible.
@@ -43,14 +44,19 @@ def test_the_example_at_each_level():
   )
 
 
-def test_the_code_counts_who_attempted_and_sums():
+def test_baselines_over_who_attempted():
   attempted = jnp.array([[1, 1], [1, 1], [1, 1], [1, 0]])
-  step = step_advantages(attempted, pooling="sum")
-  expected = [[0.1, 0.4, 0.4], [0.1, 0.1, 0], [0.1, 0.1, 0], [-0.3, 0, 0]]
+  step = step_advantages(attempted)
+  expected = np.array([[1 / 4, 2 / 3, 2 / 3], [1 / 4, 1 / 4, 0], [1 / 4, 1 / 4, 0], [-3 / 4, 0, 0]])
   np.testing.assert_allclose(step.advantages, expected, rtol=1e-6)
   # Three rows attempted the second item: with min_count 3 it is neutral.
-  step = step_advantages(attempted, pooling="sum", min_count=3)
-  np.testing.assert_allclose(step.advantages[0], [0.1, 0, 0], rtol=1e-6)
+  step = step_advantages(attempted, min_count=3)
+  np.testing.assert_allclose(step.advantages[0], [0.25, 0, 0], rtol=1e-6)
+  # The released code sums over the eligible items: weights 0.4 and 0.6.
+  args = ELIGIBLE, SATISFIED, WEIGHTS, IDS, attempted, TAKEN
+  weights = np.where(np.abs(expected) > 0.5, 0.6, 0.4)
+  weights[3, 0] = 0.4
+  np.testing.assert_allclose(cm2_step_sum(*args).advantages, expected * weights, rtol=1e-6)
 
 
 def test_an_item_in_company_is_weighted():
@@ -83,8 +89,6 @@ def test_nothing_to_compare_gives_zero():
 
 
 def test_an_unknown_option_lists_the_known():
-  with pytest.raises(ValueError, match="unknown pooling 'max'; known: mean, sum"):
-    step_advantages(pooling="max")
   with pytest.raises(ValueError, match="unknown scale 'batch'; known: none, group"):
     checklist.cm2_turn(jnp.ones((4, 1)), jnp.ones((4, 1)), IDS, EVERY, scale="batch")
 

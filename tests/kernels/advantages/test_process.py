@@ -9,6 +9,7 @@ from rl_jax.kernels.advantages.group import grpo, rloo
 from rl_jax.kernels.advantages.returns import gae
 from rl_jax.kernels.reductions import per_token, whiten
 from tests.kernels.kernel import Kernel
+from tests.kernels.papers.as_released import prime_scaled
 
 REWARDS = jnp.array([[0.5, jnp.nan, 1.0], [-1.0, 0.5, 0.0], [0.25, 0.25, 0.5], [jnp.nan] * 3, [jnp.nan] * 3])
 OUTCOMES = jnp.array([1.0, 0.0, 1.0, 1.0, jnp.nan])
@@ -39,7 +40,8 @@ def loops(variant, discount, outcome_discount):
 
 @pytest.mark.parametrize("variant", ["code", "paper"])
 def test_returns_against_loops(variant):
-  result = process.prime(*ARGS, variant=variant, discount=0.9, outcome_discount=0.8)
+  prime = {"code": prime_scaled, "paper": process.prime}[variant]
+  result = prime(*ARGS, discount=0.9, outcome_discount=0.8)
   expected = loops(variant, 0.9, 0.8)
   np.testing.assert_allclose(result.returns, expected, rtol=1e-5, atol=1e-6)
   real = expected[expected != 0]
@@ -99,8 +101,6 @@ def test_groups_of_one_and_batches_of_one_token():
 
 
 def test_errors():
-  with pytest.raises(ValueError, match="unknown variant 'verl'; known: code, paper"):
-    process.prime(*ARGS, variant="verl")
   with pytest.raises(ValueError, match=r"process_grpo: expected arrays of one shape \[B T\]"):
     process.process_grpo(REWARDS, OUTCOMES, IDS, ROWS, TOKENS[:, :2])
 

@@ -7,12 +7,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rl_jax.kernels.advantages.checklist import cm2_step
 from rl_jax.kernels.advantages.distillation import minillm, opd
 from rl_jax.kernels.advantages.group import grpo
+from rl_jax.kernels.advantages.process import prime
 from rl_jax.kernels.advantages.reweighting import adora_damping
 from rl_jax.kernels.layers.experts import router_cross_entropy
 from rl_jax.kernels.losses.reward_model import pair_accuracy
-from rl_jax.kernels.reductions import group_mean, group_size, masked_mean, zero_masked
+from rl_jax.kernels.reductions import group_mean, group_size, masked_mean, per_token, zero_masked
 from rl_jax.kernels.scans import discounted_sums
 
 
@@ -41,6 +43,32 @@ def a_grae(rewards, group_ids, mask, *, alpha=1.0, ddof=1, eps=1e-6):
   rescaled = advantages * (omega / (root + eps) + (1 - omega) / (1 - root + eps)) / 2
   advantages = jnp.where((0 < root) & (root < 1), rescaled, advantages)
   return advantages * jnp.where(advantages > 0, jnp.minimum(1, omega / alpha), 1)
+
+
+def prime_scaled(token_rewards, outcomes, group_ids, mask, token_mask, **options):
+  """PRIME with K / (K - 1) times the distance of a token's reward from the mean of all K rows, its own included."""
+  tokens = (token_mask != 0) & (mask != 0)[:, None]
+  size = group_size(group_ids, tokens.any(axis=1))
+  factor = per_token(jnp.where(size > 1, size / jnp.maximum(size - 1, 1), 1), tokens)
+  means = per_token(masked_mean(token_rewards, tokens, axis=1).value, tokens)
+  scaled = means + factor * (zero_masked(token_rewards, tokens) - means)
+  return prime(scaled, outcomes, group_ids, mask, token_mask, **options)
+
+
+def restarting_sums(x, mask, discount=1.0):
+  """verl's returns of REINFORCE++: a masked slot, such as a tool's answer, cuts the return of all slots before it."""
+  rewards, mask = zero_masked(x, mask), mask != 0
+  after, returns = jnp.zeros_like(rewards[:, 0]), []
+  for t in reversed(range(x.shape[1])):
+    after = zero_masked(rewards[:, t] + discount * after, mask[:, t])
+    returns.append(after)
+  return jnp.stack(returns[::-1], axis=1)
+
+
+def cm2_step_sum(eligible, satisfied, weights, group_ids, counted, step_mask, **options):
+  """CM2's advantages of steps as sums over the eligible items, not divided by their weights."""
+  mean = cm2_step(eligible, satisfied, weights, group_ids, counted, step_mask, **options)
+  return mean._replace(advantages=mean.advantages * zero_masked(weights[:, None, :], eligible).sum(axis=2))
 
 
 class ProgressInOrder(NamedTuple):

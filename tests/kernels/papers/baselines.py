@@ -17,8 +17,8 @@ from rl_jax.kernels.losses.supervised import positive_example_nll
 from rl_jax.kernels.losses.value import value_loss
 from rl_jax.kernels.reductions import aggregate, per_token, whiten
 from rl_jax.kernels.rewards.length import overlong_penalty
-from rl_jax.kernels.scans import discounted_sums
 from tests.kernels.kernel import quick_jit
+from tests.kernels.papers.as_released import restarting_sums
 
 AGGREGATIONS = {
   "token-mean": dict(mode="token_mean"),
@@ -71,8 +71,7 @@ def token_level(token_rewards, values, mask, reward_baselines, vapo_alpha):
   raw = returns.gae(token_rewards, values, mask, lam=0.95)
   discounted = returns.gae(token_rewards, values, mask, discount=0.99, lam=0.9)
   lam = returns.length_adaptive_lambda(mask.sum(axis=1), alpha=vapo_alpha)
-  # The reference reproduces verl, whose returns restart at a masked slot.
-  restarted = discounted_sums(token_rewards, mask, gaps="reset")
+  restarted = restarting_sums(token_rewards, mask)
   return {
     "gae_1_095_raw": raw.advantages,
     "gae_1_095_returns": raw.returns,
@@ -82,7 +81,7 @@ def token_level(token_rewards, values, mask, reward_baselines, vapo_alpha):
     "vapo_lambda": lam,
     "vapo_policy_adv_raw": returns.gae(token_rewards, values, mask, lam=lam).advantages,
     "vapo_critic_returns_lambda1": returns.gae(token_rewards, values, mask).returns,
-    "reinforce_pp": returns.reinforce_pp(token_rewards, mask, gaps="reset"),
+    "reinforce_pp": whiten(restarted, mask, form="verl"),
     "reinforce_pp_returns_masked": restarted,
     "remax": group.remax(token_rewards, reward_baselines, mask),
   }

@@ -16,7 +16,7 @@ from rl_jax.kernels.rewards.checklist import (
 )
 from rl_jax.kernels.segments import on_tokens, segment_lengths
 from tests.kernels.kernel import quick_jit
-from tests.kernels.papers.as_released import checklist_progress_in_order
+from tests.kernels.papers.as_released import checklist_progress_in_order, cm2_step_sum
 
 
 def compute(case, inputs):
@@ -46,7 +46,7 @@ def advantages(valid, arrays, min_count):
   reached = segment_lengths(step_turns, step_mask, num_segments=turn_mask.shape[1]) > 0
   progress = lambda needs, of=checklist_progress: of(judge, needs, item_turns, step_turns, step_mask)
   rewards = lambda satisfied: checklist_turn_rewards(satisfied, weights, item_turns, turn_mask)
-  steps = lambda items, counted, **options: cm2_step(
+  steps = lambda items, counted, of=cm2_step, **options: of(
     items.eligible, items.satisfied, weights, ids, counted, step_mask, **options
   )
 
@@ -75,7 +75,7 @@ def advantages(valid, arrays, min_count):
     "rewards": total,
     "adv_traj": grpo(total, ids, every, scale="none", singleton="raw"),
     "adv_turn": cm2_turn(turns, reached, ids, valid, min_count=min_count),
-    "adv_step": steps(latched, counted, min_count=min_count, pooling="sum").advantages,
+    "adv_step": steps(latched, counted, cm2_step_sum, min_count=min_count).advantages,
   }
   return results
 

@@ -14,7 +14,7 @@ from rl_jax.kernels.losses.reward_model import binary_cross_entropy
 from rl_jax.kernels.reductions import aggregate, masked_mean
 from rl_jax.kernels.rewards.implicit import implicit_rewards, scale_to_unit_return
 from tests.kernels.kernel import quick_jit
-from tests.kernels.papers.as_released import pair_accuracy_by_order
+from tests.kernels.papers.as_released import pair_accuracy_by_order, prime_scaled
 
 
 def compute(case, inputs):
@@ -39,16 +39,8 @@ def pipeline(
   rewards = implicit_rewards(prm_logprobs, ref_logprobs, mask, beta=beta)
   rows = jnp.ones(group_ids.shape, bool)
   normed = scale_to_unit_return(rewards.tokens, mask) if batch_norm else rewards.tokens
-  result = process.prime(
-    normed,
-    outcome_rewards,
-    group_ids,
-    rows,
-    mask,
-    variant=variant,
-    discount=gamma,
-    outcome_discount=gamma_outcome,
-  )
+  prime = {"code": prime_scaled, "paper": process.prime}[variant]
+  result = prime(normed, outcome_rewards, group_ids, rows, mask, discount=gamma, outcome_discount=gamma_outcome)
   return {
     "token_rewards": rewards.tokens,
     "sequence_rewards": rewards.sequences,
