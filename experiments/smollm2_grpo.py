@@ -21,7 +21,7 @@ LEVELS = {
 def get_config(variant: str = "") -> ConfigDict:
   """One seed: a task that is scored in Python has a run for each."""
   config = common.base()
-  config.method = {"name": "rl_jax.methods.grpo", "kl_coefficient": 0.0, "prompts": "epochs"}
+  config.method = {"name": "rl_jax.methods.grpo", "kl_coefficient": 0.0, "curriculum": "epochs"}
   config.model = {"name": "rl_jax.models.pretrained", "checkpoint": "smollm2-135m-instruct"}
   config.task = {
     "name": "rl_jax.tasks.reasoning_gym",

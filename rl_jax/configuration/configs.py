@@ -48,6 +48,8 @@ OPEN = ("task.levels", "task.components", "task.training_terms", "task.verifier_
 SHORT = {("task", "reasoning_gym"): ("rl_jax.tasks.reasoning_gym", "dataset")}
 # config.model.name="qwen3-8b" names a part by the field alone.
 BARE = {("model", name): (sizes.__name__, "architecture") for name in sizes.ARCHITECTURES}
+# What fields were called before, for who wrote them then.
+RENAMED = {"method.prompts": "method.curriculum", "method.max_waves": "method.max_rounds"}
 # What does not change the numbers of a run (a mesh: not beyond rounding), or only says how far it goes.
 NOT_IDENTITY = ("logging", "checkpoint", "mesh", "num_iterations", "num_tokens")
 
@@ -177,6 +179,8 @@ def _keys(values: Mapping[str, Any]) -> list[str]:
 
 def _nearest_key(key: str, known: Sequence[str]) -> str:
   """By the whole dotted key, and by last components: a right name in a wrong section is the commonest slip."""
+  if RENAMED.get(key) in known:
+    return f": it is {RENAMED[key]!r} now"
   last = key.rpartition(".")[2]
 
   def likeness(other: str) -> float:

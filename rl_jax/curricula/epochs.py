@@ -36,7 +36,7 @@ def epochs(prompts: int, completions_per_prompt: int) -> Curriculum:
 
   def next_plan(state, task, key):
     if not hasattr(task, "sizes"):
-      raise ValueError("method.prompts='epochs' needs a task with a finite number of problems: use 'uniform'")
+      raise ValueError("method.curriculum='epochs' needs a task with a finite number of problems: use 'uniform'")
     size = task.sizes["train"]
     places = state.offset + jnp.arange(prompts)
     touched = 1 + (prompts + size - 2) // size  # passes that a plan can reach into, wherever it begins

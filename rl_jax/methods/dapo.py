@@ -43,7 +43,7 @@ def get_config() -> dict[str, Any]:
     "clip_high": 0.28,
     "ddof": 1,  # the code's std; the paper does not say
     "epsilon": 1e-6,
-    "max_waves": 3,  # most sampling rounds of one iteration; the code's is 10
+    "max_rounds": 3,  # most sampling rounds of one iteration; the code's is 10
     "reward_scale": 2.0,  # what a right answer earns more than a wrong one
     "overlong_factor": 1.0,  # the largest penalty; 0: none
     "overlong_share": 0.2,  # L_c / L_max
@@ -72,5 +72,5 @@ def build(config: ConfigDict, task: Task) -> Method:
     return Signal({"policy": stream}, {"overlong": masked_mean(-late, trajectories.row_mask)})
 
   respond = policy_gradient.independent(config, task)
-  rollout = dynamic_sampling(respond, config.completions_per_prompt, keep, m.max_waves)
-  return policy_gradient.method(config, task, signal, papers=("2503.14476",), prompts=m.max_waves, rollout=rollout)
+  rollout = dynamic_sampling(respond, config.completions_per_prompt, keep, m.max_rounds)
+  return policy_gradient.method(config, task, signal, papers=("2503.14476",), prompts=m.max_rounds, rollout=rollout)

@@ -48,8 +48,8 @@ def build(config: ConfigDict, task: Task) -> Method:
   m = config.method
   if m.window < 1 or m.tau < 0:
     raise ValueError(f"method.window is at least 1 and method.tau at least 0, got {m.window} and {m.tau}")
-  if m.prompts != "uniform":
-    raise ValueError(f"method.prompts={m.prompts!r}: it draws its problems itself, leave 'uniform'")
+  if m.curriculum != "uniform":
+    raise ValueError(f"method.curriculum={m.curriculum!r}: it draws its problems itself, leave 'uniform'")
   base = grpo.build(config, task)
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:

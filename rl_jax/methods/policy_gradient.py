@@ -30,7 +30,7 @@ from rl_jax.rollouts.turns import responses
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
-PROMPTS = {"uniform": uniform, "epochs": epochs}
+CURRICULA = {"uniform": uniform, "epochs": epochs}
 
 
 def get_config() -> dict[str, Any]:
@@ -47,7 +47,7 @@ def get_config() -> dict[str, Any]:
     "kl_value": "k3",
     "kl_gradient": None,  # None: the gradient of kl_value
     "entropy_coefficient": 0.0,  # of the entropy bonus
-    "prompts": "uniform",  # drawn anew each iteration; "epochs": shuffled passes over the problems of a finite task
+    "curriculum": "uniform",  # or "epochs": shuffled passes over the problems of a finite task
     "old_logprobs": "sampler",  # or "trainer": scored again before the update
     "importance_sampling_cap": None,  # a number: weigh by min(old / behaviour, cap), the trainer-sampler gap
   }
@@ -89,7 +89,7 @@ def method(
     scored["ref_logprobs"] = ("reference", "logprobs")
   if one_of(m, "old_logprobs", ("sampler", "trainer")) == "trainer":
     scored["old_logprobs"] = ("policy", "logprobs")
-  curriculum = PROMPTS[one_of(m, "prompts", PROMPTS)]
+  curriculum = CURRICULA[one_of(m, "curriculum", CURRICULA)]
   return Method(
     curriculum=curriculum(prompts * config.prompts_per_iteration, completions),
     rollout=rollout or independent(config, task),

@@ -56,7 +56,7 @@ def get_config() -> dict[str, Any]:
     "lowest_accuracy": 0.2,
     "highest_accuracy": 0.8,
     "keep_truncated": True,  # False: also drop groups with an answer that was cut
-    "max_waves": 3,  # most sampling rounds of one iteration
+    "max_rounds": 3,  # most sampling rounds of one iteration
   }
 
 
@@ -110,8 +110,8 @@ def build(config: ConfigDict, task: Task) -> Method:
     signal,
     papers=("2502.01456",),
     requires=("prm_logprobs",),
-    prompts=m.max_waves,
-    rollout=dynamic_sampling(respond, group_size, keep, m.max_waves),
+    prompts=m.max_rounds,
+    rollout=dynamic_sampling(respond, group_size, keep, m.max_rounds),
     loss=policy_loss if before else loss,
     models={"prm": prm, **frozen},
     scoring={"prm_logprobs": ("prm", "logprobs"), "ref_logprobs": (reference, "logprobs")},

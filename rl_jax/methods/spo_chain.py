@@ -38,7 +38,7 @@ from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
-OPEN = ("kl_coefficient", "entropy_coefficient", "prompts")  # options of the family that the paper's loss has room for
+OPEN = ("kl_coefficient", "entropy_coefficient", "curriculum")  # of the family, as the paper's loss has room for them
 
 
 def loss_config() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Dynamic sampling: prompts are asked in waves until enough of them are worth training on."""
+"""Dynamic sampling: prompts are asked in rounds until enough of them are worth training on."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ def dynamic_sampling(
   respond: Rollout,
   completions_per_prompt: int,
   keep: Callable[[Trajectories], Bool[Array, " B"]],
-  max_waves: int,
+  max_rounds: int,
 ) -> Rollout:
   """The responses to the first N prompts whose group is kept.
 
-  The plan names max_waves x N prompts, N for each wave. The first wave asks all of its own, a later one as many of its
-  own as groups are still missing. Prompts that are not asked, and groups beyond the N-th, are dropped. Where all waves
+  The plan names max_rounds x N prompts, N for each. The first round asks all of its own, a later one as many of its
+  own as groups are still missing. Prompts that are not asked, and groups beyond the N-th, are dropped. Where all rounds
   keep fewer than N groups, the others' rows have `row_mask` False.
 
-  Metrics: `waves`, the number of them that sampled; `kept`, the share of the groups asked that were kept.
+  Metrics: `rounds`, the number of them that sampled; `kept`, the share of the groups asked that were kept.
 
   Args:
-    respond: what a wave does for its part of the plan: independent responses, those of one prompt together.
+    respond: what a round does for its part of the plan: independent responses, those of one prompt together.
     keep: scored trajectories -> True on rows of groups that are worth training on; one row is enough for its group.
 
-  Raises: ValueError: max_waves is less than 1, or does not divide the prompts of a plan.
+  Raises: ValueError: max_rounds is less than 1, or does not divide the prompts of a plan.
   """
-  if max_waves < 1:
-    raise ValueError(f"max_waves is at least 1, got {max_waves}")
+  if max_rounds < 1:
+    raise ValueError(f"max_rounds is at least 1, got {max_rounds}")
   by_group = lambda x: x.reshape(-1, completions_per_prompt).any(axis=1)
 
-  def prompts_of_a_wave(plan: Plan) -> int:
+  def prompts_of_a_round(plan: Plan) -> int:
     prompts = plan.prompt_ids.shape[0]
-    if prompts % max_waves:
-      raise ValueError(f"a plan of {prompts} prompts does not go into {max_waves} waves: name a multiple of them")
-    return prompts // max_waves
+    if prompts % max_rounds:
+      raise ValueError(f"a plan of {prompts} prompts does not go into {max_rounds} rounds: name a multiple of them")
+    return prompts // max_rounds
 
   def missing(plan: Plan, before: Trajectories | None) -> Int[Array, ""] | int:
-    count = prompts_of_a_wave(plan)
+    count = prompts_of_a_round(plan)
     return count if before is None else count - by_group(keep(before)).sum()
 
-  def asking(number: int, step: int, of_wave: Phase) -> Phase:
+  def asking(number: int, step: int, of_round: Phase) -> Phase:
     def phase(models, state, plan, prompts, trajectories, key):
-      count = prompts_of_a_wave(plan)
+      count = prompts_of_a_round(plan)
       rows = count * completions_per_prompt
       before = trajectories.rows(jnp.arange(number * rows)) if number else None
       begun = trajectories.rows(jnp.arange(number * rows, (number + 1) * rows)) if step else None
@@ -64,7 +64,7 @@ def dynamic_sampling(
         response_limits=jnp.where(asked, plan.response_limits[answers], 0),
         extras={name: x[part] for name, x in plan.extras.items()},
       )
-      done = of_wave(models, state, planned, jax.tree.map(lambda x: x[part], prompts), begun, key)
+      done = of_round(models, state, planned, jax.tree.map(lambda x: x[part], prompts), begun, key)
       if before is None:
         return done
       new = done.trajectories
@@ -77,17 +77,17 @@ def dynamic_sampling(
 
   def select(models, state, plan, prompts, trajectories, key):
     asked, kept = by_group(trajectories.row_mask), by_group(keep(trajectories))
-    chosen = jnp.argsort(~kept, stable=True)[: prompts_of_a_wave(plan)]
+    chosen = jnp.argsort(~kept, stable=True)[: prompts_of_a_round(plan)]
     rows = (chosen[:, None] * completions_per_prompt + jnp.arange(completions_per_prompt)).reshape(-1)
     selected = trajectories.rows(rows)
     used = selected.row_mask & jnp.repeat(kept[chosen], completions_per_prompt)
     selected = selected.replace(row_mask=used, rows_per_prompt=completions_per_prompt)
     number = lambda x: x.sum().astype(jnp.float32)
     metrics = {
-      "waves": Mean(number(asked.reshape(max_waves, -1).any(axis=1)), jnp.float32(1.0)),
+      "rounds": Mean(number(asked.reshape(max_rounds, -1).any(axis=1)), jnp.float32(1.0)),
       "kept": Mean(number(kept), number(asked)),
     }
     return PhaseResult(state, selected, nothing_new(selected), jnp.int32(0), metrics)
 
-  sampled = (asking(number, i, phase) for number in range(max_waves) for i, phase in enumerate(respond.phases))
+  sampled = (asking(number, i, phase) for number in range(max_rounds) for i, phase in enumerate(respond.phases))
   return dataclasses.replace(respond, phases=(*sampled, select))

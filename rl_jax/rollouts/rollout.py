@@ -109,7 +109,7 @@ def collect(
 
 
 def joined_metrics(metrics: dict[str, Mean], more: dict[str, Mean]) -> dict[str, Mean]:
-  """Metrics of several phases; those with one name, as of several waves, add up."""
+  """Metrics of several phases; those with one name, as of several rounds, add up."""
   return metrics | {name: jax.tree.map(jnp.add, metrics[name], x) if name in metrics else x for name, x in more.items()}
 
 

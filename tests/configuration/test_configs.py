@@ -223,6 +223,12 @@ def test_faults_inside_a_file_come_through(files):
     resolve("experiments/broken.py")
 
 
+def test_a_former_name_ends_in_a_line_with_the_new_one():
+  with pytest.raises(UserError, match="unknown config key 'method.prompts': it is 'method.curriculum' now"):
+    resolve("grpo", ["method.prompts=epochs"])
+  assert resolve("grpo", ["method.curriculum=epochs"]).method.curriculum == "epochs"
+
+
 def test_unknown_experiments(files):
   with pytest.raises(UserError, match="^no file 'experiments/grp.py': did you mean 'experiments/grpo.py'\\?$"):
     resolve("experiments/grp.py")

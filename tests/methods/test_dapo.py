@@ -46,7 +46,7 @@ def test_two_iterations_train_groups_with_right_and_wrong_answers_alone():
   assert_whole(done)
   for metrics in done.metrics:
     assert not metrics["zero_spread_rows"].any() and not metrics["unscored"].all()
-    assert (metrics["waves"] >= 1).all() and (metrics["kept"] > 0).all()
+    assert (metrics["rounds"] >= 1).all() and (metrics["kept"] > 0).all()
     assert ((0.25 <= metrics["reward"]) & (metrics["reward"] <= 0.75)).all()
 
 

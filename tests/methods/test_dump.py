@@ -33,7 +33,7 @@ def test_options_that_make_no_sense_are_refused():
   for options, said in [
     ({"window": 0}, "method.window is at least 1"),
     ({"tau": -1.0}, "method.tau at least 0"),
-    ({"prompts": "epochs"}, "it draws its problems itself, leave 'uniform'"),
+    ({"curriculum": "epochs"}, "it draws its problems itself, leave 'uniform'"),
   ]:
     with pytest.raises(ValueError, match=said):
       dump.build(config_of(dump, **options), TASK)

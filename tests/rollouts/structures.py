@@ -58,7 +58,7 @@ STRUCTURES = {
   "tree": lambda task, plain: tree(task, (2, 2), 3, GREEDY),
   "branches": lambda task, plain: branches(task, plain, _cuts, 2, GREEDY),
   "probes": _probed,
-  "waves": lambda task, plain: dynamic_sampling(plain, GROUP, _right, 2),
+  "rounds": lambda task, plain: dynamic_sampling(plain, GROUP, _right, 2),
   "replay": _replayed,
 }
 """(task, independent responses) -> rollout."""

@@ -1,4 +1,4 @@
-"""Dynamic sampling: which groups are kept, which waves are sampled, what is counted."""
+"""Dynamic sampling: which groups are kept, which rounds are sampled, what is counted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rl_jax.rollouts.sampler import Sampling
 from tests.rollouts.collecting import collected
 from tests.training import small
 
-PROMPTS, GROUP, WAVES = 2, 2, 3
+PROMPTS, GROUP, ROUNDS = 2, 2, 3
 
 
 def keep(trajectories):
@@ -27,7 +27,7 @@ def keep(trajectories):
 
 
 def again(models, state, plan, prompts, trajectories, key):
-  """A second phase of a wave's responses, as a second turn would be: sees the wave's own rows, scored."""
+  """A second phase of a round's responses, as a second turn would be: sees the round's own rows, scored."""
   assert trajectories.tokens.shape[0] == PROMPTS * GROUP
   rows = trajectories.with_extras(seen=trajectories.prompt_ids + 100 * trajectories.scored)
   return PhaseResult(state, rows, nothing_new(rows), jnp.int32(0))
@@ -40,13 +40,13 @@ def program():
   task = experiment.task
   policy = BoundModel(experiment.models["policy"], small.make_seed(experiment).models["policy"].params)
   respond = Rollout((*flat(task, GROUP, Sampling()).phases, again))
-  *sampled, select = dynamic_sampling(respond, GROUP, keep, WAVES).phases
+  *sampled, select = dynamic_sampling(respond, GROUP, keep, ROUNDS).phases
 
   def noted(models, state, plan, prompts, trajectories, key):
     return select(models, state, plan, prompts, trajectories, key)._replace(state=trajectories)
 
   def run(ids):
-    rows = WAVES * PROMPTS * GROUP
+    rows = ROUNDS * PROMPTS * GROUP
     plan = Plan(ids, jnp.ones(rows, bool), jnp.full(rows, 5))
     rollout = Rollout((*sampled, noted))
     result = collected(rollout, {"policy": policy}, (), plan, task, jax.random.key(1))
@@ -56,16 +56,16 @@ def program():
 
 
 @pytest.mark.parametrize(
-  ("ids", "asked", "sampled_waves", "chosen", "kept"),
+  ("ids", "asked", "sampled_rounds", "chosen", "kept"),
   [
-    ([2, 4, 6, 8, 10, 12], [2, 4], 1, [2, 4], 2),  # the first wave is enough
-    ([1, 2, 4, 6, 8, 9], [1, 2, 4], 2, [2, 4], 2),  # one is missing: the second wave asks one
+    ([2, 4, 6, 8, 10, 12], [2, 4], 1, [2, 4], 2),  # the first round is enough
+    ([1, 2, 4, 6, 8, 9], [1, 2, 4], 2, [2, 4], 2),  # one is missing: the second round asks one
     ([1, 2, 3, 5, 4, 7], [1, 2, 3, 4], 3, [2, 4], 2),
     ([1, 3, 5, 2, 7, 9], [1, 3, 5, 2, 7], 3, [2, 1], 1),  # too few: the rest is masked
     ([1, 3, 5, 7, 9, 11], [1, 3, 5, 7, 9, 11], 3, [1, 3], 0),
   ],
 )
-def test_the_first_groups_that_are_kept_are_chosen(ids, asked, sampled_waves, chosen, kept):
+def test_the_first_groups_that_are_kept_are_chosen(ids, asked, sampled_rounds, chosen, kept):
   result, rows = program()(jnp.array(ids))
   got = result.trajectories
   np.testing.assert_array_equal(rows.prompt_ids, np.repeat(ids, GROUP))
@@ -78,8 +78,8 @@ def test_the_first_groups_that_are_kept_are_chosen(ids, asked, sampled_waves, ch
   assert len(set(rows.group_ids.tolist())) == 6 and len(set(got.group_ids.tolist())) == 2
   assert result.generated_tokens == rows.loss_mask.sum()
   np.testing.assert_array_equal(rows.extras["seen"], rows.prompt_ids + 100 * rows.row_mask)
-  assert result.metrics.keys() == {"waves", "kept"}
-  assert result.metrics["waves"].value == sampled_waves
+  assert result.metrics.keys() == {"rounds", "kept"}
+  assert result.metrics["rounds"].value == sampled_rounds
   np.testing.assert_allclose(result.metrics["kept"].value, kept / len(asked))
 
 
@@ -93,9 +93,9 @@ def test_rows_are_chosen_whole():
 
 
 def test_sizes_that_do_not_fit_are_errors():
-  with pytest.raises(ValueError, match="max_waves is at least 1, got 0"):
+  with pytest.raises(ValueError, match="max_rounds is at least 1, got 0"):
     dynamic_sampling(flat(None, 2, Sampling()), 2, keep, 0)
-  with pytest.raises(ValueError, match="a plan of 4 prompts does not go into 3 waves"):
+  with pytest.raises(ValueError, match="a plan of 4 prompts does not go into 3 rounds"):
     jax.eval_shape(program(), jax.ShapeDtypeStruct((4,), jnp.int32))
 
 

@@ -21,9 +21,9 @@ from rl_jax.training import mesh
 from rl_jax.training.trainer import Trainer
 
 TASK = Path(__file__).parent / "byte_task.py"
-PROMPTS, GROUP, WAVES = 3, 2, 3
+PROMPTS, GROUP, ROUNDS = 3, 2, 3
 ROWS = PROMPTS * GROUP
-"""Of one wave."""
+"""Of one round."""
 
 
 class Verifier:
@@ -46,7 +46,7 @@ class Verifier:
 
 
 class Noted(NamedTuple):
-  """A trainer of DAPO with three waves of three prompts, and what its iterations read of verdicts."""
+  """A trainer of DAPO with three rounds of three prompts, and what its iterations read of verdicts."""
 
   trainer: Trainer
   verifier: Verifier
@@ -82,7 +82,7 @@ def noted(tmp_path_factory):
   plain |= {"init_from": "", "num_seeds": 1, "prompts_per_iteration": PROMPTS, "completions_per_prompt": GROUP}
   plain["model"] |= {"width": 8, "heads": 1, "head_width": 8, "feed_forward": 8}
   plain["logging"] |= {"every_iterations": 1}
-  plain["method"] |= {"max_waves": WAVES}
+  plain["method"] |= {"max_rounds": ROUNDS}
   plain["evaluation"] |= {"prompts": 4, "prompts_at_a_time": 2, "samples_per_prompt": 2, "pass_at": (1,)}
   kept, trained, verifier = [], [], Verifier()
   with pytest.MonkeyPatch.context() as patch:
@@ -112,17 +112,17 @@ def test_the_first_wave_asks_all_and_a_later_one_what_is_missing(noted):
       expected.append(missing * GROUP)
       missing -= sum(number % 2 == 0 for number in ids[::GROUP])
     assert noted.verifier.sizes == expected and expected[0] == ROWS
-    assert missing == 0 or len(expected) == WAVES, "as long as groups are missing there is another wave"
-    assert metrics["waves"] == len(expected) and metrics["kept"] == (PROMPTS - missing) / (sum(expected) / GROUP)
+    assert missing == 0 or len(expected) == ROUNDS, "as long as groups are missing there is another round"
+    assert metrics["rounds"] == len(expected) and metrics["kept"] == (PROMPTS - missing) / (sum(expected) / GROUP)
     assert metrics["unscored"] == 0 and metrics["reward"] == (0.5 if missing < PROMPTS else 0)
     later += sum(size < ROWS for size in expected)
-  assert later > 2, "some waves ask a part"
+  assert later > 2, "some rounds ask a part"
 
 
 def test_three_waves_cost_at_most_three_verdicts_for_each_row_of_a_batch(noted):
   noted.verifier.rewards = lambda ids: np.zeros(len(ids))
   noted.advance()
-  assert noted.verifier.sizes == [ROWS] * WAVES
+  assert noted.verifier.sizes == [ROWS] * ROUNDS
 
 
 def test_a_verdict_never_changes(noted):
@@ -131,13 +131,13 @@ def test_a_verdict_never_changes(noted):
   noted.verifier.rewards = lambda ids: draws.integers(0, 2, len(ids))
   for _ in range(4):
     noted.advance()
-    assert len(noted.kept) == WAVES and len(noted.trained) == 1
+    assert len(noted.kept) == ROUNDS and len(noted.trained) == 1
     for (correct, _, scored), (after, _, still) in itertools.pairwise(noted.kept):
       rows = len(correct)
       assert not (scored & ~still[:rows]).any()
       np.testing.assert_array_equal(after[:rows][scored], correct[scored])
     (correct, groups, scored), (rewards, own, used) = noted.kept[-1], noted.trained[0]
-    assert sum(noted.verifier.sizes) == scored.sum() <= WAVES * ROWS
+    assert sum(noted.verifier.sizes) == scored.sum() <= ROUNDS * ROWS
     assert used.any()
     for group in np.unique(own[used]):
       np.testing.assert_array_equal(rewards[own == group], correct[groups == group])
