@@ -6,7 +6,8 @@ position. One sequence per row: packing exists only inside a model pass.
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -15,6 +16,51 @@ from jaxtyping import Array, Bool, Float, Int
 
 POLICY, PROMPT, TOOL, HINT, REPLAY, DEMONSTRATION = range(6)
 """Values of `Trajectories.source_ids`: where a token came from. Padding holds PROMPT or POLICY and no mask."""
+
+
+class PrefixTrees(NamedTuple):
+  """Which rows that stand together share text: trees of one shape, prompt after prompt.
+
+  The rows of a tree are its nodes below the prompt, level by level, the children of one node together. Each holds its
+  whole text: up to `starts` of its level that of its parent's row (of the prompt, at the first level), from there on
+  its own, which ends where the next level starts. What rows without a parent in use hold does not matter.
+  """
+
+  rows: int
+  """Of all these trees."""
+  children: tuple[int, ...]
+  """By level: of the prompt, then of every node above. Empty: nothing is known to be shared."""
+  starts: tuple[int, ...]
+  """By level: first slot of a node's own text."""
+
+  @classmethod
+  def groups(cls, rows: int, children: int, prompt_width: int) -> PrefixTrees:
+    """Independent responses: the rows of a prompt share it and nothing else."""
+    return cls(rows, (children,), (prompt_width,))
+
+  @classmethod
+  def alone(cls, rows: int) -> PrefixTrees:
+    """Rows that share nothing."""
+    return cls(rows, (), ())
+
+  @property
+  def nodes(self) -> tuple[int, ...]:
+    """Rows of one tree by level."""
+    return tuple(itertools.accumulate(self.children, lambda a, b: a * b))
+
+  @property
+  def size(self) -> int:
+    """Rows of one tree; 1 where nothing is shared."""
+    return sum(self.nodes) if self.children else 1
+
+
+def slots_run(trees: PrefixTrees, width: int) -> int:
+  """Token slots that one pass runs, each shared one once, in rows of `width` slots."""
+  if not trees.children:
+    return trees.rows * width
+  prompts, stops = trees.rows // trees.size, (*trees.starts[1:], width)
+  own = [count * (stop - start) for count, start, stop in zip(trees.nodes, trees.starts, stops, strict=True)]
+  return prompts * (trees.starts[0] + sum(own))
 
 
 class Trajectories(flax.struct.PyTreeNode):
@@ -67,8 +113,8 @@ class Trajectories(flax.struct.PyTreeNode):
   """What a rollout structure, task or model adds, as named arrays with leading axis B."""
   prompt_width: int = flax.struct.field(pytree_node=False)
   """Slots of prompts, the same in all batches of a run."""
-  rows_per_prompt: int = flax.struct.field(pytree_node=False, default=1)
-  """Rows stand in blocks of so many that share their prompt, token by token; 1: nothing is known of them."""
+  trees: tuple[PrefixTrees, ...] = flax.struct.field(pytree_node=False, default=())
+  """What the rows share, part by part in their order; (): nothing is known of them."""
 
   @classmethod
   def empty(cls, rows: int, width: int, prompt_width: int, *, objectives: int = 0) -> Trajectories:
@@ -126,4 +172,10 @@ class Trajectories(flax.struct.PyTreeNode):
 
   def rows(self, index: Int[Array, " n"]) -> Trajectories:
     """The rows named by `index`, in that order."""
-    return jax.tree.map(lambda x: jnp.take(x, index, axis=0), self.replace(rows_per_prompt=1))
+    return jax.tree.map(lambda x: jnp.take(x, index, axis=0), self.replace(trees=()))
+
+  def first(self, rows: int) -> Trajectories:
+    """The first `rows` rows, which share what they did if they are whole parts of `trees`."""
+    ends = list(itertools.accumulate(part.rows for part in self.trees))
+    trees = self.trees[: ends.index(rows) + 1] if rows in ends else ()
+    return jax.tree.map(lambda x: x[:rows], self.replace(trees=trees))

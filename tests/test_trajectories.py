@@ -31,7 +31,7 @@ def test_an_empty_batch_holds_no_row_that_counts():
   empty = trajectories.Trajectories.empty(3, 5, 2, objectives=4)
   shapes = {"objectives": (3, 4)} | dict.fromkeys(("step_ids", "tokens", "old_logprobs", "loss_mask"), (3, 5))
   assert {name: getattr(empty, name).shape for name in shapes} == shapes
-  assert empty.prompt_width == 2 and empty.rows_per_prompt == 1
+  assert empty.prompt_width == 2 and empty.trees == ()
   assert empty.extras == {} and empty.rewards.shape == (3,)
   np.testing.assert_array_equal(empty.step_ids, -1)
   rest = jax.tree.leaves(empty.replace(step_ids=empty.tokens))

@@ -1,7 +1,9 @@
-"""Softmax attention with float32 scores: over the slots of each row, and over a prefix that several rows share."""
+"""Softmax attention with float32 scores: over the slots of each row, and over prefixes that several rows share."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,7 +16,8 @@ class Shared(NamedTuple):
 
   keys: Float[Array, "N K Dh P"]
   values: Float[Array, "N K P Dh"]
-  mask: Bool[Array, "N P"]
+  mask: Bool[Array, "N P"] | Bool[Array, "B P"]
+  """Slots that the rows of a prefix see, or that each of them does."""
 
 
 def attend(
@@ -33,40 +36,50 @@ def attend(
   return out.astype(values.dtype).reshape(q.shape)
 
 
-def attend_with_prefix(
+def attend_with_prefixes(
   q: Float[Array, "B K G T Dh"],
   keys: Float[Array, "B K Dh S"],
   values: Float[Array, "B K S Dh"],
   allowed: Bool[Array, "B T S"],
-  prefix: Shared,
+  prefixes: Sequence[Shared],
 ) -> Float[Array, "B K G T Dh"]:
-  """`attend` over a row's own slots and all of its prefix, as one softmax whose keys are never repeated.
+  """`attend` over a row's own slots and all of its prefixes, as one softmax whose keys are never repeated.
 
-  The prefix is multiplied once with the queries of all its rows. Two partial softmaxes, each with its sum of
-  exponentials, are added up under the larger of their maxima.
+  A prefix is multiplied once with the queries of all its rows. The partial softmaxes, each with its sum of
+  exponentials, are added up under the largest of their maxima.
   """
   rows, kv, group, time, width = q.shape
-  prefixes = prefix.mask.shape[0]
   flat, least = q.reshape(rows, kv, group * time, width), jnp.finfo(jnp.float32).min
-
-  def together(x: Float[Array, "B K q C"]) -> Float[Array, "N K rq C"]:
-    x = x.reshape(prefixes, rows // prefixes, *x.shape[1:]).swapaxes(1, 2)
-    return x.reshape(*x.shape[:2], -1, x.shape[-1])
-
-  def apart(x: Float[Array, "N K rq C"]) -> Float[Array, "B K q C"]:
-    return x.reshape(prefixes, kv, rows // prefixes, -1, x.shape[-1]).swapaxes(1, 2).reshape(rows, kv, -1, x.shape[-1])
-
-  own = jnp.matmul(flat, keys, preferred_element_type=jnp.float32).reshape(rows, kv, group, time, -1)
-  own = jnp.where(allowed[:, None, None], own, least)
-  shared = jnp.matmul(together(flat), prefix.keys, preferred_element_type=jnp.float32)
-  shared = apart(jnp.where(prefix.mask[:, None, None], shared, least)).reshape(rows, kv, group, time, -1)
-
-  highest = jnp.maximum(own.max(axis=-1, keepdims=True), shared.max(axis=-1, keepdims=True))
-  highest = jax.lax.stop_gradient(highest)
-  own, shared = jnp.exp(own - highest), jnp.exp(shared - highest)
-  total = own.sum(axis=-1, keepdims=True) + shared.sum(axis=-1, keepdims=True)
-  narrow = lambda x: (x / total).astype(values.dtype).reshape(rows, kv, group * time, -1)
   wide = jnp.promote_types(values.dtype, jnp.float32)
-  out = jnp.matmul(narrow(own), values, preferred_element_type=wide)
-  out += apart(jnp.matmul(together(narrow(shared)), prefix.values, preferred_element_type=wide))
+  scores_of = lambda x, keys: jnp.matmul(x, keys, preferred_element_type=jnp.float32)
+
+  own = scores_of(flat, keys).reshape(rows, kv, group, time, -1)
+  scores = [jnp.where(allowed[:, None, None], own, least)]
+  for prefix in prefixes:
+    shared = _apart(scores_of(_together(flat, prefix), prefix.keys), rows).reshape(rows, kv, group, time, -1)
+    mask = jnp.repeat(prefix.mask, rows // prefix.mask.shape[0], axis=0)
+    scores.append(jnp.where(mask[:, None, None, None], shared, least))
+
+  maxima = [part.max(axis=-1, keepdims=True) for part in scores]
+  highest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, maxima))
+  exponentials = [jnp.exp(part - highest) for part in scores]
+  total = functools.reduce(jnp.add, [part.sum(axis=-1, keepdims=True) for part in exponentials])
+  narrow = lambda part: (part / total).astype(values.dtype).reshape(rows, kv, group * time, -1)
+  of_own, *of_shared = map(narrow, exponentials)
+  out = jnp.matmul(of_own, values, preferred_element_type=wide)
+  for weights, prefix in zip(of_shared, prefixes, strict=True):
+    out += _apart(jnp.matmul(_together(weights, prefix), prefix.values, preferred_element_type=wide), rows)
   return out.astype(values.dtype).reshape(q.shape)
+
+
+def _together(x: Float[Array, "B K q C"], prefix: Shared) -> Float[Array, "N K rq C"]:
+  """The queries of all rows of each prefix."""
+  count = prefix.keys.shape[0]
+  x = x.reshape(count, x.shape[0] // count, *x.shape[1:]).swapaxes(1, 2)
+  return x.reshape(*x.shape[:2], -1, x.shape[-1])
+
+
+def _apart(x: Float[Array, "N K rq C"], rows: int) -> Float[Array, "B K q C"]:
+  """Back to rows."""
+  count, kv = x.shape[:2]
+  return x.reshape(count, kv, rows // count, -1, x.shape[-1]).swapaxes(1, 2).reshape(rows, kv, -1, x.shape[-1])

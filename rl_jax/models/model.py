@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,18 +14,11 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.models import lora, outputs
 from rl_jax.models.cache import Cache
+from rl_jax.models.outputs import Sequences
 from rl_jax.models.transformer import Transformer, TransformerConfig
 
 Params = Any
 """A tree of parameter arrays."""
-
-
-class Sequences(NamedTuple):
-  """The part of a batch that a transformer reads."""
-
-  tokens: Int[Array, "B T"]
-  positions: Int[Array, "B T"]
-  attention_mask: Bool[Array, "B T"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +29,7 @@ class Model:
     names: of its outputs, see models/outputs.py.
     temperature: of the softmax, the sampler's and the trainer's alike; so every logprob is that of the policy sampled.
     logprobs: how teacher-forced logprobs and entropies are made, one of `LOGPROBS`.
-    shared_prompts: run a prompt once for the rows that share it, where a batch says which do; equal up to rounding.
+    shared_prompts: run text once for the rows that share it, where a batch says which do; equal up to rounding.
     trainable: path of a parameter -> whether training moves it; None: see `trained`.
   """
 
@@ -117,6 +110,12 @@ class Model:
       batch: has the fields of `Sequences`, as Trajectories do.
     """
     return outputs.outputs(self, params, batch)
+
+  def outputs_after(
+    self, params: Params, stems: Any, visible: Bool[Array, "B S"], tails: Sequences
+  ) -> dict[str, Array]:
+    """Outputs of texts that go on from the midst of others; see `outputs.outputs_after`."""
+    return outputs.outputs_after(self, params, stems, visible, tails)
 
 
 def merge(part: Params, whole: Params) -> Params:

@@ -10,13 +10,18 @@ unless it is said otherwise.
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from rl_jax.kernels.logprobs import categorical, linear_logprobs
 from rl_jax.models import layout
+from rl_jax.models.cache import Cache
+from rl_jax.trajectories import PrefixTrees
 
 OF_VOCABULARY = ("logprobs", "entropies")
 OF_HEADS = ("values", "rewards")
@@ -42,54 +47,146 @@ def of_heads(names: tuple[str, ...]) -> bool:
   return bool(set(names) & set(OF_HEADS))
 
 
+class Sequences(NamedTuple):
+  """The part of a batch that a transformer reads."""
+
+  tokens: Int[Array, "B T"]
+  positions: Int[Array, "B T"]
+  attention_mask: Bool[Array, "B T"]
+
+  def part(self, rows: slice, slots: slice = slice(None)) -> Sequences:
+    """Some rows, and of them some slots."""
+    return Sequences(*(x[rows, slots] for x in self))
+
+
 def outputs(model: Any, params: Any, batch: Any) -> dict[str, Array]:
   """The outputs of a `Model` that it names. See the top of this file.
 
   Args:
-    batch: has the fields of `Sequences`. With a `prompt_width` it has outputs of its responses alone, 0 elsewhere; with
-      `rows_per_prompt` its prompts are run once for the rows that share them, if the model has `shared_prompts`.
+    batch: has the fields of `Sequences`. With a `prompt_width` it has outputs of its responses alone, 0 elsewhere. What
+      its `trees` say is shared is run once, if the model has `shared_prompts`; then a row has outputs of its own text.
+
+  Raises: ValueError: `trees` of another number of rows.
   """
-  first = max(getattr(batch, "prompt_width", 1), 1)
-  states = _states(model, params, batch, first)
-  whole = lambda x: jnp.pad(x, ((0, 0), (first, 0), *[(0, 0)] * (x.ndim - 2)))
-  found = (_of_heads if model.of_heads else _of_vocabulary)(model, params, batch, states, first)
-  return {name: found[name] if name == "rewards" else whole(found[name]) for name in model.names}
+  count, first = batch.tokens.shape[0], max(getattr(batch, "prompt_width", 1), 1)
+  trees = (model.shared_prompts and getattr(batch, "trees", ())) or (PrefixTrees.alone(count),)
+  if len(trees) == 1:  # of whatever part of an update's rows
+    trees = (trees[0]._replace(rows=count - count % trees[0].size),)
+  ends = list(itertools.accumulate(part.rows for part in trees))
+  if ends[-1] != count:
+    raise ValueError(f"a batch of {count} rows with trees of {ends[-1]}: Trajectories.rows picks rows")
+  sequences = Sequences(batch.tokens, batch.positions, batch.attention_mask)
+  found = []
+  for trees_of_part, end in zip(trees, ends, strict=True):
+    part = sequences.part(slice(end - trees_of_part.rows, end))
+    shared = bool(trees_of_part.children)
+    found.append(_of_trees(model, params, part, trees_of_part) if shared else _of_rows(model, params, part, first))
+  return found[0] if len(found) == 1 else jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
 
 
-def _states(model: Any, params: Any, batch: Any, first: int) -> Float[Array, "B R D"]:
-  """What the output layer reads before each token from slot `first` on, and of the last token."""
-  rows = getattr(batch, "rows_per_prompt", 1) if model.shared_prompts else 1
-  run = lambda tokens, positions, mask, **options: model.module.apply(
-    {"params": params}, tokens, positions, mask, readout=False, **options
-  )
-  if rows == 1:
-    states, _ = run(batch.tokens, batch.positions, batch.attention_mask)
-    return states[:, first - 1 :]
-  of_prompts = lambda x: x[::rows, :first]
-  of_responses = lambda x: x[:, first:]
-  arrays = batch.tokens, batch.positions, batch.attention_mask
-  last, prefix = run(*map(of_prompts, arrays), last=True)
-  states, _ = run(*map(of_responses, arrays), prefix=prefix)
-  return jnp.concatenate([jnp.repeat(last, rows, axis=0), states], axis=1)
-
-
-def _of_vocabulary(
-  model: Any, params: Any, batch: Any, states: Float[Array, "B R D"], first: int
+def outputs_after(
+  model: Any, params: Any, stems: Any, visible: Bool[Array, "B S"], tails: Sequences
 ) -> dict[str, Array]:
-  """Outputs [B, R - 1] of the tokens from slot `first` on."""
-  states, tokens = states[:, :-1], batch.tokens[:, first:]
+  """Outputs [B, T] of texts that go on from the midst of others, by name.
+
+  Args:
+    stems: N rows of S slots, each with B / N tails, which stand together; a batch as in `outputs`. They are run once,
+      and their prompts too, if the model has `shared_prompts`.
+    visible: slots of its stem that a tail goes on from; of a batch with prompts all of these.
+  """
+  owners = jnp.arange(visible.shape[0]) // (visible.shape[0] // stems.tokens.shape[0])
+  seen, slots = stems.attention_mask[owners] & visible, visible.shape[1]
+  if not model.shared_prompts:
+    before = Sequences(stems.tokens[owners], stems.positions[owners], seen)
+    whole = Sequences(*(jnp.concatenate(both, axis=1) for both in zip(before, tails, strict=True)))
+    states, _ = _run(model, params, whole)
+    last, after = states[jnp.arange(len(owners)), _last(seen) - 1], states[:, slots:]
+  else:
+    states, prompts, cache = _run_stems(model, params, stems)
+    of_stem = seen[:, slots - cache.mask.shape[1] :]
+    last = states[owners, _last(of_stem)]
+    after, _ = _run(model, params, tails, [*prompts, cache._replace(mask=of_stem)])
+  return _read(model, params, tails, jnp.concatenate([last[:, None], after], axis=1))
+
+
+def _last(mask: Bool[Array, "B T"]) -> Int[Array, " B"]:
+  """Number of the last slot that holds a token, counted from 1; 0 where none does."""
+  return jnp.max(jnp.where(mask, 1 + jnp.arange(mask.shape[1]), 0), axis=1, initial=0)
+
+
+def _run_stems(model: Any, params: Any, stems: Any) -> tuple[Float[Array, "N S1 D"], list[Cache], Cache]:
+  """States before each slot of the stems and after the last, what is cached of their prompts, and of themselves."""
+  sequences = Sequences(stems.tokens, stems.positions, stems.attention_mask)
+  trees = getattr(stems, "trees", ())
+  if len(trees) != 1 or len(trees[0].children) != 1:
+    states, cache = _run(model, params, sequences)
+    return jnp.pad(states, ((0, 0), (1, 0), (0, 0))), [], cache
+  (rows,), (width,) = trees[0].children, trees[0].starts
+  before, prompts = _run(model, params, sequences.part(slice(None, None, rows), slice(width)), last=True)
+  states, cache = _run(model, params, sequences.part(slice(None), slice(width, None)), [prompts])
+  return jnp.concatenate([jnp.repeat(before, rows, axis=0), states], axis=1), [prompts], cache
+
+
+def _of_rows(model: Any, params: Any, rows: Sequences, first: int) -> dict[str, Array]:
+  """Of rows that are run alone, from slot `first` on."""
+  states, _ = _run(model, params, rows)
+  return _in_slots(_read(model, params, rows.part(slice(None), slice(first, None)), states[:, first - 1 :]), first, 0)
+
+
+def _of_trees(model: Any, params: Any, rows: Sequences, trees: PrefixTrees) -> dict[str, Array]:
+  """Of rows that are nodes of trees: prompts are run once, then level after level each node's own text."""
+  width, prompts = rows.tokens.shape[1], trees.rows // trees.size
+  of_trees = lambda x: x.reshape(prompts, trees.size, *x.shape[1:])
+  before, cache = _run(model, params, rows.part(slice(None, None, trees.size), slice(trees.starts[0])), last=True)
+  caches, levels, done = [cache], [], 0
+  for children, nodes, start, stop in zip(
+    trees.children, trees.nodes, trees.starts, (*trees.starts[1:], width), strict=True
+  ):
+    of_level = lambda x, done=done, nodes=nodes: of_trees(x)[:, done : done + nodes].reshape(-1, *x.shape[1:])
+    own = Sequences(*map(of_level, rows)).part(slice(None), slice(start, stop))
+    states, cache = _run(model, params, own, caches)
+    states = jnp.concatenate([jnp.repeat(before, children, axis=0), states], axis=1)
+    found = _in_slots(_read(model, params, own, states), start, width - stop)
+    levels.append({name: x.reshape(prompts, nodes, *x.shape[1:]) for name, x in found.items()})
+    before, caches, done = states[:, -1:], [*caches, cache], done + nodes
+  joined = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *levels)
+  return {name: x.reshape(-1, *x.shape[2:]) for name, x in joined.items()}
+
+
+def _run(
+  model: Any, params: Any, rows: Sequences, prefixes: Sequence[Cache] = (), last: bool = False
+) -> tuple[Float[Array, "B T D"], Cache]:
+  """What the output layer reads after each token (or the last slot alone), and keys and values."""
+  found: Any = model.module.apply({"params": params}, *rows, readout=False, prefixes=prefixes, last=last)
+  return found
+
+
+def _in_slots(found: dict[str, Array], before: int, after: int) -> dict[str, Array]:
+  """Outputs per token in rows that have so many slots more, which hold 0."""
+  pad = lambda x: jnp.pad(x, ((0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)))
+  return {name: x if name == "rewards" else pad(x) for name, x in found.items()}
+
+
+def _read(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"]) -> dict[str, Array]:
+  """Outputs of R tokens, of the states before each of them and after the last."""
+  found = (_of_heads if model.of_heads else _of_vocabulary)(model, params, own, states)
+  return {name: found[name] for name in model.names}
+
+
+def _of_vocabulary(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"]) -> dict[str, Array]:
+  states = states[:, :-1]
   found = {"hidden": states}
   if set(model.names) == {"hidden"}:
     return found
   matrix = params["embedding" if model.config.output_is_embedding else "output"].astype(states.dtype)
   if model.logprobs == "logits":
     logits = jnp.matmul(states, matrix, preferred_element_type=jnp.float32)
-    return found | categorical(logits, tokens, temperature=model.temperature)._asdict()
+    return found | categorical(logits, own.tokens, temperature=model.temperature)._asdict()
   linear = linear_logprobs(
     states,
     matrix,
-    tokens,
-    batch.attention_mask[:, first:],
+    own.tokens,
+    own.attention_mask,
     layout="DV",
     temperature=model.temperature,
     placement=layout.of_output(matrix.shape[1]),
@@ -98,12 +195,10 @@ def _of_vocabulary(
   return found | {"logprobs": linear.logprobs, "entropies": linear.entropies}
 
 
-def _of_heads(model: Any, params: Any, batch: Any, states: Float[Array, "B R D"], first: int) -> dict[str, Array]:
-  """The same from heads, and `rewards` of the state at each row's last token."""
+def _of_heads(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"]) -> dict[str, Array]:
+  """Values before each token, and `rewards` of the state after each row's last one."""
   heads = jnp.matmul(states, params["output"].astype(states.dtype), preferred_element_type=jnp.float32)
   each = (lambda x: x[..., 0]) if heads.shape[-1] == 1 else (lambda x: x)
-  slots = jnp.arange(batch.tokens.shape[1])
-  last = jnp.max(jnp.where(batch.attention_mask, slots, 0), axis=1) - (first - 1)
-  # A row without a response ends with its prompt, before the states that are here.
-  rewards = jnp.take_along_axis(heads, jnp.maximum(last, 0)[:, None, None], axis=1)[:, 0]
+  # A row without a token of its own ends before them.
+  rewards = jnp.take_along_axis(heads, _last(own.attention_mask)[:, None, None], axis=1)[:, 0]
   return {"hidden": states[:, :-1], "values": each(heads[:, :-1]), "rewards": each(rewards)}

@@ -10,7 +10,7 @@ Every parameter carries logical axis names; `rl_jax.training.mesh` maps them to 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rl_jax.models.attention import Shared, attend, attend_with_prefix
+from rl_jax.models.attention import Shared, attend, attend_with_prefixes
 from rl_jax.models.cache import Cache, write
 from rl_jax.models.dense import dense
 from rl_jax.models.lora import TARGETS, A, B, adapted
@@ -171,12 +171,12 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
-  """Causal grouped-query attention (arXiv 2305.13245) over the tokens given and, if there is one, cache or prefix."""
+  """Causal grouped-query attention (arXiv 2305.13245) over the tokens given and, if there are any, those before."""
 
   config: TransformerConfig
 
   @nn.compact
-  def __call__(self, x, positions, allowed, cached, slot, prefix: Shared | None = None):
+  def __call__(self, x, positions, allowed, cached, slot, prefixes: Sequence[Shared] = ()):
     """x [B, T, D]; allowed [B, T, S]: which slot a token may see; cached: (keys, values) of S slots or None."""
     c, (rows, time, width) = self.config, x.shape
     scale = width**-0.5
@@ -206,7 +206,10 @@ class Attention(nn.Module):
       keys, values = write(cached[0], keys, slot, 3), write(cached[1], values, slot, 2)
     q = q.reshape(rows, time, c.key_value_heads, group, c.head_width).transpose(0, 2, 3, 1, 4)
     q = q * c.head_width**-0.5
-    out = attend(q, keys, values, allowed) if prefix is None else attend_with_prefix(q, keys, values, allowed, prefix)
+    if prefixes:
+      out = attend_with_prefixes(q, keys, values, allowed, prefixes)
+    else:
+      out = attend(q, keys, values, allowed)
     out = out.transpose(0, 3, 1, 2, 4).reshape(rows, time, -1)
     return _product(self, out, wo, "output", axes_q[::-1]), (keys, values)
 
@@ -233,9 +236,9 @@ class Block(nn.Module):
   config: TransformerConfig
 
   @nn.compact
-  def __call__(self, x, positions, allowed, cached, slot, prefix: Shared | None = None):
+  def __call__(self, x, positions, allowed, cached, slot, prefixes: Sequence[Shared] = ()):
     mixed, cached = Attention(self.config, name="attention")(
-      RMSNorm(self.config, name="attention_norm")(x), positions, allowed, cached, slot, prefix
+      RMSNorm(self.config, name="attention_norm")(x), positions, allowed, cached, slot, prefixes
     )
     x = x + mixed
     return x + FeedForward(self.config, name="feed_forward")(RMSNorm(self.config, name="feed_forward_norm")(x)), cached
@@ -244,8 +247,8 @@ class Block(nn.Module):
 def _block(config: TransformerConfig) -> Callable[..., tuple[Array, Any]]:
   """A block without a cache as a function of its parameters."""
   module = Block(config, parent=None)
-  return lambda params, x, prefix, positions, allowed: module.apply(
-    {"params": params}, x, positions, allowed, None, 0, prefix
+  return lambda params, x, prefixes, positions, allowed: module.apply(
+    {"params": params}, x, positions, allowed, None, 0, prefixes
   )
 
 
@@ -264,7 +267,7 @@ class Transformer(nn.Module):
     slot: Int[Array, ""] | int = 0,
     last: bool = False,
     readout: bool = True,
-    prefix: Cache | None = None,
+    prefixes: Sequence[Cache] = (),
   ) -> tuple[Float[Array, "B T O"], Cache]:
     """Runs T tokens per row; with a cache they are written from column `slot` on, after all that it holds.
 
@@ -274,7 +277,8 @@ class Transformer(nn.Module):
       slot: column of the cache for the first token, the same for all rows.
       last: give the outputs of the last column alone, [B, 1, O]: those of a whole prompt are many and seldom wanted.
       readout: multiply with the output matrix; else the hidden states [B, T, D] that it would read are given.
-      prefix: the tokens before, of N rows, each for B / N rows that stand together; no `cache` beside it.
+      prefixes: the tokens before, in parts: of N rows, each for B / N rows that stand together; no `cache` beside them.
+        What each of the B rows sees of its own may be said by a mask of B rows.
     """
     c = self.config
     time = tokens.shape[1]
@@ -302,7 +306,7 @@ class Transformer(nn.Module):
     again = c.remat == "block" and cache is None and not self.is_initializing()
     written = []
     for i in range(c.layers):
-      shared = None if prefix is None else Shared(prefix.keys[i], prefix.values[i], prefix.mask)
+      shared = [Shared(prefix.keys[i], prefix.values[i], prefix.mask) for prefix in prefixes]
       if again:
         x, kv = recomputed(_block(c))(self.variables["params"][f"layer_{i}"], x, shared, positions, allowed)
       else:

@@ -161,7 +161,7 @@ def branches(
   def reduced(models, state, plan, prompts, before, key):
     places = before.extras["cut_mask"].shape[1]
     rows = before.tokens.shape[0] // (1 + places * samples)
-    kept, rest = (jax.tree.map(lambda x, part=part: x[part], before) for part in (slice(rows), slice(rows, None)))
+    kept, rest = before.first(rows), jax.tree.map(lambda x: x[rows:], before.replace(trees=()))
     extras = dict(kept.extras)
     values = values_of(Branches(rest, extras.pop("cut_sources")), extras["cut_mask"])
     extras |= {"cut_values": values.values, "cut_variances": values.variances}

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray
 from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.rollouts.sampler import Sampling, positions_of, sample
 from rl_jax.tasks.task import Task
-from rl_jax.trajectories import POLICY, Trajectories
+from rl_jax.trajectories import POLICY, PrefixTrees, Trajectories
 
 
 class Prefixes(NamedTuple):
@@ -101,6 +101,7 @@ def resample_from(
     truncated=done.truncated & (limits == room),
     unfinished=done.truncated & (limits < room),
     extras={},
+    trees=(),
   )
 
 
@@ -122,7 +123,6 @@ def concatenate(*parts: Trajectories) -> Trajectories:
     whole = jnp.pad(part.objectives, [(0, 0), (0, objectives - known)])
     return part.replace(objectives=whole, extras={**part.extras, **missing})
 
-  blocks = {part.rows_per_prompt for part in parts}
-  together = blocks.pop() if len(blocks) == 1 else 1
-  filled_parts = [filled(part).replace(rows_per_prompt=together) for part in parts]
+  trees = tuple(tree for part in parts for tree in part.trees or (PrefixTrees.alone(part.tokens.shape[0]),))
+  filled_parts = [filled(part).replace(trees=trees) for part in parts]
   return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *filled_parts)

@@ -13,7 +13,7 @@ from rl_jax.curricula.curriculum import Plan
 from rl_jax.kernels.reductions import Mean
 from rl_jax.rollouts.continuation import concatenate
 from rl_jax.rollouts.rollout import Phase, PhaseResult, Rollout, nothing_new
-from rl_jax.trajectories import Trajectories
+from rl_jax.trajectories import PrefixTrees, Trajectories
 
 
 def dynamic_sampling(
@@ -81,7 +81,8 @@ def dynamic_sampling(
     rows = (chosen[:, None] * completions_per_prompt + jnp.arange(completions_per_prompt)).reshape(-1)
     selected = trajectories.rows(rows)
     used = selected.row_mask & jnp.repeat(kept[chosen], completions_per_prompt)
-    selected = selected.replace(row_mask=used, rows_per_prompt=completions_per_prompt)
+    trees = PrefixTrees.groups(rows.shape[0], completions_per_prompt, selected.prompt_width)
+    selected = selected.replace(row_mask=used, trees=(trees,))
     number = lambda x: x.sum().astype(jnp.float32)
     metrics = {
       "rounds": Mean(number(asked.reshape(max_rounds, -1).any(axis=1)), jnp.float32(1.0)),

@@ -73,26 +73,27 @@ def probe(
   opening = forced_answer.opening
   rows, boundaries = mask.shape
   index = jnp.repeat(jnp.arange(rows), boundaries)
-  before = prefixes(trajectories.rows(index), jnp.where(mask, cuts, trajectories.prompt_width).reshape(-1))
+  ends = jnp.where(mask, cuts, trajectories.prompt_width).reshape(-1)
   begun = jnp.broadcast_to(jnp.array(opening), (index.shape[0], len(opening)))
-  tokens = jnp.concatenate([before.tokens, begun], axis=1)
-  exists = jnp.concatenate([before.mask, jnp.ones(begun.shape, bool)], axis=1)
 
   answer, answer_mask = forced_answer.answers(prompts_of_rows(prompts, trajectories)[0])
-  whole = jnp.concatenate([tokens, answer[index]], axis=1)
-  attended = jnp.concatenate([exists, answer_mask[index]], axis=1)
-  logprobs = policy.model.outputs(policy.params, Sequences(whole, positions_of(attended), attended))["logprobs"]
-  forced = logprobs[:, tokens.shape[1] :].reshape(rows, boundaries, -1)
+  visible = jnp.arange(trajectories.tokens.shape[1]) < ends[:, None]
+  tail_mask = jnp.concatenate([jnp.ones(begun.shape, bool), answer_mask[index]], axis=1)
+  tail_positions = (trajectories.attention_mask[index] & visible).sum(axis=1, keepdims=True) + positions_of(tail_mask)
+  tails = Sequences(jnp.concatenate([begun, answer[index]], axis=1), tail_positions, tail_mask)
+  logprobs = policy.model.outputs_after(policy.params, trajectories, visible, tails)["logprobs"]
+  forced = logprobs[:, len(opening) :].reshape(rows, boundaries, -1)
   forced = jnp.where(mask[:, :, None] & answer_mask[:, None], forced, 0.0)
 
   shape = rows, boundaries, samples, max_tokens
   if not samples:
     return Probes(forced, answer_mask, jnp.zeros(shape, jnp.float32), jnp.zeros(shape, bool))
+  before = prefixes(trajectories.rows(index), ends)
   done = sample(
     policy.model,
     policy.params,
-    tokens,
-    exists,
+    jnp.concatenate([before.tokens, begun], axis=1),
+    jnp.concatenate([before.mask, jnp.ones(begun.shape, bool)], axis=1),
     key,
     completions_per_prompt=samples,
     max_tokens=max_tokens,

@@ -145,6 +145,6 @@ def _like(kept: Trajectories, trajectories: Trajectories) -> Trajectories:
   """New rows with the extras and types of the kept ones, grouped by prompt."""
   known = trajectories.extras | {"correct": trajectories.correct}
   trajectories = trajectories.replace(
-    group_ids=trajectories.prompt_ids, rows_per_prompt=1, extras={name: known[name] for name in kept.extras}
+    group_ids=trajectories.prompt_ids, trees=(), extras={name: known[name] for name in kept.extras}
   )
   return jax.tree.map(lambda old, new: new.astype(old.dtype), kept, trajectories)

@@ -15,7 +15,7 @@ from rl_jax.kernels.reductions import Mean
 from rl_jax.models.model import Model, Params
 from rl_jax.rollouts.sampler import positions_of
 from rl_jax.tasks.task import ExtraSpec, Prompts, Split, Task, Verdicts
-from rl_jax.trajectories import POLICY, PROMPT, Trajectories
+from rl_jax.trajectories import POLICY, PROMPT, PrefixTrees, Trajectories
 
 
 class BoundModel(NamedTuple):
@@ -233,7 +233,7 @@ def assemble(
     prompt_ids=repeat(prompts.ids),
     row_mask=row_mask,
     truncated=truncated,
-    rows_per_prompt=completions_per_prompt,
+    trees=(PrefixTrees.groups(rows, completions_per_prompt, width),),
   )
   fields = {name: pad(x) for name, x in arrays.items() if name in LOGPROBS}
   return of_rows.replace(**fields).with_extras(**{name: pad(x) for name, x in arrays.items() if name not in fields})

@@ -11,6 +11,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 
 from rl_jax.kernels.advantages.tree import TreeAdvantages, spo_tree
 from rl_jax.kernels.reductions import densify
@@ -18,7 +19,7 @@ from rl_jax.rollouts.continuation import concatenate, resample_from
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling
 from rl_jax.tasks.task import ExtraSpec, Task
-from rl_jax.trajectories import POLICY, PROMPT, Trajectories
+from rl_jax.trajectories import POLICY, PROMPT, PrefixTrees, Trajectories
 
 PROVIDES = {
   "parents": ExtraSpec((), "int32", "row of the node that this one goes on from; -1 under the root"),
@@ -33,7 +34,7 @@ def nodes_of(branching: tuple[int, ...]) -> int:
 
 
 def tree(task: Task, branching: tuple[int, ...], segment_tokens: int, sampling: Sampling) -> Rollout:
-  """Rows are all nodes below the prompts, level by level; keeps no state.
+  """Rows are all nodes below the prompts, tree by tree and level by level; keeps no state.
 
   Level l has branching[l] children of every node of the level above (of the prompt, at l = 0), each of at most
   `segment_tokens` new tokens; those of the last level are not cut. A node that ends by itself, or fills the response,
@@ -43,13 +44,20 @@ def tree(task: Task, branching: tuple[int, ...], segment_tokens: int, sampling: 
 
   Extras, all [B]: `parents`, the row that a node continues, -1 for the prompt; `is_leaf`; `depths`, the level.
 
-  Raises: ValueError: an empty level, or segments without tokens.
+  Raises: ValueError: an empty level, segments without tokens, or no room for the last level.
   """
   if not branching or min(branching) < 1 or segment_tokens < 1:
     raise ValueError(
       f"a tree has levels of at least one child and segments of at least one token, got branching={branching} and "
       f"segment_tokens={segment_tokens}"
     )
+  starts = tuple(level * segment_tokens for level in range(len(branching)))
+  if starts[-1] >= task.response_tokens:
+    raise ValueError(
+      f"level {len(branching)} begins after {starts[-1]} tokens, and a response has {task.response_tokens}: take fewer "
+      f"levels than branching={branching}, or shorter segments than segment_tokens={segment_tokens}"
+    )
+  nodes_by_level = tuple(itertools.accumulate(branching, lambda a, b: a * b))
 
   def phase(models, state, plan, prompts, before, key):
     count, width = prompts.tokens.shape[0], task.response_tokens
@@ -83,7 +91,6 @@ def tree(task: Task, branching: tuple[int, ...], segment_tokens: int, sampling: 
       )
       full = nodes.unfinished & (nodes.loss_mask.sum(axis=1) >= room)  # of its own limit, with slots left
       unfinished = exists & nodes.unfinished & ~full
-      first = sum(part.tokens.shape[0] for part in levels[:-1])
       nodes = nodes.replace(
         row_mask=exists,
         unfinished=unfinished,
@@ -92,15 +99,32 @@ def tree(task: Task, branching: tuple[int, ...], segment_tokens: int, sampling: 
       )
       levels.append(
         nodes.with_extras(
-          parents=first + parents if level else jnp.full(parents.shape, -1),
+          parents=_parents(count, nodes_by_level, level),
           is_leaf=exists & ~unfinished,
           depths=jnp.full(parents.shape, level),
         )
       )
-    rows = concatenate(*levels)
+    rows = _tree_by_tree(concatenate(*levels), count, nodes_by_level)
+    trees = PrefixTrees(rows.tokens.shape[0], tuple(branching), tuple(rows.prompt_width + start for start in starts))
+    rows = rows.replace(trees=(trees,))
     return PhaseResult(state, rows, unasked(rows), rows.sampled_tokens)
 
   return Rollout(phases=(phase,), provides=PROVIDES)
+
+
+def _parents(count: int, nodes: tuple[int, ...], level: int) -> Int[Array, " n"]:
+  """Row of the parent of each node of a level, tree by tree; -1 of the first level."""
+  if not level:
+    return jnp.full(count * nodes[0], -1)
+  above = sum(nodes[: level - 1]) + jnp.arange(nodes[level]) // (nodes[level] // nodes[level - 1])
+  return (jnp.arange(count)[:, None] * sum(nodes) + above).reshape(-1)
+
+
+def _tree_by_tree(levels: Trajectories, count: int, nodes: tuple[int, ...]) -> Trajectories:
+  """Rows that stand level by level, in the order of `PrefixTrees`."""
+  ends = list(itertools.accumulate(count * n for n in nodes))
+  of_levels = [jnp.arange(end - count * n, end).reshape(count, n) for n, end in zip(nodes, ends, strict=True)]
+  return levels.rows(jnp.concatenate(of_levels, axis=1).reshape(-1))
 
 
 def tree_advantages(trajectories: Trajectories, *, levels: int, scale: str = "none") -> TreeAdvantages:

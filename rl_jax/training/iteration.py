@@ -16,7 +16,7 @@ from rl_jax.methods.method import Signal
 from rl_jax.rollouts.rollout import RolloutResult, collect
 from rl_jax.training.describing import describe
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.objectives import in_blocks, update_of_method, updates_of_models
+from rl_jax.training.objectives import update_of_method, updates_of_models, whole_trees
 from rl_jax.training.optimizer import scale_of
 from rl_jax.training.rollout_layout import generating
 from rl_jax.training.seeds import over_seeds
@@ -100,16 +100,17 @@ def learn(
 ) -> tuple[TrainState, Report]:
   """Everything after the verifier: scores (models with a loss of their own learn first), signal, update, curriculum.
   Host tasks enter here."""
-  method, alone = experiment.method, updates_of_models(experiment)
+  method, trees = experiment.method, made.trajectories.trees
+  alone = updates_of_models(experiment, trees)
   rows = score(experiment, seed, made.trajectories, experiment.models.keys() - alone.keys())
   before = seed.skipped_in_a_row
-  seed, own = _learn_alone(alone, seed, in_blocks(experiment, rows), number)
+  seed, own = _learn_alone(alone, seed, whole_trees(experiment, rows), number)
   rows = score(experiment, seed, rows, alone)
   signal = make_signal(experiment, rows, number)
 
-  update = update_of_method(experiment)
+  update = update_of_method(experiment, trees)
   key = iteration_key(seed, number, UPDATE)
-  done = update(seed.models, before, in_blocks(experiment, rows), signal.streams, key)
+  done = update(seed.models, before, whole_trees(experiment, rows), signal.streams, key)
   trainers = {
     "ratio_error": Mean(done.watched.ratio_error, jnp.float32(1.0)),
     "kl_to_behaviour": done.watched.kl_to_behaviour,

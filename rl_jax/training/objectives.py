@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 
 import jax
@@ -12,7 +13,7 @@ from rl_jax.training.experiment import Experiment
 from rl_jax.training.mismatch import WATCH
 from rl_jax.training.sizes import Sizes, sizes_of
 from rl_jax.training.update import Objective, Update, Watch, make_update
-from rl_jax.trajectories import Trajectories
+from rl_jax.trajectories import PrefixTrees, Trajectories
 
 
 def method_objective(experiment: Experiment) -> Objective:
@@ -22,20 +23,20 @@ def method_objective(experiment: Experiment) -> Objective:
   return _objective(experiment, names, experiment.method.loss, WATCH)
 
 
-def update_of_method(experiment: Experiment) -> Update:
-  """The update of the method's loss."""
-  return _update(experiment, method_objective(experiment))
+def update_of_method(experiment: Experiment, trees: tuple[PrefixTrees, ...] = ()) -> Update:
+  """The update of the method's loss, for rows that share what `trees` say."""
+  return _update(experiment, method_objective(experiment), trees)
 
 
-def updates_of_models(experiment: Experiment) -> dict[str, Update]:
-  """The updates of models with a loss of their own, by model."""
+def updates_of_models(experiment: Experiment, trees: tuple[PrefixTrees, ...] = ()) -> dict[str, Update]:
+  """The updates of models with a loss of their own, by model; else as `update_of_method`."""
 
   def alone(loss: Callable[[Outputs, Trajectories], Loss]) -> Callable[[Outputs, Trajectories, Streams], Loss]:
     return lambda outputs, trajectories, streams: loss(outputs, trajectories)
 
   roles = experiment.method.models
   return {
-    name: _update(experiment, _objective(experiment, [name], alone(role.loss)))
+    name: _update(experiment, _objective(experiment, [name], alone(role.loss)), trees)
     for name, role in roles.items()
     if role.loss is not None
   }
@@ -46,16 +47,22 @@ def _objective(experiment: Experiment, names: Iterable[str], loss, watch: Watch 
   return Objective(of(experiment.models), of(experiment.optimizers), loss, watch)
 
 
-def _update(experiment: Experiment, objective: Objective) -> Update:
-  return make_update(objective, _sizes(experiment), group_ids=lambda rows: rows.group_ids)
+def _update(experiment: Experiment, objective: Objective, trees: tuple[PrefixTrees, ...]) -> Update:
+  return make_update(objective, _sizes(experiment, trees), group_ids=lambda rows: rows.group_ids)
 
 
-def in_blocks(experiment: Experiment, rows: Trajectories) -> Trajectories:
-  """The rows for an update, which says what stands together in each of its parts; see `Sizes.blocks`."""
-  blocks = _sizes(experiment).blocks(rows.tokens.shape[0], rows.rows_per_prompt)
-  return rows.replace(rows_per_prompt=blocks)
+def whole_trees(experiment: Experiment, rows: Trajectories) -> Trajectories:
+  """The rows for an update, which share what they do in each of its parts."""
+  sizes, trees = _sizes(experiment, rows.trees), rows.trees
+  if len(trees) == 1:
+    held = sizes.holds(rows.tokens.shape[0], trees[0].size)
+  else:
+    held = sizes.minibatches_per_epoch == 1 and sizes.shards == 1 and not sizes.rows_per_microbatch
+  return rows.replace(trees=trees if held else ())
 
 
-def _sizes(experiment: Experiment) -> Sizes:
+def _sizes(experiment: Experiment, trees: tuple[PrefixTrees, ...]) -> Sizes:
   shards = mesh.batch_shards(jax.sharding.get_abstract_mesh(), experiment.rules)
-  return sizes_of(experiment.config, shards)
+  sizes = sizes_of(experiment.config, shards)
+  shared = len(trees) == 1 and trees[0].children
+  return dataclasses.replace(sizes, group=trees[0].size) if sizes.group and shared else sizes

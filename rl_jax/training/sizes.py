@@ -19,9 +19,9 @@ class Sizes:
   Attributes:
     epochs: passes over the rows.
     minibatches_per_epoch: optimiser steps of a pass.
-    group: rows of a prompt, which are all in one minibatch and micro-batch. A shard of the mesh holds whole groups
-      where its rows are a multiple of them; what is computed does not depend on it. Batches with groups of other sizes
-      (replay, windows) may have one split. None: single rows are shuffled.
+    group: rows of a prompt (of a tree all nodes), which are all in one minibatch and micro-batch. A shard of the mesh
+      holds whole groups where its rows are a multiple of them; what is computed does not depend on it. Batches with
+      groups of other sizes (replay, windows) may have one split. None: single rows are shuffled.
     rows_per_microbatch: rows differentiated at a time; None, or 0: the whole minibatch.
     gradient_dtype: in which micro-batches add up.
     parameter_average: decay of the averaged parameters per update.
@@ -41,18 +41,15 @@ class Sizes:
     """Optimiser steps of an iteration."""
     return self.epochs * self.minibatches_per_epoch
 
-  def blocks(self, rows: int, block: int) -> int:
-    """Rows that stand together in every part of a batch, of those that stand in blocks of `block` in the whole of it.
+  def holds(self, rows: int, block: int) -> bool:
+    """Whether rows that stand in blocks of `block` do so in every part of a batch of `rows`.
 
     Blocks of groups are never split; single rows are shuffled apart, and shards may cut through a block.
-
-    Args:
-      rows: of the batch.
     """
     minibatch = rows // self.minibatches_per_epoch
     part = self.rows_per_microbatch or minibatch
     in_order = self.minibatches_per_epoch == 1 or self.group == block
-    return block if in_order and part % (block * self.shards) == 0 else 1
+    return in_order and part % (block * self.shards) == 0
 
   def check(self, rows: int) -> None:
     """Raise UserError, naming both numbers and a near one that works, unless sizes divide one another.

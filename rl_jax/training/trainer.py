@@ -203,7 +203,7 @@ def check_batch(experiment: Experiment, device_mesh: Mesh) -> list[str]:
   sizes, rows = sizes_of(experiment.config, shards), plan.row_mask.shape[0]
   sizes.check(rows)
   group = sizes.group or 1
-  if sizes.blocks(rows, group) == group:
+  if sizes.holds(rows, group):
     return []
   return [
     f"the mesh splits rows into {shards} shards, which cut groups of {group} rows (completions_per_prompt): the same "

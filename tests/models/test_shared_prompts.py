@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import flax.linen as nn
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from rl_jax.models import model as model_module
-from rl_jax.trajectories import Trajectories
+from rl_jax.models.outputs import Sequences
+from rl_jax.trajectories import PrefixTrees, Trajectories, slots_run
 
 PROMPTS, ROWS, WIDTH, RESPONSES, VOCABULARY = 3, 4, 5, 6, 13
 BASE = {"width": 8, "layers": 2, "heads": 4, "key_value_heads": 2, "head_width": 4, "feed_forward": 16}
@@ -20,10 +22,14 @@ CASES = {
   "tied": {"tied_embeddings": True},
   "norms and biases": {"qk_norm": True, "qkv_bias": True},
   "remat": {"remat": "block"},
-  "adapters": {"lora_rank": 2},
+  "adapters": {"lora_rank": 2, "lora_alpha": 4.0},
   "without logits": {"logprobs": "chunked"},
   "bfloat16": {"dtype": "bfloat16"},
 }
+
+
+def groups(rows_per_prompt: int, rows: int = PROMPTS * ROWS, width: int = WIDTH) -> tuple[PrefixTrees, ...]:
+  return (PrefixTrees.groups(rows, rows_per_prompt, width),) if rows_per_prompt > 1 else ()
 
 
 def batch(rows_per_prompt: int) -> Trajectories:
@@ -40,7 +46,7 @@ def batch(rows_per_prompt: int) -> Trajectories:
   positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
   return made.replace(
     tokens=jnp.asarray(tokens), attention_mask=jnp.asarray(mask), positions=jnp.asarray(positions),
-    loss_mask=jnp.asarray(mask & (np.arange(WIDTH + RESPONSES) >= WIDTH)), rows_per_prompt=rows_per_prompt,
+    loss_mask=jnp.asarray(mask & (np.arange(WIDTH + RESPONSES) >= WIDTH)), trees=groups(rows_per_prompt),
   )  # fmt: skip
 
 
@@ -84,6 +90,98 @@ def test_values_and_gradients_are_those_of_rows_run_alone(case):
   assert trained and all(np.abs(np.asarray(x, np.float64)).max() > 0 for x in trained)
 
 
+CHILDREN, STARTS = (2, 3, 2), (WIDTH, WIDTH + 2, WIDTH + 4)
+TREE = PrefixTrees(PROMPTS * 20, CHILDREN, STARTS)
+
+
+def grown() -> Trajectories:
+  """Trees of depth three, of nodes that fill their segment and go on, or end within it and have no children."""
+  rng, width = np.random.default_rng(1), WIDTH + 6
+  texts = []
+  for length in (5, 1, 3):
+    prompt = np.full(width, -1)
+    prompt[WIDTH - length : WIDTH] = rng.integers(2, VOCABULARY, length)
+    above = [(prompt, True)]
+    for children, start, stop in zip(CHILDREN, STARTS, (*STARTS[1:], width), strict=True):
+      level = []
+      for text, goes_on in above:
+        for _ in range(children):
+          own = rng.integers(1, stop - start + 1) if rng.random() < 0.4 else stop - start
+          added = text.copy()
+          added[start : start + own * goes_on] = rng.integers(2, VOCABULARY, own * goes_on)
+          level.append((added, goes_on and own == stop - start, start))
+      texts += level
+      above = [(text, goes_on) for text, goes_on, _ in level]
+  tokens, _, starts = (np.array(x) for x in zip(*texts, strict=True))
+  mask, slots = tokens >= 0, np.arange(width)
+  return Trajectories.empty(len(tokens), width, WIDTH).replace(
+    tokens=jnp.asarray(np.maximum(tokens, 0)), attention_mask=jnp.asarray(mask),
+    positions=jnp.asarray(np.maximum(np.cumsum(mask, axis=1) - 1, 0)),
+    loss_mask=jnp.asarray(mask & (slots >= starts[:, None])), trees=(TREE,),
+  )  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_trees_are_those_of_rows_run_alone(case):
+  model, params = made(case)
+  rows = grown()
+  assert rows.loss_mask.any(axis=1).sum() < TREE.rows == rows.tokens.shape[0] == PROMPTS * TREE.size
+  alone, shared = (value_and_gradient(model, params, one) for one in (rows.replace(trees=()), rows))
+  assert_close(alone, shared, 3e-2 if case == "bfloat16" else 1e-5)
+
+
+def test_trees_have_values_and_rewards_of_heads():
+  model, params = made("plain", ("values", "rewards"))
+  rows = grown()
+  alone, shared = (model.outputs(params, one) for one in (rows.replace(trees=()), rows))
+  np.testing.assert_allclose(alone["values"][rows.loss_mask], shared["values"][rows.loss_mask], atol=1e-5)
+  own = rows.loss_mask.any(axis=1)
+  np.testing.assert_allclose(alone["rewards"][own], shared["rewards"][own], atol=1e-5)
+
+
+def test_parts_of_a_batch_share_each_in_their_way():
+  model, params = made("plain")
+  whole = batch(1)
+  joined = jax.tree.map(lambda x: jnp.concatenate([x, x[:5], x]), whole)
+  trees = (*groups(ROWS), PrefixTrees.alone(5), *groups(2))
+  alone, shared = (value_and_gradient(model, params, joined.replace(trees=one)) for one in ((), trees))
+  assert_close(alone, shared, 1e-5)
+  first = joined.replace(trees=trees).first(PROMPTS * ROWS)
+  assert first.trees == groups(ROWS) and joined.replace(trees=trees).first(3).trees == ()
+  with pytest.raises(ValueError, match="a batch of 24 rows with trees of 29: Trajectories.rows picks rows"):
+    model.outputs(params, jax.tree.map(lambda x: x[:24], joined.replace(trees=trees)))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("together", [1, ROWS])
+def test_what_goes_on_from_the_midst_of_rows(case, together):
+  """Three tails of each row, cut after none, some and all of its response, are rows of their own."""
+  model, params = made(case)
+  stems, count = batch(together), 3 * PROMPTS * ROWS
+  rng, owners = np.random.default_rng(2), jnp.arange(count) // 3
+  cuts = WIDTH + jnp.asarray(np.concatenate([[0, 3, RESPONSES] * (count // 3)]))
+  visible = jnp.arange(WIDTH + RESPONSES) < cuts[:, None]
+  tokens, mask = rng.integers(2, VOCABULARY, (count, 4)), np.arange(4) < rng.integers(1, 5, count)[:, None]
+  before = (stems.attention_mask[owners] & visible).sum(axis=1)
+  tails = Sequences(jnp.asarray(tokens), before[:, None] + jnp.arange(4), jnp.asarray(mask))
+
+  def found(model):
+    def loss(params):
+      made = jnp.where(mask, model.outputs_after(params, stems, visible, tails)["logprobs"], 0.0)
+      return jnp.sum(jnp.sin(1.0 + jnp.arange(made.size)).reshape(made.shape) * made), made
+
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+
+  apart = dataclasses.replace(model, shared_prompts=False)
+  assert_close(found(apart), found(model), 3e-2 if case == "bfloat16" else 1e-5)
+
+
+def test_slots_that_a_pass_runs():
+  assert slots_run(PrefixTrees.alone(6), 11) == 66
+  assert slots_run(PrefixTrees.groups(8, 4, 5), 9) == 2 * (5 + 4 * 4)
+  assert slots_run(TREE, WIDTH + 6) == PROMPTS * (WIDTH + 2 * 2 + 6 * 2 + 12 * 2)
+
+
 def test_values_and_rewards_of_heads_are():
   model, params = made("plain", ("values", "rewards"), heads=3)
   alone, shared = (model.outputs(params, batch(rows)) for rows in (1, ROWS))
@@ -96,7 +194,7 @@ def test_a_row_reads_its_own_prompt_and_no_other_row():
   model, params = made("plain")
   rows = batch(ROWS)
   found = np.asarray(model.outputs(params, rows)["logprobs"])
-  other = rows.replace(tokens=rows.tokens.at[:ROWS, WIDTH - 1].add(1), rows_per_prompt=ROWS)
+  other = rows.replace(tokens=rows.tokens.at[:ROWS, WIDTH - 1].add(1), trees=groups(ROWS))
   changed = np.asarray(model.outputs(params, other)["logprobs"])
   np.testing.assert_array_equal(found[ROWS:], changed[ROWS:])
   assert np.abs(found - changed)[:ROWS][np.asarray(rows.loss_mask[:ROWS])].min() > 0
@@ -128,6 +226,6 @@ def test_it_saves_operations():
   model, params = made("plain")
   rows = Trajectories.empty(8, 12, 10)
   flops = lambda block: (
-    jax.jit(model.outputs).lower(params, rows.replace(rows_per_prompt=block)).compile().cost_analysis()["flops"]
+    jax.jit(model.outputs).lower(params, rows.replace(trees=groups(block, 8, 10))).compile().cost_analysis()["flops"]
   )
   assert flops(8) < 0.5 * flops(1)

@@ -33,7 +33,7 @@ from rl_jax.rollouts.sampler import Sampling, positions_of
 from rl_jax.rollouts.truncation import Truncation
 from rl_jax.tasks import chain
 from rl_jax.tasks.task import ExtraSpec, Prompts, Verdicts
-from rl_jax.trajectories import DEMONSTRATION, HINT, POLICY, PROMPT
+from rl_jax.trajectories import DEMONSTRATION, HINT, POLICY, PROMPT, PrefixTrees
 from tests.rollouts.collecting import collected
 
 PROMPTS = Prompts(
@@ -116,9 +116,9 @@ def test_assemble_field_by_field():
     "truncated": [0, 1, 1, 1],
     "unfinished": [0] * 4,
     "prompt_width": 3,
-    "rows_per_prompt": 2,
   }
-  assert set(want) | {"extras"} == set(got.__dataclass_fields__)
+  assert got.trees == (PrefixTrees.groups(4, 2, 3),)
+  assert set(want) | {"extras", "trees"} == set(got.__dataclass_fields__)
   for name, value in want.items():
     np.testing.assert_array_equal(getattr(got, name), value, err_msg=name)
   assert set(got.extras) == {"surprise"}

@@ -108,3 +108,21 @@ def test_siblings_add_up_to_nothing():
 def test_trees_that_do_not_grow_are_refused(branching, tokens):
   with pytest.raises(ValueError, match="levels of at least one child"):
     tree(None, branching, tokens, Sampling())
+
+
+def test_a_tree_without_room_for_its_last_level_is_refused():
+  task = small.make_experiment("num_seeds=1").task
+  with pytest.raises(ValueError, match=f"level 3 begins after {2 * task.response_tokens} tokens, and a response has"):
+    tree(task, (2, 2, 2), task.response_tokens, Sampling())
+
+
+def test_rows_share_what_their_trees_say():
+  """Every node's text before its own is its parent's, slot by slot, and its own begins where its level does."""
+  task, _, rows = grown()
+  (trees,) = rows.trees
+  assert trees.children == BRANCHING and trees.rows == rows.tokens.shape[0] and trees.size == nodes_of(BRANCHING)
+  assert trees.starts == tuple(task.prompt_tokens + TOKENS * level for level in range(3))
+  starts = np.array(trees.starts)[rows.extras["depths"]]
+  used = np.flatnonzero(rows.row_mask)
+  np.testing.assert_array_equal(rows.loss_mask.argmax(axis=1)[used], starts[used])
+  np.testing.assert_array_equal(rows.group_ids, np.repeat(np.arange(2), trees.size))

@@ -20,6 +20,7 @@ from rl_jax.rollouts.sampler import SEED_AXIS
 from rl_jax.training import iteration, mesh, rollout_layout, state
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.trainer import Trainer
+from rl_jax.trajectories import PrefixTrees
 from tests import commands
 from tests.training import small
 
@@ -145,9 +146,10 @@ def main() -> None:
     experiment, _ = make(ONE)
     start = jax.device_get(small.make_seed(experiment))
     batch = jax.device_get(small.make_trajectories(experiment, nn.unbox(start), rows=16))
+    trees = (PrefixTrees.groups(16, 4, batch.prompt_width),)
     for kind, shape in ("learn", ONE), *json.loads(sys.argv[2]):
       more = ["model.logprobs=chunked"] if kind == "without_logits" else []
-      tell(kind, shape, learn(shape, batch.replace(rows_per_prompt=4 if kind == "shared" else 1), start, *more))
+      tell(kind, shape, learn(shape, batch.replace(trees=trees if kind == "shared" else ()), start, *more))
   else:
     for shape in WHOLE:
       tell("iterate", shape, iterate(shape, folder / str(shape)))

@@ -10,6 +10,7 @@ import pytest
 
 from rl_jax.training import iteration, objectives
 from rl_jax.training.sizes import Sizes
+from rl_jax.trajectories import PrefixTrees, Trajectories
 from tests.training import small
 
 CUTS = {
@@ -21,6 +22,10 @@ CUTS = {
 }
 
 
+def groups(rows: Trajectories) -> tuple[PrefixTrees, ...]:
+  return (PrefixTrees.groups(rows.tokens.shape[0], 4, rows.prompt_width),)
+
+
 @functools.cache
 def after(cut: str, shared: bool):
   """Parameters and metrics after two iterations on responses with random rewards."""
@@ -30,7 +35,7 @@ def after(cut: str, shared: bool):
   learn = jax.jit(lambda seed, rows, number: small.learn(experiment, seed, rows, number))
   for number in range(2):
     rows = small.make_trajectories(experiment, seed, draw=number)
-    seed, metrics = learn(seed, rows.replace(rows_per_prompt=4), number)
+    seed, metrics = learn(seed, rows.replace(trees=groups(rows)), number)
     found.append({name: np.asarray(mean.value) for name, mean in metrics.items()})
   return jax.device_get(seed.models["policy"].params), found
 
@@ -48,32 +53,32 @@ def test_the_curve_is_the_same_with_and_without(cut):
 def test_a_rollout_says_which_rows_share_a_prompt():
   experiment = small.make_experiment("num_seeds=1")
   _, made = jax.eval_shape(lambda seed: iteration.make_batch(experiment, seed, 0), small.make_seed(experiment))
-  assert made.trajectories.rows_per_prompt == experiment.config.completions_per_prompt == 4
-  assert made.trajectories.replace(rows_per_prompt=4).rows_per_prompt == 4
+  assert made.trajectories.trees == groups(made.trajectories)
+  assert made.trajectories.trees[0].size == experiment.config.completions_per_prompt == 4
 
 
 def test_rows_that_are_picked_share_nothing():
   experiment = small.make_experiment("num_seeds=1")
-  rows = small.make_trajectories(experiment, small.make_seed(experiment)).replace(rows_per_prompt=4)
-  assert rows.rows(np.array([3, 1, 2])).rows_per_prompt == 1
+  rows = small.make_trajectories(experiment, small.make_seed(experiment))
+  assert rows.replace(trees=groups(rows)).rows(np.array([3, 1, 2])).trees == ()
 
 
 @pytest.mark.parametrize(
-  ("sizes", "blocks"),
+  ("sizes", "held"),
   [
-    (Sizes(1, 1, group=4), 4),
-    (Sizes(2, 2, group=4), 4),
-    (Sizes(1, 1, group=4, rows_per_microbatch=8), 4),
-    (Sizes(1, 1, group=4, shards=4), 4),
-    (Sizes(1, 1, group=None, rows_per_microbatch=4), 4),  # nothing is shuffled
-    (Sizes(1, 2, group=None), 1),  # single rows are
-    (Sizes(1, 1, group=None, rows_per_microbatch=2), 1),  # a micro-batch has half a block
-    (Sizes(1, 1, group=4, shards=8), 1),  # and so has a shard
-    (Sizes(1, 2, group=8), 1),  # groups of other blocks
+    (Sizes(1, 1, group=4), True),
+    (Sizes(2, 2, group=4), True),
+    (Sizes(1, 1, group=4, rows_per_microbatch=8), True),
+    (Sizes(1, 1, group=4, shards=4), True),
+    (Sizes(1, 1, group=None, rows_per_microbatch=4), True),  # nothing is shuffled
+    (Sizes(1, 2, group=None), False),  # single rows are
+    (Sizes(1, 1, group=None, rows_per_microbatch=2), False),  # a micro-batch has half a block
+    (Sizes(1, 1, group=4, shards=8), False),  # and so has a shard
+    (Sizes(1, 2, group=8), False),  # groups of other blocks
   ],
 )
-def test_blocks_hold_where_rows_are_not_split(sizes, blocks):
-  assert sizes.blocks(16, 4) == blocks
+def test_blocks_are_held_where_rows_are_not_split(sizes, held):
+  assert sizes.holds(16, 4) == held
 
 
 def test_an_update_of_split_blocks_runs_rows_alone(monkeypatch):
@@ -81,9 +86,9 @@ def test_an_update_of_split_blocks_runs_rows_alone(monkeypatch):
   seen = []
   model = experiment.models["policy"]
   outputs = type(model).outputs
-  note = lambda self, params, batch: (seen.append(batch.rows_per_prompt), outputs(self, params, batch))[1]
+  note = lambda self, params, batch: (seen.append(batch.trees), outputs(self, params, batch))[1]
   monkeypatch.setattr(type(model), "outputs", note)
   seed = small.make_seed(experiment)
   jax.eval_shape(lambda seed: iteration.step(experiment, seed, 0), seed)
-  assert seen and set(seen) == {1}
+  assert seen and set(seen) == {()}
   assert objectives.update_of_method(experiment)
