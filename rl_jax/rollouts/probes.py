@@ -79,16 +79,16 @@ def probe(
   exists = jnp.concatenate([before.mask, jnp.ones(begun.shape, bool)], axis=1)
 
   answer, answer_mask = forced_answer.answers(prompts_of_rows(prompts, trajectories)[0])
-  whole = jnp.concatenate([tokens, answer[index]], axis=1)
+  sequences = jnp.concatenate([tokens, answer[index]], axis=1)
   attended = jnp.concatenate([exists, answer_mask[index]], axis=1)
-  logprobs = policy.model.outputs(policy.params, Sequences(whole, positions_of(attended), attended))["logprobs"]
+  logprobs = policy.model.outputs(policy.params, Sequences(sequences, positions_of(attended), attended))["logprobs"]
   forced = logprobs[:, tokens.shape[1] :].reshape(rows, boundaries, -1)
   forced = jnp.where(mask[:, :, None] & answer_mask[:, None], forced, 0.0)
 
   shape = rows, boundaries, samples, max_tokens
   if not samples:
     return Probes(forced, answer_mask, jnp.zeros(shape, jnp.float32), jnp.zeros(shape, bool))
-  done = sample(
+  completions = sample(
     policy.model,
     policy.params,
     tokens,
@@ -101,7 +101,7 @@ def probe(
     pad_id=task.vocabulary.pad_id,
     sampling=sampling,
   )
-  return Probes(forced, answer_mask, done.entropies.reshape(shape), done.mask.reshape(shape))
+  return Probes(forced, answer_mask, completions.entropies.reshape(shape), completions.mask.reshape(shape))
 
 
 def required_forced_answer(task: Task) -> ForcedAnswer:
