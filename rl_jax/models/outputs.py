@@ -51,9 +51,9 @@ def outputs(model: Any, params: Any, batch: Any) -> dict[str, Array]:
   """
   first = max(getattr(batch, "prompt_width", 1), 1)
   states = _states(model, params, batch, first)
-  whole = lambda x: jnp.pad(x, ((0, 0), (first, 0), *[(0, 0)] * (x.ndim - 2)))
-  found = (_of_heads if model.of_heads else _of_vocabulary)(model, params, batch, states, first)
-  return {name: found[name] if name == "rewards" else whole(found[name]) for name in model.names}
+  padded = lambda x: jnp.pad(x, ((0, 0), (first, 0), *[(0, 0)] * (x.ndim - 2)))
+  arrays = (_of_heads if model.of_heads else _of_vocabulary)(model, params, batch, states, first)
+  return {name: arrays[name] if name == "rewards" else padded(arrays[name]) for name in model.names}
 
 
 def _states(model: Any, params: Any, batch: Any, first: int) -> Float[Array, "B R D"]:
@@ -78,13 +78,13 @@ def _of_vocabulary(
 ) -> dict[str, Array]:
   """Outputs [B, R - 1] of the tokens from slot `first` on."""
   states, tokens = states[:, :-1], batch.tokens[:, first:]
-  found = {"hidden": states}
+  arrays = {"hidden": states}
   if set(model.names) == {"hidden"}:
-    return found
+    return arrays
   matrix = params["embedding" if model.config.output_is_embedding else "output"].astype(states.dtype)
   if model.logprobs == "logits":
     logits = jnp.matmul(states, matrix, preferred_element_type=jnp.float32)
-    return found | categorical(logits, tokens, temperature=model.temperature)._asdict()
+    return arrays | categorical(logits, tokens, temperature=model.temperature)._asdict()
   linear = linear_logprobs(
     states,
     matrix,
@@ -95,15 +95,15 @@ def _of_vocabulary(
     placement=layout.of_output(matrix.shape[1]),
     implementation=None if model.logprobs == "recomputed" else model.logprobs,
   )
-  return found | {"logprobs": linear.logprobs, "entropies": linear.entropies}
+  return arrays | {"logprobs": linear.logprobs, "entropies": linear.entropies}
 
 
 def _of_heads(model: Any, params: Any, batch: Any, states: Float[Array, "B R D"], first: int) -> dict[str, Array]:
   """The same from heads, and `rewards` of the state at each row's last token."""
   heads = jnp.matmul(states, params["output"].astype(states.dtype), preferred_element_type=jnp.float32)
-  each = (lambda x: x[..., 0]) if heads.shape[-1] == 1 else (lambda x: x)
+  squeezed = (lambda x: x[..., 0]) if heads.shape[-1] == 1 else (lambda x: x)
   slots = jnp.arange(batch.tokens.shape[1])
   last = jnp.max(jnp.where(batch.attention_mask, slots, 0), axis=1) - (first - 1)
   # A row without a response ends with its prompt, before the states that are here.
   rewards = jnp.take_along_axis(heads, jnp.maximum(last, 0)[:, None, None], axis=1)[:, 0]
-  return {"hidden": states[:, :-1], "values": each(heads[:, :-1]), "rewards": each(rewards)}
+  return {"hidden": states[:, :-1], "values": squeezed(heads[:, :-1]), "rewards": squeezed(rewards)}
