@@ -11,8 +11,8 @@ def same_shape(function: str, axes: str, **arrays: Array) -> None:
   """Raises unless all arrays have one shape, with one axis for each name in `axes` (such as "B T")."""
   shapes = {name: array.shape for name, array in arrays.items()}
   if len(set(shapes.values())) > 1 or any(len(shape) != len(axes.split()) for shape in shapes.values()):
-    got = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-    raise ValueError(f"{function}: expected arrays of one shape [{axes}], got {got}")
+    described = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    raise ValueError(f"{function}: expected arrays of one shape [{axes}], got {described}")
 
 
 def known_option(function: str, option: str, value: str, known: Iterable[str]) -> None:

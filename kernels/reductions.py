@@ -270,5 +270,5 @@ def aggregate(
     return Mean(tokens.value.sum(), count)
   if mode == "sequence_mean_token_sum":
     return Mean(tokens.sum.sum(), count)
-  whole = jnp.asarray(constant, tokens.sum.dtype)
-  return Mean(tokens.sum.sum(), count * whole if mode == "sequence_mean_constant" else whole)
+  normalizer = jnp.asarray(constant, tokens.sum.dtype)
+  return Mean(tokens.sum.sum(), count * normalizer if mode == "sequence_mean_constant" else normalizer)

@@ -70,14 +70,14 @@ def evaluate(config: ConfigDict, workdir: Path | None, iteration: str = "newest"
     if workdir is None:
       if experiment.method.initial is as_found:
         experiment = _policy_alone(experiment)
-      found = _start(experiment, device_mesh)
+      policies = _start(experiment, device_mesh)
     else:
-      found = _restored(experiment, device_mesh, workdir, iteration)
+      policies = _restored(experiment, device_mesh, workdir, iteration)
     answer = held_out.answers_of(experiment, device_mesh)
-    answered = answer(held_out.policies(experiment, found.params), found.iteration)
+    answered = answer(held_out.policies(experiment, policies.params), policies.iteration)
     for note in experiment.task.notes():
       print(note, file=sys.stderr)
-    return _record(experiment, found.what, answered)
+    return _record(experiment, policies.what, answered)
 
 
 def _restored(experiment: Experiment, device_mesh: jax.sharding.Mesh, workdir: Path, iteration: str) -> Policies:
@@ -107,26 +107,26 @@ def _policy_alone(experiment: Experiment) -> Experiment:
 
 
 def _start(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Policies:
-  found = initialization.find(experiment, Path("runs/evaluated"), _trained_before) or {}
-  if "policy" not in found:
+  starts = initialization.find(experiment, Path("runs/evaluated"), _trained_before) or {}
+  if "policy" not in starts:
     raise UserError(
       "the config names no start (init_from is empty, its model comes with no parameters): give the --workdir of a run"
     )
-  for start in found.values():
+  for start in starts.values():
     for warning in start.warnings:
       print(f"{start.origin}: {warning}", file=sys.stderr)
-  given = {role: start.params for role, start in found.items()}
-  made = given if experiment.method.initial is as_found else _initial(experiment, given)
+  params = {role: start.params for role, start in starts.items()}
+  initial = params if experiment.method.initial is as_found else _initial(experiment, params)
   abstract = held_out.abstract_policy(experiment, device_mesh)
-  whole = lambda x, like: jax.device_put(jnp.broadcast_to(x, like.shape).astype(like.dtype), like.sharding)
-  origins = ", ".join(dict.fromkeys(start.origin for start in found.values()))
-  return Policies(jax.tree.map(whole, made["policy"], abstract), 0, origins)
+  broadcast = lambda x, like: jax.device_put(jnp.broadcast_to(x, like.shape).astype(like.dtype), like.sharding)
+  origins = ", ".join(dict.fromkeys(start.origin for start in starts.values()))
+  return Policies(jax.tree.map(broadcast, initial["policy"], abstract), 0, origins)
 
 
-def _initial(experiment: Experiment, given: dict[str, Params]) -> dict[str, Params]:
+def _initial(experiment: Experiment, params: dict[str, Params]) -> dict[str, Params]:
   """What the method makes of the starts, led by seeds."""
-  policies = jax.jit(lambda given: state.init(experiment, given).seeds.models["policy"].params)
-  return {"policy": policies(given)}
+  policies = jax.jit(lambda params: state.init(experiment, params).seeds.models["policy"].params)
+  return {"policy": policies(params)}
 
 
 def _trained_before(stage: ConfigDict, folder: Path) -> bool:

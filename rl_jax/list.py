@@ -49,9 +49,9 @@ def models() -> list[Entry]:
   """What section `model` can name, and the checkpoints that its field `checkpoint` knows by name."""
   architecture = ast.parse((ROOT / "models/transformer.py").read_text(encoding="utf-8"))
   own = "rl_jax.models.model"  # builds the architecture
-  named = [entry_of(own, architecture) if one.name == own else one for one in roles("models")]
+  entries = [entry_of(own, architecture) if entry.name == own else entry for entry in roles("models")]
   of_file = lambda model: f"a checkpoint: {Path(model.member).name} of {model.requirement}"
-  return named + [Entry(name, of_file(model), ()) for name, model in KNOWN.items()]
+  return entries + [Entry(name, of_file(model), ()) for name, model in KNOWN.items()]
 
 
 def experiments() -> list[Entry]:
@@ -64,11 +64,11 @@ def studies() -> list[Entry]:
   return [entry_of(path.stem, tree) for path, tree in _modules(ROOT / "experiments/studies", ("get_config",))]
 
 
-def _modules(folder: Path, needed: tuple[str, ...]) -> Iterator[tuple[Path, ast.Module]]:
+def _modules(folder: Path, required: tuple[str, ...]) -> Iterator[tuple[Path, ast.Module]]:
   for path in sorted(folder.glob("*.py")):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    if functions.issuperset(needed):
+    if functions.issuperset(required):
       yield path, tree
 
 
@@ -81,13 +81,13 @@ KINDS: dict[str, Callable[[], list[Entry]]] = {
 }
 
 
-def table(named: list[Entry]) -> str:
+def table(entries: list[Entry]) -> str:
   """One line each, in columns."""
-  width = max((len(one.name) for one in named), default=0)
+  width = max((len(entry.name) for entry in entries), default=0)
   lines = []
-  for one in named:
-    papers = f" [arXiv {', '.join(one.papers)}]" if one.papers else ""
-    lines.append(f"  {one.name:{width}}  {one.about}{papers}")
+  for entry in entries:
+    papers = f" [arXiv {', '.join(entry.papers)}]" if entry.papers else ""
+    lines.append(f"  {entry.name:{width}}  {entry.about}{papers}")
   return "\n".join(lines)
 
 

@@ -53,9 +53,9 @@ def plan(config: ConfigDict, topology: str, layers: tuple[int, int] | None = Non
     try:
       notes: list[str] = []
       if layers is None:
-        found = compile_all(experiment, device_mesh, _say)
+        compiled = compile_all(experiment, device_mesh, _say)
       else:
-        found, notes = _by_layers(config, experiment, device_mesh, layers)
+        compiled, notes = _by_layers(config, experiment, device_mesh, layers)
     except UserError as error:
       if proposed is None:
         raise
@@ -72,7 +72,7 @@ def plan(config: ConfigDict, topology: str, layers: tuple[int, int] | None = Non
       notes=notes,
       state=state,
       cache=ideal.cache_bytes(experiment, device_mesh),
-      programs=found,
+      programs=compiled,
       ideal={"rollout": ideal.rollout(experiment, device_mesh), "update": ideal.update(experiment, device_mesh)},
       advise=lambda large: fitting.advice(experiment, chip, device_mesh, state, proposed, large),
     )
@@ -84,19 +84,19 @@ def _by_layers(
   """The programs of models of `at` layers, drawn out to the model's own number, and where that is a guess."""
   if "layers" not in config.model:
     raise UserError(f"--layers: those of {config.model.name} come from its checkpoint: leave the flag out")
-  found = []
+  compiled = []
   for layers in at:
     shallow = initialization.build(configs.resolve_config(config, {"model.layers": layers}))
     with contextlib.closing(shallow.task):
-      found.append(compile_all(shallow, device_mesh, _say))
-  few, more = found
-  whole = experiment.models["policy"].config.layers
+      compiled.append(compile_all(shallow, device_mesh, _say))
+  few, more = compiled
+  depth = experiment.models["policy"].config.layers
   notes = [
-    f"{name}: {term} is less with {at[1]} layers than with {at[0]}, so that of {whole} is a guess: take more layers"
+    f"{name}: {term} is less with {at[1]} layers than with {at[0]}, so that of {depth} is a guess: take more layers"
     for name in few
     for term in falls(few[name], more[name])
   ]
-  return {name: extrapolated(few[name], more[name], at, whole) for name in few}, notes
+  return {name: extrapolated(few[name], more[name], at, depth) for name in few}, notes
 
 
 def _name(config: ConfigDict) -> str:
@@ -130,10 +130,11 @@ def main(argv: list[str]) -> int:
   config = configs.resolve_experiment(flags.config, flags.overrides)
   plans = [plan(config, topology, flags.options.layers) for topology in flags.options.topology.split(",")]
   if flags.options.format == "json":
-    print(json.dumps([one.record() for one in plans], indent=2))
+    print(json.dumps([topology_plan.record() for topology_plan in plans], indent=2))
   else:
-    print("\n\n".join([one.text() for one in plans] + ([planned.scaling(plans)] if len(plans) > 1 else [])))
-  return 0 if all(one.fits for one in plans) else 1
+    texts = [topology_plan.text() for topology_plan in plans]
+    print("\n\n".join(texts + ([planned.scaling(plans)] if len(plans) > 1 else [])))
+  return 0 if all(topology_plan.fits for topology_plan in plans) else 1
 
 
 if __name__ == "__main__":

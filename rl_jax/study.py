@@ -65,12 +65,12 @@ class Study(NamedTuple):
       return {points[0]: float("nan")}
     scores: dict[tuple[str, ...], float] = {}
     for point in points:
-      found = self._at_point(name, point)
+      entry = self._at_point(name, point)
       if not rates:
-        scores[point] = float(np.mean(found.at_budget[ACCURACY]))
+        scores[point] = float(np.mean(entry.at_budget[ACCURACY]))
       for index, rate in enumerate(rates):
         # As one of several, so that the rates of other models keep their proportion to it.
-        scores[(*point, f"learning_rates=({rate!r},)")] = _score(found, slice(index, None, len(rates)))
+        scores[(*point, f"learning_rates=({rate!r},)")] = _score(entry, slice(index, None, len(rates)))
     for point, score in scores.items():
       print(f"study: {name} {' '.join(point)}: {score:.3f}", file=self.terminal.stream, flush=True)
     return scores
@@ -88,9 +88,9 @@ class Study(NamedTuple):
     entry, scores = self.config.entries[name], self.tuned(name)
     point = max(scores, key=scores.__getitem__)
     overrides = [*entry.overrides, *self.config.final_overrides, *point]
-    found = self.run(self.workdir / name, entry.config, overrides, self.config.token_budget)
+    result = self.run(self.workdir / name, entry.config, overrides, self.config.token_budget)
     tried = {" ".join(point): score for point, score in scores.items()} if len(scores) > 1 else {}
-    return found._replace(chosen=point, tried=tried)
+    return result._replace(chosen=point, tried=tried)
 
   def write(self, folder: Path | None, entries: Mapping[str, Entry], command: str) -> study_page.StudyPages:
     """The pages of the entries so far."""
@@ -106,13 +106,13 @@ def _done(workdir: Path, config: ConfigDict, budget: int) -> bool:
   except UserError:
     return False
   identity, _ = configs.identity(config)
-  same = read_json(directory.identity).get("identity") == identity
-  return same and spent is not None and spent.values[-1].min() >= budget
+  same_run = read_json(directory.identity).get("identity") == identity
+  return same_run and spent is not None and spent.values[-1].min() >= budget
 
 
-def _score(found: Entry, columns: slice) -> float:
+def _score(entry: Entry, columns: slice) -> float:
   """Area under the curve of accuracy over tokens of some members, the mean."""
-  curves = zip(found.tokens.T[columns], found.values[ACCURACY].T[columns], strict=True)
+  curves = zip(entry.tokens.T[columns], entry.values[ACCURACY].T[columns], strict=True)
   return float(np.mean([area_under(tokens, curve) for tokens, curve in curves]))
 
 
@@ -133,12 +133,12 @@ def read_study(file: str, workdir: Path | None, only: str, terminal: launch.Term
   config = get_config()
   if "entries" not in config:
     raise UserError(f"{file} has no entries: it is not a study (train an experiment with python -m rl_jax.train)")
-  known = list(config.entries)
-  chosen = only.split(",") if only else known
-  for name in chosen:
-    if name not in known:
-      raise UserError(f"{file} has no entry {name!r} (there are: {', '.join(known)})")
-  config.entries = {name: config.entries[name].to_dict() for name in chosen}
+  names = list(config.entries)
+  selected = only.split(",") if only else names
+  for name in selected:
+    if name not in names:
+      raise UserError(f"{file} has no entry {name!r} (there are: {', '.join(names)})")
+  config.entries = {name: config.entries[name].to_dict() for name in selected}
   name = Path(file).stem
   return Study(name, config, workdir or Path("runs/studies") / name, terminal, [])
 
@@ -162,11 +162,11 @@ def main(argv: list[str]) -> int:
       before = len(study.launched)
       entries[name] = study.entry(name)
       if len(study.launched) > before or len(entries) == len(study.config.entries):
-        written = study.write(flags.results, entries, shlex.join(launched_by))
+        pages = study.write(flags.results, entries, shlex.join(launched_by))
   except Stopped:
     return 128 + (stop.requested or 0)
-  print(written.table)
-  print(f"written: {', '.join(str(path) for path in written.files)}")
+  print(pages.table)
+  print(f"written: {', '.join(str(path) for path in pages.files)}")
   return 0
 
 

@@ -125,15 +125,15 @@ class Trajectories(flax.struct.PyTreeNode):
       objectives: K.
     """
     slots = lambda dtype: jnp.zeros((rows, width), dtype)
-    each = lambda dtype: jnp.zeros(rows, dtype)
+    per_row = lambda dtype: jnp.zeros(rows, dtype)
     arrays: dict[str, Any] = {
       **{name: slots(jnp.int32) for name in ("tokens", "positions", "turn_ids", "source_ids")},
       **{name: slots(bool) for name in ("attention_mask", "loss_mask")},
       **{name: slots(jnp.float32) for name in ("behaviour_logprobs", "old_logprobs", "ref_logprobs", "token_rewards")},
-      **{name: each(jnp.int32) for name in ("group_ids", "prompt_ids")},
-      **{name: each(bool) for name in ("row_mask", "verified", "reward_mask", "truncated", "unfinished")},
+      **{name: per_row(jnp.int32) for name in ("group_ids", "prompt_ids")},
+      **{name: per_row(bool) for name in ("row_mask", "verified", "reward_mask", "truncated", "unfinished")},
       "step_ids": jnp.full((rows, width), -1),
-      "rewards": each(jnp.float32),
+      "rewards": per_row(jnp.float32),
       "objectives": jnp.zeros((rows, objectives), jnp.float32),
     }
     return cls(**arrays, extras={}, prompt_width=prompt_width)

@@ -45,19 +45,19 @@ def starts_of(record: RecordedRun, experiment: Experiment, scratch: Path) -> tup
   )
   if config.init_from.partition("@")[0] in config.stages and digest:
     for folder in _stage_folders(record):
-      kept = {"policy": f"{folder.resolve()}@{digest}"}
+      init_from = {"policy": f"{folder.resolve()}@{digest}"}
       with contextlib.suppress(UserError):
-        return _compared(record, initialization.find(experiment, scratch / "run", train_stage, init_from=kept))
+        return _compared(record, initialization.find(experiment, scratch / "run", train_stage, init_from=init_from))
   return _compared(record, initialization.find(experiment, scratch / "run", train_stage))
 
 
-def _compared(record: RecordedRun, found: dict[str, initialization.Start] | None) -> tuple[dict[str, Params], bool]:
+def _compared(record: RecordedRun, starts: dict[str, initialization.Start] | None) -> tuple[dict[str, Params], bool]:
   """The parameters of starts, and whether all have the recorded hashes."""
-  found = found or {}
-  others = record.first("models_started_from") or {}
-  digests = {"policy": record.first("start_sha256")} | {role: digest for role, (_, digest) in others.items()}
-  same = all(start.sha256 == digests.get(role) for role, start in found.items())
-  return {role: start.params for role, start in found.items()}, same
+  starts = starts or {}
+  other_models = record.first("models_started_from") or {}
+  digests = {"policy": record.first("start_sha256")} | {role: digest for role, (_, digest) in other_models.items()}
+  identical = all(start.sha256 == digests.get(role) for role, start in starts.items())
+  return {role: start.params for role, start in starts.items()}, identical
 
 
 def _stage_folders(record: RecordedRun) -> list[Path]:
@@ -79,10 +79,10 @@ def repeat(trainer: Trainer, record: RecordedRun, iterations: int, progress: Pro
     yield _line("evaluation", 0, trainer.evaluate())
   while trainer.iterations < iterations:
     first = trainer.iterations
-    done = trainer.advance()
-    for offset, row in enumerate(done.metrics):
+    result = trainer.advance()
+    for offset, row in enumerate(result.metrics):
       yield _line("train", first + offset + 1, row)
-    progress.update(trainer.iterations, done.metrics[-1])
+    progress.update(trainer.iterations, result.metrics[-1])
     if ("evaluation", trainer.iterations) in record.lines:
       yield _line("evaluation", trainer.iterations, trainer.evaluate())
 
@@ -99,7 +99,7 @@ class Verdict(NamedTuple):
 
 
 def compare(
-  record: RecordedRun, made: Iterator[dict[str, Any]], iterations: int, differs: list[str], same: bool
+  record: RecordedRun, lines: Iterator[dict[str, Any]], iterations: int, differs: list[str], same_start: bool
 ) -> Verdict:
   """Holds the lines that are made again against the record.
 
@@ -108,33 +108,33 @@ def compare(
     same: whether the start is the recorded one to the bit.
   """
   exact, compared, evaluations = not differs, 0, []
-  for line in made:
+  for line in lines:
     key = (line["kind"], line["iteration"])
     if key not in record.lines:
       if record.complete and line["iteration"] <= record.iterations:
         return Verdict(False, f"the record has no {key[0]} line of iteration {key[1]}")
       continue
-    there = record.lines[key]
+    recorded = record.lines[key]
     if key[0] == "evaluation":
-      evaluations.append((there, line))
-    if exact or (same and key == ("train", 1)):
+      evaluations.append((recorded, line))
+    if exact or (same_start and key == ("train", 1)):
       tolerance = 0.0 if exact else agreement.FIRST
-      found = agreement.departure(there, line, tolerance=tolerance, rounded=record.rounded)
-      if found:
-        return Verdict(False, str(found))
-      compared += sum(len(values) for name, values in there.items() if name not in ("kind", "iteration"))
-  told = f"{iterations} of {record.iterations} iterations made again"
+      departure = agreement.departure(recorded, line, tolerance=tolerance, rounded=record.rounded)
+      if departure:
+        return Verdict(False, str(departure))
+      compared += sum(len(values) for name, values in recorded.items() if name not in ("kind", "iteration"))
+  summary = f"{iterations} of {record.iterations} iterations made again"
   if exact:
-    return Verdict(compared > 0, f"{told}: {compared} numbers, equal to the bit")
+    return Verdict(compared > 0, f"{summary}: {compared} numbers, equal to the bit")
   agreed = [f"iteration 1 within {agreement.FIRST}"] if compared else []
   if evaluations:
     section = record.config.evaluation
     answers = section.prompts * section.samples_per_prompt
-    found = agreement.within_seed_spread([there for there, _ in evaluations], evaluations[-1][1], answers)
-    if found:
-      return Verdict(False, str(found))
+    departure = agreement.within_seed_spread([recorded for recorded, _ in evaluations], evaluations[-1][1], answers)
+    if departure:
+      return Verdict(False, str(departure))
     agreed.append(f"held-out accuracy of iteration {evaluations[-1][1]['iteration']} within the spread over seeds")
-  return Verdict(bool(agreed), f"{told} in another setting: {', '.join(agreed) or 'nothing that could be compared'}")
+  return Verdict(bool(agreed), f"{summary} in another setting: {', '.join(agreed) or 'nothing that could be compared'}")
 
 
 def recorded_from(lines: Collection[tuple[str, int]], iteration: int) -> int:
@@ -157,34 +157,34 @@ def verify(record: RecordedRun, iterations: int | None, scratch: Path) -> bool:
   say = lambda text: print(f"{record.name}: {text}", flush=True)
   for note in (*record.notes, *record.faults):
     say(note)
-  wanted = record.iterations if iterations is None else min(iterations, record.iterations)
-  if not wanted:
+  num_iterations = record.iterations if iterations is None else min(iterations, record.iterations)
+  if not num_iterations:
     say("the log is as its launch left it" if not record.faults else "not as recorded")
     return not record.faults
-  wanted = recorded_from(record.lines, wanted)
-  here = manifest([], machine.devices(), extra={"settings": machine.settings()})
-  differs = list(dict.fromkeys(text for entry in record.launches for text in agreement.differences(entry, here)))
+  num_iterations = recorded_from(record.lines, num_iterations)
+  launch_here = manifest([], machine.devices(), extra={"settings": machine.settings()})
+  differs = list(dict.fromkeys(text for entry in record.launches for text in agreement.differences(entry, launch_here)))
   if record.config_changed:
     differs.append("fields or defaults of the config")
   if differs:
     say(f"not in the same setting ({'; '.join(differs)})")
   commits = {str(entry["git_commit"]) for entry in record.launches if entry.get("git_commit")} - {
-    here.get("git_commit")
+    launch_here.get("git_commit")
   }
-  if commits and here.get("git_commit"):
-    named = ", ".join(sorted(commit[:12] for commit in commits))
-    say(f"made at commit {named}: numbers that have changed since, see CHANGELOG, are those of that commit alone")
+  if commits and launch_here.get("git_commit"):
+    hashes = ", ".join(sorted(commit[:12] for commit in commits))
+    say(f"made at commit {hashes}: numbers that have changed since, see CHANGELOG, are those of that commit alone")
   experiment = initialization.build(record.config)
-  given, same = starts_of(record, experiment, scratch)
-  if not same:
+  params, same_start = starts_of(record, experiment, scratch)
+  if not same_start:
     say("its start is made again, or is another: it is compared by what comes of it")
-  progress = Progress(wanted, sys.stderr)
+  progress = Progress(num_iterations, sys.stderr)
   with contextlib.closing(experiment.task), contextlib.closing(progress):
     if record.first("data_fingerprint") not in (None, experiment.task.fingerprint):
       say("the task's data has changed since (data_fingerprint)")
-    trainer = Trainer(experiment, mesh.make_mesh(record.config.mesh), given)
+    trainer = Trainer(experiment, mesh.make_mesh(record.config.mesh), params)
     trainer.compile()
-    verdict = compare(record, repeat(trainer, record, wanted, progress), wanted, differs, same)
+    verdict = compare(record, repeat(trainer, record, num_iterations, progress), num_iterations, differs, same_start)
   say(verdict.text)
   return verdict.agrees and not record.faults
 

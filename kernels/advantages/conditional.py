@@ -113,10 +113,10 @@ def canon(
   half = (upper if weighted == "upper" else ~upper) & (mask != 0)
   mean = group_mean(rewards, group_ids, half)
   inter = inter + (alpha - 1) * jnp.where(half, zero_masked(rewards, mask), -mean) + jnp.where(upper, beta, -beta)
-  kept = (mask != 0) & (group_size(group_ids, mask) > (1 if singleton == "zero" else 0))
-  inter, intra = zero_masked(inter, kept), zero_masked(intra, kept)
+  has_peers = (mask != 0) & (group_size(group_ids, mask) > (1 if singleton == "zero" else 0))
+  inter, intra = zero_masked(inter, has_peers), zero_masked(intra, has_peers)
   mu = widen(jnp.asarray(mu))
-  advantages = zero_masked((mu * inter + (1 - mu) * intra) / divisor, kept)
+  advantages = zero_masked((mu * inter + (1 - mu) * intra) / divisor, has_peers)
   return jax.lax.stop_gradient(ConditionalAdvantages(advantages, inter, intra, upper))
 
 

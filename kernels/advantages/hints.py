@@ -48,8 +48,8 @@ def kind_weights(
   same_shape("kind_weights", "B", rewards=rewards, hinted=hinted, group_ids=group_ids, mask=mask)
   kinds = [(mask != 0) & (hinted == 0), (mask != 0) & (hinted != 0)]
   plain, helped = (difficulty(rewards, group_ids, kind) for kind in kinds)
-  both = (group_size(group_ids, kinds[0]) > 0) & (group_size(group_ids, kinds[1]) > 0)
-  exponent = jnp.where(both, beta * (plain - helped) / 2, 0)
+  in_both = (group_size(group_ids, kinds[0]) > 0) & (group_size(group_ids, kinds[1]) > 0)
+  exponent = jnp.where(in_both, beta * (plain - helped) / 2, 0)
   return KindWeights(jnp.exp(exponent), jnp.exp(-exponent))
 
 

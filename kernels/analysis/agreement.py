@@ -63,5 +63,5 @@ def sign_agreement(x: Float[Array, "..."], y: Float[Array, "..."], mask: Num[Arr
   >>> print(sign_agreement(jnp.array([0.5, -1.0]), jnp.array([2.0, 1.0]), jnp.ones(2)).value)
   0.5
   """
-  same = jnp.sign(zero_masked(x, mask)) == jnp.sign(zero_masked(y, mask))
-  return masked_mean(same, mask)
+  agree = jnp.sign(zero_masked(x, mask)) == jnp.sign(zero_masked(y, mask))
+  return masked_mean(agree, mask)

@@ -59,7 +59,7 @@ def laplacian_distance(
   0.7071
   """
   k = min(k, mask.shape[-1], other_mask.shape[-1])
-  both = jnp.minimum((mask != 0).sum(axis=-1), (other_mask != 0).sum(axis=-1))
-  ours = laplacian_spectrum(adjacency, mask, isolated=isolated)[..., :k]
-  theirs = laplacian_spectrum(other_adjacency, other_mask, isolated=isolated)[..., :k]
-  return jnp.linalg.norm(zero_masked(ours - theirs, jnp.arange(k) < both[..., None]), axis=-1)
+  count = jnp.minimum((mask != 0).sum(axis=-1), (other_mask != 0).sum(axis=-1))
+  spectrum = laplacian_spectrum(adjacency, mask, isolated=isolated)[..., :k]
+  other_spectrum = laplacian_spectrum(other_adjacency, other_mask, isolated=isolated)[..., :k]
+  return jnp.linalg.norm(zero_masked(spectrum - other_spectrum, jnp.arange(k) < count[..., None]), axis=-1)

@@ -14,8 +14,8 @@ from rl_jax.kernels.reductions import widen
 def _largest(magnitudes: Any, keep: float) -> Any:
   """Masks of the `keep` share of the entries of all arrays together, at least one."""
   entries = jnp.concatenate([x.ravel() for x in jax.tree.leaves(magnitudes)])
-  kept = max(1, int(keep * entries.size))
-  threshold = jnp.sort(entries)[entries.size - kept]
+  count = max(1, int(keep * entries.size))
+  threshold = jnp.sort(entries)[entries.size - count]
   return jax.tree.map(lambda x: x >= threshold, magnitudes)
 
 

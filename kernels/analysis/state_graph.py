@@ -77,13 +77,13 @@ def _visit(graph: StateGraph, feature, *, eps, replace):
   node = jnp.where(new, slot, closest)
   replaced = new & full
   moved = (graph.previous >= 0) & (graph.previous != node)
-  here, before = jnp.arange(capacity) == node, jnp.arange(capacity) == graph.previous
-  kept = jnp.where(replaced & (here[:, None] | here), 0, graph.adjacency)
-  edge = moved & ((here[:, None] & before) | (before[:, None] & here))
+  is_node, before = jnp.arange(capacity) == node, jnp.arange(capacity) == graph.previous
+  adjacency = jnp.where(replaced & (is_node[:, None] | is_node), 0, graph.adjacency)
+  edge = moved & ((is_node[:, None] & before) | (before[:, None] & is_node))
   graph = StateGraph(
-    jnp.where(here[:, None], feature, graph.features),
-    kept + edge,
-    jnp.where(here & new, graph.order.max() + 1, graph.order),
+    jnp.where(is_node[:, None], feature, graph.features),
+    adjacency + edge,
+    jnp.where(is_node & new, graph.order.max() + 1, graph.order),
     node.astype(jnp.int32),
     graph.changes + moved + (capacity - 1) * replaced,
   )

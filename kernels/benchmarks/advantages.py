@@ -127,11 +127,12 @@ def measure(rows: int, tokens: int, repeats: int, python: str) -> None:
     arguments = [arrays[argument] for argument in names]
     compiled = jax.jit(function)
     moved = sum(x.nbytes for x in jax.tree.leaves((arguments, compiled(*arguments))))
-    taken, bound = seconds(partial(compiled, *arguments), repeats), moved / rate
-    found = [peers[peer].get(name) for peer in peers]
-    others = [f"{1e3 * s:9.2f} {s / taken:6.1f}" if s else f"{'':16}" for s in found]
+    elapsed, bound = seconds(partial(compiled, *arguments), repeats), moved / rate
+    peer_seconds = [peers[peer].get(name) for peer in peers]
+    peer_columns = [f"{1e3 * s:9.2f} {s / elapsed:6.1f}" if s else f"{'':16}" for s in peer_seconds]
     print(
-      f"{name:22} {1e3 * taken:8.2f} {moved / 1e6:6.1f} {1e3 * bound:9.2f} {taken / bound:8.1f} {' '.join(others)}"
+      f"{name:22} {1e3 * elapsed:8.2f} {moved / 1e6:6.1f} {1e3 * bound:9.2f} {elapsed / bound:8.1f} "
+      f"{' '.join(peer_columns)}"
     )
 
 

@@ -63,14 +63,14 @@ def own_results(sizes: tuple[int, int, int], repeats: int, dtype: str, with_plai
     works["pallas"] = partial(ours, implementation="pallas")
   if with_plain:
     works["plain"] = plain
-  found = {}
+  results = {}
   for name, work in works.items():
     total = lambda h, m, t, work=work: work(h, m, t).sum()
     compiled = jax.jit(jax.value_and_grad(total, argnums=(0, 1))).lower(hidden, matrix, targets).compile()
     memory = compiled.memory_analysis()
-    taken = seconds(partial(compiled, hidden, matrix, targets), repeats)
-    found[name] = [taken, memory.temp_size_in_bytes / 2**20 if memory else float("nan")]
-  return found
+    elapsed = seconds(partial(compiled, hidden, matrix, targets), repeats)
+    results[name] = [elapsed, memory.temp_size_in_bytes / 2**20 if memory else float("nan")]
+  return results
 
 
 def product_rate(sizes: tuple[int, int, int], repeats: int, dtype: str) -> float:
@@ -113,9 +113,9 @@ def measure(sizes: tuple[int, int, int], repeats: int, dtype: str, python: str, 
   rows, width, vocabulary = sizes
   logits = 4 * rows * vocabulary / 2**20
   small = logits <= 1024 * limit
-  found = own_results(sizes, repeats, dtype, small)
+  results = own_results(sizes, repeats, dtype, small)
   for name, script in PEERS.items():
-    found |= peer_process.results(name, script, python, *sizes, repeats, dtype, "all" if small else "chunked")
+    results |= peer_process.results(name, script, python, *sizes, repeats, dtype, "all" if small else "chunked")
   bound = 8 * rows * width * vocabulary / product_rate(sizes, repeats, dtype)
   platform = jax.default_backend()
   print(
@@ -125,9 +125,9 @@ def measure(sizes: tuple[int, int, int], repeats: int, dtype: str, python: str, 
   if not small:
     print(f"what holds the logits is left out above --limit={limit:g} GiB")
   print(f"{'':18} {'s':>8} {'/ chunked':>9} {'x bound':>8} {'MiB':>9} {'% logits':>9}")
-  for name, (taken, memory) in found.items():
-    ratio = taken / found["chunked"][0]
-    print(f"{name:18} {taken:8.3f} {ratio:9.2f} {taken / bound:8.2f} {memory:9.1f} {100 * memory / logits:9.2f}")
+  for name, (elapsed, memory) in results.items():
+    ratio = elapsed / results["chunked"][0]
+    print(f"{name:18} {elapsed:8.3f} {ratio:9.2f} {elapsed / bound:8.2f} {memory:9.1f} {100 * memory / logits:9.2f}")
 
 
 def main(argv: list[str]) -> int:
@@ -142,10 +142,10 @@ def main(argv: list[str]) -> int:
   parser.add_argument("--peers", default=sys.executable, help="the Python that tokamax and torch are installed in")
   parser.add_argument("--type", default="float32", choices=("float32", "bfloat16"), help="of hidden states and matrix")
   parser.add_argument("--limit", type=float, default=2.0, help="GiB of logits that plain implementations may hold")
-  chosen = parser.add_mutually_exclusive_group()
-  chosen.add_argument("--quick", action="store_true", help="one small size")
-  chosen.add_argument("--all", action="store_true", help="N to 32768, D to 4096, V to 151936: hours on a CPU")
-  chosen.add_argument("--size", type=size, action="append", metavar="N,D,V", help="this one; may be given again")
+  size_flags = parser.add_mutually_exclusive_group()
+  size_flags.add_argument("--quick", action="store_true", help="one small size")
+  size_flags.add_argument("--all", action="store_true", help="N to 32768, D to 4096, V to 151936: hours on a CPU")
+  size_flags.add_argument("--size", type=size, action="append", metavar="N,D,V", help="this one; may be given again")
   options = parser.parse_args(argv)
   if options.repeats < 1:
     print(f"--repeats is at least 1, got {options.repeats}")

@@ -18,12 +18,12 @@ def seconds(run: Callable[[], Any], repeats: int) -> float:
   True
   """
   jax.block_until_ready(run())
-  taken = []
+  times = []
   for _ in range(repeats):
     started = time.perf_counter()
     jax.block_until_ready(run())
-    taken.append(time.perf_counter() - started)
-  return statistics.median(taken)
+    times.append(time.perf_counter() - started)
+  return statistics.median(times)
 
 
 def stream_rate(shape: tuple[int, ...], repeats: int) -> float:

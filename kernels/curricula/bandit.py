@@ -42,19 +42,19 @@ def update_bandit(
   """
   same_shape("update_bandit", "B", advantages=advantages, source_ids=source_ids, mask=mask)
   sources, window = bandit.windows.shape
-  known = (mask != 0) & (source_ids >= 0) & (source_ids < sources)
-  ids = jnp.where(known, source_ids, sources)  # one source more, for the rows left out
+  valid = (mask != 0) & (source_ids >= 0) & (source_ids < sources)
+  ids = jnp.where(valid, source_ids, sources)  # one source more, for the rows left out
   new = jnp.zeros(sources + 1, jnp.int32).at[ids].add(1)
   order = jnp.argsort(ids, stable=True)
   starts = jnp.cumsum(new) - new
   rank = jnp.zeros_like(ids).at[order].set(jnp.arange(ids.shape[0], dtype=ids.dtype) - starts[ids[order]])
   # Only the last W new values of a source are written, so no two of them share a slot.
-  kept = known & (rank >= new[ids] - window)
+  in_window = valid & (rank >= new[ids] - window)
   counts = bandit.counts.astype(jnp.int32)
   slots = (counts[jnp.minimum(ids, sources - 1)] + rank) % window
   windows = widen(bandit.windows)
-  payoffs = jnp.abs(zero_masked(advantages, known)).astype(windows.dtype)
-  windows = windows.at[jnp.where(kept, ids, sources), slots].set(payoffs, mode="drop")
+  payoffs = jnp.abs(zero_masked(advantages, valid)).astype(windows.dtype)
+  windows = windows.at[jnp.where(in_window, ids, sources), slots].set(payoffs, mode="drop")
   return jax.lax.stop_gradient(Bandit(windows, counts + new[:sources]))
 
 

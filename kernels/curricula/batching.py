@@ -54,8 +54,8 @@ def refill(
   >>> print(*refill(jnp.array([0, 1, 2]), jnp.array([True, False, True]), jnp.array(3), num_prompts=4))
   [ 3  1 -1] 4
   """
-  taken = next_prompt + jnp.cumsum(free, dtype=jnp.int32) - 1
-  filled = jnp.where(free, jnp.where(taken < num_prompts, taken, -1), prompts)
+  candidates = next_prompt + jnp.cumsum(free, dtype=jnp.int32) - 1
+  filled = jnp.where(free, jnp.where(candidates < num_prompts, candidates, -1), prompts)
   count = jnp.minimum(next_prompt + free.sum(dtype=jnp.int32), num_prompts)
   return Slots(filled.astype(jnp.int32), count.astype(jnp.int32))
 
@@ -88,9 +88,9 @@ def successive_batches(
     slots = refill(slots.prompts, free, slots.next_prompt, num_prompts=prompts)
     active = slots.prompts >= 0
     starts = jnp.where(free, 0, ends)
-    whole = jnp.where(active, lengths[jnp.where(active, slots.prompts, 0)], 0)
-    ends = jnp.minimum(starts + window, whole)
-    finished = active & (ends == whole)
+    full = jnp.where(active, lengths[jnp.where(active, slots.prompts, 0)], 0)
+    ends = jnp.minimum(starts + window, full)
+    finished = active & (ends == full)
     return (slots, ends, finished | ~active), Schedule(slots.prompts, starts, ends, finished)
 
   idle = jnp.zeros(num_slots, jnp.int32)

@@ -51,5 +51,5 @@ def hint_lengths(ratios: Float[Array, " B"], lengths: Num[Array, " B"]) -> Int[A
   same_shape("hint_lengths", "B", ratios=ratios, lengths=lengths)
   ratios = widen(ratios)
   tolerance = 1e-9 if ratios.dtype == jnp.float64 else 1e-6
-  whole = lengths.astype(ratios.dtype)
-  return jnp.clip(jnp.floor((ratios + tolerance) * whole), 0, whole).astype(jnp.int32)
+  total = lengths.astype(ratios.dtype)
+  return jnp.clip(jnp.floor((ratios + tolerance) * total), 0, total).astype(jnp.int32)

@@ -21,20 +21,20 @@ def over_rows(function: Callable[..., Any], arrays: tuple[Array, ...], rows: int
   """function(blocks of the arrays [n, ...]) on all row blocks: trees of [n, ...] put together to [N, ...]."""
   blocks, count = _split(arrays, rows)
   if count == 1:
-    found = jax.tree.map(lambda x: x[:, None], function(*_take(blocks, 0)))
+    results = jax.tree.map(lambda x: x[:, None], function(*_take(blocks, 0)))
   else:
-    found = lax.map(lambda j: function(*_take(blocks, j)), jnp.arange(count))
-    found = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), found)
-  return jax.tree.map(lambda x: _join(x, len(arrays[0])), found)
+    results = lax.map(lambda j: function(*_take(blocks, j)), jnp.arange(count))
+    results = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), results)
+  return jax.tree.map(lambda x: _join(x, len(arrays[0])), results)
 
 
 def over_columns(step: Callable[[Any, Any, int], Any], carry: Any, vocabulary: int, columns: int) -> Any:
   """carry = step(carry, start, width) over the whole vocabulary; the last block may be narrower than the others."""
-  whole = vocabulary // columns
-  if whole:
-    starts = jnp.arange(whole) * columns
+  full_blocks = vocabulary // columns
+  if full_blocks:
+    starts = jnp.arange(full_blocks) * columns
     carry, _ = lax.scan(lambda c, start: (step(c, start, columns), None), carry, starts)
-  rest = vocabulary - whole * columns
+  rest = vocabulary - full_blocks * columns
   return step(carry, vocabulary - rest, rest) if rest else carry
 
 
@@ -66,11 +66,11 @@ def gradients(
 
     def with_rows(carry, j):
       d_hidden, d_block = carry
-      taken = _take(blocks, j)
-      found = d_products(start, block, *taken)
-      added = readout.d_hidden(found, block) + lax.dynamic_index_in_dim(d_hidden, j, 1, keepdims=False)
-      d_hidden = lax.dynamic_update_index_in_dim(d_hidden, added, j, 1)
-      return (d_hidden, d_block + readout.d_block(found, taken[0])), None
+      row_block = _take(blocks, j)
+      products = d_products(start, block, *row_block)
+      updated = readout.d_hidden(products, block) + lax.dynamic_index_in_dim(d_hidden, j, 1, keepdims=False)
+      d_hidden = lax.dynamic_update_index_in_dim(d_hidden, updated, j, 1)
+      return (d_hidden, d_block + readout.d_block(products, row_block[0])), None
 
     first = (d_hidden, jnp.zeros(block.shape, dtype))
     (d_hidden, d_block), _ = with_rows(first, 0) if count == 1 else lax.scan(with_rows, first, jnp.arange(count))

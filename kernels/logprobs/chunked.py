@@ -64,26 +64,26 @@ class Chunked(NamedTuple):
     hidden: Float[Array, "N D"],
     matrix: Float[Array, "..."],
     targets: Int[Array, "N 1"],
-    given: RowGradients,
+    row_gradients: RowGradients,
     readout: Readout,
     d_products: Callable[..., Array] | None = None,
   ) -> tuple[Float[Array, "N D"], Float[Array, "..."]]:
     """The gradient by the hidden states in float32 or wider, and that by the matrix in its own type.
 
-    `d_products(hidden, block, targets, given, readout)` computes a block of scores again and gives the gradient by its
-    products: a kernel that does so in one go may stand in for the plain one.
+    `d_products(hidden, block, targets, row_gradients, readout)` computes a block of scores again and gives the gradient
+    by its products: a kernel that does so in one go may stand in for the plain one.
     """
 
-    def of_block(start, block, hidden, targets, *given):
-      return (d_products or _d_products)(hidden, block, targets - start, RowGradients(*given), readout)
+    def of_block(start, block, hidden, targets, *row_gradients):
+      return (d_products or _d_products)(hidden, block, targets - start, RowGradients(*row_gradients), readout)
 
-    return _blocks.gradients(of_block, (hidden, targets, *given), matrix, readout, self.rows, self.columns)
+    return _blocks.gradients(of_block, (hidden, targets, *row_gradients), matrix, readout, self.rows, self.columns)
 
 
-def _d_products(hidden, block, targets, given, readout):
+def _d_products(hidden, block, targets, row_gradients, readout):
   products = readout.products(hidden, block)
   is_target = jnp.arange(products.shape[1]) == targets
-  return readout.pull_back(given.d_scores(readout.scores(products), is_target), products)
+  return readout.pull_back(row_gradients.d_scores(readout.scores(products), is_target), products)
 
 
 def _merge_top(top, scores, start):

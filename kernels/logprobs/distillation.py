@@ -69,12 +69,12 @@ def linear_generalized_jsd(
       jax.nn.log_softmax(linear_scores(h, m, layout=layout, soft_cap=soft_cap) / temperature)
       for h, m in ((student, student_matrix), (teacher, teacher_matrix))
     )
-    found = _divergences.generalized_jsd(student_logprobs, teacher_logprobs, beta)
+    divergence = _divergences.generalized_jsd(student_logprobs, teacher_logprobs, beta)
   else:
     chunks = Chunked.sized(max(student.shape[1], teacher.shape[1]))
     how = _Divergence(chunks, Readout(layout, temperature, soft_cap), beta)
-    found = _divergence(student, student_matrix, teacher, teacher_matrix, how)
-  return zero_masked(found.reshape(mask.shape), mask)
+    divergence = _divergence(student, student_matrix, teacher, teacher_matrix, how)
+  return zero_masked(divergence.reshape(mask.shape), mask)
 
 
 def linear_forward_kl(
@@ -174,8 +174,8 @@ def _forward(student, student_matrix, teacher, teacher_matrix, how):
   def of_rows(student, teacher, *normalizers):
     def with_columns(carry, start, width):
       blocks = (_blocks.columns_of(m, readout, start, width) for m in (student_matrix, teacher_matrix))
-      both = map(how.logprobs, (student, teacher), blocks, normalizers)
-      divergence, slopes = how.of_block(*both)
+      logprobs = map(how.logprobs, (student, teacher), blocks, normalizers)
+      divergence, slopes = how.of_block(*logprobs)
       return carry[0] + divergence, carry[1] + slopes.sum(axis=1)
 
     first = (jnp.zeros(len(student), normalizers[0].dtype),) * 2

@@ -46,14 +46,14 @@ class PallasGPU(NamedTuple):
     """The statistics of each row; `top_k` must be 0."""
     count, vocabulary = len(hidden), matrix.shape[readout.vocabulary_axis]
     grid = self._grid(count, vocabulary)
-    found = pl.pallas_call(
+    partials = pl.pallas_call(
       partial(_statistics_kernel, tile=self, readout=readout, steps=pl.cdiv(grid[1], self.splits)),
       grid=(grid[0], self.splits),
       out_shape=[jax.ShapeDtypeStruct((self.splits, grid[0] * self.rows), jnp.float32)] * 4,
       **self._call(),
     )(targets[:, 0], hidden, matrix)
-    maximum, chosen = found[0].max(axis=0), found[3].max(axis=0)
-    parts = RowStatistics(*found).scaled(maximum)
+    maximum, chosen = partials[0].max(axis=0), partials[3].max(axis=0)
+    parts = RowStatistics(*partials).scaled(maximum)
     statistics = RowStatistics(maximum, parts.total.sum(axis=0), parts.moment.sum(axis=0), chosen)
     no_top = jnp.zeros((count, top_k)), jnp.zeros((count, top_k), jnp.int32)
     return RowStatistics(*(x[:count, None] for x in statistics)), no_top
@@ -63,25 +63,25 @@ class PallasGPU(NamedTuple):
     hidden: Float[Array, "N D"],
     matrix: Float[Array, "..."],
     targets: Int[Array, "N 1"],
-    given: RowGradients,
+    row_gradients: RowGradients,
     readout: Readout,
   ) -> tuple[Float[Array, "N D"], Float[Array, "..."]]:
     """The gradient by the hidden states in float32, and that by the matrix in its own type."""
-    return self.chunks.gradients(hidden, matrix, targets, given, readout, self._d_products)
+    return self.chunks.gradients(hidden, matrix, targets, row_gradients, readout, self._d_products)
 
-  def _d_products(self, hidden, block, targets, given, readout):
+  def _d_products(self, hidden, block, targets, row_gradients, readout):
     count, width = len(hidden), block.shape[readout.vocabulary_axis]
     grid = self._grid(count, width)
     # Tiles are stored whole: interpreted, a masked store at clamped indices would put back what was there before.
-    found = pl.pallas_call(
+    padded = pl.pallas_call(
       partial(_d_products_kernel, tile=self, readout=readout),
       grid=grid,
       out_shape=jax.ShapeDtypeStruct(
         (grid[0] * self.rows, grid[1] * self.columns), jnp.promote_types(hidden.dtype, block.dtype)
       ),
       **self._call(),
-    )(targets[:, 0], jnp.concatenate(given, axis=1).T, hidden, block)
-    return found[:count, :width]
+    )(targets[:, 0], jnp.concatenate(row_gradients, axis=1).T, hidden, block)
+    return padded[:count, :width]
 
   def _grid(self, count, vocabulary):
     return pl.cdiv(count, self.rows), pl.cdiv(vocabulary, self.columns)
@@ -132,13 +132,13 @@ def _statistics_kernel(target_ref, hidden_ref, matrix_ref, *out_refs, tile, read
     plgpu.store(ref.at[split, pl.ds(row, tile.rows)], value[:, 0])
 
 
-def _d_products_kernel(target_ref, given_ref, hidden_ref, matrix_ref, out_ref, *, tile, readout):
+def _d_products_kernel(target_ref, gradients_ref, hidden_ref, matrix_ref, out_ref, *, tile, readout):
   row, column = pl.program_id(0) * tile.rows, pl.program_id(1) * tile.columns
   ids = column + jnp.arange(tile.columns)
   last = jnp.minimum(row + jnp.arange(tile.rows), hidden_ref.shape[0] - 1)
-  given = RowGradients(*(plgpu.load(given_ref.at[i, last])[:, None] for i in range(4)))
+  row_gradients = RowGradients(*(plgpu.load(gradients_ref.at[i, last])[:, None] for i in range(4)))
   targets = plgpu.load(target_ref.at[last])[:, None]
   products = _products(hidden_ref, matrix_ref, row, column, tile, readout)
-  d_products = readout.pull_back(given.d_scores(readout.scores(products), ids[None] == targets), products)
+  d_products = readout.pull_back(row_gradients.d_scores(readout.scores(products), ids[None] == targets), products)
   at = out_ref.at[pl.ds(row, tile.rows), pl.ds(column, tile.columns)]
   plgpu.store(at, d_products.astype(out_ref.dtype))

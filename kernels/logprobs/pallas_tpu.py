@@ -44,7 +44,7 @@ class PallasTPU(NamedTuple):
     """The statistics of each row; `top_k` must be 0."""
     blocks = _Blocks.of(self, hidden, matrix, readout)
     column = pl.BlockSpec((blocks.rows, 1), lambda i, j: (i, 0))
-    found = pl.pallas_call(
+    columns = pl.pallas_call(
       partial(_statistics_kernel, blocks=blocks),
       grid=blocks.grid,
       in_specs=[column, blocks.hidden_spec(lambda i, j: i), blocks.matrix_spec(lambda i, j: j)],
@@ -54,19 +54,19 @@ class PallasTPU(NamedTuple):
       interpret=self.interpret,
     )(blocks.fill(targets), blocks.fill(hidden), matrix)
     no_top = jnp.zeros((len(hidden), top_k)), jnp.zeros((len(hidden), top_k), jnp.int32)
-    return RowStatistics(*(x[: len(hidden)] for x in found)), no_top
+    return RowStatistics(*(x[: len(hidden)] for x in columns)), no_top
 
   def gradients(
     self,
     hidden: Float[Array, "N D"],
     matrix: Float[Array, "..."],
     targets: Int[Array, "N 1"],
-    given: RowGradients,
+    row_gradients: RowGradients,
     readout: Readout,
   ) -> tuple[Float[Array, "N D"], Float[Array, "..."]]:
     """The gradient by the hidden states in float32, and that by the matrix in its own type."""
     blocks = _Blocks.of(self, hidden, matrix, readout)
-    inputs = (blocks.fill(targets), blocks.fill(jnp.concatenate(given, axis=1)), blocks.fill(hidden), matrix)
+    inputs = (blocks.fill(targets), blocks.fill(jnp.concatenate(row_gradients, axis=1)), blocks.fill(hidden), matrix)
 
     def in_specs(row, column):
       per_row = lambda width: pl.BlockSpec((blocks.rows, width), lambda i, j: (row(i, j), 0))
@@ -171,16 +171,16 @@ def _statistics_kernel(target_ref, hidden_ref, matrix_ref, *statistics_refs, blo
     ref[...] = value
 
 
-def _d_products(target_ref, given_ref, hidden_ref, matrix, column_block, blocks):
-  readout, given = blocks.readout, given_ref[...]
+def _d_products(target_ref, gradients_ref, hidden_ref, matrix, column_block, blocks):
+  readout, row_gradients = blocks.readout, gradients_ref[...]
   products = readout.products(hidden_ref[...], matrix)
   ids = blocks.ids(column_block, products.shape, 1)
-  given = RowGradients(*(given[:, i : i + 1] for i in range(4)))
-  d_scores = given.d_scores(readout.scores(products), ids == target_ref[...])
+  row_gradients = RowGradients(*(row_gradients[:, i : i + 1] for i in range(4)))
+  d_scores = row_gradients.d_scores(readout.scores(products), ids == target_ref[...])
   return readout.pull_back(jnp.where(ids < blocks.vocabulary, d_scores, 0), products)
 
 
-def _d_hidden_kernel(target_ref, given_ref, hidden_ref, matrix_ref, d_hidden_ref, *, blocks):
+def _d_hidden_kernel(target_ref, gradients_ref, hidden_ref, matrix_ref, d_hidden_ref, *, blocks):
   step = pl.program_id(1)
 
   @pl.when(step == 0)
@@ -188,18 +188,18 @@ def _d_hidden_kernel(target_ref, given_ref, hidden_ref, matrix_ref, d_hidden_ref
     d_hidden_ref[...] = jnp.zeros_like(d_hidden_ref)
 
   matrix = blocks.within(matrix_ref[...], step)
-  d_products = _d_products(target_ref, given_ref, hidden_ref, matrix, step, blocks)
+  d_products = _d_products(target_ref, gradients_ref, hidden_ref, matrix, step, blocks)
   d_hidden_ref[...] += blocks.readout.d_hidden(d_products, matrix)
 
 
-def _d_matrix_kernel(target_ref, given_ref, hidden_ref, matrix_ref, d_matrix_ref, sum_ref, *, blocks):
+def _d_matrix_kernel(target_ref, gradients_ref, hidden_ref, matrix_ref, d_matrix_ref, sum_ref, *, blocks):
   column_block, step = pl.program_id(0), pl.program_id(1)
 
   @pl.when(step == 0)
   def _():
     sum_ref[...] = jnp.zeros_like(sum_ref)
 
-  d_products = _d_products(target_ref, given_ref, hidden_ref, matrix_ref[...], column_block, blocks)
+  d_products = _d_products(target_ref, gradients_ref, hidden_ref, matrix_ref[...], column_block, blocks)
   sum_ref[...] += blocks.readout.d_block(d_products, hidden_ref[...])
 
   @pl.when(step == pl.num_programs(1) - 1)

@@ -107,8 +107,8 @@ class RowStatistics(NamedTuple):
   def finish(self) -> tuple[Float[Array, " N"], Float[Array, " N"], Float[Array, " N"]]:
     """Logprob of the target, entropy and logsumexp: log p = chosen - logsumexp, H = log total - moment / total."""
     spread = jnp.log(self.total)
-    found = (self.chosen - self.maximum - spread, spread - self.moment / self.total, self.maximum + spread)
-    logprobs, entropies, normalizers = (x[:, 0] for x in found)
+    columns = (self.chosen - self.maximum - spread, spread - self.moment / self.total, self.maximum + spread)
+    logprobs, entropies, normalizers = (x[:, 0] for x in columns)
     return logprobs, entropies, normalizers
 
 

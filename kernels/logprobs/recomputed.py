@@ -94,9 +94,9 @@ def _backward(how, residuals, gradients):
   passes, readout, _, placement = how
 
   def local(hidden, matrix, targets, *per_row):
-    given = RowGradients(*(x[:, None] for x in per_row))
+    row_gradients = RowGradients(*(x[:, None] for x in per_row))
     targets = targets[:, None] - _shard_start(matrix, readout, placement)
-    d_hidden, d_matrix = passes.gradients(hidden, matrix, targets, given, readout)
+    d_hidden, d_matrix = passes.gradients(hidden, matrix, targets, row_gradients, readout)
     if placement is not None:
       d_hidden, d_matrix = lax.psum(d_hidden, placement.vocabulary_axes), lax.psum(d_matrix, placement.rows)
     return d_hidden.astype(hidden.dtype), d_matrix

@@ -100,6 +100,6 @@ def swap_consistent_ranks(
   """
   same_shape("swap_consistent_ranks", "B", answers=answers, swapped_answers=swapped_answers, mask=mask)
   agree = ((answers == 1) & (swapped_answers == 2)) | ((answers == 2) & (swapped_answers == 1))
-  kept = (mask != 0) & agree
+  consistent = (mask != 0) & agree
   ranks = jnp.stack([answers, swapped_answers], axis=1).astype(jnp.int32)
-  return SwapLabels(jnp.where(kept[:, None], ranks, 0), kept)
+  return SwapLabels(jnp.where(consistent[:, None], ranks, 0), consistent)

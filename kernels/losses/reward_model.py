@@ -70,8 +70,8 @@ def detached_dpo(
   rewards, outcomes = zero_masked(rewards, mask), zero_masked(outcomes, mask)
   won, apart = outcomes[:, None] > 0, outcomes[:, None] - outcomes
   opposite = _same_group(group_ids, mask) & jnp.where(won, apart > 0, apart < 0)
-  others = masked_mean(jnp.broadcast_to(old_rewards, opposite.shape), opposite, axis=1).value
-  margins = (rewards - jax.lax.stop_gradient(others)) * jnp.where(outcomes > 0, 1, -1)
+  opposite_rewards = masked_mean(jnp.broadcast_to(old_rewards, opposite.shape), opposite, axis=1).value
+  margins = (rewards - jax.lax.stop_gradient(opposite_rewards)) * jnp.where(outcomes > 0, 1, -1)
   return zero_masked(-jax.nn.log_sigmoid(margins), mask)
 
 

@@ -39,17 +39,17 @@ def _owen_weights(block_ids, mask, members, dtype):
   """Chance [B, C, S] that exactly coalition c comes before unit i when blocks, and units in blocks, are shuffled."""
   exists, inside = mask != 0, jnp.asarray(members)
   together = exists[:, :, None] & exists[:, None, :]
-  same = together & (block_ids[:, :, None] == block_ids[:, None, :])
+  same_block = together & (block_ids[:, :, None] == block_ids[:, None, :])
   count = lambda spec, a, b: jnp.einsum(spec, a.astype(jnp.int32), b.astype(jnp.int32))
-  size = same.sum(axis=-1)
-  own = count("cj,bij->bci", inside, same)
-  first = exists & ~(same & np.tri(exists.shape[1], k=-1, dtype=bool)).any(axis=-1)
-  others = count("bcj,bij->bci", (own == size[:, None]) & first[:, None], together & ~same)
+  size = same_block.sum(axis=-1)
+  own = count("cj,bij->bci", inside, same_block)
+  first = exists & ~(same_block & np.tri(exists.shape[1], k=-1, dtype=bool)).any(axis=-1)
+  other_blocks = count("bcj,bij->bci", (own == size[:, None]) & first[:, None], together & ~same_block)
   # Every other block comes before unit i as a whole or not at all.
-  broken = count("bcj,bij->bci", (own > 0) & (own < size[:, None]), together & ~same) > 0
+  broken = count("bcj,bij->bci", (own > 0) & (own < size[:, None]), together & ~same_block) > 0
   unknown = (inside & ~exists[:, None]).any(axis=-1, keepdims=True)
   share = jnp.asarray(_orderings(exists.shape[1]), dtype)
-  weights = share[first.sum(axis=1)[:, None, None], others] * share[size[:, None], own]
+  weights = share[first.sum(axis=1)[:, None, None], other_blocks] * share[size[:, None], own]
   return jnp.where(exists[:, None] & ~inside & ~broken & ~unknown, weights, 0)
 
 

@@ -125,6 +125,6 @@ def first_pit(values: Float[Array, "B S"], mask: Num[Array, "B S"], *, high: flo
   exists, values, slots = mask != 0, zero_masked(values, mask), jnp.arange(mask.shape[1])
   promising = jnp.cumsum(exists & (values >= high), axis=1) > 0
   pits = exists & promising & (values == 0)
-  found = pits.any(axis=1)
-  step = jnp.where(found, jnp.argmax(pits, axis=1), jnp.where(exists, slots, 0).max(axis=1)).astype(jnp.int32)
-  return FirstPit(step, found, exists & (slots <= step[:, None]))
+  has_pit = pits.any(axis=1)
+  step = jnp.where(has_pit, jnp.argmax(pits, axis=1), jnp.where(exists, slots, 0).max(axis=1)).astype(jnp.int32)
+  return FirstPit(step, has_pit, exists & (slots <= step[:, None]))

@@ -46,16 +46,16 @@ def subgoal_shaping(
     mask=mask,
   )
   exists = mask != 0
-  kept = exists & (switch == 0)
+  continued = exists & (switch == 0)
   penalty = jnp.full(exists.shape, keep_penalty)
   if keep_mode == "normalized":
     turns = widen(exists).sum(axis=1, keepdims=True)
     penalty = jnp.where(turns > 1, penalty / jnp.maximum(turns, 1), 0)
   before = jnp.concatenate([jnp.full_like(subgoal_ids[:, :1], -1), subgoal_ids[:, :-1]], axis=1)
-  inconsistent = kept & (subgoal_ids >= 0) & (before >= 0) & (subgoal_ids != before)
+  inconsistent = continued & (subgoal_ids >= 0) & (before >= 0) & (subgoal_ids != before)
   shaped = (
     zero_masked(rewards, mask)
-    + zero_masked(penalty, kept)
+    + zero_masked(penalty, continued)
     + inconsistency_penalty * inconsistent
     + invalid_penalty * (exists & (valid_actions == 0))
   )

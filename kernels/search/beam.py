@@ -42,5 +42,5 @@ def beam_select(
     raise ValueError(f"beam_select: width {width} is more than the {mask.shape[1]} candidates")
   scores = effective_rewards(values, advantages, mask, alpha=alpha)
   _, indices = jax.lax.top_k(jnp.where(mask != 0, scores, -jnp.inf), width)
-  kept = jnp.take_along_axis(mask != 0, indices, axis=1)
-  return Beam(jnp.where(kept, indices, 0), kept, zero_masked(scores, mask))
+  exists = jnp.take_along_axis(mask != 0, indices, axis=1)
+  return Beam(jnp.where(exists, indices, 0), exists, zero_masked(scores, mask))

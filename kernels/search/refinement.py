@@ -126,8 +126,8 @@ def top_drafts(scores: Num[Array, "B S"], mask: Num[Array, "B S"], *, k: int = 2
   exists = mask != 0
   # Not by lowering scores: one of -inf would tie with the drafts that do not exist.
   order = jnp.lexsort((-widen(jnp.where(exists, scores, 0)), ~exists), axis=1)[:, :k].astype(jnp.int32)
-  chosen = jnp.take_along_axis(exists, order, axis=1)
-  return Selection(jnp.where(chosen, order, 0), chosen)
+  selected = jnp.take_along_axis(exists, order, axis=1)
+  return Selection(jnp.where(selected, order, 0), selected)
 
 
 def join_drafts(
@@ -154,20 +154,20 @@ def join_drafts(
   known_option("join_drafts", "room", room, ("in_order", "equal"))
   same_shape("join_drafts", "B S T", tokens=tokens, mask=mask)
   same_shape("join_drafts", "B k", slots=slots, slot_mask=slot_mask)
-  chosen = jnp.where(slot_mask != 0, slots, 0)[:, :, None]
-  tokens = jnp.take_along_axis(tokens, chosen, axis=1)
-  exists = (jnp.take_along_axis(mask, chosen, axis=1) != 0) & (slot_mask != 0)[:, :, None]
+  indices = jnp.where(slot_mask != 0, slots, 0)[:, :, None]
+  tokens = jnp.take_along_axis(tokens, indices, axis=1)
+  exists = (jnp.take_along_axis(mask, indices, axis=1) != 0) & (slot_mask != 0)[:, :, None]
   lengths = exists.sum(axis=2, dtype=jnp.int32)
   if room == "in_order":
     allowed = cap - _used_before(lengths)
   else:
     drafts = (lengths > 0).sum(axis=1, keepdims=True, dtype=jnp.int32)
     allowed = (cap - (drafts - 1)) // jnp.maximum(drafts, 1)
-  kept = jnp.clip(allowed, 0, lengths)
-  starts = _used_before(kept)
-  place = starts[:, :, None] + jnp.cumsum(exists, axis=2, dtype=jnp.int32) - 1 - (lengths - kept)[:, :, None]
+  kept_lengths = jnp.clip(allowed, 0, lengths)
+  starts = _used_before(kept_lengths)
+  place = starts[:, :, None] + jnp.cumsum(exists, axis=2, dtype=jnp.int32) - 1 - (lengths - kept_lengths)[:, :, None]
   place = jnp.where(exists & (place >= starts[:, :, None]), place, cap)
-  marks = jnp.where((kept > 0) & (starts > 0), starts - 1, cap)
+  marks = jnp.where((kept_lengths > 0) & (starts > 0), starts - 1, cap)
 
   def write(row, place, tokens, marks):
     return row.at[place].set(tokens, mode="drop").at[marks].set(separator, mode="drop")
@@ -175,11 +175,11 @@ def join_drafts(
   rows = place.shape[0]
   empty = jnp.zeros((rows, cap), jnp.int32)
   joined = jax.vmap(write)(empty, place.reshape(rows, -1), tokens.reshape(rows, -1).astype(jnp.int32), marks)
-  size = jnp.max(jnp.where(kept > 0, starts + kept, 0), axis=1, keepdims=True)
+  size = jnp.max(jnp.where(kept_lengths > 0, starts + kept_lengths, 0), axis=1, keepdims=True)
   return Workspace(joined, jnp.arange(cap) < size)
 
 
 def _used_before(lengths):
   """Tokens before each draft: those of the drafts before it, and a separator after each that has any."""
-  used = jnp.where(lengths > 0, lengths + 1, 0)
-  return jnp.cumsum(used, axis=1) - used
+  slots = jnp.where(lengths > 0, lengths + 1, 0)
+  return jnp.cumsum(slots, axis=1) - slots

@@ -58,7 +58,7 @@ class GenerationTime(NamedTuple):
   """Median seconds: until the first token, and for all of them."""
 
   first: float
-  whole: float
+  total: float
 
 
 def ours(model: Model, params: Params) -> Generate:
@@ -75,9 +75,9 @@ def ours(model: Model, params: Params) -> Generate:
 
   def generate(prompts: Int[np.ndarray, "B P"], new_tokens: int) -> float:
     started = time.perf_counter()
-    done = jax.block_until_ready(program(params, prompts, jax.random.key(0), new_tokens))
+    output = jax.block_until_ready(program(params, prompts, jax.random.key(0), new_tokens))
     seconds = time.perf_counter() - started
-    assert done.mask.all()
+    assert output.mask.all()
     return seconds
 
   return generate
@@ -106,8 +106,8 @@ def peer(python: str, model: Model, params: Params, context: int) -> Iterator[tu
     def answer() -> dict[str, Any]:
       line = answers.readline()
       if not line:
-        said = errors.read_text().strip().splitlines() or ["it ended without a word"]
-        raise UserError(f"--peer={python} failed: {said[-1]}")
+        error_lines = errors.read_text().strip().splitlines() or ["it ended without a word"]
+        raise UserError(f"--peer={python} failed: {error_lines[-1]}")
       return json.loads(line)
 
     def generate(prompts: Int[np.ndarray, "B P"], new_tokens: int) -> float:
@@ -121,20 +121,22 @@ def measure(
   contestants: list[Generate], prompts: Int[np.ndarray, "B P"], new_tokens: int, repeats: int
 ) -> list[GenerationTime]:
   """Medians of each, taking turns, after one round that is not counted."""
-  taken: list[dict[int, list[float]]] = [{1: [], new_tokens: []} for _ in contestants]
+  times: list[dict[int, list[float]]] = [{1: [], new_tokens: []} for _ in contestants]
   for round_number in range(repeats + 1):
-    for generate, seconds in zip(contestants, taken, strict=True):
+    for generate, seconds in zip(contestants, times, strict=True):
       for tokens, of_tokens in seconds.items():
-        passed = generate(prompts, tokens)
+        elapsed = generate(prompts, tokens)
         if round_number:
-          of_tokens.append(passed)
-  return [GenerationTime(statistics.median(s[1]), statistics.median(s[new_tokens])) for s in taken]
+          of_tokens.append(elapsed)
+  return [GenerationTime(statistics.median(s[1]), statistics.median(s[new_tokens])) for s in times]
 
 
-def report(name: str, found: GenerationTime, rows: int, new_tokens: int, bound: tuple[float, str] | None = None) -> str:
+def report(
+  name: str, timing: GenerationTime, rows: int, new_tokens: int, bound: tuple[float, str] | None = None
+) -> str:
   """A line: tokens per second, seconds of prefill, milliseconds per decoded step, and share of the bound."""
-  step = (found.whole - found.first) / (new_tokens - 1)
-  line = f"  {name:14} {rows * new_tokens / found.whole:9.0f} {found.first:10.2f} {1e3 * step:9.1f}"
+  step = (timing.total - timing.first) / (new_tokens - 1)
+  line = f"  {name:14} {rows * new_tokens / timing.total:9.0f} {timing.first:10.2f} {1e3 * step:9.1f}"
   return line if bound is None else f"{line} {1e3 * bound[0]:9.1f} {bound[0] / step:6.0%}  {bound[1]}"
 
 
@@ -175,14 +177,14 @@ def generate_benchmark(settings: Settings) -> None:
 
 def _table(settings: Settings, model: Model, contestants: dict[str, Generate], rows: int) -> None:
   prompts = np.random.default_rng(0).integers(0, model.config.vocabulary, (rows, PROMPT_TOKENS), np.int32)
-  found = dict(
+  times = dict(
     zip(contestants, measure(list(contestants.values()), prompts, settings.new_tokens, settings.repeats), strict=True)
   )
   memory, products = read_rate(READ, 9), matmul_rate(model.config.dtype)
   bound = bound_of(model, rows, settings.new_tokens, memory, products)
   print(f"batch {rows}: memory {memory / 1e9:.1f} GB/s, matrix products {products / 1e9:.0f} GFLOP/s")
   print(f"  {'':14} {'tokens/s':>9} {'prefill s':>10} {'step ms':>9} {'bound ms':>9} {'share':>6}  binds")
-  print(report("rl_jax", found["rl_jax"], rows, settings.new_tokens, bound))
-  if "transformers" in found:
-    print(report("transformers", found["transformers"], rows, settings.new_tokens))
-    print(f"  {'ratio':14} {found['transformers'].whole / found['rl_jax'].whole:9.2f}")
+  print(report("rl_jax", times["rl_jax"], rows, settings.new_tokens, bound))
+  if "transformers" in times:
+    print(report("transformers", times["transformers"], rows, settings.new_tokens))
+    print(f"  {'ratio':14} {times['transformers'].total / times['rl_jax'].total:9.2f}")

@@ -46,14 +46,14 @@ def time_iteration(trainer: Trainer, repeats: int) -> Times:
   experiment = trainer.experiment
   every = lambda f: jax.jit(over_seeds(f, experiment.config.num_seeds))
   with mesh.use(trainer.mesh, trainer.experiment.rules):
-    whole = jax.jit(lambda state: iteration.run(experiment, state))
+    run_iteration = jax.jit(lambda state: iteration.run(experiment, state))
     rollout = every(lambda seed: iteration.make_batch(experiment, seed, 0))
-    learn = every(lambda seed, made: iteration.learn(experiment, seed, made, 0))
-    _, made = rollout(trainer.state.seeds)
+    learn = every(lambda seed, batch: iteration.learn(experiment, seed, batch, 0))
+    _, batch = rollout(trainer.state.seeds)
     return Times(
-      iteration=seconds(lambda: whole(trainer.state), repeats),
+      iteration=seconds(lambda: run_iteration(trainer.state), repeats),
       rollout=seconds(lambda: rollout(trainer.state.seeds), repeats),
-      learn=seconds(lambda: learn(trainer.state.seeds, made), repeats),
+      learn=seconds(lambda: learn(trainer.state.seeds, batch), repeats),
     )
 
 
@@ -80,6 +80,6 @@ def iteration_benchmark(overrides: Sequence[str], repeats: int) -> None:
     ("rollout", times.rollout, prefill + decode, prefill + decode, rows * new),
     ("update", times.learn, update, shared, rows * length),
   )
-  for name, taken, *flops, tokens in rows_of:
-    bounds = " ".join(f"{each / rate:8.3f} {each / rate / taken:6.0%}" for each in flops)
-    print(f"{name:10} {taken:8.3f} {bounds} {tokens / taken:10.0f}")
+  for name, elapsed, *flops, tokens in rows_of:
+    bounds = " ".join(f"{operations / rate:8.3f} {operations / rate / elapsed:6.0%}" for operations in flops)
+    print(f"{name:10} {elapsed:8.3f} {bounds} {tokens / elapsed:10.0f}")

@@ -35,16 +35,17 @@ def reshard_benchmark(config_path: str, overrides: Sequence[str], repeats: int) 
   with mesh.use(trainer.mesh, experiment.rules):
     move = reshard(experiment, trainer.mesh)
     rollout = lambda of: jax.jit(over_seeds(lambda seed: iteration.make_batch(of, seed, 0)[1], config.num_seeds))
-    one, other = rollout(plain), rollout(experiment)
+    update_layout, rollout_layout = rollout(plain), rollout(experiment)
     times = {
       "reshard": seconds(lambda: move(policy), repeats),
-      "rollout, laid out as for updates": seconds(lambda: one(seeds_of), repeats),
-      "rollout, laid out anew (with reshard)": seconds(lambda: other(seeds_of), repeats),
+      "rollout, laid out as for updates": seconds(lambda: update_layout(seeds_of), repeats),
+      "rollout, laid out anew (with reshard)": seconds(lambda: rollout_layout(seeds_of), repeats),
     }
     moved = move(policy)
-  here = lambda tree: sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(tree))
+  bytes_per_device = lambda tree: sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(tree))
   axes = ", ".join(f"{axis} {size}" for axis, size in trainer.mesh.shape.items())
   print(f"{machine.devices()} ({axes}), {param_count(policy)} parameters, {repeats} repeats, medians")
-  print(f"parameters per device: {here(policy) / 2**20:.2f} MiB in updates, {here(moved) / 2**20:.2f} in generation")
-  for name, taken in times.items():
-    print(f"{name:38} {taken:8.4f} s")
+  in_updates, in_generation = bytes_per_device(policy) / 2**20, bytes_per_device(moved) / 2**20
+  print(f"parameters per device: {in_updates:.2f} MiB in updates, {in_generation:.2f} in generation")
+  for name, elapsed in times.items():
+    print(f"{name:38} {elapsed:8.4f} s")

@@ -13,7 +13,7 @@ def seeds_benchmark(config_path: str, overrides: Sequence[str], repeats: int) ->
   """Print what vmapped seeds cost, compiled and run, beside one seed."""
   print(f"{config_path}: one iteration of all seeds, {repeats} repeats, medians")
   print(f"{'seeds':>5} {'seconds':>8} {'x one':>6} {'rollout':>8} {'update':>8} {'compile':>8}")
-  one = None
+  one_seed = None
   for count in (1, 4, 8):
     own = (f"num_seeds={count}", "logging.every_iterations=1", "init_from=")
     trainer = trainer_of(configs.resolve(config_path, [*overrides, *own]))
@@ -21,6 +21,6 @@ def seeds_benchmark(config_path: str, overrides: Sequence[str], repeats: int) ->
     trainer.compile()
     compiled += time.perf_counter()
     times = time_iteration(trainer, repeats)
-    one = one or times.iteration
+    one_seed = one_seed or times.iteration
     parts = f"{times.rollout:8.3f} {times.learn:8.3f} {compiled:8.1f}"
-    print(f"{count:5} {times.iteration:8.3f} {times.iteration / one:6.2f} {parts}")
+    print(f"{count:5} {times.iteration:8.3f} {times.iteration / one_seed:6.2f} {parts}")

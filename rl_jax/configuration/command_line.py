@@ -71,8 +71,8 @@ def parse_flags(
     flag = unknown[0].partition("=")[0]
     if not flag.startswith("-"):
       raise UserError(f"unexpected argument {flag!r}: flags are written --name=value")
-    known = [text for action in parser._actions for text in action.option_strings if text.startswith("--")]
-    raise UserError(f"unknown flag {flag!r}{nearest(flag, known)}")
+    known_flags = [text for action in parser._actions for text in action.option_strings if text.startswith("--")]
+    raise UserError(f"unknown flag {flag!r}{nearest(flag, known_flags)}")
   alone = getattr(options, "experiment", None)
   if alone is not None:
     if options.config is not None:

@@ -57,8 +57,8 @@ NOT_IDENTITY = ("logging", "checkpoint", "mesh", "num_iterations", "num_tokens")
 def resolve(path_with_variant: str, overrides: Sequence[str] = ()) -> ConfigDict:
   """The locked configuration of an experiment, 'grpo', 'grpo:smoke' or a file as 'my/grpo.py:smoke', with overrides
   'key=value'."""
-  named = re.fullmatch(r"(.+\.py)(?::(.*))?", path_with_variant)
-  path, _, variant = (named[1], "", named[2] or "") if named else path_with_variant.partition(":")
+  match = re.fullmatch(r"(.+\.py)(?::(.*))?", path_with_variant)
+  path, _, variant = (match[1], "", match[2] or "") if match else path_with_variant.partition(":")
   module = load_file(experiment_file(path))
   get_config = getattr(module, "get_config", None)
   if get_config is None:
@@ -115,34 +115,34 @@ def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[st
   return resolved
 
 
-def _short(section: str, named: str | Any) -> dict[str, Any]:
+def _short(section: str, name: str | Any) -> dict[str, Any]:
   """The fields that a short form of a name stands for."""
-  short, _, given = named.partition(":") if isinstance(named, str) else ("", "", "")
-  if given and (section, short) in SHORT:
+  short, _, argument = name.partition(":") if isinstance(name, str) else ("", "", "")
+  if argument and (section, short) in SHORT:
     part, field = SHORT[section, short]
-    return {"name": part, field: given}
-  if not given and (section, short) in BARE:
+    return {"name": part, field: argument}
+  if not argument and (section, short) in BARE:
     part, field = BARE[section, short]
     return {"name": part, field: short}
   return {}
 
 
-def _renamed(section: str, values: dict[str, Any], named: str | Any) -> dict[str, Any]:
+def _renamed(section: str, values: dict[str, Any], name: str | Any) -> dict[str, Any]:
   """A file's section under another name. Under a bare one, which stands for all sizes, what the file says of the sizes
   and the checkpoint of its own part goes with that."""
-  if isinstance(named, str) and (section, named) in BARE:
-    known = resolve_role(BARE[section, named][0]).get_config()
-    values = {field: value for field, value in values.items() if field in known and field != "layers"}
-  return values | {"name": named}
+  if isinstance(name, str) and (section, name) in BARE:
+    defaults = resolve_role(BARE[section, name][0]).get_config()
+    values = {field: value for field, value in values.items() if field in defaults and field != "layers"}
+  return values | {"name": name}
 
 
 def resolve_role(name: str | Any) -> Any:
   """The part that a `name` field names (or the object itself): it has get_config() -> dict and build(config)."""
   role = load(name) if isinstance(name, str) else name
-  for needed in ("get_config", "build"):
-    if not callable(getattr(role, needed, None)):
-      told = repr(name) if isinstance(name, str) else name_of(role)
-      raise UserError(f"{told} cannot be used as method, task or model: it has no {needed}()")
+  for function in ("get_config", "build"):
+    if not callable(getattr(role, function, None)):
+      role_name = repr(name) if isinstance(name, str) else name_of(role)
+      raise UserError(f"{role_name} cannot be used as method, task or model: it has no {function}()")
   return role
 
 
@@ -160,8 +160,8 @@ def _merged(defaults: dict[str, Any], values: dict[str, Any], prefix: str) -> di
   for name, value in values.items():
     key = f"{prefix}.{name}"
     if name not in defaults:
-      known = [f"{prefix}.{other}" for other in _keys(defaults)]
-      raise UserError(f"unknown config key {key!r} in the file{_nearest_key(key, known)}")
+      keys = [f"{prefix}.{other}" for other in _keys(defaults)]
+      raise UserError(f"unknown config key {key!r} in the file{_nearest_key(key, keys)}")
     if isinstance(value, dict) and isinstance(defaults[name], dict):
       merged[name] = value if key in OPEN else _merged(defaults[name], value, key)
     else:
@@ -171,28 +171,28 @@ def _merged(defaults: dict[str, Any], values: dict[str, Any], prefix: str) -> di
 
 def _keys(values: Mapping[str, Any]) -> list[str]:
   """All dotted keys, sections included."""
-  found = []
+  keys = []
   for name, value in values.items():
-    found += [name, *(f"{name}.{key}" for key in _keys(value))] if isinstance(value, Mapping) else [name]
-  return found
+    keys += [name, *(f"{name}.{key}" for key in _keys(value))] if isinstance(value, Mapping) else [name]
+  return keys
 
 
-def _nearest_key(key: str, known: Sequence[str]) -> str:
+def _nearest_key(key: str, keys: Sequence[str]) -> str:
   """By the whole dotted key, and by last components: a right name in a wrong section is the commonest slip."""
-  if RENAMED.get(key) in known:
+  if RENAMED.get(key) in keys:
     return f": it is {RENAMED[key]!r} now"
   last = key.rpartition(".")[2]
 
   def likeness(other: str) -> float:
-    whole = difflib.SequenceMatcher(None, key, other).ratio()
-    return max(whole, difflib.SequenceMatcher(None, last, other.rpartition(".")[2]).ratio() - 0.01)
+    full_ratio = difflib.SequenceMatcher(None, key, other).ratio()
+    return max(full_ratio, difflib.SequenceMatcher(None, last, other.rpartition(".")[2]).ratio() - 0.01)
 
-  best = max(known, key=likeness, default=None)
+  best = max(keys, key=likeness, default=None)
   if best is not None and likeness(best) >= 0.6:
     return f": did you mean {best!r}?"
   section = key.rpartition(".")[0]
-  siblings = [other for other in known if other.rpartition(".")[0] == section]
-  return nearest(key, siblings or known)
+  siblings = [other for other in keys if other.rpartition(".")[0] == section]
+  return nearest(key, siblings or keys)
 
 
 def _is_open(key: str) -> bool:
@@ -237,53 +237,53 @@ def _literal(value: Any) -> Any:
 
 def _checked(key: str, value: Any, present: Any, nullable: bool = False, text: bool = True) -> Any:
   """`value`, parsed first if `text`, in the type of `present`; raises UserError with key, type and value."""
-  given = _literal(value) if text else value
+  literal = _literal(value) if text else value
   if isinstance(value, np.generic):
-    value = given = value.item()
+    value = literal = value.item()
   if present is None:
-    return given
+    return literal
   if nullable and (value is None or (isinstance(value, str) and value.lower() == "none")):
     return None
-  wanted = type(present).__name__
+  expected = type(present).__name__
   if isinstance(present, dict):
     if key not in OPEN and not _is_open(key):
       raise UserError(f"config key {key!r} is a section: set one of its fields ({', '.join(present) or 'none'})")
-    wanted = "dict"
-    if isinstance(given, dict):
-      return given
+    expected = "dict"
+    if isinstance(literal, dict):
+      return literal
   elif isinstance(present, str):
     if isinstance(value, str) or key.rpartition(".")[2] == "name":
       return value
   elif isinstance(present, tuple | list):
-    if isinstance(given, tuple | list):
+    if isinstance(literal, tuple | list):
       like = present[0] if present and len({type(item) for item in present}) == 1 else None
       if like is not None:
-        given = [_checked(f"{key}[{i}]", item, like, text=False) for i, item in enumerate(given)]
-      return type(present)(given)
+        literal = [_checked(f"{key}[{i}]", item, like, text=False) for i, item in enumerate(literal)]
+      return type(present)(literal)
   elif isinstance(present, bool | int | float):
-    number = _number(given, type(present), text)
+    number = _number(literal, type(present), text)
     if number is not None:
       return number
   else:  # an object, as a notebook may pass: nothing to compare with
     return value
-  raise UserError(f"config key {key!r}: expected {wanted}, got {value!r}")
+  raise UserError(f"config key {key!r}: expected {expected}, got {value!r}")
 
 
-def _number(given: Any, kind: type, text: bool) -> bool | int | float | None:
-  """`given` as `kind`, or None where that would lose something: 3.5 is no int, 1 is no bool, True is no number."""
-  if isinstance(given, str) and kind is float and text:
+def _number(value: Any, kind: type, text: bool) -> bool | int | float | None:
+  """`value` as `kind`, or None where that would lose something: 3.5 is no int, 1 is no bool, True is no number."""
+  if isinstance(value, str) and kind is float and text:
     try:
-      return float(given)  # 'inf' and 'nan' are no literals
+      return float(value)  # 'inf' and 'nan' are no literals
     except ValueError:
       return None
-  if isinstance(given, bool) or kind is bool:
-    return given if isinstance(given, bool) and kind is bool else None
-  if kind is float and isinstance(given, int | float):
-    return float(given)
-  if kind is int and isinstance(given, int):
-    return given
-  if kind is int and isinstance(given, float) and given.is_integer():
-    return int(given)
+  if isinstance(value, bool) or kind is bool:
+    return value if isinstance(value, bool) and kind is bool else None
+  if kind is float and isinstance(value, int | float):
+    return float(value)
+  if kind is int and isinstance(value, int):
+    return value
+  if kind is int and isinstance(value, float) and value.is_integer():
+    return int(value)
   return None
 
 
@@ -315,9 +315,9 @@ def identity(config: ConfigDict) -> tuple[str, dict[str, Any]]:
   values = _jsonable(_plain(config), "")
   fields = {key: value for key, value in values.items() if key not in NOT_IDENTITY}
   if "stages" in fields:
-    left_out = set(NOT_IDENTITY) - {"num_iterations", "num_tokens"}
+    excluded = set(NOT_IDENTITY) - {"num_iterations", "num_tokens"}
     fields["stages"] = {
-      name: {key: value for key, value in stage.items() if key not in left_out}
+      name: {key: value for key, value in stage.items() if key not in excluded}
       for name, stage in fields["stages"].items()
     }
   schedule = values.get("optimizer", {}).get("schedule", "constant")

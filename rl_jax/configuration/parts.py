@@ -24,9 +24,9 @@ _TEXT = "__source_text__"  # what was run, though the file may have changed sinc
 def nearest(name: str, known: Iterable[str]) -> str:
   """' did you mean …?', or what there is to choose from; empty if there is nothing."""
   known = sorted(set(known))
-  found = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-  if found:
-    return f": did you mean {found[0]!r}?"
+  matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+  if matches:
+    return f": did you mean {matches[0]!r}?"
   return f" (known: {', '.join(known[:20])}{', …' if len(known) > 20 else ''})" if known else ""
 
 
@@ -66,16 +66,18 @@ def _advice(name: str, folder: Path, kind: str) -> str:
   other, command = (EXPERIMENTS / "studies", "study") if kind == "experiment" else (EXPERIMENTS, "train")
   if re.fullmatch(r"[a-z]\w*", name) and (other / f"{name}.py").is_file():
     return f": run it with rl-jax {command} {name}"
-  known = [path.stem for path in folder.glob("[a-z]*.py") if "\ndef get_config(" in path.read_text()]
-  return f"{nearest(name, known)} (a file of your own ends in .py)"
+  experiments = [path.stem for path in folder.glob("[a-z]*.py") if "\ndef get_config(" in path.read_text()]
+  return f"{nearest(name, experiments)} (a file of your own ends in .py)"
 
 
 def load_file(path: str) -> ModuleType:
   """Runs a Python file as a module; the same content is run once, so that its classes keep their identity."""
   file = Path(path)
   if not file.is_file():
-    there = [str(other.relative_to(".") if not file.is_absolute() else other) for other in file.parent.glob("*.py")]
-    raise UserError(f"no file {path!r}{nearest(str(file), there)}")
+    python_files = [
+      str(other.relative_to(".") if not file.is_absolute() else other) for other in file.parent.glob("*.py")
+    ]
+    raise UserError(f"no file {path!r}{nearest(str(file), python_files)}")
   content = file.read_bytes()
   digest = hashlib.sha256(str(file.resolve()).encode() + b"\0" + content).hexdigest()[:16]
   name = f"rl_jax_file_{re.sub(r'[^0-9a-zA-Z_]', '_', file.stem)}_{digest}"
@@ -105,13 +107,13 @@ def _import(path: str) -> ModuleType | None:
 
 
 def _module_names(package: ModuleType) -> list[str]:
-  return [f"{package.__name__}.{found.name}" for found in pkgutil.iter_modules(getattr(package, "__path__", []))]
+  return [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(getattr(package, "__path__", []))]
 
 
-def _attribute(holder: ModuleType, name: str, given: str) -> Any:
+def _attribute(holder: ModuleType, name: str, path: str) -> Any:
   if not hasattr(holder, name):
     public = [other for other in vars(holder) if not other.startswith("_")]
-    raise UserError(f"{given!r}: there is no {name!r} in it{nearest(name, public)}")
+    raise UserError(f"{path!r}: there is no {name!r} in it{nearest(name, public)}")
   return getattr(holder, name)
 
 
@@ -124,9 +126,9 @@ def load(name: str) -> Any:
   path, _, attribute = name.partition(":")
   if not re.fullmatch(r"\w+(\.\w+)*", path):
     raise UserError(f"{name!r} names no Python code: write 'package.module', 'package.module:Name' or 'file.py:Name'")
-  found = _import(path)
-  if found is not None:
-    return _attribute(found, attribute, name) if attribute else found
+  imported = _import(path)
+  if imported is not None:
+    return _attribute(imported, attribute, name) if attribute else imported
   parent_path, _, last = path.rpartition(".")
   parent = _import(parent_path) if parent_path else None
   if parent is not None and not attribute and hasattr(parent, last):
@@ -134,8 +136,8 @@ def load(name: str) -> Any:
   while parent is None and parent_path:
     parent_path = parent_path.rpartition(".")[0]
     parent = _import(parent_path) if parent_path else None
-  known = _module_names(parent) if parent is not None else []
-  advice = nearest(path, known) or ": is its folder the current one, or on PYTHONPATH?"
+  module_names = _module_names(parent) if parent is not None else []
+  advice = nearest(path, module_names) or ": is its folder the current one, or on PYTHONPATH?"
   raise UserError(f"no module {path!r}{advice}")
 
 
@@ -143,8 +145,8 @@ def name_of(value: Any) -> str:
   """How an object is called in a record: module, or module:Name."""
   if isinstance(value, ModuleType):
     return value.__name__
-  named = _named(value)
-  return f"{named.__module__}:{named.__qualname__}"
+  definition = _named(value)
+  return f"{definition.__module__}:{definition.__qualname__}"
 
 
 def _named(value: Any) -> Any:
@@ -156,17 +158,17 @@ def _named(value: Any) -> Any:
 
 def source(value: Any) -> str:
   """The text of the file that defines `value`; of the class or its functions, if they were typed into a notebook."""
-  named = _named(value)
-  module = inspect.getmodule(named)
+  origin = _named(value)
+  module = inspect.getmodule(origin)
   if module is not None and hasattr(module, _TEXT):
     return getattr(module, _TEXT)
   if module is not None and getattr(module, "__file__", None) and module.__name__ != "__main__":
-    named = module
+    origin = module
   # A notebook has the text of its functions, but not always that of its classes.
-  holds = isinstance(value, SimpleNamespace) and named is not module
-  for read, what in ((_functions, value),) if holds else ((inspect.getsource, named), (_functions, named)):
+  holds = isinstance(value, SimpleNamespace) and origin is not module
+  for read, target in ((_functions, value),) if holds else ((inspect.getsource, origin), (_functions, origin)):
     with contextlib.suppress(OSError, TypeError):
-      return read(what)
+      return read(target)
   raise UserError(
     f"the source of {name_of(value)} cannot be read: define it in a file, so that the run can record it"
   )

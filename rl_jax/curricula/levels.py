@@ -17,10 +17,10 @@ def ids_of_levels(task: Task, key: PRNGKeyArray, levels: Int[Array, " n"]) -> In
   """
 
   def draw(carry):
-    attempt, ids, found = carry
-    drawn = task.problem_ids(jax.random.fold_in(key, attempt), levels.shape[0], "train")
-    ids = jnp.where(found, ids, drawn)
-    return attempt + 1, ids, found | (task.levels_of(drawn, "train") == levels)
+    attempt, ids, matches = carry
+    candidates = task.problem_ids(jax.random.fold_in(key, attempt), levels.shape[0], "train")
+    ids = jnp.where(matches, ids, candidates)
+    return attempt + 1, ids, matches | (task.levels_of(candidates, "train") == levels)
 
   start = jnp.int32(0), jnp.zeros(levels.shape, jnp.int32), jnp.zeros(levels.shape, bool)
   return jax.lax.while_loop(lambda carry: ~jnp.all(carry[2]), draw, start)[1]

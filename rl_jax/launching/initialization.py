@@ -61,15 +61,15 @@ def stage_config(config: ConfigDict, name: str) -> ConfigDict:
 
 def _needed(stages: dict[str, Any], name: str, fields: Iterable[Any]) -> dict[str, Any]:
   """The stages that one of these fields leads to: others must not keep experiments from sharing stage `name`."""
-  needed: dict[str, Any] = {}
+  required: dict[str, Any] = {}
   open_fields = list(fields)
   while open_fields:
     field = open_fields.pop()
     before = re.split("[@#]", field)[0] if isinstance(field, str) else ""
-    if before in stages and before not in (name, *needed):
-      needed[before] = stages[before]
+    if before in stages and before not in (name, *required):
+      required[before] = stages[before]
       open_fields += [stages[before].get("init_from", ""), *flatten(stages[before].get("method", {})).values()]
-  return needed
+  return required
 
 
 def stage_folder(config: ConfigDict, name: str, workdir: Path) -> Path:
@@ -101,7 +101,7 @@ def find(
 
   Raises: UserError: there is no such stage or run, or it does not fit.
   """
-  found: dict[str, Start] = {}
+  starts: dict[str, Start] = {}
   for name, role in built.method.models.items():
     if role.init_from in built.method.models:
       continue
@@ -114,8 +114,8 @@ def find(
     else:
       start = _pretrained(built, name)
     if start is not None:
-      found[name] = start
-  return found
+      starts[name] = start
+  return starts
 
 
 def _led_to(
@@ -132,8 +132,8 @@ def _led_to(
   elif re.search(r"[/\\]", name) or Path(name).is_dir():
     folder = Path(name)
   else:
-    known = ", ".join(config.stages) or "none"
-    raise UserError(f"init_from={name!r} is neither a stage of this config ({known}) nor the folder of a run")
+    stages = ", ".join(config.stages) or "none"
+    raise UserError(f"init_from={name!r} is neither a stage of this config ({stages}) nor the folder of a run")
   return _read(folder, config, built.models[role], source or "policy", expected)
 
 
@@ -163,20 +163,20 @@ def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: s
       "many, or a number that divides this run's"
     )
   with Checkpoints(source.checkpoints) as checkpoints:
-    held = _ModelContents(checkpoints.leaves(), role)
-    if held.roles and role not in held.roles:
-      raise UserError(f"{folder} has no model {role!r}: it has {', '.join(sorted(held.roles))}")
-    if held.adapters and role != "policy":
+    contents = _ModelContents(checkpoints.leaves(), role)
+    if contents.roles and role not in contents.roles:
+      raise UserError(f"{folder} has no model {role!r}: it has {', '.join(sorted(contents.roles))}")
+    if contents.adapters and role != "policy":
       raise UserError(
         f"{folder}: its model {role!r} has adapters, whose scale only its own method knows: start from its policy"
       )
-    model = _with_adapters_of(saved, model) if held.adapters else model.base
+    model = _with_adapters_of(saved, model) if contents.adapters else model.base
     abstract = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct((saved.num_seeds, *x.shape), x.dtype),
       jax.eval_shape(nn.unbox, model.abstract),
     )
-    average = held.average_of(averages(saved.optimizer, abstract))
-    restored = checkpoints.restore_subtree(held.folder, ModelState(abstract, average=average))
+    average = contents.average_of(averages(saved.optimizer, abstract))
+    restored = checkpoints.restore_subtree(contents.folder, ModelState(abstract, average=average))
     sha256 = hashlib.sha256((source.checkpoints / str(restored.step) / manifests.NAME).read_bytes()).hexdigest()
   if not sha256.startswith(expected):
     raise UserError(f"{folder} is not the start asked for: its checkpoint has hash {sha256[:12]}, not {expected}")
@@ -208,8 +208,8 @@ class _ModelContents(NamedTuple):
   def average_of(self, params: Params) -> Params | None:
     """`params` with None in place of those that have no average; None: none has."""
     flat = flatten_dict(params)
-    held = {path: x for path, x in flat.items() if "/".join((self.folder, "average", *path)) in self.leaves}
-    return unflatten_dict({**dict.fromkeys(flat), **held}) if held else None
+    averaged = {path: x for path, x in flat.items() if "/".join((self.folder, "average", *path)) in self.leaves}
+    return unflatten_dict({**dict.fromkeys(flat), **averaged}) if averaged else None
 
 
 def _with_adapters_of(saved: ConfigDict, model: Model) -> Model:

@@ -56,8 +56,8 @@ class RunLoop:
 
   def go(self) -> Result:
     """Train to the end, or as far as nobody stops it."""
-    with processes.ending_together(self._how_to_go_on), contextlib.ExitStack() as held:
-      prepared = self._prepared(held)
+    with processes.ending_together(self._how_to_go_on), contextlib.ExitStack() as resources:
+      prepared = self._prepared(resources)
       if isinstance(prepared, Result):
         return prepared
       started = time.monotonic()
@@ -72,7 +72,7 @@ class RunLoop:
     newest = max(self.checkpoints.steps(), default=0)
     return f"iteration {newest} is saved; go on with all processes: {shlex.join(self.recorder.command)}"
 
-  def _prepared(self, held: contextlib.ExitStack) -> Trainer | Result:
+  def _prepared(self, resources: contextlib.ExitStack) -> Trainer | Result:
     """The trainer where the run goes on, its task held open; or the end of a run that is done, or stopped already."""
     newest = self.checkpoints.newest_intact() or 0
     if newest >= self.config.num_iterations:
@@ -82,15 +82,15 @@ class RunLoop:
     for note in check_batch(experiment, device_mesh):  # before the stages take their time
       self.say(note)
     self._check_cadence(newest)
-    found = {} if newest else self._starts(experiment)
-    if self.stop.check() or found is None:
-      if found is not None:  # a stage that was stopped has said it
+    starts = {} if newest else self._starts(experiment)
+    if self.stop.check() or starts is None:
+      if starts is not None:  # a stage that was stopped has said it
         self._say_stopped("nothing done yet")
       return Result(self.workdir, 0, False)
-    held.enter_context(contextlib.closing(experiment.task))
-    given = {role: start.params for role, start in found.items()}
-    trainer = self._restored(Trainer(experiment, device_mesh, given))
-    self.recorder.begin(trainer, found)
+    resources.enter_context(contextlib.closing(experiment.task))
+    params = {role: start.params for role, start in starts.items()}
+    trainer = self._restored(Trainer(experiment, device_mesh, params))
+    self.recorder.begin(trainer, starts)
     return trainer
 
   def _begin(self, trainer: Trainer, seconds: float) -> None:
@@ -136,11 +136,11 @@ class RunLoop:
       )
 
   def _starts(self, experiment: Experiment) -> dict[str, initialization.Start] | None:
-    found = initialization.find(experiment, self.workdir, self.train_stage)
-    for start in (found or {}).values():
+    starts = initialization.find(experiment, self.workdir, self.train_stage)
+    for start in (starts or {}).values():
       for warning in start.warnings:
         self.say(f"{start.origin}: {warning}")
-    return found
+    return starts
 
   def _restored(self, trainer: Trainer) -> Trainer:
     """The trainer at the newest good checkpoint, or at the beginning as it is."""
@@ -168,29 +168,29 @@ class RunLoop:
   def _advance(self, trainer: Trainer) -> None:
     config, first, before = self.config, trainer.iterations, trainer.generated_tokens
     with self.recorder.profile(first):
-      done = trainer.advance()
+      result = trainer.advance()
     for note in trainer.experiment.task.notes():
       self.say(note)
     wrote, iterations = trainer.generated_tokens - before, trainer.iterations
-    self.recorder.iterations(first, done, wrote)
-    speed = wrote.sum() / done.seconds
+    self.recorder.iterations(first, result, wrote)
+    speed = wrote.sum() / result.seconds
     last = self._finished(trainer)
     if last or iterations % config.evaluation.every_iterations == 0:
       self._evaluate(trainer)
     shown_speed = float(speed) if wrote.any() else None
-    self.recorder.progress.update(iterations, done.metrics[-1] | self.held_out, shown_speed, self._share(trainer))
-    if done.stuck:
+    self.recorder.progress.update(iterations, result.metrics[-1] | self.held_out, shown_speed, self._share(trainer))
+    if result.stuck:
       self._save(trainer)
       self.checkpoints.wait()
       raise UserError(
         f"iteration {iterations}: loss or gradient was not finite in the last {config.optimizer.max_skipped_updates} "
-        f"or more updates of seed {', '.join(str(config.seed + s) for s in done.stuck)}; the parameters before "
+        f"or more updates of seed {', '.join(str(config.seed + s) for s in result.stuck)}; the parameters before "
         f"them are saved in {self.recorder.directory.checkpoints}: lower learning_rate or look at the rewards"
       )
     if last or iterations % config.checkpoint.every_iterations == 0:
       self._save(trainer)
     if last:
-      self.recorder.show_samples(iterations, done)
+      self.recorder.show_samples(iterations, result)
 
   def _evaluate(self, trainer: Trainer) -> None:
     self.held_out = trainer.evaluate()

@@ -53,9 +53,9 @@ def join(options: argparse.Namespace) -> None:
   try:
     jax.distributed.initialize(*explicit, heartbeat_timeout_seconds=LOST_SECONDS, shutdown_timeout_seconds=LOST_SECONDS)
   except (ValueError, RuntimeError) as error:
-    told = str(error).splitlines()[0]
+    reason = str(error).splitlines()[0]
     raise UserError(
-      f"could not join the other processes ({told}): start all of them, and outside Slurm, Kubernetes and TPU slices "
+      f"could not join the other processes ({reason}): start all of them, and outside Slurm, Kubernetes and TPU slices "
       "say --coordinator=HOST:PORT --num_processes=N --process_id=I"
     ) from error
 
@@ -96,8 +96,8 @@ def ending_together(then: Callable[[], str]) -> Iterator[None]:
   except jax.errors.JaxRuntimeError as error:
     if not several():
       raise
-    told = str(error).splitlines()[0][:200]
-    print(f"\nprocess {jax.process_index()} of {jax.process_count()}: another process was lost ({told}): {then()}",
+    reason = str(error).splitlines()[0][:200]
+    print(f"\nprocess {jax.process_index()} of {jax.process_count()}: another process was lost ({reason}): {then()}",
           file=sys.stderr)  # fmt: skip
     leave(1)
 

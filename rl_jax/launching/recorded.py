@@ -45,7 +45,7 @@ class RecordedRun(NamedTuple):
 
   def first(self, field: str) -> Any:
     """A field of the first launch that has it."""
-    return next((found for entry in self.launches if (found := entry.get(field)) is not None), None)
+    return next((value for entry in self.launches if (value := entry.get(field)) is not None), None)
 
 
 def read(target: Path, only: Collection[str] = ()) -> list[RecordedRun]:
@@ -68,8 +68,8 @@ def read(target: Path, only: Collection[str] = ()) -> list[RecordedRun]:
     unknown = sorted(set(only) - saved["entries"].keys())
     if unknown:
       raise UserError(f"{target} has no entry {', '.join(unknown)} (there are: {', '.join(saved['entries'])})")
-    chosen = {name: entry for name, entry in saved["entries"].items() if name in only or not only}
-    return [_read_entry(target, saved["study"], name, entry) for name, entry in chosen.items()]
+    entries = {name: entry for name, entry in saved["entries"].items() if name in only or not only}
+    return [_read_entry(target, saved["study"], name, entry) for name, entry in entries.items()]
   raise UserError(f"{target} holds no results: make them with python -m rl_jax.curve or rl_jax.study")
 
 
@@ -81,9 +81,9 @@ def _read_run(folder: Path) -> RecordedRun:
   end = launches[-1].get("end") if launches else None
   if end is None:
     notes.append("its last launch left no hash of the log: it goes on, or was killed")
-  elif (found := content_sha256(directory)) != end["content_sha256"]:
+  elif (content := content_sha256(directory)) != end["content_sha256"]:
     faults.append(
-      f"the log has changed since its launch ended {end['ended']}: content {found[:SHORT]}, recorded "
+      f"the log has changed since its launch ended {end['ended']}: content {content[:SHORT]}, recorded "
       f"{end['content_sha256'][:SHORT]}"
     )
   name, colon, attribute = str(values["method"]["name"]).partition(":")

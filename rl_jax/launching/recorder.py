@@ -47,7 +47,7 @@ class Recorder:
     """Print a line above the progress line."""
     self.progress.message(text)
 
-  def begin(self, trainer: Trainer, found: Mapping[str, Start]) -> None:
+  def begin(self, trainer: Trainer, starts: Mapping[str, Start]) -> None:
     """Append this launch to the manifest.
 
     Args:
@@ -70,11 +70,11 @@ class Recorder:
     launches = read_launches(self.directory.manifest) if self.directory.manifest.exists() else []
     if launches and launches[-1].get("method_sha256", digest) != digest:
       self.say(f"{self.config.method.name} has changed since the last launch: this is no longer one experiment")
-    if "policy" in found:
-      extra |= {"started_from": found["policy"].origin, "start_sha256": found["policy"].sha256}
-    others = {role: [start.origin, start.sha256] for role, start in found.items() if role != "policy"}
-    if others:
-      extra["models_started_from"] = others
+    if "policy" in starts:
+      extra |= {"started_from": starts["policy"].origin, "start_sha256": starts["policy"].sha256}
+    other_models = {role: [start.origin, start.sha256] for role, start in starts.items() if role != "policy"}
+    if other_models:
+      extra["models_started_from"] = other_models
     append_launch(self.directory.manifest, manifest(self.command, machine.devices(), extra=extra))
 
   def end(self, iterations: int, finished: bool, seconds: float) -> None:
@@ -88,21 +88,21 @@ class Recorder:
     }
     end_launch(self.directory.manifest, end)
 
-  def iterations(self, first: int, done: AdvanceResult, wrote: np.ndarray) -> None:
+  def iterations(self, first: int, result: AdvanceResult, wrote: np.ndarray) -> None:
     """Write metrics, samples and timings of iterations.
 
     Args:
       first: iterations before them.
       wrote: tokens that each seed generated in them.
     """
-    for offset, row in enumerate(done.metrics):
+    for offset, row in enumerate(result.metrics):
       self.metrics.write("train", first + offset + 1, row)
-    last = first + len(done.metrics)
-    write_samples(self.directory, _numbered(last, done))
+    last = first + len(result.metrics)
+    write_samples(self.directory, _numbered(last, result))
     timings = {
-      "seconds": done.seconds,
-      "iteration_seconds": done.seconds / len(done.metrics),
-      "tokens_per_second": wrote.sum() / done.seconds,
+      "seconds": result.seconds,
+      "iteration_seconds": result.seconds / len(result.metrics),
+      "tokens_per_second": wrote.sum() / result.seconds,
     }
     self.metrics.write_timings(last, timings)
 
@@ -110,9 +110,9 @@ class Recorder:
     """Write metrics of an evaluation."""
     self.metrics.write("evaluation", iterations, dict(held_out))
 
-  def show_samples(self, iterations: int, done: AdvanceResult) -> None:
+  def show_samples(self, iterations: int, result: AdvanceResult) -> None:
     """Print some of the last samples."""
-    self.say(show(_numbered(iterations, done)[: self.config.logging.samples]))
+    self.say(show(_numbered(iterations, result)[: self.config.logging.samples]))
 
   def report(self) -> None:
     """Write the run's page."""
@@ -122,8 +122,8 @@ class Recorder:
   @contextlib.contextmanager
   def profile(self, first: int) -> Iterator[None]:
     """Trace the call of `logging.every_iterations` iterations that holds the one asked for."""
-    wanted = self.config.logging.profile_iteration
-    if wanted is None or not first <= wanted < first + self.config.logging.every_iterations:
+    iteration = self.config.logging.profile_iteration
+    if iteration is None or not first <= iteration < first + self.config.logging.every_iterations:
       yield
       return
     folder = self.directory.path / "profile"
@@ -132,6 +132,6 @@ class Recorder:
     self.say(f"profile: {folder} (tensorboard or xprof shows it)")
 
 
-def _numbered(iterations: int, done: AdvanceResult) -> list[dict[str, Any]]:
+def _numbered(iterations: int, result: AdvanceResult) -> list[dict[str, Any]]:
   """Its samples with the iteration that wrote them."""
-  return [{"iteration": iterations, **sample} for sample in done.samples]
+  return [{"iteration": iterations, **sample} for sample in result.samples]

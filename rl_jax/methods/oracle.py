@@ -45,8 +45,8 @@ def build(config: ConfigDict, task: Task) -> Method:
     raise ValueError("method.truth='exact': the task knows no exact values of steps; take 'completions'")
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
-    found = step_values.exact(task, trajectories) if is_exact else step_values.from_completions(trajectories)
-    return Signal({"policy": policy_gradient.token_stream(trajectories, found.after - found.before)})
+    values = step_values.exact(task, trajectories) if is_exact else step_values.from_completions(trajectories)
+    return Signal({"policy": policy_gradient.token_stream(trajectories, values.after - values.before)})
 
   rollout = policy_gradient.independent(config, task)
   requires: tuple[str, ...] = ()

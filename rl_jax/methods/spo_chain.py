@@ -89,9 +89,9 @@ def loss_function(config: ConfigDict, task: Task) -> LossFunction:
     old, ref, mask = trajectories.old_logprobs, trajectories.ref_logprobs, trained(trajectories)
     advantages, options = streams["policy"].targets, {"threshold": threshold(m), "clip": m.clip_range}
     parts = spo(outputs["policy"]["logprobs"], old, ref, advantages, mask, kl_coefficient=1.0, **options)
-    kept = lambda mean: Mean(jnp.where(parts.ratio.value > m.max_ratio, 0.0, mean.sum), mean.weight)
-    terms |= {"policy": Term(kept(parts.policy))}
-    terms |= {"kl": Term(kept(parts.kl), m.kl_coefficient)} if m.kl_coefficient else {}
+    within_ratio = lambda mean: Mean(jnp.where(parts.ratio.value > m.max_ratio, 0.0, mean.sum), mean.weight)
+    terms |= {"policy": Term(within_ratio(parts.policy))}
+    terms |= {"kl": Term(within_ratio(parts.kl), m.kl_coefficient)} if m.kl_coefficient else {}
     return Loss(terms, metrics | {"ratio": jax.lax.stop_gradient(parts.ratio)})
 
   return loss
@@ -113,8 +113,8 @@ def build(config: ConfigDict, task: Task) -> Method:
     credited = "uncertain" if m.probability_mask else "all"
     return signal_of(m, trajectories, spo_chain(values, rewards, old, mask, tokens=credited, **cuts).tokens)
 
-  whole, sampling = policy_gradient.independent(config, task), sampling_from(config)
-  rollout, loss = branches(task, whole, boundaries, m.completions_per_cut, sampling), loss_function(config, task)
+  episodes, sampling = policy_gradient.independent(config, task), sampling_from(config)
+  rollout, loss = branches(task, episodes, boundaries, m.completions_per_cut, sampling), loss_function(config, task)
   return policy_gradient.method(
     config, task, signal, papers=("2505.23564",), requires=("cut_values",), rollout=rollout, loss=loss
   )

@@ -62,8 +62,8 @@ def build(config: ConfigDict, task: Task) -> Method:
   policy_loss = policy_gradient.loss_function(config, task)
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
-    known = trajectories.scored | (trajectories.unfinished & trajectories.row_mask)
-    mask = trajectories.extras["response_mask"] & known[:, None]
+    usable = trajectories.scored | (trajectories.unfinished & trajectories.row_mask)
+    mask = trajectories.extras["response_mask"] & usable[:, None]
     estimate = tppo(
       ppo.token_rewards(trajectories.replace(loss_mask=mask)),
       trajectories.extras["values"],

@@ -45,7 +45,7 @@ def write(array: Array, new: Array, slot: Int[Array, ""] | int, axis: int) -> Ar
   def batched(size, in_batched, array, new, slot):
     if in_batched[2]:
       return jax.vmap(lambda a, n, s: jax.lax.dynamic_update_slice_in_dim(a, n, s, axis))(array, new, slot), True
-    whole = [x if b else jnp.broadcast_to(x, (size, *x.shape)) for x, b in zip((array, new), in_batched, strict=False)]
-    return write(*whole, slot, axis + 1), True
+    arrays = [x if b else jnp.broadcast_to(x, (size, *x.shape)) for x, b in zip((array, new), in_batched, strict=False)]
+    return write(*arrays, slot, axis + 1), True
 
   return update(array, new.astype(array.dtype), jnp.asarray(slot, jnp.int32))

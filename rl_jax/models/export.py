@@ -48,14 +48,14 @@ def export(
     raise ModelFileError(
       f"a model of {', '.join(model.names)} has no Hugging Face form: only language models are exported"
     )
-  wanted = np.dtype(dtype or model.config.param_dtype)
-  values = hub_config(model.config, context) | {"torch_dtype": wanted.name}
+  target = np.dtype(dtype or model.config.param_dtype)
+  values = hub_config(model.config, context) | {"torch_dtype": target.name}
   generation: dict[str, Any] = {"_from_model_config": True}
   if tokenizer is not None:
     ends = {"eos_token_id": tokenizer.end_id, "pad_token_id": tokenizer.pad_id}
     values, generation = values | ends, generation | ends
   arrays = _named(model, params)
-  shards = list(_shards(model.base.config, wanted.itemsize, shard_bytes))
+  shards = list(_shards(model.base.config, target.itemsize, shard_bytes))
   try:
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
@@ -64,7 +64,7 @@ def export(
   try:
     _write_json(unfinished / CONFIG, values)
     _write_json(unfinished / GENERATION, generation)
-    _write_weights(unfinished, shards, arrays, model.config, wanted)
+    _write_weights(unfinished, shards, arrays, model.config, target)
     if tokenizer is not None:
       tokenizer.save(unfinished)
     unfinished.chmod(0o755)
@@ -113,13 +113,13 @@ def hub_config(config: TransformerConfig, context: int) -> dict[str, Any]:
 def _named(model: Model, params: Params) -> dict[str, jax.Array]:
   """Parameters by name, as the model has them."""
   by_name = lambda tree: {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-  arrays, wanted = by_name(params), by_name(abstract_params(model.config))
-  others = sorted(arrays.keys() ^ wanted.keys())
-  if others:
-    raise ModelFileError(f"the parameters are not those of the model: only one of the two has {others[0]!r}")
+  arrays, expected = by_name(params), by_name(abstract_params(model.config))
+  differing = sorted(arrays.keys() ^ expected.keys())
+  if differing:
+    raise ModelFileError(f"the parameters are not those of the model: only one of the two has {differing[0]!r}")
   for name, leaf in arrays.items():
-    if leaf.shape != wanted[name].shape:
-      raise ModelFileError(f"{name} has shape {leaf.shape}, that of the model is {wanted[name].shape}")
+    if leaf.shape != expected[name].shape:
+      raise ModelFileError(f"{name} has shape {leaf.shape}, that of the model is {expected[name].shape}")
   return arrays
 
 

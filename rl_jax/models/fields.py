@@ -74,8 +74,8 @@ class Fields:
         raise ModelFileError(f"{self._where} has no {self._noun}{name!r}")
       return default
     if not (good(value) and _is_unicode(value)):
-      ours = f" ({means}={shown(value)})" if means else ""
-      raise ModelFileError(f"{self._where}: {name}={shown(value)}{ours}: want {want}")
+      own_field = f" ({means}={shown(value)})" if means else ""
+      raise ModelFileError(f"{self._where}: {name}={shown(value)}{own_field}: want {want}")
     return value
 
 
@@ -90,5 +90,5 @@ def _is_unicode(value: Any) -> bool:
 
 def _list_of(kind: type) -> Callable[[Any], bool]:
   return lambda value: (
-    isinstance(value, list) and all(isinstance(one, kind) and not isinstance(one, bool) for one in value)
+    isinstance(value, list) and all(isinstance(item, kind) and not isinstance(item, bool) for item in value)
   )

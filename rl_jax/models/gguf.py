@@ -70,7 +70,7 @@ def metadata(path: Path) -> dict[str, Any]:
 
 
 def _config(fields: Fields, name: str, tensors: GGUFTensors, path: Path) -> TransformerConfig:
-  size = lambda key, ours, *default, **bound: fields.whole(f"{name}.{key}", *default, means=f"model.{ours}", **bound)
+  size = lambda key, field, *default, **bound: fields.whole(f"{name}.{key}", *default, means=f"model.{field}", **bound)
   heads, width = size("attention.head_count", "heads"), size("embedding_length", "width")
   embedding = tensors.shapes.get(NAMES.whole["embedding"])
   if not embedding:

@@ -119,17 +119,17 @@ class _Cursor:
   def take(self, count: int, what: str = "the header") -> bytes:
     if count > len(self._bytes) - self.place:
       raise ValueError(f"the file ends within {what} ({count} bytes of it at {self.place})")
-    taken = self._bytes[self.place : self.place + count].tobytes()
+    content = self._bytes[self.place : self.place + count].tobytes()
     self.place += count
-    return taken
+    return content
 
   def number(self, kind: str, what: str = "the header") -> Any:
     return struct.unpack(f"<{kind}", self.take(struct.calcsize(f"<{kind}"), what))[0]
 
   def text(self, what: str) -> str:
-    taken = self.take(self.number("Q", what), what)
+    content = self.take(self.number("Q", what), what)
     try:
-      return taken.decode()
+      return content.decode()
     except UnicodeDecodeError as error:
       raise ValueError(f"{what} is no UTF-8") from error
 

@@ -110,9 +110,9 @@ def transformer_config(values: Mapping[str, Any], path: Path) -> TransformerConf
   for field, only in refused.items():
     if values.get(field, only) != only:
       raise ModelFileError(f"{path}: {field}={shown(values[field])}: only {only!r} can be run")
-  others = set(fields.texts("layer_types", ())) - {"full_attention"}
-  if others:
-    raise ModelFileError(f"{path}: layer_types has {shown(min(others))}: only 'full_attention' can be run")
+  unsupported = set(fields.texts("layer_types", ())) - {"full_attention"}
+  if unsupported:
+    raise ModelFileError(f"{path}: layer_types has {shown(min(unsupported))}: only 'full_attention' can be run")
   heads = fields.whole("num_attention_heads", means="model.heads")
   vocabulary = fields.whole("vocab_size", means="model.vocabulary")
   width = fields.whole("hidden_size", means="model.width")

@@ -85,17 +85,17 @@ class Source:
   ignored: frozenset[str] = frozenset()
 
   def __post_init__(self):
-    wanted = {self.names.tensor(name): _in_file(name, x, self.config) for name, x in _named(self.config).items()}
-    there = self.tensors.shapes
-    missing = [name for name in wanted if name not in there]
+    expected = {self.names.tensor(name): _in_file(name, x, self.config) for name, x in _named(self.config).items()}
+    stored = self.tensors.shapes
+    missing = [name for name in expected if name not in stored]
     if missing:
-      raise ModelFileError(f"{self.path} has no tensor {missing[0]!r} ({len(missing)} of {len(wanted)} are missing)")
-    for name, shape in wanted.items():
-      if there[name] != shape:
-        raise ModelFileError(f"{self.path}: tensor {name!r} has shape {there[name]}, the config there says {shape}")
-    others = sorted(set(there) - set(wanted) - self.ignored)
-    if others:
-      raise ModelFileError(f"{self.path}: the architecture has no tensor {others[0]!r} ({len(others)} such tensors)")
+      raise ModelFileError(f"{self.path} has no tensor {missing[0]!r} ({len(missing)} of {len(expected)} are missing)")
+    for name, shape in expected.items():
+      if stored[name] != shape:
+        raise ModelFileError(f"{self.path}: tensor {name!r} has shape {stored[name]}, the config there says {shape}")
+    surplus = sorted(set(stored) - set(expected) - self.ignored)
+    if surplus:
+      raise ModelFileError(f"{self.path}: the architecture has no tensor {surplus[0]!r} ({len(surplus)} such tensors)")
 
   def shape(self, parameter: str) -> tuple[int, ...]:
     """Shape of a parameter in our layout."""
@@ -149,7 +149,7 @@ def load(source: Source, model: Model, shardings: Any = None, dtype: str | None 
   abstract = abstract_params(model.base.config)
   if shardings is None:
     shardings = jax.tree.map(lambda leaf: SingleDeviceSharding(jax.local_devices()[0]), abstract)
-  wanted = np.dtype(dtype or model.config.param_dtype)
+  target = np.dtype(dtype or model.config.param_dtype)
 
   def one(path, leaf, sharding) -> jax.Array:
     name = path_name(path)
@@ -160,7 +160,7 @@ def load(source: Source, model: Model, shardings: Any = None, dtype: str | None 
     def part(index: Any) -> np.ndarray:
       bounds = tuple(cut.indices(size)[:2] for cut, size in zip(index, leaf.shape, strict=True))
       if bounds not in parts:
-        parts[bounds] = source.read(name, tuple(slice(*ends) for ends in bounds)).astype(wanted)
+        parts[bounds] = source.read(name, tuple(slice(*ends) for ends in bounds)).astype(target)
       return parts[bounds]
 
     # Waiting keeps the host from reading on while a tensor is still on its way to the devices.
@@ -177,8 +177,8 @@ def abstract_params(config: TransformerConfig) -> Params:
 
 def _named(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
   """Shapes of the parameters by name. One layer is traced, as all are alike and a file may ask for any number."""
-  one = abstract_params(dataclasses.replace(config, layers=1))
-  shapes = {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(one)}
+  one_layer = abstract_params(dataclasses.replace(config, layers=1))
+  shapes = {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(one_layer)}
   of_layer = {name.removeprefix("layer_0/"): shape for name, shape in shapes.items() if name.startswith("layer_0/")}
   layers = {f"layer_{i}/{name}": shape for i in range(config.layers) for name, shape in of_layer.items()}
   return {name: shape for name, shape in shapes.items() if not name.startswith("layer_0/")} | layers

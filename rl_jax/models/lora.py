@@ -64,18 +64,18 @@ def without(params: Any) -> Any:
   return unflatten_dict({path: leaf for path, leaf in flatten_dict(params).items() if not _is_adapter(path)})
 
 
-def only(params: Any, others: Iterable[tuple[str, ...]] = ()) -> Any:
-  """The adapters, and the parameters at the paths `others`; None in place of the rest."""
-  kept = set(others)
+def only(params: Any, paths: Iterable[tuple[str, ...]] = ()) -> Any:
+  """The adapters, and the parameters at `paths`; None in place of the rest."""
+  path_set = set(paths)
   return unflatten_dict(
-    {path: leaf if _is_adapter(path) or path in kept else None for path, leaf in flatten_dict(params).items()}
+    {path: leaf if _is_adapter(path) or path in path_set else None for path, leaf in flatten_dict(params).items()}
   )
 
 
 def onto(base: Any, params: Any) -> Any:
   """`params` whose matrices are those of `base`, a tree like `without(params)`; the adapters stay."""
-  same = jax.tree.map(lambda given, _: given, base, without(params))
-  return unflatten_dict(flatten_dict(params) | flatten_dict(same))
+  without_adapters = jax.tree.map(lambda leaf, _: leaf, base, without(params))
+  return unflatten_dict(flatten_dict(params) | flatten_dict(without_adapters))
 
 
 def is_adapter(name: str) -> bool:

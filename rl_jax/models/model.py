@@ -59,8 +59,8 @@ class Model:
 
   def init(self, key: PRNGKeyArray) -> Params:
     """New parameters, boxed with their logical axes."""
-    one = jnp.zeros((1, 1), jnp.int32)
-    return self.module.init(key, one, one, one.astype(bool))["params"]
+    token = jnp.zeros((1, 1), jnp.int32)
+    return self.module.init(key, token, token, token.astype(bool))["params"]
 
   @functools.cached_property
   def abstract(self) -> Params:
@@ -100,8 +100,8 @@ class Model:
     last: bool = False,
   ) -> tuple[Array, Cache]:
     """Outputs [B, T, O] and the cache; see `Transformer.__call__`."""
-    found: Any = self.module.apply({"params": params}, tokens, positions, mask, cache, slot, last)
-    return found
+    result: Any = self.module.apply({"params": params}, tokens, positions, mask, cache, slot, last)
+    return result
 
   def outputs(self, params: Params, batch: Any) -> dict[str, Array]:
     """Teacher-forced outputs by name.
@@ -118,9 +118,9 @@ class Model:
     return outputs.outputs_after(self, params, stems, visible, tails)
 
 
-def merge(part: Params, whole: Params) -> Params:
-  """`whole` with the entries of `part` that are not None."""
-  return jax.tree.map(lambda new, old: old if new is None else new, part, whole, is_leaf=lambda x: x is None)
+def merge(part: Params, params: Params) -> Params:
+  """`params` with the entries of `part` that are not None."""
+  return jax.tree.map(lambda new, old: old if new is None else new, part, params, is_leaf=lambda x: x is None)
 
 
 LOGPROBS = ("logits", "recomputed", "chunked", "pallas")

@@ -117,7 +117,7 @@ def _last(mask: Bool[Array, "B T"]) -> Int[Array, " B"]:
 def _run_stems(model: Any, params: Any, stems: Any) -> tuple[Float[Array, "N S1 D"], list[Cache], Cache]:
   """States before each slot of the stems and after the last, what is cached of their prompts, and of themselves."""
   sequences = Sequences(stems.tokens, stems.positions, stems.attention_mask)
-  trees = getattr(stems, "trees", ())
+  trees: tuple[PrefixTrees, ...] = getattr(stems, "trees", ())
   if len(trees) != 1 or len(trees[0].children) != 1:
     states, cache = _run(model, params, sequences)
     return jnp.pad(states, ((0, 0), (1, 0), (0, 0))), [], cache

@@ -31,8 +31,8 @@ def frequencies(
   if scaling == "none":
     return plain
   turns = context * plain / (2 * math.pi)
-  kept = jnp.clip((turns - low_frequency) / (high_frequency - low_frequency), 0.0, 1.0)
-  return kept * plain + (1 - kept) * plain / factor
+  weight = jnp.clip((turns - low_frequency) / (high_frequency - low_frequency), 0.0, 1.0)
+  return weight * plain + (1 - weight) * plain / factor
 
 
 def rotate(

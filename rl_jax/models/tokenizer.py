@@ -83,8 +83,8 @@ class Tokenizer:
   def _control(self) -> frozenset[int]:
     """Ids that steer a conversation. Those of other added tokens, as <think>, are text of a kind."""
     added = self.backend.get_added_tokens_decoder()
-    ours = {self.end_id, self.pad_id, self.backend.token_to_id(self.start_token)}
-    return frozenset(number for number, token in added.items() if token.special or number in ours)
+    own_ids = {self.end_id, self.pad_id, self.backend.token_to_id(self.start_token)}
+    return frozenset(number for number, token in added.items() if token.special or number in own_ids)
 
   @functools.cached_property
   def _control_texts(self) -> list[str]:
@@ -132,7 +132,7 @@ class Tokenizer:
     """
     if not self.chat_template:
       raise ModelFileError(f"{self.source}: this model has no chat template: put the prompt as plain text")
-    ours = {
+    own_variables = {
       "messages": messages,
       "add_generation_prompt": add_generation_prompt,
       "bos_token": self.start_token,
@@ -140,7 +140,7 @@ class Tokenizer:
       "pad_token": self._text_of(self.pad_id),
       **self.more_tokens,
     }
-    return chat_template.render(self.chat_template, self.source, ours, variables)
+    return chat_template.render(self.chat_template, self.source, own_variables, variables)
 
   def _text_of(self, token: int) -> str:
     return self.backend.id_to_token(token)
@@ -188,7 +188,7 @@ def from_folder(folder: Path) -> Tokenizer:
   pad = _content(settings, "pad_token", folder)
   start = _content(settings, "bos_token", folder)
   more = {name: _content(settings, name, folder) for name in _MORE_TOKENS}
-  made = Tokenizer(
+  tokenizer = Tokenizer(
     backend,
     end_id=end_id,
     pad_id=_id(backend, pad, folder) if pad else end_id,
@@ -198,17 +198,18 @@ def from_folder(folder: Path) -> Tokenizer:
     more_tokens={name: token for name, token in more.items() if token},
     source=str(folder),
   )
-  return _checked(made, folder)
+  return _checked(tokenizer, folder)
 
 
-def _checked(made: Tokenizer, path: Path) -> Tokenizer:
-  for name, token in (("eos_token", made.end_id), ("pad_token", made.pad_id)):
-    if made.backend.id_to_token(token) is None:
-      raise ModelFileError(f"{path}: {name} has the id {token}, which is not in the vocabulary of {len(made)} tokens")
-  token, largest = max(made.backend.get_vocab(with_added_tokens=True).items(), key=lambda entry: entry[1])
+def _checked(tokenizer: Tokenizer, path: Path) -> Tokenizer:
+  for name, token in (("eos_token", tokenizer.end_id), ("pad_token", tokenizer.pad_id)):
+    if tokenizer.backend.id_to_token(token) is None:
+      size = len(tokenizer)
+      raise ModelFileError(f"{path}: {name} has the id {token}, which is not in the vocabulary of {size} tokens")
+  token, largest = max(tokenizer.backend.get_vocab(with_added_tokens=True).items(), key=lambda entry: entry[1])
   if largest >= MOST:
     raise ModelFileError(f"{path}: the token {shown(token)} has the id {largest}: want at most {MOST - 1}")
-  return made
+  return tokenizer
 
 
 def _fields(path: Path) -> Fields:
@@ -223,10 +224,10 @@ def _content(settings: Fields, name: str, folder: Path) -> str:
 
 
 def _id(backend: Any, token: str, folder: Path) -> int:
-  found = backend.token_to_id(token)
-  if found is None:
+  token_id = backend.token_to_id(token)
+  if token_id is None:
     raise ModelFileError(f"{folder / SETTINGS} names the token {shown(token)}, which is not in {folder / TOKENIZER}")
-  return found
+  return token_id
 
 
 def _end_id(backend: Any, settings: Fields, folder: Path) -> int:
@@ -259,10 +260,10 @@ def _chat_template(settings: Fields, folder: Path) -> str:
   template = settings.either("chat_template", "", (str, list), "text or a list of named templates")
   if isinstance(template, str):
     return template
-  named = {}
+  templates = {}
   for number, entry in enumerate(template):
     if not isinstance(entry, dict):
       raise settings.refused("chat_template", "text or a list of objects with name and template")
     fields = Fields(entry, f"{folder / SETTINGS}: chat_template[{number}]")
-    named[fields.text("name")] = fields.text("template")
-  return named.get("default", "")
+    templates[fields.text("name")] = fields.text("template")
+  return templates.get("default", "")

@@ -83,9 +83,9 @@ class TransformerConfig:
       if getattr(self, name) < 1:
         raise ValueError(f"model.{name}={getattr(self, name)}: sizes are at least 1")
     choices = {"dtype": DTYPES, "param_dtype": DTYPES, "rope_scaling": SCALINGS, "remat": REMAT}
-    for name, known in choices.items():
-      if getattr(self, name) not in known:
-        raise ValueError(f"model.{name} is one of {', '.join(known)}, got {getattr(self, name)!r}")
+    for name, allowed in choices.items():
+      if getattr(self, name) not in allowed:
+        raise ValueError(f"model.{name} is one of {', '.join(allowed)}, got {getattr(self, name)!r}")
     if not (self.rope_factor > 0 and self.rope_context > 0 and self.rope_high_frequency > self.rope_low_frequency):
       raise ValueError(
         "model.rope_factor and model.rope_context are above 0 and model.rope_high_frequency above "
@@ -293,10 +293,10 @@ class Transformer(nn.Module):
       output = embedding
     else:
       output = _param(self, "output", (c.width, c.outputs), across, scale, c.dtype)
-    seen = mask if cache is None else write(cache.mask, mask, slot, 1)
+    attended = mask if cache is None else write(cache.mask, mask, slot, 1)
     layers = [None] * c.layers if cache is None else list(zip(cache.keys, cache.values, strict=True))
-    causal = jnp.arange(seen.shape[1]) <= slot + jnp.arange(time)[:, None]
-    allowed = seen[:, None, :] & causal
+    causal = jnp.arange(attended.shape[1]) <= slot + jnp.arange(time)[:, None]
+    allowed = attended[:, None, :] & causal
 
     if c.tied_embeddings:
       embedded = jnp.moveaxis(jnp.take(embedding, tokens, axis=1), 0, -1)
@@ -304,7 +304,7 @@ class Transformer(nn.Module):
       embedded = jnp.take(embedding, tokens, axis=0)
     x = nn.with_logical_constraint(embedded, ("batch", "time", "activation"))
     again = c.remat == "block" and cache is None and not self.is_initializing()
-    written = []
+    layer_caches = []
     for i in range(c.layers):
       shared = [Shared(prefix.keys[i], prefix.values[i], prefix.mask) for prefix in prefixes]
       if again:
@@ -312,8 +312,8 @@ class Transformer(nn.Module):
       else:
         x, kv = Block(c, name=f"layer_{i}")(x, positions, allowed, layers[i], slot, shared)
       x = nn.with_logical_constraint(x, ("batch", "time", "activation"))
-      written.append(kv)
+      layer_caches.append(kv)
     x = RMSNorm(c, name="final_norm")(x[:, -1:] if last else x)
-    keys, values = zip(*written, strict=True)
+    keys, values = zip(*layer_caches, strict=True)
     outputs = jnp.matmul(x, output, preferred_element_type=jnp.float32) if readout else x
-    return outputs, Cache(keys, values, seen)
+    return outputs, Cache(keys, values, attended)

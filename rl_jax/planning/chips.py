@@ -82,10 +82,10 @@ def topology(name: str) -> tuple[Chip, list[Any]]:
 
 
 def _cpus(count: int) -> list[Any]:
-  here = jax.devices("cpu")
-  if len(here) < count:
+  devices = jax.devices("cpu")
+  if len(devices) < count:
     raise UserError(
-      f"--topology=cpu:{count}: this process has {len(here)} CPU devices: set "
+      f"--topology=cpu:{count}: this process has {len(devices)} CPU devices: set "
       f"XLA_FLAGS=--xla_force_host_platform_device_count={count}"
     )
-  return here[:count]
+  return devices[:count]

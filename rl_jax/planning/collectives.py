@@ -43,7 +43,7 @@ class Collective(NamedTuple):
 
 def collectives(program: Program) -> list[Collective]:
   """The collectives of a program by kind and size of group, those that send most first."""
-  found: dict[tuple[str, int], list[float]] = {}
+  totals: dict[tuple[str, int], list[float]] = {}
   for name, instruction, times in instructions(program):
     kind = instruction.opcode.removesuffix("-start")
     # How XLA for TPU writes a reduce-scatter: an all-reduce and a slice of it in one kernel of this name.
@@ -51,10 +51,10 @@ def collectives(program: Program) -> list[Collective]:
       kind = "reduce-scatter"
     group = group_size(instruction, program.devices)
     size = sum(array.bytes for array in operands(program.computations[name], instruction))
-    total = found.setdefault((kind, group), [0.0, 0.0])
+    total = totals.setdefault((kind, group), [0.0, 0.0])
     total[0], total[1] = total[0] + times, total[1] + times * _sent(kind, group, size)
-  sums = [Collective(kind, group, *total) for (kind, group), total in found.items()]
-  return sorted(sums, key=lambda one: -one.bytes)
+  sums = [Collective(kind, group, *total) for (kind, group), total in totals.items()]
+  return sorted(sums, key=lambda collective: -collective.bytes)
 
 
 def instructions(program: Program) -> Iterator[tuple[str, Instruction, float]]:
@@ -103,8 +103,8 @@ def group_size(instruction: Instruction, devices: int) -> int:
   if axes:
     sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", axes[1])}
     # An axis, or a part of one as 'name':(before)size.
-    named = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", axes[2])
-    return math.prod(int(part) if part else sizes[name] for name, part in named)
+    group_axes = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", axes[2])
+    return math.prod(int(part) if part else sizes[name] for name, part in group_axes)
   unknown = re.search(r"replica_groups=(?!\{\}).{1,80}", text)
   if unknown:
     raise UserError(f"this compiler names groups of chips in a form that is not known here: {unknown[0]}")

@@ -38,7 +38,7 @@ class CompiledProgram(NamedTuple):
   @property
   def sent(self) -> float:
     """Bytes to other chips."""
-    return sum(one.bytes for one in self.collectives)
+    return sum(collective.bytes for collective in self.collectives)
 
   def times(self, chip: Chip) -> dict[str, float]:
     """Seconds of each term of the roofline, at the chip's published rates."""
@@ -61,12 +61,12 @@ def compile_all(
   Args:
     say: told what is being compiled, which may take minutes.
   """
-  found: dict[str, CompiledProgram | OutOfMemory] = {}
+  compiled: dict[str, CompiledProgram | OutOfMemory] = {}
   for name, lowered in programs.lower(experiment, device_mesh).items():
     layers = experiment.models["policy"].config.layers
     say(f"compiling {name} of {layers} layers for {device_mesh.size} chips")
-    found[name] = _measured(lowered)
-  return found
+    compiled[name] = _measured(lowered)
+  return compiled
 
 
 def _measured(lowered: Any) -> CompiledProgram | OutOfMemory:
@@ -74,10 +74,10 @@ def _measured(lowered: Any) -> CompiledProgram | OutOfMemory:
   try:
     compiled = lowered.compile()
   except jax.errors.JaxRuntimeError as error:
-    wanted = asked_for(error)
-    if wanted is None:
+    requested = asked_for(error)
+    if requested is None:
       raise
-    return OutOfMemory(wanted)
+    return OutOfMemory(requested)
   seconds = time.monotonic() - started
   program, memory = Program(compiled.as_text()), compiled.memory_analysis()
   return CompiledProgram(
@@ -113,7 +113,7 @@ def extrapolated(
     name: along(getattr(few, name), getattr(more, name))
     for name in ("arguments", "outputs", "temporary", "code", "flops", "hbm_bytes")
   }
-  lines.sort(key=lambda one: -one.bytes)
+  lines.sort(key=lambda collective: -collective.bytes)
   return more._replace(**numbers, collectives=lines, seconds=few.seconds + more.seconds)
 
 

@@ -44,8 +44,8 @@ def flops(program: Program) -> float:
 
 
 def _numbers(name: str, text: str) -> list[int]:
-  found = re.search(rf"\b{name}=\{{([\d,]*)\}}", text)
-  return [int(n) for n in found[1].split(",") if n] if found else []
+  match = re.search(rf"\b{name}=\{{([\d,]*)\}}", text)
+  return [int(n) for n in match[1].split(",") if n] if match else []
 
 
 def _dot(computation: dict[str, Instruction], dot: Instruction) -> float:
@@ -127,7 +127,7 @@ def _fusion(program: Program, computation: dict[str, Instruction], fusion: Instr
   """What a kernel reads of each parameter, and writes: of a slice that it updates in place, the slice; of what it
   hands on as it is, nothing."""
   inner = program.computations[fusion.called[0]]
-  given = [list(computation[name].arrays) if name in computation else [] for name in fusion.operands]
+  operand_arrays = [list(computation[name].arrays) if name in computation else [] for name in fusion.operands]
   aliases = re.search(r"output_to_operand_aliasing=\{(.*?\))\}", fusion.attributes)
   handed_on = re.findall(r"\{(\d*)\}: \((\d+),", aliases[1]) if aliases else []
   not_read = {int(operand) for _, operand in handed_on}
@@ -135,9 +135,9 @@ def _fusion(program: Program, computation: dict[str, Instruction], fusion: Instr
   total, in_place = 0.0, 0.0
   for parameter in (i for i in inner.values() if i.opcode == "parameter"):
     number = int(parameter.text)
-    if number >= len(given) or number in not_read:
+    if number >= len(operand_arrays) or number in not_read:
       continue
-    size, part = _main(given[number]), _part(program, inner, parameter.name)
+    size, part = _main(operand_arrays[number]), _part(program, inner, parameter.name)
     total += size if part is None else min(part, size)
     in_place += size if any(_updates(parameter.name, i) for i in inner.values()) else 0.0
   for update in (i for i in inner.values() if i.opcode == "dynamic-update-slice" and (in_place or handed_on)):
@@ -152,25 +152,25 @@ def _updates(name: str, use: Instruction) -> bool:
 
 def _part(program: Program, computation: dict[str, Instruction], name: str) -> float | None:
   """Bytes that a kernel reads of an array where they are parts, also in kernels within it; None: it reads the whole."""
-  total, used = 0.0, False
+  total, has_use = 0.0, False
   for use in computation.values():
     if name not in use.operands:
       continue
-    used = True
+    has_use = True
     if _updates(name, use):
-      read: float | None = 0.0
+      part_bytes: float | None = 0.0
     elif use.opcode in _PARTS and use.operands[0] == name:
-      read = use.arrays[0].bytes
+      part_bytes = use.arrays[0].bytes
     elif use.opcode == "bitcast":
-      read = _part(program, computation, use.name)
+      part_bytes = _part(program, computation, use.name)
     elif use.opcode == "fusion":
-      read = _inside(program, use, name)
+      part_bytes = _inside(program, use, name)
     else:
-      read = None
-    if read is None:
+      part_bytes = None
+    if part_bytes is None:
       return None
-    total += read
-  return total if used else None
+    total += part_bytes
+  return total if has_use else None
 
 
 def _inside(program: Program, kernel: Instruction, name: str) -> float | None:

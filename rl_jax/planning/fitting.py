@@ -58,8 +58,8 @@ def asked_for(error: Exception) -> float | None:
   text = str(error)
   if "RESOURCE_EXHAUSTED" not in text:
     return None
-  found = re.search(r"temporaries \(([\d.]+)([KMGT]?)\)", text) or re.search(r"\bUsed ([\d.]+)([KMGT]?)", text)
-  return float(found[1]) * _UNITS[found[2]] if found else None
+  match = re.search(r"temporaries \(([\d.]+)([KMGT]?)\)", text) or re.search(r"\bUsed ([\d.]+)([KMGT]?)", text)
+  return float(match[1]) * _UNITS[match[2]] if match else None
 
 
 class Layout(NamedTuple):
@@ -79,10 +79,10 @@ def propose(experiment: Experiment, devices: Sequence[Any], rows: int, chip: Chi
   with jax.set_mesh(mesh.make_mesh({"data": len(devices), "fsdp": 1, "tensor": 1}, devices)):
     boxed = jax.eval_shape(lambda: state.init_seed(experiment, experiment.config.seed, None))
   layouts = list(_layouts(experiment, devices, rows, boxed))
-  roomy = [one for one in layouts if one.state.total <= ROOM * chip.hbm]
+  roomy = [layout for layout in layouts if layout.state.total <= ROOM * chip.hbm]
   if roomy:
-    return min(roomy, key=lambda one: (one.sizes["tensor"], one.sizes["fsdp"]))
-  return min(layouts, key=lambda one: one.state.total, default=None)
+    return min(roomy, key=lambda layout: (layout.sizes["tensor"], layout.sizes["fsdp"]))
+  return min(layouts, key=lambda layout: layout.state.total, default=None)
 
 
 def _layouts(experiment: Experiment, devices: Sequence[Any], rows: int, boxed: Any) -> Iterator[Layout]:
@@ -105,7 +105,12 @@ def _layouts(experiment: Experiment, devices: Sequence[Any], rows: int, boxed: A
 
 
 def advice(
-  experiment: Experiment, chip: Chip, device_mesh: jax.sharding.Mesh, found: State, proposed: Layout | None, large: str
+  experiment: Experiment,
+  chip: Chip,
+  device_mesh: jax.sharding.Mesh,
+  current: State,
+  proposed: Layout | None,
+  large: str,
 ) -> list[str]:
   """What to change, the most promising first.
 
@@ -115,10 +120,10 @@ def advice(
   """
   config, model = experiment.config, experiment.models["policy"].config
   changes = []
-  if proposed is not None and proposed.state.total < 0.95 * found.total:
-    smaller = f"state {proposed.state.total / GIB:.1f} instead of {found.total / GIB:.1f} GiB per chip"
+  if proposed is not None and proposed.state.total < 0.95 * current.total:
+    smaller = f"state {proposed.state.total / GIB:.1f} instead of {current.total / GIB:.1f} GiB per chip"
     changes.append(f"{proposed.flags()} ({smaller})")
-  least = min(found.total, proposed.state.total if proposed else found.total)
+  least = min(current.total, proposed.state.total if proposed else current.total)
   if least > ROOM * chip.hbm:
     chips = math.ceil(least * device_mesh.size / (ROOM * chip.hbm))
     changes.append(f"a topology of {chips} chips or more (the state of the run is {least / GIB:.1f} GiB per chip)")

@@ -54,7 +54,7 @@ class Instruction(NamedTuple):
   @property
   def called(self) -> list[str]:
     """Names of the computations that it runs."""
-    branches = [name.strip(" %") for found in _BRANCHES.findall(self.attributes) for name in found.split(",")]
+    branches = [name.strip(" %") for names in _BRANCHES.findall(self.attributes) for name in names.split(",")]
     return _CALLED.findall(self.attributes) + branches
 
 
@@ -80,8 +80,8 @@ class Program:
       if header:
         current = self.computations[header[2]] = {}
         self._entry = header[2] if header[1] else self._entry
-      elif found := _INSTRUCTION.match(line):
-        current[found[1]] = _instruction(line, found)
+      elif match := _INSTRUCTION.match(line):
+        current[match[1]] = _instruction(line, match)
     self.uncounted = 0
     self.times = self._count()
 
@@ -98,9 +98,9 @@ class Program:
 
   def turns(self, loop: Instruction) -> int | None:
     """How often a while loop turns; None: that is not known."""
-    known = _KNOWN.search(loop.attributes)
-    if known:
-      return int(known[1])
+    match = _KNOWN.search(loop.attributes)
+    if match:
+      return int(match[1])
     condition = re.search(r"\bcondition=%?([\w.-]+)", loop.attributes)
     return self._bound(condition[1]) if condition else None
 
@@ -111,9 +111,9 @@ class Program:
     for fusion in condition.values():
       for inner in (self.computations[called] for called in fusion.called if fusion.opcode == "fusion"):
         for operand in (operand for i in _comparisons(inner) for operand in i.operands):
-          given = inner[operand]
-          outside = given.opcode == "parameter"
-          numbers.append(_number(condition, fusion.operands[int(given.text)]) if outside else _number(inner, operand))
+          term = inner[operand]
+          outside = term.opcode == "parameter"
+          numbers.append(_number(condition, fusion.operands[int(term.text)]) if outside else _number(inner, operand))
     return min((number for number in numbers if number is not None), default=None)
 
   def _count(self) -> dict[str, float]:
@@ -138,11 +138,11 @@ class Program:
 
 def arrays_of(shape: str) -> tuple[Array, ...]:
   """The arrays of a shape as it is printed, as in "(f32[8,2]{1,0:T(8,128)S(1)}, s32[])"."""
-  found = []
+  arrays = []
   for dtype, dims, layout in _ARRAY.findall(shape):
     space = re.search(r"S\((\d+)\)", layout)
-    found.append(Array(dtype, tuple(int(n) for n in dims.split(",") if n), int(space[1]) if space else 0))
-  return tuple(found)
+    arrays.append(Array(dtype, tuple(int(n) for n in dims.split(",") if n), int(space[1]) if space else 0))
+  return tuple(arrays)
 
 
 def _comparisons(computation: dict[str, Instruction]) -> list[Instruction]:
@@ -151,8 +151,8 @@ def _comparisons(computation: dict[str, Instruction]) -> list[Instruction]:
 
 def _number(computation: dict[str, Instruction], name: str) -> int | None:
   """The value of a constant that is a whole number."""
-  found = computation[name]
-  return int(found.text) if found.opcode == "constant" and found.text.isdecimal() else None
+  instruction = computation[name]
+  return int(instruction.text) if instruction.opcode == "constant" and instruction.text.isdecimal() else None
 
 
 def operands(computation: dict[str, Instruction], instruction: Instruction) -> list[Array]:
@@ -160,8 +160,8 @@ def operands(computation: dict[str, Instruction], instruction: Instruction) -> l
   return [array for name in instruction.operands if name in computation for array in computation[name].arrays]
 
 
-def _instruction(line: str, found: re.Match[str]) -> Instruction:
-  name, shape, opcode, rest = found.groups()
+def _instruction(line: str, match: re.Match[str]) -> Instruction:
+  name, shape, opcode, rest = match.groups()
   depth, end = 1, len(rest)
   for place, character in enumerate(rest):
     depth += (character == "(") - (character == ")")

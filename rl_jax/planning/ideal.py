@@ -48,8 +48,8 @@ class Sizes(NamedTuple):
     """Operations of the blocks in such a pass."""
     prompts = self.passed(model) - self.rows * self.response_tokens
     of_prompts = forward_flops(model.config, prompts, (self.prompt_tokens + 1) / 2, 0)
-    seen = self.prompt_tokens + (self.response_tokens + 1) / 2
-    return of_prompts + forward_flops(model.config, self.rows * self.response_tokens, seen, 0)
+    context = self.prompt_tokens + (self.response_tokens + 1) / 2
+    return of_prompts + forward_flops(model.config, self.rows * self.response_tokens, context, 0)
 
 
 class Ideal(NamedTuple):
@@ -93,18 +93,18 @@ def update(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
   flops, sent = 0.0, 0.0
   for name, role in experiment.method.models.items():
     model: Any = experiment.models[name].config
-    blocks, passed = s.blocks(experiment.models[name]), s.passed(experiment.models[name])
+    blocks, tokens_passed = s.blocks(experiment.models[name]), s.passed(experiment.models[name])
     readout = 2.0 * s.rows * s.response_tokens * model.width * model.outputs
     again = model.remat == "block"
     if role.trained:
-      tokens = config.epochs * passed
-      whole = 3 * (blocks + readout) + _recomputed(experiment.models[name], passed, blocks, readout)
-      flops += config.epochs * whole
+      tokens = config.epochs * tokens_passed
+      training_flops = 3 * (blocks + readout) + _recomputed(experiment.models[name], tokens_passed, blocks, readout)
+      flops += config.epochs * training_flops
       sent += microbatches * ((3 + again) * _weights(model, device_mesh) + _gradients(model, device_mesh))
       sent += _activations(experiment, model, device_mesh, tokens, 2 + again)
     if any(scorer == name for scorer, _ in experiment.method.scoring.values()):
       flops += blocks + readout
-      sent += _weights(model, device_mesh) + _activations(experiment, model, device_mesh, passed, 1)
+      sent += _weights(model, device_mesh) + _activations(experiment, model, device_mesh, tokens_passed, 1)
   return Ideal(config.num_seeds * flops / device_mesh.size, config.num_seeds * sent)
 
 
@@ -142,6 +142,6 @@ def _gradients(config: TransformerConfig, device_mesh: jax.sharding.Mesh) -> flo
 def _activations(
   experiment: Experiment, config: TransformerConfig, device_mesh: jax.sharding.Mesh, tokens: int, passes: int
 ) -> float:
-  t, here = device_mesh.shape["tensor"], tokens / mesh.batch_shards(device_mesh, experiment.rules)
-  y = here * config.width * jnp.dtype(config.dtype).itemsize
+  t, tokens_per_shard = device_mesh.shape["tensor"], tokens / mesh.batch_shards(device_mesh, experiment.rules)
+  y = tokens_per_shard * config.width * jnp.dtype(config.dtype).itemsize
   return passes * config.layers * 4 * y * (t - 1) / t

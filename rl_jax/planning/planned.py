@@ -74,7 +74,7 @@ class Plan:
     for name, program in self.programs.items():
       if isinstance(program, OutOfMemory):
         return None
-      term, seconds = max(program.times(self.chip).items(), key=lambda one: one[1])
+      term, seconds = max(program.times(self.chip).items(), key=lambda item: item[1])
       times[name, term] = seconds
     total, longest = sum(times.values()), max(times, key=lambda key: times[key])
     tokens = self.seeds * self.sizes.rows * self.sizes.response_tokens
@@ -98,7 +98,7 @@ class Plan:
       "state": self.state._asdict(),
       "cache": self.cache,
       "programs": {name: self._program(name) for name in self.programs},
-      "ideal": {name: one._asdict() for name, one in self.ideal.items()},
+      "ideal": {name: part._asdict() for name, part in self.ideal.items()},
       "prediction": self.prediction(),
       "fits": self.fits,
       "advice": self.advice(),
@@ -111,7 +111,7 @@ class Plan:
       return own
     times = program.times(self.chip)
     return own | {
-      "collectives": [one._asdict() for one in program.collectives],
+      "collectives": [collective._asdict() for collective in program.collectives],
       "sent": program.sent,
       "times": times,
       "binds": max(times, key=lambda term: times[term]),
@@ -134,20 +134,21 @@ class Plan:
   def _about(self, name: str, program: CompiledProgram | OutOfMemory) -> list[str]:
     if isinstance(program, OutOfMemory):
       return [f"{name}: the compiler refused it, it needs {program.temporary / GIB:.2f} GiB beside its arguments"]
-    times, needed = program.times(self.chip), self.ideal.get(name)
+    times, ideal = program.times(self.chip), self.ideal.get(name)
     binds = max(times, key=lambda term: times[term])
     rows = [
-      ("compute", _unit(program.flops, "FLOP"), _unit(needed.flops) if needed else ""),
+      ("compute", _unit(program.flops, "FLOP"), _unit(ideal.flops) if ideal else ""),
       ("HBM", _unit(program.hbm_bytes, "B"), ""),
-      ("interconnect", _unit(program.sent, "B"), _unit(needed.sent) if needed else ""),
+      ("interconnect", _unit(program.sent, "B"), _unit(ideal.sent) if ideal else ""),
     ]
     lines = [f"{name:16}{'compiled':>12}{'in theory':>12}{'time':>12}   ({program.seconds:.0f} s to compile)"]
     for term, amount, least in rows:
       mark = "   binds" if term == binds else ""
       lines.append(f"  {term:14}{amount:>12}{least:>12}{_seconds(times[term]):>12}{mark}")
-    for one in program.collectives:
-      if one.bytes >= 0.01 * program.sent:
-        lines.append(f"    {one.kind} among {one.group}, {one.times:.0f} times: {_unit(one.bytes, 'B')}")
+    for collective in program.collectives:
+      if collective.bytes >= 0.01 * program.sent:
+        size = _unit(collective.bytes, "B")
+        lines.append(f"    {collective.kind} among {collective.group}, {collective.times:.0f} times: {size}")
     if program.uncounted:
       lines.append(f"  loops of unknown length, counted as one turn: {program.uncounted}")
     return lines
@@ -155,14 +156,14 @@ class Plan:
   def _memory(self) -> list[str]:
     names = list(self.programs)
     of = lambda value: [value(name, self.programs[name]) for name in names]
-    known = lambda value: lambda name, p: None if isinstance(p, OutOfMemory) else value(name, p)
+    if_compiled = lambda value: lambda name, p: None if isinstance(p, OutOfMemory) else value(name, p)
     cache = lambda name: self.cache if name.startswith("rollout") else 0.0
     table = [
       ("parameters", of(lambda name, p: self.state.parameters)),
       ("optimiser", of(lambda name, p: self.state.optimizer)),
       ("cache", of(lambda name, p: min(cache(name), p.temporary))),
       ("activations and temporary", of(lambda name, p: p.temporary - min(cache(name), p.temporary))),
-      ("outputs and code", of(known(lambda name, p: p.outputs + p.code))),
+      ("outputs and code", of(if_compiled(lambda name, p: p.outputs + p.code))),
       ("total", of(lambda name, p: self.total(name))),
     ]
     lines = [f"{'memory, GiB':28}" + "".join(f"{name:>12}" for name in names)]
@@ -181,7 +182,7 @@ class Plan:
       )
     if self.fits:
       return [*lines, "fits"]
-    return [*lines, f"does not fit: {', '.join(self.too_large)}; change", *(f"  {one}" for one in self.advice())]
+    return [*lines, f"does not fit: {', '.join(self.too_large)}; change", *(f"  {change}" for change in self.advice())]
 
 
 def scaling(plans: list[Plan]) -> str:
@@ -192,8 +193,8 @@ def scaling(plans: list[Plan]) -> str:
       if isinstance(program, OutOfMemory):
         cells = f"{'refused':>10}"
       else:
-        needed = plan.ideal.get(name)
-        values = (program.flops, needed.flops if needed else None, program.sent, needed.sent if needed else None)
+        ideal = plan.ideal.get(name)
+        values = (program.flops, ideal.flops if ideal else None, program.sent, ideal.sent if ideal else None)
         widths = (10, 11, 10, 11)
         cells = "".join(f"{'' if v is None else _unit(v):>{w}}" for v, w in zip(values, widths, strict=True))
       axes = " x ".join(str(size) for size in plan.mesh.values())

@@ -79,7 +79,7 @@ def branch(
   sources = _first_alike(trajectories, starts, mask, limits)
   sampled = (mask & (sources == jnp.arange(rows * places).reshape(rows, places))).ravel()
   owners, starts = jnp.repeat(jnp.arange(rows), places), jnp.where(mask, starts, 0).ravel()
-  done = resample_from(
+  completions = resample_from(
     policy,
     task,
     trajectories.rows(owners),
@@ -89,7 +89,7 @@ def branch(
     completions=samples,
     limits=jnp.repeat(jnp.where(sampled, jnp.maximum(limits[owners] - starts, 0), 0), samples),
   )
-  return Branches(done.replace(row_mask=jnp.repeat(sampled, samples)), sources)
+  return Branches(completions.replace(row_mask=jnp.repeat(sampled, samples)), sources)
 
 
 def _first_alike(trajectories, starts, mask, limits) -> Int[Array, "B S"]:
@@ -99,12 +99,12 @@ def _first_alike(trajectories, starts, mask, limits) -> Int[Array, "B S"]:
     ids = densify(ids, token)
     return ids, ids
 
-  held = jnp.where(trajectories.attention_mask, trajectories.tokens, -1)[:, trajectories.prompt_width :]
+  responses = jnp.where(trajectories.attention_mask, trajectories.tokens, -1)[:, trajectories.prompt_width :]
   prompts = densify(trajectories.prompt_ids, limits)
-  _, texts = jax.lax.scan(longer, prompts, held.T)  # [R, B]: rows alike up to and with slot t have one id
+  _, texts = jax.lax.scan(longer, prompts, responses.T)  # [R, B]: rows alike up to and with slot t have one id
   texts = jnp.concatenate([prompts[None], texts]).T
-  here = jnp.take_along_axis(texts, jnp.where(mask, starts, 0), axis=1)
-  ids = densify(mask.ravel().astype(jnp.int32), starts.ravel(), here.ravel())
+  text_ids = jnp.take_along_axis(texts, jnp.where(mask, starts, 0), axis=1)
+  ids = densify(mask.ravel().astype(jnp.int32), starts.ravel(), text_ids.ravel())
   order = jnp.arange(mask.size)
   return jax.ops.segment_min(order, ids, num_segments=mask.size)[ids].reshape(mask.shape)
 
@@ -113,10 +113,10 @@ def values_of(branched: Branches, mask: Bool[Array, "B S"]) -> Values:
   """Values of the boundaries in `mask`, when the verifier has scored the rows."""
   rows, shape = branched.rows, branched.sources.shape
   by_boundary = lambda x: x.reshape(mask.size, -1)
-  counted = by_boundary(rows.row_mask & (rows.reward_mask | rows.unfinished))
+  usable = by_boundary(rows.row_mask & (rows.reward_mask | rows.unfinished))
   rewards = by_boundary(jnp.where(rows.scored, rows.rewards, 0.0))
-  mean = masked_mean(rewards, counted, axis=1).value
-  variance = masked_mean(jnp.square(rewards - mean[:, None]), counted, axis=1).value
+  mean = masked_mean(rewards, usable, axis=1).value
+  variance = masked_mean(jnp.square(rewards - mean[:, None]), usable, axis=1).value
   shared = lambda x: jnp.where(mask, x[branched.sources.ravel()].reshape(shape), 0.0)
   return Values(shared(mean), shared(variance))
 
@@ -144,7 +144,7 @@ def branches(
   def sampled(models, state, plan, prompts, before, key):
     cuts = boundaries(before)
     mask = cuts.mask & before.row_mask[:, None]
-    done = branch(
+    branched = branch(
       models[by],
       task,
       before,
@@ -154,19 +154,19 @@ def branches(
       samples=samples,
       sampling=sampling,
     )
-    before = before.with_extras(cut_starts=jnp.where(mask, cuts.starts, 0), cut_mask=mask, cut_sources=done.sources)
-    verify = jnp.concatenate([nothing_new(before), unasked(done.rows)])
-    return PhaseResult(state, concatenate(before, done.rows), verify, done.rows.sampled_tokens)
+    before = before.with_extras(cut_starts=jnp.where(mask, cuts.starts, 0), cut_mask=mask, cut_sources=branched.sources)
+    verify = jnp.concatenate([nothing_new(before), unasked(branched.rows)])
+    return PhaseResult(state, concatenate(before, branched.rows), verify, branched.rows.sampled_tokens)
 
   def reduced(models, state, plan, prompts, before, key):
     places = before.extras["cut_mask"].shape[1]
     rows = before.tokens.shape[0] // (1 + places * samples)
-    kept, rest = before.first(rows), jax.tree.map(lambda x: x[rows:], before.replace(trees=()))
-    extras = dict(kept.extras)
-    values = values_of(Branches(rest, extras.pop("cut_sources")), extras["cut_mask"])
+    originals, branched = before.first(rows), jax.tree.map(lambda x: x[rows:], before.replace(trees=()))
+    extras = dict(originals.extras)
+    values = values_of(Branches(branched, extras.pop("cut_sources")), extras["cut_mask"])
     extras |= {"cut_values": values.values, "cut_variances": values.variances}
-    kept = kept.replace(extras=extras)
-    return PhaseResult(state, kept, nothing_new(kept), jnp.int32(0))
+    originals = originals.replace(extras=extras)
+    return PhaseResult(state, originals, nothing_new(originals), jnp.int32(0))
 
   return dataclasses.replace(
     rollout, phases=(*rollout.phases, sampled, reduced), provides={**rollout.provides, **PROVIDES}

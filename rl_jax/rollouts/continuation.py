@@ -58,7 +58,7 @@ def resample_from(
   time = trajectories.tokens.shape[1]
   room = time - cuts
   limits = room if limits is None else jnp.minimum(limits, room)
-  done = sample(
+  responses = sample(
     policy.model,
     policy.params,
     before.tokens,
@@ -73,33 +73,33 @@ def resample_from(
   )
   slots = jnp.arange(time)
   new = slots >= cuts[:, None]
-  source = jnp.clip(slots - cuts[:, None], 0, done.tokens.shape[1] - 1)
-  held = new & (slots - cuts[:, None] < done.tokens.shape[1])
+  source = jnp.clip(slots - cuts[:, None], 0, responses.tokens.shape[1] - 1)
+  in_response = new & (slots - cuts[:, None] < responses.tokens.shape[1])
 
   def joined(old, sampled, empty):
-    moved = jnp.where(held, jnp.take_along_axis(sampled, source, axis=1), empty)
+    moved = jnp.where(in_response, jnp.take_along_axis(sampled, source, axis=1), empty)
     return jnp.where(new, moved, old)
 
-  mask = joined(trajectories.attention_mask, done.mask, False)
+  mask = joined(trajectories.attention_mask, responses.mask, False)
   rows = trajectories.tokens.shape[0]
   return trajectories.replace(
-    tokens=joined(trajectories.tokens, done.tokens, task.vocabulary.pad_id),
+    tokens=joined(trajectories.tokens, responses.tokens, task.vocabulary.pad_id),
     positions=positions_of(mask),
     attention_mask=mask,
     loss_mask=mask & new,
     step_ids=jnp.full((rows, time), -1),
     turn_ids=jnp.where(new, 0, trajectories.turn_ids),
     source_ids=jnp.where(new, POLICY, trajectories.source_ids),
-    behaviour_logprobs=joined(trajectories.behaviour_logprobs, done.behaviour_logprobs, 0.0),
-    old_logprobs=joined(trajectories.old_logprobs, done.logprobs, 0.0),
+    behaviour_logprobs=joined(trajectories.behaviour_logprobs, responses.behaviour_logprobs, 0.0),
+    old_logprobs=joined(trajectories.old_logprobs, responses.logprobs, 0.0),
     ref_logprobs=jnp.zeros((rows, time), jnp.float32),
     rewards=jnp.zeros(rows, jnp.float32),
     token_rewards=jnp.zeros((rows, time), jnp.float32),
     objectives=jnp.zeros((rows, 0), jnp.float32),
     verified=jnp.zeros(rows, bool),
     reward_mask=jnp.zeros(rows, bool),
-    truncated=done.truncated & (limits == room),
-    unfinished=done.truncated & (limits < room),
+    truncated=responses.truncated & (limits == room),
+    unfinished=responses.truncated & (limits < room),
     extras={},
     trees=(),
   )
@@ -112,16 +112,16 @@ def concatenate(*parts: Trajectories) -> Trajectories:
   """
   widths = {(part.prompt_width, part.tokens.shape[1]) for part in parts}
   if len(widths) > 1:
-    said = " and ".join(f"{prompts} of {slots}" for prompts, slots in sorted(widths))
-    raise ValueError(f"rows with prompts in {said} slots cannot be one batch: see Rollout.prompt_width")
+    layouts = " and ".join(f"{prompts} of {slots}" for prompts, slots in sorted(widths))
+    raise ValueError(f"rows with prompts in {layouts} slots cannot be one batch: see Rollout.prompt_width")
   like = {name: x for part in parts for name, x in part.extras.items()}
   objectives = max(part.objectives.shape[1] for part in parts)
 
   def filled(part: Trajectories) -> Trajectories:
-    rows, known = part.objectives.shape
+    rows, present = part.objectives.shape
     missing = {n: jnp.zeros((rows, *x.shape[1:]), x.dtype) for n, x in like.items() if n not in part.extras}
-    whole = jnp.pad(part.objectives, [(0, 0), (0, objectives - known)])
-    return part.replace(objectives=whole, extras={**part.extras, **missing})
+    padded = jnp.pad(part.objectives, [(0, 0), (0, objectives - present)])
+    return part.replace(objectives=padded, extras={**part.extras, **missing})
 
   trees = tuple(tree for part in parts for tree in part.trees or (PrefixTrees.alone(part.tokens.shape[0]),))
   filled_parts = [filled(part).replace(trees=trees) for part in parts]

@@ -56,37 +56,37 @@ def dynamic_sampling(
       rows = count * completions_per_prompt
       before = trajectories.rows(jnp.arange(number * rows)) if number else None
       begun = trajectories.rows(jnp.arange(number * rows, (number + 1) * rows)) if step else None
-      asked = jnp.repeat(jnp.arange(count) < missing(plan, before), completions_per_prompt)
+      requested = jnp.repeat(jnp.arange(count) < missing(plan, before), completions_per_prompt)
       part, answers = slice(number * count, (number + 1) * count), slice(number * rows, (number + 1) * rows)
       planned = Plan(
         prompt_ids=plan.prompt_ids[part],
-        row_mask=plan.row_mask[answers] & asked,
-        response_limits=jnp.where(asked, plan.response_limits[answers], 0),
+        row_mask=plan.row_mask[answers] & requested,
+        response_limits=jnp.where(requested, plan.response_limits[answers], 0),
         extras={name: x[part] for name, x in plan.extras.items()},
       )
-      done = of_round(models, state, planned, jax.tree.map(lambda x: x[part], prompts), begun, key)
+      result = of_round(models, state, planned, jax.tree.map(lambda x: x[part], prompts), begun, key)
       if before is None:
-        return done
-      new = done.trajectories
+        return result
+      new = result.trajectories
       if not step:
         new = new.replace(group_ids=new.group_ids + number * count)
-      verify = jnp.concatenate([nothing_new(before), done.verify])
-      return done._replace(trajectories=concatenate(before, new), verify=verify)
+      verify = jnp.concatenate([nothing_new(before), result.verify])
+      return result._replace(trajectories=concatenate(before, new), verify=verify)
 
     return phase
 
   def select(models, state, plan, prompts, trajectories, key):
-    asked, kept = by_group(trajectories.row_mask), by_group(keep(trajectories))
-    chosen = jnp.argsort(~kept, stable=True)[: prompts_of_a_round(plan)]
-    rows = (chosen[:, None] * completions_per_prompt + jnp.arange(completions_per_prompt)).reshape(-1)
+    requested, passing = by_group(trajectories.row_mask), by_group(keep(trajectories))
+    groups = jnp.argsort(~passing, stable=True)[: prompts_of_a_round(plan)]
+    rows = (groups[:, None] * completions_per_prompt + jnp.arange(completions_per_prompt)).reshape(-1)
     selected = trajectories.rows(rows)
-    used = selected.row_mask & jnp.repeat(kept[chosen], completions_per_prompt)
+    in_use = selected.row_mask & jnp.repeat(passing[groups], completions_per_prompt)
     trees = PrefixTrees.groups(rows.shape[0], completions_per_prompt, selected.prompt_width)
-    selected = selected.replace(row_mask=used, trees=(trees,))
+    selected = selected.replace(row_mask=in_use, trees=(trees,))
     number = lambda x: x.sum().astype(jnp.float32)
     metrics = {
-      "rounds": Mean(number(asked.reshape(max_rounds, -1).any(axis=1)), jnp.float32(1.0)),
-      "kept": Mean(number(kept), number(asked)),
+      "rounds": Mean(number(requested.reshape(max_rounds, -1).any(axis=1)), jnp.float32(1.0)),
+      "kept": Mean(number(passing), number(requested)),
     }
     return PhaseResult(state, selected, nothing_new(selected), jnp.int32(0), metrics)
 

@@ -16,7 +16,7 @@ def flat(task: Task, completions_per_prompt: int, sampling: Sampling) -> Rollout
 
   def phase(models, state, plan, prompts, before, key):
     policy = models["policy"]
-    done = sample(
+    completions = sample(
       policy.model,
       policy.params,
       prompts.tokens,
@@ -31,14 +31,14 @@ def flat(task: Task, completions_per_prompt: int, sampling: Sampling) -> Rollout
     )
     rows = assemble(
       prompts,
-      done.tokens,
-      done.mask,
+      completions.tokens,
+      completions.mask,
       completions_per_prompt=completions_per_prompt,
       row_mask=plan.row_mask,
-      truncated=done.truncated,
-      behaviour_logprobs=done.behaviour_logprobs,
-      old_logprobs=done.logprobs,
-      behaviour_entropies=done.entropies,
+      truncated=completions.truncated,
+      behaviour_logprobs=completions.behaviour_logprobs,
+      old_logprobs=completions.logprobs,
+      behaviour_entropies=completions.entropies,
     )
     return PhaseResult(state, rows, unasked(rows), rows.sampled_tokens)
 

@@ -57,17 +57,17 @@ def partial_rollouts(slots: int, window: int, task: Task, sampling: Sampling) ->
   prompt_tokens, width = task.prompt_tokens, task.prompt_tokens + task.response_tokens
 
   def init(key):
-    whole, row = lambda dtype: jnp.zeros((slots, width), dtype), lambda dtype: jnp.zeros(slots, dtype)
+    per_token, per_row = lambda dtype: jnp.zeros((slots, width), dtype), lambda dtype: jnp.zeros(slots, dtype)
     return Slots(
-      tokens=whole(jnp.int32),
-      attention_mask=whole(bool),
-      behaviour_logprobs=whole(jnp.float32),
-      old_logprobs=whole(jnp.float32),
-      prompt_ids=row(jnp.int32),
-      group_ids=row(jnp.int32),
-      row_mask=row(bool),
-      limits=row(jnp.int32),
-      free=~row(bool),
+      tokens=per_token(jnp.int32),
+      attention_mask=per_token(bool),
+      behaviour_logprobs=per_token(jnp.float32),
+      old_logprobs=per_token(jnp.float32),
+      prompt_ids=per_row(jnp.int32),
+      group_ids=per_row(jnp.int32),
+      row_mask=per_row(bool),
+      limits=per_row(jnp.int32),
+      free=~per_row(bool),
       groups=jnp.int32(0),
     )
 
@@ -76,13 +76,13 @@ def partial_rollouts(slots: int, window: int, task: Task, sampling: Sampling) ->
       slots_of_prompts = prompts.tokens.shape[1]
       raise ValueError(f"prompts of {slots_of_prompts} slots do not go into windows of prompts of {prompt_tokens}")
     state = _refilled(state, plan, prompts)
-    written = state.attention_mask[:, prompt_tokens:].sum(axis=1)
-    left = state.limits - written
+    lengths = state.attention_mask[:, prompt_tokens:].sum(axis=1)
+    left = state.limits - lengths
     rows = resample_from(
       models["policy"],
       task,
       _as_trajectories(state, prompt_tokens),
-      prompt_tokens + written,
+      prompt_tokens + lengths,
       key,
       sampling=sampling,
       max_tokens=min(window, task.response_tokens),
@@ -96,9 +96,9 @@ def partial_rollouts(slots: int, window: int, task: Task, sampling: Sampling) ->
       unfinished=open_end & (new < left),
     )
     rows = rows.with_extras(response_mask=response)
-    used = rows.row_mask.sum().astype(jnp.float32)
+    rows_in_use = rows.row_mask.sum().astype(jnp.float32)
     metrics = {
-      "finished": Mean((rows.row_mask & ~rows.unfinished).sum().astype(jnp.float32), used),
+      "finished": Mean((rows.row_mask & ~rows.unfinished).sum().astype(jnp.float32), rows_in_use),
       "sequential_tokens": Mean(new.max().astype(jnp.float32), jnp.float32(1.0)),
     }
     state = state.replace(
@@ -121,26 +121,26 @@ def _refilled(state: Slots, plan, prompts: Prompts) -> Slots:
   slots, rows = state.free.shape[0], plan.row_mask.shape[0]
   if rows != slots:
     raise ValueError(f"a plan of {rows} rows does not go with {slots} slots")
-  asked = prompts.ids.shape[0]
+  num_prompts = prompts.ids.shape[0]
   row = refill(jnp.zeros(slots, jnp.int32), state.free, jnp.int32(0), num_prompts=rows).prompts
-  prompt = row // (rows // asked)
+  prompt = row // (rows // num_prompts)
   room = state.tokens.shape[1] - prompts.tokens.shape[1]
 
   def put(new, old):
     return jnp.where(state.free.reshape(-1, *[1] * (old.ndim - 1)), new.astype(old.dtype), old)
 
-  whole = lambda x: jnp.pad(x[prompt], [(0, 0), (0, room)])
+  padded = lambda x: jnp.pad(x[prompt], [(0, 0), (0, room)])
   nothing = jnp.zeros_like(state.old_logprobs)
   return state.replace(
-    tokens=put(whole(prompts.tokens), state.tokens),
-    attention_mask=put(whole(prompts.mask), state.attention_mask),
+    tokens=put(padded(prompts.tokens), state.tokens),
+    attention_mask=put(padded(prompts.mask), state.attention_mask),
     behaviour_logprobs=put(nothing, state.behaviour_logprobs),
     old_logprobs=put(nothing, state.old_logprobs),
     prompt_ids=put(prompts.ids[prompt], state.prompt_ids),
     group_ids=put(state.groups + prompt, state.group_ids),
     row_mask=put(plan.row_mask[row], state.row_mask),
     limits=put(plan.response_limits[row], state.limits),
-    groups=state.groups + asked,
+    groups=state.groups + num_prompts,
   )
 
 

@@ -89,7 +89,7 @@ def probe(
   if not samples:
     return Probes(forced, answer_mask, jnp.zeros(shape, jnp.float32), jnp.zeros(shape, bool))
   before = prefixes(trajectories.rows(index), ends)
-  done = sample(
+  completions = sample(
     policy.model,
     policy.params,
     jnp.concatenate([before.tokens, begun], axis=1),
@@ -102,7 +102,7 @@ def probe(
     pad_id=task.vocabulary.pad_id,
     sampling=sampling,
   )
-  return Probes(forced, answer_mask, done.entropies.reshape(shape), done.mask.reshape(shape))
+  return Probes(forced, answer_mask, completions.entropies.reshape(shape), completions.mask.reshape(shape))
 
 
 def required_forced_answer(task: Task) -> ForcedAnswer:

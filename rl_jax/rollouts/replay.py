@@ -46,10 +46,10 @@ def empty_buffer(task: Task, capacity: int, width: int, extras: Mapping[str, Any
     width: slots of prompts; rows have as many more as the task's responses.
     extras: dtypes of the extras [B] that rows keep, by name.
   """
-  each = lambda dtype: jnp.zeros(capacity, dtype)
+  per_row = lambda dtype: jnp.zeros(capacity, dtype)
   rows = Trajectories.empty(capacity, width + task.response_tokens, width, objectives=len(task.objectives))
-  rows = rows.with_extras(**{name: each(dtype) for name, dtype in extras.items()})
-  return Buffer(rows, each(jnp.int32), jnp.int32(0))
+  rows = rows.with_extras(**{name: per_row(dtype) for name, dtype in extras.items()})
+  return Buffer(rows, per_row(jnp.int32), jnp.int32(0))
 
 
 def places_in_group(
@@ -102,33 +102,33 @@ def with_replay(
 
   def select(models, state, plan, prompts, trajectories, key):
     buffer, now = state.buffer, state.buffer.iteration
-    made = trajectories.tokens.shape[0]
-    if made + capacity < rows:
-      raise ValueError(f"a batch of {rows} rows needs as many: {made} are made and {capacity} can wait")
+    num_new = trajectories.tokens.shape[0]
+    if num_new + capacity < rows:
+      raise ValueError(f"a batch of {rows} rows needs as many: {num_new} are made and {capacity} can wait")
     good = usable(trajectories) & trajectories.row_mask
-    draws = jax.random.uniform(key, (made + capacity,))
-    new = good & (places_in_group(trajectories.group_ids, draws[:made], good) < rows_per_group)
+    draws = jax.random.uniform(key, (num_new + capacity,))
+    new = good & (places_in_group(trajectories.group_ids, draws[:num_new], good) < rows_per_group)
     fresh = buffer.rows.row_mask & (now - buffer.born < max_age)
     # In order: new rows, old ones in the order of their draws, nothing.
-    order = jnp.concatenate([jnp.where(new, -1.0, 1.0), jnp.where(fresh, draws[made:], 1.0)])
+    order = jnp.concatenate([jnp.where(new, -1.0, 1.0), jnp.where(fresh, draws[num_new:], 1.0)])
     index = jnp.argsort(order, stable=True)[:rows]
-    taken = order[index] < 1.0
+    filled = order[index] < 1.0
     everything = concatenate(_like(buffer.rows, trajectories), buffer.rows)
-    chosen = everything.rows(index).replace(row_mask=taken)
-    born = jnp.concatenate([jnp.full(made, now), buffer.born])
+    batch = everything.rows(index).replace(row_mask=filled)
+    born = jnp.concatenate([jnp.full(num_new, now), buffer.born])
     waiting = jnp.concatenate([good, fresh])
-    waiting = waiting.at[index].set(waiting[index] & ~taken)
+    waiting = waiting.at[index].set(waiting[index] & ~filled)
     later = jnp.argsort(jnp.where(waiting, now - born, max_age), stable=True)[:capacity]
-    kept = everything.rows(later)
-    kept = kept.replace(row_mask=waiting[later], source_ids=jnp.where(kept.loss_mask, REPLAY, kept.source_ids))
+    stored = everything.rows(later)
+    stored = stored.replace(row_mask=waiting[later], source_ids=jnp.where(stored.loss_mask, REPLAY, stored.source_ids))
 
     number = lambda x: x.sum().astype(jnp.float32)
     metrics = {
-      "replayed": Mean(number(taken & (index >= made)), number(taken)),
+      "replayed": Mean(number(filled & (index >= num_new)), number(filled)),
       "usable": Mean(number(good), jnp.float32(rows)),
     }
-    state = state.replace(buffer=Buffer(kept, born[later], now + 1))
-    return PhaseResult(state, chosen, nothing_new(chosen), jnp.int32(0), metrics)
+    state = state.replace(buffer=Buffer(stored, born[later], now + 1))
+    return PhaseResult(state, batch, nothing_new(batch), jnp.int32(0), metrics)
 
   extras = {**extras, "correct": bool}
   width = task.prompt_tokens if rollout.prompt_width is None else rollout.prompt_width
@@ -141,10 +141,10 @@ def with_replay(
   )
 
 
-def _like(kept: Trajectories, trajectories: Trajectories) -> Trajectories:
+def _like(buffered: Trajectories, trajectories: Trajectories) -> Trajectories:
   """New rows with the extras and types of the kept ones, grouped by prompt."""
-  known = trajectories.extras | {"correct": trajectories.correct}
+  extras = trajectories.extras | {"correct": trajectories.correct}
   trajectories = trajectories.replace(
-    group_ids=trajectories.prompt_ids, trees=(), extras={name: known[name] for name in kept.extras}
+    group_ids=trajectories.prompt_ids, trees=(), extras={name: extras[name] for name in buffered.extras}
   )
-  return jax.tree.map(lambda old, new: new.astype(old.dtype), kept, trajectories)
+  return jax.tree.map(lambda old, new: new.astype(old.dtype), buffered, trajectories)

@@ -123,22 +123,24 @@ def nothing_new(trajectories: Trajectories) -> Bool[Array, " B"]:
   return jnp.zeros_like(trajectories.row_mask)
 
 
-def verify(task: Task, trajectories: Trajectories, asked: Bool[Array, " B"], split: Split = "train") -> Trajectories:
-  """The trajectories with what the task's verifier says of the rows `asked`."""
+def verify(
+  task: Task, trajectories: Trajectories, requested: Bool[Array, " B"], split: Split = "train"
+) -> Trajectories:
+  """The trajectories with what the task's verifier says of the rows `requested`."""
   prompts = task.prompts(trajectories.prompt_ids, split)
   responses = slice(trajectories.prompt_width, None)
   verdicts = task.verify(prompts, trajectories.tokens[:, responses], trajectories.attention_mask[:, responses])
-  return judged(trajectories, verdicts, prompts.levels, asked, task.provides)
+  return judged(trajectories, verdicts, prompts.levels, requested, task.provides)
 
 
 def judged(
   trajectories: Trajectories,
   verdicts: Verdicts,
   levels: Int[Array, " B"],
-  asked: Bool[Array, " B"],
+  requested: Bool[Array, " B"],
   provides: Mapping[str, ExtraSpec],
 ) -> Trajectories:
-  """The trajectories with verdicts on the responses `asked`, and each row's level; other rows keep what they have.
+  """The trajectories with verdicts on the responses `requested`, and each row's level; other rows keep what they have.
 
   Extras that speak of tokens get slots for the prompt; others, such as an observation, stay as they are. Rows that go
   on in a later iteration have no reward, but the steps and extras that the verdicts hold of them: a device task looks
@@ -149,32 +151,32 @@ def judged(
   """
   width, responses = trajectories.prompt_width, verdicts.step_ids.shape
   of_tokens = lambda name, x: provides[name].shape[:1] == ("R",) if name in provides else x.shape == responses
-  marked = asked | (trajectories.row_mask & trajectories.unfinished)
-  whole = lambda x, fill: jnp.pad(x, [(0, 0), (width, 0), *[(0, 0)] * (x.ndim - 2)], constant_values=fill)
+  marked = requested | (trajectories.row_mask & trajectories.unfinished)
+  padded = lambda x, fill: jnp.pad(x, [(0, 0), (width, 0), *[(0, 0)] * (x.ndim - 2)], constant_values=fill)
 
   def chosen(rows: Bool[Array, " B"], new: Array, old: Array) -> Array:
     return jnp.where(rows.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
   def extra(name: str, x: Array) -> Array:
-    new = whole(x, 0) if of_tokens(name, x) else x
+    new = padded(x, 0) if of_tokens(name, x) else x
     return chosen(marked, new, trajectories.extras.get(name, jnp.zeros_like(new)))
 
   scored = verdicts.reward_mask & ~trajectories.unfinished
   return trajectories.replace(
-    rewards=chosen(asked, verdicts.rewards, trajectories.rewards),
-    objectives=_objectives(trajectories, verdicts, asked),
-    reward_mask=jnp.where(asked, scored, trajectories.reward_mask),
-    verified=trajectories.verified | asked,
-    step_ids=chosen(marked, whole(verdicts.step_ids, -1), trajectories.step_ids),
+    rewards=chosen(requested, verdicts.rewards, trajectories.rewards),
+    objectives=_objectives(trajectories, verdicts, requested),
+    reward_mask=jnp.where(requested, scored, trajectories.reward_mask),
+    verified=trajectories.verified | requested,
+    step_ids=chosen(marked, padded(verdicts.step_ids, -1), trajectories.step_ids),
     extras=trajectories.extras | {"levels": levels} | {name: extra(name, x) for name, x in verdicts.extras.items()},
   )
 
 
-def _objectives(trajectories: Trajectories, verdicts: Verdicts, asked: Bool[Array, " B"]) -> Float[Array, "B K"]:
+def _objectives(trajectories: Trajectories, verdicts: Verdicts, requested: Bool[Array, " B"]) -> Float[Array, "B K"]:
   if verdicts.objectives is None:
     return trajectories.objectives
   old = trajectories.objectives if trajectories.objectives.shape[1] else 0.0  # 0 wide until the first verdict
-  return jnp.where(asked[:, None], verdicts.objectives, old)
+  return jnp.where(requested[:, None], verdicts.objectives, old)
 
 
 def padded(prompts: Prompts, width: int | None) -> Prompts:
@@ -193,9 +195,9 @@ def padded(prompts: Prompts, width: int | None) -> Prompts:
 
 def prompts_of_rows(prompts: Prompts, trajectories: Trajectories) -> tuple[Prompts, Bool[Array, " B"]]:
   """The prompt of each row, found by its id among those of a plan, and whether it is there."""
-  found = prompts.ids == trajectories.prompt_ids[:, None]
-  index = jnp.argmax(found, axis=1)
-  return jax.tree.map(lambda x: x[index], prompts), found.any(axis=1)
+  matches = prompts.ids == trajectories.prompt_ids[:, None]
+  index = jnp.argmax(matches, axis=1)
+  return jax.tree.map(lambda x: x[index], prompts), matches.any(axis=1)
 
 
 def assemble(

@@ -104,13 +104,13 @@ def sample(
 
   def choose(loop: _Loop, logits: Float[Array, "B V"]) -> _Loop:
     """Draws token `loop.time` of every active row."""
-    kept = truncate(logits, model.temperature, sampling.truncation)
+    truncated = truncate(logits, model.temperature, sampling.truncation)
     if sampling.greedy:
-      token = argmax(kept)
+      token = argmax(truncated)
     else:
-      token = draw(kept / model.temperature, jax.vmap(jax.random.fold_in, (0, None))(row_keys, loop.time))
+      token = draw(truncated / model.temperature, jax.vmap(jax.random.fold_in, (0, None))(row_keys, loop.time))
     policy = categorical(logits, token, temperature=model.temperature)
-    behaviour = categorical(kept, token, temperature=model.temperature) if sampling.truncation.active else policy
+    behaviour = categorical(truncated, token, temperature=model.temperature) if sampling.truncation.active else policy
     token = jnp.where(loop.active, token, pad_id)
     new = {
       "tokens": token,
@@ -159,14 +159,14 @@ _TYPES = {"mask": bool, "logprobs": jnp.float32, "behaviour_logprobs": jnp.float
 
 
 def _stops(
-  written: Int[Array, "R B"], time: Int[Array, ""], sequences: tuple[tuple[int, ...], ...]
+  tokens: Int[Array, "R B"], time: Int[Array, ""], sequences: tuple[tuple[int, ...], ...]
 ) -> Bool[Array, " B"] | bool:
   """Whether the tokens up to `time` end in one of the sequences."""
   stops: Bool[Array, " B"] | bool = False
   for sequence in sequences:
     hit = time + 1 >= len(sequence)
     for back, token in enumerate(reversed(sequence)):
-      hit &= written[jnp.maximum(time - back, 0)] == token
+      hit &= tokens[jnp.maximum(time - back, 0)] == token
     stops |= hit
   return stops
 

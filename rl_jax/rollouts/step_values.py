@@ -26,8 +26,8 @@ def exact(task: Task, trajectories: Trajectories) -> StepValues:
   responses = slice(width, None)
   mask = trajectories.attention_mask[:, responses] & trajectories.row_mask[:, None]
   prompts = task.prompts(trajectories.prompt_ids, "train")
-  found = task.step_values(prompts, trajectories.tokens[:, responses], mask, ~trajectories.unfinished)
-  return StepValues(*(jnp.pad(x, ((0, 0), (width, 0))) for x in found))
+  values = task.step_values(prompts, trajectories.tokens[:, responses], mask, ~trajectories.unfinished)
+  return StepValues(*(jnp.pad(x, ((0, 0), (width, 0))) for x in values))
 
 
 def with_completions(rollout: Rollout, task: Task, samples: int, max_steps: int, sampling: Sampling) -> Rollout:

@@ -138,7 +138,7 @@ def tree_advantages(trajectories: Trajectories, *, levels: int, scale: str = "no
   rows = trajectories.tokens.shape[0]
   parents, is_leaf = trajectories.extras["parents"], trajectories.extras["is_leaf"]
   roots = lambda fill, x: jnp.concatenate([jnp.full(rows, fill, x.dtype), x])[None]  # as many as there can be groups
-  found = spo_tree(
+  advantages = spo_tree(
     roots(0.0, jnp.where(trajectories.scored, trajectories.rewards, 0.0)),
     roots(-1, jnp.where(parents < 0, densify(trajectories.group_ids), rows + parents)),
     roots(False, is_leaf),
@@ -146,4 +146,4 @@ def tree_advantages(trajectories: Trajectories, *, levels: int, scale: str = "no
     scale=scale,
     depth=levels,
   )
-  return jax.tree.map(lambda x: x[0, rows:], found)
+  return jax.tree.map(lambda x: x[0, rows:], advantages)

@@ -95,7 +95,7 @@ def first_turn(
     truncated=jnp.zeros(rows, bool),
     behaviour_entropies=jnp.zeros(shape, jnp.float32),
   )
-  done = sample(
+  completions = sample(
     policy.model,
     policy.params,
     prompts.tokens,
@@ -108,7 +108,7 @@ def first_turn(
     pad_id=task.vocabulary.pad_id,
     sampling=_stopping(sampling, layout),
   )
-  return _written(in_turns(empty, layout), done, empty.prompt_width, jnp.ones(rows, bool))
+  return _written(in_turns(empty, layout), completions, empty.prompt_width, jnp.ones(rows, bool))
 
 
 def in_turns(trajectories: Trajectories, layout: Turns) -> Trajectories:
@@ -147,7 +147,7 @@ def next_turn(
   trajectories = _observed(trajectories, start - layout.observation_tokens, goes_on)
   before = prefixes(trajectories, jnp.full(goes_on.shape, start))
   left = jnp.clip(limits - trajectories.loss_mask.sum(axis=1), 0, layout.turn_tokens)
-  done = sample(
+  completions = sample(
     policy.model,
     policy.params,
     before.tokens,
@@ -160,7 +160,7 @@ def next_turn(
     pad_id=task.vocabulary.pad_id,
     sampling=_stopping(sampling, layout),
   )
-  return _written(trajectories, done, start, goes_on)
+  return _written(trajectories, completions, start, goes_on)
 
 
 def _stopping(sampling: Sampling, layout: Turns) -> Sampling:
@@ -172,19 +172,19 @@ def _put(old: Array, new: Array, start: int | Int[Array, ""]) -> Array:
 
 
 def _written(
-  trajectories: Trajectories, done: Completions, start: int | Int[Array, ""], goes_on: Bool[Array, " B"]
+  trajectories: Trajectories, completions: Completions, start: int | Int[Array, ""], goes_on: Bool[Array, " B"]
 ) -> Trajectories:
   """With a turn from slot `start` on; rows that do not go on have an empty one."""
-  mask = _put(trajectories.attention_mask, done.mask, start)
-  entropies = _put(trajectories.extras["behaviour_entropies"], done.entropies, start)
+  mask = _put(trajectories.attention_mask, completions.mask, start)
+  entropies = _put(trajectories.extras["behaviour_entropies"], completions.entropies, start)
   return trajectories.with_extras(behaviour_entropies=entropies).replace(
-    tokens=_put(trajectories.tokens, done.tokens, start),
+    tokens=_put(trajectories.tokens, completions.tokens, start),
     attention_mask=mask,
     positions=positions_of(mask),
-    loss_mask=_put(trajectories.loss_mask, done.mask, start),
-    behaviour_logprobs=_put(trajectories.behaviour_logprobs, done.behaviour_logprobs, start),
-    old_logprobs=_put(trajectories.old_logprobs, done.logprobs, start),
-    truncated=jnp.where(goes_on, done.truncated, trajectories.truncated),
+    loss_mask=_put(trajectories.loss_mask, completions.mask, start),
+    behaviour_logprobs=_put(trajectories.behaviour_logprobs, completions.behaviour_logprobs, start),
+    old_logprobs=_put(trajectories.old_logprobs, completions.logprobs, start),
+    truncated=jnp.where(goes_on, completions.truncated, trajectories.truncated),
   )
 
 

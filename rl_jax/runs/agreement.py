@@ -41,7 +41,7 @@ class Departure(NamedTuple):
   seed: int | None
   """Index among the run's seeds; None: the mean over them."""
   recorded: float | None
-  here: float | None
+  measured: float | None
   """None: the metric is missing."""
   allowed: float
   """Difference that would do; 0: none."""
@@ -52,27 +52,27 @@ class Departure(NamedTuple):
     bound = f"allowed difference {self.allowed:.3g}" if self.allowed else "to the bit"
     return (
       f"departs at iteration {self.iteration}, {self.kind} {self.metric}, {whose}: {number(self.recorded)} recorded, "
-      f"{number(self.here)} here ({bound})"
+      f"{number(self.measured)} here ({bound})"
     )
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+def differences(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
   """What two launches' platforms do not share, as "jax: 0.10.2, here 0.12.0". What one did not record is left out."""
-  left, right = _platform(there), _platform(here)
+  left, right = _platform(recorded), _platform(current)
   return [f"{name}: {left[name]}, here {right[name]}" for name in left if name in right and left[name] != right[name]]
 
 
 def _platform(launch: Mapping[str, Any]) -> dict[str, Any]:
-  found = {name: launch[name] for name in _MACHINE if launch.get(name) is not None}
+  platform = {name: launch[name] for name in _MACHINE if launch.get(name) is not None}
   if launch.get("packages") is not None:
-    found |= {name: launch["packages"].get(name, "none") for name in _PACKAGES}
+    platform |= {name: launch["packages"].get(name, "none") for name in _PACKAGES}
   if launch.get("flags") is not None:
-    found |= {name: launch["flags"].get(name, "") for name in _FLAGS}
-  return found | (launch.get("settings") or {})
+    platform |= {name: launch["flags"].get(name, "") for name in _FLAGS}
+  return platform | (launch.get("settings") or {})
 
 
 def departure(
-  recorded: Line, here: Line, *, tolerance: float = 0.0, rounded: Callable[[float], float] | None = None
+  recorded: Line, measured: Line, *, tolerance: float = 0.0, rounded: Callable[[float], float] | None = None
 ) -> Departure | None:
   """The first number of a recorded line that another does not have.
 
@@ -83,19 +83,19 @@ def departure(
   for name, values in recorded.items():
     if name in ("kind", "iteration"):
       continue
-    others = here.get(name) or [None] * len(values)
-    for seed, (there, other) in enumerate(zip(values, others, strict=True)):
-      allowed = tolerance * max(1.0, abs(there)) if there == there else 0.0
-      if other is None or not _agree(there, other if rounded is None else rounded(other), allowed):
-        return Departure(recorded["kind"], recorded["iteration"], name, seed, there, other, allowed)
+    measured_values = measured.get(name) or [None] * len(values)
+    for seed, (expected, other) in enumerate(zip(values, measured_values, strict=True)):
+      allowed = tolerance * max(1.0, abs(expected)) if expected == expected else 0.0
+      if other is None or not _agree(expected, other if rounded is None else rounded(other), allowed):
+        return Departure(recorded["kind"], recorded["iteration"], name, seed, expected, other, allowed)
   return None
 
 
-def _agree(there: float, here: float, allowed: float) -> bool:
-  return there == here or (there != there and here != here) or abs(there - here) <= allowed
+def _agree(recorded: float, value: float, allowed: float) -> bool:
+  return recorded == value or (recorded != recorded and value != value) or abs(recorded - value) <= allowed
 
 
-def within_seed_spread(recorded: Sequence[Line], here: Line, answers: int) -> Departure | None:
+def within_seed_spread(recorded: Sequence[Line], measured: Line, answers: int) -> Departure | None:
   """Whether an evaluation's accuracy, averaged over seeds, departs from that of the last of the recorded lines.
 
   Args:
@@ -108,7 +108,7 @@ def within_seed_spread(recorded: Sequence[Line], here: Line, answers: int) -> De
     return None
   spreads = [spread(line[ACCURACY]) for line in recorded if len(line.get(ACCURACY, ())) > 1]
   allowed = 2 * (max(spreads, default=0.0) + 0.5 / math.sqrt(answers))
-  there, value = mean(last[ACCURACY]), mean(here[ACCURACY])
-  if abs(there - value) <= allowed:
+  expected, value = mean(last[ACCURACY]), mean(measured[ACCURACY])
+  if abs(expected - value) <= allowed:
     return None
-  return Departure(last["kind"], last["iteration"], ACCURACY, None, there, value, allowed)
+  return Departure(last["kind"], last["iteration"], ACCURACY, None, expected, value, allowed)

@@ -73,14 +73,14 @@ def cited(directory: RunDirectory) -> CitedRun:
     raise UserError(f"{directory.path} has no launch in manifest.json: there is nothing to cite yet")
   series = record.series.get("evaluation", {}).get(ACCURACY)
   last = record.launches[-1]
-  ended = last.get("end", {}).get("ended") or last.get("started", "")
+  end_time = last.get("end", {}).get("ended") or last.get("started", "")
   launched = lambda field: (launch.get(field) for launch in record.launches)
   return CitedRun(
     name=record.name,
     content_sha256=content_sha256(directory),
     method=record.config.get("method", {}).get("name", ""),
     command=shlex.join(record.launches[0].get("command", [])),
-    date=ended[:10],
+    date=end_time[:10],
     commits=tuple(dict.fromkeys(commit or "unknown" for commit in launched("git_commit"))),
     uncommitted=tuple(dict.fromkeys(digest for digest in launched("uncommitted_sha256") if digest)),
     accuracy=() if series is None else tuple(series.values[-1].tolist()),
@@ -100,8 +100,8 @@ def as_text(runs: Sequence[CitedRun]) -> str:
       *(f"  note: {note}" for note in run.notes),
     ]
   for paper in _papers(runs):
-    told = f"{_names(paper)}: {paper.title} ({paper.year}), " if paper.title else ""
-    lines.append(f"{told}arXiv:{paper.arxiv}")
+    reference = f"{_names(paper)}: {paper.title} ({paper.year}), " if paper.title else ""
+    lines.append(f"{reference}arXiv:{paper.arxiv}")
   return "\n".join(lines)
 
 

@@ -48,12 +48,12 @@ def _estimate(value: np.ndarray, resampled: np.ndarray) -> Estimate:
   return Estimate(float(value), float(low), float(high))
 
 
-def verdict(found: Estimate, *, above: bool = True) -> str:
+def verdict(difference: Estimate, *, above: bool = True) -> str:
   """What an interval of a difference says of the claim that it is above (or below) 0.
 
   "holds" and "does not hold" (the opposite is true) want an interval without 0; else it is "undecided".
   """
-  low, high = (found.low, found.high) if above else (-found.high, -found.low)
+  low, high = (difference.low, difference.high) if above else (-difference.high, -difference.low)
   return "holds" if low > 0 else "does not hold" if high < 0 else "undecided"
 
 
@@ -66,9 +66,9 @@ def paired_ratio(left: Sequence[float], right: Sequence[float]) -> Estimate:
   """IQM(left) / IQM(right) of differences of the same seeds, which are resampled together."""
   pairs = np.stack([np.asarray(left, np.float64), np.asarray(right, np.float64)])
   rng = np.random.default_rng([20211101, 0])
-  drawn = interquartile_mean(pairs[:, rng.integers(0, pairs.shape[1], (RESAMPLES, pairs.shape[1]))])
+  resampled = interquartile_mean(pairs[:, rng.integers(0, pairs.shape[1], (RESAMPLES, pairs.shape[1]))])
   value = interquartile_mean(pairs)
-  return _estimate(value[0] / value[1], drawn[0] / drawn[1])
+  return _estimate(value[0] / value[1], resampled[0] / resampled[1])
 
 
 def area_under(

@@ -117,7 +117,7 @@ def _runs(runs: dict[str, Record]) -> str:
 
 
 def _final(runs: dict[str, Record]) -> str:
-  curves = {name: found for name, record in runs.items() if (found := _accuracy(record)) is not None}
+  curves = {name: accuracy for name, record in runs.items() if (accuracy := _accuracy(record)) is not None}
   if not curves:
     return page.section("Final numbers", '<p class="note">No held-out accuracy.</p>')
   budget = min(tokens[-1].min() for tokens, _ in curves.values())
@@ -155,15 +155,15 @@ def _at_budget(tokens: np.ndarray, values: np.ndarray, budget: float) -> list[fl
 def _estimate(values: Sequence[float]) -> str:
   if len(values) < comparison.FEWEST_SEEDS:
     return f"{comparison.interquartile_mean(np.asarray(values)):.3f}"
-  found = comparison.estimate(values)
-  return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+  estimate = comparison.estimate(values)
+  return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 def _difference(left: Sequence[float], right: Sequence[float]) -> str:
-  found = comparison.difference(left, right)
+  difference = comparison.difference(left, right)
   if min(len(left), len(right)) < comparison.FEWEST_SEEDS:
-    return f"{found.value:+.3f}"
-  return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    return f"{difference.value:+.3f}"
+  return f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
 
 
 def _last(record: Record, metric: str) -> str:
@@ -179,22 +179,22 @@ def _samples(runs: dict[str, Record]) -> str:
   last = max(shared)
   by_prompt = {name: _by_prompt(record, last) for name, record in runs.items()}
   first = next(iter(by_prompt.values()))
-  common = [key for key in first if all(key in found for found in by_prompt.values())]
-  scale = credit_map.strongest([s for found in by_prompt.values() for s in found.values()])
+  common = [key for key in first if all(key in samples for samples in by_prompt.values())]
+  scale = credit_map.strongest([s for samples in by_prompt.values() for s in samples.values()])
   if common:
-    chosen = common[:PROMPTS_SHOWN]
+    shown_keys = common[:PROMPTS_SHOWN]
     columns = [("seed", "number"), ("prompt", "text"), *((name, "") for name in runs)]
     rows = [
-      [page.escape(seed), page.escape(prompt), *(_cell(found[seed, prompt], scale) for found in by_prompt.values())]
-      for seed, prompt in chosen
+      [page.escape(seed), page.escape(prompt), *(_cell(samples[seed, prompt], scale) for samples in by_prompt.values())]
+      for seed, prompt in shown_keys
     ]
     note = f"Iteration {last}, prompts that all runs were given."
   else:
     columns = [("run", "text"), ("seed", "number"), ("prompt", "text"), ("response", "")]
     rows = [
       [page.escape(name), page.escape(seed), page.escape(prompt), _cell(sample, scale)]
-      for name, found in by_prompt.items()
-      for (seed, prompt), sample in list(found.items())[:PROMPTS_SHOWN]
+      for name, samples in by_prompt.items()
+      for (seed, prompt), sample in list(samples.items())[:PROMPTS_SHOWN]
     ]
     note = f"Iteration {last}; no prompt was shown of all runs."
   note += " Tokens are coloured by their advantage, on one scale: blue and a solid line up, orange and dotted down."
@@ -203,10 +203,10 @@ def _samples(runs: dict[str, Record]) -> str:
 
 
 def _by_prompt(record: Record, iteration: int) -> dict[tuple[Any, str], dict[str, Any]]:
-  found: dict[tuple[Any, str], dict[str, Any]] = {}
+  by_prompt: dict[tuple[Any, str], dict[str, Any]] = {}
   for sample in one_seed_after_another([s for s in record.samples if s["iteration"] == iteration]):
-    found.setdefault((sample["seed"], sample["prompt"]), sample)
-  return found
+    by_prompt.setdefault((sample["seed"], sample["prompt"]), sample)
+  return by_prompt
 
 
 def _cell(sample: dict[str, Any], scale: float) -> str:

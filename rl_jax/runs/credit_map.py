@@ -56,5 +56,5 @@ def _token(text: str, value: float, scale: float, numbered: bool) -> str:
   weight = min(1.0, abs(value) / scale) if scale and math.isfinite(value) else 0.0
   number = f"{value:+.2g}" if value else "0"
   below = f"<sub>{number}</sub>" if numbered else ""
-  shown = escape(printable(text)) or "∅"
-  return f'<span class="token {kind}" style="--w:{weight:.2f}" title="{number}">{shown}{below}</span>'
+  label = escape(printable(text)) or "∅"
+  return f'<span class="token {kind}" style="--w:{weight:.2f}" title="{number}">{label}{below}</span>'

@@ -31,15 +31,15 @@ def curve(directory: RunDirectory, names: list[str]) -> dict[str, Any]:
   lines = read_metrics(directory.metrics)
   curves = {}
   for name in names:
-    found = [(line["iteration"], line[name]) for line in lines if name in line]
-    if not found:
-      known = ", ".join(sorted({key for line in lines for key in line} - {"kind", "iteration"})) or "none"
-      raise UserError(f"{directory.path} has no metric {name!r} (there are: {known})")
+    points = [(line["iteration"], line[name]) for line in lines if name in line]
+    if not points:
+      metric_names = ", ".join(sorted({key for line in lines for key in line} - {"kind", "iteration"})) or "none"
+      raise UserError(f"{directory.path} has no metric {name!r} (there are: {metric_names})")
     curves[name] = {
-      "iterations": [iteration for iteration, _ in found],
-      "mean": [round(mean(values), 4) for _, values in found],
-      "spread": [round(spread(values), 4) for _, values in found],
-      "seeds": [[rounded(value) for value in values] for _, values in found],
+      "iterations": [iteration for iteration, _ in points],
+      "mean": [round(mean(values), 4) for _, values in points],
+      "spread": [round(spread(values), 4) for _, values in points],
+      "seeds": [[rounded(value) for value in values] for _, values in points],
     }
   seconds = sum(line["seconds"] for line in read_metrics(directory.timings))
   launch = read_launches(directory.manifest)[0]

@@ -122,33 +122,33 @@ def _check_holder(path: Path, identity: str, fields: dict[str, Any]) -> bool:
   file = path / "identity.json"
   if not file.exists():
     names = ["identity.json", "config.json"]
-    ours = {".lock", *(temporary_path(path / name).name for name in names)}
-    others = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
-    if others:
-      more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-      raise UserError(f"{path} is not empty and holds no run ({others[0]}{more}): choose another --workdir")
+    own_files = {".lock", *(temporary_path(path / name).name for name in names)}
+    other_files = sorted(entry.name for entry in path.iterdir() if entry.name not in own_files)
+    if other_files:
+      more = f" and {len(other_files) - 1} more" if len(other_files) > 1 else ""
+      raise UserError(f"{path} is not empty and holds no run ({other_files[0]}{more}): choose another --workdir")
     return False
-  found = read_json(file)
-  if not isinstance(found, dict) or found.get("format") != FORMAT:
-    version = found.get("format") if isinstance(found, dict) else None
+  recorded = read_json(file)
+  if not isinstance(recorded, dict) or recorded.get("format") != FORMAT:
+    version = recorded.get("format") if isinstance(recorded, dict) else None
     raise UserError(f"{path} holds a run of format {version}, this version reads {FORMAT}: choose another --workdir")
-  if found.get("identity") != identity:
-    identities = f"identity {found.get('identity')} there, {identity} here"
-    differences = _differences(found.get("fields", {}), fields) or identities
+  if recorded.get("identity") != identity:
+    identities = f"identity {recorded.get('identity')} there, {identity} here"
+    differences = _differences(recorded.get("fields", {}), fields) or identities
     raise UserError(f"{path} holds another run ({differences}): choose another --workdir, or remove that folder")
   return True
 
 
-def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
-  there, here = flatten(there), flatten(here)
-  names = [name for name in {**here, **there} if there.get(name, _ABSENT) != here.get(name, _ABSENT)]
-  shown = [
-    f"{name}: {_short(there.get(name, _ABSENT))} there, {_short(here.get(name, _ABSENT))} here"
+def _differences(recorded: dict[str, Any], current: dict[str, Any]) -> str:
+  recorded, current = flatten(recorded), flatten(current)
+  names = [name for name in {**current, **recorded} if recorded.get(name, _ABSENT) != current.get(name, _ABSENT)]
+  differences = [
+    f"{name}: {_short(recorded.get(name, _ABSENT))} there, {_short(current.get(name, _ABSENT))} here"
     for name in names[:_SHOWN_FIELDS]
   ]
   if len(names) > _SHOWN_FIELDS:
-    shown.append(f"and {len(names) - _SHOWN_FIELDS} more")
-  return "; ".join(shown)
+    differences.append(f"and {len(names) - _SHOWN_FIELDS} more")
+  return "; ".join(differences)
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -41,19 +41,19 @@ def summarise(
     greedy: share of each problem's greedy answers that are right, over seeds; None: not asked for.
     levels: index into `names` of each problem's level.
   """
-  found: dict[str, Any] = {"pass_at": {str(k): estimate(values) for k, values in pass_at.items()}}
+  summary: dict[str, Any] = {"pass_at": {str(k): estimate(values) for k, values in pass_at.items()}}
   if greedy is not None:
     share = float(np.mean(greedy))
     low, high = wilson(share, len(greedy))
-    found["greedy"] = {"value": share, "low": low, "high": high}
+    summary["greedy"] = {"value": share, "low": low, "high": high}
   if len(names) > 1:
-    found["levels"] = {}
+    summary["levels"] = {}
     for index, name in enumerate(names):
-      here = [i for i, level in enumerate(levels) if level == index]
-      if here:
-        by_k = {str(k): estimate([values[i] for i in here]) for k, values in pass_at.items()}
-        found["levels"][name] = {"problems": len(here), "pass_at": by_k}
-  return found
+      indices = [i for i, level in enumerate(levels) if level == index]
+      if indices:
+        by_k = {str(k): estimate([values[i] for i in indices]) for k, values in pass_at.items()}
+        summary["levels"][name] = {"problems": len(indices), "pass_at": by_k}
+  return summary
 
 
 def compare(this: dict[str, Any], other: dict[str, Any], name: str) -> dict[str, Any]:
@@ -67,16 +67,20 @@ def compare(this: dict[str, Any], other: dict[str, Any], name: str) -> dict[str,
       f"{name} is an evaluation of other problems: evaluate both with the same task, evaluation.prompts and "
       "evaluation.prompts_seed"
     )
-  here, there = this["problems"], other["problems"]
-  pairs = {f"pass@{k}": (here["pass_at"][k], there["pass_at"][k]) for k in here["pass_at"] if k in there["pass_at"]}
-  if here["greedy"] is not None and there["greedy"] is not None:
-    pairs["greedy"] = here["greedy"], there["greedy"]
-  found = {}
-  for what, (ours, theirs) in pairs.items():
-    differences = np.asarray(ours) - np.asarray(theirs)
+  problems, other_problems = this["problems"], other["problems"]
+  pairs = {
+    f"pass@{k}": (values, other_problems["pass_at"][k])
+    for k, values in problems["pass_at"].items()
+    if k in other_problems["pass_at"]
+  }
+  if problems["greedy"] is not None and other_problems["greedy"] is not None:
+    pairs["greedy"] = problems["greedy"], other_problems["greedy"]
+  summary = {}
+  for metric, (values, other_values) in pairs.items():
+    differences = np.asarray(values) - np.asarray(other_values)
     low, high = bootstrap(differences)
-    found[what] = {"value": float(differences.mean()), "low": low, "high": high}
-  return {"with": other["what"], "differences": found}
+    summary[metric] = {"value": float(differences.mean()), "low": low, "high": high}
+  return {"with": other["what"], "differences": summary}
 
 
 def text(record: Mapping[str, Any]) -> str:
@@ -88,28 +92,28 @@ def text(record: Mapping[str, Any]) -> str:
     f"{problems} held-out problems, {record['samples_per_prompt']} samples of each{of_seeds}",
     INTERVALS,
   ]
-  for k, found in record["summary"]["pass_at"].items():
-    lines.append(_line(f"pass@{k}", found))
+  for k, estimates in record["summary"]["pass_at"].items():
+    lines.append(_line(f"pass@{k}", estimates))
   if "greedy" in record["summary"]:
     lines.append(_line("greedy", record["summary"]["greedy"]))
   for level, of_level in record["summary"].get("levels", {}).items():
-    for k, found in of_level["pass_at"].items():
-      lines.append(_line(f"{visible(level, keep='')} pass@{k}", found) + f"  ({of_level['problems']} problems)")
+    for k, estimates in of_level["pass_at"].items():
+      lines.append(_line(f"{visible(level, keep='')} pass@{k}", estimates) + f"  ({of_level['problems']} problems)")
   lines.append(
     f"unscored {record['unscored']:.3f}, truncated {record['truncated']:.3f}, "
     f"length {record['response_length']:.1f} tokens, {rate(record['tokens_per_second'])} tokens/s"
   )
   if "comparison" in record:
     lines.append(f"minus {visible(record['comparison']['with'], keep='')}")
-    for what, found in record["comparison"]["differences"].items():
-      lines.append(_line(what, found, sign="+"))
+    for metric, estimates in record["comparison"]["differences"].items():
+      lines.append(_line(metric, estimates, sign="+"))
   return "\n".join(lines)
 
 
-def _line(name: str, found: Mapping[str, Any], sign: str = "") -> str:
-  low, high = found["low"], found["high"]
+def _line(name: str, estimate: Mapping[str, Any], sign: str = "") -> str:
+  low, high = estimate["low"], estimate["high"]
   bounds = "no interval of one problem" if low is None else f"[{low:{sign}.3f}, {high:{sign}.3f}]"
-  return f"  {name:24} {found['value']:{sign}.3f}  {bounds}"
+  return f"  {name:24} {estimate['value']:{sign}.3f}  {bounds}"
 
 
 def write(path: Path, record: Mapping[str, Any]) -> None:

@@ -159,14 +159,14 @@ def thinned(series: Series, limit: int = MAX_POINTS) -> Series:
   return Series(iterations, np.add.reduceat(series.values, starts, axis=0) / counts[:, None])
 
 
-def _draw_curve(axes: Axes, series: Series, label: str, colour: str, dash: Any, shown: str) -> None:
+def _draw_curve(axes: Axes, series: Series, label: str, colour: str, dash: Any, seed_style: str) -> None:
   x, values = thinned(series)
   values = np.where(np.isfinite(values), values, np.nan)
   seeds = values.shape[1]
   marker = "o" if len(x) == 1 else None
   centre = values.mean(axis=1)
-  if seeds > 1 and shown != "hidden":
-    for seed in range(seeds if shown == "lines" else 0):
+  if seeds > 1 and seed_style != "hidden":
+    for seed in range(seeds if seed_style == "lines" else 0):
       axes.plot(x, values[:, seed], color=colour, linewidth=0.7, alpha=0.4, marker=marker, markersize=3)
     spread = values.std(axis=1, ddof=1)
     axes.fill_between(x, centre - spread, centre + spread, color=colour, alpha=0.16, linewidth=0)

@@ -29,10 +29,10 @@ def mean_and_spread(values: Sequence[float], digits: int | None = None) -> str:
 
 def duration(seconds: float) -> str:
   """ "42s", "1m12s", "3h05m", "2d04h"."""
-  whole = max(0, round(seconds))
-  if whole < 60:
-    return f"{whole}s"
-  minutes, rest = divmod(whole, 60)
+  total = max(0, round(seconds))
+  if total < 60:
+    return f"{total}s"
+  minutes, rest = divmod(total, 60)
   if minutes < 60:
     return f"{minutes}m{rest:02d}s"
   hours, minutes = divmod(minutes, 60)

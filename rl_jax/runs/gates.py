@@ -39,8 +39,8 @@ class Gate(NamedTuple):
   @property
   def line(self) -> str:
     """The gate as a line of Markdown."""
-    said = {True: "holds", False: "**fails**", None: "not measured"}[self.passed]
-    return f"- {self.name}: {said} ({self.figures})"
+    status = {True: "holds", False: "**fails**", None: "not measured"}[self.passed]
+    return f"- {self.name}: {status} ({self.figures})"
 
 
 def already_right(held_out: Mapping[str, Any]) -> str:
@@ -79,24 +79,24 @@ def gates(
   """
   controls = {name: entries[name] for name in {*roles.values(), baseline} & {*entries}}
   curves = {name: _mean_curve(entry, accuracy, budget) for name, entry in controls.items()}
-  found = [_start(entries)]
-  for name, entry, wanted in (
+  judged = [_start(entries)]
+  for name, entry, holds in (
     ("no_reward", roles.get("no_reward"), lambda gain: gain < MOST_GAIN),
     ("baseline", baseline, lambda gain: gain > MOST_GAIN),
   ):
     if entry not in curves:
-      found.append(Gate(name, None, f"{entry} was not run"))
+      judged.append(Gate(name, None, f"{entry} was not run"))
       continue
     _, curve = curves[entry]
     gain = float(curve[-1] - curve[0])
-    found.append(Gate(name, bool(wanted(gain)), f"{entry} gains {gain:+.3f}, from {curve[0]:.3f} to {curve[-1]:.3f}"))
+    judged.append(Gate(name, bool(holds(gain)), f"{entry} gains {gain:+.3f}, from {curve[0]:.3f} to {curve[-1]:.3f}"))
   starts = entries[baseline].starts if baseline in entries else 1
   by_start = [
     {name: _mean_curve(entry, accuracy, budget, slice(start, None, starts)) for name, entry in controls.items()}
     for start in range(starts)
   ]
-  found.append(_oracle(curves, by_start if starts > 1 else [], roles.get("oracle", "oracle"), baseline))
-  return found
+  judged.append(_oracle(curves, by_start if starts > 1 else [], roles.get("oracle", "oracle"), baseline))
+  return judged
 
 
 def _start(entries: Mapping[str, Any]) -> Gate:
@@ -112,8 +112,8 @@ def _oracle(curves: Curves, by_start: Sequence[Curves], oracle: str, baseline: s
   level, needs, takes = _race(curves, oracle, baseline)
   if level - curves[baseline][1][0] <= MOST_GAIN:
     return Gate("oracle", None, f"{baseline} has gained too little to be compared with")
-  said = f"needs {needs:,.0f} tokens" if np.isfinite(needs) else "does not come"
-  figures = f"to {level:.3f} {oracle} {said}, {baseline} needs {takes:,.0f}; wanted at most half"
+  outcome = f"needs {needs:,.0f} tokens" if np.isfinite(needs) else "does not come"
+  figures = f"to {level:.3f} {oracle} {outcome}, {baseline} needs {takes:,.0f}; wanted at most half"
   if by_start:
     races = [_race(start, oracle, baseline) for start in by_start]
     shares = [f"{needs / takes:.2f}" if np.isfinite(needs) else "never" for _, needs, takes in races]

@@ -80,15 +80,15 @@ def cut_after(path: Path, iteration: int) -> str | None:
   """
   lines = _lines(path)
   records = [_record(line) for line in lines]
-  kept = [i for i, record in enumerate(records) if record is not None and record["iteration"] <= iteration]
+  kept_indices = [i for i, record in enumerate(records) if record is not None and record["iteration"] <= iteration]
   damaged = [i for i, record in enumerate(records) if record is None]
-  if damaged and kept and damaged[0] < kept[-1]:
+  if damaged and kept_indices and damaged[0] < kept_indices[-1]:
     raise UserError(_damaged(path, damaged[0]))
-  content = b"".join(lines[i].rstrip(b"\r\n") + b"\n" for i in kept)
+  content = b"".join(lines[i].rstrip(b"\r\n") + b"\n" for i in kept_indices)
   if content == b"".join(lines):
     return None
   write_atomically(path, content)
-  later = len(lines) - len(kept) - len(damaged)
+  later = len(lines) - len(kept_indices) - len(damaged)
   parts = [f"{later} line{'s' * (later != 1)} after iteration {iteration}"] if later else []
   parts += [f"{len(damaged)} unfinished line{'s' * (len(damaged) != 1)}"] if damaged else []
   return f"{path.name}: dropped {' and '.join(parts)}" if parts else None

@@ -158,10 +158,10 @@ def git_state(root: Path) -> dict[str, Any]:
 def _git(root: Path, *arguments: str) -> bytes | None:
   environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}  # a hook's GIT_DIR is not ours
   try:
-    done = subprocess.run(["git", *arguments], cwd=root, env=environment, capture_output=True, timeout=30)
+    process = subprocess.run(["git", *arguments], cwd=root, env=environment, capture_output=True, timeout=30)
   except (OSError, subprocess.TimeoutExpired):
     return None
-  return done.stdout if done.returncode == 0 else None
+  return process.stdout if process.returncode == 0 else None
 
 
 def _versions() -> dict[str, str]:

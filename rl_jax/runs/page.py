@@ -107,8 +107,8 @@ def _branches(value: dict[str, Any]) -> str:
     if isinstance(item, dict) and item:
       lines.append(f'<details open><summary class="key">{escape(key)}</summary>{_branches(item)}</details>')
     elif isinstance(item, list) and any(isinstance(entry, dict) for entry in item):
-      named = {str(index): entry for index, entry in enumerate(item)}
-      lines.append(f'<details open><summary class="key">{escape(key)}</summary>{_branches(named)}</details>')
+      by_index = {str(index): entry for index, entry in enumerate(item)}
+      lines.append(f'<details open><summary class="key">{escape(key)}</summary>{_branches(by_index)}</details>')
     else:
       text = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
       lines.append(f'<div class="leaf"><span class="key">{escape(key)}:</span> {escape(text)}</div>')

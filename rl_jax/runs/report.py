@@ -58,11 +58,11 @@ def write_report(directory: RunDirectory) -> tuple[Path, Path]:
 
 def status(record: Record) -> str:
   """One line: iterations done, seeds, final held-out accuracy."""
-  done, planned, seeds = record.iterations_done, record.num_iterations, record.num_seeds
+  completed, planned, seeds = record.iterations_done, record.num_iterations, record.num_seeds
   if not seeds:
     return "no metrics yet"
-  parts = [f"{done}/{planned} iterations" if planned is not None else f"{done} iterations"]
-  if planned is not None and done < planned:
+  parts = [f"{completed}/{planned} iterations" if planned is not None else f"{completed} iterations"]
+  if planned is not None and completed < planned:
     parts[0] += " (unfinished)"
   parts.append(f"{seeds} seed{'s' * (seeds != 1)}")
   for name, label in HEADLINE:
@@ -92,9 +92,9 @@ def render(record: Record, panels: Sequence[Panel]) -> str:
   body += _credit(record)
   others = other_panels(record)
   if rows:
-    drawn = page.figures([(panel.title, svg(panel)) for panel in others[:OTHERS_DRAWN]]) if others else ""
+    other_figures = page.figures([(panel.title, svg(panel)) for panel in others[:OTHERS_DRAWN]]) if others else ""
     note = f"Curves of {OTHERS_DRAWN} of {len(others)} metrics." if len(others) > OTHERS_DRAWN else ""
-    body.append(page.section("All metrics", _metric_table(record, rows) + drawn, note=note, folded=True))
+    body.append(page.section("All metrics", _metric_table(record, rows) + other_figures, note=note, folded=True))
   config = page.tree(record.config) if record.config else '<p class="note">No config.json.</p>'
   body.append(page.section("Config", config, folded=True))
   launches = {f"launch {index + 1}": launch for index, launch in enumerate(record.launches)}
@@ -105,8 +105,8 @@ def render(record: Record, panels: Sequence[Panel]) -> str:
 
 def _rank(kind: str, name: str) -> int:
   """Place of a metric among `_MAIN_ROWS`, or behind them all. A name there that ends in "_" is a beginning."""
-  for index, (wanted_kind, wanted) in enumerate(_MAIN_ROWS):
-    if kind == wanted_kind and (name == wanted or (wanted.endswith("_") and name.startswith(wanted))):
+  for index, (row_kind, row_name) in enumerate(_MAIN_ROWS):
+    if kind == row_kind and (name == row_name or (row_name.endswith("_") and name.startswith(row_name))):
       return index
   return len(_MAIN_ROWS)
 
@@ -144,11 +144,11 @@ def _samples(record: Record) -> str:
   if not record.samples:
     return page.section("Samples", '<p class="note">No samples.</p>')
   iterations = sorted({sample["iteration"] for sample in record.samples})
-  chosen = [iterations[0], iterations[-1]] if len(iterations) > 1 else iterations
+  shown_iterations = [iterations[0], iterations[-1]] if len(iterations) > 1 else iterations
   rows = []
-  for iteration in chosen:
-    here = [sample for sample in record.samples if sample["iteration"] == iteration]
-    rows += list(itertools.islice(one_seed_after_another(here), SAMPLES_SHOWN))
+  for iteration in shown_iterations:
+    samples = [sample for sample in record.samples if sample["iteration"] == iteration]
+    rows += list(itertools.islice(one_seed_after_another(samples), SAMPLES_SHOWN))
   with_level = any("level" in sample for sample in rows)
   columns = [("iteration", "number"), ("seed", "number"), *([("level", "")] if with_level else [])]
   columns += [("prompt", "text"), ("response", "text"), ("reward", "number")]
@@ -163,20 +163,20 @@ def _samples(record: Record) -> str:
     ]
     for sample in rows
   ]
-  note = f"Of iterations {' and '.join(map(str, chosen))}; all are in samples.jsonl."
+  note = f"Of iterations {' and '.join(map(str, shown_iterations))}; all are in samples.jsonl."
   return page.section("Samples", page.table(columns, cells), note=note)
 
 
 def _credit(record: Record) -> list[str]:
   """A section where samples say what each token got; of the last iteration in which any token got something."""
   pushed = [sample for sample in record.samples if credit_map.strongest([sample])]
-  told = [sample for sample in record.samples if credit_map.has_credit(sample)]
-  if not told:
+  credited = [sample for sample in record.samples if credit_map.has_credit(sample)]
+  if not credited:
     return []
-  last = (pushed or told)[-1]["iteration"]
-  here = [sample for sample in told if sample["iteration"] == last]
-  chosen = list(itertools.islice(one_seed_after_another(here), SAMPLES_SHOWN))
-  scale = credit_map.strongest(chosen)
+  last = (pushed or credited)[-1]["iteration"]
+  samples = [sample for sample in credited if sample["iteration"] == last]
+  shown_samples = list(itertools.islice(one_seed_after_another(samples), SAMPLES_SHOWN))
+  scale = credit_map.strongest(shown_samples)
   columns = [("seed", "number"), ("prompt", "text"), ("response, token by token", ""), ("reward", "number")]
   rows = [
     [
@@ -185,7 +185,7 @@ def _credit(record: Record) -> list[str]:
       credit_map.tokens(sample, scale),
       page.escape(reward_text(sample["reward"])),
     ]
-    for sample in chosen
+    for sample in shown_samples
   ]
   note = f"Advantages of iteration {last}: what each token was pushed with. Blue and a solid line: up; orange and a "
   note += "dotted line: down. Equal rewards in a group push nothing." + ("" if scale else " All are 0 here.")

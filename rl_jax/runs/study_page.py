@@ -40,9 +40,9 @@ def write(folder: Path, name: str, config: Config, entries: Entries, command: st
 
   Raises: UserError: fewer seeds than an interval needs.
   """
-  for entry, found in entries.items():
-    if found.tokens.shape[1] < FEWEST_SEEDS:
-      raise UserError(f"{entry} has {found.tokens.shape[1]} seeds: a study compares at least {FEWEST_SEEDS}")
+  for entry, result in entries.items():
+    if result.tokens.shape[1] < FEWEST_SEEDS:
+      raise UserError(f"{entry} has {result.tokens.shape[1]} seeds: a study compares at least {FEWEST_SEEDS}")
   table = markdown(config, entries, command)
   folder.mkdir(parents=True, exist_ok=True)
   files = [folder / f"{name}.{kind}" for kind in ("md", "json", "png")]
@@ -88,13 +88,13 @@ def _seeds(entry: Entry) -> str:
 
 def _commits(entries: Entries) -> str:
   """The commits that the entries were run at, and which of them had changes beside."""
-  found: dict[str, list[str]] = {}
+  names_by_commit: dict[str, list[str]] = {}
   for name, entry in entries.items():
     state = "clean" if entry.origin.get("git_clean") else "changed"
-    found.setdefault(f"{entry.origin.get('git_commit')} ({state})", []).append(name)
-  if len(found) == 1:
-    return f"Commit {next(iter(found))}"
-  return "; ".join(f"Commit {commit}: {', '.join(names)}" for commit, names in found.items())
+    names_by_commit.setdefault(f"{entry.origin.get('git_commit')} ({state})", []).append(name)
+  if len(names_by_commit) == 1:
+    return f"Commit {next(iter(names_by_commit))}"
+  return "; ".join(f"Commit {commit}: {', '.join(names)}" for commit, names in names_by_commit.items())
 
 
 def _warnings(entries: Entries) -> list[str]:
@@ -174,9 +174,9 @@ def _share(height: Callable[[Entry], list[float]], base: Entry, oracle: Entry, n
   gap = _minus(height(oracle), height(base))
   if estimate(gap).low <= 0:
     return ""
-  found = paired_ratio(_minus(height(entry), height(base)), gap)
+  ratio = paired_ratio(_minus(height(entry), height(base)), gap)
   fixed = entry is base or entry is oracle
-  return f"{found.value:.2f}" if fixed else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+  return f"{ratio.value:.2f}" if fixed else f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
 def _minus(left: Sequence[float], right: Sequence[float]) -> list[float]:
@@ -201,9 +201,9 @@ def _tuning(config: Config, entries: Entries) -> list[str]:
   return lines
 
 
-def _cell(found: Estimate, *, signed: bool = False) -> str:
+def _cell(estimated: Estimate, *, signed: bool = False) -> str:
   form = "+.3f" if signed else ".3f"
-  return f"{found.value:{form}} [{found.low:{form}}, {found.high:{form}}]"
+  return f"{estimated.value:{form}} [{estimated.low:{form}}, {estimated.high:{form}}]"
 
 
 def _claim(title: str, claim: Mapping[str, Any], entries: Entries, failed: Sequence[str]) -> str:
@@ -214,11 +214,11 @@ def _claim(title: str, claim: Mapping[str, Any], entries: Entries, failed: Seque
   values = [entries[name].at_budget.get(metric) for name in (left, right)]
   if values[0] is None or values[1] is None:
     return f"- {title}: not measured ({metric})"
-  found = paired_difference(values[0], values[1])
-  said = f"**{verdict(found, above=claim.get('direction', 'above') == 'above')}**"
+  difference = paired_difference(values[0], values[1])
+  judgement = f"**{verdict(difference, above=claim.get('direction', 'above') == 'above')}**"
   if failed:
-    said = f"not judged (gates: {', '.join(failed)})"
-  return f"- {title}: {said} ({metric}, {left} minus {right}: {_cell(found, signed=True)})"
+    judgement = f"not judged (gates: {', '.join(failed)})"
+  return f"- {title}: {judgement} ({metric}, {left} minus {right}: {_cell(difference, signed=True)})"
 
 
 def _small(config: Config, entries: Entries, command: str) -> dict[str, Any]:
@@ -226,14 +226,14 @@ def _small(config: Config, entries: Entries, command: str) -> dict[str, Any]:
 
   def shortened(entry: Entry) -> dict[str, Any]:
     count = len(entry.tokens)
-    kept = np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
-    short = lambda x: [[rounded(value) for value in row] for row in x[kept].tolist()]
+    indices = np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
+    short = lambda x: [[rounded(value) for value in row] for row in x[indices].tolist()]
     return {
       "chosen": list(entry.chosen),
       "tried": {point: rounded(score) for point, score in entry.tried.items()},
       "seconds": round(entry.seconds, 1),
       "at_budget": {name: [round(value, 5) for value in values] for name, values in entry.at_budget.items()},
-      "iterations": [entry.iterations[i] for i in kept] if entry.iterations else [],
+      "iterations": [entry.iterations[i] for i in indices] if entry.iterations else [],
       "updates_per_iteration": entry.updates_per_iteration,
       "tokens": short(entry.tokens),
       "values": {name: short(values) for name, values in entry.values.items()},
@@ -251,15 +251,15 @@ def _panels(config: Config, entries: Entries) -> list[Panel]:
   """One panel for each metric over tokens; of a study with gates accuracy over updates too."""
   panels = []
   for metric in config["metrics"]:
-    shown = {name: entry for name, entry in entries.items() if metric in entry.values}
+    measured = {name: entry for name, entry in entries.items() if metric in entry.values}
     over_tokens = [
       Curve(name, Series(entry.tokens.mean(axis=1).astype(np.int64), entry.values[metric]))
-      for name, entry in shown.items()
+      for name, entry in measured.items()
     ]
     unit = "share of prompts" if metric in (ACCURACY, GREEDY) else ""
     if over_tokens:
       panels.append(Panel(metric, unit, over_tokens, across="generated tokens", seeds="hidden"))
     if metric == ACCURACY and config.get("gates") and over_tokens:
-      over_updates = [Curve(name, Series(e.updates.astype(np.int64), e.values[metric])) for name, e in shown.items()]
+      over_updates = [Curve(name, Series(e.updates.astype(np.int64), e.values[metric])) for name, e in measured.items()]
       panels.append(Panel(metric, unit, over_updates, across="optimiser updates", seeds="hidden"))
   return panels

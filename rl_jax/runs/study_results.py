@@ -73,8 +73,10 @@ def read(directory: RunDirectory, metrics: Sequence[str], budget: float) -> Entr
     raise UserError(
       f"{directory.path} ended at {spent[-1].min():.0f} of {budget:.0f} tokens: raise num_iterations in the study"
     )
-  found = {name: evaluation[name] for name in dict.fromkeys((*metrics, ACCURACY, GREEDY)) if name in evaluation}
-  values = {name: np.stack([at(one, iteration) for iteration in points]) for name, one in found.items()}
+  evaluated = {name: evaluation[name] for name in dict.fromkeys((*metrics, ACCURACY, GREEDY)) if name in evaluation}
+  values = {
+    name: np.stack([at(metric_series, iteration) for iteration in points]) for name, metric_series in evaluated.items()
+  }
   at_budget = {
     name: [at_tokens(spent[:, seed], curve[:, seed], budget) for seed in range(spent.shape[1])]
     for name, curve in values.items()

@@ -106,12 +106,12 @@ def _prompts(additions: _Additions, ids: Int[Array, " N"], split: Split) -> Prom
   )
   metadata |= {"digits": digits}
 
-  written = digits[:, :, ::-1]
-  shown = jnp.pad(jnp.maximum(written, 0) + _VOCABULARY.encode("0")[0], ((0, 0), (0, 0), (0, 1)))
-  shown = shown.at[:, :, -1].set(jnp.asarray(_VOCABULARY.encode("+=")))
-  keep = jnp.pad(written != splits.ABSENT, ((0, 0), (0, 0), (0, 1)), constant_values=True)
+  leading_first = digits[:, :, ::-1]
+  characters = jnp.pad(jnp.maximum(leading_first, 0) + _VOCABULARY.encode("0")[0], ((0, 0), (0, 0), (0, 1)))
+  characters = characters.at[:, :, -1].set(jnp.asarray(_VOCABULARY.encode("+=")))
+  keep = jnp.pad(leading_first != splits.ABSENT, ((0, 0), (0, 0), (0, 1)), constant_values=True)
   n = ids.shape[0]
-  tokens, mask = worked_steps.align(shown.reshape(n, -1), keep.reshape(n, -1), additions.prompt_tokens, right=True)
+  tokens, mask = worked_steps.align(characters.reshape(n, -1), keep.reshape(n, -1), additions.prompt_tokens, right=True)
   return Prompts(tokens=tokens, mask=mask, ids=ids, levels=levels, metadata=metadata)
 
 

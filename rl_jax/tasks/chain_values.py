@@ -57,30 +57,30 @@ class _Steps(NamedTuple):
 
 
 def step_values(
-  prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"], whole: Bool[Array, " B"], *, modulus: int
+  prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"], finished: Bool[Array, " B"], *, modulus: int
 ) -> StepValues:
   """Values before and after each token's step.
 
   Args:
-    whole: rows that have ended, so that their last step is worth their reward.
+    finished: rows that have ended, so that their last step is worth their reward.
     modulus: the largest of the levels.
   """
   verdicts = worked_steps.verify(prompts, tokens, mask)
   steps = _steps(prompts, tokens, verdicts)
-  held = _before(steps, prompts)
-  chances, at_first = _chances(prompts, steps, held, whole, modulus)
+  states = _before(steps, prompts)
+  chances, at_first = _chances(prompts, steps, states, finished, modulus)
   values = _values(prompts, chances, tokens.shape[1], modulus)
 
   malformed = steps.starts & (steps.values < 0)
-  rows = malformed.any(axis=1) & whole
+  rows = malformed.any(axis=1) & finished
   of_malformed = jnp.sum(jnp.where(rows, verdicts.rewards, 0.0)) / jnp.maximum(rows.sum(), 1)
   counts = prompts.metadata["step_counts"][:, None]
-  named = (steps.operations >= 0) & (steps.operations < counts)
+  valid = (steps.operations >= 0) & (steps.operations < counts)
   fits = _room(steps, prompts) >= 0
   repeats = _repeats(steps, steps.operations, 1, prompts)
   going_on = jnp.where(fits, _at(values, steps.operations + 1, repeats, steps.values), 0.0)
-  after = jnp.where(named & (steps.values >= 0), going_on, of_malformed)
-  after = jnp.where(steps.last & whole[:, None], verdicts.rewards[:, None], after)
+  after = jnp.where(valid & (steps.values >= 0), going_on, of_malformed)
+  after = jnp.where(steps.last & finished[:, None], verdicts.rewards[:, None], after)
   first = _at_first(prompts, at_first, values)
 
   source = jax.lax.cummax(jnp.where(steps.starts, jnp.arange(tokens.shape[1]), -1), axis=1)
@@ -88,7 +88,8 @@ def step_values(
   spread = lambda x: jnp.where(inside, jnp.take_along_axis(x, jnp.maximum(source, 0), axis=1), 0.0)
   after = spread(after)
   before = spread(jnp.where(_shifted(verdicts.step_ids, -1) >= 0, _shifted(after, 0.0), first[:, None]))
-  cut = steps.last & ~whole[:, None] & (~named | (steps.values < 0))  # a part of a step, or an answer without its end
+  # A part of a step, or an answer without its end.
+  cut = steps.last & ~finished[:, None] & (~valid | (steps.values < 0))
   return StepValues(before, jnp.where(spread(cut), before, after))
 
 
@@ -128,40 +129,40 @@ def _before(steps: _Steps, prompts: Prompts) -> tuple[Int[Array, "B R"], Int[Arr
   return jnp.where(nothing, -1, take(steps.operations)), jnp.where(nothing, operands, take(steps.values))
 
 
-def _repeats(steps: _Steps, done: Int[Array, "B R"], more: int, prompts: Prompts) -> Int[Array, "B R"]:
-  """Steps that were written a second time, before a slot where operations up to `done` are, or `more` steps on."""
+def _repeats(steps: _Steps, completed: Int[Array, "B R"], more: int, prompts: Prompts) -> Int[Array, "B R"]:
+  """Steps that were written a second time, before a slot where operations up to `completed` are, or `more` steps on."""
   width = 1 + prompts.metadata["value_widths"][:, None]
-  written = jnp.arange(steps.starts.shape[1]) // width + more
-  return jnp.clip(written - done - 1, 0, _REPEATS - 1)
+  steps_before = jnp.arange(steps.starts.shape[1]) // width + more
+  return jnp.clip(steps_before - completed - 1, 0, _REPEATS - 1)
 
 
 def _chances(
-  prompts: Prompts, steps: _Steps, held: tuple[Array, Array], whole: Bool[Array, " B"], modulus: int
+  prompts: Prompts, steps: _Steps, states_before: tuple[Array, Array], finished: Bool[Array, " B"], modulus: int
 ) -> tuple[Float[Array, "B 4 E 2M"], Float[Array, "B 4 M"]]:
   """Chances of what comes next before each operator and the answer, of the row's level: M slips of the operation, and M
   of the last step once more; what fails has none. And the M slips of an operation that is the first."""
   metadata, levels = prompts.metadata, prompts.levels
   moduli = metadata["moduli"][:, None]
-  seen, value = held
-  operators, exact = _next(metadata, seen, value)
-  in_turn, again = steps.operations == seen + 1, (steps.operations == seen) & (seen >= 0)
-  cut = steps.last & ~whole[:, None] & (steps.values < 0)  # a part of a step is not malformed
-  counted = steps.starts & (in_turn | again) & (value >= 0) & ~cut
+  stated, value = states_before
+  operators, exact = _next(metadata, stated, value)
+  in_turn, again = steps.operations == stated + 1, (steps.operations == stated) & (stated >= 0)
+  cut = steps.last & ~finished[:, None] & (steps.values < 0)  # a part of a step is not malformed
+  usable = steps.starts & (in_turn | again) & (value >= 0) & ~cut
   fails, turns = modulus, modulus + 1  # what comes in turn: a slip, or a failure; then the repeated steps
   slips = jnp.where(in_turn, (steps.values - exact) % moduli, turns + (steps.values - value) % moduli)
   slips = jnp.where(steps.values >= 0, slips, fails)
-  at_end = steps.last & whole[:, None] & (steps.operations < metadata["step_counts"][:, None]) & (steps.values >= 0)
-  ended, _ = _next(metadata, steps.operations, steps.values)  # a response that ended before what comes next
+  at_end = steps.last & finished[:, None] & (steps.operations < metadata["step_counts"][:, None]) & (steps.values >= 0)
+  end_operators, _ = _next(metadata, steps.operations, steps.values)  # a response that ended before what comes next
 
   rows = jnp.arange(len(levels))[:, None]
-  same = (levels[:, None] == levels).astype(jnp.float32)
-  pooled = lambda counts: jnp.einsum("bc,co...->bo...", same, counts, precision="highest")
+  same_level = (levels[:, None] == levels).astype(jnp.float32)
+  pooled = lambda counts: jnp.einsum("bc,co...->bo...", same_level, counts, precision="highest")
   empty = jnp.zeros((len(levels), _OPERATORS + 1, _REPEATS, turns + modulus))
   number = lambda mask: mask.astype(jnp.float32)
-  later = empty.at[rows, operators, _repeats(steps, seen, 0, prompts), slips].add(number(counted & (seen >= 0)))
-  later = later.at[rows, ended, _repeats(steps, steps.operations, 1, prompts), fails].add(number(at_end))
+  later = empty.at[rows, operators, _repeats(steps, stated, 0, prompts), slips].add(number(usable & (stated >= 0)))
+  later = later.at[rows, end_operators, _repeats(steps, steps.operations, 1, prompts), fails].add(number(at_end))
   later = pooled(later.at[:, :, -1, turns:].set(0.0))
-  first = pooled(empty[:, :, 0, :turns].at[rows, operators, slips].add(number(counted & (seen < 0)), mode="drop"))
+  first = pooled(empty[:, :, 0, :turns].at[rows, operators, slips].add(number(usable & (stated < 0)), mode="drop"))
 
   # A state repeats, or goes on: how often each, from states that have a step to repeat alone.
   of_all = jnp.broadcast_to(later.sum(axis=2, keepdims=True), later.shape).at[:, :, -1, turns:].set(0.0)
@@ -199,34 +200,34 @@ def _values(prompts: Prompts, chances: Float[Array, "B 4 E 2M"], slots: int, mod
   metadata, every = prompts.metadata, jnp.arange(modulus)
   moduli, width = metadata["moduli"][:, None, None], 1 + metadata["value_widths"]
   rows = jnp.arange(len(moduli))
-  written = (metadata["step_counts"] + 1) * width + 1
-  fits = written[:, None] + jnp.arange(_REPEATS) * width[:, None] <= slots
+  lengths = (metadata["step_counts"] + 1) * width + 1
+  fits = lengths[:, None] + jnp.arange(_REPEATS) * width[:, None] <= slots
   restated = (every[:, None] + every) % moduli  # [B, M, M]: v and its slip
 
   def with_repeats(on: Float[Array, "B E M"], again: Float[Array, "B E M"]) -> Float[Array, "B E M"]:
-    found = [on[:, -1] * fits[:, -1:]]
+    by_repeats = [on[:, -1] * fits[:, -1:]]
     for e in reversed(range(_REPEATS - 1)):
-      repeated = jnp.sum(again[:, e, None] * found[0][rows[:, None, None], restated], axis=2)
-      found.insert(0, (on[:, e] + repeated) * fits[:, e, None])
-    return jnp.stack(found, axis=1)
+      repeated = jnp.sum(again[:, e, None] * by_repeats[0][rows[:, None, None], restated], axis=2)
+      by_repeats.insert(0, (on[:, e] + repeated) * fits[:, e, None])
+    return jnp.stack(by_repeats, axis=1)
 
   def back(ahead, inputs):
     operator, operand = inputs
     exact = applied(operator[:, None], every, operand[:, None])
     reached = (exact[..., None] + every) % moduli  # [B, M, M]: from v, off by s
     chance = chances[rows, jnp.maximum(operator, 0)]
-    there = jax.vmap(lambda values, index: values[:, index])(ahead, reached)  # [B, E, M, M]
-    found = with_repeats(jnp.sum(chance[:, :, None, :modulus] * there, axis=3), chance[..., modulus:])
-    found = jnp.where((operator == splits.ABSENT)[:, None, None], ahead, found)
-    return found, found
+    next_values = jax.vmap(lambda values, index: values[:, index])(ahead, reached)  # [B, E, M, M]
+    current = with_repeats(jnp.sum(chance[:, :, None, :modulus] * next_values, axis=3), chance[..., modulus:])
+    current = jnp.where((operator == splits.ABSENT)[:, None, None], ahead, current)
+    return current, current
 
   answer = (metadata["answers"][:, None] - every) % moduli[:, 0]
   at_answer = chances[:, ANSWER]
   right = jnp.take_along_axis(at_answer[..., :modulus], answer[:, None, :], axis=2)
   last = with_repeats(right, at_answer[..., modulus:])
   steps = metadata["operators"].T, metadata["operands"][:, 1:].T
-  _, found = jax.lax.scan(back, last, steps, reverse=True)
-  return jnp.concatenate([found.transpose(1, 0, 2, 3), last[:, None]], axis=1)
+  _, by_step = jax.lax.scan(back, last, steps, reverse=True)
+  return jnp.concatenate([by_step.transpose(1, 0, 2, 3), last[:, None]], axis=1)
 
 
 def _at_first(

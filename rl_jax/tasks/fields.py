@@ -12,13 +12,13 @@ def complete(config: Mapping[str, Any], defaults: Mapping[str, Any], *, where: s
 
   `name`, the dotted path by which the task was chosen, may stand in `config` and is dropped.
   """
-  given = {key: config[key] for key in config if key != "name"}
-  for key in given:
+  values = {key: config[key] for key in config if key != "name"}
+  for key in values:
     if key not in defaults:
       near = difflib.get_close_matches(key, defaults, n=1)
       hint = f"; did you mean {near[0]!r}?" if near else ""
       raise ValueError(f"{where}: unknown field {key!r}{hint} (known: {', '.join(sorted(defaults))})")
-  return {**defaults, **given}
+  return {**defaults, **values}
 
 
 def named(entries: Mapping[str, Any], *, where: str) -> dict[str, Any]:
@@ -33,10 +33,10 @@ def named(entries: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     if not isinstance(entry, Mapping) and not hasattr(entry, "items"):
       raise ValueError(f"{where}.{name}: got {entry!r}, want a mapping of fields")
     number(entry.get("weight", 1.0), 0.0, float("inf"), where=f"{where}.{name}.weight")
-  kept = {name: entries[name] for name in sorted(entries) if entries[name].get("weight", 1.0) > 0}
-  if not kept:
+  weighted = {name: entries[name] for name in sorted(entries) if entries[name].get("weight", 1.0) > 0}
+  if not weighted:
     raise ValueError(f"{where}: no entry with a positive weight; name at least one")
-  return kept
+  return weighted
 
 
 def whole(value: Any, low: int, high: int, *, where: str) -> int:

@@ -69,9 +69,9 @@ def on_rows(verdicts: Verdicts, index: Int[np.ndarray, " n"], rows: int) -> Verd
   """Verdicts on the rows `index` of a batch as those of the whole batch: others have no step, zeros and no reward."""
 
   def spread(x: Any, fill: Any = 0) -> np.ndarray:
-    whole = np.full((rows, *np.shape(x)[1:]), fill, np.asarray(x).dtype)
-    whole[index] = x
-    return whole
+    array = np.full((rows, *np.shape(x)[1:]), fill, np.asarray(x).dtype)
+    array[index] = x
+    return array
 
   return jax.tree.map(spread, verdicts).replace(step_ids=spread(verdicts.step_ids, -1))
 
@@ -177,8 +177,8 @@ def build(
   problems = {split: _problems(data, config, vocabulary, names, split) for split in SPLITS}
   sizes = {split: len(problems[split].levels) for split in SPLITS}
   by_split = {"train": scorers.train or scorers.own, "held_out": scorers.own}
-  used = list({id(scorer): scorer for scorer in by_split.values()}.values())
-  notes = _Notes(used, scorers.ready(_all_entries(data, problems)))
+  unique_scorers = list({id(scorer): scorer for scorer in by_split.values()}.values())
+  notes = _Notes(unique_scorers, scorers.ready(_all_entries(data, problems)))
   return HostTask(
     vocabulary=vocabulary,
     prompt_tokens=config["prompt_tokens"],
@@ -193,7 +193,7 @@ def build(
     objectives=scorers.parts,
     notes=notes,
     reasons=notes.reasons,
-    close=partial(_close, used),
+    close=partial(_close, unique_scorers),
     left_out={split: len(data.questions[split]) - sizes[split] for split in SPLITS},
     max_unscored_iterations=fields.whole(
       config["max_unscored_iterations"], 1, 2**31 - 1, where="task.max_unscored_iterations"
@@ -212,13 +212,13 @@ def scorer(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, Any
   """
   workers = fields.whole(config["workers"], 0, 1024, where="task.workers")
   seconds = fields.number(config["seconds_per_response"], 0.01, 3600.0, where="task.seconds_per_response")
-  for name, known in (("isolation", ISOLATION), ("failed_responses", FAILED_RESPONSES)):
-    if config[name] not in tuple(known):
-      raise ValueError(f"task.{name}: got {config[name]!r}, want one of {', '.join(known)}")
-  needed = companions.seconds(verifier, arguments)
-  if needed > seconds:
+  for name, choices in (("isolation", ISOLATION), ("failed_responses", FAILED_RESPONSES)):
+    if config[name] not in tuple(choices):
+      raise ValueError(f"task.{name}: got {config[name]!r}, want one of {', '.join(choices)}")
+  least = companions.seconds(verifier, arguments)
+  if least > seconds:
     raise ValueError(
-      f"task.seconds_per_response: {seconds:g} s are less than the {needed:g} s that the limits of {verifier} give to "
+      f"task.seconds_per_response: {seconds:g} s are less than the {least:g} s that the limits of {verifier} give to "
       "one response: raise it, or lower limits.total_seconds"
     )
   failed_reward = FAILED_RESPONSES[config["failed_responses"]]
@@ -251,20 +251,19 @@ def scorers(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, An
       own, parts=companions.parts(verifier, arguments), ready=partial(companions.ready, verifier, arguments)
     )
   components = {OWN_SCORE: {"verifier": verifier, "arguments": dict(arguments)}, **terms}
-  combined, given = f"{rewards.__name__}:combined", {"components": components}
-  return Scorers(
-    own, scorer(combined, given, config), companions.parts(combined, given), partial(companions.ready, combined, given)
-  )
+  combined, options = f"{rewards.__name__}:combined", {"components": components}
+  parts, ready = companions.parts(combined, options), partial(companions.ready, combined, options)
+  return Scorers(own, scorer(combined, options, config), parts, ready)
 
 
-def _terms(given: Any) -> dict[str, dict[str, Any]]:
+def _terms(terms: Any) -> dict[str, dict[str, Any]]:
   """The training terms. Raises: ValueError: they are no mapping of mappings."""
-  if not hasattr(given, "items"):
-    raise ValueError(f"task.training_terms: got {given!r}, want names, each with a mapping of fields")
-  for name, term in given.items():
+  if not hasattr(terms, "items"):
+    raise ValueError(f"task.training_terms: got {terms!r}, want names, each with a mapping of fields")
+  for name, term in terms.items():
     if not hasattr(term, "items"):
       raise ValueError(f"task.training_terms.{name}: got {term!r}, want a mapping of fields")
-  return {name: dict(term) for name, term in given.items()}
+  return {name: dict(term) for name, term in terms.items()}
 
 
 def pretrained_vocabulary(name: str) -> Tokenizer:
@@ -331,7 +330,7 @@ def _verify(
 ) -> Verdicts:
   different, rows = np.unique(_checked(problems, ids, split), return_inverse=True)
   entries = data.entries(problems[split].encoded.places[different], split)
-  responses = [_text(vocabulary, row[kept]) for row, kept in zip(np.asarray(tokens), np.asarray(mask), strict=True)]
+  responses = [_text(vocabulary, row[slots]) for row, slots in zip(np.asarray(tokens), np.asarray(mask), strict=True)]
   verdicts = scorers[split]([(response, entries[row]) for response, row in zip(responses, rows, strict=True)])
   if len(verdicts) != len(responses):
     raise CannotVerify(f"the scorer gave {len(verdicts)} verdicts on {len(responses)} responses")
@@ -343,15 +342,15 @@ def _verify(
     )
   part = lambda name: np.array([verdict.parts.get(name, 0.0) for verdict in verdicts], np.float32)
   scored = [verdict.reward is not None and abs(verdict.reward) <= LARGEST for verdict in verdicts]
-  totals = np.array([v.reward if known else 0.0 for v, known in zip(verdicts, scored, strict=True)], np.float32)
-  named = {name: part(name) for name in (*parts, *FAILURES)}
-  own = named[OWN_SCORE] if split == "train" and OWN_SCORE in named else totals
+  totals = np.array([v.reward if is_scored else 0.0 for v, is_scored in zip(verdicts, scored, strict=True)], np.float32)
+  part_values = {name: part(name) for name in (*parts, *FAILURES)}
+  own = part_values[OWN_SCORE] if split == "train" and OWN_SCORE in part_values else totals
   arrays: dict[str, Any] = {
     "rewards": totals,
     "reward_mask": np.array(scored, bool),
     "step_ids": np.full(np.shape(tokens), -1, np.int32),
-    "extras": {"correct": own >= 1.0, **{f"part/{name}": named[name] for name in FAILURES}},
-    "objectives": np.stack([named[name] for name in parts], axis=1) if parts else None,
+    "extras": {"correct": own >= 1.0, **{f"part/{name}": part_values[name] for name in FAILURES}},
+    "objectives": np.stack([part_values[name] for name in parts], axis=1) if parts else None,
   }
   return Verdicts(**arrays)
 
@@ -383,7 +382,7 @@ class _Notes:
     return self._last
 
   def _new(self) -> list[str]:
-    lines = [note for one in self._scorers for note in getattr(one, "notes", list)()]
+    lines = [note for source in self._scorers for note in getattr(source, "notes", list)()]
     self._last = lines or self._last
     return lines
 
@@ -396,5 +395,5 @@ def _all_entries(data: PreparedDataset, problems: Mapping[Split, _Problems]) -> 
 
 
 def _close(scorers: list[Scorer]) -> None:
-  for one in scorers:
-    getattr(one, "close", lambda: None)()
+  for source in scorers:
+    getattr(source, "close", lambda: None)()

@@ -98,10 +98,10 @@ def _absolute(file: str, field: str) -> str:
   if not file:
     raise ValueError(f"task.{field} is missing: name a file of JSON lines")
   try:
-    found = Path(file).is_file()
+    exists = Path(file).is_file()
   except OSError as error:
     raise ValueError(f"task.{field}: cannot look for {file[:80]!r} ({error.strerror})") from error
-  if not found:
+  if not exists:
     raise ValueError(f"task.{field}: no file {file!r} in {Path.cwd()}")
   return str(Path(file).resolve())
 

@@ -160,23 +160,23 @@ def _verify(lookup: _Lookup, prompts: Prompts, tokens: Int[Array, "B R"], mask: 
   """
   layout, metadata = lookup.turns, prompts.metadata
   layout.check(tokens)
-  turns, there = tokens[:, layout.slots], mask[:, layout.slots]
+  turns, present = tokens[:, layout.slots], mask[:, layout.slots]
   keys = turns[:, :, 1] - _FIRST_KEY
-  well_formed = jnp.all(there == (np.arange(layout.turn_tokens) < _TURN), axis=2)
+  well_formed = jnp.all(present == (np.arange(layout.turn_tokens) < _TURN), axis=2)
   well_formed &= (keys >= 0) & (keys < len(KEYS)) & (turns[:, :, 2] == _END)
   asks = well_formed & (turns[:, :, 0] == _ASK)
   after_questions = jnp.pad(jnp.cumprod(asks, axis=1)[:, :-1], ((0, 0), (1, 0)), constant_values=1) == 1
-  exists = there[:, :, 0] & after_questions
+  exists = present[:, :, 0] & after_questions
   right = exists & well_formed & (turns[:, :, 0] == _MARK) & (keys == metadata["answers"][:, None])
   answer_correct = jnp.any(right, axis=1)
 
   last = jnp.maximum(jnp.sum(exists, axis=1, dtype=jnp.int32) - 1, 0)
   of_last = lambda x: jnp.take_along_axis(x, last[:, None], axis=1)[:, 0]
   done = ~of_last(exists & asks) | (last == layout.max_turns - 1)
-  asked = of_last(keys)
-  known = (asked >= 0) & (asked < metadata["sizes"])
-  found = jnp.take_along_axis(metadata["tables"], jnp.where(known, asked, 0)[:, None], axis=1)[:, 0]
-  told = jnp.stack([jnp.full_like(found, _GIVES), _FIRST_KEY + found], axis=1)
+  queried = of_last(keys)
+  in_table = (queried >= 0) & (queried < metadata["sizes"])
+  values = jnp.take_along_axis(metadata["tables"], jnp.where(in_table, queried, 0)[:, None], axis=1)[:, 0]
+  observations = jnp.stack([jnp.full_like(values, _GIVES), _FIRST_KEY + values], axis=1)
 
   correct = right | (exists & asks & _takes_a_hop(metadata, keys))
   step_ids = jnp.where(mask & ~layout.observed & exists[:, layout.turn_ids], layout.turn_ids, -1)
@@ -187,8 +187,8 @@ def _verify(lookup: _Lookup, prompts: Prompts, tokens: Int[Array, "B R"], mask: 
     extras={
       "step_correct": (step_ids >= 0) & correct[:, layout.turn_ids],
       "answer_correct": answer_correct,
-      "observation": jnp.where(known[:, None], told, jnp.array([Vocabulary.pad_id, _UNKNOWN])),
-      "observation_mask": jnp.stack([known, jnp.ones_like(known)], axis=1) & ~done[:, None],
+      "observation": jnp.where(in_table[:, None], observations, jnp.array([Vocabulary.pad_id, _UNKNOWN])),
+      "observation_mask": jnp.stack([in_table, jnp.ones_like(in_table)], axis=1) & ~done[:, None],
       "done": done,
     },
   )
@@ -209,27 +209,27 @@ def _takes_a_hop(metadata: Mapping[str, Array], keys: Int[Array, "B K"]) -> Bool
 def _demonstrate(lookup: _Lookup, key: PRNGKeyArray, prompts: Prompts) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:
   layout, metadata = lookup.turns, prompts.metadata
   rows = metadata["hops"].shape[0]
-  stray, guess, drawn = jax.random.uniform(key, (3, layout.max_turns, rows))
-  random_keys = jnp.minimum((drawn * metadata["sizes"]).astype(jnp.int32), metadata["sizes"] - 1)
+  stray, guess, draws = jax.random.uniform(key, (3, layout.max_turns, rows))
+  random_keys = jnp.minimum((draws * metadata["sizes"]).astype(jnp.int32), metadata["sizes"] - 1)
 
   def turn(carry, inputs):
     at, left, goes_on = carry
     stray, guess, random_key = inputs
     answers = guess | (left == 0)
-    said = jnp.where(jnp.where(answers, left > 0, stray), random_key, at)
-    told = jnp.take_along_axis(metadata["tables"], said[:, None], axis=1)[:, 0]
+    keys = jnp.where(jnp.where(answers, left > 0, stray), random_key, at)
+    values = jnp.take_along_axis(metadata["tables"], keys[:, None], axis=1)[:, 0]
     asks = goes_on & ~answers
-    return (told, left - 1, asks), (answers, said, told, goes_on, asks)
+    return (values, left - 1, asks), (answers, keys, values, goes_on, asks)
 
   start = metadata["path"][:, 0], metadata["hops"], jnp.ones(rows, bool)
   flaws = stray < lookup.rates["stray_rate"], guess < lookup.rates["guess_rate"], random_keys
   _, turns = jax.lax.scan(turn, start, flaws)
-  answers, said, told, goes_on, asks = (x.T for x in turns)
-  same = lambda token: jnp.full(said.shape, token)
+  answers, keys, values, goes_on, asks = (x.T for x in turns)
+  constant = lambda token: jnp.full(keys.shape, token)
   spare = layout.turn_tokens - _TURN
-  text = [jnp.where(answers, _MARK, _ASK), _FIRST_KEY + said, same(_END)] + [same(Vocabulary.pad_id)] * spare
-  text += [same(_GIVES), _FIRST_KEY + told]
-  kept = [goes_on] * _TURN + [jnp.zeros_like(goes_on)] * spare + [asks] * _OBSERVATION
+  text = [jnp.where(answers, _MARK, _ASK), _FIRST_KEY + keys, constant(_END)] + [constant(Vocabulary.pad_id)] * spare
+  text += [constant(_GIVES), _FIRST_KEY + values]
+  keep = [goes_on] * _TURN + [jnp.zeros_like(goes_on)] * spare + [asks] * _OBSERVATION
   flat = lambda parts: jnp.stack(parts, axis=2).reshape(rows, -1)[:, : layout.response_tokens]
-  mask = flat(kept)
+  mask = flat(keep)
   return jnp.where(mask, flat(text), Vocabulary.pad_id), mask

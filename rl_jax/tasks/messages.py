@@ -49,5 +49,5 @@ def text(question: str) -> str:
 
 
 def _short(value: Any) -> str:
-  shown = repr(value)
-  return shown if len(shown) <= 60 else f"{shown[:57]}…"
+  text = repr(value)
+  return text if len(text) <= 60 else f"{text[:57]}…"

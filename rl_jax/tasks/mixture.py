@@ -89,8 +89,8 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
 
 def _provided(tasks: tuple[DeviceTask, ...]) -> dict[str, ExtraSpec]:
   """The extras that all components give, in the same form."""
-  alike = lambda name, one: all(name in task.provides and task.provides[name][:2] == one[:2] for task in tasks)
-  return {name: one for name, one in tasks[0].provides.items() if alike(name, one)}
+  alike = lambda name, spec: all(name in task.provides and task.provides[name][:2] == spec[:2] for task in tasks)
+  return {name: spec for name, spec in tasks[0].provides.items() if alike(name, spec)}
 
 
 def _objectives(tasks: tuple[DeviceTask, ...]) -> tuple[str, ...]:
@@ -108,8 +108,8 @@ def _build_components(components: Mapping[str, Any]) -> tuple[DeviceTask, ...]:
       module = importlib.import_module(component["name"])
     except ModuleNotFoundError as error:
       raise ValueError(f"{where}.name: cannot import {component['name']!r} ({error})") from error
-    given = {key: component[key] for key in component if key not in ("name", "weight")}
-    full = ml_collections.ConfigDict(fields.complete(given, module.get_config(), where=where))
+    values = {key: component[key] for key in component if key not in ("name", "weight")}
+    full = ml_collections.ConfigDict(fields.complete(values, module.get_config(), where=where))
     try:
       tasks.append(module.build(full))
     except ValueError as error:
@@ -188,13 +188,13 @@ def _verify(mixture: _Mixture, prompts: Prompts, tokens: Int[Array, "B R"], mask
     task.verify(_own_prompts(mixture, prompts, c), _translate(tokens, mixture.from_joint[c]), mask)
     for c, task in enumerate(mixture.tasks)
   ]
-  known = {key: value for part in reversed(parts) for key, value in part.extras.items()}
+  extras = {key: value for part in reversed(parts) for key, value in part.extras.items()}
   return Verdicts(
     rewards=_select(component, [part.rewards for part in parts]),
     reward_mask=_select(component, [part.reward_mask for part in parts]),
     step_ids=_select(component, [part.step_ids for part in parts]),
     extras={
-      key: _select(component, [part.extras.get(key, _missing(like)) for part in parts]) for key, like in known.items()
+      key: _select(component, [part.extras.get(key, _missing(like)) for part in parts]) for key, like in extras.items()
     },
     objectives=_shared_objectives(mixture, component, parts),
   )
@@ -207,20 +207,20 @@ def _shared_objectives(
   if not shared:
     return None
   columns = [np.array([task.objectives.index(name) for name in shared]) for task in mixture.tasks]
-  found = [part.objectives[:, own] for part, own in zip(parts, columns, strict=True) if part.objectives is not None]
-  return _select(component, found)
+  values = [part.objectives[:, own] for part, own in zip(parts, columns, strict=True) if part.objectives is not None]
+  return _select(component, values)
 
 
 def _forced_answer(mixture: _Mixture) -> ForcedAnswer | None:
   """That of the components, where all have one and write the same before it."""
   forced = [task.forced_answer for task in mixture.tasks]
-  joint = lambda c, one: tuple(int(mixture.to_joint[c][token]) for token in one.opening)
-  openings = {joint(c, one) for c, one in enumerate(forced) if one}
+  joint = lambda c, form: tuple(int(mixture.to_joint[c][token]) for token in form.opening)
+  openings = {joint(c, form) for c, form in enumerate(forced) if form}
   if len(openings) != 1 or None in forced:
     return None
 
   def answers(prompts: Prompts) -> tuple[Int[Array, "N A"], Bool[Array, "N A"]]:
-    parts = [one.answers(_own_prompts(mixture, prompts, c)) for c, one in enumerate(forced) if one]
+    parts = [form.answers(_own_prompts(mixture, prompts, c)) for c, form in enumerate(forced) if form]
     width = max(mask.shape[1] for _, mask in parts)
     wide = lambda x: jnp.pad(x, ((0, 0), (0, width - x.shape[1])))
     component = prompts.ids % len(mixture.tasks)
@@ -259,5 +259,5 @@ def _missing(like: Array) -> Array:
 
 
 def _translate(tokens: Int[Array, "B R"], table: np.ndarray) -> Int[Array, "B R"]:
-  known = (tokens >= 0) & (tokens < len(table))
-  return jnp.where(known, jnp.asarray(table)[jnp.where(known, tokens, 0)], Vocabulary.pad_id)
+  valid = (tokens >= 0) & (tokens < len(table))
+  return jnp.where(valid, jnp.asarray(table)[jnp.where(valid, tokens, 0)], Vocabulary.pad_id)

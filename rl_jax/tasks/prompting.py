@@ -100,13 +100,13 @@ def prompt_text(question: str, config: Mapping[str, Any], vocabulary: Any) -> st
 
 
 def _template_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-  given = config.get("chat_template_arguments", {})
-  if not isinstance(given, Mapping) and not hasattr(given, "to_dict"):
-    raise ValueError(f"task.chat_template_arguments: got {given!r}, want names and values")
-  arguments = given.to_dict() if hasattr(given, "to_dict") else dict(given)
-  ours = [name for name in arguments if name in OURS]
-  if ours:
-    raise ValueError(f"task.chat_template_arguments: {ours[0]!r} is set by the task itself, leave it out")
+  value = config.get("chat_template_arguments", {})
+  if not isinstance(value, Mapping) and not hasattr(value, "to_dict"):
+    raise ValueError(f"task.chat_template_arguments: got {value!r}, want names and values")
+  arguments = value.to_dict() if hasattr(value, "to_dict") else dict(value)
+  reserved = [name for name in arguments if name in OURS]
+  if reserved:
+    raise ValueError(f"task.chat_template_arguments: {reserved[0]!r} is set by the task itself, leave it out")
   return arguments
 
 

@@ -68,12 +68,12 @@ def build(
 
 
 def _levels(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-  given = fields.named(config["levels"] or {config["dataset"]: {}}, where="task.levels")
+  levels = fields.named(config["levels"] or {config["dataset"]: {}}, where="task.levels")
   return {
     name: {
       "dataset": level.get("dataset", config["dataset"]),
       "parameters": {key: level[key] for key in level if key not in ("dataset", "weight")},
       "weight": float(level.get("weight", 1.0)),
     }
-    for name, level in given.items()
+    for name, level in levels.items()
   }

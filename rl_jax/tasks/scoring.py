@@ -61,10 +61,10 @@ def equal_numbers(response: str, entry: Mapping[str, Any], *, answer: str) -> Ve
   Args:
     answer: name of the rule in `ANSWERS`.
   """
-  given = rule(answer)(response)
-  if not given:
+  response_answer = rule(answer)(response)
+  if not response_answer:
     return Verdict(0.0)
-  texts = [plain(spans.boxed(text) or text) for text in (given, str(entry["answer"]))]
+  texts = [plain(spans.boxed(text) or text) for text in (response_answer, str(entry["answer"]))]
   first, second = map(numbers.read, texts)
   if first is None or second is None:
     return Verdict(float(texts[0].casefold() == texts[1].casefold()))
@@ -83,8 +83,8 @@ def load(verifier: str) -> Callable[..., Verdict]:
   try:
     module = importlib.import_module(path)
   except (Exception, SystemExit) as error:  # a module is anybody's code, and may be a script that ends itself
-    what = str(error) if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: {error}"
-    raise ValueError(f"task.verifier: cannot import {path!r} ({' '.join(what.split())})") from error
+    reason = str(error) if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: {error}"
+    raise ValueError(f"task.verifier: cannot import {path!r} ({' '.join(reason.split())})") from error
   try:
     return getattr(module, name)
   except AttributeError as error:

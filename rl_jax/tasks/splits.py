@@ -112,11 +112,11 @@ def _check_shares(name: str, choices: Sequence[Sequence[int]], fraction: float) 
   size = math.prod(len(values) for values in choices)
   if size > _MOST_ENUMERATED:
     return
-  held = int(held_out(np.array(list(itertools.product(*choices)), np.int32), fraction).sum())
-  if held < fraction * size / 2 or size - held < (1 - fraction) * size / 2:
+  count = int(held_out(np.array(list(itertools.product(*choices)), np.int32), fraction).sum())
+  if count < fraction * size / 2 or size - count < (1 - fraction) * size / 2:
     raise ValueError(
-      f"task level {name!r}: only {size} different problems, {size - held} train and {held} held out, too few to split "
-      f"at held_out_fraction={fraction:g}; make the level larger"
+      f"task level {name!r}: only {size} different problems, {size - count} train and {count} held out, too few to "
+      f"split at held_out_fraction={fraction:g}; make the level larger"
     )
 
 
@@ -165,13 +165,13 @@ def draw_problems(space: Space, ids: Int[Array, " N"], split: Split) -> tuple[In
   choices = jnp.asarray(space.choices.reshape(-1))
 
   def try_attempt(carry):
-    attempt, found, content = carry
+    attempt, accepted, content = carry
     # Scaling 24 bits to below count (at most 256) fits in 32 bits; its bias is below count / 2**24.
     index = ((_bits(keys, attempt, num_fields) >> 8) * counts) >> 24
-    drawn = choices[first_choice + index.astype(jnp.int32)]
-    content = jnp.where(found[:, None], content, drawn)
-    good = held_out(drawn, space.held_out_fraction) == (split == "held_out")
-    return attempt + 1, found | good, content
+    candidates = choices[first_choice + index.astype(jnp.int32)]
+    content = jnp.where(accepted[:, None], content, candidates)
+    good = held_out(candidates, space.held_out_fraction) == (split == "held_out")
+    return attempt + 1, accepted | good, content
 
   def missing(carry):
     return ~jnp.all(carry[1])

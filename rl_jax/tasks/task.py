@@ -231,8 +231,8 @@ class DeviceTask:
     demonstrate: (key, prompts) -> (tokens [N, R], mask [N, R]): imperfect worked solutions for a warm start, with the
       environment's answers in the slots of observations where there are turns.
     forced_answer: None where the task has no form of answer that can be forced.
-    step_values: (prompts of the B rows, tokens [B, R], mask [B, R], whole [B]) -> StepValues, exact but for what is
-      said of the policy; `whole` rows have ended. None: the task knows no exact ones.
+    step_values: (prompts of the B rows, tokens [B, R], mask [B, R], finished [B]) -> StepValues, exact but for what is
+      said of the policy; `finished` rows have ended. None: the task knows no exact ones.
     provides: extras of its verdicts, by name; methods and curricula may require them.
     objectives: names of the parts of a reward that `Verdicts.objectives` holds.
     guessing_floor: accuracy of the best constant answer to each level; None: it is not known.

@@ -69,9 +69,9 @@ def build(
   Raises: ValueError: in one line, for a field that makes no sense.
   """
   config = fields.complete(config, get_config(), where="task")
-  for name, known in (("source", SOURCES), ("tool", INSTRUCTIONS)):
-    if config[name] not in known:
-      raise ValueError(f"task.{name}: got {config[name]!r}, want one of {', '.join(known)}")
+  for name, choices in (("source", SOURCES), ("tool", INSTRUCTIONS)):
+    if config[name] not in choices:
+      raise ValueError(f"task.{name}: got {config[name]!r}, want one of {', '.join(choices)}")
   if config["response_tokens"] is not None:
     raise ValueError("task.response_tokens follows from max_turns, turn_tokens and observation_tokens: leave it out")
   tool, corpus = _tool(config)
@@ -119,10 +119,10 @@ def _around(template: str, vocabulary: Tokenizer, room: int) -> tuple[list[int],
   if not place:
     raise ValueError(f"task.result_template: got {template!r}, want {PLACE} somewhere in it")
   around = list(vocabulary.encode(before)), list(vocabulary.encode(after))
-  taken = sum(map(len, around))
-  if not 0 < taken < room:
+  length = sum(map(len, around))
+  if not 0 < length < room:
     raise ValueError(
-      f"task.result_template has {taken} tokens without a result, want 1 to {room - 1}: task.observation_tokens={room}"
+      f"task.result_template has {length} tokens without a result, want 1 to {room - 1}: task.observation_tokens={room}"
     )
   return around
 
@@ -132,12 +132,12 @@ def stop_sequences(vocabulary: Tokenizer, text: str) -> tuple[tuple[int, ...], .
 
   A policy may write the text in tokens that the tokenizer would not choose. Then the turn goes on to its end.
   """
-  found = set()
+  sequences = set()
   for character in ["", *string.printable]:
     ids = [int(token) for token in vocabulary.encode(character + text)]
     shortest = next(n for n in range(1, len(ids) + 1) if text in vocabulary.decode(ids[-n:]))
-    found.add(tuple(ids[-shortest:]))
-  return tuple(sorted(found))
+    sequences.add(tuple(ids[-shortest:]))
+  return tuple(sorted(sequences))
 
 
 def _verify(
@@ -160,33 +160,33 @@ def _verify(
   answers, done = np.zeros(mask.shape, bool), np.zeros(rows, bool)
   for row in range(rows):
     slots = layout.slots[last[row]]
-    kept = slots[mask[row, slots]]
-    call = find_call(task.vocabulary.decode([int(token) for token in tokens[row, kept]]))
+    turn_slots = slots[mask[row, slots]]
+    call = find_call(task.vocabulary.decode([int(token) for token in tokens[row, turn_slots]]))
     done[row] = call is None or last[row] == layout.max_turns - 1
     if call is None:
-      answers[row, kept] = True
+      answers[row, turn_slots] = True
     elif not done[row]:
-      told = _observation(tool(call), around, task.vocabulary, layout.observation_tokens)
-      observation[row, -len(told) :], observation_mask[row, -len(told) :] = told, True
+      observed = _observation(tool(call), around, task.vocabulary, layout.observation_tokens)
+      observation[row, -len(observed) :], observation_mask[row, -len(observed) :] = observed, True
   index = np.flatnonzero(done)
   verdicts: Any = on_rows(task.verify(ids[index], split, tokens[index], answers[index]), index, rows)
-  written = mask & ~layout.observed
+  own_slots = mask & ~layout.observed
   more: dict[str, Any] = {"observation": observation, "observation_mask": observation_mask, "done": done}
   return verdicts.replace(
     reward_mask=verdicts.reward_mask | ~done,  # a call is no answer yet, and worth 0
-    step_ids=np.where(written, layout.turn_ids, -1).astype(np.int32),
+    step_ids=np.where(own_slots, layout.turn_ids, -1).astype(np.int32),
     extras={**verdicts.extras, **more},
   )
 
 
 def find_call(text: str) -> str | None:
   """What stands in the first call of a turn; None without a whole call."""
-  found = re.search(f"{OPENING}(.*?){CLOSING}", text, re.DOTALL)
-  return found[1].strip() if found else None
+  match = re.search(f"{OPENING}(.*?){CLOSING}", text, re.DOTALL)
+  return match[1].strip() if match else None
 
 
 def _observation(result: str, around: tuple[list[int], list[int]], vocabulary: Tokenizer, room: int) -> list[int]:
   """Token ids, at most `room`: the result is cut where it is too long."""
   before, after = around
-  told = list(vocabulary.encode(quoted(result, vocabulary)))
-  return [*before, *told[: room - len(before) - len(after)], *after]
+  result_tokens = list(vocabulary.encode(quoted(result, vocabulary)))
+  return [*before, *result_tokens[: room - len(before) - len(after)], *after]

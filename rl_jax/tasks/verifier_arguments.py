@@ -15,38 +15,38 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 def bound_arguments(
   verifier: str,
   offered: Mapping[str, Any],
-  given: Mapping[str, Any],
+  options: Mapping[str, Any],
   *,
   fallback: Mapping[str, Any] | None = None,
   where: str = "task.verifier_arguments",
 ) -> dict[str, Any]:
-  """Keyword arguments of a verifier: all that are `given`, and those of the `offered` and the `fallback` that it takes.
+  """Keyword arguments of a verifier: all `options`, and those of the `offered` and the `fallback` that it takes.
 
   Args:
     verifier: 'package.module:function', see `scoring`.
-    offered: arguments that a task has for any verifier. One in `given` too has the value there.
-    given: arguments that a person wrote.
+    offered: arguments that a task has for any verifier. One in `options` too has the value there.
+    options: arguments that a person wrote.
     fallback: values for parameters that have no default and that are in neither of the two.
-    where: name of the field that holds `given`, for messages.
+    where: name of the field that holds `options`, for messages.
 
-  Raises: ValueError: the verifier does not take one of `given`, or wants one that nobody gave.
+  Raises: ValueError: the verifier does not take one of `options`, or wants one that nobody gave.
   """
-  if not isinstance(given, Mapping) and not hasattr(given, "items"):
-    raise ValueError(f"{where}: got {given!r}, want names and values")
+  if not isinstance(options, Mapping) and not hasattr(options, "items"):
+    raise ValueError(f"{where}: got {options!r}, want names and values")
   parameters = _parameters(verifier)
-  named = _named(parameters)
+  by_name = _named(parameters)
   takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-  taken = _first_two(parameters)
-  unknown = [name for name in given if name in taken or (name not in named and not takes_any)]
-  known = f"known: {', '.join(named) or 'none'}"
+  reserved = _first_two(parameters)
+  unknown = [name for name in options if name in reserved or (name not in by_name and not takes_any)]
+  hint = f"known: {', '.join(by_name) or 'none'}"
   if unknown:
-    raise ValueError(f"{where}: {verifier} takes no argument {_listed(unknown)} ({known})")
-  arguments = {name: value for name, value in offered.items() if name in named or takes_any} | dict(given)
-  needed = [name for name, p in named.items() if p.default is inspect.Parameter.empty and name not in arguments]
-  arguments |= {name: value for name, value in (fallback or {}).items() if name in needed}
-  missing = [name for name in needed if name not in arguments]
+    raise ValueError(f"{where}: {verifier} takes no argument {_listed(unknown)} ({hint})")
+  arguments = {name: value for name, value in offered.items() if name in by_name or takes_any} | dict(options)
+  required = [name for name, p in by_name.items() if p.default is inspect.Parameter.empty and name not in arguments]
+  arguments |= {name: value for name, value in (fallback or {}).items() if name in required}
+  missing = [name for name in required if name not in arguments]
   if missing:
-    raise ValueError(f"{where}: {verifier} needs the argument {_listed(missing)} ({known})")
+    raise ValueError(f"{where}: {verifier} needs the argument {_listed(missing)} ({hint})")
   return arguments
 
 
@@ -75,8 +75,8 @@ def _first_two(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
 
 def _named(parameters: Mapping[str, inspect.Parameter]) -> dict[str, inspect.Parameter]:
   """The parameters beside the response and the entry that an argument can name."""
-  taken = _first_two(parameters)
-  return {name: p for name, p in parameters.items() if p.kind in _BY_NAME and name not in taken}
+  reserved = _first_two(parameters)
+  return {name: p for name, p in parameters.items() if p.kind in _BY_NAME and name not in reserved}
 
 
 def _listed(names: list[str]) -> str:

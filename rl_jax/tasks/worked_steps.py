@@ -139,10 +139,10 @@ def verify(prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]
 
   answer_correct = _answer_correct(metadata["answer_tokens"], tokens, answer_start)
   stated = stated_values(tokens, metadata["value_widths"])
-  named = letters & (operations < metadata["step_counts"][:, None])
+  in_problem = letters & (operations < metadata["step_counts"][:, None])
   index = jnp.clip(operations, 0, metadata["step_values"].shape[1] - 1)
-  true_values = jnp.where(named, jnp.take_along_axis(metadata["step_values"], index, axis=1), -1)
-  correct = jnp.where(answer_start, answer_correct[:, None], named & (stated == true_values))
+  true_values = jnp.where(in_problem, jnp.take_along_axis(metadata["step_values"], index, axis=1), -1)
+  correct = jnp.where(answer_start, answer_correct[:, None], in_problem & (stated == true_values))
   true_values = jnp.where(answer_start, metadata["answers"][:, None], true_values)
 
   # Each token reads its step's first slot.
@@ -197,9 +197,9 @@ def _answer_correct(
 ) -> Bool[Array, " B"]:
   """Whether the tokens after the answer mark are `answer_tokens` (where these are not -1)."""
   slots = jnp.argmax(answer_start, axis=1)[:, None] + 1 + jnp.arange(answer_tokens.shape[1])
-  found = jnp.take_along_axis(tokens, jnp.minimum(slots, tokens.shape[1] - 1), axis=1)
-  found = jnp.where(slots < tokens.shape[1], found, Vocabulary.pad_id)
-  return jnp.any(answer_start, axis=1) & jnp.all((found == answer_tokens) | (answer_tokens < 0), axis=1)
+  response_tokens = jnp.take_along_axis(tokens, jnp.minimum(slots, tokens.shape[1] - 1), axis=1)
+  response_tokens = jnp.where(slots < tokens.shape[1], response_tokens, Vocabulary.pad_id)
+  return jnp.any(answer_start, axis=1) & jnp.all((response_tokens == answer_tokens) | (answer_tokens < 0), axis=1)
 
 
 class Flaws(NamedTuple):

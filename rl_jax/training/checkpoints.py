@@ -54,13 +54,13 @@ _ORBAX_NOISE = _OrbaxNoise()
 
 def _hush_late_writes() -> None:
   """Once one write has failed, Orbax no longer listens, and each write that ends later would print a traceback."""
-  shown = sys.unraisablehook
-  if getattr(shown, "hushes_late_writes", False):
+  original = sys.unraisablehook
+  if getattr(original, "hushes_late_writes", False):
     return
 
   def hook(event: Any) -> None:
     if not (isinstance(event.exc_value, RuntimeError) and str(event.exc_value) == "Event loop is closed"):
-      shown(event)
+      original(event)
 
   hook.hushes_late_writes = True  # type: ignore[attr-defined]
   sys.unraisablehook = hook
@@ -80,12 +80,12 @@ def _reason(error: BaseException) -> str:
   if isinstance(error, OSError) and error.strerror:
     return error.strerror
   lines = str(error).strip().splitlines() or [type(error).__name__]
-  told = re.search(r"OS error(?: code)? \d+: ([A-Z][\w ]*\w)", lines[0]) or re.search(
+  match = re.search(r"OS error(?: code)? \d+: ([A-Z][\w ]*\w)", lines[0]) or re.search(
     r"(No space left on device|File too large|Disk quota exceeded|Input/output error|Read-only file system|"
     r"Permission denied)",
     str(error),
   )
-  return told.group(1) if told else lines[0]
+  return match.group(1) if match else lines[0]
 
 
 def _sharding(leaf: Any) -> jax.sharding.Sharding:
@@ -249,8 +249,8 @@ class Checkpoints:
   def _body(self, step: int, leaves: dict[str, Any], metadata: dict, metrics: dict | None) -> dict[str, Any]:
     metrics = {name: float(value) for name, value in (metrics or {}).items()}
     if self._keep_best and self._best_metric not in metrics:
-      known = ", ".join(sorted(metrics)) or "none"
-      raise UserError(f"checkpoint {step} came without the metric {self._best_metric!r} (given: {known})")
+      names = ", ".join(sorted(metrics)) or "none"
+      raise UserError(f"checkpoint {step} came without the metric {self._best_metric!r} (given: {names})")
     try:
       metadata = json.loads(json.dumps(metadata))
     except (TypeError, ValueError) as error:
@@ -292,10 +292,10 @@ class Checkpoints:
     return sorted(scores, key=lambda step: (-scores[step], -step))
 
   def _remove_old(self, newest: int) -> None:
-    kept = {step for step in self.steps() if step <= newest}
-    kept = set(sorted(kept)[-self._keep :]) | set([s for s in self._ranked() if s in kept][: self._keep_best])
+    steps = {step for step in self.steps() if step <= newest}
+    steps = set(sorted(steps)[-self._keep :]) | set([s for s in self._ranked() if s in steps][: self._keep_best])
     for step in self._folders():
-      if step not in kept:
+      if step not in steps:
         self._discard(step)
 
   def _discard(self, step: int) -> None:
@@ -319,8 +319,8 @@ class Checkpoints:
 
     step = _agreed(choose)
     if step == -2:
-      named = "; ".join(f"{step} {fault}" for step, fault in faults)
-      raise UserError(f"every checkpoint in {self.folder} is damaged ({named}): restore the folder from a copy")
+      fault_list = "; ".join(f"{step} {fault}" for step, fault in faults)
+      raise UserError(f"every checkpoint in {self.folder} is damaged ({fault_list}): restore the folder from a copy")
     then = f"using checkpoint {step}" if step >= 0 else "nothing to restore, starting from the beginning"
     return (step if step >= 0 else None), [f"checkpoint {bad} {fault}: {then}" for bad, fault in faults]
 
@@ -338,8 +338,8 @@ class Checkpoints:
   def _require(self, step: int) -> None:
     self.wait()
     if step not in self._folders():
-      there = ", ".join(map(str, self.steps())) or "none"
-      raise UserError(f"no checkpoint {step} in {self.folder} (there: {there})")
+      existing = ", ".join(map(str, self.steps())) or "none"
+      raise UserError(f"no checkpoint {step} in {self.folder} (there: {existing})")
     try:
       self._check_intact(step)
     except Damage as damage:
@@ -354,12 +354,12 @@ class Checkpoints:
         f"{manifests.OLDER[body['format']]}: go on with that version, or start a new run from it (init_from)"
       )
     start = prefix.strip("/") + "/" if prefix else ""
-    wanted = {start + name if name else start[:-1]: leaf for name, leaf in named_leaves(abstract).items()}
-    check_structure(body["leaves"], wanted, step, partial=bool(prefix))
-    stored = {name: leaf for name, leaf in wanted.items() if math.prod(leaf.shape)}
+    expected = {start + name if name else start[:-1]: leaf for name, leaf in named_leaves(abstract).items()}
+    check_structure(body["leaves"], expected, step, partial=bool(prefix))
+    stored = {name: leaf for name, leaf in expected.items() if math.prod(leaf.shape)}
     arrays = {
       name: jax.device_put(np.zeros(leaf.shape, leaf.dtype), _sharding(leaf))
-      for name, leaf in wanted.items()
+      for name, leaf in expected.items()
       if name not in stored
     }
     how = {
@@ -374,5 +374,5 @@ class Checkpoints:
       raise UserError(f"could not read checkpoint {step} in {self.folder}: {_reason(error)}") from error
     finally:
       reader.close()
-    state = jax.tree.unflatten(jax.tree.structure(abstract), [arrays[name] for name in wanted])
+    state = jax.tree.unflatten(jax.tree.structure(abstract), [arrays[name] for name in expected])
     return RestoreResult(state, step, body["metadata"], warnings)

@@ -69,14 +69,14 @@ def evaluate(experiment: Experiment, state: RunState) -> dict[str, Float[Array, 
   if not section.credit_prompts:
     return {}
   if not 0 <= section.credit_prompts <= most:
-    got = section.credit_prompts
-    raise UserError(f"evaluation.credit_prompts is 0 to prompts_per_iteration ({most}), got {got}")
+    count = section.credit_prompts
+    raise UserError(f"evaluation.credit_prompts is 0 to prompts_per_iteration ({most}), got {count}")
   if section.credit_samples < 2:
     raise UserError(f"evaluation.credit_samples is at least 2, got {section.credit_samples}")
   if experiment.task.turns is not None:
     raise UserError("evaluation.credit_prompts: responses of several turns are not completed; set it to 0")
-  one = lambda seed: evaluate_seed(experiment, seed, state.iteration)
-  return over_seeds(one, experiment.config.num_seeds)(state.seeds)
+  evaluate_one = lambda seed: evaluate_seed(experiment, seed, state.iteration)
+  return over_seeds(evaluate_one, experiment.config.num_seeds)(state.seeds)
 
 
 def evaluate_seed(experiment: Experiment, seed: TrainState, iteration: int | Int[Array, ""]) -> dict[str, Array]:
@@ -109,8 +109,8 @@ def _credited(
   """A batch as the next iteration would make it, but with other keys, and its stream "policy" before any update."""
   of_role = lambda role: jax.random.fold_in(key, role)
   plan, _ = make_plan(experiment, seed, of_role(CURRICULUM))
-  made = make_rows(experiment, seed, plan, of_role(ROLLOUT))
-  trajectories = score(experiment, seed, made.trajectories, experiment.models)
+  result = make_rows(experiment, seed, plan, of_role(ROLLOUT))
+  trajectories = score(experiment, seed, result.trajectories, experiment.models)
   streams = make_signal(experiment, trajectories, iteration).streams
   if "policy" not in streams:
     raise UserError(f"evaluation.credit_prompts: the signal has no stream 'policy', but {', '.join(streams)}")
@@ -123,8 +123,8 @@ def _compared(experiment: Experiment, trajectories: Trajectories, stream: Stream
   own &= trajectories.scored | trajectories.unfinished
   count = experiment.config.evaluation.credit_prompts * experiment.config.completions_per_prompt
   index = jnp.argsort(~own, stable=True)[:count]
-  chosen = trajectories.rows(index).replace(row_mask=own[index])
-  return chosen, jax.tree.map(lambda x: x[index], stream)
+  rows = trajectories.rows(index).replace(row_mask=own[index])
+  return rows, jax.tree.map(lambda x: x[index], stream)
 
 
 def steps_of(trajectories: Trajectories, stream: Stream) -> Steps:
@@ -161,14 +161,14 @@ def true_credit(
   if sampling.seed_axis:  # all seeds together, as the sampler: a loop that stops seed by seed is slow
     count = jax.lax.pmax(count, sampling.seed_axis)
 
-  def column(k, found):
-    here = Boundaries(*(jax.lax.dynamic_slice_in_dim(x, k, 1, axis=1) for x in steps.boundaries))
+  def column(k, columns):
+    boundaries = Boundaries(*(jax.lax.dynamic_slice_in_dim(x, k, 1, axis=1) for x in steps.boundaries))
     number = jax.random.fold_in(key, k)
     with generating(experiment, bind(experiment, seed.models)) as models:
       options = {"samples": samples, "sampling": sampling}
-      done = branch(models["policy"], task, trajectories, here, limits, number, **options)
-    values = values_of(done._replace(rows=verify(task, done.rows, unasked(done.rows))), here.mask)
-    return tuple(jax.lax.dynamic_update_slice_in_dim(x, new, k, axis=1) for x, new in zip(found, values, strict=True))
+      branched = branch(models["policy"], task, trajectories, boundaries, limits, number, **options)
+    values = values_of(branched._replace(rows=verify(task, branched.rows, unasked(branched.rows))), boundaries.mask)
+    return tuple(jax.lax.dynamic_update_slice_in_dim(x, new, k, axis=1) for x, new in zip(columns, values, strict=True))
 
   # Where no boundary is, the response has ended: its own reward, which is certain.
   reward = jnp.where(trajectories.scored, trajectories.rewards, 0.0)[:, None]

@@ -45,16 +45,16 @@ class DeviceLoop:
     """
     count = self.experiment.config.num_seeds
     sample: Any = lambda seed: iteration.make_batch(self.experiment, seed, 0)
-    learn: Any = lambda seed, made: iteration.learn(self.experiment, seed, made, 0)
+    learn: Any = lambda seed, result: iteration.learn(self.experiment, seed, result, 0)
     rollout = jax.jit(over_seeds(sample, count))
     update = jax.jit(over_seeds(learn, count), donate_argnums=0, out_shardings=(self.shardings.seeds, None))
     with mesh.use(self.mesh, self.experiment.rules):
-      _, made = jax.eval_shape(rollout, state.seeds)
-      rows = jax.tree.map(mesh.rows(self.mesh, self.experiment.rules), made.trajectories)
+      _, result = jax.eval_shape(rollout, state.seeds)
+      rows = jax.tree.map(mesh.rows(self.mesh, self.experiment.rules), result.trajectories)
       lowered, seeds = before_rollout(self.experiment, self.mesh, state.seeds)
       return lowered | {
         "rollout": rollout.lower(seeds),
-        "update": update.lower(state.seeds, made._replace(trajectories=rows)),
+        "update": update.lower(state.seeds, result._replace(trajectories=rows)),
       }
 
   def run(self, state: RunState) -> tuple[RunState, Report]:

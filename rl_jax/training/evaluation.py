@@ -117,10 +117,10 @@ def evaluation_key(seed: TrainState, iteration: int | Int[Array, ""], chunk: int
   return jax.random.fold_in(iteration_key(seed, iteration, EVALUATION), chunk)
 
 
-def measure(experiment: Experiment, found: Evaluation) -> dict[str, Array]:
+def measure(experiment: Experiment, evaluation: Evaluation) -> dict[str, Array]:
   """Metrics of what was answered. A response without a verdict counts as wrong, and in `unscored`."""
   section, levels = experiment.config.evaluation, experiment.task.levels
-  sampled, greedy = found
+  sampled, greedy = evaluation
   correct = sampled.correct.astype(jnp.float32)
   metrics = {
     "sampled_accuracy": correct.mean(),
@@ -134,9 +134,9 @@ def measure(experiment: Experiment, found: Evaluation) -> dict[str, Array]:
     metrics["greedy_accuracy"] = greedy.correct.mean()
   if len(levels) > 1:
     for index, level in enumerate(levels):
-      here = sampled.levels == index
-      there = here.sum() * correct.shape[1]
-      metrics[f"{level}/sampled_accuracy"] = jnp.sum(correct * here[:, None]) / jnp.maximum(there, 1)
+      at_level = sampled.levels == index
+      count = at_level.sum() * correct.shape[1]
+      metrics[f"{level}/sampled_accuracy"] = jnp.sum(correct * at_level[:, None]) / jnp.maximum(count, 1)
   return {f"held_out/{name}": value for name, value in metrics.items()}
 
 
@@ -148,8 +148,8 @@ def answer_seed(experiment: Experiment, seed: TrainState, iteration: int | Int[A
     kind, key = held(experiment, greedy=greedy), evaluation_key(seed, iteration)
     state, key_of = kind.rollout.init(key), functools.partial(kind.key, key)
     with evaluated(experiment, seed) as models:
-      made = collect(kind.rollout, models, state, kind.plan(task, ids), task, "held_out", key_of)
-    return answers(made.trajectories, kind.completions)
+      result = collect(kind.rollout, models, state, kind.plan(task, ids), task, "held_out", key_of)
+    return answers(result.trajectories, kind.completions)
 
   return Evaluation(one(False), one(True) if experiment.config.evaluation.greedy else None)
 
@@ -176,5 +176,5 @@ def evaluate_seed(experiment: Experiment, seed: TrainState, iteration: int | Int
 
 def evaluate(experiment: Experiment, state: RunState) -> dict[str, Float[Array, " S"]]:
   """Metrics of every seed."""
-  one = lambda seed: evaluate_seed(experiment, seed, state.iteration)
-  return over_seeds(one, experiment.config.num_seeds)(state.seeds)
+  evaluate_one = lambda seed: evaluate_seed(experiment, seed, state.iteration)
+  return over_seeds(evaluate_one, experiment.config.num_seeds)(state.seeds)

@@ -123,13 +123,13 @@ ALWAYS = ("levels",)
 def _checked(method: Method, task: Any) -> Method:
   """The method, if its models go together and task, rollout and models provide the extras that it requires."""
   _check_models(method)
-  given = {*ALWAYS, *method.rollout.given(task.provides), *method.scoring}
+  provided = {*ALWAYS, *method.rollout.given(task.provides), *method.scoring}
   for who, requires in (("it", method.requires), ("its curriculum", method.curriculum.requires)):
-    lacks = [name for name in requires if name not in given]
+    lacks = [name for name in requires if name not in provided]
     if lacks:
-      known = ", ".join(sorted(given))
+      names = ", ".join(sorted(provided))
       raise ValueError(
-        f"{who} requires {', '.join(lacks)} of the task {type(task).__name__} or its own rollout, which give {known}"
+        f"{who} requires {', '.join(lacks)} of the task {type(task).__name__} or its own rollout, which give {names}"
       )
   return method
 
@@ -150,8 +150,8 @@ def _check_models(method: Method) -> None:
       chain.append(ahead)
   for array, (name, output) in method.scoring.items():
     if name not in roles or output not in roles[name].outputs:
-      known = ", ".join(f"{name}: {'/'.join(role.outputs)}" for name, role in roles.items())
-      raise ValueError(f"scoring of {array}: no model {name!r} has an output {output!r} ({known})")
+      outputs = ", ".join(f"{name}: {'/'.join(role.outputs)}" for name, role in roles.items())
+      raise ValueError(f"scoring of {array}: no model {name!r} has an output {output!r} ({outputs})")
 
 
 def model_section(config: ConfigDict, role: ModelRole, models: Callable[[str], ModelModule]) -> dict[str, Any]:
@@ -160,13 +160,13 @@ def model_section(config: ConfigDict, role: ModelRole, models: Callable[[str], M
 
   Raises: ValueError: a field that the kind of model does not have.
   """
-  own, given = config.model.to_dict(), dict(role.config)
-  name = given.get("name", own["name"])
-  known = {"name": name, **models(name).get_config()}
-  section = (known if name != own["name"] else own) | given
-  unknown = sorted(section.keys() - known.keys())
+  own, changes = config.model.to_dict(), dict(role.config)
+  name = changes.get("name", own["name"])
+  defaults = {"name": name, **models(name).get_config()}
+  section = (defaults if name != own["name"] else own) | changes
+  unknown = sorted(section.keys() - defaults.keys())
   if unknown:
-    raise ValueError(f"no field {', '.join(unknown)}: {name} has {', '.join(sorted(known))}")
+    raise ValueError(f"no field {', '.join(unknown)}: {name} has {', '.join(sorted(defaults))}")
   return section
 
 
@@ -175,12 +175,12 @@ def _model(
 ) -> Model:
   try:
     section = ConfigDict(model_section(config, role, models))
-    made = models(section.name).build(
+    model = models(section.name).build(
       section, vocabulary, names=role.outputs, heads=role.heads, temperature=config.sampling.temperature
     )
   except ValueError as error:
     raise ValueError(f"{name}: {error}" if name != "policy" else str(error)) from error
-  return dataclasses.replace(made, trainable=role.trained) if callable(role.trained) else made
+  return dataclasses.replace(model, trainable=role.trained) if callable(role.trained) else model
 
 
 def _learning_rate(role: ModelRole, config: ConfigDict) -> float:

@@ -51,9 +51,9 @@ class DeviceAnswers:
     with mesh.use(self.mesh, self.experiment.rules):
       program = jax.jit(every, out_shardings=mesh.replicated(self.mesh)).lower(seeds).compile()
       started = time.perf_counter()
-      found = jax.block_until_ready(program(seeds))
+      answers = jax.block_until_ready(program(seeds))
       seconds = time.perf_counter() - started
-    return EvaluationResult(jax.device_get(found), seconds)
+    return EvaluationResult(jax.device_get(answers), seconds)
 
 
 class HostAnswers:
@@ -76,11 +76,11 @@ class HostAnswers:
       prompts = self.task.prompts(ids[first : first + size], "held_out")
       for greedy in (False, True) if section.greedy else (False,):
         kind = evaluation.held(self.experiment, greedy=greedy)
-        given = led((np.int32(iteration), kind.plan(self.task, prompts.ids), prompts, np.int32(chunk)))
+        inputs = led((np.int32(iteration), kind.plan(self.task, prompts.ids), prompts, np.int32(chunk)))
         state, before = (), ()
         for index in range(len(kind.rollout.phases)):
-          result, taken = self._timed((greedy, index, len(prompts.ids)), (seeds, *given, state, before))
-          state, before, seconds = result.state, self._asked(result), seconds + taken
+          result, elapsed = self._timed((greedy, index, len(prompts.ids)), (seeds, *inputs, state, before))
+          state, before, seconds = result.state, self._asked(result), seconds + elapsed
         rows = joined(self.task, jax.tree.map(lambda x: x[0], before))
         parts[greedy].append(jax.device_get(evaluation.answers(rows, kind.completions)))
     answers = Evaluation(_joined(parts[False]), _joined(parts[True]) if section.greedy else None)
@@ -101,10 +101,10 @@ class HostAnswers:
 
   def _asked(self, result: PhaseResult) -> tuple[Any, ...]:
     """What `joined` joins, led by the seed."""
-    trajectories, asked = mesh.fetched(result.trajectories), mesh.fetched(result.verify)
-    verdicts, levels = judge(self.task, trajectories, asked, "held_out")
+    trajectories, requested = mesh.fetched(result.trajectories), mesh.fetched(result.verify)
+    verdicts, levels = judge(self.task, trajectories, requested, "held_out")
     self._raised |= bool(np.any(verdicts.extras.get("part/error", False)))
-    return trajectories, *led((verdicts, levels)), asked
+    return trajectories, *led((verdicts, levels)), requested
 
 
 def _held_phase(
@@ -138,10 +138,10 @@ def host_phase(
   return rollout.phases[index](models, state, plan, padded(prompts, rollout.prompt_width), trajectories, key)
 
 
-def joined(task: HostTask, made: tuple[Any, ...]) -> Trajectories:
+def joined(task: HostTask, verified: tuple[Any, ...]) -> Trajectories:
   """Trajectories, the verdicts on them, the level of each row and the rows that were asked, as trajectories."""
-  trajectories, verdicts, levels, asked = made
-  return judged(trajectories, verdicts, levels, asked, task.provides)
+  trajectories, verdicts, levels, requested = verified
+  return judged(trajectories, verdicts, levels, requested, task.provides)
 
 
 def answers_of(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> DeviceAnswers | HostAnswers:
@@ -157,24 +157,24 @@ def answers_of(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Device
   return HostAnswers(experiment, device_mesh)
 
 
-def judge(task: HostTask, trajectories: Trajectories, asked: Any, split: Split) -> tuple[Verdicts, Any]:
-  """Verdicts of the verifier on the responses `asked` of one seed, which leads, and the level of each row.
+def judge(task: HostTask, trajectories: Trajectories, requested: Any, split: Split) -> tuple[Verdicts, Any]:
+  """Verdicts of the verifier on the responses `requested` of one seed, which leads, and the level of each row.
 
   Each process of a run verifies its share of the rows, and all of them get all verdicts. Rows that are not asked have
   no step and zeros.
 
   Raises: UserError: the verifier can score no response.
   """
-  wanted = trajectories.prompt_ids, trajectories.tokens, trajectories.attention_mask, asked
-  ids, tokens, mask, asked = (x[0] for x in mesh.fetched(wanted))
-  index, responses = np.flatnonzero(asked), slice(trajectories.prompt_width, None)
+  inputs = trajectories.prompt_ids, trajectories.tokens, trajectories.attention_mask, requested
+  ids, tokens, mask, requested = (x[0] for x in mesh.fetched(inputs))
+  index, responses = np.flatnonzero(requested), slice(trajectories.prompt_width, None)
   mine = index[_share(len(index))]
   try:
     verdicts = task.verify(ids[mine], split, tokens[mine, responses], mask[mine, responses])
   except CannotVerify as error:
     raise UserError(f"no response can be scored: {error}") from error
-  whole = on_rows(_gathered(verdicts, len(index)), index, len(ids))
-  return whole, np.asarray(task.prompts(ids, split).levels)
+  all_verdicts = on_rows(_gathered(verdicts, len(index)), index, len(ids))
+  return all_verdicts, np.asarray(task.prompts(ids, split).levels)
 
 
 def _share(rows: int) -> slice | np.ndarray:

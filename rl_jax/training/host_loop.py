@@ -48,8 +48,8 @@ class HostLoop:
     self.experiment: Experiment = experiment
     self.mesh: jax.sharding.Mesh = device_mesh
     self.task: HostTask = experiment.task
-    one: Any = functools.partial(over_seeds, count=1)
-    program: Any = lambda function, **options: jax.jit(one(functools.partial(function, experiment)), **options)
+    one_seed: Any = functools.partial(over_seeds, count=1)
+    program: Any = lambda function, **options: jax.jit(one_seed(functools.partial(function, experiment)), **options)
     self._plan = program(_plan)
     self._phases = [
       program(functools.partial(_phase, index=index)) for index in range(len(experiment.method.rollout.phases))
@@ -110,32 +110,32 @@ class HostLoop:
       seeds = state.seeds.replace(curriculum=curriculum)
       prompts = led(self.task.prompts(mesh.fetched(plan.prompt_ids)[0], "train"))
       before: Judged | tuple[()] = ()
-      generated, asked = jnp.zeros(1, jnp.int32), _VerifiedRows.nothing()
+      generated, verified = jnp.zeros(1, jnp.int32), _VerifiedRows.nothing()
       metrics: dict[str, Mean] = {}
       for phase in self._phases:
         result = phase(seeds, number, plan, prompts, before)
         seeds = seeds.replace(rollout=result.state)
         generated, metrics = generated + result.generated_tokens, joined_metrics(metrics, result.metrics)
         verdicts, levels = judge(self.task, result.trajectories, result.verify, "train")
-        asked = asked.and_of(verdicts, np.asarray(mesh.fetched(result.verify))[0])
+        verified = verified.and_of(verdicts, np.asarray(mesh.fetched(result.verify))[0])
         before = (result.trajectories, *led((verdicts, levels)), result.verify)
-      self._check_verdicts(asked)
+      self._check_verdicts(verified)
       seeds, report = self._learn(seeds, number, before, generated, metrics)
     return RunState(state.iteration + 1, seeds), report
 
-  def _check_verdicts(self, asked: _VerifiedRows) -> None:
+  def _check_verdicts(self, verified: _VerifiedRows) -> None:
     """Raise UserError when no row has been judged: at once if the verifier raised on all, else after some times."""
-    scored, late, crashed, error = asked
+    scored, late, crashed, error = verified
     # A response that timed out or crashed may have a reward of 0, which is no judgement where all others have it too.
     if not len(scored) or np.any(scored & ~late & ~crashed):
       self._unjudged_in_a_row, self._timed_out = 0, False
       return
     self._unjudged_in_a_row, self._timed_out = self._unjudged_in_a_row + 1, self._timed_out or bool(late.any())
     if error.all() or self._unjudged_in_a_row >= self.task.max_unscored_iterations:
-      known = [NO_TIME] if self._timed_out else []
-      known += self.task.reasons()
+      reasons = [NO_TIME] if self._timed_out else []
+      reasons += self.task.reasons()
       what = "all responses timed out or crashed" if scored.any() else "no response of the iteration has a verdict"
-      raise UserError(f"{what}: {'; '.join(known) or NO_REASON}")
+      raise UserError(f"{what}: {'; '.join(reasons) or NO_REASON}")
 
   def evaluate(self, state: RunState) -> dict[str, np.ndarray]:
     """Metrics on the held-out prompts."""
@@ -189,5 +189,5 @@ def _learn(
   experiment: Experiment, seed: TrainState, number, before: Judged, generated, metrics
 ) -> tuple[TrainState, Report]:
   """Everything after the verifier."""
-  made = RolloutResult(seed.rollout, joined(experiment.task, before), generated, metrics)
-  return iteration.learn(experiment, seed, made, number)
+  result = RolloutResult(seed.rollout, joined(experiment.task, before), generated, metrics)
+  return iteration.learn(experiment, seed, result, number)

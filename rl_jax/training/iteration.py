@@ -64,8 +64,8 @@ def run(experiment: Experiment, state: RunState) -> tuple[RunState, Report]:
   """
 
   def iterate(state: RunState, _):
-    one = functools.partial(step, experiment, number=state.iteration)
-    seeds, report = over_seeds(one, experiment.config.num_seeds)(state.seeds)
+    one_step = functools.partial(step, experiment, number=state.iteration)
+    seeds, report = over_seeds(one_step, experiment.config.num_seeds)(state.seeds)
     return RunState(state.iteration + 1, seeds), report
 
   return jax.lax.scan(iterate, state, None, length=experiment.config.logging.every_iterations)
@@ -73,8 +73,8 @@ def run(experiment: Experiment, state: RunState) -> tuple[RunState, Report]:
 
 def step(experiment: Experiment, seed: TrainState, number: int | Int[Array, ""]) -> tuple[TrainState, Report]:
   """One iteration of one seed, all on device."""
-  curriculum, made = make_batch(experiment, seed, number)
-  return learn(experiment, seed.replace(curriculum=curriculum), made, number)
+  curriculum, result = make_batch(experiment, seed, number)
+  return learn(experiment, seed.replace(curriculum=curriculum), result, number)
 
 
 def make_batch(experiment: Experiment, seed: TrainState, number: int | Int[Array, ""]) -> tuple[Any, RolloutResult]:
@@ -96,13 +96,13 @@ def make_rows(experiment: Experiment, seed: TrainState, plan: Plan, key: PRNGKey
 
 
 def learn(
-  experiment: Experiment, seed: TrainState, made: RolloutResult, number: int | Int[Array, ""]
+  experiment: Experiment, seed: TrainState, result: RolloutResult, number: int | Int[Array, ""]
 ) -> tuple[TrainState, Report]:
   """Everything after the verifier: scores (models with a loss of their own learn first), signal, update, curriculum.
   Host tasks enter here."""
-  method, trees = experiment.method, made.trajectories.trees
+  method, trees = experiment.method, result.trajectories.trees
   alone = updates_of_models(experiment, trees)
-  rows = score(experiment, seed, made.trajectories, experiment.models.keys() - alone.keys())
+  rows = score(experiment, seed, result.trajectories, experiment.models.keys() - alone.keys())
   before = seed.skipped_in_a_row
   seed, own = _learn_alone(alone, seed, whole_trees(experiment, rows), number)
   rows = score(experiment, seed, rows, alone)
@@ -110,20 +110,20 @@ def learn(
 
   update = update_of_method(experiment, trees)
   key = iteration_key(seed, number, UPDATE)
-  done = update(seed.models, before, whole_trees(experiment, rows), signal.streams, key)
+  updated = update(seed.models, before, whole_trees(experiment, rows), signal.streams, key)
   trainers = {
-    "ratio_error": Mean(done.watched.ratio_error, jnp.float32(1.0)),
-    "kl_to_behaviour": done.watched.kl_to_behaviour,
+    "ratio_error": Mean(updated.watched.ratio_error, jnp.float32(1.0)),
+    "kl_to_behaviour": updated.watched.kl_to_behaviour,
     "learning_rate": Mean(_learning_rate(experiment, seed, number), jnp.float32(1.0)),
   }
   described = describe(experiment.task, rows)
-  metrics = _joined(described, made.metrics, signal.metrics, own, done.metrics, trainers)
+  metrics = _joined(described, result.metrics, signal.metrics, own, updated.metrics, trainers)
   seed = seed.replace(
-    models=done.models,
+    models=updated.models,
     curriculum=method.curriculum.update(seed.curriculum, rows, signal),
-    rollout=made.state,
-    generated_tokens=add_tokens(seed.generated_tokens, made.generated_tokens),
-    skipped_in_a_row=jnp.maximum(seed.skipped_in_a_row, done.skipped_in_a_row),
+    rollout=result.state,
+    generated_tokens=add_tokens(seed.generated_tokens, result.generated_tokens),
+    skipped_in_a_row=jnp.maximum(seed.skipped_in_a_row, updated.skipped_in_a_row),
   )
   samples = _samples(rows, signal, experiment.config.logging.samples)
   return seed, Report(metrics, seed.generated_tokens, seed.skipped_in_a_row, samples)
@@ -141,12 +141,12 @@ def _joined(*parts: Mapping[str, Mean]) -> dict[str, Mean]:
 def score(experiment: Experiment, seed: TrainState, rows: Trajectories, among: Collection[str]) -> Trajectories:
   """The rows with what the method wants scored before the update by the models `among` its own, each run once."""
   models = bind(experiment, seed.models)
-  wanted = {array: found for array, found in experiment.method.scoring.items() if found[0] in among}
+  arrays = {array: output_of for array, output_of in experiment.method.scoring.items() if output_of[0] in among}
   outputs = {
     name: models[name].model.outputs(models[name].params, rows)
-    for name in sorted({model for model, _ in wanted.values()})
+    for name in sorted({model for model, _ in arrays.values()})
   }
-  scored = {array: outputs[model][output] for array, (model, output) in wanted.items()}
+  scored = {array: outputs[model][output] for array, (model, output) in arrays.items()}
   fields = {name: array for name, array in scored.items() if name in SCORED_FIELDS}
   return rows.replace(**fields).with_extras(**{name: x for name, x in scored.items() if name not in fields})
 
@@ -172,9 +172,9 @@ def _learn_alone(
   before, skipped, metrics = seed.skipped_in_a_row, jnp.int32(0), dict[str, Mean]()
   for i, (name, update) in enumerate(updates.items()):
     key = jax.random.fold_in(iteration_key(seed, number, MODELS), i)
-    done = update(seed.models, before, rows, {}, key)
-    seed, skipped = seed.replace(models=done.models), jnp.maximum(skipped, done.skipped_in_a_row)
-    metrics |= {f"{name}/{key.removeprefix(f'{name}/')}": mean for key, mean in done.metrics.items()}
+    updated = update(seed.models, before, rows, {}, key)
+    seed, skipped = seed.replace(models=updated.models), jnp.maximum(skipped, updated.skipped_in_a_row)
+    metrics |= {f"{name}/{key.removeprefix(f'{name}/')}": mean for key, mean in updated.metrics.items()}
   return seed.replace(skipped_in_a_row=skipped), metrics
 
 
@@ -189,9 +189,9 @@ def _learning_rate(experiment: Experiment, seed: TrainState, number: int | Int[A
 def _samples(rows: Trajectories, signal: Signal, count: int) -> SampleRows:
   """Rows spread over the batch."""
   index = jnp.linspace(0, rows.tokens.shape[0] - 1, count, dtype=jnp.int32)
-  shown = rows.rows(index)
-  credit = jnp.zeros(shown.tokens.shape, jnp.float32)
+  samples = rows.rows(index)
+  credit = jnp.zeros(samples.tokens.shape, jnp.float32)
   if "policy" in signal.streams:
     stream = signal.streams["policy"]
     credit = jnp.where(stream.weights[index] > 0, stream.targets[index], 0.0)
-  return SampleRows(shown.tokens, shown.attention_mask, shown.rewards, shown.extras["levels"], credit)
+  return SampleRows(samples.tokens, samples.attention_mask, samples.rewards, samples.extras["levels"], credit)

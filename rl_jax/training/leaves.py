@@ -47,10 +47,10 @@ def _written(shape_and_dtype: list[Any]) -> str:
   return f"{dtype}[{','.join(map(str, shape))}]"
 
 
-def check_structure(saved: dict[str, Any], wanted: dict[str, Any], step: int, partial: bool) -> None:
+def check_structure(saved: dict[str, Any], expected: dict[str, Any], step: int, partial: bool) -> None:
   """Raises UserError for the first wanted leaf that is missing or differs; `partial` allows more to be saved."""
   advice = "restore with the configuration that it was saved with"
-  for name, leaf in wanted.items():
+  for name, leaf in expected.items():
     if name not in saved:
       raise UserError(f"checkpoint {step} has no {name} (wanted {_written(describe(leaf))}): {advice}")
     if saved[name] != describe(leaf):
@@ -59,5 +59,5 @@ def check_structure(saved: dict[str, Any], wanted: dict[str, Any], step: int, pa
         f"{advice}"
       )
   for name in () if partial else saved:
-    if name not in wanted:
+    if name not in expected:
       raise UserError(f"checkpoint {step} also holds {name} {_written(saved[name])}, not wanted here: {advice}")

@@ -47,12 +47,12 @@ def rules(*changes: Mapping[str, str]) -> Rules:
   Raises: UserError: a logical axis or a mesh axis that there is not, or one twice.
   """
   table: dict[str, Any] = dict(RULES)
-  for name, given in ((name, given) for one in changes for name, given in one.items()):
-    axes = tuple(axis.strip() for axis in str(given).split(",") if axis.strip())
+  for name, mesh_axes in ((name, mesh_axes) for change in changes for name, mesh_axes in change.items()):
+    axes = tuple(axis.strip() for axis in str(mesh_axes).split(",") if axis.strip())
     if name not in table:
       raise UserError(f"mesh rules: there is no logical axis {name!r} (known: {', '.join(table)})")
     if not set(axes) <= set(AXES) or len(set(axes)) < len(axes):
-      raise UserError(f"mesh rules: {name}={given!r}: name axes of the mesh ({', '.join(AXES)}), each once")
+      raise UserError(f"mesh rules: {name}={mesh_axes!r}: name axes of the mesh ({', '.join(AXES)}), each once")
     table[name] = axes[0] if len(axes) == 1 else axes or None
   return tuple(table.items())
 
@@ -68,19 +68,19 @@ def make_mesh(section: ConfigDict | Mapping[str, int], among: Sequence[Any] | No
   among = jax.devices() if among is None else among
   devices, sizes = len(among), [section[axis] for axis in AXES]
   fixed = math.prod(size for size in sizes if size != -1)
-  asked = ", ".join(f"{axis}={size}" for axis, size in zip(AXES, sizes, strict=True))
+  layout = ", ".join(f"{axis}={size}" for axis, size in zip(AXES, sizes, strict=True))
   if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
-    raise UserError(f"mesh: {asked}: sizes are positive, and at most one is -1 (all the rest)")
+    raise UserError(f"mesh: {layout}: sizes are positive, and at most one is -1 (all the rest)")
   if fixed > devices or (-1 in sizes and devices % fixed):
-    raise UserError(f"mesh: {asked} does not fit {devices} devices: change --config.mesh.data and its like")
+    raise UserError(f"mesh: {layout} does not fit {devices} devices: change --config.mesh.data and its like")
   shape = [devices // fixed if size == -1 else size for size in sizes]
   if math.prod(shape) < devices and jax.process_count() > 1:
-    raise UserError(f"mesh: {asked} leaves some of {devices} devices out: with several processes it takes all")
+    raise UserError(f"mesh: {layout} leaves some of {devices} devices out: with several processes it takes all")
   try:
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=among[: math.prod(shape)])
   except RuntimeError as error:  # of chips that are linked in a torus
     raise UserError(
-      f"mesh: {asked} does not lie on the links of these devices: each size is a product of sides of their topology"
+      f"mesh: {layout} does not lie on the links of these devices: each size is a product of sides of their topology"
     ) from error
 
 
@@ -107,7 +107,7 @@ def shardings(mesh: Mesh, boxed: Any, rules: Rules) -> Any:
 
 def specs(mesh: Mesh | AbstractMesh, boxed: Any, rules: Rules) -> Any:
   """The same without seeds, as partition specs."""
-  wanted = nn.logical_to_mesh(nn.get_partition_spec(boxed), rules)
+  proposed = nn.logical_to_mesh(nn.get_partition_spec(boxed), rules)
   shapes = jax.eval_shape(nn.unbox, boxed)
 
   def even(leaf, spec):
@@ -115,7 +115,7 @@ def specs(mesh: Mesh | AbstractMesh, boxed: Any, rules: Rules) -> Any:
     divides = lambda i, name: leaf.shape[i] % math.prod(mesh.shape[n] for n in _tuple(name)) == 0
     return PartitionSpec(*(name if name is None or divides(i, name) else None for i, name in enumerate(names)))
 
-  return jax.tree.map(even, shapes, wanted)
+  return jax.tree.map(even, shapes, proposed)
 
 
 def _tuple(name) -> tuple[str, ...]:

@@ -80,8 +80,8 @@ def with_scale(state: Any, scale: Array) -> Any:
 
 def scale_of(state: Any) -> Array:
   """The scale of an optimiser's member; 1 where it has none."""
-  found = [x for x in jax.tree.leaves(state, is_leaf=_is_scale) if _is_scale(x)]
-  return found[0].member_scale if found else jnp.float32(1.0)
+  scales = [x for x in jax.tree.leaves(state, is_leaf=_is_scale) if _is_scale(x)]
+  return scales[0].member_scale if scales else jnp.float32(1.0)
 
 
 def _is_scale(x: Any) -> bool:

@@ -24,13 +24,13 @@ from rl_jax.training.state import TrainState
 @contextlib.contextmanager
 def generating(experiment: Experiment, models: Models) -> Iterator[Models]:
   """The models with parameters laid out by `mesh.rollout_rules`, and the context in which they generate."""
-  here = jax.sharding.get_abstract_mesh()
-  if experiment.rollout_rules == experiment.rules or here.empty:
+  current_mesh = jax.sharding.get_abstract_mesh()
+  if experiment.rollout_rules == experiment.rules or current_mesh.empty:
     yield models
     return
 
   def moved(bound: BoundModel) -> BoundModel:
-    specs = mesh.specs(here, bound.model.abstract, experiment.rollout_rules)
+    specs = mesh.specs(current_mesh, bound.model.abstract, experiment.rollout_rules)
     return bound._replace(params=jax.tree.map(jax.lax.with_sharding_constraint, bound.params, specs))
 
   with nn.logical_axis_rules(experiment.rollout_rules):
@@ -53,6 +53,6 @@ def before_rollout(experiment: Experiment, device_mesh: Mesh, seeds: TrainState)
     return {}, seeds
   policy = seeds.models["policy"]
   placed = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-  there = policy.replace(params=jax.tree.map(placed, policy.params, _shardings(experiment, device_mesh)))
+  moved = policy.replace(params=jax.tree.map(placed, policy.params, _shardings(experiment, device_mesh)))
   lowered = reshard(experiment, device_mesh).lower(policy.params)
-  return {"reshard": lowered}, seeds.replace(models=seeds.models | {"policy": there})
+  return {"reshard": lowered}, seeds.replace(models=seeds.models | {"policy": moved})

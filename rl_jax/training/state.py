@@ -99,8 +99,8 @@ def bind(experiment: Experiment, models: dict[str, ModelState]) -> Models:
     if roles[name].trained:
       return BoundModel(model, params)
     lender = _lender(experiment, name)
-    whole = params if lender is None else merge(params, lora.without(models[lender].params))
-    return BoundModel(model.base, whole)
+    merged = params if lender is None else merge(params, lora.without(models[lender].params))
+    return BoundModel(model.base, merged)
 
   return {name: bound(name) for name in experiment.models}
 
@@ -126,18 +126,18 @@ def init_params(experiment: Experiment, seed: int | Int[Array, ""], starts: Star
   """
   key = jax.random.fold_in(_init_key(seed), MODELS)
   roles = experiment.method.models
-  drawn = {name: model.init(jax.random.fold_in(key, i)) for i, (name, model) in enumerate(experiment.models.items())}
-  for name, given in (starts or {}).items():
-    drawn[name] = nn.meta.replace_boxed(drawn[name], lora.onto(given, nn.unbox(drawn[name])))
+  fresh = {name: model.init(jax.random.fold_in(key, i)) for i, (name, model) in enumerate(experiment.models.items())}
+  for name, start_params in (starts or {}).items():
+    fresh[name] = nn.meta.replace_boxed(fresh[name], lora.onto(start_params, nn.unbox(fresh[name])))
 
   @functools.cache
   def start(name: str) -> Params:
     source = roles[name].init_from
-    return _taken_over(drawn[name], start(source)) if source in roles else drawn[name]
+    return _taken_over(fresh[name], start(source)) if source in roles else fresh[name]
 
-  params = {name: start(name) for name in drawn}
-  made = experiment.method.initial(nn.unbox(params))
-  return {name: nn.meta.replace_boxed(params[name], made[name]) for name in params}
+  params = {name: start(name) for name in fresh}
+  initial = experiment.method.initial(nn.unbox(params))
+  return {name: nn.meta.replace_boxed(params[name], initial[name]) for name in params}
 
 
 def _init_key(seed: int | Int[Array, ""]) -> PRNGKeyArray:
@@ -176,11 +176,11 @@ def init_seed(experiment: Experiment, seed: int | Int[Array, ""], starts: Starts
 
 def _taken_over(own: Params, other: Params) -> Params:
   """`own` with the parameters of `other` that have the same name and shape: an output layer may be tied in one only."""
-  given = {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(other)}
+  by_path = {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(other)}
 
   def choose(path, x):
-    found = given.get(jax.tree_util.keystr(path))
-    return x if found is None or found.shape != x.shape else found
+    source = by_path.get(jax.tree_util.keystr(path))
+    return x if source is None or source.shape != x.shape else source
 
   return jax.tree_util.tree_map_with_path(choose, own)
 
@@ -199,12 +199,12 @@ def init(experiment: Experiment, starts: Starts | None = None) -> RunState:
     scaled = lambda model: model.replace(optimizer=with_scale(model.optimizer, scale))
     return state.replace(models={name: scaled(model) for name, model in state.models.items()})
 
-  taken: dict[str, Params] = {}
+  params_of: dict[str, Params] = {}
   axes: dict[str, int | None] = {}
   for name, params in (starts or {}).items():
     count = jax.tree.leaves(params)[0].shape[0]
     shared, index = count == 1, (member_seeds(config) - config.seed) % count
     axes[name] = None if shared else 0
-    taken[name] = jax.tree.map(lambda x, shared=shared, index=index: x[0] if shared else x[index], params)
-  seeds = jax.vmap(one, in_axes=(0, 0, axes))(numbers, scales, taken)
+    params_of[name] = jax.tree.map(lambda x, shared=shared, index=index: x[0] if shared else x[index], params)
+  seeds = jax.vmap(one, in_axes=(0, 0, axes))(numbers, scales, params_of)
   return RunState(iteration=jnp.int32(0), seeds=seeds)

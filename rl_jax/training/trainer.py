@@ -87,7 +87,7 @@ class Trainer:
     self.experiment, self.mesh = experiment, device_mesh
     with mesh.use(device_mesh, experiment.rules):
       self._shardings = layout(experiment, device_mesh, jax.tree.map(lambda x: x[0], starts))
-      init = jax.jit(lambda given: state.init(experiment, given), out_shardings=self._shardings)
+      init = jax.jit(lambda params: state.init(experiment, params), out_shardings=self._shardings)
       self.state: RunState = init(starts)
     self.loop: Loop = (loop or loop_of(experiment.task))(experiment, device_mesh, self._shardings)
 
@@ -137,11 +137,11 @@ class Trainer:
     config = self.experiment.config
     if config.model.dtype != "float32":
       return  # logged as ratio_error and kl_to_behaviour; lower precision has no common bound
-    found = {"max |ratio - 1|": metrics["ratio_error"]}
+    measures = {"max |ratio - 1|": metrics["ratio_error"]}
     sampling = config.sampling
     if not (sampling.top_k or sampling.top_p < 1 or sampling.min_p):  # truncation is a divergence of its own
-      found["KL to the behaviour policy"] = metrics["kl_to_behaviour"]
-    for name, value in found.items():
+      measures["KL to the behaviour policy"] = metrics["kl_to_behaviour"]
+    for name, value in measures.items():
       if not np.all(np.abs(value) <= config.sampling.agreement):
         raise UserError(
           f"first iteration: {name} is {np.abs(value).max():.3g}, allowed is {config.sampling.agreement} "
@@ -152,14 +152,14 @@ class Trainer:
   def _decode(self, samples) -> list[dict[str, Any]]:
     task, config = self.experiment.task, self.experiment.config
     width = self.experiment.method.rollout.prompt_width or task.prompt_tokens
-    shown = []
+    decoded = []
     for seed in range(config.num_seeds):
       tokens, mask, rewards, levels, credit = (x[-1, seed] for x in samples)
       for row in range(tokens.shape[0]):
         parts = [slice(None, width), slice(width, None)]
         ids = [tokens[row, p][mask[row, p]] for p in parts]
         prompt, response = (task.vocabulary.decode(part) for part in ids)
-        shown.append(
+        decoded.append(
           {
             "seed": config.seed + seed,
             "prompt": prompt,
@@ -170,7 +170,7 @@ class Trainer:
             "credit": [float(f"{x:.4g}") for x in credit[row, parts[1]][mask[row, parts[1]]]],
           }
         )
-    return shown
+    return decoded
 
 
 def _value(mean) -> np.ndarray:
@@ -185,9 +185,9 @@ def layout(experiment: Experiment, device_mesh: Mesh, starts: Starts | None = No
     starts: as for `init_seed`.
   """
   with mesh.use(device_mesh, experiment.rules):
-    one = jax.eval_shape(lambda given: state.init_seed(experiment, experiment.config.seed, given), starts)
-    whole: Any = mesh.replicated(device_mesh)
-    return RunState(whole, mesh.shardings(device_mesh, one, experiment.rules))
+    one_seed = jax.eval_shape(lambda params: state.init_seed(experiment, experiment.config.seed, params), starts)
+    replicated: Any = mesh.replicated(device_mesh)
+    return RunState(replicated, mesh.shardings(device_mesh, one_seed, experiment.rules))
 
 
 def check_batch(experiment: Experiment, device_mesh: Mesh) -> list[str]:

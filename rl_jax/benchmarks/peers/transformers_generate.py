@@ -17,17 +17,17 @@ transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
 model.generation_config.eos_token_id = None
-said = f"transformers {transformers.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads"
-print(json.dumps({"peer": said}), flush=True)
+versions = f"transformers {transformers.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+print(json.dumps({"peer": versions}), flush=True)
 for line in sys.stdin:
-  asked = json.loads(line)
-  tokens = torch.tensor(asked["tokens"])
+  request = json.loads(line)
+  tokens = torch.tensor(request["tokens"])
   started = time.perf_counter()
   with torch.inference_mode():
-    done = model.generate(
+    output = model.generate(
       input_ids=tokens,
       attention_mask=torch.ones_like(tokens),
-      max_new_tokens=asked["new_tokens"],
+      max_new_tokens=request["new_tokens"],
       do_sample=True,
       temperature=1.0,
       top_k=0,
@@ -36,5 +36,5 @@ for line in sys.stdin:
       pad_token_id=0,
     )
   seconds = time.perf_counter() - started
-  assert done.shape == (tokens.shape[0], tokens.shape[1] + asked["new_tokens"]), done.shape
+  assert output.shape == (tokens.shape[0], tokens.shape[1] + request["new_tokens"]), output.shape
   print(json.dumps({"seconds": seconds}), flush=True)

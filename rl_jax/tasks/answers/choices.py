@@ -51,16 +51,16 @@ def choice(response: str) -> str | None:
     return letter(box)
   lines = [line for line in response.splitlines() if line.strip()]
   line = finding.last_line(response)
-  if line and (found := letter(line[:_LINES])):
-    return found
+  if line and (option := letter(line[:_LINES])):
+    return option
   for line in reversed(lines):
     line = line[-_LINES:]
-    ends = [*(found.end() for found in _SENTENCE.finditer(line))]
+    ends = [*(match.end() for match in _SENTENCE.finditer(line))]
     for end in reversed(ends):
-      if found := letter(line[end:]):
-        return found
-    if named := [*_NAMED.finditer(line)]:
-      return named[-1][1].upper()
+      if option := letter(line[end:]):
+        return option
+    if mentions := [*_NAMED.finditer(line)]:
+      return mentions[-1][1].upper()
   return letter(lines[-1].lstrip("#>-+* \t")) if lines and len(lines[-1]) <= _LINES else None
 
 
@@ -70,8 +70,8 @@ def letter(text: str) -> str | None:
   bare = _TEXT.sub(r"\1", plain(text))
   if lower := _LOWER.fullmatch(bare):
     return lower[1].upper()
-  found = _LETTER.match(text)
-  return found["letter"] if found is not None and _is_alone(found["rest"]) else None
+  match = _LETTER.match(text)
+  return match["letter"] if match is not None and _is_alone(match["rest"]) else None
 
 
 def _is_alone(rest: str) -> bool:

@@ -60,161 +60,161 @@ class Comparison(NamedTuple):
   algebra: Algebra
   form: str = "simplified"
 
-  def equal(self, given: Sequence[Value], wanted: Sequence[Value]) -> bool:
+  def equal(self, answer: Sequence[Value], gold: Sequence[Value]) -> bool:
     """Whether a reading of the given answer equals one of the wanted answer."""
-    return any(self.same(one, other) for one in given for other in wanted)
+    return any(self.same(reading, other) for reading in answer for other in gold)
 
-  def same(self, given: Value, wanted: Value, *, inside: bool = False) -> bool:
+  def same(self, answer: Value, gold: Value, *, inside: bool = False) -> bool:
     """Whether two values are equal.
 
     Args:
       inside: they are items of values of several items.
     """
-    if isinstance(given, NamedValue) or isinstance(wanted, NamedValue):
-      return self._named(given, wanted)
-    given, wanted = _only(given, wanted), _only(wanted, given)
-    if isinstance(given, Approximation) or isinstance(wanted, Approximation):
-      return self._approximated(given, wanted)
-    if isinstance(given, Quantity) or isinstance(wanted, Quantity):
-      return self._quantities(given, wanted, inside)
-    if isinstance(given, Number) and isinstance(wanted, Number):
-      return _same_numbers(given, wanted)
-    if isinstance(given, Text) != isinstance(wanted, Text):
-      given, wanted = _as_product(given), _as_product(wanted)
-    if isinstance(given, Number | Expression) and isinstance(wanted, Number | Expression):
-      return self._formulas(given, wanted)
-    if isinstance(given, Relation) and isinstance(wanted, Relation):
-      return self._relations(given, wanted)
-    return self._several(given, wanted)
+    if isinstance(answer, NamedValue) or isinstance(gold, NamedValue):
+      return self._named(answer, gold)
+    answer, gold = _only(answer, gold), _only(gold, answer)
+    if isinstance(answer, Approximation) or isinstance(gold, Approximation):
+      return self._approximated(answer, gold)
+    if isinstance(answer, Quantity) or isinstance(gold, Quantity):
+      return self._quantities(answer, gold, inside)
+    if isinstance(answer, Number) and isinstance(gold, Number):
+      return _same_numbers(answer, gold)
+    if isinstance(answer, Text) != isinstance(gold, Text):
+      answer, gold = _as_product(answer), _as_product(gold)
+    if isinstance(answer, Number | Expression) and isinstance(gold, Number | Expression):
+      return self._formulas(answer, gold)
+    if isinstance(answer, Relation) and isinstance(gold, Relation):
+      return self._relations(answer, gold)
+    return self._several(answer, gold)
 
-  def _several(self, given: Value, wanted: Value) -> bool:
+  def _several(self, answer: Value, gold: Value) -> bool:
     """Values of several items, and those that are equal or not as they are."""
-    if isinstance(wanted, Collection):
-      return self._collections(given, wanted)
-    if isinstance(given, Collection) and isinstance(wanted, Bracket):
-      point = _as_point(given.items) if (wanted.opening, wanted.closing) == ("(", ")") else None
-      return point is not None and self._in_order(point, wanted.items)
-    if isinstance(given, Bracket) and isinstance(wanted, Bracket):
-      brackets = (given.opening, given.closing) == (wanted.opening, wanted.closing)
-      return brackets and self._in_order(given.items, wanted.items)
-    if isinstance(given, UnionOfParts) and isinstance(wanted, UnionOfParts):
-      return self._in_any_order(given.parts, wanted.parts)
-    if isinstance(given, Matrix) and isinstance(wanted, Matrix):
-      rows = len(given.rows) == len(wanted.rows) and given.is_determinant == wanted.is_determinant
-      return rows and all(map(self._in_order, given.rows, wanted.rows))
-    return given == wanted
+    if isinstance(gold, Collection):
+      return self._collections(answer, gold)
+    if isinstance(answer, Collection) and isinstance(gold, Bracket):
+      point = _as_point(answer.items) if (gold.opening, gold.closing) == ("(", ")") else None
+      return point is not None and self._in_order(point, gold.items)
+    if isinstance(answer, Bracket) and isinstance(gold, Bracket):
+      brackets = (answer.opening, answer.closing) == (gold.opening, gold.closing)
+      return brackets and self._in_order(answer.items, gold.items)
+    if isinstance(answer, UnionOfParts) and isinstance(gold, UnionOfParts):
+      return self._in_any_order(answer.parts, gold.parts)
+    if isinstance(answer, Matrix) and isinstance(gold, Matrix):
+      rows = len(answer.rows) == len(gold.rows) and answer.is_determinant == gold.is_determinant
+      return rows and all(map(self._in_order, answer.rows, gold.rows))
+    return answer == gold
 
-  def _named(self, given: Value, wanted: Value) -> bool:
+  def _named(self, answer: Value, gold: Value) -> bool:
     """A name that one side alone has says nothing: x = 5 is 5."""
-    if isinstance(given, NamedValue) and isinstance(wanted, NamedValue):
-      return given.name == wanted.name and self.same(given.value, wanted.value)
-    if isinstance(given, NamedValue):
-      if isinstance(wanted, Relation):
-        return self._relations(_as_relation(given), wanted)
-      return self.same(given.value, wanted)
-    assert isinstance(wanted, NamedValue)
-    if isinstance(given, Relation):
-      return self.form == "any" and self._relations(given, _as_relation(wanted))
-    return self.same(given, wanted.value)
+    if isinstance(answer, NamedValue) and isinstance(gold, NamedValue):
+      return answer.name == gold.name and self.same(answer.value, gold.value)
+    if isinstance(answer, NamedValue):
+      if isinstance(gold, Relation):
+        return self._relations(_as_relation(answer), gold)
+      return self.same(answer.value, gold)
+    assert isinstance(gold, NamedValue)
+    if isinstance(answer, Relation):
+      return self.form == "any" and self._relations(answer, _as_relation(gold))
+    return self.same(answer, gold.value)
 
-  def _approximated(self, given: Value, wanted: Value) -> bool:
+  def _approximated(self, answer: Value, gold: Value) -> bool:
     """Either side of a formula and its decimal, which have to be about equal where they were given."""
-    if isinstance(given, Approximation):
-      exact, decimal = given.exact, given.decimal
+    if isinstance(answer, Approximation):
+      exact, decimal = answer.exact, answer.decimal
       if not is_constant(_tree(exact)) or not self.algebra.near(_tree(exact), decimal.value, _HUNDREDTH):
         return False
-      return self.same(exact, wanted) or self.same(decimal, wanted)
-    assert isinstance(wanted, Approximation)
-    return self.same(given, wanted.exact) or self.same(given, wanted.decimal)
+      return self.same(exact, gold) or self.same(decimal, gold)
+    assert isinstance(gold, Approximation)
+    return self.same(answer, gold.exact) or self.same(answer, gold.decimal)
 
-  def _quantities(self, given: Value, wanted: Value, inside: bool) -> bool:
+  def _quantities(self, answer: Value, gold: Value, inside: bool) -> bool:
     """Units differ, or one side alone has one. Then one number and one simple unit is the number.
 
     A unit with a power, as km^2, says more than the gold answer can confirm.
     """
-    if isinstance(given, Quantity) and isinstance(wanted, Quantity):
-      return given.unit == wanted.unit and self.same(given.amount, wanted.amount)
-    if isinstance(given, Quantity):
-      loose = given.unit in ("%", "degree", *quantities.CURRENCIES)
-      if quantities.has_power(given.unit) or (inside and not loose):
+    if isinstance(answer, Quantity) and isinstance(gold, Quantity):
+      return answer.unit == gold.unit and self.same(answer.amount, gold.amount)
+    if isinstance(answer, Quantity):
+      loose = answer.unit in ("%", "degree", *quantities.CURRENCIES)
+      if quantities.has_power(answer.unit) or (inside and not loose):
         return False
-      amounts: list[Value] = [given.amount]
-      if given.unit == "%" and isinstance(given.amount, Number):
-        amounts.append(_share(given.amount))
-      return any(self.same(amount, wanted) for amount in amounts)
-    assert isinstance(wanted, Quantity)
-    share = [_share(wanted.amount)] if wanted.unit == "%" and isinstance(wanted.amount, Number) else []
-    return any(self.same(given, amount) for amount in (wanted.amount, *share))
+      amounts: list[Value] = [answer.amount]
+      if answer.unit == "%" and isinstance(answer.amount, Number):
+        amounts.append(_share(answer.amount))
+      return any(self.same(amount, gold) for amount in amounts)
+    assert isinstance(gold, Quantity)
+    share = [_share(gold.amount)] if gold.unit == "%" and isinstance(gold.amount, Number) else []
+    return any(self.same(answer, amount) for amount in (gold.amount, *share))
 
-  def _formulas(self, given: Number | Expression, wanted: Number | Expression) -> bool:
-    if isinstance(given, Expression) and self.form == "simplified":
-      if isinstance(wanted, Number) or not forms.fits(given.tree, wanted.tree):
+  def _formulas(self, answer: Number | Expression, gold: Number | Expression) -> bool:
+    if isinstance(answer, Expression) and self.form == "simplified":
+      if isinstance(gold, Number) or not forms.fits(answer.tree, gold.tree):
         return False
     try:
-      exact = _exact(given), _exact(wanted)
+      exact = _exact(answer), _exact(gold)
     except Unreadable:
       return False
     if exact[0] is not None and exact[1] is not None:
       return _same_numbers(exact[0], exact[1])
-    trees = _tree(given), _tree(wanted)
+    trees = _tree(answer), _tree(gold)
     if trees[0] == trees[1]:
       return True
-    for this, tree in zip(exact, trees[::-1], strict=True):
-      if this is not None and this.decimal:
-        return is_constant(tree) and self.algebra.near(tree, this.value, numbers.ROUNDING)
+    for value, tree in zip(exact, trees[::-1], strict=True):
+      if value is not None and value.decimal:
+        return is_constant(tree) and self.algebra.near(tree, value.value, numbers.ROUNDING)
     if self.algebra.same(*trees):
       return True
     # A gold answer that lost its signs of degrees: \cos58 for \cos 58^\circ.
     bare = replaced(trees[0], "degree", lambda node: node.args[0])
     return bare != trees[0] and not _has_degrees(trees[1]) and self.algebra.same(bare, trees[1])
 
-  def _relations(self, given: Relation | None, wanted: Relation | None) -> bool:
+  def _relations(self, answer: Relation | None, gold: Relation | None) -> bool:
     """Equal sides, or, for equations, differences of the sides that are proportional."""
-    if given is None or wanted is None or given.sign != wanted.sign:
+    if answer is None or gold is None or answer.sign != gold.sign:
       return False
-    if self.form == "simplified" and not forms.fits(_difference(given), _difference(wanted)):
+    if self.form == "simplified" and not forms.fits(_difference(answer), _difference(gold)):
       return False
-    sides = (given.left, given.right), (wanted.left, wanted.right)
-    orders = (sides[0], sides[0][::-1]) if given.sign in ("=", "ne") else (sides[0],)
+    sides = (answer.left, answer.right), (gold.left, gold.right)
+    orders = (sides[0], sides[0][::-1]) if answer.sign in ("=", "ne") else (sides[0],)
     if any(all(map(self._same_trees, order, sides[1])) for order in orders):
       return True
-    differences = _difference(given), _difference(wanted)
-    if given.sign not in ("=", "ne") or any(map(is_constant, differences)):
+    differences = _difference(answer), _difference(gold)
+    if answer.sign not in ("=", "ne") or any(map(is_constant, differences)):
       return False
     return self.algebra.proportional(*differences)
 
   def _same_trees(self, a: Node, b: Node) -> bool:
     return a == b or self.algebra.same(a, b)
 
-  def _collections(self, given: Value, wanted: Collection) -> bool:
+  def _collections(self, answer: Value, gold: Collection) -> bool:
     """A list as items without order, or as a tuple of the same items in order."""
-    if isinstance(given, Collection):
-      items = self._distinct(given.items) if wanted.is_set else given.items
-      return self._in_any_order(items, self._distinct(wanted.items) if wanted.is_set else wanted.items)
-    if not isinstance(given, Bracket) or wanted.is_set:
+    if isinstance(answer, Collection):
+      items = self._distinct(answer.items) if gold.is_set else answer.items
+      return self._in_any_order(items, self._distinct(gold.items) if gold.is_set else gold.items)
+    if not isinstance(answer, Bracket) or gold.is_set:
       return False
-    items = _as_point(wanted.items) or wanted.items
-    is_tuple = (given.opening, given.closing) == ("(", ")") or (given.opening == "[" and len(given.items) > 2)
-    return is_tuple and self._in_order(given.items, items)
+    items = _as_point(gold.items) or gold.items
+    is_tuple = (answer.opening, answer.closing) == ("(", ")") or (answer.opening == "[" and len(answer.items) > 2)
+    return is_tuple and self._in_order(answer.items, items)
 
   def _distinct(self, items: Sequence[Value]) -> Sequence[Value]:
-    kept: list[Value] = []
+    distinct: list[Value] = []
     for item in items:
-      if not any(self.same(item, other, inside=True) for other in kept):
-        kept.append(item)
-    return kept
+      if not any(self.same(item, other, inside=True) for other in distinct):
+        distinct.append(item)
+    return distinct
 
-  def _in_order(self, given: Sequence[Value], wanted: Sequence[Value]) -> bool:
-    return len(given) == len(wanted) and all(
-      self.same(one, other, inside=True) for one, other in zip(given, wanted, strict=True)
+  def _in_order(self, answer: Sequence[Value], gold: Sequence[Value]) -> bool:
+    return len(answer) == len(gold) and all(
+      self.same(item, other, inside=True) for item, other in zip(answer, gold, strict=True)
     )
 
-  def _in_any_order(self, given: Sequence[Value], wanted: Sequence[Value]) -> bool:
-    if len(given) != len(wanted):
+  def _in_any_order(self, answer: Sequence[Value], gold: Sequence[Value]) -> bool:
+    if len(answer) != len(gold):
       return False
-    left = list(wanted)
-    for one in given:
-      match = next((at for at, other in enumerate(left) if self.same(one, other, inside=True)), None)
+    left = list(gold)
+    for item in answer:
+      match = next((at for at, other in enumerate(left) if self.same(item, other, inside=True)), None)
       if match is None:
         return False
       del left[match]
@@ -248,11 +248,11 @@ def _difference(relation: Relation) -> Node:
   return Node("sum", (relation.left, Node("negative", (relation.right,))))
 
 
-def _as_relation(named: NamedValue) -> Relation | None:
+def _as_relation(equation: NamedValue) -> Relation | None:
   """The equation of a symbol and its value; None where the value is no formula."""
-  if not isinstance(named.value, Number | Expression):
+  if not isinstance(equation.value, Number | Expression):
     return None
-  return Relation(Node("symbol", (), named.name), "=", _tree(named.value))
+  return Relation(Node("symbol", (), equation.name), "=", _tree(equation.value))
 
 
 def _only(value: Value, other: Value) -> Value:
@@ -264,11 +264,11 @@ def _only(value: Value, other: Value) -> Value:
 
 def _as_point(items: Sequence[Value]) -> tuple[Value, ...] | None:
   """The coordinates that x = 1, y = 2 gives, in the order of their names; None for items of another kind."""
-  named = [item for item in items if isinstance(item, NamedValue)]
-  names = sorted(item.name for item in named)
-  if len(named) != len(items) or not all(map(str.isalpha, names)) or len(set(names)) != len(names):
+  coordinates = [item for item in items if isinstance(item, NamedValue)]
+  names = sorted(item.name for item in coordinates)
+  if len(coordinates) != len(items) or not all(map(str.isalpha, names)) or len(set(names)) != len(names):
     return None
-  return tuple(item.value for item in sorted(named, key=lambda item: item.name))
+  return tuple(item.value for item in sorted(coordinates, key=lambda item: item.name))
 
 
 def _as_product(value: Value) -> Value:

@@ -34,8 +34,8 @@ def is_collected(tree: Node) -> bool:
 
 def _powers(term: Node) -> frozenset[tuple[Node, Fraction]] | None:
   """The factors of a term that are no numbers, with their powers; None: one occurs twice."""
-  counted = [(factor, times) for factor, times in factors(term) if rational(factor) is None]
-  return frozenset(counted) if len({factor for factor, _ in counted}) == len(counted) else None
+  powers = [(factor, times) for factor, times in factors(term) if rational(factor) is None]
+  return frozenset(powers) if len({factor for factor, _ in powers}) == len(powers) else None
 
 
 def terms(tree: Node) -> list[Node]:

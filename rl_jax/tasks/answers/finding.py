@@ -44,11 +44,11 @@ _SEPARATOR = re.compile(r"(?<=\d)(?:\{,\}|,|\\!|\\,|[ ~](?=\d{3}(?!\d|\s*/)))")
 def last_tag(response: str) -> str | None:
   """The text of the last <answer>…</answer>."""
   end = None
-  for found in reversed([*_TAG.finditer(response)]):
-    if found[1]:
-      end = found.start()
+  for tag in reversed([*_TAG.finditer(response)]):
+    if tag[1]:
+      end = tag.start()
     elif end is not None:
-      return response[found.end() : end].strip()
+      return response[tag.end() : end].strip()
   return None
 
 
@@ -92,13 +92,13 @@ def _undressed(rest: str, line: str) -> str:
 
 def _paragraph(lines: Sequence[str]) -> str:
   """The first lines that are not blank."""
-  kept: list[str] = []
+  paragraph: list[str] = []
   for line in lines:
     if line.strip(_DRESS):
-      kept.append(line)
-    elif kept:
+      paragraph.append(line)
+    elif paragraph:
       break
-  return "\n".join(kept).strip()
+  return "\n".join(paragraph).strip()
 
 
 def last_number(response: str) -> str | None:
@@ -111,19 +111,19 @@ def last_number(response: str) -> str | None:
   """
   for line in reversed(response.splitlines()):
     line = ascii_latex(line)
-    for found in reversed([*_NUMBER.finditer(line)]):
-      number = _with_sign(line, found)
+    for match in reversed([*_NUMBER.finditer(line)]):
+      number = _with_sign(line, match)
       if number is not None:
         return number
   return None
 
 
-def _with_sign(line: str, found: re.Match[str]) -> str | None:
+def _with_sign(line: str, match: re.Match[str]) -> str | None:
   """The number that was found, with its sign; None: it is a piece of something else.
 
   A sign behind a digit, a letter or a bracket is that of a difference or a range.
   """
-  before = line[max(0, found.start() - 12) : found.start()]
+  before = line[max(0, match.start() - 12) : match.start()]
   if _PIECE.search(before):
     return None
   sign = _SIGN.search(before)
@@ -136,7 +136,7 @@ def _with_sign(line: str, found: re.Match[str]) -> str | None:
   elif is_minus and sign.start("after") > 0:
     left = before[: sign.start("after")]
     is_minus = not (left[-1].isalnum() or left[-1] in ")]}%")
-  text = _SEPARATOR.sub("", found[0])
+  text = _SEPARATOR.sub("", match[0])
   return (f"-{text}" if is_minus else text) if numbers.read(text) else None
 
 
@@ -178,5 +178,5 @@ def _on_line(line: str) -> str:
   for text in (clause, line):
     if spans := formulas(text):
       return statement(text, _without_names(text, spans))
-  found = [number for match in _NUMBER.finditer(clause) if (number := _with_sign(clause, match))]
-  return found[0] if len(found) == 1 else clause
+  candidates = [number for match in _NUMBER.finditer(clause) if (number := _with_sign(clause, match))]
+  return candidates[0] if len(candidates) == 1 else clause

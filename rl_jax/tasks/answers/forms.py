@@ -23,13 +23,13 @@ _OPERATIONS = ("floor", "ceiling", "factorial", "double factorial", "binomial", 
 _COUNTS = ("factorial", "double factorial", "binomial")
 
 
-def fits(given: Node, wanted: Node) -> bool:
-  """Whether `given` is in the form of `wanted`."""
-  if not _kinds(given) <= _kinds(wanted) or evaluation.pending(given) > evaluation.pending(wanted):
+def fits(answer: Node, gold: Node) -> bool:
+  """Whether `answer` is in the form of `gold`."""
+  if not _kinds(answer) <= _kinds(gold) or evaluation.pending(answer) > evaluation.pending(gold):
     return False
-  if is_constant(wanted):
-    return _fits_as_constant(given, wanted)
-  return evaluation.degree_below(given) <= evaluation.degree_below(wanted) and _fits_as_polynomial(given, wanted)
+  if is_constant(gold):
+    return _fits_as_constant(answer, gold)
+  return evaluation.degree_below(answer) <= evaluation.degree_below(gold) and _fits_as_polynomial(answer, gold)
 
 
 def _kinds(tree: Node) -> frozenset[str]:
@@ -48,25 +48,25 @@ def _kinds(tree: Node) -> frozenset[str]:
   return frozenset(kinds)
 
 
-def _fits_as_constant(given: Node, wanted: Node) -> bool:
-  if rational(wanted) is not None:
+def _fits_as_constant(answer: Node, gold: Node) -> bool:
+  if rational(gold) is not None:
     return True
-  if evaluation.is_collected(wanted) and not evaluation.is_collected(given):
+  if evaluation.is_collected(gold) and not evaluation.is_collected(answer):
     return False
-  return evaluation.is_complex_number(given) or not evaluation.is_complex_number(wanted)
+  return evaluation.is_complex_number(answer) or not evaluation.is_complex_number(gold)
 
 
-def _fits_as_polynomial(given: Node, wanted: Node) -> bool:
-  if not _is_polynomial(wanted) or any(node.op in _COUNTS for node in walk(given)):
+def _fits_as_polynomial(answer: Node, gold: Node) -> bool:
+  if not _is_polynomial(gold) or any(node.op in _COUNTS for node in walk(answer)):
     return True
-  if not _is_polynomial(given):
+  if not _is_polynomial(answer):
     return False
-  count = _factors(wanted)
+  count = _factors(gold)
   if count is not None:
-    found = _factors(given)
-    return found is not None and found >= count
-  if _is_expanded(wanted) and not any(node.op == "quotient" and node.args[0].op == "sum" for node in walk(wanted)):
-    return _is_expanded(given) and (evaluation.is_collected(given) or not evaluation.is_collected(wanted))
+    answer_count = _factors(answer)
+    return answer_count is not None and answer_count >= count
+  if _is_expanded(gold) and not any(node.op == "quotient" and node.args[0].op == "sum" for node in walk(gold)):
+    return _is_expanded(answer) and (evaluation.is_collected(answer) or not evaluation.is_collected(gold))
   return True
 
 
@@ -85,9 +85,9 @@ def _factors(tree: Node) -> Fraction | None:
   """The number of factors with symbols in a product in which one is a sum; None where the tree is no such product."""
   if tree.op in ("negative", "quotient"):
     return _factors(tree.args[0])
-  counted = [(factor, times) for factor, times in factors(tree) if symbols(factor)]
-  total = sum((times for _, times in counted), Fraction(0))
-  return total if total > 1 and any(factor.op == "sum" for factor, _ in counted) else None
+  with_symbols = [(factor, times) for factor, times in factors(tree) if symbols(factor)]
+  total = sum((times for _, times in with_symbols), Fraction(0))
+  return total if total > 1 and any(factor.op == "sum" for factor, _ in with_symbols) else None
 
 
 def _is_expanded(tree: Node) -> bool:

@@ -41,13 +41,13 @@ def split(tokens: Sequence[Token], separates: Callable[[Token], bool]) -> list[l
 
 def outside(tokens: Sequence[Token]) -> list[Token]:
   """The tokens outside of all brackets."""
-  kept, depth = [], 0
+  outer, depth = [], 0
   for token in tokens:
     change = depth_change(token)
     if depth == 0 and change == 0:
-      kept.append(token)
+      outer.append(token)
     depth += change
-  return kept
+  return outer
 
 
 def separates(token: Token) -> bool:
@@ -68,14 +68,14 @@ def has_words(tokens: Sequence[Token]) -> bool:
 def joined_by(tokens: Sequence[Token], word: str) -> bool:
   """Whether all separators outside of brackets are this word."""
   signs = {"or": "lor", "and": "land"}
-  kept = [token for token in outside(tokens) if separates(token)]
-  return all(token.text.casefold() == word or token.is_command(signs[word]) for token in kept)
+  separators = [token for token in outside(tokens) if separates(token)]
+  return all(token.text.casefold() == word or token.is_command(signs[word]) for token in separators)
 
 
 def joined(tokens: Sequence[Token]) -> list[Token] | None:
   """The tokens with tight commas of thousands outside of brackets taken out of numbers; None: there are none."""
   result: list[Token] = []
-  at, depth, found = 0, 0, False
+  at, depth, has_groups = 0, 0, False
   while at < len(tokens):
     depth += depth_change(tokens[at])
     end = at + 1
@@ -84,11 +84,11 @@ def joined(tokens: Sequence[Token]) -> list[Token] | None:
     run = [token.text for token in tokens[at:end:2]]
     if end - at > 1 and _are_groups(run):
       result.append(tokens[at]._replace(text="".join(run)))
-      found = True
+      has_groups = True
     else:
       result += tokens[at:end]
     at = end
-  return result if found else None
+  return result if has_groups else None
 
 
 def _continues(pair: Sequence[Token]) -> bool:
@@ -97,10 +97,10 @@ def _continues(pair: Sequence[Token]) -> bool:
 
 
 def _are_groups(run: Sequence[str]) -> bool:
-  whole = run[-1].partition(".")[0]
+  last = run[-1].partition(".")[0]
   return (
     run[0].isdigit()
     and len(run[0]) <= 3
     and run[0][0] != "0"
-    and all(len(group) == 3 and group.isdigit() for group in (*run[1:-1], whole))
+    and all(len(group) == 3 and group.isdigit() for group in (*run[1:-1], last))
   )

@@ -71,8 +71,8 @@ def read(text: str) -> Written | None:
   if len(text) > MOST_CHARACTERS or not _START.match(text):
     return None
   text, unit = text.rstrip(), ""
-  if found := _UNIT.search(text):
-    text, unit = text[: found.start()], found[1].lstrip("\\")
+  if match := _UNIT.search(text):
+    text, unit = text[: match.start()], match[1].lstrip("\\")
   sign = _SIGN.match(text)
   assert sign is not None, "every part of a sign may be missing"
   before, currency, after = sign[1], sign[2] or sign[3], sign[4]
@@ -103,21 +103,21 @@ def _is_finite_decimal(value: Fraction) -> bool:
 def _decimal(text: str) -> Written | None:
   if power := _POWER_OF_TEN.fullmatch(text):
     return _scaled(Fraction(1), power, decimal=False)
-  found = _DECIMAL.fullmatch(text)
-  if found is None or not (found["whole"] or found["digits"] or found["period"]):
+  match = _DECIMAL.fullmatch(text)
+  if match is None or not (match["whole"] or match["digits"] or match["period"]):
     return None
-  digits, whole = found["digits"] or "", _integer(found["whole"])
-  value = Fraction(whole * 10 ** len(digits) + int(digits or 0), 10 ** len(digits))
-  if found["period"]:
-    if found["point"] is None:
+  digits, integer = match["digits"] or "", _integer(match["whole"])
+  value = Fraction(integer * 10 ** len(digits) + int(digits or 0), 10 ** len(digits))
+  if match["period"]:
+    if match["point"] is None:
       return None
-    value += Fraction(int(found["period"]), 10 ** len(digits) * (10 ** len(found["period"]) - 1))
-  return _scaled(value, found, decimal=found["point"] is not None and not found["period"])
+    value += Fraction(int(match["period"]), 10 ** len(digits) * (10 ** len(match["period"]) - 1))
+  return _scaled(value, match, decimal=match["point"] is not None and not match["period"])
 
 
-def _scaled(value: Fraction, found: re.Match[str], *, decimal: bool) -> Written | None:
-  named = found.groupdict()
-  exponent = next((named[name] for name in ("e0", "e1", "e2") if named.get(name)), None)
+def _scaled(value: Fraction, match: re.Match[str], *, decimal: bool) -> Written | None:
+  groups = match.groupdict()
+  exponent = next((groups[name] for name in ("e0", "e1", "e2") if groups.get(name)), None)
   if exponent is None:
     return Written(value, decimal)
   if len(exponent) > 6 or abs(int(exponent)) > MOST_EXPONENT:
@@ -126,16 +126,16 @@ def _scaled(value: Fraction, found: re.Match[str], *, decimal: bool) -> Written 
 
 
 def _fraction(text: str) -> Written | None:
-  found = _FRACTION.fullmatch(text) or _MIXED.fullmatch(text)
-  if found is None:
+  match = _FRACTION.fullmatch(text) or _MIXED.fullmatch(text)
+  if match is None:
     return None
-  named = found.groupdict()
-  numerator = _integer(named["n1"] or named["n2"] or named["n3"])
-  denominator = int(named["d1"] or named["d2"] or named["d3"])
-  whole = named.get("i1") or named.get("i2")
-  if denominator == 0 or (whole and not 0 < numerator < denominator):
+  groups = match.groupdict()
+  numerator = _integer(groups["n1"] or groups["n2"] or groups["n3"])
+  denominator = int(groups["d1"] or groups["d2"] or groups["d3"])
+  integer = groups.get("i1") or groups.get("i2")
+  if denominator == 0 or (integer and not 0 < numerator < denominator):
     return None
-  return Written(Fraction(numerator, denominator) + int(whole or 0))
+  return Written(Fraction(numerator, denominator) + int(integer or 0))
 
 
 def _integer(text: str | None) -> int:

@@ -58,8 +58,8 @@ def ascii_latex(text: str) -> str:
   if text.isascii():
     return text.replace("\r", "") if "\r" in text else text
   raised, lowered = (str.maketrans(*signs) for signs in (_SCRIPTS, _SUBSCRIPTS))
-  text = _RAISED.sub(lambda found: f"^{{{found[0].translate(raised)}}}", text)
-  text = _LOWERED.sub(lambda found: f"_{{{found[0].translate(lowered)}}}", text)
+  text = _RAISED.sub(lambda match: f"^{{{match[0].translate(raised)}}}", text)
+  text = _LOWERED.sub(lambda match: f"_{{{match[0].translate(lowered)}}}", text)
   return unicodedata.normalize("NFKC", text.translate(_CHARACTERS))
 
 
@@ -76,7 +76,7 @@ def plain(text: str) -> str:
   if text.isdecimal() or len(text) > MOST_CHARACTERS:
     return text
   if "$" in text:
-    text = _PAIR.sub(lambda found: f" {found['display'] or found['inline']} ", text)
+    text = _PAIR.sub(lambda match: f" {match['display'] or match['inline']} ", text)
   if "**" in text:
     text = _BOLD.sub(r"\1", text)
   before = None

@@ -107,8 +107,8 @@ def _unit(words: Sequence[str]) -> str:
 
   Raises: Unreadable: a number in it is no exponent, as in 5 hours 30 minutes.
   """
-  kept = [word for word in words if word not in ("{", "}", "(", ")", ".", "'")]
-  for at, word in enumerate(kept):
-    if word[0].isdigit() and kept[at - 1] not in ("^", "-"):
+  unit_words = [word for word in words if word not in ("{", "}", "(", ")", ".", "'")]
+  for at, word in enumerate(unit_words):
+    if word[0].isdigit() and unit_words[at - 1] not in ("^", "-"):
       raise Unreadable("two numbers with units")
-  return " ".join(kept)
+  return " ".join(unit_words)

@@ -50,23 +50,24 @@ def read(text: str) -> tuple[Value, ...]:
   text = plain(text)
   if len(text) > MOST_CHARACTERS or _SPOILT.search(text):
     return (Text(text),)
-  written = numbers.read(text)
-  if written is not None and "," not in text:
-    return (_written(written),)
+  number = numbers.read(text)
+  if number is not None and "," not in text:
+    return (_written(number),)
   if _WORDS.fullmatch(text) and not are_formula(text) and not _CONNECTIVE.search(text):
     return (Text("".join(text.casefold().split())),)
   try:
     tokens = tokenize(text)
   except TooLong:
     return (Text(text),)
-  found = [_written(written)] if written is not None else []
+  values = [_written(number)] if number is not None else []
   joined = groups.joined(tokens)
-  if joined is not None and written is None:
-    found.append(value_of(joined))
-  found.append(value_of(tokens))
+  if joined is not None and number is None:
+    values.append(value_of(joined))
+  values.append(value_of(tokens))
   if any(token.kind == "name" and len(token.text) == 1 for token in tokens):
-    found.append(value_of([t._replace(kind="letters") if len(t.text) == 1 and t.kind == "name" else t for t in tokens]))
-  return tuple(dict.fromkeys(found))
+    letters = [t._replace(kind="letters") if len(t.text) == 1 and t.kind == "name" else t for t in tokens]
+    values.append(value_of(letters))
+  return tuple(dict.fromkeys(values))
 
 
 def is_value(text: str) -> bool:
@@ -82,9 +83,9 @@ def _has_words(value: Value) -> bool:
   return isinstance(value, Text) or any(map(_has_words, parts))
 
 
-def _written(written: numbers.Written) -> Value:
-  value = Number(written.value, written.decimal)
-  return Quantity(value, written.unit) if written.unit else value
+def _written(number: numbers.Written) -> Value:
+  value = Number(number.value, number.decimal)
+  return Quantity(value, number.unit) if number.unit else value
 
 
 def value_of(tokens: Sequence[Token]) -> Value:
@@ -274,8 +275,8 @@ def _mixed(tokens: Sequence[Token]) -> Number | None:
   if kinds != ["number", "number", "sign", "number"]:
     return None
   minus = "-" if signs and tokens[0].text == "-" else ""
-  written = numbers.read("{}{} {}{}{}".format(minus, *(token.text for token in tokens[signs:])))
-  return Number(written.value) if written else None
+  number = numbers.read("{}{} {}{}{}".format(minus, *(token.text for token in tokens[signs:])))
+  return Number(number.value) if number else None
 
 
 def _chosen(tree: Node, plus: str) -> Node:

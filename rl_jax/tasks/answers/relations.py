@@ -97,33 +97,33 @@ def _equation(sign: str, left: Sequence[Token], right: Sequence[Token], read: Re
 
 def _name(tokens: Sequence[Token]) -> str:
   r"""The name that tokens are, without arguments: x, f(x), f^{-1}(x), E[X], AB, \Delta H, (x, y), words; "": none."""
-  kept = list(tokens)
-  if not kept:
+  name = list(tokens)
+  if not name:
     return ""
-  if kept[-1].is_sign(")", "]"):
-    opening = next((at for at in range(len(kept)) if at + groups.closes(kept[at:]) == len(kept) - 1), 0)
+  if name[-1].is_sign(")", "]"):
+    opening = next((at for at in range(len(name)) if at + groups.closes(name[at:]) == len(name) - 1), 0)
     if opening == 0:
-      inner = kept[1:-1]
+      inner = name[1:-1]
       parts = groups.split(inner, lambda token: token.is_sign(","))
-      return canonical(kept) if len(parts) > 1 and all(_is_symbol(part) for part in parts) else ""
-    kept = kept[:opening]
-  return canonical(kept) if _is_symbol(kept) or _is_label(kept) else ""
+      return canonical(name) if len(parts) > 1 and all(_is_symbol(part) for part in parts) else ""
+    name = name[:opening]
+  return canonical(name) if _is_symbol(name) or _is_label(name) else ""
 
 
 def _is_symbol(tokens: Sequence[Token]) -> bool:
   """Whether tokens are one symbol with scripts, or capital letters that name a segment or an angle."""
-  kept = [token for token in tokens if not token.is_command("angle", "triangle", "Delta")] or [*tokens]
-  if len(kept) == 2 and len(tokens) == 3 and tokens[1].is_command("angle") and kept[0].text == "m":
-    kept = kept[1:]  # the measure of an angle
-  exponent = [token.text for token in kept[-5:]]
+  symbol_tokens = [token for token in tokens if not token.is_command("angle", "triangle", "Delta")] or [*tokens]
+  if len(symbol_tokens) == 2 and len(tokens) == 3 and tokens[1].is_command("angle") and symbol_tokens[0].text == "m":
+    symbol_tokens = symbol_tokens[1:]  # the measure of an angle
+  exponent = [token.text for token in symbol_tokens[-5:]]
   if exponent == ["^", "{", "-", "1", "}"]:
-    kept = kept[:-5]
-  if not kept:
+    symbol_tokens = symbol_tokens[:-5]
+  if not symbol_tokens:
     return False
-  if len(kept) == 1 and kept[0].kind == "letters" and len(kept[0].text) > 1:
-    return bool(re.fullmatch("[A-Z]{2,3}", kept[0].text))
+  if len(symbol_tokens) == 1 and symbol_tokens[0].kind == "letters" and len(symbol_tokens[0].text) > 1:
+    return bool(re.fullmatch("[A-Z]{2,3}", symbol_tokens[0].text))
   try:
-    tree = tree_of(kept)
+    tree = tree_of(symbol_tokens)
   except Unreadable:
     return False
   return tree.op == "symbol" or (tree.op == "constant" and tree.value != "pi")
@@ -165,7 +165,7 @@ def union(items: Sequence[Value]) -> NamedValue | None:
   """Inequalities of one symbol, joined by "or", as the union of their intervals; None for other items."""
   if not all(isinstance(item, NamedValue) and isinstance(item.value, Bracket) for item in items):
     return None
-  named = [item for item in items if isinstance(item, NamedValue)]
-  if len({item.name for item in named}) != 1:
+  inequalities = [item for item in items if isinstance(item, NamedValue)]
+  if len({item.name for item in inequalities}) != 1:
     return None
-  return NamedValue(named[0].name, UnionOfParts(tuple(item.value for item in named)))
+  return NamedValue(inequalities[0].name, UnionOfParts(tuple(item.value for item in inequalities)))

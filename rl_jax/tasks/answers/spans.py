@@ -58,16 +58,16 @@ def _boxes(text: str) -> tuple[list[Span], int | None]:
   spans: list[Span] = []
   opened: list[tuple[int, int] | None] = []
   start = min((at for name in (r"\boxed", r"\fbox", r"\framebox") if (at := text.find(name)) >= 0), default=None)
-  for found in _BRACE.finditer(text, start) if start is not None else ():
-    if found["box"]:
-      opened.append((found.start(), found.end()))
-    elif found["bare"]:
-      first = found.start("bare")
-      spans.append(Span(found.start(), found.end(), first, first + len(found["bare"].rstrip("."))))
-    elif found["brace"] == "{":
+  for match in _BRACE.finditer(text, start) if start is not None else ():
+    if match["box"]:
+      opened.append((match.start(), match.end()))
+    elif match["bare"]:
+      first = match.start("bare")
+      spans.append(Span(match.start(), match.end(), first, first + len(match["bare"].rstrip("."))))
+    elif match["brace"] == "{":
       opened.append(None)
-    elif found["brace"] and opened and (box := opened.pop()):
-      spans.append(_box(text, spans, box, found.start()))
+    elif match["brace"] and opened and (box := opened.pop()):
+      spans.append(_box(text, spans, box, match.start()))
   return [span for span in spans if span.inside(text)], next((box[0] for box in opened if box), None)
 
 
@@ -89,8 +89,8 @@ def formulas(text: str) -> list[Span]:
   """
   spans: list[Span] = []
   opening: re.Match[str] | None = None
-  for found in _DELIMITER.finditer(text):
-    sign, start, end = found[0], found.start(), found.end()
+  for delimiter in _DELIMITER.finditer(text):
+    sign, start, end = delimiter[0], delimiter.start(), delimiter.end()
     if sign in (r"\\", r"\$"):
       continue
     if opening is not None and sign == _CLOSING[opening[0]] and (sign != "$" or _closes(text, opening.end(), start)):
@@ -99,7 +99,7 @@ def formulas(text: str) -> list[Span]:
         spans.append(span)
       opening = None
     elif sign in _CLOSING and (sign != "$" or not text[end : end + 1].isspace()):
-      opening = found
+      opening = delimiter
   return spans
 
 
@@ -110,10 +110,10 @@ def _closes(text: str, start: int, end: int) -> bool:
 
 def statement(text: str, spans: Sequence[Span]) -> str:
   """The last span with those before it that commas, "and" or "or" join to it. One that is said twice counts once."""
-  kept = [spans[-1].inside(text)]
+  parts = [spans[-1].inside(text)]
   for before, after in zip(spans[-2::-1], spans[:0:-1], strict=True):
     between = text[before.end : after.start]
     if len(between) > MOST_BETWEEN or not _JOINED.fullmatch(between):
       break
-    kept.append(before.inside(text))
-  return ", ".join(dict.fromkeys(reversed(kept)))
+    parts.append(before.inside(text))
+  return ", ".join(dict.fromkeys(reversed(parts)))

@@ -109,8 +109,8 @@ class _Parser(Cursor):
         factors = [Node("quotient", (over, self.factor()))]
       elif token.is_command(*_MODULO):
         self.at += 1
-        whole = factors[0] if len(factors) == 1 else Node("product", tuple(factors))
-        factors = [Node("operator", (whole, self.factor()), r"\mod")]
+        dividend = factors[0] if len(factors) == 1 else Node("product", tuple(factors))
+        factors = [Node("operator", (dividend, self.factor()), r"\mod")]
       elif self.starts_factor(token):
         factors.append(self.power())
       else:
@@ -145,8 +145,8 @@ class _Parser(Cursor):
         base = Node("power", (base, self.script()))
       elif token.is_sign("_") and base.op == "power" and base.args[0].op == "symbol":
         self.at += 1
-        named = base.args[0]._replace(value=f"{base.args[0].value}_{self.label()}")
-        base = base._replace(args=(named, base.args[1]))
+        symbol = base.args[0]._replace(value=f"{base.args[0].value}_{self.label()}")
+        base = base._replace(args=(symbol, base.args[1]))
       elif token.is_sign("!"):
         self.at += 1
         twice = self.peek().is_sign("!")
@@ -203,30 +203,30 @@ class _Parser(Cursor):
 
   def numeral(self, token: Token) -> Node:
     """A number, with the fraction behind it where it is a mixed one."""
-    written = numbers.read(token.text)
-    if written is None:
+    literal = numbers.read(token.text)
+    if literal is None:
       raise Unreadable(f"a number of {len(token.text)} characters")
     if not self.peek().is_command("frac"):
-      return number(written.value)
+      return number(literal.value)
     before = self.at
     self.at += 1
     part = self.fraction()
     if part.op != "quotient" or any(arg.op != "number" for arg in part.args):
       self.at = before
-      return number(written.value)
+      return number(literal.value)
     above, below = (arg.value for arg in part.args)
     if not token.text.isdigit() or not 0 < above < below or (above.denominator, below.denominator) != (1, 1):
       raise Unreadable("a number before a fraction that is no part of it")
-    return number(written.value + above / below)
+    return number(literal.value + above / below)
 
   def symbol(self, name: str) -> Node:
     """A symbol with what belongs to its name: subscript and primes."""
-    whole = name
+    full_name = name
     while self.peek().is_sign("_", "'"):
-      whole += f"_{self.label()}" if self.next().text == "_" else "'"
-    if whole not in _CONSTANTS:
-      whole += self.place()
-    return Node("constant" if whole in _CONSTANTS else "symbol", (), whole)
+      full_name += f"_{self.label()}" if self.next().text == "_" else "'"
+    if full_name not in _CONSTANTS:
+      full_name += self.place()
+    return Node("constant" if full_name in _CONSTANTS else "symbol", (), full_name)
 
   def place(self) -> str:
     """The number in brackets behind a symbol, as in x(0): a value of a function, which is a symbol of its own."""

@@ -73,25 +73,25 @@ def _pieces(text: str, within: str, nesting: int) -> list[Token]:
   tokens: list[Token] = []
   at, spaced = 0, False
   while at < len(text):
-    found = _PIECE.match(text, at)
-    assert found is not None and found.lastgroup is not None, "the last alternative takes any character"
-    at, kind = found.end(), found.lastgroup
+    match = _PIECE.match(text, at)
+    assert match is not None and match.lastgroup is not None, "the last alternative takes any character"
+    at, kind = match.end(), match.lastgroup
     kind = "number" if kind == "sep" else kind
     if kind == "gap":
       spaced = True
       continue
     if kind == "command":
-      added, at = _command(found["command"], text, at, nesting)
+      new, at = _command(match["command"], text, at, nesting)
     elif kind == "number":
-      added = [Token("number", re.sub(r"[^\d.eE+-]", "", found["number"]))]
+      new = [Token("number", re.sub(r"[^\d.eE+-]", "", match["number"]))]
     elif kind == "letters":
-      added = [Token("word" if within or not found["letters"].isascii() else "letters", found["letters"])]
+      new = [Token("word" if within or not match["letters"].isascii() else "letters", match["letters"])]
     elif kind == "dots":
-      added = [Token("command", "dots")]
+      new = [Token("command", "dots")]
     else:
-      added = [Token(kind, "\\\\" if kind == "row" else found[0])]
-    if added:
-      tokens += [added[0]._replace(spaced=spaced or added[0].spaced), *added[1:]]
+      new = [Token(kind, "\\\\" if kind == "row" else match[0])]
+    if new:
+      tokens += [new[0]._replace(spaced=spaced or new[0].spaced), *new[1:]]
       spaced = False
     if len(tokens) > MOST_TOKENS:
       raise TooLong(f"more than {MOST_TOKENS} tokens")
@@ -109,27 +109,27 @@ def _command(name: str, text: str, at: int, nesting: int) -> tuple[list[Token], 
   if name == "cr":
     return [Token("row", "\\\\")], at
   if name in ("begin", "end"):
-    found = _ENVIRONMENT.match(text, at)
-    if found is None:
+    match = _ENVIRONMENT.match(text, at)
+    if match is None:
       return [Token("unknown", name)], at
-    at = found.end()
-    if name == "begin" and found[1] in ("array", "tabular") and (columns := _COLUMNS.match(text, at)):
+    at = match.end()
+    if name == "begin" and match[1] in ("array", "tabular") and (columns := _COLUMNS.match(text, at)):
       at = columns.end()
-    return [Token(name, found[1])], at
-  if name == "mathbb" and (found := _BLACKBOARD.match(text, at)):
-    return [Token("command", f"mathbb{found[1] or found[2]}")], found.end()
+    return [Token(name, match[1])], at
+  if name == "mathbb" and (match := _BLACKBOARD.match(text, at)):
+    return [Token("command", f"mathbb{match[1] or match[2]}")], match.end()
   if name in commands.FONTS:
     return [], at
   return _named(name), at
 
 
 def _named(name: str) -> list[Token]:
-  same = commands.SAME.get(name, name)
-  if same in commands.KNOWN:
-    return [Token("command", same)]
+  alias = commands.SAME.get(name, name)
+  if alias in commands.KNOWN:
+    return [Token("command", alias)]
   if name in commands.SAME:
-    return [Token("sign", same)] if same else []
-  prefix = next((known for known in _BY_LENGTH if name.startswith(known)), None)
+    return [Token("sign", alias)] if alias else []
+  prefix = next((command for command in _BY_LENGTH if name.startswith(command)), None)
   if prefix is None or name.endswith("arrow"):
     return [Token("unknown", name)]
   return [*_named(prefix), Token("letters", name[len(prefix) :])]
@@ -163,13 +163,13 @@ def _text(name: str, text: str, at: int, nesting: int) -> tuple[list[Token], int
 def closing_brace(text: str, at: int) -> int | None:
   """Where the brace closes that was opened before `at`; None: nowhere. Escaped braces do not count."""
   depth = 1
-  for found in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, at):
-    if found[0] == "{":
+  for brace in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, at):
+    if brace[0] == "{":
       depth += 1
-    elif found[0] == "}":
+    elif brace[0] == "}":
       depth -= 1
       if depth == 0:
-        return found.start()
+        return brace.start()
   return None
 
 
@@ -193,12 +193,12 @@ def _merged(tokens: Sequence[Token]) -> Iterable[Token]:
 
 def canonical(tokens: Sequence[Token]) -> str:
   """The tokens as text in which blanks, the case of words and braces around a script of one token do not count."""
-  kept = list(tokens)
-  for at in range(len(kept) - 3, 0, -1):
-    if kept[at - 1].is_sign("^", "_") and kept[at].is_sign("{") and kept[at + 2].is_sign("}"):
-      kept[at : at + 3] = [kept[at + 1]]
+  shortened = list(tokens)
+  for at in range(len(shortened) - 3, 0, -1):
+    if shortened[at - 1].is_sign("^", "_") and shortened[at].is_sign("{") and shortened[at + 2].is_sign("}"):
+      shortened[at : at + 3] = [shortened[at + 1]]
   pieces: list[str] = []
-  for token, before in zip(kept, [None, *kept], strict=False):
+  for token, before in zip(shortened, [None, *shortened], strict=False):
     if token.kind in ("word", "name", "letters") and len(token.text) > 1:
       pieces.append(token.text.casefold())
     elif token.kind in ("command", "begin", "end", "unknown"):

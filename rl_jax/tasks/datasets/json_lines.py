@@ -129,8 +129,8 @@ def _check_tests(tests: Any, *, alone: bool) -> None:
 
 def _with_ours(row: dict[str, Any], name: str, value: str, field: str) -> dict[str, Any]:
   """The row with `name` for our value. What the row has by that name is kept, unless it is the same as text."""
-  same = name not in row or (field == name and not isinstance(row[name], list))
-  own = {} if same else {f"{OWN_COLUMN}{name}": row[name]}
+  replaceable = name not in row or (field == name and not isinstance(row[name], list))
+  own = {} if replaceable else {f"{OWN_COLUMN}{name}": row[name]}
   if own.keys() & row.keys():
     raise RowError(f"has both {name!r} and {OWN_COLUMN + name!r}, and {name!r} is to be {field!r}: rename one")
   return {**row, **own, name: value}
@@ -152,8 +152,8 @@ def _question(row: Mapping[str, Any], field: str) -> str:
 def _text(row: Mapping[str, Any], field: str) -> str:
   if field not in row:
     near = difflib.get_close_matches(field, row, n=1)
-    known = ", ".join(repr(rows.short(name)) for name in [*row][:10])
-    hint = f"; did you mean {near[0]!r}?" if near else f" (it has {known or 'none'})"
+    names = ", ".join(repr(rows.short(name)) for name in [*row][:10])
+    hint = f"; did you mean {near[0]!r}?" if near else f" (it has {names or 'none'})"
     raise RowError(f"no field {field!r}{hint}")
   if not isinstance(row[field], str | int | float):
     raise RowError(f"{field!r} is {rows.kind(row[field])}, want text")

@@ -104,16 +104,16 @@ def _make(builder: type[ProblemBuilder], settings: Mapping[str, Any], key: str, 
   with tempfile.TemporaryDirectory(prefix=".making-", dir=drafts) as draft:
     order = {"builder": f"{builder.__module__}:{builder.__name__}", "name": key, "settings": settings, "folder": draft}
     search = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
+    process = subprocess.run(
       [sys.executable, "-m", "rl_jax.tasks.datasets"],
       input=json.dumps(order),
       env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": search},
       stdout=subprocess.PIPE,
       text=True,
     )
-    if done.returncode:
-      raise ValueError(f"the process that prepares data ended with status {done.returncode}; see its lines above")
-    answer = json.loads(done.stdout)
+    if process.returncode:
+      raise ValueError(f"the process that prepares data ended with status {process.returncode}; see its lines above")
+    answer = json.loads(process.stdout)
     if "refused" in answer:
       raise ValueError(answer["refused"])
     folder.parent.mkdir(exist_ok=True)

@@ -56,12 +56,12 @@ def divide(problems: Iterable[Problem], held_out_fraction: float) -> SplitProble
 
   Raises: ValueError: a split has no problem.
   """
-  given = list(problems)
-  different = _different(given)
+  problem_list = list(problems)
+  different = _different(problem_list)
   held_out = [problem for problem in different if hash_share(problem.question) < held_out_fraction]
   train = [problem for problem in different if hash_share(problem.question) >= held_out_fraction]
   return _checked(
-    SplitProblems(train, held_out, len(given) - len(different)),
+    SplitProblems(train, held_out, len(problem_list) - len(different)),
     f"of {len(different)} different questions none falls to it at held_out_fraction={held_out_fraction:g}; "
     "give more problems or another fraction",
   )
@@ -72,11 +72,11 @@ def separate(train: Iterable[Problem], held_out: Iterable[Problem]) -> SplitProb
 
   Raises: ValueError: a split has no problem.
   """
-  given, kept = list(train), list(held_out)
-  different = _different(kept)
-  taken = {words_of(problem.question) for problem in different}
-  apart = _different([problem for problem in given if words_of(problem.question) not in taken])
-  repeated = len(given) + len(kept) - len(apart) - len(different)
+  train_problems, held_out_problems = list(train), list(held_out)
+  different = _different(held_out_problems)
+  held_out_words = {words_of(problem.question) for problem in different}
+  apart = _different([problem for problem in train_problems if words_of(problem.question) not in held_out_words])
+  repeated = len(train_problems) + len(held_out_problems) - len(apart) - len(different)
   return _checked(SplitProblems(apart, different, repeated), "its file has no question that is not held out")
 
 

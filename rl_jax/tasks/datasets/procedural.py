@@ -28,14 +28,14 @@ def create(name: str, parameters: Mapping[str, Any], *, seed: int, size: int) ->
   if name not in DATASETS:
     raise ValueError(f"no reasoning-gym data set {name!r}{_nearest(name, DATASETS)}")
   make, config_class = DATASETS[name]
-  known = {field.name: field for field in dataclasses.fields(config_class)}
-  for given in parameters:
-    if given in ("seed", "size"):
-      raise ValueError(f"{name}: {given} is no parameter of a level: set task.seed and task.problems")
-    if given not in known:
-      raise ValueError(f"{name}: unknown parameter {given!r}{_nearest(given, known)}")
+  config_fields = {field.name: field for field in dataclasses.fields(config_class)}
+  for parameter in parameters:
+    if parameter in ("seed", "size"):
+      raise ValueError(f"{name}: {parameter} is no parameter of a level: set task.seed and task.problems")
+    if parameter not in config_fields:
+      raise ValueError(f"{name}: unknown parameter {parameter!r}{_nearest(parameter, config_fields)}")
   # Configs are saved as JSON, which has no tuples.
-  values = {key: tuple(v) if isinstance(known[key].default, tuple) else v for key, v in parameters.items()}
+  values = {key: tuple(v) if isinstance(config_fields[key].default, tuple) else v for key, v in parameters.items()}
   try:
     config = config_class(**values, seed=seed, size=size)
     return make(config)
@@ -44,8 +44,8 @@ def create(name: str, parameters: Mapping[str, Any], *, seed: int, size: int) ->
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:
-  found = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-  return f": did you mean {found[0]!r}?" if found else f" (known: {', '.join(sorted(known))})"
+  matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+  return f": did you mean {matches[0]!r}?" if matches else f" (known: {', '.join(sorted(known))})"
 
 
 @functools.cache

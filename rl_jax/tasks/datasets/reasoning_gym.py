@@ -43,10 +43,10 @@ class ReasoningGym(ProblemBuilder):
 
 def counts_of(weights: Mapping[str, float], problems: int) -> dict[str, int]:
   """Problems of each level in proportion to its weight; the sum is `problems`."""
-  total, done, before, counts = sum(weights.values()), 0.0, 0, {}
+  total, cumulative, before, counts = sum(weights.values()), 0.0, 0, {}
   for name, weight in weights.items():
-    done += weight
-    upto = round(problems * done / total)
+    cumulative += weight
+    upto = round(problems * cumulative / total)
     counts[name], before = upto - before, upto
   return counts
 

@@ -115,10 +115,10 @@ def _no_number(text: str) -> NoReturn:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-  made = dict(pairs)
-  if len(made) < len(pairs):
+  mapping = dict(pairs)
+  if len(mapping) < len(pairs):
     keys = [key for key, _ in pairs]
     raise RowError(f"the field {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
-  if any(key.startswith("\0") for key in made):
+  if any(key.startswith("\0") for key in mapping):
     raise RowError("the name of a field begins with the character NUL")  # `entries` marks tuples and sets so
-  return made
+  return mapping

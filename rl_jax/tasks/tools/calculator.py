@@ -78,11 +78,11 @@ def _tokens(expression: str) -> list[str]:
   """Last first, so that the next one is popped."""
   tokens, at, text = [], 0, expression.rstrip()
   while at < len(text):
-    found = _TOKEN.match(text, at)
-    if found is None:
+    match = _TOKEN.match(text, at)
+    if match is None:
       raise CalculatorError(f"unexpected {text[at:].lstrip()[0]!r}")
-    tokens.append(found[1])
-    at = found.end()
+    tokens.append(match[1])
+    at = match.end()
   return tokens[::-1]
 
 

@@ -42,8 +42,8 @@ class Search:
     words = self._words([query])
     if not words[0]:
       return _NOTHING
-    found, scores = self._index.retrieve(words, k=self.results, show_progress=False)
-    best = [self.passages[i] for i, score in zip(found[0], scores[0], strict=True) if score > 0]
+    indices, scores = self._index.retrieve(words, k=self.results, show_progress=False)
+    best = [self.passages[i] for i, score in zip(indices[0], scores[0], strict=True) if score > 0]
     return "\n".join(best) if best else _NOTHING
 
   def _words(self, texts: list[str]) -> list[list[str]]:

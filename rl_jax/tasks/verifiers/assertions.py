@@ -42,21 +42,21 @@ class Split(NamedTuple):
 @functools.lru_cache(maxsize=4096)
 def split(test: str) -> Split:
   """Take a test apart. One that is no Python runs inside, and fails there."""
-  whole = Split((("prove", test),), (), {}, True)
+  unsplit = Split((("prove", test),), (), {}, True)
   try:
     statements = _inlined(ast.parse(test).body)
     literals = _literals(statements)
     while True:
-      found = _Splitter(statements, frozenset(literals)).split()
-      changed = literals.keys() & _names(source for kind, source in found.steps)
+      parts = _Splitter(statements, frozenset(literals)).split()
+      changed = literals.keys() & _names(source for kind, source in parts.steps)
       if not changed:  # a name that is used inside may be changed there
         break
       literals = {name: value for name, value in literals.items() if name not in changed}
   except (SyntaxError, ValueError, RecursionError, MemoryError):
-    return whole
+    return unsplit
   if not any(isinstance(statement, ast.Assert) for statement in statements):
-    return whole
-  return found._replace(constants=literals)
+    return unsplit
+  return parts._replace(constants=literals)
 
 
 def failure(parts: Split, frames: Sequence[dict[str, Any]], proven: bool) -> str:
@@ -69,27 +69,27 @@ def failure(parts: Split, frames: Sequence[dict[str, Any]], proven: bool) -> str
   reports = [frame for frame in frames if "ready" not in frame]
   if len(reports) < len(parts.steps):
     return "the program or the test has ended too early"
-  known = dict(parts.constants)
+  values = dict(parts.constants)
   for number, ((kind, source), report) in enumerate(zip(parts.steps, reports, strict=False)):
     if kind == "value":
       try:
-        known[f"probe_{number}"] = decoded(report["value"]) if "value" in report else conditions.RAISED
+        values[f"probe_{number}"] = decoded(report["value"]) if "value" in report else conditions.RAISED
       except Unreadable as error:
         return f"{source}: {error}"
     elif "proof" not in report or (kind == "prove" and not proven):
       return f"failed: {source}"
   for condition, source in parts.conditions:
     try:
-      if not conditions.value(condition, known):
-        return f"AssertionError: {source}{_shown(condition, parts, known)}"
+      if not conditions.value(condition, values):
+        return f"AssertionError: {source}{_shown(condition, parts, values)}"
     except conditions.CannotEvaluate as error:
-      return f"{error}: {source}{_shown(condition, parts, known)}"
+      return f"{error}: {source}{_shown(condition, parts, values)}"
   return ""
 
 
-def _shown(condition: ast.expr, parts: Split, known: dict[str, Any]) -> str:
+def _shown(condition: ast.expr, parts: Split, values: dict[str, Any]) -> str:
   numbers = [int(n.id[6:]) for n in ast.walk(condition) if isinstance(n, ast.Name) and n.id.startswith("probe_")]
-  return "".join(f"; {parts.steps[n][1]} is {conditions.shown(known[f'probe_{n}'])}" for n in sorted(set(numbers)))
+  return "".join(f"; {parts.steps[n][1]} is {conditions.shown(values[f'probe_{n}'])}" for n in sorted(set(numbers)))
 
 
 def _inlined(statements: list[ast.stmt]) -> list[ast.stmt]:
@@ -105,17 +105,17 @@ def _inlined(statements: list[ast.stmt]) -> list[ast.stmt]:
     and not any(isinstance(inner, ast.Return | ast.Global | ast.Nonlocal) for inner in ast.walk(s))
     and any(_called(call) == s.name for call in calls)
   }
-  found: list[ast.stmt] = []
+  inlined: list[ast.stmt] = []
   for statement in statements:
     name = _called(statement)
     if isinstance(statement, ast.FunctionDef) and statement.name in checks:
       continue
     if name not in checks:
-      found.append(statement)
+      inlined.append(statement)
       continue
-    parameter, given = ast.Name(checks[name].args.args[0].arg, ast.Store()), statement.value.args[0]  # type: ignore[attr-defined]
-    found += [ast.fix_missing_locations(ast.Assign([parameter], given)), *checks[name].body]
-  return found
+    parameter, value = ast.Name(checks[name].args.args[0].arg, ast.Store()), statement.value.args[0]  # type: ignore[attr-defined]
+    inlined += [ast.fix_missing_locations(ast.Assign([parameter], value)), *checks[name].body]
+  return inlined
 
 
 def _called(statement: ast.stmt) -> str:
@@ -128,16 +128,16 @@ def _called(statement: ast.stmt) -> str:
 
 def _literals(statements: Iterable[ast.stmt]) -> dict[str, Any]:
   """Values of names that are given to a literal, once."""
-  found: dict[str, Any] = {}
+  literals: dict[str, Any] = {}
   stored = [n.id for s in statements for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
   for statement in statements:
     match statement:
       case ast.Assign([ast.Name(name)], value) if stored.count(name) == 1:
         try:
-          found[name] = ast.literal_eval(value)
+          literals[name] = ast.literal_eval(value)
         except (ValueError, TypeError):
           continue
-  return found
+  return literals
 
 
 def _names(sources: Iterable[str]) -> set[str]:
@@ -157,12 +157,12 @@ class _Splitter:
 
   def split(self) -> Split:
     names = [n for s in self._statements for n in ast.walk(s) if isinstance(n, ast.Name)]
-    read = {name.id for name in names if isinstance(name.ctx, ast.Load)}
+    loaded = {name.id for name in names if isinstance(name.ctx, ast.Load)}
     for statement in self._statements:
-      named = _literals([statement]).keys() & self._literals if isinstance(statement, ast.Assign) else set()
+      stored = _literals([statement]).keys() & self._literals if isinstance(statement, ast.Assign) else set()
       if isinstance(statement, ast.Assert):
         self._assertion(statement)
-      elif not named or not named & read:  # a name that the test does not read is meant for the program
+      elif not stored or not stored & loaded:  # a name that the test does not read is meant for the program
         self._steps.append(("prove" if self._nested else "run", ast.unparse(statement)))
     inside = any(kind == "prove" for kind, _ in self._steps)
     return Split(tuple(self._steps), tuple(self._conditions), {}, inside)
@@ -194,15 +194,15 @@ class _Splitter:
           return None
         return ast.Call(function, [ast.List([item for item in judged if item is not None])], [])
       case ast.Call(function, arguments, keywords) if conditions.name(node) == "math.isclose":
-        named = all(keyword.arg and self._is_literal(keyword.value) for keyword in keywords)
-        found = self._operands(arguments)
-        return ast.Call(function, found, keywords) if found and named else None
+        literal_keywords = all(keyword.arg and self._is_literal(keyword.value) for keyword in keywords)
+        operands = self._operands(arguments)
+        return ast.Call(function, operands, keywords) if operands and literal_keywords else None
       case ast.Compare(left, operators, others) if conditions.may_compare(operators, others):
         containers = [b for o, b in zip(operators, others, strict=True) if isinstance(o, ast.In | ast.NotIn)]
         if not all(map(self._is_literal, containers)):  # they may be objects of the program
           return None
-        found = self._operands([left, *others])
-        return ast.Compare(found[0], operators, found[1:]) if found else None
+        operands = self._operands([left, *others])
+        return ast.Compare(operands[0], operators, operands[1:]) if operands else None
       case ast.Call() if self._says_yes_or_no(node):
         return self._probe(node)
       case _ if self._is_literal(node):
@@ -214,9 +214,9 @@ class _Splitter:
     expected too."""
     before = len(self._steps)
     outside = [self._outside(node) for node in nodes]
-    told = [ast.parse(source, mode="eval").body for _, source in self._steps[before:]]
+    probed = [ast.parse(source, mode="eval").body for _, source in self._steps[before:]]
     open_ones = sum(not self._is_literal(node) for node in nodes)
-    return outside if open_ones == 1 and all(map(self._is_told, told)) else []
+    return outside if open_ones == 1 and all(map(self._is_told, probed)) else []
 
   def _is_told(self, node: ast.expr) -> bool:
     """Whether a program that reports any value says no more than a wrong function could: nothing in the expression
@@ -242,8 +242,8 @@ class _Splitter:
     root = call.func
     while isinstance(root, ast.Attribute | ast.Subscript | ast.Call):
       root = root.func if isinstance(root, ast.Call) else root.value
-    known = bool(self._own) or not isinstance(root, ast.Name) or root.id in vars(builtins)
-    return not known and self._is_told(call)
+    is_known = bool(self._own) or not isinstance(root, ast.Name) or root.id in vars(builtins)
+    return not is_known and self._is_told(call)
 
   def _outside(self, node: ast.expr) -> ast.expr:
     """The operand with what only the program can tell replaced by names of values."""
@@ -293,22 +293,22 @@ _ANSWERING = frozenset({"all", "any", "bool", "callable", "eval", "exec", "hasat
 def _made_by(statements: Iterable[ast.stmt]) -> set[str]:
   """Names that a test's own code stands behind: of its functions, classes and modules, of what it makes of them or of a
   comparison, and of all that it sets in loops, branches and counts."""
-  found: set[str] = set()
+  owned: set[str] = set()
   for statement in statements:
     nodes = [*ast.walk(statement)]
     names = [node for node in nodes if isinstance(node, ast.Name)]
-    found |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
-    found |= {
+    owned |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    owned |= {
       (alias.asname or alias.name).partition(".")[0]
       for node in nodes
       if isinstance(node, ast.Import | ast.ImportFrom)
       for alias in node.names
     }
     is_plain = isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr | ast.Assert)
-    is_made = any(isinstance(node, _HIDING) for node in nodes) or any(name.id in found for name in names)
+    is_made = any(isinstance(node, _HIDING) for node in nodes) or any(name.id in owned for name in names)
     if not is_plain or is_made:
-      found |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
-  return found
+      owned |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
+  return owned
 
 
 def _starred(items: Iterable[ast.expr]) -> bool:

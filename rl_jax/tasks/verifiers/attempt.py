@@ -113,5 +113,5 @@ class Tally:
       f"{self.verifier}: {self.timeouts} responses have timed out and {self.crashes} have crashed",
       f"{self.verifier} has given no reward {self.refusals} times, last: {self.last_reason}",
     )
-    told, self._told = self._told, counts
-    return [text for text, now, then in zip(lines, counts, told, strict=True) if now != then]
+    last_counts, self._told = self._told, counts
+    return [text for text, now, then in zip(lines, counts, last_counts, strict=True) if now != then]

@@ -118,9 +118,9 @@ def _end(lines: _Lines, block: Block) -> int:
 
 def _opened(line: str, at: int) -> Block | None:
   """The block that a line opens: behind marks of lists and quotes, or behind text and with no more than a language."""
-  found = _MARKS.match(line)
-  assert found is not None, "there may be no marks"
-  marks, start = found[0], found.end()
+  match = _MARKS.match(line)
+  assert match is not None, "there may be no marks"
+  marks, start = match[0], match.end()
   if not line.startswith(("```", "~~~"), start):
     last = line.rfind("```") + 3
     if last < 3 or not _LANGUAGE.fullmatch(line, last):
@@ -156,15 +156,15 @@ def _content(lines: Sequence[str], block: Block) -> Sequence[str]:
   """Lines of a block without the indentation of its fence."""
   if not block.indent and not block.quotes:
     return lines
-  kept = []
+  content = []
   for line in lines:
     line = _unquoted(line, block)
     column = at = 0
     while column < block.indent and line[at : at + 1] in (" ", "\t"):
       column += 4 - column % 4 if line[at] == "\t" else 1
       at += 1
-    kept.append(line[at:])
-  return kept
+    content.append(line[at:])
+  return content
 
 
 def _program(lines: _Lines, block: Block, attempts: Iterator[int]) -> tuple[int, str]:
@@ -177,8 +177,8 @@ def _program(lines: _Lines, block: Block, attempts: Iterator[int]) -> tuple[int,
   if program is not None:
     return block.end, program
   for (end, cut), _ in zip(_other_ends(lines, block.start), attempts, strict=False):
-    kept = [*lines.all[block.start : end], lines.all[end][:cut]]
-    program = _compiled("\n".join(_content(kept, block)).rstrip() + "\n")
+    block_lines = [*lines.all[block.start : end], lines.all[end][:cut]]
+    program = _compiled("\n".join(_content(block_lines, block)).rstrip() + "\n")
     if program is not None and program.strip():
       return end, program
   return block.end, code
@@ -188,8 +188,8 @@ def _other_ends(lines: _Lines, start: int) -> Iterator[tuple[int, int]]:
   """Lines, and columns in them, at which a block may end: at fences and at special tokens."""
   characters = 0
   for at in range(start, len(lines.all)):
-    if found := _END.search(lines.all[at]):
-      yield at, found.start()
+    if match := _END.search(lines.all[at]):
+      yield at, match.start()
     characters += len(lines.all[at])
     if characters > MOST_CHARACTERS:
       return

@@ -17,8 +17,8 @@ def parts(verifier: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
 
 def seconds(verifier: str, arguments: Mapping[str, Any]) -> float:
   """CPU time that one response may need by its own limits; 0 without <name>_seconds(**arguments)."""
-  needed = _companion(verifier, "seconds")
-  return float(needed(**arguments)) if needed else 0.0
+  seconds_of = _companion(verifier, "seconds")
+  return float(seconds_of(**arguments)) if seconds_of else 0.0
 
 
 def ready(verifier: str, arguments: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -52,7 +52,7 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 _JUDGING: dict[str, Callable[..., Any]] = {"abs": abs, "all": all, "any": any, "math.isclose": math.isclose}
 """Functions that tests put around values and what they should be."""
 _MAKING: dict[str, Callable[..., Any]] = {
-  made.__name__: made for made in (bool, dict, float, frozenset, int, len, list, range, set, sorted, str, sum, tuple)
+  make.__name__: make for make in (bool, dict, float, frozenset, int, len, list, range, set, sorted, str, sum, tuple)
 }
 """Functions that tests make literals with."""
 _FUNCTIONS = _JUDGING | _MAKING
@@ -84,70 +84,70 @@ def may_compare(operators: Sequence[ast.cmpop], others: Sequence[ast.expr]) -> b
   return all(single(b) for a, b in zip(operators, others, strict=True) if isinstance(a, ast.Is | ast.IsNot))
 
 
-def value(node: ast.expr, known: Mapping[str, Any]) -> Any:
+def value(node: ast.expr, variables: Mapping[str, Any]) -> Any:
   """The value of a condition. Raises: CannotEvaluate."""
   try:
-    return _value(node, known)
+    return _value(node, variables)
   except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError, MemoryError) as error:
     raise CannotEvaluate(f"{type(error).__name__}: {error}") from error
 
 
-def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
+def _value(node: ast.expr, variables: Mapping[str, Any]) -> Any:
   match node:
     case ast.Constant(constant):
       return constant
     case ast.Name(known_as):
-      if known[known_as] is RAISED:
+      if variables[known_as] is RAISED:
         raise CannotEvaluate("an exception")
-      return known[known_as]
+      return variables[known_as]
     case ast.Compare(left, operators, others):
-      a = _value(left, known)
+      a = _value(left, variables)
       for kind, other in zip(operators, others, strict=True):
-        b = _value(other, known)
+        b = _value(other, variables)
         if not _COMPARE[type(kind)](a, b):
           return False
         a = b
       return True
     case ast.BoolOp(kind, operands):
-      found: Any = None
+      truth: Any = None
       for operand in operands:
-        found = _value(operand, known)
-        if bool(found) == isinstance(kind, ast.Or):
+        truth = _value(operand, variables)
+        if bool(truth) == isinstance(kind, ast.Or):
           break
-      return found
+      return truth
     case ast.UnaryOp(kind, operand):
-      return _UNARY[type(kind)](_value(operand, known))
+      return _UNARY[type(kind)](_value(operand, variables))
     case ast.BinOp(left, kind, right):
-      return _bounded(kind, _value(left, known), _value(right, known))
+      return _bounded(kind, _value(left, variables), _value(right, variables))
     case ast.Tuple(items):
-      return tuple(_value(item, known) for item in items)
+      return tuple(_value(item, variables) for item in items)
     case ast.List(items):
-      return [_value(item, known) for item in items]
+      return [_value(item, variables) for item in items]
     case ast.Set(items):
-      return {_value(item, known) for item in items}
+      return {_value(item, variables) for item in items}
     case ast.Dict(keys, values):
-      return {_value(k, known): _value(v, known) for k, v in zip(keys, values, strict=True) if k is not None}
+      return {_value(k, variables): _value(v, variables) for k, v in zip(keys, values, strict=True) if k is not None}
     case ast.Call():
-      return _call(node, known)
+      return _call(node, variables)
   raise TypeError(f"no condition: {ast.dump(node)[:80]}")
 
 
-def _call(node: ast.Call, known: Mapping[str, Any]) -> Any:
-  arguments = [_value(argument, known) for argument in node.args]
+def _call(node: ast.Call, variables: Mapping[str, Any]) -> Any:
+  arguments = [_value(argument, variables) for argument in node.args]
   if any(isinstance(argument, range) and len(argument) > MOST_ITEMS for argument in arguments):
     raise ValueError(f"more than {MOST_ITEMS} items")
-  named = {keyword.arg: _value(keyword.value, known) for keyword in node.keywords if keyword.arg}
-  return _FUNCTIONS[name(node)](*arguments, **named)
+  keyword_arguments = {keyword.arg: _value(keyword.value, variables) for keyword in node.keywords if keyword.arg}
+  return _FUNCTIONS[name(node)](*arguments, **keyword_arguments)
 
 
 def _bounded(kind: ast.operator, a: Any, b: Any) -> Any:
   """a kind b, unless the result would be very large."""
-  whole = isinstance(a, int) and isinstance(b, int)
+  integers = isinstance(a, int) and isinstance(b, int)
   too_large = False
   if isinstance(kind, ast.Pow):
-    too_large = whole and abs(b) * max(a.bit_length(), 1) > MOST_BITS
+    too_large = integers and abs(b) * max(a.bit_length(), 1) > MOST_BITS
   elif isinstance(kind, ast.Mult):
-    too_large = not whole and any(isinstance(x, int) and hasattr(y, "__len__") and x * len(y) > MOST_ITEMS
+    too_large = not integers and any(isinstance(x, int) and hasattr(y, "__len__") and x * len(y) > MOST_ITEMS
                                   for x, y in ((a, b), (b, a)))  # fmt: skip
   elif isinstance(kind, ast.Mod):
     too_large = isinstance(a, str | bytes)  # a format with a width

@@ -94,8 +94,8 @@ def check() -> None:
   with ours, theirs:
     allowed = [*environment(), "LC_CTYPE"]
     code = _PROBE.replace("ALLOWED", repr(allowed)).replace("FD", str(theirs.fileno()))
-    given = Worker(_python(f"exec({code!r})"), environment(), _shown(), theirs.fileno())
-    warden = Warden(worker=given)
+    worker = Worker(_python(f"exec({code!r})"), environment(), _shown(), theirs.fileno())
+    warden = Warden(worker=worker)
     theirs.close()
     try:
       answer = wire.receive(ours)

@@ -33,13 +33,13 @@ class InProcess:
     return [self._score(response, entry) for response, entry in items]
 
   def _score(self, response: str, entry: dict[str, Any]) -> Verdict:
-    found = attempt(self._verify, response, entry, self._arguments)
-    if found.fatal:
-      raise CannotVerify(found.error)
-    if found.error:
-      self.tally.raised(found.error)
+    tried = attempt(self._verify, response, entry, self._arguments)
+    if tried.fatal:
+      raise CannotVerify(tried.error)
+    if tried.error:
+      self.tally.raised(tried.error)
       return Verdict(None, {"error": 1.0})
-    return self.tally.judged(self._exhausted if found.exhausted else Verdict(found.reward, found.parts, found.reason))
+    return self.tally.judged(self._exhausted if tried.exhausted else Verdict(tried.reward, tried.parts, tried.reason))
 
   def notes(self) -> list[str]:
     """Lines on errors and failed responses since the last call."""

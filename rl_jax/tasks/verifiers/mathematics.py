@@ -47,33 +47,33 @@ def equal_answers(
   """
   if form not in FORMS:
     raise CannotVerify(f"equal_answers: form is {form!r}, want one of {', '.join(FORMS)}")
-  wanted = str(entry["answer"])
-  wanted = spans.boxed(wanted) or wanted
-  if not wanted.strip():
+  gold_text = str(entry["answer"])
+  gold_text = spans.boxed(gold_text) or gold_text
+  if not gold_text.strip():
     raise CannotVerify("equal_answers: the gold answer is empty")
   text = scoring.rule(answer)(response)
   if text is None:
     return Verdict(0.0)
-  gold = reading.read(wanted)
+  gold = reading.read(gold_text)
   if answer == "whole":
-    given = choices.choice(text) if isinstance(gold[0], Choice) else None
-    given = given or finding.final_answer(text)
+    answer_text = choices.choice(text) if isinstance(gold[0], Choice) else None
+    answer_text = answer_text or finding.final_answer(text)
   else:
-    given = spans.boxed(text) or text
-  return Verdict(float(given is not None and equal(given, wanted, form=form)))
+    answer_text = spans.boxed(text) or text
+  return Verdict(float(answer_text is not None and equal(answer_text, gold_text, form=form)))
 
 
-def equal(given: str, wanted: str, *, form: str = "any") -> bool:
+def equal(answer: str, gold: str, *, form: str = "any") -> bool:
   """Whether two answers are the same text, number or mathematical object.
 
   Args:
     form: as in `equal_answers`.
   """
-  if not given.strip():
+  if not answer.strip():
     return False
-  if plain(given) == plain(wanted):
+  if plain(answer) == plain(gold):
     return True
-  return Comparison(_Algebra(), form).equal(reading.read(given), reading.read(wanted))
+  return Comparison(_Algebra(), form).equal(reading.read(answer), reading.read(gold))
 
 
 class _Algebra:
@@ -100,12 +100,12 @@ def _same_by_engine(a: Node, b: Node) -> bool:
     except Unreadable:
       return False
     try:
-      found = math_verify.parse(f"${latex(tree)}$", parsing_timeout=None)
+      expressions = math_verify.parse(f"${latex(tree)}$", parsing_timeout=None)
     except Exception:  # SymPy's parsers raise almost any type on formulas that they do not know
       return False
-    if not found or isinstance(found[0], str):
+    if not expressions or isinstance(expressions[0], str):
       return False
-    parsed.append(found[:1])
+    parsed.append(expressions[:1])
   try:
     return math_verify.verify(parsed[1], parsed[0], timeout_seconds=None)
   except Exception:  # as above, while it works them out

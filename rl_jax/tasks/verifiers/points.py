@@ -58,9 +58,9 @@ def same(a: Node, b: Node) -> bool:
 
 def near(tree: Node, value: Fraction, tolerance: Fraction) -> bool:
   """Whether a formula without symbols is a number, within a relative tolerance."""
-  found = _samples(tree, False, 10)[0]
+  sample = _samples(tree, False, 10)[0]
   target = _mp.mpf(value.numerator) / value.denominator
-  return found is not None and abs(found - target) <= abs(target) * tolerance.numerator / tolerance.denominator
+  return sample is not None and abs(sample - target) <= abs(target) * tolerance.numerator / tolerance.denominator
 
 
 def proportional(a: Node, b: Node) -> bool:

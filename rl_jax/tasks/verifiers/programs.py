@@ -105,16 +105,16 @@ def unit_tests(
     outcomes = sandbox.run(
       program, tests, _limits(limits or {}), address=service, until_failure=reward == "all" and not slots
     )
-  passed = [outcome.passed for outcome in outcomes]
-  good, unknown = passed.count(True), passed.count(None)
+  results = [outcome.passed for outcome in outcomes]
+  good, unknown = results.count(True), results.count(None)
   parts = {
     "tests": float(len(tests)),
     "tests_passed": float(good),
     "tests_unjudged": float(unknown),
     "tests_inside": float(sum(outcome.inside for outcome in outcomes)),
   }
-  parts |= {f"test/{slot}": -1.0 if one is None else float(one) for slot, one in enumerate(passed[:slots])}
-  if reward == "all" and False in passed:
+  parts |= {f"test/{slot}": -1.0 if result is None else float(result) for slot, result in enumerate(results[:slots])}
+  if reward == "all" and False in results:
     return Verdict(0.0, parts)
   if any(o.ended == "refused" or (o.passed is None and unjudged == "unscored") for o in outcomes):
     return Verdict(None, parts, next((o.output for o in outcomes if o.ended == "refused"), ""))
@@ -122,9 +122,9 @@ def unit_tests(
 
 
 def _check(reward: str, unjudged: str, slots: int, address: str) -> None:
-  for name, value, known in (("reward", reward, REWARDS), ("unjudged", unjudged, UNJUDGED)):
-    if value not in known:
-      raise CannotVerify(f"unit_tests: {name} is {value!r}, want one of {', '.join(known)}")
+  for name, value, choices in (("reward", reward, REWARDS), ("unjudged", unjudged, UNJUDGED)):
+    if value not in choices:
+      raise CannotVerify(f"unit_tests: {name} is {value!r}, want one of {', '.join(choices)}")
   _check_slots(slots)
   if address != "":
     services.check(address)
@@ -142,14 +142,14 @@ def _tests(entry: Mapping[str, Any]) -> list[Any]:
   return list(tests)
 
 
-def _limits(given: Mapping[str, Any]) -> sandbox.Limits:
-  if not hasattr(given, "items"):
-    raise CannotVerify(f"unit_tests: limits is {given!r}, want names and numbers")
-  unknown = set(given) - set(sandbox.Limits._fields)
+def _limits(limits: Mapping[str, Any]) -> sandbox.Limits:
+  if not hasattr(limits, "items"):
+    raise CannotVerify(f"unit_tests: limits is {limits!r}, want names and numbers")
+  unknown = set(limits) - set(sandbox.Limits._fields)
   if unknown:
     raise CannotVerify(f"unit_tests: unknown limits {sorted(unknown)} (known: {', '.join(sandbox.Limits._fields)})")
-  for name, value in given.items():
+  for name, value in limits.items():
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
       raise CannotVerify(f"unit_tests: limits.{name} is {value!r}, want a finite number")
-  whole = {name: int(value) for name, value in given.items() if not name.endswith("seconds")}
-  return sandbox.DEFAULTS._replace(**{**given, **whole})
+  integers = {name: int(value) for name, value in limits.items() if not name.endswith("seconds")}
+  return sandbox.DEFAULTS._replace(**{**limits, **integers})

@@ -68,8 +68,8 @@ def tests() -> list[str]:
   """The proofs for this machine: none of these files of the host may be opened from inside."""
   folders = [Path.cwd(), Path(os.environ.get("RL_JAX_CACHE", Path.home() / ".cache")), Path.home(), Path("/usr/src")]
   files = [str(path) for folder in folders for path in _some_files(folder)]
-  known = {"folders": _FOLDERS, "environment": {*ENVIRONMENT, "LC_CTYPE"}, "paths": ["/etc/passwd", *files]}
-  return [text.format(**known) for text in PROBES.values()]
+  values = {"folders": _FOLDERS, "environment": {*ENVIRONMENT, "LC_CTYPE"}, "paths": ["/etc/passwd", *files]}
+  return [text.format(**values) for text in PROBES.values()]
 
 
 def _some_files(folder: Path, most: int = 20) -> list[Path]:

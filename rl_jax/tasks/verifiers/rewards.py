@@ -47,7 +47,7 @@ def tags(response: str, entry: Mapping[str, Any], *, names: Sequence[str], short
   """
   if not names or isinstance(names, str):
     raise CannotVerify(f"tags: names is {names!r}, want a list of at least one tag")
-  place, found = 0, 0
+  place, matched = 0, 0
   for name in names:
     opened, closed = f"<{name}>", f"</{name}>"
     start, end = response.find(opened), response.find(closed)
@@ -55,8 +55,8 @@ def tags(response: str, entry: Mapping[str, Any], *, names: Sequence[str], short
       continue
     if len(response[start + len(opened) : end].strip()) < shortest:
       continue
-    place, found = end, found + 1
-  return Verdict(found / len(names))
+    place, matched = end, matched + 1
+  return Verdict(matched / len(names))
 
 
 def overlong(
@@ -128,15 +128,15 @@ def combined_ready(
   entries: Iterable[Mapping[str, Any]], *, components: Mapping[str, Mapping[str, Any]], **_: Any
 ) -> list[str]:
   """Check what each component needs."""
-  known = list(entries)
-  return [line for name, component in components.items() for line in companions.ready(*_named(name, component), known)]
+  items = list(entries)
+  return [line for name, component in components.items() for line in companions.ready(*_named(name, component), items)]
 
 
 def _named(name: str, component: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
   """A component's verifier and arguments."""
   _verifier(name, component)
-  given = component.get("arguments", {})
-  return component["verifier"], bound_arguments(component["verifier"], {}, given, where=f"combined: {name}")
+  arguments = component.get("arguments", {})
+  return component["verifier"], bound_arguments(component["verifier"], {}, arguments, where=f"combined: {name}")
 
 
 def _verifier(name: str, component: Mapping[str, Any]) -> tuple[Any, float]:

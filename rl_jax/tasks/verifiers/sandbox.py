@@ -124,10 +124,10 @@ def run(
     if left <= 0:
       outcomes.append(Outcome(None, "time", ""))
       continue
-    outcome, used = _outcome(program, test, limits, min(limits.seconds, left), address)
+    outcome, cpu_seconds = _outcome(program, test, limits, min(limits.seconds, left), address)
     outcomes.append(outcome)
     # One that has slept has used nothing: it is charged with all that it might have used.
-    left -= min(limits.seconds, left) if outcome.ended == "time" else used
+    left -= min(limits.seconds, left) if outcome.ended == "time" else cpu_seconds
     if until_failure and not outcome.passed and outcome.ended != "refused":
       break
   return outcomes
@@ -147,19 +147,19 @@ def _outcome(program: str, test: Test, limits: Limits, seconds: float, address: 
   answer = _execute(job, address)
   if "refused" in answer:
     return Outcome(None, "refused", str(answer["refused"])), 0.0
-  found = Execution(**answer)
-  shown, inside = found.output[: limits.shown_bytes], parts is not None and parts.inside
-  if found.ended not in ("finished", "failed"):
-    return Outcome(None, found.ended, shown, inside), found.cpu_seconds
+  execution = Execution(**answer)
+  output, inside = execution.output[: limits.shown_bytes], parts is not None and parts.inside
+  if execution.ended not in ("finished", "failed"):
+    return Outcome(None, execution.ended, output, inside), execution.cpu_seconds
   if isinstance(test, Mapping):
-    right = found.ended == "finished" and _lines(found.output) == _lines(test["output"])
-    return Outcome(right, found.ended, shown), found.cpu_seconds
+    right = execution.ended == "finished" and _lines(execution.output) == _lines(test["output"])
+    return Outcome(right, execution.ended, output), execution.cpu_seconds
   assert parts is not None
-  problem = assertions.failure(parts, found.frames, found.proven)
-  if problem or found.ended == "failed":
-    shown = f"{shown}{problem}"[-limits.shown_bytes :]
-    return Outcome(False, "failed", shown, inside), found.cpu_seconds
-  return Outcome(True, "finished", shown, inside), found.cpu_seconds
+  problem = assertions.failure(parts, execution.frames, execution.proven)
+  if problem or execution.ended == "failed":
+    output = f"{output}{problem}"[-limits.shown_bytes :]
+    return Outcome(False, "failed", output, inside), execution.cpu_seconds
+  return Outcome(True, "finished", output, inside), execution.cpu_seconds
 
 
 def _lines(text: str) -> list[bytes]:

@@ -45,13 +45,13 @@ def check(address: str) -> None:
 
 def ready(address: str) -> None:
   """Have the service run one small program. Raises: CannotVerify: it does not answer, or not with what that prints."""
-  found = execute(address, _TRIAL)
-  if "refused" in found:
-    raise CannotVerify(f"service: no program can be run, {found['refused']}")
-  if found["ended"] != "finished" or found["output"].strip() != _TRIAL_OUTPUT:
+  result = execute(address, _TRIAL)
+  if "refused" in result:
+    raise CannotVerify(f"service: no program can be run, {result['refused']}")
+  if result["ended"] != "finished" or result["output"].strip() != _TRIAL_OUTPUT:
     raise CannotVerify(
-      f"service: {address} ran {_TRIAL.program!r} and answered {found['ended']!r} with the output "
-      f"{found['output'][:100]!r}, want {_TRIAL_OUTPUT!r}: is it a run_code service?"
+      f"service: {address} ran {_TRIAL.program!r} and answered {result['ended']!r} with the output "
+      f"{result['output'][:100]!r}, want {_TRIAL_OUTPUT!r}: is it a run_code service?"
     )
 
 
@@ -68,16 +68,16 @@ def execute(address: str, job: Job) -> dict[str, Any]:
   }
   try:
     answer = _post(address, request, job.seconds + GRACE_SECONDS)
-    found = _execution(answer, job, mark, secret)
+    execution = _execution(answer, job, mark, secret)
   except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
     return {"refused": f"{address}: {' '.join(str(error).split())[:200] or type(error).__name__}"}
-  return found._asdict()
+  return execution._asdict()
 
 
 def _post(address: str, request: dict[str, Any], seconds: float) -> dict[str, Any]:
   data = json.dumps(request).encode()
-  asked = urllib.request.Request(address, data, {"Content-Type": "application/json"})
-  with urllib.request.urlopen(asked, timeout=seconds) as stream:
+  http_request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
+  with urllib.request.urlopen(http_request, timeout=seconds) as stream:
     answer = stream.read(MOST_BYTES + 1)
   if len(answer) > MOST_BYTES:
     raise ValueError(f"an answer of more than {MOST_BYTES} bytes")
@@ -99,6 +99,6 @@ def _execution(answer: dict[str, Any], job: Job, mark: str | None, secret: str) 
   if len(output) > job.output_bytes:
     ended = "output"
   printed, frames = driver.take_apart(output, mark) if mark else driver.Frames(output, [])
-  shown = printed.decode(errors="backslashreplace") + ((result.get("stderr") or "") if mark else "")
+  text = printed.decode(errors="backslashreplace") + ((result.get("stderr") or "") if mark else "")
   proven = any(frame.get("proof") == secret for frame in frames)
-  return Execution(ended, shown, frames, float(result.get("execution_time") or 0.0), proven)
+  return Execution(ended, text, frames, float(result.get("execution_time") or 0.0), proven)

@@ -98,9 +98,9 @@ def _serve(connection: socket.socket, verify: Callable[..., Verdict], order: dic
       item, response, entry = wire.receive(connection)
       busy[0] = item
       clock = _Clock(connection, order["seconds"])
-      found = attempt(verify, response, entries.loads(entry), arguments)
+      result = attempt(verify, response, entries.loads(entry), arguments)
       clock.stop()
-      wire.send(connection, {"item": item, **found._asdict()})
+      wire.send(connection, {"item": item, **result._asdict()})
       busy[0] = 0
       if _resident_bytes() > order["memory_bytes"] // 2:
         break

@@ -142,8 +142,8 @@ def steps_after(secret: str, steps: list[Step]) -> bytes:
 
 def script(name: str, program: str, mark: str | None, secret: str, steps: list[Step]) -> str:
   """Return one script that does the same without a judge beside it: for a service elsewhere that runs scripts."""
-  given = {"name": name, "program": program, "mark": mark, "secret": secret, "steps": steps}
-  return f"import sys, json\n{_DRIVE}\nmain = sys.modules['__main__']\n_given = json.loads({json.dumps(given)!r})\n" + (
+  order = {"name": name, "program": program, "mark": mark, "secret": secret, "steps": steps}
+  return f"import sys, json\n{_DRIVE}\nmain = sys.modules['__main__']\n_given = json.loads({json.dumps(order)!r})\n" + (
     "drive(_given['name'], _given['program'], _given['mark'], lambda frame: (_given['secret'], _given['steps']))\n"
   )
 

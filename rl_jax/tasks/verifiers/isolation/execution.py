@@ -104,17 +104,17 @@ class Executor:
     (output, out), (failure, failed) = os.pipe(), os.pipe()
     stdin = _file(job.stdin.encode(errors="surrogatepass"))
     errors = out if mark else os.open("/dev/null", os.O_WRONLY)  # a judged output holds no warnings
-    given = [stdin, out, errors, _file(driver.job(job.name, job.program, mark))]
+    descriptors = [stdin, out, errors, _file(driver.job(job.name, job.program, mark))]
     try:
       pid = os.fork()
       if pid == 0:
-        self._become(job, given, failed)
-      for fd in {*given, failed} - {stdin}:
+        self._become(job, descriptors, failed)
+      for fd in {*descriptors, failed} - {stdin}:
         os.close(fd)
       problem = os.read(failure, 500)
       watch = _Watch(pid, output, stdin, job, mark, self._clock)
       ended = watch.until_end()
-      status, used = _end_all(pid)
+      status, cpu_seconds = _end_all(pid)
       ended = watch.rest(status) if ended == "" else ended
     finally:
       for fd in (output, failure, stdin):
@@ -124,8 +124,8 @@ class Executor:
       raise OSError(problem.decode())
     printed, frames = driver.take_apart(watch.written, mark) if mark else driver.Frames(watch.written, [])
     proven = any(frame.get("proof") == watch.secret for frame in frames)
-    ended = "time" if used > job.seconds and ended in ("finished", "failed") else ended
-    return Execution(ended, printed.decode(errors="backslashreplace"), frames, used, proven)
+    ended = "time" if cpu_seconds > job.seconds and ended in ("finished", "failed") else ended
+    return Execution(ended, printed.decode(errors="backslashreplace"), frames, cpu_seconds, proven)
 
   def _become(self, job: Job, fds: list[int], failed: int) -> None:
     """Give up all rights and become the interpreter of the program, with `fds` as 0, 1, …"""
@@ -217,12 +217,12 @@ class _Watch:
         return "time"
     except OSError:  # it has just ended
       return ""
-    passed, waited = time.monotonic() - self._began, 0.0
+    elapsed, waited = time.monotonic() - self._began, 0.0
     if self._waited is not None:
       waited = int(os.pread(self._waited, 100, 0).split()[1]) / 1e9
-    if passed - waited > WALL * self._job.seconds:
+    if elapsed - waited > WALL * self._job.seconds:
       return "time"
-    return "refused" if passed > STARVED * self._job.seconds else ""
+    return "refused" if elapsed > STARVED * self._job.seconds else ""
 
   def rest(self, status: int) -> str:
     """Read what is still in the pipe of a program that has ended; return how it ended."""
@@ -257,14 +257,14 @@ def _file(data: bytes) -> int:
 
 def _end_all(pid: int) -> tuple[int, float]:
   """Kill every other process of the namespace; return the exit status of `pid`, and the CPU time of all."""
-  found, used = 0, 0.0
+  exit_status, cpu_seconds = 0, 0.0
   while True:
     with contextlib.suppress(ProcessLookupError):
       os.kill(-1, signal.SIGKILL)
     try:
-      ended, status, usage = os.wait3(0)
+      ended_pid, status, usage = os.wait3(0)
     except ChildProcessError:
-      return found, used
-    used += usage.ru_utime + usage.ru_stime
-    if ended == pid:
-      found = status
+      return exit_status, cpu_seconds
+    cpu_seconds += usage.ru_utime + usage.ru_stime
+    if ended_pid == pid:
+      exit_status = status

@@ -55,10 +55,10 @@ def view() -> View:
 
 def _links_to(libraries: Iterable[str]) -> Iterable[tuple[str, str]]:
   """The links by which the loader finds the libraries."""
-  known = set(libraries)
+  library_files = set(libraries)
   tops = [top for top in _LOADED_FROM if os.path.isdir(top)]
   yield from ((top, os.readlink(top)) for top in tops if os.path.islink(top))
-  for folder in sorted({os.path.dirname(file) for file in known} | {os.path.realpath(top) for top in tops}):
+  for folder in sorted({os.path.dirname(file) for file in library_files} | {os.path.realpath(top) for top in tops}):
     for entry in os.scandir(folder):
-      if entry.is_symlink() and os.path.realpath(entry.path) in known:
+      if entry.is_symlink() and os.path.realpath(entry.path) in library_files:
         yield entry.path, os.path.realpath(entry.path)

@@ -27,13 +27,13 @@ class Warden:
 
   def __init__(self, jobs: socket.socket | None = None, worker: Worker | None = None):
     lifeline, self._held = os.pipe()
-    given: list[int] = [lifeline]
+    descriptors: list[int] = [lifeline]
     arguments: list[Any] = [-1, lifeline, None]
     if jobs is not None:
-      given.append(jobs.fileno())
+      descriptors.append(jobs.fileno())
       arguments[0] = jobs.fileno()
     if worker is not None:
-      given.append(worker.connection)
+      descriptors.append(worker.connection)
       arguments[2] = worker._asdict()
     code = (
       f"import sys; sys.path.append({ROOT!r}); from rl_jax.tasks.verifiers.isolation import warden; "
@@ -41,7 +41,7 @@ class Warden:
     )
     self.process = subprocess.Popen(
       [interpreter.path(), "-ISB", "-c", code],
-      pass_fds=given,
+      pass_fds=descriptors,
       stdin=subprocess.DEVNULL,
       stdout=subprocess.DEVNULL,
       stderr=subprocess.DEVNULL,

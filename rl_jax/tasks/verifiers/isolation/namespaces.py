@@ -82,8 +82,8 @@ def enter(view: View) -> None:
   """Make a root folder that holds nothing but the view and two devices."""
   system.mount("none", "/", None, system.RECURSIVE | system.PRIVATE)
   links = {path: os.readlink(path) for path in view.shown if os.path.islink(path)} | dict(view.links)
-  shown = [*view.shown, "/dev/null", "/dev/urandom"]
-  sources = {path: os.open(path, os.O_PATH) for path in shown if path not in links}
+  paths = [*view.shown, "/dev/null", "/dev/urandom"]
+  sources = {path: os.open(path, os.O_PATH) for path in paths if path not in links}
   root = "/tmp"  # whatever lies there stays open in `sources`
   system.mount("tmpfs", root, "tmpfs", _QUIET, "size=1m,mode=0755")
   for path, source in sources.items():
@@ -125,8 +125,8 @@ def become(user: User) -> None:
 
 def outermost(paths: Sequence[str]) -> tuple[str, ...]:
   """The paths that exist and lie in no other one, each once."""
-  found = [path for path in dict.fromkeys(paths) if os.path.exists(path)]
-  return tuple(p for p in found if not any(p.startswith(f"{other.rstrip('/')}/") for other in found if other != p))
+  present = [path for path in dict.fromkeys(paths) if os.path.exists(path)]
+  return tuple(p for p in present if not any(p.startswith(f"{other.rstrip('/')}/") for other in present if other != p))
 
 
 def why_not(error: OSError) -> str:

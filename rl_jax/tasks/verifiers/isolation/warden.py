@@ -68,15 +68,15 @@ def main(jobs_fd: int, lifeline: int, worker: dict[str, Any] | None = None) -> i
 
 def _serve(jobs: socket.socket, lifeline: int, process: int | None) -> int:
   programs, poll = _Programs(lifeline), select.poll()
-  ended = None if process is None else os.pidfd_open(process)
-  for fd in (jobs.fileno(), lifeline, ended):
+  process_fd = None if process is None else os.pidfd_open(process)
+  for fd in (jobs.fileno(), lifeline, process_fd):
     if fd is not None:
       poll.register(fd, select.POLLIN)
   while True:
     ready = {fd for fd, _ in poll.poll()}
     if lifeline in ready:
       return 0
-    if process is not None and ended in ready:
+    if process is not None and process_fd in ready:
       return _status(process)
     _, descriptors, _, _ = socket.recv_fds(jobs, 16, 4)
     for fd in descriptors:
@@ -184,10 +184,10 @@ class _Programs:
     theirs.close()
     ours.settimeout(GRACE_SECONDS)
     self._sandbox = ours
-    started = wire.receive(ours)
-    if "refused" in started:
+    reply = wire.receive(ours)
+    if "refused" in reply:
       self._end()
-      raise OSError(started["errno"], started["refused"])
+      raise OSError(reply["errno"], reply["refused"])
     return ours
 
   def _end(self) -> None:
