@@ -19,6 +19,27 @@ class Cache(NamedTuple):
   values: tuple[Float[Array, "B K S Dh"], ...]
   mask: Bool[Array, "B S"]
 
+  @property
+  def slots(self) -> int:
+    """S, whether they hold a token or not."""
+    return self.mask.shape[1]
+
+  def rows(self, rows: Int[Array, " M"]) -> Cache:
+    """The rows of these numbers."""
+    return jax.tree.map(lambda x: jnp.take(x, rows, axis=0, mode="clip"), self)
+
+  def without_slots(self, rows: int) -> Cache:
+    """A cache like this one of `rows` rows and no slots: all of it is room to `grow`."""
+    keys = tuple(jnp.zeros((rows, *x.shape[1:3], 0), x.dtype) for x in self.keys)
+    values = tuple(jnp.zeros((rows, x.shape[1], 0, x.shape[3]), x.dtype) for x in self.values)
+    return Cache(keys, values, jnp.zeros((rows, 0), bool))
+
+  def after(self, before: Cache) -> Cache:
+    """The slots of `before`, row by row, and behind them its own."""
+    join = lambda axis: lambda *parts: jnp.concatenate(parts, axis=axis)
+    keys, values = tuple(map(join(3), before.keys, self.keys)), tuple(map(join(2), before.values, self.values))
+    return Cache(keys, values, join(1)(before.mask, self.mask))
+
   def repeat(self, times: int) -> Cache:
     """Each row `times` times in a row: one prompt for many completions."""
     return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -23,3 +24,10 @@ def of_output(vocabulary: int) -> Placement | None:
   rows = (rows,) if isinstance(rows, str) else tuple(rows or ())
   even = tensor is not None and vocabulary % mesh.shape[tensor] == 0
   return Placement(mesh, rows, tensor if even else None)
+
+
+def row_shards() -> int:
+  """Into how many parts the mesh splits rows, by the logical axis rules in force; 1 on one device."""
+  mesh = jax.sharding.get_abstract_mesh()
+  axes: Any = nn.logical_to_mesh_axes(("batch",))[0] if not mesh.empty else None
+  return math.prod(mesh.shape.get(axis, 1) for axis in ((axes,) if isinstance(axes, str) else axes or ()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -98,9 +98,11 @@ class Model:
     cache: Cache | None = None,
     slot: Int[Array, ""] | int = 0,
     last: bool = False,
+    prefixes: Sequence[Cache] = (),
   ) -> tuple[Array, Cache]:
     """Outputs [B, T, O] and the cache; see `Transformer.__call__`."""
-    result: Any = self.module.apply({"params": params}, tokens, positions, mask, cache, slot, last)
+    inputs = tokens, positions, mask, cache, slot, last
+    result: Any = self.module.apply({"params": params}, *inputs, prefixes=prefixes)
     return result
 
   def outputs(self, params: Params, batch: Any) -> dict[str, Array]:

@@ -23,7 +23,7 @@ from rl_jax.models.cache import Cache, write
 from rl_jax.models.dense import dense
 from rl_jax.models.lora import TARGETS, A, B, adapted
 from rl_jax.models.remat import recomputed
-from rl_jax.models.rope import SCALINGS, frequencies, rotate
+from rl_jax.models.rope import SCALINGS, frequencies, rotate, rotation
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 """Types of activations and parameters; float64 only where JAX has it switched on."""
@@ -176,8 +176,8 @@ class Attention(nn.Module):
   config: TransformerConfig
 
   @nn.compact
-  def __call__(self, x, positions, allowed, cached, slot, prefixes: Sequence[Shared] = ()):
-    """x [B, T, D]; allowed [B, T, S]: which slot a token may see; cached: (keys, values) of S slots or None."""
+  def __call__(self, x, turned, allowed, cached, slot, prefixes: Sequence[Shared] = ()):
+    """Mix tokens x [B, T, D]; turned: their `Rotation`; allowed [B, T, S]; cached: (keys, values) of S slots or None."""
     c, (rows, time, width) = self.config, x.shape
     scale = width**-0.5
     shape_q, shape_kv = (width, c.heads * c.head_width), (width, c.key_value_heads * c.head_width)
@@ -199,8 +199,7 @@ class Attention(nn.Module):
     k, v = (y.reshape(rows, time, c.key_value_heads, c.head_width) for y in (k, v))
     if c.qk_norm:
       q, k = RMSNorm(c, name="query_norm")(q), RMSNorm(c, name="key_norm")(k)
-    turns = c.rope_frequencies()
-    q, k = rotate(q, positions, turns), rotate(k, positions, turns)
+    q, k = rotate(q, turned), rotate(k, turned)
     keys, values = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
     if cached is not None:
       keys, values = write(cached[0], keys, slot, 3), write(cached[1], values, slot, 2)
@@ -236,9 +235,9 @@ class Block(nn.Module):
   config: TransformerConfig
 
   @nn.compact
-  def __call__(self, x, positions, allowed, cached, slot, prefixes: Sequence[Shared] = ()):
+  def __call__(self, x, turned, allowed, cached, slot, prefixes: Sequence[Shared] = ()):
     mixed, cached = Attention(self.config, name="attention")(
-      RMSNorm(self.config, name="attention_norm")(x), positions, allowed, cached, slot, prefixes
+      RMSNorm(self.config, name="attention_norm")(x), turned, allowed, cached, slot, prefixes
     )
     x = x + mixed
     return x + FeedForward(self.config, name="feed_forward")(RMSNorm(self.config, name="feed_forward_norm")(x)), cached
@@ -247,8 +246,8 @@ class Block(nn.Module):
 def _block(config: TransformerConfig) -> Callable[..., tuple[Array, Any]]:
   """A block without a cache as a function of its parameters."""
   module = Block(config, parent=None)
-  return lambda params, x, prefixes, positions, allowed: module.apply(
-    {"params": params}, x, positions, allowed, None, 0, prefixes
+  return lambda params, x, prefixes, turned, allowed: module.apply(
+    {"params": params}, x, turned, allowed, None, 0, prefixes
   )
 
 
@@ -277,7 +276,7 @@ class Transformer(nn.Module):
       slot: column of the cache for the first token, the same for all rows.
       last: give the outputs of the last column alone, [B, 1, O]: those of a whole prompt are many and seldom wanted.
       readout: multiply with the output matrix; else the hidden states [B, T, D] that it would read are given.
-      prefixes: the tokens before, in parts: of N rows, each for B / N rows that stand together; no `cache` beside them.
+      prefixes: the tokens before those of the cache, in parts: of N rows, each for B / N rows that stand together.
         What each of the B rows sees of its own may be said by a mask of B rows.
     """
     c = self.config
@@ -303,14 +302,15 @@ class Transformer(nn.Module):
     else:
       embedded = jnp.take(embedding, tokens, axis=0)
     x = nn.with_logical_constraint(embedded, ("batch", "time", "activation"))
+    turned = rotation(positions, c.rope_frequencies())
     again = c.remat == "block" and cache is None and not self.is_initializing()
     layer_caches = []
     for i in range(c.layers):
       shared = [Shared(prefix.keys[i], prefix.values[i], prefix.mask) for prefix in prefixes]
       if again:
-        x, kv = recomputed(_block(c))(self.variables["params"][f"layer_{i}"], x, shared, positions, allowed)
+        x, kv = recomputed(_block(c))(self.variables["params"][f"layer_{i}"], x, shared, turned, allowed)
       else:
-        x, kv = Block(c, name=f"layer_{i}")(x, positions, allowed, layers[i], slot, shared)
+        x, kv = Block(c, name=f"layer_{i}")(x, turned, allowed, layers[i], slot, shared)
       x = nn.with_logical_constraint(x, ("batch", "time", "activation"))
       layer_caches.append(kv)
     x = RMSNorm(c, name="final_norm")(x[:, -1:] if last else x)

@@ -13,12 +13,18 @@ from ml_collections import ConfigDict
 
 from rl_jax.kernels.logprobs import categorical
 from rl_jax.models.cache import Cache, write
+from rl_jax.models.layout import row_shards
 from rl_jax.models.model import Model, Params
+from rl_jax.rollouts import compaction
 from rl_jax.rollouts.categorical import argmax, draw
 from rl_jax.rollouts.truncation import Truncation, truncate
 
 SEED_AXIS = "seeds"
 """Name of the vmapped axis over which the trainer runs seeds."""
+
+LONG = 128
+"""Slots of responses from which on a cache of half as many serves the first half of the tokens: what is saved then
+outweighs the copy and the second loop to compile."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,15 +66,6 @@ class Completions(NamedTuple):
   """Hit its limit without ending."""
 
 
-class _Loop(NamedTuple):
-  time: Int[Array, ""]
-  cache: Cache
-  token: Int[Array, " B"]
-  active: Bool[Array, " B"]
-  ended: Bool[Array, " B"]
-  written: dict[str, Array]  # each [R, B], time first so that a step writes one row
-
-
 def positions_of(mask: Bool[Array, "B T"]) -> Int[Array, "B T"]:
   """Position of each token in its own sequence: padding on either side does not count."""
   return jnp.maximum(jnp.cumsum(mask, axis=1) - 1, 0)
@@ -93,25 +90,94 @@ def sample(
   Row b draws token t with the key fold_in(fold_in(key, b), t): a response depends on its row, not on the batch
   around it, when it stops, or how rows are laid over devices.
 
+  A step costs what its rows and slots do. Keys and values of a prompt are kept once for all of its rows, slots of
+  responses are added when they are needed, and few rows that are left go on as a smaller batch (`compaction`; not where
+  a mesh splits rows, which would have to move). Where no row is asked for a token, nothing is run.
+
   Args:
     tokens, mask: left-padded prompts.
     max_tokens: R, the static number of slots.
     limits: number of tokens after which a row is cut, at most R; 0 makes an empty row.
   """
-  rows, width = tokens.shape[0] * completions_per_prompt, tokens.shape[1]
-  row_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(rows))
-  lengths = jnp.repeat(mask.sum(axis=1), completions_per_prompt)
+  count, shards = completions_per_prompt, row_shards()
+  batch = tokens.shape[0] * count
+  decoder = _Decoder(model, params, max_tokens, end_id, pad_id, sampling)
+  empty = {name: jnp.zeros((max_tokens, batch), t) for name, t in _TYPES.items()} | {
+    "tokens": jnp.full((max_tokens, batch), pad_id, jnp.int32)
+  }
 
-  def choose(loop: _Loop, logits: Float[Array, "B V"]) -> _Loop:
+  def run() -> dict[str, Array]:
+    rows = _Rows(
+      keys=jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(batch)),
+      lengths=jnp.repeat(mask.sum(axis=1), count),
+      limits=limits,
+    )
+    logits, prompts = model.run(params, tokens, positions_of(mask), mask, last=True)
+    shared = count > 1 and model.shared_prompts and tokens.shape[0] % shards == 0
+    start = _Loop(
+      time=jnp.int32(0),
+      cache=prompts.without_slots(batch) if shared else prompts.repeat(count),
+      token=jnp.zeros(batch, jnp.int32),
+      active=limits > 0,
+      written=empty,
+    )
+    first = decoder.choose(start, rows, jnp.repeat(logits[:, -1], count, axis=0))
+    sizes = compaction.sizes(batch) if shards == 1 else ()
+    return decoder.rest(first, rows, prompts if shared else None, sizes)
+
+  written = jax.lax.cond(decoder.in_any_seed((limits > 0).any()), run, lambda: empty)
+  truncated = ~written.pop("ends").any(axis=0)
+  rows_first = {name: nn.with_logical_constraint(x.T, ("batch", "time")) for name, x in written.items()}
+  return Completions(**rows_first, truncated=truncated)
+
+
+_TYPES = {"mask": bool, "logprobs": jnp.float32, "behaviour_logprobs": jnp.float32, "entropies": jnp.float32, "ends": bool}
+
+
+class _Rows(NamedTuple):
+  """The part of a row that no token changes."""
+
+  keys: PRNGKeyArray
+  lengths: Int[Array, " B"]
+  """Tokens of its prompt."""
+  limits: Int[Array, " B"]
+
+
+class _Loop(NamedTuple):
+  time: Int[Array, ""]
+  cache: Cache
+  token: Int[Array, " B"]
+  active: Bool[Array, " B"]
+  written: dict[str, Array]  # each [R, B], time first so that a step writes one row
+
+
+@dataclasses.dataclass(frozen=True)
+class _Decoder:
+  """The steps of a batch, and of the smaller ones that it shrinks to."""
+
+  model: Model
+  params: Params
+  max_tokens: int
+  end_id: int
+  pad_id: int
+  sampling: Sampling
+
+  def in_any_seed(self, predicate: Bool[Array, ""]) -> Bool[Array, ""]:
+    """One predicate for all seeds: branches and loops of their own would select whole caches."""
+    axis = self.sampling.seed_axis
+    return jax.lax.pmax(predicate.astype(jnp.int32), axis) > 0 if axis else predicate
+
+  def choose(self, loop: _Loop, rows: _Rows, logits: Float[Array, "B V"]) -> _Loop:
     """Draws token `loop.time` of every active row."""
+    model, sampling = self.model, self.sampling
     truncated = truncate(logits, model.temperature, sampling.truncation)
     if sampling.greedy:
       token = argmax(truncated)
     else:
-      token = draw(truncated / model.temperature, jax.vmap(jax.random.fold_in, (0, None))(row_keys, loop.time))
+      token = draw(truncated / model.temperature, jax.vmap(jax.random.fold_in, (0, None))(rows.keys, loop.time))
     policy = categorical(logits, token, temperature=model.temperature)
     behaviour = categorical(truncated, token, temperature=model.temperature) if sampling.truncation.active else policy
-    token = jnp.where(loop.active, token, pad_id)
+    token = jnp.where(loop.active, token, self.pad_id)
     new = {
       "tokens": token,
       "mask": loop.active,
@@ -120,42 +186,60 @@ def sample(
       "entropies": jnp.where(loop.active, policy.entropies, 0.0),
     }
     written = {name: write(loop.written[name], value[None], loop.time, 0) for name, value in new.items()}
-    ends = loop.active & ((token == end_id) | _stops(written["tokens"], loop.time, sampling.stop_sequences))
-    active = loop.active & ~ends & (loop.time + 1 < limits)
-    return loop._replace(time=loop.time + 1, token=token, active=active, ended=loop.ended | ends, written=written)
+    ends = loop.active & ((token == self.end_id) | _stops(written["tokens"], loop.time, sampling.stop_sequences))
+    written["ends"] = write(loop.written["ends"], ends[None], loop.time, 0)
+    active = loop.active & ~ends & (loop.time + 1 < rows.limits)
+    return loop._replace(time=loop.time + 1, token=token, active=active, written=written)
 
-  def more(loop: _Loop) -> Bool[Array, ""]:
-    active = loop.active.any()
-    if sampling.seed_axis:
-      active = jax.lax.pmax(active.astype(jnp.int32), sampling.seed_axis) > 0
-    return active & (loop.time < max_tokens)
+  def rest(self, loop: _Loop, rows: _Rows, prompts: Cache | None, sizes: tuple[int, ...]) -> dict[str, Array]:
+    """Draws all tokens after the first; what is written then.
 
-  def step(loop: _Loop) -> _Loop:
-    position = (lengths + loop.time - 1)[:, None]
-    logits, cache = model.run(
-      params, loop.token[:, None], position, loop.active[:, None], loop.cache, width + loop.time - 1
-    )
-    return choose(loop._replace(cache=cache), logits[:, 0])
+    Args:
+      loop: its cache has slots for prompts, or none beside `prompts`.
+      prompts: keys and values of the prompts, each for its share of the rows; None: they are in the loop's cache.
+      sizes: rows of the batches that may follow this one, the largest first.
+    """
+    before = loop.cache.slots
+    for slots in (self.max_tokens // 2, self.max_tokens) if self.max_tokens >= LONG else (self.max_tokens,):
+      loop = loop._replace(cache=loop.cache.grow(before + slots - loop.cache.slots))
+      loop = self.steps(loop, rows, prompts, before, slots, sizes[0] if sizes else 0)
+    return self.smaller(loop, rows, prompts, before, sizes) if sizes else loop.written
 
-  logits, cache = model.run(params, tokens, positions_of(mask), mask, last=True)
-  empty = {name: jnp.zeros((max_tokens, rows), t) for name, t in _TYPES.items()} | {
-    "tokens": jnp.full((max_tokens, rows), pad_id, jnp.int32)
-  }
-  start = _Loop(
-    time=jnp.int32(0),
-    cache=cache.repeat(completions_per_prompt).grow(max_tokens),
-    token=jnp.zeros(rows, jnp.int32),
-    active=limits > 0,
-    ended=jnp.zeros(rows, bool),
-    written=empty,
-  )
-  loop = choose(start, jnp.repeat(logits[:, -1], completions_per_prompt, axis=0))
-  loop = jax.lax.while_loop(more, step, loop)
-  written = {name: nn.with_logical_constraint(x.T, ("batch", "time")) for name, x in loop.written.items()}
-  return Completions(**written, truncated=~loop.ended)
+  def smaller(
+    self, loop: _Loop, rows: _Rows, prompts: Cache | None, before: int, sizes: tuple[int, ...]
+  ) -> dict[str, Array]:
+    """Goes on in the batches of `sizes`, whose rows hold their prompts themselves."""
+    size, *later = sizes
 
+    def run() -> dict[str, Array]:
+      kept = compaction.compact(loop.active, size)
+      cache, start = kept.take(loop.cache), before
+      if prompts is not None:
+        share = loop.active.shape[0] // prompts.mask.shape[0]
+        cache, start = cache.after(prompts.rows(kept.rows // share)), prompts.slots
+      few = loop._replace(cache=cache, token=kept.take(loop.token), active=kept.take(loop.active))
+      few = few._replace(written=kept.take(loop.written, axis=1))
+      few_rows = kept.take(rows)
+      few = self.steps(few, few_rows, None, start, self.max_tokens, later[0] if later else 0)
+      written = self.smaller(few, few_rows, None, start, tuple(later)) if later else few.written
+      return kept.put(loop.written, written, axis=1)
 
-_TYPES = {"mask": bool, "logprobs": jnp.float32, "behaviour_logprobs": jnp.float32, "entropies": jnp.float32}
+    return jax.lax.cond(self.in_any_seed(loop.active.any()), run, lambda: loop.written)
+
+  def steps(self, loop: _Loop, rows: _Rows, prompts: Cache | None, before: int, until: int, fewer: int) -> _Loop:
+    """Draws tokens up to `until`, while more than `fewer` rows are active; response slots begin at slot `before`."""
+
+    def more(loop: _Loop) -> Bool[Array, ""]:
+      many = loop.active.sum() > fewer if fewer else loop.active.any()
+      return self.in_any_seed(many) & (loop.time < until)
+
+    def step(loop: _Loop) -> _Loop:
+      position = (rows.lengths + loop.time - 1)[:, None]
+      inputs = loop.token[:, None], position, loop.active[:, None], loop.cache, before + loop.time - 1
+      logits, cache = self.model.run(self.params, *inputs, prefixes=() if prompts is None else (prompts,))
+      return self.choose(loop._replace(cache=cache), rows, logits[:, 0])
+
+    return jax.lax.while_loop(more, step, loop)
 
 
 def _stops(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.models.rope import frequencies, rotate
+from rl_jax.models.rope import frequencies, rotate, rotation
 from rl_jax.models.transformer import Transformer, TransformerConfig
 from rl_jax.training import mesh
 
@@ -98,7 +98,7 @@ def test_rotation_by_hand():
   angles = np.array([3.0, 3.0 / 10])  # base 100, half 2: 100^0 and 100^(-1/2)
   cos, sin = np.cos(angles), np.sin(angles)
   want = [cos[0] - 3 * sin[0], 2 * cos[1] - 4 * sin[1], 3 * cos[0] + sin[0], 4 * cos[1] + 2 * sin[1]]
-  np.testing.assert_allclose(rotate(x, jnp.array([[3]]), frequencies(4, 100.0))[0, 0, 0], want, rtol=1e-6)
+  np.testing.assert_allclose(rotate(x, rotation(jnp.array([[3]]), frequencies(4, 100.0)))[0, 0, 0], want, rtol=1e-6)
 
 
 def test_outputs_equal_the_plain_transformer_on_padded_rows(run, params):

@@ -1,0 +1,58 @@
+"""Compaction: rows that are in use move together into a smaller batch, and what it makes moves back."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+SHARES = (2, 8)
+"""A batch is left for one of a half of its rows, and that for one of an eighth, as soon as those in use fit."""
+
+FEWEST = 16
+"""Rows of the smallest batch: a step of fewer takes little less time, as it reads all parameters."""
+
+
+def sizes(rows: int) -> tuple[int, ...]:
+  """Numbers of rows of the batches that a batch of `rows` shrinks to, the largest first."""
+  return tuple(rows // share for share in SHARES if rows % share == 0 and rows // share >= FEWEST)
+
+
+@dataclasses.dataclass(frozen=True)
+class Compaction:
+  """The first R of B rows in an order that begins with those in use.
+
+  Attributes:
+    order: the rows of the batch, those in use first.
+    size: R.
+  """
+
+  order: Int[Array, " B"]
+  size: int
+
+  @property
+  def rows(self) -> Int[Array, " R"]:
+    """The row of the batch that each of the R was."""
+    return self.order[: self.size]
+
+  def take(self, tree: Any, axis: int = 0) -> Any:
+    """Arrays of R rows from arrays of B along an axis."""
+    return jax.tree.map(lambda x: jnp.take(x, self.rows, axis=axis, unique_indices=True, mode="clip"), tree)
+
+  def put(self, tree: Any, part: Any, axis: int = 0) -> Any:
+    """Arrays of B rows `tree` in which the rows that were taken are those of `part`."""
+    place = jnp.argsort(self.order)
+
+    def one(x: Array, new: Array) -> Array:
+      taken = jnp.expand_dims(place < self.size, tuple(i for i in range(x.ndim) if i != axis))
+      return jnp.where(taken, jnp.take(new, jnp.minimum(place, self.size - 1), axis=axis), x)
+
+    return jax.tree.map(one, tree, part)
+
+
+def compact(used: Bool[Array, " B"], size: int) -> Compaction:
+  """The rows in use, at most `size`, and others to fill it up."""
+  return Compaction(jnp.argsort(~used, stable=True), size)
