@@ -29,5 +29,8 @@ def of_output(vocabulary: int) -> Placement | None:
 def row_shards() -> int:
   """Into how many parts the mesh splits rows, by the logical axis rules in force; 1 on one device."""
   mesh = jax.sharding.get_abstract_mesh()
-  axes: Any = nn.logical_to_mesh_axes(("batch",))[0] if not mesh.empty else None
-  return math.prod(mesh.shape.get(axis, 1) for axis in ((axes,) if isinstance(axes, str) else axes or ()))
+  if mesh.empty:
+    return 1
+  spec: Any = nn.logical_to_mesh_axes(("batch",))
+  axes = (spec[0],) if isinstance(spec[0], str) else spec[0] or ()
+  return math.prod(mesh.shape.get(axis, 1) for axis in axes)

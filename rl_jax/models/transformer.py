@@ -177,7 +177,10 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(self, x, turned, allowed, cached, slot, prefixes: Sequence[Shared] = ()):
-    """Mix tokens x [B, T, D]; turned: their `Rotation`; allowed [B, T, S]; cached: (keys, values) of S slots or None."""
+    """Attention output of tokens x [B, T, D] that are `turned` by their rotation, and (keys, values) with them.
+
+    allowed [B, T, S]: which slot a token may see; cached: (keys, values) of S slots or None.
+    """
     c, (rows, time, width) = self.config, x.shape
     scale = width**-0.5
     shape_q, shape_kv = (width, c.heads * c.head_width), (width, c.key_value_heads * c.head_width)

@@ -9,16 +9,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-SHARES = (2, 8)
-"""A batch is left for one of a half of its rows, and that for one of an eighth, as soon as those in use fit."""
+SHARES = {"short": (4,), "long": (2, 8)}
+"""A batch is left for one of a quarter of its rows as soon as those in use fit; if responses are long, for one of a
+half, and that for one of an eighth. Each size is a loop more to compile, which short responses do not pay back."""
 
 FEWEST = 16
 """Rows of the smallest batch: a step of fewer takes little less time, as it reads all parameters."""
 
 
-def sizes(rows: int) -> tuple[int, ...]:
-  """Numbers of rows of the batches that a batch of `rows` shrinks to, the largest first."""
-  return tuple(rows // share for share in SHARES if rows % share == 0 and rows // share >= FEWEST)
+def sizes(rows: int, *, long: bool) -> tuple[int, ...]:
+  """Numbers of rows of the batches that a batch of `rows` shrinks to, the largest first.
+
+  Args:
+    long: whether responses are long.
+  """
+  return tuple(rows // share for share in SHARES["long" if long else "short"] if rows // share >= FEWEST)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,9 +22,9 @@ from rl_jax.rollouts.truncation import Truncation, truncate
 SEED_AXIS = "seeds"
 """Name of the vmapped axis over which the trainer runs seeds."""
 
-LONG = 128
-"""Slots of responses from which on a cache of half as many serves the first half of the tokens: what is saved then
-outweighs the copy and the second loop to compile."""
+LONG = 64
+"""Slots of responses from which on more loops are worth their compilation: one over a cache of half as many slots for
+the first half of the tokens, and one more for a smaller batch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +122,7 @@ def sample(
       written=empty,
     )
     first = decoder.choose(start, rows, jnp.repeat(logits[:, -1], count, axis=0))
-    sizes = compaction.sizes(batch) if shards == 1 else ()
+    sizes = compaction.sizes(batch, long=max_tokens >= LONG) if shards == 1 else ()
     return decoder.rest(first, rows, prompts if shared else None, sizes)
 
   written = jax.lax.cond(decoder.in_any_seed((limits > 0).any()), run, lambda: empty)
@@ -131,7 +131,7 @@ def sample(
   return Completions(**rows_first, truncated=truncated)
 
 
-_TYPES = {"mask": bool, "logprobs": jnp.float32, "behaviour_logprobs": jnp.float32, "entropies": jnp.float32, "ends": bool}
+_TYPES = dict.fromkeys(("logprobs", "behaviour_logprobs", "entropies"), jnp.float32) | {"mask": bool, "ends": bool}
 
 
 class _Rows(NamedTuple):

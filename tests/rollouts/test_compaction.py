@@ -20,6 +20,7 @@ ROWS = PROMPTS * COUNT
 CONFIG = TransformerConfig(
   vocabulary=5, outputs=5, width=8, layers=2, heads=2, key_value_heads=1, head_width=4, feed_forward=8
 )
+WHOLE = Sampling()
 FEW = (16, 4)
 """The batches that 32 rows shrink to."""
 
@@ -38,7 +39,7 @@ class Counted(Model):
 @pytest.fixture
 def shrink(monkeypatch):
   """Has batches of 32 rows shrink, or not."""
-  return lambda shrinks: monkeypatch.setattr(compaction, "sizes", lambda rows: FEW if shrinks else ())
+  return lambda shrinks: monkeypatch.setattr(compaction, "sizes", lambda rows, long: FEW if shrinks else ())
 
 
 def parameters(seed):
@@ -51,7 +52,7 @@ def prompts_of(count):
   return jnp.asarray(np.where(mask, rng.integers(2, 5, (count, 6)), 0)), jnp.asarray(mask)
 
 
-def responses(model, params, key, limits, count=COUNT, sampling=Sampling()):
+def responses(model, params, key, limits, count=COUNT, sampling=WHOLE):
   tokens, mask = prompts_of(ROWS // count)
   return sample(
     model, params, tokens, mask, key,
@@ -59,7 +60,7 @@ def responses(model, params, key, limits, count=COUNT, sampling=Sampling()):
   )  # fmt: skip
 
 
-def draw(limits=None, count=COUNT, sampling=Sampling()):
+def draw(limits=None, count=COUNT, sampling=WHOLE):
   """Completions, and the rows of each run of the model after the prefill."""
   model = Counted(CONFIG)
   limits = jnp.full(ROWS, STEPS) if limits is None else jnp.asarray(limits)
@@ -84,9 +85,10 @@ def steps_by_hand(done):
 
 
 def test_sizes_by_hand():
-  assert compaction.sizes(256) == (128, 32)
-  assert compaction.sizes(48) == (24,)
-  assert compaction.sizes(16) == compaction.sizes(33) == ()
+  assert compaction.sizes(256, long=True) == (128, 32)
+  assert compaction.sizes(49, long=True) == (24,)
+  assert compaction.sizes(256, long=False) == (64,)
+  assert compaction.sizes(48, long=False) == compaction.sizes(16, long=True) == ()
 
 
 def test_rows_in_use_come_first_and_return_to_their_places():
@@ -96,7 +98,9 @@ def test_rows_in_use_come_first_and_return_to_their_places():
   x, y = jnp.arange(6) * 10, jnp.arange(12).reshape(2, 6)
   np.testing.assert_array_equal(kept.take(x), [10, 40, 0])
   np.testing.assert_array_equal(kept.put(x, kept.take(x) + 1), [1, 11, 20, 30, 41, 50])
-  np.testing.assert_array_equal(kept.put(y, -kept.take(y, axis=1), axis=1), [[0, -1, 2, 3, -4, 5], [-6, -7, 8, 9, -10, 11]])
+  np.testing.assert_array_equal(
+    kept.put(y, -kept.take(y, axis=1), axis=1), [[0, -1, 2, 3, -4, 5], [-6, -7, 8, 9, -10, 11]]
+  )
 
 
 @pytest.mark.parametrize("count", [COUNT, 1])
