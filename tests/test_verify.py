@@ -100,7 +100,6 @@ def test_what_has_changed_since_is_told(copy):
   edit(copy / "identity.json", lambda content: content.update(identity="other"))
   (record,) = recorded.read(copy)
   assert record.notes == [
-    "its last launch left no hash of the log: it goes on, or was killed",
     "the config is not what it was: its fields or their defaults have changed since",
     "the source of rl_jax.methods.grpo has changed since (method_sha256)",
   ]

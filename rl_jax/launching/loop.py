@@ -17,6 +17,7 @@ from rl_jax.errors import UserError
 from rl_jax.launching import initialization, machine, processes
 from rl_jax.launching.recorder import Recorder
 from rl_jax.launching.stop import Stop
+from rl_jax.launching.vouching import LOG
 from rl_jax.runs.gates import already_right
 from rl_jax.training import mesh
 from rl_jax.training.checkpoints import Checkpoints
@@ -149,6 +150,8 @@ class RunLoop:
     if restored is not None:
       for warning in restored.warnings:
         self.say(warning)
+      if LOG not in restored.metadata:
+        self.say(f"checkpoint {restored.step} is older than the hashes of the log: the log up to it is taken as it is")
       self._check_data(trainer, restored.metadata.get("data", ""))
       trainer.state, iterations = restored.state, restored.step
       self.held_out = {name: np.asarray(values, np.float32) for name, values in restored.metadata["held_out"].items()}
@@ -197,8 +200,8 @@ class RunLoop:
     self.recorder.evaluation(trainer.iterations, self.held_out)
 
   def _save(self, trainer: Trainer) -> None:
-    self.recorder.metrics.sync()
     metadata = {
+      LOG: self.recorder.log_on_disk(),
       "identity": self.recorder.identity,
       "data": trainer.experiment.task.fingerprint,
       "held_out": {name: np.asarray(values).tolist() for name, values in self.held_out.items()},

@@ -11,9 +11,8 @@ from ml_collections import ConfigDict
 
 from rl_jax.configuration import command_line, configs
 from rl_jax.errors import UserError
-from rl_jax.launching import processes
+from rl_jax.launching import processes, vouching
 from rl_jax.runs import curve, study_results
-from rl_jax.runs.content import SHORT, content_sha256
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.files import read_json
 from rl_jax.runs.manifest import read_launches
@@ -35,6 +34,8 @@ class RecordedRun(NamedTuple):
   folder: Path | None
   faults: list[str]
   notes: list[str]
+  vouched: bool = True
+  """Whether hashes say of every line that it is as it was written."""
   config_changed: bool = False
   """Fields or defaults of the config are not those of the record: its numbers are promised within a tolerance alone."""
 
@@ -77,22 +78,16 @@ def _read_run(folder: Path) -> RecordedRun:
   directory = find_run(folder)
   values = _tuples(read_json(directory.config))
   launches = read_launches(directory.manifest)
-  faults, notes = [], []
-  end = launches[-1].get("end") if launches else None
-  if end is None:
-    notes.append("its last launch left no hash of the log: it goes on, or was killed")
-  elif (content := content_sha256(directory)) != end["content_sha256"]:
-    faults.append(
-      f"the log has changed since its launch ended {end['ended']}: content {content[:SHORT]}, recorded "
-      f"{end['content_sha256'][:SHORT]}"
-    )
+  vouched = vouching.check(directory, launches)
+  notes = [vouched.doubt] if vouched.doubt else []
   name, colon, attribute = str(values["method"]["name"]).partition(":")
   if name.endswith(".py") and not Path(name).is_file():
     values["method"]["name"] = f"{folder / 'method.py'}{colon}{attribute}"
     notes.append(f"{name} is not there: the method is the copy in the run's folder")
   config = configs.resolve_config(values)
   lines = {(line["kind"], line["iteration"]): line for line in read_metrics(directory.metrics)}
-  record = RecordedRun(str(folder), config, launches, lines, None, True, folder, faults, notes)
+  record = RecordedRun(str(folder), config, launches, lines, None, True, folder, vouched.faults, notes)
+  record = record._replace(vouched=not vouched.doubt)
   return _with_source_notes(record, read_json(directory.identity)["identity"])
 
 
