@@ -117,8 +117,12 @@ class Checkpoints:
     metadata: dict[str, Any],
     metrics: dict[str, float] | None = None,
     wait: bool = False,
+    prune: bool = True,
   ) -> None:
-    """Saves `state` (a pytree of arrays) as `step`; a step that this object has already saved is left as it is."""
+    """Saves `state` (a pytree of arrays) as `step`; a step that this object has already saved is left as it is.
+
+    Without `prune` all older checkpoints stay.
+    """
     self.wait()
     if step in self._saved:
       return
@@ -141,7 +145,7 @@ class Checkpoints:
     except (OSError, ValueError, RuntimeError) as error:
       self._fail(step, error)
       self.wait()
-    self._thread = threading.Thread(target=self._finish, args=(step, body), name=f"checkpoint-{step}")
+    self._thread = threading.Thread(target=self._finish, args=(step, body, prune), name=f"checkpoint-{step}")
     self._thread.start()
     if wait:
       self.wait()
@@ -246,7 +250,7 @@ class Checkpoints:
     described = {name: describe(leaf) for name, leaf in leaves.items()}
     return {"step": step, "metadata": metadata, "metrics": metrics, "leaves": described}
 
-  def _finish(self, step: int, body: dict[str, Any]) -> None:
+  def _finish(self, step: int, body: dict[str, Any], prune: bool) -> None:
     try:
       assert self._checkpointer is not None
       self._checkpointer.wait_until_finished()
@@ -259,7 +263,7 @@ class Checkpoints:
       self._fail(step, error)
       return
     self._saved = {saved for saved in self._saved if saved < step} | {step}
-    if jax.process_index() == 0:
+    if jax.process_index() == 0 and prune:
       self._remove_old(step)
 
   def _fail(self, step: int, error: BaseException) -> None:

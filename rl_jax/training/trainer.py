@@ -63,8 +63,8 @@ class AdvanceResult(NamedTuple):
   samples: list[dict[str, Any]]
   """Decoded rows of the last iteration."""
   seconds: float
-  stuck: list[int]
-  """Seeds whose last `max_skipped_updates` updates were all left out."""
+  skipped_in_a_row: np.ndarray
+  """Updates left out in a row at the end of each iteration, [iterations, seeds]."""
 
 
 class Trainer:
@@ -125,9 +125,7 @@ class Trainer:
     metrics = [{name: value[i] for name, value in values.items()} for i in range(len(report.skipped_in_a_row))]
     if first == 0:
       self._check_agreement(metrics[0])
-    worst = report.skipped_in_a_row.max(axis=0)
-    stuck = np.flatnonzero(worst >= self.experiment.config.optimizer.max_skipped_updates).tolist()
-    return AdvanceResult(metrics, self._decode(report.samples), seconds, stuck)
+    return AdvanceResult(metrics, self._decode(report.samples), seconds, report.skipped_in_a_row)
 
   def evaluate(self) -> Metrics:
     """Metrics on the held-out prompts."""
