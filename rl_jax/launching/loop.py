@@ -18,6 +18,7 @@ from rl_jax.launching import initialization, machine, processes
 from rl_jax.launching.recorder import Recorder
 from rl_jax.launching.stop import Stop
 from rl_jax.launching.vouching import LOG
+from rl_jax.runs.files import plain
 from rl_jax.runs.gates import already_right
 from rl_jax.training import mesh
 from rl_jax.training.checkpoints import Checkpoints
@@ -223,7 +224,7 @@ class RunLoop:
       LOG: self.recorder.log_on_disk(),
       "identity": self.recorder.identity,
       "data": trainer.experiment.task.fingerprint,
-      "held_out": {name: np.asarray(values).tolist() for name, values in self.held_out.items()},
+      "held_out": plain(self.held_out),
     }
     best = {name: float(np.mean(values)) for name, values in self.held_out.items()}
     self.checkpoints.save(trainer.iterations, trainer.state, metadata, best, prune=not self.skipping)

@@ -14,7 +14,7 @@ from rl_jax.errors import UserError
 from rl_jax.launching import processes, vouching
 from rl_jax.runs import curve, study_results
 from rl_jax.runs.directory import find_run
-from rl_jax.runs.files import read_json
+from rl_jax.runs.files import decode_number, read_json
 from rl_jax.runs.manifest import read_launches
 from rl_jax.runs.metrics import read_metrics
 
@@ -100,7 +100,8 @@ def _read_curve(file: Path, saved: dict[str, Any]) -> RecordedRun:
   for name, points in saved["curves"].items():
     kind = "evaluation" if name.startswith(("held_out/", "credit/")) else "train"
     for iteration, seeds in zip(points["iterations"], points["seeds"], strict=True):
-      lines.setdefault((kind, iteration), {"kind": kind, "iteration": iteration})[name] = seeds
+      line = lines.setdefault((kind, iteration), {"kind": kind, "iteration": iteration})
+      line[name] = [decode_number(value) for value in seeds]
   launches = [{name: value for name, value in saved.items() if name != "curves"}]
   record = RecordedRun(str(file), config, launches, dict(sorted(lines.items())), curve.rounded, False, None, [], [])
   return _with_source_notes(record, saved["identity"])
@@ -112,7 +113,7 @@ def _read_entry(file: Path, study: dict[str, Any], name: str, saved: dict[str, A
   config = configs.resolve(entry["config"], [*overrides, f"num_tokens={study['token_budget']}"])
   lines = {
     ("evaluation", iteration): {"kind": "evaluation", "iteration": iteration}
-    | {metric: values[index] for metric, values in saved["values"].items()}
+    | {metric: [decode_number(value) for value in values[index]] for metric, values in saved["values"].items()}
     for index, iteration in enumerate(saved["iterations"])
   }
   record = RecordedRun(f"{file} {name}", config, [saved], lines, study_results.rounded, False, None, [], [])

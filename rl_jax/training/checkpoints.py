@@ -247,6 +247,7 @@ class Checkpoints:
       metadata = json.loads(json.dumps(metadata))
     except (TypeError, ValueError) as error:
       raise UserError(f"the metadata of checkpoint {step} is not JSON: {error}") from error
+    metrics = {name: value for name, value in metrics.items() if not math.isnan(value)}
     described = {name: describe(leaf) for name, leaf in leaves.items()}
     return {"step": step, "metadata": metadata, "metrics": metrics, "leaves": described}
 
