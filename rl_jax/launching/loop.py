@@ -68,8 +68,11 @@ class RunLoop:
         return prepared
       started = time.monotonic()
       prepared.compile()
-      self._begin(prepared, time.monotonic() - started)
-      self._iterate(prepared)
+      if self.stop.check():
+        self._say_stopped(f"nothing new to save at iteration {prepared.iterations}")
+      else:
+        self._begin(prepared, time.monotonic() - started)
+        self._iterate(prepared)
       finished = self._finished(prepared)
       self.recorder.end(prepared.iterations, finished, time.monotonic() - started)
       return Result(self.workdir, prepared.iterations, finished)

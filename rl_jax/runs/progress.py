@@ -5,6 +5,7 @@ iteration 120/400 | reward 0.71 ±0.03 | held-out 0.82 ±0.02 | length 12.3 | en
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -139,5 +140,9 @@ class Progress:
     return encodable(text, self._encoding, "replace")
 
   def _write(self, text: str) -> None:
-    self._stream.write(self._encodable(text))
-    self._stream.flush()
+    try:
+      self._stream.write(self._encodable(text))
+      self._stream.flush()
+    except OSError as error:
+      if error.errno != errno.EIO:  # the terminal is closed: what is left to do is to save
+        raise

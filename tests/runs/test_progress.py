@@ -1,5 +1,6 @@
 """The live line, on terminals of every width and in files."""
 
+import errno
 import io
 
 import pytest
@@ -129,3 +130,20 @@ def test_finding_6_the_share_of_rows_without_a_verdict_is_shown_where_there_are_
   progress.update(1, {"reward": [float("nan"), 0.5], "unscored": shares})
   line = stream.getvalue()
   assert "reward NaN" in line and ((text in line) if text else ("unscored" not in line))
+
+
+class Closed(io.StringIO):
+  """What is left of a terminal that was closed, or of a full disk."""
+
+  def __init__(self, number):
+    super().__init__()
+    self.number = number
+
+  def write(self, text):
+    raise OSError(self.number, "")
+
+
+def test_finding_9_a_closed_terminal_does_not_keep_a_run_from_saving():
+  _progress(Closed(errno.EIO))[0].update(1, VALUES)
+  with pytest.raises(OSError):
+    _progress(Closed(errno.ENOSPC))[0].update(1, VALUES)
