@@ -15,6 +15,7 @@ from rl_jax.configuration import configs
 from rl_jax.errors import UserError
 from rl_jax.launching import processes
 from rl_jax.launching.loop import Result, RunLoop
+from rl_jax.launching.memory import keep_freed_memory
 from rl_jax.launching.recorder import Recorder
 from rl_jax.launching.stop import Stop
 from rl_jax.runs.directory import RunDirectory, open_run
@@ -36,6 +37,7 @@ def train(config: ConfigDict, workdir: str | Path, terminal: Terminal | None = N
   Raises:
     UserError: one line that says what was got and what to do.
   """
+  keep_freed_memory()
   check(config)
   terminal = terminal or Terminal(["rl_jax.launching.launch.train"], sys.stderr, Stop())
   workdir = Path(workdir)
