@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from rl_jax.kernels._apart import apart
 from rl_jax.kernels._checks import known_option, same_shape
 from rl_jax.kernels.advantages.group import dr_grpo
 from rl_jax.kernels.reductions import group_deviations, per_token, whiten, zero_masked
@@ -100,8 +101,14 @@ def spae(
   steps, tokens = (step_mask != 0) & mask[:, None], (token_mask != 0) & mask[:, None]
   factors = saturation_factors(potentials, steps, alpha=alpha, threshold=threshold)
   shaping = exponential_shaping(potential_gains(potentials, steps), steps)
-  in_step = on_tokens(steps, step_ids, tokens) != 0
-  outcome = per_token(dr_grpo(rewards, group_ids, mask, singleton="zero"), tokens)
-  advantages = outcome * jnp.where(in_step, on_tokens(factors, step_ids, tokens), 1)
-  advantages += xi * on_tokens(shaping, step_ids, tokens)
+  outcome = dr_grpo(rewards, group_ids, mask, singleton="zero")
+
+  # Apart: whitening reads the advantages five times.
+  @apart
+  def shaped(outcome, steps, factors, shaping, step_ids, tokens):
+    in_step = on_tokens(steps, step_ids, tokens) != 0
+    faded = per_token(outcome, tokens) * jnp.where(in_step, on_tokens(factors, step_ids, tokens), 1)
+    return faded + xi * on_tokens(shaping, step_ids, tokens)
+
+  advantages = shaped(outcome, steps, factors, shaping, step_ids, tokens)
   return jax.lax.stop_gradient(advantages if normalization == "none" else whiten(advantages, tokens))
