@@ -63,7 +63,7 @@ def test_long_sequences_are_blocked_and_stay_exact(length):
     y = linear_recurrence(jnp.array(a), jnp.array(b), jnp.array(mask))
     gradient = jax.grad(lambda b: linear_recurrence(jnp.array(a), b, jnp.array(mask))[:, 0].sum())(jnp.array(b))
     after = values_after(jnp.array(a), jnp.array(b), jnp.array([1.0, 2.0, 3.0]))
-  np.testing.assert_allclose(y, recurrence_loop(a, b, mask, "carry"), rtol=1e-12, atol=1e-12)
+  np.testing.assert_allclose(y, recurrence_loop(a, b, mask), rtol=1e-12, atol=1e-12)
   # d y_0 / d b_t is the product of the unmasked a before t.
   products = np.cumprod(np.where(mask, a, 1), axis=1)
   before = np.concatenate([np.ones((3, 1)), products[:, :-1]], axis=1)
@@ -135,7 +135,7 @@ def test_gradient_of_blocks_against_a_float64_loop(length):
   weights, mask = rng.normal(size=(2, length)), rng.random((2, length)) < 0.7
   with jax.enable_x64(True):
     by_a, by_b = jax.jit(jax.grad(lambda a, b: (weights * linear_recurrence(a, b, mask)).sum(), argnums=(0, 1)))(a, b)
-  y = recurrence_loop(a, b, mask, "carry")
+  y = recurrence_loop(a, b, mask)
   for i in range(2):
     # The adjoint goes forward: g_t = w_t + a_{t-1} g_{t-1}; db_t = g_t and da_t = g_t y_{t+1}, t over the unmasked.
     slots, adjoint = np.flatnonzero(mask[i]), 0.0
