@@ -27,6 +27,7 @@ from rl_jax.configuration import command_line, configs
 from rl_jax.errors import UserError
 from rl_jax.launching import initialization
 from rl_jax.launching.commands import command
+from rl_jax.launching.compilation import keep_programs
 from rl_jax.methods.method import ModelRole, as_found
 from rl_jax.models.model import Params
 from rl_jax.runs import evaluations
@@ -219,6 +220,7 @@ def main(argv: list[str]) -> int:
   if options.iteration and flags.workdir is None:
     raise UserError(f"--iteration={options.iteration} is one of a run's checkpoints: give its --workdir")
   other = evaluations.read(options.compare) if options.compare else None
+  keep_programs()
   record = evaluate(config_of(flags), flags.workdir, options.iteration or "newest")
   if options.output:
     evaluations.write(options.output, record)

@@ -15,7 +15,9 @@ from ml_collections import ConfigDict
 from rl_jax.configuration import configs
 from rl_jax.errors import UserError
 from rl_jax.launching import processes
+from rl_jax.launching.compilation import keep_programs
 from rl_jax.launching.loop import Result, RunLoop
+from rl_jax.launching.memory import keep_freed_memory
 from rl_jax.launching.recorder import Recorder
 from rl_jax.launching.stop import Stop
 from rl_jax.launching.vouching import checkpoint_fault
@@ -38,6 +40,8 @@ def train(config: ConfigDict, workdir: str | Path, terminal: Terminal | None = N
   Raises:
     UserError: one line that says what was got and what to do.
   """
+  keep_freed_memory()
+  keep_programs()
   check(config)
   terminal = terminal or Terminal(["rl_jax.launching.launch.train"], sys.stderr, Stop())
   workdir = Path(workdir)

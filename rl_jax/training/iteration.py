@@ -16,7 +16,7 @@ from rl_jax.methods.method import Signal
 from rl_jax.rollouts.rollout import RolloutResult, collect
 from rl_jax.training.describing import describe
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.objectives import update_of_method, updates_of_models, whole_trees
+from rl_jax.training.objectives import outputs_in_buckets, update_of_method, updates_of_models, whole_trees
 from rl_jax.training.optimizer import scale_of
 from rl_jax.training.rollout_layout import generating
 from rl_jax.training.seeds import over_seeds
@@ -147,7 +147,7 @@ def score(experiment: Experiment, seed: TrainState, rows: Trajectories, among: C
   models = bind(experiment, seed.models)
   arrays = {array: output_of for array, output_of in experiment.method.scoring.items() if output_of[0] in among}
   outputs = {
-    name: models[name].model.outputs(models[name].params, rows)
+    name: outputs_in_buckets(experiment, models[name], rows)
     for name in sorted({model for model, _ in arrays.values()})
   }
   scored = {array: outputs[model][output] for array, (model, output) in arrays.items()}

@@ -40,6 +40,7 @@ def batch(**fields):
 
 
 def built(module, **options):
+  options = {"segment_tokens": 1, **options} if module is spo_tree else options
   return module.build(config_of(module.__name__.rsplit(".")[-1], **options), TASK)
 
 
@@ -121,8 +122,18 @@ def test_two_iterations_of_a_chain():
 
 @pytest.mark.slow
 def test_two_iterations_of_a_tree():
-  """39 edges of each of 2 prompts, of which 4 are trained on at once; the others wait."""
+  """39 edges of each of 2 prompts, all trained on."""
   done = two_iterations("spo_tree", "method.branching=(3,3,3)", "method.segment_tokens=3")
+  assert_whole(done)
+  for metrics in done.metrics:
+    assert (metrics["usable"] > 0.1).all() and (metrics["gradient_norm"] > 0).all()
+
+
+@pytest.mark.slow
+def test_two_iterations_of_a_tree_with_replay():
+  """39 edges of each of 2 prompts, of which 4 are trained on at once; the others wait."""
+  options = "method.branching=(3,3,3)", "method.segment_tokens=3", "method.edges_per_prompt=4"
+  done = two_iterations("spo_tree", *options)
   assert_whole(done)
   buffer = jax.device_get(done.trainer.state.seeds.rollout.buffer)
   waiting = buffer.rows.row_mask

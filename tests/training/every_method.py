@@ -28,7 +28,7 @@ OF_METHOD = {
   "oracle": ("method.truth=completions", "method.completions=2", "method.max_steps=2"),  # exact ones are 0 of garbage
   "tppo": ("method.critic_warmup_iterations=1",),
   "spae": ("method.max_steps=2",),
-  "spo_tree": ("method.branching=(2, 2)",),
+  "spo_tree": ("method.branching=(2, 2)", "method.segment_tokens=3"),
   "dump": ("task.levels={'two': {'operations': 2}, 'three': {'operations': 3}}",),
   "igpo": ("task.levels={'one': {'hops': 1}}",),
 }

@@ -146,10 +146,14 @@ def main() -> None:
     experiment, _ = make(ONE)
     start = jax.device_get(small.make_seed(experiment))
     batch = jax.device_get(small.make_trajectories(experiment, nn.unbox(start), rows=16))
-    trees = (PrefixTrees.groups(16, 4, batch.prompt_width),)
+    batches = {
+      "shared": batch.replace(trees=(PrefixTrees.groups(16, 4, batch.prompt_width),)),
+      "trees": jax.device_get(small.as_trees(experiment, nn.unbox(start), batch)),
+    }
+    batches["trees_alone"] = batches["trees"].replace(trees=())
     for kind, shape in ("learn", ONE), *json.loads(sys.argv[2]):
       more = ["model.logprobs=chunked"] if kind == "without_logits" else []
-      tell(kind, shape, learn(shape, batch.replace(trees=trees if kind == "shared" else ()), start, *more))
+      tell(kind, shape, learn(shape, batches.get(kind, batch), start, *more))
   else:
     for shape in WHOLE:
       tell("iterate", shape, iterate(shape, folder / str(shape)))

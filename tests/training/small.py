@@ -11,7 +11,7 @@ from rl_jax.configuration import configs
 from rl_jax.launching import initialization
 from rl_jax.rollouts.rollout import RolloutResult, verify
 from rl_jax.training import iteration, state
-from rl_jax.trajectories import POLICY, PROMPT, Trajectories
+from rl_jax.trajectories import POLICY, PROMPT, PrefixTrees, Trajectories
 from tests.commands import SMALL
 
 ROWS = 8
@@ -65,6 +65,28 @@ def _trajectories(experiment, params, rows: int, draw: int) -> Trajectories:
   trajectories = trajectories.replace(old_logprobs=out["logprobs"], behaviour_logprobs=out["logprobs"])
   rewards = jnp.asarray(rng.normal(size=rows), jnp.float32)
   return trajectories.replace(rewards=rewards, reward_mask=every)
+
+
+TREE = (1, 3)
+"""Children by level of `as_trees`."""
+
+
+def as_trees(experiment, seed, rows: Trajectories) -> Trajectories:
+  """The four rows of each prompt as a tree: the first ends after two tokens, from which the others go on."""
+  first, width = rows.prompt_width, rows.tokens.shape[1]
+  inner, slots = jnp.arange(rows.tokens.shape[0]) % 4 == 0, jnp.arange(width)
+  stem = (slots >= first) & (slots < first + 2)
+  of_first = lambda x: jnp.where(stem, jnp.repeat(x[::4], 4, axis=0), x)
+  attention = of_first(rows.attention_mask) & ~(inner[:, None] & (slots >= first + 2))
+  rows = rows.replace(
+    tokens=of_first(rows.tokens),
+    attention_mask=attention,
+    loss_mask=attention & jnp.where(inner[:, None], stem, slots >= first + 2),
+    positions=jnp.maximum(jnp.cumsum(attention, axis=1) - 1, 0).astype(jnp.int32),
+    trees=(PrefixTrees(inner.shape[0], TREE, (first, first + 2)),),
+  )
+  logprobs = experiment.models["policy"].outputs(seed.models["policy"].params, rows.replace(trees=()))["logprobs"]
+  return rows.replace(old_logprobs=logprobs, behaviour_logprobs=logprobs)
 
 
 def learn(experiment, seed, trajectories: Trajectories, number):

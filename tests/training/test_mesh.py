@@ -55,6 +55,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def learned(cache, tmp_path_factory):
   wanted = [("learn", shape) for shape in SHAPES] + [("without_logits", WITHOUT_LOGITS), ("shared", (2, 2, 2))]
+  wanted += [("trees", (2, 2, 2)), ("trees_alone", (1, 1, 1))]
   return _run(["learn", json.dumps(wanted)], cache, tmp_path_factory)
 
 
@@ -103,9 +104,10 @@ def test_logprobs_without_logits_are_those_of_one_device(learned):
   assert_logprobs_without_logits_are_those_of_one_device(learned, WITHOUT_LOGITS)
 
 
-def test_prompts_that_rows_share_give_what_rows_alone_give_on_one_device(learned):
-  """Four shards of a group each."""
-  one, found = learned["learn", "[1, 1, 1]"], learned["shared", "[2, 2, 2]"]
+@pytest.mark.parametrize(("alone", "shared"), [("learn", "shared"), ("trees_alone", "trees")])
+def test_what_rows_share_gives_what_rows_alone_give_on_one_device(learned, alone, shared):
+  """Four shards of a group or a tree each."""
+  one, found = learned[alone, "[1, 1, 1]"], learned[shared, "[2, 2, 2]"]
   assert found["metrics"].pop("ratio_error") < 1e-5
   assert_close(found["metrics"], {k: v for k, v in one["metrics"].items() if k != "ratio_error"}, 1e-5)
   assert_close(found["moments"], one["moments"], 1e-5)

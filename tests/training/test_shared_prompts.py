@@ -22,27 +22,31 @@ CUTS = {
 }
 
 
+TREE_CUTS = ("minibatches", "micro-batches", "reference")
+
+
 def groups(rows: Trajectories) -> tuple[PrefixTrees, ...]:
   return (PrefixTrees.groups(rows.tokens.shape[0], 4, rows.prompt_width),)
 
 
 @functools.cache
-def after(cut: str, shared: bool):
-  """Parameters and metrics after two iterations on responses with random rewards."""
+def after(cut: str, shared: bool, trees: bool = False):
+  """Parameters and metrics after two iterations on responses, or trees of them, with random rewards."""
   options = ("num_seeds=1", f"model.shared_prompts={shared}", "learning_rate=0.01", "optimizer.warmup_updates=0")
   experiment = small.make_experiment(*options, *CUTS[cut], "completions_per_prompt=4")
   seed, found = small.make_seed(experiment), []
   learn = jax.jit(lambda seed, rows, number: small.learn(experiment, seed, rows, number))
   for number in range(2):
     rows = small.make_trajectories(experiment, seed, draw=number)
-    seed, metrics = learn(seed, rows.replace(trees=groups(rows)), number)
+    rows = small.as_trees(experiment, seed, rows) if trees else rows.replace(trees=groups(rows))
+    seed, metrics = learn(seed, rows, number)
     found.append({name: np.asarray(mean.value) for name, mean in metrics.items()})
   return jax.device_get(seed.models["policy"].params), found
 
 
-@pytest.mark.parametrize("cut", CUTS)
-def test_the_curve_is_the_same_with_and_without(cut):
-  (params, metrics), (other, alone) = after(cut, True), after(cut, False)
+@pytest.mark.parametrize(("cut", "trees"), [*((cut, False) for cut in CUTS), *((cut, True) for cut in TREE_CUTS)])
+def test_the_curve_is_the_same_with_and_without(cut, trees):
+  (params, metrics), (other, alone) = after(cut, True, trees), after(cut, False, trees)
   small.assert_close(params, other, 1e-4)
   for one, two in zip(metrics, alone, strict=True):
     for name in ("loss/policy", "entropy", "gradient_norm", "clip_fraction"):
