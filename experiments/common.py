@@ -22,6 +22,7 @@ def base() -> ConfigDict:
       "minibatches_per_epoch": 1,  # optimiser updates per pass
       "minibatches_of": "groups",  # all rows of a prompt are in one; or "rows": single ones are shuffled
       "rows_per_microbatch": None,  # rows differentiated at a time; None, or 0: the whole minibatch
+      "length_buckets": 1,  # widths that rows run at, sorted by length; 1: all run all slots
       "learning_rate": 3e-4,  # peak, of the policy
       # several rates, with each of which every seed is trained, side by side in one program; rates of other models keep
       # their proportion to the policy's
@@ -40,7 +41,7 @@ def base() -> ConfigDict:
         "state_dtype": "float32",  # of the moments, between updates
         "master_weights": "float32",  # copies of parameters of fewer bits, to which updates add up; or "none"
         "gradient_dtype": "float32",  # in which micro-batches add up
-        "max_skipped_updates": 10,  # in a row, because loss or gradient was not finite; then the run stops
+        "max_skipped_updates": 10,  # in a row, because a number was not finite; then the run stops
       },
       "sampling": {
         "temperature": 1.0,

@@ -2,7 +2,8 @@
 
 `iteration`: one GRPO iteration, rollout and update. `seeds`: the iteration of an experiment with 1, 4 and
 8 seeds. `generate`: the sampler on a pretrained model beside `transformers`. `reshard`: a layout of its own for
-generation. Each is described in its file in rl_jax/benchmarks/.
+generation. `shared`: scoring and its gradient where rows share text. Each is described in its file in
+rl_jax/benchmarks/.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from rl_jax.benchmarks.generation import Settings, generate_benchmark
 from rl_jax.benchmarks.iteration import iteration_benchmark
 from rl_jax.benchmarks.reshard import reshard_benchmark
 from rl_jax.benchmarks.seeds import seeds_benchmark
+from rl_jax.benchmarks.shared import shared_benchmark
 from rl_jax.configuration import command_line
 from rl_jax.errors import UserError
 from rl_jax.launching.commands import command
@@ -45,6 +47,14 @@ def _generate(flags: command_line.Flags) -> None:
   )
 
 
+def _shared(flags: command_line.Flags) -> None:
+  _refuse(flags, "shared times groups and trees by --prompt, --response and --shape")
+  options = flags.options
+  if min(*options.prompt, *options.response, *(children for shape in options.shape for children in shape)) < 1:
+    raise UserError("shared needs --prompt, --response and the numbers of --shape of at least 1")
+  shared_benchmark(options.prompt, options.response, options.shape, options.repeats)
+
+
 def _refuse(flags: command_line.Flags, what: str) -> None:
   if flags.config or flags.workdir or flags.overrides:
     raise UserError(f"{what}: it takes no --config and no --workdir")
@@ -55,11 +65,16 @@ BENCHMARKS: dict[str, Callable[[command_line.Flags], None]] = {
   "seeds": _seeds,
   "generate": _generate,
   "reshard": _reshard,
+  "shared": _shared,
 }
 
 
 def _numbers(text: str) -> tuple[int, ...]:
   return tuple(int(number) for number in text.split(","))
+
+
+def _shapes(text: str) -> tuple[tuple[int, ...], ...]:
+  return tuple(tuple(int(children) for children in shape.split("-")) for shape in text.split(","))
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -76,6 +91,10 @@ def _parser() -> argparse.ArgumentParser:
   generate.add_argument("--new_tokens", type=int, default=128)
   generate.add_argument("--dtype", type=_words, default=("float32",), help="as in float32,bfloat16")
   generate.add_argument("--peer", metavar="PYTHON", help="a Python with torch and transformers, for the comparison")
+  shared = parser.add_argument_group("shared")
+  shared.add_argument("--prompt", type=_numbers, default=(16, 64), help="slots of prompts, as in 16,64")
+  shared.add_argument("--response", type=_numbers, default=(16, 64), help="slots of responses, of a tree's segments")
+  shared.add_argument("--shape", type=_shapes, default=((4,), (8,), (16,), (4, 4, 4)), help="groups and trees: 8,4-4-4")
   return parser
 
 

@@ -9,6 +9,7 @@ from rl_jax.configuration.command_line import Parser
 from rl_jax.launching.commands import command
 from rl_jax.runs.curve import curve
 from rl_jax.runs.directory import find_run
+from rl_jax.runs.files import plain
 from rl_jax.runs.metric_names import ACCURACY, GREEDY
 from rl_jax.runs.visible import say
 
@@ -20,7 +21,7 @@ def main(argv: list[str]) -> int:
   parser.add_argument("run", metavar="RUN", help="folder of the run, as in runs/grpo")
   parser.add_argument("--metrics", nargs="+", default=[ACCURACY, GREEDY])
   flags = parser.parse_args(argv)
-  say(json.dumps(curve(find_run(flags.run), flags.metrics), indent=1))
+  say(json.dumps(plain(curve(find_run(flags.run), flags.metrics)), indent=1))
   return 0
 
 

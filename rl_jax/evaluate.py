@@ -27,6 +27,7 @@ from rl_jax.configuration import command_line, configs
 from rl_jax.errors import UserError
 from rl_jax.launching import initialization
 from rl_jax.launching.commands import command
+from rl_jax.launching.compilation import keep_programs
 from rl_jax.methods.method import ModelRole, as_found
 from rl_jax.models.model import Params
 from rl_jax.runs import evaluations
@@ -140,6 +141,9 @@ def _trained_before(stage: ConfigDict, folder: Path) -> bool:
 
 def _record(experiment: Experiment, what: str, answered: EvaluationResult) -> dict[str, Any]:
   config, task, (sampled, greedy) = experiment.config, experiment.task, answered.answers
+  if not sampled.scored.any():
+    reasons = "; ".join(task.reasons()) or "call its verifier once on a response to see what it lacks"
+    raise UserError(f"no response has a verdict, so there is nothing to report: {reasons}")
   counts = sampled.correct.sum(axis=2)
   pass_at: dict[int, Any] = {
     k: np.mean([evaluation.pass_at_k(jnp.asarray(seed), k) for seed in sampled.correct], axis=0, dtype=np.float64)
@@ -216,6 +220,7 @@ def main(argv: list[str]) -> int:
   if options.iteration and flags.workdir is None:
     raise UserError(f"--iteration={options.iteration} is one of a run's checkpoints: give its --workdir")
   other = evaluations.read(options.compare) if options.compare else None
+  keep_programs()
   record = evaluate(config_of(flags), flags.workdir, options.iteration or "newest")
   if options.output:
     evaluations.write(options.output, record)

@@ -115,6 +115,8 @@ class Trajectories(flax.struct.PyTreeNode):
   """Slots of prompts, the same in all batches of a run."""
   trees: tuple[PrefixTrees, ...] = flax.struct.field(pytree_node=False, default=())
   """What the rows share, part by part in their order; (): nothing is known of them."""
+  run_width: int | None = flax.struct.field(pytree_node=False, default=None)
+  """Slots that models run, the rest of which hold no token in any row in use; None: all."""
 
   @classmethod
   def empty(cls, rows: int, width: int, prompt_width: int, *, objectives: int = 0) -> Trajectories:

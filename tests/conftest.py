@@ -11,11 +11,12 @@ import pytest
 
 from tests import compilation
 
-SIGNALS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+SIGNALS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
 """Also where the tests run in the background of a shell, which has SIGINT ignored."""
 
 os.environ["XLA_FLAGS"] = compilation.QUICK  # read when the first device is asked for
 compilation.share_context()
+jax.config.update("jax_enable_compilation_cache", False)  # tests leave nothing in the home of who runs them
 
 OPTIMISED = ("kernels/logprobs", "test_expected_curve.py")
 """Tests of what a compiled program holds, and what trains for longer."""

@@ -17,7 +17,7 @@ from rl_jax.kernels._checks import same_shape
 from rl_jax.kernels.advantages.group import grpo, rloo
 from rl_jax.kernels.advantages.returns import gae
 from rl_jax.kernels.reductions import group_mean, group_std, masked_mean, per_token, whiten, zero_masked
-from rl_jax.kernels.scans import discounted_sums
+from rl_jax.kernels.scans import discounted_sums, running_sums
 from rl_jax.kernels.segments import last_token
 
 
@@ -155,5 +155,5 @@ def process_value(
   [[1.  0.5]]
   """
   rewards = zero_masked(token_rewards, mask)
-  values = jnp.cumsum(rewards, axis=1) - rewards
+  values = running_sums(rewards) - rewards
   return gae(_on_last_token(outcomes, mask), values, mask, lam=lam).advantages

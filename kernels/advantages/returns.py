@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Num
 
 from rl_jax.kernels._checks import same_shape
 from rl_jax.kernels.reductions import whiten, widen, zero_masked
-from rl_jax.kernels.scans import discounted_sums, values_after
+from rl_jax.kernels.scans import discounted_sums, recurrence
 
 
 class GAE(NamedTuple):
@@ -42,17 +42,24 @@ def gae(
   [[-0.25  0.75]] [[0.25 1.  ]]
   """
   same_shape("gae", "B T", token_rewards=token_rewards, values=values, mask=mask)
-  rewards, values = zero_masked(token_rewards, mask), zero_masked(values, mask)
-  dtype = jnp.promote_types(rewards.dtype, values.dtype)
-  after = jnp.zeros(values.shape[0], dtype) if bootstrap is None else widen(bootstrap).astype(dtype)
+  dtype = jnp.promote_types(widen(token_rewards).dtype, widen(values).dtype)
+  last = jnp.zeros_like(values[:, 0], dtype) if bootstrap is None else widen(bootstrap).astype(dtype)
   lam = jnp.asarray(lam, dtype)
-  lam = lam if lam.ndim == 2 else lam.reshape(-1, 1)
+  by_slot = (jnp.broadcast_to(lam if lam.ndim == 2 else lam[:, None], mask.shape),) if lam.ndim else ()
+
   # One linear recurrence gives both: c_t = V_t + lam A_t = (1 - lam) V_t + lam R_t, and R_t = r_t + discount c_{t+1}.
-  lam = jnp.where(mask != 0, lam, 1)
-  decay = jnp.where(mask != 0, discount * lam, 1)
-  after = values_after(decay, zero_masked((1 - lam) * values + lam * rewards, mask), after)
-  returns = zero_masked(rewards + discount * after, mask)
-  return jax.lax.stop_gradient(GAE(zero_masked(returns - values, mask), returns))
+  def terms(rewards, values, mask, lam=lam):
+    lam = jnp.where(mask != 0, lam, 1)
+    rewards, values = zero_masked(rewards, mask), zero_masked(values, mask)
+    return jnp.where(mask != 0, discount * lam, 1), (1 - lam) * values + lam * rewards
+
+  def returned(after, rewards, values, mask, *_):
+    return zero_masked(zero_masked(rewards, mask) + discount * after, mask)
+
+  # Advantages from the returns, which are read once more: sooner than a second pass over the blocks.
+  returns = recurrence(terms, returned, last, token_rewards, values, mask, *by_slot)
+  advantages = zero_masked(returns - zero_masked(values, mask), mask)
+  return jax.lax.stop_gradient(GAE(advantages, returns))
 
 
 def length_adaptive_lambda(lengths: Num[Array, " B"], *, alpha: float = 0.05) -> Float[Array, " B"]:
@@ -73,17 +80,16 @@ def reinforce_pp(
   mask: Num[Array, "B T"],
   *,
   discount: float = 1.0,
-  gaps: str = "carry",
   whitening: str = "verl",
 ) -> Float[Array, "B T"]:
   """G_t = r_t + discount G_{t+1}, whitened over all tokens of the batch; no group, no critic.
 
-  REINFORCE++, arXiv 2501.03262, section 3. `token_rewards` hold -beta k1_t and the reward at the last token. `gaps`
-  "reset" reproduces verl, whose returns restart at every masked slot. Constant returns give 0.
+  REINFORCE++, arXiv 2501.03262, section 3. `token_rewards` hold -beta k1_t and the reward at the last token. (verl's
+  returns restart at every masked slot.) Constant returns give 0.
 
   >>> print(reinforce_pp(jnp.array([[0.0, 1.0], [0.0, 0.0]]), jnp.ones((2, 2))).round(2))
   [[ 0.87  0.87]
    [-0.87 -0.87]]
   """
-  returns = discounted_sums(token_rewards, mask, discount=discount, gaps=gaps)
+  returns = discounted_sums(token_rewards, mask, discount=discount)
   return jax.lax.stop_gradient(whiten(returns, mask, form=whitening))

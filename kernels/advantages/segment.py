@@ -15,7 +15,8 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from rl_jax.kernels._checks import known_option, same_shape
 from rl_jax.kernels.advantages.returns import gae
 from rl_jax.kernels.reductions import group_deviations, group_mean, group_std, zero_masked
-from rl_jax.kernels.segments import on_tokens, segment_lengths, segment_sum
+from rl_jax.kernels.scans import running_sums
+from rl_jax.kernels.segments import on_tokens
 
 
 class Segments(NamedTuple):
@@ -76,13 +77,14 @@ def cutpoint_segments(
   if min(num_segments, interval) < 1:
     raise ValueError(f"cutpoint_segments: num_segments and interval start at 1, got {num_segments} and {interval}")
   uncertain = probability_mask(old_logprobs, mask, threshold=threshold)
-  order = jnp.cumsum(uncertain, axis=1, dtype=jnp.int32) - 1
-  ids, cuts = order // interval, uncertain & (order % interval == 0)
-  before = jnp.cumsum(mask != 0, axis=1) - 1
+  counts, tokens = running_sums(uncertain), running_sums(mask != 0)
+  # The cut of segment j is the token that brings the count to j interval + 1; the counts only grow, so it is searched.
+  wanted = jnp.arange(num_segments) * interval + 1
+  cuts = jax.vmap(lambda row: jnp.searchsorted(row, wanted))(counts)
+  exists = cuts < mask.shape[1]
+  before = jnp.take_along_axis(tokens, jnp.where(exists, cuts, 0), axis=1) - 1
   return Segments(
-    jnp.minimum(ids, num_segments - 1),
-    segment_sum(before, ids, cuts, num_segments=num_segments).astype(jnp.int32),
-    segment_lengths(ids, cuts, num_segments=num_segments) > 0,
+    jnp.minimum((counts - 1) // interval, num_segments - 1), jnp.where(exists, before, 0).astype(jnp.int32), exists
   )
 
 

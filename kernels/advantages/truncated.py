@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from rl_jax.kernels._checks import known_option, same_shape
 from rl_jax.kernels.advantages.returns import GAE, gae
 from rl_jax.kernels.reductions import zero_masked
-from rl_jax.kernels.scans import discounted_sums
+from rl_jax.kernels.scans import discounted_sums, running_sums
 from rl_jax.kernels.segments import last_token
 
 
@@ -85,7 +85,7 @@ def tppo(
   policy_mask = mask != 0
   value_mask = policy_mask & finished[:, None]
   if tokens == "window":
-    policy_mask &= jnp.cumsum(policy_mask, axis=1) > window_starts[:, None]
+    policy_mask &= running_sums(policy_mask) > window_starts[:, None]
   return TruncatedEstimate(
     zero_masked(estimate.advantages, policy_mask),
     discounted_sums(token_rewards, value_mask, discount=discount),

@@ -24,7 +24,7 @@ from rl_jax.kernels.losses.divergence import kl
 from rl_jax.kernels.losses.policy import cispo, policy_gradient
 from rl_jax.kernels.losses.value import value_loss
 from rl_jax.kernels.reductions import aggregate, per_token, whiten
-from rl_jax.kernels.scans import discounted_sums
+from rl_jax.kernels.scans import discounted_sums, move_to_trainable, running_sums
 
 SHAPES = ((256, 4096), (64, 16384))
 GROUP, STEPS = 8, 64
@@ -48,6 +48,7 @@ def batch(rows: int, tokens: int) -> dict[str, jax.Array]:
     "lengths": lengths,
     "baselines": normal(rows),
     "mask": jnp.arange(tokens) < lengths[:, None],
+    "attention_mask": jnp.ones((rows, tokens), bool),
     "token_rewards": normal(rows, tokens),
     "values": normal(rows, tokens),
     "old_values": normal(rows, tokens),
@@ -83,6 +84,8 @@ ROWS = ("rewards", "group_ids", "scored", "mask")
 POLICY = ("logprobs", "old_logprobs", "advantages", "mask")
 WORK: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
   "discounted_sums": (partial(discounted_sums, discount=0.99), ("token_rewards", "mask")),
+  "running_sums": (running_sums, ("mask",)),
+  "move_to_trainable": (move_to_trainable, ("token_rewards", "mask", "attention_mask")),
   "gae": (partial(returns.gae, discount=0.99, lam=0.95), ("token_rewards", "values", "mask")),
   "reinforce_pp": (returns.reinforce_pp, ("token_rewards", "mask")),
   "remax": (group.remax, ("token_rewards", "baselines", "mask")),

@@ -52,7 +52,7 @@ def own_results(sizes: tuple[int, int, int], repeats: int, dtype: str, with_plai
   """Seconds and MiB of temporaries of the implementations of this platform, by name.
 
   >>> sorted(own_results((8, 4, 16), 1, "float32", True))
-  ['chunked', 'plain']
+  ['chunked', 'plain', 'reference']
   """
   rows, width, vocabulary = sizes
   hidden = jax.random.normal(jax.random.key(0), (rows, width), dtype)
@@ -62,7 +62,7 @@ def own_results(sizes: tuple[int, int, int], repeats: int, dtype: str, with_plai
   if jax.default_backend() in ("gpu", "tpu"):
     works["pallas"] = partial(ours, implementation="pallas")
   if with_plain:
-    works["plain"] = plain
+    works |= {"plain": plain, "reference": partial(ours, implementation="reference")}
   results = {}
   for name, work in works.items():
     total = lambda h, m, t, work=work: work(h, m, t).sum()

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from rl_jax.kernels._checks import known_option
 from rl_jax.kernels.reductions import widen
+from rl_jax.kernels.scans import running_sums
 
 
 class LengthLimit(NamedTuple):
@@ -62,7 +63,7 @@ def truncate(mask: Num[Array, "B T"], *, limits: int | Int[Array, " B"]) -> Bool
    [False  True False False]]
   """
   tokens = mask != 0
-  return tokens & (jnp.cumsum(tokens, axis=1) <= jnp.asarray(limits).reshape(-1, 1))
+  return tokens & (running_sums(tokens) <= jnp.asarray(limits).reshape(-1, 1))
 
 
 def efficiency(

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from rl_jax.kernels._checks import same_shape
 from rl_jax.kernels.reductions import masked_mean, widen, zero_masked
+from rl_jax.kernels.scans import running_sums
 from rl_jax.kernels.segments import segment_sum
 
 
@@ -132,4 +133,4 @@ def response_steps(mask: Num[Array, "B T"]) -> Int[Array, "B T"]:
   """
   inside = mask != 0
   starts = inside & ~jnp.pad(inside, ((0, 0), (1, 0)))[:, :-1]
-  return jnp.where(inside, jnp.cumsum(starts, axis=1, dtype=jnp.int32) - 1, -1)
+  return jnp.where(inside, running_sums(starts) - 1, -1)

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from rl_jax.errors import UserError
+from rl_jax.launching import interrupts
+from rl_jax.launching.memory import keep_freed_memory
 
 Main = Callable[[list[str]], int]
 """Arguments after the program's name -> exit status."""
@@ -27,6 +29,8 @@ def command(name: str) -> Callable[[Main], Callable[..., int]]:
   def decorate(main: Main) -> Callable[..., int]:
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> int:
+      interrupts.named(name)
+      keep_freed_memory()
       try:
         status = main(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 from collections.abc import Iterator
@@ -14,9 +15,12 @@ from ml_collections import ConfigDict
 from rl_jax.configuration import configs
 from rl_jax.errors import UserError
 from rl_jax.launching import processes
+from rl_jax.launching.compilation import keep_programs
 from rl_jax.launching.loop import Result, RunLoop
+from rl_jax.launching.memory import keep_freed_memory
 from rl_jax.launching.recorder import Recorder
 from rl_jax.launching.stop import Stop
+from rl_jax.launching.vouching import checkpoint_fault
 from rl_jax.runs.directory import RunDirectory, open_run
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.experiment import check
@@ -36,6 +40,8 @@ def train(config: ConfigDict, workdir: str | Path, terminal: Terminal | None = N
   Raises:
     UserError: one line that says what was got and what to do.
   """
+  keep_freed_memory()
+  keep_programs()
   check(config)
   terminal = terminal or Terminal(["rl_jax.launching.launch.train"], sys.stderr, Stop())
   workdir = Path(workdir)
@@ -44,13 +50,18 @@ def train(config: ConfigDict, workdir: str | Path, terminal: Terminal | None = N
   with _opened(workdir, json.loads(configs.to_json(config)), identity, fields) as directory:
     recorder = Recorder(config, identity, directory, terminal.command, terminal.stream)
     checkpoints = Checkpoints(
-      directory.checkpoints, keep=section.keep, keep_best=section.keep_best, best_metric=section.best_metric
+      directory.checkpoints,
+      keep=section.keep,
+      keep_best=section.keep_best,
+      best_metric=section.best_metric,
+      fault=functools.partial(checkpoint_fault, directory, identity),
     )
     train_stage = lambda stage, folder: train(stage, folder, terminal).finished
     try:
       with contextlib.closing(recorder), checkpoints:
         result = RunLoop(config, workdir, recorder, checkpoints, terminal.stop, train_stage).go()
-    except UserError:
+    except (UserError, OSError):
+      directory.check_in_place()  # a folder that has gone explains whatever went wrong with its files
       if not directory.continued and not directory.manifest.exists():
         directory.leave()  # what is refused before it begins occupies no folder
       raise

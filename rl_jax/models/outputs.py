@@ -65,6 +65,7 @@ def outputs(model: Any, params: Any, batch: Any) -> dict[str, Array]:
   Args:
     batch: has the fields of `Sequences`. With a `prompt_width` it has outputs of its responses alone, 0 elsewhere. What
       its `trees` say is shared is run once, if the model has `shared_prompts`; then a row has outputs of its own text.
+      Of a batch with a `run_width` the slots after it are not run and have outputs 0.
 
   Raises: ValueError: `trees` of another number of rows.
   """
@@ -76,12 +77,15 @@ def outputs(model: Any, params: Any, batch: Any) -> dict[str, Array]:
   if ends[-1] != count:
     raise ValueError(f"a batch of {count} rows with trees of {ends[-1]}: Trajectories.rows picks rows")
   sequences = Sequences(batch.tokens, batch.positions, batch.attention_mask)
+  width = batch.tokens.shape[1]
+  run_width = getattr(batch, "run_width", None) or width
   found = []
   for trees_of_part, end in zip(trees, ends, strict=True):
-    part = sequences.part(slice(end - trees_of_part.rows, end))
+    part = sequences.part(slice(end - trees_of_part.rows, end), slice(run_width))
     shared = bool(trees_of_part.children)
     found.append(_of_trees(model, params, part, trees_of_part) if shared else _of_rows(model, params, part, first))
-  return found[0] if len(found) == 1 else jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
+  whole = found[0] if len(found) == 1 else jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
+  return whole if run_width == width else _in_slots(whole, 0, width - run_width)
 
 
 def outputs_after(

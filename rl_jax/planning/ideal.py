@@ -9,7 +9,7 @@ matrices (in the type of the activations) and y bytes of activations [rows of a 
                                                  sum after attention and one after the feed-forward
 
 where a pass of the sampler is one token long; weights that are whole while responses are generated are read once. Rows
-of all lengths count as the longest.
+of all lengths count as the longest, in length buckets too, and a tree's rows as responses of their own.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rl_jax.models.model import Model
 from rl_jax.models.transformer import TransformerConfig
 from rl_jax.training import mesh
 from rl_jax.training.experiment import Experiment
+from rl_jax.training.sizes import sizes_of
 
 
 class Sizes(NamedTuple):
@@ -89,7 +90,7 @@ def update(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
   config, s = experiment.config, sizes(experiment)
   minibatches = config.epochs * config.minibatches_per_epoch
   minibatch = s.rows // config.minibatches_per_epoch
-  microbatches = minibatches * (minibatch // (config.rows_per_microbatch or minibatch))
+  microbatches = minibatches * (minibatch // sizes_of(config).part(s.rows))
   flops, sent = 0.0, 0.0
   for name, role in experiment.method.models.items():
     model: Any = experiment.models[name].config

@@ -221,6 +221,7 @@ def check(config: ConfigDict) -> None:
 
   Raises: UserError that names the field and what would do.
   """
+  _check_finite(config)
   for name in _POSITIVE:
     value = functools.reduce(lambda section, key: section[key], name.split("."), config)
     if value < 1:
@@ -238,6 +239,20 @@ def check(config: ConfigDict) -> None:
       f"evaluation.pass_at={tuple(config.evaluation.pass_at)} needs 1 <= k <= evaluation.samples_per_prompt ({most})"
     )
   divides(config.num_iterations, config.logging.every_iterations, "num_iterations", "logging.every_iterations")
+
+
+LARGEST = 3.4e38
+"""Above that a number is infinite where it is used, in float32."""
+
+
+def _check_finite(value: Any, name: str = "") -> None:
+  """Raise UserError for a number that is not finite, wherever in the config; a task may have infinite ones."""
+  if isinstance(value, ConfigDict | Mapping | list | tuple):
+    items = value.items() if isinstance(value, ConfigDict | Mapping) else enumerate(value)
+    for key, item in items:
+      _check_finite(item, f"{name}.{key}" if name else str(key))
+  elif isinstance(value, float) and not abs(value) <= LARGEST and not (name.startswith("task.") and value == value):
+    raise UserError(f"{name} is a finite number, got {value}")
 
 
 def _check_members(config: ConfigDict) -> None:

@@ -16,7 +16,7 @@ from rl_jax.methods.method import Signal
 from rl_jax.rollouts.rollout import RolloutResult, collect
 from rl_jax.training.describing import describe
 from rl_jax.training.experiment import Experiment
-from rl_jax.training.objectives import update_of_method, updates_of_models, whole_trees
+from rl_jax.training.objectives import outputs_in_buckets, update_of_method, updates_of_models, whole_trees
 from rl_jax.training.optimizer import scale_of
 from rl_jax.training.rollout_layout import generating
 from rl_jax.training.seeds import over_seeds
@@ -42,6 +42,7 @@ class SampleRows(NamedTuple):
   tokens: Int[Array, "n T"]
   attention_mask: Bool[Array, "n T"]
   rewards: Float[Array, " n"]
+  """NaN where there is no verdict."""
   levels: Int[Array, " n"]
   credit: Float[Array, "n T"]
   """Advantages of the stream "policy" where it weighs; zeros if the method has no such stream."""
@@ -54,6 +55,8 @@ class Report(NamedTuple):
   generated_tokens: UInt32[Array, " 2"]
   """Of the run so far, see `TrainState`."""
   skipped_in_a_row: Array
+  unjudged: Bool[Array, ""]
+  """Whether the verifier was asked about rows, and gave a verdict on none."""
   samples: SampleRows
 
 
@@ -126,7 +129,8 @@ def learn(
     skipped_in_a_row=jnp.maximum(seed.skipped_in_a_row, updated.skipped_in_a_row),
   )
   samples = _samples(rows, signal, experiment.config.logging.samples)
-  return seed, Report(metrics, seed.generated_tokens, seed.skipped_in_a_row, samples)
+  unjudged = rows.verified.any() & ~(rows.verified & rows.scored).any()
+  return seed, Report(metrics, seed.generated_tokens, seed.skipped_in_a_row, unjudged, samples)
 
 
 def _joined(*parts: Mapping[str, Mean]) -> dict[str, Mean]:
@@ -143,7 +147,7 @@ def score(experiment: Experiment, seed: TrainState, rows: Trajectories, among: C
   models = bind(experiment, seed.models)
   arrays = {array: output_of for array, output_of in experiment.method.scoring.items() if output_of[0] in among}
   outputs = {
-    name: models[name].model.outputs(models[name].params, rows)
+    name: outputs_in_buckets(experiment, models[name], rows)
     for name in sorted({model for model, _ in arrays.values()})
   }
   scored = {array: outputs[model][output] for array, (model, output) in arrays.items()}
@@ -194,4 +198,5 @@ def _samples(rows: Trajectories, signal: Signal, count: int) -> SampleRows:
   if "policy" in signal.streams:
     stream = signal.streams["policy"]
     credit = jnp.where(stream.weights[index] > 0, stream.targets[index], 0.0)
-  return SampleRows(samples.tokens, samples.attention_mask, samples.rewards, samples.extras["levels"], credit)
+  rewards = jnp.where(samples.scored, samples.rewards, jnp.nan)
+  return SampleRows(samples.tokens, samples.attention_mask, rewards, samples.extras["levels"], credit)

@@ -6,10 +6,14 @@ import dataclasses
 from collections.abc import Callable, Iterable
 
 import jax
+from jaxtyping import Array
 
 from rl_jax.methods.method import Loss, Outputs, Streams
+from rl_jax.rollouts.rollout import BoundModel
+from rl_jax.rollouts.sampler import SEED_AXIS
 from rl_jax.training import mesh
 from rl_jax.training.experiment import Experiment
+from rl_jax.training.lengths import Buckets
 from rl_jax.training.mismatch import WATCH
 from rl_jax.training.sizes import Sizes, sizes_of
 from rl_jax.training.update import Objective, Update, Watch, make_update
@@ -48,7 +52,8 @@ def _objective(experiment: Experiment, names: Iterable[str], loss, watch: Watch 
 
 
 def _update(experiment: Experiment, objective: Objective, trees: tuple[PrefixTrees, ...]) -> Update:
-  return make_update(objective, _sizes(experiment, trees), group_ids=lambda rows: rows.group_ids)
+  sizes = _sizes(experiment, trees)
+  return make_update(objective, sizes, group_ids=lambda rows: rows.group_ids, buckets=buckets_of(experiment))
 
 
 def whole_trees(experiment: Experiment, rows: Trajectories) -> Trajectories:
@@ -57,8 +62,23 @@ def whole_trees(experiment: Experiment, rows: Trajectories) -> Trajectories:
   if len(trees) == 1:
     held = sizes.holds(rows.tokens.shape[0], trees[0].size)
   else:
-    held = sizes.minibatches_per_epoch == 1 and sizes.shards == 1 and not sizes.rows_per_microbatch
+    held = sizes.shards == 1 and sizes.part(rows.tokens.shape[0]) == rows.tokens.shape[0]
   return rows.replace(trees=trees if held else ())
+
+
+def outputs_in_buckets(experiment: Experiment, bound: BoundModel, rows: Trajectories) -> dict[str, Array]:
+  """The outputs of a model for a whole batch, in length buckets where the config has them."""
+  of_model, buckets = lambda rows: bound.model.outputs(bound.params, rows), buckets_of(experiment)
+  if buckets is None:
+    return of_model(rows)
+  count = rows.tokens.shape[0]
+  return buckets.map(of_model, whole_trees(experiment, rows), count // _sizes(experiment, rows.trees).part(count))
+
+
+def buckets_of(experiment: Experiment) -> Buckets | None:
+  """The widths that rows are run at; None: all run all slots."""
+  count = sizes_of(experiment.config).length_buckets
+  return Buckets(count, SEED_AXIS if experiment.config.num_seeds > 1 else None) if count > 1 else None
 
 
 def _sizes(experiment: Experiment, trees: tuple[PrefixTrees, ...]) -> Sizes:

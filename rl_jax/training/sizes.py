@@ -23,6 +23,8 @@ class Sizes:
       holds whole groups where its rows are a multiple of them; what is computed does not depend on it. Batches with
       groups of other sizes (replay, windows) may have one split. None: single rows are shuffled.
     rows_per_microbatch: rows differentiated at a time; None, or 0: the whole minibatch.
+    length_buckets: widths that rows are run at, sorted by length into as many micro-batches (or those of
+      `rows_per_microbatch`); see lengths.py. 1: all rows run all slots.
     gradient_dtype: in which micro-batches add up.
     parameter_average: decay of the averaged parameters per update.
     shards: parts into which the mesh splits rows.
@@ -32,6 +34,7 @@ class Sizes:
   minibatches_per_epoch: int
   group: int | None = None
   rows_per_microbatch: int | None = None
+  length_buckets: int = 1
   gradient_dtype: str = "float32"
   parameter_average: float = 0.0
   shards: int = 1
@@ -41,15 +44,17 @@ class Sizes:
     """Optimiser steps of an iteration."""
     return self.epochs * self.minibatches_per_epoch
 
+  def part(self, rows: int) -> int:
+    """Rows that are differentiated at a time, of a batch of `rows`."""
+    return self.rows_per_microbatch or rows // (self.minibatches_per_epoch * self.length_buckets)
+
   def holds(self, rows: int, block: int) -> bool:
     """Whether rows that stand in blocks of `block` do so in every part of a batch of `rows`.
 
     Blocks of groups are never split; single rows are shuffled apart, and shards may cut through a block.
     """
-    minibatch = rows // self.minibatches_per_epoch
-    part = self.rows_per_microbatch or minibatch
     in_order = self.minibatches_per_epoch == 1 or self.group == block
-    return in_order and part % (block * self.shards) == 0
+    return in_order and self.part(rows) % (block * self.shards) == 0
 
   def check(self, rows: int) -> None:
     """Raise UserError, naming both numbers and a near one that works, unless sizes divide one another.
@@ -66,6 +71,10 @@ class Sizes:
         f"rows of a minibatch ({minibatch}) are not whole groups of {self.group} rows (completions_per_prompt): take "
         "fewer minibatches_per_epoch, or single rows with minibatches_of='rows'"
       )
+    if self.length_buckets > 1 and not self.rows_per_microbatch:
+      divides(minibatch, self.length_buckets * (self.group or 1) * self.shards, "rows of a minibatch",
+        f"length_buckets={self.length_buckets} times the rows of a prompt times the mesh's shards of rows",
+      )  # fmt: skip
     if self.rows_per_microbatch:
       divides(minibatch, self.rows_per_microbatch, "rows of a minibatch", "rows_per_microbatch")
       divides(self.rows_per_microbatch, self.shards, "rows_per_microbatch", "the mesh's shards of rows")
@@ -82,6 +91,9 @@ def sizes_of(config: ConfigDict, shards: int = 1) -> Sizes:
   Raises: UserError: minibatches of something unknown.
   """
   kind = config.get("minibatches_of", "rows")  # recorded configs may be older than the field
+  buckets = config.get("length_buckets", 1)
+  if buckets < 1:
+    raise UserError(f"length_buckets is at least 1 (all rows run all slots), got {buckets}")
   if kind not in MINIBATCHES:
     raise UserError(f"minibatches_of is one of {', '.join(MINIBATCHES)}, got {kind!r}")
   return Sizes(
@@ -89,6 +101,7 @@ def sizes_of(config: ConfigDict, shards: int = 1) -> Sizes:
     minibatches_per_epoch=config.minibatches_per_epoch,
     group=config.completions_per_prompt if kind == "groups" else None,
     rows_per_microbatch=config.rows_per_microbatch,
+    length_buckets=buckets,
     gradient_dtype=config.optimizer.gradient_dtype,
     parameter_average=config.optimizer.parameter_average,
     shards=shards,

@@ -1,4 +1,4 @@
-"""The update: epochs, minibatches, micro-batches; one division per term; no step on a gradient that is not finite.
+"""The update: epochs, minibatches, micro-batches; one division per term; no step from or to what is not finite.
 
 It knows no trajectories: a batch is any pytree with a row axis that the loss and `Model.outputs(params, batch)` read.
 """
@@ -6,17 +6,19 @@ It knows no trajectories: a batch is any pytree with a row axis that the loss an
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.kernels.reductions import Mean, densify
 from rl_jax.methods.method import Loss, Outputs, Streams
 from rl_jax.models.model import Model, Params, merge
+from rl_jax.training.lengths import Buckets
 from rl_jax.training.optimizer import wide_params
 from rl_jax.training.sizes import Sizes
 from rl_jax.training.state import ModelState
@@ -83,12 +85,19 @@ Update = Callable[[Mapping[str, ModelState], Array, Batch, Streams, PRNGKeyArray
 """(models, updates skipped in a row, batch, streams, key)"""
 
 
-def make_update(objective: Objective, sizes: Sizes, *, group_ids: Callable[[Batch], Int[Array, " B"]]) -> Update:
+def make_update(
+  objective: Objective,
+  sizes: Sizes,
+  *,
+  group_ids: Callable[[Batch], Int[Array, " B"]],
+  buckets: Buckets | None = None,
+) -> Update:
   """The update of an objective: `epochs` passes over the rows, each in `minibatches_per_epoch` steps over rows, or
   groups of rows, shuffled anew.
 
   Args:
     group_ids: of the rows of a batch; read where minibatches hold whole groups.
+    buckets: sort the rows of a minibatch and run its micro-batches at their own widths; None: all run all slots.
 
   Raises, when it is traced: UserError: rows do not go evenly into minibatches, micro-batches and shards.
   """
@@ -102,9 +111,9 @@ def make_update(objective: Objective, sizes: Sizes, *, group_ids: Callable[[Batc
       models, skipped = carry
       part = everything if index.shape[0] == rows else jax.tree.map(lambda x: jnp.take(x, index, axis=0), everything)
       params = {name: models[name].params for name in objective.models}
-      (loss, parts), grads = gradient(objective, sizes, params, part)
-      finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
-      stepped, norms = _apply(objective, sizes, models, grads)
+      (loss, parts), grads = gradient(objective, sizes, params, part, buckets)
+      stepped, norms, arrived = _apply(objective, sizes, models, grads)
+      finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads)) & arrived
       models = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, models)
       losses = {f"loss/{name}": mean for name, mean in parts.terms.items()}
       left_out = {"skipped_updates": Mean(1.0 - finite.astype(jnp.float32), jnp.float32(1.0))}
@@ -125,14 +134,18 @@ def make_update(objective: Objective, sizes: Sizes, *, group_ids: Callable[[Batc
 
 
 def gradient(
-  objective: Objective, sizes: Sizes, params: Mapping[str, Params], rows: _Rows
+  objective: Objective,
+  sizes: Sizes,
+  params: Mapping[str, Params],
+  rows: _Rows,
+  buckets: Buckets | None = None,
 ) -> tuple[tuple[Float[Array, ""], _Parts], dict[str, Params]]:
   """Loss, gradient and parts of one minibatch; micro-batches give the same as the whole.
 
   Returns: ((loss, parts), gradient of the trained parameters by model, in `gradient_dtype`).
   """
   size = jax.tree.leaves(rows.batch)[0].shape[0]
-  count = size // (sizes.rows_per_microbatch or size)
+  count = size // (sizes.rows_per_microbatch or size // sizes.length_buckets)
   weights = _term_weights(objective, params, rows)
   trained = {name: objective.models[name].trained(params[name]) for name in params}
   dtype = jnp.dtype(sizes.gradient_dtype)
@@ -143,8 +156,16 @@ def gradient(
     value, grads = differentiated(trained, params, objective, rows, weights)
     return value, narrowed(grads)
 
+  def at_one_width(batch, streams):
+    return differentiated(trained, params, objective, _Rows(batch, streams), weights)
+
+  if buckets is not None:
+    order = buckets.order(rows.batch)
+    rows = jax.tree.map(lambda x: jnp.take(x, order, axis=0), rows)
+
   def micro(total, rows):
-    (loss, parts), grads = differentiated(trained, params, objective, rows, weights)
+    run = at_one_width if buckets is None else functools.partial(buckets.switch, at_one_width)
+    (loss, parts), grads = run(rows.batch, rows.streams)
     return jax.tree.map(jnp.add, total, (loss, narrowed(grads))), parts
 
   zero = (jnp.float32(0.0), jax.tree.map(lambda x: jnp.zeros(x.shape, dtype), trained))
@@ -182,9 +203,12 @@ def _loss(trained, params, objective: Objective, rows: _Rows, weights) -> tuple[
   return jnp.asarray(total), jax.lax.stop_gradient(_Parts(terms, loss.metrics, watched))
 
 
-def _apply(objective: Objective, sizes: Sizes, models: dict[str, ModelState], grads) -> tuple[dict, dict[str, Mean]]:
-  """One optimiser step of every model with a gradient, and the norms of gradients, updates and parameters."""
-  stepped, norms = dict(models), {}
+def _apply(
+  objective: Objective, sizes: Sizes, models: dict[str, ModelState], grads
+) -> tuple[dict, dict[str, Mean], Bool[Array, ""]]:
+  """One optimiser step of every model with a gradient; the norms of gradients, updates and parameters; whether all
+  parameters are finite, which their norm tells: an average of finite parameters is finite too."""
+  stepped, norms, finite = dict(models), {}, jnp.bool_(True)
   for name in grads:
     model = models[name]
     trained = objective.models[name].trained(model.params)
@@ -198,7 +222,8 @@ def _apply(objective: Objective, sizes: Sizes, models: dict[str, ModelState], gr
     prefix = "" if name == "policy" else f"{name}/"
     for kind, tree in (("gradient", grads[name]), ("update", updates), ("parameter", params)):
       norms[f"{prefix}{kind}_norm"] = Mean(optax.tree.norm(tree), jnp.float32(1.0))
-  return stepped, norms
+    finite &= jnp.isfinite(norms[f"{prefix}parameter_norm"].sum)
+  return stepped, norms, finite
 
 
 def _order(

@@ -11,7 +11,9 @@ from rl_jax.kernels.scans import (
   discounted_sums,
   linear_recurrence,
   move_to_trainable,
+  recurrence,
   reverse_scan,
+  running_sums,
   values_after,
 )
 from tests.kernels.kernel import Kernel
@@ -20,7 +22,7 @@ from tests.kernels.numerics import finite_difference
 MASK = np.array([[0, 1, 0, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0]])
 
 
-def recurrence(a, b, mask, gaps):
+def recurrence_loop(a, b, mask):
   """y_t = b_t + a_t y_{t+1}, a loop."""
   y = np.zeros(b.shape)
   for i in range(b.shape[0]):
@@ -28,8 +30,6 @@ def recurrence(a, b, mask, gaps):
     for t in reversed(range(b.shape[1])):
       if mask[i, t]:
         after = y[i, t] = b[i, t] + a[i, t] * after
-      elif gaps == "reset":
-        after = 0.0
   return y
 
 
@@ -37,21 +37,19 @@ def test_a_tool_call_neither_discounts_nor_resets():
   x = jnp.array([[0.0, 7.0, 7.0, 1.0]])
   mask = jnp.array([[1, 0, 0, 1]])
   np.testing.assert_array_equal(discounted_sums(x, mask, discount=0.5), [[0.5, 0, 0, 1]])
-  np.testing.assert_array_equal(discounted_sums(x, mask, discount=0.5, gaps="reset"), [[0, 0, 0, 1]])
 
 
-@pytest.mark.parametrize("gaps", ["carry", "reset"])
-def test_recurrence_and_gradient_against_a_loop(gaps):
+def test_recurrence_and_gradient_against_a_loop():
   rng = np.random.default_rng(0)
   a, b, weights = rng.normal(size=(3, 3, 5))
   with jax.enable_x64(True):
-    y = linear_recurrence(jnp.array(a), jnp.array(b), jnp.array(MASK), gaps=gaps)
+    y = linear_recurrence(jnp.array(a), jnp.array(b), jnp.array(MASK))
     gradients = jax.grad(
-      lambda a, b: (weights * linear_recurrence(a, b, jnp.array(MASK), gaps=gaps)).sum(), argnums=(0, 1)
+      lambda a, b: (weights * linear_recurrence(a, b, jnp.array(MASK))).sum(), argnums=(0, 1)
     )(jnp.array(a), jnp.array(b))
-  np.testing.assert_allclose(y, recurrence(a, b, MASK, gaps), atol=1e-12)
-  by_a = finite_difference(lambda a: (weights * recurrence(a, b, MASK, gaps)).sum(), a)
-  by_b = finite_difference(lambda b: (weights * recurrence(a, b, MASK, gaps)).sum(), b)
+  np.testing.assert_allclose(y, recurrence_loop(a, b, MASK), atol=1e-12)
+  by_a = finite_difference(lambda a: (weights * recurrence_loop(a, b, MASK)).sum(), a)
+  by_b = finite_difference(lambda b: (weights * recurrence_loop(a, b, MASK)).sum(), b)
   np.testing.assert_allclose(gradients[0], by_a, atol=1e-8)
   np.testing.assert_allclose(gradients[1], by_b, atol=1e-8)
 
@@ -65,12 +63,118 @@ def test_long_sequences_are_blocked_and_stay_exact(length):
     y = linear_recurrence(jnp.array(a), jnp.array(b), jnp.array(mask))
     gradient = jax.grad(lambda b: linear_recurrence(jnp.array(a), b, jnp.array(mask))[:, 0].sum())(jnp.array(b))
     after = values_after(jnp.array(a), jnp.array(b), jnp.array([1.0, 2.0, 3.0]))
-  np.testing.assert_allclose(y, recurrence(a, b, mask, "carry"), rtol=1e-12, atol=1e-12)
+  np.testing.assert_allclose(y, recurrence_loop(a, b, mask), rtol=1e-12, atol=1e-12)
   # d y_0 / d b_t is the product of the unmasked a before t.
   products = np.cumprod(np.where(mask, a, 1), axis=1)
   before = np.concatenate([np.ones((3, 1)), products[:, :-1]], axis=1)
   np.testing.assert_allclose(gradient, before * mask * mask[:, :1], rtol=1e-12, atol=1e-300)
   np.testing.assert_array_equal(after[:, -1], [1.0, 2.0, 3.0])
+
+
+LENGTHS = [1, SCANNED, SCANNED + 1, BLOCK * SCANNED - 1, BLOCK * SCANNED, BLOCK * SCANNED + 1]
+"""Around what a plain scan takes, and around what is left for one after the first blocks."""
+
+
+def test_blocks_by_hand():
+  """Two slots of three are unmasked: whole numbers and halves, exact in any order of sums."""
+  length = 3 * BLOCK * SCANNED
+  mask = jnp.arange(length)[None] % 3 > 0
+  found = discounted_sums(jnp.ones((1, length)), mask)
+  every = 2 * length // 3
+  np.testing.assert_array_equal(found[0, :6], [0, every, every - 1, 0, every - 2, every - 3])
+  np.testing.assert_array_equal(found[0, -6:], [0, 4, 3, 0, 2, 1])
+  halved = discounted_sums(jnp.ones((1, length)), mask, discount=0.5)
+  np.testing.assert_array_equal(halved[0, -6:], [0, 1.875, 1.75, 0, 1.5, 1])
+  np.testing.assert_array_equal(halved[0, 1], 2)
+  np.testing.assert_array_equal(running_sums(mask)[0, :7], [0, 1, 2, 2, 3, 4, 4])
+  assert running_sums(mask)[0, -1] == every
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_float32_is_as_near_as_a_float32_loop(length):
+  rng = np.random.default_rng(2)
+  a, b = rng.uniform(0.9, 1, size=(2, 3, length)).astype(np.float32)
+  mask = rng.random((3, length)) < 0.7
+  exact = recurrence_loop(a.astype(float), b.astype(float), mask)
+  found = jax.jit(lambda *x: linear_recurrence(*x))(a, b, mask)
+  assert found.dtype == jnp.float32
+  np.testing.assert_allclose(found, exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_garbage_on_masked_slots_and_rows_without_any(length):
+  """NaN, infinities and 1e30 under the mask change neither a value nor a gradient; a masked row is 0."""
+  rng = np.random.default_rng(3)
+  a, b = rng.uniform(0.5, 1, size=(2, 3, length)).astype(np.float32)
+  mask = rng.random((3, length)) < 0.7
+  mask[1] = False
+  garbage = np.resize(np.array([np.nan, np.inf, 1e30, -np.inf], np.float32), (3, length))
+  spoiled = [np.where(mask, x, garbage) for x in (a, b)]
+  both = jax.jit(lambda *x: jax.vjp(lambda a, b: linear_recurrence(a, b, mask), *x)[1](jnp.cos(jnp.ones((3, length)))))
+  for clean, dirty in zip(both(a, b), both(*spoiled), strict=True):
+    np.testing.assert_array_equal(clean, dirty)
+    assert np.isfinite(dirty).all() and not dirty[1].any()
+  found = linear_recurrence(*spoiled, mask)
+  np.testing.assert_array_equal(found, linear_recurrence(a, b, mask))
+  assert not found[1].any() and not np.asarray(found)[~mask].any()
+
+
+def test_large_values_stay_finite():
+  length = BLOCK * SCANNED + 1
+  x = jnp.full((1, length), 1e30)
+  found = discounted_sums(x, jnp.ones((1, length)), discount=0.5)
+  np.testing.assert_allclose(found[0, :-30], 2e30, rtol=1e-6)
+  nothing = linear_recurrence(jnp.zeros((1, length)), x, jnp.ones((1, length)))
+  np.testing.assert_array_equal(nothing, x)
+
+
+@pytest.mark.parametrize("length", [1, SCANNED + 1, BLOCK * SCANNED + 1])
+def test_gradient_of_blocks_against_a_float64_loop(length):
+  rng = np.random.default_rng(4)
+  a, b = rng.uniform(0.9, 1, size=(2, 2, length))
+  weights, mask = rng.normal(size=(2, length)), rng.random((2, length)) < 0.7
+  with jax.enable_x64(True):
+    by_a, by_b = jax.jit(jax.grad(lambda a, b: (weights * linear_recurrence(a, b, mask)).sum(), argnums=(0, 1)))(a, b)
+  y = recurrence_loop(a, b, mask)
+  for i in range(2):
+    # The adjoint goes forward: g_t = w_t + a_{t-1} g_{t-1}; db_t = g_t and da_t = g_t y_{t+1}, t over the unmasked.
+    slots, adjoint = np.flatnonzero(mask[i]), 0.0
+    for k, t in enumerate(slots):
+      adjoint = weights[i, t] + (a[i, slots[k - 1]] * adjoint if k else 0)
+      after = y[i, slots[k + 1]] if k + 1 < len(slots) else 0
+      np.testing.assert_allclose([by_b[i, t], by_a[i, t]], [adjoint, adjoint * after], rtol=1e-10, atol=1e-10)
+  assert not by_a[~mask].any() and not by_b[~mask].any()
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_running_sums_are_cumulative_sums(length):
+  rng = np.random.default_rng(5)
+  x, mask = rng.normal(size=(2, length)), rng.random((2, length)) < 0.5
+  np.testing.assert_allclose(running_sums(jnp.float32(x)), np.cumsum(x, axis=1), atol=1e-4)
+  counts = running_sums(jnp.array(mask))
+  assert counts.dtype == jnp.int32
+  np.testing.assert_array_equal(counts, np.cumsum(mask, axis=1))
+  np.testing.assert_array_equal(running_sums(jnp.zeros((0, length))), np.zeros((0, length)))
+
+
+def test_manual_axes():
+  """A `shard_map` that checks what varies accepts value and gradient."""
+  x, mask = jnp.cos(jnp.arange(2.0 * 100)).reshape(2, 100), jnp.ones((2, 100), bool)
+  mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("data",))
+  rows = jax.sharding.PartitionSpec("data")
+  sums = lambda x, mask: discounted_sums(x, mask, discount=0.9)
+  both = lambda x, mask: (sums(x, mask), jax.grad(lambda x: (sums(x, mask) ** 2).sum())(x))
+  mapped = jax.shard_map(both, mesh=mesh, in_specs=rows, out_specs=rows)
+  for found, expected in zip(jax.jit(mapped)(x, mask), both(x, mask), strict=True):
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="other compilers weigh what they compute again")
+def test_each_pass_over_the_blocks_is_compiled_by_itself():
+  """Fused into one another, or into what makes their arguments, the passes are 10 times as slow."""
+  sums = lambda x: jnp.tanh(discounted_sums(x * 2, x > 0, discount=0.9))
+  text = jax.jit(sums).lower(jnp.ones((2, BLOCK * SCANNED))).compile().as_text()
+  assert len([line for line in text.splitlines() if " call(" in line and 'inlineable="false"' in line]) == 2
 
 
 def test_no_reward_is_lost_when_moved():
@@ -84,12 +188,18 @@ def _whole_scan(x):
   return reverse_scan(lambda c, x_t: (c + x_t, c * x_t), jnp.zeros(x.shape[0], x.dtype), x)
 
 
+def _halved(b, last):
+  return recurrence(lambda b: (0.5, b), lambda after, b: b - after, last, b)
+
+
 KERNELS = [
+  Kernel(_halved, {"b": "BT", "last": "B"}, mask=None, gradients=("b", "last"), public=recurrence),
+  Kernel(running_sums, {"x": "BT"}, mask=None, gradients=("x",)),
   Kernel(_whole_scan, {"x": "BT"}, mask=None, gradients=("x",), public=reverse_scan),
   Kernel(values_after, {"a": "BT", "b": "BT", "last": "B"}, mask=None, gradients=("a", "b", "last")),
   Kernel(linear_recurrence, {"a": "BT", "b": "BT", "mask": "BT"}, gradients=("a", "b")),
   Kernel(discounted_sums, {"x": "BT", "mask": "BT"}, {"discount": 0.9}, gradients=("x",)),
-  Kernel(discounted_sums, {"x": "BT", "mask": "BT"}, {"discount": 0.9, "gaps": "reset"}, gradients=("x",)),
+  Kernel(discounted_sums, {"x": "BT", "mask": "BT"}, {"discount": 0.9}, gradients=("x",)),
   Kernel(
     move_to_trainable,
     {"rewards": "BT", "mask": "BT", "attention_mask": "BT"},

@@ -20,23 +20,27 @@ def test_by_hand():
   np.testing.assert_allclose(estimate.returns, [[0.625, 0, 1.0]])
 
 
+@pytest.mark.parametrize("repeats", [1, 100])
 @pytest.mark.parametrize("discount, lam", [(1.0, 1.0), (0.9, 0.8), (0.9, 0.0)])
-def test_masked_slots_are_as_if_they_were_not_there(discount, lam):
+def test_masked_slots_are_as_if_they_were_not_there(discount, lam, repeats):
   """A loop over only the unmasked slots, with a bootstrap."""
   bootstrap = np.array([0.0, 2.0, -1.0, 3.0])
-  expected = np.zeros(MASK.shape)
-  for i, row in enumerate(MASK):
+  rewards, values, mask = (np.tile(x, (1, repeats)) for x in (REWARDS, VALUES, MASK))
+  expected = np.zeros(mask.shape)
+  for i, row in enumerate(mask):
     advantage, value = 0.0, bootstrap[i]
     for t in reversed(np.flatnonzero(row)):
-      advantage = REWARDS[i, t] + discount * value - VALUES[i, t] + discount * lam * advantage
-      expected[i, t], value = advantage, VALUES[i, t]
+      advantage = rewards[i, t] + discount * value - values[i, t] + discount * lam * advantage
+      expected[i, t], value = advantage, values[i, t]
   with jax.enable_x64(True):
-    args = jnp.array(REWARDS), jnp.array(VALUES), jnp.array(MASK)
+    args = jnp.array(rewards), jnp.array(values), jnp.array(mask)
     estimate = gae(*args, discount=discount, lam=lam, bootstrap=jnp.array(bootstrap))
+    by_slot = gae(*args, discount=discount, lam=jnp.full(mask.shape, lam), bootstrap=jnp.array(bootstrap))
     by_row = gae(*args, discount=discount, lam=jnp.full(4, lam), bootstrap=jnp.array(bootstrap))
   np.testing.assert_allclose(estimate.advantages, expected, atol=1e-12)
-  np.testing.assert_allclose(estimate.returns, (expected + VALUES) * MASK, atol=1e-12)
-  np.testing.assert_array_equal(estimate.advantages, by_row.advantages)
+  np.testing.assert_allclose(estimate.returns, (expected + values) * mask, atol=1e-12)
+  for other in (by_row, by_slot):
+    np.testing.assert_allclose(estimate.advantages, other.advantages, atol=1e-14)
 
 
 def test_lambda_one_is_monte_carlo_and_lambda_zero_one_step():

@@ -20,6 +20,26 @@ def test_cuts_count_unmasked_tokens_only():
   np.testing.assert_array_equal(segments.mask, [[True, True, False]])
 
 
+def test_long_responses_are_cut_as_by_a_loop():
+  rng = np.random.default_rng(0)
+  probabilities, mask = rng.random((4, 203)), rng.random((4, 203)) < 0.8
+  mask[3] = False
+  segments = segment.cutpoint_segments(jnp.log(jnp.float32(probabilities)), mask, num_segments=6, interval=20)
+  for row, (p, exists) in enumerate(zip(probabilities, mask, strict=True)):
+    uncertain = before = 0
+    starts = []
+    for t in range(203):
+      if exists[t] and p[t] < 0.9:
+        if uncertain % 20 == 0:
+          starts.append(before)
+        uncertain += 1
+      before += exists[t]
+      assert segments.ids[row, t] == min((uncertain - 1) // 20, 5)
+    kept = starts[:6]
+    np.testing.assert_array_equal(segments.starts[row], kept + [0] * (6 - len(kept)))
+    np.testing.assert_array_equal(segments.mask[row], np.arange(6) < len(kept))
+
+
 def test_certain_tokens_get_credit_only_on_request():
   args = jnp.array([[0.25, 0.75]]), jnp.array([0.5]), OLD_LOGPROBS, MASK
   np.testing.assert_allclose(segment.spo_chain(*args, interval=2).tokens, [[0, 0.5, 0, 0.5, 0, -0.25, -0.25]])

@@ -9,7 +9,7 @@ from rl_jax.kernels import scans
 from rl_jax.kernels.logprobs import reference
 from tests.kernels.invariances.over_kernels import assert_close, over
 
-KEEP_TYPE = (scans.reverse_scan, scans.values_after, reference.align)
+KEEP_TYPE = (scans.recurrence, scans.reverse_scan, scans.values_after, reference.align)
 """These give what they are given, in its type."""
 
 

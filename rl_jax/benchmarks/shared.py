@@ -1,0 +1,148 @@
+"""The benchmark `shared`: scoring with its gradient where rows share text, run once and run with every row.
+
+The policy of the benchmark `iteration` (1.06M parameters, float32), with prompts and responses that fill all slots, for
+groups of responses to a prompt and for trees of a branching, whose segments are as long as a response. Both sides give
+logprobs at responses alone, and the rows of a tree run no further than the end of their own segment, so what remains is
+the text that rows share. For each point of the grid: token slots that a pass runs, seconds of value and gradient (both
+sides take turns, medians), and the memory that the compiler sets aside for what lies between.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rl_jax.configuration import configs
+from rl_jax.launching import initialization
+from rl_jax.models.model import Model, Params
+from rl_jax.trajectories import PrefixTrees, Trajectories, slots_run
+
+SLOTS = 8192
+"""Token slots, about, that a pass of each point runs where text is shared."""
+
+
+class Point(NamedTuple):
+  """One point of the grid: a group has one level."""
+
+  prompt: int
+  response: int
+  branching: tuple[int, ...]
+
+  @property
+  def trees(self) -> PrefixTrees:
+    """The trees of one batch."""
+    starts = tuple(self.prompt + level * self.response for level in range(len(self.branching)))
+    one = PrefixTrees(PrefixTrees(1, self.branching, starts).size, self.branching, starts)
+    return one._replace(rows=max(1, SLOTS // slots_run(one, self.width)) * one.rows)
+
+  @property
+  def width(self) -> int:
+    """Slots of the longest row."""
+    return self.prompt + len(self.branching) * self.response
+
+
+class Side(NamedTuple):
+  """One of two ways."""
+
+  slots: int
+  seconds: float
+  temporary: int
+  """Bytes."""
+
+
+def batches(point: Point, vocabulary: int) -> tuple[Trajectories, list[Trajectories]]:
+  """The rows of a point as trees, and level by level, each no wider than its own text reaches, as rows of their own."""
+  trees, rng = point.trees, np.random.default_rng(0)
+  tokens = np.empty((trees.rows // trees.size, trees.size, point.width), np.int32)
+  stops, above, done = (*trees.starts[1:], point.width), None, 0
+  for children, nodes, start, stop in zip(trees.children, trees.nodes, trees.starts, stops, strict=True):
+    parents = rng.integers(2, vocabulary, (len(tokens), 1, point.width)) if above is None else above
+    level = np.repeat(parents, children, axis=1)
+    level[:, :, start:] = rng.integers(2, vocabulary, (len(tokens), nodes, point.width - start))
+    tokens[:, done : done + nodes], above, done = level, level, done + nodes
+    tokens[:, done - nodes : done, stop:] = 0
+  depths = np.repeat(np.arange(len(trees.nodes)), trees.nodes)
+  ends = np.tile(np.array(stops)[depths], len(tokens))
+  whole = _rows(tokens.reshape(-1, point.width), ends, point.prompt)
+  of_level = lambda level: np.flatnonzero(np.tile(depths, len(tokens)) == level)
+  alone = [
+    _rows(np.asarray(whole.tokens)[of_level(level), :stop], ends[of_level(level)], point.prompt).replace(
+      prompt_width=start
+    )
+    for level, (start, stop) in enumerate(zip(trees.starts, stops, strict=True))
+  ]
+  return whole.replace(trees=(trees,)), alone
+
+
+def _rows(tokens: np.ndarray, ends: np.ndarray, prompt: int) -> Trajectories:
+  rows, width = tokens.shape
+  return Trajectories.empty(rows, width, prompt).replace(
+    tokens=jnp.asarray(tokens),
+    attention_mask=jnp.asarray(np.arange(width) < ends[:, None]),
+    positions=jnp.broadcast_to(jnp.arange(width), (rows, width)),
+  )
+
+
+def _program(model: Model, params: Params, parts: Sequence[Trajectories]) -> tuple[Callable[[], Any], int]:
+  """Value and gradient of the mean logprob of all trained tokens, compiled, and its temporary bytes."""
+
+  def loss(params: Params, parts: Sequence[Trajectories]) -> jax.Array:
+    return jnp.stack([model.outputs(params, part)["logprobs"].sum() for part in parts]).sum()
+
+  compiled = jax.jit(jax.value_and_grad(loss)).lower(params, parts).compile()
+  memory: Any = compiled.memory_analysis()
+  return lambda: compiled(params, parts), memory.temp_size_in_bytes
+
+
+def measure(model: Model, params: Params, point: Point, repeats: int) -> tuple[Side, Side]:
+  """Run with every row, and run once."""
+  whole, alone = batches(point, model.config.vocabulary)
+  runs = [_program(model, params, parts) for parts in (alone, [whole])]
+  values = [float(jax.block_until_ready(run())[0]) for run, _ in runs]
+  if abs(values[0] - values[1]) > 1e-4 * abs(values[0]):
+    raise AssertionError(f"shared and alone differ: {values}")
+  times: list[list[float]] = [[], []]
+  for _ in range(repeats):
+    for (run, _), seconds in zip(runs, times, strict=True):
+      started = time.perf_counter()
+      jax.block_until_ready(run())
+      seconds.append(time.perf_counter() - started)
+  of_alone, of_shared = (
+    (statistics.median(seconds), temporary) for seconds, (_, temporary) in zip(times, runs, strict=True)
+  )
+  slots = sum(part.tokens.size for part in alone)
+  return Side(slots, *of_alone), Side(slots_run(point.trees, point.width), *of_shared)
+
+
+def policy() -> Model:
+  """That of the benchmark `iteration`."""
+  return initialization.build(configs.resolve("benchmark")).models["policy"]
+
+
+def shared_benchmark(
+  prompts: Sequence[int], responses: Sequence[int], shapes: Sequence[tuple[int, ...]], repeats: int
+) -> None:
+  """Print a line for each point of the grid."""
+  model = policy()
+  params = nn.unbox(model.init(jax.random.key(0)))
+  print(f"value and gradient, medians of {repeats}; every row / shared")
+  columns = {"prompt": 6, "tokens": 6, "shape": 8, "rows": 5, "slots": 13, "limit": 6, "ms": 15, "ratio": 6, "MiB": 11}
+  print(" ".join(f"{name:>{width}}" for name, width in columns.items()))
+  for shape, prompt, response in itertools.product(shapes, prompts, responses):
+    point = Point(prompt, response, shape)
+    alone, shared = measure(model, params, point, repeats)
+    print(
+      f"{prompt:6} {response:6} {'-'.join(map(str, shape)):>8} {point.trees.rows:5} "
+      f"{alone.slots:6}/{shared.slots:6} {alone.slots / shared.slots:6.2f} "
+      f"{1e3 * alone.seconds:7.1f}/{1e3 * shared.seconds:7.1f} {alone.seconds / shared.seconds:6.2f} "
+      f"{alone.temporary / 2**20:5.0f}/{shared.temporary / 2**20:5.0f}",
+      flush=True,
+    )

@@ -1,0 +1,30 @@
+"""Compiled programs stay on disk: a run that is started again, or goes on, does not compile what it compiled before."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import jax
+
+
+def keep_programs() -> None:
+  """Have JAX keep compiled programs, in ~/.cache/rl_jax/programs unless it was told where (JAX_COMPILATION_CACHE_DIR)
+  or not to (JAX_ENABLE_COMPILATION_CACHE=false)."""
+  setting = lambda name: getattr(jax.config, name)
+  if setting("jax_enable_compilation_cache") and setting("jax_compilation_cache_dir") is None:
+    jax.config.update("jax_compilation_cache_dir", str(_folder()))
+
+
+def _folder() -> Path:
+  """A folder for each kind of processor, as homes are shared and a program for one may not run on another."""
+  try:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    processor = next(line for line in lines if line.startswith(("flags", "Features")))
+  except (OSError, StopIteration):
+    processor = platform.processor()
+  name = hashlib.sha256(f"{platform.machine()} {processor}".encode()).hexdigest()[:12]
+  caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+  return caches / "rl_jax" / "programs" / name

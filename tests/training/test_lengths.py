@@ -1,0 +1,128 @@
+"""Length buckets: rows run as many slots as they need, and everything comes out as if they ran all."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rl_jax.errors import UserError
+from rl_jax.rollouts.sampler import SEED_AXIS
+from rl_jax.training.lengths import Buckets
+from rl_jax.training.sizes import Sizes
+from rl_jax.trajectories import PrefixTrees, Trajectories
+from tests.training import small
+
+BUCKETS = Buckets(3)
+
+
+def rows_of(lengths, trees=(), used=None) -> Trajectories:
+  """Rows with a prompt in two slots and responses of some lengths in six."""
+  slots = jnp.arange(8)
+  mask = slots < 2 + jnp.asarray(lengths)[:, None]
+  rows = Trajectories.empty(len(lengths), 8, 2)
+  used = jnp.ones(len(lengths), bool) if used is None else jnp.asarray(used)
+  return rows.replace(attention_mask=mask, row_mask=used, trees=trees)
+
+
+def ran_at(buckets: Buckets, rows: Trajectories) -> int:
+  """Width at which rows are run."""
+  return int(jax.jit(lambda rows: buckets.switch(lambda rows: jnp.int32(rows.run_width), rows))(rows))
+
+
+@pytest.mark.parametrize(("lengths", "width"), [([0, 1], 4), ([2, 2], 4), ([3, 0], 6), ([4], 6), ([5, 1], 8), ([6], 8)])
+def test_the_narrowest_width_that_holds_all_rows(lengths, width):
+  assert BUCKETS.widths(rows_of(lengths)) == (4, 6, 8)
+  assert ran_at(BUCKETS, rows_of(lengths)) == width
+
+
+def test_rows_that_are_not_in_use_do_not_count():
+  assert ran_at(BUCKETS, rows_of([6, 1], used=[False, True])) == 4
+
+
+def test_trees_are_cut_within_their_last_level():
+  trees = (PrefixTrees(6, (2, 2), (2, 5)),)
+  assert BUCKETS.widths(rows_of([3, 3, 4, 4, 4, 4], trees)) == (6, 7, 8)
+
+
+def test_longest_first_and_groups_together():
+  assert BUCKETS.order(rows_of([1, 6, 2, 6])).tolist() == [1, 3, 2, 0]
+  grouped = rows_of([1, 6, 2, 2, 0, 3], (PrefixTrees.groups(6, 2, 2),))
+  assert BUCKETS.order(grouped).tolist() == [0, 1, 4, 5, 2, 3]
+
+
+def test_rows_come_back_in_their_order():
+  rows = rows_of([1, 6, 2, 6, 0, 3])
+  lengths, widths = BUCKETS.map(
+    lambda part: (part.attention_mask.sum(axis=1), jnp.full(part.tokens.shape[0], part.run_width)), rows, 3
+  )
+  assert (lengths - 2).tolist() == [1, 6, 2, 6, 0, 3]
+  assert widths.tolist() == [4, 8, 6, 8, 4, 6]
+
+
+def test_seeds_run_at_one_width():
+  """Else every branch runs, and one of their results is selected."""
+  both = jax.tree.map(lambda *x: jnp.stack(x), rows_of([1, 2]), rows_of([3, 0]))
+  run = lambda rows: Buckets(3, SEED_AXIS).switch(lambda rows: jnp.int32(rows.run_width), rows)
+  together = jax.vmap(run, axis_name=SEED_AXIS)
+  assert together(both).tolist() == [6, 6]
+  assert " cond[" in str(jax.make_jaxpr(together)(both))
+
+
+CASES = {
+  "whole batch, reference": ("length_buckets=4", "method.kl_coefficient=0.1"),
+  "minibatches": ("length_buckets=2", "minibatches_per_epoch=2", "epochs=2"),
+  "micro-batches, unshared": ("length_buckets=3", "rows_per_microbatch=4", "model.shared_prompts=False"),
+}
+
+
+@functools.cache
+def after(*options: str, trees: bool = False):
+  """Parameters and metrics after two iterations on ragged responses with random rewards."""
+  options = ("num_seeds=1", "learning_rate=0.01", "optimizer.warmup_updates=0", "completions_per_prompt=4", *options)
+  experiment = small.make_experiment(*options)
+  seed, found = small.make_seed(experiment), []
+  learn = jax.jit(lambda seed, rows, number: small.learn(experiment, seed, rows, number))
+  for number in range(2):
+    rows = small.make_trajectories(experiment, seed, rows=16, draw=number)
+    groups = (PrefixTrees.groups(rows.tokens.shape[0], 4, rows.prompt_width),)
+    rows = small.as_trees(experiment, seed, rows) if trees else rows.replace(trees=groups)
+    seed, metrics = learn(seed, rows, number)
+    found.append({name: np.asarray(mean.value) for name, mean in metrics.items()})
+  assert learn._cache_size() == 1, "whatever the lengths are"
+  return jax.device_get(seed.models["policy"].params), found
+
+
+@pytest.mark.parametrize(("case", "trees"), [*((case, False) for case in CASES), ("minibatches", True)])
+def test_the_curve_is_the_same_with_and_without(case, trees):
+  options = CASES[case]
+  plain = tuple(option for option in options if not option.startswith("length_buckets"))
+  (params, metrics), (other, alone) = after(*options, trees=trees), after(*plain, trees=trees)
+  small.assert_close(params, other, 1e-4)
+  for one, two in zip(metrics, alone, strict=True):
+    for name in ("loss/policy", "entropy", "gradient_norm", "clip_fraction"):
+      np.testing.assert_allclose(one[name], two[name], rtol=1e-3, atol=1e-5, err_msg=name)
+    assert one["gradient_norm"] > 0 and one["ratio_error"] < 1e-5
+
+
+def test_short_rows_cost_less():
+  """The branch of the narrowest of four widths has fewer operations than half of a run of all slots."""
+  experiment = small.make_experiment("num_seeds=1", "completions_per_prompt=4")
+  rows = small.make_trajectories(experiment, small.make_seed(experiment))
+  model, params = experiment.models["policy"], small.make_seed(experiment).models["policy"].params
+  widths = Buckets(4).widths(rows)
+  flops = lambda width: (
+    jax.jit(model.outputs).lower(params, rows.replace(run_width=width)).compile().cost_analysis()["flops"]
+  )
+  of_prompts = widths[0] / widths[-1]
+  assert flops(widths[0]) < 1.05 * of_prompts * flops(widths[-1])
+
+
+def test_errors():
+  with pytest.raises(UserError, match="length_buckets is at least 1"):
+    small.make_experiment("length_buckets=0")
+  with pytest.raises(UserError, match=r"rows of a minibatch \(8\) is not a multiple of length_buckets=3 times"):
+    Sizes(1, 2, group=4, length_buckets=3).check(16)
