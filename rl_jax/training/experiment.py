@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -12,12 +10,12 @@ import optax
 from ml_collections import ConfigDict
 
 from rl_jax.errors import UserError
-from rl_jax.methods.method import Method, ModelRole
+from rl_jax.methods.method import Method, ModelRole, check_options
 from rl_jax.models.model import Model
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.host import HostTask
 from rl_jax.tasks.task import DeviceTask, Task, missing
-from rl_jax.training import mesh
+from rl_jax.training import mesh, ranges
 from rl_jax.training.optimizer import make_optimizer, schedule
 from rl_jax.training.seeds import learning_rates
 from rl_jax.training.sizes import divides, sizes_of
@@ -89,7 +87,7 @@ def build(
   """
   check(config)
   built_task = _built("task", config, lambda: _whole(task.build(config.task)))
-  built = _built("method", config, lambda: _checked(method.build(config, built_task), built_task))
+  built = _built("method", config, lambda: _checked(method, config, built_task))
   built_models = {
     name: _built(
       "model", config, lambda name=name, role=role: _model(config, name, role, len(built_task.vocabulary), models)
@@ -120,8 +118,10 @@ ALWAYS = ("levels",)
 """Extras of every batch."""
 
 
-def _checked(method: Method, task: Any) -> Method:
+def _checked(module: MethodModule, config: ConfigDict, task: Any) -> Method:
   """The method, if its models go together and task, rollout and models provide the extras that it requires."""
+  check_options(config)
+  method = module.build(config, task)
   _check_models(method)
   provided = {*ALWAYS, *method.rollout.given(task.provides), *method.scoring}
   for who, requires in (("it", method.requires), ("its curriculum", method.curriculum.requires)):
@@ -202,29 +202,12 @@ def _described(part: Any) -> str:
   return f"{part.build.__module__}:{getattr(part.build, '__qualname__', 'build')}"
 
 
-_POSITIVE = (
-  "num_seeds",
-  "num_iterations",
-  "prompts_per_iteration",
-  "completions_per_prompt",
-  "epochs",
-  "minibatches_per_epoch",
-  "evaluation.prompts",
-  "evaluation.samples_per_prompt",
-  "optimizer.max_skipped_updates",
-  "checkpoint.keep",
-)
-
-
 def check(config: ConfigDict) -> None:
   """Fields that make no sense or do not go together.
 
   Raises: UserError that names the field and what would do.
   """
-  for name in _POSITIVE:
-    value = functools.reduce(lambda section, key: section[key], name.split("."), config)
-    if value < 1:
-      raise UserError(f"{name} is at least 1, got {value}")
+  ranges.check(config)
   _check_members(config)
   sizes_of(config)
   _built("sampling", config, lambda: sampling_from(config))
@@ -244,8 +227,6 @@ def _check_members(config: ConfigDict) -> None:
   rates, count = learning_rates(config), config.num_seeds
   if not rates:
     return
-  if not all(isinstance(rate, int | float) and 0 < rate < math.inf for rate in rates):
-    raise UserError(f"learning_rates are numbers above 0, got {rates}")
   if config.learning_rate <= 0:
     raise UserError(f"learning_rate={config.learning_rate}: it is what learning_rates are multiples of; above 0")
   if count % len(rates):

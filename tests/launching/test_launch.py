@@ -176,7 +176,7 @@ def test_identity_leaves_out_mesh_checkpoints_and_logging_also_of_stages():
 @pytest.mark.parametrize(
   "override, expected",
   [
-    ("sampling.top_p=0.0", "sampling: sampling needs top_k >= 0, 0 < top_p <= 1"),
+    ("sampling.top_p=0.0", "sampling.top_p: want a finite number above 0 and at most 1, got 0.0"),
     ("evaluation.pass_at=(3,)", "evaluation.pass_at=(3,) needs 1 <= k <= evaluation.samples_per_prompt (2)"),
     (
       "checkpoint.every_iterations=3",
@@ -191,8 +191,8 @@ def test_identity_leaves_out_mesh_checkpoints_and_logging_also_of_stages():
       "minibatches_per_epoch=3",
       "rows of an iteration (8) is not a multiple of minibatches_per_epoch (3): 6 or 9 would",
     ),
-    ("num_seeds=0", "num_seeds is at least 1, got 0"),
-    ("prompts_per_iteration=0", "prompts_per_iteration is at least 1, got 0"),
+    ("num_seeds=0", "num_seeds: want a whole number at least 1, got 0"),
+    ("prompts_per_iteration=0", "prompts_per_iteration: want a whole number at least 1, got 0"),
     ("sampling.temperature=0.0", "temperature"),
     ("optimizer.schedule=step", "optimizer.schedule is one of constant, linear, cosine, got 'step'"),
   ],
