@@ -33,6 +33,7 @@ from rl_jax.models.model import Params
 from rl_jax.runs import evaluations
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.files import read_json
+from rl_jax.runs.metrics import read_metrics
 from rl_jax.training import evaluation, held_out, mesh, state
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.experiment import Experiment
@@ -98,7 +99,25 @@ def _restored(experiment: Experiment, device_mesh: jax.sharding.Mesh, workdir: P
     restored = checkpoints.restore_subtree("seeds/models/policy", ModelState(abstract, average=average), step)
   for warning in restored.warnings:
     print(warning, file=sys.stderr)
-  return Policies(restored.state.evaluated, restored.step, f"{workdir}, iteration {restored.step}")
+  if iteration != "best":
+    return Policies(restored.state.evaluated, restored.step, f"{workdir}, iteration {restored.step}")
+  metric = config.checkpoint.best_metric
+  if note := _better_than_kept(read_metrics(source.metrics), metric, restored.step):
+    print(note, file=sys.stderr)
+  of_run = f"{workdir}, iteration {restored.step}, the best that was kept by {metric}"
+  return Policies(restored.state.evaluated, restored.step, of_run)
+
+
+def _better_than_kept(lines: list[dict[str, Any]], metric: str, kept: int) -> str:
+  """A line on the evaluation that was better than that of the checkpoint of iteration `kept`; "" if none was."""
+  values = {line["iteration"]: float(np.mean(line[metric])) for line in lines if metric in line}
+  best = max(values, key=lambda iteration: values[iteration], default=kept)
+  if kept not in values or not values[best] > values[kept]:
+    return ""
+  return (
+    f"iteration {best} was better ({metric} {values[best]:.4g} against {values[kept]:.4g}), but no checkpoint of it is "
+    "there: see checkpoint.every_iterations and checkpoint.keep_best"
+  )
 
 
 def _policy_alone(experiment: Experiment) -> Experiment:
@@ -135,7 +154,10 @@ def _trained_before(stage: ConfigDict, folder: Path) -> bool:
   with Checkpoints(folder / "checkpoints") as checkpoints:
     newest = checkpoints.newest_intact() or 0
   if newest < stage.num_iterations:
-    raise UserError(f"the stage that init_from names is not trained ({folder}): train the experiment first")
+    raise UserError(
+      f"the stage that init_from names is not trained ({folder}): train the experiment first, or name the stage's "
+      "folder where it is, as in --config.init_from=elsewhere/stages/warm_start-0123abcd"
+    )
   return True
 
 

@@ -41,7 +41,7 @@ def starts_of(record: RecordedRun, experiment: Experiment, scratch: Path) -> tup
   """
   config, digest = record.config, record.first("start_sha256")
   train_stage = lambda stage, folder: (
-    launch.train(stage, folder, launch.Terminal(["rl_jax.verify"], sys.stderr, Stop())).finished
+    launch.train(stage, folder, launch.Terminal(["rl_jax.verify"], sys.stderr, Stop()), is_stage=True).finished
   )
   if config.init_from.partition("@")[0] in config.stages and digest:
     for folder in _stage_folders(record):

@@ -67,8 +67,8 @@ class Progress:
 
     Args:
       iteration: iterations done, over all launches.
-      values: one number per seed; shown are reward, held_out/sampled_accuracy, response_length, entropy, and
-        skipped_updates if there were any.
+      values: one number per seed; shown are reward, held_out/sampled_accuracy, response_length, entropy, and the
+        largest skipped_in_a_row if it is not 0.
       tokens_per_second: speed of this stretch.
       share: of the run that is done, from 0 to 1, where something else than its iterations may end it.
     """
@@ -79,9 +79,9 @@ class Progress:
       if self._values.get(name) is not None and len(self._values[name]):
         seeds = [float(value) for value in self._values[name]]
         parts[name] = f"{label} {mean_and_spread(seeds if with_spread else [mean(seeds)], digits)}"
-    skipped = sum(float(value) for value in self._values.get("skipped_updates", ()))
+    skipped = max((int(value) for value in self._values.get("skipped_in_a_row", ())), default=0)
     if skipped > 0:
-      parts["skipped"] = f"skipped updates {skipped:.0f}"
+      parts["skipped"] = f"skipped updates {skipped} in a row"
     if tokens_per_second is not None:
       parts["speed"] = f"{rate(tokens_per_second)} tokens/s"
     left = self._seconds_left(iteration / self._num_iterations if share is None else share, now)

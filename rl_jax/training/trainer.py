@@ -65,6 +65,8 @@ class AdvanceResult(NamedTuple):
   seconds: float
   stuck: list[int]
   """Seeds whose last `max_skipped_updates` updates were all left out."""
+  skipped_in_a_row: np.ndarray
+  """Updates that each seed has left out since the last that it made."""
 
 
 class Trainer:
@@ -127,7 +129,7 @@ class Trainer:
       self._check_agreement(metrics[0])
     worst = report.skipped_in_a_row.max(axis=0)
     stuck = np.flatnonzero(worst >= self.experiment.config.optimizer.max_skipped_updates).tolist()
-    return AdvanceResult(metrics, self._decode(report.samples), seconds, stuck)
+    return AdvanceResult(metrics, self._decode(report.samples), seconds, stuck, report.skipped_in_a_row[-1])
 
   def evaluate(self) -> Metrics:
     """Metrics on the held-out prompts."""

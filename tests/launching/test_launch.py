@@ -55,7 +55,7 @@ def started(folder: Path, method: str):
   """Config and start of an experiment in that folder, and what was said on the way."""
   overrides = [a.removeprefix("--config.") for a in warm(method, folder)[2:]]
   config, said = configs.resolve(f"experiments/{method}.py:smoke", overrides), io.StringIO()
-  train = lambda stage, workdir: launch.train(stage, workdir, Terminal(["test"], said, Stop()))
+  train = lambda stage, workdir: launch.train(stage, workdir, Terminal(["test"], said, Stop()), is_stage=True)
   return config, initialization.find(initialization.build(config), folder / method, train)["policy"], said.getvalue()
 
 
@@ -69,7 +69,8 @@ def test_experiments_share_a_warm_start_and_begin_with_it(warmed):
   assert (entry["started_from"], entry["start_sha256"]) == (str(stage), sha256)
   _, start, second = started(folder, "rloo")
   assert (start.origin, start.sha256) == (str(stage), sha256)
-  assert f"{stage}: done before" not in first and f"{stage}: done before (2 iterations)" in second
+  assert f"starts from {stage}" not in first
+  assert second == f"starts from {stage} (2 iterations)\n", "no report is made again"
 
 
 @pytest.mark.integration
@@ -240,7 +241,7 @@ def test_faulty_updates_are_left_out_counted_and_end_the_run_with_a_checkpoint(c
   done = commands.train(arguments, cache)
   line = commands.one_line(done)
   assert line.startswith("iteration 5: loss or gradient was not finite in the last 3 or more updates of seed 3, 4; ")
-  assert str(run / "checkpoints") in line and "skipped updates 2" in done.stderr
+  assert str(run / "checkpoints") in line and "skipped updates 3 in a row" in done.stderr
   train = [m for m in read_metrics(run / "metrics.jsonl") if m["kind"] == "train"]
   assert [m["skipped_updates"] for m in train] == [[0, 0], [0, 0], [1, 1], [1, 1], [1, 1]]
   assert commands.steps(run) == [2, 4, 5]
