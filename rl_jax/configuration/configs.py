@@ -29,6 +29,7 @@ from rl_jax.configuration.parts import experiment_file, load, load_file, name_of
 from rl_jax.errors import UserError
 from rl_jax.models import sizes
 from rl_jax.ranges import check_finite
+from rl_jax.users_code import place_of_function
 
 __all__ = [
   "identity",
@@ -107,7 +108,7 @@ def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[st
       raise UserError(f"config.{name} is missing: name the {section}, as in 'rl_jax.{section}s.…'")
     values[section] |= _short(section, values[section]["name"])
     role = resolve_role(values[section]["name"])
-    defaults[section] = {**_plain(role.get_config()), "name": values[section]["name"]}
+    defaults[section] = {**_defaults(role, section), "name": values[section]["name"]}
     values[section] = _merged(defaults[section], values[section], section)
   for key, value in changes.items():
     _override(values, defaults, key, value)
@@ -146,6 +147,15 @@ def resolve_role(name: str | Any) -> Any:
       role_name = repr(name) if isinstance(name, str) else name_of(role)
       raise UserError(f"{role_name} cannot be used as method, task or model: it has no {function}()")
   return role
+
+
+def _defaults(role: Any, section: str) -> dict[str, Any]:
+  """What a part says of its section. Raises: UserError: no fields by name."""
+  fields = role.get_config()
+  if not isinstance(fields, Mapping | ConfigDict):
+    where = f"get_config of the {section} ({place_of_function(role.get_config)})"
+    raise UserError(f"{where} gave {fields if fields is None else f'a {type(fields).__name__}'}: it has to give a dict")
+  return _plain(fields)
 
 
 def _plain(config: Any) -> dict[str, Any]:

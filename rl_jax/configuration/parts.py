@@ -85,11 +85,17 @@ def load_file(path: str) -> ModuleType:
     return sys.modules[name]
   module = ModuleType(name)
   module.__file__ = str(file.resolve())
-  module.__dict__[_TEXT] = importlib.util.decode_source(content)
+  try:
+    module.__dict__[_TEXT] = importlib.util.decode_source(content)
+  except (SyntaxError, UnicodeDecodeError) as error:
+    raise UserError(f"{path} is no Python source: {error}") from error
   sys.modules[name] = module  # dataclasses look their module up while it runs
   try:
     # Not through the importer: its bytecode cache takes an edit within the same second for the old file.
     exec(compile(content, module.__file__, "exec"), module.__dict__)
+  except SystemExit as error:
+    del sys.modules[name]
+    raise UserError(f"{path} ends the program (SystemExit: {error}): it is a script, not a part to load") from error
   except BaseException:
     del sys.modules[name]
     raise

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from rl_jax.errors import UserError
+from rl_jax.launching.failures import of_users_code
 from rl_jax.launching.memory import keep_freed_memory
 
 Main = Callable[[list[str]], int]
@@ -18,8 +19,8 @@ Main = Callable[[list[str]], int]
 def command(name: str) -> Callable[[Main], Callable[..., int]]:
   """Decorate the `main` of a command.
 
-  A UserError becomes the line "name: message" and status 1; Ctrl-C, where nothing is to be saved, a line and the status
-  of SIGINT; a reader that has gone the status of SIGPIPE.
+  A UserError, or an exception of a user's own code, becomes the line "name: message" and status 1; Ctrl-C, where
+  nothing is to be saved, a line and the status of SIGINT; a reader that has gone the status of SIGPIPE.
 
   Args:
     name: as the lines begin, "rl_jax.train".
@@ -30,7 +31,8 @@ def command(name: str) -> Callable[[Main], Callable[..., int]]:
     def run(argv: Sequence[str] | None = None) -> int:
       keep_freed_memory()
       try:
-        status = main(list(sys.argv[1:] if argv is None else argv))
+        with of_users_code():
+          status = main(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
         return status
       except UserError as error:

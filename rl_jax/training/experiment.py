@@ -16,9 +16,11 @@ from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.host import HostTask
 from rl_jax.tasks.task import DeviceTask, Task, missing
 from rl_jax.training import mesh, ranges
+from rl_jax.training.contracts import check_built, check_call
 from rl_jax.training.optimizer import make_optimizer, schedule
 from rl_jax.training.seeds import learning_rates
 from rl_jax.training.sizes import divides, sizes_of
+from rl_jax.users_code import place_of, place_of_function
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +88,8 @@ def build(
     models: name of a section `model` -> the module or object that it means.
   """
   check(config)
-  built_task = _built("task", config, lambda: _whole(task.build(config.task)))
-  built = _built("method", config, lambda: _checked(method, config, built_task))
+  built_task = _built("task", config, lambda: _task(task, config))
+  built = _built("method", config, lambda: _method(method, config, built_task))
   built_models = {
     name: _built(
       "model", config, lambda name=name, role=role: _model(config, name, role, len(built_task.vocabulary), models)
@@ -105,8 +107,12 @@ def build(
   return Experiment(config, built_task, built, built_models, schedules, optimizers)
 
 
-def _whole(task: Any) -> Any:
+def _task(module: TaskModule, config: ConfigDict) -> Any:
+  check_call(module.build, "build", ("config",))
+  task = module.build(config.task)
   lacks = missing(task)
+  if task is None:
+    raise ValueError(f"build ({place_of_function(module.build)}) gave None, want a task: does it return one?")
   if lacks:
     raise ValueError(
       f"{type(task).__name__} has no {', '.join(lacks)}: inherit from rl_jax.tasks.task.Task, which has most of it"
@@ -118,10 +124,12 @@ ALWAYS = ("levels",)
 """Extras of every batch."""
 
 
-def _checked(module: MethodModule, config: ConfigDict, task: Any) -> Method:
+def _method(module: MethodModule, config: ConfigDict, task: Any) -> Method:
   """The method, if its models go together and task, rollout and models provide the extras that it requires."""
   check_options(config)
+  check_call(module.build, "build", ("config", "task"))
   method = module.build(config, task)
+  check_built(method, module.build)
   _check_models(method)
   provided = {*ALWAYS, *method.rollout.given(task.provides), *method.scoring}
   for who, requires in (("it", method.requires), ("its curriculum", method.curriculum.requires)):
@@ -180,6 +188,9 @@ def _model(
     )
   except ValueError as error:
     raise ValueError(f"{name}: {error}" if name != "policy" else str(error)) from error
+  if not isinstance(model, Model):
+    where = place_of_function(models(section.name).build)
+    raise ValueError(f"build ({where}) gave a {type(model).__name__}, want a Model")
   return dataclasses.replace(model, trainable=role.trained) if callable(role.trained) else model
 
 
@@ -194,7 +205,8 @@ def _built(section: str, config, make):
   except ValueError as error:
     name = config[section].get("name", "")
     part = f"{section} {name if isinstance(name, str) else _described(name)}".strip()
-    raise UserError(f"{part}: {error}") from error
+    place = place_of(error)
+    raise UserError(f"{part} ({place}): {error}" if place else f"{part}: {error}") from error
 
 
 def _described(part: Any) -> str:
