@@ -1,10 +1,10 @@
 """Evaluates a run or a base model on held-out problems: python -m rl_jax.evaluate --workdir=runs/grpo.
 
-With --workdir a checkpoint of that run: --iteration=newest (the default), best (by checkpoint.best_metric) or a number.
-With --config alone the start that the experiment names: a pretrained model, another run, or a stage (trained before, in
-runs/stages). Both together: the experiment's problems for the run's policy. Of a run, --config.KEY=VALUE changes fields
-of evaluation, sampling, task and mesh. --output=FILE keeps the results per problem, --compare=FILE sets this evaluation
-against such a file. Exit status: 0, or 1 after one line on what went wrong.
+With --workdir, or the folder alone, a checkpoint of that run: --iteration=newest (the default), best (by
+checkpoint.best_metric) or a number. With --config alone the start that the experiment names: a pretrained model,
+another run, or a stage (trained before, in runs/stages). Both together: the experiment's problems for the run's policy.
+Of a run, --config.KEY=VALUE changes fields of evaluation, sampling, task and mesh. --output=FILE keeps the results per
+problem, --compare=FILE sets this evaluation against such a file. Exit status: 0, or 1 after one line on what is wrong.
 """
 
 from __future__ import annotations
@@ -220,6 +220,14 @@ def config_of(flags: command_line.Flags) -> ConfigDict:
   return configs.resolve_config(values | {key: saved[key] for key in OF_THE_RUN if key in saved})
 
 
+def _run_alone(flags: command_line.Flags) -> command_line.Flags:
+  """The flags, in which a folder in place of an experiment is that of a run, as other commands take it."""
+  if flags.config is not None and flags.workdir is None and Path(flags.config).is_dir():
+    no_experiment: Any = None
+    return flags._replace(config=no_experiment, workdir=Path(flags.config))
+  return flags
+
+
 def _iteration(text: str) -> str:
   if text not in ("newest", "best") and not text.isdecimal():
     raise argparse.ArgumentTypeError(f"newest, best or a number, got {text!r}")
@@ -229,12 +237,12 @@ def _iteration(text: str) -> str:
 @command("rl_jax.evaluate")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = command_line.make_parser(__doc__.splitlines()[0], positional=True)
-  parser.add_argument("--iteration", type=_iteration, help="newest (the default), best, or a number")
+  parser = command_line.make_parser("evaluate", __doc__.splitlines()[0], positional=True)
+  parser.add_argument("--iteration", metavar="N", type=_iteration, help="newest (the default), best, or a number")
   parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")
   parser.add_argument("--output", metavar="FILE", type=Path, help="where results per problem are kept, as JSON")
   parser.add_argument("--compare", metavar="FILE", type=Path, help="an --output of another evaluation")
-  flags = command_line.parse_flags(argv, parser, required=())
+  flags = _run_alone(command_line.parse_flags(argv, parser, required=()))
   options = flags.options
   if options.iteration and flags.workdir is None:
     raise UserError(f"--iteration={options.iteration} is one of a run's checkpoints: give its --workdir")

@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   stop = Stop()
   stop.listen()
-  parser = command_line.make_parser(__doc__.splitlines()[0], positional=True)
+  parser = command_line.make_parser("train", __doc__.splitlines()[0], positional=True)
   processes.add_flags(parser)
   flags = command_line.parse_flags(argv, parser, required=("config",))
   workdir = flags.workdir or command_line.default_workdir(flags.config)

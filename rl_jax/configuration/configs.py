@@ -107,7 +107,7 @@ def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[st
     if not values[section].get("name"):
       raise UserError(f"config.{name} is missing: name the {section}, as in 'rl_jax.{section}s.…'")
     values[section] |= _short(section, values[section]["name"])
-    role = resolve_role(values[section]["name"])
+    role = resolve_role(values[section]["name"], section)
     defaults[section] = {**_defaults(role, section), "name": values[section]["name"]}
     values[section] = _merged(defaults[section], values[section], section)
   for key, value in changes.items():
@@ -131,17 +131,26 @@ def _short(section: str, name: str | Any) -> dict[str, Any]:
 
 
 def _renamed(section: str, values: dict[str, Any], name: str | Any) -> dict[str, Any]:
-  """A file's section under another name. Under a bare one, which stands for all sizes, what the file says of the sizes
-  and the checkpoint of its own part goes with that."""
-  if isinstance(name, str) and (section, name) in BARE:
-    defaults = resolve_role(BARE[section, name][0]).get_config()
-    values = {field: value for field, value in values.items() if field in defaults and field != "layers"}
-  return values | {"name": name}
+  """A file's section under another name. What the file says of its own task or model goes with that, where the other
+  does not know it; options of a method are no shapes, and are refused. Under a bare name, which stands for all sizes,
+  the number of layers goes too."""
+  if section == "method":
+    return values | {"name": name}
+  bare = isinstance(name, str) and (section, name) in BARE
+  part = _short(section, name).get("name", name)
+  defaults = _defaults(resolve_role(part, section), section)
+  fields = defaults.keys() - ({"layers"} if bare else set())
+  return {field: value for field, value in values.items() if field in fields} | {"name": name}
 
 
-def resolve_role(name: str | Any) -> Any:
-  """The part that a `name` field names (or the object itself): it has get_config() -> dict and build(config)."""
-  role = load(name) if isinstance(name, str) else name
+def resolve_role(name: str | Any, section: str = "") -> Any:
+  """The part that a `name` field names (or the object itself): it has get_config() -> dict and build(config).
+
+  Args:
+    section: of the config, whose parts are named where it leads nowhere.
+  """
+  short = [word for of_section, word in (*BARE, *SHORT) if of_section == section]
+  role = load(name, section, short) if isinstance(name, str) else name
   for function in ("get_config", "build"):
     if not callable(getattr(role, function, None)):
       role_name = repr(name) if isinstance(name, str) else name_of(role)

@@ -136,7 +136,7 @@ def find_run(workdir: str | os.PathLike[str]) -> RunDirectory:
   """
   path = Path(workdir)
   if not path.is_dir():
-    raise UserError(f"{path} does not exist: give the --workdir of a run")
+    raise UserError(f"{path} {'is a file' if path.exists() else 'does not exist'}: give the --workdir of a run")
   directory = RunDirectory(path)
   if not directory.identity.exists():
     raise UserError(f"{path} holds no run (identity.json is missing): give the --workdir of a run")
