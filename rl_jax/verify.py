@@ -43,7 +43,7 @@ def starts_of(record: RecordedRun, experiment: Experiment, scratch: Path) -> tup
   train_stage = lambda stage, folder: (
     launch.train(stage, folder, launch.Terminal(["rl_jax.verify"], sys.stderr, Stop()), is_stage=True).finished
   )
-  if config.init_from.partition("@")[0] in config.stages and digest:
+  if initialization.parsed(config.init_from).place in config.stages and digest:
     for folder in _stage_folders(record):
       init_from = {"policy": f"{folder.resolve()}@{digest}"}
       with contextlib.suppress(UserError):
@@ -64,7 +64,7 @@ def _stage_folders(record: RecordedRun) -> list[Path]:
   """Where the stage may still lie: where the launch had it, or beside the run, which may have been moved."""
   origin = record.first("started_from")
   if origin is None:
-    name = record.config.init_from.partition("@")[0]
+    name = initialization.parsed(record.config.init_from).place
     candidates = [initialization.stage_folder(record.config, name, Path("runs") / "run")]
   else:
     candidates = [Path(origin)]
