@@ -61,7 +61,7 @@ def one_line(error: BaseException) -> str:
   first, *_ = "".join(traceback.TracebackException.from_exception(error).format_exception_only()).splitlines()
   name = type(error).__name__
   text = name + first.removeprefix(f"{type(error).__module__}.").removeprefix(name)
-  return f"{text}: {_ADVICE[name]}" if name in _ADVICE else text
+  return f"{text.rstrip('.')}: {_ADVICE[name]}" if name in _ADVICE else text
 
 
 def _code_of(function: Callable[..., Any]) -> types.CodeType | None:

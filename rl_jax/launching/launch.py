@@ -49,9 +49,14 @@ def train(
   """
   keep_freed_memory()
   keep_programs()
-  check(config)
-  terminal = terminal or Terminal(["rl_jax.launching.launch.train"], sys.stderr, Stop())
   workdir = Path(workdir)
+  try:
+    check(config)
+  except UserError as error:
+    if not is_stage:
+      raise
+    raise UserError(f"stage {workdir.name}: {error}") from error
+  terminal = terminal or Terminal(["rl_jax.launching.launch.train"], sys.stderr, Stop())
   identity, fields = configs.identity(config)
   section = config.checkpoint
   wait = _wait_for(workdir, terminal) if is_stage else lambda holder: False

@@ -58,8 +58,9 @@ class RunDirectory:
   @property
   def begun(self) -> bool:
     """Whether something of the run is here that a next launch would go on from: an iteration, or a checkpoint."""
-    trained = self.metrics.exists() and b'"train"' in self.metrics.read_bytes()
-    return trained or (self.checkpoints.is_dir() and any(self.checkpoints.iterdir()))
+    if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()):
+      return True
+    return self.metrics.exists() and b'"train"' in self.metrics.read_bytes()
 
   def leave(self) -> None:
     """Take back what a start that has not begun wrote: the folder is free for another run."""
