@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from rl_jax import ranges
 from rl_jax.ranges import COUNT, FINITE, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Range
 
+_PACKAGE = "rl_jax.methods."
 _MOST = 1e6
 """Of ratios and lengths. Beyond it something else was meant."""
 
@@ -85,7 +86,8 @@ def check_options(config: ConfigDict) -> None:
   """Raise UserError for a number of the method's section that is out of its range; ValueError for groups of one answer,
   of which a method that compares answers learns nothing."""
   options, name = config.method, config.method.get("name", "")
-  own = name.removeprefix("rl_jax.methods.") if isinstance(name, str) else ""
+  path = name if isinstance(name, str) else getattr(name, "__name__", "")  # a notebook may give the module
+  own = path.removeprefix(_PACKAGE) if path.startswith(_PACKAGE) else ""
   if set(FAMILY) <= set(options):
     ranges.check("method", options, FAMILY)
   ranges.check("method", options, RANGES.get(own, {}))
