@@ -19,6 +19,7 @@ RANGES: dict[str, dict[str, Range]] = {
     "epochs": COUNT,
     "minibatches_per_epoch": COUNT,
     "rows_per_microbatch": WHOLE.optional(),
+    "length_buckets": COUNT,
     "learning_rate": NOT_NEGATIVE,  # at 0 nothing moves, a control
     "learning_rates": POSITIVE,
   },
