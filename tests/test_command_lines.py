@@ -70,7 +70,7 @@ def test_an_unknown_flag_is_one_line_and_status_1(name, capsys):
     (train, ["--config=README.md"], "no experiment 'README.md' (known: "),
     (train, ["--config=rl_jax/methods/grpo.py"], "grpo.py has no section method, task, model, checkpoint"),
     (plan, ["grpo"], "--topology is missing: write for example --topology=v5e:2x4"),
-    (plan, ["grpo", "--workdir=x"], "unknown flag '--workdir'"),
+    (plan, ["grpo", "--workdir=x"], "unknown flag '--workdir': python -m rl_jax.plan keeps no run"),
     (verify, ["README.md"], "rl_jax.verify: README.md is a file: give the --workdir of a run"),
     (verify, ["runs/x", "--iterations=-3"], "--iterations=-3: 0 looks at the log alone"),
     (report, [], "no run is named: give its folder, as in runs/grpo"),

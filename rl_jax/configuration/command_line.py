@@ -135,6 +135,8 @@ def _advice(flag: str, parser: argparse.ArgumentParser) -> str:
   """What was meant by a flag that is not known: one that is much like it, or a field of the experiment."""
   known_flags = [text for action in parser._actions for text in action.option_strings if text.startswith("--")]
   field = flag.removeprefix("--")
+  if field == "workdir":
+    return f": {parser.prog} keeps no run"
   if "--config" not in known_flags or difflib.get_close_matches(flag, known_flags, n=1, cutoff=0.75):
     return nearest(flag, known_flags)
   return f": did you mean '--config.{field}'? So fields of the experiment are changed"
