@@ -24,7 +24,9 @@ class Flags(NamedTuple):
 
 def program(name: str) -> str:
   """How a command was called: "rl-jax report", or "python -m rl_jax.report"."""
-  return f"rl-jax {name}" if Path(sys.argv[0]).stem in ("rl-jax", "__main__") else f"python -m rl_jax.{name}"
+  called = Path(sys.argv[0])
+  by_entry_point = called.stem == "rl-jax" or called.parts[-2:] == ("rl_jax", "__main__.py")
+  return f"rl-jax {name}" if by_entry_point else f"python -m rl_jax.{name}"
 
 
 class Parser(argparse.ArgumentParser):
