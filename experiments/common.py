@@ -41,7 +41,7 @@ def base() -> ConfigDict:
         "state_dtype": "float32",  # of the moments, between updates
         "master_weights": "float32",  # copies of parameters of fewer bits, to which updates add up; or "none"
         "gradient_dtype": "float32",  # in which micro-batches add up
-        "max_skipped_updates": 10,  # in a row, because loss or gradient was not finite; then the run stops
+        "max_skipped_updates": 10,  # in a row, because a number was not finite; then the run stops
       },
       "sampling": {
         "temperature": 1.0,

@@ -1,8 +1,6 @@
 """Dense-reward and advantage-estimation reinforcement learning on language models, in JAX."""
 
 import os
-import signal
-import sys
 
 __version__ = "0.1.0"
 
@@ -13,6 +11,6 @@ for _link in ("kernels", "experiments"):
       "git config core.symlinks true, then git checkout -- rl_jax; or install the wheel"
     )
 
-if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-  # `python -m rl_jax.X` has seconds of imports before it: Ctrl-C in them is no traceback. Commands take it back.
-  signal.signal(signal.SIGINT, signal.SIG_DFL)
+from rl_jax.launching import interrupts  # noqa: E402, after what says why an import would fail
+
+interrupts.watch_command()

@@ -9,6 +9,7 @@ from rl_jax.configuration.command_line import Parser, add_runs, runs_of
 from rl_jax.launching.commands import command
 from rl_jax.runs.curve import curve
 from rl_jax.runs.directory import find_run
+from rl_jax.runs.files import plain
 from rl_jax.runs.metric_names import ACCURACY, GREEDY
 from rl_jax.runs.visible import say
 
@@ -22,7 +23,7 @@ def main(argv: list[str]) -> int:
   parser.add_argument("--metrics", metavar="A,B", default=f"{ACCURACY},{GREEDY}", help=several)
   flags = parser.parse_intermixed_args(argv)
   (run,) = runs_of(flags, most=1)
-  say(json.dumps(curve(find_run(run), flags.metrics.split(",")), indent=1))
+  say(json.dumps(plain(curve(find_run(run), flags.metrics.split(","))), indent=1))
   return 0
 
 

@@ -163,6 +163,9 @@ def _trained_before(stage: ConfigDict, folder: Path) -> bool:
 
 def _record(experiment: Experiment, what: str, answered: EvaluationResult) -> dict[str, Any]:
   config, task, (sampled, greedy) = experiment.config, experiment.task, answered.answers
+  if not sampled.scored.any():
+    reasons = "; ".join(task.reasons()) or "call its verifier once on a response to see what it lacks"
+    raise UserError(f"no response has a verdict, so there is nothing to report: {reasons}")
   counts = sampled.correct.sum(axis=2)
   pass_at: dict[int, Any] = {
     k: np.mean([evaluation.pass_at_k(jnp.asarray(seed), k) for seed in sampled.correct], axis=0, dtype=np.float64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -83,10 +82,11 @@ def check(section: str, values: Mapping[str, Any], ranges: Mapping[str, Range]) 
 
 
 def check_finite(values: Mapping[str, Any], prefix: str = "") -> None:
-  """Raise UserError for a number in a config that is not finite: none of them could be recorded and read again."""
+  """Raise UserError for a number in a config that is not finite in float32, wherever it is: none of them could be
+  recorded and read again."""
   for name, value in values.items():
     if isinstance(value, Mapping):
       check_finite(value, f"{prefix}{name}.")
     for number in value if isinstance(value, tuple | list) else (value,):
-      if isinstance(number, float) and not math.isfinite(number):
+      if isinstance(number, float) and not abs(number) <= _LARGEST_FLOAT:
         raise UserError(f"{prefix}{name}: want a finite number, got {value}")

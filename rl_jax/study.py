@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,7 +87,7 @@ class Study(NamedTuple):
   def entry(self, name: str) -> Entry:
     """Tunes an entry and runs it with all seeds, at the first of the best points."""
     entry, scores = self.config.entries[name], self.tuned(name)
-    point = max(scores, key=scores.__getitem__)
+    point = max(scores, key=lambda point: -math.inf if math.isnan(scores[point]) else scores[point])
     overrides = [*entry.overrides, *self.config.final_overrides, *point]
     result = self.run(self.workdir / name, entry.config, overrides, self.config.token_budget)
     tried = {" ".join(point): score for point, score in scores.items()} if len(scores) > 1 else {}

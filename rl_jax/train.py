@@ -1,8 +1,8 @@
 """Train an experiment: python -m rl_jax.train grpo --workdir=runs/grpo.
 
 Without --workdir the run is kept in runs/<experiment>. The same command goes on with a run that was stopped. Exit
-status: 0 done, 1 bad input or a run that cannot go on, 128 + signal when stopped by Ctrl-C or SIGTERM (saved, unless it
-was asked twice).
+status: 0 done, 1 bad input or a run that cannot go on, 128 + signal when stopped by Ctrl-C, SIGTERM or SIGHUP (saved,
+unless it was asked twice).
 """
 
 from __future__ import annotations

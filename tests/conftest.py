@@ -11,7 +11,7 @@ import pytest
 
 from tests import compilation
 
-SIGNALS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+SIGNALS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
 """Also where the tests run in the background of a shell, which has SIGINT ignored."""
 
 os.environ["XLA_FLAGS"] = compilation.QUICK  # read when the first device is asked for

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import re
-import signal
 import subprocess
 import sys
 
@@ -138,10 +137,3 @@ def test_a_full_disk_is_one_line(argv, buffered):
   else:
     (line,) = done.stderr.splitlines()
     assert done.returncode == 1 and line.endswith(": cannot write the output: No space left on device")
-
-
-def test_ctrl_c_while_modules_are_imported_is_no_traceback():
-  code = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
-  program = f"import sys; sys.argv[0] = '-m'; import rl_jax; {code}"
-  done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=commands.ROOT, check=False)
-  assert done.returncode == -signal.SIGINT and done.stderr == ""

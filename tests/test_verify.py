@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rl_jax import verify
@@ -100,7 +101,6 @@ def test_what_has_changed_since_is_told(copy):
   edit(copy / "identity.json", lambda content: content.update(identity="other"))
   (record,) = recorded.read(copy)
   assert record.notes == [
-    "its last launch left no hash of the log: it goes on, or was killed",
     "the config is not what it was: its fields or their defaults have changed since",
     "the source of rl_jax.methods.grpo has changed since (method_sha256)",
   ]
@@ -129,6 +129,14 @@ def test_an_entry_of_a_study_is_read_with_its_overrides(tmp_path):
   assert [found.name for found in recorded.read(tmp_path / "s.json", [record.name.split()[-1]])] == [record.name]
   with pytest.raises(UserError, match="has no entry nobody, none"):
     recorded.read(tmp_path / "s.json", ["nobody", "none"])
+
+
+def test_finding_6_a_curve_with_what_was_not_scored_is_read_as_it_was(run, tmp_path):
+  saved = curve(find_run(run), [ACCURACY])
+  saved["curves"][ACCURACY]["seeds"][0] = [float("nan")]
+  write_json(tmp_path / "curve.json", saved)
+  (record,) = recorded.read(tmp_path / "curve.json")
+  assert np.isnan(record.lines["evaluation", 0][ACCURACY]).all()
 
 
 def test_what_is_no_result_is_one_line(tmp_path, capsys):

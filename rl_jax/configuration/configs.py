@@ -28,7 +28,6 @@ from ml_collections import ConfigDict
 from rl_jax.configuration.parts import experiment_file, load, load_file, name_of, nearest, source
 from rl_jax.errors import UserError
 from rl_jax.models import sizes
-from rl_jax.ranges import check_finite
 from rl_jax.users_code import place_of_function
 
 __all__ = [
@@ -112,7 +111,6 @@ def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[st
     values[section] = _merged(defaults[section], values[section], section)
   for key, value in changes.items():
     _override(values, defaults, key, value)
-  check_finite(values)
   resolved = ConfigDict(values)
   resolved.lock()
   return resolved

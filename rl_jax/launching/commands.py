@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from rl_jax.errors import UserError
+from rl_jax.launching import interrupts
 from rl_jax.launching.failures import of_users_code
 from rl_jax.launching.memory import keep_freed_memory
 
@@ -34,8 +35,7 @@ def command(name: str) -> Callable[[Main], Callable[..., int]]:
   def decorate(main: Main) -> Callable[..., int]:
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> int:
-      if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see rl_jax/__init__.py
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+      interrupts.named(name)
       keep_freed_memory()
       try:
         with _flushed_output(), of_users_code():

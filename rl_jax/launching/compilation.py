@@ -13,7 +13,8 @@ import jax
 def keep_programs() -> None:
   """Have JAX keep compiled programs, in ~/.cache/rl_jax/programs unless it was told where (JAX_COMPILATION_CACHE_DIR)
   or not to (JAX_ENABLE_COMPILATION_CACHE=false)."""
-  if jax.config.jax_enable_compilation_cache and jax.config.jax_compilation_cache_dir is None:
+  setting = lambda name: getattr(jax.config, name)
+  if setting("jax_enable_compilation_cache") and setting("jax_compilation_cache_dir") is None:
     jax.config.update("jax_compilation_cache_dir", str(_folder()))
 
 

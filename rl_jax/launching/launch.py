@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 import time
@@ -20,6 +21,7 @@ from rl_jax.launching.loop import Result, RunLoop
 from rl_jax.launching.memory import keep_freed_memory
 from rl_jax.launching.recorder import Recorder
 from rl_jax.launching.stop import Stop
+from rl_jax.launching.vouching import checkpoint_fault
 from rl_jax.runs.directory import RunDirectory, open_run
 from rl_jax.runs.visible import visible
 from rl_jax.training.checkpoints import Checkpoints
@@ -64,12 +66,19 @@ def train(
     recorder = Recorder(config, identity, directory, terminal.command, terminal.stream)
     keep_best = section.keep_best if config.evaluation.every_iterations else 0  # nothing says which is the best
     checkpoints = Checkpoints(
-      directory.checkpoints, keep=section.keep, keep_best=keep_best, best_metric=section.best_metric
+      directory.checkpoints,
+      keep=section.keep,
+      keep_best=keep_best,
+      best_metric=section.best_metric,
+      fault=functools.partial(checkpoint_fault, directory, identity),
     )
     train_stage = lambda stage, folder: train(stage, folder, terminal, is_stage=True).finished
     try:
       with contextlib.closing(recorder), checkpoints:
         result = RunLoop(config, workdir, recorder, checkpoints, terminal.stop, train_stage, is_stage).go()
+    except (UserError, OSError):
+      directory.check_in_place()  # a folder that has gone explains whatever went wrong with its files
+      raise
     finally:
       if not directory.begun:
         directory.leave()  # what fails, or is stopped, before its first iteration occupies no folder

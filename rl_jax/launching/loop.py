@@ -18,6 +18,8 @@ from rl_jax.errors import UserError
 from rl_jax.launching import initialization, machine, processes
 from rl_jax.launching.recorder import Recorder
 from rl_jax.launching.stop import Stop
+from rl_jax.launching.vouching import LOG
+from rl_jax.runs.files import plain
 from rl_jax.runs.gates import already_right
 from rl_jax.training import mesh
 from rl_jax.training.checkpoints import Checkpoints
@@ -58,6 +60,10 @@ class RunLoop:
     self.checkpoints, self.stop, self.train_stage, self.is_stage = checkpoints, stop, train_stage, is_stage
     self.say = recorder.say
     self.held_out: dict[str, np.ndarray] = {}
+    self.skipping = False
+    """Whether the last updates of a seed were left out: its parameters are those of an iteration before."""
+    self.last_good: int | None = None
+    """The last iteration at whose end no seed was skipping; None: none of this launch."""
 
   def go(self) -> Result:
     """Train to the end, or as far as nobody stops it."""
@@ -67,8 +73,11 @@ class RunLoop:
         return prepared
       started = time.monotonic()
       self._compile(prepared)
-      self._begin(prepared)
-      self._iterate(prepared)
+      if self.stop.check():
+        self._say_stopped(f"nothing new to save at iteration {prepared.iterations}")
+      else:
+        self._begin(prepared)
+        self._iterate(prepared)
       finished = self._finished(prepared)
       self.recorder.end(prepared.iterations, finished, time.monotonic() - started)
       return Result(self.workdir, prepared.iterations, finished)
@@ -174,8 +183,12 @@ class RunLoop:
     if restored is not None:
       for warning in restored.warnings:
         self.say(warning)
+      if LOG not in restored.metadata:
+        self.say(f"checkpoint {restored.step} is older than the hashes of the log: the log up to it is taken as it is")
       self._check_data(trainer, restored.metadata.get("data", ""))
       trainer.state, iterations = restored.state, restored.step
+      self.skipping = bool(np.any(mesh.fetched(trainer.state.seeds.skipped_in_a_row)))
+      self.last_good = None if self.skipping else iterations
       self.held_out = {name: np.asarray(values, np.float32) for name, values in restored.metadata["held_out"].items()}
       self.say(f"{self.workdir}: going on from iteration {iterations}")
     for note in self.recorder.metrics.cut_after(iterations if restored is not None else -1):
@@ -203,34 +216,47 @@ class RunLoop:
     if _is_due(config.evaluation, iterations, last):
       self._evaluate(trainer)
     shown_speed = float(speed) if wrote.any() else None
-    shown = result.metrics[-1] | self.held_out | {"skipped_in_a_row": result.skipped_in_a_row}
+    shown = result.metrics[-1] | self.held_out | {"skipped_in_a_row": result.skipped_in_a_row[-1]}
     self.recorder.progress.update(iterations, shown, shown_speed, self._share(trainer))
-    if result.stuck:
-      self._save(trainer)
-      self.checkpoints.wait()
-      raise UserError(
-        f"iteration {iterations}: loss or gradient was not finite in the last {config.optimizer.max_skipped_updates} "
-        f"or more updates of seed {', '.join(str(config.seed + s) for s in result.stuck)}; the parameters before "
-        f"them are saved in {self.recorder.directory.checkpoints}: lower learning_rate or look at the rewards"
-      )
-    if last or _is_due(config.checkpoint, iterations):
+    self._look_for_skipped(first, result.skipped_in_a_row)
+    if last or (_is_due(config.checkpoint, iterations) and not self.skipping):
       self._save(trainer)
     if last:
       self.recorder.show_samples(iterations, result)
+
+  def _look_for_skipped(self, first: int, skipped_in_a_row: np.ndarray) -> None:
+    """Note whether updates are being left out. Raise UserError where a seed has left out too many in a row: its state
+    is not saved, as that of its last good iteration is, or is made again from the checkpoint before it."""
+    good = np.flatnonzero(~skipped_in_a_row.any(axis=1))
+    self.last_good = first + int(good[-1]) + 1 if len(good) else self.last_good
+    self.skipping = bool(skipped_in_a_row[-1].any())
+    most = self.config.optimizer.max_skipped_updates
+    stuck = np.flatnonzero(skipped_in_a_row.max(axis=0) >= most)
+    if not len(stuck):
+      return
+    self.checkpoints.wait()
+    newest = max(self.checkpoints.steps(), default=None)
+    good_iteration = f"iteration {self.last_good} was the last good one" if self.last_good else "none was good before"
+    saved = f"checkpoint {newest} in {self.checkpoints.folder} is the newest" if newest else "no checkpoint is saved"
+    raise UserError(
+      f"iteration {first + len(skipped_in_a_row)}: loss, gradient or updated parameters were not finite in the last "
+      f"{most} or more updates of seed {', '.join(str(self.config.seed + seed) for seed in stuck)}; {good_iteration}, "
+      f"{saved}: lower learning_rate, or look at rewards and advantages"
+    )
 
   def _evaluate(self, trainer: Trainer) -> None:
     self.held_out = trainer.evaluate()
     self.recorder.evaluation(trainer.iterations, self.held_out)
 
   def _save(self, trainer: Trainer) -> None:
-    self.recorder.metrics.sync()
     metadata = {
+      LOG: self.recorder.log_on_disk(),
       "identity": self.recorder.identity,
       "data": trainer.experiment.task.fingerprint,
-      "held_out": {name: np.asarray(values).tolist() for name, values in self.held_out.items()},
+      "held_out": plain(self.held_out),
     }
     best = {name: float(np.mean(values)) for name, values in self.held_out.items()}
-    self.checkpoints.save(trainer.iterations, trainer.state, metadata, best)
+    self.checkpoints.save(trainer.iterations, trainer.state, metadata, best, prune=not self.skipping)
 
 
 def _is_due(section: ConfigDict, iterations: int, last: bool = False) -> bool:

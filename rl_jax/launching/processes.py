@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from rl_jax.errors import UserError
+from rl_jax.launching import interrupts
 from rl_jax.launching.commands import say_error
 
 LOST_SECONDS = 60
@@ -120,6 +120,4 @@ def leaving(name: str) -> Iterator[None]:
 
 def leave(status: int) -> NoReturn:
   """Ends this process without waiting for the others, which then end as well."""
-  sys.stdout.flush()
-  sys.stderr.flush()
-  os._exit(status)
+  interrupts.leave(status)

@@ -11,11 +11,10 @@ from ml_collections import ConfigDict
 
 from rl_jax.configuration import command_line, configs
 from rl_jax.errors import UserError
-from rl_jax.launching import processes
+from rl_jax.launching import processes, vouching
 from rl_jax.runs import curve, study_results
-from rl_jax.runs.content import SHORT, content_sha256
 from rl_jax.runs.directory import find_run
-from rl_jax.runs.files import read_json
+from rl_jax.runs.files import decode_number, read_json
 from rl_jax.runs.manifest import read_launches
 from rl_jax.runs.metrics import read_metrics
 
@@ -35,6 +34,8 @@ class RecordedRun(NamedTuple):
   folder: Path | None
   faults: list[str]
   notes: list[str]
+  vouched: bool = True
+  """Whether hashes say of every line that it is as it was written."""
   config_changed: bool = False
   """Fields or defaults of the config are not those of the record: its numbers are promised within a tolerance alone."""
 
@@ -77,22 +78,16 @@ def _read_run(folder: Path) -> RecordedRun:
   directory = find_run(folder)
   values = _tuples(read_json(directory.config))
   launches = read_launches(directory.manifest)
-  faults, notes = [], []
-  end = launches[-1].get("end") if launches else None
-  if end is None:
-    notes.append("its last launch left no hash of the log: it goes on, or was killed")
-  elif (content := content_sha256(directory)) != end["content_sha256"]:
-    faults.append(
-      f"the log has changed since its launch ended {end['ended']}: content {content[:SHORT]}, recorded "
-      f"{end['content_sha256'][:SHORT]}"
-    )
+  vouched = vouching.check(directory, launches)
+  notes = [vouched.doubt] if vouched.doubt else []
   name, colon, attribute = str(values["method"]["name"]).partition(":")
   if name.endswith(".py") and not Path(name).is_file():
     values["method"]["name"] = f"{folder / 'method.py'}{colon}{attribute}"
     notes.append(f"{name} is not there: the method is the copy in the run's folder")
   config = configs.resolve_config(values)
   lines = {(line["kind"], line["iteration"]): line for line in read_metrics(directory.metrics)}
-  record = RecordedRun(str(folder), config, launches, lines, None, True, folder, faults, notes)
+  record = RecordedRun(str(folder), config, launches, lines, None, True, folder, vouched.faults, notes)
+  record = record._replace(vouched=not vouched.doubt)
   return _with_source_notes(record, read_json(directory.identity)["identity"])
 
 
@@ -105,7 +100,8 @@ def _read_curve(file: Path, saved: dict[str, Any]) -> RecordedRun:
   for name, points in saved["curves"].items():
     kind = "evaluation" if name.startswith(("held_out/", "credit/")) else "train"
     for iteration, seeds in zip(points["iterations"], points["seeds"], strict=True):
-      lines.setdefault((kind, iteration), {"kind": kind, "iteration": iteration})[name] = seeds
+      line = lines.setdefault((kind, iteration), {"kind": kind, "iteration": iteration})
+      line[name] = [decode_number(value) for value in seeds]
   launches = [{name: value for name, value in saved.items() if name != "curves"}]
   record = RecordedRun(str(file), config, launches, dict(sorted(lines.items())), curve.rounded, False, None, [], [])
   return _with_source_notes(record, saved["identity"])
@@ -117,7 +113,7 @@ def _read_entry(file: Path, study: dict[str, Any], name: str, saved: dict[str, A
   config = configs.resolve(entry["config"], [*overrides, f"num_tokens={study['token_budget']}"])
   lines = {
     ("evaluation", iteration): {"kind": "evaluation", "iteration": iteration}
-    | {metric: values[index] for metric, values in saved["values"].items()}
+    | {metric: [decode_number(value) for value in values[index]] for metric, values in saved["values"].items()}
     for index, iteration in enumerate(saved["iterations"])
   }
   record = RecordedRun(f"{file} {name}", config, [saved], lines, study_results.rounded, False, None, [], [])

@@ -18,6 +18,7 @@ from rl_jax.launching.initialization import Start
 from rl_jax.runs.content import content_sha256
 from rl_jax.runs.directory import METHOD, RunDirectory
 from rl_jax.runs.files import write_atomically, write_json
+from rl_jax.runs.log_hashes import LogHashes
 from rl_jax.runs.manifest import append_launch, end_launch, manifest, now, read_launches
 from rl_jax.runs.metrics import MetricsWriter
 from rl_jax.runs.progress import Progress
@@ -38,6 +39,7 @@ class Recorder:
     self.config, self.identity, self.directory, self.command = config, identity, directory, command
     self.progress = Progress(config.num_iterations, stream)
     self.metrics = MetricsWriter(directory, tensorboard=config.logging.tensorboard)
+    self._hashes = LogHashes(directory)
 
   def close(self) -> None:
     """End the files and the progress line."""
@@ -52,8 +54,9 @@ class Recorder:
     """Append this launch to the manifest.
 
     Args:
-      found: where models start, by role; empty for a run that goes on.
+      starts: where models start, by role; empty for a run that goes on.
     """
+    self.directory.check_in_place()
     method = configs.source(configs.resolve_role(self.config.method.name))
     write_json(self.directory.config, json.loads(configs.to_json(self.config)))
     write_atomically(self.directory.path / METHOD, method.encode())
@@ -68,6 +71,7 @@ class Recorder:
       "guessing_floor": task.guessing_floor,
       "settings": machine.settings(),
       "processes": jax.process_count(),
+      "resumed_from": trainer.iterations,
     }
     launches = read_launches(self.directory.manifest) if self.directory.manifest.exists() else []
     if launches and launches[-1].get("method_sha256", digest) != digest:
@@ -81,6 +85,7 @@ class Recorder:
 
   def end(self, iterations: int, finished: bool, seconds: float) -> None:
     """Record where this launch left the run, and the hash that shows a later change of its metrics or samples."""
+    self.directory.check_in_place()
     end = {
       "ended": now(),
       "wall_seconds": round(seconds, 3),
@@ -97,6 +102,7 @@ class Recorder:
       first: iterations before them.
       wrote: tokens that each seed generated in them.
     """
+    self.directory.check_in_place()
     for offset, row in enumerate(result.metrics):
       self.metrics.write("train", first + offset + 1, row)
     last = first + len(result.metrics)
@@ -110,7 +116,14 @@ class Recorder:
 
   def evaluation(self, iterations: int, held_out: Mapping[str, np.ndarray]) -> None:
     """Write metrics of an evaluation."""
+    self.directory.check_in_place()
     self.metrics.write("evaluation", iterations, dict(held_out))
+
+  def log_on_disk(self) -> dict[str, list[Any]]:
+    """Hashes of the log, once all of it is on the disk: what a checkpoint vouches for."""
+    self.directory.check_in_place()
+    self.metrics.sync()
+    return self._hashes.now()
 
   def show_samples(self, iterations: int, result: AdvanceResult) -> None:
     """Print some of the last samples."""

@@ -1,11 +1,10 @@
-"""Ctrl-C and SIGTERM: the first asks a run to save and end, the second ends it at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first asks a run to save and end, the second ends it at once."""
 
 from __future__ import annotations
 
 import signal
-from types import FrameType
 
-from rl_jax.launching import processes
+from rl_jax.launching import interrupts, processes
 
 
 class Stop:
@@ -21,9 +20,8 @@ class Stop:
     return self._agreed or self._noted
 
   def listen(self) -> None:
-    """Takes over SIGINT and SIGTERM of this process (main thread only)."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-      signal.signal(number, self._note)
+    """Takes over the signals of `interrupts.SAVED_AT` (main thread only)."""
+    interrupts.listen(self._note)
 
   def check(self) -> signal.Signals | None:
     """The signal that this process or another one of the run has noted; all of them call this at the same point."""
@@ -31,7 +29,7 @@ class Stop:
     self._agreed = signal.Signals(number) if number else None
     return self._agreed
 
-  def _note(self, number: int, frame: FrameType | None) -> None:
-    if self._noted is not None:
-      raise KeyboardInterrupt
-    self._noted = signal.Signals(number)
+  def _note(self, number: signal.Signals) -> str:
+    self._noted = number
+    again = " again" if number == signal.SIGINT else ""
+    return f"{number.name}: saving after this iteration; Ctrl-C{again} ends at once"

@@ -107,8 +107,8 @@ def within_seed_spread(recorded: Sequence[Line], measured: Line, answers: int) -
   if ACCURACY not in last:
     return None
   spreads = [spread(line[ACCURACY]) for line in recorded if len(line.get(ACCURACY, ())) > 1]
-  allowed = 2 * (max(spreads, default=0.0) + 0.5 / math.sqrt(answers))
+  allowed = 2 * (max(filter(math.isfinite, spreads), default=0.0) + 0.5 / math.sqrt(answers))
   expected, value = mean(last[ACCURACY]), mean(measured[ACCURACY])
-  if abs(expected - value) <= allowed:
+  if _agree(expected, value, allowed):
     return None
   return Departure(last["kind"], last["iteration"], ACCURACY, None, expected, value, allowed)

@@ -21,9 +21,11 @@ class Estimate(NamedTuple):
 
 
 def interquartile_mean(values: np.ndarray) -> np.ndarray:
-  """Mean over the last axis without the floor(n / 4) lowest and highest of n values (rliable's IQM)."""
+  """Mean over the last axis without the floor(n / 4) lowest and highest of n values (rliable's IQM); NaN where one of
+  them is NaN, which would else be cut off as the highest."""
   cut = values.shape[-1] // 4
-  return np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(axis=-1)
+  mean = np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(axis=-1)
+  return np.where(np.isnan(values).any(axis=-1), np.nan, mean)
 
 
 def estimate(values: Sequence[float]) -> Estimate:

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from rl_jax.errors import UserError
+from rl_jax.runs import json_lines
 from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.files import read_json
 
@@ -13,20 +14,25 @@ SHORT = 12
 """Hex digits that a person is shown."""
 
 
-def content_sha256(directory: RunDirectory) -> str:
+def content_sha256(directory: RunDirectory, until: int | None = None) -> str:
   """SHA-256 over three lines: the run's identity, and the SHA-256 of metrics.jsonl and of samples.jsonl.
 
   Timings, checkpoints and the manifest are no part of it. A missing file counts as empty.
+
+  Args:
+    until: as it was at this iteration; None: as it is.
 
   Raises:
     UserError: identity.json is damaged, or a file cannot be read.
   """
   identity = read_json(directory.identity)["identity"]
-  lines = [identity, *(_file_sha256(path) for path in (directory.metrics, directory.samples))]
+  lines = [identity, *(_file_sha256(path, until) for path in (directory.metrics, directory.samples))]
   return hashlib.sha256("".join(f"{line}\n" for line in lines).encode(errors="surrogatepass")).hexdigest()
 
 
-def _file_sha256(path: Path) -> str:
+def _file_sha256(path: Path, until: int | None) -> str:
+  if until is not None:
+    return hashlib.sha256(json_lines.until(path, until)).hexdigest()
   try:
     with path.open("rb") as file:
       return hashlib.file_digest(file, "sha256").hexdigest()

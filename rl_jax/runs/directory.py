@@ -7,6 +7,7 @@ runs/<name>/
   metrics.jsonl    bit-identical between a straight run and a resumed one (metrics.py)
   timings.jsonl    seconds, tokens per second, wall clock: never the same twice
   samples.jsonl    decoded samples (samples.py)
+                   (checkpoints vouch for these three: log_hashes.py)
   tensorboard/  checkpoints/  report.png  report.html
   traceback.txt    of the last launch that an error in a user's own code has ended; may be there before the run is
 """
@@ -62,8 +63,31 @@ class RunDirectory:
       return True
     return self.metrics.exists() and b'"train"' in self.metrics.read_bytes()
 
+  @property
+  def log(self) -> tuple[Path, Path, Path]:
+    """The files that grow line by line."""
+    return self.metrics, self.samples, self.timings
+
+  def check_in_place(self) -> None:
+    """Raise UserError unless the folder that `open_run` locked is still the one at `path`: what is written there would
+    be of no use to this run, and in another's way."""
+    if self._lock is None or (self._lock.in_place() and self.identity.exists()):
+      return
+    moved, lost = self._lock.moved_to(), "what came after its last checkpoint is lost"
+    if moved is not None and not self._lock.in_place():
+      change, advice = f"was moved to {moved}", f"{lost}; move it back, or go on there (--workdir)"
+    elif self.identity.exists():
+      change, advice = "has lost its .lock, or was replaced,", f"{lost}; run the same command again"
+    else:
+      lost = "its record and its checkpoints are lost"
+      change, advice = "was removed or emptied", f"{lost}; the same command starts it anew, once the place is empty"
+    raise UserError(f"{self.path} {change} under this run: {advice}")
+
   def leave(self) -> None:
-    """Take back what a start that has not begun wrote: the folder is free for another run."""
+    """Take back what a start that has not begun wrote: the folder is free for another run. Nothing, where it is no
+    longer ours."""
+    if self._lock is None or not self._lock.in_place():
+      return
     records = (self.manifest, self.metrics, self.timings, self.samples, self.path / METHOD, self.config, self.identity)
     for file in records:
       file.unlink(missing_ok=True)

@@ -21,10 +21,13 @@ def number(value: float) -> str:
 
 
 def mean_and_spread(values: Sequence[float], digits: int | None = None) -> str:
-  """ "0.71 ±0.03" for several seeds, "0.71" for one. `digits` after the point, or as `number` has it."""
+  """ "0.71 ±0.03" for several seeds, "0.71" for one, "NaN" where a seed has no number. `digits` after the point, or as
+  `number` has it."""
   write = number if digits is None else (lambda value: f"{value:.{digits}f}")
-  text = write(mean(values))
-  return f"{text} ±{write(spread(values))}" if len(values) > 1 else text
+  centre = mean(values)
+  if centre != centre:
+    return "NaN"
+  return f"{write(centre)} ±{write(spread(values))}" if len(values) > 1 else write(centre)
 
 
 def duration(seconds: float) -> str:

@@ -89,6 +89,9 @@ def gates(
       continue
     _, curve = curves[entry]
     gain = float(curve[-1] - curve[0])
+    if np.isnan(gain):
+      judged.append(Gate(name, None, f"{entry} has evaluations in which nothing was scored"))
+      continue
     judged.append(Gate(name, bool(holds(gain)), f"{entry} gains {gain:+.3f}, from {curve[0]:.3f} to {curve[-1]:.3f}"))
   starts = entries[baseline].starts if baseline in entries else 1
   by_start = [
@@ -103,12 +106,17 @@ def _start(entries: Mapping[str, Any]) -> Gate:
   starts = [entry.values[GREEDY][0].mean() for entry in entries.values() if GREEDY in entry.values]
   if not starts:
     return Gate("start", None, "no greedy accuracy in the runs: evaluation.greedy")
-  return Gate("start", bool(max(starts) < MOST_START), f"greedy accuracy {max(starts):.3f}, wanted below {MOST_START}")
+  highest = float(np.max(starts))  # NaN if one is
+  if np.isnan(highest):
+    return Gate("start", None, "a start whose greedy answers were not scored")
+  return Gate("start", highest < MOST_START, f"greedy accuracy {highest:.3f}, wanted below {MOST_START}")
 
 
 def _oracle(curves: Curves, by_start: Sequence[Curves], oracle: str, baseline: str) -> Gate:
   if oracle not in curves or baseline not in curves:
     return Gate("oracle", None, f"{oracle} or {baseline} was not run")
+  if any(np.isnan(curves[name][1]).any() for name in (oracle, baseline)):
+    return Gate("oracle", None, f"{oracle} or {baseline} has evaluations in which nothing was scored")
   level, needs, takes = _race(curves, oracle, baseline)
   if level - curves[baseline][1][0] <= MOST_GAIN:
     return Gate("oracle", None, f"{baseline} has gained too little to be compared with")

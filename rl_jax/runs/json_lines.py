@@ -69,6 +69,14 @@ def read(path: Path) -> list[dict[str, Any]]:
   return good
 
 
+def until(path: Path, iteration: int) -> bytes:
+  """The file up to the first record of a later iteration, whatever lies in between."""
+  lines = _lines(path)
+  records = [_record(line) for line in lines]
+  later = [i for i, record in enumerate(records) if record is not None and record["iteration"] > iteration]
+  return b"".join(lines[: later[0]] if later else lines)
+
+
 def cut_after(path: Path, iteration: int) -> str | None:
   """Drops the records after `iteration`, and an unfinished end, by one atomic rewrite. Kept lines keep their bytes.
 

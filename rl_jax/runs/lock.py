@@ -45,6 +45,23 @@ class Lock:
     reference = weakref.ref(self)
     os.register_at_fork(after_in_child=lambda: _let_go(reference))
 
+  def in_place(self) -> bool:
+    """Whether the file that is locked is still the one at `path`."""
+    if self._file is None:
+      return False
+    try:
+      return os.path.samestat(os.fstat(self._file), os.stat(self.path))
+    except OSError:
+      return False
+
+  def moved_to(self) -> Path | None:
+    """The folder that the file is in now; None where it is gone, or where the system does not tell."""
+    try:
+      place = Path(os.readlink(f"/proc/self/fd/{self._file}"))
+      return place.parent if os.path.samestat(os.fstat(self._file or 0), os.stat(place)) else None
+    except OSError:
+      return None
+
   def release(self) -> None:
     """Lets the next process in. Harmless when called again."""
     self._close()

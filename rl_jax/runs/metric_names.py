@@ -54,7 +54,7 @@ TRAINING = (
   Metric("<model>/gradient_norm", "L2", "the same of another model"),
   Metric("<model>/update_norm", "L2", "the same of another model"),
   Metric("<model>/parameter_norm", "L2", "the same of another model"),
-  Metric("skipped_updates", "share", "updates left out because loss or gradient was not finite"),
+  Metric("skipped_updates", "share", "updates left out: loss, gradient or new parameters not finite"),
   Metric(TOKENS, "tokens", "sampled so far, of whatever use"),
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ iteration 120/400 | reward 0.71 ±0.03 | held-out 0.82 ±0.02 | length 12.3 | en
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ _FIELDS = (
   ("response_length", "length", 1, False),
   ("entropy", "entropy", 2, False),
 )
-_DROPPED_FIRST = ("speed", "entropy", "response_length", "skipped", ACCURACY, "left", REWARD)
+_DROPPED_FIRST = ("speed", "entropy", "response_length", "skipped", ACCURACY, "left", "unscored", REWARD)
 """What a narrow terminal does without, in this order."""
 
 
@@ -67,8 +68,8 @@ class Progress:
 
     Args:
       iteration: iterations done, over all launches.
-      values: one number per seed; shown are reward, held_out/sampled_accuracy, response_length, entropy, and the
-        largest skipped_in_a_row if it is not 0.
+      values: one number per seed; shown are reward, held_out/sampled_accuracy, response_length, entropy, and, of the
+        worst seed and where it is not 0, skipped_in_a_row and the share unscored of rows without a verdict.
       tokens_per_second: speed of this stretch.
       share: of the run that is done, from 0 to 1, where something else than its iterations may end it.
     """
@@ -82,6 +83,9 @@ class Progress:
     skipped = max((int(value) for value in self._values.get("skipped_in_a_row", ())), default=0)
     if skipped > 0:
       parts["skipped"] = f"skipped updates {skipped} in a row"
+    unscored = max((float(value) for value in self._values.get("unscored", ())), default=0.0)
+    if unscored > 0:
+      parts["unscored"] = f"unscored {max(1, round(100 * unscored))} %"
     if tokens_per_second is not None:
       parts["speed"] = f"{rate(tokens_per_second)} tokens/s"
     left = self._seconds_left(iteration / self._num_iterations if share is None else share, now)
@@ -136,5 +140,9 @@ class Progress:
     return encodable(text, self._encoding, "replace")
 
   def _write(self, text: str) -> None:
-    self._stream.write(self._encodable(text))
-    self._stream.flush()
+    try:
+      self._stream.write(self._encodable(text))
+      self._stream.flush()
+    except OSError as error:
+      if error.errno != errno.EIO:  # the terminal is closed: what is left to do is to save
+        raise

@@ -13,7 +13,7 @@ import numpy as np
 from rl_jax.errors import UserError
 from rl_jax.runs import figures
 from rl_jax.runs.comparison import FEWEST_SEEDS, Estimate, estimate, paired_difference, paired_ratio, verdict
-from rl_jax.runs.files import write_atomically
+from rl_jax.runs.files import plain, write_atomically
 from rl_jax.runs.gates import Gate, already_right, gates
 from rl_jax.runs.metric_names import ACCURACY, GREEDY
 from rl_jax.runs.panels import Curve, Panel
@@ -47,7 +47,7 @@ def write(folder: Path, name: str, config: Config, entries: Entries, command: st
   folder.mkdir(parents=True, exist_ok=True)
   files = [folder / f"{name}.{kind}" for kind in ("md", "json", "png")]
   write_atomically(files[0], table.encode())
-  write_atomically(files[1], (json.dumps(_small(config, entries, command), indent=1) + "\n").encode())
+  write_atomically(files[1], (json.dumps(plain(_small(config, entries, command)), indent=1) + "\n").encode())
   write_atomically(files[2], figures.png(_panels(config, entries), f"{name}: all generated tokens count"))
   return StudyPages(table, files)
 

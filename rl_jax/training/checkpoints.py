@@ -13,9 +13,8 @@ import contextlib
 import json
 import logging
 import math
-import re
+import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -28,7 +27,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from rl_jax.errors import UserError
-from rl_jax.training import manifests
+from rl_jax.training import manifests, orbax_faults
 from rl_jax.training.leaves import check_structure, checked_leaves, describe, named_leaves
 from rl_jax.training.manifests import Damage
 
@@ -42,30 +41,6 @@ class RestoreResult(NamedTuple):
   warnings: list[str]  # one line per checkpoint that had to be passed over
 
 
-class _OrbaxNoise(logging.Filter):
-  """Drops what Orbax logs through absl's shared logger: its faults come back as one UserError instead."""
-
-  def filter(self, record: logging.LogRecord) -> bool:
-    return "/orbax/" not in record.pathname.replace("\\", "/")
-
-
-_ORBAX_NOISE = _OrbaxNoise()
-
-
-def _hush_late_writes() -> None:
-  """Once one write has failed, Orbax no longer listens, and each write that ends later would print a traceback."""
-  original = sys.unraisablehook
-  if getattr(original, "hushes_late_writes", False):
-    return
-
-  def hook(event: Any) -> None:
-    if not (isinstance(event.exc_value, RuntimeError) and str(event.exc_value) == "Event loop is closed"):
-      original(event)
-
-  hook.hushes_late_writes = True  # type: ignore[attr-defined]
-  sys.unraisablehook = hook
-
-
 def _remove(folder: Path) -> None:
   """Removes a folder into which writes that had begun may still be put for a moment."""
   for _ in range(40):
@@ -73,19 +48,6 @@ def _remove(folder: Path) -> None:
     if not folder.exists():
       return
     time.sleep(0.05)
-
-
-def _reason(error: BaseException) -> str:
-  """The operating system's own words, also out of tensorstore's long C++ status line."""
-  if isinstance(error, OSError) and error.strerror:
-    return error.strerror
-  lines = str(error).strip().splitlines() or [type(error).__name__]
-  match = re.search(r"OS error(?: code)? \d+: ([A-Z][\w ]*\w)", lines[0]) or re.search(
-    r"(No space left on device|File too large|Disk quota exceeded|Input/output error|Read-only file system|"
-    r"Permission denied)",
-    str(error),
-  )
-  return match.group(1) if match else lines[0]
 
 
 def _sharding(leaf: Any) -> jax.sharding.Sharding:
@@ -112,26 +74,41 @@ class Checkpoints:
   in the background is raised once, by the next `save`, `wait` or `close`. Call `close` (or use `with`) before the
   program ends: a save that the interpreter cuts off is an incomplete checkpoint. With several processes all of them
   call every method; process 0 writes manifests, decides and removes.
+
+  Args:
+    fault: says of the metadata of a checkpoint why it cannot be used, "" if it can: by that the newest intact one is
+      chosen, beside its checksums.
   """
 
-  def __init__(self, folder: Path, *, keep: int = 3, keep_best: int = 0, best_metric: str | None = None):
+  def __init__(
+    self,
+    folder: Path,
+    *,
+    keep: int = 3,
+    keep_best: int = 0,
+    best_metric: str | None = None,
+    fault: Callable[[dict[str, Any]], str] = lambda metadata: "",
+  ):
     if keep < 1:
       raise UserError(f"keep is {keep}: at least the newest checkpoint has to stay")
     if keep_best and best_metric is None:
       raise UserError(f"keep_best is {keep_best} but best_metric is not given: name the metric to compare")
     self.folder = Path(folder).absolute()
-    self._keep, self._keep_best, self._best_metric = keep, keep_best, best_metric
+    self._keep, self._keep_best, self._best_metric, self._fault = keep, keep_best, best_metric, fault
     self._checkpointer: ocp.AsyncCheckpointer | None = None
     self._thread: threading.Thread | None = None
     self._error: UserError | None = None
+    self._made: os.stat_result | None = None  # the folder of the save that is under way
     self._saved: set[int] = set()  # by this object: the same step of the same run is the same state
-    logging.getLogger("absl").addFilter(_ORBAX_NOISE)
+    logging.getLogger("absl").addFilter(orbax_faults.NOISE)
 
   def __enter__(self) -> Checkpoints:
     return self
 
-  def __exit__(self, *_: object) -> None:
-    self.close()
+  def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    # An error that is on its way says more than a save that failed for the same reason.
+    with contextlib.suppress(*([UserError] if kind else [])):
+      self.close()
 
   def save(
     self,
@@ -140,8 +117,12 @@ class Checkpoints:
     metadata: dict[str, Any],
     metrics: dict[str, float] | None = None,
     wait: bool = False,
+    prune: bool = True,
   ) -> None:
-    """Saves `state` (a pytree of arrays) as `step`; a step that this object has already saved is left as it is."""
+    """Saves `state` (a pytree of arrays) as `step`; a step that this object has already saved is left as it is.
+
+    Without `prune` all older checkpoints stay.
+    """
     self.wait()
     if step in self._saved:
       return
@@ -150,10 +131,12 @@ class Checkpoints:
     try:
       if jax.process_index() == 0:
         self._discard(step)
-        self._path(step).mkdir(parents=True)
+        self.folder.mkdir(exist_ok=True)  # not its parents: a run whose folder has gone is not begun anew by a save
+        self._path(step).mkdir()
+        self._made = self._path(step).stat()
       if self._checkpointer is None:
         self._checkpointer = self._new_checkpointer()
-      _hush_late_writes()
+      orbax_faults.hush_late_writes()
       # Orbax refuses arrays of size zero; the manifest is enough to make them again. It copies host arrays
       # itself, so their owner may write into them at once.
       stored = {name: leaf for name, leaf in leaves.items() if math.prod(leaf.shape)}
@@ -162,7 +145,7 @@ class Checkpoints:
     except (OSError, ValueError, RuntimeError) as error:
       self._fail(step, error)
       self.wait()
-    self._thread = threading.Thread(target=self._finish, args=(step, body), name=f"checkpoint-{step}")
+    self._thread = threading.Thread(target=self._finish, args=(step, body, prune), name=f"checkpoint-{step}")
     self._thread.start()
     if wait:
       self.wait()
@@ -188,6 +171,14 @@ class Checkpoints:
   def steps(self) -> list[int]:
     """The finished checkpoints, oldest first; their checksums are not looked at."""
     return [step for step in self._folders() if (self._path(step) / manifests.NAME).is_file()]
+
+  def metadata(self) -> dict[int, dict[str, Any]]:
+    """Metadata of the finished checkpoints by step; only the checksums of manifests are looked at."""
+    metadata = {}
+    for step in self.steps():
+      with contextlib.suppress(Damage):
+        metadata[step] = manifests.read(self._path(step))["metadata"]
+    return metadata
 
   def leaves(self) -> set[str]:
     """Names of the arrays in the newest finished checkpoint; its checksums are not looked at."""
@@ -239,7 +230,8 @@ class Checkpoints:
   def _folders(self) -> list[int]:
     if not self.folder.is_dir():
       return []
-    return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal() and path.is_dir())
+    names = [path.name for path in self.folder.iterdir() if path.name.isdecimal() and path.is_dir()]
+    return sorted(int(name) for name in names if name == str(int(name)))
 
   def _new_checkpointer(self) -> ocp.AsyncCheckpointer:
     # Folders made in the background would let a full disk there leave the writers waiting for twenty minutes.
@@ -255,29 +247,35 @@ class Checkpoints:
       metadata = json.loads(json.dumps(metadata))
     except (TypeError, ValueError) as error:
       raise UserError(f"the metadata of checkpoint {step} is not JSON: {error}") from error
+    metrics = {name: value for name, value in metrics.items() if not math.isnan(value)}
     described = {name: describe(leaf) for name, leaf in leaves.items()}
     return {"step": step, "metadata": metadata, "metrics": metrics, "leaves": described}
 
-  def _finish(self, step: int, body: dict[str, Any]) -> None:
+  def _finish(self, step: int, body: dict[str, Any], prune: bool) -> None:
     try:
       assert self._checkpointer is not None
       self._checkpointer.wait_until_finished()
       if jax.process_index() == 0:
+        # The writers make folders that they miss: what they put there is a part of the files.
+        if self._made is None or not os.path.samestat(self._made, self._path(step).stat()):
+          raise OSError("its folder was removed, moved or replaced while it was written")
         manifests.write(self._path(step), body)
     except Exception as error:  # whatever it is, it belongs to the caller's thread
       self._fail(step, error)
       return
     self._saved = {saved for saved in self._saved if saved < step} | {step}
-    if jax.process_index() == 0:
+    if jax.process_index() == 0 and prune:
       self._remove_old(step)
 
   def _fail(self, step: int, error: BaseException) -> None:
     if jax.process_index() == 0:
       self._discard(step)
+      with contextlib.suppress(OSError):
+        self.folder.rmdir()  # only where it is empty, as one that writers have made anew
     self._checkpointer = None  # one that has failed may still hold half a save
     newest = max(self.steps(), default=None)
     still = f"the newest good checkpoint is {newest}" if newest is not None else "there is no earlier checkpoint"
-    self._error = UserError(f"could not save checkpoint {step} in {self.folder}: {_reason(error)}; {still}")
+    self._error = UserError(f"could not save checkpoint {step} in {self.folder}: {orbax_faults.reason(error)}; {still}")
     self._error.__cause__ = error
 
   def _ranked(self) -> list[int]:
@@ -311,7 +309,9 @@ class Checkpoints:
     def choose() -> int:
       for step in reversed(self._folders()):
         try:
-          self._check_intact(step)
+          body = self._check_intact(step)
+          if fault := self._fault(body["metadata"]):
+            raise Damage(fault)
           return step
         except Damage as damage:
           faults.append((step, str(damage)))
@@ -320,7 +320,10 @@ class Checkpoints:
     step = _agreed(choose)
     if step == -2:
       fault_list = "; ".join(f"{step} {fault}" for step, fault in faults)
-      raise UserError(f"every checkpoint in {self.folder} is damaged ({fault_list}): restore the folder from a copy")
+      raise UserError(
+        f"every checkpoint in {self.folder} is damaged or does not fit ({fault_list}): restore the run's folder from a "
+        "copy, or choose another --workdir"
+      )
     then = f"using checkpoint {step}" if step >= 0 else "nothing to restore, starting from the beginning"
     return (step if step >= 0 else None), [f"checkpoint {bad} {fault}: {then}" for bad, fault in faults]
 
@@ -371,7 +374,7 @@ class Checkpoints:
       args = ocp.args.PyTreeRestore(item=stored, restore_args=how, partial_restore=True)
       arrays |= reader.restore(self._path(step) / STATE, args=args) if stored else {}
     except (OSError, ValueError, RuntimeError) as error:
-      raise UserError(f"could not read checkpoint {step} in {self.folder}: {_reason(error)}") from error
+      raise UserError(f"could not read checkpoint {step} in {self.folder}: {orbax_faults.reason(error)}") from error
     finally:
       reader.close()
     state = jax.tree.unflatten(jax.tree.structure(abstract), [arrays[name] for name in expected])

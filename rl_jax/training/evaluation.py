@@ -118,25 +118,28 @@ def evaluation_key(seed: TrainState, iteration: int | Int[Array, ""], chunk: int
 
 
 def measure(experiment: Experiment, evaluation: Evaluation) -> dict[str, Array]:
-  """Metrics of what was answered. A response without a verdict counts as wrong, and in `unscored`."""
+  """Metrics of what was answered. A response without a verdict counts as wrong, and in `unscored`; where none has a
+  verdict the metric is NaN. The mean reward is over those that have one."""
   section, levels = experiment.config.evaluation, experiment.task.levels
   sampled, greedy = evaluation
   correct = sampled.correct.astype(jnp.float32)
+  judged = lambda value, scored: jnp.where(scored.any(), value, jnp.nan)
   metrics = {
-    "sampled_accuracy": correct.mean(),
-    "reward": sampled.rewards.mean(),
+    "sampled_accuracy": judged(correct.mean(), sampled.scored),
+    "reward": jnp.mean(sampled.rewards, where=sampled.scored),
     "unscored": 1.0 - sampled.scored.mean(),
     "response_length": sampled.lengths.mean(),
     "truncated": sampled.truncated.mean(),
-    **{f"pass_at_{k}": pass_at_k(correct, k).mean() for k in section.pass_at if k > 1},
+    **{f"pass_at_{k}": judged(pass_at_k(correct, k).mean(), sampled.scored) for k in section.pass_at if k > 1},
   }
   if greedy is not None:
-    metrics["greedy_accuracy"] = greedy.correct.mean()
+    metrics["greedy_accuracy"] = judged(greedy.correct.mean(), greedy.scored)
   if len(levels) > 1:
     for index, level in enumerate(levels):
-      at_level = sampled.levels == index
+      at_level = (sampled.levels == index)[:, None]
       count = at_level.sum() * correct.shape[1]
-      metrics[f"{level}/sampled_accuracy"] = jnp.sum(correct * at_level[:, None]) / jnp.maximum(count, 1)
+      accuracy = jnp.sum(correct * at_level) / jnp.maximum(count, 1)
+      metrics[f"{level}/sampled_accuracy"] = judged(accuracy, sampled.scored & at_level)
   return {f"held_out/{name}": value for name, value in metrics.items()}
 
 
@@ -165,7 +168,8 @@ def named(experiment: Experiment, seed: TrainState, iteration: int | Int[Array, 
   with generating(experiment, bind(experiment, states)) as models:
     for index, (name, measured) in enumerate(experiment.method.evaluations.items()):
       key = jax.random.fold_in(iteration_key(seed, iteration, EVALUATION), NAMED + index)
-      metrics |= {f"{name}/{metric}": mean.value for metric, mean in measured(models, key).items()}
+      value = lambda mean: jnp.where(mean.weight != 0, mean.value, jnp.nan)
+      metrics |= {f"{name}/{metric}": value(mean) for metric, mean in measured(models, key).items()}
   return metrics
 
 

@@ -43,6 +43,7 @@ class SampleRows(NamedTuple):
   tokens: Int[Array, "n T"]
   attention_mask: Bool[Array, "n T"]
   rewards: Float[Array, " n"]
+  """NaN where there is no verdict."""
   levels: Int[Array, " n"]
   credit: Float[Array, "n T"]
   """Advantages of the stream "policy" where it weighs; zeros if the method has no such stream."""
@@ -55,6 +56,8 @@ class Report(NamedTuple):
   generated_tokens: UInt32[Array, " 2"]
   """Of the run so far, see `TrainState`."""
   skipped_in_a_row: Array
+  unjudged: Bool[Array, ""]
+  """Whether the verifier was asked about rows, and gave a verdict on none."""
   samples: SampleRows
 
 
@@ -127,7 +130,8 @@ def learn(
     skipped_in_a_row=jnp.maximum(seed.skipped_in_a_row, updated.skipped_in_a_row),
   )
   samples = _samples(rows, signal, experiment.config.logging.samples)
-  return seed, Report(metrics, seed.generated_tokens, seed.skipped_in_a_row, samples)
+  unjudged = rows.verified.any() & ~(rows.verified & rows.scored).any()
+  return seed, Report(metrics, seed.generated_tokens, seed.skipped_in_a_row, unjudged, samples)
 
 
 def _joined(*parts: Mapping[str, Mean]) -> dict[str, Mean]:
@@ -196,4 +200,5 @@ def _samples(rows: Trajectories, signal: Signal, count: int) -> SampleRows:
   if "policy" in signal.streams:
     stream = signal.streams["policy"]
     credit = jnp.where(stream.weights[index] > 0, stream.targets[index], 0.0)
-  return SampleRows(samples.tokens, samples.attention_mask, samples.rewards, samples.extras["levels"], credit)
+  rewards = jnp.where(samples.scored, samples.rewards, jnp.nan)
+  return SampleRows(samples.tokens, samples.attention_mask, rewards, samples.extras["levels"], credit)

@@ -60,7 +60,7 @@ def write(folder: Path, body: dict[str, Any]) -> None:
 
 
 def read(folder: Path) -> dict[str, Any]:
-  """The body of the manifest, its own checksum verified; raises Damage."""
+  """The body of the manifest, its own checksum and the name of its folder verified; raises Damage."""
   try:
     content = json.loads((folder / NAME).read_text())
     body, digest = content["body"], content["sha256"]
@@ -73,6 +73,8 @@ def read(folder: Path) -> dict[str, Any]:
     raise Damage(f"{NAME} checksum differs")
   if body["format"] not in (FORMAT, *OLDER):
     raise Damage(f"format {body['format']}, this version reads format {FORMAT}")
+  if folder.name != str(body["step"]):
+    raise Damage(f"it is checkpoint {body['step']} under another name")
   return body
 
 

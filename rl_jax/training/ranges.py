@@ -57,6 +57,7 @@ RANGES: dict[str, dict[str, Range]] = {
 
 def check(config: ConfigDict) -> None:
   """Raise UserError for a number of a config that is out of its range."""
+  ranges.check_finite(config.to_dict())
   for section, of_section in RANGES.items():
     ranges.check(section, config[section] if section else config, of_section)
   last = config.seed + config.num_seeds - 1

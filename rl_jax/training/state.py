@@ -58,7 +58,7 @@ class TrainState(flax.struct.PyTreeNode):
   generated_tokens: UInt32[Array, " 2"]
   """All tokens that the seed has generated, of whatever use: the high and the low word of a number."""
   skipped_in_a_row: Int[Array, ""]
-  """Updates left out, one after the other, because loss or gradient was not finite: of that loss that left out most."""
+  """Updates left out, one after the other, as they were not finite: of that loss that left out most."""
 
 
 class RunState(flax.struct.PyTreeNode):

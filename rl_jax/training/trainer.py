@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from rl_jax.errors import UserError
+from rl_jax.kernels.reductions import Mean
 from rl_jax.tasks.task import Task
 from rl_jax.training import mesh, state
 from rl_jax.training.device_loop import DeviceLoop
@@ -63,10 +64,8 @@ class AdvanceResult(NamedTuple):
   samples: list[dict[str, Any]]
   """Decoded rows of the last iteration."""
   seconds: float
-  stuck: list[int]
-  """Seeds whose last `max_skipped_updates` updates were all left out."""
   skipped_in_a_row: np.ndarray
-  """Updates that each seed has left out since the last that it made."""
+  """Updates left out in a row at the end of each iteration, [iterations, seeds]."""
 
 
 class Trainer:
@@ -91,6 +90,7 @@ class Trainer:
       self._shardings = layout(experiment, device_mesh, jax.tree.map(lambda x: x[0], starts))
       init = jax.jit(lambda params: state.init(experiment, params), out_shardings=self._shardings)
       self.state: RunState = init(starts)
+    self._unjudged_in_a_row = np.zeros(experiment.config.num_seeds, int)
     self.loop: Loop = (loop or loop_of(experiment.task))(experiment, device_mesh, self._shardings)
 
   @property
@@ -116,7 +116,8 @@ class Trainer:
   def advance(self) -> AdvanceResult:
     """`logging.every_iterations` iterations of all seeds.
 
-    Raises: UserError when, in the first iteration, sampler and trainer do not agree.
+    Raises: UserError: in the first iteration sampler and trainer do not agree; a reward is not finite; the verifier
+      has given no verdict for too long.
     """
     first, started = self.iterations, time.monotonic()
     self.state, report = self.loop.run(self.state)
@@ -125,24 +126,59 @@ class Trainer:
     values = {name: _value(mean) for name, mean in report.metrics.items()}
     values["generated_tokens"] = state.token_count(report.generated_tokens)
     metrics = [{name: value[i] for name, value in values.items()} for i in range(len(report.skipped_in_a_row))]
+    self._check_rewards(first, report)
     if first == 0:
-      self._check_agreement(metrics[0])
-    worst = report.skipped_in_a_row.max(axis=0)
-    stuck = np.flatnonzero(worst >= self.experiment.config.optimizer.max_skipped_updates).tolist()
-    return AdvanceResult(metrics, self._decode(report.samples), seconds, stuck, report.skipped_in_a_row[-1])
+      self._check_agreement(report.metrics)
+    return AdvanceResult(metrics, self._decode(report.samples), seconds, report.skipped_in_a_row)
 
   def evaluate(self) -> Metrics:
-    """Metrics on the held-out prompts."""
-    return jax.device_get(self.loop.evaluate(self.state))
+    """Metrics on the held-out prompts.
 
-  def _check_agreement(self, metrics: Metrics) -> None:
+    Raises: UserError: a reward is not finite.
+    """
+    metrics = jax.device_get(self.loop.evaluate(self.state))
+    infinite = ~np.isfinite(metrics["held_out/reward"]) & (np.asarray(metrics["held_out/unscored"]) < 1)
+    if np.any(infinite):
+      self._refuse_reward(f"evaluation of iteration {self.iterations}", int(np.argmax(infinite)))
+    return metrics
+
+  def _check_rewards(self, first: int, report: Report) -> None:
+    """Raise UserError for a reward that is not finite, and where the verifier of a device task judges nothing.
+
+    Args:
+      first: iterations before those of the report.
+    """
+    objectives = (f"part/{name}" for name in self.experiment.task.objectives)
+    for name in ("reward", *objectives):
+      infinite = np.argwhere(~np.isfinite(report.metrics[name].sum))
+      if len(infinite):
+        self._refuse_reward(f"iteration {first + int(infinite[0, 0]) + 1}", int(infinite[0, 1]))
+    task = self.experiment.task
+    iterations = report.unjudged if task.on_device else ()  # Python's verifiers are watched where they are asked
+    for number, unjudged in enumerate(iterations, first + 1):
+      self._unjudged_in_a_row = np.where(unjudged, self._unjudged_in_a_row + 1, 0)
+      if np.any(self._unjudged_in_a_row >= task.max_unscored_iterations):
+        raise UserError(
+          f"iteration {number}: the verifier of {self.experiment.config.task.name} gave no verdict on any response in "
+          f"the last {task.max_unscored_iterations} iterations (reward_mask is False on all rows)"
+        )
+
+  def _refuse_reward(self, where: str, seed: int) -> NoReturn:
+    config = self.experiment.config
+    raise UserError(
+      f"{where}: a reward of seed {config.seed + seed} is not finite: the verifier of {config.task.name} gives finite "
+      "rewards, or none (reward_mask False)"
+    )
+
+  def _check_agreement(self, means: Mapping[str, Mean]) -> None:
     config = self.experiment.config
     if config.model.dtype != "float32":
       return  # logged as ratio_error and kl_to_behaviour; lower precision has no common bound
-    measures = {"max |ratio - 1|": metrics["ratio_error"]}
+    first_value = lambda mean: np.where(np.asarray(mean.weight)[0] != 0, _value(mean)[0], 0.0)  # no token: no mismatch
+    measures = {"max |ratio - 1|": first_value(means["ratio_error"])}
     sampling = config.sampling
     if not (sampling.top_k or sampling.top_p < 1 or sampling.min_p):  # truncation is a divergence of its own
-      measures["KL to the behaviour policy"] = metrics["kl_to_behaviour"]
+      measures["KL to the behaviour policy"] = first_value(means["kl_to_behaviour"])
     for name, value in measures.items():
       if not np.all(np.abs(value) <= config.sampling.agreement):
         raise UserError(
@@ -166,7 +202,7 @@ class Trainer:
             "seed": config.seed + seed,
             "prompt": prompt,
             "response": response,
-            "reward": float(rewards[row]),
+            "reward": None if np.isnan(rewards[row]) else float(rewards[row]),
             "level": task.levels[int(levels[row])],
             "tokens": [task.vocabulary.decode([token]) for token in ids[1]],
             "credit": [float(f"{x:.4g}") for x in credit[row, parts[1]][mask[row, parts[1]]]],
@@ -175,9 +211,10 @@ class Trainer:
     return decoded
 
 
-def _value(mean) -> np.ndarray:
+def _value(mean: Mean) -> np.ndarray:
+  """sum / weight; NaN where the weight is 0: a mean of nothing is no number, and above all not 0."""
   total, weight = np.asarray(mean.sum), np.asarray(mean.weight)
-  return np.where(weight != 0, total / np.where(weight != 0, weight, 1), 0)
+  return np.where(weight != 0, total / np.where(weight != 0, weight, 1), np.nan).astype(total.dtype)
 
 
 def layout(experiment: Experiment, device_mesh: Mesh, starts: Starts | None = None) -> RunState:

@@ -1,4 +1,4 @@
-"""The update: epochs, minibatches, micro-batches; one division per term; no step on a gradient that is not finite.
+"""The update: epochs, minibatches, micro-batches; one division per term; no step from or to what is not finite.
 
 It knows no trajectories: a batch is any pytree with a row axis that the loss and `Model.outputs(params, batch)` read.
 """
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.kernels.reductions import Mean, densify
 from rl_jax.methods.method import Loss, Outputs, Streams
@@ -112,8 +112,8 @@ def make_update(
       part = everything if index.shape[0] == rows else jax.tree.map(lambda x: jnp.take(x, index, axis=0), everything)
       params = {name: models[name].params for name in objective.models}
       (loss, parts), grads = gradient(objective, sizes, params, part, buckets)
-      finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
-      stepped, norms = _apply(objective, sizes, models, grads)
+      stepped, norms, arrived = _apply(objective, sizes, models, grads)
+      finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads)) & arrived
       models = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, models)
       losses = {f"loss/{name}": mean for name, mean in parts.terms.items()}
       left_out = {"skipped_updates": Mean(1.0 - finite.astype(jnp.float32), jnp.float32(1.0))}
@@ -203,9 +203,12 @@ def _loss(trained, params, objective: Objective, rows: _Rows, weights) -> tuple[
   return jnp.asarray(total), jax.lax.stop_gradient(_Parts(terms, loss.metrics, watched))
 
 
-def _apply(objective: Objective, sizes: Sizes, models: dict[str, ModelState], grads) -> tuple[dict, dict[str, Mean]]:
-  """One optimiser step of every model with a gradient, and the norms of gradients, updates and parameters."""
-  stepped, norms = dict(models), {}
+def _apply(
+  objective: Objective, sizes: Sizes, models: dict[str, ModelState], grads
+) -> tuple[dict, dict[str, Mean], Bool[Array, ""]]:
+  """One optimiser step of every model with a gradient; the norms of gradients, updates and parameters; whether all
+  parameters are finite, which their norm tells: an average of finite parameters is finite too."""
+  stepped, norms, finite = dict(models), {}, jnp.bool_(True)
   for name in grads:
     model = models[name]
     trained = objective.models[name].trained(model.params)
@@ -219,7 +222,8 @@ def _apply(objective: Objective, sizes: Sizes, models: dict[str, ModelState], gr
     prefix = "" if name == "policy" else f"{name}/"
     for kind, tree in (("gradient", grads[name]), ("update", updates), ("parameter", params)):
       norms[f"{prefix}{kind}_norm"] = Mean(optax.tree.norm(tree), jnp.float32(1.0))
-  return stepped, norms
+    finite &= jnp.isfinite(norms[f"{prefix}parameter_norm"].sum)
+  return stepped, norms, finite
 
 
 def _order(

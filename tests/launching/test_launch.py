@@ -195,6 +195,11 @@ def test_identity_leaves_out_mesh_checkpoints_and_logging_also_of_stages():
     ("num_seeds=0", "num_seeds: want a whole number at least 1, got 0"),
     ("prompts_per_iteration=0", "prompts_per_iteration: want a whole number at least 1, got 0"),
     ("sampling.temperature=0.0", "temperature"),
+    ("learning_rate=nan", "learning_rate: want a finite number, got nan"),
+    ("learning_rate=1e39", "learning_rate: want a finite number, got 1e+39"),
+    ("learning_rates=(1.0,1e39)", "learning_rates: want a finite number, got (1.0, 1e+39)"),
+    ("method.kl_coefficient=inf", "method.kl_coefficient: want a finite number, got inf"),
+    ("stages.warm_start.learning_rate=nan", "stages.warm_start.learning_rate: want a finite number, got nan"),
     ("optimizer.schedule=step", "optimizer.schedule is one of constant, linear, cosine, got 'step'"),
   ],
 )
@@ -231,7 +236,7 @@ def test_one_process_at_a_time(tmp_path):
 
 
 @pytest.mark.integration
-def test_faulty_updates_are_left_out_counted_and_end_the_run_with_a_checkpoint(cache, tmp_path):
+def test_finding_3_faulty_updates_are_left_out_counted_and_end_the_run_at_its_last_good_checkpoint(cache, tmp_path):
   run = tmp_path / "run"
   arguments = commands.flags(
     "experiments/grpo.py:smoke", run, *commands.SMALL, f"method.name={NAN}", "method.kl_coefficient=0.0", "init_from=",
@@ -240,14 +245,14 @@ def test_faulty_updates_are_left_out_counted_and_end_the_run_with_a_checkpoint(c
   )  # fmt: skip
   done = commands.train(arguments, cache)
   line = commands.one_line(done)
-  assert line.startswith("iteration 5: loss or gradient was not finite in the last 3 or more updates of seed 3, 4; ")
-  assert str(run / "checkpoints") in line and "skipped updates 3 in a row" in done.stderr
+  assert line.startswith(
+    "iteration 5: loss, gradient or updated parameters were not finite in the last 3 or more updates of seed 3, 4; "
+    f"iteration 2 was the last good one, checkpoint 2 in {run / 'checkpoints'} is the newest: "
+  )
+  assert "skipped updates 3 in a row" in done.stderr
   train = [m for m in read_metrics(run / "metrics.jsonl") if m["kind"] == "train"]
   assert [m["skipped_updates"] for m in train] == [[0, 0], [0, 0], [1, 1], [1, 1], [1, 1]]
-  assert commands.steps(run) == [2, 4, 5]
-  good, last = commands.arrays(run, 2), commands.arrays(run, 5)
-  for name in (n for n in good if n.startswith("seeds/models/")):
-    assert good[name].tobytes() == last[name].tobytes(), name
+  assert commands.steps(run) == [2], "nothing is saved or removed while updates are left out"
 
 
 @pytest.mark.integration

@@ -70,3 +70,10 @@ def test_platforms_differ_by_what_computes_and_not_by_what_draws():
   ]
   older = {name: value for name, value in LAUNCH.items() if name not in ("settings", "flags")}
   assert differences(older, other) == ["cpu_threads_allowed: 2, here 4", "jax: 0.10.2, here 0.12.0"]
+
+
+def test_finding_6_an_accuracy_that_was_not_scored_agrees_with_its_like_alone():
+  recorded = [line(0, **{ACCURACY: [0.4, 0.6]}), line(2, **{ACCURACY: [float("nan"), 0.5]})]
+  assert within_seed_spread(recorded, line(2, **{ACCURACY: [float("nan"), 0.5]}), 100) is None
+  assert within_seed_spread(recorded, line(2, **{ACCURACY: [0.5, 0.5]}), 100) is not None
+  assert within_seed_spread(recorded[::-1], line(0, **{ACCURACY: [0.9, 0.9]}), 100) is not None

@@ -55,3 +55,9 @@ def test_verdicts(interval, above, said):
 def test_a_value_at_a_number_of_tokens_lies_on_the_line():
   assert at_tokens([0, 100, 300], [0.2, 0.4, 0.8], 200) == pytest.approx(0.6)
   assert at_tokens([0, 100], [0.2, 0.4], 500) == 0.4
+
+
+def test_finding_6_a_seed_without_a_number_is_not_cut_off_as_the_highest():
+  assert np.isnan(interquartile_mean(np.array([1.0, 2.0, 3.0, 4.0, np.nan])))
+  assert np.isnan(estimate([0.5, 0.5, 0.5, 0.5, float("nan")])).all()
+  assert verdict(difference([0.9] * 4 + [float("nan")], [0.1] * 5)) == "undecided"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,3 +136,28 @@ def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
   with pytest.raises(UserError, match=r"cannot write .*/f: No space left on device: "):
     write_atomically(tmp_path / "f", b"new")
   assert [entry.name for entry in tmp_path.iterdir()] == ["f"] and (tmp_path / "f").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("strike, message", [
+  (lambda path: path.rename(path.with_name("moved")), "was moved to {parent}/moved under this run: what came after"),
+  (shutil.rmtree, "was removed or emptied under this run: its record and its checkpoints are lost"),
+  (lambda path: (path / "identity.json").unlink(), "was removed or emptied under this run"),
+  (lambda path: (path / ".lock").unlink(), "has lost its .lock, or was replaced, under this run"),
+])  # fmt: skip
+def test_finding_2_a_folder_that_is_no_longer_the_one_that_was_locked_is_told(strike, message, tmp_path):
+  path = tmp_path / "run"
+  with open_run(path, {}, "a", {}) as run:
+    run.check_in_place()
+    strike(path)
+    with pytest.raises(UserError) as error:
+      run.check_in_place()
+    assert message.format(parent=tmp_path) in str(error.value)
+
+
+def test_a_folder_that_took_the_place_of_a_run_is_left_alone(tmp_path):
+  path = tmp_path / "run"
+  with open_run(path, {}, "a", {}) as run:
+    path.rename(tmp_path / "moved")
+    open_run(path, {}, "b", {}).close()
+    run.leave()
+  assert json.loads((path / "identity.json").read_text())["identity"] == "b"

@@ -102,3 +102,14 @@ def test_updates_of_an_entry():
   assert one.updates_at(400) == 16 and one.updates_at(50) == 2
   assert one.mean_over_updates(ACCURACY, 8) == pytest.approx([0.1, 0.1])  # 0.05 0.1 0.15
   assert one.mean_over_tokens(ACCURACY, 50) == pytest.approx([0.0625, 0.0625])  # 0.05 to 0.075
+
+
+@pytest.mark.parametrize(("gate", "changed"), [
+  ("start", {"later": entry([0.05, 0.1, 0.15, 0.2, 0.3], greedy=np.nan)}),
+  ("no_reward", {"no_reward": entry([0.05, 0.05, 0.06, 0.05, np.nan])}),
+  ("baseline", {"grpo": entry([np.nan, 0.1, 0.15, 0.2, 0.3])}),
+  ("oracle", {"grpo": entry([0.05, 0.1, 0.15, 0.2, np.nan])}),
+  ("oracle", {"oracle": entry([0.05, np.nan, 0.4, 0.6, 0.8])}),
+])  # fmt: skip
+def test_finding_6_a_gate_over_what_was_not_scored_is_not_measured(gate, changed):
+  assert judged(**changed)[gate].passed is None and "not measured" in judged(**changed)[gate].line

@@ -1,5 +1,6 @@
 """The live line, on terminals of every width and in files."""
 
+import errno
 import io
 
 import pytest
@@ -88,7 +89,7 @@ def test_skipped_updates_in_a_row_and_nan_are_shown():
   stream = io.StringIO()
   progress, _ = _progress(stream)
   progress.update(1, {"reward": [float("nan")], "skipped_in_a_row": [2, 1]})
-  assert stream.getvalue() == "iteration 1/400 | reward nan | skipped updates 2 in a row\n"
+  assert stream.getvalue() == "iteration 1/400 | reward NaN | skipped updates 2 in a row\n"
 
 
 def test_ascii_log():
@@ -118,3 +119,31 @@ def test_time_left_follows_the_share_that_is_done():
   now[0] = 40.0
   progress.update(5, {}, share=1.0)
   assert stream.getvalue().endswith("iteration 4/400 | 10s left\niteration 5/400\n")
+
+
+@pytest.mark.parametrize(("shares", "text"), [
+  ([0.0, 0.0], None), ([0.0, 0.25], "unscored 25 %"), ([0.001, 0.0], "unscored 1 %"), ([1.0], "unscored 100 %"),
+])  # fmt: skip
+def test_finding_6_the_share_of_rows_without_a_verdict_is_shown_where_there_are_any(shares, text):
+  stream = io.StringIO()
+  progress, _ = _progress(stream)
+  progress.update(1, {"reward": [float("nan"), 0.5], "unscored": shares})
+  line = stream.getvalue()
+  assert "reward NaN" in line and ((text in line) if text else ("unscored" not in line))
+
+
+class Closed(io.StringIO):
+  """What is left of a terminal that was closed, or of a full disk."""
+
+  def __init__(self, number):
+    super().__init__()
+    self.number = number
+
+  def write(self, text):
+    raise OSError(self.number, "")
+
+
+def test_finding_9_a_closed_terminal_does_not_keep_a_run_from_saving():
+  _progress(Closed(errno.EIO))[0].update(1, VALUES)
+  with pytest.raises(OSError):
+    _progress(Closed(errno.ENOSPC))[0].update(1, VALUES)

@@ -71,6 +71,15 @@ def save_some(folder: Path, steps=(10, 20, 30)) -> None:
       checkpoints.save(step, make_simple(step), {"at": step})
 
 
+def test_finding_3_without_prune_all_older_checkpoints_stay(tmp_path):
+  with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
+    for step, prune in ((10, True), (20, True), (30, False), (40, False)):
+      checkpoints.save(step, make_simple(step), {}, wait=True, prune=prune)
+    assert checkpoints.steps() == [10, 20, 30, 40]
+    checkpoints.save(50, make_simple(50), {}, wait=True)
+    assert checkpoints.steps() == [40, 50]
+
+
 def test_every_kind_of_leaf_comes_back_bit_for_bit(tmp_path):
   state = make_state(3)
   state.models["ids"][1] = np.arange(3, dtype=np.int32)

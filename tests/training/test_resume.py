@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from signal import SIGINT, SIGKILL, SIGTERM
+from signal import SIGHUP, SIGINT, SIGKILL
 
 import pytest
 
@@ -68,7 +68,7 @@ def test_stopped_and_killed_again_and_again_it_ends_the_same(straight, cache, tm
   """Signals save and say how to go on; kills come while a checkpoint is written and when it has been."""
   run = tmp_path / "run"
   command = stateful(run)
-  ends = [(SIGINT, "metrics", 1), (SIGKILL, "files", 4), (SIGTERM, "metrics", 5), (SIGKILL, "checkpoint", 6)]
+  ends = [(SIGINT, "metrics", 1), (SIGKILL, "files", 4), (SIGHUP, "metrics", 5), (SIGKILL, "checkpoint", 6)]
   for number, point, step in ends:
     ended = commands.interrupted(command, cache, point, step, number)
     if number == SIGKILL:

@@ -246,6 +246,15 @@ def test_a_frozen_reference_has_no_optimiser_and_stays():
   assert float(metrics["kl_to_reference"].value) > 1e-8
 
 
+def test_finding_3_updated_parameters_that_are_not_finite_are_left_out_with_moments_and_averages():
+  """Loss and gradient are finite; the step is not, or it leads to where nothing can be computed any more."""
+  _, seed, trajectories, learn = learned(*WHOLE, "learning_rate=1e38", "optimizer.warmup_updates=0", method="ppo")
+  new, metrics = learn(seed, trajectories, 0)
+  assert np.isfinite(metrics["gradient_norm"].value) and not np.isfinite(metrics["parameter_norm"].value)
+  assert float(metrics["skipped_updates"].value) == 1 and int(new.skipped_in_a_row) == 1
+  small.assert_same(new.models, seed.models)
+
+
 @pytest.mark.parametrize("method", [pytest.param("grpo", marks=pytest.mark.slow), "ppo"])
 def test_rows_that_only_fill_add_nothing_whatever_they_hold(method):
   """Eight rows, of which four hold NaN and garbage, train as the four others alone: parameters to 1e-6."""

@@ -1,0 +1,154 @@
+"""Ctrl-C answered at once in a program that is one of our commands: while modules are imported, while XLA compiles.
+
+Python runs the handler of a signal in the main thread, between two of its own instructions. That can be a minute later,
+when a compiler has come back, and by then two signals are one. Here a thread reads each signal as it comes. It is
+started by the import of `rl_jax` where that is a command's; a program that imports `rl_jax` keeps its handlers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import re
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import NoReturn
+
+Answer = Callable[[signal.Signals], str]
+"""Notes the first signal; returns what to say to it."""
+
+
+def command_name(argv: Sequence[str], orig_argv: Sequence[str]) -> str:
+  """The command that a process is, "" if none, by `sys.argv` and `sys.orig_argv` while `rl_jax` is imported.
+
+  >>> command_name(["-m"], ["python", "-m", "rl_jax.train", "grpo"])
+  'rl_jax.train'
+  >>> command_name(["/usr/bin/rl-jax"], ["python", "/usr/bin/rl-jax", "train"])
+  'rl-jax'
+  >>> command_name(["-m"], ["python", "-m", "another.program"])
+  ''
+  """
+  if os.path.basename(argv[0]) == "rl-jax":
+    return "rl-jax"
+  if argv[0] != "-m":  # as runpy has it until it has found the module
+    return ""
+  names = (re.fullmatch(r"(?:-m)?(rl_jax(?:\.[a-z]+)?)", argument) for argument in orig_argv)
+  return next((match[1] for match in names if match), "")
+
+
+class _Watch:
+  """The thread, and what it does with a signal."""
+
+  def __init__(self, name: str) -> None:
+    self.name = name
+    self.answer: Answer | None = None
+    self.answered = False
+    self._reader, self._writer = socket.socketpair()
+    self._writer.setblocking(False)
+    signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+    # A forked child shares the sockets: its signals are not ours.
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+    threading.Thread(target=self._read, name="signals", daemon=True).start()
+
+  def _read(self) -> None:
+    while received := self._reader.recv(1):
+      number = received[0]
+      if number in SAVED_AT:
+        self._signalled(signal.Signals(number))
+
+  def _signalled(self, number: signal.Signals) -> None:
+    if self.answer is not None and not self.answered:
+      self.answered = True
+      say(self.answer(number))
+    else:
+      self._end(number)
+
+  def _end(self, number: signal.Signals) -> NoReturn:
+    """End the process without unwinding: an exception in the middle of an import, or of what XLA's threads do, would
+    end it in a crash."""
+    kept = "ended at once; the newest checkpoint stands" if self.answer else "ended by Ctrl-C"
+    say(f"{self.name}: {kept}")
+    with contextlib.suppress(OSError):
+      os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the other threads run on: that is the last line
+    # Not `gc.get_objects`, which would hold tuples that another thread is building.
+    for temporary in gc.get_referrers(tempfile.TemporaryDirectory):
+      if type(temporary) is tempfile.TemporaryDirectory:
+        with contextlib.suppress(OSError):
+          temporary.cleanup()
+    leave(128 + number)
+
+
+SAVED_AT = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Ctrl-C, what schedulers send, and the end of a terminal or of an ssh session."""
+
+_watch: _Watch | None = None
+
+
+def watch_command() -> None:
+  """Start the thread, if this process is a command of ours that Ctrl-C is meant for."""
+  global _watch
+  name = command_name(sys.argv, sys.orig_argv)
+  usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+  if name and usual and threading.current_thread() is threading.main_thread():
+    _watch = _Watch(name)
+    signal.signal(signal.SIGINT, _left_to_the_thread)
+
+
+def named(name: str) -> None:
+  """Give the command that goes on in this process its name, which begins its lines."""
+  if _watch is not None:
+    _watch.name = name
+
+
+def listen(answer: Answer) -> None:
+  """From here on the first signal of `SAVED_AT` is answered and the second one ends the process at once.
+
+  A signal that the process was told to ignore is ignored, but for Ctrl-C: `nohup` keeps a run from the end of a
+  terminal. In a program that is no command of ours the handlers are Python's, and the second signal raises
+  KeyboardInterrupt.
+  """
+  if _watch is not None:
+    _watch.answer = answer
+    handler: Callable[[int, FrameType | None], None] = _left_to_the_thread
+  else:
+    handler = _in_main_thread(answer)
+  for number in SAVED_AT:
+    if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) is not signal.SIG_IGN:
+      signal.signal(number, handler)
+
+
+def _in_main_thread(answer: Answer) -> Callable[[int, FrameType | None], None]:
+  noted: list[int] = []
+
+  def handler(number: int, frame: FrameType | None) -> None:
+    noted.append(number)
+    if len(noted) > 1:
+      raise KeyboardInterrupt
+    answer(signal.Signals(number))
+
+  return handler
+
+
+def _left_to_the_thread(number: int, frame: FrameType | None) -> None:
+  """A handler there has to be, for the thread to hear of a signal."""
+
+
+def say(text: str) -> None:
+  """Write a line to stderr, below a line that is being redrawn; nothing where the terminal is gone."""
+  with contextlib.suppress(OSError):
+    start = "\n" if os.isatty(2) else ""
+    os.write(2, f"{start}{text}\n".encode(errors="backslashreplace"))
+
+
+def leave(status: int) -> NoReturn:
+  """End this process at once, with what it has printed."""
+  for stream in (sys.stdout, sys.stderr):
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+      stream.flush()
+  os._exit(status)

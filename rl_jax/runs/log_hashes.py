@@ -1,0 +1,86 @@
+"""Sizes and hashes of a run's log, by which a checkpoint vouches for the lines up to its step.
+
+{"metrics.jsonl": [bytes, "<SHA-256>"], "samples.jsonl": …, "timings.jsonl": …}. The log only grows, and a resume cuts
+it back to where the checkpoint left it, so these bytes are the beginning of each file for as long as the checkpoint is
+of use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rl_jax.errors import UserError
+from rl_jax.runs.directory import RunDirectory
+
+Hashes = Mapping[str, Sequence[Any]]
+"""Size and SHA-256 by the name of a file."""
+_AT_A_TIME = 1 << 20
+
+
+class LogHashes:
+  """Hashes of the log that one launch writes. Each byte is read once, so that what is edited later is noticed later."""
+
+  def __init__(self, directory: RunDirectory) -> None:
+    self._files = [_GrowingFile(path) for path in directory.log]
+
+  def now(self) -> dict[str, list[Any]]:
+    """Size and SHA-256 of every file as it is.
+
+    Raises:
+      UserError: a file has become shorter, or cannot be read.
+    """
+    return {file.path.name: file.now() for file in self._files}
+
+
+def departure(directory: RunDirectory, hashes: Hashes) -> str:
+  """How the log differs from what it was when the hashes were taken, behind which it may have grown; "" if it does not.
+
+  Raises:
+    UserError: a file cannot be read.
+  """
+  for path in directory.log:
+    size, digest = hashes.get(path.name, [0, None])
+    sha256, length = hashlib.sha256(), 0
+    for part in _parts(path, 0, size):
+      sha256.update(part)
+      length += len(part)
+    if length < size:
+      return f"{path.name} is cut: {length} of its {size} bytes are left" if length else f"{path.name} is missing"
+    if digest is not None and sha256.hexdigest() != digest:
+      return f"{path.name} has changed within its first {size} bytes"
+  return ""
+
+
+class _GrowingFile:
+  def __init__(self, path: Path) -> None:
+    self.path = path
+    self._size, self._sha256 = 0, hashlib.sha256()
+
+  def now(self) -> list[Any]:
+    size = self.path.stat().st_size if self.path.exists() else 0
+    if size < self._size:
+      raise UserError(
+        f"{self.path} was removed or cut under this run ({size} of its {self._size} bytes are left): restore it from a "
+        "copy; the same command goes on from the newest checkpoint that it fits"
+      )
+    for part in _parts(self.path, self._size, size - self._size):
+      self._sha256.update(part)
+      self._size += len(part)
+    return [self._size, self._sha256.hexdigest()]
+
+
+def _parts(path: Path, start: int, size: int):
+  """The bytes of a part of a file, as far as it is there."""
+  if not path.exists():
+    return
+  try:
+    with path.open("rb") as file:
+      file.seek(start)
+      while size > 0 and (part := file.read(min(size, _AT_A_TIME))):
+        size -= len(part)
+        yield part
+  except OSError as error:
+    raise UserError(f"cannot read {path}: {error.strerror or error}") from error

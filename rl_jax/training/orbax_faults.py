@@ -1,0 +1,45 @@
+"""Faults of Orbax as one reason, instead of what it logs and prints by itself."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import Any
+
+
+class _Noise(logging.Filter):
+  """Drops what Orbax logs through absl's shared logger: its faults come back as one UserError instead."""
+
+  def filter(self, record: logging.LogRecord) -> bool:
+    return "/orbax/" not in record.pathname.replace("\\", "/")
+
+
+NOISE = _Noise()
+
+
+def hush_late_writes() -> None:
+  """Once one write has failed, Orbax no longer listens, and each write that ends later would print a traceback."""
+  original = sys.unraisablehook
+  if getattr(original, "hushes_late_writes", False):
+    return
+
+  def hook(event: Any) -> None:
+    if not (isinstance(event.exc_value, RuntimeError) and str(event.exc_value) == "Event loop is closed"):
+      original(event)
+
+  hook.hushes_late_writes = True  # type: ignore[attr-defined]
+  sys.unraisablehook = hook
+
+
+def reason(error: BaseException) -> str:
+  """The operating system's own words, also out of tensorstore's long C++ status line."""
+  if isinstance(error, OSError) and error.strerror:
+    return error.strerror
+  lines = str(error).strip().splitlines() or [type(error).__name__]
+  match = re.search(r"OS error(?: code)? \d+: ([A-Z][\w ]*\w)", lines[0]) or re.search(
+    r"(No space left on device|File too large|Disk quota exceeded|Input/output error|Read-only file system|"
+    r"Permission denied)",
+    str(error),
+  )
+  return match.group(1) if match else lines[0]
