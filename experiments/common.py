@@ -54,7 +54,7 @@ def base() -> ConfigDict:
         "agreement": 1e-5,
       },
       "evaluation": {
-        "every_iterations": 10,
+        "every_iterations": 10,  # and at the start and the end; 0: never
         "prompts": 128,  # held out, the same for every evaluation and seed
         "prompts_seed": 0,
         "prompts_at_a_time": None,  # in one program, for tasks scored in Python; None: all
@@ -65,14 +65,14 @@ def base() -> ConfigDict:
         "credit_samples": 32,  # completions from each end of a step that estimate its true value
       },
       "checkpoint": {
-        "every_iterations": 50,
+        "every_iterations": 50,  # and at the end and when stopped; 0: only then
         "keep": 2,  # newest
-        "keep_best": 0,  # by best_metric
+        "keep_best": 1,  # beside them, by best_metric
         "best_metric": "held_out/sampled_accuracy",
       },
       "logging": {
         "every_iterations": 5,  # iterations per compiled call and progress line
-        "samples": 4,  # decoded rows per seed and line
+        "samples": 4,  # decoded rows per seed and line; 0: none
         "tensorboard": True,
         "report": True,  # report.png and report.html at the end; `rl_jax.report` makes them later too
         "profile_iteration": None,  # trace the call that holds this iteration

@@ -23,8 +23,8 @@ from rl_jax.launching.commands import command
 
 
 def _iteration(flags: command_line.Flags) -> None:
-  if flags.config or flags.workdir:
-    raise UserError("iteration times the experiment `benchmark`: it takes overrides, no --config and no --workdir")
+  if flags.config:
+    raise UserError("iteration times the experiment `benchmark`: it takes overrides, no --config")
   iteration_benchmark(flags.overrides, flags.options.repeats)
 
 
@@ -56,8 +56,8 @@ def _shared(flags: command_line.Flags) -> None:
 
 
 def _refuse(flags: command_line.Flags, what: str) -> None:
-  if flags.config or flags.workdir or flags.overrides:
-    raise UserError(f"{what}: it takes no --config and no --workdir")
+  if flags.config or flags.overrides:
+    raise UserError(f"{what}: it takes no --config")
 
 
 BENCHMARKS: dict[str, Callable[[command_line.Flags], None]] = {
@@ -82,13 +82,13 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = command_line.make_parser(__doc__.splitlines()[0])
+  parser = command_line.make_parser("benchmark", __doc__.splitlines()[0], workdir=False)
   parser.add_argument("benchmark", choices=sorted(BENCHMARKS), nargs="?", default="iteration", help="what to time")
-  parser.add_argument("--repeats", type=int, help="7 by default, 3 of generate")
+  parser.add_argument("--repeats", metavar="N", type=int, help="times that it is timed; 7 by default, 3 of generate")
   generate = parser.add_argument_group("generate")
   generate.add_argument("--model", default="smollm2-135m-instruct", help="pretrained: a name, folder or .gguf file")
   generate.add_argument("--batch", type=_numbers, default=(32, 64), help="rows, as in 32,64")
-  generate.add_argument("--new_tokens", type=int, default=128)
+  generate.add_argument("--new_tokens", metavar="N", type=int, default=128, help="of each row; 128 by default")
   generate.add_argument("--dtype", type=_words, default=("float32",), help="as in float32,bfloat16")
   generate.add_argument("--peer", metavar="PYTHON", help="a Python with torch and transformers, for the comparison")
   shared = parser.add_argument_group("shared")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 
-from rl_jax.configuration.command_line import Parser
+from rl_jax.configuration.command_line import Parser, add_runs, runs_of
 from rl_jax.launching.commands import command
 from rl_jax.runs import citation
 from rl_jax.runs.directory import find_run
@@ -26,14 +26,14 @@ FORMATS = {
 @command("rl_jax.cite")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = Parser(prog="python -m rl_jax.cite", description=__doc__.splitlines()[0])
-  parser.add_argument("run", metavar="RUN", help="folder of the run, as in runs/grpo")
+  parser = Parser("cite", __doc__.splitlines()[0])
+  add_runs(parser, "folder of the run, as in runs/grpo")
   parser.add_argument(
     "--with", dest="baselines", metavar="RUN", action="append", default=[], help="a baseline's run; may be repeated"
   )
-  parser.add_argument("--format", choices=sorted(FORMATS), default="bibtex")
-  flags = parser.parse_args(argv)
-  runs = [citation.cited(find_run(folder)) for folder in (flags.run, *flags.baselines)]
+  parser.add_argument("--format", choices=sorted(FORMATS), default="bibtex", help="of what is printed")
+  flags = parser.parse_intermixed_args(argv)
+  runs = [citation.cited(find_run(folder)) for folder in (*runs_of(flags, most=1), *flags.baselines)]
   say(FORMATS[flags.format](runs))
   return 0
 

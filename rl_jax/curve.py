@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from rl_jax.configuration.command_line import Parser
+from rl_jax.configuration.command_line import Parser, add_runs, runs_of
 from rl_jax.launching.commands import command
 from rl_jax.runs.curve import curve
 from rl_jax.runs.directory import find_run
@@ -17,11 +17,13 @@ from rl_jax.runs.visible import say
 @command("rl_jax.curve")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = Parser(prog="python -m rl_jax.curve", description=__doc__.splitlines()[0])
-  parser.add_argument("run", metavar="RUN", help="folder of the run, as in runs/grpo")
-  parser.add_argument("--metrics", nargs="+", default=[ACCURACY, GREEDY])
-  flags = parser.parse_args(argv)
-  say(json.dumps(plain(curve(find_run(flags.run), flags.metrics)), indent=1))
+  parser = Parser("curve", __doc__.splitlines()[0])
+  add_runs(parser, "folder of the run, as in runs/grpo")
+  several = "metrics to print, several with commas; held-out accuracy, sampled and greedy, by default"
+  parser.add_argument("--metrics", metavar="A,B", default=f"{ACCURACY},{GREEDY}", help=several)
+  flags = parser.parse_intermixed_args(argv)
+  (run,) = runs_of(flags, most=1)
+  say(json.dumps(plain(curve(find_run(run), flags.metrics.split(","))), indent=1))
   return 0
 
 

@@ -1,10 +1,10 @@
 """Evaluates a run or a base model on held-out problems: python -m rl_jax.evaluate --workdir=runs/grpo.
 
-With --workdir a checkpoint of that run: --iteration=newest (the default), best (by checkpoint.best_metric) or a number.
-With --config alone the start that the experiment names: a pretrained model, another run, or a stage (trained before, in
-runs/stages). Both together: the experiment's problems for the run's policy. Of a run, --config.KEY=VALUE changes fields
-of evaluation, sampling, task and mesh. --output=FILE keeps the results per problem, --compare=FILE sets this evaluation
-against such a file. Exit status: 0, or 1 after one line on what went wrong.
+With --workdir, or the folder alone, a checkpoint of that run: --iteration=newest (the default), best (by
+checkpoint.best_metric) or a number. With --config alone the start that the experiment names: a pretrained model,
+another run, or a stage (trained before, in runs/stages). Both together: the experiment's problems for the run's policy.
+Of a run, --config.KEY=VALUE changes fields of evaluation, sampling, task and mesh. --output=FILE keeps the results per
+problem, --compare=FILE sets this evaluation against such a file. Exit status: 0, or 1 after one line on what is wrong.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from rl_jax.models.model import Params
 from rl_jax.runs import evaluations
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.files import read_json
+from rl_jax.runs.metrics import read_metrics
 from rl_jax.training import evaluation, held_out, mesh, state
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.experiment import Experiment
@@ -98,7 +99,25 @@ def _restored(experiment: Experiment, device_mesh: jax.sharding.Mesh, workdir: P
     restored = checkpoints.restore_subtree("seeds/models/policy", ModelState(abstract, average=average), step)
   for warning in restored.warnings:
     print(warning, file=sys.stderr)
-  return Policies(restored.state.evaluated, restored.step, f"{workdir}, iteration {restored.step}")
+  if iteration != "best":
+    return Policies(restored.state.evaluated, restored.step, f"{workdir}, iteration {restored.step}")
+  metric = config.checkpoint.best_metric
+  if note := _better_than_kept(read_metrics(source.metrics), metric, restored.step):
+    print(note, file=sys.stderr)
+  of_run = f"{workdir}, iteration {restored.step}, the best that was kept by {metric}"
+  return Policies(restored.state.evaluated, restored.step, of_run)
+
+
+def _better_than_kept(lines: list[dict[str, Any]], metric: str, kept: int) -> str:
+  """A line on the evaluation that was better than that of the checkpoint of iteration `kept`; "" if none was."""
+  values = {line["iteration"]: float(np.mean(line[metric])) for line in lines if metric in line}
+  best = max(values, key=lambda iteration: values[iteration], default=kept)
+  if kept not in values or not values[best] > values[kept]:
+    return ""
+  return (
+    f"iteration {best} was better ({metric} {values[best]:.4g} against {values[kept]:.4g}), but no checkpoint of it is "
+    "there: see checkpoint.every_iterations and checkpoint.keep_best"
+  )
 
 
 def _policy_alone(experiment: Experiment) -> Experiment:
@@ -135,7 +154,10 @@ def _trained_before(stage: ConfigDict, folder: Path) -> bool:
   with Checkpoints(folder / "checkpoints") as checkpoints:
     newest = checkpoints.newest_intact() or 0
   if newest < stage.num_iterations:
-    raise UserError(f"the stage that init_from names is not trained ({folder}): train the experiment first")
+    raise UserError(
+      f"the stage that init_from names is not trained ({folder}): train the experiment first, or name the stage's "
+      "folder where it is, as in --config.init_from=elsewhere/stages/warm_start-0123abcd"
+    )
   return True
 
 
@@ -201,6 +223,14 @@ def config_of(flags: command_line.Flags) -> ConfigDict:
   return configs.resolve_config(values | {key: saved[key] for key in OF_THE_RUN if key in saved})
 
 
+def _run_alone(flags: command_line.Flags) -> command_line.Flags:
+  """The flags, in which a folder in place of an experiment is that of a run, as other commands take it."""
+  if flags.config is not None and flags.workdir is None and Path(flags.config).is_dir():
+    no_experiment: Any = None
+    return flags._replace(config=no_experiment, workdir=Path(flags.config))
+  return flags
+
+
 def _iteration(text: str) -> str:
   if text not in ("newest", "best") and not text.isdecimal():
     raise argparse.ArgumentTypeError(f"newest, best or a number, got {text!r}")
@@ -210,12 +240,12 @@ def _iteration(text: str) -> str:
 @command("rl_jax.evaluate")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = command_line.make_parser(__doc__.splitlines()[0], positional=True)
-  parser.add_argument("--iteration", type=_iteration, help="newest (the default), best, or a number")
+  parser = command_line.make_parser("evaluate", __doc__.splitlines()[0], positional=True)
+  parser.add_argument("--iteration", metavar="N", type=_iteration, help="newest (the default), best, or a number")
   parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")
   parser.add_argument("--output", metavar="FILE", type=Path, help="where results per problem are kept, as JSON")
   parser.add_argument("--compare", metavar="FILE", type=Path, help="an --output of another evaluation")
-  flags = command_line.parse_flags(argv, parser, required=())
+  flags = _run_alone(command_line.parse_flags(argv, parser, required=()))
   options = flags.options
   if options.iteration and flags.workdir is None:
     raise UserError(f"--iteration={options.iteration} is one of a run's checkpoints: give its --workdir")

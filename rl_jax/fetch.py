@@ -12,9 +12,9 @@ from rl_jax.models.fetch import KNOWN, fetch
 @command("rl_jax.fetch")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = Parser(prog="python -m rl_jax.fetch", description=__doc__.splitlines()[0])
+  parser = Parser("fetch", __doc__.splitlines()[0])
   parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(KNOWN)}")
-  print(fetch(parser.parse_args(argv).name))
+  print(fetch(parser.parse_intermixed_args(argv).name))
   return 0
 
 

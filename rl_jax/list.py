@@ -94,9 +94,9 @@ def table(entries: list[Entry]) -> str:
 @command("rl_jax.list")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = Parser(prog="python -m rl_jax.list", description=__doc__.splitlines()[0])
+  parser = Parser("list", __doc__.splitlines()[0])
   parser.add_argument("kind", nargs="?", choices=tuple(KINDS), help="all of them if left out")
-  kind = parser.parse_args(argv).kind
+  kind = parser.parse_intermixed_args(argv).kind
   for name in [kind] if kind else KINDS:
     say(f"{name}:\n{table(KINDS[name]())}")
   return 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rl_jax.configuration.command_line import Parser
+from rl_jax.configuration.command_line import Parser, add_runs, runs_of
 from rl_jax.errors import UserError
 from rl_jax.launching.commands import command
 from rl_jax.runs.comparison_report import write_comparison
@@ -21,16 +21,19 @@ from rl_jax.runs.visible import say, visible
 @command("rl_jax.report")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = Parser(prog="python -m rl_jax.report", description=__doc__.splitlines()[0])
-  parser.add_argument("workdirs", metavar="RUN", nargs="+", help="folder of a run, as given to --workdir")
+  parser = Parser("report", __doc__.splitlines()[0])
+  add_runs(parser, "folder of a run, as in runs/grpo; several are set side by side")
   parser.add_argument(
     "--output", metavar="NAME", type=Path, help="of a comparison: NAME.png and NAME.html, as in runs/comparison"
   )
-  flags = parser.parse_args(argv)
-  runs = [find_run(workdir) for workdir in flags.workdirs]
+  flags = parser.parse_intermixed_args(argv)
+  runs = [find_run(workdir) for workdir in runs_of(flags)]
+  output = flags.output
+  if output is not None and output.suffix in (".html", ".png"):
+    output = output.with_suffix("")
   if len(runs) > 1:
-    picture, page = write_comparison(runs, flags.output)
-  elif flags.output is None:
+    picture, page = write_comparison(runs, output)
+  elif output is None:
     picture, page = write_report(runs[0])
   else:
     raise UserError("--output is for a comparison: name several runs, or leave it out")

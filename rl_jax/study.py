@@ -147,12 +147,14 @@ def read_study(file: str, workdir: Path | None, only: str, terminal: launch.Term
 @command("rl_jax.study")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = Parser(prog="python -m rl_jax.study", description=__doc__.splitlines()[0])
-  parser.add_argument("study", metavar="FILE", help="one of the package's, as in horizon, or a file")
-  parser.add_argument("--workdir", type=Path, help="where the runs are kept; runs/studies/<name> by default")
-  parser.add_argument("--results", type=Path, help="where table, curves and figure go; the workdir by default")
+  parser = Parser("study", __doc__.splitlines()[0])
+  parser.add_argument("study", metavar="STUDY", help="one of the package's, as in horizon, or a file")
+  kept = "where the runs are kept; runs/studies/<name> by default"
+  parser.add_argument("--workdir", metavar="FOLDER", type=Path, help=kept)
+  written = "where table, curves and figure go; the workdir by default"
+  parser.add_argument("--results", metavar="FOLDER", type=Path, help=written)
   parser.add_argument("--only", default="", metavar="A,B", help="some of the entries")
-  flags = parser.parse_args(argv)
+  flags = parser.parse_intermixed_args(argv)
   stop = Stop()
   stop.listen()
   launched_by = ["python", "-m", "rl_jax.study", *argv]

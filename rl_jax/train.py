@@ -14,6 +14,7 @@ import sys
 from rl_jax.configuration import command_line, configs
 from rl_jax.launching import processes
 from rl_jax.launching.commands import command
+from rl_jax.launching.failures import of_users_code
 from rl_jax.launching.launch import Terminal, train
 from rl_jax.launching.stop import Stop
 
@@ -23,13 +24,13 @@ def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   stop = Stop()
   stop.listen()
-  parser = command_line.make_parser(__doc__.splitlines()[0], positional=True)
+  parser = command_line.make_parser("train", __doc__.splitlines()[0], positional=True)
   processes.add_flags(parser)
   flags = command_line.parse_flags(argv, parser, required=("config",))
   workdir = flags.workdir or command_line.default_workdir(flags.config)
   processes.join(flags.options)
   try:
-    with processes.leaving("rl_jax.train"):
+    with processes.leaving("rl_jax.train"), of_users_code(workdir):
       config = configs.resolve_experiment(flags.config, flags.overrides)
       stream = sys.stderr if processes.first() else open(os.devnull, "w")
       terminal = Terminal(["python", "-m", "rl_jax.train", *argv], stream, stop)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rl_jax.configuration.command_line import Parser
+from rl_jax.configuration.command_line import Parser, add_runs, runs_of
 from rl_jax.errors import UserError
 from rl_jax.launching import initialization, launch, machine
 from rl_jax.launching.commands import command, say_error
@@ -41,9 +41,9 @@ def starts_of(record: RecordedRun, experiment: Experiment, scratch: Path) -> tup
   """
   config, digest = record.config, record.first("start_sha256")
   train_stage = lambda stage, folder: (
-    launch.train(stage, folder, launch.Terminal(["rl_jax.verify"], sys.stderr, Stop())).finished
+    launch.train(stage, folder, launch.Terminal(["rl_jax.verify"], sys.stderr, Stop()), is_stage=True).finished
   )
-  if config.init_from.partition("@")[0] in config.stages and digest:
+  if initialization.parsed(config.init_from).place in config.stages and digest:
     for folder in _stage_folders(record):
       init_from = {"policy": f"{folder.resolve()}@{digest}"}
       with contextlib.suppress(UserError):
@@ -64,7 +64,7 @@ def _stage_folders(record: RecordedRun) -> list[Path]:
   """Where the stage may still lie: where the launch had it, or beside the run, which may have been moved."""
   origin = record.first("started_from")
   if origin is None:
-    name = record.config.init_from.partition("@")[0]
+    name = initialization.parsed(record.config.init_from).place
     candidates = [initialization.stage_folder(record.config, name, Path("runs") / "run")]
   else:
     candidates = [Path(origin)]
@@ -194,23 +194,24 @@ def verify(record: RecordedRun, iterations: int | None, scratch: Path) -> bool:
 @command("rl_jax.verify")
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  parser = Parser(prog="python -m rl_jax.verify", description=__doc__.splitlines()[0])
-  parser.add_argument("targets", metavar="RUN", nargs="+", type=Path, help="a run's folder, or a .json file of results")
+  parser = Parser("verify", __doc__.splitlines()[0])
+  add_runs(parser, "a run's folder, or a .json file of results")
   many = "how many to make again, and on to the next recorded one; all by default; 0: look at the log alone"
-  parser.add_argument("--iterations", type=int, help=many)
+  parser.add_argument("--iterations", metavar="N", type=int, help=many)
   parser.add_argument("--only", default="", metavar="A,B", help="some of a study's entries")
-  flags = parser.parse_args(argv)
+  flags = parser.parse_intermixed_args(argv)
   only = flags.only.split(",") if flags.only else []
   if flags.iterations is not None and flags.iterations < 0:
     raise UserError(f"--iterations={flags.iterations}: 0 looks at the log alone, a number makes so many again")
   good = True
   with tempfile.TemporaryDirectory(prefix="rl_jax-verify-") as scratch:
-    for target in flags.targets:
+    for target in runs_of(flags):
       try:
         for record in read(target, only):
           good &= verify(record, flags.iterations, Path(scratch))
       except UserError as error:
-        say_error("rl_jax.verify", UserError(f"{target}: {error}"))
+        text = str(error)
+        say_error("rl_jax.verify", error if text.startswith(str(target)) else UserError(f"{target}: {text}"))
         good = False
   return 0 if good else 1
 

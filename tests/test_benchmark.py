@@ -7,10 +7,15 @@ import pytest
 from rl_jax import benchmark
 
 
-@pytest.mark.parametrize("argument", ["--config=experiments/ppo.py", "--workdir=x"])
-def test_the_iteration_is_that_of_its_experiment(argument, capsys):
+@pytest.mark.parametrize(
+  "argument, line",
+  [
+    ("--config=experiments/ppo.py", "iteration times the experiment `benchmark`: it takes overrides, no --config"),
+    ("--workdir=x", "unknown flag '--workdir': python -m rl_jax.benchmark keeps no run"),
+  ],
+)
+def test_the_iteration_is_that_of_its_experiment(argument, line, capsys):
   assert benchmark.main(["iteration", argument]) == 1
-  line = "iteration times the experiment `benchmark`: it takes overrides, no --config and no --workdir"
   assert capsys.readouterr().err == f"rl_jax.benchmark: {line}\n"
 
 

@@ -57,6 +57,16 @@ def test_a_comparison_is_paired():
     compare(record([1.0] * 3), record([1.0] * 3, (3, 1, 5)), "file")
 
 
+def test_a_better_evaluation_without_a_checkpoint_is_told():
+  lines = [
+    {"kind": "evaluation", "iteration": iteration, "accuracy": [value, value]}
+    for iteration, value in enumerate((0.1, 0.6, 0.5, float("nan")))
+  ]
+  told = evaluate._better_than_kept(lines, "accuracy", 2)
+  assert told.startswith("iteration 1 was better (accuracy 0.6 against 0.5), but no checkpoint of it is there")
+  assert evaluate._better_than_kept(lines, "accuracy", 1) == evaluate._better_than_kept(lines, "reward", 2) == ""
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
   """A run of two seeds with checkpoints of iterations 2 and 4, the earlier the best one by name."""

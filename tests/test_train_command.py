@@ -42,7 +42,7 @@ def command(capsys, text: str, folder) -> tuple[int, str]:
     (RUN.replace("grpo.py", "grop.py"), "no file 'experiments/grop.py': did you mean 'experiments/grpo.py'?"),
     ("--workdir={folder}/run", "--config is missing"),
     ("", "--config is missing: write for example --config=grpo"),
-    (RUN + "--config.num_iterations=0", "num_iterations is at least 1, got 0"),
+    (RUN + "--config.num_iterations=0", "num_iterations: want a whole number at least 1, got 0"),
     (RUN + "--config.mesh.rules.foo=5", "mesh rules: there is no logical axis 'foo'"),
   ],
 )

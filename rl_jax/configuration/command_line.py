@@ -3,46 +3,95 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+import rl_jax
 from rl_jax.configuration.parts import nearest
 from rl_jax.errors import UserError
 
 
 class Flags(NamedTuple):
-  config: str  # path of the file, with ':variant' if one was given
+  config: str  # name or path of the file, with ':variant' if one was given; None where it is not required
   workdir: Path | None
   overrides: list[str]  # 'key=value', in the order of the command line
   options: argparse.Namespace  # flags of the program's own
 
 
+def program(name: str) -> str:
+  """How a command was called: "rl-jax report", or "python -m rl_jax.report"."""
+  called = Path(sys.argv[0])
+  by_entry_point = called.stem == "rl-jax" or called.parts[-2:] == ("rl_jax", "__main__.py")
+  return f"rl-jax {name}" if by_entry_point else f"python -m rl_jax.{name}"
+
+
 class Parser(argparse.ArgumentParser):
-  """A parser whose complaints are one line like all others."""
+  """The parser of a command: --help and --version, and complaints that are one line like all others.
+
+  Args:
+    name: of the command, as in "report".
+    about: the first line of its documentation, "what it does: python -m rl_jax.report an example".
+    epilog: what --help ends with.
+  """
+
+  def __init__(self, name: str, about: str, epilog: str | None = None):
+    does, _, example = about.rstrip(".").partition(f": python -m rl_jax.{name} ")
+    description = f"{does}. Example: {program(name)} {example}" if example else does
+    super().__init__(prog=program(name), description=description, epilog=epilog, allow_abbrev=False)
+    version = f"rl-jax {rl_jax.__version__}"
+    self.add_argument("--version", action="version", version=version, help="print the version and end")
 
   def error(self, message: str) -> NoReturn:
     """Raises UserError."""
     raise UserError(message)
 
 
-def make_parser(description: str = "", *, positional: bool = False) -> argparse.ArgumentParser:
+def make_parser(
+  name: str = "train", about: str = "", *, positional: bool = False, workdir: bool = True
+) -> argparse.ArgumentParser:
   """A parser with --config and --workdir, to which a program can add its own flags.
 
   Args:
+    name, about: see `Parser`.
     positional: the experiment may also stand alone, without --config=.
+    workdir: False: the command has no run.
   """
-  parser = Parser(
-    description=description,
-    allow_abbrev=False,
-    epilog="--config.KEY=VALUE changes one field, as in --config.learning_rate=3e-4 --config.task.modulus=7",
-  )
+  example = "--config.KEY=VALUE changes one field, as in --config.learning_rate=3e-4 --config.sampling.temperature=0.8"
+  parser = Parser(name, about, epilog=example)
   parser.add_argument("--config", metavar="NAME[:VARIANT]", help="experiment, as in grpo:smoke, or a file")
-  parser.add_argument("--workdir", metavar="FOLDER", type=Path, help="where the run is kept, as in runs/grpo")
+  if workdir:
+    parser.add_argument("--workdir", metavar="FOLDER", type=Path, help="where the run is kept, as in runs/grpo")
   if positional:
     parser.add_argument("experiment", metavar="EXPERIMENT", nargs="?", help="the same as --config=EXPERIMENT")
   return parser
+
+
+def add_runs(parser: argparse.ArgumentParser, about: str) -> None:
+  """The arguments that name runs, which `runs_of` reads: alone, or as --workdir=RUN."""
+  parser.add_argument("runs", metavar="RUN", nargs="*", type=Path, help=about)
+  parser.add_argument(
+    "--workdir", metavar="RUN", dest="workdirs", action="append", type=Path, default=[], help="the same as RUN"
+  )
+
+
+def runs_of(options: argparse.Namespace, most: int | None = None) -> list[Path]:
+  """The runs that were named.
+
+  Args:
+    most: how many may be; None: any number.
+
+  Raises: UserError: none, or too many.
+  """
+  runs = [*options.runs, *options.workdirs]
+  if not runs:
+    raise UserError("no run is named: give its folder, as in runs/grpo")
+  if most is not None and len(runs) > most:
+    raise UserError(f"{len(runs)} runs are named ({', '.join(map(str, runs))}): give {most}")
+  return runs
 
 
 def parse_flags(
@@ -66,23 +115,33 @@ def parse_flags(
         raise UserError(f"--config.{key} has no value: write --config.{key}=VALUE")
       value = waiting.pop(0)
     overrides.append(f"{key}={value}")
-  options, unknown = parser.parse_known_args(own)
+  options, unknown = parser.parse_known_intermixed_args(own)
   if unknown:
     flag = unknown[0].partition("=")[0]
     if not flag.startswith("-"):
       raise UserError(f"unexpected argument {flag!r}: flags are written --name=value")
-    known_flags = [text for action in parser._actions for text in action.option_strings if text.startswith("--")]
-    raise UserError(f"unknown flag {flag!r}{nearest(flag, known_flags)}")
+    raise UserError(f"unknown flag {flag!r}{_advice(flag, parser)}")
   alone = getattr(options, "experiment", None)
   if alone is not None:
     if options.config is not None:
       raise UserError(f"two experiments, {alone!r} and --config={options.config}: give one")
     options.config = alone
-  examples = {"config": "grpo", "workdir": "runs/grpo"}
+  examples = {"config": "grpo", "workdir": "runs/grpo", "topology": "v5e:2x4"}
   for name in required:
     if getattr(options, name) is None:
       raise UserError(f"--{name} is missing: write for example --{name}={examples.get(name, 'VALUE')}")
-  return Flags(options.config, options.workdir, overrides, options)
+  return Flags(options.config, getattr(options, "workdir", None), overrides, options)
+
+
+def _advice(flag: str, parser: argparse.ArgumentParser) -> str:
+  """What was meant by a flag that is not known: one that is much like it, or a field of the experiment."""
+  known_flags = [text for action in parser._actions for text in action.option_strings if text.startswith("--")]
+  field = flag.removeprefix("--")
+  if field == "workdir":
+    return f": {parser.prog} keeps no run"
+  if "--config" not in known_flags or difflib.get_close_matches(flag, known_flags, n=1, cutoff=0.75):
+    return nearest(flag, known_flags)
+  return f": did you mean '--config.{field}'? So fields of the experiment are changed"
 
 
 def default_workdir(experiment: str) -> Path:

@@ -28,6 +28,7 @@ from ml_collections import ConfigDict
 from rl_jax.configuration.parts import experiment_file, load, load_file, name_of, nearest, source
 from rl_jax.errors import UserError
 from rl_jax.models import sizes
+from rl_jax.users_code import place_of_function
 
 __all__ = [
   "identity",
@@ -105,8 +106,8 @@ def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[st
     if not values[section].get("name"):
       raise UserError(f"config.{name} is missing: name the {section}, as in 'rl_jax.{section}s.…'")
     values[section] |= _short(section, values[section]["name"])
-    role = resolve_role(values[section]["name"])
-    defaults[section] = {**_plain(role.get_config()), "name": values[section]["name"]}
+    role = resolve_role(values[section]["name"], section)
+    defaults[section] = {**_defaults(role, section), "name": values[section]["name"]}
     values[section] = _merged(defaults[section], values[section], section)
   for key, value in changes.items():
     _override(values, defaults, key, value)
@@ -128,22 +129,40 @@ def _short(section: str, name: str | Any) -> dict[str, Any]:
 
 
 def _renamed(section: str, values: dict[str, Any], name: str | Any) -> dict[str, Any]:
-  """A file's section under another name. Under a bare one, which stands for all sizes, what the file says of the sizes
-  and the checkpoint of its own part goes with that."""
-  if isinstance(name, str) and (section, name) in BARE:
-    defaults = resolve_role(BARE[section, name][0]).get_config()
-    values = {field: value for field, value in values.items() if field in defaults and field != "layers"}
-  return values | {"name": name}
+  """A file's section under another name. What the file says of its own task or model goes with that, where the other
+  does not know it; options of a method are no shapes, and are refused. Under a bare name, which stands for all sizes,
+  the number of layers goes too."""
+  if section == "method":
+    return values | {"name": name}
+  bare = isinstance(name, str) and (section, name) in BARE
+  part = _short(section, name).get("name", name)
+  defaults = _defaults(resolve_role(part, section), section)
+  fields = defaults.keys() - ({"layers"} if bare else set())
+  return {field: value for field, value in values.items() if field in fields} | {"name": name}
 
 
-def resolve_role(name: str | Any) -> Any:
-  """The part that a `name` field names (or the object itself): it has get_config() -> dict and build(config)."""
-  role = load(name) if isinstance(name, str) else name
+def resolve_role(name: str | Any, section: str = "") -> Any:
+  """The part that a `name` field names (or the object itself): it has get_config() -> dict and build(config).
+
+  Args:
+    section: of the config, whose parts are named where it leads nowhere.
+  """
+  short = [word for of_section, word in (*BARE, *SHORT) if of_section == section]
+  role = load(name, section, short) if isinstance(name, str) else name
   for function in ("get_config", "build"):
     if not callable(getattr(role, function, None)):
       role_name = repr(name) if isinstance(name, str) else name_of(role)
       raise UserError(f"{role_name} cannot be used as method, task or model: it has no {function}()")
   return role
+
+
+def _defaults(role: Any, section: str) -> dict[str, Any]:
+  """What a part says of its section. Raises: UserError: no fields by name."""
+  fields = role.get_config()
+  if not isinstance(fields, Mapping | ConfigDict):
+    where = f"get_config of the {section} ({place_of_function(role.get_config)})"
+    raise UserError(f"{where} gave {fields if fields is None else f'a {type(fields).__name__}'}: it has to give a dict")
+  return _plain(fields)
 
 
 def _plain(config: Any) -> dict[str, Any]:

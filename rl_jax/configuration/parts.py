@@ -70,14 +70,27 @@ def _advice(name: str, folder: Path, kind: str) -> str:
   return f"{nearest(name, experiments)} (a file of your own ends in .py)"
 
 
-def load_file(path: str) -> ModuleType:
-  """Runs a Python file as a module; the same content is run once, so that its classes keep their identity."""
+def parts_of(section: str) -> list[str]:
+  """The package's own parts for a section, "method", "task" or "model", by the names that a config gives them."""
+  folder = EXPERIMENTS.parent / f"{section}s"
+  is_part = lambda text: "\ndef get_config(" in text and "\ndef build(" in text
+  names = [path.stem for path in folder.glob("[a-z]*.py") if is_part(path.read_text())]
+  return [f"rl_jax.{section}s.{name}" for name in sorted(names)]
+
+
+def load_file(path: str, known: Iterable[str] = ()) -> ModuleType:
+  """Runs a Python file as a module; the same content is run once, so that its classes keep their identity.
+
+  Args:
+    known: what else could have been meant.
+  """
   file = Path(path)
   if not file.is_file():
     python_files = [
       str(other.relative_to(".") if not file.is_absolute() else other) for other in file.parent.glob("*.py")
     ]
-    raise UserError(f"no file {path!r}{nearest(str(file), python_files)}")
+    alike = difflib.get_close_matches(str(file), python_files, n=1, cutoff=0.6)
+    raise UserError(f"no file {path!r}{nearest(str(file), python_files if alike else known or python_files)}")
   content = file.read_bytes()
   digest = hashlib.sha256(str(file.resolve()).encode() + b"\0" + content).hexdigest()[:16]
   name = f"rl_jax_file_{re.sub(r'[^0-9a-zA-Z_]', '_', file.stem)}_{digest}"
@@ -85,11 +98,17 @@ def load_file(path: str) -> ModuleType:
     return sys.modules[name]
   module = ModuleType(name)
   module.__file__ = str(file.resolve())
-  module.__dict__[_TEXT] = importlib.util.decode_source(content)
+  try:
+    module.__dict__[_TEXT] = importlib.util.decode_source(content)
+  except (SyntaxError, UnicodeDecodeError) as error:
+    raise UserError(f"{path} is no Python source: {error}") from error
   sys.modules[name] = module  # dataclasses look their module up while it runs
   try:
     # Not through the importer: its bytecode cache takes an edit within the same second for the old file.
     exec(compile(content, module.__file__, "exec"), module.__dict__)
+  except SystemExit as error:
+    del sys.modules[name]
+    raise UserError(f"{path} ends the program (SystemExit: {error}): it is a script, not a part to load") from error
   except BaseException:
     del sys.modules[name]
     raise
@@ -117,11 +136,17 @@ def _attribute(holder: ModuleType, name: str, path: str) -> Any:
   return getattr(holder, name)
 
 
-def load(name: str) -> Any:
-  """'package.module', 'package.module:Name', 'package.module.Name', 'file.py' or 'file.py:Name'."""
+def load(name: str, section: str = "", short: Iterable[str] = ()) -> Any:
+  """'package.module', 'package.module:Name', 'package.module.Name', 'file.py' or 'file.py:Name'.
+
+  Args:
+    section: of a config in which it stands, whose parts are named if it leads nowhere.
+    short: names that this section has for some of them.
+  """
+  known = [*short, *parts_of(section)] if section else []
   file = re.fullmatch(r"(.+\.py)(?::(\w+))?", name)
   if file:
-    module = load_file(file[1])
+    module = load_file(file[1], known)
     return _attribute(module, file[2], name) if file[2] else module
   path, _, attribute = name.partition(":")
   if not re.fullmatch(r"\w+(\.\w+)*", path):
@@ -137,8 +162,18 @@ def load(name: str) -> Any:
     parent_path = parent_path.rpartition(".")[0]
     parent = _import(parent_path) if parent_path else None
   module_names = _module_names(parent) if parent is not None else []
-  advice = nearest(path, module_names) or ": is its folder the current one, or on PYTHONPATH?"
+  if known and "." not in path:
+    advice = _meant(path, known)
+  else:
+    advice = nearest(path, module_names) or ": is its folder the current one, or on PYTHONPATH?"
   raise UserError(f"no module {path!r}{advice}")
+
+
+def _meant(word: str, known: list[str]) -> str:
+  """Which of the names was meant by a word, by their last parts."""
+  by_word = {name.rpartition(".")[2] if name.startswith("rl_jax.") else name: name for name in reversed(known)}
+  alike = difflib.get_close_matches(word, by_word, n=1, cutoff=0.5)
+  return f": did you mean {by_word[alike[0]]!r}?" if alike else nearest("", known)
 
 
 def name_of(value: Any) -> str:

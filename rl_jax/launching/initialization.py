@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -41,6 +42,29 @@ class Start(NamedTuple):
   """Damaged checkpoints that were passed over."""
 
 
+class StartName(NamedTuple):
+  """What an `init_from` names."""
+
+  place: str
+  """A stage, or the folder of a run."""
+  role: str
+  digest: str
+  """The beginning of a hash; "": any start will do."""
+
+
+def parsed(init_from: str) -> StartName:
+  """The parts of "stage or folder[#role][@hash]". A folder's path may hold both characters.
+
+  >>> parsed("runs/me@lab/run#critic@0123abcd")
+  StartName(place='runs/me@lab/run', role='critic', digest='0123abcd')
+  """
+  if os.path.isdir(init_from):  # False, and no error, for any text
+    return StartName(init_from, "policy", "")
+  match = re.fullmatch(r"(.*?)(?:#([^#@/\\]+))?(?:@([0-9a-f]+))?", init_from, re.DOTALL)
+  assert match is not None, "all of it is optional"
+  return StartName(match[1], match[2] or "policy", match[3] or "")
+
+
 def build(config: ConfigDict) -> experiment.Experiment:
   """The parts that a resolved config names."""
   role = lambda name: configs.resolve_role(config[name].name)
@@ -65,7 +89,7 @@ def _needed(stages: dict[str, Any], name: str, fields: Iterable[Any]) -> dict[st
   open_fields = list(fields)
   while open_fields:
     field = open_fields.pop()
-    before = re.split("[@#]", field)[0] if isinstance(field, str) else ""
+    before = parsed(field).place if isinstance(field, str) else ""
     if before in stages and before not in (name, *required):
       required[before] = stages[before]
       open_fields += [stages[before].get("init_from", ""), *flatten(stages[before].get("method", {})).values()]
@@ -123,8 +147,7 @@ def _led_to(
 ) -> Start | None:
   """The start that `init_from` names, "stage or folder[#role][@hash]"; None if its stage was stopped."""
   config = built.config
-  place, _, expected = init_from.partition("@")
-  name, _, source = place.partition("#")
+  name, source, expected = parsed(init_from)
   if name in config.stages:
     folder = stage_folder(config, name, workdir)
     if not train(stage_config(config, name), folder):
@@ -134,7 +157,7 @@ def _led_to(
   else:
     stages = ", ".join(config.stages) or "none"
     raise UserError(f"init_from={name!r} is neither a stage of this config ({stages}) nor the folder of a run")
-  return _read(folder, config, built.models[role], source or "policy", expected)
+  return _read(folder, config, built.models[role], source, expected)
 
 
 def _pretrained(built: experiment.Experiment, role: str) -> Start | None:

@@ -6,7 +6,8 @@ import contextlib
 import functools
 import json
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -22,8 +23,11 @@ from rl_jax.launching.recorder import Recorder
 from rl_jax.launching.stop import Stop
 from rl_jax.launching.vouching import checkpoint_fault
 from rl_jax.runs.directory import RunDirectory, open_run
+from rl_jax.runs.visible import visible
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.experiment import check
+
+_LOOK_AGAIN_SECONDS = 0.5
 
 
 class Terminal(NamedTuple):
@@ -34,51 +38,85 @@ class Terminal(NamedTuple):
   stop: Stop
 
 
-def train(config: ConfigDict, workdir: str | Path, terminal: Terminal | None = None) -> Result:
+def train(
+  config: ConfigDict, workdir: str | Path, terminal: Terminal | None = None, *, is_stage: bool = False
+) -> Result:
   """Trains the run of a resolved config in `workdir`, or goes on with it; first the stage that it starts from.
+
+  Args:
+    is_stage: the run is a stage, for which others may wait: while another process trains it, this one does too.
 
   Raises:
     UserError: one line that says what was got and what to do.
   """
   keep_freed_memory()
   keep_programs()
-  check(config)
-  terminal = terminal or Terminal(["rl_jax.launching.launch.train"], sys.stderr, Stop())
   workdir = Path(workdir)
+  try:
+    check(config)
+  except UserError as error:
+    if not is_stage:
+      raise
+    raise UserError(f"stage {workdir.name}: {error}") from error
+  terminal = terminal or Terminal(["rl_jax.launching.launch.train"], sys.stderr, Stop())
   identity, fields = configs.identity(config)
   section = config.checkpoint
-  with _opened(workdir, json.loads(configs.to_json(config)), identity, fields) as directory:
+  wait = _wait_for(workdir, terminal) if is_stage else lambda holder: False
+  with _opened(workdir, json.loads(configs.to_json(config)), identity, fields, wait) as directory:
     recorder = Recorder(config, identity, directory, terminal.command, terminal.stream)
+    keep_best = section.keep_best if config.evaluation.every_iterations else 0  # nothing says which is the best
     checkpoints = Checkpoints(
       directory.checkpoints,
       keep=section.keep,
-      keep_best=section.keep_best,
+      keep_best=keep_best,
       best_metric=section.best_metric,
       fault=functools.partial(checkpoint_fault, directory, identity),
     )
-    train_stage = lambda stage, folder: train(stage, folder, terminal).finished
+    train_stage = lambda stage, folder: train(stage, folder, terminal, is_stage=True).finished
     try:
       with contextlib.closing(recorder), checkpoints:
-        result = RunLoop(config, workdir, recorder, checkpoints, terminal.stop, train_stage).go()
+        result = RunLoop(config, workdir, recorder, checkpoints, terminal.stop, train_stage, is_stage).go()
     except (UserError, OSError):
       directory.check_in_place()  # a folder that has gone explains whatever went wrong with its files
-      if not directory.continued and not directory.manifest.exists():
-        directory.leave()  # what is refused before it begins occupies no folder
       raise
+    finally:
+      if not directory.begun:
+        directory.leave()  # what fails, or is stopped, before its first iteration occupies no folder
+    reported = result.done_before and directory.report_html.exists()
     # Recorded configs may be older than the field.
-    if result.iterations and processes.first() and config.logging.get("report", True):
+    if result.iterations and not reported and processes.first() and config.logging.get("report", True):
       recorder.report()
   return result
 
 
+def _wait_for(folder: Path, terminal: Terminal) -> Callable[[str], bool]:
+  """Waits for who holds a stage's folder; says so once."""
+  said = False
+
+  def wait(holder: str) -> bool:
+    nonlocal said
+    if not said:
+      text = f"{folder} is being trained by another process ({holder}): waiting for it"
+      print(visible(text, keep=""), file=terminal.stream, flush=True)
+      said = True
+    time.sleep(_LOOK_AGAIN_SECONDS)
+    if terminal.stop.requested is not None:
+      raise KeyboardInterrupt
+    return True
+
+  return wait
+
+
 @contextlib.contextmanager
-def _opened(workdir: Path, config: dict[str, Any], identity: str, fields: dict[str, Any]) -> Iterator[RunDirectory]:
+def _opened(
+  workdir: Path, config: dict[str, Any], identity: str, fields: dict[str, Any], wait: Callable[[str], bool]
+) -> Iterator[RunDirectory]:
   """The folder of the run, held by its first process. The others write all but checkpoints into one that goes with
   them, so that every process does the same and the record is written once."""
   if processes.first():
     directory = None
     try:
-      directory = open_run(workdir, config, identity, fields)
+      directory = open_run(workdir, config, identity, fields, wait)
     finally:
       processes.largest(directory is None)
     with directory:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from rl_jax.configuration.parts import nearest
 from rl_jax.errors import UserError
 from rl_jax.launching import initialization, machine, processes
 from rl_jax.launching.recorder import Recorder
@@ -32,6 +33,8 @@ class Result(NamedTuple):
   directory: Path
   iterations: int
   finished: bool
+  done_before: bool = False
+  """This launch has done nothing."""
 
 
 class RunLoop:
@@ -40,6 +43,7 @@ class RunLoop:
   Args:
     stop: what asks for an early end.
     train_stage: trains a stage in a folder; False if it was stopped.
+    is_stage: it is itself a stage, which other runs start from.
   """
 
   def __init__(
@@ -50,9 +54,10 @@ class RunLoop:
     checkpoints: Checkpoints,
     stop: Stop,
     train_stage: Callable[[ConfigDict, Path], bool],
+    is_stage: bool = False,
   ):
     self.config, self.workdir, self.recorder = config, workdir, recorder
-    self.checkpoints, self.stop, self.train_stage = checkpoints, stop, train_stage
+    self.checkpoints, self.stop, self.train_stage, self.is_stage = checkpoints, stop, train_stage, is_stage
     self.say = recorder.say
     self.held_out: dict[str, np.ndarray] = {}
     self.skipping = False
@@ -67,11 +72,11 @@ class RunLoop:
       if isinstance(prepared, Result):
         return prepared
       started = time.monotonic()
-      prepared.compile()
+      self._compile(prepared)
       if self.stop.check():
         self._say_stopped(f"nothing new to save at iteration {prepared.iterations}")
       else:
-        self._begin(prepared, time.monotonic() - started)
+        self._begin(prepared)
         self._iterate(prepared)
       finished = self._finished(prepared)
       self.recorder.end(prepared.iterations, finished, time.monotonic() - started)
@@ -85,8 +90,11 @@ class RunLoop:
     """The trainer where the run goes on, its task held open; or the end of a run that is done, or stopped already."""
     newest = self.checkpoints.newest_intact() or 0
     if newest >= self.config.num_iterations:
-      self.say(f"{self.workdir}: done before ({newest} iterations); raise num_iterations to go on")
-      return Result(self.workdir, newest, True)
+      if self.is_stage:
+        self.say(f"starts from {self.workdir} ({newest} iterations)")
+      else:
+        self.say(f"{self.workdir}: done before ({newest} iterations); raise num_iterations to go on")
+      return Result(self.workdir, newest, True, done_before=True)
     experiment, device_mesh = initialization.build(self.config), mesh.make_mesh(self.config.mesh)
     for note in check_batch(experiment, device_mesh):  # before the stages take their time
       self.say(note)
@@ -102,14 +110,31 @@ class RunLoop:
     self.recorder.begin(trainer, starts)
     return trainer
 
-  def _begin(self, trainer: Trainer, seconds: float) -> None:
-    """Say how long the compilation took; evaluate a run that is at its start."""
-    self.say(f"{self.workdir}: {machine.devices()}, compiled in {seconds:.0f} s")
-    if trainer.iterations == 0:
+  def _compile(self, trainer: Trainer) -> None:
+    """Compile, and say so before and afterwards: it may take a minute in which nothing else is seen."""
+    where, started = f"{self.workdir}: {machine.devices()}", time.monotonic()
+    if not trainer.experiment.task.on_device:
+      self.say(f"{where}, compiling on the way, in the first evaluation and iteration …")
+    else:
+      self.say(f"{where}, compiling …")
+    trainer.compile()
+    if trainer.experiment.task.on_device:
+      self.say(f"compiled in {time.monotonic() - started:.0f} s")
+
+  def _begin(self, trainer: Trainer) -> None:
+    """Evaluate a run that is at its start."""
+    if trainer.iterations == 0 and self.config.evaluation.every_iterations:
       self._evaluate(trainer)
+      self._check_best_metric()
       self.recorder.progress.update(0, self.held_out)
       if warning := already_right(self.held_out):
         self.say(warning)
+
+  def _check_best_metric(self) -> None:
+    section = self.config.checkpoint
+    if section.keep_best and section.best_metric not in self.held_out:
+      advice = nearest(section.best_metric, self.held_out)
+      raise UserError(f"checkpoint.best_metric={section.best_metric!r} is no metric of an evaluation{advice}")
 
   def _iterate(self, trainer: Trainer) -> None:
     """Advance until the run is finished or stopped."""
@@ -188,12 +213,13 @@ class RunLoop:
     self.recorder.iterations(first, result, wrote)
     speed = wrote.sum() / result.seconds
     last = self._finished(trainer)
-    if last or iterations % config.evaluation.every_iterations == 0:
+    if _is_due(config.evaluation, iterations, last):
       self._evaluate(trainer)
     shown_speed = float(speed) if wrote.any() else None
-    self.recorder.progress.update(iterations, result.metrics[-1] | self.held_out, shown_speed, self._share(trainer))
+    shown = result.metrics[-1] | self.held_out | {"skipped_in_a_row": result.skipped_in_a_row[-1]}
+    self.recorder.progress.update(iterations, shown, shown_speed, self._share(trainer))
     self._look_for_skipped(first, result.skipped_in_a_row)
-    if last or (iterations % config.checkpoint.every_iterations == 0 and not self.skipping):
+    if last or (_is_due(config.checkpoint, iterations) and not self.skipping):
       self._save(trainer)
     if last:
       self.recorder.show_samples(iterations, result)
@@ -231,3 +257,9 @@ class RunLoop:
     }
     best = {name: float(np.mean(values)) for name, values in self.held_out.items()}
     self.checkpoints.save(trainer.iterations, trainer.state, metadata, best, prune=not self.skipping)
+
+
+def _is_due(section: ConfigDict, iterations: int, last: bool = False) -> bool:
+  """Whether something comes after this iteration, by the cadence of its section, of which 0 means never."""
+  every = section.every_iterations
+  return every > 0 and (last or iterations % every == 0)

@@ -92,7 +92,7 @@ def _read_run(folder: Path) -> RecordedRun:
 
 
 def _read_curve(file: Path, saved: dict[str, Any]) -> RecordedRun:
-  parser = command_line.make_parser(positional=True)
+  parser = command_line.make_parser("train", positional=True)
   processes.add_flags(parser)
   flags = command_line.parse_flags(saved["command"][3:], parser, required=("config",))
   config = configs.resolve(flags.config, flags.overrides)

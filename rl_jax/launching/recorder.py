@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
@@ -15,8 +16,8 @@ from rl_jax.configuration import configs
 from rl_jax.launching import machine
 from rl_jax.launching.initialization import Start
 from rl_jax.runs.content import content_sha256
-from rl_jax.runs.directory import RunDirectory
-from rl_jax.runs.files import write_atomically
+from rl_jax.runs.directory import METHOD, RunDirectory
+from rl_jax.runs.files import write_atomically, write_json
 from rl_jax.runs.log_hashes import LogHashes
 from rl_jax.runs.manifest import append_launch, end_launch, manifest, now, read_launches
 from rl_jax.runs.metrics import MetricsWriter
@@ -57,7 +58,8 @@ class Recorder:
     """
     self.directory.check_in_place()
     method = configs.source(configs.resolve_role(self.config.method.name))
-    write_atomically(self.directory.path / "method.py", method.encode())
+    write_json(self.directory.config, json.loads(configs.to_json(self.config)))
+    write_atomically(self.directory.path / METHOD, method.encode())
     digest = hashlib.sha256(method.encode()).hexdigest()
     task = trainer.experiment.task
     extra: dict[str, Any] = {

@@ -53,8 +53,6 @@ def get_config() -> dict[str, Any]:
 def build(config: ConfigDict, task: Task) -> Method:
   """DAPO from its section of a config."""
   m = config.method
-  if not 0 < m.overlong_share <= 1:
-    raise ValueError(f"method.overlong_share is above 0 and at most 1, got {m.overlong_share}")
   buffer = max(1, round(m.overlong_share * task.response_tokens))
 
   def penalty(trajectories: Trajectories) -> Float[Array, " B"]:

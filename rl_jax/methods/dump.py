@@ -46,8 +46,6 @@ def get_config() -> dict[str, Any]:
 def build(config: ConfigDict, task: Task) -> Method:
   """DUMP from its section of a config. Raises ValueError for options."""
   m = config.method
-  if m.window < 1 or m.tau < 0:
-    raise ValueError(f"method.window is at least 1 and method.tau at least 0, got {m.window} and {m.tau}")
   if m.curriculum != "uniform":
     raise ValueError(f"method.curriculum={m.curriculum!r}: it draws its problems itself, leave 'uniform'")
   base = grpo.build(config, task)

@@ -54,7 +54,14 @@ def get_config() -> dict[str, Any]:
 
 
 def token_stream(trajectories: Trajectories, advantages: Float[Array, " B"] | Float[Array, "B T"]) -> Stream:
-  """Advantages on all trained tokens of scored rows; one number per row is given to all its tokens."""
+  """Advantages on all trained tokens of scored rows; one number per row is given to all its tokens.
+
+  Raises: ValueError: they are of another shape, as one number for all rows is, which would push every token alike.
+  """
+  (rows, tokens_of_row), shape = trajectories.tokens.shape, getattr(advantages, "shape", None)
+  if shape not in ((rows,), (rows, tokens_of_row)):
+    got = f"have shape {shape}" if shape is not None else f"are of type {type(advantages).__name__}"
+    raise ValueError(f"advantages {got}: give one per row, [{rows}], or one per token, [{rows}, {tokens_of_row}]")
   mask = trajectories.trained & trajectories.scored[:, None]
   tokens = per_token(advantages, mask) if advantages.ndim == 1 else zero_masked(advantages, mask)
   return Stream(targets=tokens, weights=mask.astype(jnp.float32))

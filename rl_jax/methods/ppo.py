@@ -39,7 +39,7 @@ def get_config() -> dict[str, Any]:
     "lam": 1.0,  # GAE's lambda; 1 is Monte Carlo
     "whiten": True,
     "value_coefficient": 1.0,
-    "value_clip": 0.5,  # inf: none
+    "value_clip": 0.5,  # 0: none
     "critic_learning_rate": None,  # None: the policy's
   }
 
@@ -89,7 +89,7 @@ def build(config: ConfigDict, task: Task) -> Method:
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     terms, metrics = policy_loss(outputs, trajectories, streams)
-    value = value_term(m, outputs, trajectories, streams["value"], clip=m.value_clip)
+    value = value_term(m, outputs, trajectories, streams["value"], clip=m.value_clip or None)
     return Loss(terms | {"value": value}, metrics)
 
   return policy_gradient.method(config, task, signal, papers=("1707.06347", "1506.02438"), loss=loss, **critic(m))

@@ -80,12 +80,16 @@ class TransformerConfig:
   def __post_init__(self):
     sizes = ("vocabulary", "outputs", "width", "layers", "heads", "key_value_heads", "head_width", "feed_forward")
     for name in sizes:
-      if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}={getattr(self, name)}: sizes are at least 1")
+      if not 1 <= getattr(self, name) < 2**31:
+        raise ValueError(f"model.{name}={getattr(self, name)}: sizes are at least 1, and int32")
     choices = {"dtype": DTYPES, "param_dtype": DTYPES, "rope_scaling": SCALINGS, "remat": REMAT}
     for name, allowed in choices.items():
       if getattr(self, name) not in allowed:
         raise ValueError(f"model.{name} is one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+    if not (self.rope_base > 0 and self.norm_epsilon > 0):
+      raise ValueError(
+        f"model.rope_base and model.norm_epsilon are above 0, got {self.rope_base} and {self.norm_epsilon}"
+      )
     if not (self.rope_factor > 0 and self.rope_context > 0 and self.rope_high_frequency > self.rope_low_frequency):
       raise ValueError(
         "model.rope_factor and model.rope_context are above 0 and model.rope_high_frequency above "

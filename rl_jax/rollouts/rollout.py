@@ -14,6 +14,7 @@ from rl_jax.curricula.curriculum import Plan
 from rl_jax.kernels.reductions import Mean
 from rl_jax.models.model import Model, Params
 from rl_jax.rollouts.sampler import positions_of
+from rl_jax.tasks.checks import checked_prompts, checked_verdicts
 from rl_jax.tasks.task import ExtraSpec, Prompts, Split, Task, Verdicts
 from rl_jax.trajectories import POLICY, PROMPT, PrefixTrees, Trajectories
 
@@ -97,7 +98,8 @@ def collect(
   Args:
     key_of: index of a phase -> its key.
   """
-  prompts = padded(task.prompts(plan.prompt_ids, split), rollout.prompt_width)
+  of_plan = checked_prompts(task.prompts(plan.prompt_ids, split), task, plan.prompt_ids)
+  prompts = padded(of_plan, rollout.prompt_width)
   trajectories, total = None, jnp.int32(0)
   metrics: dict[str, Mean] = {}
   for index, phase in enumerate(rollout.phases):
@@ -129,7 +131,8 @@ def verify(
   """The trajectories with what the task's verifier says of the rows `requested`."""
   prompts = task.prompts(trajectories.prompt_ids, split)
   responses = slice(trajectories.prompt_width, None)
-  verdicts = task.verify(prompts, trajectories.tokens[:, responses], trajectories.attention_mask[:, responses])
+  tokens, mask = trajectories.tokens[:, responses], trajectories.attention_mask[:, responses]
+  verdicts = checked_verdicts(task.verify(prompts, tokens, mask), task, tokens.shape)
   return judged(trajectories, verdicts, prompts.levels, requested, task.provides)
 
 

@@ -2,18 +2,22 @@
 
 runs/<name>/
   identity.json    {"format", "identity", "fields"}: which run this is; its presence makes the folder a run
-  config.json      resolved config of the latest launch
+  config.json      resolved config of the latest launch that trained
   manifest.json    one entry per launch (manifest.py)
   metrics.jsonl    bit-identical between a straight run and a resumed one (metrics.py)
   timings.jsonl    seconds, tokens per second, wall clock: never the same twice
   samples.jsonl    decoded samples (samples.py)
                    (checkpoints vouch for these three: log_hashes.py)
   tensorboard/  checkpoints/  report.png  report.html
+  traceback.txt    of the last launch that an error in a user's own code has ended; may be there before the run is
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,11 @@ from rl_jax.runs.lock import Lock
 
 FORMAT = 1
 """Version of the layout above. A run of another format is refused."""
+
+METHOD = "method.py"
+"""The source of the method."""
+TRACEBACK = "traceback.txt"
+"""The traceback of a launch that an error in a user's own code has ended."""
 
 _SHOWN_FIELDS = 3
 _SHOWN_CHARACTERS = 60
@@ -48,6 +57,13 @@ class RunDirectory:
     self.report_html = path / "report.html"
 
   @property
+  def begun(self) -> bool:
+    """Whether something of the run is here that a next launch would go on from: an iteration, or a checkpoint."""
+    if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()):
+      return True
+    return self.metrics.exists() and b'"train"' in self.metrics.read_bytes()
+
+  @property
   def log(self) -> tuple[Path, Path, Path]:
     """The files that grow line by line."""
     return self.metrics, self.samples, self.timings
@@ -68,11 +84,16 @@ class RunDirectory:
     raise UserError(f"{self.path} {change} under this run: {advice}")
 
   def leave(self) -> None:
-    """Take back what `open_run` wrote: the folder is free for another run. Nothing, where it is no longer ours."""
+    """Take back what a start that has not begun wrote: the folder is free for another run. Nothing, where it is no
+    longer ours."""
     if self._lock is None or not self._lock.in_place():
       return
-    for file in (self.identity, self.config):
+    records = (self.manifest, self.metrics, self.timings, self.samples, self.path / METHOD, self.config, self.identity)
+    for file in records:
       file.unlink(missing_ok=True)
+    shutil.rmtree(self.tensorboard, ignore_errors=True)
+    with contextlib.suppress(OSError):  # it is not there
+      self.checkpoints.rmdir()
 
   def close(self) -> None:
     """Lets another process write the run. Harmless when called again."""
@@ -90,16 +111,21 @@ class RunDirectory:
 
 
 def open_run(
-  workdir: str | os.PathLike[str], config: dict[str, Any], identity: str, identity_fields: dict[str, Any]
+  workdir: str | os.PathLike[str],
+  config: dict[str, Any],
+  identity: str,
+  identity_fields: dict[str, Any],
+  wait: Callable[[str], bool] = lambda holder: False,
 ) -> RunDirectory:
   """Creates the run in `workdir`, or continues the run of the same identity that is there, and locks it.
 
   Args:
     workdir: the folder; it and its parents are made.
-    config: the resolved config, written to config.json (also when continuing: fields outside the identity, such as
-      the logging cadence, may have changed).
+    config: the resolved config, written to config.json of a new run. A launch that trains a run further writes its own,
+      as fields outside the identity, such as the logging cadence, may have changed.
     identity: hash of the config without logging fields. Two launches of one identity are one run.
     identity_fields: what the hash covers, as a dict (nested or flat), to say how two runs differ.
+    wait: for another process that writes it, see `Lock`.
 
   Raises:
     UserError: the folder holds another run, or files that are no run; another process writes it; it cannot be written.
@@ -111,14 +137,16 @@ def open_run(
       raise UserError(f"{path} is a file, not a folder: choose another --workdir")
     path.mkdir(parents=True, exist_ok=True)
     _check_holder(path, identity, fields)  # before the lock: a folder that is not ours stays as it is
-  lock = Lock(path / ".lock")
+  lock = Lock(path / ".lock", wait)
   try:
     continued = _check_holder(path, identity, fields)
     directory = RunDirectory(path, continued=continued, lock=lock)
     if not continued:
       # First, so that a kill right after leaves a run that can be continued and not a folder of strange files.
       write_json(directory.identity, {"format": FORMAT, "identity": identity, "fields": fields})
-    write_json(directory.config, config)
+    (path / TRACEBACK).unlink(missing_ok=True)  # of an earlier launch
+    if not directory.config.exists():
+      write_json(directory.config, config)
     return directory
   except BaseException:
     lock.release()
@@ -133,7 +161,7 @@ def find_run(workdir: str | os.PathLike[str]) -> RunDirectory:
   """
   path = Path(workdir)
   if not path.is_dir():
-    raise UserError(f"{path} does not exist: give the --workdir of a run")
+    raise UserError(f"{path} {'is a file' if path.exists() else 'does not exist'}: give the --workdir of a run")
   directory = RunDirectory(path)
   if not directory.identity.exists():
     raise UserError(f"{path} holds no run (identity.json is missing): give the --workdir of a run")
@@ -144,9 +172,7 @@ def _check_holder(path: Path, identity: str, fields: dict[str, Any]) -> bool:
   """True if `path` holds this run, False if it holds nothing."""
   file = path / "identity.json"
   if not file.exists():
-    names = ["identity.json", "config.json"]
-    own_files = {".lock", *(temporary_path(path / name).name for name in names)}
-    other_files = sorted(entry.name for entry in path.iterdir() if entry.name not in own_files)
+    other_files = _other_files(path)
     if other_files:
       more = f" and {len(other_files) - 1} more" if len(other_files) > 1 else ""
       raise UserError(f"{path} is not empty and holds no run ({other_files[0]}{more}): choose another --workdir")
@@ -160,6 +186,20 @@ def _check_holder(path: Path, identity: str, fields: dict[str, Any]) -> bool:
     differences = _differences(recorded.get("fields", {}), fields) or identities
     raise UserError(f"{path} holds another run ({differences}): choose another --workdir, or remove that folder")
   return True
+
+
+def is_run_or_free(workdir: Path) -> bool:
+  """Whether a folder holds a run, or nothing that is not a run's; also of one that does not exist yet."""
+  if not workdir.exists():
+    return True
+  return workdir.is_dir() and ((workdir / "identity.json").exists() or not _other_files(workdir))
+
+
+def _other_files(path: Path) -> list[str]:
+  """Names in a folder of what an ended start does not leave there."""
+  names = ["identity.json", "config.json"]
+  own_files = {".lock", TRACEBACK, *(temporary_path(path / name).name for name in names)}
+  return sorted(entry.name for entry in path.iterdir() if entry.name not in own_files)
 
 
 def _differences(recorded: dict[str, Any], current: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 from rl_jax.errors import UserError
@@ -17,23 +18,25 @@ class Lock:
 
   The file stays (removing it would let two processes lock two files of one name); it says who holds the lock.
 
+  Args:
+    wait: called with who holds it, again and again, for as long as it returns True.
+
   Raises:
-    UserError: if another process, or another part of this one, holds it.
+    UserError: if another process, or another part of this one, holds it, and nothing waits for it.
   """
 
-  def __init__(self, path: Path) -> None:
+  def __init__(self, path: Path, wait: Callable[[str], bool] = lambda holder: False) -> None:
     self.path = path
     with writing(path):
       self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
       try:
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        holder = os.pread(self._file, 200, 0).decode(errors="replace").strip() or "unknown"
-        self._close()
-        raise UserError(
-          f"{path.parent} is being written by another process ({holder}): wait for it, or choose another --workdir"
-        ) from None
-      except OSError:
+        while not self._taken():
+          holder = os.pread(self._file, 200, 0).decode(errors="replace").strip() or "unknown"
+          if not wait(holder):
+            raise UserError(
+              f"{path.parent} is being written by another process ({holder}): wait for it, or choose another --workdir"
+            )
+      except BaseException:
         self._close()
         raise
       os.ftruncate(self._file, 0)
@@ -62,6 +65,15 @@ class Lock:
   def release(self) -> None:
     """Lets the next process in. Harmless when called again."""
     self._close()
+
+  def _taken(self) -> bool:
+    """Whether nobody else holds it, and this does now."""
+    assert self._file is not None
+    try:
+      fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      return False
+    return True
 
   def _close(self) -> None:
     if self._file is not None:

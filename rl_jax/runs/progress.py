@@ -68,8 +68,8 @@ class Progress:
 
     Args:
       iteration: iterations done, over all launches.
-      values: one number per seed; shown are reward, held_out/sampled_accuracy, response_length, entropy, and, if
-        there were any, skipped_updates and the share unscored of rows without a verdict, of the worst seed.
+      values: one number per seed; shown are reward, held_out/sampled_accuracy, response_length, entropy, and, of the
+        worst seed and where it is not 0, skipped_in_a_row and the share unscored of rows without a verdict.
       tokens_per_second: speed of this stretch.
       share: of the run that is done, from 0 to 1, where something else than its iterations may end it.
     """
@@ -80,9 +80,9 @@ class Progress:
       if self._values.get(name) is not None and len(self._values[name]):
         seeds = [float(value) for value in self._values[name]]
         parts[name] = f"{label} {mean_and_spread(seeds if with_spread else [mean(seeds)], digits)}"
-    skipped = sum(float(value) for value in self._values.get("skipped_updates", ()))
+    skipped = max((int(value) for value in self._values.get("skipped_in_a_row", ())), default=0)
     if skipped > 0:
-      parts["skipped"] = f"skipped updates {skipped:.0f}"
+      parts["skipped"] = f"skipped updates {skipped} in a row"
     unscored = max((float(value) for value in self._values.get("unscored", ())), default=0.0)
     if unscored > 0:
       parts["unscored"] = f"unscored {max(1, round(100 * unscored))} %"

@@ -1,7 +1,7 @@
 """Scoring of text: a response and what is known of its problem give a verdict. Imports no JAX: workers load this file.
 
-A verifier is a function (response, entry, **arguments) -> Verdict, named by its dotted path, so that a worker process
-can be told of it. A scorer runs one over many responses.
+A verifier is a function (response, entry, **arguments) -> Verdict, or a number as the reward, named by its dotted path,
+so that a worker process can be told of it. A scorer runs one over many responses.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from rl_jax.tasks.answers import choices, finding, numbers, spans
 from rl_jax.tasks.answers.plain import plain
+from rl_jax.users_code import place_of
 
 
 class Verdict(NamedTuple):
@@ -27,6 +28,21 @@ class Verdict(NamedTuple):
   reward: float | None
   parts: Mapping[str, float] = {}
   reason: str = ""
+
+
+def verdict_of(result: Any) -> Verdict:
+  """What a verifier gave, as a verdict: a number alone is the reward.
+
+  Raises: TypeError: it is neither.
+
+  >>> verdict_of(True)
+  Verdict(reward=1.0, parts={}, reason='')
+  """
+  if isinstance(result, Verdict):
+    return result
+  if hasattr(result, "__float__"):  # of bool, int, float, and of NumPy's numbers
+    return Verdict(float(result))
+  raise TypeError(f"the verifier gave {str(result)[:60]!r} ({type(result).__name__}), want a number or a Verdict")
 
 
 Scorer = Callable[[Sequence[tuple[str, dict[str, Any]]]], Sequence[Verdict]]
@@ -84,7 +100,9 @@ def load(verifier: str) -> Callable[..., Verdict]:
     module = importlib.import_module(path)
   except (Exception, SystemExit) as error:  # a module is anybody's code, and may be a script that ends itself
     reason = str(error) if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: {error}"
-    raise ValueError(f"task.verifier: cannot import {path!r} ({' '.join(reason.split())})") from error
+    place = None if isinstance(error, SyntaxError) else place_of(error)  # a SyntaxError says it
+    where = f", {place}" if place else ""
+    raise ValueError(f"task.verifier: cannot import {path!r} ({' '.join(reason.split())}{where})") from error
   try:
     return getattr(module, name)
   except AttributeError as error:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -12,15 +10,17 @@ import optax
 from ml_collections import ConfigDict
 
 from rl_jax.errors import UserError
-from rl_jax.methods.method import Method, ModelRole
+from rl_jax.methods.method import Method, ModelRole, check_options
 from rl_jax.models.model import Model
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.host import HostTask
 from rl_jax.tasks.task import DeviceTask, Task, missing
-from rl_jax.training import mesh
+from rl_jax.training import mesh, ranges
+from rl_jax.training.contracts import check_built, check_call
 from rl_jax.training.optimizer import make_optimizer, schedule
 from rl_jax.training.seeds import learning_rates
 from rl_jax.training.sizes import divides, sizes_of
+from rl_jax.users_code import place_of, place_of_function
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +88,8 @@ def build(
     models: name of a section `model` -> the module or object that it means.
   """
   check(config)
-  built_task = _built("task", config, lambda: _whole(task.build(config.task)))
-  built = _built("method", config, lambda: _checked(method.build(config, built_task), built_task))
+  built_task = _built("task", config, lambda: _task(task, config))
+  built = _built("method", config, lambda: _method(method, config, built_task))
   built_models = {
     name: _built(
       "model", config, lambda name=name, role=role: _model(config, name, role, len(built_task.vocabulary), models)
@@ -107,8 +107,12 @@ def build(
   return Experiment(config, built_task, built, built_models, schedules, optimizers)
 
 
-def _whole(task: Any) -> Any:
+def _task(module: TaskModule, config: ConfigDict) -> Any:
+  check_call(module.build, "build", ("config",))
+  task = module.build(config.task)
   lacks = missing(task)
+  if task is None:
+    raise ValueError(f"build ({place_of_function(module.build)}) gave None, want a task: does it return one?")
   if lacks:
     raise ValueError(
       f"{type(task).__name__} has no {', '.join(lacks)}: inherit from rl_jax.tasks.task.Task, which has most of it"
@@ -120,8 +124,12 @@ ALWAYS = ("levels",)
 """Extras of every batch."""
 
 
-def _checked(method: Method, task: Any) -> Method:
+def _method(module: MethodModule, config: ConfigDict, task: Any) -> Method:
   """The method, if its models go together and task, rollout and models provide the extras that it requires."""
+  check_options(config)
+  check_call(module.build, "build", ("config", "task"))
+  method = module.build(config, task)
+  check_built(method, module.build)
   _check_models(method)
   provided = {*ALWAYS, *method.rollout.given(task.provides), *method.scoring}
   for who, requires in (("it", method.requires), ("its curriculum", method.curriculum.requires)):
@@ -180,6 +188,9 @@ def _model(
     )
   except ValueError as error:
     raise ValueError(f"{name}: {error}" if name != "policy" else str(error)) from error
+  if not isinstance(model, Model):
+    where = place_of_function(models(section.name).build)
+    raise ValueError(f"build ({where}) gave a {type(model).__name__}, want a Model")
   return dataclasses.replace(model, trainable=role.trained) if callable(role.trained) else model
 
 
@@ -194,7 +205,8 @@ def _built(section: str, config, make):
   except ValueError as error:
     name = config[section].get("name", "")
     part = f"{section} {name if isinstance(name, str) else _described(name)}".strip()
-    raise UserError(f"{part}: {error}") from error
+    place = place_of(error)
+    raise UserError(f"{part} ({place}): {error}" if place else f"{part}: {error}") from error
 
 
 def _described(part: Any) -> str:
@@ -202,30 +214,12 @@ def _described(part: Any) -> str:
   return f"{part.build.__module__}:{getattr(part.build, '__qualname__', 'build')}"
 
 
-_POSITIVE = (
-  "num_seeds",
-  "num_iterations",
-  "prompts_per_iteration",
-  "completions_per_prompt",
-  "epochs",
-  "minibatches_per_epoch",
-  "evaluation.prompts",
-  "evaluation.samples_per_prompt",
-  "optimizer.max_skipped_updates",
-  "checkpoint.keep",
-)
-
-
 def check(config: ConfigDict) -> None:
   """Fields that make no sense or do not go together.
 
   Raises: UserError that names the field and what would do.
   """
-  _check_finite(config)
-  for name in _POSITIVE:
-    value = functools.reduce(lambda section, key: section[key], name.split("."), config)
-    if value < 1:
-      raise UserError(f"{name} is at least 1, got {value}")
+  ranges.check(config)
   _check_members(config)
   sizes_of(config)
   _built("sampling", config, lambda: sampling_from(config))
@@ -241,26 +235,10 @@ def check(config: ConfigDict) -> None:
   divides(config.num_iterations, config.logging.every_iterations, "num_iterations", "logging.every_iterations")
 
 
-LARGEST = 3.4e38
-"""Above that a number is infinite where it is used, in float32."""
-
-
-def _check_finite(value: Any, name: str = "") -> None:
-  """Raise UserError for a number that is not finite, wherever in the config; a task may have infinite ones."""
-  if isinstance(value, ConfigDict | Mapping | list | tuple):
-    items = value.items() if isinstance(value, ConfigDict | Mapping) else enumerate(value)
-    for key, item in items:
-      _check_finite(item, f"{name}.{key}" if name else str(key))
-  elif isinstance(value, float) and not abs(value) <= LARGEST and not (name.startswith("task.") and value == value):
-    raise UserError(f"{name} is a finite number, got {value}")
-
-
 def _check_members(config: ConfigDict) -> None:
   rates, count = learning_rates(config), config.num_seeds
   if not rates:
     return
-  if not all(isinstance(rate, int | float) and 0 < rate < math.inf for rate in rates):
-    raise UserError(f"learning_rates are numbers above 0, got {rates}")
   if config.learning_rate <= 0:
     raise UserError(f"learning_rate={config.learning_rate}: it is what learning_rates are multiples of; above 0")
   if count % len(rates):

@@ -17,6 +17,7 @@ from rl_jax.curricula.curriculum import Plan
 from rl_jax.errors import UserError
 from rl_jax.models.model import Params
 from rl_jax.rollouts.rollout import Models, PhaseResult, Rollout, judged, padded
+from rl_jax.tasks.checks import checked_prompts, checked_verdicts
 from rl_jax.tasks.host import HostTask, on_rows
 from rl_jax.tasks.task import Prompts, Split, Verdicts
 from rl_jax.tasks.verifiers.errors import CannotVerify
@@ -73,7 +74,8 @@ class HostAnswers:
     parts: dict[bool, list[Answers]] = {False: [], True: []}
     seconds, self._raised = 0.0, False
     for chunk, first in enumerate(range(0, len(ids), size)):
-      prompts = self.task.prompts(ids[first : first + size], "held_out")
+      asked = ids[first : first + size]
+      prompts = checked_prompts(self.task.prompts(asked, "held_out"), self.task, asked)
       for greedy in (False, True) if section.greedy else (False,):
         kind = evaluation.held(self.experiment, greedy=greedy)
         inputs = led((np.int32(iteration), kind.plan(self.task, prompts.ids), prompts, np.int32(chunk)))
@@ -170,7 +172,8 @@ def judge(task: HostTask, trajectories: Trajectories, requested: Any, split: Spl
   index, responses = np.flatnonzero(requested), slice(trajectories.prompt_width, None)
   mine = index[_share(len(index))]
   try:
-    verdicts = task.verify(ids[mine], split, tokens[mine, responses], mask[mine, responses])
+    asked = tokens[mine, responses]
+    verdicts = checked_verdicts(task.verify(ids[mine], split, asked, mask[mine, responses]), task, asked.shape)
   except CannotVerify as error:
     raise UserError(f"no response can be scored: {error}") from error
   all_verdicts = on_rows(_gathered(verdicts, len(index)), index, len(ids))

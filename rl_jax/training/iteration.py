@@ -14,6 +14,7 @@ from rl_jax.curricula.curriculum import Plan
 from rl_jax.kernels.reductions import Mean
 from rl_jax.methods.method import Signal
 from rl_jax.rollouts.rollout import RolloutResult, collect
+from rl_jax.training.contracts import checked_signal
 from rl_jax.training.describing import describe
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.objectives import outputs_in_buckets, update_of_method, updates_of_models, whole_trees
@@ -162,7 +163,8 @@ SCORED_FIELDS = ("old_logprobs", "ref_logprobs")
 def make_signal(experiment: Experiment, rows: Trajectories, number: int | Int[Array, ""]) -> Signal:
   """The method's signal, constant for the gradient."""
   iteration = cast("Array", number)  # a plain 0 where the program is lowered or timed alone
-  return jax.lax.stop_gradient(experiment.method.signal(rows, iteration))
+  function = experiment.method.signal
+  return jax.lax.stop_gradient(checked_signal(function(rows, iteration), function, rows))
 
 
 def _learn_alone(

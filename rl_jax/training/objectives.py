@@ -12,6 +12,7 @@ from rl_jax.methods.method import Loss, Outputs, Streams
 from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.rollouts.sampler import SEED_AXIS
 from rl_jax.training import mesh
+from rl_jax.training.contracts import checked_loss
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.lengths import Buckets
 from rl_jax.training.mismatch import WATCH
@@ -24,7 +25,7 @@ def method_objective(experiment: Experiment) -> Objective:
   """The method's loss, which trains all models without one of their own."""
   roles = experiment.method.models
   names = [name for name, role in roles.items() if role.trained and role.loss is None]
-  return _objective(experiment, names, experiment.method.loss, WATCH)
+  return _objective(experiment, names, checked_loss(experiment.method.loss, experiment.method.signal), WATCH)
 
 
 def update_of_method(experiment: Experiment, trees: tuple[PrefixTrees, ...] = ()) -> Update:

@@ -92,8 +92,6 @@ def sizes_of(config: ConfigDict, shards: int = 1) -> Sizes:
   """
   kind = config.get("minibatches_of", "rows")  # recorded configs may be older than the field
   buckets = config.get("length_buckets", 1)
-  if buckets < 1:
-    raise UserError(f"length_buckets is at least 1 (all rows run all slots), got {buckets}")
   if kind not in MINIBATCHES:
     raise UserError(f"minibatches_of is one of {', '.join(MINIBATCHES)}, got {kind!r}")
   return Sizes(

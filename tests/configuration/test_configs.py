@@ -291,7 +291,7 @@ def test_flags():
 
 
 def test_a_program_can_have_flags_of_its_own():
-  parser = command_line.make_parser("evaluates")
+  parser = command_line.make_parser("evaluate", "evaluates")
   parser.add_argument("--step", type=int)
   flags = parse_flags(["--workdir=runs/a", "--step=4"], parser, required=("workdir",))
   assert flags.options.step == 4 and flags.config is None

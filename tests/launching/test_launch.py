@@ -55,7 +55,7 @@ def started(folder: Path, method: str):
   """Config and start of an experiment in that folder, and what was said on the way."""
   overrides = [a.removeprefix("--config.") for a in warm(method, folder)[2:]]
   config, said = configs.resolve(f"experiments/{method}.py:smoke", overrides), io.StringIO()
-  train = lambda stage, workdir: launch.train(stage, workdir, Terminal(["test"], said, Stop()))
+  train = lambda stage, workdir: launch.train(stage, workdir, Terminal(["test"], said, Stop()), is_stage=True)
   return config, initialization.find(initialization.build(config), folder / method, train)["policy"], said.getvalue()
 
 
@@ -69,7 +69,8 @@ def test_experiments_share_a_warm_start_and_begin_with_it(warmed):
   assert (entry["started_from"], entry["start_sha256"]) == (str(stage), sha256)
   _, start, second = started(folder, "rloo")
   assert (start.origin, start.sha256) == (str(stage), sha256)
-  assert f"{stage}: done before" not in first and f"{stage}: done before (2 iterations)" in second
+  assert f"starts from {stage}" not in first
+  assert second == f"starts from {stage} (2 iterations)\n", "no report is made again"
 
 
 @pytest.mark.integration
@@ -176,7 +177,7 @@ def test_identity_leaves_out_mesh_checkpoints_and_logging_also_of_stages():
 @pytest.mark.parametrize(
   "override, expected",
   [
-    ("sampling.top_p=0.0", "sampling: sampling needs top_k >= 0, 0 < top_p <= 1"),
+    ("sampling.top_p=0.0", "sampling.top_p: want a finite number above 0 and at most 1, got 0.0"),
     ("evaluation.pass_at=(3,)", "evaluation.pass_at=(3,) needs 1 <= k <= evaluation.samples_per_prompt (2)"),
     (
       "checkpoint.every_iterations=3",
@@ -191,14 +192,14 @@ def test_identity_leaves_out_mesh_checkpoints_and_logging_also_of_stages():
       "minibatches_per_epoch=3",
       "rows of an iteration (8) is not a multiple of minibatches_per_epoch (3): 6 or 9 would",
     ),
-    ("num_seeds=0", "num_seeds is at least 1, got 0"),
-    ("prompts_per_iteration=0", "prompts_per_iteration is at least 1, got 0"),
+    ("num_seeds=0", "num_seeds: want a whole number at least 1, got 0"),
+    ("prompts_per_iteration=0", "prompts_per_iteration: want a whole number at least 1, got 0"),
     ("sampling.temperature=0.0", "temperature"),
-    ("learning_rate=nan", "learning_rate is a finite number, got nan"),
-    ("learning_rate=1e39", "learning_rate is a finite number, got 1e+39"),
-    ("learning_rates=(1.0,1e39)", "learning_rates.1 is a finite number, got 1e+39"),
-    ("method.kl_coefficient=inf", "method.kl_coefficient is a finite number, got inf"),
-    ("stages.warm_start.learning_rate=nan", "stages.warm_start.learning_rate is a finite number, got nan"),
+    ("learning_rate=nan", "learning_rate: want a finite number, got nan"),
+    ("learning_rate=1e39", "learning_rate: want a finite number, got 1e+39"),
+    ("learning_rates=(1.0,1e39)", "learning_rates: want a finite number, got (1.0, 1e+39)"),
+    ("method.kl_coefficient=inf", "method.kl_coefficient: want a finite number, got inf"),
+    ("stages.warm_start.learning_rate=nan", "stages.warm_start.learning_rate: want a finite number, got nan"),
     ("optimizer.schedule=step", "optimizer.schedule is one of constant, linear, cosine, got 'step'"),
   ],
 )
@@ -248,7 +249,7 @@ def test_finding_3_faulty_updates_are_left_out_counted_and_end_the_run_at_its_la
     "iteration 5: loss, gradient or updated parameters were not finite in the last 3 or more updates of seed 3, 4; "
     f"iteration 2 was the last good one, checkpoint 2 in {run / 'checkpoints'} is the newest: "
   )
-  assert "skipped updates 2" in done.stderr
+  assert "skipped updates 3 in a row" in done.stderr
   train = [m for m in read_metrics(run / "metrics.jsonl") if m["kind"] == "train"]
   assert [m["skipped_updates"] for m in train] == [[0, 0], [0, 0], [1, 1], [1, 1], [1, 1]]
   assert commands.steps(run) == [2], "nothing is saved or removed while updates are left out"

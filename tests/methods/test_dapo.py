@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rl_jax.errors import UserError
 from rl_jax.methods import dapo
+from rl_jax.methods.method import check_options
 from tests.methods.batches import TASK, batch_of, config_of
 from tests.methods.two_iterations import assert_whole, two_iterations
 
@@ -52,5 +54,6 @@ def test_two_iterations_train_groups_with_right_and_wrong_answers_alone():
 
 @pytest.mark.parametrize("share", [0.0, 1.5])
 def test_a_share_that_makes_no_sense_is_refused(share):
-  with pytest.raises(ValueError, match=r"method.overlong_share is above 0 and at most 1, got \d"):
-    dapo.build(config_of(dapo, overlong_share=share), TASK)
+  config = config_of(dapo, overlong_share=share)
+  with pytest.raises(UserError, match=r"method.overlong_share: want a finite number above 0 and at most 1, got \d"):
+    check_options(config)

@@ -6,7 +6,9 @@ import jax
 import numpy as np
 import pytest
 
+from rl_jax.errors import UserError
 from rl_jax.methods import dump
+from rl_jax.methods.method import check_options
 from tests.methods.batches import TASK, config_of
 from tests.methods.two_iterations import assert_whole, two_iterations
 
@@ -30,10 +32,8 @@ def test_two_iterations_fill_the_windows_and_say_which_levels_were_drawn():
 
 
 def test_options_that_make_no_sense_are_refused():
-  for options, said in [
-    ({"window": 0}, "method.window is at least 1"),
-    ({"tau": -1.0}, "method.tau at least 0"),
-    ({"curriculum": "epochs"}, "it draws its problems itself, leave 'uniform'"),
-  ]:
-    with pytest.raises(ValueError, match=said):
-      dump.build(config_of(dump, **options), TASK)
+  for options, said in [({"window": 0}, "window: want .* at least 1"), ({"tau": -1.0}, "tau: want .* at least 0")]:
+    with pytest.raises(UserError, match=said):
+      check_options(config_of(dump, **options))
+  with pytest.raises(ValueError, match="it draws its problems itself, leave 'uniform'"):
+    dump.build(config_of(dump, curriculum="epochs"), TASK)

@@ -21,7 +21,7 @@ def test_new_then_continued(tmp_path):
     assert not run.continued and run.metrics == path / "metrics.jsonl"
   with open_run(path, {"learning_rate": 3e-4, "log_every": 5}, "a", {"learning_rate": 3e-4}) as run:
     assert run.continued
-  assert json.loads((path / "config.json").read_text()) == {"learning_rate": 3e-4, "log_every": 5}
+  assert json.loads((path / "config.json").read_text()) == {"learning_rate": 3e-4, "log_every": 1}, "nothing has run"
   assert find_run(path).identity.exists()
 
 

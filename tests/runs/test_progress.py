@@ -47,7 +47,7 @@ def test_never_wider_than_the_terminal(width):
   progress, now = _progress(stream, width)
   for iteration in (100, 120, 400):
     now[0] += 10
-    progress.update(iteration, {**VALUES, "skipped_updates": [1, 0]}, 48200)
+    progress.update(iteration, {**VALUES, "skipped_in_a_row": [1, 0]}, 48200)
   progress.close()
   assert stream.getvalue().endswith("\n") and stream.getvalue().count("\n") == 1
   for drawn in stream.getvalue().rstrip("\n").split("\r"):
@@ -85,11 +85,11 @@ def test_message_stands_above_the_line():
   assert stream.getvalue() == f"\riteration 1/400\r{wiped}\rsaved\n\riteration 2/400\n"
 
 
-def test_skipped_updates_and_nan_are_shown():
+def test_skipped_updates_in_a_row_and_nan_are_shown():
   stream = io.StringIO()
   progress, _ = _progress(stream)
-  progress.update(1, {"reward": [float("nan")], "skipped_updates": [2, 1]})
-  assert stream.getvalue() == "iteration 1/400 | reward NaN | skipped updates 3\n"
+  progress.update(1, {"reward": [float("nan")], "skipped_in_a_row": [2, 1]})
+  assert stream.getvalue() == "iteration 1/400 | reward NaN | skipped updates 2 in a row\n"
 
 
 def test_ascii_log():

@@ -134,7 +134,7 @@ def test_a_citation_of_hostile_names(run, capsys, form):
 
 def test_a_curve_of_hostile_names(run, capsys):
   name = f"own {HOSTILE}"
-  assert curve.main([str(run.path), "--metrics", name]) == 0
+  assert curve.main([str(run.path), f"--metrics={name}"]) == 0
   out = capsys.readouterr().out
   assert not STEERS.search(out) and list(json.loads(out)["curves"]) == [name]
   assert curve.main([str(run.path), "--metrics", "\x1b[31mnone"]) == 1

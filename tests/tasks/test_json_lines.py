@@ -189,11 +189,11 @@ def test_fields_that_make_no_sense_are_one_clear_line(tmp_path, fields, message)
   ("source", "message"),
   [
     ("def verify(:\n", "cannot import 'odd_{n}' (SyntaxError: invalid syntax"),
-    ("1 / 0\n", "cannot import 'odd_{n}' (ZeroDivisionError: division by zero)"),
-    ("import sys\nsys.exit(2)\n", "cannot import 'odd_{n}' (SystemExit: 2)"),
-    ("raise TypeError('a\\nb')\n", "cannot import 'odd_{n}' (TypeError: a b)"),
+    ("1 / 0\n", "cannot import 'odd_{n}' (ZeroDivisionError: division by zero, {file}, line 1)"),
+    ("import sys\nsys.exit(2)\n", "cannot import 'odd_{n}' (SystemExit: 2, {file}, line 2)"),
+    ("raise TypeError('a\\nb')\n", "cannot import 'odd_{n}' (TypeError: a b, {file}, line 1)"),
     ("from os import nothing\n", "cannot import 'odd_{n}' (ImportError: cannot import name 'nothing'"),
-    ("import no_such_thing\n", "cannot import 'odd_{n}' (No module named 'no_such_thing')"),
+    ("import no_such_thing\n", "cannot import 'odd_{n}' (No module named 'no_such_thing', {file}, line 1)"),
   ],
 )
 def test_a_verifier_whose_module_fails_is_one_clear_line(tmp_path, monkeypatch, source, message):
@@ -202,7 +202,8 @@ def test_a_verifier_whose_module_fails_is_one_clear_line(tmp_path, monkeypatch, 
   monkeypatch.syspath_prepend(tmp_path)
   with pytest.raises(ValueError) as error:
     build(write(tmp_path / "train.jsonl", gsm(range(4))), verifier=f"{name}:verify")
-  assert "task.verifier: " + message.replace("odd_{n}", name) in str(error.value) and "\n" not in str(error.value)
+  expected = message.replace("odd_{n}", name).replace("{file}", str(tmp_path / f"{name}.py"))
+  assert f"task.verifier: {expected}" in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_short_rows_cost_less():
 
 
 def test_errors():
-  with pytest.raises(UserError, match="length_buckets is at least 1"):
+  with pytest.raises(UserError, match="length_buckets: want a whole number at least 1, got 0"):
     small.make_experiment("length_buckets=0")
   with pytest.raises(UserError, match=r"rows of a minibatch \(8\) is not a multiple of length_buckets=3 times"):
     Sizes(1, 2, group=4, length_buckets=3).check(16)

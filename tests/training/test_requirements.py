@@ -300,5 +300,6 @@ def test_it_is_met_by_another_task():
 
 def test_what_an_object_cannot_do_is_one_line_that_names_it():
   """An object has no name in its config as a module has."""
-  with pytest.raises(UserError, match=r"^method [\w.]*test_requirements:needy\S*build: alpha is above 0$"):
+  place = r"\(tests/training/test_requirements.py, line \d+\)"
+  with pytest.raises(UserError, match=rf"^method [\w.]*test_requirements:needy\S*build {place}: alpha is above 0$"):
     initialization.build(config_with(needy(wrong="alpha is above 0")))

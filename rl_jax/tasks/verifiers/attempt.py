@@ -7,8 +7,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from rl_jax.tasks.scoring import Verdict
+from rl_jax.tasks.scoring import Verdict, verdict_of
 from rl_jax.tasks.verifiers.errors import CannotVerify
+from rl_jax.users_code import place_of
 
 EXHAUSTED = (MemoryError, RecursionError)
 """What a response brings about that is too large or too deep."""
@@ -40,7 +41,7 @@ def attempt(
 ) -> Attempt:
   """Call a verifier and check what it says."""
   try:
-    verdict = verify(response, entry, **arguments)
+    verdict = verdict_of(verify(response, entry, **arguments))
     reward = None if verdict.reward is None else _number(verdict.reward, "the reward")
     parts = {str(name): _number(value, f"part {name!r}") for name, value in verdict.parts.items()}
     return Attempt(reward, parts, reason=_short(str(verdict.reason)))
@@ -49,23 +50,27 @@ def attempt(
   except EXHAUSTED:
     return Attempt(exhausted=True)
   except Exception as error:  # a verifier is anybody's code; were its process to end, a response would be blamed
-    return Attempt(error=line(error))
+    return Attempt(error=line(error, verify))
 
 
 def _number(value: Any, what: str) -> float:
+  if not hasattr(value, "__float__"):
+    raise TypeError(f"{what} is {str(value)[:60]!r} ({type(value).__name__}), want a number")
   number = float(value)
   if not math.isfinite(number) or abs(number) > LARGEST:
     raise ValueError(f"{what} is {number}, want a number of at most {LARGEST:g} either way")
   return number
 
 
-def line(error: BaseException) -> str:
-  """An exception in one line."""
+def line(error: BaseException, function: Callable[..., Any] | None = None) -> str:
+  """An exception in one line, with file and line of the user's own code that it came through: see `place_of`."""
   try:
     text = str(error)
   except Exception:  # the text of anybody's exception is anybody's code too
     text = "an exception without a text"
-  return _short(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+  place = place_of(error, function)
+  of_place = f" ({place})" if place else ""
+  return _short(f"{type(error).__name__}: {text}" if text else type(error).__name__) + of_place
 
 
 def _short(text: str) -> str:

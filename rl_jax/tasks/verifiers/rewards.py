@@ -94,7 +94,7 @@ def combined(
   missing: list[str] = []
   for name, component in components.items():
     verify, weight = _verifier(name, component)
-    verdict = verify(response, entry, **component.get("arguments", {}))
+    verdict = scoring.verdict_of(verify(response, entry, **component.get("arguments", {})))
     parts |= {f"{name}/{part}": value for part, value in verdict.parts.items()}
     if verdict.reward is None:
       missing.append(verdict.reason)

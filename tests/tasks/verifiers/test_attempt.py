@@ -7,12 +7,17 @@ import re
 import struct
 import zlib
 
+import numpy as np
 import pytest
 
 from rl_jax.tasks.scoring import Verdict
 from rl_jax.tasks.verifiers.attempt import Attempt, Tally, attempt
 from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.tasks.verifiers.in_process import InProcess
+from tests.tasks.verifiers import hostile
+
+HERE = "tests/tasks/verifiers/test_attempt.py"
+"""Where these verifiers are defined; lines on what they do end with it."""
 
 
 class Odd(Exception):
@@ -48,7 +53,16 @@ def saying(verdict):
     (EOFError(), Attempt(error="EOFError")),
     (Odd(), Attempt(error="Odd: an exception without a text")),
     (Verdict(None, {}, "the server\nis away"), Attempt(reason="the server is away")),
-    (None, Attempt(error="AttributeError: 'NoneType' object has no attribute 'reward'")),
+    (0.25, Attempt(0.25)),
+    (True, Attempt(1.0)),
+    (2, Attempt(2.0)),
+    (np.float32(0.5), Attempt(0.5)),
+    (np.bool_(True), Attempt(1.0)),
+    (None, Attempt(error="TypeError: the verifier gave 'None' (NoneType), want a number or a Verdict")),
+    ("1.0", Attempt(error="TypeError: the verifier gave '1.0' (str), want a number or a Verdict")),
+    ({"reward": 1}, Attempt(error='TypeError: the verifier gave "{\'reward\': 1}" (dict), want a number or a Verdict')),
+    (Verdict("1.0"), Attempt(error="TypeError: the reward is '1.0' (str), want a number")),
+    (float("nan"), Attempt(error="ValueError: the reward is nan, want a number of at most 1e+19 either way")),
     (CannotVerify("lacks a thing"), Attempt(error="lacks a thing", fatal=True)),
     (Verdict(float("inf")), Attempt(error="ValueError: the reward is inf, want a number of at most 1e+19 either way")),
     (Verdict(-1e39), Attempt(error="ValueError: the reward is -1e+39, want a number of at most 1e+19 either way")),
@@ -57,7 +71,9 @@ def saying(verdict):
   ],
 )  # fmt: skip
 def test_what_comes_of_a_call(verdict, found):
-  assert attempt(saying(verdict), "", {}, {}) == found
+  made = attempt(saying(verdict), "", {}, {})
+  assert made._replace(error=re.sub(rf" \({HERE}, line \d+\)$", "", made.error)) == found
+  assert (HERE in made.error) == bool(made.error and not made.fatal)
 
 
 @pytest.mark.parametrize("end", [SystemExit(0), KeyboardInterrupt()])
@@ -84,7 +100,7 @@ def test_in_this_process_an_error_is_noted_and_exhaustion_has_failed():
   assert [v.reward for v in verdicts] == [1.0, None, 0.0, None]
   assert score.notes() == [
     "tests.tasks.verifiers.hostile:obey has raised 2 times, last: ValueError: the reward is nan, want a number of at "
-    "most 1e+19 either way",
+    f"most 1e+19 either way (tests/tasks/verifiers/hostile.py, line {hostile.obey.__code__.co_firstlineno})",
     "tests.tasks.verifiers.hostile:obey: 0 responses have timed out and 1 have crashed",
   ]
   assert score.notes() == []

@@ -88,7 +88,8 @@ def test_a_response_that_brings_its_verifier_down_has_failed_and_an_error_is_uns
   assert {word for word, v in zip(words, verdicts, strict=True) if v.parts.get("timed_out")} == set(hang)
   counts = (pool.tally.timeouts, pool.tally.crashes, pool.tally.errors)
   assert [now - then for now, then in zip(counts, before, strict=True)] == [4, 5, 2]
-  assert pool.tally.last_error == "ValueError: the reward is nan, want a number of at most 1e+19 either way"
+  error = "ValueError: the reward is nan, want a number of at most 1e+19 either way"
+  assert pool.tally.last_error.startswith(f"{error} (") and "hostile.py, line " in pool.tally.last_error
   assert pool.notes() == [
     f"{VERIFIER} has raised 2 times, last: {pool.tally.last_error}",
     f"{VERIFIER}: 4 responses have timed out and 5 have crashed",
@@ -102,7 +103,9 @@ def test_an_error_of_any_kind_is_the_verifiers_own():
   names = ["error", "Exception", "StopIteration", "EOFError"]
   assert scorer([(name, {}) for name in names]) == [Verdict(None, {"error": 1.0})] * 4
   assert [v.reward for v in scorer([(name, {}) for name in ("RecursionError", "SystemExit")])] == [0.0, 0.0]
-  assert (scorer.tally.errors, scorer.tally.crashes) == (4, 2) and scorer.tally.last_error == "EOFError: no"
+  place = f"{__file__}, line {raises.__code__.co_firstlineno + 1}"
+  assert (scorer.tally.errors, scorer.tally.crashes) == (4, 2)
+  assert scorer.tally.last_error == f"EOFError: no ({place})"
   scorer.close()
 
 

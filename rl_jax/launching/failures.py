@@ -1,0 +1,61 @@
+"""Exceptions of a user's own code: one line at the terminal, the traceback in a file."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from rl_jax.errors import UserError
+from rl_jax.runs.directory import TRACEBACK, is_run_or_free
+from rl_jax.users_code import one_line, place_of
+
+_RUNTIME = ("JaxRuntimeError", "XlaRuntimeError")
+"""Names, as commands that need no JAX do not import it."""
+_SMALLER = (
+  "set rows_per_microbatch, model.remat=block or, for a task scored in Python, evaluation.prompts_at_a_time, take "
+  "fewer num_seeds or prompts_per_iteration, or more devices (mesh)"
+)
+
+
+@contextlib.contextmanager
+def of_users_code(workdir: Path | None = None) -> Iterator[None]:
+  """Turn an exception that comes through a user's own file (a config, a method, a task, a model) into a UserError with
+  its file and line. The line names a file with the traceback. A device that is too small is a line too.
+
+  Args:
+    workdir: of the run, where that file is kept; None, or a folder that holds something else: a temporary one is made.
+  """
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as error:  # whatever anybody's code may raise; what only this package raises has its traceback
+    if type(error).__name__ in _RUNTIME and "RESOURCE_EXHAUSTED" in str(error):
+      raise UserError(f"out of memory ({_detail(error)}): {_SMALLER}") from error
+    place = place_of(error)
+    if place is None:
+      raise
+    text = "".join(traceback.format_exception(error))
+    raise UserError(f"{place}: {one_line(error)} (traceback: {_kept(text, workdir)})") from error
+
+
+def _detail(error: Exception) -> str:
+  """What of the memory was asked for, out of a text that may go on with tables."""
+  return str(error).splitlines()[0].partition("RESOURCE_EXHAUSTED: ")[2][:200]
+
+
+def _kept(text: str, workdir: Path | None) -> Path:
+  file = workdir / TRACEBACK if workdir is not None and is_run_or_free(workdir) else None
+  try:
+    if file is not None:
+      file.parent.mkdir(parents=True, exist_ok=True)
+      file.write_text(text)
+      return file
+  except OSError:  # the disk is full, say: the line is worth more than its traceback
+    pass
+  with tempfile.NamedTemporaryFile("w", prefix="rl_jax-", suffix=".txt", delete=False) as stream:
+    stream.write(text)
+  return Path(stream.name)

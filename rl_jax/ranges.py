@@ -1,0 +1,92 @@
+"""Ranges of numbers in a config: each room has a table of those of its own sections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from rl_jax.errors import UserError
+
+_LARGEST = 2**31 - 1
+"""Whole numbers are int32 in a program."""
+_LARGEST_FLOAT = 3.4e38
+"""Numbers are float32 in a program, and beyond it infinite."""
+
+
+class Range(NamedTuple):
+  """The numbers that a field may hold; of a field that holds several, each of them. Infinities are never in.
+
+  Attributes:
+    low, high: the least and the largest.
+    above, below: `low`, or `high`, is itself outside.
+    whole: only whole numbers.
+    or_none: None too.
+  """
+
+  low: float = -_LARGEST_FLOAT
+  high: float = _LARGEST_FLOAT
+  above: bool = False
+  below: bool = False
+  whole: bool = False
+  or_none: bool = False
+
+  def holds(self, value: Any) -> bool:
+    """Whether the value is in."""
+    if value is None:
+      return self.or_none
+    if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
+      return False
+    inside = value > self.low if self.above else value >= self.low
+    return inside and (value < self.high if self.below else value <= self.high)
+
+  def optional(self) -> Range:
+    """The same, or None."""
+    return self._replace(or_none=True)
+
+  def wanted(self, value: Any) -> str:
+    """What a value that is out should have been, for a person: bounds of the machine are named if they are passed."""
+    number = not isinstance(value, bool) and isinstance(value, int | float)
+    least = f"above {self.low:.10g}" if self.above else f"at least {self.low:.10g}"
+    most = f"below {self.high:.10g}" if self.below else f"at most {self.high:.10g}"
+    shown = [least] if self.low > -_LARGEST_FLOAT or (number and value < self.low) else []
+    shown += [most] if self.high < _LARGEST or (number and value > self.high) else []
+    kind = "a whole number" if self.whole else "a finite number"
+    return " ".join(filter(None, (kind, " and ".join(shown), "or None" * self.or_none)))
+
+
+FINITE = Range()
+NOT_NEGATIVE = Range(0)
+POSITIVE = Range(0, above=True)
+SHARE = Range(0, 1)
+DECAY = Range(0, 1, below=True)
+"""Of an average: at 1 it would never move."""
+WHOLE = Range(0, _LARGEST, whole=True)
+COUNT = Range(1, _LARGEST, whole=True)
+SEED = Range(0, 2**32 - 1, whole=True)
+
+
+def check(section: str, values: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
+  """Raise UserError for the first field of a section that is out of its range. Fields that are not there pass, as
+  recorded configs may be older than they are.
+
+  Args:
+    section: its name, "" for the fields at the top.
+  """
+  for name, allowed in ranges.items():
+    if name not in values:
+      continue
+    value = values[name]
+    for number in value if isinstance(value, tuple | list) else (value,):
+      if not allowed.holds(number):
+        raise UserError(f"{f'{section}.' if section else ''}{name}: want {allowed.wanted(number)}, got {value!r}")
+
+
+def check_finite(values: Mapping[str, Any], prefix: str = "") -> None:
+  """Raise UserError for a number in a config that is not finite in float32, wherever it is: none of them could be
+  recorded and read again."""
+  for name, value in values.items():
+    if isinstance(value, Mapping):
+      check_finite(value, f"{prefix}{name}.")
+    for number in value if isinstance(value, tuple | list) else (value,):
+      if isinstance(number, float) and not abs(number) <= _LARGEST_FLOAT:
+        raise UserError(f"{prefix}{name}: want a finite number, got {value}")

@@ -1,0 +1,115 @@
+"""What a user's own functions are called with, and what they have to give: checked when they are built or traced."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from rl_jax.errors import UserError
+from rl_jax.kernels.reductions import Mean
+from rl_jax.methods.method import Loss, LossFunction, Method, Outputs, Signal, Stream, Streams, Term
+from rl_jax.trajectories import Trajectories
+from rl_jax.users_code import place_of_function
+
+
+def check_call(function: Any, name: str, parameters: tuple[str, ...]) -> None:
+  """Raise ValueError unless a function can be called with so many positional arguments."""
+  form = f"{name}({', '.join(parameters)})"
+  if not callable(function):
+    raise ValueError(f"{name} is {_shown(function)}, want a function {form}")
+  try:
+    signature = inspect.signature(function)
+  except ValueError:  # a builtin has none
+    return
+  try:
+    signature.bind(*parameters)
+  except TypeError as error:
+    raise ValueError(f"{name} ({place_of_function(function)}) is called as {form}: {error}") from error
+
+
+def check_built(built: Any, build: Callable[..., Any]) -> None:
+  """Raise ValueError unless `build` gave a method, whose functions take their arguments."""
+  if not isinstance(built, Method):
+    raise ValueError(f"build ({place_of_function(build)}) gave {_shown(built)}, want a Method: does it return one?")
+  check_call(built.signal, "signal", ("trajectories", "iteration"))
+  check_call(built.loss, "loss", ("outputs", "trajectories", "streams"))
+
+
+def checked_signal(signal: Any, function: Callable[..., Any], rows: Trajectories) -> Signal:
+  """The signal that `function` gave for these rows.
+
+  Raises: UserError: it is no signal, or its streams do not fit the rows.
+  """
+  where, shape = f"signal ({place_of_function(function)})", rows.tokens.shape
+  if not isinstance(signal, Signal):
+    raise UserError(f'{where} gave {_shown(signal)}, want a Signal, as in Signal({{"policy": token_stream(…)}})')
+  for name, stream in _items(signal.streams, f"{where}: streams"):
+    if not isinstance(stream, Stream):
+      raise UserError(f"{where}: stream {name!r} is {_shown(stream)}, want a Stream, as token_stream(…) gives one")
+    for field in ("targets", "weights"):
+      array = getattr(stream, field)
+      if not _is_numbers(array) or jnp.shape(array) != shape:
+        raise UserError(
+          f"{where}: {field} of stream {name!r} are {_shown(array)}, want one number per token, [B, T] = {shape}"
+        )
+  _check_means(signal.metrics, f"{where}: metrics")
+  return signal
+
+
+def checked_loss(loss: LossFunction, signal: Callable[..., Any]) -> LossFunction:
+  """The loss, with a line for what it looks for in vain, and for what it gives."""
+
+  def checked(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
+    where = f"loss ({place_of_function(loss)})"
+    try:
+      result = loss(outputs, trajectories, streams)
+    except KeyError as error:
+      raise UserError(
+        f"signal ({place_of_function(signal)}) gives the streams {_names(streams)}, and the trained models are "
+        f"{_names(outputs)}: {where} looks for {error}"
+      ) from error
+    if not isinstance(result, Loss):
+      raise UserError(f"{where} gave {_shown(result)}, want a Loss of terms and metrics")
+    for name, term in _items(result.terms, f"{where}: terms"):
+      if not isinstance(term, Term):
+        raise UserError(f"{where}: term {name!r} is {_shown(term)}, want a Term")
+    _check_means({name: term.mean for name, term in result.terms.items()}, f"{where}: terms")
+    _check_means(result.metrics, f"{where}: metrics")
+    return result
+
+  return checked
+
+
+def _check_means(means: Any, where: str) -> None:
+  for name, mean in _items(means, where):
+    good = isinstance(mean, Mean) and all(_is_numbers(x) and jnp.shape(x) == () for x in mean)
+    if not good:
+      raise UserError(f"{where}: {name!r} is {_shown(mean)}, want a Mean(sum, weight) of two single numbers")
+
+
+def _items(mapping: Any, where: str) -> Any:
+  if not isinstance(mapping, Mapping):
+    raise UserError(f"{where} are {_shown(mapping)}, want a dict by name")
+  return mapping.items()
+
+
+def _is_numbers(value: Any) -> bool:
+  return hasattr(value, "dtype") or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _names(mapping: Mapping[str, Any]) -> str:
+  return ", ".join(map(repr, mapping)) or "none"
+
+
+def _shown(value: Any) -> str:
+  """What a value is, for a person: its shape, or its type."""
+  if value is None:
+    return "None"
+  if hasattr(value, "shape") and hasattr(value, "dtype"):
+    return f"an array of shape {tuple(value.shape)} and type {value.dtype}"
+  if isinstance(value, Mean):
+    return f"Mean({', '.join(map(_shown, value))})"
+  return repr(value) if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"

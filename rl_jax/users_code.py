@@ -1,0 +1,83 @@
+"""Where a user's own code is at fault: file and line of an exception, or of a function."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sysconfig
+import traceback
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_PACKAGE = Path(__file__).parent
+_NOT_THE_USERS = (
+  _PACKAGE,
+  *((_PACKAGE / name).resolve() for name in ("kernels", "experiments")),  # links, in a checkout
+  *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+)
+_TRACED = (
+  "its value is not known while the function is compiled: use jnp.where, jax.lax.cond and functions of jnp in place of "
+  "if, while, float() and NumPy"
+)
+_ADVICE = dict.fromkeys(
+  (
+    "ConcretizationTypeError",
+    "TracerArrayConversionError",
+    "TracerBoolConversionError",
+    "TracerIntegerConversionError",
+  ),
+  _TRACED,
+)
+"""What JAX's errors mean, by the names of their types: this module is read where JAX is not."""
+
+
+def place_of(error: BaseException, function: Callable[..., Any] | None = None) -> str | None:
+  """"FILE, line N" of the innermost line of a user's own code that an exception came through; None: there is none.
+
+  Args:
+    function: a user's, of whose definition the place is taken where the exception came through none of its lines, as
+      when it takes other arguments.
+  """
+  if isinstance(error, SyntaxError) and error.filename and _is_users(error.filename):
+    return f"{_shown(error.filename)}, line {error.lineno}"
+  lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+  if function is not None and (code := _code_of(function)):
+    lines.insert(0, (code.co_filename, code.co_firstlineno))
+  return next((f"{_shown(file)}, line {line}" for file, line in reversed(lines) if _is_users(file)), None)
+
+
+def place_of_function(function: Callable[..., Any]) -> str:
+  """"FILE, line N" where a function is defined; its name where that is not known."""
+  code = _code_of(function)
+  return f"{_shown(code.co_filename)}, line {code.co_firstlineno}" if code else repr(function)
+
+
+def one_line(error: BaseException) -> str:
+  """Type and first line of an exception, and what to do about it where that is known."""
+  if isinstance(error, SyntaxError):
+    return f"{type(error).__name__}: {error.msg}" + (f": {error.text.strip()}" if error.text else "")
+  first, *_ = "".join(traceback.TracebackException.from_exception(error).format_exception_only()).splitlines()
+  name = type(error).__name__
+  text = name + first.removeprefix(f"{type(error).__module__}.").removeprefix(name)
+  return f"{text.rstrip('.')}: {_ADVICE[name]}" if name in _ADVICE else text
+
+
+def _code_of(function: Callable[..., Any]) -> types.CodeType | None:
+  """Of the function inside of wrappers, or of an object's `__call__`."""
+  while isinstance(function, functools.partial):
+    function = function.func
+  function = inspect.unwrap(function)
+  return getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+
+
+def _is_users(file: str) -> bool:
+  path = Path(file)
+  return path.is_file() and not any(path.is_relative_to(folder) for folder in _NOT_THE_USERS)
+
+
+def _shown(file: str) -> str:
+  """Relative to the current folder where it is below."""
+  path = Path(file)
+  return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,0 +1,117 @@
+"""What a start leaves and waits for: stages that two runs need, runs that are done, cadences of 0."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import threading
+import types
+from pathlib import Path
+
+import pytest
+
+from rl_jax import train
+from rl_jax.configuration import configs
+from rl_jax.errors import UserError
+from rl_jax.launching import initialization, launch
+from rl_jax.launching.launch import Terminal
+from rl_jax.launching.loop import RunLoop
+from rl_jax.launching.stop import Stop
+from rl_jax.runs.metrics import read_metrics
+from tests import commands
+
+HOLD = """
+import sys, time
+from rl_jax.runs.directory import open_run
+run = open_run(sys.argv[1], {}, sys.argv[2], {})
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+  """A run of four iterations from a stage, by a command whose cadences are 0, and what it said."""
+  folder, flags = tmp_path_factory.mktemp("starts"), []
+  for override in (
+    *(o for o in commands.SMALL if not o.startswith("logging")), "logging.tensorboard=False", "logging.samples=0",
+    "evaluation.every_iterations=0", "checkpoint.every_iterations=0", "stages.warm_start.num_iterations=2",
+    "stages.warm_start.prompts_per_iteration=4",
+  ):  # fmt: skip
+    flags.append(f"--config.{override}")
+  return folder, ["grpo:smoke", f"--workdir={folder / 'run'}", *flags]
+
+
+def lines_of(capsys, arguments: list[str]) -> list[str]:
+  assert train.main(arguments) == 0
+  return capsys.readouterr().err.splitlines()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+  files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+  return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.integration
+def test_a_cadence_of_0_is_never(done, capsys):
+  """Finding 11. The run says that it compiles before it does (19)."""
+  folder, arguments = done
+  said = lines_of(capsys, arguments)
+  run = folder / "run"
+  assert commands.steps(run) == [4] and (run / "report.html").exists()
+  assert {line["kind"] for line in read_metrics(run / "metrics.jsonl")} == {"train"}
+  (stage,) = (folder / "stages").iterdir()
+  assert said.index(f"{stage}: cpu x1, compiling …") < said.index(f"{run}: cpu x1, compiling …")
+  assert sum(line.startswith("compiled in ") for line in said) == 2 and "sample" not in said[-2]
+
+
+@pytest.mark.integration
+def test_a_run_that_is_done_is_left_as_it_is(done, capsys):
+  """Finding 21: also by a shorter num_iterations, and with other fields outside of the identity."""
+  folder, arguments = done
+  before = contents(folder)
+  said = lines_of(capsys, [*arguments, "--config.num_iterations=2", "--config.checkpoint.keep=1"])
+  assert said == [f"{folder / 'run'}: done before (4 iterations); raise num_iterations to go on"]
+  assert contents(folder) == before
+  assert json.loads(before["run/config.json"])["num_iterations"] == 4
+
+
+def test_a_best_metric_that_no_evaluation_has_is_told_at_the_first():
+  config = configs.resolve("grpo:smoke", ["checkpoint.best_metric=held_out/acuracy"])
+  of_loop = types.SimpleNamespace(config=config, held_out={"held_out/accuracy": 0.5})
+  with pytest.raises(UserError, match="best_metric='held_out/acuracy' is no metric of an evaluation: did you mean"):
+    RunLoop._check_best_metric(of_loop)
+
+
+@pytest.mark.integration
+def test_a_run_waits_for_its_stage_and_goes_on_when_the_other_dies(done):
+  """Finding 16."""
+  folder, arguments = done
+  (stage,) = (folder / "stages").iterdir()
+  overrides = [argument.removeprefix("--config.") for argument in arguments[2:]]
+  config = initialization.stage_config(configs.resolve("grpo:smoke", overrides), "warm_start")
+  with subprocess.Popen([sys.executable, "-c", HOLD, str(stage), configs.identity(config)[0]],
+                        stdout=subprocess.PIPE, text=True, cwd=commands.ROOT) as other:  # fmt: skip
+    assert other.stdout.readline() == "held\n"
+    end = threading.Timer(1.2, other.kill)
+    end.start()
+    stream = io.StringIO()
+    result = launch.train(config, stage, Terminal(["test"], stream, Stop()), is_stage=True)
+    end.join()
+  waiting, starting = stream.getvalue().splitlines()
+  assert result.finished and result.done_before
+  assert waiting.startswith(f"{stage} is being trained by another process (process {other.pid} on ")
+  assert waiting.endswith("waiting for it") and starting == f"starts from {stage} (2 iterations)"
+
+
+def test_ctrl_c_ends_the_waiting(tmp_path):
+  stop = Stop()
+  stop.listen()
+  wait = launch._wait_for(tmp_path, Terminal(["test"], io.StringIO(), stop))
+  assert wait("process 1")
+  signal.raise_signal(signal.SIGINT)
+  with pytest.raises(KeyboardInterrupt):
+    wait("process 1")
