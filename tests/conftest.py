@@ -16,7 +16,8 @@ SIGNALS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG
 
 os.environ["XLA_FLAGS"] = compilation.QUICK  # read when the first device is asked for
 compilation.share_context()
-jax.config.update("jax_enable_compilation_cache", False)  # tests leave nothing in the home of who runs them
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # tests leave nothing in the home of who runs them
+  jax.config.update("jax_enable_compilation_cache", False)
 
 OPTIMISED = ("kernels/logprobs", "test_expected_curve.py")
 """Tests of what a compiled program holds, and what trains for longer."""
