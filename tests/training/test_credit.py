@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from rl_jax.errors import UserError
+from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Signal, Stream
 from rl_jax.rollouts.branches import Boundaries, branches
 from rl_jax.rollouts.flat import flat
@@ -149,7 +150,8 @@ def test_what_has_no_credit_of_steps_is_one_line():
   turns = dataclasses.replace(experiment.task, turns=Turns(1, 2, 1))
   with pytest.raises(UserError, match="responses of several turns are not completed"):
     credit.evaluate(dataclasses.replace(experiment, task=turns), None)
-  mute = dataclasses.replace(experiment.method, signal=lambda *_: Signal({"value": None}))
+  of_values = lambda rows, _: Signal({"value": policy_gradient.token_stream(rows, rows.rewards)})
+  mute = dataclasses.replace(experiment.method, signal=of_values)
   started = jax.eval_shape(lambda: state.init(experiment))
   with pytest.raises(UserError, match="the signal has no stream 'policy', but value"):
     jax.eval_shape(lambda s: credit.evaluate(dataclasses.replace(experiment, method=mute), s), started)
