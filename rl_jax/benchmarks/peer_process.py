@@ -22,6 +22,10 @@ from rl_jax.errors import UserError
 
 SCRIPTS = Path(__file__).parent / "peers"
 
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Unless the caller's says otherwise. The threads of torch that wait for each other sleep: by default they spin, which
+on a machine with other work takes the cores from those waited for, and makes them several times slower."""
+
 Ask = Callable[..., dict[str, Any]]
 """(**fields of the request) -> answer."""
 
@@ -67,7 +71,8 @@ def conversation(name: str, script: str, python: str, *arguments: str) -> Iterat
     try:
       stderr = stack.enter_context(errors.open("w"))
       command = [program, script, *arguments]
-      process = stack.enter_context(subprocess.Popen(command, cwd=elsewhere, stderr=stderr, **pipes))
+      environment = {**ENVIRONMENT, **os.environ}
+      process = stack.enter_context(subprocess.Popen(command, cwd=elsewhere, env=environment, stderr=stderr, **pipes))
     except OSError as error:
       raise UserError(f"{flag} does not run: {error.strerror or error}") from error
     requests: Any = process.stdin

@@ -11,9 +11,6 @@ import sys
 import time
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
-# Threads that wait for each other sleep. By default they spin, which on a machine with other work takes the cores from
-# those waited for: iterations were 2 to 10 times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import datasets  # noqa: E402
 import tokenizers  # noqa: E402
