@@ -1,8 +1,8 @@
 """Time what a user waits for, against a bound measured in the same run: python -m rl_jax.benchmark iteration.
 
-`iteration`: one GRPO iteration, rollout and update. `seeds`: the iteration of an experiment with 1, 4 and
-8 seeds. `generate`: the sampler on a pretrained model beside `transformers`. `reshard`: a layout of its own for
-generation. `shared`: scoring and its gradient where rows share text. Each is described in its file in
+`iteration`: one GRPO iteration, rollout and update, beside Tunix and TRL. `seeds`: the iteration of an experiment with
+1, 4 and 8 seeds. `generate`: the sampler on a pretrained model beside `transformers`. `reshard`: a layout of its own
+for generation. `shared`: scoring and its gradient where rows share text. Each is described in its file in
 rl_jax/benchmarks/.
 """
 
@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from rl_jax.benchmarks import generation, iteration, peer_process
 from rl_jax.benchmarks.generation import Settings, generate_benchmark
 from rl_jax.benchmarks.iteration import iteration_benchmark
 from rl_jax.benchmarks.reshard import reshard_benchmark
@@ -25,7 +26,7 @@ from rl_jax.launching.commands import command
 def _iteration(flags: command_line.Flags) -> None:
   if flags.config:
     raise UserError("iteration times the experiment `benchmark`: it takes overrides, no --config")
-  iteration_benchmark(flags.overrides, flags.options.repeats)
+  iteration_benchmark(flags.overrides, flags.options.repeats, flags.options.peer)
 
 
 def _seeds(flags: command_line.Flags) -> None:
@@ -69,6 +70,10 @@ BENCHMARKS: dict[str, Callable[[command_line.Flags], None]] = {
 }
 
 
+PEERS = {"iteration": iteration.PEERS, "generate": generation.PEERS}
+"""Scripts of the benchmarks that have peers, by the name of the peer."""
+
+
 def _numbers(text: str) -> tuple[int, ...]:
   return tuple(int(number) for number in text.split(","))
 
@@ -85,12 +90,19 @@ def _parser() -> argparse.ArgumentParser:
   parser = command_line.make_parser("benchmark", __doc__.splitlines()[0], workdir=False)
   parser.add_argument("benchmark", choices=sorted(BENCHMARKS), nargs="?", default="iteration", help="what to time")
   parser.add_argument("--repeats", metavar="N", type=int, help="times that it is timed; 7 by default, 3 of generate")
+  parser.add_argument(
+    "--peer",
+    action="append",
+    default=[],
+    metavar="NAME=PYTHON",
+    help="a Python with another package, for the comparison: tunix or trl of iteration, may be given for each; "
+    "transformers of generate, where NAME= may be left out",
+  )
   generate = parser.add_argument_group("generate")
   generate.add_argument("--model", default="smollm2-135m-instruct", help="pretrained: a name, folder or .gguf file")
   generate.add_argument("--batch", type=_numbers, default=(32, 64), help="rows, as in 32,64")
   generate.add_argument("--new_tokens", metavar="N", type=int, default=128, help="of each row; 128 by default")
   generate.add_argument("--dtype", type=_words, default=("float32",), help="as in float32,bfloat16")
-  generate.add_argument("--peer", metavar="PYTHON", help="a Python with torch and transformers, for the comparison")
   shared = parser.add_argument_group("shared")
   shared.add_argument("--prompt", type=_numbers, default=(16, 64), help="slots of prompts, as in 16,64")
   shared.add_argument("--response", type=_numbers, default=(16, 64), help="slots of responses, of a tree's segments")
@@ -106,7 +118,9 @@ def main(argv: list[str]) -> int:
     flags.options.repeats = 3 if flags.options.benchmark == "generate" else 7
   if flags.options.repeats < 1:
     raise UserError(f"--repeats={flags.options.repeats}: at least 1")
-  BENCHMARKS[flags.options.benchmark](flags)
+  name = flags.options.benchmark
+  flags.options.peer = peer_process.chosen(name, flags.options.peer, PEERS.get(name, {}))
+  BENCHMARKS[name](flags)
   return 0
 
 

@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
+from rl_jax.benchmarks.peer_process import conversation, medians_in_turns
 from rl_jax.benchmarks.roofline import decode_bytes, forward_flops, matmul_rate
 from rl_jax.errors import UserError
 from rl_jax.kernels.benchmarks.timing import read_rate
@@ -35,7 +34,7 @@ from rl_jax.models.model import Model, Params, param_count
 from rl_jax.rollouts.sampler import sample
 
 PROMPT_TOKENS = 64
-PEER = Path(__file__).parent / "peers" / "transformers_generate.py"
+PEERS = {"transformers": "transformers_generate.py"}
 READ = 1 << 12
 """Width of the matrix whose product with a vector gives the rate of memory: it is larger than caches are."""
 
@@ -50,7 +49,7 @@ class Settings(NamedTuple):
   batches: tuple[int, ...]
   new_tokens: int
   dtypes: tuple[str, ...]
-  peer: str | None
+  peers: Mapping[str, str]  # the Python of each, by its name
   repeats: int
 
 
@@ -85,50 +84,24 @@ def ours(model: Model, params: Params) -> Generate:
 
 @contextlib.contextmanager
 def peer(python: str, model: Model, params: Params, context: int) -> Iterator[tuple[str, Generate]]:
-  """`transformers` in a process of its own, outside of this repository: what it is, and how it generates.
+  """`transformers` in a process of its own, with the same weights: what it is, and how it generates.
 
-  Raises: UserError: it does not run or fails; the line has its last words.
+  Raises: UserError: it does not run or fails.
   """
-  with tempfile.TemporaryDirectory() as elsewhere, contextlib.ExitStack() as stack:
-    folder, errors = Path(elsewhere, "model"), Path(elsewhere, "errors")
-    export(model, params, folder, context=context)
-    Path(elsewhere, PEER.name).write_text(PEER.read_text())
-    command = [python, PEER.name, str(folder), model.config.dtype]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    try:
-      stderr = stack.enter_context(errors.open("w"))
-      process = stack.enter_context(subprocess.Popen(command, cwd=elsewhere, stderr=stderr, **pipes))
-    except OSError as error:
-      raise UserError(f"--peer={python} does not run: {error.strerror or error}") from error
-    stack.callback(process.kill)
-    answers: Any = process.stdout
-
-    def answer() -> dict[str, Any]:
-      line = answers.readline()
-      if not line:
-        error_lines = errors.read_text().strip().splitlines() or ["it ended without a word"]
-        raise UserError(f"--peer={python} failed: {error_lines[-1]}")
-      return json.loads(line)
-
-    def generate(prompts: Int[np.ndarray, "B P"], new_tokens: int) -> float:
-      print(json.dumps({"tokens": prompts.tolist(), "new_tokens": new_tokens}), file=process.stdin, flush=True)
-      return answer()["seconds"]
-
-    yield answer()["peer"], generate
+  with tempfile.TemporaryDirectory() as folder:
+    export(model, params, Path(folder, "model"), context=context)
+    arguments = str(Path(folder, "model")), model.config.dtype
+    with conversation("transformers", PEERS["transformers"], python, *arguments) as (about, ask):
+      yield about, lambda prompts, new_tokens: ask(tokens=prompts.tolist(), new_tokens=new_tokens)["seconds"]
 
 
 def measure(
   contestants: list[Generate], prompts: Int[np.ndarray, "B P"], new_tokens: int, repeats: int
 ) -> list[GenerationTime]:
-  """Medians of each, taking turns, after one round that is not counted."""
-  times: list[dict[int, list[float]]] = [{1: [], new_tokens: []} for _ in contestants]
-  for round_number in range(repeats + 1):
-    for generate, seconds in zip(contestants, times, strict=True):
-      for tokens, of_tokens in seconds.items():
-        elapsed = generate(prompts, tokens)
-        if round_number:
-          of_tokens.append(elapsed)
-  return [GenerationTime(statistics.median(s[1]), statistics.median(s[new_tokens])) for s in times]
+  """Medians of each, taking turns."""
+  calls = [partial(generate, prompts, tokens) for generate in contestants for tokens in (1, new_tokens)]
+  medians = medians_in_turns(calls, repeats)
+  return [GenerationTime(*times) for times in zip(medians[::2], medians[1::2], strict=True)]
 
 
 def report(
@@ -165,8 +138,8 @@ def generate_benchmark(settings: Settings) -> None:
     with contextlib.ExitStack() as stack:
       contestants = {"rl_jax": ours(model, params)}
       about = "no --peer"
-      if settings.peer:
-        about, contestants["transformers"] = stack.enter_context(peer(settings.peer, model, params, source.context))
+      for name, python in settings.peers.items():
+        about, contestants[name] = stack.enter_context(peer(python, model, params, source.context))
       print(
         f"{settings.model}: {param_count(params) / 1e6:.0f}M parameters, {dtype}; {PROMPT_TOKENS} prompt and "
         f"{settings.new_tokens} new tokens, medians of {settings.repeats}; {about}"

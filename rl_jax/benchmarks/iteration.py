@@ -7,24 +7,45 @@ products alone would take at the best rate seen in this run: multiply-adds of th
 layer included; norms, softmax, sampling and the optimiser count as nothing. The shared bound of the update counts each
 prompt once for its rows, and the output layer at responses alone. Overrides change sizes: --config.model.width=256,
 --config.task.prompt_tokens=64, and --config.model.shared_prompts=False runs prompts with each of their rows.
+
+Peers (Tunix, TRL) run an iteration of the same sizes on a CPU, with random weights and prompts, in Pythons that have
+them. They take turns with ours, so that what else the machine does falls on all: the ratio is the figure that counts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
+from rl_jax.benchmarks.peer_process import Ask, conversation, medians_in_turns
 from rl_jax.benchmarks.roofline import forward_flops, matmul_rate
 from rl_jax.configuration import configs
-from rl_jax.kernels.benchmarks.timing import seconds
+from rl_jax.errors import UserError
 from rl_jax.launching import initialization
 from rl_jax.models.model import param_count
 from rl_jax.training import iteration, mesh
 from rl_jax.training.seeds import over_seeds
 from rl_jax.training.trainer import Trainer
+
+PEERS = {"tunix": "tunix_iteration.py", "trl": "trl_iteration.py"}
+"""Their scripts, by name."""
+MODEL_SIZES = ("width", "layers", "heads", "key_value_heads", "head_width", "feed_forward")
+PEER_OVERRIDES = {
+  *(f"model.{key}" for key in MODEL_SIZES),
+  *(f"task.{key}" for key in ("prompt_tokens", "response_tokens", "words")),
+  "prompts_per_iteration",
+  "completions_per_prompt",
+  "model.shared_prompts",
+}
+"""Fields that peers follow, and those that change how we run the same work."""
 
 
 def trainer_of(config: ConfigDict) -> Trainer:
@@ -39,10 +60,15 @@ class Times:
   iteration: float
   rollout: float
   learn: float
+  peers: list[float]  # an iteration of each peer
 
 
-def time_iteration(trainer: Trainer, repeats: int) -> Times:
-  """Compiles and times the iteration, the rollout (with verification) and the rest (scoring, signal, update)."""
+def time_iteration(trainer: Trainer, repeats: int, peers: Sequence[Callable[[], float]] = ()) -> Times:
+  """Compiles and times the iteration, the rollout (with verification) and the rest (scoring, signal, update).
+
+  Args:
+    peers: each runs an iteration elsewhere and returns its seconds; all take turns.
+  """
   experiment = trainer.experiment
   every = lambda f: jax.jit(over_seeds(f, experiment.config.num_seeds))
   with mesh.use(trainer.mesh, trainer.experiment.rules):
@@ -50,18 +76,65 @@ def time_iteration(trainer: Trainer, repeats: int) -> Times:
     rollout = every(lambda seed: iteration.make_batch(experiment, seed, 0))
     learn = every(lambda seed, batch: iteration.learn(experiment, seed, batch, 0))
     _, batch = rollout(trainer.state.seeds)
-    return Times(
-      iteration=seconds(lambda: run_iteration(trainer.state), repeats),
-      rollout=seconds(lambda: rollout(trainer.state.seeds), repeats),
-      learn=seconds(lambda: learn(trainer.state.seeds, batch), repeats),
+    calls = (
+      lambda: run_iteration(trainer.state),
+      lambda: rollout(trainer.state.seeds),
+      lambda: learn(trainer.state.seeds, batch),
     )
+    iteration_time, rollout_time, learn_time, *peer_times = medians_in_turns(
+      [*(partial(_elapsed, call) for call in calls), *peers], repeats
+    )
+  return Times(iteration_time, rollout_time, learn_time, peer_times)
 
 
-def iteration_benchmark(overrides: Sequence[str], repeats: int) -> None:
-  """Print the times of the iteration beside its bounds."""
+def _elapsed(run: Callable[[], Any]) -> float:
+  started = time.perf_counter()
+  jax.block_until_ready(run())
+  return time.perf_counter() - started
+
+
+def _answered(ask: Ask) -> float:
+  return ask()["seconds"]
+
+
+def _peer_sizes(trainer: Trainer, overrides: Sequence[str]) -> str:
+  """What the peers' scripts take as argument; refuses an experiment that they would not run."""
+  for override in overrides:
+    key = override.partition("=")[0]
+    if key not in PEER_OVERRIDES:
+      raise UserError(f"with --peer, overrides change sizes alone: leave out --config.{key}")
+  if jax.default_backend() != "cpu":
+    raise UserError(f"--peer compares iterations on a CPU, this one would run on {jax.default_backend()}")
+  experiment = trainer.experiment
+  model = dataclasses.asdict(experiment.models["policy"].config)
+  return json.dumps(
+    {key: model[key] for key in (*MODEL_SIZES, "vocabulary")}
+    | {
+      "prompts": experiment.config.prompts_per_iteration,
+      "completions": experiment.config.completions_per_prompt,
+      "prompt_tokens": experiment.task.prompt_tokens,
+      "new_tokens": experiment.task.response_tokens,
+    }
+  )
+
+
+def iteration_benchmark(overrides: Sequence[str], repeats: int, peers: Mapping[str, str]) -> None:
+  """Print the times of the iteration beside its bounds, and those of peers.
+
+  Args:
+    peers: the Python of each, by its name.
+
+  Raises: UserError: a peer that does not run, or would run something else.
+  """
   trainer = trainer_of(configs.resolve("benchmark", overrides))
   config, task, model = trainer.experiment.config, trainer.experiment.task, trainer.experiment.models["policy"].config
-  times = time_iteration(trainer, repeats)
+  with contextlib.ExitStack() as stack:
+    abouts, calls = {}, []
+    for name, python in peers.items():
+      sizes = _peer_sizes(trainer, overrides)
+      abouts[name], ask = stack.enter_context(conversation(name, PEERS[name], python, sizes))
+      calls.append(partial(_answered, ask))
+    times = time_iteration(trainer, repeats, calls)
   rate = matmul_rate()
   prompts, prompt, new = config.prompts_per_iteration, task.prompt_tokens, task.response_tokens
   rows, length = prompts * config.completions_per_prompt, prompt + new
@@ -83,3 +156,7 @@ def iteration_benchmark(overrides: Sequence[str], repeats: int) -> None:
   for name, elapsed, *flops, tokens in rows_of:
     bounds = " ".join(f"{operations / rate:8.3f} {operations / rate / elapsed:6.0%}" for operations in flops)
     print(f"{name:10} {elapsed:8.3f} {bounds} {tokens / elapsed:10.0f}")
+  if abouts:
+    print(f"{'peer':10} {'seconds':>8} {'ratio':>8}  of an iteration, to ours")
+  for (name, about), elapsed in zip(abouts.items(), times.peers, strict=True):
+    print(f"{name:10} {elapsed:8.3f} {elapsed / times.iteration:8.2f}  {about}")

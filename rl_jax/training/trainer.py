@@ -137,6 +137,8 @@ class Trainer:
     Raises: UserError: a reward is not finite.
     """
     metrics = jax.device_get(self.loop.evaluate(self.state))
+    if "held_out/reward" not in metrics:  # of a loop of the user's own
+      return metrics
     infinite = ~np.isfinite(metrics["held_out/reward"]) & (np.asarray(metrics["held_out/unscored"]) < 1)
     if np.any(infinite):
       self._refuse_reward(f"evaluation of iteration {self.iterations}", int(np.argmax(infinite)))

@@ -74,8 +74,9 @@ def test_the_command_prints_both_and_their_ratio(tiny, capsys, monkeypatch):
 @pytest.mark.parametrize(
   ("arguments", "expected"),
   [
-    (["--peer=/nowhere/python"], "--peer=/nowhere/python does not run: No such file or directory"),
-    (["--peer=false"], "--peer=false failed: it ended without a word"),
+    (["--peer=/nowhere/python"], "--peer=transformers=/nowhere/python does not run: No such file or directory"),
+    (["--peer=transformers=false"], "--peer=transformers=false failed: it ended without a word"),
+    (["--peer=tunix=python"], "--peer=tunix=python: write --peer=transformers=PYTHON"),
     (["--new_tokens=1"], "generate needs --new_tokens of at least 2"),
     (["--dtype=float31"], "--dtype is float32, bfloat16 or float16, or several with commas, got 'float31'"),
     (["--config=experiments/grpo.py"], "generate times a --model: it takes no --config and no --workdir"),

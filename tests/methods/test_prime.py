@@ -1,4 +1,4 @@
-"""PRIME: the worked example by equation 5, RLOO as its start, the PRM's loss, iterations with both orders of updates."""
+"""PRIME: the worked example by equation 5, RLOO as its start, the loss of the PRM, and both orders of updates."""
 
 from __future__ import annotations
 

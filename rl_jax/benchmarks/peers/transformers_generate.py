@@ -11,6 +11,7 @@ import time
 
 import torch
 import transformers
+from exchange import answer
 
 folder, dtype = sys.argv[1:]
 transformers.logging.set_verbosity_error()
@@ -18,7 +19,7 @@ transformers.logging.disable_progress_bar()
 model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
 model.generation_config.eos_token_id = None
 versions = f"transformers {transformers.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads"
-print(json.dumps({"peer": versions}), flush=True)
+answer(peer=versions)
 for line in sys.stdin:
   request = json.loads(line)
   tokens = torch.tensor(request["tokens"])
@@ -37,4 +38,4 @@ for line in sys.stdin:
     )
   seconds = time.perf_counter() - started
   assert output.shape == (tokens.shape[0], tokens.shape[1] + request["new_tokens"]), output.shape
-  print(json.dumps({"seconds": seconds}), flush=True)
+  answer(seconds=seconds)

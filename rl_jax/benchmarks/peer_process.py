@@ -1,0 +1,112 @@
+"""Peers of a benchmark: other packages in a Python of their own, which take turns with ours.
+
+A peer is a script of `peers/` and the Python that has its packages. The script runs in a process of its own, outside of
+this repository, for as long as the benchmark asks: its first line of output says what it is, and each line of input, a
+request as JSON, gets one line as answer. It runs with the environment of the benchmark: threads of torch that wait for
+each other spin by default, which makes them several times slower where other work shares the cores
+(OMP_WAIT_POLICY=PASSIVE lets them sleep).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rl_jax.errors import UserError
+
+SCRIPTS = Path(__file__).parent / "peers"
+
+Ask = Callable[..., dict[str, Any]]
+"""(**fields of the request) -> answer."""
+
+
+def chosen(benchmark: str, given: Sequence[str], scripts: Mapping[str, str]) -> dict[str, str]:
+  """The Python of each peer, by its name, from the values of --peer: NAME=PYTHON, or PYTHON where there is one peer.
+
+  Raises: UserError: a peer that the benchmark does not have, or has twice.
+
+  >>> chosen("generate", ["/a=b/python"], {"transformers": "transformers_generate.py"})
+  {'transformers': '/a=b/python'}
+  """
+  if given and not scripts:
+    raise UserError(f"--peer={given[0]}: {benchmark} has no peers")
+  pythons: dict[str, str] = {}
+  for text in given:
+    name, _, python = text.partition("=")
+    if not name.isidentifier() or not python:  # no name: a path, which may have a "=" too
+      name, python = (next(iter(scripts)), text) if len(scripts) == 1 else ("", text)
+    if name not in scripts or not python:
+      raise UserError(f"--peer={text}: write {' or '.join(f'--peer={known}=PYTHON' for known in scripts)}")
+    if name in pythons:
+      raise UserError(f"--peer={text}: {name} is given twice")
+    pythons[name] = python
+  return pythons
+
+
+@contextlib.contextmanager
+def conversation(name: str, script: str, python: str, *arguments: str) -> Iterator[tuple[str, Ask]]:
+  """Start a peer and end it at the exit: what it says that it is, and the function that asks it.
+
+  Raises: UserError: it does not run or fails; the line has its last words.
+  """
+  flag = f"--peer={name}={python}"
+  python = os.path.expanduser(python)
+  # The process has another working directory, in which a relative path would lead nowhere.
+  program = os.path.abspath(shutil.which(python) or python)
+  with tempfile.TemporaryDirectory() as elsewhere, contextlib.ExitStack() as stack:
+    for file in SCRIPTS.glob("*.py"):
+      shutil.copyfile(file, Path(elsewhere, file.name))
+    errors = Path(elsewhere, "errors")
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    try:
+      stderr = stack.enter_context(errors.open("w"))
+      command = [program, script, *arguments]
+      process = stack.enter_context(subprocess.Popen(command, cwd=elsewhere, stderr=stderr, **pipes))
+    except OSError as error:
+      raise UserError(f"{flag} does not run: {error.strerror or error}") from error
+    requests: Any = process.stdin
+    answers: Any = process.stdout
+
+    def close() -> None:
+      process.kill()
+      with contextlib.suppress(BrokenPipeError):  # a request that a dead process has left in the buffer
+        requests.close()
+
+    stack.callback(close)
+
+    def answer(field: str) -> dict[str, Any]:
+      line = answers.readline()
+      if not line:
+        error_lines = errors.read_text().strip().splitlines() or ["it ended without a word"]
+        raise UserError(f"{flag} failed: {error_lines[-1]}")
+      with contextlib.suppress(ValueError, TypeError):
+        fields = json.loads(line)
+        if field in fields:
+          return fields
+      raise UserError(f"{flag} failed: it printed {line.strip()[:80]!r}, no answer")
+
+    def ask(**fields: Any) -> dict[str, Any]:
+      with contextlib.suppress(BrokenPipeError):  # the answer then says why
+        print(json.dumps(fields), file=requests, flush=True)
+      return answer("seconds")
+
+    yield answer("peer")["peer"], ask
+
+
+def medians_in_turns(calls: Sequence[Callable[[], float]], repeats: int) -> list[float]:
+  """Median seconds of each call, which take turns, so that what else the machine does falls on all alike.
+
+  Each call says how long it took. The first round is not counted: programs compile in it.
+
+  >>> medians_in_turns([iter([9.0, 1.0, 2.0, 3.0]).__next__], repeats=3)
+  [2.0]
+  """
+  rounds = [[call() for call in calls] for _ in range(repeats + 1)]
+  return [statistics.median(times) for times in zip(*rounds[1:], strict=True)]

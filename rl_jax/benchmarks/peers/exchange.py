@@ -1,0 +1,28 @@
+"""What the scripts of this folder share: answers on standard output, and prompts.
+
+They lie side by side where they run, outside of this repository and in a Python that does not have it.
+"""
+
+import json
+import random
+import sys
+
+random.seed(0)
+# Answers alone go to standard output, whatever a library prints.
+answers, sys.stdout = sys.stdout, sys.stderr
+
+
+def answer(**fields):
+  """Print one line of JSON to the benchmark."""
+  print(json.dumps(fields), file=answers, flush=True)
+
+
+def character(token):
+  """The text of a token: every token is one character."""
+  return chr(ord("0") + token)
+
+
+def draw_prompts(sizes, count):
+  """Texts of `prompt_tokens` random tokens each."""
+  draw = lambda: "".join(character(random.randrange(sizes["vocabulary"])) for _ in range(sizes["prompt_tokens"]))
+  return [draw() for _ in range(count)]
