@@ -79,7 +79,7 @@ def test_the_command_prints_both_and_their_ratio(tiny, capsys, monkeypatch):
     (["--peer=tunix=python"], "--peer=tunix=python: write --peer=transformers=PYTHON"),
     (["--new_tokens=1"], "generate needs --new_tokens of at least 2"),
     (["--dtype=float31"], "--dtype is float32, bfloat16 or float16, or several with commas, got 'float31'"),
-    (["--config=experiments/grpo.py"], "generate times a --model: it takes no --config and no --workdir"),
+    (["--config=experiments/grpo.py"], "generate times a --model: it takes no --config"),
     (["--batches=3"], "unknown flag '--batches': did you mean '--batch'?"),
     (["--model=nothing"], "no model 'nothing'"),
   ],
