@@ -62,8 +62,8 @@ def prime(
   >>> rewards, ones = jnp.array([[0.5, 1.0], [-1.0, 0.5]]), jnp.ones((2, 2))
   >>> result = prime(rewards, jnp.array([1.0, 0.0]), jnp.array([7, 7]), jnp.array([True, True]), ones)
   >>> print(result.returns)
-  [[ 3.   2.5]
-   [-3.  -0.5]]
+  [[ 3.    2.25]
+   [-3.   -1.25]]
   """
   tokens, rows = _scored("prime", token_rewards, outcomes, mask, token_mask)
   means = masked_mean(token_rewards, tokens, axis=1).value

@@ -119,7 +119,7 @@ KERNELS = [
   _kernel(
     checklist.cm2_step,
     STEPS,
-    {"scale": "group", "pooling": "sum"},
+    {"scale": "group"},
     mask="step_mask",
     scope="group",
     zero_masked=False,

@@ -111,7 +111,7 @@ TOKEN_COVERS = {"token_rewards": "token_mask"}
 
 KERNELS = [
   Kernel(process.prime, GROUPS, {"discount": 0.9}, scope="batch", covers=TOKEN_COVERS),
-  Kernel(process.prime, GROUPS, {"variant": "paper", "singleton": "zero"}, scope="batch", covers=TOKEN_COVERS),
+  Kernel(process.prime, GROUPS, {"singleton": "zero"}, scope="batch", covers=TOKEN_COVERS),
   Kernel(process.process_reinforce, ROW_AXES, {"discount": 0.9}),
   Kernel(process.process_grpo, GROUPS, scope="group", covers=TOKEN_COVERS),
   Kernel(process.process_ppo, {**ROW_AXES, "values": "BT"}, {"discount": 0.9}),
