@@ -163,7 +163,9 @@ def test_the_trainer_has_no_branch_on_a_method(name):
 def test_files_are_short():
   lines = {name: len(FILES[name].read_text().splitlines()) for name in OURS}
   assert {name: n for name, n in lines.items() if n > 400} == {}
-  assert {name: n for name, n in lines.items() if name.startswith("rl_jax.methods.") and n > 120} == {}, "one screen"
+  documented = lambda name: len((ast.get_docstring(ast.parse(FILES[name].read_text())) or "").splitlines())
+  of_methods = {name: n - documented(name) for name, n in lines.items() if name.startswith("rl_jax.methods.")}
+  assert {name: n for name, n in of_methods.items() if n > 110} == {}, "one screen beside its page"
 
 
 def test_no_file_is_a_bag_of_things():

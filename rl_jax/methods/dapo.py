@@ -29,8 +29,9 @@ from rl_jax.kernels.advantages import group
 from rl_jax.kernels.curricula.filters import informative_groups
 from rl_jax.kernels.reductions import masked_mean
 from rl_jax.kernels.rewards.length import overlong_penalty
-from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Method, Signal
+from rl_jax.methods import grpo, policy_gradient
+from rl_jax.methods.method import Method, Signal, check_answers
+from rl_jax.ranges import COUNT, NOT_NEGATIVE, POSITIVE, Range
 from rl_jax.rollouts.dynamic_sampling import dynamic_sampling
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
@@ -50,8 +51,17 @@ def get_config() -> dict[str, Any]:
   }
 
 
+RANGES = grpo.RANGES | {
+  "max_rounds": COUNT,
+  "reward_scale": POSITIVE,
+  "overlong_factor": NOT_NEGATIVE,
+  "overlong_share": Range(0, 1, above=True),
+}
+
+
 def build(config: ConfigDict, task: Task) -> Method:
   """DAPO from its section of a config."""
+  check_answers(config)
   m = config.method
   buffer = max(1, round(m.overlong_share * task.response_tokens))
 

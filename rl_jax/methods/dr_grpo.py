@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from rl_jax.kernels.advantages import group
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Method, Signal
+from rl_jax.methods.method import Method, Signal, check_answers
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
@@ -30,6 +30,7 @@ def get_config() -> dict[str, Any]:
 
 def build(config: ConfigDict, task: Task) -> Method:
   """Dr. GRPO from its section of a config."""
+  check_answers(config)
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     advantages = group.dr_grpo(trajectories.rewards, trajectories.group_ids, trajectories.scored)

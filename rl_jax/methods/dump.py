@@ -27,6 +27,7 @@ from rl_jax.curricula.bandit import bandit
 from rl_jax.kernels.reductions import masked_mean
 from rl_jax.methods import grpo
 from rl_jax.methods.method import Method, Signal
+from rl_jax.ranges import COUNT, NOT_NEGATIVE
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
@@ -41,6 +42,9 @@ def get_config() -> dict[str, Any]:
     "tau": 0.1,  # 0: always the best level
     "exploration": 1.0,  # weight of the bonus
   }
+
+
+RANGES = grpo.RANGES | {"window": COUNT, "tau": NOT_NEGATIVE, "exploration": NOT_NEGATIVE}
 
 
 def build(config: ConfigDict, task: Task) -> Method:

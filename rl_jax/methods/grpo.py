@@ -20,7 +20,8 @@ from ml_collections import ConfigDict
 
 from rl_jax.kernels.advantages import group
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Method, Signal, one_of
+from rl_jax.methods.method import Method, Signal, check_answers, one_of
+from rl_jax.ranges import NOT_NEGATIVE, Range
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
@@ -36,8 +37,12 @@ def get_config() -> dict[str, Any]:
   }
 
 
+RANGES = {"ddof": Range(0, 1, whole=True), "epsilon": NOT_NEGATIVE}
+
+
 def build(config: ConfigDict, task: Task) -> Method:
   """GRPO from its section of a config."""
+  check_answers(config)
   m = config.method
   one_of(m, "scale", ("group", "batch", "none"))
 

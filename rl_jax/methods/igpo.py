@@ -32,6 +32,7 @@ from rl_jax.kernels.rewards.information_gain import curriculum_weights, informat
 from rl_jax.kernels.segments import last_token, on_tokens, segment_ends
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal, one_of
+from rl_jax.ranges import COUNT, SHARE
 from rl_jax.rollouts.probes import probed, required_forced_answer
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.rollouts.turns import required_turns, turn_starts
@@ -54,6 +55,9 @@ def get_config() -> dict[str, Any]:
     "discount": 1.0,  # per turn
     "curriculum_iterations": None,  # a number: over so many, outcomes go from weight 0.5 to 1 and gains from 1 to 0.5
   }
+
+
+RANGES = {"discount": SHARE, "curriculum_iterations": COUNT.optional()}
 
 
 def build(config: ConfigDict, task: Task) -> Method:

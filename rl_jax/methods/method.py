@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from rl_jax.curricula.curriculum import Curriculum
 from rl_jax.kernels.reductions import Mean
+from rl_jax.methods._ranges import check_answers as check_answers
 from rl_jax.methods._ranges import check_options as check_options
 from rl_jax.methods._streams import Loss as Loss
 from rl_jax.methods._streams import Outputs as Outputs

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal, one_of
+from rl_jax.ranges import COUNT
 from rl_jax.rollouts import step_values
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.task import Task
@@ -34,6 +35,9 @@ def get_config() -> dict[str, Any]:
     "completions": 32,  # from the start of each step
     "max_steps": 16,  # with completions of their own
   }
+
+
+RANGES = {"completions": COUNT, "max_steps": COUNT}
 
 
 def build(config: ConfigDict, task: Task) -> Method:

@@ -28,6 +28,7 @@ from rl_jax.kernels.reductions import Mean, aggregate, whiten, zero_masked
 from rl_jax.kernels.scans import move_to_trainable
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, Method, ModelRole, Outputs, Signal, Stream, Streams, Term
+from rl_jax.ranges import NOT_NEGATIVE, SHARE
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
@@ -71,6 +72,15 @@ def value_error(trajectories: Trajectories, stream: Stream) -> Mean:
   """Mean square of V_old - R over the tokens of the critic's stream."""
   difference = jnp.where(stream.weights > 0, trajectories.extras["values"] - stream.targets, 0.0)
   return aggregate(jnp.square(difference), stream.weights, mode="token_mean")
+
+
+RANGES = {
+  "discount": SHARE,
+  "lam": SHARE,
+  "value_coefficient": NOT_NEGATIVE,
+  "value_clip": NOT_NEGATIVE,
+  "critic_learning_rate": NOT_NEGATIVE.optional(),
+}
 
 
 def build(config: ConfigDict, task: Task) -> Method:

@@ -34,6 +34,7 @@ from rl_jax.kernels.reductions import masked_mean
 from rl_jax.kernels.rewards.implicit import implicit_rewards, scale_to_unit_return
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, Method, ModelRole, Outputs, Signal, Streams, Term, one_of
+from rl_jax.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SHARE
 from rl_jax.rollouts.dynamic_sampling import dynamic_sampling
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
@@ -58,6 +59,11 @@ def get_config() -> dict[str, Any]:
     "keep_truncated": True,  # False: also drop groups with an answer that was cut
     "max_rounds": 3,  # most sampling rounds of one iteration
   }
+
+
+RANGES = {"beta": POSITIVE, "prm_learning_rate": NOT_NEGATIVE.optional(), "max_rounds": COUNT}
+RANGES |= dict.fromkeys(("discount", "outcome_discount", "lowest_accuracy", "highest_accuracy"), SHARE)
+RANGES |= dict.fromkeys(("unit_return_epsilon", "rounding"), NOT_NEGATIVE)
 
 
 def build(config: ConfigDict, task: Task) -> Method:

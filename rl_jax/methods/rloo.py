@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from rl_jax.kernels.advantages import group
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Method, Signal, one_of
+from rl_jax.methods.method import Method, Signal, check_answers, one_of
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
@@ -36,6 +36,8 @@ def get_config() -> dict[str, Any]:
 
 def build(config: ConfigDict, task: Task) -> Method:
   """RLOO from its section of a config."""
+  if config.method.singleton == "zero":
+    check_answers(config)
   one_of(config.method, "singleton", group.SINGLETONS)
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:

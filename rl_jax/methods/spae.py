@@ -34,7 +34,8 @@ from rl_jax.kernels.reductions import aggregate
 from rl_jax.kernels.rewards.probes import probe_accuracy, probe_confidence, step_potential
 from rl_jax.kernels.segments import on_tokens
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Method, Signal, one_of
+from rl_jax.methods.method import Method, Signal, check_answers, one_of
+from rl_jax.ranges import COUNT, NOT_NEGATIVE, SHARE
 from rl_jax.rollouts.probes import probed, required_forced_answer, step_ends
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.task import Task
@@ -60,8 +61,20 @@ def get_config() -> dict[str, Any]:
   }
 
 
+RANGES = {
+  "alpha": SHARE,
+  "xi": NOT_NEGATIVE,
+  "threshold": SHARE,
+  "max_steps": COUNT,
+  "probe_samples": COUNT,
+  "probe_tokens": COUNT,
+}
+
+
 def build(config: ConfigDict, task: Task) -> Method:
   """SPAE from its section of a config."""
+  if config.method.uninformative_groups == "drop":
+    check_answers(config)
   m = config.method
   drop = one_of(m, "uninformative_groups", ("drop", "keep")) == "drop"
   required_forced_answer(task)

@@ -33,6 +33,7 @@ from rl_jax.kernels.losses.segment import spo
 from rl_jax.kernels.reductions import Mean, aggregate
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, LossFunction, Method, Outputs, Signal, Stream, Streams, Term
+from rl_jax.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SHARE
 from rl_jax.rollouts.branches import Boundaries, branches
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.task import Task
@@ -95,6 +96,10 @@ def loss_function(config: ConfigDict, task: Task) -> LossFunction:
     return Loss(terms, metrics | {"ratio": jax.lax.stop_gradient(parts.ratio)})
 
   return loss
+
+
+LOSS_RANGES = {"threshold": SHARE, "clip_range": NOT_NEGATIVE, "max_ratio": POSITIVE}
+RANGES = LOSS_RANGES | {"interval": COUNT, "completions_per_cut": COUNT, "max_segments": COUNT.optional()}
 
 
 def build(config: ConfigDict, task: Task) -> Method:

@@ -33,6 +33,7 @@ from ml_collections import ConfigDict
 from rl_jax.kernels.reductions import Mean, per_token
 from rl_jax.methods import policy_gradient, spo_chain
 from rl_jax.methods.method import Method, Signal, one_of
+from rl_jax.ranges import COUNT
 from rl_jax.rollouts.replay import with_replay
 from rl_jax.rollouts.rollout import PhaseResult, nothing_new
 from rl_jax.rollouts.sampler import sampling_from
@@ -51,6 +52,15 @@ def get_config() -> dict[str, Any]:
     "replay_age": 8,
     "replay_capacity": None,  # edges that can wait; None: a batch for each iteration of replay_age
   }
+
+
+RANGES = spo_chain.LOSS_RANGES | {
+  "branching": COUNT,
+  "segment_tokens": COUNT,
+  "edges_per_prompt": COUNT.optional(),
+  "replay_age": COUNT,
+  "replay_capacity": COUNT.optional(),
+}
 
 
 def build(config: ConfigDict, task: Task) -> Method:

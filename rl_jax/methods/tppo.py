@@ -31,6 +31,7 @@ from rl_jax.kernels.advantages.truncated import tppo
 from rl_jax.kernels.reductions import whiten
 from rl_jax.methods import policy_gradient, ppo
 from rl_jax.methods.method import Loss, Method, Outputs, Signal, Stream, Streams, one_of
+from rl_jax.ranges import COUNT, WHOLE
 from rl_jax.rollouts.partial import partial_rollouts
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.task import Task
@@ -51,6 +52,9 @@ def get_config() -> dict[str, Any]:
     "critic_learning_rate": None,  # None: the policy's
     "critic_warmup_iterations": 0,  # in which the policy stays
   }
+
+
+RANGES = ppo.RANGES | {"window_tokens": COUNT.optional(), "critic_warmup_iterations": WHOLE}
 
 
 def build(config: ConfigDict, task: Task) -> Method:

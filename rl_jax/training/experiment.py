@@ -126,7 +126,7 @@ ALWAYS = ("levels",)
 
 def _method(module: MethodModule, config: ConfigDict, task: Any) -> Method:
   """The method, if its models go together and task, rollout and models provide the extras that it requires."""
-  check_options(config)
+  check_options(config, module)
   check_call(module.build, "build", ("config", "task"))
   method = module.build(config, task)
   check_built(method, module.build)

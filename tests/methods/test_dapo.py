@@ -56,4 +56,4 @@ def test_two_iterations_train_groups_with_right_and_wrong_answers_alone():
 def test_a_share_that_makes_no_sense_is_refused(share):
   config = config_of(dapo, overlong_share=share)
   with pytest.raises(UserError, match=r"method.overlong_share: want a finite number above 0 and at most 1, got \d"):
-    check_options(config)
+    check_options(config, dapo)

@@ -34,6 +34,6 @@ def test_two_iterations_fill_the_windows_and_say_which_levels_were_drawn():
 def test_options_that_make_no_sense_are_refused():
   for options, said in [({"window": 0}, "window: want .* at least 1"), ({"tau": -1.0}, "tau: want .* at least 0")]:
     with pytest.raises(UserError, match=said):
-      check_options(config_of(dump, **options))
+      check_options(config_of(dump, **options), dump)
   with pytest.raises(ValueError, match="it draws its problems itself, leave 'uniform'"):
     dump.build(config_of(dump, curriculum="epochs"), TASK)
