@@ -12,11 +12,11 @@ ROOT = Path(__file__).parents[1]
 COMMAND = 7
 """Floor of the modules at the top of rl_jax: each is a command."""
 FLOORS = {
-  "": 0, "errors": 0, "ranges": 0, "users_code": 0, "kernels": 1, "trajectories": 2, "tasks": 2, "models": 2,
+  "": 0, "errors": 0, "inputs": 0, "kernels": 1, "trajectories": 2, "tasks": 2, "models": 2,
   "rollouts": 3, "curricula": 3, "methods": 4,
   "training": 5, "planning": 6, "configuration": 6, "launching": 6, "benchmarks": 6,
 }  # fmt: skip
-WORDS = ("", "errors", "ranges", "users_code", "trajectories")
+WORDS = ("", "errors", "trajectories")
 """The package itself, and modules at the top that are no commands, as all rooms speak of what is in them."""
 KNOW_RUNS = ("launching", "benchmarks")
 """Rooms that may read and write runs, beside commands."""

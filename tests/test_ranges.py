@@ -10,10 +10,10 @@ import pytest
 from rl_jax import train
 from rl_jax.configuration import configs
 from rl_jax.errors import UserError
+from rl_jax.inputs.ranges import COUNT, DECAY, FINITE, NOT_NEGATIVE, POSITIVE, SEED, SHARE, WHOLE, Range
 from rl_jax.launching import initialization
 from rl_jax.methods import method
 from rl_jax.methods._ranges import FAMILY
-from rl_jax.ranges import COUNT, DECAY, FINITE, NOT_NEGATIVE, POSITIVE, SEED, SHARE, WHOLE, Range
 from rl_jax.runs.directory import flatten
 from rl_jax.training import ranges as of_training
 from rl_jax.training.experiment import check

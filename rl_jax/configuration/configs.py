@@ -27,8 +27,8 @@ from ml_collections import ConfigDict
 
 from rl_jax.configuration.parts import experiment_file, load, load_file, name_of, nearest, source
 from rl_jax.errors import UserError
+from rl_jax.inputs.users_code import place_of_function
 from rl_jax.models import sizes
-from rl_jax.users_code import place_of_function
 
 __all__ = [
   "identity",

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rl_jax.errors import UserError
+from rl_jax.inputs.users_code import one_line, place_of
 from rl_jax.runs.directory import TRACEBACK, is_run_or_free
-from rl_jax.users_code import one_line, place_of
 
 _RUNTIME = ("JaxRuntimeError", "XlaRuntimeError")
 """Names, as commands that need no JAX do not import it."""

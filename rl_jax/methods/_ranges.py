@@ -6,8 +6,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rl_jax import ranges
-from rl_jax.ranges import FINITE, NOT_NEGATIVE, Range
+from rl_jax.inputs import ranges
+from rl_jax.inputs.ranges import FINITE, NOT_NEGATIVE, Range
 
 _MOST = 1e6
 """Of ratios and lengths. Beyond it something else was meant."""

@@ -25,13 +25,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
+from rl_jax.inputs.ranges import COUNT, NOT_NEGATIVE, POSITIVE, Range
 from rl_jax.kernels.advantages import group
 from rl_jax.kernels.curricula.filters import informative_groups
 from rl_jax.kernels.reductions import masked_mean
 from rl_jax.kernels.rewards.length import overlong_penalty
 from rl_jax.methods import grpo, policy_gradient
 from rl_jax.methods.method import Method, Signal, check_answers
-from rl_jax.ranges import COUNT, NOT_NEGATIVE, POSITIVE, Range
 from rl_jax.rollouts.dynamic_sampling import dynamic_sampling
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories

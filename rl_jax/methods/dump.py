@@ -24,10 +24,10 @@ from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from rl_jax.curricula.bandit import bandit
+from rl_jax.inputs.ranges import COUNT, NOT_NEGATIVE
 from rl_jax.kernels.reductions import masked_mean
 from rl_jax.methods import grpo
 from rl_jax.methods.method import Method, Signal
-from rl_jax.ranges import COUNT, NOT_NEGATIVE
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 

@@ -18,10 +18,10 @@ from typing import Any
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
+from rl_jax.inputs.ranges import NOT_NEGATIVE, Range
 from rl_jax.kernels.advantages import group
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal, check_answers, one_of
-from rl_jax.ranges import NOT_NEGATIVE, Range
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 

@@ -26,13 +26,13 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
+from rl_jax.inputs.ranges import COUNT, SHARE
 from rl_jax.kernels.advantages import turn
 from rl_jax.kernels.reductions import aggregate
 from rl_jax.kernels.rewards.information_gain import curriculum_weights, information_gain_rewards, log_beliefs
 from rl_jax.kernels.segments import last_token, on_tokens, segment_ends
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal, one_of
-from rl_jax.ranges import COUNT, SHARE
 from rl_jax.rollouts.probes import probed, required_forced_answer
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.rollouts.turns import required_turns, turn_starts

@@ -17,9 +17,9 @@ from typing import Any
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
+from rl_jax.inputs.ranges import COUNT
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal, one_of
-from rl_jax.ranges import COUNT
 from rl_jax.rollouts import step_values
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.task import Task

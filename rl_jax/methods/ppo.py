@@ -22,13 +22,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
+from rl_jax.inputs.ranges import NOT_NEGATIVE, SHARE
 from rl_jax.kernels.advantages.returns import gae
 from rl_jax.kernels.losses.value import value_loss
 from rl_jax.kernels.reductions import Mean, aggregate, whiten, zero_masked
 from rl_jax.kernels.scans import move_to_trainable
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, Method, ModelRole, Outputs, Signal, Stream, Streams, Term
-from rl_jax.ranges import NOT_NEGATIVE, SHARE
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 from ml_collections import ConfigDict
 
+from rl_jax.inputs.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SHARE
 from rl_jax.kernels.advantages import process
 from rl_jax.kernels.curricula.filters import accuracy_filter
 from rl_jax.kernels.losses.reward_model import binary_cross_entropy, pair_accuracy
@@ -34,7 +35,6 @@ from rl_jax.kernels.reductions import masked_mean
 from rl_jax.kernels.rewards.implicit import implicit_rewards, scale_to_unit_return
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, Method, ModelRole, Outputs, Signal, Streams, Term, one_of
-from rl_jax.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SHARE
 from rl_jax.rollouts.dynamic_sampling import dynamic_sampling
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 from ml_collections import ConfigDict
 
+from rl_jax.inputs.ranges import COUNT, NOT_NEGATIVE, SHARE
 from rl_jax.kernels.advantages import step
 from rl_jax.kernels.curricula.filters import informative_groups
 from rl_jax.kernels.reductions import aggregate
@@ -35,7 +36,6 @@ from rl_jax.kernels.rewards.probes import probe_accuracy, probe_confidence, step
 from rl_jax.kernels.segments import on_tokens
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal, check_answers, one_of
-from rl_jax.ranges import COUNT, NOT_NEGATIVE, SHARE
 from rl_jax.rollouts.probes import probed, required_forced_answer, step_ends
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.task import Task

@@ -28,12 +28,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
+from rl_jax.inputs.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SHARE
 from rl_jax.kernels.advantages.segment import cutpoint_segments, probability_mask, spo_chain, whiten_uncertain
 from rl_jax.kernels.losses.segment import spo
 from rl_jax.kernels.reductions import Mean, aggregate
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, LossFunction, Method, Outputs, Signal, Stream, Streams, Term
-from rl_jax.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SHARE
 from rl_jax.rollouts.branches import Boundaries, branches
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.task import Task

@@ -30,10 +30,10 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
+from rl_jax.inputs.ranges import COUNT
 from rl_jax.kernels.reductions import Mean, per_token
 from rl_jax.methods import policy_gradient, spo_chain
 from rl_jax.methods.method import Method, Signal, one_of
-from rl_jax.ranges import COUNT
 from rl_jax.rollouts.replay import with_replay
 from rl_jax.rollouts.rollout import PhaseResult, nothing_new
 from rl_jax.rollouts.sampler import sampling_from

@@ -27,11 +27,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
+from rl_jax.inputs.ranges import COUNT, WHOLE
 from rl_jax.kernels.advantages.truncated import tppo
 from rl_jax.kernels.reductions import whiten
 from rl_jax.methods import policy_gradient, ppo
 from rl_jax.methods.method import Loss, Method, Outputs, Signal, Stream, Streams, one_of
-from rl_jax.ranges import COUNT, WHOLE
 from rl_jax.rollouts.partial import partial_rollouts
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.task import Task

@@ -7,8 +7,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from rl_jax.errors import UserError
+from rl_jax.inputs.users_code import place_of_function
 from rl_jax.tasks.task import Prompts, Verdicts
-from rl_jax.users_code import place_of_function
 
 
 def checked_prompts(prompts: Any, task: Any, ids: Any) -> Prompts:

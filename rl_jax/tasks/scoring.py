@@ -10,9 +10,9 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rl_jax.inputs.users_code import place_of
 from rl_jax.tasks.answers import choices, finding, numbers, spans
 from rl_jax.tasks.answers.plain import plain
-from rl_jax.users_code import place_of
 
 
 class Verdict(NamedTuple):

@@ -9,10 +9,10 @@ from typing import Any
 import jax.numpy as jnp
 
 from rl_jax.errors import UserError
+from rl_jax.inputs.users_code import place_of_function
 from rl_jax.kernels.reductions import Mean
 from rl_jax.methods.method import Loss, LossFunction, Method, Outputs, Signal, Stream, Streams, Term
 from rl_jax.trajectories import Trajectories
-from rl_jax.users_code import place_of_function
 
 
 def check_call(function: Any, name: str, parameters: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ import optax
 from ml_collections import ConfigDict
 
 from rl_jax.errors import UserError
+from rl_jax.inputs.users_code import place_of, place_of_function
 from rl_jax.methods.method import Method, ModelRole, check_options
 from rl_jax.models.model import Model
 from rl_jax.rollouts.sampler import sampling_from
@@ -20,7 +21,6 @@ from rl_jax.training.contracts import check_built, check_call
 from rl_jax.training.optimizer import make_optimizer, schedule
 from rl_jax.training.seeds import learning_rates
 from rl_jax.training.sizes import divides, sizes_of
-from rl_jax.users_code import place_of, place_of_function
 
 
 @dataclasses.dataclass(frozen=True)

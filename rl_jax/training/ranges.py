@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from rl_jax import ranges
 from rl_jax.errors import UserError
-from rl_jax.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, SEED, SHARE, WHOLE, Range
+from rl_jax.inputs import ranges
+from rl_jax.inputs.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, SEED, SHARE, WHOLE, Range
 
 RANGES: dict[str, dict[str, Range]] = {
   "": {

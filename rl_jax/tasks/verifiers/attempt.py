@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from rl_jax.inputs.users_code import place_of
 from rl_jax.tasks.scoring import Verdict, verdict_of
 from rl_jax.tasks.verifiers.errors import CannotVerify
-from rl_jax.users_code import place_of
 
 EXHAUSTED = (MemoryError, RecursionError)
 """What a response brings about that is too large or too deep."""

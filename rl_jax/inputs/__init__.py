@@ -1,0 +1,1 @@
+"""What users hand over: the numbers of a config, and code of their own."""
