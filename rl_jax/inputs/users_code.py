@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 _NOT_THE_USERS = (
   _PACKAGE,
   *((_PACKAGE / name).resolve() for name in ("kernels", "experiments")),  # links, in a checkout
