@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -87,6 +89,36 @@ def as_trees(experiment, seed, rows: Trajectories) -> Trajectories:
   )
   logprobs = experiment.models["policy"].outputs(seed.models["policy"].params, rows.replace(trees=()))["logprobs"]
   return rows.replace(old_logprobs=logprobs, behaviour_logprobs=logprobs)
+
+
+def groups(rows: Trajectories) -> tuple[PrefixTrees, ...]:
+  """That the four rows of each prompt share it."""
+  return (PrefixTrees.groups(rows.tokens.shape[0], 4, rows.prompt_width),)
+
+
+@functools.cache
+def curve(*options: str, rows: int = ROWS, trees: bool = False):
+  """Parameters and metrics after two iterations on ragged responses, or trees of them, with random rewards."""
+  plain = ("num_seeds=1", "learning_rate=0.01", "optimizer.warmup_updates=0", "completions_per_prompt=4")
+  experiment = make_experiment(*plain, *options)
+  seed, metrics_of_all = make_seed(experiment), []
+  step = jax.jit(lambda seed, batch, number: learn(experiment, seed, batch, number))
+  for number in range(2):
+    batch = make_trajectories(experiment, seed, rows, draw=number)
+    batch = as_trees(experiment, seed, batch) if trees else batch.replace(trees=groups(batch))
+    seed, metrics = step(seed, batch, number)
+    metrics_of_all.append({name: np.asarray(mean.value) for name, mean in metrics.items()})
+  assert step._cache_size() == 1, "whatever the batches hold"
+  return jax.device_get(seed.models["policy"].params), metrics_of_all
+
+
+def assert_same_curve(left, right) -> None:
+  """Two results of `curve` differ by rounding, and learn something."""
+  assert_close(left[0], right[0], 1e-4)
+  for one, two in zip(left[1], right[1], strict=True):
+    for name in ("loss/policy", "entropy", "gradient_norm", "clip_fraction"):
+      np.testing.assert_allclose(one[name], two[name], rtol=1e-3, atol=1e-5, err_msg=name)
+    assert one["gradient_norm"] > 0 and one["ratio_error"] < 1e-5
 
 
 def learn(experiment, seed, trajectories: Trajectories, number):

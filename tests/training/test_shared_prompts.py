@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import numpy as np
 import pytest
 
 from rl_jax.training import iteration, objectives
 from rl_jax.training.sizes import Sizes
-from rl_jax.trajectories import PrefixTrees, Trajectories
 from tests.training import small
 
 CUTS = {
@@ -25,46 +22,23 @@ CUTS = {
 TREE_CUTS = ("minibatches", "micro-batches", "reference")
 
 
-def groups(rows: Trajectories) -> tuple[PrefixTrees, ...]:
-  return (PrefixTrees.groups(rows.tokens.shape[0], 4, rows.prompt_width),)
-
-
-@functools.cache
-def after(cut: str, shared: bool, trees: bool = False):
-  """Parameters and metrics after two iterations on responses, or trees of them, with random rewards."""
-  options = ("num_seeds=1", f"model.shared_prompts={shared}", "learning_rate=0.01", "optimizer.warmup_updates=0")
-  experiment = small.make_experiment(*options, *CUTS[cut], "completions_per_prompt=4")
-  seed, found = small.make_seed(experiment), []
-  learn = jax.jit(lambda seed, rows, number: small.learn(experiment, seed, rows, number))
-  for number in range(2):
-    rows = small.make_trajectories(experiment, seed, draw=number)
-    rows = small.as_trees(experiment, seed, rows) if trees else rows.replace(trees=groups(rows))
-    seed, metrics = learn(seed, rows, number)
-    found.append({name: np.asarray(mean.value) for name, mean in metrics.items()})
-  return jax.device_get(seed.models["policy"].params), found
-
-
 @pytest.mark.parametrize(("cut", "trees"), [*((cut, False) for cut in CUTS), *((cut, True) for cut in TREE_CUTS)])
 def test_the_curve_is_the_same_with_and_without(cut, trees):
-  (params, metrics), (other, alone) = after(cut, True, trees), after(cut, False, trees)
-  small.assert_close(params, other, 1e-4)
-  for one, two in zip(metrics, alone, strict=True):
-    for name in ("loss/policy", "entropy", "gradient_norm", "clip_fraction"):
-      np.testing.assert_allclose(one[name], two[name], rtol=1e-3, atol=1e-5, err_msg=name)
-    assert one["gradient_norm"] > 0 and one["ratio_error"] < 1e-5
+  shared, alone = (small.curve(f"model.shared_prompts={on}", *CUTS[cut], trees=trees) for on in (True, False))
+  small.assert_same_curve(shared, alone)
 
 
 def test_a_rollout_says_which_rows_share_a_prompt():
   experiment = small.make_experiment("num_seeds=1")
   _, made = jax.eval_shape(lambda seed: iteration.make_batch(experiment, seed, 0), small.make_seed(experiment))
-  assert made.trajectories.trees == groups(made.trajectories)
+  assert made.trajectories.trees == small.groups(made.trajectories)
   assert made.trajectories.trees[0].size == experiment.config.completions_per_prompt == 4
 
 
 def test_rows_that_are_picked_share_nothing():
   experiment = small.make_experiment("num_seeds=1")
   rows = small.make_trajectories(experiment, small.make_seed(experiment))
-  assert rows.replace(trees=groups(rows)).rows(np.array([3, 1, 2])).trees == ()
+  assert rows.replace(trees=small.groups(rows)).rows(np.array([3, 1, 2])).trees == ()
 
 
 @pytest.mark.parametrize(
