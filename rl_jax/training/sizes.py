@@ -46,7 +46,11 @@ class Sizes:
 
   def part(self, rows: int) -> int:
     """Rows that are differentiated at a time, of a batch of `rows`."""
-    return self.rows_per_microbatch or rows // (self.minibatches_per_epoch * self.length_buckets)
+    return self.part_of_minibatch(rows // self.minibatches_per_epoch)
+
+  def part_of_minibatch(self, rows: int) -> int:
+    """Rows that are differentiated at a time, of a minibatch of `rows`."""
+    return self.rows_per_microbatch or rows // self.length_buckets
 
   def holds(self, rows: int, block: int) -> bool:
     """Whether rows that stand in blocks of `block` do so in every part of a batch of `rows`.

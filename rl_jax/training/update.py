@@ -145,7 +145,7 @@ def gradient(
   Returns: ((loss, parts), gradient of the trained parameters by model, in `gradient_dtype`).
   """
   size = jax.tree.leaves(rows.batch)[0].shape[0]
-  count = size // (sizes.rows_per_microbatch or size // sizes.length_buckets)
+  count = size // sizes.part_of_minibatch(size)
   weights = _term_weights(objective, params, rows)
   trained = {name: objective.models[name].trained(params[name]) for name in params}
   dtype = jnp.dtype(sizes.gradient_dtype)
