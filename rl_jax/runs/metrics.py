@@ -9,6 +9,7 @@ timings.jsonl: {"kind": "timings", "iteration": 40, "seconds": 1.2, …}: single
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -124,7 +125,8 @@ class MetricsWriter:
         filename_suffix=f".{time.time_ns()}",
         flush_secs=10,
       )
-    self._events.add_scalar(visible(name, keep=""), value, int(iteration))
+    if math.isfinite(value):  # of a mean of nothing the page of events has no point, and its writer a warning each
+      self._events.add_scalar(visible(name, keep=""), value, int(iteration))
 
   def _close_events(self) -> None:
     if self._events is not None:

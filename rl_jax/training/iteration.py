@@ -130,7 +130,7 @@ def learn(
     skipped_in_a_row=jnp.maximum(seed.skipped_in_a_row, updated.skipped_in_a_row),
   )
   samples = _samples(rows, signal, experiment.config.logging.samples)
-  unjudged = rows.verified.any() & ~(rows.verified & rows.scored).any()
+  unjudged = rows.verified.any() & ~(rows.verified & rows.reward_mask).any()  # also of rows that a filter left out
   return seed, Report(metrics, seed.generated_tokens, seed.skipped_in_a_row, unjudged, samples)
 
 

@@ -8,6 +8,8 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from rl_jax.configuration import configs
@@ -15,12 +17,15 @@ from rl_jax.errors import UserError
 from rl_jax.launching import launch
 from rl_jax.launching.launch import Terminal
 from rl_jax.launching.stop import Stop
+from rl_jax.rollouts.rollout import RolloutResult
 from rl_jax.runs.curve import curve
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.metric_names import ACCURACY, REWARD
 from rl_jax.runs.metrics import read_metrics
 from rl_jax.runs.samples import read_samples
+from rl_jax.training import iteration
 from tests import commands
+from tests.training import small
 
 TASK = Path(__file__).parent / "odd_task.py"
 ROWS = 8
@@ -87,3 +92,18 @@ def test_finding_15_a_reward_of_a_device_task_that_is_not_finite_is_refused(rewa
     f"{where}: a reward of seed 0 is not finite: the verifier of {TASK} gives finite rewards, or none (reward_mask "
     "False)"
   )
+
+
+def test_rows_that_a_filter_left_out_have_their_verdict():
+  """An iteration that trains on nothing, as DAPO, PRIME and SPO-tree have them, says nothing of the verifier."""
+  experiment = small.make_experiment("num_seeds=1", "completions_per_prompt=4")
+  seed = small.make_seed(experiment)
+  rows = small.make_trajectories(experiment, seed)
+
+  def unjudged(**fields):
+    batch = rows.replace(row_mask=jnp.zeros_like(rows.row_mask), **fields)
+    result = RolloutResult(seed.rollout, batch, batch.sampled_tokens, {})
+    return jax.jit(lambda seed: iteration.learn(experiment, seed, result, 0)[1].unjudged)(seed)
+
+  assert not unjudged()
+  assert unjudged(reward_mask=jnp.zeros_like(rows.reward_mask))
