@@ -4,6 +4,7 @@ Plain data. The sections `method`, `task` and `model` list only what differs fro
 """
 
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -58,6 +59,7 @@ def base() -> ConfigDict:
         "prompts": 128,  # held out, the same for every evaluation and seed
         "prompts_seed": 0,
         "prompts_at_a_time": None,  # in one program, for tasks scored in Python; None: all
+        "prompt_blocks": 0,  # parts of these prompts whose accuracies are recorded too; studies resample them
         "samples_per_prompt": 4,
         "pass_at": (4,),
         "greedy": True,
@@ -123,12 +125,24 @@ def warm_start() -> dict:
   }
 
 
+def critic() -> dict:
+  """A stage: what answers of the warm start are worth, for methods that take it over as "critic#critic"."""
+  return warm_start() | {
+    "init_from": "warm_start",
+    "method": {"name": "rl_jax.methods.value_pretraining"},
+    "seed": 3000,
+    "num_iterations": 300,
+    "prompts_per_iteration": 256,
+    "learning_rate": 1e-3,
+  }
+
+
 def policy_gradient(method: str) -> ConfigDict:
   """The standard comparison: four operations modulo 10, from the shared warm start."""
   config = base()
   config.method.name = method
   config.task.levels = {"four": {"operations": 4, "operators": "+-*", "modulus": 10}}
-  config.stages = {"warm_start": warm_start()}
+  config.stages = {"warm_start": warm_start(), "critic": critic()}
   config.init_from = "warm_start"
   return config
 
@@ -141,25 +155,36 @@ LEVELS = {
 
 
 DECEPTIVE = {
-  "levels": {"eight": {"operations": 8, "operators": "+-", "modulus": 10}},
-  "lure_rate": 0.7,
   "lure_operator": "-",
   "step_error_rate": 0.05,
   "skip_rate": 0.0,
   "recheck_rate": 0.05,
 }
-"""Long chains whose demonstrations lure into a wrong step: success is rare, and the likeliest response is wrong."""
+"""Chains whose demonstrations lure into a wrong step: success is rare, and the likeliest response is wrong."""
+
+HORIZONS: dict[str, dict[str, Any]] = {
+  "deceptive_4": {"operations": 4, "lure_rate": 0.7, "prompts": 16},
+  "deceptive": {"operations": 8, "lure_rate": 0.7, "prompts": 16},
+  "deceptive_16": {"operations": 16, "lure_rate": 0.5, "prompts": 32},
+}
+"""How long deceptive chains are, by the name of the variant, and how many prompts an iteration asks."""
 
 
-def deceptive(config: ConfigDict) -> ConfigDict:
+def deceptive(config: ConfigDict, name: str = "deceptive") -> ConfigDict:
   """The config on deceptive chains, from a warm start that is long enough to be as good as its demonstrations."""
-  config.task = {"name": config.task.name, **DECEPTIVE}
-  config.prompts_per_iteration = 16
+  horizon = HORIZONS[name]
+  level = {"operations": horizon["operations"], "operators": "+-", "modulus": 10}
+  config.task = {
+    "name": config.task.name,
+    "levels": {{4: "four", 8: "eight", 16: "sixteen"}[horizon["operations"]]: level},
+    "lure_rate": horizon["lure_rate"],
+    **DECEPTIVE,
+  }
+  config.prompts_per_iteration = horizon["prompts"]
   config.minibatches_per_epoch = 4
   config.learning_rate = 2e-4  # the best for the oracle, near the best for GRPO: studies/settings.py
   config.num_iterations = 60
-  for stage in config.stages.values():
-    stage.update({"num_iterations": 1200, "prompts_per_iteration": 128})
+  config.stages.warm_start.update({"num_iterations": 1200, "prompts_per_iteration": 128})
   return config
 
 
@@ -189,11 +214,12 @@ def half_way(config: ConfigDict) -> ConfigDict:
 
 def variant(config: ConfigDict, name: str) -> ConfigDict:
   """The variant of a config: "" as it is; "smoke" ends in seconds and learns nothing; "easy" and "hard" are ends of
-  the task's difficulty; "deceptive" starts where the likeliest response is wrong, "half_way" later on the same way."""
+  the task's difficulty; "deceptive", "deceptive_4" and "deceptive_16" start where the likeliest response is wrong,
+  "half_way" later on the way of the first."""
   if name == "":
     return config
-  if name == "deceptive":
-    return deceptive(config)
+  if name in HORIZONS:
+    return deceptive(config, name)
   if name == "half_way":
     return half_way(config)
   if name in LEVELS:
@@ -201,7 +227,8 @@ def variant(config: ConfigDict, name: str) -> ConfigDict:
     return config
   if name != "smoke":
     raise ValueError(
-      f'variant {name!r} is not known: leave it out, or one of "smoke", "easy", "hard", "deceptive", "half_way"'
+      f'variant {name!r} is not known: leave it out, or one of "smoke", "easy", "hard", "deceptive", "deceptive_4", '
+      '"deceptive_16", "half_way"'
     )
   config.num_seeds = 2
   config.num_iterations = 4

@@ -1,7 +1,9 @@
-"""Compares methods on one task at one token budget: python -m rl_jax.study horizon.
+"""Compares methods on one task at one token budget: python -m rl_jax.study horizon, or horizon:16 for a variant.
 
 Each entry of the study is tuned over the same small grid, then run with all seeds; what is done already is read and not
-done again. The table, the curves and a figure go to --results, as far as they are, whenever an entry has been run.
+done again. The page, the curves and a figure go to --results, as far as they are, whenever an entry has been run.
+Entries can be run one by one (--only): those that stand in --results already stay there. --pages makes the pages again
+and runs nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 import math
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -73,8 +76,12 @@ class Study(NamedTuple):
         # As one of several, so that the rates of other models keep their proportion to it.
         scores[(*point, f"learning_rates=({rate!r},)")] = _score(entry, slice(index, None, len(rates)))
     for point, score in scores.items():
-      print(f"study: {name} {' '.join(point)}: {score:.3f}", file=self.terminal.stream, flush=True)
+      self.say(f"{name} {' '.join(point)}: {score:.3f}")
     return scores
+
+  def say(self, text: str) -> None:
+    """A line of progress."""
+    print(f"study: {text}", file=self.terminal.stream, flush=True)
 
   def _at_point(self, name: str, point: tuple[str, ...]) -> Entry:
     tuning, entry = self.config.tuning, self.config.entries[name]
@@ -94,9 +101,16 @@ class Study(NamedTuple):
     return result._replace(chosen=point, tried=tried)
 
   def write(self, folder: Path | None, entries: Mapping[str, Entry], command: str) -> study_page.StudyPages:
-    """The pages of the entries so far."""
-    config = json.loads(self.config.to_json())
-    return study_page.write(folder or self.workdir, self.name, config, entries, command)
+    """The pages of the entries so far, and of those that stand in the folder, in the study's order.
+
+    Raises: UserError: there are none.
+    """
+    folder = folder or self.workdir
+    there = study_page.read(folder, self.name) | dict(entries)
+    known = {name: there[name] for name in self.config.entries if name in there}
+    if not known:
+      raise UserError(f"{folder} has no entry of {self.name}: run some first, without --pages")
+    return study_page.write(folder, self.name, json.loads(self.config.to_json()), known, command)
 
 
 def _done(workdir: Path, config: ConfigDict, budget: int) -> bool:
@@ -123,25 +137,37 @@ def _points(grid: ConfigDict) -> Iterator[tuple[str, ...]]:
     yield tuple(f"{name}={value!r}" for name, value in zip(names, values, strict=True))
 
 
-def read_study(file: str, workdir: Path | None, only: str, terminal: launch.Terminal) -> Study:
-  """The study of a file, with the entries named.
+def read_study(file_with_variant: str, workdir: Path | None, terminal: launch.Terminal) -> Study:
+  """The study of a file, or a variant of it, as in horizon:16.
 
-  Raises: UserError: there is no such study or entry.
+  Raises: UserError: there is no such study.
   """
+  file, colon, variant = file_with_variant.partition(":")
   get_config = getattr(load_file(study_file(file)), "get_config", None)
   if get_config is None:
     raise UserError(f"{file} has no get_config(): it is not a study")
-  config = get_config()
+  try:
+    config = get_config(variant) if colon else get_config()
+  except TypeError as error:
+    raise UserError(f"{file} has no variants, got {variant!r}") from error
+  except ValueError as error:
+    raise UserError(f"{file}: {error}") from error
   if "entries" not in config:
     raise UserError(f"{file} has no entries: it is not a study (train an experiment with python -m rl_jax.train)")
-  names = list(config.entries)
-  selected = only.split(",") if only else names
-  for name in selected:
-    if name not in names:
-      raise UserError(f"{file} has no entry {name!r} (there are: {', '.join(names)})")
-  config.entries = {name: config.entries[name].to_dict() for name in selected}
-  name = Path(file).stem
+  name = "_".join(filter(None, (Path(file).stem, variant)))
   return Study(name, config, workdir or Path("runs/studies") / name, terminal, [])
+
+
+def selected_entries(study: Study, only: str) -> list[str]:
+  """The names of those that are to be run.
+
+  Raises: UserError: there is no such entry.
+  """
+  names = list(study.config.entries)
+  for name in filter(None, only.split(",")):
+    if name not in names:
+      raise UserError(f"{study.name} has no entry {name!r} (there are: {', '.join(names)})")
+  return only.split(",") if only else names
 
 
 @command("rl_jax.study")
@@ -154,18 +180,25 @@ def main(argv: list[str]) -> int:
   written = "where table, curves and figure go; the workdir by default"
   parser.add_argument("--results", metavar="FOLDER", type=Path, help=written)
   parser.add_argument("--only", default="", metavar="A,B", help="some of the entries")
+  parser.add_argument("--pages", action="store_true", help="make the pages of --results again, run nothing")
   flags = parser.parse_intermixed_args(argv)
   stop = Stop()
   stop.listen()
   launched_by = ["python", "-m", "rl_jax.study", *argv]
+  study = read_study(flags.study, flags.workdir, launch.Terminal(launched_by, sys.stderr, stop))
+  names = [] if flags.pages else selected_entries(study, flags.only)
+  entries: dict[str, Entry] = {}
+  started = time.monotonic()
   try:
-    study = read_study(flags.study, flags.workdir, flags.only, launch.Terminal(launched_by, sys.stderr, stop))
-    entries: dict[str, Entry] = {}
-    for name in study.config.entries:
+    for number, name in enumerate(names, 1):
       before = len(study.launched)
+      study.say(f"entry {number} of {len(names)}, {name}")
       entries[name] = study.entry(name)
-      if len(study.launched) > before or len(entries) == len(study.config.entries):
-        pages = study.write(flags.results, entries, shlex.join(launched_by))
+      if len(study.launched) > before:
+        study.write(flags.results, entries, shlex.join(launched_by))
+        minutes = (time.monotonic() - started) / 60
+        study.say(f"{number} of {len(names)} entries done in {minutes:.0f} minutes")
+    pages = study.write(flags.results, entries, shlex.join(launched_by))
   except Stopped:
     return 128 + (stop.requested or 0)
   print(pages.table)

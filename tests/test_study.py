@@ -57,10 +57,43 @@ def test_a_study_ends_with_a_table_and_is_not_done_twice(tmp_path, capsys, monke
   assert {path: path.read_bytes() for path in (tmp_path / "runs/grpo").rglob("*") if path.is_file()} == before
 
 
+def test_entries_run_one_by_one_stand_on_one_page(tmp_path, capsys, monkeypatch):
+  """The second keeps the first, in the study's order; --pages makes the same pages and runs nothing."""
+  file = tmp_path / "two.py"
+  file.write_text(TINY.replace('"entries": {', '"entries": {"other": {"config": "b.py", "overrides": ()}, '))
+  curve = np.array([[0.0], [0.5]]) * np.ones(5)
+  made = Entry(200 * curve * 2, {ACCURACY: curve}, {ACCURACY: [0.5] * 5}, 1.0, {"identity": "x"}, iterations=(0, 4))
+  monkeypatch.setattr(study.Study, "entry", lambda self, name: made)
+  argv = [str(file), f"--workdir={tmp_path / 'runs'}", f"--results={tmp_path / 'results'}"]
+  for name in ("other", "grpo"):
+    assert study.main([*argv, f"--only={name}"]) == 0
+  page = (tmp_path / "results/two.md").read_text()
+  assert page.index("| grpo |") < page.index("| other |")
+  assert "study: entry 1 of 1, grpo" in capsys.readouterr().err
+  monkeypatch.setattr(study.Study, "entry", None)
+  assert study.main([*argv, "--pages"]) == 0
+  assert list(json.loads((tmp_path / "results/two.json").read_text())["entries"]) == ["grpo", "other"]
+  assert study.main([str(file), f"--results={tmp_path / 'none'}", "--pages"]) == 1
+  assert "has no entry of two: run some first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("variant", ["4", "16"])
+def test_horizons_differ_in_task_and_budget_alone(variant, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  read = lambda name: study.read_study(name, None, None)
+  other, middle = read(f"horizon:{variant}"), read("horizon")
+  assert (other.name, middle.name) == (f"horizon_{variant}", "horizon")
+  assert list(other.config.entries) == list(middle.config.entries) and other.config.claims == middle.config.claims
+  for entry in other.config.entries.values():
+    resolved = configs.resolve(entry.config, [*other.config.overrides, *entry.overrides])
+    (level,) = resolved.task.levels.values()
+    assert level.operations == int(variant)
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_entry_of_the_committed_studies_resolves_with_its_stages(name, monkeypatch):
   monkeypatch.chdir(ROOT)
-  config = study.read_study(f"experiments/studies/{name}.py", None, "", None).config
+  config = study.read_study(f"experiments/studies/{name}.py", None, None).config
   assert config.baseline in config.entries and set(config.overrides)
   for claim in config.claims.values():
     assert {claim.left, claim.right} <= set(config.entries) and claim.metric in config.metrics
@@ -100,6 +133,8 @@ def test_rates_side_by_side_are_scored_by_the_area_under_their_own_curves(monkey
   ("arguments", "message"),
   [
     (["experiments/studies/credit.py", "--only=gpro"], "has no entry 'gpro' (there are: dapo, dr_grpo"),
+    (["horizon:5"], "no horizon '5': leave it out for eight operations, or take 4 or 16"),
+    (["credit:5"], "credit has no variants, got '5'"),
     (["experiments/grpo.py"], "has no entries: it is not a study"),
     (["experiments/nothing.py"], "experiments/nothing.py"),
   ],

@@ -1,4 +1,4 @@
-"""What the studies share: seeds, cadences, and that nothing is tuned. Plain data."""
+"""What the studies share: seeds, starts, cadences, claims. Plain data."""
 
 from ml_collections import ConfigDict
 
@@ -19,6 +19,7 @@ def study(
   gates: dict | None = None,
   learning_rates: tuple = (),
   tuning_budget: int | None = None,
+  tuning_overrides: tuple = (),
   note: str = "",
 ) -> ConfigDict:
   """Budgets are tokens per seed, and all generated tokens count. Claims compare two entries, each at the budget.
@@ -27,6 +28,7 @@ def study(
     gates: entries that are controls, by "oracle" and "no_reward"; without them claims are judged as they are.
     learning_rates: each method is tuned over these, side by side, two seeds each.
     tuning_budget: tokens per seed while tuning; None: the whole budget.
+    tuning_overrides: only while tuning.
     note: stands above the table.
   """
   return ConfigDict(
@@ -47,7 +49,7 @@ def study(
         "grid": {},
         "learning_rates": learning_rates,
         "token_budget": tuning_budget,
-        "overrides": (f"num_seeds={2 * max(len(learning_rates), 1)}", "seed=500"),
+        "overrides": (f"num_seeds={2 * max(len(learning_rates), 1)}", "seed=500", *tuning_overrides),
       },
       "gates": gates or {},
       "note": note,
@@ -59,11 +61,11 @@ def study(
   )
 
 
-def above(left: str, right: str, metric: str = ACCURACY) -> dict:
-  """The claim that `left` has more of a metric than `right`."""
-  return {"left": left, "right": right, "metric": metric}
+def above(left: str, right: str, metric: str = ACCURACY, across: str = "budget") -> dict:
+  """The claim that `left` has more of a metric than `right`, over an axis (rl_jax/runs/claims.py)."""
+  return {"left": left, "right": right, "metric": metric, "across": across}
 
 
-def below(left: str, right: str, metric: str) -> dict:
+def below(left: str, right: str, metric: str, across: str = "budget") -> dict:
   """The claim that `left` has less of it."""
-  return above(left, right, metric) | {"direction": "below"}
+  return above(left, right, metric, across) | {"direction": "below"}

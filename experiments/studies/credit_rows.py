@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import below
-from rl_jax.experiments.studies.horizon import ENTRIES
+from rl_jax.experiments.studies.horizon import own_overrides
 
 METHODS = ("grpo", "rloo", "prime", "spo_chain", "spae", "oracle")
 UNEXPLAINED = "credit/unexplained"
@@ -46,11 +46,10 @@ def get_config() -> ConfigDict:
 
 
 def _entry(name: str, variant: str) -> dict:
-  entry = ENTRIES[name]
   return {
-    "config": entry["config"].partition(":")[0] + f":{variant}",
+    "config": f"{name}:{variant}",
     "overrides": (
-      *entry.get("overrides", ()),
+      *own_overrides(name),
       *(ALL_GROUPS if name == "prime" else ()),
       *(("stages.half_way.num_seeds=2",) if variant == "half_way" else ()),
     ),

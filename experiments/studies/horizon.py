@@ -1,9 +1,17 @@
-"""Does dense credit pay where success is rare and the likeliest response is wrong?
+"""From which horizon on, and how much, does dense credit pay, per token and per update?
 
-Chains of eight operations whose demonstrations lure the policy into a wrong step: a start near 0.05, sampled and
-greedy, at a guessing floor of 0.10 (see rl_jax/tasks/chain.py). Two controls bound what a method can do: `oracle`, the
-true values of steps as advantages, and `no_reward`. Claims are judged only if the gates hold (rl_jax/runs/gates.py).
-Every method is tuned alike: its learning rate, over the same grid, on seeds of its own. Two warm starts x three seeds.
+Chains of eight operations whose demonstrations lure the policy into a wrong step: success is rare at the start, and the
+likeliest response is wrong (rl_jax/tasks/chain.py). The variants have four operations ("4"), where by the same argument
+credit should pay little, and sixteen ("16"). Two controls bound what a method can do: `oracle`, the true values of
+steps as advantages, and `no_reward`. Claims are judged only if the gates hold (rl_jax/runs/gates.py).
+
+Every method takes four optimiser steps per iteration, or what its paper has, and is tuned alike: five learning rates
+side by side, two seeds each from two starts of their own, by the area under the curve over tokens, on half of the
+budget. The final run has ten seeds of five other starts. Both run one compiled program.
+
+Claims are those of the papers on the papers' axes: PRIME and SPO say more accuracy at equal steps, SPAE shorter
+responses at equal accuracy, DAPO more accuracy at equal steps, T-PPO less waiting (sequential tokens) than PPO with the
+same critic. "Per token" is our own question, and put to every method that takes credit apart.
 """
 
 from typing import Any
@@ -11,48 +19,99 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from rl_jax.experiments.studies import common
-from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
 
-RATES = (5e-5, 1e-4, 2e-4, 4e-4)
-"""Around what studies/settings.py found for GRPO (1e-4) and the oracle (2e-4)."""
-OFTEN = ("logging.every_iterations=2", "evaluation.every_iterations=2")
-"""Methods that spend the budget in few iterations are measured in each second one."""
+RATES = (5e-5, 1e-4, 2e-4, 4e-4, 8e-4)
+SEEDS, STARTS = 10, 5
 
-ENTRIES: dict[str, dict[str, Any]] = {
-  "grpo": {"config": "grpo:deceptive"},
-  "oracle": {"config": "oracle:deceptive"},
-  "no_reward": {"config": "no_reward:deceptive"},
-  "rloo": {"config": "rloo:deceptive"},
-  # The process model at twice the policy's rate, as the authors train it. Their filter of .2 to .8 would leave a start
-  # of 0.05 next to no groups of eight: those with one right answer are kept too.
-  "prime": {
-    "config": "prime:deceptive",
-    "overrides": ("method.prm_learning_rate=4e-4", "method.lowest_accuracy=0.1", "method.highest_accuracy=0.9"),
-  },
-  # The authors' two passes over an iteration's rows.
-  "spo_chain": {
-    "config": "spo_chain:deceptive",
-    "overrides": ("method.interval=2", "method.max_segments=None", "epochs=2", *OFTEN),
-  },
-  "spae": {"config": "spae:deceptive", "overrides": ("method.max_steps=10", *OFTEN)},
+HORIZONS: dict[str, dict[str, Any]] = {
+  "4": {"variant": "deceptive_4", "operations": 4, "token_budget": 150_000},
+  "": {"variant": "deceptive", "operations": 8, "token_budget": 300_000},
+  "16": {"variant": "deceptive_16", "operations": 16, "token_budget": 1_200_000},
 }
 
+METHODS = ("grpo", "dr_grpo", "rloo", "ppo", "dapo", "prime", "spo_chain", "spo_tree", "spae", "tppo")
+CONTROLS = ("oracle", "no_reward")
+CREDIT = {"prime": "PRIME", "spo_chain": "SPO-chain", "spo_tree": "SPO-tree", "spae": "SPAE", "tppo": "T-PPO"}
+"""Methods that give the tokens of a response credit of their own."""
 
-def get_config() -> ConfigDict:
-  """Seven entries, 300,000 tokens for each seed."""
+
+def get_config(variant: str = "") -> ConfigDict:
+  """Twelve entries. `variant`: "4" or "16" operations in place of eight."""
+  if variant not in HORIZONS:
+    raise ValueError(f"no horizon {variant!r}: leave it out for eight operations, or take 4 or 16")
+  horizon = HORIZONS[variant]
+  budget = horizon["token_budget"]
   return common.study(
-    token_budget=300_000,
-    entries={name: {"overrides": ()} | entry for name, entry in ENTRIES.items()},
-    overrides=("num_seeds=6", "stages.warm_start.num_seeds=2", "evaluation.prompts=256"),
+    token_budget=budget,
+    entries={name: _entry(name, horizon) for name in (*METHODS, *CONTROLS)},
+    overrides=(
+      f"num_seeds={SEEDS}",
+      f"stages.warm_start.num_seeds={STARTS}",
+      f"stages.critic.num_seeds={STARTS}",
+      "evaluation.prompts=512",
+      "evaluation.prompt_blocks=16",
+      "evaluation.samples_per_prompt=1",
+      "evaluation.pass_at=()",
+      "logging.samples=0",
+      "logging.report=False",
+    ),
+    tuning_overrides=("stages.warm_start.num_seeds=2", "stages.warm_start.seed=1500", "stages.critic.num_seeds=2"),
     baseline="grpo",
     metrics=(ACCURACY, GREEDY, LENGTH),
     gates={"oracle": "oracle", "no_reward": "no_reward"},
     learning_rates=RATES,
-    tuning_budget=150_000,
+    tuning_budget=budget // 2,
     claims={
-      "dense credit is more accurate than GRPO: PRIME": above("prime", "grpo"),
-      "dense credit is more accurate than GRPO: SPO-chain": above("spo_chain", "grpo"),
-      "dense credit is more accurate than GRPO: SPAE": above("spae", "grpo"),
+      **{
+        f"{CREDIT[name]} is more accurate than GRPO over equal updates": above(name, "grpo", ACCURACY, "updates")
+        for name in ("prime", "spo_chain", "spo_tree")
+      },
+      "SPAE's responses are shorter than GRPO's at equal accuracy": below("spae", "grpo", LENGTH, "accuracy"),
+      "DAPO is more accurate than GRPO over equal updates": above("dapo", "grpo", ACCURACY, "updates"),
+      "T-PPO is more accurate than PPO over equal waiting": above("tppo", "ppo", ACCURACY, "sequential_tokens"),
+      **{
+        f"per token: {title} is more accurate than GRPO": above(name, "grpo", ACCURACY, "tokens")
+        for name, title in CREDIT.items()
+      },
     },
-    note="Provisional: one horizon, one size, two warm starts.",
   )
+
+
+def own_overrides(name: str, operations: int = 8) -> tuple[str, ...]:
+  """What a method has of its own on chains of so many operations."""
+  own: dict[str, tuple[str, ...]] = {
+    # The critic is trained before, as in T-PPO, so that the two differ in windows alone.
+    "ppo": ("method.critic_init_from=critic#critic",),
+    # Its model learns before it scores, at ten times the policy's rate (the authors take one to two times, over many
+    # more updates). A start of 0.05 leaves next to no groups of eight within .2 to .8: one right answer will do.
+    "prime": (
+      "method.prm_update=before",
+      "method.prm_learning_rate=2e-3",
+      "method.lowest_accuracy=0.1",
+      "method.highest_accuracy=0.9",
+    ),
+    # A cut at every second uncertain token, about one per step; the authors' two passes over an iteration's rows.
+    "spo_chain": ("method.interval=2", "method.completions_per_cut=4", "method.max_segments=None", "epochs=2"),
+    # Segments of a third of the steps; four trees have as many leaves as the others have responses.
+    "spo_tree": (
+      "method.branching=(4, 4, 4)",
+      f"method.segment_tokens={2 * round(operations / 3)}",
+      f"prompts_per_iteration={4 if operations < 16 else 8}",
+    ),
+    "spae": (f"method.max_steps={operations + 2}",),
+    # Windows of three steps and more that are no multiple of a step; the critic's own value at the cut.
+    "tppo": ("method.window_tokens=7", "method.at_cut=next", "method.whiten=True"),
+  }
+  return own.get(name, ())
+
+
+def _entry(name: str, horizon: dict[str, Any]) -> dict[str, Any]:
+  overrides = (*own_overrides(name, horizon["operations"]), *_cadence(name))
+  return {"config": f"{name}:{horizon['variant']}", "overrides": overrides}
+
+
+def _cadence(name: str) -> tuple[str, ...]:
+  """Some fifteen evaluations: methods that spend the budget in few iterations are measured in more of them."""
+  every = {"prime": 4, "spo_chain": 2, "spae": 4, "dapo": 4, "tppo": 25}.get(name, 8)
+  return (f"logging.every_iterations={every}", f"evaluation.every_iterations={every}")

@@ -38,11 +38,16 @@ def extended_gae(
   *,
   discount: float = 1.0,
   lam: float = 0.95,
+  at_cut: str = "last",
 ) -> GAE:
   """GAE with V(s_l) = V(s_{l-1}) where an unfinished response is cut after l tokens, and V(s_l) = 0 at its real end.
 
   T-PPO, arXiv 2506.15050, equation 6; discount and lam are not in the paper. `values` are of the state before each
   token. With discount 1 and no reward the last token of a cut response gets 0; a row without tokens gives 0.
+
+  Args:
+    at_cut: "last": V(s_l) = V(s_{l-1}), the paper's; "next": the critic's own V(s_l), the entry of `values` after the
+      last token of the mask.
 
   >>> values, finished = jnp.array([[0.25, 0.5]] * 2), jnp.array([False, True])
   >>> print(extended_gae(jnp.zeros((2, 2)), values, jnp.ones((2, 2)), finished, lam=1.0).advantages)
@@ -50,9 +55,11 @@ def extended_gae(
    [-0.25 -0.5 ]]
   """
   same_shape("extended_gae", "B T", token_rewards=token_rewards, values=values, mask=mask)
+  known_option("extended_gae", "at_cut", at_cut, ("last", "next"))
   last = last_token(mask)
-  at_cut = jnp.where(finished, 0, zero_masked(values, last).sum(axis=1))
-  return gae(token_rewards, values, mask, discount=discount, lam=lam, bootstrap=at_cut)
+  of_state = values if at_cut == "last" else jnp.pad(values[:, 1:], ((0, 0), (0, 1)))
+  bootstrap = jnp.where(finished, 0, zero_masked(of_state, last).sum(axis=1))
+  return gae(token_rewards, values, mask, discount=discount, lam=lam, bootstrap=bootstrap)
 
 
 def tppo(
@@ -65,11 +72,12 @@ def tppo(
   discount: float = 1.0,
   lam: float = 0.95,
   tokens: str = "window",
+  at_cut: str = "last",
 ) -> TruncatedEstimate:
   """Extended GAE on the tokens of the current window; Monte Carlo returns on all tokens of finished responses.
 
   T-PPO, arXiv 2506.15050. `window_starts` is the number of response tokens that earlier steps trained. `tokens`: those
-  of the "window", or all of the "response" so far; the paper's text on this was not seen. The advantages are not
+  of the "window", or all of the "response" so far; the paper's text on this was not seen. `at_cut` is of `extended_gae`. The advantages are not
   whitened, which `whiten` on the policy mask would do.
   Where nothing has finished the value mask is empty and the critic's loss 0.
 
@@ -81,7 +89,7 @@ def tppo(
    [1. 1.]]
   """
   known_option("tppo", "tokens", tokens, ("window", "response"))
-  estimate = extended_gae(token_rewards, values, mask, finished, discount=discount, lam=lam)
+  estimate = extended_gae(token_rewards, values, mask, finished, discount=discount, lam=lam, at_cut=at_cut)
   policy_mask = mask != 0
   value_mask = policy_mask & finished[:, None]
   if tokens == "window":

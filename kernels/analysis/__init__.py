@@ -1,6 +1,6 @@
 """Analysis of policies, environments and parameters, beside the training loop."""
 
-from rl_jax.kernels.analysis.agreement import average_ranks, rank_correlation, sign_agreement, unexplained
+from rl_jax.kernels.analysis.agreement import average_ranks, correlation, rank_correlation, sign_agreement, unexplained
 from rl_jax.kernels.analysis.graph_spectrum import laplacian_distance, laplacian_spectrum
 from rl_jax.kernels.analysis.merging import update_selective_merge
 from rl_jax.kernels.analysis.planted_prover import (
@@ -28,6 +28,7 @@ __all__ = [
   "StateGraph",
   "TrainingDue",
   "average_ranks",
+  "correlation",
   "empty_graph",
   "laplacian_distance",
   "laplacian_spectrum",

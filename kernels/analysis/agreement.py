@@ -1,4 +1,4 @@
-"""How far an estimate agrees with the truth, entry by entry: unexplained share, rank correlation, signs.
+"""How far an estimate agrees with the truth, entry by entry: unexplained share, correlations, signs.
 
 Arrays may have any shape; all unmasked entries are pooled. Nothing here carries a gradient.
 """
@@ -46,15 +46,24 @@ def average_ranks(x: Float[Array, "..."], mask: Num[Array, "..."]) -> Float[Arra
   return jax.lax.stop_gradient(zero_masked((0.5 * (below + up_to + 1)).reshape(x.shape), mask))
 
 
+def correlation(x: Float[Array, "..."], y: Float[Array, "..."], mask: Num[Array, "..."]) -> Float[Array, ""]:
+  """Pearson's; 0 if x or y is constant.
+
+  >>> print(correlation(jnp.array([1.0, 2.0, 3.0, 0.0]), jnp.array([1.0, 3.0, 5.0, 9.0]), jnp.array([1, 1, 1, 0])))
+  1.0
+  """
+  left, right = (group_deviations(v, None, mask) for v in (x, y))
+  spread = jnp.sqrt(jnp.sum(jnp.square(left)) * jnp.sum(jnp.square(right)))
+  return jax.lax.stop_gradient(jnp.where(spread > 0, jnp.sum(left * right) / jnp.where(spread > 0, spread, 1), 0))
+
+
 def rank_correlation(x: Float[Array, "..."], y: Float[Array, "..."], mask: Num[Array, "..."]) -> Float[Array, ""]:
-  """Spearman's: Pearson's correlation of the ranks, with ties as in `average_ranks`; 0 if x or y is constant.
+  """Spearman's: the correlation of the ranks, with ties as in `average_ranks`; 0 if x or y is constant.
 
   >>> print(rank_correlation(jnp.array([1.0, 2.0, 9.0, 0.0]), jnp.array([0.1, 0.3, 0.2, 9.0]), jnp.array([1, 1, 1, 0])))
   0.5
   """
-  left, right = (group_deviations(average_ranks(v, mask), None, mask) for v in (x, y))
-  spread = jnp.sqrt(jnp.sum(jnp.square(left)) * jnp.sum(jnp.square(right)))
-  return jnp.where(spread > 0, jnp.sum(left * right) / jnp.where(spread > 0, spread, 1), 0)
+  return correlation(average_ranks(x, mask), average_ranks(y, mask), mask)
 
 
 def sign_agreement(x: Float[Array, "..."], y: Float[Array, "..."], mask: Num[Array, "..."]) -> Mean:

@@ -50,15 +50,15 @@ def loss_function(config: ConfigDict, task: Task) -> LossFunction:
       )
       advantages, metrics["importance_weight"] = advantages * weights, tokens(weights)
     policy = clipped(out["logprobs"], trajectories.old_logprobs, advantages, mask, **options)
-    terms = {"policy": Term(reduce(policy.losses))}
+    terms = {"policy": Term(reduce(policy.losses), trains="policy")}
     metrics["clip_fraction"] = tokens((policy.clipped_low | policy.clipped_high).astype(jnp.float32))
     metrics["entropy"] = tokens(out["entropies"])
     if m.kl_coefficient:
       divergence = kl(out["logprobs"], trajectories.ref_logprobs, mask, value=m.kl_value, gradient=m.kl_gradient)
-      terms["kl"] = Term(reduce(divergence), m.kl_coefficient)
+      terms["kl"] = Term(reduce(divergence), m.kl_coefficient, "policy")
       metrics["kl_to_reference"] = tokens(divergence)
     if m.entropy_coefficient:
-      terms["entropy"] = Term(reduce(out["entropies"]), -m.entropy_coefficient)
+      terms["entropy"] = Term(reduce(out["entropies"]), -m.entropy_coefficient, "policy")
     return Loss(terms, jax.lax.stop_gradient(metrics))
 
   slot: Any = jax.ShapeDtypeStruct((1, 1), jnp.float32)

@@ -21,11 +21,15 @@ class Stream:
   """0 where the stream has nothing to say. May be non-zero outside `loss_mask` (hints)."""
 
 
-class Term(NamedTuple):
+@flax.struct.dataclass
+class Term:
   """One term of a loss: `mean` is divided once, after the sum over all rows, then scaled."""
 
   mean: Mean
   coefficient: float | Array = 1.0
+  trains: str | None = flax.struct.field(pytree_node=False, default=None)
+  """The model whose outputs it reads; None: any. In a minibatch in which no term of a model has weight the model stays
+  as it is: a step would be one of its momentum alone."""
 
 
 class Signal(NamedTuple):

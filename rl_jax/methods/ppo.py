@@ -11,6 +11,7 @@ rule of the task, known to the policy, not an interruption. Advantages are white
 
 Metrics: those of policy_gradient.py, and
   value_error: mean square of V_old - R over trained tokens.
+  value_correlation: where the task knows true values of steps, their correlation with V_old over trained tokens.
 Config: experiments/ppo.py.
 """
 
@@ -24,11 +25,13 @@ from ml_collections import ConfigDict
 
 from rl_jax.inputs.ranges import NOT_NEGATIVE, SHARE
 from rl_jax.kernels.advantages.returns import gae
+from rl_jax.kernels.analysis.agreement import correlation
 from rl_jax.kernels.losses.value import value_loss
 from rl_jax.kernels.reductions import Mean, aggregate, whiten, zero_masked
 from rl_jax.kernels.scans import move_to_trainable
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, Method, ModelRole, Outputs, Signal, Stream, Streams, Term
+from rl_jax.rollouts import step_values
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
@@ -42,6 +45,7 @@ def get_config() -> dict[str, Any]:
     "value_coefficient": 1.0,
     "value_clip": 0.5,  # 0: none
     "critic_learning_rate": None,  # None: the policy's
+    "critic_init_from": "policy",  # or a stage or run, as in "critic#critic"
   }
 
 
@@ -54,7 +58,7 @@ def token_rewards(trajectories: Trajectories) -> Float[Array, "B T"]:
 
 def critic(m: ConfigDict) -> dict[str, Any]:
   """The models and the scoring that a critic adds to a method, as arguments of `policy_gradient.method`."""
-  role = ModelRole(outputs=("values",), init_from="policy", learning_rate=m.critic_learning_rate)
+  role = ModelRole(outputs=("values",), init_from=m.critic_init_from, learning_rate=m.critic_learning_rate)
   return {"models": {"critic": role}, "scoring": {"values": ("critic", "values")}, "requires": ("values",)}
 
 
@@ -65,13 +69,23 @@ def value_term(
   losses = value_loss(
     outputs["critic"]["values"], trajectories.extras["values"], stream.targets, stream.weights > 0, clip=clip
   )
-  return Term(aggregate(losses, stream.weights, mode="token_mean"), m.value_coefficient)
+  return Term(aggregate(losses, stream.weights, mode="token_mean"), m.value_coefficient, "critic")
 
 
 def value_error(trajectories: Trajectories, stream: Stream) -> Mean:
   """Mean square of V_old - R over the tokens of the critic's stream."""
   difference = jnp.where(stream.weights > 0, trajectories.extras["values"] - stream.targets, 0.0)
   return aggregate(jnp.square(difference), stream.weights, mode="token_mean")
+
+
+def value_metrics(task: Task, trajectories: Trajectories, stream: Stream) -> dict[str, Mean]:
+  """How far V_old is from the critic's targets, and how much of the task's true values of steps it knows."""
+  metrics = {"value_error": value_error(trajectories, stream)}
+  if task.step_values is not None:
+    true = step_values.exact(task, trajectories).before
+    agreement = correlation(trajectories.extras["values"], true, trajectories.trained)
+    metrics["value_correlation"] = Mean(agreement, jnp.float32(1.0))
+  return metrics
 
 
 RANGES = {
@@ -95,7 +109,7 @@ def build(config: ConfigDict, task: Task) -> Method:
     advantages = whiten(estimate.advantages, mask) if m.whiten else estimate.advantages
     value = Stream(targets=estimate.returns, weights=mask.astype(jnp.float32))
     streams = {"policy": policy_gradient.token_stream(trajectories, advantages), "value": value}
-    return Signal(streams, {"value_error": value_error(trajectories, value)})
+    return Signal(streams, value_metrics(task, trajectories, value))
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     terms, metrics = policy_loss(outputs, trajectories, streams)

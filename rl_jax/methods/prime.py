@@ -99,7 +99,7 @@ def build(config: ConfigDict, task: Task) -> Method:
   def prm_loss(outputs: Outputs, trajectories: Trajectories) -> Loss:
     _, (_, scores) = implicit(outputs["prm"]["logprobs"], trajectories)
     losses = binary_cross_entropy(scores, trajectories.rewards, trajectories.scored)
-    return Loss({"prm": Term(masked_mean(losses, trajectories.scored))}, {})
+    return Loss({"prm": Term(masked_mean(losses, trajectories.scored), trains="prm")}, {})
 
   policy_loss = policy_gradient.loss_function(config, task)
 

@@ -91,8 +91,8 @@ def loss_function(config: ConfigDict, task: Task) -> LossFunction:
     advantages, options = streams["policy"].targets, {"threshold": threshold(m), "clip": m.clip_range}
     parts = spo(outputs["policy"]["logprobs"], old, ref, advantages, mask, kl_coefficient=1.0, **options)
     within_ratio = lambda mean: Mean(jnp.where(parts.ratio.value > m.max_ratio, 0.0, mean.sum), mean.weight)
-    terms |= {"policy": Term(within_ratio(parts.policy))}
-    terms |= {"kl": Term(within_ratio(parts.kl), m.kl_coefficient)} if m.kl_coefficient else {}
+    terms |= {"policy": Term(within_ratio(parts.policy), trains="policy")}
+    terms |= {"kl": Term(within_ratio(parts.kl), m.kl_coefficient, "policy")} if m.kl_coefficient else {}
     return Loss(terms, metrics | {"ratio": jax.lax.stop_gradient(parts.ratio)})
 
   return loss

@@ -12,10 +12,13 @@ for what is missing. The critic sees finished answers alone, with Monte Carlo re
 The ratio of a token is to the policy that wrote it. The paper's full text was not at hand: which tokens train the
 policy, clip, lambda, gamma and aggregation are inferred from its abstract, reviews and the same group's papers. In a
 step without a finished answer the critic has no gradient. With an untrained critic unfinished answers teach nothing
-true: `critic_warmup_iterations` (not in the paper) leave the policy as it is.
+true. Not in the paper: a critic that is trained before, as a stage (`critic_init_from`, see value_pretraining.py), or
+`critic_warmup_iterations` that leave the policy as it is; windows that begin `staggered`; `at_cut` "next", the critic's
+own value of the state at the cut in place of eq. 6.
 
 Metrics: those of policy_gradient.py and of rollouts/partial.py, where `reward` is that of finished answers, and
   value_error: mean square of V - G over the tokens of finished answers.
+  value_correlation: see ppo.py.
 Config: experiments/tppo.py. Result: experiments/results/credit.md.
 """
 
@@ -44,12 +47,15 @@ def get_config() -> dict[str, Any]:
     "clip_low": 0.2,
     "clip_high": 0.28,
     "window_tokens": None,  # None: a third of the task's response tokens
+    "staggered": False,  # the first windows, so that answers do not all end together
+    "at_cut": "last",  # the value there is that before the last token, eq. 6; or "next": that after it
     "trained_tokens": "window",  # or "response": also those of earlier windows, again
     "discount": 1.0,
     "lam": 0.95,  # of the policy's advantages
     "whiten": False,
     "value_coefficient": 1.0,
     "critic_learning_rate": None,  # None: the policy's
+    "critic_init_from": "policy",  # or a stage or run, as in "critic#critic"
     "critic_warmup_iterations": 0,  # in which the policy stays
   }
 
@@ -61,6 +67,7 @@ def build(config: ConfigDict, task: Task) -> Method:
   """T-PPO from its section of a config."""
   m = config.method
   one_of(m, "trained_tokens", ("window", "response"))
+  one_of(m, "at_cut", ("last", "next"))
   window = -(-task.response_tokens // 3) if m.window_tokens is None else m.window_tokens
 
   policy_loss = policy_gradient.loss_function(config, task)
@@ -77,13 +84,14 @@ def build(config: ConfigDict, task: Task) -> Method:
       discount=m.discount,
       lam=m.lam,
       tokens=m.trained_tokens,
+      at_cut=m.at_cut,
     )
     advantages = whiten(estimate.advantages, estimate.policy_mask) if m.whiten else estimate.advantages
     advantages = jnp.where(iteration >= m.critic_warmup_iterations, advantages, 0.0)
     weights = lambda mask: mask.astype(jnp.float32)
     value = Stream(targets=estimate.returns, weights=weights(estimate.value_mask))
     streams = {"policy": Stream(targets=advantages, weights=weights(estimate.policy_mask)), "value": value}
-    return Signal(streams, {"value_error": ppo.value_error(trajectories, value)})
+    return Signal(streams, ppo.value_metrics(task, trajectories, value))
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     terms, metrics = policy_loss(outputs, trajectories, streams)
@@ -91,7 +99,7 @@ def build(config: ConfigDict, task: Task) -> Method:
     return Loss(terms | {"value": value}, metrics)
 
   slots = config.prompts_per_iteration * config.completions_per_prompt
-  rollout = partial_rollouts(slots, window, task, sampling_from(config))
+  rollout = partial_rollouts(slots, window, task, sampling_from(config), staggered=m.staggered)
   critic = ppo.critic(m)
   requires = (*critic.pop("requires"), "response_mask")
   return policy_gradient.method(

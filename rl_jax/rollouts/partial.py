@@ -36,7 +36,9 @@ class Slots(flax.struct.PyTreeNode):
   """Prompts that plans named so far, so that ids of groups differ."""
 
 
-def partial_rollouts(slots: int, window: int, task: Task, sampling: Sampling) -> Rollout:
+def partial_rollouts(
+  slots: int, window: int, task: Task, sampling: Sampling, *, staggered: bool = False
+) -> Rollout:
   """One phase that writes at most `window` more tokens in each of `slots` responses.
 
   Free slots take the rows of the plan (as many as slots) in order; rows that no slot takes are dropped. A row is
@@ -44,8 +46,11 @@ def partial_rollouts(slots: int, window: int, task: Task, sampling: Sampling) ->
   of this window are trained and have the source POLICY; those of earlier ones keep the logprobs of the policies that
   wrote them and have the source REPLAY. The cache of a response is made again from its tokens.
 
+  Slots that all begin together also end together: iterations in which no response ends alternate with those in which
+  nearly all do. `staggered` ones write 1, 2, … and up to all of the task's response tokens in the first iteration.
+
   Extras: "response_mask" [B, T], the response's tokens of all windows. Metrics: `finished`, the share of rows that
-  ended; `sequential_tokens`, the longest chunk of the window, which is what a step waits for.
+  ended.
 
   Raises: ValueError: a window of less than one token; a task whose responses have turns; when it is traced: prompts
     wider than the task's.
@@ -55,6 +60,7 @@ def partial_rollouts(slots: int, window: int, task: Task, sampling: Sampling) ->
   if task.turns is not None:
     raise ValueError("a response of several turns does not go on in windows: take a task without turns")
   prompt_tokens, width = task.prompt_tokens, task.prompt_tokens + task.response_tokens
+  in_first = 1 + jnp.arange(slots) * task.response_tokens // slots
 
   def init(key):
     per_token, per_row = lambda dtype: jnp.zeros((slots, width), dtype), lambda dtype: jnp.zeros(slots, dtype)
@@ -75,9 +81,11 @@ def partial_rollouts(slots: int, window: int, task: Task, sampling: Sampling) ->
     if prompts.tokens.shape[1] != prompt_tokens:
       slots_of_prompts = prompts.tokens.shape[1]
       raise ValueError(f"prompts of {slots_of_prompts} slots do not go into windows of prompts of {prompt_tokens}")
+    first = state.groups == 0
     state = _refilled(state, plan, prompts)
     lengths = state.attention_mask[:, prompt_tokens:].sum(axis=1)
     left = state.limits - lengths
+    windows = jnp.where(first, in_first, window) if staggered else window
     rows = resample_from(
       models["policy"],
       task,
@@ -85,8 +93,8 @@ def partial_rollouts(slots: int, window: int, task: Task, sampling: Sampling) ->
       prompt_tokens + lengths,
       key,
       sampling=sampling,
-      max_tokens=min(window, task.response_tokens),
-      limits=jnp.minimum(left, window),
+      max_tokens=task.response_tokens if staggered else min(window, task.response_tokens),
+      limits=jnp.minimum(left, windows),
     )
     new, open_end = rows.loss_mask.sum(axis=1), rows.truncated | rows.unfinished
     response = rows.attention_mask & (jnp.arange(width) >= prompt_tokens)
@@ -99,7 +107,6 @@ def partial_rollouts(slots: int, window: int, task: Task, sampling: Sampling) ->
     rows_in_use = rows.row_mask.sum().astype(jnp.float32)
     metrics = {
       "finished": Mean((rows.row_mask & ~rows.unfinished).sum().astype(jnp.float32), rows_in_use),
-      "sequential_tokens": Mean(new.max().astype(jnp.float32), jnp.float32(1.0)),
     }
     state = state.replace(
       tokens=rows.tokens,

@@ -1,4 +1,9 @@
-"""Methods compared over seeds: interquartile means, bootstrap intervals, verdicts (Agarwal et al. 2021, 2108.13264)."""
+"""Methods compared over seeds: interquartile means, bootstrap intervals, verdicts (Agarwal et al. 2021, 2108.13264).
+
+Seeds that share a start are not independent, nor are answers to the same problems: where there are several starts, and
+results by blocks of problems, an interval is over all three. A resample draws starts, then seeds of each of them, then
+blocks of problems, which all seeds and both sides of a comparison share.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +17,13 @@ FEWEST_SEEDS = 5
 """Below that an interval over seeds says nothing."""
 
 
+Results = Sequence[float] | np.ndarray
+"""One number per seed [S], or per seed and block of problems [S, K]. Seeds take starts in turn: seed s has start s mod
+the number of starts."""
+
+
 class Estimate(NamedTuple):
-  """A number with its 95 % interval."""
+  """A number with its interval."""
 
   value: float
   low: float
@@ -28,25 +38,47 @@ def interquartile_mean(values: np.ndarray) -> np.ndarray:
   return np.where(np.isnan(values).any(axis=-1), np.nan, mean)
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-  """The interquartile mean over seeds, and the 2.5 and 97.5 percentiles of it over resampled seeds."""
-  seeds = np.asarray(values, np.float64)
-  return _estimate(interquartile_mean(seeds), _resampled(seeds, 0))
+def estimate(values: Results, starts: int = 1, level: float = 0.95) -> Estimate:
+  """The interquartile mean over seeds, and percentiles of it over resampled starts, seeds and blocks."""
+  by_block = _by_block(values)
+  return _estimate(interquartile_mean(by_block.mean(axis=1)), _resampled(by_block, 0, starts), level)
 
 
 def difference(left: Sequence[float], right: Sequence[float]) -> Estimate:
   """IQM(left) - IQM(right), the seeds of each resampled on their own."""
-  a, b = np.asarray(left, np.float64), np.asarray(right, np.float64)
-  return _estimate(interquartile_mean(a) - interquartile_mean(b), _resampled(a, 0) - _resampled(b, 1))
+  a, b = _by_block(left), _by_block(right)
+  value = interquartile_mean(a.mean(axis=1)) - interquartile_mean(b.mean(axis=1))
+  return _estimate(value, _resampled(a, 0, 1) - _resampled(b, 1, 1), 0.95)
 
 
-def _resampled(seeds: np.ndarray, stream: int) -> np.ndarray:
-  rng = np.random.default_rng([20211101, stream])
-  return interquartile_mean(seeds[rng.integers(0, len(seeds), (RESAMPLES, len(seeds)))])
+def _by_block(values: Results) -> np.ndarray:
+  """[S, K], a single block where there are none."""
+  array = np.asarray(values, np.float64)
+  return array if array.ndim == 2 else array[:, None]
 
 
-def _estimate(value: np.ndarray, resampled: np.ndarray) -> Estimate:
-  low, high = np.percentile(resampled, [2.5, 97.5])
+def _resampled(by_block: np.ndarray, stream: int, starts: int) -> np.ndarray:
+  """[RESAMPLES] interquartile means."""
+  (members, blocks), rng = by_block.shape, np.random.default_rng([20211101, stream])
+  drawn_seeds = _drawn_seeds(rng, members, starts)
+  if blocks == 1:
+    return interquartile_mean(by_block[drawn_seeds, 0])
+  drawn_blocks = rng.integers(0, blocks, (RESAMPLES, blocks))
+  weights = np.apply_along_axis(np.bincount, 1, drawn_blocks, minlength=blocks) / blocks
+  return interquartile_mean(np.take_along_axis(weights @ by_block.T, drawn_seeds, axis=1))
+
+
+def _drawn_seeds(rng: np.random.Generator, members: int, starts: int) -> np.ndarray:
+  """[RESAMPLES, members] of which seeds: of starts drawn with replacement, seeds drawn with replacement."""
+  if starts == 1:
+    return rng.integers(0, members, (RESAMPLES, members))
+  drawn_starts = np.repeat(rng.integers(0, starts, (RESAMPLES, starts)), members // starts, axis=1)
+  return drawn_starts + starts * rng.integers(0, members // starts, (RESAMPLES, members))
+
+
+def _estimate(value: np.ndarray, resampled: np.ndarray, level: float) -> Estimate:
+  tail = 50 * (1 - level)
+  low, high = np.percentile(resampled, [tail, 100 - tail])
   return Estimate(float(value), float(low), float(high))
 
 
@@ -59,18 +91,19 @@ def verdict(difference: Estimate, *, above: bool = True) -> str:
   return "holds" if low > 0 else "does not hold" if high < 0 else "undecided"
 
 
-def paired_difference(left: Sequence[float], right: Sequence[float]) -> Estimate:
-  """IQM(left - right) of runs with the same seeds and starts, seed by seed, whose differences are resampled."""
-  return estimate([a - b for a, b in zip(left, right, strict=True)])
+def paired_difference(left: Results, right: Results, starts: int = 1, level: float = 0.95) -> Estimate:
+  """IQM(left - right) of runs with the same seeds, starts and problems, whose differences are resampled."""
+  a, b = _by_block(left), _by_block(right)
+  if a.shape != b.shape:
+    raise ValueError(f"results of {a.shape} and {b.shape} seeds and blocks are not of the same seeds")
+  return estimate(a - b, starts, level)
 
 
-def paired_ratio(left: Sequence[float], right: Sequence[float]) -> Estimate:
+def paired_ratio(left: Results, right: Results, starts: int = 1) -> Estimate:
   """IQM(left) / IQM(right) of differences of the same seeds, which are resampled together."""
-  pairs = np.stack([np.asarray(left, np.float64), np.asarray(right, np.float64)])
-  rng = np.random.default_rng([20211101, 0])
-  resampled = interquartile_mean(pairs[:, rng.integers(0, pairs.shape[1], (RESAMPLES, pairs.shape[1]))])
-  value = interquartile_mean(pairs)
-  return _estimate(value[0] / value[1], resampled[0] / resampled[1])
+  a, b = _by_block(left), _by_block(right)
+  value = interquartile_mean(a.mean(axis=1)) / interquartile_mean(b.mean(axis=1))
+  return _estimate(value, _resampled(a, 0, starts) / _resampled(b, 0, starts), 0.95)
 
 
 def area_under(

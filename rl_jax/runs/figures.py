@@ -111,10 +111,16 @@ def draw(axes: Axes, panel: Panel) -> None:
   """Draws a panel on a pair of matplotlib axes."""
   from matplotlib.ticker import MaxNLocator
 
-  for index, curve in enumerate(panel.curves):
+  index = bounds = 0
+  for curve in panel.curves:
+    if curve.in_ink:
+      _draw_curve(axes, curve.series, curve.label, _INK, DASHES[bounds % len(DASHES)], panel.seeds)
+      bounds += 1
+      continue
     # Beyond five curves colours repeat, with other dashes.
     colour, dash = COLOURS[index % len(COLOURS)], DASHES[(index + index // len(COLOURS)) % len(DASHES)]
     _draw_curve(axes, curve.series, curve.label, colour, dash, panel.seeds)
+    index += 1
   axes.set_title(_literal(panel.title))
   axes.xaxis.set_major_formatter(_tick)
   axes.set_xlabel(_literal(panel.across))

@@ -11,6 +11,8 @@ from typing import NamedTuple
 ACCURACY = "held_out/sampled_accuracy"
 GREEDY = "held_out/greedy_accuracy"
 LENGTH = "held_out/response_length"
+BLOCKS = "prompt_blocks/"
+SEQUENTIAL = "sequential_tokens"
 REWARD = "reward"
 TOKENS = "generated_tokens"
 UNEXPLAINED = "credit/unexplained"
@@ -35,6 +37,7 @@ TRAINING = (
   Metric("part/<name>", "reward", "mean of one part of a reward, or of what became of responses"),
   Metric("accuracy", "share", "scored rows with a reward of 1 or more"),
   Metric("response_length", "tokens", "mean per response"),
+  Metric(SEQUENTIAL, "tokens", "most that a trained row was given: what an iteration waits for"),
   Metric("truncated", "share", "responses that the limit cut"),
   Metric("unscored", "share", "rows without a verdict, which is not a reward of 0"),
   Metric("zero_spread_rows", "share", "scored rows whose group has equal rewards, and so no gradient"),
@@ -61,6 +64,7 @@ TRAINING = (
 EVALUATION = (
   Metric(ACCURACY, "share", "right answers to held-out prompts, sampled"),
   Metric("held_out/<level>/sampled_accuracy", "share", "the same of one difficulty level"),
+  Metric(f"{BLOCKS}<block>", "share", "right sampled answers to one part of the held-out prompts"),
   Metric(GREEDY, "share", "right answers to held-out prompts, greedy"),
   Metric("held_out/pass_at_<k>", "share", "held-out prompts with a right answer among k samples"),
   Metric("held_out/reward", "reward", "mean, without training terms"),

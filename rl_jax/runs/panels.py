@@ -13,6 +13,8 @@ class Curve(NamedTuple):
 
   label: str
   series: Series
+  in_ink: bool = False
+  """Drawn in the colour of the text: a bound, and no method among others."""
 
 
 class Panel(NamedTuple):

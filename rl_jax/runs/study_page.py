@@ -1,31 +1,30 @@
-"""What a study writes: a table, gates and claims as Markdown, the curves as JSON, a figure."""
+"""What a study writes: gates, figure, claims and a table as Markdown, the curves as JSON, the figure as a picture."""
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rl_jax.errors import UserError
-from rl_jax.runs import figures
-from rl_jax.runs.comparison import FEWEST_SEEDS, Estimate, estimate, paired_difference, paired_ratio, verdict
-from rl_jax.runs.files import plain, write_atomically
+from rl_jax.runs import claims, figures
+from rl_jax.runs.comparison import FEWEST_SEEDS, Estimate, estimate, paired_difference, paired_ratio
+from rl_jax.runs.files import plain, read_json, write_atomically
 from rl_jax.runs.gates import Gate, already_right, gates
 from rl_jax.runs.metric_names import ACCURACY, GREEDY
 from rl_jax.runs.panels import Curve, Panel
 from rl_jax.runs.record import Series
-from rl_jax.runs.study_results import Entry, rounded
+from rl_jax.runs.study_results import Entry, from_json
 from rl_jax.runs.visible import visible
-
-POINTS = 25
-"""Of each committed curve."""
 
 Config = Mapping[str, Any]
 Entries = Mapping[str, Entry]
+Height = Callable[[Entry], np.ndarray]
+"""A measure [S, K] of an entry's curve."""
 
 
 class StudyPages(NamedTuple):
@@ -33,6 +32,12 @@ class StudyPages(NamedTuple):
 
   table: str
   files: list[Path]
+
+
+def read(folder: Path, name: str) -> dict[str, Entry]:
+  """The entries that pages of the study in a folder were made of; none where there are no pages."""
+  file = folder / f"{name}.json"
+  return {key: from_json(saved) for key, saved in read_json(file)["entries"].items()} if file.exists() else {}
 
 
 def write(folder: Path, name: str, config: Config, entries: Entries, command: str) -> StudyPages:
@@ -43,7 +48,7 @@ def write(folder: Path, name: str, config: Config, entries: Entries, command: st
   for entry, result in entries.items():
     if result.tokens.shape[1] < FEWEST_SEEDS:
       raise UserError(f"{entry} has {result.tokens.shape[1]} seeds: a study compares at least {FEWEST_SEEDS}")
-  table = markdown(config, entries, command)
+  table = markdown(name, config, entries, command)
   folder.mkdir(parents=True, exist_ok=True)
   files = [folder / f"{name}.{kind}" for kind in ("md", "json", "png")]
   write_atomically(files[0], table.encode())
@@ -52,25 +57,28 @@ def write(folder: Path, name: str, config: Config, entries: Entries, command: st
   return StudyPages(table, files)
 
 
-def markdown(config: Config, entries: Entries, command: str) -> str:
-  """The page: interquartile means over seeds with bootstrap intervals, differences, gates, claims, what was tuned."""
+def markdown(name: str, config: Config, entries: Entries, command: str) -> str:
+  """The page: gates, figure, claims, a table with interquartile means and bootstrap intervals, what was tuned."""
   first = next(iter(entries.values()))
   origin = first.origin
   judged = _gates(config, entries)
   lines = [
     *([config["note"], ""] if config.get("note") else []),
     *(line for text in _warnings(entries) for line in (text, "")),
-    f"At {config['token_budget']:,} generated tokens per seed, {_seeds(first)}: interquartile mean "
-    "[95 % bootstrap interval over seeds]. Differences are taken seed by seed, as entries share seeds and starts.",
+  ]
+  if judged:
+    lines += ["Gates (what a verdict needs):", "", *(gate.line for gate in judged), ""]
+  lines += [f"![Curves of {', '.join(entries)}]({name}.png)", ""]
+  failed = [gate.name for gate in judged if not gate.passed]
+  if claimed := claims.lines(config.get("claims", {}), entries, failed, config["token_budget"]):
+    lines += [*claimed, ""]
+  lines += [
+    f"At {config['token_budget']:,} generated tokens per seed, {_seeds(first)}: interquartile mean over seeds "
+    f"[95 % bootstrap interval over {_sources(first)}]. Differences are taken seed by seed, as entries share seeds and "
+    "starts.",
     "",
     *_table(config, entries),
   ]
-  if judged:
-    lines += ["", "Gates (what a verdict needs):", "", *(gate.line for gate in judged)]
-  failed = [gate.name for gate in judged if not gate.passed]
-  claims = [_claim(title, claim, entries, failed) for title, claim in config.get("claims", {}).items()]
-  if any(claims):
-    lines += ["", "Claims (at this size and budget):", "", *(claim for claim in claims if claim)]
   lines += ["", *_tuning(config, entries), ""]
   lines += [
     f"Command: `{command}`. {_commits(entries)}, "
@@ -78,6 +86,12 @@ def markdown(config: Config, entries: Entries, command: str) -> str:
     "",
   ]
   return visible("\n".join(lines))
+
+
+def _sources(entry: Entry) -> str:
+  """What an interval is over."""
+  sources = [*(["starts"] if entry.starts > 1 else []), "seeds", *(["prompts"] if entry.blocks is not None else [])]
+  return " and ".join((", ".join(sources[:-1]), sources[-1])) if len(sources) > 1 else sources[0]
 
 
 def _seeds(entry: Entry) -> str:
@@ -125,19 +139,19 @@ def _columns(config: Config, entries: Entries) -> dict[str, Callable[[str, Entry
   columns: dict[str, Callable[[str, Entry], str]] = {}
   for metric in config["metrics"]:
     if any(metric in entry.at_budget for entry in entries.values()):
-      columns[metric] = functools.partial(_metric_cell, metric)
+      columns[metric] = functools.partial(_metric_cell, metric, budget)
   if any(GREEDY in entry.values for entry in entries.values()):
     columns["greedy accuracy of the start"] = lambda name, entry: (
       f"{entry.values[GREEDY][0].mean():.3f}" if GREEDY in entry.values else ""
     )
   if any(entry.iterations for entry in entries.values()):
-    columns["updates at the budget"] = lambda name, entry: f"{entry.updates_at(budget):.0f}"
+    columns["updates at the budget"] = lambda name, entry: f"{entry.end('updates', budget):.0f}"
   base = entries.get(baseline)
   if base is not None and ACCURACY in config["metrics"]:
     columns[f"accuracy minus {baseline}"] = lambda name, entry: (
       ""
       if entry is base
-      else _cell(paired_difference(entry.at_budget[ACCURACY], base.at_budget[ACCURACY]), signed=True)
+      else _cell(paired_difference(_at_budget(entry, budget), _at_budget(base, budget), entry.starts), signed=True)
     )
   oracle = entries.get(config.get("gates", {}).get("oracle", ""))
   if base is not None and oracle is not None:
@@ -146,18 +160,23 @@ def _columns(config: Config, entries: Entries) -> dict[str, Callable[[str, Entry
   return columns
 
 
-def _metric_cell(metric: str, name: str, entry: Entry) -> str:
-  return _cell(estimate(entry.at_budget[metric])) if metric in entry.at_budget else ""
+def _metric_cell(metric: str, budget: float, name: str, entry: Entry) -> str:
+  known = metric in entry.at_budget
+  return _cell(estimate(entry.value_at(metric, "tokens", budget), entry.starts)) if known else ""
+
+
+def _at_budget(entry: Entry, budget: float) -> np.ndarray:
+  return entry.value_at(ACCURACY, "tokens", budget)
 
 
 def _gap_columns(entries: Entries, budget: float, base: Entry, oracle: Entry) -> dict[str, Callable[[str, Entry], str]]:
   """How high curves were on the way, and which share of the gap between baseline and oracle that closes: up to the
   budget of tokens, and up to as many updates as all have made. Seeds are paired, as entries share seeds and starts; the
   share is left out where they do not tell the oracle from the baseline."""
-  updates = min(entry.updates_at(budget) for entry in entries.values())
-  heights: dict[str, Callable[[Entry], list[float]]] = {
-    "tokens": lambda entry: entry.mean_over_tokens(ACCURACY, budget),
-    f"{updates:.0f} updates": lambda entry: entry.mean_over_updates(ACCURACY, updates),
+  updates = min(entry.end("updates", budget) for entry in entries.values())
+  heights: dict[str, Height] = {
+    "tokens": lambda entry: entry.mean_over(ACCURACY, "tokens", budget),
+    f"{updates:.0f} updates": lambda entry: entry.mean_over(ACCURACY, "updates", updates),
   }
   columns: dict[str, Callable[[str, Entry], str]] = {}
   for across, height in heights.items():
@@ -166,21 +185,17 @@ def _gap_columns(entries: Entries, budget: float, base: Entry, oracle: Entry) ->
   return columns
 
 
-def _height_cell(height: Callable[[Entry], list[float]], name: str, entry: Entry) -> str:
-  return _cell(estimate(height(entry)))
+def _height_cell(height: Height, name: str, entry: Entry) -> str:
+  return _cell(estimate(height(entry), entry.starts))
 
 
-def _share(height: Callable[[Entry], list[float]], base: Entry, oracle: Entry, name: str, entry: Entry) -> str:
-  gap = _minus(height(oracle), height(base))
-  if estimate(gap).low <= 0:
+def _share(height: Height, base: Entry, oracle: Entry, name: str, entry: Entry) -> str:
+  gap = height(oracle) - height(base)
+  if estimate(gap, base.starts).low <= 0:
     return ""
-  ratio = paired_ratio(_minus(height(entry), height(base)), gap)
+  ratio = paired_ratio(height(entry) - height(base), gap, base.starts)
   fixed = entry is base or entry is oracle
   return f"{ratio.value:.2f}" if fixed else f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
-
-
-def _minus(left: Sequence[float], right: Sequence[float]) -> list[float]:
-  return [a - b for a, b in zip(left, right, strict=True)]
 
 
 def _tuning(config: Config, entries: Entries) -> list[str]:
@@ -206,60 +221,37 @@ def _cell(estimated: Estimate, *, signed: bool = False) -> str:
   return f"{estimated.value:{form}} [{estimated.low:{form}}, {estimated.high:{form}}]"
 
 
-def _claim(title: str, claim: Mapping[str, Any], entries: Entries, failed: Sequence[str]) -> str:
-  """One line; "" if the study was run without an entry of it."""
-  left, right, metric = (claim[key] for key in ("left", "right", "metric"))
-  if left not in entries or right not in entries:
-    return ""
-  values = [entries[name].at_budget.get(metric) for name in (left, right)]
-  if values[0] is None or values[1] is None:
-    return f"- {title}: not measured ({metric})"
-  difference = paired_difference(values[0], values[1])
-  judgement = f"**{verdict(difference, above=claim.get('direction', 'above') == 'above')}**"
-  if failed:
-    judgement = f"not judged (gates: {', '.join(failed)})"
-  return f"- {title}: {judgement} ({metric}, {left} minus {right}: {_cell(difference, signed=True)})"
-
-
 def _small(config: Config, entries: Entries, command: str) -> dict[str, Any]:
   """Everything that table and figure are made of, at few points."""
-
-  def shortened(entry: Entry) -> dict[str, Any]:
-    count = len(entry.tokens)
-    indices = np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
-    short = lambda x: [[rounded(value) for value in row] for row in x[indices].tolist()]
-    return {
-      "chosen": list(entry.chosen),
-      "tried": {point: rounded(score) for point, score in entry.tried.items()},
-      "seconds": round(entry.seconds, 1),
-      "at_budget": {name: [round(value, 5) for value in values] for name, values in entry.at_budget.items()},
-      "iterations": [entry.iterations[i] for i in indices] if entry.iterations else [],
-      "updates_per_iteration": entry.updates_per_iteration,
-      "tokens": short(entry.tokens),
-      "values": {name: short(values) for name, values in entry.values.items()},
-      **entry.origin,
-    }
-
   gate = [{"name": g.name, "passed": g.passed, "figures": g.figures} for g in _gates(config, entries)]
   return {
     "command": command, "study": config, "gates": gate,
-    "entries": {name: shortened(entry) for name, entry in entries.items()},
+    "entries": {name: entry.as_json() for name, entry in entries.items()},
   }  # fmt: skip
 
 
 def _panels(config: Config, entries: Entries) -> list[Panel]:
-  """One panel for each metric over tokens; of a study with gates accuracy over updates too."""
+  """One panel for each metric over tokens; of a study with gates accuracy over updates and sequential tokens too."""
   panels = []
   for metric in config["metrics"]:
     measured = {name: entry for name, entry in entries.items() if metric in entry.values}
-    over_tokens = [
-      Curve(name, Series(entry.tokens.mean(axis=1).astype(np.int64), entry.values[metric]))
-      for name, entry in measured.items()
-    ]
-    unit = "share of prompts" if metric in (ACCURACY, GREEDY) else ""
-    if over_tokens:
-      panels.append(Panel(metric, unit, over_tokens, across="generated tokens", seeds="hidden"))
-    if metric == ACCURACY and config.get("gates") and over_tokens:
-      over_updates = [Curve(name, Series(e.updates.astype(np.int64), e.values[metric])) for name, e in measured.items()]
-      panels.append(Panel(metric, unit, over_updates, across="optimiser updates", seeds="hidden"))
+    axes = {"tokens": "generated tokens"}
+    if metric == ACCURACY and config.get("gates"):
+      axes |= {"updates": "optimiser updates", "sequential_tokens": "sequential tokens"}
+    for axis, words in axes.items():
+      curves = [_curve(config, name, entry, metric, axis) for name, entry in measured.items() if _has(entry, axis)]
+      if curves:
+        unit = "share of answers" if metric in (ACCURACY, GREEDY) else ""
+        panels.append(Panel(metric, unit, curves, across=words, seeds="hidden"))
   return panels
+
+
+def _has(entry: Entry, axis: str) -> bool:
+  return {"tokens": True, "updates": bool(entry.iterations)}.get(axis, entry.sequential is not None)
+
+
+def _curve(config: Config, name: str, entry: Entry, metric: str, axis: str) -> Curve:
+  """The mean over seeds; controls are lines in ink, between which methods lie."""
+  across = entry.across(axis).mean(axis=1).astype(np.int64)
+  control = name in config.get("gates", {}).values()
+  return Curve(name, Series(across, entry.values[metric]), in_ink=control)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,11 +11,18 @@ from rl_jax.errors import UserError
 from rl_jax.runs.comparison import area_under, at_tokens
 from rl_jax.runs.curve import ORIGIN
 from rl_jax.runs.directory import RunDirectory
-from rl_jax.runs.files import read_json
+from rl_jax.runs.files import decode_number, read_json
 from rl_jax.runs.manifest import read_launches
-from rl_jax.runs.metric_names import ACCURACY, GREEDY, TOKENS
+from rl_jax.runs.metric_names import ACCURACY, BLOCKS, GREEDY, SEQUENTIAL, TOKENS
 from rl_jax.runs.metrics import read_metrics
-from rl_jax.runs.record import at, load
+from rl_jax.runs.record import Series, at, load
+
+AXES = ("tokens", "updates", "sequential_tokens")
+"""What a curve can run over: all generated tokens; optimiser updates; the tokens of each iteration's longest row, added
+up, which is how long an iteration of enough parallel rows takes."""
+
+POINTS = 25
+"""Of each committed curve."""
 
 
 class Entry(NamedTuple):
@@ -38,24 +45,81 @@ class Entry(NamedTuple):
   updates_per_iteration: int = 1
   starts: int = 1
   """Starts that the seeds take in turn."""
+  sequential: np.ndarray | None = None
+  """[N, S] sequential tokens so far; None: not recorded."""
+  blocks: np.ndarray | None = None
+  """[N, S, K] sampled accuracy by blocks of held-out prompts; None: not recorded."""
 
-  def updates_at(self, budget: float) -> float:
-    """Optimiser updates when so many tokens were generated, the mean over seeds."""
-    return float(np.mean([at_tokens(x, self.updates, budget) for x in self.tokens.T]))
+  def across(self, axis: str) -> np.ndarray:
+    """[N, S] where the evaluations stand on an axis."""
+    if axis == "updates":
+      updates = np.asarray(self.iterations, np.float64) * self.updates_per_iteration
+      return np.broadcast_to(updates[:, None], self.tokens.shape)
+    if axis == "sequential_tokens" and self.sequential is None:
+      raise ValueError("the run has no record of sequential tokens")
+    return self.tokens if axis == "tokens" or self.sequential is None else self.sequential
 
-  def mean_over_tokens(self, metric: str, budget: float) -> list[float]:
-    """A metric's mean height over generated tokens up to a budget, a number per seed."""
-    curves = zip(self.tokens.T, self.values[metric].T, strict=True)
-    return [area_under(tokens, curve, budget) for tokens, curve in curves]
+  def end(self, axis: str, budget: float) -> float:
+    """Where the budget of tokens stands on an axis, the mean over seeds."""
+    pairs = zip(self.tokens.T, self.across(axis).T, strict=True)
+    return float(np.mean([at_tokens(tokens, across, budget) for tokens, across in pairs]))
 
-  def mean_over_updates(self, metric: str, updates: float) -> list[float]:
-    """The same over optimiser updates."""
-    return [area_under(self.updates, curve, updates) for curve in self.values[metric].T]
+  def curves(self, metric: str) -> np.ndarray:
+    """[N, S, K] a metric by blocks of prompts; of one block where there are none."""
+    return self.blocks if metric == ACCURACY and self.blocks is not None else self.values[metric][..., None]
 
-  @property
-  def updates(self) -> np.ndarray:
-    """[N] optimiser updates at the evaluations."""
-    return np.asarray(self.iterations, np.float64) * self.updates_per_iteration
+  def value_at(self, metric: str, axis: str, end: float) -> np.ndarray:
+    """[S, K] a metric at a point of an axis, on straight lines between evaluations."""
+    return self._each(metric, axis, lambda across, curve: at_tokens(across, curve, end))
+
+  def mean_over(self, metric: str, axis: str, end: float) -> np.ndarray:
+    """[S, K] a metric's mean height over an axis up to a point."""
+    return self._each(metric, axis, lambda across, curve: area_under(across, curve, end))
+
+  def _each(self, metric: str, axis: str, measure: Any) -> np.ndarray:
+    curves, across = self.curves(metric), self.across(axis)
+    seeds, blocks = curves.shape[1:]
+    found = [[measure(across[:, seed], curves[:, seed, block]) for block in range(blocks)] for seed in range(seeds)]
+    return np.array(found)
+
+  def as_json(self) -> dict[str, Any]:
+    """The entry at no more than `POINTS` evaluations, in few digits."""
+    count = len(self.tokens)
+    indices = np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
+    short: Any = lambda x: None if x is None else _rounded(x[indices].tolist())
+    return {
+      "chosen": list(self.chosen),
+      "tried": _rounded(self.tried),
+      "seconds": round(self.seconds, 1),
+      "at_budget": {name: [round(value, 5) for value in values] for name, values in self.at_budget.items()},
+      "iterations": [self.iterations[i] for i in indices] if self.iterations else [],
+      "updates_per_iteration": self.updates_per_iteration,
+      "starts": self.starts,
+      "tokens": short(self.tokens),
+      "sequential": short(self.sequential),
+      "values": {name: short(values) for name, values in self.values.items()},
+      "blocks": short(self.blocks),
+      **self.origin,
+    }
+
+
+def from_json(saved: Mapping[str, Any]) -> Entry:
+  """The entry that `Entry.as_json` made this of."""
+  numbers: Any = lambda x: None if x is None else np.vectorize(decode_number, otypes=[np.float64])(np.array(x, object))
+  return Entry(
+    tokens=np.asarray(saved["tokens"], np.float64),
+    values={name: numbers(values) for name, values in saved["values"].items()},
+    at_budget={name: [decode_number(value) for value in values] for name, values in saved["at_budget"].items()},
+    seconds=saved["seconds"],
+    origin={name: saved.get(name) for name in (*ORIGIN, "identity")},
+    chosen=tuple(saved["chosen"]),
+    tried=dict(saved["tried"]),
+    iterations=tuple(saved["iterations"]),
+    updates_per_iteration=saved["updates_per_iteration"],
+    starts=saved.get("starts", 1),
+    sequential=numbers(saved.get("sequential")),
+    blocks=numbers(saved.get("blocks")),
+  )
 
 
 def read(directory: RunDirectory, metrics: Sequence[str], budget: float) -> Entry:
@@ -67,32 +131,47 @@ def read(directory: RunDirectory, metrics: Sequence[str], budget: float) -> Entr
   evaluation, train = series.get("evaluation", {}), series.get("train", {})
   if ACCURACY not in evaluation or TOKENS not in train:
     raise UserError(f"{directory.path} has no {ACCURACY}: it is no run that a study can read")
-  points, tokens = evaluation[ACCURACY].iterations, train[TOKENS]
-  spent = np.stack([at(tokens, iteration) for iteration in points])
+  points = evaluation[ACCURACY].iterations
+  at_points = lambda series: np.stack([at(series, iteration) for iteration in points])
+  spent = at_points(train[TOKENS])
   if spent[-1].min() < budget:
     raise UserError(
       f"{directory.path} ended at {spent[-1].min():.0f} of {budget:.0f} tokens: raise num_iterations in the study"
     )
-  evaluated = {name: evaluation[name] for name in dict.fromkeys((*metrics, ACCURACY, GREEDY)) if name in evaluation}
-  values = {
-    name: np.stack([at(metric_series, iteration) for iteration in points]) for name, metric_series in evaluated.items()
-  }
+  names = [name for name in dict.fromkeys((*metrics, ACCURACY, GREEDY)) if name in evaluation]
+  values = {name: at_points(evaluation[name]) for name in names}
   at_budget = {
     name: [at_tokens(spent[:, seed], curve[:, seed], budget) for seed in range(spent.shape[1])]
     for name, curve in values.items()
   }
+  blocks = [at_points(evaluation[name]) for name in sorted(evaluation) if name.startswith(BLOCKS)]
   launches = read_launches(directory.manifest)
   origin = {name: launches[0].get(name) for name in ORIGIN} | {"identity": read_json(directory.identity)["identity"]}
-  seconds = sum(line["seconds"] for line in read_metrics(directory.timings))
   config = read_json(directory.config)
-  steps = config["epochs"] * config["minibatches_per_epoch"]
-  stage = config.get("stages", {}).get(config["init_from"], {})
   return Entry(
-    spent, values, at_budget, seconds, origin,
-    iterations=tuple(points.tolist()), updates_per_iteration=steps, starts=stage.get("num_seeds", 1),
-  )  # fmt: skip
+    tokens=spent,
+    values=values,
+    at_budget=at_budget,
+    seconds=sum(line["seconds"] for line in read_metrics(directory.timings)),
+    origin=origin,
+    iterations=tuple(points.tolist()),
+    updates_per_iteration=config["epochs"] * config["minibatches_per_epoch"],
+    starts=config.get("stages", {}).get(config["init_from"], {}).get("num_seeds", 1),
+    sequential=at_points(_added_up(train[SEQUENTIAL])) if SEQUENTIAL in train else None,
+    blocks=np.stack(blocks, axis=-1) if blocks else None,
+  )
+
+
+def _added_up(series: Series) -> Series:
+  return Series(series.iterations, np.cumsum(series.values, axis=0))
 
 
 def rounded(value: float) -> float:
   """A number of a curve as it is committed: five digits."""
   return float(f"{value:.5g}")
+
+
+def _rounded(tree: Any) -> Any:
+  if isinstance(tree, dict):
+    return {name: _rounded(value) for name, value in tree.items()}
+  return [_rounded(value) for value in tree] if isinstance(tree, list) else rounded(tree)

@@ -11,14 +11,17 @@ from rl_jax.trajectories import Trajectories
 
 
 def describe(task: Task, trajectories: Trajectories) -> dict[str, Mean]:
-  """Rewards, accuracy and lengths, of all levels and of each; the means of the parts of a reward as part/<name>."""
+  """Rewards, accuracy and lengths, of all levels and of each; the means of the parts of a reward as part/<name>; the
+  most tokens that a row was given, which an iteration waits for where all rows are sampled at once."""
   rows, scored = trajectories.row_mask, trajectories.scored
   share = lambda x, of: Mean(jnp.sum(jnp.where(of, x, 0.0), dtype=jnp.float32), of.sum().astype(jnp.float32))
   informative = informative_groups(trajectories.rewards, trajectories.group_ids, scored)
+  longest = jnp.max(trajectories.trained.sum(axis=1), initial=0).astype(jnp.float32)
   metrics = {
     "reward": share(trajectories.rewards, scored),
     "accuracy": share(trajectories.correct, scored),
     "response_length": share(trajectories.response_lengths, rows),
+    "sequential_tokens": Mean(longest, jnp.float32(1.0)),
     "truncated": share(trajectories.truncated, rows),
     "unscored": share(~scored, rows),
     "zero_spread_rows": share(~informative, scored),

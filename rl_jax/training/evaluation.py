@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.curricula.curriculum import Plan
@@ -134,6 +135,8 @@ def measure(experiment: Experiment, evaluation: Evaluation) -> dict[str, Array]:
   }
   if greedy is not None:
     metrics["greedy_accuracy"] = judged(greedy.correct.mean(), greedy.scored)
+  for index, block in enumerate(_blocks(len(correct), section.get("prompt_blocks", 0))):
+    metrics[f"prompt_blocks/{index:02d}"] = judged(correct[block].mean(), sampled.scored[block])
   if len(levels) > 1:
     for index, level in enumerate(levels):
       at_level = (sampled.levels == index)[:, None]
@@ -141,6 +144,11 @@ def measure(experiment: Experiment, evaluation: Evaluation) -> dict[str, Array]:
       accuracy = jnp.sum(correct * at_level) / jnp.maximum(count, 1)
       metrics[f"{level}/sampled_accuracy"] = judged(accuracy, sampled.scored & at_level)
   return {f"held_out/{name}": value for name, value in metrics.items()}
+
+
+def _blocks(prompts: int, count: int) -> list[np.ndarray]:
+  """Indices of prompts in so many parts, as even as they go."""
+  return np.array_split(np.arange(prompts), count) if count else []
 
 
 def answer_seed(experiment: Experiment, seed: TrainState, iteration: int | Int[Array, ""]) -> Evaluation:

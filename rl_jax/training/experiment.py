@@ -232,6 +232,8 @@ def check(config: ConfigDict) -> None:
     raise UserError(
       f"evaluation.pass_at={tuple(config.evaluation.pass_at)} needs 1 <= k <= evaluation.samples_per_prompt ({most})"
     )
+  if (blocks := config.evaluation.get("prompt_blocks", 0)) > config.evaluation.prompts:
+    raise UserError(f"evaluation.prompt_blocks={blocks} are more than evaluation.prompts={config.evaluation.prompts}")
   divides(config.num_iterations, config.logging.every_iterations, "num_iterations", "logging.every_iterations")
 
 

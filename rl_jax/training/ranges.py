@@ -46,6 +46,7 @@ RANGES: dict[str, dict[str, Range]] = {
     "prompts": COUNT,
     "prompts_seed": SEED,
     "prompts_at_a_time": COUNT.optional(),
+    "prompt_blocks": WHOLE,
     "samples_per_prompt": COUNT,
     "credit_prompts": WHOLE,
     "credit_samples": COUNT,

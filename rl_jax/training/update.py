@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.kernels.reductions import Mean, densify
-from rl_jax.methods.method import Loss, Outputs, Streams
+from rl_jax.methods.method import Loss, Outputs, Streams, Term
 from rl_jax.models.model import Model, Params, merge
 from rl_jax.training.lengths import Buckets
 from rl_jax.training.optimizer import wide_params
@@ -114,7 +114,8 @@ def make_update(
       (loss, parts), grads = gradient(objective, sizes, params, part, buckets)
       stepped, norms, arrived = _apply(objective, sizes, models, grads)
       finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads)) & arrived
-      models = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, models)
+      weighed = _models_with_weight(objective, _terms(objective, params, part))
+      models = models | {name: _where(finite & weighed[name], stepped[name], models[name]) for name in stepped}
       losses = {f"loss/{name}": mean for name, mean in parts.terms.items()}
       left_out = {"skipped_updates": Mean(1.0 - finite.astype(jnp.float32), jnp.float32(1.0))}
       metrics = parts.metrics | losses | norms | left_out
@@ -146,7 +147,7 @@ def gradient(
   """
   size = jax.tree.leaves(rows.batch)[0].shape[0]
   count = size // sizes.part_of_minibatch(size)
-  weights = _term_weights(objective, params, rows)
+  weights = {name: term.mean.weight for name, term in _terms(objective, params, rows).items()}
   trained = {name: objective.models[name].trained(params[name]) for name in params}
   dtype = jnp.dtype(sizes.gradient_dtype)
 
@@ -176,11 +177,21 @@ def gradient(
   return (loss, summed._replace(watched=watched)), grads
 
 
-def _term_weights(objective: Objective, params: Mapping[str, Params], rows: _Rows) -> dict[str, Array]:
-  """Weight of each term over a minibatch. By contract it does not depend on outputs, so any will do."""
+def _terms(objective: Objective, params: Mapping[str, Params], rows: _Rows) -> dict[str, Term]:
+  """The terms over a minibatch, for their weights: by contract these do not depend on outputs, so any will do."""
   shapes = jax.eval_shape(lambda: _outputs(objective, params, rows.batch))
   nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-  return {name: term.mean.weight for name, term in objective.loss(nothing, rows.batch, rows.streams).terms.items()}
+  return objective.loss(nothing, rows.batch, rows.streams).terms
+
+
+def _models_with_weight(objective: Objective, terms: Mapping[str, Term]) -> dict[str, Bool[Array, ""]]:
+  """Whether a model has a term that weighs something."""
+  weights = lambda name: [term.mean.weight for term in terms.values() if term.trains in (None, name)]
+  return {name: jnp.any(jnp.stack(weights(name)) > 0) for name in objective.models}
+
+
+def _where(condition: Bool[Array, ""], new: ModelState, old: ModelState) -> ModelState:
+  return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
 
 
 def _outputs(objective: Objective, params: Mapping[str, Params], batch: Batch) -> Outputs:
@@ -208,7 +219,7 @@ def _apply(
 ) -> tuple[dict, dict[str, Mean], Bool[Array, ""]]:
   """One optimiser step of every model with a gradient; the norms of gradients, updates and parameters; whether all
   parameters are finite, which their norm tells: an average of finite parameters is finite too."""
-  stepped, norms, finite = dict(models), {}, jnp.bool_(True)
+  stepped, norms, finite = {}, {}, jnp.bool_(True)
   for name in grads:
     model = models[name]
     trained = objective.models[name].trained(model.params)

@@ -14,7 +14,7 @@ from rl_jax.methods import ppo, tppo
 from tests.methods.batches import batch_of, config_of
 from tests.methods.two_iterations import assert_whole, two_iterations
 
-TASK: Any = types.SimpleNamespace(prompt_tokens=1, response_tokens=4, turns=None)
+TASK: Any = types.SimpleNamespace(prompt_tokens=1, response_tokens=4, turns=None, step_values=None)
 
 # Slot 0 is a prompt. Row 0 goes on, row 1 ends in its second window, row 2 is fresh and ends, row 3 has no verdict.
 RESPONSE = np.array([[0, 1, 1, 1, 1], [0, 1, 1, 1, 0], [0, 1, 1, 0, 0], [0, 1, 1, 1, 1]], bool)
@@ -90,6 +90,20 @@ def test_answers_that_fit_one_window_are_ppo_with_a_monte_carlo_critic():
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), one, other)
 
 
+def test_the_critics_own_value_at_the_cut_is_an_option():
+  """Row 0 is cut after a first window of two tokens: the state after them is worth 0.5, that before the last 0.4."""
+  new, response = NEW.copy(), RESPONSE.copy()
+  new[0], response[0] = [0, 1, 1, 0, 0], [0, 1, 1, 0, 0]
+  rows = batch_of(
+    new, rewards=[np.nan, 1.0, 0.5, np.nan], reward_mask=[False, True, True, False],
+    unfinished=[True, False, False, False], extras={"response_mask": response, "values": VALUES},
+  )  # fmt: skip
+  found = {at: streams_of(rows, at_cut=at)["policy"].targets for at in ("last", "next")}
+  np.testing.assert_allclose(found["last"][0], [0, 0.2, 0, 0, 0], atol=1e-6)
+  np.testing.assert_allclose(found["next"][0], [0, 0.2 + 0.95 * 0.1, 0.1, 0, 0], atol=1e-6)
+  np.testing.assert_array_equal(found["last"][1:], found["next"][1:])
+
+
 def test_nothing_finished_is_no_loss_of_the_critic():
   rows = batch(unfinished=[True] * 4, reward_mask=[False] * 4)
   outputs = {"policy": {"logprobs": jnp.zeros((4, 5)), "entropies": jnp.zeros((4, 5))}, "critic": {"values": VALUES}}
@@ -111,3 +125,5 @@ def test_two_iterations_with_responses_that_go_on():
 def test_an_unknown_choice_is_refused():
   with pytest.raises(ValueError, match="method.trained_tokens is one of window, response, got 'all'"):
     signal_of(batch(), trained_tokens="all")
+  with pytest.raises(ValueError, match="method.at_cut is one of last, next, got 'first'"):
+    signal_of(batch(), at_cut="first")

@@ -82,11 +82,25 @@ def test_the_schedule_is_that_of_the_golden():
     done = zip(rows.prompt_ids.tolist(), written, written + new, ~rows.unfinished, strict=True)
     found.append(sorted((int(p), int(s), int(e), bool(f)) for p, s, e, f in done))
     written = written + new
-    waited += int(result.metrics["sequential_tokens"].value)
+    waited += int(new.max())
     assert result.generated_tokens == new.sum()
     np.testing.assert_array_equal(rows.attention_mask[:, task.prompt_tokens :].sum(axis=1), written)
   assert found == [sorted(tuple(row.values()) for row in step) for step in case["outputs"]["steps"]]
   assert waited == case["outputs"]["tppo_sequential_tokens"] and bool(state.free.all())
+
+
+def test_staggered_slots_begin_apart_and_go_on_in_windows():
+  """Three slots of responses of R tokens that never end: 1, 1 + R / 3 and 1 + 2 R / 3 at first, then windows of 4."""
+  policy, task = parts(endless=True)
+  rollout = partial_rollouts(SLOTS, 4, task, Sampling(), staggered=True)
+  room, state, lengths = task.response_tokens, rollout.init(jax.random.key(0)), []
+  for number in range(2):
+    plan = Plan(SLOTS * number + jnp.arange(SLOTS), jnp.ones(SLOTS, bool), jnp.full(SLOTS, room))
+    result = collected(rollout, {"policy": policy}, state, plan, task, jax.random.key(number))
+    state = result.state
+    lengths.append(np.asarray(result.trajectories.loss_mask.sum(axis=1)))
+  np.testing.assert_array_equal(lengths[0], 1 + np.arange(SLOTS) * room // SLOTS)
+  np.testing.assert_array_equal(lengths[1], np.minimum(4, room - lengths[0]))
 
 
 def test_every_token_of_a_response_is_trained_once():

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rl_jax.runs.comparison import Estimate, at_tokens, difference, estimate, interquartile_mean, verdict
+from rl_jax.runs.comparison import (
+  Estimate,
+  at_tokens,
+  difference,
+  estimate,
+  interquartile_mean,
+  paired_difference,
+  verdict,
+)
 
 
 def test_interquartile_mean_by_hand():
@@ -27,6 +35,35 @@ def test_the_interval_covers_as_often_as_it_says_with_many_seeds():
   rng = np.random.default_rng(1)
   covered = [found.low <= 0.0 <= found.high for found in (estimate(rng.normal(size=40)) for _ in range(100))]
   assert 88 <= sum(covered) <= 100
+
+
+def test_seeds_of_one_start_are_not_independent():
+  """Five starts that differ, with four equal seeds each: the interval is as wide as that of the five starts."""
+  starts = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+  seeds = np.tile(starts, 4)  # seed s has start s mod 5
+  found, naive, of_starts = estimate(seeds, starts=5), estimate(seeds), estimate(starts)
+  width = lambda interval: interval.high - interval.low
+  assert width(found) > 1.5 * width(naive) and abs(width(found) - width(of_starts)) < 0.15
+  assert estimate(np.tile([0.5] * 5, 4), starts=5) == (0.5, 0.5, 0.5)
+
+
+def test_blocks_of_prompts_are_a_source_of_their_own():
+  """Seeds agree to the last digit, and all depends on which prompts were asked."""
+  blocks = np.tile(np.linspace(0.0, 1.0, 16), (6, 1))
+  found = estimate(blocks)
+  assert found.value == pytest.approx(0.5) and 0.25 < found.high - found.low < 0.35  # 4 x 0.307 / sqrt(16)
+  assert paired_difference(blocks, blocks - 0.1) == pytest.approx((0.1, 0.1, 0.1))  # both sides asked the same
+
+
+def test_a_wider_level_has_a_wider_interval():
+  seeds = np.random.default_rng(0).normal(size=10)
+  ninety_five, more = estimate(seeds), estimate(seeds, level=0.995)
+  assert more.low < ninety_five.low and ninety_five.high < more.high and more.value == ninety_five.value
+
+
+def test_results_of_other_seeds_are_refused():
+  with pytest.raises(ValueError, match="not of the same seeds"):
+    paired_difference([0.1, 0.2], [0.1, 0.2, 0.3])
 
 
 def test_a_difference_is_that_of_the_means_and_repeats():

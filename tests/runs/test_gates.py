@@ -99,9 +99,9 @@ def test_a_start_that_is_already_right_is_a_warning():
 
 def test_updates_of_an_entry():
   one = STUDY["grpo"]
-  assert one.updates_at(400) == 16 and one.updates_at(50) == 2
-  assert one.mean_over_updates(ACCURACY, 8) == pytest.approx([0.1, 0.1])  # 0.05 0.1 0.15
-  assert one.mean_over_tokens(ACCURACY, 50) == pytest.approx([0.0625, 0.0625])  # 0.05 to 0.075
+  assert one.end("updates", 400) == 16 and one.end("updates", 50) == 2
+  assert one.mean_over(ACCURACY, "updates", 8)[:, 0] == pytest.approx([0.1, 0.1])  # 0.05 0.1 0.15
+  assert one.mean_over(ACCURACY, "tokens", 50)[:, 0] == pytest.approx([0.0625, 0.0625])  # 0.05 to 0.075
 
 
 @pytest.mark.parametrize(("gate", "changed"), [

@@ -95,8 +95,8 @@ def test_a_study_of_something_else_does_not_compare_accuracy(tmp_path):
 
 
 def test_several_starts_are_said(tmp_path):
-  entries = {"plain": entry(0.4, 20.0)._replace(starts=2)}
-  assert "per seed, 5 seeds of 2 starts: " in study_page.write(tmp_path, "toy", CONFIG, entries, "").table
+  entries = {"plain": entry(0.4, 20.0, seeds=6)._replace(starts=2)}
+  assert "per seed, 6 seeds of 2 starts: " in study_page.write(tmp_path, "toy", CONFIG, entries, "").table
 
 
 def test_what_tuning_tried_is_shown(tmp_path):

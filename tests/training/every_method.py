@@ -22,11 +22,11 @@ METHODS = [
   for info in pkgutil.iter_modules(methods.__path__)
   if hasattr(parts.load(f"{methods.__name__}.{info.name}"), "build")
 ]
-STAGE = {"supervised": "warm_start"}
+STAGE = {"supervised": "warm_start", "value_pretraining": "critic"}
 """Methods of a stage, which have no experiment of their own."""
 OF_METHOD = {
   "oracle": ("method.truth=completions", "method.completions=2", "method.max_steps=2"),  # exact ones are 0 of garbage
-  "tppo": ("method.critic_warmup_iterations=1",),
+  "tppo": ("method.critic_init_from=policy",),
   "spae": ("method.max_steps=2",),
   "spo_tree": ("method.branching=(2, 2)", "method.segment_tokens=3"),
   "dump": ("task.levels={'two': {'operations': 2}, 'three': {'operations': 3}}",),

@@ -220,6 +220,26 @@ def test_nothing_moves_on_a_fault_and_it_is_counted(fault):
     small.assert_same(after.models, expected.models)
 
 
+def test_a_model_whose_terms_weigh_nothing_takes_no_step_of_its_momentum():
+  """No answer has ended: the critic stays to the bit, with its moments, while the policy goes on; then it learns on."""
+  overrides = ("method.critic_init_from=policy", "method.staggered=False", "learning_rate=0.01")
+  _, seed, trajectories, learn = learned(*overrides, method="tppo")
+  trajectories = trajectories.with_extras(response_mask=trajectories.loss_mask)
+  none = jnp.zeros(len(trajectories.tokens), bool)
+  open_ended = trajectories.replace(unfinished=~none, reward_mask=none, verified=none)
+  warm, _ = learn(seed, trajectories, 0)
+  assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(warm.models["critic"].optimizer)) > 0
+  after, metrics = learn(warm, open_ended, 1)
+  small.assert_same(after.models["critic"], warm.models["critic"])
+  assert float(metrics["skipped_updates"].value) == 0 and float(metrics["loss/value"].weight) == 0
+  moved = lambda new, old: max(
+    float(jnp.abs(a - b).max()) for a, b in zip(jax.tree.leaves(new.params), jax.tree.leaves(old.params), strict=True)
+  )
+  assert moved(after.models["policy"], warm.models["policy"]) > 1e-6
+  later, _ = learn(after, trajectories, 2)
+  assert moved(later.models["critic"], after.models["critic"]) > 1e-6
+
+
 def test_averages_follow_the_parameters():
   """average <- decay average + (1 - decay) parameters, after each update."""
   _, seed, trajectories, learn = learned(*WHOLE, method="ppo")

@@ -21,6 +21,15 @@ def test_a_cut_response_telescopes_to_its_last_value():
   assert extended_gae(REWARDS, VALUES, MASK, FINISHED, discount=0.9).advantages[0, 4] == pytest.approx(-0.07)
 
 
+def test_the_critics_own_value_at_the_cut_is_the_entry_after_the_last_token():
+  """Of [0.2, 0.4, 0.5] and 0.7 after them: with lambda 1 a cut response telescopes to 0.7, not 0.5."""
+  mask = jnp.array([[1, 1, 0, 1, 0]] * 2)
+  last, following = (extended_gae(REWARDS, VALUES, mask, FINISHED, lam=1.0, at_cut=at) for at in ("last", "next"))
+  np.testing.assert_allclose(last.advantages[0], [0.3, 0.1, 0, 0, 0], atol=1e-6)
+  np.testing.assert_allclose(following.advantages[0], [0.5, 0.3, 0, 0.2, 0], atol=1e-6)
+  np.testing.assert_array_equal(last.advantages[1], following.advantages[1])  # a real end has the value 0
+
+
 def test_finished_responses_are_those_of_gae():
   everyone = jnp.ones(2, bool)
   actual, expected = extended_gae(REWARDS, VALUES, MASK, everyone, discount=0.9), gae(

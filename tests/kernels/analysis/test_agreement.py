@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.analysis.agreement import average_ranks, rank_correlation, sign_agreement, unexplained
+from rl_jax.kernels.analysis.agreement import average_ranks, correlation, rank_correlation, sign_agreement, unexplained
 from tests.kernels.kernel import Kernel
 
 ALL = jnp.ones(4)
@@ -45,6 +45,16 @@ def test_scale_does_not_matter_even_when_squares_vanish():
     np.testing.assert_allclose(unexplained(a * x, b * y, ALL).value, unexplained(x, y, ALL).value, rtol=1e-5)
 
 
+def test_correlation_is_numpys_and_keeps_under_positive_lines():
+  rng = np.random.default_rng(3)
+  x, y = rng.normal(size=(2, 4, 5)).astype(np.float32)
+  y += x
+  expected = np.corrcoef(x.ravel(), y.ravel())[0, 1]
+  np.testing.assert_allclose(correlation(x, y, np.ones_like(x)), expected, atol=1e-6)
+  np.testing.assert_allclose(correlation(3 * x - 1, y, np.ones_like(x)), expected, atol=1e-5)
+  assert correlation(x, np.ones_like(x), np.ones_like(x)) == 0  # a constant
+
+
 def test_monotone_maps_keep_the_rank_correlation():
   x, y = jnp.array([1.0, -2.0, 0.5, 3.0]), jnp.array([0.5, 1.0, 1.5, 2.0])
   np.testing.assert_allclose(rank_correlation(jnp.exp(x), y**3, ALL), rank_correlation(x, y, ALL), atol=1e-6)
@@ -55,6 +65,7 @@ PAIR = {"x": "BS", "y": "BS", "mask": "BS"}
 KERNELS = [
   Kernel(unexplained, PAIR, scope="batch"),
   Kernel(average_ranks, {"x": "BS", "mask": "BS"}, scope="batch"),
+  Kernel(correlation, PAIR, scope="batch"),
   Kernel(rank_correlation, PAIR, scope="batch"),
   Kernel(sign_agreement, PAIR, scope="batch"),
 ]

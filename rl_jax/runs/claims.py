@@ -1,0 +1,99 @@
+"""Claims of a study: which of two entries is above the other in what, over what, with an interval that says so.
+
+A claim is {"left", "right", "metric", "direction", "across"}. `across` is the axis of the paper's claim:
+
+  tokens, updates, sequential_tokens  the metric's mean height up to where the shorter of both ends
+  budget                              the metric at the budget of tokens
+  accuracy                            the metric where a seed first has the accuracy that both entries reach
+
+Of several claims some hold by chance. So each has a second, wider interval, at 1 - 0.05 / n for n claims (Bonferroni):
+what holds there holds for all of them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rl_jax.runs.comparison import Estimate, paired_difference, verdict
+from rl_jax.runs.gates import first_reached
+from rl_jax.runs.metric_names import ACCURACY
+from rl_jax.runs.study_results import AXES, Entry
+
+
+def lines(
+  claims: Mapping[str, Mapping[str, Any]], entries: Mapping[str, Entry], failed: Sequence[str], budget: float
+) -> list[str]:
+  """What became of the claims whose entries were run, as Markdown.
+
+  Args:
+    failed: gates that do not hold, without which no claim is judged.
+  """
+  run = {title: claim for title, claim in claims.items() if {claim["left"], claim["right"]} <= entries.keys()}
+  if not run:
+    return []
+  level = 1 - 0.05 / len(run)
+  count = "one comparison" if len(run) == 1 else f"{len(run)} comparisons, of which one in twenty holds by chance"
+  head = f"Claims (at this size and budget; {count}):"
+  return [head, "", *(f"- {title}: {_judged(claim, entries, failed, budget, level)}" for title, claim in run.items())]
+
+
+def _judged(
+  claim: Mapping[str, Any], entries: Mapping[str, Entry], failed: Sequence[str], budget: float, level: float
+) -> str:
+  left, right, metric = (claim[key] for key in ("left", "right", "metric"))
+  pair = entries[left], entries[right]
+  if not all(metric in entry.at_budget for entry in pair):
+    return f"not measured ({metric})"
+  across = claim.get("across", "budget")
+  compared = _compared(pair, metric, across, budget)
+  above, starts = claim.get("direction", "above") == "above", min(entry.starts for entry in pair)
+  difference, wide = (paired_difference(compared.left, compared.right, starts, at) for at in (0.95, level))
+  found = f"{compared.words}, {left} minus {right}: {_shown(difference)}"
+  if failed:
+    return f"not judged (gates: {', '.join(failed)}) ({found})"
+  judgement = f"**{verdict(difference, above=above)}**"
+  if level > 0.95:
+    together = verdict(wide, above=above)
+    found += f"; at {100 * level:.1f} %, for all together: {_interval(wide)}, {together}"
+  return f"{judgement} ({found})"
+
+
+class _Compared(NamedTuple):
+  """What a claim speaks of, [S, K] of each entry."""
+
+  words: str
+  left: np.ndarray
+  right: np.ndarray
+
+
+def _compared(pair: tuple[Entry, Entry], metric: str, across: str, budget: float) -> _Compared:
+  left, right = pair
+  if across == "budget":
+    return _Compared(metric, *(entry.value_at(metric, "tokens", budget) for entry in pair))
+  if across == "accuracy":
+    level = min(float(np.mean(entry.at_budget[ACCURACY])) for entry in pair)
+    return _Compared(f"{metric} at accuracy {level:.3f}", *(_at_accuracy(entry, metric, level) for entry in pair))
+  if across not in AXES:
+    raise ValueError(f"a claim across {across!r}: want one of {', '.join(('budget', 'accuracy', *AXES))}")
+  end = min(entry.end(across, budget) for entry in pair)
+  words = f"mean {metric} over {end:,.0f} {across.replace('_', ' ')}"
+  return _Compared(words, left.mean_over(metric, across, end), right.mean_over(metric, across, end))
+
+
+def _at_accuracy(entry: Entry, metric: str, level: float) -> np.ndarray:
+  """[S, 1] a metric where each seed first has an accuracy; at its end, where it never has."""
+  found = []
+  for tokens, accuracy, curve in zip(entry.tokens.T, entry.values[ACCURACY].T, entry.values[metric].T, strict=True):
+    found.append(np.interp(min(first_reached(tokens, accuracy, level), tokens[-1]), tokens, curve))
+  return np.array(found)[:, None]
+
+
+def _shown(estimated: Estimate) -> str:
+  return f"{estimated.value:+.3f} {_interval(estimated)}"
+
+
+def _interval(estimated: Estimate) -> str:
+  return f"[{estimated.low:+.3f}, {estimated.high:+.3f}]"

@@ -1,0 +1,90 @@
+"""Verdicts on claims, from entries made by hand: each axis, each outcome, several comparisons."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rl_jax.runs import claims
+from rl_jax.runs.metric_names import ACCURACY, LENGTH
+from rl_jax.runs.study_results import Entry, from_json
+
+SEEDS = 6
+
+
+def entry(last, *, tokens=100.0, updates=4, sequential=10.0, length=(20.0, 10.0), blocks=None):
+  """Accuracy rises from 0 to `last` over two evaluations; seeds differ a little."""
+  shift = np.linspace(-0.01, 0.01, SEEDS)
+  accuracy = np.array([[0.0], [last / 2], [last]]) + shift
+  lengths = np.linspace(*length, 3)[:, None] * np.ones(SEEDS)
+  at = lambda step: step * np.arange(3.0)[:, None] * np.ones(SEEDS)
+  return Entry(
+    at(tokens), {ACCURACY: accuracy, LENGTH: lengths},
+    {ACCURACY: list(accuracy[-1]), LENGTH: list(lengths[-1])}, 1.0, {},
+    iterations=(0, 1, 2), updates_per_iteration=updates, starts=3, sequential=at(sequential), blocks=blocks,
+  )  # fmt: skip
+
+
+def judged(across, left, right, metric=ACCURACY, direction="above", budget=200.0, failed=()):
+  claim = {"left": "dense", "right": "plain", "metric": metric, "direction": direction, "across": across}
+  return claims.lines({"c": claim}, {"dense": left, "plain": right}, failed, budget)[-1]
+
+
+def test_each_axis_ends_where_the_shorter_of_both_does():
+  """Twice the accuracy for twice the tokens: better per update, equal per token."""
+  slow, fast = entry(0.4), entry(0.8, tokens=200.0)
+  assert "- c: **holds** (mean held_out/sampled_accuracy over 4 updates, dense minus plain: +0.100 [" in judged(
+    "updates", fast, slow
+  )
+  per_token = judged("tokens", fast, slow)
+  assert "**undecided** (mean held_out/sampled_accuracy over 200 tokens, dense minus plain: +0.000 [" in per_token
+  assert "over 10 sequential tokens, dense minus plain: +0.100" in judged("sequential_tokens", fast, slow)
+  assert "**undecided** (held_out/sampled_accuracy, dense minus plain: +0.000" in judged("budget", fast, slow)
+
+
+def test_lengths_are_compared_where_accuracies_are_equal():
+  """At 0.4 the first has come half of its way, from 20 to 16; the second nearly all of it, from 20 to 10."""
+  line = judged("accuracy", entry(0.8, length=(20, 12)), entry(0.4), LENGTH, "below")
+  assert "**does not hold** (held_out/response_length at accuracy 0.400, dense minus plain: +5.9" in line
+
+
+def test_the_number_of_comparisons_widens_the_interval():
+  """The claim holds for itself; with twenty others its interval at 99.8 % has 0 in it."""
+  rng = np.random.default_rng(0)
+  noise = rng.normal(size=SEEDS)
+  noisy = entry(0.5)
+  values = noisy.values | {ACCURACY: noisy.values[ACCURACY] + 0.01 * (noise - noise.mean()) + 0.004}
+  entries = {"dense": noisy._replace(values=values, starts=1), "plain": entry(0.5)._replace(starts=1)}
+  claim = {"left": "dense", "right": "plain", "metric": ACCURACY, "across": "budget"}
+  alone = claims.lines({"c": claim}, entries, (), 200.0)
+  assert alone[0] == "Claims (at this size and budget; one comparison):" and "**holds**" in alone[-1]
+  many = claims.lines({f"c{i}": claim for i in range(21)}, entries, (), 200.0)
+  assert many[0] == "Claims (at this size and budget; 21 comparisons, of which one in twenty holds by chance):"
+  assert "**holds**" in many[-1] and "; at 99.8 %, for all together: [" in many[-1]
+  assert many[-1].endswith("undecided)")
+
+
+def test_a_failed_gate_is_said_in_place_of_a_verdict():
+  assert "not judged (gates: oracle) (mean" in judged("updates", entry(0.8), entry(0.4), failed=["oracle"])
+
+
+def test_an_unknown_axis_lists_the_known():
+  with pytest.raises(ValueError, match="across 'time': want one of budget, accuracy, tokens"):
+    judged("time", entry(0.8), entry(0.4))
+
+
+def test_an_entry_comes_back_from_its_json():
+  blocks = np.random.default_rng(0).integers(0, 32, (3, SEEDS, 4)) / 32
+  made = entry(0.5, blocks=blocks)._replace(tried={"a": 0.25}, chosen=("a",), origin={"identity": "x"})
+  back = from_json(made.as_json())
+  for name in ("tokens", "sequential", "blocks"):
+    np.testing.assert_allclose(getattr(back, name), getattr(made, name), rtol=1e-4)
+  np.testing.assert_allclose(back.values[ACCURACY], made.values[ACCURACY], atol=1e-5)
+  assert (back.tried, back.chosen, back.starts, back.iterations) == (made.tried, made.chosen, 3, (0, 1, 2))
+  assert back.curves(ACCURACY).shape == (3, SEEDS, 4)
+
+
+def test_finding_6_what_was_not_scored_stays_so():
+  made = entry(0.5)
+  made.values[ACCURACY][1, 2] = np.nan
+  assert np.isnan(from_json(made.as_json()).values[ACCURACY][1, 2])
