@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax
 PYTEST := JAX_PLATFORMS=cpu $(CACHE) JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help train tasks notebooks test test-slow test-python312 verify lint format benchmark lock clean python
+.PHONY: help train tasks notebooks test test-slow test-python312 verify study study-horizons lint format benchmark lock clean python
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -50,6 +50,13 @@ test-python312: ## the test suite on Python 3.12
 
 verify: $(STAMP) ## make the first iterations of every committed result again and compare
 	JAX_PLATFORMS=cpu $(CACHE) $(BIN)/python -m rl_jax.verify $(wildcard experiments/results/*.json) --iterations=20 $(ARGS)
+
+study: $(STAMP) ## the study of dense rewards at eight operations, entry by entry
+	JAX_PLATFORMS=cpu $(CACHE) $(BIN)/python -m rl_jax.study horizon --results=experiments/results $(ARGS)
+
+study-horizons: $(STAMP) ## the same at four and at sixteen operations, which takes hours
+	JAX_PLATFORMS=cpu $(CACHE) $(BIN)/python -m rl_jax.study horizon:4 --results=experiments/results $(ARGS)
+	JAX_PLATFORMS=cpu $(CACHE) $(BIN)/python -m rl_jax.study horizon:16 --results=experiments/results $(ARGS)
 
 lint: $(STAMP) ## ruff, and a type check of rl_jax and kernels
 	$(BIN)/ruff check .

@@ -2,7 +2,8 @@
 
 Lookups of three hops in a table of 26 keys, from a warm start that answers a random key four times in five before it
 has made all hops. GRPO has the same task, KL and tokens; the answers that IGPO forces after each turn are given, not
-generated, and do not count. Tuning: none.
+generated, and do not count. Tuning: none. No true values of turns are known, so there is no oracle; claims are judged
+where the other gates hold, and `no_reward` is the negative control.
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +13,7 @@ from rl_jax.experiments.studies.common import above
 
 
 def get_config() -> ConfigDict:
-  """Two methods, 120,000 tokens for each seed."""
+  """Two methods and a control, 120,000 tokens for each seed."""
   return common.study(
     token_budget=120_000,
     entries={
@@ -22,7 +23,9 @@ def get_config() -> ConfigDict:
         "config": "igpo",
         "overrides": ("method.gain=log_prob_diff", "method.normalization=separate"),
       },
+      "no_reward": {"config": "grpo_lookup", "overrides": ("method.name=rl_jax.methods.no_reward",)},
     },
+    gates={"no_reward": "no_reward"},
     overrides=("task.guess_rate=0.8", "task.levels.three.keys=26"),
     baseline="grpo",
     claims={

@@ -77,8 +77,8 @@ def tppo(
   """Extended GAE on the tokens of the current window; Monte Carlo returns on all tokens of finished responses.
 
   T-PPO, arXiv 2506.15050. `window_starts` is the number of response tokens that earlier steps trained. `tokens`: those
-  of the "window", or all of the "response" so far; the paper's text on this was not seen. `at_cut` is of `extended_gae`. The advantages are not
-  whitened, which `whiten` on the policy mask would do.
+  of the "window", or all of the "response" so far; the paper's text on this was not seen. `at_cut` is that of
+  `extended_gae`. The advantages are not whitened, which `whiten` on the policy mask would do.
   Where nothing has finished the value mask is empty and the critic's loss 0.
 
   >>> rewards, values, finished = jnp.array([[0.0, 1.0]] * 2), jnp.zeros((2, 2)), jnp.array([False, True])

@@ -5,6 +5,7 @@
   baseline   the baseline gains more than .05: it learns at all
   oracle     with true step values the baseline's final accuracy takes at most half of its tokens: credit can pay
 
+Where no true values are known there is no oracle, and three gates are left: then nobody knows whether credit can pay.
 Curves are means over seeds. Where these have several starts, the oracle's figures stand for each start too: that the
 gate holds for the mean does not say that it holds from every start. A gate that fails is a result too: it is printed
 with its figures, and claims are then not judged.
@@ -72,7 +73,7 @@ def gates(
   """The gates of a study.
 
   Args:
-    roles: names of the entries that are its controls, by "oracle" and "no_reward".
+    roles: names of the entries that are its controls, by "oracle" and "no_reward"; without an oracle no gate is on it.
     entries: `study_results.Entry` by name.
     accuracy: metric of sampled answers.
     budget: tokens per seed.
@@ -93,12 +94,14 @@ def gates(
       judged.append(Gate(name, None, f"{entry} has evaluations in which nothing was scored"))
       continue
     judged.append(Gate(name, bool(holds(gain)), f"{entry} gains {gain:+.3f}, from {curve[0]:.3f} to {curve[-1]:.3f}"))
+  if "oracle" not in roles:
+    return judged
   starts = entries[baseline].starts if baseline in entries else 1
   by_start = [
     {name: _mean_curve(entry, accuracy, budget, slice(start, None, starts)) for name, entry in controls.items()}
     for start in range(starts)
   ]
-  judged.append(_oracle(curves, by_start if starts > 1 else [], roles.get("oracle", "oracle"), baseline))
+  judged.append(_oracle(curves, by_start if starts > 1 else [], roles["oracle"], baseline))
   return judged
 
 

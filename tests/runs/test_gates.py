@@ -69,6 +69,11 @@ def test_the_oracle_is_shown_for_each_start():
   assert found.line.endswith("wanted at most half; as a share of grpo's, by start: 0.38, never)")
 
 
+def test_a_study_without_an_oracle_has_three_gates():
+  found = gates({"no_reward": "no_reward"}, "grpo", STUDY, ACCURACY, 400)
+  assert [gate.name for gate in found] == ["start", "no_reward", "baseline"] and all(gate.passed for gate in found)
+
+
 def test_an_oracle_that_never_gets_there_is_said_in_words():
   found = judged(oracle=entry([0.05, 0.1, 0.1, 0.1, 0.1]))["oracle"]
   assert "to 0.300 oracle does not come, grpo needs 400; wanted" in found.figures
