@@ -37,13 +37,14 @@ def even(task):
 
 
 @functools.cache
-def two_iterations(method: str, *overrides: str, change=lambda experiment: experiment) -> Done:
+def two_iterations(method: str, *overrides: str, of: str = "grpo", change=lambda experiment: experiment) -> Done:
   """Two seeds of a method, by name, on the chain task; 2 x 4 rows.
 
   Args:
+    of: the experiment whose other fields it takes.
     change: what else differs in the experiment.
   """
-  experiment = initialization.build(small.make_config(f"method.name=rl_jax.methods.{method}", *overrides))
+  experiment = initialization.build(small.make_config(f"method.name=rl_jax.methods.{method}", *overrides, method=of))
   trainer = Trainer(
     change(dataclasses.replace(experiment, task=even(experiment.task))), mesh.make_mesh(experiment.config.mesh)
   )
