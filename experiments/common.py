@@ -133,7 +133,8 @@ def critic() -> dict:
     "seed": 3000,
     "num_iterations": 300,
     "prompts_per_iteration": 256,
-    "learning_rate": 1e-3,
+    "epochs": 2,
+    "learning_rate": 2e-3,
   }
 
 

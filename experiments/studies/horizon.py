@@ -81,8 +81,9 @@ def get_config(variant: str = "") -> ConfigDict:
 def own_overrides(name: str, operations: int = 8) -> tuple[str, ...]:
   """What a method has of its own on chains of so many operations."""
   own: dict[str, tuple[str, ...]] = {
-    # The critic is trained before, as in T-PPO, so that the two differ in windows alone.
-    "ppo": ("method.critic_init_from=critic#critic",),
+    # The critic is trained before, as in T-PPO, so that the two differ in windows and lambda alone; then at twice the
+    # policy's rate: at five times it forgot within five iterations what it knew.
+    "ppo": ("method.critic_init_from=critic#critic", "method.critic_learning_rate=4e-4"),
     # Its model learns before it scores, at ten times the policy's rate (the authors take one to two times, over many
     # more updates). A start of 0.05 leaves next to no groups of eight within .2 to .8: one right answer will do.
     "prime": (
@@ -101,7 +102,12 @@ def own_overrides(name: str, operations: int = 8) -> tuple[str, ...]:
     ),
     "spae": (f"method.max_steps={operations + 2}",),
     # Windows of three steps and more that are no multiple of a step; the critic's own value at the cut.
-    "tppo": ("method.window_tokens=7", "method.at_cut=next", "method.whiten=True"),
+    "tppo": (
+      "method.critic_learning_rate=4e-4",
+      "method.window_tokens=7",
+      "method.at_cut=next",
+      "method.whiten=True",
+    ),
   }
   return own.get(name, ())
 
