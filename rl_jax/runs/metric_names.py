@@ -11,7 +11,7 @@ from typing import NamedTuple
 ACCURACY = "held_out/sampled_accuracy"
 GREEDY = "held_out/greedy_accuracy"
 LENGTH = "held_out/response_length"
-BLOCKS = "prompt_blocks/"
+BLOCKS = "held_out/prompt_blocks/"
 SEQUENTIAL = "sequential_tokens"
 REWARD = "reward"
 TOKENS = "generated_tokens"
