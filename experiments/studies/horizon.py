@@ -5,9 +5,9 @@ likeliest response is wrong (rl_jax/tasks/chain.py). The variants have four oper
 credit should pay little, and sixteen ("16"). Two controls bound what a method can do: `oracle`, the true values of
 steps as advantages, and `no_reward`. Claims are judged only if the gates hold (rl_jax/runs/gates.py).
 
-Every method takes four optimiser steps per iteration, or what its paper has, and is tuned alike: five learning rates
-side by side, two seeds each from two starts of their own, by the area under the curve over tokens, on half of the
-budget. The final run has ten seeds of five other starts. Both run one compiled program.
+Every method takes four optimiser steps per iteration, or what its paper has, and is tuned alike: four learning rates
+side by side, each from three starts of their own, by the area under the curve over tokens, on half of the budget. The
+final run has twelve seeds of six other starts: starts differ more than seeds do. Both run one compiled program.
 
 Claims are those of the papers on the papers' axes: PRIME and SPO say more accuracy at equal steps, SPAE shorter
 responses at equal accuracy, DAPO more accuracy at equal steps, T-PPO less waiting (sequential tokens) than PPO with the
@@ -21,8 +21,8 @@ from ml_collections import ConfigDict
 from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
 
-RATES = (5e-5, 1e-4, 2e-4, 4e-4, 8e-4)
-SEEDS, STARTS = 10, 5
+RATES = (5e-5, 1e-4, 2e-4, 4e-4)
+SEEDS, STARTS, TUNING_STARTS = 12, 6, 3
 
 HORIZONS: dict[str, dict[str, Any]] = {
   "4": {"variant": "deceptive_4", "operations": 4, "token_budget": 150_000},
@@ -56,7 +56,12 @@ def get_config(variant: str = "") -> ConfigDict:
       "logging.samples=0",
       "logging.report=False",
     ),
-    tuning_overrides=("stages.warm_start.num_seeds=2", "stages.warm_start.seed=1500", "stages.critic.num_seeds=2"),
+    tuning_overrides=(
+      f"num_seeds={TUNING_STARTS * len(RATES)}",
+      f"stages.warm_start.num_seeds={TUNING_STARTS}",
+      f"stages.critic.num_seeds={TUNING_STARTS}",
+      "stages.warm_start.seed=1500",
+    ),
     baseline="grpo",
     metrics=(ACCURACY, GREEDY, LENGTH),
     gates={"oracle": "oracle", "no_reward": "no_reward"},
