@@ -87,7 +87,7 @@ BY_KIND = {"train": TRAINING, "evaluation": EVALUATION, "timings": TIMINGS}
 
 def find(kind: str, name: str) -> Metric | None:
   """The metric of a name among those of a kind ("train", "evaluation", "timings"); None: a method's own."""
-  return next((metric for metric in BY_KIND[kind] if metric.matches(name)), None)
+  return next((metric for metric in BY_KIND.get(kind, ()) if metric.matches(name)), None)
 
 
 def table() -> str:
