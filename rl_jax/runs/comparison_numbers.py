@@ -32,7 +32,7 @@ def final_numbers(runs: Mapping[str, Record]) -> str:
   columns = [("run", "name"), ("final accuracy", "number")]
   columns += [("95 % over problems", "number")] if with_problems else []
   columns += [(f"at {rate(budget)} tokens", "number"), (f"minus {first}, at {rate(budget)} tokens", "number")]
-  columns.append(("intervals over", ""))
+  columns.append(("seeds", "number"))
   rows = []
   for name, (_, values) in curves.items():
     line = [name, _text(_estimate(values[-1].tolist()))]
@@ -43,7 +43,10 @@ def final_numbers(runs: Mapping[str, Record]) -> str:
 
 
 def _note(ends: Mapping[str, float], shortest: str, with_problems: bool) -> str:
-  text = "Accuracy on held-out prompts [95 % interval], as the last column says."
+  text = (
+    "Accuracy on held-out prompts [95 % interval over seeds]: the interquartile mean and its bootstrap interval, or, "
+    f"with fewer than {FEWEST_SEEDS} seeds, the mean and Student's t."
+  )
   if with_problems:
     text += " Over problems: Wilson's interval for these policies, seeds averaged."
   longer = [f"{name} goes on to {rate(end)}" for name, end in ends.items() if end > ends[shortest]]
@@ -82,10 +85,8 @@ def _difference(left: Sequence[float], right: Sequence[float]) -> Estimate:
 
 def _kind(seeds: int) -> str:
   if seeds == 1:
-    return "1 seed: none"
-  return f"{seeds} seeds: " + (
-    "bootstrap of the interquartile mean" if seeds >= FEWEST_SEEDS else "Student's t of the mean"
-  )
+    return "1, no interval"
+  return f"{seeds}, " + ("bootstrap" if seeds >= FEWEST_SEEDS else "Student's t")
 
 
 def _text(estimate: Estimate, sign: str = "") -> str:

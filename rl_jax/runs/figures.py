@@ -113,7 +113,7 @@ def svg(panel: Panel) -> str:
 
 def draw(axes: Axes, panel: Panel) -> None:
   """Draws a panel on a pair of matplotlib axes."""
-  from matplotlib.ticker import MaxNLocator
+  from matplotlib.ticker import MaxNLocator, NullFormatter
 
   for place, curve in enumerate(panel.curves):
     index = place if curve.style is None else curve.style
@@ -132,8 +132,9 @@ def draw(axes: Axes, panel: Panel) -> None:
     axes.set_ylim(-0.03, 1.03)
   if panel.scale == "zero" and values.size and 0 <= values.min() < values.max():
     axes.set_ylim(-0.03 * values.max(), 1.08 * values.max())
-  if panel.scale == "log" and values.size and values.min() > 0 and values.max() / values.min() > 3:
+  if panel.scale == "log" and values.size and values.min() > 0 and values.max() / values.min() > 10:
     axes.set_yscale("log")
+    axes.yaxis.set_minor_formatter(NullFormatter())
   else:
     _format_ticks(axes.yaxis)
   if not values.size:

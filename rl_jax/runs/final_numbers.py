@@ -110,9 +110,11 @@ def _over_seeds(row: Row) -> str:
   """Student's t interval, cut to [0, 1] for a share. Equal seeds have no spread to make one from: they do not say that
   other seeds would be equal too."""
   total = summary(row.values)
+  low, high = total.low, total.high
   if total.spread == 0:
     return "all seeds equal"
-  low, high = total.low, total.high
+  if low != low:
+    return ""
   metric = find(row.kind, row.name)
   if metric is not None and metric.unit == "share":
     low, high = max(low, 0.0), min(high, 1.0)

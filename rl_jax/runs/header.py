@@ -30,7 +30,7 @@ def facts(record: Record) -> dict[str, str]:
     "device": _device(last),
     "started": str(first.get("started", "")).replace("T", " ").replace("+00:00", " UTC"),
     "commit": _commit(last),
-    "content": record.content[:SHORT],
+    "content hash": record.content[:SHORT],
     "command": shlex.join(map(str, last.get("command", ()))),
   }
   return {name: value for name, value in values.items() if value}

@@ -179,21 +179,31 @@ def other_panels(record: Record, across: str = ITERATIONS) -> list[Panel]:
 def is_constant(panel: Panel) -> bool:
   """Whether no curve of a panel changes by as much as can be seen, in any seed."""
   for curve in panel.curves:
-    values = curve.series.values[:, np.isfinite(curve.series.values).any(axis=0)]
+    values = np.where(np.isfinite(curve.series.values), curve.series.values, np.nan)
+    values = values[:, np.isfinite(values).any(axis=0)]
     if not values.size:
       return False  # nothing is finite: the panel says so
     change = np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
-    if not (change <= max(panel.resolution, _VISIBLE * np.nanmax(np.abs(values)))).all():
+    if (change > max(panel.resolution, _VISIBLE * np.nanmax(np.abs(values)))).any():
       return False
   return True
 
 
 def constant_text(panel: Panel) -> str:
   """A constant panel in words: "Clipped ratios 0", "Loss: policy 0, value 0.25", means over seeds."""
-  last = [(curve.label, number(mean(curve.series.values[-1].tolist()))) for curve in panel.curves]
-  if [label for label, _ in last] == [""]:
-    return f"{panel.title} {last[0][1]}"
-  return f"{panel.title}: {', '.join(f'{label} {value}' for label, value in last)}"
+  constants = [(curve.label, _constant(curve.series.values)) for curve in panel.curves]
+  if [label for label, _ in constants] == [""]:
+    return f"{panel.title} {constants[0][1]}"
+  return f"{panel.title}: {', '.join(f'{label} {value}' for label, value in constants)}"
+
+
+def _constant(values: np.ndarray) -> str:
+  """The last finite value, averaged over the seeds that have one there, and how often there was none."""
+  finite = np.isfinite(values)
+  points = np.flatnonzero(finite.any(axis=1))
+  last = values[points[-1]][finite[points[-1]]]
+  without = f" (none in {len(values) - len(points)} of {len(values)})" if len(points) < len(values) else ""
+  return number(mean(last.tolist())) + without
 
 
 def _metrics(rule: _Rule, records: Mapping[str, Record]) -> dict[str, dict[str, Series]]:

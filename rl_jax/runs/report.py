@@ -145,7 +145,7 @@ def _credit(record: Record) -> list[str]:
     for sample in shown_samples
   ]
   note = "Advantages: what each token was pushed with. Blue and a solid line: up; orange and a dotted line: down. "
-  note += f"{len(pushed)} of {len(credited)} samples have any, as equal rewards in a group push nothing; the newest:"
+  note += f"{len(pushed)} of {len(credited)} samples have any; the newest:"
   return [page.section("Credit", credit_map.legend(scale) + page.table_of_html(columns, rows), note=note)]
 
 

@@ -47,7 +47,7 @@ def test_one_seed_has_an_interval_over_problems_only():
 def test_without_a_number_of_problems_or_a_number_there_is_no_interval_over_problems():
   assert "problems" not in html(record({"held_out/sampled_accuracy": [0.5, 0.6]}, prompts=None))
   assert "NaN</td>" in html(made := record({"held_out/sampled_accuracy": [math.nan, 0.5]}))
-  assert "0 to 1" not in html(made)
+  assert " to " not in html(made)
 
 
 def test_the_chief_metrics_come_first():

@@ -23,7 +23,7 @@ def test_item_2_the_head_of_the_page_says_what_ran(tmp_path):
     "method": "grpo", "task": "chain", "levels": "four (operations 4, modulus 10)",
     "model": "rl_jax.models.model, width 64, layers 2", "parameters": "74,112", "learning rate": "0.0003, constant",
     "start": "random parameters", "duration": "5m00s", "device": "cpu x1 (A CPU)", "started": "2026-03-01 10:00:00 UTC",
-    "commit": "c0ffeec0ff", "content": load(run).content[:12],
+    "commit": "c0ffeec0ff", "content hash": load(run).content[:12],
     "command": "python -m rl_jax.train --config=experiments/grpo.py --workdir=runs/a",
   }  # fmt: skip
   assert facts(load(run)) == expected

@@ -39,6 +39,7 @@ def panel(**curves) -> Panel:
     ({"kl_to_behaviour": [1e-14, 3e-14, 2e-14, -1e-15, 2e-14]}, "KL(sampler || trainer) 2.00e-14"),
     ({"loss__policy": [1e-8, -1e-8, 0.0, 2e-8, 1e-8]}, "Loss: policy 1.00e-08"),
     ({"truncated": [0.0] * 5, "unscored": [0.001] * 5}, "Rows without a full signal: truncated 0, unscored 0.001"),
+    ({"entropy": [math.nan, [1.0, 2.0], math.nan, math.nan, math.nan]}, "Entropy of the policy 1.500 (none in 4 of 5)"),
     ({"entropy": [[1.0, 2.0]] * 5}, "Entropy of the policy 1.500"),
     ({"learning_rate": [3e-4] * 5}, "Learning rate 3.00e-04"),
   ],
@@ -101,6 +102,13 @@ def test_item_3_the_axis_of_a_share_does_not_go_below_zero():
   low, high = axes_of(panel(clip_fraction=[0.0, 0.001, 0.002, 0.001, 0.0])).get_ylim()
   assert -0.04 * high < low <= 0 and high < 0.0025
   assert axes_of(panel(truncated=[0.0, 0.1, 0.0, 0.0, 0.0])).get_ylim() == (-0.03, 1.03)
+
+
+def test_an_axis_is_logarithmic_over_more_than_a_decade_and_labels_decades():
+  near, far = (axes_of(panel(gradient_norm=[1.0, 2.0, 3.0, 4.0, last])) for last in (5.0, 50.0))
+  assert (near.get_yscale(), far.get_yscale()) == ("linear", "log")
+  far.figure.canvas.draw()
+  assert not any(label.get_text() for label in far.get_yticklabels(minor=True))
 
 
 @pytest.mark.parametrize(
