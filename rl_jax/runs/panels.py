@@ -67,8 +67,14 @@ _RULES = (
     (
       ("evaluation", r"held_out/sampled_accuracy", "sampled"),
       ("evaluation", r"held_out/greedy_accuracy", "greedy"),
-      ("evaluation", r"held_out/pass_at_(\d+)", "pass@{1} (share of prompts)"),
     ),
+    "unit",
+    _PIXEL,
+  ),
+  _Rule(
+    "Held-out prompts with a right answer",
+    "share of prompts",
+    (("evaluation", r"held_out/pass_at_(\d+)", "pass@{1}"),),
     "unit",
     _PIXEL,
   ),

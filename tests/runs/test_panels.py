@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from rl_jax.runs import figures
 from rl_jax.runs.curve_section import curve_section
 from rl_jax.runs.figures import draw
 from rl_jax.runs.formatting import tick
@@ -102,6 +103,13 @@ def test_item_3_the_axis_of_a_share_does_not_go_below_zero():
   low, high = axes_of(panel(clip_fraction=[0.0, 0.001, 0.002, 0.001, 0.0])).get_ylim()
   assert -0.04 * high < low <= 0 and high < 0.0025
   assert axes_of(panel(truncated=[0.0, 0.1, 0.0, 0.0, 0.0])).get_ylim() == (-0.03, 1.03)
+
+
+def test_seeds_are_not_counted_as_curves_that_need_a_legend_outside():
+  figure = Figure()
+  draw(figure.add_subplot(), panel(reward=[[0.1, 0.2, 0.3]] * 5, accuracy=[[0.1, 0.2, 0.4]] * 5))
+  figures._share_legend(figure)
+  assert figure.axes[0].get_legend() is not None and not figure.legends
 
 
 def test_an_axis_is_logarithmic_over_more_than_a_decade_and_labels_decades():

@@ -140,10 +140,11 @@ def test_item_5_samples_without_credit_are_a_line_of_text(tmp_path):
   assert "No sample has credit: every advantage is 0." in text and "<table" not in text.partition("<details")[0]
 
 
-def test_item_6_accuracy_is_a_share_of_answers(tmp_path):
-  accuracy = main_panels(load(_filled(tmp_path / "x")))[0]
-  assert (accuracy.title, accuracy.unit) == ("Held-out accuracy", "share of answers")
-  assert [curve.label for curve in accuracy.curves] == ["sampled", "greedy", "pass@4 (share of prompts)"]
+def test_item_6_accuracy_is_a_share_of_answers_and_pass_at_k_of_prompts(tmp_path):
+  panels = {panel.title: panel for panel in main_panels(load(_filled(tmp_path / "x")))}
+  accuracy, passed = panels["Held-out accuracy"], panels["Held-out prompts with a right answer"]
+  assert (accuracy.unit, [curve.label for curve in accuracy.curves]) == ("share of answers", ["sampled", "greedy"])
+  assert (passed.unit, [curve.label for curve in passed.curves]) == ("share of prompts", ["pass@4"])
 
 
 @pytest.mark.parametrize("notebook", ["dense_rewards", "your_own_advantage"])
