@@ -32,6 +32,7 @@ tasks: $(STAMP) ## add reasoning-gym, which needs a C compiler for some of what 
 notebooks: $(STAMP) ## run the notebooks on their full settings and keep their outputs in them
 	$(PIP) install --quiet -e '.[notebooks]'
 	$(CACHE) $(BIN)/jupyter execute --inplace notebooks/*.ipynb
+	$(BIN)/jupyter nbconvert --to notebook --inplace --coalesce-streams notebooks/*.ipynb  # else a block a line
 
 test: $(STAMP) ## the test suite on the CPU
 	$(PYTEST) -m "not slow" $(ARGS)

@@ -14,8 +14,11 @@ from rl_jax.errors import UserError
 from rl_jax.launching.commands import command
 from rl_jax.runs.comparison_report import write_comparison
 from rl_jax.runs.directory import find_run
+from rl_jax.runs.panels import ITERATIONS, TOKENS
 from rl_jax.runs.report import write_report
 from rl_jax.runs.visible import say, visible
+
+ACROSS = {"iterations": ITERATIONS, "tokens": TOKENS}
 
 
 @command("rl_jax.report")
@@ -26,15 +29,18 @@ def main(argv: list[str]) -> int:
   parser.add_argument(
     "--output", metavar="NAME", type=Path, help="of a comparison: NAME.png and NAME.html, as in runs/comparison"
   )
+  parser.add_argument(
+    "--across", choices=list(ACROSS), default="iterations", help="what curves are drawn over; iterations by default"
+  )
   flags = parser.parse_intermixed_args(argv)
   runs = [find_run(workdir) for workdir in runs_of(flags)]
   output = flags.output
   if output is not None and output.suffix in (".html", ".png"):
     output = output.with_suffix("")
   if len(runs) > 1:
-    picture, page = write_comparison(runs, output)
+    picture, page = write_comparison(runs, output, ACROSS[flags.across])
   elif output is None:
-    picture, page = write_report(runs[0])
+    picture, page = write_report(runs[0], ACROSS[flags.across])
   else:
     raise UserError("--output is for a comparison: name several runs, or leave it out")
   say(f"{visible(page, keep='')}\n{visible(picture, keep='')}")

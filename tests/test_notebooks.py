@@ -69,6 +69,13 @@ def test_it_is_committed_with_small_outputs(notebook):
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_finding_27_what_a_cell_prints_is_one_block(notebook):
+  for cell in cells_of(notebook):
+    streams = [output["name"] for output in cell["outputs"] if output["output_type"] == "stream"]
+    assert len(streams) == len(set(streams)), "run `make notebooks`"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_names_no_path_of_a_machine(notebook):
   for cell in cells_of(notebook) + cells_of(notebook, "markdown"):
     for text in texts(cell):

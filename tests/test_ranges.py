@@ -14,7 +14,7 @@ from rl_jax.inputs.ranges import COUNT, DECAY, FINITE, NOT_NEGATIVE, POSITIVE, S
 from rl_jax.launching import initialization
 from rl_jax.methods import method
 from rl_jax.methods._ranges import FAMILY
-from rl_jax.runs.directory import flatten
+from rl_jax.runs.differences import flatten
 from rl_jax.training import ranges as of_training
 from rl_jax.training.experiment import check
 

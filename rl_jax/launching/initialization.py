@@ -21,7 +21,8 @@ from rl_jax.configuration import configs
 from rl_jax.errors import UserError
 from rl_jax.models import lora
 from rl_jax.models.model import Model, Params
-from rl_jax.runs.directory import find_run, flatten
+from rl_jax.runs.differences import flatten
+from rl_jax.runs.directory import find_run
 from rl_jax.runs.files import read_json
 from rl_jax.training import experiment, manifests
 from rl_jax.training.checkpoints import Checkpoints

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from rl_jax.configuration import configs
 from rl_jax.launching import machine
 from rl_jax.launching.initialization import Start
+from rl_jax.models.model import param_count
 from rl_jax.runs.content import content_sha256
 from rl_jax.runs.directory import METHOD, RunDirectory
 from rl_jax.runs.files import write_atomically, write_json
@@ -69,6 +70,9 @@ class Recorder:
       "papers": list(trainer.experiment.method.papers),
       "data_fingerprint": task.fingerprint,
       "guessing_floor": task.guessing_floor,
+      "parameters": {
+        role: param_count(model.params) // self.config.num_seeds for role, model in trainer.state.seeds.models.items()
+      },
       "settings": machine.settings(),
       "processes": jax.process_count(),
       "resumed_from": trainer.iterations,

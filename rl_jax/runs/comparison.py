@@ -14,7 +14,7 @@ import numpy as np
 
 RESAMPLES = 10_000
 FEWEST_SEEDS = 5
-"""Below that an interval over seeds says nothing."""
+"""Below that a bootstrap over seeds says nothing."""
 
 
 Results = Sequence[float] | np.ndarray

@@ -1,4 +1,4 @@
-"""Several runs on one page: curves over iterations and over generated tokens, final numbers, samples side by side.
+"""Several runs on one page: how they differ, curves over iterations and generated tokens, final numbers, samples.
 
 The first run named is the one that others are compared with.
 """
@@ -6,44 +6,35 @@ The first run named is the one that others are compared with.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from rl_jax.runs import comparison, credit_map, page
-from rl_jax.runs.content import SHORT
+from rl_jax.runs import header, page
+from rl_jax.runs.comparison_numbers import final_numbers
+from rl_jax.runs.comparison_samples import samples
+from rl_jax.runs.curve_section import curve_section
+from rl_jax.runs.differences import ABSENT, differing, shortened
 from rl_jax.runs.directory import RunDirectory
-from rl_jax.runs.figures import png, svg
+from rl_jax.runs.figures import png
 from rl_jax.runs.files import write_atomically, writing
-from rl_jax.runs.formatting import mean_and_spread, number, rate
-from rl_jax.runs.metric_names import ACCURACY, REWARD, TOKENS, UNEXPLAINED
-from rl_jax.runs.panels import Curve, Panel
-from rl_jax.runs.record import Record, Series, at, load
-from rl_jax.runs.report import one_seed_after_another
-from rl_jax.runs.samples import reward_text
+from rl_jax.runs.formatting import mean_and_spread, number
+from rl_jax.runs.metric_names import TOKENS as GENERATED
+from rl_jax.runs.panels import ITERATIONS, TOKENS, Panel, compared_panels, is_constant
+from rl_jax.runs.record import Record, load, over_tokens
 
-PROMPTS_SHOWN = 8
-
-_PANELS = (
-  # title, unit, kind, metric, scale, across
-  ("Held-out accuracy", "share of prompts", "evaluation", ACCURACY, "unit", "iteration"),
-  ("Held-out accuracy by tokens", "share of prompts", "evaluation", ACCURACY, "unit", "generated tokens per seed"),
-  ("Training reward", "mean over samples", "train", REWARD, "linear", "iteration"),
-  ("Response length", "tokens", "train", "response_length", "linear", "iteration"),
-  ("Entropy of the policy", "nats per token", "train", "entropy", "linear", "iteration"),
-  ("Credit: rank correlation", "with the truth", "evaluation", "credit/rank_correlation", "linear", "iteration"),
-  ("Credit: equal signs", "share of steps", "evaluation", "credit/sign_agreement", "unit", "iteration"),
-  ("Credit: unexplained", "share of the truth", "evaluation", UNEXPLAINED, "unit", "iteration"),
-)
+_DECISIVE = ("model", "task", "evaluation")
+"""Sections whose fields make other numbers out of one method."""
 
 
-def write_comparison(directories: Sequence[RunDirectory], output: Path | None = None) -> tuple[Path, Path]:
+def write_comparison(
+  directories: Sequence[RunDirectory], output: Path | None = None, across: str = ITERATIONS
+) -> tuple[Path, Path]:
   """Writes <output>.png and <output>.html.
 
   Args:
     output: None: "comparison" in the deepest folder that holds all runs.
+    across: the horizontal axis, `ITERATIONS` or `TOKENS` of panels.py.
 
   Returns: the paths of the picture and the page.
 
@@ -57,161 +48,85 @@ def write_comparison(directories: Sequence[RunDirectory], output: Path | None = 
     names = [str(path.relative_to(common)) for path in paths]
   runs = dict(zip(names, records, strict=True))
   output = output or (common.relative_to(Path.cwd()) if common.is_relative_to(Path.cwd()) else common) / "comparison"
-  panels = compared_panels(runs)
+  panels = panels_of(runs, across)
   with writing(output):
     output.parent.mkdir(parents=True, exist_ok=True)
   picture, html = output.with_name(f"{output.name}.png"), output.with_name(f"{output.name}.html")
   title = " · ".join(runs)
-  write_atomically(picture, png(panels, title))
+  write_atomically(picture, png([panel for panel in panels if not is_constant(panel)] or panels, title))
   write_atomically(html, render(runs, panels, title).encode())
   return picture, html
 
 
-def compared_panels(runs: dict[str, Record]) -> list[Panel]:
-  """A panel for each metric of `_PANELS` that a run has, a curve for each run that has it."""
-  panels = []
-  for title, unit, kind, metric, scale, across in _PANELS:
-    curves = []
-    for name, record in runs.items():
-      series = record.series.get(kind, {}).get(metric)
-      if series is not None and across != "iteration":
-        series = over_tokens(record, series)
-      if series is not None:
-        curves.append(Curve(name, series))
-    if curves:
-      panels.append(Panel(title, unit, curves, scale, across=across, seeds="band"))
-  return panels
+def panels_of(runs: Mapping[str, Record], across: str = ITERATIONS) -> list[Panel]:
+  """The compared panels; over iterations the first of them, accuracy, is followed by the same over tokens."""
+  countable = all(GENERATED in record.series.get("train", {}) for record in runs.values())
+  by_tokens = lambda: compared_panels({name: over_tokens(record) for name, record in runs.items()}, TOKENS)
+  if across == TOKENS:
+    return by_tokens()
+  panels = compared_panels(runs)
+  return [*panels[:1], *(by_tokens()[:1] if countable else []), *panels[1:]]
 
 
-def over_tokens(record: Record, series: Series) -> Series | None:
-  """A series over the tokens generated so far, averaged over seeds; None if the run did not count them."""
-  tokens = record.series.get("train", {}).get(TOKENS)
-  if tokens is None:
-    return None
-  spent = [at(tokens, iteration).mean() for iteration in series.iterations]
-  return Series(np.asarray(spent).round().astype(np.int64), series.values)
-
-
-def render(runs: dict[str, Record], panels: Sequence[Panel], title: str) -> str:
+def render(runs: Mapping[str, Record], panels: Sequence[Panel], title: str) -> str:
   """The page as text."""
   body = [f"<h1>{page.escape(title)}</h1>", f'<p class="status">{len(runs)} runs side by side</p>']
+  body += [_warning(runs), _differences(runs)]
   if panels:
-    pictures = page.figures([(panel.title, svg(panel)) for panel in panels])
-    body.append(page.section("Curves", pictures, note="Line: mean over seeds. Band: ± one standard deviation."))
-  body += [_final(runs), _samples(runs), _runs(runs)]
+    body.append(curve_section(panels, "Line: mean over seeds. Band: ± one standard deviation."))
+  body += [final_numbers(runs), samples(runs), _runs(runs)]
   return page.page(f"{title} · rl_jax", body)
 
 
-def _runs(runs: dict[str, Record]) -> str:
-  columns = [("run", "text"), ("content", "text"), ("method", "text")]
-  columns += [(name, "number") for name in ("seeds", "iterations", "tokens per seed", "response length", "entropy")]
-  rows = []
-  for name, record in runs.items():
-    method = record.config.get("method", {}).get("name", "")
-    tokens = record.series.get("train", {}).get(TOKENS)
-    spent = "" if tokens is None else number(tokens.values[-1].mean())
-    last = [_last(record, metric) for metric in ("response_length", "entropy")]
-    rows.append([name, record.content[:SHORT], method, record.num_seeds, record.iterations_done, spent, *last])
+def _warning(runs: Mapping[str, Record]) -> str:
+  """What differs beside the method, so that a difference of curves need not be its work."""
+  sections = {name.partition(".")[0] for name in _fields(runs)}
+  found = [section for section in _DECISIVE if section in sections]
+  starts = {(r.config.get("init_from"), (r.launches or [{}])[0].get("start_sha256")) for r in runs.values()}
+  found += ["start"] if len(starts) > 1 else []
+  if not found:
+    return ""
+  listed = " and ".join(filter(None, (", ".join(found[:-1]), found[-1])))
+  verb = "differ" if len(found) > 1 else "differs"
+  text = f"{listed.capitalize()} {verb} between these runs: their curves do not compare methods alone."
+  return f'<p class="warning">{page.escape(text)}</p>'
+
+
+def _differences(runs: Mapping[str, Record]) -> str:
+  columns = [("field", "name"), *((name, "text") for name in runs)]
+  rows = [
+    [field, *("—" if value is ABSENT else shortened(value) for value in values)]
+    for field, values in _fields(runs).items()
+  ]
+  content = page.table(columns, rows) if rows else '<p class="note">All fields of the configs are equal.</p>'
+  return page.section("What differs", content)
+
+
+def _fields(runs: Mapping[str, Record]) -> dict[str, list[Any]]:
+  """Fields of the configs that differ: method and what decides first, the record's own cadence last."""
+  order = ("method", *_DECISIVE, "init_from", "stages")
+  last = ("checkpoint", "logging")
+  rank = lambda section: order.index(section) if section in order else len(order) + (section in last)
+  fields = differing([record.config for record in runs.values()])
+  return dict(sorted(fields.items(), key=lambda field: rank(field[0].partition(".")[0])))
+
+
+def _runs(runs: Mapping[str, Record]) -> str:
+  """What ran, a column for each run."""
+  facts = {name: _facts(record) for name, record in runs.items()}
+  labels = dict.fromkeys(label for values in facts.values() for label in values)
+  columns = [("", "name"), *((name, "text") for name in runs)]
+  rows = [[label, *(values.get(label, "") for values in facts.values())] for label in labels]
   note = "Last values written: mean ± standard deviation over seeds."
   return page.section("Runs", page.table(columns, rows), note=note)
 
 
-def _final(runs: dict[str, Record]) -> str:
-  curves = {name: accuracy for name, record in runs.items() if (accuracy := _accuracy(record)) is not None}
-  if not curves:
-    return page.section("Final numbers", '<p class="note">No held-out accuracy.</p>')
-  budget = min(tokens[-1].min() for tokens, _ in curves.values())
-  equal = {name: _at_budget(*curve, budget) for name, curve in curves.items()}
-  first = next(iter(curves))
-  columns = [("run", "text"), ("final accuracy", "number"), (f"accuracy at {rate(budget)} tokens", "number")]
-  columns.append((f"minus {first}, at {rate(budget)} tokens", "number"))
-  rows = [
-    [
-      name,
-      _estimate(values[-1].tolist()),
-      _estimate(equal[name]),
-      "" if name == first else _difference(equal[name], equal[first]),
-    ]
-    for name, (_, values) in curves.items()
-  ]
-  note = "Accuracy on held-out prompts: interquartile mean over seeds [95 % bootstrap interval]; with fewer than "
-  note += f"{comparison.FEWEST_SEEDS} seeds no interval. Equal tokens are those of the run that generated the fewest."
-  return page.section("Final numbers", page.table(columns, rows), note=note)
-
-
-def _accuracy(record: Record) -> tuple[np.ndarray, np.ndarray] | None:
-  """Tokens and accuracy at each evaluation, [N, S] both; None where one of them is missing."""
-  accuracy = record.series.get("evaluation", {}).get(ACCURACY)
-  tokens = record.series.get("train", {}).get(TOKENS)
-  if accuracy is None or tokens is None:
-    return None
-  return np.stack([at(tokens, iteration) for iteration in accuracy.iterations]), accuracy.values
-
-
-def _at_budget(tokens: np.ndarray, values: np.ndarray, budget: float) -> list[float]:
-  return [comparison.at_tokens(tokens[:, seed], values[:, seed], budget) for seed in range(values.shape[1])]
-
-
-def _estimate(values: Sequence[float]) -> str:
-  if len(values) < comparison.FEWEST_SEEDS:
-    return f"{comparison.interquartile_mean(np.asarray(values)):.3f}"
-  estimate = comparison.estimate(values)
-  return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-
-
-def _difference(left: Sequence[float], right: Sequence[float]) -> str:
-  difference = comparison.difference(left, right)
-  if min(len(left), len(right)) < comparison.FEWEST_SEEDS:
-    return f"{difference.value:+.3f}"
-  return f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
-
-
-def _last(record: Record, metric: str) -> str:
-  series = record.series.get("train", {}).get(metric)
-  return "" if series is None else mean_and_spread(series.values[-1].tolist())
-
-
-def _samples(runs: dict[str, Record]) -> str:
-  """The last iteration that all runs have samples of: the prompts that they share, or else each run's own."""
-  shared = set.intersection(*({sample["iteration"] for sample in record.samples} for record in runs.values()))
-  if not shared:
-    return page.section("Samples", '<p class="note">The runs have no samples of one iteration.</p>')
-  last = max(shared)
-  by_prompt = {name: _by_prompt(record, last) for name, record in runs.items()}
-  first = next(iter(by_prompt.values()))
-  common = [key for key in first if all(key in samples for samples in by_prompt.values())]
-  scale = credit_map.strongest([s for samples in by_prompt.values() for s in samples.values()])
-  if common:
-    shown_keys = common[:PROMPTS_SHOWN]
-    columns = [("seed", "number"), ("prompt", "text"), *((name, "") for name in runs)]
-    rows = [
-      [page.escape(seed), page.escape(prompt), *(_cell(samples[seed, prompt], scale) for samples in by_prompt.values())]
-      for seed, prompt in shown_keys
-    ]
-    note = f"Iteration {last}, prompts that all runs were given."
-  else:
-    columns = [("run", "text"), ("seed", "number"), ("prompt", "text"), ("response", "")]
-    rows = [
-      [page.escape(name), page.escape(seed), page.escape(prompt), _cell(sample, scale)]
-      for name, samples in by_prompt.items()
-      for (seed, prompt), sample in list(samples.items())[:PROMPTS_SHOWN]
-    ]
-    note = f"Iteration {last}; no prompt was shown of all runs."
-  note += " Tokens are coloured by their advantage, on one scale: blue and a solid line up, orange and dotted down."
-  legend = credit_map.legend(scale) if scale else ""
-  return page.section("Samples", legend + page.table_of_html(columns, rows), note=note)
-
-
-def _by_prompt(record: Record, iteration: int) -> dict[tuple[Any, str], dict[str, Any]]:
-  by_prompt: dict[tuple[Any, str], dict[str, Any]] = {}
-  for sample in one_seed_after_another([s for s in record.samples if s["iteration"] == iteration]):
-    by_prompt.setdefault((sample["seed"], sample["prompt"]), sample)
-  return by_prompt
-
-
-def _cell(sample: dict[str, Any], scale: float) -> str:
-  if credit_map.has_credit(sample):
-    response = credit_map.tokens(sample, scale)
-  else:
-    response = f'<div class="text">{page.escape(sample["response"])}</div>'
-  return f'{response}<div class="note">reward {page.escape(reward_text(sample["reward"]))}</div>'
+def _facts(record: Record) -> dict[str, str]:
+  train = record.series.get("train", {})
+  values = header.facts(record) | {"seeds": str(record.num_seeds), "iterations": str(record.iterations_done)}
+  if GENERATED in train:
+    values["tokens per seed"] = number(train[GENERATED].values[-1].mean())
+  last = {"response length": "response_length", "entropy": "entropy"}
+  return values | {
+    label: mean_and_spread(train[metric].values[-1].tolist()) for label, metric in last.items() if metric in train
+  }

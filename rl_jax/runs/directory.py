@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_jax.errors import UserError
+from rl_jax.runs.differences import differing, shortened
 from rl_jax.runs.files import plain, read_json, temporary_path, write_json, writing
 from rl_jax.runs.lock import Lock
 
@@ -34,7 +35,6 @@ TRACEBACK = "traceback.txt"
 """The traceback of a launch that an error in a user's own code has ended."""
 
 _SHOWN_FIELDS = 3
-_SHOWN_CHARACTERS = 60
 
 
 class RunDirectory:
@@ -203,37 +203,11 @@ def _other_files(path: Path) -> list[str]:
 
 
 def _differences(recorded: dict[str, Any], current: dict[str, Any]) -> str:
-  recorded, current = flatten(recorded), flatten(current)
-  names = [name for name in {**current, **recorded} if recorded.get(name, _ABSENT) != current.get(name, _ABSENT)]
+  fields = differing([current, recorded])
   differences = [
-    f"{name}: {_short(recorded.get(name, _ABSENT))} there, {_short(current.get(name, _ABSENT))} here"
-    for name in names[:_SHOWN_FIELDS]
+    f"{name}: {shortened(there)} there, {shortened(here)} here"
+    for name, (here, there) in list(fields.items())[:_SHOWN_FIELDS]
   ]
-  if len(names) > _SHOWN_FIELDS:
-    differences.append(f"and {len(names) - _SHOWN_FIELDS} more")
+  if len(fields) > _SHOWN_FIELDS:
+    differences.append(f"and {len(fields) - _SHOWN_FIELDS} more")
   return "; ".join(differences)
-
-
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-  """{"method": {"name": x}} as {"method.name": x}. Empty dicts are leaves."""
-  flat: dict[str, Any] = {}
-  for key, value in tree.items():
-    if isinstance(value, dict) and value:
-      flat.update(flatten(value, f"{prefix}{key}."))
-    else:
-      flat[f"{prefix}{key}"] = value
-  return flat
-
-
-class _Absent:
-  def __repr__(self) -> str:
-    return "absent"
-
-
-_ABSENT = _Absent()
-
-
-def _short(value: Any) -> str:
-  text = value if isinstance(value, str) else repr(value)
-  text = " ".join(text.split())
-  return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

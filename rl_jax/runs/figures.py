@@ -7,24 +7,28 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rl_jax.runs.formatting import rate
+from rl_jax.runs.formatting import tick
 from rl_jax.runs.panels import Panel
 from rl_jax.runs.record import Series
 from rl_jax.runs.visible import visible
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
+  from matplotlib.axis import Axis
   from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2.5)))
 FEW = 5
 """Curves that leave room for a legend among them."""
+TITLE_WIDTH = 40
+"""Characters of a heading on one line above a panel."""
 MAX_POINTS = 400
 """Longer curves are drawn as means of successive points (a long run would make a page of megabytes)."""
 
@@ -109,44 +113,44 @@ def svg(panel: Panel) -> str:
 
 def draw(axes: Axes, panel: Panel) -> None:
   """Draws a panel on a pair of matplotlib axes."""
-  from matplotlib.ticker import MaxNLocator
+  from matplotlib.ticker import MaxNLocator, NullFormatter
 
-  index = bounds = 0
-  for curve in panel.curves:
-    if curve.in_ink:
-      _draw_curve(axes, curve.series, curve.label, _INK, DASHES[bounds % len(DASHES)], panel.seeds)
-      bounds += 1
-      continue
+  for place, curve in enumerate(curve for curve in panel.curves if not curve.in_ink):
+    index = place if curve.style is None else curve.style
     # Beyond five curves colours repeat, with other dashes.
     colour, dash = COLOURS[index % len(COLOURS)], DASHES[(index + index // len(COLOURS)) % len(DASHES)]
     _draw_curve(axes, curve.series, curve.label, colour, dash, panel.seeds)
-    index += 1
-  axes.set_title(_literal(panel.title))
-  axes.xaxis.set_major_formatter(_tick)
+  for place, bound in enumerate(curve for curve in panel.curves if curve.in_ink):
+    _draw_curve(axes, bound.series, bound.label, _INK, DASHES[place % len(DASHES)], panel.seeds)
+  axes.set_title(textwrap.fill(_literal(panel.title), TITLE_WIDTH))
   axes.set_xlabel(_literal(panel.across))
   axes.set_ylabel(_literal(panel.unit))
   axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
   axes.set_xlim(left=0)  # panels of one run share their axis, whenever a metric was first written
+  _format_ticks(axes.xaxis)
   values = np.concatenate([curve.series.values.ravel() for curve in panel.curves])
   values = values[np.isfinite(values)]
   if panel.scale == "unit" and (not values.size or (values.min() >= 0 and values.max() <= 1)):
     axes.set_ylim(-0.03, 1.03)
-  if panel.scale == "log" and values.size and values.min() > 0 and values.max() / values.min() > 3:
+  if panel.scale == "zero" and values.size and 0 <= values.min() < values.max():
+    axes.set_ylim(-0.03 * values.max(), 1.08 * values.max())
+  if panel.scale == "log" and values.size and values.min() > 0 and values.max() / values.min() > 10:
     axes.set_yscale("log")
+    axes.yaxis.set_minor_formatter(NullFormatter())
   else:
-    axes.yaxis.set_major_formatter(_tick)
+    _format_ticks(axes.yaxis)
   if not values.size:
     axes.text(0.5, 0.5, "no finite values", ha="center", va="center", transform=axes.transAxes)
-  if len(panel.curves) > 1:
+  if any(curve.label for curve in panel.curves):
     axes.legend(loc="best", handlelength=2.6, labelspacing=0.25, borderaxespad=0.2)
 
 
 def _share_legend(figure: Figure) -> None:
   """One legend beside all panels that show the same many curves, where one in each would hide them."""
-  most = max(figure.axes, key=lambda axes: len(axes.lines), default=None)
-  if most is None or len(most.lines) <= FEW:
+  legends = [axes.get_legend_handles_labels() for axes in figure.axes]
+  handles, labels = max(legends, key=lambda legend: len(legend[1]), default=([], []))
+  if len(labels) <= FEW:
     return
-  handles, labels = most.get_legend_handles_labels()
   for axes in figure.axes:
     legend = axes.get_legend()
     if legend is not None and set(axes.get_legend_handles_labels()[1]) <= set(labels):
@@ -179,8 +183,9 @@ def _draw_curve(axes: Axes, series: Series, label: str, colour: str, dash: Any, 
   axes.plot(x, centre, color=colour, linewidth=1.9, linestyle=dash, label=_literal(label), marker=marker, markersize=5)
 
 
-def _tick(value: float, _: float) -> str:
-  return rate(value).replace(".0", "") if value >= 1e4 else f"{value:.6g}"
+def _format_ticks(axis: Axis) -> None:
+  """All ticks of an axis in the unit of its largest."""
+  axis.set_major_formatter(lambda value, _: tick(value, max(map(abs, axis.get_view_interval()))))
 
 
 def _literal(text: str) -> str:

@@ -50,3 +50,17 @@ def rate(per_second: float) -> str:
     if per_second >= limit:
       return f"{per_second / limit:.1f}{unit}"
   return f"{per_second:.0f}"
+
+
+def tick(value: float, largest: float) -> str:
+  """`value` on an axis that reaches to `largest`, whose size decides the unit of all of its ticks: "8k" before "14k",
+  "0.5e-4" before "1e-4"."""
+  if value == 0:
+    return "0"
+  for limit, size, unit in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+    if largest >= limit:
+      return f"{value / size:.6g}{unit}"
+  if 0 < largest < 1e-3:
+    power = math.floor(math.log10(largest))
+    return f"{value / 10**power:.3g}e{power}"
+  return f"{value:.6g}"

@@ -91,7 +91,12 @@ BY_KIND = {"train": TRAINING, "evaluation": EVALUATION, "timings": TIMINGS}
 
 def find(kind: str, name: str) -> Metric | None:
   """The metric of a name among those of a kind ("train", "evaluation", "timings"); None: a method's own."""
-  return next((metric for metric in BY_KIND[kind] if metric.matches(name)), None)
+  return next((metric for metric in BY_KIND.get(kind, ()) if metric.matches(name)), None)
+
+
+def is_shown(name: str) -> bool:
+  """Whether pages show a metric: the clock, and accuracies of blocks of prompts, are there to reckon with."""
+  return name != "wall_clock" and not name.startswith(BLOCKS)
 
 
 def table() -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rl_jax.runs.visible import visible
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --faint: #59626d; --page: #ffffff; --card: #f6f7f9; --line: #d5dae0;
-  --grid: #8a9199; --good: #00694d; --plus: 0 114 178; --minus: 213 94 0;
+  --grid: #8a9199; --more: #9aa3ad; --good: #00694d; --plus: 0 114 178; --minus: 213 94 0;
   --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b8558c; --c4: #b87a00; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --faint: #a3adb8; --page: #14171b; --card: #1d2126;
-  --line: #363d46; --grid: #7d8791; --good: #4fd0a5; --plus: 86 180 233; --minus: 255 138 61;
+  --line: #363d46; --grid: #7d8791; --more: #5d6772; --good: #4fd0a5; --plus: 86 180 233; --minus: 255 138 61;
   --c0: #56b4e9; --c1: #ff8a3d; --c2: #2fc59b; --c3: #e39bc4;
   --c4: #f0b429; } }
 * { box-sizing: border-box; }
@@ -24,15 +25,27 @@ h1 { font-size: 28px; margin: 0 0 4px; overflow-wrap: anywhere; }
 h2 { font-size: 20px; margin: 36px 0 10px; }
 .status { font-size: 17px; margin: 0; } .status b { color: var(--good); }
 .note { color: var(--faint); font-size: 14px; margin: 4px 0 10px; }
+.warning { border-left: 4px solid var(--c1); padding: 2px 0 2px 10px; margin: 10px 0; }
+.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(150px, 100%), 1fr)); gap: 6px 20px;
+  margin: 14px 0 0; padding: 12px; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
+  font-size: 14px; }
+.facts dt { color: var(--faint); font-size: 12px; } .facts dd { margin: 0; overflow-wrap: anywhere; }
+.facts .wide { grid-column: 1 / -1; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(340px, 100%), 1fr)); gap: 14px; }
 figure { margin: 0; padding: 10px; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
   max-width: 560px; }
 figure svg { display: block; width: 100%; height: auto; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; background: linear-gradient(to right, var(--page) 30%, transparent) left,
+  linear-gradient(to left, var(--page) 30%, transparent) right,
+  linear-gradient(to right, var(--more), transparent) left, linear-gradient(to left, var(--more), transparent) right;
+  background-size: 48px 100%, 48px 100%, 20px 100%, 20px 100%; background-repeat: no-repeat;
+  background-attachment: local, local, scroll, scroll; }
 table { border-collapse: collapse; font-size: 14px; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line); }
 th { color: var(--faint); font-weight: 600; white-space: nowrap; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th.number { white-space: normal; }
+.name { font: 13px/1.45 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
 .text { font: 13px/1.45 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre-wrap;
   overflow-wrap: anywhere; min-width: 10em; }
 .tokens { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere;
@@ -67,6 +80,20 @@ def escape(text: Any) -> str:
   return html.escape(visible(text), quote=True)
 
 
+def name(text: Any) -> str:
+  """The name of a metric, field or run as HTML, which a narrow screen breaks behind its separators only."""
+  return re.sub(r"[/_.]+", r"\g<0><wbr>", escape(text))
+
+
+def facts(values: Mapping[str, str], wide: Sequence[str] = ()) -> str:
+  """Names and values as a strip; those named in `wide` take its whole width."""
+  items = [
+    f'<div class="{"wide" if label in wide else ""}"><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>'
+    for label, value in values.items()
+  ]
+  return f'<dl class="facts">{"".join(items)}</dl>'
+
+
 def section(heading: str, content: str, *, note: str = "", folded: bool = False) -> str:
   """A heading with HTML under it; `folded` sections open on a click."""
   note = f'<p class="note">{escape(note)}</p>' if note else ""
@@ -82,8 +109,10 @@ def figures(pictures: Sequence[tuple[str, str]]) -> str:
 
 
 def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> str:
-  """A table of text. `columns`: (heading, class), the class being "number", "text" or ""."""
-  return table_of_html(columns, [[escape(cell) for cell in row] for row in rows])
+  """A table of text. `columns`: (heading, class), the class being "number", "text", "name" or ""."""
+  kinds = [kind for _, kind in columns]
+  cells = [[(name if kind == "name" else escape)(cell) for kind, cell in zip(kinds, row, strict=True)] for row in rows]
+  return table_of_html(columns, cells)
 
 
 def table_of_html(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:

@@ -1,20 +1,32 @@
-"""Which metrics stand together in one panel of a figure, under which heading and unit."""
+"""Panels of figures: which metrics belong in one, its heading and unit, and those that a run or several runs have."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from rl_jax.runs.formatting import number
+from rl_jax.runs.metric_names import is_shown
 from rl_jax.runs.record import Record, Series
+from rl_jax.runs.statistics import mean
+
+ITERATIONS, TOKENS = "iteration", "generated tokens per seed"
+"""What the horizontal axis counts."""
 
 
 class Curve(NamedTuple):
   """One metric in a panel."""
 
   label: str
+  """"" where the panel's title says it."""
   series: Series
   in_ink: bool = False
   """Drawn in the colour of the text: a bound, and no method among others."""
+  style: int | None = None
+  """Which colour and dash it has; None: those of its place in the panel."""
 
 
 class Panel(NamedTuple):
@@ -25,14 +37,16 @@ class Panel(NamedTuple):
   """What the vertical axis counts."""
   curves: list[Curve]
   scale: str = "linear"
-  """"linear", "unit" (a share, shown on 0 to 1) or "log"."""
+  """"linear", "zero" (begins at 0), "unit" (a share, shown on 0 to 1) or "log"."""
   omitted: int = 0
   """How many further curves did not fit (they are in the table)."""
-  across: str = "iteration"
+  across: str = ITERATIONS
   """What the horizontal axis counts."""
   seeds: str = "lines"
   """"lines": each seed a thin line, and a band of one spread; "band": the band alone; "hidden": neither, for many
   curves."""
+  resolution: float = 0.0
+  """The smallest difference that means anything, in the panel's unit."""
 
 
 class _Rule(NamedTuple):
@@ -41,99 +55,194 @@ class _Rule(NamedTuple):
   patterns: tuple[tuple[str, str, str], ...]
   """(kind, regular expression for the whole name, label); {1} in the label is the expression's first group."""
   scale: str = "linear"
+  resolution: float = 0.0
 
+
+_PIXEL = 0.005
+"""Of an axis from 0 to 1, about the height of a line."""
+_ROUNDING = 1e-6
+"""What float32 leaves of a mean of numbers near 1 that is 0."""
 
 _RULES = (
   _Rule(
     "Held-out accuracy",
-    "share of prompts",
+    "share of answers",
     (
       ("evaluation", r"held_out/sampled_accuracy", "sampled"),
       ("evaluation", r"held_out/greedy_accuracy", "greedy"),
-      ("evaluation", r"held_out/pass_at_(\d+)", "pass@{1}"),
     ),
     "unit",
+    _PIXEL,
+  ),
+  _Rule(
+    "Held-out prompts with a right answer",
+    "share of prompts",
+    (("evaluation", r"held_out/pass_at_(\d+)", "pass@{1}"),),
+    "unit",
+    _PIXEL,
   ),
   _Rule(
     "Held-out accuracy by level, sampled",
-    "share of prompts",
+    "share of answers",
     (("evaluation", r"held_out/([^/]+)/sampled_accuracy", "{1}"),),
     "unit",
+    _PIXEL,
   ),
   _Rule(
     "Credit against the truth",
     "agreement, or error",
     (("evaluation", r"credit/(rank_correlation|sign_agreement|trained_steps|unexplained)", "{1}"),),
   ),
-  _Rule("Training reward", "mean over samples", (("train", r"reward", "reward"), ("train", r"accuracy", "accuracy"))),
+  _Rule("Training reward", "mean over answers", (("train", r"reward", "reward"), ("train", r"accuracy", "accuracy"))),
   _Rule(
     "Response length",
     "tokens",
     (("train", r"response_length", "training"), ("evaluation", r"held_out/response_length", "held-out")),
   ),
-  _Rule("Entropy of the policy", "nats per token", (("train", r"entropy", "entropy"),)),
+  _Rule("Entropy of the policy", "nats per token", (("train", r"entropy", ""),)),
   _Rule(
-    "Divergence",
+    "Divergence from the reference",
     "nats per token",
-    (("train", r"kl_to_behaviour", "KL to behaviour"), ("train", r"kl_to_reference", "KL to reference")),
+    (("train", r"kl_to_reference", "KL(policy || reference)"),),
+    "zero",
+    _ROUNDING,
+  ),
+  _Rule(
+    "Divergence of sampler and trainer",
+    "nats per token",
+    (("train", r"kl_to_behaviour", "KL(sampler || trainer)"),),
+    "zero",
+    _ROUNDING,
   ),
   _Rule(
     "Rows without a full signal",
-    "share",
+    "share of rows",
     (
       ("train", r"truncated", "truncated"),
-      ("train", r"zero_spread_rows", "groups of one reward"),
+      ("train", r"zero_spread_rows", "groups of equal reward"),
       ("train", r"unscored", "unscored"),
     ),
     "unit",
+    _PIXEL,
   ),
-  _Rule("Clipped ratios", "share of tokens", (("train", r"clip_fraction", "clip fraction"),)),
+  _Rule("Clipped ratios", "share of tokens", (("train", r"clip_fraction", ""),), "zero", 1e-4),
   _Rule(
     "Gradient and update",
     "L2 norm",
     (("train", r"gradient_norm", "gradient"), ("train", r"update_norm", "update")),
     "log",
   ),
-  _Rule("Loss", "loss", (("train", r"loss/(.+)", "{1}"),)),
-  _Rule("Learning rate", "step size", (("train", r"learning_rate", "learning rate"),)),
-  _Rule(
-    "Speed",
-    "tokens per second",
-    (
-      ("timings", r"tokens_per_second", "iteration"),
-      ("timings", r"(?!tokens_per_second)(?:(.+)[/_])tokens_per_second", "{1}"),
-    ),
-  ),
+  _Rule("Loss", "loss", (("train", r"loss/(.+)", "{1}"),), resolution=_ROUNDING),
+  _Rule("Learning rate", "step size", (("train", r"learning_rate", ""),), "zero"),
+  _Rule("Speed", "tokens per second, all seeds", (("timings", r"tokens_per_second", ""),), "zero"),
 )
 
 MAX_CURVES = 5
 """Curves in one panel: as many as can be told apart by colour and dash."""
+_VISIBLE = 1e-3
+"""Relative change that a curve needs to be one."""
 
 
-def main_panels(record: Record) -> list[Panel]:
+def main_panels(record: Record, across: str = ITERATIONS) -> list[Panel]:
   """The panels with a heading of their own, in reading order; a panel without data is left out."""
   panels = []
   for rule in _RULES:
-    curves = [
-      Curve(_label(label, match), series)
-      for kind, pattern, label in rule.patterns
-      for name, series in record.series.get(kind, {}).items()
-      if (match := re.fullmatch(pattern, name))
-    ]
+    curves = [Curve(label, series["run"]) for label, series in _metrics(rule, {"run": record}).items()]
     if curves:
-      panels.append(Panel(rule.title, rule.unit, curves[:MAX_CURVES], rule.scale, max(0, len(curves) - MAX_CURVES)))
+      omitted = max(0, len(curves) - MAX_CURVES)
+      panels.append(
+        Panel(rule.title, rule.unit, curves[:MAX_CURVES], rule.scale, omitted, across, resolution=rule.resolution)
+      )
   return panels
 
 
-def other_panels(record: Record) -> list[Panel]:
+def compared_panels(records: Mapping[str, Record], across: str = ITERATIONS) -> list[Panel]:
+  """A panel for each metric of the main panels that any of several runs has, a curve for each run that has it."""
+  styles = {name: index for index, name in enumerate(records)}
+  return [
+    Panel(
+      f"{rule.title}: {label}" if label else rule.title,
+      rule.unit,
+      [Curve(name, series, styles[name]) for name, series in by_run.items()],
+      rule.scale,
+      across=across,
+      seeds="band",
+      resolution=rule.resolution,
+    )
+    for rule in _RULES
+    for label, by_run in _metrics(rule, records).items()
+  ]
+
+
+def other_panels(record: Record, across: str = ITERATIONS) -> list[Panel]:
   """One panel for each metric that no main panel shows, by kind and name."""
   return [
-    Panel(name, kind, [Curve(name, series)])
+    Panel(name, kind, [Curve("", series)], across=across)
     for kind, group in sorted(record.series.items())
     for name, series in sorted(group.items())
-    if name != "wall_clock"
+    if is_shown(name)
     and not any(re.fullmatch(p, name) for rule in _RULES for k, p, _ in rule.patterns if k == kind)
   ]
+
+
+def is_constant(panel: Panel) -> bool:
+  """Whether no curve of a panel changes by as much as can be seen, in any seed."""
+  for curve in panel.curves:
+    values = np.where(np.isfinite(curve.series.values), curve.series.values, np.nan)
+    values = values[:, np.isfinite(values).any(axis=0)]
+    if not values.size:
+      return False  # nothing is finite: the panel says so
+    change = np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
+    if (change > max(panel.resolution, _VISIBLE * np.nanmax(np.abs(values)))).any():
+      return False
+  return True
+
+
+def constant_text(panel: Panel) -> str:
+  """A constant panel in words: "Clipped ratios 0", "Loss: policy 0, value 0.25", means over seeds."""
+  constants = [(curve.label, _constant(curve.series.values)) for curve in panel.curves]
+  if [label for label, _ in constants] == [""]:
+    return f"{panel.title} {constants[0][1]}"
+  return f"{panel.title}: {', '.join(f'{label} {value}' for label, value in constants)}"
+
+
+def _constant(values: np.ndarray) -> str:
+  """The last finite value, averaged over the seeds that have one there, and how often there was none."""
+  finite = np.isfinite(values)
+  points = np.flatnonzero(finite.any(axis=1))
+  last = values[points[-1]][finite[points[-1]]]
+  without = f" (none in {len(values) - len(points)} of {len(values)})" if len(points) < len(values) else ""
+  return number(mean(last.tolist())) + without
+
+
+def _metrics(rule: _Rule, records: Mapping[str, Record]) -> dict[str, dict[str, Series]]:
+  """Label to run to numbers; metrics that are equal in all runs together, as "reward = accuracy"."""
+  by_label: dict[str, dict[str, Series]] = {}
+  for kind, pattern, label in rule.patterns:
+    for run, record in records.items():
+      for name, series in record.series.get(kind, {}).items():
+        if match := re.fullmatch(pattern, name):
+          by_label.setdefault(_label(label, match), {})[run] = series
+  joined: list[tuple[list[str], dict[str, Series]]] = []
+  for label, by_run in by_label.items():
+    same = next((labels for labels, others in joined if _equal(by_run, others)), None)
+    if same is None:
+      joined.append(([label], by_run))
+    else:
+      same.append(label)
+  return {" = ".join(labels): by_run for labels, by_run in joined}
+
+
+def _equal(left: Mapping[str, Series], right: Mapping[str, Series]) -> bool:
+  if left.keys() != right.keys():
+    return False
+  pairs: Sequence[tuple[Series, Series]] = [(left[run], right[run]) for run in left]
+  return all(
+    a.values.shape == b.values.shape
+    and np.array_equal(a.iterations, b.iterations)
+    and np.allclose(a.values, b.values, rtol=1e-6, atol=0.0, equal_nan=True)
+    for a, b in pairs
+  )
 
 
 def _label(label: str, match: re.Match[str]) -> str:

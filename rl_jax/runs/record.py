@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rl_jax.errors import UserError
 from rl_jax.runs.content import content_sha256
 from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.files import read_json
 from rl_jax.runs.manifest import read_launches
+from rl_jax.runs.metric_names import TOKENS
 from rl_jax.runs.metrics import read_metrics
 from rl_jax.runs.samples import read_samples
 
@@ -76,6 +78,23 @@ def at(series: Series, iteration: int) -> np.ndarray:
   """The values at or before an iteration, one per seed; 0 before the first."""
   index = np.searchsorted(series.iterations, iteration, side="right") - 1
   return series.values[index] if index >= 0 else np.zeros(series.values.shape[1])
+
+
+def over_tokens(record: Record) -> Record:
+  """The record with the tokens generated so far, averaged over seeds, in place of iterations.
+
+  Raises:
+    UserError: the run did not count them.
+  """
+  tokens = record.series.get("train", {}).get(TOKENS)
+  if tokens is None:
+    raise UserError(f"{record.name} has no {TOKENS} to draw its curves over: leave --across=tokens out")
+  spent = lambda series: np.rint([at(tokens, iteration).mean() for iteration in series.iterations]).astype(np.int64)
+  moved = {
+    kind: {name: Series(spent(series), series.values) for name, series in group.items()}
+    for kind, group in record.series.items()
+  }
+  return record._replace(series=moved)
 
 
 def collect(lines: Sequence[dict[str, Any]]) -> dict[str, dict[str, Series]]:

@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rl_jax.runs import credit_map, page
-from rl_jax.runs.content import SHORT
+from rl_jax.runs import credit_map, final_numbers, header, page
+from rl_jax.runs.curve_section import curve_section
 from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.figures import png, svg
 from rl_jax.runs.files import write_atomically
-from rl_jax.runs.formatting import mean_and_spread, number
-from rl_jax.runs.metric_names import ACCURACY, GREEDY, REWARD, TOKENS
-from rl_jax.runs.panels import Panel, main_panels, other_panels
-from rl_jax.runs.record import Record, load
+from rl_jax.runs.formatting import mean_and_spread
+from rl_jax.runs.metric_names import ACCURACY, GREEDY
+from rl_jax.runs.panels import ITERATIONS, TOKENS, Panel, is_constant, main_panels, other_panels
+from rl_jax.runs.record import Record, load, over_tokens
 from rl_jax.runs.samples import reward_text
-from rl_jax.runs.statistics import summary
 
 HEADLINE = ((ACCURACY, "held-out accuracy"), (GREEDY, "greedy"))
 SAMPLES_SHOWN = 8
@@ -25,23 +24,14 @@ SAMPLES_SHOWN = 8
 CHARACTERS_SHOWN = 1500
 OTHERS_DRAWN = 40
 
-_MAIN_ROWS = (
-  ("evaluation", ACCURACY),
-  ("evaluation", GREEDY),
-  ("evaluation", "held_out/pass_at_"),
-  ("train", REWARD),
-  ("train", "accuracy"),
-  ("train", "response_length"),
-  ("train", "entropy"),
-  ("train", TOKENS),
-  ("train", "skipped_updates"),
-)
 
-
-def write_report(directory: RunDirectory) -> tuple[Path, Path]:
+def write_report(directory: RunDirectory, across: str = ITERATIONS) -> tuple[Path, Path]:
   """Writes report.png and report.html from what the run has written so far.
 
   Works for an unfinished run, for one without metrics (the page says so), for any number of seeds.
+
+  Args:
+    across: the horizontal axis, `ITERATIONS` or `TOKENS` of panels.py.
 
   Returns:
     The paths of the picture and the page.
@@ -50,8 +40,9 @@ def write_report(directory: RunDirectory) -> tuple[Path, Path]:
     UserError: if a file of the run is damaged, or the report cannot be written.
   """
   record = load(directory)
-  panels = main_panels(record)
-  write_atomically(directory.report_png, png(panels, f"{record.name}: {status(record)}"))
+  panels = main_panels(over_tokens(record) if across == TOKENS else record, across)
+  drawn = [panel for panel in panels if not is_constant(panel)]
+  write_atomically(directory.report_png, png(drawn or panels, f"{record.name}: {status(record)}"))
   write_atomically(directory.report_html, render(record, panels).encode())
   return directory.report_png, directory.report_html
 
@@ -75,69 +66,30 @@ def status(record: Record) -> str:
 def render(record: Record, panels: Sequence[Panel]) -> str:
   """The page as text."""
   body = [f"<h1>{page.escape(record.name)}</h1>", f'<p class="status">{page.escape(status(record))}</p>']
-  body += [f'<p class="note">Content {record.content[:SHORT]}</p>'] if record.content else []
+  body.append(page.facts(header.facts(record), header.WIDE))
   if panels:
     several = "Thick line: mean over seeds. Band: ± one standard deviation. Thin lines: seeds."
     note = several if record.num_seeds > 1 else "One seed: a curve without a spread."
     hidden = sum(panel.omitted for panel in panels)
     note += f" {hidden} more curves are in the table of all metrics." if hidden else ""
-    body.append(page.section("Curves", page.figures([(panel.title, svg(panel)) for panel in panels]), note=note))
-  rows = _metric_rows(record)
-  main = [row for row in rows if _rank(row[0], row[1]) < len(_MAIN_ROWS)]
-  if main:
-    several = " Spread: standard deviation over seeds (n - 1). Interval: Student's t of the mean."
-    note = "Last values written." + (several if record.num_seeds > 1 else "")
-    body.append(page.section("Final numbers", _metric_table(record, main), note=note))
+    body.append(curve_section(panels, note))
+  rows = final_numbers.rows(record)
+  if main := final_numbers.main_rows(record):
+    table = final_numbers.table(record, main)
+    body.append(page.section("Final numbers", table, note=final_numbers.note(record)))
   body.append(_samples(record))
   body += _credit(record)
-  others = other_panels(record)
   if rows:
+    others = [panel for panel in other_panels(record) if not is_constant(panel)]
     other_figures = page.figures([(panel.title, svg(panel)) for panel in others[:OTHERS_DRAWN]]) if others else ""
     note = f"Curves of {OTHERS_DRAWN} of {len(others)} metrics." if len(others) > OTHERS_DRAWN else ""
-    body.append(page.section("All metrics", _metric_table(record, rows) + other_figures, note=note, folded=True))
+    body.append(page.section("All metrics", final_numbers.table(record, rows) + other_figures, note=note, folded=True))
   config = page.tree(record.config) if record.config else '<p class="note">No config.json.</p>'
   body.append(page.section("Config", config, folded=True))
   launches = {f"launch {index + 1}": launch for index, launch in enumerate(record.launches)}
   manifest = page.tree(launches) if launches else '<p class="note">No manifest.json.</p>'
   body.append(page.section("Manifest", manifest, folded=True))
   return page.page(f"{record.name} · rl_jax", body)
-
-
-def _rank(kind: str, name: str) -> int:
-  """Place of a metric among `_MAIN_ROWS`, or behind them all. A name there that ends in "_" is a beginning."""
-  for index, (row_kind, row_name) in enumerate(_MAIN_ROWS):
-    if kind == row_kind and (name == row_name or (row_name.endswith("_") and name.startswith(row_name))):
-      return index
-  return len(_MAIN_ROWS)
-
-
-def _metric_rows(record: Record) -> list[list[Any]]:
-  """[kind, name, iteration, values] of the last point of each metric, the chief ones first."""
-  rows = [
-    [kind, name, int(series.iterations[-1]), series.values[-1].tolist()]
-    for kind, group in sorted(record.series.items())
-    for name, series in sorted(group.items())
-    if name != "wall_clock"
-  ]
-  return sorted(rows, key=lambda row: _rank(row[0], row[1]))
-
-
-def _metric_table(record: Record, rows: Sequence[Sequence[Any]]) -> str:
-  seeds = record.num_seeds
-  columns = [("kind", ""), ("metric", "text"), ("iteration", "number"), ("mean" if seeds > 1 else "value", "number")]
-  if seeds > 1:
-    columns += [("spread", "number"), ("95% interval", "number")]
-    columns += [(f"seed {seed}", "number") for seed in range(seeds)]
-  cells = []
-  for kind, name, iteration, values in rows:
-    total = summary(values)
-    line = [kind, name, iteration, number(total.mean)]
-    if seeds > 1:
-      several = len(values) > 1
-      line += [number(total.spread), f"{number(total.low)} to {number(total.high)}"] if several else ["", ""]
-      line += [number(value) for value in values] + [""] * (seeds - len(values)) if several else [""] * seeds
-    cells.append(line)
-  return page.table(columns, cells)
 
 
 def _samples(record: Record) -> str:
@@ -151,15 +103,15 @@ def _samples(record: Record) -> str:
     rows += list(itertools.islice(one_seed_after_another(samples), SAMPLES_SHOWN))
   with_level = any("level" in sample for sample in rows)
   columns = [("iteration", "number"), ("seed", "number"), *([("level", "")] if with_level else [])]
-  columns += [("prompt", "text"), ("response", "text"), ("reward", "number")]
+  columns += [("reward", "number"), ("prompt", "text"), ("response", "text")]
   cells = [
     [
       sample["iteration"],
       sample["seed"],
       *([sample.get("level", "")] if with_level else []),
+      reward_text(sample["reward"]),
       _shortened(sample["prompt"]),
       _shortened(sample["response"]),
-      reward_text(sample["reward"]),
     ]
     for sample in rows
   ]
@@ -168,27 +120,32 @@ def _samples(record: Record) -> str:
 
 
 def _credit(record: Record) -> list[str]:
-  """A section where samples say what each token got; of the last iteration in which any token got something."""
-  pushed = [sample for sample in record.samples if credit_map.strongest([sample])]
+  """A section where samples say what each token got: the newest ones that got anything."""
   credited = [sample for sample in record.samples if credit_map.has_credit(sample)]
   if not credited:
     return []
-  last = (pushed or credited)[-1]["iteration"]
-  samples = [sample for sample in credited if sample["iteration"] == last]
-  shown_samples = list(itertools.islice(one_seed_after_another(samples), SAMPLES_SHOWN))
+  pushed = [sample for sample in credited if credit_map.strongest([sample])]
+  if not pushed:
+    nothing = '<p class="note">No sample has credit: every advantage is 0.</p>'
+    return [page.section("Credit", nothing)]
+  by_iteration = itertools.groupby(reversed(pushed), key=lambda sample: sample["iteration"])
+  newest_first = itertools.chain.from_iterable(one_seed_after_another(list(group)[::-1]) for _, group in by_iteration)
+  shown_samples = list(itertools.islice(newest_first, SAMPLES_SHOWN))
   scale = credit_map.strongest(shown_samples)
-  columns = [("seed", "number"), ("prompt", "text"), ("response, token by token", ""), ("reward", "number")]
+  columns = [("iteration", "number"), ("seed", "number"), ("reward", "number"), ("prompt", "text")]
+  columns.append(("response, token by token", ""))
   rows = [
     [
+      page.escape(sample["iteration"]),
       page.escape(sample["seed"]),
+      page.escape(reward_text(sample["reward"])),
       page.escape(_shortened(sample["prompt"])),
       credit_map.tokens(sample, scale),
-      page.escape(reward_text(sample["reward"])),
     ]
     for sample in shown_samples
   ]
-  note = f"Advantages of iteration {last}: what each token was pushed with. Blue and a solid line: up; orange and a "
-  note += "dotted line: down. Equal rewards in a group push nothing." + ("" if scale else " All are 0 here.")
+  note = "Advantages: what each token was pushed with. Blue and a solid line: up; orange and a dotted line: down. "
+  note += f"{len(pushed)} of {len(credited)} samples have any; the newest:"
   return [page.section("Credit", credit_map.legend(scale) + page.table_of_html(columns, rows), note=note)]
 
 

@@ -49,6 +49,20 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
   return mean(values) - half, mean(values) + half
 
 
+def difference_interval(left: Sequence[float], right: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+  """Student's t interval of mean(left) - mean(right) of independent seeds with spreads of their own:
+  -+ t sqrt(s_l^2 / n_l + s_r^2 / n_r), t with min(n_l, n_r) - 1 degrees of freedom, so at least as wide as Welch's.
+
+  (NaN, NaN) where one of them has fewer than two values.
+  """
+  fewest = min(len(left), len(right))
+  if fewest < 2:
+    return math.nan, math.nan
+  error = math.sqrt(spread(left) ** 2 / len(left) + spread(right) ** 2 / len(right))
+  half = t_quantile((1 + level) / 2, fewest - 1) * error
+  return mean(left) - mean(right) - half, mean(left) - mean(right) + half
+
+
 def summary(values: Sequence[float], level: float = 0.95) -> Summary:
   """Mean, spread and interval of one number per seed."""
   low, high = interval(values, level)

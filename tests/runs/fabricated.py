@@ -28,6 +28,15 @@ LAUNCH = {
   "papers": ["2402.03300"],
 }
 ITERATIONS = 8
+CONFIG = {
+  "num_iterations": ITERATIONS,
+  "learning_rate": 3e-4,
+  "optimizer": {"schedule": "constant"},
+  "evaluation": {"prompts": 128},
+  "method": {"name": "rl_jax.methods.grpo"},
+  "task": {"name": "rl_jax.tasks.chain", "levels": {"four": {"operations": 4, "modulus": 10}}},
+  "model": {"name": "rl_jax.models.model", "width": 64, "layers": 2},
+}
 
 
 def run(
@@ -38,14 +47,16 @@ def run(
   tokens: int = 1000,
   launches: tuple[dict[str, Any], ...] = ({},),
   credit: bool = True,
+  config: dict[str, Any] | None = None,
 ) -> RunDirectory:
   """A run of 8 iterations whose held-out accuracy rises by `gain`, with samples of the last one.
 
   Args:
     tokens: generated in an iteration.
     launches: what differs from `LAUNCH` in each.
+    config: what differs from `CONFIG`.
   """
-  config = {"num_iterations": ITERATIONS, "method": {"name": "rl_jax.methods.grpo"}}
+  config = CONFIG | {"num_seeds": seeds} | (config or {})
   random = np.random.default_rng(len(path.name))
   with open_run(path, config, f"identity of {path.name}", {"name": path.name}) as directory:
     for changes in launches:

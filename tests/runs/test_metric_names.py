@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rl_jax.runs import comparison_report, panels, progress, report
+from rl_jax.runs import final_numbers, panels, progress
 from rl_jax.runs.metric_names import ACCURACY, BY_KIND, find, table
 
 ROOT = Path(__file__).parents[2]
@@ -44,8 +44,7 @@ def test_every_curve_of_a_figure_has_a_metric(rule):
 
 
 def test_reports_and_the_progress_line_name_metrics():
-  named = [(kind, name) for _, _, kind, name, _, _ in comparison_report._PANELS]
-  named += [(kind, name + "2" * name.endswith("_")) for kind, name in report._MAIN_ROWS]
+  named = [(kind, name + "2" * name.endswith("_")) for kind, name in final_numbers._MAIN]
   named += [("evaluation" if name.startswith("held_out/") else "train", name) for name, *_ in progress._FIELDS]
   assert not [name for kind, name in named if find(kind, name) is None]
 

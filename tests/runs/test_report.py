@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ from rl_jax.runs.directory import open_run
 from rl_jax.runs.figures import MAX_POINTS, png, svg, thinned
 from rl_jax.runs.manifest import append_launch
 from rl_jax.runs.metrics import MetricsWriter
-from rl_jax.runs.panels import main_panels, other_panels
+from rl_jax.runs.panels import is_constant, main_panels, other_panels
 from rl_jax.runs.record import Series, collect, load
 from rl_jax.runs.report import status, write_report
 from rl_jax.runs.samples import write_samples
+from tests.runs import fabricated
 
+ROOT = Path(__file__).parents[2]
 HOSTILE = '<script src="https://evil.example/x.js">alert(1)</script><img src=//evil.example> & "q" $x_1$ '
 HOSTILE += "\x1b[31m\ud800\u202e\x9b"
 
@@ -38,7 +41,7 @@ def _filled(path, seeds=3, iterations=12, planned=12):
   for i in range(1, iterations + 1):
     names = ("reward", "response_length", "entropy", "gradient_norm", "loss/policy", "clip_fraction", "my_own/$metric_")
     writer.write("train", i, {name: random.uniform(0.1, 1, seeds) for name in names})
-    writer.write_timings(i, {"rollout/tokens_per_second": 1e5, "iteration_seconds": 0.1})
+    writer.write_timings(i, {"tokens_per_second": 1e5, "iteration_seconds": 0.1})
     if i % 4 == 0:
       names = (
         "held_out/sampled_accuracy",
@@ -66,7 +69,7 @@ class _Page(html.parser.HTMLParser):
   def handle_starttag(self, tag, attributes):
     self.tags.append(tag)
     self.attributes += attributes
-    if tag not in ("meta", "br"):
+    if tag not in ("meta", "br", "wbr"):
       self.open.append(tag)
 
   def handle_startendtag(self, tag, attributes):
@@ -106,12 +109,64 @@ def test_three_seeds(tmp_path):
   record = load(run)
   final = record.series["evaluation"]["held_out/sampled_accuracy"].values[-1]
   assert f"held-out accuracy {final.mean():.3f} ±{final.std(ddof=1):.3f}" in text
-  assert "12/12 iterations · 3 seeds" in text and "seed 2" in text and "unscored" in text and "95% interval" in text
+  assert "12/12 iterations · 3 seeds" in text and "seed 2" in text
+  assert "unscored" in text and "95 % over 3 seeds" in text
   assert "answer of 4 " in text and "answer of 12 " in text and "answer of 8 " not in text
-  assert text.count("<svg") == len(main_panels(record)) + len(other_panels(record))
+  panels = main_panels(record) + other_panels(record)
+  constant = [panel.title for panel in panels if is_constant(panel)]
+  assert constant == ["Speed", "iteration_seconds"] and text.count("<svg") == len(panels) - len(constant)
   shown = "".join(page.words)  # and not obeyed
   assert '<script src="https://evil.example/x.js">' in shown and r"\x1b[31m\ud800\u202e\x9b" in shown
   assert [panel.title for panel in other_panels(record)] == ["iteration_seconds", "my_own/$metric_"]
+
+
+def _sampled(path, credit):
+  """The page of a run with a sample of each iteration, whose tokens got this."""
+  with _run(path) as run:
+    samples = [{"seed": i % 2, "prompt": f"p{i}", "response": "ab", "reward": 1.0} for i in range(len(credit))]
+    tokens = [{"iteration": i, "tokens": ["a", "b"], "credit": credit[i]} for i in range(len(credit))]
+    write_samples(run, [a | b for a, b in zip(samples, tokens, strict=True)])
+    write_report(run)
+    return _checked(run)[0].partition(">Credit<")[2]
+
+
+def test_item_5_the_credit_table_shows_the_newest_samples_that_have_any(tmp_path):
+  text = _sampled(tmp_path / "x", [[1.0, -1.0], [0.5, 0.0], [0.0, 0.0], [0.0, -2.0], [0.0, 0.0]])
+  assert re.findall(r"p\d", text) == ["p3", "p1", "p0"] and "3 of 5 samples have any" in text
+
+
+def test_item_5_samples_without_credit_are_a_line_of_text(tmp_path):
+  text = _sampled(tmp_path / "x", [[0.0, 0.0]] * 3)
+  assert "No sample has credit: every advantage is 0." in text and "<table" not in text.partition("<details")[0]
+
+
+def test_item_6_accuracy_is_a_share_of_answers_and_pass_at_k_of_prompts(tmp_path):
+  panels = {panel.title: panel for panel in main_panels(load(_filled(tmp_path / "x")))}
+  accuracy, passed = panels["Held-out accuracy"], panels["Held-out prompts with a right answer"]
+  assert (accuracy.unit, [curve.label for curve in accuracy.curves]) == ("share of answers", ["sampled", "greedy"])
+  assert (passed.unit, [curve.label for curve in passed.curves]) == ("share of prompts", ["pass@4"])
+
+
+@pytest.mark.parametrize("notebook", ["dense_rewards", "your_own_advantage"])
+def test_item_6_notebooks_name_the_axis_alike(notebook):
+  text = (ROOT / "notebooks" / f"{notebook}.ipynb").read_text()
+  assert '\\"share of answers\\"' in text and "share of prompts" not in text
+
+
+def test_item_7_curves_over_tokens_by_the_command(tmp_path, capsys):
+  run = fabricated.run(tmp_path / "x")
+  assert entry.main([str(run.path), "--across=tokens"]) == 0
+  text, _ = _checked(run)
+  assert "generated tokens per seed" in text and ">iteration</text>" not in text.partition("All metrics")[0]
+  assert entry.main([str(_filled(tmp_path / "y").path), "--across=tokens"]) == 1
+  assert "y has no generated_tokens to draw its curves over: leave --across=tokens out" in capsys.readouterr().err
+
+
+def test_item_8_hidden_columns_are_hinted_at(tmp_path):
+  run = _filled(tmp_path / "x", iterations=4)
+  write_report(run)
+  text, _ = _checked(run)
+  assert "background-attachment: local, local, scroll, scroll" in text and 'class="scroll"><table>' in text
 
 
 def test_same_data_same_page(tmp_path):
@@ -148,7 +203,7 @@ def test_one_point_and_no_finite_value(tmp_path):
     writer.write("train", 0, values)
     write_report(run)
     text, _ = _checked(run)
-  assert "no finite values" in text and "NaN" in text
+  assert "no finite values" in text and "NaN" in text and "Rows without a full signal: truncated 2.500" in text
 
 
 def test_only_timings_or_only_evaluation(tmp_path):

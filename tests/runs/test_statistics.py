@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rl_jax.runs.formatting import duration, mean_and_spread, number, rate
-from rl_jax.runs.statistics import interval, mean, spread, summary, t_quantile
+from rl_jax.runs.statistics import difference_interval, interval, mean, spread, summary, t_quantile
 
 
 def test_by_hand():
@@ -57,3 +57,11 @@ def test_formatting():
   assert mean_and_spread([0.70, 0.72], 2) == "0.71 ±0.01" and mean_and_spread([0.5], 2) == "0.50"
   assert [duration(s) for s in (0.4, 59.6, 72, 11100, 187200)] == ["0s", "1m00s", "1m12s", "3h05m", "2d04h"]
   assert [rate(x) for x in (950, 48200, 1.25e6)] == ["950", "48.2k", "1.2M"]
+
+
+def test_the_interval_of_a_difference_by_hand():
+  t = 0.95 / math.sqrt(2 * 0.975 * 0.025)  # two degrees of freedom
+  half = t * math.sqrt(7 / 3 + (1 / 3) / 4)
+  low, high = difference_interval([1.0, 2.0, 6.0], [1.0, 1.0, 2.0, 2.0])
+  assert (low, high) == pytest.approx((1.5 - half, 1.5 + half), abs=1e-12)
+  assert all(map(math.isnan, difference_interval([1.0, 2.0], [1.0])))

@@ -1,0 +1,129 @@
+"""The last values of a run's metrics as a table, with intervals over seeds and over problems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rl_jax.runs import page
+from rl_jax.runs.formatting import number
+from rl_jax.runs.intervals import wilson
+from rl_jax.runs.metric_names import ACCURACY, GREEDY, REWARD, TOKENS, find, is_shown
+from rl_jax.runs.record import Record
+from rl_jax.runs.statistics import summary
+
+_MAIN = (
+  ("evaluation", ACCURACY),
+  ("evaluation", GREEDY),
+  ("evaluation", "held_out/pass_at_"),
+  ("train", REWARD),
+  ("train", "accuracy"),
+  ("train", "response_length"),
+  ("train", "entropy"),
+  ("train", TOKENS),
+  ("train", "skipped_updates"),
+)
+_OVER_PROBLEMS = re.compile(rf"{ACCURACY}|{GREEDY}|held_out/pass_at_\d+")
+"""Metrics that are a mean over all problems of an evaluation, of a number from 0 to 1."""
+
+
+class Row(NamedTuple):
+  """The last point of a metric."""
+
+  kind: str
+  name: str
+  iteration: int
+  values: list[float]
+
+  @property
+  def rank(self) -> int:
+    """Its place among the chief metrics, or behind them all. A name there that ends in "_" is a beginning."""
+    for index, (kind, name) in enumerate(_MAIN):
+      if self.kind == kind and (self.name == name or (name.endswith("_") and self.name.startswith(name))):
+        return index
+    return len(_MAIN)
+
+
+def rows(record: Record) -> list[Row]:
+  """The last point of each metric, the chief ones first."""
+  last = [
+    Row(kind, name, int(series.iterations[-1]), series.values[-1].tolist())
+    for kind, group in sorted(record.series.items())
+    for name, series in sorted(group.items())
+    if is_shown(name)
+  ]
+  return sorted(last, key=lambda row: row.rank)
+
+
+def main_rows(record: Record) -> list[Row]:
+  """Those of the chief metrics."""
+  return [row for row in rows(record) if row.rank < len(_MAIN)]
+
+
+def problems(record: Record) -> int:
+  """Held-out problems of an evaluation; 0 where the config does not say."""
+  count = record.config.get("evaluation", {}).get("prompts")
+  return count if isinstance(count, int) else 0
+
+
+def note(record: Record) -> str:
+  """What the columns of `table` are."""
+  text = "Last values written."
+  if record.num_seeds > 1:
+    text += " Spread: standard deviation over seeds (n - 1). Over seeds: Student's t interval of the mean."
+  if problems(record):
+    text += (
+      " Over problems: Wilson's interval for this policy, or the mean over seeds. Where a problem has several answers "
+      "it is wider than that of rl_jax.evaluate, which knows the answers to each."
+    )
+  return text
+
+
+def table(record: Record, lines: Sequence[Row]) -> str:
+  """The rows as HTML, with a column for each seed."""
+  seeds, asked = record.num_seeds, problems(record)
+  columns = [("metric", "name"), ("mean" if seeds > 1 else "value", "number")]
+  if seeds > 1:
+    columns += [("spread", "number"), (f"95 % over {seeds} seeds", "number")]
+  if with_problems := asked > 0 and any(_OVER_PROBLEMS.fullmatch(row.name) for row in lines):
+    columns.append((f"95 % over {asked} problems", "number"))
+  columns.append(("iteration", "number"))
+  columns += [(f"seed {seed}", "number") for seed in range(seeds if seeds > 1 else 0)]
+  columns.append(("kind", ""))
+  cells = []
+  for row in lines:
+    total, several = summary(row.values), len(row.values) > 1
+    line = [row.name, number(total.mean)]
+    if seeds > 1:
+      line += [number(total.spread), _over_seeds(row)] if several else ["", ""]
+    if with_problems:
+      line.append(_over_problems(row, asked))
+    line.append(number(row.iteration))
+    if seeds > 1:
+      line += [number(value) for value in row.values] + [""] * (seeds - len(row.values)) if several else [""] * seeds
+    cells.append([*line, row.kind])
+  return page.table(columns, cells)
+
+
+def _over_seeds(row: Row) -> str:
+  """Student's t interval, cut to [0, 1] for a share. Equal seeds have no spread to make one from: they do not say that
+  other seeds would be equal too."""
+  total = summary(row.values)
+  low, high = total.low, total.high
+  if total.spread == 0:
+    return "all seeds equal"
+  if low != low:
+    return ""
+  metric = find(row.kind, row.name)
+  if metric is not None and metric.unit == "share":
+    low, high = max(low, 0.0), min(high, 1.0)
+  return f"{number(low)} to {number(high)}"
+
+
+def _over_problems(row: Row, asked: int) -> str:
+  share = summary(row.values).mean
+  if not _OVER_PROBLEMS.fullmatch(row.name) or share != share:
+    return ""
+  low, high = wilson(share, asked)
+  return f"{number(low)} to {number(high)}"
