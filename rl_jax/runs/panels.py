@@ -163,7 +163,7 @@ def compared_panels(records: Mapping[str, Record], across: str = ITERATIONS) -> 
     Panel(
       f"{rule.title}: {label}" if label else rule.title,
       rule.unit,
-      [Curve(name, series, styles[name]) for name, series in by_run.items()],
+      [Curve(name, series, style=styles[name]) for name, series in by_run.items()],
       rule.scale,
       across=across,
       seeds="band",
