@@ -85,7 +85,6 @@ def arguments(workdir: Path, *more: str) -> list[str]:
     *commands.SMALL,
     f"num_iterations={ITERATIONS}",
     "num_seeds=1",
-    "stages.warm_start.prompts_per_iteration=4",
     "logging.every_iterations=1",
     "checkpoint.every_iterations=2",
     "checkpoint.keep=9",
