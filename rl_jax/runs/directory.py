@@ -128,7 +128,8 @@ def open_run(
     wait: for another process that writes it, see `Lock`.
 
   Raises:
-    UserError: the folder holds another run that has begun, or files that are no run; another process writes it; it cannot be written.
+    UserError: the folder holds another run that has begun, or files that are no run; another process writes it; it
+      cannot be written.
   """
   path = Path(workdir)
   fields = plain(identity_fields)

@@ -306,7 +306,7 @@ def test_a_name_with_swapped_letters_or_cut_short_is_suggested_before_one_that_i
 
 
 def test_a_method_that_is_cut_short_is_suggested_by_its_full_names():
-  with pytest.raises(UserError, match="no module 'spo': did you mean 'rl_jax.methods.spo_chain' or 'rl_jax.methods.spo_"):
+  with pytest.raises(UserError, match="did you mean 'rl_jax.methods.spo_chain' or 'rl_jax.methods.spo_tree'"):
     resolve("grpo", ["method.name=spo"])
 
 

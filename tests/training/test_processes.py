@@ -223,7 +223,9 @@ from rl_jax.experiments import grpo
 
 def get_config():
   config = grpo.get_config("smoke")
-  config.task = config_dict.ConfigDict({{"name": "{task}", "file": "{file}", "workers": 1}})
+  config.task = config_dict.ConfigDict({{
+    "name": "{task}", "file": "{file}", "workers": 1, "verifier": "tests.training.even_verifier:even"
+  }})
   config.stages = config_dict.ConfigDict()
   config.init_from = ""
   return config
