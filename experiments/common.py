@@ -3,6 +3,8 @@
 Plain data. The sections `method`, `task` and `model` list only what differs from the defaults of the part they name.
 """
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -213,36 +215,53 @@ def half_way(config: ConfigDict) -> ConfigDict:
   return config
 
 
-def variant(config: ConfigDict, name: str) -> ConfigDict:
-  """The variant of a config: "" as it is; "smoke" ends in seconds and learns nothing; "easy" and "hard" are ends of
-  the task's difficulty; "deceptive", "deceptive_4" and "deceptive_16" start where the likeliest response is wrong,
-  "half_way" later on the way of the first."""
-  if name == "":
-    return config
-  if name in HORIZONS:
-    return deceptive(config, name)
-  if name == "half_way":
-    return half_way(config)
-  if name in LEVELS:
-    config.task.levels = {name: LEVELS[name]}
-    return config
-  if name != "smoke":
-    raise ValueError(
-      f'variant {name!r} is not known: leave it out, or one of "smoke", "easy", "hard", "deceptive", "deceptive_4", '
-      '"deceptive_16", "half_way"'
-    )
+def smoke(config: ConfigDict) -> ConfigDict:
+  """The config in seconds: four iterations of a tiny model, on chains modulo 2, whose answer is 0 or 1.
+
+  A warm start of a second teaches the form of a response and little arithmetic, so that the policy is right about half
+  of the time: groups have right and wrong answers, and every iteration has a gradient. In forty iterations accuracy
+  rises from 0.5 to 0.7, as the policy becomes surer of the form, and that 0 is the likelier answer.
+  """
   config.num_seeds = 2
   config.num_iterations = 4
   config.prompts_per_iteration = 4
-  config.completions_per_prompt = 4
-  config.evaluation.update({"every_iterations": 2, "prompts": 8})
+  config.completions_per_prompt = 8
+  config.learning_rate = 1e-2
+  config.evaluation.update({"every_iterations": 2, "prompts": 32})
   config.checkpoint.every_iterations = 2
   config.logging.every_iterations = 2
   config.model.update({"width": 16, "layers": 1, "heads": 2, "key_value_heads": 1, "head_width": 8, "feed_forward": 32})
-  for stage in config.stages.values():
-    stage.update({"num_iterations": 4, "prompts_per_iteration": 16})
+  if config.task.name == "rl_jax.tasks.chain":
+    for level in config.task.levels.values():
+      level.modulus = 2
+  of_start = {"num_iterations": 40, "prompts_per_iteration": 64, "learning_rate": 3e-2}
+  for name, stage in config.stages.items():
+    stage.update(of_start if name == "warm_start" else {"num_iterations": 20, "prompts_per_iteration": 8})
+    stage.optimizer.warmup_updates = 10
     for section in ("evaluation", "checkpoint", "logging"):
-      stage[section].every_iterations = 2
+      stage[section].every_iterations = 20
+  return config
+
+
+VARIANTS: dict[str, Callable[[ConfigDict], ConfigDict]] = {
+  "smoke": smoke,
+  **{name: functools.partial(deceptive, name=name) for name in HORIZONS},
+  "half_way": half_way,
+}
+"""Changes of a config by the name of the variant; the ends of the task's difficulty are beside them."""
+
+
+def variant(config: ConfigDict, name: str) -> ConfigDict:
+  """The variant of a config: "" as it is; "smoke" ends in seconds; "easy" and "hard" are ends of the task's difficulty;
+  "deceptive", "deceptive_4" and "deceptive_16" start where the likeliest response is wrong, "half_way" later on the way
+  of the first."""
+  if name in VARIANTS:
+    return VARIANTS[name](config)
+  if name in LEVELS:
+    config.task.levels = {name: LEVELS[name]}
+  elif name != "":
+    known = ", ".join(f'"{known}"' for known in (*VARIANTS, *LEVELS))
+    raise ValueError(f"variant {name!r} is not known: leave it out, or one of {known}")
   return config
 
 

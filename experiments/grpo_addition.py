@@ -1,4 +1,7 @@
-"""GRPO on additions of three digits, written digit by digit with carries (rl_jax/tasks/addition.py)."""
+"""GRPO on additions of three digits, written digit by digit with carries (rl_jax/tasks/addition.py).
+
+The variant "smoke" has one digit, and a longer warm start than others: nineteen sums are too many to be guessed.
+"""
 
 from rl_jax.experiments import common
 
@@ -7,4 +10,8 @@ def get_config(variant: str = ""):
   config = common.policy_gradient("rl_jax.methods.grpo")
   config.method.kl_coefficient = 0.0
   config.task = {"name": "rl_jax.tasks.addition", "levels": {"three": {"digits": 3}}}
-  return common.variant(config, variant)
+  config = common.variant(config, variant)
+  if variant == "smoke":
+    config.task.levels = {"one": {"digits": 1}}
+    config.stages.warm_start.num_iterations = 200
+  return config

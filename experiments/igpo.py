@@ -1,6 +1,7 @@
 """IGPO on lookups of three hops in a hidden table (rl_jax/methods/igpo.py, rl_jax/tasks/lookup.py, arXiv 2510.14967).
 
-The variants "easy" and "hard" have one and six hops. experiments/grpo_lookup.py is GRPO on the same task.
+The variants "easy" and "hard" have one and six hops, "smoke" has a table of four keys, of which a guess is often right.
+experiments/grpo_lookup.py is GRPO on the same task.
 """
 
 from ml_collections import ConfigDict
@@ -16,7 +17,7 @@ def on_lookup(method: str, variant: str) -> ConfigDict:
   config = common.policy_gradient(method)
   config.task = {
     "name": "rl_jax.tasks.lookup",
-    "levels": {"three": {"hops": 3, "keys": 10}},
+    "levels": {"three": {"hops": 3, "keys": 4 if variant == "smoke" else 10}},
     "guess_rate": 0.5,
   }
   if variant in LEVELS:

@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from rl_jax.runs.metrics import read_metrics
 from rl_jax.training.checkpoints import Checkpoints
 from tests import compilation
 
@@ -32,8 +33,9 @@ SMALL = (
   "model.head_width=8",
   "model.feed_forward=8",
   "task.levels.four.operations=2",
+  "stages.warm_start.num_iterations=80",
 )
-"""Overrides of a smoke variant that make it smaller yet."""
+"""Overrides of a smoke variant that make it smaller yet; so small a model takes longer to be right half of the time."""
 
 INTERRUPTED = """
 import os, resource, signal, sys
@@ -146,8 +148,24 @@ def arrays(run: Path, step: int | None = None) -> dict[str, np.ndarray]:
   return {name: np.asarray(leaf) for name, leaf in checkpoints.restore(step, abstract).state.items()}
 
 
+def policy_of(run: Path, step: int) -> dict[str, np.ndarray]:
+  """Parameters of the policy in a checkpoint, by name."""
+  return {name: leaf for name, leaf in arrays(run, step).items() if name.startswith("seeds/models/policy/params/")}
+
+
+def assert_moved(run: Path) -> None:
+  """Every seed had a gradient in one iteration or more, and its policy moved between the checkpoints that are kept."""
+  norms = [line["gradient_norm"] for line in read_metrics(run / "metrics.jsonl") if line["kind"] == "train"]
+  assert (np.array(norms) > 0).any(axis=0).all(), norms
+  first, *_, last = steps(run)
+  before, after = policy_of(run, first), policy_of(run, last)
+  moved = np.array([(after[name] != leaf).reshape(len(leaf), -1).any(axis=1) for name, leaf in before.items()])
+  assert moved.any(axis=0).all(), f"between iterations {first} and {last}"
+
+
 def assert_same_end(left: Path, right: Path) -> None:
-  """The last checkpoints are equal to the bit, metrics and samples to the byte."""
+  """The last checkpoints are equal to the bit, metrics and samples to the byte, of runs that moved on their way."""
+  assert_moved(left)
   one, other = arrays(left), arrays(right)
   assert steps(left)[-1] == steps(right)[-1]
   assert one.keys() == other.keys()

@@ -93,7 +93,7 @@ def test_another_part_takes_over_what_it_knows_of_the_files_section():
   config = configs.resolve("grpo:smoke", ["model.name=rl_jax.models.pretrained", "model.lora_rank=4"])
   assert "width" not in config.model and config.model.lora_rank == 4
   assert configs.resolve("grpo:smoke", ["task.name=rl_jax.tasks.lookup"]).task.levels.to_dict() == {
-    "four": {"operations": 4, "operators": "+-*", "modulus": 10}
+    "four": {"operations": 4, "operators": "+-*", "modulus": 2}
   }, "what both know stays"
 
 

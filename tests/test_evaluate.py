@@ -15,7 +15,7 @@ from rl_jax.runs.directory import find_run
 from rl_jax.runs.evaluations import compare, estimate, summarise
 from rl_jax.runs.intervals import bootstrap, wilson
 from rl_jax.runs.metrics import read_metrics
-from tests.commands import SMALL
+from tests.commands import SMALL, assert_moved
 from tests.launching.test_launch import quiet
 
 
@@ -69,10 +69,11 @@ def test_a_better_evaluation_without_a_checkpoint_is_told():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-  """A run of two seeds with checkpoints of iterations 2 and 4, the earlier the best one by name."""
+  """A run of two seeds with checkpoints of iterations 2 and 4, whose policies differ."""
   folder = tmp_path_factory.mktemp("evaluate") / "run"
-  overrides = [*SMALL, "init_from=", "checkpoint.keep=3", "checkpoint.best_metric=held_out/response_length"]
+  overrides = [*SMALL, "learning_rate=1e-2", "checkpoint.keep=3"]
   launch.train(configs.resolve("experiments/grpo.py:smoke", overrides), folder, quiet())
+  assert_moved(folder)
   return folder
 
 
@@ -91,6 +92,8 @@ def test_a_checkpoint_is_evaluated_as_the_run_did_it(run, tmp_path, capsys):
   assert status == 0, err
   told, kept = json.loads(out), json.loads(output.read_text())
   last = logged[4]
+  accuracy = {iteration: line["held_out/sampled_accuracy"] for iteration, line in logged.items()}
+  assert 0 < np.mean(accuracy[4]) < 1 and accuracy[4] != accuracy[2]
   assert told["what"] == f"{run}, iteration 4" and "problems" not in told
   summary = told["summary"]
   assert summary["pass_at"]["1"]["value"] == pytest.approx(np.mean(last["held_out/sampled_accuracy"]), abs=1e-6)

@@ -1,4 +1,4 @@
-"""Every experiment, in both variants: its config resolves, its parts build, one iteration of all seeds is traced.
+"""Every experiment: its config resolves, its parts build at full size, and its variant "smoke" learns.
 
 Tasks scored in Python need data and a pretrained model: those experiments are built where both are at hand.
 """
@@ -9,16 +9,19 @@ from pathlib import Path
 
 import flax.linen as nn
 import jax
+import numpy as np
 import pytest
 
 from rl_jax.configuration import configs
 from rl_jax.errors import UserError
-from rl_jax.launching import initialization
+from rl_jax.launching import initialization, launch
 from rl_jax.models import pretrained_files
 from rl_jax.models.errors import ModelFileError
 from rl_jax.tasks.host import HostTask
 from rl_jax.training import evaluation, iteration, state
 from rl_jax.training.sizes import sizes_of
+from tests.launching.test_launch import quiet
+from tests.training import every_method, small
 
 FOLDER = Path(__file__).parents[1] / "experiments"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "common"))
@@ -27,12 +30,6 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("_
 HOST = [name for name in NAMES if name.startswith("smollm2")]
 """Experiments on tasks that are scored in Python."""
 DEVICE = [name for name in NAMES if name not in HOST]
-ITERATED = ("dapo", "dump", "igpo", "no_reward", "oracle", "prime", "spae", "spo_chain", "spo_tree", "tppo")
-"""Their methods run two iterations in tests/methods."""
-LIKE_GRPO = ("benchmark", "dr_grpo", "grpo_addition", "grpo_mixture", "rloo")
-"""They differ from GRPO's by a kernel or a task with one call."""
-
-
 def config_of(name, variant):
   return configs.resolve(f"{FOLDER / name}.py" + (f":{variant}" if variant else ""))
 
@@ -65,22 +62,32 @@ def test_its_parts_build_at_full_size(name):
   assert plan.row_mask.shape[0] % plan.prompt_ids.shape[0] == 0
 
 
-@pytest.mark.parametrize(
-  "name", [pytest.param(name, marks=[pytest.mark.slow] if name in (*ITERATED, *LIKE_GRPO) else []) for name in DEVICE]
-)
-def test_one_iteration_is_traced(name):
-  """In the variant "smoke": the others trace the same at other sizes."""
-  config = config_of(name, "smoke")
-  built = initialization.build(config)
-  abstract = jax.eval_shape(lambda: state.init(built))
-  after, report = jax.eval_shape(lambda s: iteration.run(built, s), abstract)
-  same = lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype)
-  assert jax.tree.all(jax.tree.map(same, abstract, after)), "an iteration keeps the types of the state"
-  every = config.logging.every_iterations
-  assert report.metrics["reward"].sum.shape == (every, config.num_seeds)
-  assert any(metric.startswith("loss/") for metric in report.metrics)
-  sizes_of(config).check(config.prompts_per_iteration * config.completions_per_prompt)
-  held_out = jax.eval_shape(lambda s: evaluation.evaluate(built, s), abstract)
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory):
+  """A folder for the warm starts, which most experiments share."""
+  return tmp_path_factory.mktemp("smoke")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", DEVICE)
+def test_every_iteration_of_its_smoke_variant_moves_the_policy(name, stages):
+  """Some responses are right and some are wrong, and all parameters of every seed change in every iteration."""
+  config = configs.resolve(f"{FOLDER / name}.py:smoke", ["logging.every_iterations=1"])
+  experiment = initialization.build(config)
+  train = lambda stage, folder: launch.train(stage, folder, quiet(), is_stage=True).finished
+  starts = initialization.find(experiment, stages / name, train)
+  trainer = every_method.trainer_of(experiment, {role: start.params for role, start in starts.items()})
+  policy, rewards = lambda: small.leaves(jax.device_get(trainer.state.seeds.models["policy"].params)), []
+  for _ in range(config.num_iterations):
+    before, ((metrics,), *_) = policy(), trainer.advance()
+    assert (metrics["gradient_norm"] > 0).all() and not metrics["skipped_updates"].any()
+    after = policy()
+    still = [leaf for leaf in after if (after[leaf] == before[leaf]).reshape(config.num_seeds, -1).all(axis=1).any()]
+    assert not still
+    rewards.append(metrics["reward"])
+  means = np.nanmean(rewards, axis=0)  # T-PPO finishes no response in its first iteration
+  assert ((0.1 < means) & (means < 0.9)).all(), means
+  held_out = jax.eval_shape(lambda s: evaluation.evaluate(experiment, s), trainer.state)
   assert held_out["held_out/sampled_accuracy"].shape == (config.num_seeds,)
 
 

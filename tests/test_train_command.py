@@ -55,7 +55,7 @@ def test_a_run_that_is_refused_occupies_no_folder(capsys, tmp_path):
   """Its own advice is taken in the same folder."""
   asked = RUN + "--config.rows_per_microbatch=2 --config.num_iterations=2 --config.init_from="
   status, line = command(capsys, asked, tmp_path)
-  assert status == 1 and "are not whole groups of 4 rows" in line and "minibatches_of='rows'" in line
+  assert status == 1 and "are not whole groups of 8 rows" in line and "minibatches_of='rows'" in line
   assert {path.name for path in (tmp_path / "run").iterdir()} <= {".lock"}
   with open_run(tmp_path / "run", {}, "another", {}) as directory:
     assert not directory.continued
@@ -72,7 +72,8 @@ def test_a_folder_that_is_not_ours_stays_as_it_is(capsys, tmp_path):
 def test_the_folder_of_another_run_stays_as_it_is(capsys, tmp_path):
   config = configs.resolve("experiments/grpo.py:smoke", ["learning_rate=0.5"])
   identity, fields = configs.identity(config)
-  open_run(tmp_path / "run", {"kept": 1}, identity, fields).close()
+  with open_run(tmp_path / "run", {"kept": 1}, identity, fields) as directory:
+    directory.metrics.write_text('{"kind": "train", "iteration": 1}\n')
   before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
   status, line = command(capsys, RUN + "--config.learning_rate=0.25", tmp_path)
   assert status == 1 and "holds another run (learning_rate: 0.5 there, 0.25 here)" in line

@@ -60,12 +60,14 @@ def resolve(path_with_variant: str, overrides: Sequence[str] = ()) -> ConfigDict
   'key=value'."""
   match = re.fullmatch(r"(.+\.py)(?::(.*))?", path_with_variant)
   path, _, variant = (match[1], "", match[2] or "") if match else path_with_variant.partition(":")
+  is_missing = path_with_variant.endswith(":")
+  variant = ":" if is_missing else variant  # no experiment has one of that name: its refusal says which it has
   module = load_file(experiment_file(path))
   get_config = getattr(module, "get_config", None)
   if get_config is None:
     raise UserError(f"{path} has no get_config(variant): it is not an experiment")
   if variant and not inspect.signature(get_config).parameters:
-    raise UserError(f"{path} has no variants: leave ':{variant}' out")
+    raise UserError(f"{path} has no variants: leave '{path_with_variant.removeprefix(path)}' out")
   changes: dict[str, Any] = {}
   for override in overrides:
     key, equals, value = override.removeprefix("--config.").partition("=")
@@ -76,6 +78,8 @@ def resolve(path_with_variant: str, overrides: Sequence[str] = ()) -> ConfigDict
     config = get_config(variant) if variant else get_config()
   except ValueError as error:
     raise UserError(f"{path}: {error}") from error
+  if is_missing:
+    raise UserError(f"{path}: the variant behind ':' is missing: leave the colon out, or name a variant")
   return resolve_config(config, changes)
 
 

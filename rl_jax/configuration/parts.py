@@ -21,13 +21,29 @@ from rl_jax.errors import UserError
 _TEXT = "__source_text__"  # what was run, though the file may have changed since
 
 
+_MOST_MEANT = 3
+
+
+def meant(name: str, known: Iterable[str]) -> list[str]:
+  """Which of the known names were meant by one that is not: those with its letters in another order, else the one that
+  is nearly the same, else those that it begins, else one that is like it."""
+  known = sorted(set(known))
+  alike = lambda cutoff: difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
+  reordered = [other for other in known if sorted(other) == sorted(name)]
+  begun = [other for other in known if name and other.startswith(name)]
+  return (reordered or alike(0.8) or begun or alike(0.5))[:_MOST_MEANT]
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
   """' did you mean …?', or what there is to choose from; empty if there is nothing."""
   known = sorted(set(known))
-  matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-  if matches:
-    return f": did you mean {matches[0]!r}?"
+  if names := meant(name, known):
+    return _question(names)
   return f" (known: {', '.join(known[:20])}{', …' if len(known) > 20 else ''})" if known else ""
+
+
+def _question(names: list[str]) -> str:
+  return f": did you mean {' or '.join(map(repr, names))}?"
 
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -163,17 +179,17 @@ def load(name: str, section: str = "", short: Iterable[str] = ()) -> Any:
     parent = _import(parent_path) if parent_path else None
   module_names = _module_names(parent) if parent is not None else []
   if known and "." not in path:
-    advice = _meant(path, known)
+    advice = _nearest_part(path, known)
   else:
     advice = nearest(path, module_names) or ": is its folder the current one, or on PYTHONPATH?"
   raise UserError(f"no module {path!r}{advice}")
 
 
-def _meant(word: str, known: list[str]) -> str:
+def _nearest_part(word: str, known: list[str]) -> str:
   """Which of the names was meant by a word, by their last parts."""
   by_word = {name.rpartition(".")[2] if name.startswith("rl_jax.") else name: name for name in reversed(known)}
-  alike = difflib.get_close_matches(word, by_word, n=1, cutoff=0.5)
-  return f": did you mean {by_word[alike[0]]!r}?" if alike else nearest("", known)
+  names = [by_word[name] for name in meant(word, by_word)]
+  return _question(names) if names else nearest("", known)
 
 
 def name_of(value: Any) -> str:

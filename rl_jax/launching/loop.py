@@ -62,6 +62,8 @@ class RunLoop:
     self.held_out: dict[str, np.ndarray] = {}
     self.skipping = False
     """Whether the last updates of a seed were left out: its parameters are those of an iteration before."""
+    self.compiling = False
+    """Whether the next iterations compile programs on the way, so that their time is no speed."""
     self.last_good: int | None = None
     """The last iteration at whose end no seed was skipping; None: none of this launch."""
 
@@ -113,12 +115,13 @@ class RunLoop:
   def _compile(self, trainer: Trainer) -> None:
     """Compile, and say so before and afterwards: it may take a minute in which nothing else is seen."""
     where, started = f"{self.workdir}: {machine.devices()}", time.monotonic()
-    if not trainer.experiment.task.on_device:
+    self.compiling = not trainer.experiment.task.on_device
+    if self.compiling:
       self.say(f"{where}, compiling on the way, in the first evaluation and iteration …")
     else:
       self.say(f"{where}, compiling …")
     trainer.compile()
-    if trainer.experiment.task.on_device:
+    if not self.compiling:
       self.say(f"compiled in {time.monotonic() - started:.0f} s")
 
   def _begin(self, trainer: Trainer) -> None:
@@ -215,7 +218,10 @@ class RunLoop:
     last = self._finished(trainer)
     if _is_due(config.evaluation, iterations, last):
       self._evaluate(trainer)
-    shown_speed = float(speed) if wrote.any() else None
+    shown_speed = float(speed) if wrote.any() and not self.compiling else None
+    if self.compiling:
+      self.recorder.progress.start_over()
+      self.compiling = False
     shown = result.metrics[-1] | self.held_out | {"skipped_in_a_row": result.skipped_in_a_row[-1]}
     self.recorder.progress.update(iterations, shown, shown_speed, self._share(trainer))
     self._look_for_skipped(first, result.skipped_in_a_row)

@@ -128,7 +128,8 @@ def open_run(
     wait: for another process that writes it, see `Lock`.
 
   Raises:
-    UserError: the folder holds another run, or files that are no run; another process writes it; it cannot be written.
+    UserError: the folder holds another run that has begun, or files that are no run; another process writes it; it
+      cannot be written.
   """
   path = Path(workdir)
   fields = plain(identity_fields)
@@ -142,6 +143,7 @@ def open_run(
     continued = _check_holder(path, identity, fields)
     directory = RunDirectory(path, continued=continued, lock=lock)
     if not continued:
+      directory.leave()  # what a killed start of another run left
       # First, so that a kill right after leaves a run that can be continued and not a folder of strange files.
       write_json(directory.identity, {"format": FORMAT, "identity": identity, "fields": fields})
     (path / TRACEBACK).unlink(missing_ok=True)  # of an earlier launch
@@ -169,7 +171,7 @@ def find_run(workdir: str | os.PathLike[str]) -> RunDirectory:
 
 
 def _check_holder(path: Path, identity: str, fields: dict[str, Any]) -> bool:
-  """True if `path` holds this run, False if it holds nothing."""
+  """True if `path` holds this run, False if it holds nothing, or a start of another that has not begun."""
   file = path / "identity.json"
   if not file.exists():
     other_files = _other_files(path)
@@ -182,6 +184,8 @@ def _check_holder(path: Path, identity: str, fields: dict[str, Any]) -> bool:
     version = recorded.get("format") if isinstance(recorded, dict) else None
     raise UserError(f"{path} holds a run of format {version}, this version reads {FORMAT}: choose another --workdir")
   if recorded.get("identity") != identity:
+    if not RunDirectory(path).begun:
+      return False
     identities = f"identity {recorded.get('identity')} there, {identity} here"
     differences = _differences(recorded.get("fields", {}), fields) or identities
     raise UserError(f"{path} holds another run ({differences}): choose another --workdir, or remove that folder")

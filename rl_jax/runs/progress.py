@@ -93,6 +93,10 @@ class Progress:
       parts["left"] = f"{duration(left)} left"
     self._draw(parts)
 
+  def start_over(self) -> None:
+    """Reckon the time left from the next update on: what came before it says nothing of the speed."""
+    self._first = None
+
   def message(self, text: str) -> None:
     """A lasting line (a note, samples), above the live one."""
     self._clear()

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray
 from rl_jax.tasks import fields
 from rl_jax.tasks.datasets.prepare import PreparedDataset
 from rl_jax.tasks.prompting import Encoding, Tokenizer, encode
-from rl_jax.tasks.scoring import Scorer
+from rl_jax.tasks.scoring import FAILURES, Scorer, without_rewards_of_failures_alone
 from rl_jax.tasks.task import ExtraSpec, Prompts, Split, Turns, Verdicts
 from rl_jax.tasks.verifiers import companions, rewards
 from rl_jax.tasks.verifiers.attempt import LARGEST
@@ -24,8 +24,6 @@ from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.tasks.verifiers.in_process import InProcess
 
 SPLITS: tuple[Split, ...] = ("train", "held_out")
-FAILURES = ("timed_out", "crashed", "error")
-"""Parts of a verdict that say what became of a response: too slow, the end of its worker, an error of the verifier."""
 OWN_SCORE = "score"
 """Name of the task's own score among the parts of a training reward."""
 MOST_TOKENS = 2**20
@@ -44,7 +42,9 @@ FIELDS = {
   # "required": workers have no network, a read-only view of Python's folders and a user of their own, or the task is
   # refused; "none": they have the rights of this process (no namespaces here, or a verifier that needs a network)
   "isolation": "required",
-  "failed_responses": "zero",  # a response that hangs, crashes or exhausts its verifier: reward "zero", or "unscored"
+  # a response that hangs, crashes or exhausts its verifier: reward "zero", or "unscored"; always unscored where nothing
+  # asked with it was judged, as then the verifier is at fault
+  "failed_responses": "zero",
   # in a row, in which every response timed out, crashed or had no verdict, after which a run stops; errors of the
   # verifier on all of them stop it at once
   "max_unscored_iterations": 3,
@@ -340,6 +340,7 @@ def _verify(
       f"the verifier gave parts {sorted(unknown)} that were not announced: known are {list(parts)}; name all in a "
       "function <verifier>_parts(**arguments) beside it"
     )
+  verdicts = without_rewards_of_failures_alone(verdicts)
   part = lambda name: np.array([verdict.parts.get(name, 0.0) for verdict in verdicts], np.float32)
   scored = [verdict.reward is not None and abs(verdict.reward) <= LARGEST for verdict in verdicts]
   totals = np.array([v.reward if is_scored else 0.0 for v, is_scored in zip(verdicts, scored, strict=True)], np.float32)

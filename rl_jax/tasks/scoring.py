@@ -30,6 +30,22 @@ class Verdict(NamedTuple):
   reason: str = ""
 
 
+FAILURES = ("timed_out", "crashed", "error")
+"""Parts of a verdict that say what became of a response: too slow, the end of its worker, an error of the verifier."""
+
+
+def without_rewards_of_failures_alone(verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
+  """The verdicts on responses that were asked together; no rewards where none was judged, as then it is the verifier
+  that has failed.
+
+  >>> crashed = Verdict(0.0, {"crashed": 1.0})
+  >>> [[v.reward for v in without_rewards_of_failures_alone(all)] for all in ([crashed], [crashed, Verdict(1.0)])]
+  [[None], [0.0, 1.0]]
+  """
+  is_judged = lambda v: v.reward is not None and not any(v.parts.get(name) for name in FAILURES)
+  return verdicts if any(map(is_judged, verdicts)) else [v._replace(reward=None) for v in verdicts]
+
+
 def verdict_of(result: Any) -> Verdict:
   """What a verifier gave, as a verdict: a number alone is the reward.
 

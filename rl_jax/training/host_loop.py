@@ -13,7 +13,8 @@ from rl_jax.curricula.curriculum import Plan
 from rl_jax.errors import UserError
 from rl_jax.kernels.reductions import Mean
 from rl_jax.rollouts.rollout import PhaseResult, RolloutResult, joined_metrics
-from rl_jax.tasks.host import FAILURES, HostTask
+from rl_jax.tasks.host import HostTask
+from rl_jax.tasks.scoring import FAILURES
 from rl_jax.tasks.task import Prompts, Verdicts
 from rl_jax.training import evaluation, iteration, mesh
 from rl_jax.training.experiment import Experiment
@@ -126,15 +127,15 @@ class HostLoop:
   def _check_verdicts(self, verified: _VerifiedRows) -> None:
     """Raise UserError when no row has been judged: at once if the verifier raised on all, else after some times."""
     scored, late, crashed, error = verified
-    # A response that timed out or crashed may have a reward of 0, which is no judgement where all others have it too.
-    if not len(scored) or np.any(scored & ~late & ~crashed):
+    if not len(scored) or scored.any():
       self._unjudged_in_a_row, self._timed_out = 0, False
       return
     self._unjudged_in_a_row, self._timed_out = self._unjudged_in_a_row + 1, self._timed_out or bool(late.any())
     if error.all() or self._unjudged_in_a_row >= self.task.max_unscored_iterations:
       reasons = [NO_TIME] if self._timed_out else []
       reasons += self.task.reasons()
-      what = "all responses timed out or crashed" if scored.any() else "no response of the iteration has a verdict"
+      failed = (late | crashed).all()
+      what = "all responses timed out or crashed" if failed else "no response of the iteration has a verdict"
       raise UserError(f"{what}: {'; '.join(reasons) or NO_REASON}")
 
   def evaluate(self, state: RunState) -> dict[str, np.ndarray]:

@@ -276,6 +276,40 @@ def test_a_variant_that_is_not_known_is_one_line():
     resolve("grpo:smok")
 
 
+@pytest.mark.parametrize("experiment", ["grpo:", "smollm2_grpo:"])
+def test_a_variant_that_is_left_empty_is_one_line_with_those_there_are(experiment):
+  with pytest.raises(UserError, match=rf"^{experiment} variant ':' is not known: leave it out, or one of \"smoke\", "):
+    resolve(experiment)
+
+
+def test_a_variant_that_is_left_empty_is_refused_by_files_that_take_any(files):
+  with pytest.raises(UserError, match="^experiments/grpo.py: the variant behind ':' is missing: leave the colon out"):
+    resolve("experiments/grpo.py:")
+  (files / "experiments/plain.py").write_text("def get_config(): return {'seed': 1}\n")
+  with pytest.raises(UserError, match="has no variants: leave ':' out"):
+    resolve("experiments/plain.py:")
+
+
+@pytest.mark.parametrize("name, suggestion", [
+  ("spo", "did you mean 'spo_chain' or 'spo_tree'?"),
+  ("gpro", "did you mean 'grpo'?"),
+  ("grp", "did you mean 'grpo'?"),
+  ("pppo", "did you mean 'ppo'?"),
+  ("dr", "did you mean 'dr_grpo'?"),
+  ("smollm2", "did you mean 'smollm2_code' or 'smollm2_grpo'?"),
+  ("quantum", "(known: benchmark, "),
+])  # fmt: skip
+def test_a_name_with_swapped_letters_or_cut_short_is_suggested_before_one_that_is_like_it(name, suggestion):
+  with pytest.raises(UserError) as refused:
+    resolve(name)
+  assert suggestion in str(refused.value)
+
+
+def test_a_method_that_is_cut_short_is_suggested_by_its_full_names():
+  with pytest.raises(UserError, match="did you mean 'rl_jax.methods.spo_chain' or 'rl_jax.methods.spo_tree'"):
+    resolve("grpo", ["method.name=spo"])
+
+
 def test_what_is_no_experiment_is_not_trained(tmp_path):
   (tmp_path / "s.py").write_text("def get_config(): return {'entries': {}}\n")
   with pytest.raises(UserError, match="s.py has no section method, task, model, checkpoint: it is a study"):

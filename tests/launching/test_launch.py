@@ -33,9 +33,8 @@ def cache(tmp_path_factory):
 
 def warm(method: str, workdir: Path, *overrides: str) -> list[str]:
   small = [o for o in commands.SMALL if not o.startswith(("logging.tensorboard", "logging.report"))]
-  more = ["num_iterations=2", "stages.warm_start.num_iterations=2", "stages.warm_start.prompts_per_iteration=4"]
   config = f"experiments/{method}.py:smoke"
-  return commands.flags(config, workdir, *small, *more, "evaluation.greedy=False", *overrides)
+  return commands.flags(config, workdir, *small, "num_iterations=2", "evaluation.greedy=False", *overrides)
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +62,14 @@ def started(folder: Path, method: str):
 def test_experiments_share_a_warm_start_and_begin_with_it(warmed):
   folder, first = warmed
   (stage,) = (folder / "stages").iterdir()
-  manifest = stage / "checkpoints" / "2" / "manifest.json"
+  manifest = stage / "checkpoints" / "80" / "manifest.json"
   sha256 = hashlib.sha256(manifest.read_bytes()).hexdigest()
   (entry,) = json.loads((folder / "grpo" / "manifest.json").read_text())["launches"]
   assert (entry["started_from"], entry["start_sha256"]) == (str(stage), sha256)
   _, start, second = started(folder, "rloo")
   assert (start.origin, start.sha256) == (str(stage), sha256)
   assert f"starts from {stage}" not in first
-  assert second == f"starts from {stage} (2 iterations)\n", "no report is made again"
+  assert second == f"starts from {stage} (80 iterations)\n", "no report is made again"
 
 
 @pytest.mark.integration
@@ -221,8 +220,8 @@ def test_a_cadence_that_the_checkpoint_does_not_fit_is_refused(tmp_path, monkeyp
 
 def test_a_length_that_the_schedule_depends_on_cannot_change(tmp_path):
   cosine = ("init_from=", "optimizer.schedule=cosine")
-  with open_run(tmp_path / "run", {}, *configs.identity(resolved(*cosine, "num_iterations=4"))):
-    pass
+  with open_run(tmp_path / "run", {}, *configs.identity(resolved(*cosine, "num_iterations=4"))) as directory:
+    directory.metrics.write_text('{"kind": "train", "iteration": 1}\n')
   with pytest.raises(UserError, match=r"num_iterations \(optimizer.schedule='cosine' ends with it\): 4 there, 6 here"):
     launch.train(resolved(*cosine, "num_iterations=6"), tmp_path / "run", quiet())
 

@@ -38,8 +38,7 @@ def done(tmp_path_factory):
   folder, flags = tmp_path_factory.mktemp("starts"), []
   for override in (
     *(o for o in commands.SMALL if not o.startswith("logging")), "logging.tensorboard=False", "logging.samples=0",
-    "evaluation.every_iterations=0", "checkpoint.every_iterations=0", "stages.warm_start.num_iterations=2",
-    "stages.warm_start.prompts_per_iteration=4",
+    "evaluation.every_iterations=0", "checkpoint.every_iterations=0",
   ):  # fmt: skip
     flags.append(f"--config.{override}")
   return folder, ["grpo:smoke", f"--workdir={folder / 'run'}", *flags]
@@ -104,7 +103,7 @@ def test_a_run_waits_for_its_stage_and_goes_on_when_the_other_dies(done):
   waiting, starting = stream.getvalue().splitlines()
   assert result.finished and result.done_before
   assert waiting.startswith(f"{stage} is being trained by another process (process {other.pid} on ")
-  assert waiting.endswith("waiting for it") and starting == f"starts from {stage} (2 iterations)"
+  assert waiting.endswith("waiting for it") and starting == f"starts from {stage} (80 iterations)"
 
 
 def test_ctrl_c_ends_the_waiting(tmp_path):

@@ -32,7 +32,8 @@ OVERRIDES = (
 
 
 def config(*overrides: str):
-  return configs.resolve("experiments/grpo.py:smoke", [*OVERRIDES, *overrides])
+  """A method that moves any policy, also one that no reward has ever come to."""
+  return configs.resolve("experiments/no_reward.py:smoke", [*OVERRIDES, *overrides])
 
 
 def train(folder: Path, iterations: int, stop: Stop | None = None) -> str:
@@ -47,6 +48,7 @@ def run(tmp_path_factory) -> Path:
   """Four iterations; checkpoints of the second and the fourth."""
   folder = tmp_path_factory.mktemp("vouched") / "run"
   train(folder, 4)
+  commands.assert_moved(folder)
   return folder
 
 

@@ -25,9 +25,15 @@ def test_new_then_continued(tmp_path):
   assert find_run(path).identity.exists()
 
 
+def begin(path, identity, fields):
+  """A run that has done an iteration."""
+  with open_run(path, {}, identity, fields) as run:
+    run.metrics.write_text('{"kind": "train", "iteration": 1}\n')
+
+
 def test_another_run_names_the_differences(tmp_path):
   path = tmp_path / "grpo"
-  open_run(path, {}, "a", {"learning_rate": 3e-4, "betas": (0.9, 0.95), "seed": 0}).close()
+  begin(path, "a", {"learning_rate": 3e-4, "betas": (0.9, 0.95), "seed": 0})
   with pytest.raises(UserError) as error:
     open_run(path, {}, "b", {"learning_rate": 1e-3, "betas": (0.9, 0.95), "seed": 0})
   difference = "learning_rate: 0.0003 there, 0.001 here"
@@ -36,7 +42,7 @@ def test_another_run_names_the_differences(tmp_path):
 
 
 def test_three_differences_at_most_nested_and_absent(tmp_path):
-  open_run(tmp_path / "x", {}, "a", {"method": {"name": "grpo", "clip": 0.2}, "b": 1, "c": 1}).close()
+  begin(tmp_path / "x", "a", {"method": {"name": "grpo", "clip": 0.2}, "b": 1, "c": 1})
   with pytest.raises(UserError) as error:
     open_run(tmp_path / "x", {}, "b", {"method": {"name": "rloo"}, "b": 2, "c": 2})
   assert "(method.name: grpo there, rloo here; b: 1 there, 2 here; c: 1 there, 2 here; and 1 more)" in str(error.value)
@@ -57,6 +63,23 @@ def test_folder_that_is_no_run_stays_as_it_is(tmp_path):
     find_run(tmp_path)
   with pytest.raises(UserError, match="does not exist"):
     find_run(tmp_path / "nothing")
+
+
+def test_finding_10_a_start_that_was_killed_before_its_first_iteration_claims_no_folder(tmp_path):
+  """Its record goes with it; one that is still there, or has begun, is kept."""
+  start = open_run(tmp_path, {"learning_rate": 1}, "a", {})
+  with pytest.raises(UserError, match="is being written by another process"):
+    open_run(tmp_path, {}, "b", {})
+  start.manifest.write_text("{}")
+  start.metrics.write_text('{"kind": "evaluation", "iteration": 0}\n')
+  start.close()
+  with open_run(tmp_path, {"learning_rate": 2}, "b", {}) as run:
+    assert not run.continued and not run.metrics.exists() and not run.manifest.exists()
+    assert json.loads(run.config.read_text()) == {"learning_rate": 2}
+    run.checkpoints.mkdir()
+    (run.checkpoints / "2").mkdir()
+  with pytest.raises(UserError, match="holds another run"):
+    open_run(tmp_path, {}, "c", {})
 
 
 def test_creation_cut_short_is_continued(tmp_path):

@@ -174,6 +174,19 @@ def test_correct_is_the_own_score_whatever_the_terms_add():
   assert verdicts.extras["correct"].tolist() == [False, True]
 
 
+@pytest.mark.parametrize("beside, rewards", [("4", [0.0, 1.0]), ("error", [None, None]), ("late", [None, None])])
+def test_finding_6_a_failed_response_earns_0_only_beside_one_that_was_judged(beside, rewards):
+  """Where none was, the verifier is at fault: its workers are dead, or have no time."""
+  outcomes = {
+    "crash": Verdict(0.0, {"crashed": 1.0}), "late": Verdict(0.0, {"timed_out": 1.0}),
+    "error": Verdict(None, {"error": 1.0}), "4": Verdict(1.0),
+  }  # fmt: skip
+  task = build(lambda items: [outcomes[response] for response, _ in items])
+  verdicts = task.verify(np.array([0, 1]), "train", *responses(["crash", beside]))
+  scored = zip(verdicts.rewards, verdicts.reward_mask, strict=True)
+  assert [float(reward) if is_scored else None for reward, is_scored in scored] == rewards
+
+
 def test_levels_are_known_by_id():
   assert build().levels_of(jnp.array([2, 0, 1]), "train").tolist() == [1, 1, 0]
 

@@ -7,7 +7,6 @@ import pkgutil
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 
 from rl_jax import methods
 from rl_jax.configuration import configs, parts
@@ -15,6 +14,7 @@ from rl_jax.launching import initialization
 from rl_jax.training import iteration, mesh
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.trainer import Trainer
+from tests.methods.two_iterations import even
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 METHODS = [
@@ -63,13 +63,7 @@ def config_of(name: str, *overrides: str):
 def built(config) -> Experiment:
   """The parts of a config, with a verifier that likes responses whose tokens add up to an even number."""
   experiment = initialization.build(config)
-  task = experiment.task
-
-  def verify(prompts, tokens, mask):
-    rewards = (jnp.sum(tokens * mask, axis=1) % 2 == 0).astype(jnp.float32)
-    return task.verify(prompts, tokens, mask).replace(rewards=rewards)
-
-  return dataclasses.replace(experiment, task=dataclasses.replace(task, verify=verify))
+  return dataclasses.replace(experiment, task=even(experiment.task))
 
 
 def trainer_of(experiment: Experiment, given=None) -> Trainer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import sys
@@ -22,6 +23,7 @@ from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.trainer import Trainer
 from rl_jax.trajectories import PrefixTrees
 from tests import commands
+from tests.methods.two_iterations import even
 from tests.training import small
 
 ONE = (1, 1, 1)
@@ -45,6 +47,7 @@ OPTIONS = (
 def make(shape, *overrides, method="ppo"):
   sizes = [f"mesh.{axis}={size}" for axis, size in zip(mesh.AXES, shape, strict=True)]
   experiment = small.make_experiment(*OPTIONS, *overrides, *sizes, method=method)
+  experiment = dataclasses.replace(experiment, task=even(experiment.task))
   return experiment, mesh.make_mesh(experiment.config.mesh)
 
 
@@ -87,12 +90,14 @@ def iterate(shape, folder: Path) -> dict:
   trainer = Trainer(experiment, device_mesh)
   run = jax.jit(lambda s: iteration.run(experiment, s), out_shardings=(trainer._shardings, None))
   trainer.loop.programs = {"run": run}
+  before = numbers(trainer.state.seeds.models["policy"].params)
   done = [trainer.advance() for _ in range(2)]
   with Checkpoints(folder) as checkpoints:
     checkpoints.save(2, trainer.state, {})
   return {
     "tokens": [[sample["tokens"] for sample in d.samples] for d in done],
     "metrics": [{k: float(v[0]) for k, v in d.metrics[0].items()} for d in done],
+    "before": before,
   }
 
 

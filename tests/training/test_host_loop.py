@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import json
 import types
 from pathlib import Path
@@ -13,20 +15,23 @@ import pytest
 
 from rl_jax.configuration import configs
 from rl_jax.errors import UserError
-from rl_jax.launching import initialization, launch
+from rl_jax.launching import initialization, launch, recorder
+from rl_jax.launching.stop import Stop
 from rl_jax.models import pretrained_files
 from rl_jax.models.export import export
 from rl_jax.models.model import Model
 from rl_jax.models.transformer import TransformerConfig
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.metrics import read_metrics
-from rl_jax.tasks.host import FAILURES
-from rl_jax.tasks.scoring import Verdict
+from rl_jax.tasks.scoring import FAILURES, Verdict
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.host_loop import HostLoop, _VerifiedRows
+from rl_jax.training.trainer import Trainer
+from tests import commands
 from tests.training import small
 
 TASK = Path(__file__).parent / "byte_task.py"
+HERE = "tests.training.test_host_loop"
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +61,11 @@ def lines(folder):
 
 
 def test_it_trains_and_goes_on_exactly(data, tmp_path):
-  launch.train(config(data, 4), tmp_path / "whole")
-  launch.train(config(data, 2), tmp_path / "parts")
-  launch.train(config(data, 4), tmp_path / "parts")
-  assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
+  task = {"name": str(TASK), "file": str(data), "workers": 1, "verifier": "tests.training.even_verifier:even"}
+  launch.train(config(data, 4, task=task), tmp_path / "whole")
+  launch.train(config(data, 2, task=task), tmp_path / "parts")
+  launch.train(config(data, 4, task=task), tmp_path / "parts")
+  commands.assert_same_end(tmp_path / "whole", tmp_path / "parts")
   trained = [line for line in lines(tmp_path / "whole") if "ratio_error" in line]
   assert len(trained) == 4 and all(line["unscored"] == [0] for line in trained)
   assert all(line["ratio_error"][0] < 1e-5 for line in trained)
@@ -112,9 +118,6 @@ def odd(response, entry, **arguments):
   return Verdict(1.0, {"style": 1.0})
 
 
-HERE = "tests.training.test_host_loop"
-
-
 def unscored(data, verifier, **fields):
   task = {"name": str(TASK), "file": str(data), "workers": 0, "verifier": f"{HERE}:{verifier}"}
   return config(data, 8, task=task | fields)
@@ -126,7 +129,7 @@ def test_an_error_of_the_verifier_on_every_row_stops_the_run_with_that_error(dat
 
 
 def test_want_of_time_on_every_row_stops_the_run_after_some_iterations(data, tmp_path):
-  with pytest.raises(UserError, match="no response of the iteration has a verdict: the verifier has no time"):
+  with pytest.raises(UserError, match="all responses timed out or crashed: the verifier has no time"):
     launch.train(unscored(data, "in_time", max_unscored_iterations=3), tmp_path / "run")
   assert [line["unscored"] for line in lines(tmp_path / "run") if "ratio_error" in line] == [[1.0]] * 2
 
@@ -141,10 +144,33 @@ def test_want_of_time_on_every_row_stops_the_run_after_some_iterations(data, tmp
   ],
 )
 def test_iterations_without_any_judgement_stop_the_run_with_what_is_known(data, tmp_path, verifier, line):
+  """Finding 6: their rewards are none, and no 0, whatever a failed response earns beside others."""
+  said = io.StringIO()
   with pytest.raises(UserError, match=line) as error:
-    launch.train(unscored(data, verifier, max_unscored_iterations=3), tmp_path / "run")
+    config = unscored(data, verifier, max_unscored_iterations=3)
+    launch.train(config, tmp_path / "run", launch.Terminal(["test"], said, Stop()))
   assert "\n" not in str(error.value) and ("no time" in str(error.value)) == (verifier == "failed")
-  assert len([line for line in lines(tmp_path / "run") if "ratio_error" in line]) == 2
+  trained = [line for line in lines(tmp_path / "run") if "ratio_error" in line]
+  assert [(np.isnan(line["reward"][0]), line["unscored"]) for line in trained] == [(True, [1.0])] * 2
+  assert "iteration 2/8 | reward NaN | held-out NaN | " in said.getvalue() and "| unscored 100 %" in said.getvalue()
+  assert f"{HERE}:{verifier}" in said.getvalue() or verifier == "without_reason", "a note says what became of them"
+
+
+def test_programs_that_are_compiled_on_the_way_count_for_no_speed_and_no_time_left(data, tmp_path, monkeypatch):
+  """Finding 19: the first call of iterations takes an hour here, of which the second knows nothing."""
+  said, advance, now = io.StringIO(), Trainer.advance, [0.0]
+
+  def slow(trainer):
+    now[0] += 3600.0 if trainer.iterations == 0 else 1.0
+    return advance(trainer)
+
+  monkeypatch.setattr(Trainer, "advance", slow)
+  clocked = functools.partial(recorder.Progress, clock=lambda: now[0])
+  monkeypatch.setattr(recorder, "Progress", clocked)
+  launch.train(config(data, 6), tmp_path / "run", launch.Terminal(["test"], said, Stop()))
+  shown = [line for line in said.getvalue().splitlines() if line.startswith("iteration ") and "/6" in line]
+  assert ["tokens/s" in line for line in shown] == [False, False, True, True]
+  assert "left" not in shown[1] and shown[2].endswith("| 1s left"), shown
 
 
 def checked(loop, verdicts):
@@ -156,12 +182,12 @@ def checked(loop, verdicts):
 
 
 def test_one_judged_row_starts_the_count_anew_and_errors_alone_stop_at_once():
-  late, crashed, error, right = (0.0, "timed_out"), (None, "crashed"), (None, "error"), (1.0, "")
+  late, crashed, error, right = (None, "timed_out"), (None, "crashed"), (None, "error"), (1.0, "")
   task = types.SimpleNamespace(max_unscored_iterations=3, reasons=lambda: ["it raised"])
   loop = types.SimpleNamespace(task=task, _unjudged_in_a_row=0, _timed_out=False)
   for rows in ([late, crashed], [late, error], [late, right], [crashed, crashed], [crashed, error]):
     checked(loop, rows)
-  with pytest.raises(UserError, match="^no response of the iteration has a verdict: it raised$"):
+  with pytest.raises(UserError, match="^all responses timed out or crashed: it raised$"):
     checked(loop, [crashed, crashed])
   loop = types.SimpleNamespace(task=task, _unjudged_in_a_row=0, _timed_out=False)
   with pytest.raises(UserError, match="^no response of the iteration has a verdict: it raised$"):

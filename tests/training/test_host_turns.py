@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -17,6 +18,16 @@ from rl_jax.training.trainer import Trainer
 from tests.methods.counting import counted
 
 TASK = Path(__file__).parent / "tool_task.py"
+
+
+def even(verify):
+  """The verifier, which pays for an even sum of tokens: an untrained policy has a gradient."""
+
+  def judge(ids, split, tokens, mask):
+    rewards = ((tokens * mask).sum(axis=1) % 2 == 0).astype(np.float32)
+    return verify(ids, split, tokens, mask).replace(rewards=rewards)
+
+  return judge
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +47,10 @@ def trained(tmp_path_factory):
     patch.setenv("RL_JAX_CACHE", str(folder / "cache"))
     # An untrained policy never writes a call.
     patch.setattr(tool_use, "find_call", lambda text: "1+1" if text and ord(text[0]) % 2 == 0 else None)
+    experiment = initialization.build(config)
+    task = dataclasses.replace(experiment.task, verify=even(experiment.task.verify))
     with counted(turns) as counts:
-      trainer = Trainer(initialization.build(config), mesh.make_mesh(config.mesh))
+      trainer = Trainer(dataclasses.replace(experiment, task=task), mesh.make_mesh(config.mesh))
       progressed = trainer.advance()
     with counted(turns) as asked:
       metrics = trainer.evaluate()
@@ -59,7 +72,7 @@ def test_the_tool_answers_between_the_turns(trained):
 def test_sampler_and_trainer_agree_over_the_tools_tokens(trained):
   for metrics in trained[1].metrics:
     assert (metrics["ratio_error"] < 1e-5).all() and (np.abs(metrics["kl_to_behaviour"]) < 1e-5).all()
-    assert metrics["unscored"] == 0 and metrics["accuracy"] == 0
+    assert metrics["unscored"] == 0 and metrics["accuracy"] == 0 < metrics["gradient_norm"]
 
 
 def test_evaluation_plays_the_turns(trained):

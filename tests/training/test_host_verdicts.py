@@ -15,7 +15,7 @@ import pytest
 from rl_jax.configuration import configs
 from rl_jax.launching import initialization
 from rl_jax.methods import dapo
-from rl_jax.tasks.host import FAILURES
+from rl_jax.tasks.scoring import FAILURES
 from rl_jax.tasks.task import Verdicts
 from rl_jax.training import mesh
 from rl_jax.training.trainer import Trainer

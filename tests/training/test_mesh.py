@@ -149,11 +149,15 @@ def test_whole_iterations_sample_the_same_tokens(iterated):
     differing = sum(a != b for a, b in zip(here, there, strict=True))
     assert len(here) == 16 and differing == 0, f"{differing} of {len(here)} rows differ"
   for here, there in zip(found["metrics"], one["metrics"], strict=True):
+    assert there["gradient_norm"] > 0
     assert_close(here, there, 1e-4)
 
 
 def test_a_checkpoint_of_one_mesh_is_restored_on_another_bit_for_bit(iterated):
+  """What two iterations have moved."""
   sharded = iterated["restore", "[[2, 2, 2], [2, 2, 2]]"]
+  drawn = iterated["iterate", "[2, 2, 2]"]["before"]
+  assert sharded.keys() == drawn.keys() and not [name for name in drawn if sharded[name] == drawn[name]]
   assert iterated["restore", "[[2, 2, 2], [1, 1, 1]]"] == sharded
   assert_close(iterated["restore", "[[1, 1, 1], [2, 2, 2]]"], sharded, 1e-4)
 

@@ -85,7 +85,6 @@ def arguments(workdir: Path, *more: str) -> list[str]:
     *commands.SMALL,
     f"num_iterations={ITERATIONS}",
     "num_seeds=1",
-    "stages.warm_start.prompts_per_iteration=4",
     "logging.every_iterations=1",
     "checkpoint.every_iterations=2",
     "checkpoint.keep=9",
@@ -224,7 +223,9 @@ from rl_jax.experiments import grpo
 
 def get_config():
   config = grpo.get_config("smoke")
-  config.task = config_dict.ConfigDict({{"name": "{task}", "file": "{file}", "workers": 1}})
+  config.task = config_dict.ConfigDict({{
+    "name": "{task}", "file": "{file}", "workers": 1, "verifier": "tests.training.even_verifier:even"
+  }})
   config.stages = config_dict.ConfigDict()
   config.init_from = ""
   return config

@@ -23,7 +23,7 @@ from rl_jax.launching import initialization
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Signal
 from rl_jax.tasks import chain, json_lines, mixture, reasoning_gym, tool_use
-from rl_jax.tasks.host import FAILURES
+from rl_jax.tasks.scoring import FAILURES
 from rl_jax.training import iteration, state
 from rl_jax.training.experiment import ALWAYS
 from tests.tasks import bit_strings

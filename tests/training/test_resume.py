@@ -49,7 +49,6 @@ def ppo(workdir: Path, iterations: int = 4) -> list[str]:
     f"num_iterations={iterations}",
     "num_seeds=1",
     "optimizer.schedule=cosine",
-    "stages.warm_start.prompts_per_iteration=4",
     "evaluation.greedy=False",
   )
 
@@ -126,7 +125,7 @@ def straight_ppo(cache, tmp_path_factory):
 def test_killed_in_its_warm_start_it_ends_the_same(straight_ppo, cache, tmp_path):
   run = tmp_path / "run"
   for point, step, number, folder in (
-    ("checkpoint", 2, SIGKILL, "stages"),
+    ("checkpoint", 20, SIGKILL, "stages"),
     ("metrics", 2, SIGKILL, "run"),
   ):
     killed = commands.interrupted(ppo(run), cache, point, step, number, folder)
