@@ -2,7 +2,7 @@
 
 Idea: a critic that starts as a copy of the policy knows little of which steps are right; a policy that trusts it from
 the first update on, as with windows (tppo.py) or lambda < 1, unlearns. So the critic is trained first, with Monte Carlo
-returns of whole answers, whose targets have no bias (VC-PPO, arXiv 2503.01491, section 4.1; VAPO, arXiv 2504.05118):
+returns of whole answers, whose targets have no bias (VC-PPO, arXiv 2503.01491):
 
   loss = mean over the tokens of answers of (V_t - G_t)^2 / 2,  G_t = sum_{k >= t} gamma^(k - t) r_k
 
@@ -57,5 +57,5 @@ def build(config: ConfigDict, task: Task) -> Method:
     models={"policy": ModelRole(trained=False), **critic["models"]},
     scoring=critic["scoring"],
     requires=critic["requires"],
-    papers=("2503.01491", "2504.05118"),
+    papers=("2503.01491",),
   )

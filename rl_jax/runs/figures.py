@@ -27,7 +27,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2.5)))
 FEW = 5
 """Curves that leave room for a legend among them."""
-TITLE_WIDTH = 40
+TITLE_WIDTH = 34
 """Characters of a heading on one line above a panel."""
 MAX_POINTS = 400
 """Longer curves are drawn as means of successive points (a long run would make a page of megabytes)."""

@@ -75,7 +75,7 @@ _RULES = (
     _PIXEL,
   ),
   _Rule(
-    "Held-out prompts with a right answer",
+    "Held-out pass@k",
     "share of prompts",
     (("evaluation", r"held_out/pass_at_(\d+)", "pass@{1}"),),
     "unit",

@@ -142,7 +142,7 @@ def test_item_5_samples_without_credit_are_a_line_of_text(tmp_path):
 
 def test_item_6_accuracy_is_a_share_of_answers_and_pass_at_k_of_prompts(tmp_path):
   panels = {panel.title: panel for panel in main_panels(load(_filled(tmp_path / "x")))}
-  accuracy, passed = panels["Held-out accuracy"], panels["Held-out prompts with a right answer"]
+  accuracy, passed = panels["Held-out accuracy"], panels["Held-out pass@k"]
   assert (accuracy.unit, [curve.label for curve in accuracy.curves]) == ("share of answers", ["sampled", "greedy"])
   assert (passed.unit, [curve.label for curve in passed.curves]) == ("share of prompts", ["pass@4"])
 
