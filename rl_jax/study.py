@@ -25,10 +25,11 @@ from rl_jax.configuration import configs
 from rl_jax.configuration.command_line import Parser
 from rl_jax.configuration.parts import load_file, study_file
 from rl_jax.errors import UserError
+from rl_jax.evaluate import evaluate
 from rl_jax.launching import launch
 from rl_jax.launching.commands import command
 from rl_jax.launching.stop import Stop
-from rl_jax.runs import study_page, study_results
+from rl_jax.runs import evaluations, study_page, study_results
 from rl_jax.runs.comparison import area_under
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.files import read_json
@@ -97,8 +98,23 @@ class Study(NamedTuple):
     point = max(scores, key=lambda point: -math.inf if math.isnan(scores[point]) else scores[point])
     overrides = [*entry.overrides, *self.config.final_overrides, *point]
     result = self.run(self.workdir / name, entry.config, overrides, self.config.token_budget)
+    if self.config.get("final_samples"):
+      result = result._replace(final=self.at_end(name, overrides, len(result.tokens.T)))
     tried = {" ".join(point): score for point, score in scores.items()} if len(scores) > 1 else {}
     return result._replace(chosen=point, tried=tried)
+
+  def at_end(self, name: str, overrides: Sequence[str], seeds: int) -> np.ndarray:
+    """[S, P] the share of right answers of each seed to each held-out problem, of several to each, when the run ended.
+    It is kept beside the run."""
+    file, samples = self.workdir / f"{name}.evaluation.json", self.config.final_samples
+    if not file.exists() or (self.workdir / name) in self.launched:
+      self.say(f"{name}: {samples} answers to each held-out problem")
+      changes = [*self.config.overrides, *overrides, f"evaluation.samples_per_prompt={samples}"]
+      config = configs.resolve(self.config.entries[name].config, changes)
+      evaluations.write(file, evaluate(config, self.workdir / name))
+    correct = np.asarray(evaluations.read(file)["problems"]["correct"], np.float64)
+    assert len(correct) == seeds, "an evaluation of this run"
+    return correct / samples
 
   def write(self, folder: Path | None, entries: Mapping[str, Entry], command: str) -> study_page.StudyPages:
     """The pages of the entries so far, and of those that stand in the folder, in the study's order.

@@ -77,6 +77,28 @@ def test_entries_run_one_by_one_stand_on_one_page(tmp_path, capsys, monkeypatch)
   assert "has no entry of two: run some first" in capsys.readouterr().err
 
 
+def test_more_answers_at_the_end_are_asked_once_and_kept(tmp_path, monkeypatch):
+  """Of four answers to each of two problems seed 0 has 1 and 4 right, seed 1 none and 2."""
+  config = common.study(
+    token_budget=9, entries={"grpo": {"config": "grpo:smoke", "overrides": ()}}, claims={}, baseline="grpo",
+    final_samples=4,
+  )  # fmt: skip
+  asked = []
+
+  def evaluate(config, workdir):
+    asked.append((workdir.name, config.evaluation.samples_per_prompt, config.num_seeds))
+    return {"evaluation_format": 1, "problems": {"correct": [[1, 4], [0, 2]]}}
+
+  monkeypatch.setattr(study, "evaluate", evaluate)
+  made = study.Study("s", config, tmp_path, launch.Terminal([], io.StringIO(), None), [])
+  for _ in range(2):
+    np.testing.assert_allclose(made.at_end("grpo", ["num_seeds=2"], 2), [[0.25, 1], [0, 0.5]])
+  assert asked == [("grpo", 4, 2)]
+  made.launched.append(tmp_path / "grpo")  # the run was made again
+  made.at_end("grpo", ["num_seeds=2"], 2)
+  assert len(asked) == 2
+
+
 @pytest.mark.parametrize("variant", ["4", "16"])
 def test_horizons_differ_in_task_and_budget_alone(variant, monkeypatch):
   monkeypatch.chdir(ROOT)

@@ -20,6 +20,7 @@ def study(
   learning_rates: tuple = (),
   tuning_budget: int | None = None,
   tuning_overrides: tuple = (),
+  final_samples: int = 0,
   note: str = "",
 ) -> ConfigDict:
   """Budgets are tokens per seed, and all generated tokens count. Claims compare two entries, each at the budget.
@@ -29,6 +30,7 @@ def study(
     learning_rates: each method is tuned over these, side by side, two seeds each.
     tuning_budget: tokens per seed while tuning; None: the whole budget.
     tuning_overrides: only while tuning.
+    final_samples: answers to each held-out prompt when a run has ended; 0: none beside those of its curve.
     note: stands above the table.
   """
   return ConfigDict(
@@ -51,6 +53,7 @@ def study(
         "token_budget": tuning_budget,
         "overrides": (f"num_seeds={2 * max(len(learning_rates), 1)}", "seed=500", *tuning_overrides),
       },
+      "final_samples": final_samples,
       "gates": gates or {},
       "note": note,
       "entries": entries,

@@ -62,6 +62,7 @@ def get_config(variant: str = "") -> ConfigDict:
       f"stages.critic.num_seeds={TUNING_STARTS}",
       "stages.warm_start.seed=1500",
     ),
+    final_samples=4,
     baseline="grpo",
     metrics=(ACCURACY, GREEDY, LENGTH),
     gates={"oracle": "oracle", "no_reward": "no_reward"},

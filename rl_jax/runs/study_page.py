@@ -140,6 +140,10 @@ def _columns(config: Config, entries: Entries) -> dict[str, Callable[[str, Entry
   for metric in config["metrics"]:
     if any(metric in entry.at_budget for entry in entries.values()):
       columns[metric] = functools.partial(_metric_cell, metric, budget)
+  if any(entry.final is not None for entry in entries.values()):
+    columns[f"at the end, {config['final_samples']} answers per prompt"] = lambda name, entry: (
+      "" if entry.final is None else _cell(estimate(entry.final, entry.starts))
+    )
   if any(GREEDY in entry.values for entry in entries.values()):
     columns["greedy accuracy of the start"] = lambda name, entry: (
       f"{entry.values[GREEDY][0].mean():.3f}" if GREEDY in entry.values else ""

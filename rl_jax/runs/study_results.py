@@ -49,6 +49,8 @@ class Entry(NamedTuple):
   """[N, S] sequential tokens so far; None: not recorded."""
   blocks: np.ndarray | None = None
   """[N, S, K] sampled accuracy by blocks of held-out prompts; None: not recorded."""
+  final: np.ndarray | None = None
+  """[S, P] share of right answers to each held-out problem at the end, of several to each; None: not asked."""
 
   def across(self, axis: str) -> np.ndarray:
     """[N, S] where the evaluations stand on an axis."""
@@ -99,6 +101,7 @@ class Entry(NamedTuple):
       "sequential": short(self.sequential),
       "values": {name: short(values) for name, values in self.values.items()},
       "blocks": short(self.blocks),
+      "final": None if self.final is None else _rounded(self.final.tolist()),
       **self.origin,
     }
 
@@ -119,6 +122,7 @@ def from_json(saved: Mapping[str, Any]) -> Entry:
     starts=saved.get("starts", 1),
     sequential=numbers(saved.get("sequential")),
     blocks=numbers(saved.get("blocks")),
+    final=numbers(saved.get("final")),
   )
 
 
