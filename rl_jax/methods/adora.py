@@ -1,9 +1,9 @@
 """ADORA: training reasoning models with dynamic advantage estimation (arXiv 2602.10019).
 
 Idea: GRPO gives every prompt the same say, whatever the policy can do with it now. After each rollout a prompt is
-labelled by what its answers show, and all their advantages are multiplied by one weight. Longer thinking pays where the
-longest right answer is longer than wrong ones are on average; a prompt is hard where at most tau of its answers are
-right. For the G answers of one prompt (eq. 4 to 8)
+labelled by what its answers show, and all their advantages are multiplied by one weight. Longer thinking pays where
+the longest right answer is longer than wrong ones are on average; a prompt is hard where at most tau of its answers
+are right. For the G answers of one prompt (eq. 4 to 8)
 
   pays = max over right answers of |o_i| > mean over wrong answers that were not cut of |o_i|
   hard = number of right answers / G <= tau
@@ -11,13 +11,14 @@ right. For the G answers of one prompt (eq. 4 to 8)
   w = 2 if pays and hard, else 1                        variant "paper_llm"
   A_i = w (r_i - mean_j r_j) / (std_j r_j + eps)
 
-The default is the authors' released code for language models, "code_llm", which damps. Their paper amplifies there, and
-damps for vision-language models alone: the two damping variants are one here, as the paper does not say what a group
-without a right or without a wrong answer weighs. Without a right one thinking does not pay, without a wrong one it does,
-as in that code. The authors' code for vision-language models has it the other way round, which differs where all wrong
-answers were cut: it is no variant. A right answer has a reward above `correct_threshold`; wrong ones of `length_cap`
-tokens or more were cut. That both labels must hold is inferred: `combine` "and", "or", "length" or "difficulty". The mean
-over each answer is that of the vision-language code. With scale "none" the weights are on rewards less their mean.
+The default is the authors' released code for language models, "code_llm", which damps. Their paper amplifies there,
+and damps for vision-language models alone: the two damping variants are one here, as the paper does not say what a
+group without a right or without a wrong answer weighs. Without a right one thinking does not pay, without a wrong one
+it does, as in that code. The authors' code for vision-language models has it the other way round, which differs where
+all wrong answers were cut: it is no variant. A right answer has a reward above `correct_threshold`; wrong ones of
+`length_cap` tokens or more were cut. That both labels must hold is inferred: `combine` "and", "or", "length" or
+"difficulty". The mean over each answer is that of the vision-language code. With scale "none" the weights are on
+rewards less their mean.
 
 Metrics: those of policy_gradient.py, and group_weight, the mean of w over scored rows.
 Config: experiments/adora.py.

@@ -1,9 +1,9 @@
 """CANON: conditional advantage estimation (arXiv 2509.23962).
 
-Idea: against the mean of all other answers, the length or the entropy of an answer has no say of its own. The answers of
-a prompt are cut at the median of such a metric into a low half C- and a high half C+, which has the extra answer of an
-odd group. Against the other half, the trend that earns more reward is pushed, whichever it is; against the own half, the
-best answers within a trend. For an answer i in C+ (in C- with the signs + and - exchanged)
+Idea: against the mean of all other answers, the length or the entropy of an answer has no say of its own. The answers
+of a prompt are cut at the median of such a metric into a low half C- and a high half C+, which has the extra answer
+of an odd group. Against the other half, the trend that earns more reward is pushed, whichever it is; against the own
+half, the best answers within a trend. For an answer i in C+ (in C- with the signs + and - exchanged)
 
   inter_i = r_i - m-,  m+ and m- the mean rewards of C+ and C-                                     (eq. 3)
   intra_i = r_i - m+                                                                               (eq. 4)
@@ -11,16 +11,16 @@ best answers within a trend. For an answer i in C+ (in C- with the signs + and -
   loss = 1/B sum_i 1/L sum_t -min(rho_t A_i, clip(rho_t, 1 - 0.2, 1 + 0.28) A_i),  L the response limit
 
 With mu 1/2 and equal halves this is Dr. GRPO (eq. 7). alpha tilts the competition: inter is alpha r_i - m- in C+ and
-r_i - alpha m+ in C- (eq. 9). CANON-Eff, with metric "length", mu 1/2 and alpha slightly below 1, shortens answers: groups
-that are all right push to the shorter half. The code weighs C- instead where the metric is the entropy (`weighted`
-"lower"), and adds beta to inter in C+ and takes it off in C-.
+r_i - alpha m+ in C- (eq. 9). CANON-Eff, with metric "length", mu 1/2 and alpha slightly below 1, shortens answers:
+groups that are all right push to the shorter half. The code weighs C- instead where the metric is the entropy
+(`weighted` "lower"), and adds beta to inter in C+ and takes it off in C-.
 
 mu is constant (1: CANON-Inter, 0: CANON-Intra), or 1 - mean reward of the batch (mixing "accuracy"), or a cosine with
 restarts after a warm-up (mixing "cosine"), falling from inter to intra; with `first` "intra" the other way round.
 
-The entropy is that of the policy before the update, at the temperature of the rollout, over the tokens of the answer: one
-forward pass over all rows. Clip 0.2 below and the dual clip are the defaults of the authors' code, not in the paper. In a
-group with a single scored answer both means are 0, as in the code.
+The entropy is that of the policy before the update, at the temperature of the rollout, over the tokens of the answer:
+one forward pass over all rows. Clip 0.2 below and the dual clip are the defaults of the authors' code, not in the
+paper. In a group with a single scored answer both means are 0, as in the code.
 
 Metrics: those of policy_gradient.py, and
   mu: of this iteration.
@@ -30,10 +30,11 @@ Config: experiments/canon.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from rl_jax.inputs.ranges import COUNT, FINITE, POSITIVE, SHARE, WHOLE
@@ -49,7 +50,6 @@ from rl_jax.trajectories import Trajectories
 def get_config() -> dict[str, Any]:
   """CANON-Inter by entropy, with Dr. GRPO's loss and the paper's clip."""
   return policy_gradient.get_config() | {
-    "clip_low": 0.2,
     "clip_high": 0.28,
     "dual_clip": 3.0,
     "aggregation": "sequence_mean_constant",
@@ -67,13 +67,9 @@ def get_config() -> dict[str, Any]:
 
 
 RANGES = {
-  "mu": SHARE,
-  "schedule_iterations": COUNT,
-  "warmup_iterations": WHOLE,
-  "cycles": COUNT,
-  "alpha": POSITIVE,
-  "beta": FINITE,
-}
+  "mu": SHARE, "alpha": POSITIVE, "beta": FINITE,
+  "schedule_iterations": COUNT, "warmup_iterations": WHOLE, "cycles": COUNT,
+}  # fmt: skip
 
 
 def build(config: ConfigDict, task: Task) -> Method:
@@ -82,37 +78,31 @@ def build(config: ConfigDict, task: Task) -> Method:
   m = config.method
   one_of(m, "weighted", conditional.HALVES)
   one_of(m, "first", conditional.ORDERS)
-  by_entropy = one_of(m, "metric", ("length", "entropy")) == "entropy"
   steps = {"total": m.schedule_iterations, "warmup": m.warmup_iterations, "cycles": m.cycles}
-  one_of(m, "mixing", ("constant", "accuracy", "cosine"))
   if m.schedule_iterations - m.warmup_iterations < m.cycles:
-    raise ValueError(
-      f"method.schedule_iterations={m.schedule_iterations} leaves {m.cycles} cycles no iteration each after "
-      f"method.warmup_iterations={m.warmup_iterations}"
-    )
-
-  def mixture(trajectories: Trajectories, iteration: Array) -> float | Float[Array, ""]:
-    if m.mixing == "constant":
-      return m.mu
-    if m.mixing == "cosine":
-      return conditional.mixing_by_cosine(iteration, first=m.first, **steps)
-    return conditional.mixing_by_accuracy(batch_success_rate(trajectories.rewards, trajectories.scored), first=m.first)
-
-  def metric(trajectories: Trajectories) -> Num[Array, " B"]:
-    if by_entropy:
-      return conditional.mean_entropy(trajectories.extras["old_entropies"], trajectories.trained)
-    return trajectories.response_lengths
+    raise ValueError(f"method.schedule_iterations={m.schedule_iterations}: too few for method.cycles after the warm-up")
+  success = lambda rows: batch_success_rate(rows.rewards, rows.scored)
+  mixtures: dict[str, Callable[[Trajectories, Array], Any]] = {
+    "constant": lambda rows, iteration: m.mu,
+    "accuracy": lambda rows, iteration: conditional.mixing_by_accuracy(success(rows), first=m.first),
+    "cosine": lambda rows, iteration: conditional.mixing_by_cosine(iteration, first=m.first, **steps),
+  }
+  metrics: dict[str, Callable[[Trajectories], Array]] = {
+    "length": lambda rows: rows.response_lengths,
+    "entropy": lambda rows: conditional.mean_entropy(rows.extras["old_entropies"], rows.trained),
+  }
+  mixture, metric = mixtures[one_of(m, "mixing", mixtures)], metrics[one_of(m, "metric", metrics)]
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     rewards, scored, mu = trajectories.rewards, trajectories.scored, mixture(trajectories, iteration)
     options = {"mu": mu, "alpha": m.alpha, "weighted": m.weighted, "beta": m.beta}
     split = conditional.canon(rewards, metric(trajectories), trajectories.group_ids, scored, **options)
-    metrics = {
+    halves = {
       "mu": Mean(jnp.asarray(mu, jnp.float32), jnp.float32(1.0)),
       "reward_upper": masked_mean(rewards, split.upper),
       "reward_lower": masked_mean(rewards, scored & ~split.upper),
     }
-    return Signal({"policy": policy_gradient.token_stream(trajectories, split.advantages)}, metrics)
+    return Signal({"policy": policy_gradient.token_stream(trajectories, split.advantages)}, halves)
 
-  scoring = {"old_entropies": ("policy", "entropies")} if by_entropy else {}
+  scoring = {"old_entropies": ("policy", "entropies")} if m.metric == "entropy" else {}
   return policy_gradient.method(config, task, signal, papers=("2509.23962",), scoring=scoring)

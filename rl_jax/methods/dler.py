@@ -1,25 +1,26 @@
 """DLER: doing length penalty right (arXiv 2510.15110).
 
-Idea: the simplest length penalty, no reward for an answer that is not finished after L tokens, costs accuracy because of
-the optimiser around it. Cut answers make the rewards of a group vary, which biases advantages divided by the group's std:
-divide by the batch's. A symmetric clip removes exploring tokens: widen it above. Groups of equal rewards, all 0 early and
-all 1 late, have no gradient: sample until enough groups have both.
+Idea: the simplest length penalty, no reward for an answer that is not finished after L tokens, costs accuracy because
+of the optimiser around it. Cut answers make the rewards of a group vary, which biases advantages divided by the
+group's std: divide by the batch's. A symmetric clip removes exploring tokens: widen it above. Groups of equal
+rewards, all 0 early and all 1 late, have no gradient: sample until enough groups have both.
 
   r'_i = r_i if the answer is finished within L tokens, else 0                                     (section 3)
   keep a group iff its r' differ
   A_i = r'_i - mean_j r'_j, less the mean of all A and divided by their std, of the kept groups    (eq. 3)
   loss = - sum_i sum_t min(rho_t A_i, clip(rho_t, 1 - 0.2, 1 + 0.28) A_i) / sum_i |o_i| + 0.0005 k2
 
-Mean and std are over tokens ("token", the code: long answers count more) or over answers ("sequence"); the paper does not
-say. The paper's KL is k2; its script leaves k3. The dual clip is the script's. The code also pays 0.1 of the reward for
-answers that were cut: not here, as not in the paper. It samples until it has all groups; here missing rows are masked.
+Mean and std are over tokens ("token", the code: long answers count more) or over answers ("sequence"); the paper does
+not say. The paper's KL is k2; its script leaves k3. The dual clip is the script's. The code also pays 0.1 of the
+reward for answers that were cut: not here, as not in the paper. It samples until it has all groups; here missing rows
+are masked.
 
-L is `target_shares` of the task's response tokens; one half is our choice (the paper: 4000 of 32k). DA-DLER goes on from
-a policy of DLER with limits by difficulty: answers are sampled up to the largest limit, and count as right up to that of
-their prompt, the n-th of `target_shares` where n - 1 of the `difficulty_thresholds` are below the share of right answers.
-The paper's is thresholds (0.5,) and twice as many tokens for hard prompts; inferred: a share at the threshold is hard,
-and right is what was finished within the largest limit. Held-out prompts are answered with all response tokens of the
-task. methods/dler_merge.py is the merge of weights that ends the paper.
+L is `target_shares` of the task's response tokens; one half is our choice (the paper: 4000 of 32k). DA-DLER goes on
+from a policy of DLER with limits by difficulty: answers are sampled up to the largest limit, and count as right up to
+that of their prompt, the n-th of `target_shares` where n - 1 of the `difficulty_thresholds` are below the share of
+right answers. The paper's is thresholds (0.5,) and twice as many tokens for hard prompts; inferred: a share at the
+threshold is hard, and right is what was finished within the largest limit. Held-out prompts are answered with all
+response tokens of the task. methods/dler_merge.py is the merge of weights that ends the paper.
 
 Metrics: those of policy_gradient.py and rollouts/dynamic_sampling.py (`reward` is that of the kept groups), and
   reward_within_limit: mean of r'.
@@ -93,10 +94,8 @@ def build(config: ConfigDict, task: Task) -> Method:
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     rows, scored = (within_limit(trajectories), trajectories.group_ids, trajectories.scored), trajectories.scored
-    if m.normalization == "token":
-      advantages = reinforce_pp_baseline(*rows, trajectories.trained)
-    else:
-      advantages = whiten(dr_grpo(*rows), scored)
+    by_token = m.normalization == "token"
+    advantages = reinforce_pp_baseline(*rows, trajectories.trained) if by_token else whiten(dr_grpo(*rows), scored)
     metrics = {
       "reward_within_limit": masked_mean(rows[0], scored),
       "response_limit": masked_mean(limits_of(trajectories), scored),

@@ -1,15 +1,16 @@
-"""DLER's merge: the largest updates of a tuned policy, scaled, on the weights that it was tuned from (arXiv 2510.15110).
+"""DLER's merge: the largest updates of a tuned policy, on the weights that it was tuned from (arXiv 2510.15110).
 
 Idea: accuracy that was lost while answers became shorter comes back where small changes of weights are taken back and
-large ones are shrunk. delta is what tuning changed, M the entries with the largest |delta|, a quarter of them (section 4)
+large ones are shrunk. delta is what tuning changed, M the entries with the largest |delta|, a quarter of them
+(section 4)
 
   theta = theta_base + 0.7 M delta,  delta = theta_tuned - theta_base
 
-The tuned policy is the config's `init_from`, the base `base_init_from`. A run starts from theta, evaluates it and goes on
-as DLER (methods/dler.py), towards theta where it has a KL term; `rl-jax evaluate` of the experiment measures theta alone.
-With `keep` 1 and `scale` 1 theta is the tuned policy. The paper merges its 8B policy, where training data was no match
-for the base's. Inferred: one threshold for all arrays together (`scope` "global"; or "per_tensor"), rounding and ties.
-Adapters (LoRA) are merged into the matrices of both before.
+The tuned policy is the config's `init_from`, the base `base_init_from`. A run starts from theta, evaluates it and
+goes on as DLER (methods/dler.py), towards theta where it has a KL term; `rl-jax evaluate` of the experiment measures
+theta alone. With `keep` 1 and `scale` 1 theta is the tuned policy. The paper merges its 8B policy, where training
+data was no match for the base's. Inferred: one threshold for all arrays together (`scope` "global"; or "per_tensor"),
+rounding and ties. Adapters (LoRA) are merged into the matrices of both before.
 
 Metrics: those of dler.py. Config: experiments/dler_merge.py.
 """

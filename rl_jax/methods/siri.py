@@ -11,10 +11,11 @@ iteration t of cycles of T, between the limits L_max and L_min (section 3)
   A_i = (r_i - mean_j r_j) / (std_j r_j + eps)
   loss = 1/G sum_i 1/|o_i| sum_t -min(rho_t A_i, clip(rho_t, 1 - 0.2, 1 + 0.28) A_i),  no KL
 
-Inferred: the order of the stair's phases, limits rounded to the nearest token, the std with ddof 1, eps. Held-out prompts
-are answered with all response tokens of the task: L_max, with `longest_share` 1. The paper runs three cycles of 640
-iterations and takes its checkpoints at their ends (long) and in their middle (short); length follows the limit by some
-iterations, and short cycles cost accuracy. `kernels.curricula.efficiency` is the paper's measure of a checkpoint.
+Inferred: the order of the stair's phases, limits rounded to the nearest token, the std with ddof 1, eps. Held-out
+prompts are answered with all response tokens of the task: L_max, with `longest_share` 1. The paper runs three cycles
+of 640 iterations and takes its checkpoints at their ends (long) and in their middle (short); length follows the limit
+by some iterations, and short cycles cost accuracy. `kernels.curricula.efficiency` is the paper's measure of a
+checkpoint.
 
 Metrics: those of policy_gradient.py, and response_limit, L(t). `truncated` is the share of answers that were cut.
 Config: experiments/siri.py.

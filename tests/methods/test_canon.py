@@ -147,7 +147,7 @@ def test_only_the_entropy_is_scored():
     ({"mixing": "linear"}, "method.mixing is one of constant, accuracy, cosine"),
     ({"first": "both"}, "method.first is one of inter, intra"),
     ({"weighted": "long"}, "method.weighted is one of upper, lower"),
-    ({"schedule_iterations": 32}, "method.schedule_iterations=32 leaves 3 cycles no iteration each after"),
+    ({"schedule_iterations": 32}, "method.schedule_iterations=32: too few for method.cycles"),
   ],
 )
 def test_an_option_that_is_not_known_is_one_line(options, said):
