@@ -8,9 +8,10 @@ large ones are shrunk. delta is what tuning changed, M the entries with the larg
 
 The tuned policy is the config's `init_from`, the base `base_init_from`. A run starts from theta, evaluates it and
 goes on as DLER (methods/dler.py), towards theta where it has a KL term; `rl-jax evaluate` of the experiment measures
-theta alone. With `keep` 1 and `scale` 1 theta is the tuned policy. The paper merges its 8B policy, where training
-data was no match for the base's. Inferred: one threshold for all arrays together (`scope` "global"; or "per_tensor"),
-rounding and ties. Adapters (LoRA) are merged into the matrices of both before.
+theta alone. With `keep` 1 and `scale` 1 theta is the tuned policy. In the paper an 8B policy has 66.4 on AIME24
+before DLER, 63.5 after, and 66.7 merged, with about half of the tokens. Inferred: one threshold for all arrays
+together (`scope` "global"; or "per_tensor"), rounding and ties. Adapters (LoRA) are merged into the matrices of both
+before.
 
 Metrics: those of dler.py. Config: experiments/dler_merge.py.
 """
