@@ -59,4 +59,4 @@ def build(config: ConfigDict, task: Task) -> Method:
     return {name: own if name == "base" else lora.onto(merged, own) for name, own in params.items()}
 
   models = {**method.models, "base": ModelRole(trained=False, init_from=m.base_init_from)}
-  return dataclasses.replace(method, models=models, initial=initial)
+  return dataclasses.replace(method, models=models, initial=initial, papers=("2510.15110",))
