@@ -27,6 +27,7 @@ Config: experiments/adora.py.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -71,11 +72,10 @@ def build(config: ConfigDict, task: Task) -> Method:
   """ADORA from its section of a config."""
   m = config.method
   one_of(m, "combine", COMBINATIONS)
+  weigh: Callable[..., Array] = partial(adora_damping, attenuated=m.attenuated)
   if one_of(m, "variant", VARIANTS) == "paper_llm":
     options = {"success_threshold": m.success_threshold, "combine": m.combine, "amplified": m.amplified}
     weigh = partial(adora_weights, **options)
-  else:
-    weigh = partial(adora_damping, attenuated=m.attenuated)
   cap = task.response_tokens if m.length_cap is None else m.length_cap
   base = grpo.build(config, task)
 
@@ -83,7 +83,7 @@ def build(config: ConfigDict, task: Task) -> Method:
     rows = trajectories.rewards, trajectories.response_lengths, trajectories.group_ids, trajectories.scored
     weights = weigh(*rows, correct_threshold=m.correct_threshold, length_cap=cap)
     stream = base.signal(trajectories, iteration).streams["policy"]
-    weighted = stream.replace(targets=weights[:, None] * stream.targets)
+    weighted = dataclasses.replace(stream, targets=weights[:, None] * stream.targets)
     return Signal({"policy": weighted}, {"group_weight": masked_mean(weights, trajectories.scored)})
 
   return dataclasses.replace(base, signal=signal, papers=("2602.10019", *base.papers))
