@@ -26,10 +26,10 @@ def get_config() -> ConfigDict:
     },
     baseline="dr_grpo",
     claims={
-      "alpha 0.9: shorter than Dr. GRPO at equal accuracy": below("alpha_90", "dr_grpo", LENGTH, "accuracy"),
-      "alpha 0.7: shorter than alpha 0.9": below("alpha_70", "alpha_90", LENGTH),
+      "alpha of 9 in 10: shorter than Dr GRPO at equal accuracy": below("alpha_90", "dr_grpo", LENGTH, "accuracy"),
+      "alpha of 7 in 10: shorter than of 9 in 10": below("alpha_70", "alpha_90", LENGTH),
       **{
-        f"{name}: more accurate than Dr. GRPO over equal updates": above(name, "dr_grpo", ACCURACY, "updates")
+        f"{name}: more accurate than Dr GRPO over equal updates": above(name, "dr_grpo", ACCURACY, "updates")
         for name in ("inter_length", "inter_entropy")
       },
     },
