@@ -191,12 +191,11 @@ def deceptive(config: ConfigDict, name: str = "deceptive") -> ConfigDict:
   return config
 
 
-def half_way(config: ConfigDict) -> ConfigDict:
-  """The config on deceptive chains, from where GRPO is after 60 iterations of its own: some 150,000 tokens."""
-  config = deceptive(config)
-  config.stages.half_way = {
+def tuned(method: str) -> dict:
+  """A stage: sixty iterations of a method from the warm start, one seed."""
+  return {
     "init_from": "warm_start",
-    "method": {"name": "rl_jax.methods.grpo"},
+    "method": {"name": method},
     "seed": 2000,
     "num_seeds": 1,
     "num_iterations": 60,
@@ -207,11 +206,33 @@ def half_way(config: ConfigDict) -> ConfigDict:
     "rows_per_microbatch": None,
     "learning_rate": 1e-4,
     "learning_rates": (),
+    "optimizer": {"warmup_updates": 5},
     "evaluation": {"every_iterations": 20, "credit_prompts": 0},
     "checkpoint": {"every_iterations": 60},
     "logging": {"every_iterations": 20},
   }
+
+
+def half_way(config: ConfigDict) -> ConfigDict:
+  """The config on deceptive chains, from where GRPO is after 60 iterations of its own: some 150,000 tokens."""
+  config = deceptive(config)
+  config.stages.half_way = tuned("rl_jax.methods.grpo")
   config.init_from = "half_way"
+  return config
+
+
+VERBOSE = {"recheck_rate": 0.6, "skip_rate": 0.15, "spare_tokens": 11}
+"""Of four operations all steps once take 11 tokens, all twice 19, and a response has room for 22."""
+
+
+def verbose(config: ConfigDict) -> ConfigDict:
+  """The config where the length of a response is free: the start writes most steps twice and leaves out some.
+
+  A second copy of a step says nothing new and costs two tokens. A step that is left out saves two, and the next one
+  takes two operations at once. On four operations modulo 10 the start writes 6 to 19 tokens, 14 on average, and is
+  right 0.45 of the time: some 0.1 in 9 tokens, 0.3 in 11 to 13, 0.6 in 15 to 17.
+  """
+  config.task.update(VERBOSE)
   return config
 
 
@@ -247,6 +268,7 @@ VARIANTS: dict[str, Callable[[ConfigDict], ConfigDict]] = {
   "smoke": smoke,
   **{name: functools.partial(deceptive, name=name) for name in HORIZONS},
   "half_way": half_way,
+  "verbose": verbose,
 }
 """Changes of a config by the name of the variant; the ends of the task's difficulty are beside them."""
 
@@ -254,7 +276,7 @@ VARIANTS: dict[str, Callable[[ConfigDict], ConfigDict]] = {
 def variant(config: ConfigDict, name: str) -> ConfigDict:
   """The variant of a config: "" as it is; "smoke" ends in seconds; "easy" and "hard" are ends of the task's difficulty;
   "deceptive", "deceptive_4" and "deceptive_16" start where the likeliest response is wrong, "half_way" later on the way
-  of the first."""
+  of the first; "verbose" starts with responses of free length."""
   if name in VARIANTS:
     return VARIANTS[name](config)
   if name in LEVELS:

@@ -104,6 +104,15 @@ def test_its_stages_resolve_and_give_the_parameters_that_it_starts_from(name, va
     assert jax.tree.leaves(shapes[0]) == jax.tree.leaves(shapes[1])
 
 
+def test_a_verbose_start_is_taught_long_and_short_responses():
+  """All steps once take eleven tokens; most demonstrations are longer, some shorter, and none fills its room."""
+  task = initialization.build(config_of("grpo", "verbose")).task
+  demonstrate = jax.jit(lambda key: task.demonstrate(key, task.prompts(np.arange(256), "train"))[1].sum(axis=1))
+  lengths = np.asarray(demonstrate(jax.random.key(0)))
+  assert (lengths > 11).mean() > 0.6 and (lengths < 11).mean() > 0.1 and lengths.std() > 2
+  assert lengths.max() == 19 < task.response_tokens
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_variant_that_is_not_known_is_one_line(name):
   with pytest.raises(UserError, match="variant 'smoky' is not known"):

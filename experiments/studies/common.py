@@ -1,5 +1,7 @@
 """What the studies share: seeds, starts, cadences, claims. Plain data."""
 
+from collections.abc import Mapping
+
 from ml_collections import ConfigDict
 
 ACCURACY = "held_out/sampled_accuracy"
@@ -72,3 +74,57 @@ def above(left: str, right: str, metric: str = ACCURACY, across: str = "budget")
 def below(left: str, right: str, metric: str, across: str = "budget") -> dict:
   """The claim that `left` has less of it."""
   return above(left, right, metric, across) | {"direction": "below"}
+
+
+SEEDS, STARTS, TUNING_STARTS = 6, 3, 2
+RATES = (5e-5, 1e-4, 2e-4, 4e-4)
+FREE_LENGTH = (
+  "task.recheck_rate=0.6",
+  "task.skip_rate=0.05",
+  "task.spare_tokens=11",
+)
+"""Demonstrations that write most steps twice, with room for all of that."""
+
+
+def of_length(
+  entries: Mapping[str, tuple[str, tuple[str, ...]]], *, baseline: str, claims: dict, token_budget: int = 300_000
+) -> ConfigDict:
+  """A study of response lengths: deceptive chains of four operations, whose start writes most steps twice.
+
+  On the variant "verbose" of experiments/common.py length is free as well, but the greedy answers of its start are
+  right, and the gates would not hold. All entries take four optimiser steps per iteration. Each is tuned alike over
+  four learning rates, from two starts of its own, on half of the budget; the final runs have six seeds of three
+  starts.
+
+  Args:
+    entries: experiment and overrides by name; the controls `oracle` and `no_reward` are added.
+  """
+  controls = {name: (name, ()) for name in ("oracle", "no_reward")}
+  return study(
+    token_budget=token_budget,
+    entries={
+      name: {"config": f"{experiment}:deceptive_4", "overrides": (*FREE_LENGTH, *overrides)}
+      for name, (experiment, overrides) in {**entries, **controls}.items()
+    },
+    overrides=(
+      f"num_seeds={SEEDS}",
+      f"stages.warm_start.num_seeds={STARTS}",
+      "evaluation.prompts=512",
+      "evaluation.prompt_blocks=16",
+      "evaluation.samples_per_prompt=1",
+      "evaluation.pass_at=()",
+      "logging.samples=0",
+      "logging.report=False",
+    ),
+    tuning_overrides=(
+      f"num_seeds={TUNING_STARTS * len(RATES)}",
+      f"stages.warm_start.num_seeds={TUNING_STARTS}",
+      "stages.warm_start.seed=1500",
+    ),
+    baseline=baseline,
+    metrics=(ACCURACY, GREEDY, LENGTH),
+    gates={name: name for name in controls},
+    learning_rates=RATES,
+    tuning_budget=token_budget // 2,
+    claims=claims,
+  )

@@ -31,6 +31,8 @@ OF_METHOD = {
   "spo_tree": ("method.branching=(2, 2)", "method.segment_tokens=3"),
   "dump": ("task.levels={'two': {'operations': 2}, 'three': {'operations': 3}}",),
   "igpo": ("task.levels={'one': {'hops': 1}}",),
+  "dler": ("method.target_shares=(1.0,)",),  # an untrained policy seldom ends sooner
+  "dler_merge": ("method.target_shares=(1.0,)", "method.base_init_from=policy"),
 }
 SMALL = (
   "num_seeds=1",

@@ -1,0 +1,11 @@
+"""DLER's merge of its policy with the start, from which it goes on (rl_jax/methods/dler_merge.py, arXiv 2510.15110)."""
+
+from rl_jax.experiments import common
+
+
+def get_config(variant: str = ""):
+  config = common.verbose(common.policy_gradient("rl_jax.methods.dler_merge"))
+  config.stages.dler = common.tuned("rl_jax.methods.dler")
+  config.init_from = "dler"
+  config.num_iterations = 20
+  return common.variant(config, variant)

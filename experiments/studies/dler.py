@@ -1,0 +1,43 @@
+"""Does DLER keep the accuracy that GRPO loses where responses are cut?
+
+The paper's claims at small scale: under one cap of 10 of 22 tokens, GRPO is less accurate than DLER over equal
+updates (`grpo_cut` is SIRI with a constant limit and GRPO's clip); dynamic sampling and the wider clip are each worth
+something; limits by difficulty shorten responses at equal accuracy. See `of_length` in studies/common.py for task,
+gates and tuning.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, LENGTH, above, below
+
+SHARE = 10 / 22
+OFTEN = ("logging.every_iterations=2", "evaluation.every_iterations=4")
+"""Rounds of sampling spend the budget in fewer iterations, which are measured in each fourth one."""
+
+
+def get_config() -> ConfigDict:
+  """DLER, three forms of it and GRPO under one cap, 300,000 tokens for each seed."""
+  cut = f"method.target_shares=({SHARE},)"
+  return common.of_length(
+    {
+      "grpo_cut": (
+        "siri",
+        ("method.clip_high=0.2", f"method.longest_share={SHARE}", f"method.shortest_share={SHARE}"),
+      ),
+      "dler": ("dler", (*OFTEN, cut)),
+      "one_round": ("dler", (cut, "method.max_rounds=1")),
+      "even_clip": ("dler", (*OFTEN, cut, "method.clip_high=0.2")),
+      "by_difficulty": (
+        "dler",
+        (*OFTEN, f"method.target_shares=({SHARE}, {SHARE / 2})", "method.difficulty_thresholds=(0.5,)"),
+      ),
+    },
+    baseline="grpo_cut",
+    claims={
+      "DLER: more accurate than GRPO under the cap over equal updates": above("dler", "grpo_cut", ACCURACY, "updates"),
+      "dynamic sampling: more accurate over equal updates": above("dler", "one_round", ACCURACY, "updates"),
+      "wider clip: more accurate over equal updates": above("dler", "even_clip", ACCURACY, "updates"),
+      "limits by difficulty: shorter at equal accuracy": below("by_difficulty", "dler", LENGTH, "accuracy"),
+    },
+  )
