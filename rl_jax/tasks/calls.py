@@ -54,7 +54,7 @@ def get_config() -> dict[str, Any]:
     "pool_size": 0,  # ids (of each split) to draw problems from; 0: unlimited
     "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
     "direct_rate": 0.1,  # share of the demonstrations that answer at random without a call
-    "error_rate": 0.3,  # share of the others that add the last operand wrong
+    **sums.RATES,  # of the others, which add the last operand
   }
 
 
@@ -66,7 +66,7 @@ class _Calls:
   thinking: int
   prompt_tokens: int
   direct_rate: float
-  error_rate: float
+  rates: dict[str, float]
 
 
 def build(config: Mapping[str, Any]) -> DeviceTask:
@@ -81,7 +81,7 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     thinking=thinking,
     prompt_tokens=sums.prompt_width(levels),
     direct_rate=fields.number(config["direct_rate"], 0.0, 1.0, where="task.direct_rate"),
-    error_rate=fields.number(config["error_rate"], 0.0, 1.0, where="task.error_rate"),
+    rates=sums.read_rates(config),
   )
   return DeviceTask(
     vocabulary=_VOCABULARY,
@@ -167,11 +167,12 @@ def _verify(calls: _Calls, prompts: Prompts, tokens: Int[Array, "B R"], mask: Bo
 def _demonstrate(calls: _Calls, key: PRNGKeyArray, prompts: Prompts) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:
   """A call after any number of "." alike, and the answer right after the observation; or an answer alone."""
   m, layout, metadata = calls.modulus, calls.turns, prompts.metadata
-  direct, errs, slips, guesses, waits = jax.random.uniform(key, (5, metadata["answers"].shape[0]))
+  rows = metadata["answers"].shape[0]
+  direct, guesses, waits = jax.random.uniform(jax.random.fold_in(key, 0), (3, rows))
   below = lambda draws, n: jnp.minimum((draws * n).astype(jnp.int32), n - 1)
   direct = direct < calls.direct_rate
-  slip = jnp.where(errs < calls.error_rate, 1 + below(slips, m - 1), 0)
-  answers = _ZERO + jnp.where(direct, below(guesses, m), (metadata["answers"] + slip) % m)
+  slips = sums.draw_slips(jax.random.fold_in(key, 1), rows, m, **calls.rates)
+  answers = _ZERO + jnp.where(direct, below(guesses, m), (metadata["answers"] + slips) % m)
   constant = lambda token: jnp.full_like(answers, token)
 
   width = layout.turn_tokens

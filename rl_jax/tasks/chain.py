@@ -213,7 +213,7 @@ def _verify(length: int, prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool
   """As `worked_steps.verify`, with the objectives."""
   verdicts = worked_steps.verify(prompts, tokens, mask)
   short = jnp.sum(mask, axis=1) <= length
-  return verdicts.replace(objectives=jnp.stack([verdicts.rewards, short.astype(jnp.float32)], axis=1))
+  return dataclasses.replace(verdicts, objectives=jnp.stack([verdicts.rewards, short.astype(jnp.float32)], axis=1))
 
 
 def _demonstrate(chains: _Chains, key: PRNGKeyArray, prompts: Prompts) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:

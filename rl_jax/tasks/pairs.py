@@ -44,7 +44,7 @@ def get_config() -> dict[str, Any]:
     "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
     "spare_tokens": 1,  # room in a response beyond an answer
     "skew": 0.4,  # 0: demonstrations have all first digits alike; below 1
-    "error_rate": 0.3,  # share of the demonstrations whose second digit is wrong
+    **sums.RATES,
   }
 
 
@@ -56,7 +56,7 @@ class _Pairs:
   response_tokens: int
   chances: np.ndarray
   """[m] of each first digit in demonstrations."""
-  error_rate: float
+  rates: dict[str, float]
 
 
 def build(config: Mapping[str, Any]) -> DeviceTask:
@@ -71,7 +71,7 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     prompt_tokens=sums.prompt_width(levels),
     response_tokens=_ANSWER + fields.whole(config["spare_tokens"], 0, 1024, where="task.spare_tokens"),
     chances=weights / weights.sum(),
-    error_rate=fields.number(config["error_rate"], 0.0, 1.0, where="task.error_rate"),
+    rates=sums.read_rates(config),
   )
   return DeviceTask(
     vocabulary=_VOCABULARY,
@@ -123,10 +123,10 @@ def _verify(pairs: _Pairs, prompts: Prompts, tokens: Int[Array, "B R"], mask: Bo
 
 def _demonstrate(pairs: _Pairs, key: PRNGKeyArray, prompts: Prompts) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:
   answers, m = prompts.metadata["sums"], pairs.modulus
-  draws, errs, slips = jax.random.uniform(key, (3, answers.shape[0]))
+  draws = jax.random.uniform(jax.random.fold_in(key, 0), answers.shape)
   first = jnp.sum(draws[:, None] >= jnp.asarray(np.cumsum(pairs.chances)[:-1], jnp.float32), axis=1, dtype=jnp.int32)
-  slip = 1 + jnp.minimum((slips * (m - 1)).astype(jnp.int32), m - 2)
-  second = (answers - first + jnp.where(errs < pairs.error_rate, slip, 0)) % m
+  slips = sums.draw_slips(jax.random.fold_in(key, 1), answers.shape[0], m, **pairs.rates)
+  second = (answers - first + slips) % m
   tokens = jnp.stack([_ZERO + first, _ZERO + second, jnp.full_like(first, _END)], axis=1)
   spare = ((0, 0), (0, pairs.response_tokens - _ANSWER))
   return jnp.pad(tokens, spare), jnp.pad(jnp.ones(tokens.shape, bool), spare)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.tasks import fields, splits
 from rl_jax.tasks.task import Vocabulary
@@ -15,6 +16,11 @@ from rl_jax.tasks.worked_steps import align
 LEVEL = {
   "operands": 3,  # 2 to 9
   "weight": 1.0,  # share in the mixture of levels, relative to the others; 0 takes the level out
+}
+
+RATES = {
+  "error_rate": 0.3,  # share of the demonstrations that end in a wrong digit, all wrong ones alike
+  "lure_rate": 0.0,  # share of the others whose last digit is one too large; above 1/2 the likeliest answer is wrong
 }
 
 
@@ -50,3 +56,17 @@ def is_last(operands: Int[Array, "N F"]) -> Bool[Array, "N F"]:
   """True on the last operand of each problem."""
   present = operands != splits.ABSENT
   return present & ~jnp.pad(present[:, 1:], ((0, 0), (0, 1)))
+
+
+def read_rates(config: Mapping[str, Any]) -> dict[str, float]:
+  """The fields of RATES in a task's config; ValueError unless each is in [0, 1]."""
+  return {name: fields.number(config[name], 0.0, 1.0, where=f"task.{name}") for name in RATES}
+
+
+def draw_slips(
+  key: PRNGKeyArray, rows: int, modulus: int, *, error_rate: float, lure_rate: float
+) -> Int[Array, " N"]:
+  """How far the digit of each demonstration is off, modulo `modulus`; 0 is right."""
+  errs, lures, draws = jax.random.uniform(key, (3, rows))
+  anything = 1 + jnp.minimum((draws * (modulus - 1)).astype(jnp.int32), modulus - 2)
+  return jnp.where(errs < error_rate, anything, (lures < lure_rate).astype(jnp.int32))

@@ -120,6 +120,14 @@ def test_demonstrations_without_errors_are_right():
   assert verify(prompts, *demonstrate(jax.random.key(0), prompts)).rewards.all()
 
 
+def test_a_lure_makes_the_likeliest_second_digit_one_too_large():
+  task, prompts_of, verify, demonstrate = built(error_rate=0.0, lure_rate=0.7)
+  prompts = prompts_of(jnp.arange(4000), "train")
+  answers = np.asarray(verify(prompts, *demonstrate(jax.random.key(0), prompts)).extras["answer_ids"])
+  off = (answers // 10 + answers % 10 - np.asarray(prompts.metadata["sums"])) % 10
+  assert set(off) == {0, 1} and abs(off.mean() - 0.7) < 0.03
+
+
 # Edge cases.
 
 
@@ -130,6 +138,7 @@ def test_demonstrations_without_errors_are_right():
     ({"modulus": 11}, "task.modulus: got 11, want a whole number from 2 to 10"),
     ({"skew": 1.0}, "task.skew: got 1.0, want a finite number from 0 to 0.99"),
     ({"error_rate": -0.1}, "task.error_rate: got -0.1"),
+    ({"lure_rate": 1.1}, "task.lure_rate: got 1.1"),
     ({"spare_tokens": -1}, "task.spare_tokens"),
     ({"modulus": 2, "levels": {"x": {"operands": 2}}}, "only 4 different problems"),
     ({"skw": 0.5}, "task: unknown field 'skw'; did you mean 'skew'"),
