@@ -31,6 +31,7 @@ OF_METHOD = {
   "spo_tree": ("method.branching=(2, 2)", "method.segment_tokens=3"),
   "dump": ("task.levels={'two': {'operations': 2}, 'three': {'operations': 3}}",),
   "igpo": ("task.levels={'one': {'hops': 1}}",),
+  "aspo": ("task.thinking=2",),
 }
 SMALL = (
   "num_seeds=1",
