@@ -160,7 +160,8 @@ def test_a_task_without_calls_is_one_line():
 @functools.cache
 def trained() -> Done:
   small = [override for override in SMALL if not override.startswith("task.")]
-  config = configs.resolve("experiments/aspo.py:smoke", [*small, "prompts_per_iteration=8", "task.thinking=3", "init_from="])
+  overrides = [*small, "prompts_per_iteration=8", "task.thinking=3", "init_from="]
+  config = configs.resolve("experiments/aspo.py:smoke", overrides)
   experiment = initialization.build(config)
   experiment = dataclasses.replace(experiment, task=even(experiment.task))
   trainer = Trainer(experiment, mesh.make_mesh(experiment.config.mesh))
