@@ -8,6 +8,9 @@ Demonstrations that slip at random leave the most likely digit of every step rig
 surer of itself gets better without any reward. A lure makes the likeliest digit wrong: in demonstrations, steps with
 `lure_operator` are off by +1 with chance `lure_rate`. "*" absorbs at 0, so that a constant answer is often right; with
 "+-" alone answers are uniform. `DeviceTask.guessing_floor` is what the best constant earns.
+
+With `length_objective` verdicts have two objectives, "answer" (the reward) and "length": 1 if a response has at most so
+many tokens, end token included. The reward is that of the answer alone.
 """
 
 from __future__ import annotations
@@ -23,9 +26,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.tasks import chain_values, fields, splits, worked_steps
-from rl_jax.tasks.task import DeviceTask, Prompts, Split
+from rl_jax.tasks.task import DeviceTask, Prompts, Split, Verdicts
 
 OPERATORS = "+-*"
+OBJECTIVES = ("answer", "length")
 
 _LEVEL = {
   "operations": 4,  # 2 to 16
@@ -47,6 +51,7 @@ def get_config() -> dict[str, Any]:
     "spare_tokens": 5,  # room in a response for re-checks, beyond all steps once
     "lure_rate": 0.0,  # share of the demonstrated steps with `lure_operator` that are off by +1; above 1/2 it deceives
     "lure_operator": "-",
+    "length_objective": None,  # tokens that a response may have for its objective "length"; None: no objectives
     **worked_steps.RATES,
   }
 
@@ -70,6 +75,9 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
   config = fields.complete(config, get_config(), where="task")
   levels, space = splits.read_levels(config, _LEVEL, _check_level, _choices)
   spare = fields.whole(config["spare_tokens"], 0, 1024, where="task.spare_tokens")
+  length = config["length_objective"]
+  if length is not None:
+    fields.whole(length, 1, 1024, where="task.length_objective")
   header = bool(config["modulus_in_prompt"]) or len({level["modulus"] for level in levels.values()}) > 1
   chains = _Chains(
     space=space,
@@ -89,12 +97,13 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     levels=tuple(levels),
     problem_ids=partial(splits.draw_ids, space),
     prompts=partial(_prompts, chains),
-    verify=worked_steps.verify,
+    verify=worked_steps.verify if length is None else partial(_verify, length),
     forced_answer=worked_steps.FORCED_ANSWER,
     demonstrate=partial(_demonstrate, chains),
     step_values=partial(chain_values.step_values, modulus=max(level["modulus"] for level in levels.values())),
     guessing_floor=_guessing_floor(levels),
     provides=worked_steps.PROVIDES,
+    objectives=() if length is None else OBJECTIVES,
   )
 
 
@@ -198,6 +207,13 @@ def _prompt_text(
   pieces += [(digits[:, 0], keep[:, 0]), (terms.reshape(n, -1), terms_keep.reshape(n, -1)), (symbol("="), always)]
   tokens, keeps = (jnp.concatenate(parts, axis=1) for parts in zip(*pieces, strict=True))
   return worked_steps.align(tokens, keeps, chains.prompt_tokens, right=True)
+
+
+def _verify(length: int, prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]) -> Verdicts:
+  """As `worked_steps.verify`, with the objectives."""
+  verdicts = worked_steps.verify(prompts, tokens, mask)
+  short = jnp.sum(mask, axis=1) <= length
+  return dataclasses.replace(verdicts, objectives=jnp.stack([verdicts.rewards, short.astype(jnp.float32)], axis=1))
 
 
 def _demonstrate(chains: _Chains, key: PRNGKeyArray, prompts: Prompts) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:

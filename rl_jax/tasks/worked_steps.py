@@ -104,6 +104,7 @@ PROVIDES = {
   "step_values": ExtraSpec(("R",), "int32", "value that the step states"),
   "step_operations": ExtraSpec(("R",), "int32", "operation that the step names"),
   "answer_correct": ExtraSpec((), "bool", "the answer is right"),
+  "answer_ids": ExtraSpec((), "int32", "one number for each answer, -1 without an answer"),
 }
 """Extras of `verify`, which says what they hold outside of steps."""
 
@@ -124,6 +125,9 @@ def verify(prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]
     step_operations: int32 [B, R], index of the operation that the step names (also one that the problem lacks), -1
       for the answer and outside steps.
     answer_correct: bool [B].
+    answer_ids: int32 [B], equal where the digits of the answer are, whether right or wrong; -1 where there is no
+      answer: no '#', or other than one to A - 1 digits and the end token after it, with A slots of `answer_tokens`.
+      Answers of more than nine digits may share an id.
   """
   metadata, width = prompts.metadata, tokens.shape[1]
   ended_before = _before(jnp.cumsum(~mask | (tokens == _END), axis=1))
@@ -137,7 +141,8 @@ def verify(prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]
   starts = letters | answer_start
   step_ids = jnp.where(inside, jnp.cumsum(starts, axis=1) - 1, -1)
 
-  answer_correct = _answer_correct(metadata["answer_tokens"], tokens, answer_start)
+  answers = _after_mark(tokens, answer_start, metadata["answer_tokens"].shape[1])
+  answer_correct = jnp.all((answers == metadata["answer_tokens"]) | (metadata["answer_tokens"] < 0), axis=1)
   stated = stated_values(tokens, metadata["value_widths"])
   in_problem = letters & (operations < metadata["step_counts"][:, None])
   index = jnp.clip(operations, 0, metadata["step_values"].shape[1] - 1)
@@ -161,6 +166,7 @@ def verify(prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]
       "step_values": spread(jnp.where(letters, stated, -1), -1),
       "step_operations": spread(jnp.where(letters, operations, -1), -1),
       "answer_correct": answer_correct,
+      "answer_ids": _answer_ids(answers),
     },
   )
 
@@ -192,14 +198,25 @@ def stated_values(tokens: Int[Array, "B R"], widths: Int[Array, " B"]) -> Int[Ar
   return jnp.where(widths[:, None] == 1, single, double)
 
 
-def _answer_correct(
-  answer_tokens: Int[Array, "B A"], tokens: Int[Array, "B R"], answer_start: Bool[Array, "B R"]
-) -> Bool[Array, " B"]:
-  """Whether the tokens after the answer mark are `answer_tokens` (where these are not -1)."""
-  slots = jnp.argmax(answer_start, axis=1)[:, None] + 1 + jnp.arange(answer_tokens.shape[1])
-  response_tokens = jnp.take_along_axis(tokens, jnp.minimum(slots, tokens.shape[1] - 1), axis=1)
-  response_tokens = jnp.where(slots < tokens.shape[1], response_tokens, Vocabulary.pad_id)
-  return jnp.any(answer_start, axis=1) & jnp.all((response_tokens == answer_tokens) | (answer_tokens < 0), axis=1)
+def _after_mark(tokens: Int[Array, "B R"], answer_start: Bool[Array, "B R"], slots: int) -> Int[Array, "B A"]:
+  """The tokens in so many slots after the answer mark, padding where there is no mark and past the end."""
+  places = jnp.argmax(answer_start, axis=1)[:, None] + 1 + jnp.arange(slots)
+  after = jnp.take_along_axis(tokens, jnp.minimum(places, tokens.shape[1] - 1), axis=1)
+  there = jnp.any(answer_start, axis=1)[:, None] & (places < tokens.shape[1])
+  return jnp.where(there, after, Vocabulary.pad_id)
+
+
+def _answer_ids(answers: Int[Array, "B A"]) -> Int[Array, " B"]:
+  """Digits up to the end token as one number in which the digits count from 1, so that leading zeros count too."""
+  most = answers.shape[1] - 1
+  written = jnp.cumsum(answers == _END, axis=1) == 0
+  digits = answers - _ZERO
+  length = jnp.sum(written, axis=1)
+  whole = (length > 0) & (length <= most) & jnp.all(~written | ((digits >= 0) & (digits < 10)), axis=1)
+  powers = jnp.asarray(10 ** np.arange(most, dtype=np.uint64) % 2**32, jnp.uint32)
+  places = jnp.clip(length[:, None] - 1 - jnp.arange(most + 1), 0, most - 1)
+  number = jnp.sum(jnp.where(written, (digits + 1).astype(jnp.uint32) * powers[places], 0), axis=1, dtype=jnp.uint32)
+  return jnp.where(whole, (number & 0x7FFFFFFF).astype(jnp.int32), -1)
 
 
 class Flaws(NamedTuple):

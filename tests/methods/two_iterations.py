@@ -27,11 +27,13 @@ class Done(NamedTuple):
 
 
 def even(task):
-  """The task, where a response is right if its tokens add up to an even number."""
+  """The task, where a response is right if its tokens add up to an even number. The first objective is that too."""
 
   def verify(prompts, tokens, mask):
-    verdicts = task.verify(prompts, tokens, mask)
-    return verdicts.replace(rewards=((tokens * mask).sum(axis=1) % 2 == 0).astype(np.float32))
+    verdicts, rewards = task.verify(prompts, tokens, mask), ((tokens * mask).sum(axis=1) % 2 == 0).astype(np.float32)
+    if verdicts.objectives is not None:
+      verdicts = verdicts.replace(objectives=verdicts.objectives.at[:, 0].set(rewards))
+    return verdicts.replace(rewards=rewards)
 
   return dataclasses.replace(task, verify=verify)
 

@@ -8,7 +8,7 @@ import pytest
 from rl_jax.tasks import worked_steps
 
 
-def read_response(symbols, mask, truths, width, answer):
+def read_response(symbols, mask, truths, width, answer, most):
   """The verdict on one response as a dict of the fields of Verdicts, token by token."""
   end = 0
   while end < len(symbols) and mask[end]:
@@ -17,7 +17,8 @@ def read_response(symbols, mask, truths, width, answer):
       break
   size = len(symbols)
   out = {
-    "rewards": 0.0, "answer_correct": False, "step_ids": [-1] * size, "step_correct": [False] * size,
+    "rewards": 0.0, "answer_correct": False, "answer_ids": -1,
+    "step_ids": [-1] * size, "step_correct": [False] * size,
     "step_true_values": [-1] * size, "step_values": [-1] * size, "step_operations": [-1] * size,
   }  # fmt: skip
   step, marked = -1, False
@@ -33,6 +34,8 @@ def read_response(symbols, mask, truths, width, answer):
         marked = True
         correct = digits == answer and symbols[at + 1 + len(digits) : end] == ["<end>"]
         out["rewards"], out["answer_correct"] = float(correct), correct
+        if 0 < len(digits) <= most and symbols[at + 1 + len(digits) : end] == ["<end>"]:
+          out["answer_ids"] = sum((int(d) + 1) * 10**place for place, d in enumerate(reversed(digits))) % 2**31
         true, value = int(answer), -1
       else:
         true = truths[operation] if operation < len(truths) else -1
@@ -67,9 +70,9 @@ def assert_agrees(task, prompts, tokens, mask):
     answer = [i for i in metadata["answer_tokens"][row] if i >= 0]
     assert answer.pop() == task.vocabulary.end_id
     truths = metadata["step_values"][row][: metadata["step_counts"][row]].tolist()
-    want = read_response(
-      symbols, np.asarray(mask[row]), truths, metadata["value_widths"][row], task.vocabulary.decode(answer)
-    )
+    most = metadata["answer_tokens"].shape[1] - 1
+    width, text = metadata["value_widths"][row], task.vocabulary.decode(answer)
+    want = read_response(symbols, np.asarray(mask[row]), truths, width, text, most)
     for name, value in want.items():
       np.testing.assert_array_equal(got[name][row], value, err_msg=f"{name} of {''.join(symbols)}")
   return got["rewards"]

@@ -117,6 +117,13 @@ def test_extras_by_hand(plain):
   assert extras["step_correct"].tolist() == [[False] * 6 + [True] * 3 + [False] * 2]
 
 
+def test_answers_of_equal_digits_have_equal_ids(plain):
+  """Right or wrong, and after whatever steps; more digits than an answer has, or none, are no answer."""
+  texts = ["#8.", "a2b6c8#8.", "#7.", "#88.", "#.", "#8", "a8.", "#a8.", ""]
+  ids = build().verify(by_hand(len(texts)), *plain.respond(build(), texts)).extras["answer_ids"]
+  assert ids.tolist() == [9, 9, 8] + [-1] * 6
+
+
 def test_the_problems_of_an_id_stay_the_same():
   ids = jnp.array([0, 1, 2**31 - 2])
   task = build()
@@ -152,6 +159,16 @@ def test_prompts_and_verdicts_agree_with_plain_python(plain, levels):
     rewards = plain.assert_agrees(task, prompts, tokens, mask)
     assert 0.1 < rewards.mean() < 0.9
     plain.assert_agrees(task, prompts, *plain.spoil(task, tokens, mask, rng))
+
+
+def test_the_length_is_an_objective_beside_the_answer(plain):
+  texts = ["#8.", "a2b6c8#8.", "#7.", "a2b6c8#7.", "a2b6"]
+  task, none = build(length_objective=4), build()
+  tokens, mask = plain.respond(task, texts)
+  verdicts, without = (which.verify(by_hand(len(texts)), tokens, mask) for which in (task, none))
+  assert task.objectives == ("answer", "length") and none.objectives == () and without.objectives is None
+  assert verdicts.objectives.tolist() == [[1, 1], [1, 0], [0, 1], [0, 0], [0, 1]]
+  assert_same(verdicts.replace(objectives=None), without)
 
 
 # Invariances.
@@ -290,6 +307,7 @@ def test_re_checks_stay_within_the_room():
     ({"spare_tokens": -1}, "task.spare_tokens"),
     ({"lure_rate": 1.5}, "task.lure_rate: got 1.5"),
     ({"lure_operator": "/"}, "task.lure_operator: got '/', want one of '+-*'"),
+    ({"length_objective": 0}, "task.length_objective: got 0, want a whole number from 1 to 1024"),
     ({"skip_rte": 0.5}, "task: unknown field 'skip_rte'; did you mean 'skip_rate'"),
     ({"levels": {"x": {"operations": 2, "operators": "*", "modulus": 2}}}, "different problems"),
   ],

@@ -33,6 +33,7 @@ OF_METHOD = {
   "igpo": ("task.levels={'one': {'hops': 1}}",),
   "dler": ("method.target_shares=(1.0,)",),  # an untrained policy seldom ends sooner
   "dler_merge": ("method.target_shares=(1.0,)", "method.base_init_from=policy"),
+  "aspo": ("task.thinking=2",),
 }
 SMALL = (
   "num_seeds=1",

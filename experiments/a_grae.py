@@ -1,0 +1,33 @@
+"""A-GRAE on pairs of digits with a given sum (rl_jax/methods/a_grae.py, rl_jax/tasks/pairs.py, arXiv 2602.05548).
+
+A prompt has five right answers, of which demonstrations show two seldom. The variants "easy" and "hard" have two and
+five operands, "smoke" has digits below 4.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments import common
+
+LEVELS = {"easy": {"operands": 2}, "hard": {"operands": 5}}
+"""The ends of the task's difficulty."""
+
+
+def on_pairs(method: str, variant: str) -> ConfigDict:
+  """A method on the task, from a warm start that seldom writes high first digits."""
+  config = common.policy_gradient(method)
+  config.task = {
+    "name": "rl_jax.tasks.pairs",
+    "levels": {"three": {"operands": 3}},
+    "modulus": 4 if variant == "smoke" else 5,
+    "skew": 0.5,
+  }
+  config.evaluation.samples_per_prompt = 16
+  config.evaluation.pass_at = (4, 16)
+  if variant in LEVELS:
+    config.task.levels = {variant: LEVELS[variant]}
+    return config
+  return common.variant(config, variant)
+
+
+def get_config(variant: str = ""):
+  return on_pairs("rl_jax.methods.a_grae", variant)

@@ -1,0 +1,31 @@
+"""ASPO on sums with a tool that may be called early or late (rl_jax/methods/aspo.py, rl_jax/tasks/calls.py,
+arXiv 2508.19201).
+
+The warm start thinks for any time alike before it calls. The variants "easy" and "hard" have two and nine operands,
+"smoke" adds modulo 3.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments import common
+
+LEVELS = {"easy": {"operands": 2}, "hard": {"operands": 9}}
+"""The ends of the task's difficulty."""
+
+
+def on_calls(method: str, variant: str) -> ConfigDict:
+  """A method on the task, from a warm start that is often right."""
+  config = common.policy_gradient(method)
+  config.task = {
+    "name": "rl_jax.tasks.calls",
+    "levels": {"three": {"operands": 3}},
+    "modulus": 3 if variant == "smoke" else 5,
+  }
+  if variant in LEVELS:
+    config.task.levels = {variant: LEVELS[variant]}
+    return config
+  return common.variant(config, variant)
+
+
+def get_config(variant: str = ""):
+  return on_calls("rl_jax.methods.aspo", variant)

@@ -1,0 +1,23 @@
+"""DVAO on chains of four operations modulo 10, with a length that is soon kept as its second objective
+(rl_jax/methods/dvao.py, rl_jax/tasks/chain.py, arXiv 2605.25604).
+
+The length is that of a response that writes each step once, 11 tokens. The warm start's vary about it.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments import common
+
+
+def on_two_objectives(method: str, variant: str) -> ConfigDict:
+  """A method on the task, whose reward alone is the answer."""
+  config = common.policy_gradient(method)
+  config = common.variant(config, variant)
+  (level,) = config.task.levels.values()
+  width = 1 if level.modulus <= 10 else 2
+  config.task.length_objective = level.operations * (1 + width) + width + 2
+  return config
+
+
+def get_config(variant: str = ""):
+  return on_two_objectives("rl_jax.methods.dvao", variant)

@@ -1,0 +1,62 @@
+"""Do asymmetric advantages keep rare right answers alive?
+
+Pairs of digits with a given sum: five right answers to each prompt, of which demonstrations show two seldom, and a lure
+that makes the likeliest answer wrong (rl_jax/tasks/pairs.py). The paper's claims are on pass@k at the end of training,
+at a pass@1 that is no worse: A-GRAE and the negative-dominant control above GRPO, the positive-dominant one below it;
+and that the hard-focused control ends higher on hard prompts, here those with more operands. `no_reward` is the control
+of the task: growing surer must not be enough. There is no oracle.
+
+Every entry takes four optimiser steps per iteration and is tuned alike, over four learning rates from starts of their
+own, on half of the budget. Not run yet.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, above, below
+
+RATES = (5e-5, 1e-4, 2e-4, 4e-4)
+SEEDS, STARTS = 12, 6
+BUDGET = 200_000
+PASS = "held_out/pass_at_16"
+HARD = "held_out/three/sampled_accuracy"
+FORMS = ("negative_dominant", "positive_dominant", "hard_focused", "easy_focused", "sample", "group")
+
+
+def get_config() -> ConfigDict:
+  """GRPO, A-GRAE with its ablations and controls, and no reward."""
+  return common.study(
+    token_budget=BUDGET,
+    entries={
+      "grpo": {"config": "grpo_pairs", "overrides": ()},
+      "a_grae": {"config": "a_grae", "overrides": ()},
+      **{form: {"config": "a_grae", "overrides": (f"method.form={form}",)} for form in FORMS},
+      "no_reward": {"config": "grpo_pairs", "overrides": ("method.name=rl_jax.methods.no_reward",)},
+    },
+    overrides=(
+      f"num_seeds={SEEDS}",
+      f"stages.warm_start.num_seeds={STARTS}",
+      "task.levels={'two': {'operands': 2}, 'three': {'operands': 3}}",
+      "task.error_rate=0.1",
+      "task.lure_rate=0.6",
+      "minibatches_per_epoch=4",
+      "evaluation.prompt_blocks=16",
+      "logging.samples=0",
+      "logging.report=False",
+    ),
+    tuning_overrides=(f"num_seeds={3 * len(RATES)}", "stages.warm_start.num_seeds=3", "stages.warm_start.seed=1500"),
+    baseline="grpo",
+    metrics=(ACCURACY, GREEDY, PASS, HARD),
+    gates={"no_reward": "no_reward"},
+    learning_rates=RATES,
+    tuning_budget=BUDGET // 2,
+    claims={
+      "A-GRAE finds more right answers in 16 than GRPO": above("a_grae", "grpo", PASS),
+      "A-GRAE is more accurate than GRPO": above("a_grae", "grpo"),
+      "negative-dominant advantages find more right answers in 16 than GRPO": above("negative_dominant", "grpo", PASS),
+      "positive-dominant advantages find fewer right answers in 16 than GRPO": below("positive_dominant", "grpo", PASS),
+      "hard-focused advantages are more accurate on hard prompts than easy-focused ones": above(
+        "hard_focused", "easy_focused", HARD
+      ),
+    },
+  )

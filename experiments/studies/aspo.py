@@ -1,0 +1,55 @@
+"""Does a shaped advantage move calls of the tool forward at no cost, where the same nudge as a reward costs accuracy?
+
+Sums with a tool that earns as much late as early, from a start that thinks for any time alike before it calls, and that
+a lure makes wrong more often than not (rl_jax/tasks/calls.py). Each token before the call is one of the response, so
+that an earlier call shows in its length; the training metric `first_call` is in the runs. The paper claims earlier
+calls at equal accuracy for ASPO, and that the reward (eq. 1) is unstable. `no_reward` is the control: growing surer
+must not be enough. There is no oracle.
+
+Every entry takes four optimiser steps per iteration and is tuned alike, over four learning rates from starts of their
+own, on half of the budget. Not run yet.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
+
+RATES = (5e-5, 1e-4, 2e-4, 4e-4)
+SEEDS, STARTS = 12, 6
+BUDGET = 300_000
+
+
+def get_config() -> ConfigDict:
+  """GRPO, both settings of ASPO, the reward in its place, and no reward."""
+  return common.study(
+    token_budget=BUDGET,
+    entries={
+      "grpo": {"config": "grpo_calls", "overrides": ()},
+      "aspo": {"config": "aspo", "overrides": ()},
+      "aggressive": {"config": "aspo", "overrides": ("method.delta=-2.5", "method.strength=0.9")},
+      "reward": {"config": "aspo", "overrides": ("method.shaping=reward",)},
+      "no_reward": {"config": "grpo_calls", "overrides": ("method.name=rl_jax.methods.no_reward",)},
+    },
+    overrides=(
+      f"num_seeds={SEEDS}",
+      f"stages.warm_start.num_seeds={STARTS}",
+      "task.error_rate=0.1",
+      "task.lure_rate=0.6",
+      "minibatches_per_epoch=4",
+      "evaluation.prompt_blocks=16",
+      "logging.samples=0",
+      "logging.report=False",
+    ),
+    tuning_overrides=(f"num_seeds={3 * len(RATES)}", "stages.warm_start.num_seeds=3", "stages.warm_start.seed=1500"),
+    baseline="grpo",
+    metrics=(ACCURACY, GREEDY, LENGTH),
+    gates={"no_reward": "no_reward"},
+    learning_rates=RATES,
+    tuning_budget=BUDGET // 2,
+    claims={
+      "ASPO's responses are shorter than GRPO's at equal accuracy": below("aspo", "grpo", LENGTH, "accuracy"),
+      "the aggressive setting's are shorter still": below("aggressive", "aspo", LENGTH, "accuracy"),
+      "ASPO is more accurate over equal updates than the reward": above("aspo", "reward", ACCURACY, "updates"),
+    },
+  )

@@ -1,0 +1,64 @@
+"""Does a global advantage between prompts help where most groups are all right or all wrong?
+
+Deceptive chains of eight operations in groups of six responses: success is rare, so that most groups have no gradient
+under GRPO (rl_jax/tasks/chain.py). The paper claims more accuracy than GRPO at equal steps; its own ablation has the
+global loss alone nearly as good as the blend, which the table shows. The training metric `no_gradient` says how many
+responses teach nothing. Controls are `oracle` and `no_reward`.
+
+Every entry takes four optimiser steps per iteration and is tuned alike, over four learning rates from starts of their
+own, on half of the budget. Not run yet.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
+
+RATES = (5e-5, 1e-4, 2e-4, 4e-4)
+SEEDS, STARTS = 12, 6
+BUDGET = 300_000
+BLENDS = {"no_global": "no global", "only_global": "only global", "forced": "only forced", "zero": "soft with zero"}
+
+
+def get_config() -> ConfigDict:
+  """GRPO, COPO with its ablations, and two controls."""
+  return common.study(
+    token_budget=BUDGET,
+    entries={
+      "grpo": {"config": "grpo:deceptive", "overrides": ()},
+      "copo": {"config": "copo:deceptive", "overrides": ()},
+      **{name: {"config": "copo:deceptive", "overrides": (f"method.blend={blend}",)} for name, blend in BLENDS.items()},
+      "oracle": {"config": "oracle:deceptive", "overrides": ()},
+      "no_reward": {"config": "no_reward:deceptive", "overrides": ()},
+    },
+    overrides=(
+      f"num_seeds={SEEDS}",
+      f"stages.warm_start.num_seeds={STARTS}",
+      f"stages.critic.num_seeds={STARTS}",
+      "completions_per_prompt=6",
+      "evaluation.prompts=512",
+      "evaluation.prompt_blocks=16",
+      "evaluation.samples_per_prompt=1",
+      "evaluation.pass_at=()",
+      "logging.samples=0",
+      "logging.report=False",
+    ),
+    tuning_overrides=(
+      f"num_seeds={3 * len(RATES)}",
+      "stages.warm_start.num_seeds=3",
+      "stages.critic.num_seeds=3",
+      "stages.warm_start.seed=1500",
+    ),
+    baseline="grpo",
+    metrics=(ACCURACY, GREEDY, LENGTH),
+    gates={"oracle": "oracle", "no_reward": "no_reward"},
+    learning_rates=RATES,
+    tuning_budget=BUDGET // 2,
+    claims={
+      "COPO is more accurate than GRPO over equal updates": above("copo", "grpo", ACCURACY, "updates"),
+      "the blend is more accurate than the local loss alone over equal updates": above(
+        "copo", "no_global", ACCURACY, "updates"
+      ),
+      "per token: COPO is more accurate than GRPO": above("copo", "grpo", ACCURACY, "tokens"),
+    },
+  )

@@ -1,0 +1,64 @@
+"""Do weights by the spread of each reward help the answer, where a second reward is soon earned?
+
+Deceptive chains of four operations, whose demonstrations write steps twice, with the second objective that a response
+is no longer than it has to be (rl_jax/tasks/chain.py). The paper claims more accurate answers than the sum of rewards
+(RC), the sum of advantages (AC) and GDPO after equal steps, at equal weights, and responses that keep the length no
+less. `grpo` learns from the answer alone. Controls are `oracle` and `no_reward`.
+
+Every entry takes four optimiser steps per iteration and is tuned alike, over four learning rates from starts of their
+own, on half of the budget. Not run yet.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
+
+RATES = (5e-5, 1e-4, 2e-4, 4e-4)
+SEEDS, STARTS = 12, 6
+BUDGET = 150_000
+BASELINES = {"rewards": "RC", "advantages": "AC", "gdpo": "GDPO"}
+
+
+def get_config() -> ConfigDict:
+  """DVAO, three other combinations of the two rewards, GRPO, and two controls."""
+  return common.study(
+    token_budget=BUDGET,
+    entries={
+      "grpo": {"config": "grpo:deceptive_4", "overrides": ()},
+      "dvao": {"config": "dvao:deceptive_4", "overrides": ()},
+      **{name: {"config": "dvao:deceptive_4", "overrides": (f"method.combination={name}",)} for name in BASELINES},
+      "oracle": {"config": "oracle:deceptive_4", "overrides": ()},
+      "no_reward": {"config": "no_reward:deceptive_4", "overrides": ()},
+    },
+    overrides=(
+      f"num_seeds={SEEDS}",
+      f"stages.warm_start.num_seeds={STARTS}",
+      f"stages.critic.num_seeds={STARTS}",
+      "task.recheck_rate=0.3",
+      "evaluation.prompts=512",
+      "evaluation.prompt_blocks=16",
+      "evaluation.samples_per_prompt=1",
+      "evaluation.pass_at=()",
+      "logging.samples=0",
+      "logging.report=False",
+    ),
+    tuning_overrides=(
+      f"num_seeds={3 * len(RATES)}",
+      "stages.warm_start.num_seeds=3",
+      "stages.critic.num_seeds=3",
+      "stages.warm_start.seed=1500",
+    ),
+    baseline="rewards",
+    metrics=(ACCURACY, GREEDY, LENGTH),
+    gates={"oracle": "oracle", "no_reward": "no_reward"},
+    learning_rates=RATES,
+    tuning_budget=BUDGET // 2,
+    claims={
+      **{
+        f"DVAO is more accurate than {title} over equal updates": above("dvao", name, ACCURACY, "updates")
+        for name, title in BASELINES.items()
+      },
+      "DVAO's responses are shorter than those of GRPO at equal accuracy": below("dvao", "grpo", LENGTH, "accuracy"),
+    },
+  )
