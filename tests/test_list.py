@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +16,13 @@ ROOT = Path(__file__).parents[1]
 
 def test_the_four_kinds(capsys):
   assert listing.main([]) == 0
-  out = capsys.readouterr().out
+  out = re.sub(r"(\S) {2,}", r"\1  ", capsys.readouterr().out)  # however wide the column of names is
   for line in (
-    "rl_jax.methods.grpo        GRPO: group relative policy optimisation [arXiv 2402.03300]",
-    "rl_jax.tasks.chain          Chains of modular arithmetic with worked steps",
+    "rl_jax.methods.grpo  GRPO: group relative policy optimisation [arXiv 2402.03300]",
+    "rl_jax.tasks.chain  Chains of modular arithmetic with worked steps",
     "Decoder-only transformer",
     "smollm2-135m-instruct",
-      "  grpo           ",
+      "  grpo  ",
   ):
     assert line in out
   assert "rl_jax.methods.policy_gradient" not in out and "rl_jax.tasks.host" not in out

@@ -15,8 +15,6 @@ from ml_collections import ConfigDict
 from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, above, below
 
-RATES = (5e-5, 1e-4, 2e-4, 4e-4)
-SEEDS, STARTS = 12, 6
 BUDGET = 200_000
 PASS = "held_out/pass_at_16"
 HARD = "held_out/three/sampled_accuracy"
@@ -25,7 +23,7 @@ FORMS = ("negative_dominant", "positive_dominant", "hard_focused", "easy_focused
 
 def get_config() -> ConfigDict:
   """GRPO, A-GRAE with its ablations and controls, and no reward."""
-  return common.study(
+  return common.tuned_study(
     token_budget=BUDGET,
     entries={
       "grpo": {"config": "grpo_pairs", "overrides": ()},
@@ -34,22 +32,16 @@ def get_config() -> ConfigDict:
       "no_reward": {"config": "grpo_pairs", "overrides": ("method.name=rl_jax.methods.no_reward",)},
     },
     overrides=(
-      f"num_seeds={SEEDS}",
-      f"stages.warm_start.num_seeds={STARTS}",
       "task.levels={'two': {'operands': 2}, 'three': {'operands': 3}}",
       "task.error_rate=0.1",
       "task.lure_rate=0.6",
       "minibatches_per_epoch=4",
-      "evaluation.prompt_blocks=16",
-      "logging.samples=0",
-      "logging.report=False",
+      "evaluation.samples_per_prompt=16",
+      "evaluation.pass_at=(16,)",
     ),
-    tuning_overrides=(f"num_seeds={3 * len(RATES)}", "stages.warm_start.num_seeds=3", "stages.warm_start.seed=1500"),
     baseline="grpo",
     metrics=(ACCURACY, GREEDY, PASS, HARD),
     gates={"no_reward": "no_reward"},
-    learning_rates=RATES,
-    tuning_budget=BUDGET // 2,
     claims={
       "A-GRAE finds more right answers in 16 than GRPO": above("a_grae", "grpo", PASS),
       "A-GRAE is more accurate than GRPO": above("a_grae", "grpo"),

@@ -13,16 +13,14 @@ own, on half of the budget. Not run yet.
 from ml_collections import ConfigDict
 
 from rl_jax.experiments.studies import common
-from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
+from rl_jax.experiments.studies.common import ACCURACY, LENGTH, above, below
 
-RATES = (5e-5, 1e-4, 2e-4, 4e-4)
-SEEDS, STARTS = 12, 6
 BUDGET = 300_000
 
 
 def get_config() -> ConfigDict:
   """GRPO, both settings of ASPO, the reward in its place, and no reward."""
-  return common.study(
+  return common.tuned_study(
     token_budget=BUDGET,
     entries={
       "grpo": {"config": "grpo_calls", "overrides": ()},
@@ -32,21 +30,12 @@ def get_config() -> ConfigDict:
       "no_reward": {"config": "grpo_calls", "overrides": ("method.name=rl_jax.methods.no_reward",)},
     },
     overrides=(
-      f"num_seeds={SEEDS}",
-      f"stages.warm_start.num_seeds={STARTS}",
       "task.error_rate=0.1",
       "task.lure_rate=0.6",
       "minibatches_per_epoch=4",
-      "evaluation.prompt_blocks=16",
-      "logging.samples=0",
-      "logging.report=False",
     ),
-    tuning_overrides=(f"num_seeds={3 * len(RATES)}", "stages.warm_start.num_seeds=3", "stages.warm_start.seed=1500"),
     baseline="grpo",
-    metrics=(ACCURACY, GREEDY, LENGTH),
     gates={"no_reward": "no_reward"},
-    learning_rates=RATES,
-    tuning_budget=BUDGET // 2,
     claims={
       "ASPO's responses are shorter than GRPO's at equal accuracy": below("aspo", "grpo", LENGTH, "accuracy"),
       "the aggressive setting's are shorter still": below("aggressive", "aspo", LENGTH, "accuracy"),

@@ -66,6 +66,57 @@ def study(
   )
 
 
+RATES = (5e-5, 1e-4, 2e-4, 4e-4)
+
+
+def tuned_study(
+  *,
+  token_budget: int,
+  entries: dict,
+  claims: dict,
+  baseline: str,
+  gates: dict,
+  metrics: tuple = (ACCURACY, GREEDY, LENGTH),
+  overrides: tuple = (),
+  seeds: int = 12,
+  starts: int = 6,
+  tuning_starts: int = 3,
+) -> ConfigDict:
+  """A study as most are: four learning rates side by side, each from `tuning_starts` starts of their own, on half of
+  the budget, by the area under the curve; then `seeds` seeds of `starts` other starts: starts differ more than seeds
+  do. Tuning and final run are one compiled program where they have as many members. Accuracy is that on 512 held-out
+  prompts, one answer each on the way and four at the end, in 16 blocks that intervals resample."""
+  return study(
+    token_budget=token_budget,
+    entries=entries,
+    overrides=(
+      f"num_seeds={seeds}",
+      f"stages.warm_start.num_seeds={starts}",
+      f"stages.critic.num_seeds={starts}",
+      "evaluation.prompts=512",
+      "evaluation.prompt_blocks=16",
+      "evaluation.samples_per_prompt=1",
+      "evaluation.pass_at=()",
+      "logging.samples=0",
+      "logging.report=False",
+      *overrides,
+    ),
+    tuning_overrides=(
+      f"num_seeds={tuning_starts * len(RATES)}",
+      f"stages.warm_start.num_seeds={tuning_starts}",
+      f"stages.critic.num_seeds={tuning_starts}",
+      "stages.warm_start.seed=1500",
+    ),
+    final_samples=4,
+    baseline=baseline,
+    metrics=metrics,
+    gates=gates,
+    learning_rates=RATES,
+    tuning_budget=token_budget // 2,
+    claims=claims,
+  )
+
+
 def above(left: str, right: str, metric: str = ACCURACY, across: str = "budget") -> dict:
   """The claim that `left` has more of a metric than `right`, over an axis (rl_jax/runs/claims.py)."""
   return {"left": left, "right": right, "metric": metric, "across": across}
@@ -76,8 +127,6 @@ def below(left: str, right: str, metric: str, across: str = "budget") -> dict:
   return above(left, right, metric, across) | {"direction": "below"}
 
 
-SEEDS, STARTS, TUNING_STARTS = 6, 3, 2
-RATES = (5e-5, 1e-4, 2e-4, 4e-4)
 FREE_LENGTH = (
   "task.recheck_rate=0.6",
   "task.skip_rate=0.05",
@@ -92,39 +141,23 @@ def of_length(
   """A study of response lengths: deceptive chains of four operations, whose start writes most steps twice.
 
   On the variant "verbose" of experiments/common.py length is free as well, but the greedy answers of its start are
-  right, and the gates would not hold. All entries take four optimiser steps per iteration. Each is tuned alike over
-  four learning rates, from two starts of its own, on half of the budget; the final runs have six seeds of three
-  starts.
+  right, and the gates would not hold. All entries take four optimiser steps per iteration; they are tuned from two
+  starts, and have six seeds of three others.
 
   Args:
     entries: experiment and overrides by name; the controls `oracle` and `no_reward` are added.
   """
   controls = {name: (name, ()) for name in ("oracle", "no_reward")}
-  return study(
+  return tuned_study(
     token_budget=token_budget,
     entries={
       name: {"config": f"{experiment}:deceptive_4", "overrides": (*FREE_LENGTH, *overrides)}
       for name, (experiment, overrides) in {**entries, **controls}.items()
     },
-    overrides=(
-      f"num_seeds={SEEDS}",
-      f"stages.warm_start.num_seeds={STARTS}",
-      "evaluation.prompts=512",
-      "evaluation.prompt_blocks=16",
-      "evaluation.samples_per_prompt=1",
-      "evaluation.pass_at=()",
-      "logging.samples=0",
-      "logging.report=False",
-    ),
-    tuning_overrides=(
-      f"num_seeds={TUNING_STARTS * len(RATES)}",
-      f"stages.warm_start.num_seeds={TUNING_STARTS}",
-      "stages.warm_start.seed=1500",
-    ),
+    seeds=6,
+    starts=3,
+    tuning_starts=2,
     baseline=baseline,
-    metrics=(ACCURACY, GREEDY, LENGTH),
     gates={name: name for name in controls},
-    learning_rates=RATES,
-    tuning_budget=token_budget // 2,
     claims=claims,
   )

@@ -12,17 +12,15 @@ own, on half of the budget. Not run yet.
 from ml_collections import ConfigDict
 
 from rl_jax.experiments.studies import common
-from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
+from rl_jax.experiments.studies.common import ACCURACY, above
 
-RATES = (5e-5, 1e-4, 2e-4, 4e-4)
-SEEDS, STARTS = 12, 6
 BUDGET = 300_000
 BLENDS = {"no_global": "no global", "only_global": "only global", "forced": "only forced", "zero": "soft with zero"}
 
 
 def get_config() -> ConfigDict:
   """GRPO, COPO with its ablations, and two controls."""
-  return common.study(
+  return common.tuned_study(
     token_budget=BUDGET,
     entries={
       "grpo": {"config": "grpo:deceptive", "overrides": ()},
@@ -31,29 +29,9 @@ def get_config() -> ConfigDict:
       "oracle": {"config": "oracle:deceptive", "overrides": ()},
       "no_reward": {"config": "no_reward:deceptive", "overrides": ()},
     },
-    overrides=(
-      f"num_seeds={SEEDS}",
-      f"stages.warm_start.num_seeds={STARTS}",
-      f"stages.critic.num_seeds={STARTS}",
-      "completions_per_prompt=6",
-      "evaluation.prompts=512",
-      "evaluation.prompt_blocks=16",
-      "evaluation.samples_per_prompt=1",
-      "evaluation.pass_at=()",
-      "logging.samples=0",
-      "logging.report=False",
-    ),
-    tuning_overrides=(
-      f"num_seeds={3 * len(RATES)}",
-      "stages.warm_start.num_seeds=3",
-      "stages.critic.num_seeds=3",
-      "stages.warm_start.seed=1500",
-    ),
+    overrides=("completions_per_prompt=6",),
     baseline="grpo",
-    metrics=(ACCURACY, GREEDY, LENGTH),
     gates={"oracle": "oracle", "no_reward": "no_reward"},
-    learning_rates=RATES,
-    tuning_budget=BUDGET // 2,
     claims={
       "COPO is more accurate than GRPO over equal updates": above("copo", "grpo", ACCURACY, "updates"),
       "the blend is more accurate than the local loss alone over equal updates": above(

@@ -12,17 +12,15 @@ own, on half of the budget. Not run yet.
 from ml_collections import ConfigDict
 
 from rl_jax.experiments.studies import common
-from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
+from rl_jax.experiments.studies.common import ACCURACY, LENGTH, above, below
 
-RATES = (5e-5, 1e-4, 2e-4, 4e-4)
-SEEDS, STARTS = 12, 6
 BUDGET = 150_000
 BASELINES = {"rewards": "RC", "advantages": "AC", "gdpo": "GDPO"}
 
 
 def get_config() -> ConfigDict:
   """DVAO, three other combinations of the two rewards, GRPO, and two controls."""
-  return common.study(
+  return common.tuned_study(
     token_budget=BUDGET,
     entries={
       "grpo": {"config": "grpo:deceptive_4", "overrides": ()},
@@ -31,29 +29,9 @@ def get_config() -> ConfigDict:
       "oracle": {"config": "oracle:deceptive_4", "overrides": ()},
       "no_reward": {"config": "no_reward:deceptive_4", "overrides": ()},
     },
-    overrides=(
-      f"num_seeds={SEEDS}",
-      f"stages.warm_start.num_seeds={STARTS}",
-      f"stages.critic.num_seeds={STARTS}",
-      "task.recheck_rate=0.3",
-      "evaluation.prompts=512",
-      "evaluation.prompt_blocks=16",
-      "evaluation.samples_per_prompt=1",
-      "evaluation.pass_at=()",
-      "logging.samples=0",
-      "logging.report=False",
-    ),
-    tuning_overrides=(
-      f"num_seeds={3 * len(RATES)}",
-      "stages.warm_start.num_seeds=3",
-      "stages.critic.num_seeds=3",
-      "stages.warm_start.seed=1500",
-    ),
+    overrides=("task.recheck_rate=0.3",),
     baseline="rewards",
-    metrics=(ACCURACY, GREEDY, LENGTH),
     gates={"oracle": "oracle", "no_reward": "no_reward"},
-    learning_rates=RATES,
-    tuning_budget=BUDGET // 2,
     claims={
       **{
         f"DVAO is more accurate than {title} over equal updates": above("dvao", name, ACCURACY, "updates")

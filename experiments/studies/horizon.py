@@ -19,10 +19,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from rl_jax.experiments.studies import common
-from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
-
-RATES = (5e-5, 1e-4, 2e-4, 4e-4)
-SEEDS, STARTS, TUNING_STARTS = 12, 6, 3
+from rl_jax.experiments.studies.common import ACCURACY, LENGTH, above, below
 
 HORIZONS: dict[str, dict[str, Any]] = {
   "4": {"variant": "deceptive_4", "operations": 4, "token_budget": 150_000},
@@ -42,32 +39,11 @@ def get_config(variant: str = "") -> ConfigDict:
     raise ValueError(f"no horizon {variant!r}: leave it out for eight operations, or take 4 or 16")
   horizon = HORIZONS[variant]
   budget = horizon["token_budget"]
-  return common.study(
+  return common.tuned_study(
     token_budget=budget,
     entries={name: _entry(name, horizon) for name in (*METHODS, *CONTROLS)},
-    overrides=(
-      f"num_seeds={SEEDS}",
-      f"stages.warm_start.num_seeds={STARTS}",
-      f"stages.critic.num_seeds={STARTS}",
-      "evaluation.prompts=512",
-      "evaluation.prompt_blocks=16",
-      "evaluation.samples_per_prompt=1",
-      "evaluation.pass_at=()",
-      "logging.samples=0",
-      "logging.report=False",
-    ),
-    tuning_overrides=(
-      f"num_seeds={TUNING_STARTS * len(RATES)}",
-      f"stages.warm_start.num_seeds={TUNING_STARTS}",
-      f"stages.critic.num_seeds={TUNING_STARTS}",
-      "stages.warm_start.seed=1500",
-    ),
-    final_samples=4,
     baseline="grpo",
-    metrics=(ACCURACY, GREEDY, LENGTH),
     gates={"oracle": "oracle", "no_reward": "no_reward"},
-    learning_rates=RATES,
-    tuning_budget=budget // 2,
     claims={
       **{
         f"{CREDIT[name]} is more accurate than GRPO over equal updates": above(name, "grpo", ACCURACY, "updates")

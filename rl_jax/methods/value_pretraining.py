@@ -1,8 +1,8 @@
-"""Value pretraining: a critic learns what the answers of a policy that stays are worth, before that policy is trained.
+"""VC-PPO's value pretraining: a critic learns before the policy is trained (arXiv 2503.01491).
 
 Idea: a critic that starts as a copy of the policy knows little of which steps are right; a policy that trusts it from
-the first update on, as with windows (tppo.py) or lambda < 1, unlearns. So the critic is trained first, with Monte Carlo
-returns of whole answers, whose targets have no bias (VC-PPO, arXiv 2503.01491):
+the first update on, as with windows (tppo.py) or lambda < 1, unlearns. So the critic is trained first, on what the
+answers of a policy that stays are worth, with Monte Carlo returns, whose targets have no bias:
 
   loss = mean over the tokens of answers of (V_t - G_t)^2 / 2,  G_t = sum_{k >= t} gamma^(k - t) r_k
 
