@@ -201,6 +201,8 @@ def main(argv: list[str]) -> int:
   stop = Stop()
   stop.listen()
   launched_by = ["python", "-m", "rl_jax.study", *argv]
+  # What makes the whole page, whichever of its entries this makes.
+  of_page = ["python", "-m", "rl_jax.study", flags.study, *([f"--results={flags.results}"] if flags.results else [])]
   study = read_study(flags.study, flags.workdir, launch.Terminal(launched_by, sys.stderr, stop))
   names = [] if flags.pages else selected_entries(study, flags.only)
   entries: dict[str, Entry] = {}
@@ -211,10 +213,10 @@ def main(argv: list[str]) -> int:
       study.say(f"entry {number} of {len(names)}, {name}")
       entries[name] = study.entry(name)
       if len(study.launched) > before:
-        study.write(flags.results, entries, shlex.join(launched_by))
+        study.write(flags.results, entries, shlex.join(of_page))
         minutes = (time.monotonic() - started) / 60
         study.say(f"{number} of {len(names)} entries done in {minutes:.0f} minutes")
-    pages = study.write(flags.results, entries, shlex.join(launched_by))
+    pages = study.write(flags.results, entries, shlex.join(of_page))
   except Stopped:
     return 128 + (stop.requested or 0)
   print(pages.table)

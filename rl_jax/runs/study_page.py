@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,9 +53,15 @@ def write(folder: Path, name: str, config: Config, entries: Entries, command: st
   folder.mkdir(parents=True, exist_ok=True)
   files = [folder / f"{name}.{kind}" for kind in ("md", "json", "png")]
   write_atomically(files[0], table.encode())
-  write_atomically(files[1], (json.dumps(plain(_small(config, entries, command)), indent=1) + "\n").encode())
+  write_atomically(files[1], _compact(_small(config, entries, command)).encode())
   write_atomically(files[2], figures.png(_panels(config, entries), f"{name}: all generated tokens count"))
   return StudyPages(table, files)
+
+
+def _compact(record: dict[str, Any]) -> str:
+  """JSON with a line for each field, and one for each list of numbers."""
+  text = json.dumps(plain(record), indent=1)
+  return re.sub(r"\[[^][{}\"]*\]", lambda numbers: " ".join(numbers[0].split()), text) + "\n"
 
 
 def markdown(name: str, config: Config, entries: Entries, command: str) -> str:
