@@ -249,6 +249,7 @@ def test_metrics_of_a_batch_by_hand():
     "reward": (1 + 0 + 1 + 0.5 * 3) / 6,
     "accuracy": 2 / 6,
     "response_length": lengths.mean(),
+    "sequential_tokens": lengths.max(),
     "truncated": 2 / 7,
     "unscored": 1 / 7,
     "zero_spread_rows": 3 / 6,
@@ -273,7 +274,8 @@ def test_pass_at_k_is_the_share_of_draws_with_a_right_one():
 
 
 def test_evaluation_asks_the_same_held_out_prompts_of_the_averaged_policy(monkeypatch):
-  experiment = small.make_experiment("optimizer.parameter_average=0.5", "evaluation.prompts=32")
+  overrides = ("optimizer.parameter_average=0.5", "evaluation.prompts=32", "task.levels.four.modulus=10")
+  experiment = small.make_experiment(*overrides)
   asked = []
   sample, verify = flat.sample, rollout.verify
 
