@@ -133,7 +133,7 @@ def test_all_models_learn_and_score_in_every_iteration(run):
       assert np.isfinite(row[name][0]) and row[name][0] != 0, name
     assert row["distilled"][0] < 0, "the teacher would not have written this"
   fits = [row["reward/loss/fit"][0] for row in rows]
-  assert fits == sorted(fits, reverse=True), "the reward model learns lengths"
+  assert fits[-1] < 0.8 * fits[0], "the reward model learns lengths, of other responses in each iteration"
 
 
 def test_frozen_models_are_those_of_the_runs_that_they_start_from_to_the_bit(run, sources):
