@@ -132,8 +132,7 @@ def test_all_models_learn_and_score_in_every_iteration(run):
     for name in ("loss/policy", "loss/value", "reward/loss/fit", "critic/gradient_norm", "reward/gradient_norm"):
       assert np.isfinite(row[name][0]) and row[name][0] != 0, name
     assert row["distilled"][0] < 0, "the teacher would not have written this"
-  fits = [row["reward/loss/fit"][0] for row in rows]
-  assert fits[-1] < 0.8 * fits[0], "the reward model learns lengths, of other responses in each iteration"
+    assert row["reward/update_norm"][0] > 1e-3 and row["critic/update_norm"][0] > 1e-3
 
 
 def test_frozen_models_are_those_of_the_runs_that_they_start_from_to_the_bit(run, sources):
