@@ -62,7 +62,7 @@ def test_an_unknown_flag_is_one_line_and_status_1(name, capsys):
     (train, ["grpo", "--method.name=x.py"], "did you mean '--config.method.name'?"),
     (train, ["grpo", "--wrkdir=x"], "unknown flag '--wrkdir': did you mean '--workdir'?"),
     (train, ["grpo:smoke", "--config.method.name=grpo"], "no module 'grpo': did you mean 'rl_jax.methods.grpo'?"),
-    (train, ["grpo:smoke", "--config.method.name=none.py"], "no file 'none.py' (known: rl_jax.methods.dapo, "),
+    (train, ["grpo:smoke", "--config.method.name=none.py"], "no file 'none.py' (known: rl_jax.methods.a_grae, "),
     (train, ["grpo:smoke", "--config.task.name=chain"], "no module 'chain': did you mean 'rl_jax.tasks.chain'?"),
     (train, ["grpo:smoke", "--config.model.name=llama"], "no module 'llama': did you mean 'llama3."),
     (train, ["grpo:smok"], "variant 'smok' is not known: leave it out, or one of"),

@@ -35,7 +35,7 @@ def command(capsys, text: str, folder) -> tuple[int, str]:
     ),
     (RUN + "--config.method.name=nowhere.py", "no file 'nowhere.py'"),
     (RUN + "--config.stages.warm_start.learning_rat=1", "unknown config key 'learning_rat'"),
-    (RUN + "--config.init_from=cold_start", "init_from='cold_start' is neither a stage of this config (critic, warm_start)"),
+    (RUN + "--config.init_from=cold_start", "'cold_start' is neither a stage of this config (critic, warm_start)"),
     (RUN + "--config.method.clip=tight", "tight"),
     (RUN + "--work=x", "unknown flag '--work': did you mean '--workdir'?"),
     (RUN + "train", "two experiments, 'train' and --config=experiments/grpo.py:smoke: give one"),

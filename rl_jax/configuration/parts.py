@@ -25,13 +25,13 @@ _MOST_MEANT = 3
 
 
 def meant(name: str, known: Iterable[str]) -> list[str]:
-  """Which of the known names were meant by one that is not: those with its letters in another order, else the one that
-  is nearly the same, else those that it begins, else one that is like it."""
+  """Which of the known names were meant by one that is not: those with its letters in another order, else those whose
+  first words it is, else the one that is nearly the same, else those that it begins, else one that is like it."""
   known = sorted(set(known))
-  alike = lambda cutoff: difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
   reordered = [other for other in known if sorted(other) == sorted(name)]
-  begun = [other for other in known if name and other.startswith(name)]
-  return (reordered or alike(0.8) or begun or alike(0.5))[:_MOST_MEANT]
+  alike = lambda cutoff: difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
+  begun = lambda start: [other for other in known if name and other.startswith(start)]
+  return (reordered or begun(f"{name}_") or alike(0.8) or begun(name) or alike(0.5))[:_MOST_MEANT]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

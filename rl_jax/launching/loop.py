@@ -194,7 +194,8 @@ class RunLoop:
       self.last_good = None if self.skipping else iterations
       self.held_out = {name: np.asarray(values, np.float32) for name, values in restored.metadata["held_out"].items()}
       self.say(f"{self.workdir}: going on from iteration {iterations}")
-    for note in self.recorder.metrics.cut_after(iterations if restored is not None else -1):
+    last, vouched = (iterations, restored.metadata.get(LOG)) if restored is not None else (-1, None)
+    for note in self.recorder.metrics.cut_after(last, vouched):
       self.say(note)
     return trainer
 

@@ -6,6 +6,7 @@ cannot leave a writer behind on the old file.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -77,8 +78,11 @@ def until(path: Path, iteration: int) -> bytes:
   return b"".join(lines[: later[0]] if later else lines)
 
 
-def cut_after(path: Path, iteration: int) -> str | None:
+def cut_after(path: Path, iteration: int, size: int | None = None) -> str | None:
   """Drops the records after `iteration`, and an unfinished end, by one atomic rewrite. Kept lines keep their bytes.
+
+  Args:
+    size: bytes that a checkpoint vouches for: what stands behind them is dropped too, whatever iteration it names.
 
   Returns:
     One line on what was dropped, or None if nothing was.
@@ -88,7 +92,10 @@ def cut_after(path: Path, iteration: int) -> str | None:
   """
   lines = _lines(path)
   records = [_record(line) for line in lines]
-  kept_indices = [i for i, record in enumerate(records) if record is not None and record["iteration"] <= iteration]
+  starts = itertools.accumulate(map(len, lines), initial=0)
+  vouched = [size is None or start < size for start in starts]
+  is_kept = lambda i, record: record is not None and record["iteration"] <= iteration and vouched[i]
+  kept_indices = [i for i, record in enumerate(records) if is_kept(i, record)]
   damaged = [i for i, record in enumerate(records) if record is None]
   if damaged and kept_indices and damaged[0] < kept_indices[-1]:
     raise UserError(_damaged(path, damaged[0]))

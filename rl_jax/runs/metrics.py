@@ -84,10 +84,14 @@ class MetricsWriter:
         self._scalar(f"timings/{name}", float(only), iteration)
     json_lines.append(self._directory.timings, [line])
 
-  def cut_after(self, iteration: int) -> list[str]:
+  def cut_after(self, iteration: int, vouched: Mapping[str, Sequence[Any]] | None = None) -> list[str]:
     """For resuming from the checkpoint of `iteration`: drops later metrics, timings, samples and unfinished lines.
 
     TensorBoard is told to hide later events (its files only grow).
+
+    Args:
+      vouched: sizes of the files, first of each entry, when the checkpoint was saved (`log_hashes`); what stands behind
+        them is dropped whatever it says. None: not known.
 
     Returns:
       One line per file that lost something, to be shown.
@@ -97,7 +101,8 @@ class MetricsWriter:
     """
     directory = self._directory
     paths = (directory.metrics, directory.timings, directory.samples)
-    notes = [json_lines.cut_after(path, iteration) for path in paths]
+    size = lambda path: None if vouched is None else vouched.get(path.name, [0])[0]
+    notes = [json_lines.cut_after(path, iteration, size(path)) for path in paths]
     self._close_events()
     self._purge_step = iteration + 1
     return [note for note in notes if note is not None]

@@ -124,7 +124,7 @@ def test_a_launch_leaves_its_record(warmed):
   [
     ("{folder}/nothing", "nothing does not exist: give the --workdir of a run"),
     ("{folder}/grpo@0123abcd", "is not the start asked for: its checkpoint has hash"),
-    ("elsewhere", "init_from='elsewhere' is neither a stage of this config (critic, warm_start) nor the folder of a run"),
+    ("elsewhere", "'elsewhere' is neither a stage of this config (critic, warm_start) nor the folder of a run"),
     ("wide", "embedding is float32[2,{words},8] there, float32[2,{words},16] here"),
   ],
 )

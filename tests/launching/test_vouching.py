@@ -130,6 +130,21 @@ def test_finding_1_verify_calls_no_forged_log_genuine(copy, name, killed, capsys
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_line_forged_behind_the_newest_checkpoint_is_dropped_by_a_resume(copy, killed):
+  """It names an iteration that the checkpoint has, which by itself says nothing of when it was written."""
+  genuine = (copy / "metrics.jsonl").read_bytes()
+  last = genuine.splitlines()[-1]
+  with (copy / "metrics.jsonl").open("ab") as file:
+    file.write(last + b"\n")
+  if killed:
+    kill(copy)
+  train(copy, 6)
+  assert (copy / "metrics.jsonl").read_bytes().startswith(genuine)
+  assert (copy / "metrics.jsonl").read_bytes().count(last) == 1
+
+
+@pytest.mark.integration
 def test_finding_5_a_torn_line_is_made_again_bit_for_bit(copy, run):
   before = (run / "metrics.jsonl").read_bytes()
   tear(copy)

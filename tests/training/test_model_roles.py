@@ -345,7 +345,7 @@ def test_a_start_of_other_sizes_is_one_line(sources):
 
 
 def test_a_start_that_is_neither_stage_nor_run_is_one_line(sources):
-  with pytest.raises(UserError, match=r"init_from='nowhere' is neither a stage of this config \(critic, warm_start\) nor"):
+  with pytest.raises(UserError, match=r"'nowhere' is neither a stage of this config \(critic, warm_start\) nor"):
     start_of(small.make_config(*sources.options("method.teacher.init_from=nowhere")))
 
 
