@@ -166,9 +166,9 @@ DECEPTIVE = {
 """Chains whose demonstrations lure into a wrong step: success is rare, and the likeliest response is wrong."""
 
 HORIZONS: dict[str, dict[str, Any]] = {
-  "deceptive_4": {"operations": 4, "lure_rate": 0.7, "prompts": 16},
-  "deceptive": {"operations": 8, "lure_rate": 0.7, "prompts": 16},
-  "deceptive_16": {"operations": 16, "lure_rate": 0.5, "prompts": 32},
+  "deceptive_4": {"level": "four", "operations": 4, "lure_rate": 0.7, "prompts": 16},
+  "deceptive": {"level": "eight", "operations": 8, "lure_rate": 0.7, "prompts": 16},
+  "deceptive_16": {"level": "sixteen", "operations": 16, "lure_rate": 0.5, "prompts": 32},
 }
 """How long deceptive chains are, by the name of the variant, and how many prompts an iteration asks."""
 
@@ -176,10 +176,9 @@ HORIZONS: dict[str, dict[str, Any]] = {
 def deceptive(config: ConfigDict, name: str = "deceptive") -> ConfigDict:
   """The config on deceptive chains, from a warm start that is long enough to be as good as its demonstrations."""
   horizon = HORIZONS[name]
-  level = {"operations": horizon["operations"], "operators": "+-", "modulus": 10}
   config.task = {
     "name": config.task.name,
-    "levels": {{4: "four", 8: "eight", 16: "sixteen"}[horizon["operations"]]: level},
+    "levels": {horizon["level"]: {"operations": horizon["operations"], "operators": "+-", "modulus": 10}},
     "lure_rate": horizon["lure_rate"],
     **DECEPTIVE,
   }

@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 from rl_jax.configuration import configs
 from rl_jax.configuration.command_line import Parser
-from rl_jax.configuration.parts import load_file, study_file
+from rl_jax.configuration.parts import study_file
 from rl_jax.errors import UserError
 from rl_jax.evaluate import evaluate
 from rl_jax.launching import launch
@@ -31,6 +31,7 @@ from rl_jax.launching.commands import command
 from rl_jax.launching.stop import Stop
 from rl_jax.runs import evaluations, study_page, study_results
 from rl_jax.runs.comparison import area_under
+from rl_jax.runs.content import SHORT, content_sha256
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.files import read_json
 from rl_jax.runs.metric_names import ACCURACY, TOKENS
@@ -99,22 +100,21 @@ class Study(NamedTuple):
     overrides = [*entry.overrides, *self.config.final_overrides, *point]
     result = self.run(self.workdir / name, entry.config, overrides, self.config.token_budget)
     if self.config.get("final_samples"):
-      result = result._replace(final=self.at_end(name, overrides, len(result.tokens.T)))
+      result = result._replace(final=self.at_end(name, overrides))
     tried = {" ".join(point): score for point, score in scores.items()} if len(scores) > 1 else {}
     return result._replace(chosen=point, tried=tried)
 
-  def at_end(self, name: str, overrides: Sequence[str], seeds: int) -> np.ndarray:
+  def at_end(self, name: str, overrides: Sequence[str]) -> np.ndarray:
     """[S, P] the share of right answers of each seed to each held-out problem, of several to each, when the run ended.
-    It is kept beside the run."""
-    file, samples = self.workdir / f"{name}.evaluation.json", self.config.final_samples
-    if not file.exists() or (self.workdir / name) in self.launched:
+    It is kept beside the run, under the hash of what the run holds."""
+    run, samples = self.workdir / name, self.config.final_samples
+    file = self.workdir / "evaluations" / f"{name}-{content_sha256(find_run(run))[:SHORT]}-{samples}.json"
+    if not file.exists():
       self.say(f"{name}: {samples} answers to each held-out problem")
-      changes = [*self.config.overrides, *overrides, f"evaluation.samples_per_prompt={samples}"]
-      config = configs.resolve(self.config.entries[name].config, changes)
-      evaluations.write(file, evaluate(config, self.workdir / name))
-    correct = np.asarray(evaluations.read(file)["problems"]["correct"], np.float64)
-    assert len(correct) == seeds, "an evaluation of this run"
-    return correct / samples
+      changes = [f"evaluation.samples_per_prompt={samples}", "evaluation.greedy=False"]
+      config = configs.resolve(self.config.entries[name].config, [*self.config.overrides, *overrides, *changes])
+      evaluations.write(file, evaluate(config, run))
+    return np.asarray(evaluations.read(file)["problems"]["correct"], np.float64) / samples
 
   def write(self, folder: Path | None, entries: Mapping[str, Entry], command: str) -> study_page.StudyPages:
     """The pages of the entries so far, and of those that stand in the folder, in the study's order.
@@ -156,18 +156,10 @@ def _points(grid: ConfigDict) -> Iterator[tuple[str, ...]]:
 def read_study(file_with_variant: str, workdir: Path | None, terminal: launch.Terminal) -> Study:
   """The study of a file, or a variant of it, as in horizon:16.
 
-  Raises: UserError: there is no such study.
+  Raises: UserError: there is no such study or variant.
   """
-  file, colon, variant = file_with_variant.partition(":")
-  get_config = getattr(load_file(study_file(file)), "get_config", None)
-  if get_config is None:
-    raise UserError(f"{file} has no get_config(): it is not a study")
-  try:
-    config = get_config(variant) if colon else get_config()
-  except TypeError as error:
-    raise UserError(f"{file} has no variants, got {variant!r}") from error
-  except ValueError as error:
-    raise UserError(f"{file}: {error}") from error
+  config = configs.from_file(file_with_variant, study_file, "a study")
+  file, variant = configs.split_variant(file_with_variant)
   if "entries" not in config:
     raise UserError(f"{file} has no entries: it is not a study (train an experiment with python -m rl_jax.train)")
   name = "_".join(filter(None, (Path(file).stem, variant)))
@@ -180,10 +172,11 @@ def selected_entries(study: Study, only: str) -> list[str]:
   Raises: UserError: there is no such entry.
   """
   names = list(study.config.entries)
-  for name in filter(None, only.split(",")):
+  selected = only.split(",") if only else names
+  for name in selected:
     if name not in names:
       raise UserError(f"{study.name} has no entry {name!r} (there are: {', '.join(names)})")
-  return only.split(",") if only else names
+  return selected
 
 
 @command("rl_jax.study")

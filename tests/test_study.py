@@ -90,12 +90,15 @@ def test_more_answers_at_the_end_are_asked_once_and_kept(tmp_path, monkeypatch):
     return {"evaluation_format": 1, "problems": {"correct": [[1, 4], [0, 2]]}}
 
   monkeypatch.setattr(study, "evaluate", evaluate)
+  content = ["a" * 64]
+  monkeypatch.setattr(study, "find_run", lambda folder: folder)
+  monkeypatch.setattr(study, "content_sha256", lambda run: content[0])
   made = study.Study("s", config, tmp_path, launch.Terminal([], io.StringIO(), None), [])
   for _ in range(2):
-    np.testing.assert_allclose(made.at_end("grpo", ["num_seeds=2"], 2), [[0.25, 1], [0, 0.5]])
+    np.testing.assert_allclose(made.at_end("grpo", ["num_seeds=2"]), [[0.25, 1], [0, 0.5]])
   assert asked == [("grpo", 4, 2)]
-  made.launched.append(tmp_path / "grpo")  # the run was made again
-  made.at_end("grpo", ["num_seeds=2"], 2)
+  content[0] = "b" * 64  # the run was made again, by whomever
+  made.at_end("grpo", ["num_seeds=2"])
   assert len(asked) == 2
 
 
@@ -156,7 +159,9 @@ def test_rates_side_by_side_are_scored_by_the_area_under_their_own_curves(monkey
   [
     (["experiments/studies/credit.py", "--only=gpro"], "has no entry 'gpro' (there are: dapo, dr_grpo"),
     (["horizon:5"], "no horizon '5': leave it out for eight operations, or take 4 or 16"),
-    (["credit:5"], "credit has no variants, got '5'"),
+    (["credit:5"], "credit has no variants: leave ':5' out"),
+    (["horizon:"], "no horizon ':': leave it out for eight operations"),
+    (["horizon", "--only=grpo,"], "horizon has no entry '' (there are: "),
     (["experiments/grpo.py"], "has no entries: it is not a study"),
     (["experiments/nothing.py"], "experiments/nothing.py"),
   ],

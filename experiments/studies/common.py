@@ -16,6 +16,8 @@ def study(
   claims: dict,
   baseline: str,
   metrics: tuple = (ACCURACY, LENGTH),
+  seeds: int = 5,
+  tuning_seeds: int = 2,
   overrides: tuple = (),
   final_overrides: tuple = (),
   gates: dict | None = None,
@@ -29,7 +31,7 @@ def study(
 
   Args:
     gates: entries that are controls, by "oracle" and "no_reward"; without them claims are judged as they are.
-    learning_rates: each method is tuned over these, side by side, two seeds each.
+    learning_rates: each method is tuned over these, side by side, `tuning_seeds` each.
     tuning_budget: tokens per seed while tuning; None: the whole budget.
     tuning_overrides: only while tuning.
     final_samples: answers to each held-out prompt when a run has ended; 0: none beside those of its curve.
@@ -39,7 +41,7 @@ def study(
     {
       "token_budget": token_budget,
       "overrides": (
-        "num_seeds=5",
+        f"num_seeds={seeds}",
         "num_iterations=1000",
         "logging.every_iterations=4",
         "logging.tensorboard=False",
@@ -53,7 +55,7 @@ def study(
         "grid": {},
         "learning_rates": learning_rates,
         "token_budget": tuning_budget,
-        "overrides": (f"num_seeds={2 * max(len(learning_rates), 1)}", "seed=500", *tuning_overrides),
+        "overrides": (f"num_seeds={tuning_seeds * max(len(learning_rates), 1)}", "seed=500", *tuning_overrides),
       },
       "final_samples": final_samples,
       "gates": gates or {},
@@ -89,8 +91,9 @@ def tuned_study(
   return study(
     token_budget=token_budget,
     entries=entries,
+    seeds=seeds,
+    tuning_seeds=tuning_starts,
     overrides=(
-      f"num_seeds={seeds}",
       f"stages.warm_start.num_seeds={starts}",
       f"stages.critic.num_seeds={starts}",
       "evaluation.prompts=512",
@@ -102,7 +105,6 @@ def tuned_study(
       *overrides,
     ),
     tuning_overrides=(
-      f"num_seeds={tuning_starts * len(RATES)}",
       f"stages.warm_start.num_seeds={tuning_starts}",
       f"stages.critic.num_seeds={tuning_starts}",
       "stages.warm_start.seed=1500",

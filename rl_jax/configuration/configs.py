@@ -18,7 +18,7 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -58,29 +58,45 @@ NOT_IDENTITY = ("logging", "checkpoint", "mesh", "num_iterations", "num_tokens")
 def resolve(path_with_variant: str, overrides: Sequence[str] = ()) -> ConfigDict:
   """The locked configuration of an experiment, 'grpo', 'grpo:smoke' or a file as 'my/grpo.py:smoke', with overrides
   'key=value'."""
-  match = re.fullmatch(r"(.+\.py)(?::(.*))?", path_with_variant)
-  path, _, variant = (match[1], "", match[2] or "") if match else path_with_variant.partition(":")
-  is_missing = path_with_variant.endswith(":")
-  variant = ":" if is_missing else variant  # no experiment has one of that name: its refusal says which it has
-  module = load_file(experiment_file(path))
-  get_config = getattr(module, "get_config", None)
-  if get_config is None:
-    raise UserError(f"{path} has no get_config(variant): it is not an experiment")
-  if variant and not inspect.signature(get_config).parameters:
-    raise UserError(f"{path} has no variants: leave '{path_with_variant.removeprefix(path)}' out")
   changes: dict[str, Any] = {}
   for override in overrides:
     key, equals, value = override.removeprefix("--config.").partition("=")
     if not equals:
       raise UserError(f"override {override!r} has no value: write {key}=VALUE")
     changes[key] = value
+  return resolve_config(from_file(path_with_variant, experiment_file, "an experiment"), changes)
+
+
+def split_variant(path_with_variant: str) -> tuple[str, str]:
+  """File or name, and variant, of 'grpo', 'grpo:smoke' or 'my/grpo.py:smoke'."""
+  match = re.fullmatch(r"(.+\.py)(?::(.*))?", path_with_variant)
+  path, _, variant = (match[1], "", match[2] or "") if match else path_with_variant.partition(":")
+  return path, variant
+
+
+def from_file(path_with_variant: str, file_of: Callable[[str], str], kind: str) -> ConfigDict:
+  """What get_config of a file gives for a variant.
+
+  Args:
+    file_of: the file of a name or path.
+
+  Raises: UserError: there is no such file or variant, or it has no get_config.
+  """
+  path, variant = split_variant(path_with_variant)
+  is_missing = path_with_variant.endswith(":")
+  variant = ":" if is_missing else variant  # no file has one of that name: its refusal says which it has
+  get_config = getattr(load_file(file_of(path)), "get_config", None)
+  if get_config is None:
+    raise UserError(f"{path} has no get_config(variant): it is not {kind}")
+  if variant and not inspect.signature(get_config).parameters:
+    raise UserError(f"{path} has no variants: leave '{path_with_variant.removeprefix(path)}' out")
   try:
     config = get_config(variant) if variant else get_config()
   except ValueError as error:
     raise UserError(f"{path}: {error}") from error
   if is_missing:
     raise UserError(f"{path}: the variant behind ':' is missing: leave the colon out, or name a variant")
-  return resolve_config(config, changes)
+  return config
 
 
 def resolve_experiment(path_with_variant: str, overrides: Sequence[str] = ()) -> ConfigDict:

@@ -8,9 +8,8 @@ import numpy as np
 
 from rl_jax.runs import comparison, page, statistics
 from rl_jax.runs.comparison import FEWEST_SEEDS, Estimate
-from rl_jax.runs.final_numbers import problems
-from rl_jax.runs.formatting import number, rate
-from rl_jax.runs.intervals import wilson
+from rl_jax.runs.final_numbers import over_problems, problems
+from rl_jax.runs.formatting import rate
 from rl_jax.runs.metric_names import ACCURACY, TOKENS
 from rl_jax.runs.record import Record, at
 
@@ -36,7 +35,10 @@ def final_numbers(runs: Mapping[str, Record]) -> str:
   rows = []
   for name, (_, values) in curves.items():
     line = [name, _text(_estimate(values[-1].tolist()))]
-    line += [_over_problems(float(values[-1].mean()), problems(runs[name]))] if with_problems else []
+    if with_problems:
+      asked = problems(runs[name])
+      interval = over_problems(float(values[-1].mean()), asked)
+      line.append(f"{interval}, {asked} problems" if interval else "")
     difference = "" if name == first else _text(_difference(equal[name], equal[first]), "+")
     rows.append([*line, _text(_estimate(equal[name])), difference, _kind(values.shape[1])])
   return page.section("Final numbers", page.table(columns, rows), note=_note(ends, shortest, with_problems))
@@ -96,10 +98,3 @@ def _text(estimate: Estimate, sign: str = "") -> str:
   if not estimate.low < estimate.high:
     return f"{estimate.value:{sign}.3f}"
   return f"{estimate.value:{sign}.3f} [{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}]"
-
-
-def _over_problems(share: float, asked: int) -> str:
-  if not asked or share != share:
-    return ""
-  low, high = wilson(share, asked)
-  return f"{number(low)} to {number(high)}, {asked} problems"

@@ -98,7 +98,7 @@ def table(record: Record, lines: Sequence[Row]) -> str:
     if seeds > 1:
       line += [number(total.spread), _over_seeds(row)] if several else ["", ""]
     if with_problems:
-      line.append(_over_problems(row, asked))
+      line.append(over_problems(total.mean, asked) if _OVER_PROBLEMS.fullmatch(row.name) else "")
     line.append(number(row.iteration))
     if seeds > 1:
       line += [number(value) for value in row.values] + [""] * (seeds - len(row.values)) if several else [""] * seeds
@@ -121,9 +121,9 @@ def _over_seeds(row: Row) -> str:
   return f"{number(low)} to {number(high)}"
 
 
-def _over_problems(row: Row, asked: int) -> str:
-  share = summary(row.values).mean
-  if not _OVER_PROBLEMS.fullmatch(row.name) or share != share:
+def over_problems(share: float, asked: int) -> str:
+  """Wilson's interval of a share of so many problems; "" where there is none."""
+  if not asked or share != share:
     return ""
   low, high = wilson(share, asked)
   return f"{number(low)} to {number(high)}"

@@ -57,9 +57,11 @@ class Entry(NamedTuple):
     if axis == "updates":
       updates = np.asarray(self.iterations, np.float64) * self.updates_per_iteration
       return np.broadcast_to(updates[:, None], self.tokens.shape)
-    if axis == "sequential_tokens" and self.sequential is None:
+    if axis == "tokens":
+      return self.tokens
+    if self.sequential is None:
       raise ValueError("the run has no record of sequential tokens")
-    return self.tokens if axis == "tokens" or self.sequential is None else self.sequential
+    return self.sequential
 
   def end(self, axis: str, budget: float) -> float:
     """Where the budget of tokens stands on an axis, the mean over seeds."""

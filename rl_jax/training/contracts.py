@@ -76,6 +76,8 @@ def checked_loss(loss: LossFunction, signal: Callable[..., Any]) -> LossFunction
     for name, term in _items(result.terms, f"{where}: terms"):
       if not isinstance(term, Term):
         raise UserError(f"{where}: term {name!r} is {_shown(term)}, want a Term")
+      if term.trains not in (None, *outputs):
+        raise UserError(f"{where}: term {name!r} trains {term.trains!r}, the trained models are {_names(outputs)}")
     _check_means({name: term.mean for name, term in result.terms.items()}, f"{where}: terms")
     _check_means(result.metrics, f"{where}: metrics")
     return result

@@ -69,6 +69,8 @@ class _Parts(NamedTuple):
   terms: dict[str, Mean]
   metrics: dict[str, Mean]
   watched: Any
+  weighed: dict[str, Bool[Array, ""]] = {}  # noqa: RUF012
+  """Of a whole minibatch: models with a term that weighs something."""
 
 
 class UpdateResult(NamedTuple):
@@ -114,8 +116,7 @@ def make_update(
       (loss, parts), grads = gradient(objective, sizes, params, part, buckets)
       stepped, norms, arrived = _apply(objective, sizes, models, grads)
       finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads)) & arrived
-      weighed = _models_with_weight(objective, _terms(objective, params, part))
-      models = models | {name: _where(finite & weighed[name], stepped[name], models[name]) for name in stepped}
+      models = models | {name: _where(finite & parts.weighed[name], stepped[name], models[name]) for name in stepped}
       losses = {f"loss/{name}": mean for name, mean in parts.terms.items()}
       left_out = {"skipped_updates": Mean(1.0 - finite.astype(jnp.float32), jnp.float32(1.0))}
       metrics = parts.metrics | losses | norms | left_out
@@ -147,15 +148,16 @@ def gradient(
   """
   size = jax.tree.leaves(rows.batch)[0].shape[0]
   count = size // sizes.part_of_minibatch(size)
-  weights = {name: term.mean.weight for name, term in _terms(objective, params, rows).items()}
+  terms = _terms(objective, params, rows)
+  weights, weighed = {name: term.mean.weight for name, term in terms.items()}, _models_with_weight(objective, terms)
   trained = {name: objective.models[name].trained(params[name]) for name in params}
   dtype = jnp.dtype(sizes.gradient_dtype)
 
   differentiated = jax.value_and_grad(_loss, has_aux=True)
   narrowed = lambda grads: jax.tree.map(lambda x: x.astype(dtype), grads)
   if count == 1:
-    value, grads = differentiated(trained, params, objective, rows, weights)
-    return value, narrowed(grads)
+    (loss, parts), grads = differentiated(trained, params, objective, rows, weights)
+    return (loss, parts._replace(weighed=weighed)), narrowed(grads)
 
   def at_one_width(batch, streams):
     return differentiated(trained, params, objective, _Rows(batch, streams), weights)
@@ -174,7 +176,7 @@ def gradient(
   (loss, grads), parts = jax.lax.scan(micro, zero, split)
   summed = jax.tree.map(lambda x: x.sum(axis=0), parts._replace(watched=None))
   watched = None if objective.watch is None else objective.watch.merge(parts.watched)
-  return (loss, summed._replace(watched=watched)), grads
+  return (loss, summed._replace(watched=watched, weighed=weighed)), grads
 
 
 def _terms(objective: Objective, params: Mapping[str, Params], rows: _Rows) -> dict[str, Term]:
@@ -186,8 +188,8 @@ def _terms(objective: Objective, params: Mapping[str, Params], rows: _Rows) -> d
 
 def _models_with_weight(objective: Objective, terms: Mapping[str, Term]) -> dict[str, Bool[Array, ""]]:
   """Whether a model has a term that weighs something."""
-  weights = lambda name: [term.mean.weight for term in terms.values() if term.trains in (None, name)]
-  return {name: jnp.any(jnp.stack(weights(name)) > 0) for name in objective.models}
+  weight = lambda name: sum(jnp.abs(term.mean.weight) for term in terms.values() if term.trains in (None, name))
+  return {name: jnp.asarray(weight(name)) != 0 for name in objective.models}
 
 
 def _where(condition: Bool[Array, ""], new: ModelState, old: ModelState) -> ModelState:

@@ -18,7 +18,7 @@ SIGNAL = 'return Signal({"policy": policy_gradient.token_stream(trajectories, ad
 METHOD = f"""
 import jax.numpy as jnp
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Signal, Stream
+from rl_jax.methods.method import Loss, Signal, Stream, Term
 
 def get_config():
   return policy_gradient.get_config()
@@ -85,6 +85,8 @@ advantages = lambda expression: in_method("advantages = trajectories.rewards", f
     (in_method(SIGNAL, 'return Signal({"policy": Stream(advantages, advantages)})'), "line 9",
      r"targets of stream 'policy' are an array of shape \(8,\) .*, want one number per token, \[B, T\] = \(8, \d+\)"),
     (in_method(BUILT, BUILT.replace("papers", "loss=lambda *_: None, papers")), "line 12", "gave None, want a Loss"),
+    (in_method(BUILT, BUILT.replace("papers", "loss=lambda *_: Loss({'x': Term(0.0, trains='critic')}, {}), papers")),
+     "line 12", "term 'x' trains 'critic', the trained models are 'policy'"),
   ],
 )  # fmt: skip
 def test_a_signal_or_loss_that_does_not_fit(text, place, expected, tmp_path, capsys):

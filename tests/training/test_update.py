@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 
 from rl_jax.errors import UserError
+from rl_jax.kernels.reductions import Mean
+from rl_jax.methods.method import Term
 from rl_jax.training import iteration
 from rl_jax.training.describing import describe
 from rl_jax.training.mismatch import mismatch
 from rl_jax.training.objectives import method_objective, update_of_method
 from rl_jax.training.sizes import sizes_of
-from rl_jax.training.update import _order, _Rows, gradient
+from rl_jax.training.update import _models_with_weight, _order, _Rows, gradient
 from rl_jax.trajectories import POLICY, Trajectories
 from tests.training import small
 
@@ -238,6 +241,15 @@ def test_a_model_whose_terms_weigh_nothing_takes_no_step_of_its_momentum():
   assert moved(after.models["policy"], warm.models["policy"]) > 1e-6
   later, _ = learn(after, trajectories, 2)
   assert moved(later.models["critic"], after.models["critic"]) > 1e-6
+
+
+def test_models_with_weight_by_hand():
+  """A term weighs for the model that it names, or for all; a model without any term has none."""
+  term = lambda weight, trains=None: Term(Mean(jnp.float32(1.0), jnp.float32(weight)), trains=trains)
+  weighed = lambda **terms: _models_with_weight(types.SimpleNamespace(models=("policy", "critic")), terms)
+  assert weighed(a=term(2, "policy"), b=term(0, "critic")) == {"policy": True, "critic": False}
+  assert weighed(a=term(0, "policy"), b=term(3)) == {"policy": True, "critic": True}
+  assert weighed(a=term(2, "policy")) == {"policy": True, "critic": False}
 
 
 def test_averages_follow_the_parameters():

@@ -7,6 +7,7 @@ import numpy as np
 
 from rl_jax.kernels.advantages import difficulty
 from rl_jax.kernels.advantages.group import grpo
+from rl_jax.methods.a_grae import released
 from tests.kernels.kernel import quick_jit
 from tests.kernels.papers import as_released
 
@@ -28,7 +29,7 @@ def computed(rewards, group_ids, alpha, eps, ddof):
     "omega_code": as_released.success_rate_over_groups(*args),
     "advantages_paper": difficulty.a_grae(*args, alpha=alpha, **options),
     "advantages_paper_dr_grpo_base": difficulty.a_grae(*args, alpha=alpha, base="dr_grpo", **options),
-    "advantages_code": as_released.a_grae(*args, alpha=alpha, **options),
+    "advantages_code": released(*args, rewards, alpha, base="grpo", **options),
     "positive_dominant": difficulty.sign_dominant(*args, **options),
     "negative_dominant": difficulty.sign_dominant(*args, sign="negative", **options),
     "hard_focused": difficulty.difficulty_focused(*args, **options),

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 
 from rl_jax.kernels.advantages.checklist import cm2_step
 from rl_jax.kernels.advantages.distillation import minillm, opd
-from rl_jax.kernels.advantages.group import grpo
 from rl_jax.kernels.advantages.process import prime
 from rl_jax.kernels.advantages.reweighting import adora_damping
 from rl_jax.kernels.layers.experts import router_cross_entropy
@@ -33,16 +32,6 @@ def success_rate_over_groups(rewards, group_ids, mask):
   # Each row carries its share of its group, so that every group counts once.
   shares = jnp.where(mask != 0, 1 / jnp.maximum(group_size(group_ids, mask), 1), 0)
   return jnp.clip(masked_mean(group_mean(rewards, group_ids, mask), shares).value, 0, 1)
-
-
-def a_grae(rewards, group_ids, mask, *, alpha=1.0, ddof=1, eps=1e-6):
-  """A-GRAE with 1 / (1 - sqrt(p)) for 1 / sqrt(1 - p), which weighs easy prompts more, and omega over groups."""
-  omega = success_rate_over_groups(rewards, group_ids, mask)
-  advantages = grpo(rewards, group_ids, mask, ddof=ddof, eps=eps, singleton="zero")
-  root = jnp.sqrt(jnp.clip(group_mean(rewards, group_ids, mask), 0, 1))
-  rescaled = advantages * (omega / (root + eps) + (1 - omega) / (1 - root + eps)) / 2
-  advantages = jnp.where((0 < root) & (root < 1), rescaled, advantages)
-  return advantages * jnp.where(advantages > 0, jnp.minimum(1, omega / alpha), 1)
 
 
 def prime_scaled(token_rewards, outcomes, group_ids, mask, token_mask, **options):
