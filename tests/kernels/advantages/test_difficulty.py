@@ -8,6 +8,7 @@ import pytest
 from rl_jax.kernels.advantages import difficulty
 from rl_jax.kernels.advantages.group import dr_grpo, grpo
 from rl_jax.kernels.losses.policy import policy_gradient
+from rl_jax.methods.a_grae import released
 from tests.kernels.kernel import Kernel
 from tests.kernels.papers import as_released
 
@@ -15,11 +16,15 @@ REWARDS = jnp.array([1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0])
 ARGS = REWARDS, jnp.array([7] * 4 + [-2] * 4), jnp.ones(8, bool)
 
 
+def as_code(rewards, group_ids, mask):
+  return released(rewards, group_ids, mask, rewards, alpha=1.0, base="grpo", ddof=1, eps=1e-6)
+
+
 def test_hard_and_easy_prompts():
   paper = [0.591505] + [-0.394337] * 3 + [0.197168] * 3 + [-1.183010]
   np.testing.assert_allclose(difficulty.a_grae(*ARGS), paper, atol=1e-6)
   code = [0.749997] + [-0.499998] * 3 + [0.538670] * 3 + [-3.232023]
-  np.testing.assert_allclose(as_released.a_grae(*ARGS), code, rtol=1e-5)
+  np.testing.assert_allclose(as_code(*ARGS), code, rtol=1e-5)
   # The mean over groups is 1/2 in the code; over rows, with an unscored one left out, 4/7.
   args = REWARDS.at[7].set(jnp.nan), ARGS[1], ARGS[2].at[7].set(False)
   np.testing.assert_allclose(difficulty.batch_success_rate(args[0], args[2]), 4 / 7, rtol=1e-6)
@@ -82,7 +87,7 @@ def test_success_of_rewards_that_are_not_binary():
 
 def test_degenerate_batches():
   ids, mask = jnp.array([0, 0, 1]), jnp.ones(3, bool)
-  for a_grae in (difficulty.a_grae, as_released.a_grae):
+  for a_grae in (difficulty.a_grae, as_code):
     for rewards in (jnp.ones(3), jnp.zeros(3), jnp.array([0.0, 0.0, 1.0])):
       assert not a_grae(rewards, ids, mask).any()
   assert not difficulty.difficulty_focused(jnp.ones(3), ids, mask).any()
