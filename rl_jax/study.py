@@ -163,7 +163,7 @@ def read_study(file_with_variant: str, workdir: Path | None, terminal: launch.Te
   if "entries" not in config:
     raise UserError(f"{file} has no entries: it is not a study (train an experiment with python -m rl_jax.train)")
   name = "_".join(filter(None, (Path(file).stem, variant)))
-  return Study(name, config, workdir or Path("runs/studies") / name, terminal, [])
+  return Study(name, config, workdir or Path("runs/studies") / (config.get("runs") or name), terminal, [])
 
 
 def selected_entries(study: Study, only: str) -> list[str]:
@@ -184,7 +184,7 @@ def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   parser = Parser("study", __doc__.splitlines()[0])
   parser.add_argument("study", metavar="STUDY", help="one of the package's, as in horizon, or a file")
-  kept = "where the runs are kept; runs/studies/<name> by default"
+  kept = "where the runs are kept; by default runs/studies/<name>, or the folder that the study shares with others"
   parser.add_argument("--workdir", metavar="FOLDER", type=Path, help=kept)
   written = "where table, curves and figure go; the workdir by default"
   parser.add_argument("--results", metavar="FOLDER", type=Path, help=written)

@@ -1,18 +1,18 @@
 """Does a weight per prompt by its rollouts (ADORA) make responses longer, and learning faster, than GRPO's?
 
 The paper's claims at small scale: damped prompts where longer thinking does not pay make responses longer than
-GRPO's; amplified prompts that are hard and where it pays reach an accuracy in fewer updates. Longer means of all
-responses here, right and wrong ones. See `of_length` in studies/common.py for task, gates and tuning.
+GRPO's; amplified prompts that are hard and where it pays are learnt in fewer updates, here those of five
+operations. See `of_length` in studies/common.py for task, gates and tuning.
 """
 
 from ml_collections import ConfigDict
 
 from rl_jax.experiments.studies import common
-from rl_jax.experiments.studies.common import ACCURACY, LENGTH, above
+from rl_jax.experiments.studies.common import ACCURACY, CORRECT_LENGTH, GREEDY, HARD, LENGTH, above
 
 
 def get_config() -> ConfigDict:
-  """Two forms of ADORA beside GRPO, 300,000 tokens for each seed."""
+  """Two forms of ADORA beside GRPO, 200,000 tokens for each seed."""
   return common.of_length(
     {
       "grpo": ("grpo", ("method.kl_coefficient=0.001",)),
@@ -21,7 +21,10 @@ def get_config() -> ConfigDict:
     },
     baseline="grpo",
     claims={
-      "damped: longer responses than GRPO": above("damped", "grpo", LENGTH),
-      "amplified: more accurate than GRPO over equal updates": above("amplified", "grpo", ACCURACY, "updates"),
+      "damped: longer right responses than GRPO": above("damped", "grpo", CORRECT_LENGTH),
+      "amplified: more accurate than GRPO on hard prompts over equal updates": above(
+        "amplified", "grpo", HARD, "updates"
+      ),
     },
+    metrics=(ACCURACY, GREEDY, HARD, LENGTH, CORRECT_LENGTH),
   )

@@ -7,7 +7,7 @@ calls at equal accuracy for ASPO, and that the reward (eq. 1) is unstable. `no_r
 must not be enough. There is no oracle.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over four learning rates from starts of their
-own, on half of the budget. Not run yet.
+own, on half of the budget.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, LENGTH, above, below
 
-BUDGET = 300_000
+BUDGET = 200_000
 
 
 def get_config() -> ConfigDict:
@@ -34,6 +34,7 @@ def get_config() -> ConfigDict:
       "task.lure_rate=0.6",
       "minibatches_per_epoch=4",
     ),
+    **common.SMALL,
     baseline="grpo",
     gates={"no_reward": "no_reward"},
     claims={

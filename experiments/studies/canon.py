@@ -1,21 +1,22 @@
 """Do advantages against halves of a group (CANON) shorten responses, or learn faster, than Dr. GRPO's?
 
 The paper's claims at small scale: CANON-Eff (halves by length, mu 1/2, alpha below 1) is shorter at the accuracy of
-Dr. GRPO, and shorter yet as alpha falls; CANON-Inter reaches an accuracy in fewer updates. `inter_length` and
-`inter_entropy` differ in the metric alone. All have Dr. GRPO's loss with the clip of CANON. See `of_length` in
+Dr. GRPO, and shorter yet as alpha falls; CANON-Inter reaches an accuracy in fewer updates, where halves at random do
+not; CANON-Intra keeps more entropy than CANON-Inter. `inter_length`, `inter_entropy` and `inter_random` differ in the
+metric alone. All have Dr. GRPO's loss with the clip of CANON. See `of_length` in
 studies/common.py for task, gates and tuning.
 """
 
 from ml_collections import ConfigDict
 
 from rl_jax.experiments.studies import common
-from rl_jax.experiments.studies.common import ACCURACY, LENGTH, above, below
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
 
 EFFICIENT = ("method.metric=length", "method.mu=0.5")
 
 
 def get_config() -> ConfigDict:
-  """Four forms of CANON beside Dr. GRPO, 300,000 tokens for each seed."""
+  """Six forms of CANON beside Dr. GRPO, 200,000 tokens for each seed."""
   return common.of_length(
     {
       "dr_grpo": ("dr_grpo", ("method.clip_high=0.28", "method.dual_clip=3.0")),
@@ -23,6 +24,8 @@ def get_config() -> ConfigDict:
       "alpha_70": ("canon", (*EFFICIENT, "method.alpha=0.7")),
       "inter_length": ("canon", ("method.metric=length",)),
       "inter_entropy": ("canon", ()),
+      "inter_random": ("canon", ("method.metric=random",)),
+      "intra_entropy": ("canon", ("method.mu=0.0",)),
     },
     baseline="dr_grpo",
     claims={
@@ -30,7 +33,9 @@ def get_config() -> ConfigDict:
       "alpha of 7 in 10: shorter than of 9 in 10": below("alpha_70", "alpha_90", LENGTH),
       **{
         f"{name}: more accurate than Dr GRPO over equal updates": above(name, "dr_grpo", ACCURACY, "updates")
-        for name in ("inter_length", "inter_entropy")
+        for name in ("inter_length", "inter_entropy", "inter_random")
       },
+      "intra: more entropy than inter": above("intra_entropy", "inter_entropy", "entropy"),
     },
+    metrics=(ACCURACY, GREEDY, LENGTH, "entropy"),
   )

@@ -1,6 +1,7 @@
 """What the studies share: seeds, starts, cadences, claims. Plain data."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -25,6 +26,7 @@ def study(
   tuning_budget: int | None = None,
   tuning_overrides: tuple = (),
   final_samples: int = 0,
+  runs: str = "",
   note: str = "",
 ) -> ConfigDict:
   """Budgets are tokens per seed, and all generated tokens count. Claims compare two entries, each at the budget.
@@ -35,6 +37,7 @@ def study(
     tuning_budget: tokens per seed while tuning; None: the whole budget.
     tuning_overrides: only while tuning.
     final_samples: answers to each held-out prompt when a run has ended; 0: none beside those of its curve.
+    runs: name of the folder of runs, for studies that share some; "": a folder of its own.
     note: stands above the table.
   """
   return ConfigDict(
@@ -58,6 +61,7 @@ def study(
         "overrides": (f"num_seeds={tuning_seeds * max(len(learning_rates), 1)}", "seed=500", *tuning_overrides),
       },
       "final_samples": final_samples,
+      "runs": runs,
       "gates": gates or {},
       "note": note,
       "entries": entries,
@@ -83,6 +87,7 @@ def tuned_study(
   seeds: int = 12,
   starts: int = 6,
   tuning_starts: int = 3,
+  runs: str = "",
 ) -> ConfigDict:
   """A study as most are: four learning rates side by side, each from `tuning_starts` starts of their own, on half of
   the budget, by the area under the curve; then `seeds` seeds of `starts` other starts: starts differ more than seeds
@@ -110,6 +115,7 @@ def tuned_study(
       "stages.warm_start.seed=1500",
     ),
     final_samples=4,
+    runs=runs,
     baseline=baseline,
     metrics=metrics,
     gates=gates,
@@ -129,22 +135,39 @@ def below(left: str, right: str, metric: str, across: str = "budget") -> dict:
   return above(left, right, metric, across) | {"direction": "below"}
 
 
+SMALL: dict[str, Any] = {"seeds": 6, "starts": 3, "tuning_starts": 2}
+"""Seeds and starts of the studies of one paper's claim."""
+
+HARD = "held_out/five/sampled_accuracy"
+CORRECT_LENGTH = "held_out/correct_response_length"
+
+MOST_TOKENS = 24
+FEW_TOKENS = 14
+"""Room of a response in `of_length`, and a limit that is near half of it: five steps, each written once, take 13."""
+
 FREE_LENGTH = (
+  "task.levels={'three': {'operations': 3, 'operators': '+-'}, 'five': {'operations': 5, 'operators': '+-'}}",
   "task.recheck_rate=0.6",
   "task.skip_rate=0.05",
   "task.spare_tokens=11",
 )
-"""Demonstrations that write most steps twice, with room for all of that."""
+"""Demonstrations that write most steps twice, with room for all of that: 13 tokens on average for three operations, 19
+for five."""
 
 
 def of_length(
-  entries: Mapping[str, tuple[str, tuple[str, ...]]], *, baseline: str, claims: dict, token_budget: int = 300_000
+  entries: Mapping[str, tuple[str, tuple[str, ...]]],
+  *,
+  baseline: str,
+  claims: dict,
+  metrics: tuple = (ACCURACY, GREEDY, HARD, LENGTH),
+  token_budget: int = 200_000,
 ) -> ConfigDict:
-  """A study of response lengths: deceptive chains of four operations, whose start writes most steps twice.
+  """A study of response lengths: deceptive chains of three and of five operations, whose start writes most steps twice.
 
   On the variant "verbose" of experiments/common.py length is free as well, but the greedy answers of its start are
   right, and the gates would not hold. All entries take four optimiser steps per iteration; they are tuned from two
-  starts, and have six seeds of three others.
+  starts, and have six seeds of three others. These studies share their starts and controls.
 
   Args:
     entries: experiment and overrides by name; the controls `oracle` and `no_reward` are added.
@@ -156,10 +179,10 @@ def of_length(
       name: {"config": f"{experiment}:deceptive_4", "overrides": (*FREE_LENGTH, *overrides)}
       for name, (experiment, overrides) in {**entries, **controls}.items()
     },
-    seeds=6,
-    starts=3,
-    tuning_starts=2,
+    **SMALL,
+    runs="of_length",
     baseline=baseline,
+    metrics=metrics,
     gates={name: name for name in controls},
     claims=claims,
   )

@@ -6,13 +6,13 @@ is no longer than it has to be (rl_jax/tasks/chain.py). The paper claims more ac
 less. `grpo` learns from the answer alone. Controls are `oracle` and `no_reward`.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over four learning rates from starts of their
-own, on half of the budget. Not run yet.
+own, on half of the budget.
 """
 
 from ml_collections import ConfigDict
 
 from rl_jax.experiments.studies import common
-from rl_jax.experiments.studies.common import ACCURACY, LENGTH, above, below
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
 
 BUDGET = 150_000
 BASELINES = {"rewards": "RC", "advantages": "AC", "gdpo": "GDPO"}
@@ -30,6 +30,8 @@ def get_config() -> ConfigDict:
       "no_reward": {"config": "no_reward:deceptive_4", "overrides": ()},
     },
     overrides=("task.recheck_rate=0.3",),
+    **common.SMALL,
+    metrics=(ACCURACY, GREEDY, LENGTH, "part/length"),
     baseline="rewards",
     gates={"oracle": "oracle", "no_reward": "no_reward"},
     claims={
@@ -37,6 +39,7 @@ def get_config() -> ConfigDict:
         f"DVAO is more accurate than {title} over equal updates": above("dvao", name, ACCURACY, "updates")
         for name, title in BASELINES.items()
       },
+      "DVAO keeps the length more often than the sum of rewards": above("dvao", "rewards", "part/length"),
       "DVAO's responses are shorter than those of GRPO at equal accuracy": below("dvao", "grpo", LENGTH, "accuracy"),
     },
   )

@@ -2,26 +2,28 @@
 
 The paper's claims at small scale: three cosine cycles end shorter than a constant limit at L_max, at no lower
 accuracy; a constant limit at L_min loses accuracy early. Three entries of one method, which differ in the limits
-alone. The budget is some 360 iterations: a cycle of 120 leaves 240 updates to each of its halves. See `of_length` in
+alone. The budget is some 180 iterations: a cycle of 60 leaves 120 updates to each of its halves. See `of_length` in
 studies/common.py for task, gates and tuning.
 """
 
 from ml_collections import ConfigDict
 
 from rl_jax.experiments.studies import common
-from rl_jax.experiments.studies.common import ACCURACY, LENGTH, above, below
+from rl_jax.experiments.studies.common import ACCURACY, FEW_TOKENS, LENGTH, MOST_TOKENS, above, below
+
+SHORT = FEW_TOKENS / MOST_TOKENS
 
 
 def get_config() -> ConfigDict:
-  """A cosine and two constant limits, 600,000 tokens for each seed."""
+  """A cosine and two constant limits, 300,000 tokens for each seed."""
   return common.of_length(
     {
-      "cosine": ("siri", ("method.cycle=120",)),
-      "longest": ("siri", ("method.cycle=120", "method.shortest_share=1.0")),
-      "shortest": ("siri", ("method.cycle=120", "method.longest_share=0.5")),
+      "cosine": ("siri", ("method.cycle=60", f"method.shortest_share={SHORT}")),
+      "longest": ("siri", ("method.shortest_share=1.0",)),
+      "shortest": ("siri", (f"method.longest_share={SHORT}", f"method.shortest_share={SHORT}")),
     },
     baseline="longest",
-    token_budget=600_000,
+    token_budget=300_000,
     claims={
       "cosine: shorter than a constant L_max": below("cosine", "longest", LENGTH),
       "cosine: more accurate than a constant L_max": above("cosine", "longest", ACCURACY),

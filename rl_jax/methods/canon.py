@@ -19,7 +19,8 @@ mu is constant (1: CANON-Inter, 0: CANON-Intra), or 1 - mean reward of the batch
 restarts after a warm-up (mixing "cosine"), falling from inter to intra; with `first` "intra" the other way round.
 
 The entropy is that of the policy before the update, at the temperature of the rollout, over the tokens of the answer:
-one forward pass over all rows. Clip 0.2 below and the dual clip are the defaults of the authors' code, not in the
+one forward pass over all rows. Metric "random", the control of the paper, draws halves anew in each iteration, and the
+same for all seeds. Clip 0.2 below and the dual clip are the defaults of the authors' code, not in the
 paper. In a group with a single scored answer both means are 0, as in the code.
 
 Metrics: those of policy_gradient.py, and
@@ -33,6 +34,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 from ml_collections import ConfigDict
@@ -53,7 +55,7 @@ def get_config() -> dict[str, Any]:
     "clip_high": 0.28,
     "dual_clip": 3.0,
     "aggregation": "sequence_mean_constant",
-    "metric": "entropy",  # or "length"
+    "metric": "entropy",  # or "length", "random"
     "mixing": "constant",  # or "accuracy", "cosine"
     "mu": 1.0,  # of "constant": the share of inter
     "first": "inter",  # or "intra": what schedules begin with
@@ -87,16 +89,17 @@ def build(config: ConfigDict, task: Task) -> Method:
     "accuracy": lambda rows, iteration: conditional.mixing_by_accuracy(success(rows), first=m.first),
     "cosine": lambda rows, iteration: conditional.mixing_by_cosine(iteration, first=m.first, **steps),
   }
-  metrics: dict[str, Callable[[Trajectories], Array]] = {
-    "length": lambda rows: rows.response_lengths,
-    "entropy": lambda rows: conditional.mean_entropy(rows.extras["old_entropies"], rows.trained),
+  metrics: dict[str, Callable[[Trajectories, Array], Array]] = {
+    "length": lambda rows, iteration: rows.response_lengths,
+    "entropy": lambda rows, iteration: conditional.mean_entropy(rows.extras["old_entropies"], rows.trained),
+    "random": lambda rows, iteration: jax.random.uniform(jax.random.key(iteration), rows.rewards.shape),
   }
   mixture, metric = mixtures[one_of(m, "mixing", mixtures)], metrics[one_of(m, "metric", metrics)]
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     rewards, scored, mu = trajectories.rewards, trajectories.scored, mixture(trajectories, iteration)
     options = {"mu": mu, "alpha": m.alpha, "weighted": m.weighted, "beta": m.beta}
-    split = conditional.canon(rewards, metric(trajectories), trajectories.group_ids, scored, **options)
+    split = conditional.canon(rewards, metric(trajectories, iteration), trajectories.group_ids, scored, **options)
     halves = {
       "mu": Mean(jnp.asarray(mu, jnp.float32), jnp.float32(1.0)),
       "reward_upper": masked_mean(rewards, split.upper),

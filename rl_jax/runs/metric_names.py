@@ -69,6 +69,7 @@ EVALUATION = (
   Metric("held_out/pass_at_<k>", "share", "held-out prompts with a right answer among k samples"),
   Metric("held_out/reward", "reward", "mean, without training terms"),
   Metric(LENGTH, "tokens", "mean per sampled response"),
+  Metric("held_out/correct_response_length", "tokens", "mean per right sampled response; NaN without one"),
   Metric("held_out/truncated", "share", "sampled responses that the limit cut"),
   Metric("held_out/unscored", "share", "sampled responses without a verdict"),
   Metric(UNEXPLAINED, "share", "1 - cos^2 between the method's credit of steps and the true changes of the value"),

@@ -144,8 +144,11 @@ def read(directory: RunDirectory, metrics: Sequence[str], budget: float) -> Entr
     raise UserError(
       f"{directory.path} ended at {spent[-1].min():.0f} of {budget:.0f} tokens: raise num_iterations in the study"
     )
-  names = [name for name in dict.fromkeys((*metrics, ACCURACY, GREEDY)) if name in evaluation]
-  values = {name: at_points(evaluation[name]) for name in names}
+  measured = train | evaluation
+  # What training measures has no value before the first iteration.
+  curve = lambda series: np.stack([at(series, max(iteration, series.iterations[0])) for iteration in points])
+  names = [name for name in dict.fromkeys((*metrics, ACCURACY, GREEDY)) if name in measured]
+  values = {name: curve(measured[name]) for name in names}
   at_budget = {
     name: [at_tokens(spent[:, seed], curve[:, seed], budget) for seed in range(spent.shape[1])]
     for name, curve in values.items()

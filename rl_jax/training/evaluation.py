@@ -1,4 +1,4 @@
-"""HeldOutRollout-out prompts: accuracy of the sampled and of the greedy policy, pass@k."""
+"""Held-out prompts: accuracy of the sampled and of the greedy policy, pass@k."""
 
 from __future__ import annotations
 
@@ -120,7 +120,8 @@ def evaluation_key(seed: TrainState, iteration: int | Int[Array, ""], chunk: int
 
 def measure(experiment: Experiment, evaluation: Evaluation) -> dict[str, Array]:
   """Metrics of what was answered. A response without a verdict counts as wrong, and in `unscored`; where none has a
-  verdict the metric is NaN. The mean reward is over those that have one."""
+  verdict the metric is NaN. The mean reward is over those that have one, and the length of right responses is NaN where
+  there is none."""
   section, levels = experiment.config.evaluation, experiment.task.levels
   sampled, greedy = evaluation
   correct = sampled.correct.astype(jnp.float32)
@@ -130,6 +131,7 @@ def measure(experiment: Experiment, evaluation: Evaluation) -> dict[str, Array]:
     "reward": jnp.mean(sampled.rewards, where=sampled.scored),
     "unscored": 1.0 - sampled.scored.mean(),
     "response_length": sampled.lengths.mean(),
+    "correct_response_length": jnp.mean(sampled.lengths, where=sampled.correct),
     "truncated": sampled.truncated.mean(),
     **{f"pass_at_{k}": judged(pass_at_k(correct, k).mean(), sampled.scored) for k in section.pass_at if k > 1},
   }
