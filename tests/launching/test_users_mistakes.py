@@ -18,7 +18,7 @@ SIGNAL = 'return Signal({"policy": policy_gradient.token_stream(trajectories, ad
 METHOD = f"""
 import jax.numpy as jnp
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Loss, Signal, Stream, Term
+from rl_jax.methods.method import Loss, Mean, Signal, Stream, Term
 
 def get_config():
   return policy_gradient.get_config()
@@ -80,10 +80,19 @@ advantages = lambda expression: in_method("advantages = trajectories.rewards", f
     (advantages("1.0 if trajectories.rewards.sum() > 0 else 0.0"), "line 10: ",
      "TracerBoolConversionError: .* use jnp.where, jax.lax.cond and functions of jnp in place of if"),
     (advantages("trajectories.reward"), "line 10: ", "AttributeError: 'Trajectories' object has no attribute 'reward'"),
+    (advantages("1j * trajectories.rewards"), "line 11: ",
+     r"advantages have dtype complex64: give real numbers, as float32, one per row, \[8\], or one per token, \[8, "),
+    (advantages("__import__('numpy').array(['up'] * 8)"), "line 11: ", "advantages have dtype <U2: give real numbers"),
+    (advantages("__import__('numpy').array([None] * 8)"), "line 11: ", "advantages have dtype object: give real"),
+    (advantages("__import__('sys').exit(5)"), "line 10: ", "SystemExit: 5: it asks to end the program"),
+    (in_method(SIGNAL, 'return Signal({"policy": Stream(1j * trajectories.trained, trajectories.trained)})'), "line 9",
+     r"targets of stream 'policy' are an array of shape .* and type complex64, want one real number per token"),
+    (in_method(SIGNAL, 'return Signal({}, {"mine": Mean(jnp.complex64(1), 1)})'), "line 9",
+     "metrics: 'mine' is Mean.an array of shape .. and type complex64, 1., want a Mean.* of two single real numbers"),
     (in_method('{"policy":', '{"polcy":'), "line 9", r"gives the streams 'polcy', .*: loss .* looks for 'policy'"),
     (in_method(SIGNAL, "pass"), "line 9", r"gave None, want a Signal"),
     (in_method(SIGNAL, 'return Signal({"policy": Stream(advantages, advantages)})'), "line 9",
-     r"targets of stream 'policy' are an array of shape \(8,\) .*, want one number per token, \[B, T\] = \(8, \d+\)"),
+     r"targets of stream 'policy' are an array of shape \(8,\) .*, want one real number per token, \[B, T\] = \(8, "),
     (in_method(BUILT, BUILT.replace("papers", "loss=lambda *_: None, papers")), "line 12", "gave None, want a Loss"),
     (in_method(BUILT, BUILT.replace("papers", "loss=lambda *_: Loss({'x': Term(0.0, trains='critic')}, {}), papers")),
      "line 12", "term 'x' trains 'critic', the trained models are 'policy'"),
@@ -105,7 +114,8 @@ def test_a_signal_or_loss_that_does_not_fit(text, place, expected, tmp_path, cap
     ("import not_there\n" + METHOD.lstrip(), "line 1: ", "ModuleNotFoundError: No module named 'not_there'"),
     (in_method("build(config, task):", "build(config, task)"), "line 8: ", "SyntaxError: expected ':'"),
     (in_method("  return policy_gradient.get_config()", "  pass"), "line 5", "gave None: it has to give a dict"),
-    ("import sys\nsys.exit(3)\n", "", r"mine.py ends the program \(SystemExit: 3\)"),
+    ("import sys\nsys.exit(3)\n", "line 2", r"mine.py, line 2 ends the program \(SystemExit: 3\): it is a script"),
+    (in_method(BUILT, "raise SystemExit(5)"), "line 12: ", "SystemExit: 5: it asks to end the program: raise an error"),
     ("# -*- coding: nonsense -*-\n", "", "mine.py is no Python source: unknown encoding"),
   ],
 )
@@ -155,6 +165,8 @@ def test_a_device_that_is_too_small_is_a_line():
   [
     ("None", r"gave None, want Verdicts"),
     ("verdicts.rewards", "gave a .*, want Verdicts"),
+    ("verdicts.replace(rewards=1j * verdicts.rewards)", "rewards have dtype complex64, want real numbers"),
+    ("verdicts.replace(step_ids=0.5 * verdicts.step_ids)", "step_ids have dtype float32, want whole numbers"),
     ("verdicts.replace(rewards=verdicts.rewards.sum())",
      r"rewards are of shape \(\), want an array of shape \(8,\)"),
     ("verdicts.rewards.missing", "line 13: AttributeError: .* has no attribute .?missing"),
