@@ -177,7 +177,7 @@ def test_identity_leaves_out_mesh_checkpoints_and_logging_also_of_stages():
   "override, expected",
   [
     ("sampling.top_p=0.0", "sampling.top_p: want a finite number above 0 and at most 1, got 0.0"),
-    ("evaluation.pass_at=(3,)", "evaluation.pass_at=(3,) needs 1 <= k <= evaluation.samples_per_prompt (2)"),
+    ("evaluation.pass_at=(3,)", "evaluation.pass_at[0]: want at most evaluation.samples_per_prompt (2), got 3"),
     (
       "checkpoint.every_iterations=3",
       "checkpoint.every_iterations (3) is not a multiple of logging.every_iterations (2)",
