@@ -78,7 +78,7 @@ def _file_of(name: str, folder: Path, kind: str) -> str:
 def _advice(name: str, folder: Path, kind: str) -> str:
   if Path(f"{name}.py").is_file():
     return f": did you mean the file '{name}.py'?"
-  if Path(name).is_dir():
+  if name and Path(name).is_dir():
     return ": it is a folder; that of a run is given as --workdir"
   other, command = (EXPERIMENTS / "studies", "study") if kind == "experiment" else (EXPERIMENTS, "train")
   if re.fullmatch(r"[a-z]\w*", name) and (other / f"{name}.py").is_file():
