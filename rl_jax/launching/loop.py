@@ -85,8 +85,9 @@ class RunLoop:
       return Result(self.workdir, prepared.iterations, finished)
 
   def _how_to_go_on(self) -> str:
-    newest = max(self.checkpoints.steps(), default=0)
-    return f"iteration {newest} is saved; go on with all processes: {shlex.join(self.recorder.command)}"
+    newest = max(self.checkpoints.steps(), default=None)
+    saved = f"iteration {newest} is saved" if newest else "no checkpoint is saved"
+    return f"{saved}; go on with all processes: {shlex.join(self.recorder.command)}"
 
   def _prepared(self, resources: contextlib.ExitStack) -> Trainer | Result:
     """The trainer where the run goes on, its task held open; or the end of a run that is done, or stopped already."""

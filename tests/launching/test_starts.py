@@ -106,6 +106,13 @@ def test_names_of_an_evaluation_are_known_before_it_is_compiled(overrides):
   assert evaluation.names(experiment) | credit.names(experiment) == {name for names in metrics for name in names}
 
 
+@pytest.mark.parametrize("steps, saved", [([], "no checkpoint is saved"), ([2, 4], "iteration 4 is saved")])
+def test_what_is_left_when_a_process_is_lost_is_true(steps, saved):
+  checkpoints = types.SimpleNamespace(steps=lambda: steps)
+  of_loop = types.SimpleNamespace(checkpoints=checkpoints, recorder=types.SimpleNamespace(command=["again"]))
+  assert RunLoop._how_to_go_on(of_loop) == f"{saved}; go on with all processes: again"
+
+
 @pytest.mark.integration
 def test_a_run_waits_for_its_stage_and_goes_on_when_the_other_dies(done):
   """Finding 16."""
