@@ -113,7 +113,7 @@ def _check_stops(config: ConfigDict, vocabulary: int) -> None:
   """Raise UserError for a stop sequence that no response can hold."""
   for sequence in config.sampling.stop_sequences:
     for token in sequence:
-      if isinstance(token, bool) or not isinstance(token, Integral) or not 0 <= token < vocabulary:
+      if isinstance(token, bool) or not isinstance(token, Integral) or not 0 <= int(token) < vocabulary:
         raise UserError(
           f"sampling.stop_sequences: {token!r} in {tuple(sequence)} is no token id: the vocabulary of "
           f"{config.task.name} has {vocabulary}, from 0 to {vocabulary - 1}"
