@@ -196,7 +196,7 @@ def test_identity_leaves_out_mesh_checkpoints_and_logging_also_of_stages():
     ("sampling.temperature=0.0", "temperature"),
     ("learning_rate=nan", "learning_rate: want a finite number, got nan"),
     ("learning_rate=1e39", "learning_rate: want a finite number, got 1e+39"),
-    ("learning_rates=(1.0,1e39)", "learning_rates: want a finite number, got (1.0, 1e+39)"),
+    ("learning_rates=(1.0,1e39)", "learning_rates[1]: want a finite number, got 1e+39"),
     ("method.kl_coefficient=inf", "method.kl_coefficient: want a finite number, got inf"),
     ("stages.warm_start.learning_rate=nan", "stages.warm_start.learning_rate: want a finite number, got nan"),
     ("optimizer.schedule=step", "optimizer.schedule is one of constant, linear, cosine, got 'step'"),
