@@ -78,7 +78,7 @@ def note(record: Record) -> str:
         "from 0 to 1; lengths, counts, entropies and norms from 0 on; a reward may be any number."
       )
     else:
-      text += " Two seeds: their values, and no interval, as Student's t would be 12.7 standard errors to either side."
+      text += " Two seeds have no interval: Student's t would reach 12.7 standard errors to either side."
   if problems(record):
     text += (
       " Over problems: Wilson's interval for this policy, or the mean over seeds. Where a problem has several answers "

@@ -56,7 +56,7 @@ def test_two_seeds_show_their_values_and_no_interval():
   made = record({"held_out/sampled_accuracy": [0.5, 0.6]}, {"reward": [0.5, 0.6]})
   text = html(made)
   assert "over 2 seeds" not in text and "95 % over 128 problems" in text and ">seed 0<" in text and ">seed 1<" in text
-  assert "Two seeds: their values, and no interval" in note(made) and "interval of the mean" not in note(made)
+  assert "Two seeds have no interval" in note(made) and "interval of the mean" not in note(made)
 
 
 def test_one_seed_has_an_interval_over_problems_only():
