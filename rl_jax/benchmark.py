@@ -8,7 +8,6 @@ rl_jax/benchmarks/.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 
@@ -86,7 +85,7 @@ def _words(text: str) -> tuple[str, ...]:
   return tuple(text.split(","))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> command_line.Parser:
   parser = command_line.make_parser("benchmark", __doc__.splitlines()[0], workdir=False)
   parser.add_argument("benchmark", choices=sorted(BENCHMARKS), nargs="?", default="iteration", help="what to time")
   parser.add_argument("--repeats", metavar="N", type=int, help="times that it is timed; 7 by default, 3 of generate")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 
-from rl_jax.configuration.command_line import Parser, add_runs, runs_of
+from rl_jax.configuration.command_line import Parser, add_runs, check_distinct, runs_of, to_path
 from rl_jax.launching.commands import command
 from rl_jax.runs import citation
 from rl_jax.runs.directory import find_run
@@ -28,12 +28,15 @@ def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   parser = Parser("cite", __doc__.splitlines()[0])
   add_runs(parser, "folder of the run, as in runs/grpo")
+  baseline = "a baseline's run; may be repeated"
   parser.add_argument(
-    "--with", dest="baselines", metavar="RUN", action="append", default=[], help="a baseline's run; may be repeated"
+    "--with", dest="baselines", metavar="RUN", action="append", type=to_path, default=[], help=baseline
   )
   parser.add_argument("--format", choices=sorted(FORMATS), default="bibtex", help="of what is printed")
-  flags = parser.parse_intermixed_args(argv)
-  runs = [citation.cited(find_run(folder)) for folder in (*runs_of(flags, most=1), *flags.baselines)]
+  flags = parser.parse(argv)
+  folders = [*runs_of(flags, most=1), *flags.baselines]
+  check_distinct(folders)
+  runs = [citation.cited(find_run(folder)) for folder in folders]
   say(FORMATS[flags.format](runs))
   return 0
 

@@ -21,7 +21,7 @@ def main(argv: list[str]) -> int:
   add_runs(parser, "folder of the run, as in runs/grpo")
   several = "metrics to print, several with commas; held-out accuracy, sampled and greedy, by default"
   parser.add_argument("--metrics", metavar="A,B", default=f"{ACCURACY},{GREEDY}", help=several)
-  flags = parser.parse_intermixed_args(argv)
+  flags = parser.parse(argv)
   (run,) = runs_of(flags, most=1)
   say(json.dumps(plain(curve(find_run(run), flags.metrics.split(","))), indent=1))
   return 0

@@ -24,6 +24,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rl_jax.configuration import command_line, configs
+from rl_jax.configuration.command_line import to_path
 from rl_jax.errors import UserError
 from rl_jax.launching import initialization
 from rl_jax.launching.commands import command
@@ -243,8 +244,8 @@ def main(argv: list[str]) -> int:
   parser = command_line.make_parser("evaluate", __doc__.splitlines()[0], positional=True)
   parser.add_argument("--iteration", metavar="N", type=_iteration, help="newest (the default), best, or a number")
   parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")
-  parser.add_argument("--output", metavar="FILE", type=Path, help="where results per problem are kept, as JSON")
-  parser.add_argument("--compare", metavar="FILE", type=Path, help="an --output of another evaluation")
+  parser.add_argument("--output", metavar="FILE", type=to_path, help="where results per problem are kept, as JSON")
+  parser.add_argument("--compare", metavar="FILE", type=to_path, help="an --output of another evaluation")
   flags = _run_alone(command_line.parse_flags(argv, parser, required=()))
   options = flags.options
   if options.iteration and flags.workdir is None:

@@ -14,7 +14,7 @@ def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   parser = Parser("fetch", __doc__.splitlines()[0])
   parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(KNOWN)}")
-  print(fetch(parser.parse_intermixed_args(argv).name))
+  print(fetch(parser.parse(argv).name))
   return 0
 
 

@@ -96,7 +96,7 @@ def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   parser = Parser("list", __doc__.splitlines()[0])
   parser.add_argument("kind", nargs="?", choices=tuple(KINDS), help="all of them if left out")
-  kind = parser.parse_intermixed_args(argv).kind
+  kind = parser.parse(argv).kind
   for name in [kind] if kind else KINDS:
     say(f"{name}:\n{table(KINDS[name]())}")
   return 0

@@ -7,9 +7,8 @@ share, or as `--output` says.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-from rl_jax.configuration.command_line import Parser, add_runs, runs_of
+from rl_jax.configuration.command_line import Parser, add_runs, runs_of, to_path
 from rl_jax.errors import UserError
 from rl_jax.launching.commands import command
 from rl_jax.runs.comparison_report import write_comparison
@@ -27,12 +26,12 @@ def main(argv: list[str]) -> int:
   parser = Parser("report", __doc__.splitlines()[0])
   add_runs(parser, "folder of a run, as in runs/grpo; several are set side by side")
   parser.add_argument(
-    "--output", metavar="NAME", type=Path, help="of a comparison: NAME.png and NAME.html, as in runs/comparison"
+    "--output", metavar="NAME", type=to_path, help="of a comparison: NAME.png and NAME.html, as in runs/comparison"
   )
   parser.add_argument(
     "--across", choices=list(ACROSS), default="iterations", help="what curves are drawn over; iterations by default"
   )
-  flags = parser.parse_intermixed_args(argv)
+  flags = parser.parse(argv)
   runs = [find_run(workdir) for workdir in runs_of(flags)]
   output = flags.output
   if output is not None and output.suffix in (".html", ".png"):

@@ -22,7 +22,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rl_jax.configuration import configs
-from rl_jax.configuration.command_line import Parser
+from rl_jax.configuration.command_line import Parser, to_path
 from rl_jax.configuration.parts import study_file
 from rl_jax.errors import UserError
 from rl_jax.evaluate import evaluate
@@ -185,12 +185,12 @@ def main(argv: list[str]) -> int:
   parser = Parser("study", __doc__.splitlines()[0])
   parser.add_argument("study", metavar="STUDY", help="one of the package's, as in horizon, or a file")
   kept = "where the runs are kept; by default runs/studies/<name>, or the folder that the study shares with others"
-  parser.add_argument("--workdir", metavar="FOLDER", type=Path, help=kept)
+  parser.add_argument("--workdir", metavar="FOLDER", type=to_path, help=kept)
   written = "where table, curves and figure go; the workdir by default"
-  parser.add_argument("--results", metavar="FOLDER", type=Path, help=written)
+  parser.add_argument("--results", metavar="FOLDER", type=to_path, help=written)
   parser.add_argument("--only", default="", metavar="A,B", help="some of the entries")
   parser.add_argument("--pages", action="store_true", help="make the pages of --results again, run nothing")
-  flags = parser.parse_intermixed_args(argv)
+  flags = parser.parse(argv)
   stop = Stop()
   stop.listen()
   launched_by = ["python", "-m", "rl_jax.study", *argv]

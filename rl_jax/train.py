@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
       terminal = Terminal(["python", "-m", "rl_jax.train", *argv], stream, stop)
       train(config, workdir, terminal)
   except KeyboardInterrupt:
-    print("rl_jax.train: ended at once; the newest checkpoint stands", file=sys.stderr)
+    print(f"rl_jax.train: {stop.ended()}", file=sys.stderr)
     return 128 + (stop.requested or signal.SIGINT)
   return 0 if stop.requested is None else 128 + stop.requested
 

@@ -199,7 +199,7 @@ def main(argv: list[str]) -> int:
   many = "how many to make again, and on to the next recorded one; all by default; 0: look at the log alone"
   parser.add_argument("--iterations", metavar="N", type=int, help=many)
   parser.add_argument("--only", default="", metavar="A,B", help="some of a study's entries")
-  flags = parser.parse_intermixed_args(argv)
+  flags = parser.parse(argv)
   only = flags.only.split(",") if flags.only else []
   if flags.iterations is not None and flags.iterations < 0:
     raise UserError(f"--iterations={flags.iterations}: 0 looks at the log alone, a number makes so many again")

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from rl_jax import __main__ as entry
-from rl_jax import cite, curve, evaluate, plan, report, train, verify
+from rl_jax import cite, curve, evaluate, plan, report, study, train, verify
 from rl_jax.configuration import command_line, configs
 from rl_jax.errors import UserError
 from rl_jax.runs.directory import open_run
@@ -72,6 +72,24 @@ def test_an_unknown_flag_is_one_line_and_status_1(name, capsys):
     (plan, ["grpo", "--workdir=x"], "unknown flag '--workdir': python -m rl_jax.plan keeps no run"),
     (verify, ["README.md"], "rl_jax.verify: README.md is a file: give the --workdir of a run"),
     (verify, ["runs/x", "--iterations=-3"], "--iterations=-3: 0 looks at the log alone"),
+    (verify, ["runs/x", "--iteration=3"], "unknown flag '--iteration': did you mean '--iterations'?"),
+    (report, ["runs/x", "--metrics=reward"], "unknown flag '--metrics': it is a flag of python -m rl_jax.curve"),
+    (report, ["runs/x", "--learning_rate=1"], "unknown flag '--learning_rate' (known: --across, "),
+    (report, ["runs/x", "runs/x/"], "runs/x is named twice: name each run once"),
+    (report, ["runs/x", "runs/y/../x"], "runs/x and runs/y/../x are the same run: name each run once"),
+    (verify, ["runs/x", "--workdir=runs/x"], "runs/x is named twice"),
+    (cite, ["runs/x", "--with=runs/x"], "runs/x is named twice"),
+    (train, ["grpo:smoke", "--workdir="], "argument --workdir: it is empty: write a path ('.' is the current folder)"),
+    (report, ["runs/x", "runs/y", "--output= "], "argument --output: it is empty"),
+    (report, [""], "argument RUN: it is empty"),
+    (verify, ["--workdir="], "argument --workdir: it is empty"),
+    (cite, ["runs/x", "--with="], "argument --with: it is empty"),
+    (study, ["horizon", "--results="], "argument --results: it is empty"),
+    (study, ["horizon", "--workdir="], "argument --workdir: it is empty"),
+    (study, [""], "no study '' (known: "),
+    (evaluate, ["runs/x", "--output="], "argument --output: it is empty"),
+    (evaluate, ["runs/x", "--compare="], "argument --compare: it is empty"),
+    (train, ["--config="], "no experiment '' (known: "),
     (report, [], "no run is named: give its folder, as in runs/grpo"),
     (curve, ["a", "b"], "2 runs are named (a, b): give 1"),
     (cite, ["--workdir=nowhere"], "nowhere does not exist: give the --workdir of a run"),
@@ -95,6 +113,11 @@ def test_another_part_takes_over_what_it_knows_of_the_files_section():
   assert configs.resolve("grpo:smoke", ["task.name=rl_jax.tasks.lookup"]).task.levels.to_dict() == {
     "four": {"operations": 4, "operators": "+-*", "modulus": 2}
   }, "what both know stays"
+
+
+def test_flags_of_others_are_theirs(capsys):
+  of_commands = {name: printed(name, "--help", capsys) for name in set(command_line.OF_OTHERS.values())}
+  assert [flag for flag, name in command_line.OF_OTHERS.items() if f"  {flag}" not in of_commands[name]] == []
 
 
 @pytest.fixture

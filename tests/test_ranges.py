@@ -64,7 +64,7 @@ def test_every_number_of_the_common_sections_has_a_range():
   for section in ("stages", "method", "task", "model", "mesh"):  # parts and the mesh check their own
     common.pop(section)
   tables = {f"{section}.{name}".lstrip(".") for section, table in of_training.RANGES.items() for name in table}
-  assert tables == numbers(common) | {"learning_rates"}
+  assert tables == numbers(common) | {"learning_rates", "evaluation.pass_at"}
 
 
 
@@ -94,7 +94,18 @@ def test_every_number_of_a_method_has_a_range(name):
     ("logging.every_iterations=0", "logging.every_iterations: want a whole number at least 1, got 0"),
     ("checkpoint.every_iterations=-2", "checkpoint.every_iterations: want a whole number at least 0, got -2"),
     ("rows_per_microbatch=abc", "rows_per_microbatch: want a whole number at least 0 or None, got 'abc'"),
-    ("evaluation.pass_at=(0,)", "evaluation.pass_at=(0,) needs 1 <= k"),
+    ("evaluation.pass_at=(1,0)", "evaluation.pass_at[1]: want a whole number at least 1, got 0"),
+    ("evaluation.pass_at=(1,2.5)", "evaluation.pass_at[1]"),
+    ("learning_rates=(1e-2,nan)", "learning_rates[1]: want a finite number, got nan"),
+    ("learning_rates=(-inf,1e-2)", "learning_rates[0]: want a finite number, got -inf"),
+    ("learning_rates=(1e-2,0)", "learning_rates[1]: want a finite number above 0, got 0"),
+    ("learning_rates=(1e-2,'x')", "learning_rates[1]: want a finite number above 0, got 'x'"),
+    ("mesh.rules.batch=((nan,),)", "mesh.rules.batch[0][0]: want a finite number, got nan"),
+    ("sampling.stop_sequences=((4,),(5,999))", "sampling.stop_sequences: 999 in (5, 999) is no token id: the "
+     "vocabulary of rl_jax.tasks.chain has "),
+    ("sampling.stop_sequences=((-1,),)", "sampling.stop_sequences: -1 in (-1,) is no token id"),
+    ("sampling.stop_sequences=((True,),)", "sampling.stop_sequences: True in (True,) is no token id"),
+    ("sampling.stop_sequences=(('a',),)", "sampling.stop_sequences: 'a' in ('a',) is no token id"),
     ("method.clip_low=-0.1", "method.clip_low: want a finite number at least 0"),
     ("method.dual_clip=0.5", "method.dual_clip: want a finite number above 1"),
     ("method.kl_coefficient=-1", "method.kl_coefficient: want"),

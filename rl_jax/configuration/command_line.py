@@ -49,10 +49,27 @@ class Parser(argparse.ArgumentParser):
     """Raises UserError."""
     raise UserError(message)
 
+  def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments in any order. Raises: UserError: one is not known; the line says what was meant."""
+    options, unknown = self.parse_known_intermixed_args(argv)
+    if not unknown:
+      return options
+    flag = unknown[0].partition("=")[0]
+    if not flag.startswith("-"):
+      raise UserError(f"unexpected argument {flag!r}: flags are written --name=value")
+    raise UserError(f"unknown flag {flag!r}{_advice(flag, self)}")
+
+
+def to_path(text: str) -> Path:
+  """The path that an argument gives. Raises: ArgumentTypeError: none; Path would take it for the current folder."""
+  if not text.strip():
+    raise argparse.ArgumentTypeError("it is empty: write a path ('.' is the current folder), or leave it out")
+  return Path(text)
+
 
 def make_parser(
   name: str = "train", about: str = "", *, positional: bool = False, workdir: bool = True
-) -> argparse.ArgumentParser:
+) -> Parser:
   """A parser with --config and --workdir, to which a program can add its own flags.
 
   Args:
@@ -64,7 +81,7 @@ def make_parser(
   parser = Parser(name, about, epilog=example)
   parser.add_argument("--config", metavar="NAME[:VARIANT]", help="experiment, as in grpo:smoke, or a file")
   if workdir:
-    parser.add_argument("--workdir", metavar="FOLDER", type=Path, help="where the run is kept, as in runs/grpo")
+    parser.add_argument("--workdir", metavar="FOLDER", type=to_path, help="where the run is kept, as in runs/grpo")
   if positional:
     parser.add_argument("experiment", metavar="EXPERIMENT", nargs="?", help="the same as --config=EXPERIMENT")
   return parser
@@ -72,9 +89,9 @@ def make_parser(
 
 def add_runs(parser: argparse.ArgumentParser, about: str) -> None:
   """The arguments that name runs, which `runs_of` reads: alone, or as --workdir=RUN."""
-  parser.add_argument("runs", metavar="RUN", nargs="*", type=Path, help=about)
+  parser.add_argument("runs", metavar="RUN", nargs="*", type=to_path, help=about)
   parser.add_argument(
-    "--workdir", metavar="RUN", dest="workdirs", action="append", type=Path, default=[], help="the same as RUN"
+    "--workdir", metavar="RUN", dest="workdirs", action="append", type=to_path, default=[], help="the same as RUN"
   )
 
 
@@ -91,12 +108,23 @@ def runs_of(options: argparse.Namespace, most: int | None = None) -> list[Path]:
     raise UserError("no run is named: give its folder, as in runs/grpo")
   if most is not None and len(runs) > most:
     raise UserError(f"{len(runs)} runs are named ({', '.join(map(str, runs))}): give {most}")
+  check_distinct(runs)
   return runs
+
+
+def check_distinct(runs: Sequence[Path]) -> None:
+  """Raise UserError for a run that is named twice: nothing comes of a comparison with itself."""
+  places: dict[Path, Path] = {}
+  for run in runs:
+    other = places.setdefault(run.resolve(), run)
+    if other is not run:
+      twice = f"{run} is named twice" if other == run else f"{other} and {run} are the same run"
+      raise UserError(f"{twice}: name each run once")
 
 
 def parse_flags(
   argv: Sequence[str],
-  parser: argparse.ArgumentParser | None = None,
+  parser: Parser | None = None,
   required: Sequence[str] = ("config", "workdir"),
 ) -> Flags:
   """Reads the arguments after the program's name; raises UserError for what it does not know."""
@@ -115,12 +143,7 @@ def parse_flags(
         raise UserError(f"--config.{key} has no value: write --config.{key}=VALUE")
       value = waiting.pop(0)
     overrides.append(f"{key}={value}")
-  options, unknown = parser.parse_known_intermixed_args(own)
-  if unknown:
-    flag = unknown[0].partition("=")[0]
-    if not flag.startswith("-"):
-      raise UserError(f"unexpected argument {flag!r}: flags are written --name=value")
-    raise UserError(f"unknown flag {flag!r}{_advice(flag, parser)}")
+  options = parser.parse(own)
   alone = getattr(options, "experiment", None)
   if alone is not None:
     if options.config is not None:
@@ -133,14 +156,31 @@ def parse_flags(
   return Flags(options.config, getattr(options, "workdir", None), overrides, options)
 
 
+OF_OTHERS = {
+  "--across": "report",
+  "--compare": "evaluate",
+  "--iteration": "evaluate",
+  "--iterations": "verify",
+  "--metrics": "curve",
+  "--pages": "study",
+  "--results": "study",
+  "--topology": "plan",
+  "--with": "cite",
+}
+"""Flags by which a command is known, as another one may be called with them."""
+
+
 def _advice(flag: str, parser: argparse.ArgumentParser) -> str:
-  """What was meant by a flag that is not known: one that is much like it, or a field of the experiment."""
+  """What was meant by a flag that is not known: one that is much like it, a field of the experiment, or one that
+  another command has."""
   known_flags = [text for action in parser._actions for text in action.option_strings if text.startswith("--")]
   field = flag.removeprefix("--")
   if field == "workdir":
     return f": {parser.prog} keeps no run"
-  if "--config" not in known_flags or difflib.get_close_matches(flag, known_flags, n=1, cutoff=0.75):
+  if difflib.get_close_matches(flag, known_flags, n=1, cutoff=0.75):
     return nearest(flag, known_flags)
+  if "--config" not in known_flags:
+    return f": it is a flag of {program(OF_OTHERS[flag])}" if flag in OF_OTHERS else nearest("", known_flags)
   return f": did you mean '--config.{field}'? So fields of the experiment are changed"
 
 

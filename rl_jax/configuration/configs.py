@@ -17,6 +17,7 @@ import difflib
 import hashlib
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -265,13 +266,22 @@ def _literal(value: Any) -> Any:
   """Text as a Python value where it is one, else the text."""
   if not isinstance(value, str):
     return _plain(value) if isinstance(value, Mapping | ConfigDict) else value
-  words = {"true": True, "false": False, "none": None}
-  if value.lower() in words:
-    return words[value.lower()]
+  if value.lower() in ("true", "false", "none"):
+    return _WORDS[value.lower()]
   try:
-    return ast.literal_eval(value)
+    return ast.literal_eval(_Words().visit(ast.parse(value.strip(), mode="eval")))
   except (ValueError, SyntaxError):
     return value
+
+
+_WORDS = {"true": True, "false": False, "none": None, "nan": math.nan, "inf": math.inf}
+
+
+class _Words(ast.NodeTransformer):
+  """Words that stand inside of a tuple for values, as in (1e-3,nan), which is refused by the number that it holds."""
+
+  def visit_Name(self, node: ast.Name) -> ast.expr:
+    return ast.Constant(_WORDS[node.id.lower()]) if node.id.lower() in _WORDS else node
 
 
 def _checked(key: str, value: Any, present: Any, nullable: bool = False, text: bool = True) -> Any:

@@ -17,6 +17,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from rl_jax.errors import UserError
+from rl_jax.inputs.users_code import place_of
 
 _TEXT = "__source_text__"  # what was run, though the file may have changed since
 
@@ -77,7 +78,7 @@ def _file_of(name: str, folder: Path, kind: str) -> str:
 def _advice(name: str, folder: Path, kind: str) -> str:
   if Path(f"{name}.py").is_file():
     return f": did you mean the file '{name}.py'?"
-  if Path(name).is_dir():
+  if name and Path(name).is_dir():
     return ": it is a folder; that of a run is given as --workdir"
   other, command = (EXPERIMENTS / "studies", "study") if kind == "experiment" else (EXPERIMENTS, "train")
   if re.fullmatch(r"[a-z]\w*", name) and (other / f"{name}.py").is_file():
@@ -124,7 +125,8 @@ def load_file(path: str, known: Iterable[str] = ()) -> ModuleType:
     exec(compile(content, module.__file__, "exec"), module.__dict__)
   except SystemExit as error:
     del sys.modules[name]
-    raise UserError(f"{path} ends the program (SystemExit: {error}): it is a script, not a part to load") from error
+    where = place_of(error) or path
+    raise UserError(f"{where} ends the program (SystemExit: {error}): it is a script, not a part to load") from error
   except BaseException:
     del sys.modules[name]
     raise

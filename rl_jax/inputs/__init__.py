@@ -1,1 +1,1 @@
-"""What users hand over: the numbers of a config, and code of their own."""
+"""What users hand over: the numbers of a config, code of their own, and the arrays that it gives."""

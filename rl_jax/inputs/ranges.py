@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from rl_jax.errors import UserError
@@ -75,10 +75,9 @@ def check(section: str, values: Mapping[str, Any], ranges: Mapping[str, Range]) 
   for name, allowed in ranges.items():
     if name not in values:
       continue
-    value = values[name]
-    for number in value if isinstance(value, tuple | list) else (value,):
+    for place, number in _numbers(f"{section}.{name}" if section else name, values[name]):
       if not allowed.holds(number):
-        raise UserError(f"{f'{section}.' if section else ''}{name}: want {allowed.wanted(number)}, got {value!r}")
+        raise UserError(f"{place}: want {allowed.wanted(number)}, got {number!r}")
 
 
 def check_finite(values: Mapping[str, Any], prefix: str = "") -> None:
@@ -87,6 +86,15 @@ def check_finite(values: Mapping[str, Any], prefix: str = "") -> None:
   for name, value in values.items():
     if isinstance(value, Mapping):
       check_finite(value, f"{prefix}{name}.")
-    for number in value if isinstance(value, tuple | list) else (value,):
+    for place, number in _numbers(f"{prefix}{name}", value):
       if isinstance(number, float) and not abs(number) <= _LARGEST_FLOAT:
-        raise UserError(f"{prefix}{name}: want a finite number, got {value}")
+        raise UserError(f"{place}: want a finite number, got {number}")
+
+
+def _numbers(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+  """A field's value, or what it holds, with its place: "learning_rates[1]"."""
+  if isinstance(value, tuple | list):
+    for index, item in enumerate(value):
+      yield from _numbers(f"{place}[{index}]", item)
+  else:
+    yield place, value

@@ -21,16 +21,14 @@ _TRACED = (
   "its value is not known while the function is compiled: use jnp.where, jax.lax.cond and functions of jnp in place of "
   "if, while, float() and NumPy"
 )
-_ADVICE = dict.fromkeys(
-  (
-    "ConcretizationTypeError",
-    "TracerArrayConversionError",
-    "TracerBoolConversionError",
-    "TracerIntegerConversionError",
-  ),
-  _TRACED,
-)
-"""What JAX's errors mean, by the names of their types: this module is read where JAX is not."""
+_ADVICE = {
+  "ConcretizationTypeError": _TRACED,
+  "TracerArrayConversionError": _TRACED,
+  "TracerBoolConversionError": _TRACED,
+  "TracerIntegerConversionError": _TRACED,
+  "SystemExit": "it asks to end the program: raise an error that says why instead",
+}
+"""What errors mean, by the names of their types: this module is read where JAX is not."""
 
 
 def place_of(error: BaseException, function: Callable[..., Any] | None = None) -> str | None:

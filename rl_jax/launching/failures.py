@@ -23,16 +23,17 @@ _SMALLER = (
 @contextlib.contextmanager
 def of_users_code(workdir: Path | None = None) -> Iterator[None]:
   """Turn an exception that comes through a user's own file (a config, a method, a task, a model) into a UserError with
-  its file and line. The line names a file with the traceback. A device that is too small is a line too.
+  its file and line. The line names a file with the traceback. A device that is too small is a line too, and so is an
+  end of the program (sys.exit) that a user's file asks for; Ctrl-C stays an interrupt.
 
   Args:
     workdir: of the run, where that file is kept; None, or a folder that holds something else: a temporary one is made.
   """
   try:
     yield
-  except UserError:
+  except (UserError, KeyboardInterrupt):
     raise
-  except Exception as error:  # whatever anybody's code may raise; what only this package raises has its traceback
+  except BaseException as error:  # whatever anybody's code may raise; what only this package raises has its traceback
     if type(error).__name__ in _RUNTIME and "RESOURCE_EXHAUSTED" in str(error):
       raise UserError(f"out of memory ({_detail(error)}): {_SMALLER}") from error
     place = place_of(error)
@@ -42,7 +43,7 @@ def of_users_code(workdir: Path | None = None) -> Iterator[None]:
     raise UserError(f"{place}: {one_line(error)} (traceback: {_kept(text, workdir)})") from error
 
 
-def _detail(error: Exception) -> str:
+def _detail(error: BaseException) -> str:
   """What of the memory was asked for, out of a text that may go on with tables."""
   return str(error).splitlines()[0].partition("RESOURCE_EXHAUSTED: ")[2][:200]
 

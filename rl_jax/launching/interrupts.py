@@ -48,6 +48,7 @@ class _Watch:
   def __init__(self, name: str) -> None:
     self.name = name
     self.answer: Answer | None = None
+    self.last_words: Callable[[], str] = lambda: "ended by Ctrl-C"
     self.answered = False
     self._reader, self._writer = socket.socketpair()
     self._writer.setblocking(False)
@@ -72,8 +73,8 @@ class _Watch:
   def _end(self, number: signal.Signals) -> NoReturn:
     """End the process without unwinding: an exception in the middle of an import, or of what XLA's threads do, would
     end it in a crash."""
-    kept = "ended at once; the newest checkpoint stands" if self.answer else "ended by Ctrl-C"
-    say(f"{self.name}: {kept}")
+    with contextlib.suppress(OSError):  # of a folder that goes just now
+      say(f"{self.name}: {self.last_words()}")
     with contextlib.suppress(OSError):
       os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the other threads run on: that is the last line
     # Not `gc.get_objects`, which would hold tuples that another thread is building.
@@ -106,15 +107,18 @@ def named(name: str) -> None:
     _watch.name = name
 
 
-def listen(answer: Answer) -> None:
+def listen(answer: Answer, last_words: Callable[[], str]) -> None:
   """From here on the first signal of `SAVED_AT` is answered and the second one ends the process at once.
 
   A signal that the process was told to ignore is ignored, but for Ctrl-C: `nohup` keeps a run from the end of a
   terminal. In a program that is no command of ours the handlers are Python's, and the second signal raises
   KeyboardInterrupt.
+
+  Args:
+    last_words: gives what to say to the second.
   """
   if _watch is not None:
-    _watch.answer = answer
+    _watch.answer, _watch.last_words = answer, last_words
     handler: Callable[[int, FrameType | None], None] = _left_to_the_thread
   else:
     handler = _in_main_thread(answer)

@@ -63,6 +63,7 @@ def train(
   section = config.checkpoint
   wait = _wait_for(workdir, terminal) if is_stage else lambda holder: False
   with _opened(workdir, json.loads(configs.to_json(config)), identity, fields, wait) as directory:
+    terminal.stop.covers(directory.checkpoints)
     recorder = Recorder(config, identity, directory, terminal.command, terminal.stream)
     keep_best = section.keep_best if config.evaluation.every_iterations else 0  # nothing says which is the best
     checkpoints = Checkpoints(

@@ -6,7 +6,7 @@ import contextlib
 import math
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from rl_jax.launching.stop import Stop
 from rl_jax.launching.vouching import LOG
 from rl_jax.runs.files import plain
 from rl_jax.runs.gates import already_right
-from rl_jax.training import mesh
+from rl_jax.training import credit, evaluation, mesh
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.trainer import Trainer, check_batch
@@ -85,8 +85,9 @@ class RunLoop:
       return Result(self.workdir, prepared.iterations, finished)
 
   def _how_to_go_on(self) -> str:
-    newest = max(self.checkpoints.steps(), default=0)
-    return f"iteration {newest} is saved; go on with all processes: {shlex.join(self.recorder.command)}"
+    newest = max(self.checkpoints.steps(), default=None)
+    saved = f"iteration {newest} is saved" if newest else "no checkpoint is saved"
+    return f"{saved}; go on with all processes: {shlex.join(self.recorder.command)}"
 
   def _prepared(self, resources: contextlib.ExitStack) -> Trainer | Result:
     """The trainer where the run goes on, its task held open; or the end of a run that is done, or stopped already."""
@@ -98,7 +99,9 @@ class RunLoop:
         self.say(f"{self.workdir}: done before ({newest} iterations); raise num_iterations to go on")
       return Result(self.workdir, newest, True, done_before=True)
     experiment, device_mesh = initialization.build(self.config), mesh.make_mesh(self.config.mesh)
-    for note in check_batch(experiment, device_mesh):  # before the stages take their time
+    # Before the stages take their time.
+    self._check_best_metric(evaluation.names(experiment) | credit.names(experiment), experiment.method.evaluations)
+    for note in check_batch(experiment, device_mesh):
       self.say(note)
     self._check_cadence(newest)
     starts = {} if newest else self._starts(experiment)
@@ -128,16 +131,21 @@ class RunLoop:
     """Evaluate a run that is at its start."""
     if trainer.iterations == 0 and self.config.evaluation.every_iterations:
       self._evaluate(trainer)
-      self._check_best_metric()
+      self._check_best_metric(self.held_out)
       self.recorder.progress.update(0, self.held_out)
       if warning := already_right(self.held_out):
         self.say(warning)
 
-  def _check_best_metric(self) -> None:
-    section = self.config.checkpoint
-    if section.keep_best and section.best_metric not in self.held_out:
-      advice = nearest(section.best_metric, self.held_out)
-      raise UserError(f"checkpoint.best_metric={section.best_metric!r} is no metric of an evaluation{advice}")
+  def _check_best_metric(self, names: Iterable[str], own_evaluations: Iterable[str] = ()) -> None:
+    """Raise UserError for a metric that no evaluation will have.
+
+    Args:
+      own_evaluations: of the method; what they name is not known before the first is made.
+    """
+    metric = self.config.checkpoint.best_metric
+    is_needed = self.config.checkpoint.keep_best and self.config.evaluation.every_iterations
+    if is_needed and metric not in names and not metric.startswith(tuple(f"{name}/" for name in own_evaluations)):
+      raise UserError(f"checkpoint.best_metric={metric!r} is no metric of an evaluation{nearest(metric, names)}")
 
   def _iterate(self, trainer: Trainer) -> None:
     """Advance until the run is finished or stopped."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 from rl_jax.launching import interrupts, processes
+from rl_jax.training import manifests
 
 
 class Stop:
@@ -13,6 +15,7 @@ class Stop:
   def __init__(self) -> None:
     self._noted: signal.Signals | None = None
     self._agreed: signal.Signals | None = None
+    self._checkpoints: list[Path] = []  # folders of the runs that were launched, the last one last
 
   @property
   def requested(self) -> signal.Signals | None:
@@ -21,7 +24,18 @@ class Stop:
 
   def listen(self) -> None:
     """Takes over the signals of `interrupts.SAVED_AT` (main thread only)."""
-    interrupts.listen(self._note)
+    interrupts.listen(self._note, self.ended)
+
+  def covers(self, checkpoints: Path) -> None:
+    """Takes note of the folder in which a run that is launched keeps its checkpoints."""
+    self._checkpoints.append(checkpoints)
+
+  def ended(self) -> str:
+    """What an end at once leaves."""
+    for folder in reversed(self._checkpoints):
+      if steps := manifests.finished(folder):
+        return f"ended at once; checkpoint {steps[-1]} in {folder} is the newest"
+    return "ended at once; no checkpoint is saved"
 
   def check(self) -> signal.Signals | None:
     """The signal that this process or another one of the run has noted; all of them call this at the same point."""

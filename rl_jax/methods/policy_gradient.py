@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 
 from rl_jax.curricula.epochs import epochs
 from rl_jax.curricula.uniform import uniform
+from rl_jax.inputs.arrays import is_real
 from rl_jax.kernels.reductions import per_token, zero_masked
 from rl_jax.methods._clipped_loss import loss_function as loss_function
 from rl_jax.methods.method import LossFunction, Method, ModelRole, Signal, Stream, one_of
@@ -56,12 +57,16 @@ def get_config() -> dict[str, Any]:
 def token_stream(trajectories: Trajectories, advantages: Float[Array, " B"] | Float[Array, "B T"]) -> Stream:
   """Advantages on all trained tokens of scored rows; one number per row is given to all its tokens.
 
-  Raises: ValueError: they are of another shape, as one number for all rows is, which would push every token alike.
+  Raises: ValueError: they are no real numbers, or of another shape, as one number for all rows is, which would push
+    every token alike.
   """
   (rows, tokens_of_row), shape = trajectories.tokens.shape, getattr(advantages, "shape", None)
+  per_row_or_token = f"one per row, [{rows}], or one per token, [{rows}, {tokens_of_row}]"
   if shape not in ((rows,), (rows, tokens_of_row)):
     got = f"have shape {shape}" if shape is not None else f"are of type {type(advantages).__name__}"
-    raise ValueError(f"advantages {got}: give one per row, [{rows}], or one per token, [{rows}, {tokens_of_row}]")
+    raise ValueError(f"advantages {got}: give {per_row_or_token}")
+  if not is_real(advantages):
+    raise ValueError(f"advantages have dtype {advantages.dtype}: give real numbers, as float32, {per_row_or_token}")
   mask = trajectories.trained & trajectories.scored[:, None]
   tokens = per_token(advantages, mask) if advantages.ndim == 1 else zero_masked(advantages, mask)
   return Stream(targets=tokens, weights=mask.astype(jnp.float32))

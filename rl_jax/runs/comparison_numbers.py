@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from rl_jax.runs.final_numbers import over_problems, problems
 from rl_jax.runs.formatting import rate
 from rl_jax.runs.metric_names import ACCURACY, TOKENS
 from rl_jax.runs.record import Record, at
+from rl_jax.runs.statistics import FEWEST_FOR_T
 
 Curve = tuple[np.ndarray, np.ndarray]
 """Tokens and accuracy at each evaluation, [N, S] both."""
@@ -47,7 +49,7 @@ def final_numbers(runs: Mapping[str, Record]) -> str:
 def _note(ends: Mapping[str, float], shortest: str, with_problems: bool) -> str:
   text = (
     "Accuracy on held-out prompts [95 % interval over seeds]: the interquartile mean and its bootstrap interval, or, "
-    f"with fewer than {FEWEST_SEEDS} seeds, the mean and Student's t."
+    f"with fewer than {FEWEST_SEEDS} seeds, the mean and Student's t; with fewer than {FEWEST_FOR_T} no interval."
   )
   if with_problems:
     text += " Over problems: Wilson's interval for these policies, seeds averaged."
@@ -75,6 +77,8 @@ def _at_budget(tokens: np.ndarray, values: np.ndarray, budget: float) -> list[fl
 def _estimate(values: Sequence[float]) -> Estimate:
   if len(values) >= FEWEST_SEEDS:
     return comparison.estimate(values)
+  if len(values) < FEWEST_FOR_T:
+    return Estimate(statistics.mean(values), math.nan, math.nan)
   low, high = statistics.interval(values)
   return Estimate(statistics.mean(values), max(low, 0.0), min(high, 1.0))
 
@@ -82,12 +86,14 @@ def _estimate(values: Sequence[float]) -> Estimate:
 def _difference(left: Sequence[float], right: Sequence[float]) -> Estimate:
   if min(len(left), len(right)) >= FEWEST_SEEDS:
     return comparison.difference(left, right)
-  return Estimate(statistics.mean(left) - statistics.mean(right), *statistics.difference_interval(left, right))
+  several = min(len(left), len(right)) >= FEWEST_FOR_T
+  bounds = statistics.difference_interval(left, right) if several else (math.nan, math.nan)
+  return Estimate(statistics.mean(left) - statistics.mean(right), *bounds)
 
 
 def _kind(seeds: int) -> str:
-  if seeds == 1:
-    return "1, no interval"
+  if seeds < FEWEST_FOR_T:
+    return f"{seeds}, no interval"
   return f"{seeds}, " + ("bootstrap" if seeds >= FEWEST_SEEDS else "Student's t")
 
 

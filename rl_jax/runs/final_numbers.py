@@ -11,7 +11,7 @@ from rl_jax.runs.formatting import number
 from rl_jax.runs.intervals import wilson
 from rl_jax.runs.metric_names import ACCURACY, GREEDY, REWARD, TOKENS, find, is_shown
 from rl_jax.runs.record import Record
-from rl_jax.runs.statistics import summary
+from rl_jax.runs.statistics import FEWEST_FOR_T, summary
 
 _MAIN = (
   ("evaluation", ACCURACY),
@@ -71,7 +71,14 @@ def note(record: Record) -> str:
   """What the columns of `table` are."""
   text = "Last values written."
   if record.num_seeds > 1:
-    text += " Spread: standard deviation over seeds (n - 1). Over seeds: Student's t interval of the mean."
+    text += " Spread: standard deviation over seeds (n - 1)."
+    if _has_intervals(record):
+      text += (
+        " Over seeds: Student's t interval of the mean, cut to what a metric can be where its unit says so: shares are "
+        "from 0 to 1; lengths, counts, entropies and norms from 0 on; a reward may be any number."
+      )
+    else:
+      text += " Two seeds have no interval: Student's t would reach 12.7 standard errors to either side."
   if problems(record):
     text += (
       " Over problems: Wilson's interval for this policy, or the mean over seeds. Where a problem has several answers "
@@ -85,7 +92,9 @@ def table(record: Record, lines: Sequence[Row]) -> str:
   seeds, asked = record.num_seeds, problems(record)
   columns = [("metric", "name"), ("mean" if seeds > 1 else "value", "number")]
   if seeds > 1:
-    columns += [("spread", "number"), (f"95 % over {seeds} seeds", "number")]
+    columns.append(("spread", "number"))
+  if with_seeds := _has_intervals(record):
+    columns.append((f"95 % over {seeds} seeds", "number"))
   if with_problems := asked > 0 and any(_OVER_PROBLEMS.fullmatch(row.name) for row in lines):
     columns.append((f"95 % over {asked} problems", "number"))
   columns.append(("iteration", "number"))
@@ -96,7 +105,9 @@ def table(record: Record, lines: Sequence[Row]) -> str:
     total, several = summary(row.values), len(row.values) > 1
     line = [row.name, number(total.mean)]
     if seeds > 1:
-      line += [number(total.spread), _over_seeds(row)] if several else ["", ""]
+      line.append(number(total.spread) if several else "")
+    if with_seeds:
+      line.append(_over_seeds(row) if several else "")
     if with_problems:
       line.append(over_problems(total.mean, asked) if _OVER_PROBLEMS.fullmatch(row.name) else "")
     line.append(number(row.iteration))
@@ -106,9 +117,13 @@ def table(record: Record, lines: Sequence[Row]) -> str:
   return page.table(columns, cells)
 
 
+def _has_intervals(record: Record) -> bool:
+  return record.num_seeds >= FEWEST_FOR_T
+
+
 def _over_seeds(row: Row) -> str:
-  """Student's t interval, cut to [0, 1] for a share. Equal seeds have no spread to make one from: they do not say that
-  other seeds would be equal too."""
+  """Student's t interval, cut to the metric's bounds (or to the values, where an estimate is beyond them). Equal seeds
+  have no spread to make one from: they do not say that other seeds would be equal too."""
   total = summary(row.values)
   low, high = total.low, total.high
   if total.spread == 0:
@@ -116,8 +131,9 @@ def _over_seeds(row: Row) -> str:
   if low != low:
     return ""
   metric = find(row.kind, row.name)
-  if metric is not None and metric.unit == "share":
-    low, high = max(low, 0.0), min(high, 1.0)
+  if metric is not None:
+    least, most = metric.bounds
+    low, high = max(low, min(least, *row.values)), min(high, max(most, *row.values))
   return f"{number(low)} to {number(high)}"
 
 

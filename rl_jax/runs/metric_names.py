@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import NamedTuple
 
@@ -18,6 +19,10 @@ TOKENS = "generated_tokens"
 UNEXPLAINED = "credit/unexplained"
 
 
+_NOT_NEGATIVE = ("tokens", "nats", "L2", "steps", "s", "tokens/s")
+"""Units of numbers from 0 on."""
+
+
 class Metric(NamedTuple):
   """A metric, one number per seed."""
 
@@ -29,6 +34,13 @@ class Metric(NamedTuple):
     """Whether a name is this one, with something in the place of each <…>."""
     parts = re.split(r"<\w+>", self.name)
     return re.fullmatch(".+".join(map(re.escape, parts)), name) is not None
+
+  @property
+  def bounds(self) -> tuple[float, float]:
+    """The least and the largest that it can be; infinite where its unit, as that of a reward, does not say."""
+    if self.unit == "share":
+      return 0.0, 1.0
+    return (0.0 if self.unit in _NOT_NEGATIVE else -math.inf), math.inf
 
 
 TRAINING = (

@@ -9,6 +9,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+FEWEST_FOR_T = 3
+"""Seeds from which on pages show Student's t interval. Of two it is 12.7 standard errors to either side and says less
+than the two values."""
+
 
 class Summary(NamedTuple):
   """A metric over seeds. NaN where a number is undefined."""

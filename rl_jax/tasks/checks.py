@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
 from rl_jax.errors import UserError
+from rl_jax.inputs.arrays import is_real
 from rl_jax.inputs.users_code import place_of_function
 from rl_jax.tasks.task import Prompts, Verdicts
+
+_REAL, _WHOLE = "real", "whole"
 
 
 def checked_prompts(prompts: Any, task: Any, ids: Any) -> Prompts:
   """The prompts that `task.prompts` gave for ids. Raises: UserError: they are none, or of other shapes."""
   rows = jnp.shape(ids)[-1]
-  arrays = {"tokens": (rows, task.prompt_tokens), "mask": (rows, task.prompt_tokens), "ids": (rows,), "levels": (rows,)}
+  tokens = rows, task.prompt_tokens
+  arrays = {"tokens": (tokens, _WHOLE), "mask": (tokens, _REAL), "ids": ((rows,), _WHOLE), "levels": ((rows,), _WHOLE)}
   _check(prompts, Prompts, arrays, f"prompts ({place_of_function(task.prompts)})")
   return prompts
 
@@ -26,16 +31,19 @@ def checked_verdicts(verdicts: Any, task: Any, responses: tuple[int, ...]) -> Ve
     responses: shape [B, R] of what it was asked about.
   """
   rows = responses[:1]
-  arrays = {"rewards": rows, "reward_mask": rows, "step_ids": responses}
+  arrays = {"rewards": (rows, _REAL), "reward_mask": (rows, _REAL), "step_ids": (responses, _WHOLE)}
   _check(verdicts, Verdicts, arrays, f"verify ({place_of_function(task.verify)})")
   return verdicts
 
 
-def _check(result: Any, kind: type, arrays: dict[str, tuple[int, ...]], where: str) -> None:
+def _check(result: Any, kind: type, arrays: Mapping[str, tuple[tuple[int, ...], str]], where: str) -> None:
+  """Args: arrays: shape, and `_REAL` or `_WHOLE`, by the name of the field."""
   if not isinstance(result, kind):
     raise UserError(f"{where} gave {result if result is None else f'a {type(result).__name__}'}, want {kind.__name__}")
-  for name, shape in arrays.items():
+  for name, (shape, numbers) in arrays.items():
     array = getattr(result, name)
     if not hasattr(array, "dtype") or jnp.shape(array) != shape:
       got = f"of shape {jnp.shape(array)}" if hasattr(array, "dtype") else repr(array)
       raise UserError(f"{where}: {name} are {got}, want an array of shape {shape}")
+    if not (is_real(array) if numbers == _REAL else jnp.issubdtype(array.dtype, jnp.integer)):
+      raise UserError(f"{where}: {name} have dtype {array.dtype}, want {numbers} numbers")

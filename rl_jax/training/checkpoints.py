@@ -170,7 +170,7 @@ class Checkpoints:
 
   def steps(self) -> list[int]:
     """The finished checkpoints, oldest first; their checksums are not looked at."""
-    return [step for step in self._folders() if (self._path(step) / manifests.NAME).is_file()]
+    return manifests.finished(self.folder)
 
   def metadata(self) -> dict[int, dict[str, Any]]:
     """Metadata of the finished checkpoints by step; only the checksums of manifests are looked at."""
@@ -226,12 +226,6 @@ class Checkpoints:
 
   def _path(self, step: int) -> Path:
     return self.folder / str(step)
-
-  def _folders(self) -> list[int]:
-    if not self.folder.is_dir():
-      return []
-    names = [path.name for path in self.folder.iterdir() if path.name.isdecimal() and path.is_dir()]
-    return sorted(int(name) for name in names if name == str(int(name)))
 
   def _new_checkpointer(self) -> ocp.AsyncCheckpointer:
     # Folders made in the background would let a full disk there leave the writers waiting for twenty minutes.
@@ -292,7 +286,7 @@ class Checkpoints:
   def _remove_old(self, newest: int) -> None:
     steps = {step for step in self.steps() if step <= newest}
     steps = set(sorted(steps)[-self._keep :]) | set([s for s in self._ranked() if s in steps][: self._keep_best])
-    for step in self._folders():
+    for step in manifests.steps(self.folder):
       if step not in steps:
         self._discard(step)
 
@@ -307,7 +301,7 @@ class Checkpoints:
     faults: list[tuple[int, str]] = []
 
     def choose() -> int:
-      for step in reversed(self._folders()):
+      for step in reversed(manifests.steps(self.folder)):
         try:
           body = self._check_intact(step)
           if fault := self._fault(body["metadata"]):
@@ -340,7 +334,7 @@ class Checkpoints:
 
   def _require(self, step: int) -> None:
     self.wait()
-    if step not in self._folders():
+    if step not in manifests.steps(self.folder):
       existing = ", ".join(map(str, self.steps())) or "none"
       raise UserError(f"no checkpoint {step} in {self.folder} (there: {existing})")
     try:

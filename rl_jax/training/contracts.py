@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from rl_jax.errors import UserError
+from rl_jax.inputs.arrays import is_real
 from rl_jax.inputs.users_code import place_of_function
 from rl_jax.kernels.reductions import Mean
 from rl_jax.methods.method import Loss, LossFunction, Method, Outputs, Signal, Stream, Streams, Term
@@ -51,9 +52,9 @@ def checked_signal(signal: Any, function: Callable[..., Any], rows: Trajectories
       raise UserError(f"{where}: stream {name!r} is {_shown(stream)}, want a Stream, as token_stream(…) gives one")
     for field in ("targets", "weights"):
       array = getattr(stream, field)
-      if not _is_numbers(array) or jnp.shape(array) != shape:
+      if not is_real(array) or jnp.shape(array) != shape:
         raise UserError(
-          f"{where}: {field} of stream {name!r} are {_shown(array)}, want one number per token, [B, T] = {shape}"
+          f"{where}: {field} of stream {name!r} are {_shown(array)}, want one real number per token, [B, T] = {shape}"
         )
   _check_means(signal.metrics, f"{where}: metrics")
   return signal
@@ -87,9 +88,9 @@ def checked_loss(loss: LossFunction, signal: Callable[..., Any]) -> LossFunction
 
 def _check_means(means: Any, where: str) -> None:
   for name, mean in _items(means, where):
-    good = isinstance(mean, Mean) and all(_is_numbers(x) and jnp.shape(x) == () for x in mean)
+    good = isinstance(mean, Mean) and all(_is_number(x) for x in mean)
     if not good:
-      raise UserError(f"{where}: {name!r} is {_shown(mean)}, want a Mean(sum, weight) of two single numbers")
+      raise UserError(f"{where}: {name!r} is {_shown(mean)}, want a Mean(sum, weight) of two single real numbers")
 
 
 def _items(mapping: Any, where: str) -> Any:
@@ -98,8 +99,10 @@ def _items(mapping: Any, where: str) -> Any:
   return mapping.items()
 
 
-def _is_numbers(value: Any) -> bool:
-  return hasattr(value, "dtype") or (isinstance(value, int | float) and not isinstance(value, bool))
+def _is_number(value: Any) -> bool:
+  if hasattr(value, "dtype"):
+    return is_real(value) and jnp.shape(value) == ()
+  return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _names(mapping: Mapping[str, Any]) -> str:

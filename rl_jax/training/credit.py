@@ -103,6 +103,15 @@ def agreement(steps: Steps, truth: Float[Array, "n S"], noise: Float[Array, "n S
   return {f"credit/{name}": value for name, value in metrics.items()}
 
 
+def names(experiment: Experiment) -> set[str]:
+  """Names of the metrics, before anything is compiled."""
+  if not experiment.config.evaluation.credit_prompts or not experiment.task.on_device:
+    return set()
+  none = jnp.zeros((1, 1))
+  steps = Steps(Boundaries(none, none > 0), none, none > 0, none > 0)
+  return set(jax.eval_shape(lambda: agreement(steps, none, none)))
+
+
 def _credited(
   experiment: Experiment, seed: TrainState, iteration: int | Int[Array, ""], key: PRNGKeyArray
 ) -> tuple[Trajectories, Stream]:

@@ -148,6 +148,22 @@ def measure(experiment: Experiment, evaluation: Evaluation) -> dict[str, Array]:
   return {f"held_out/{name}": value for name, value in metrics.items()}
 
 
+def names(experiment: Experiment) -> set[str]:
+  """Names of what `measure` gives, before anything is compiled. Those of the method's own evaluations (`named`) are not
+  known before they are traced."""
+  section = experiment.config.evaluation
+
+  def unanswered(count: int) -> Answers:
+    numbers, levels = jnp.zeros((section.prompts, count)), jnp.zeros(section.prompts, jnp.int32)
+    return Answers(numbers, numbers > 0, numbers > 0, numbers.astype(jnp.int32), numbers > 0, levels)
+
+  def metrics() -> dict[str, Array]:
+    greedy = unanswered(1) if section.greedy else None
+    return measure(experiment, Evaluation(unanswered(section.samples_per_prompt), greedy))
+
+  return set(jax.eval_shape(metrics))
+
+
 def _blocks(prompts: int, count: int) -> list[np.ndarray]:
   """Indices of prompts in so many parts, as even as they go."""
   return np.array_split(np.arange(prompts), count) if count else []

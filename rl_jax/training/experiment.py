@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any, Protocol
 
 import optax
@@ -89,6 +90,7 @@ def build(
   """
   check(config)
   built_task = _built("task", config, lambda: _task(task, config))
+  _check_stops(config, len(built_task.vocabulary))
   built = _built("method", config, lambda: _method(method, config, built_task))
   built_models = {
     name: _built(
@@ -105,6 +107,17 @@ def build(
   per_member = bool(learning_rates(config))
   optimizers = {name: make_optimizer(config.optimizer, rate, per_member=per_member) for name, rate in schedules.items()}
   return Experiment(config, built_task, built, built_models, schedules, optimizers)
+
+
+def _check_stops(config: ConfigDict, vocabulary: int) -> None:
+  """Raise UserError for a stop sequence that no response can hold."""
+  for sequence in config.sampling.stop_sequences:
+    for token in sequence:
+      if isinstance(token, bool) or not isinstance(token, Integral) or not 0 <= int(token) < vocabulary:
+        raise UserError(
+          f"sampling.stop_sequences: {token!r} in {tuple(sequence)} is no token id: the vocabulary of "
+          f"{config.task.name} has {vocabulary}, from 0 to {vocabulary - 1}"
+        )
 
 
 def _task(module: TaskModule, config: ConfigDict) -> Any:
@@ -228,10 +241,9 @@ def check(config: ConfigDict) -> None:
     section, key = name.split(".")
     divides(config[section][key], config.logging.every_iterations, name, "logging.every_iterations")
   most = config.evaluation.samples_per_prompt
-  if any(not 1 <= k <= most for k in config.evaluation.pass_at):
-    raise UserError(
-      f"evaluation.pass_at={tuple(config.evaluation.pass_at)} needs 1 <= k <= evaluation.samples_per_prompt ({most})"
-    )
+  for index, k in enumerate(config.evaluation.pass_at):
+    if k > most:
+      raise UserError(f"evaluation.pass_at[{index}]: want at most evaluation.samples_per_prompt ({most}), got {k}")
   if (blocks := config.evaluation.get("prompt_blocks", 0)) > config.evaluation.prompts:
     raise UserError(f"evaluation.prompt_blocks={blocks} are more than evaluation.prompts={config.evaluation.prompts}")
   divides(config.num_iterations, config.logging.every_iterations, "num_iterations", "logging.every_iterations")

@@ -45,6 +45,19 @@ def _sync_folder(folder: Path) -> None:
     os.close(descriptor)
 
 
+def steps(folder: Path) -> list[int]:
+  """Steps of the checkpoints in a folder, finished or not, oldest first."""
+  if not folder.is_dir():
+    return []
+  names = [path.name for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()]
+  return sorted(int(name) for name in names if name == str(int(name)))
+
+
+def finished(folder: Path) -> list[int]:
+  """Those with a manifest; checksums are not looked at."""
+  return [step for step in steps(folder) if (folder / str(step) / NAME).is_file()]
+
+
 def write(folder: Path, body: dict[str, Any]) -> None:
   """Hashes every file below `folder` and writes the manifest: whole or not at all, also across a power cut."""
   files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(NAME))

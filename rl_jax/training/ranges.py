@@ -48,6 +48,7 @@ RANGES: dict[str, dict[str, Range]] = {
     "prompts_at_a_time": COUNT.optional(),
     "prompt_blocks": WHOLE,
     "samples_per_prompt": COUNT,
+    "pass_at": COUNT,
     "credit_prompts": WHOLE,
     "credit_samples": COUNT,
   },

@@ -83,7 +83,7 @@ def test_ctrl_c_while_modules_are_imported_ends_in_one_line(module, form, tmp_pa
 
 @pytest.mark.parametrize("listens, said", [
   (True, ["SIGINT: saving after this iteration; Ctrl-C again ends at once",
-          "rl_jax.train: ended at once; the newest checkpoint stands"]),
+          "rl_jax.train: ended at once; no checkpoint is saved"]),
   (False, ["rl_jax.train: ended by Ctrl-C"]),
 ])  # fmt: skip
 def test_finding_18_ctrl_c_is_answered_and_counted_while_the_interpreter_is_busy(listens, said):
@@ -108,6 +108,19 @@ def test_finding_9_the_first_signal_is_noted_and_the_second_ends(number):
   assert stop.requested == number == stop.check()
   with pytest.raises(KeyboardInterrupt):
     signal.raise_signal(signal.SIGINT)
+
+
+def test_what_an_end_at_once_leaves_is_true(tmp_path):
+  stop = Stop()
+  for folder, names in (("run", ["2.tmp", "4"]), ("stage", ["3", "10", "12"])):
+    for name in names:
+      (tmp_path / folder / name).mkdir(parents=True)
+    stop.covers(tmp_path / folder)
+  stop.covers(tmp_path / "another")
+  assert stop.ended() == "ended at once; no checkpoint is saved", "none is finished"
+  for name in ("run/4", "stage/10"):
+    (tmp_path / name / "manifest.json").touch()
+  assert stop.ended() == f"ended at once; checkpoint 10 in {tmp_path / 'stage'} is the newest"
 
 
 def test_a_hangup_that_the_process_was_told_to_ignore_is_ignored():

@@ -177,7 +177,7 @@ def test_identity_leaves_out_mesh_checkpoints_and_logging_also_of_stages():
   "override, expected",
   [
     ("sampling.top_p=0.0", "sampling.top_p: want a finite number above 0 and at most 1, got 0.0"),
-    ("evaluation.pass_at=(3,)", "evaluation.pass_at=(3,) needs 1 <= k <= evaluation.samples_per_prompt (2)"),
+    ("evaluation.pass_at=(3,)", "evaluation.pass_at[0]: want at most evaluation.samples_per_prompt (2), got 3"),
     (
       "checkpoint.every_iterations=3",
       "checkpoint.every_iterations (3) is not a multiple of logging.every_iterations (2)",
@@ -196,7 +196,7 @@ def test_identity_leaves_out_mesh_checkpoints_and_logging_also_of_stages():
     ("sampling.temperature=0.0", "temperature"),
     ("learning_rate=nan", "learning_rate: want a finite number, got nan"),
     ("learning_rate=1e39", "learning_rate: want a finite number, got 1e+39"),
-    ("learning_rates=(1.0,1e39)", "learning_rates: want a finite number, got (1.0, 1e+39)"),
+    ("learning_rates=(1.0,1e39)", "learning_rates[1]: want a finite number, got 1e+39"),
     ("method.kl_coefficient=inf", "method.kl_coefficient: want a finite number, got inf"),
     ("stages.warm_start.learning_rate=nan", "stages.warm_start.learning_rate: want a finite number, got nan"),
     ("optimizer.schedule=step", "optimizer.schedule is one of constant, linear, cosine, got 'step'"),

@@ -11,6 +11,7 @@ import threading
 import types
 from pathlib import Path
 
+import jax
 import pytest
 
 from rl_jax import train
@@ -21,7 +22,9 @@ from rl_jax.launching.launch import Terminal
 from rl_jax.launching.loop import RunLoop
 from rl_jax.launching.stop import Stop
 from rl_jax.runs.metrics import read_metrics
+from rl_jax.training import credit, evaluation
 from tests import commands
+from tests.training import small
 
 HOLD = """
 import sys, time
@@ -78,11 +81,36 @@ def test_a_run_that_is_done_is_left_as_it_is(done, capsys):
   assert json.loads(before["run/config.json"])["num_iterations"] == 4
 
 
-def test_a_best_metric_that_no_evaluation_has_is_told_at_the_first():
-  config = configs.resolve("grpo:smoke", ["checkpoint.best_metric=held_out/acuracy"])
-  of_loop = types.SimpleNamespace(config=config, held_out={"held_out/accuracy": 0.5})
-  with pytest.raises(UserError, match="best_metric='held_out/acuracy' is no metric of an evaluation: did you mean"):
-    RunLoop._check_best_metric(of_loop)
+@pytest.mark.parametrize("metric, meant", [
+  ("held_out/greedy_acuracy", "did you mean 'held_out/greedy_accuracy'?"),
+  ("reward", "did you mean 'held_out/reward'?"),
+])  # fmt: skip
+def test_a_best_metric_that_no_evaluation_has_is_told_before_anything_is_compiled(metric, meant, tmp_path, capsys):
+  assert train.main(["grpo:smoke", f"--workdir={tmp_path / 'run'}", f"--config.checkpoint.best_metric={metric}"]) == 1
+  (line,) = capsys.readouterr().err.splitlines()
+  assert f"checkpoint.best_metric='{metric}' is no metric of an evaluation" in line and meant in line
+
+
+def test_a_best_metric_of_the_methods_own_evaluations_is_looked_for_at_the_first():
+  of_loop = types.SimpleNamespace(config=configs.resolve("grpo:smoke", ["checkpoint.best_metric=judge/acuracy"]))
+  RunLoop._check_best_metric(of_loop, {"held_out/reward"}, ["judge"])
+  with pytest.raises(UserError, match="best_metric='judge/acuracy' is no metric of an evaluation: did you mean"):
+    RunLoop._check_best_metric(of_loop, {"held_out/reward", "judge/accuracy"})
+
+
+@pytest.mark.parametrize("overrides", [(), ("evaluation.credit_prompts=1", "evaluation.prompt_blocks=2")])
+def test_names_of_an_evaluation_are_known_before_it_is_compiled(overrides):
+  experiment = small.make_experiment("num_seeds=1", *overrides)
+  seed, rooms = small.make_seed(experiment), (evaluation, credit) if overrides else (evaluation,)
+  metrics = [jax.eval_shape(lambda room=room: room.evaluate_seed(experiment, seed, 0)) for room in rooms]
+  assert evaluation.names(experiment) | credit.names(experiment) == {name for names in metrics for name in names}
+
+
+@pytest.mark.parametrize("steps, saved", [([], "no checkpoint is saved"), ([2, 4], "iteration 4 is saved")])
+def test_what_is_left_when_a_process_is_lost_is_true(steps, saved):
+  checkpoints = types.SimpleNamespace(steps=lambda: steps)
+  of_loop = types.SimpleNamespace(checkpoints=checkpoints, recorder=types.SimpleNamespace(command=["again"]))
+  assert RunLoop._how_to_go_on(of_loop) == f"{saved}; go on with all processes: again"
 
 
 @pytest.mark.integration

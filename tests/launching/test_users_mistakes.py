@@ -1,24 +1,41 @@
-"""A mistake in a user's own method or task ends the training in one line with its place (findings 12 and 13)."""
+"""A mistake in a user's own method, task or verifier ends the training in one line with its place (findings 12, 13)."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
+import sys
+import types
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from rl_jax import train
 from rl_jax.errors import UserError
+from rl_jax.kernels.reductions import Mean
 from rl_jax.launching.failures import of_users_code
+from rl_jax.launching.loop import RunLoop
+from rl_jax.methods import policy_gradient
+from rl_jax.tasks.scoring import FAILURES, without_rewards_of_failures_alone
+from rl_jax.tasks.verifiers.in_process import InProcess
+from rl_jax.tasks.verifiers.pool import Pool
+from rl_jax.training.host_loop import NO_TIME, HostLoop, _VerifiedRows
+from rl_jax.training.trainer import Trainer
 from tests import commands
+from tests.tasks.bit_strings import BitStrings
+from tests.training import small
 
 BUILT = "return policy_gradient.method(config, task, signal, papers=())"
 SIGNAL = 'return Signal({"policy": policy_gradient.token_stream(trajectories, advantages)})'
 METHOD = f"""
 import jax.numpy as jnp
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Loss, Signal, Stream, Term
+from rl_jax.methods.method import Loss, Mean, Signal, Stream, Term
 
 def get_config():
   return policy_gradient.get_config()
@@ -75,15 +92,27 @@ advantages = lambda expression: in_method("advantages = trajectories.rewards", f
   "text, place, expected",
   [
     (advantages("trajectories.rewards[1:]"), "line 11: ", r"advantages have shape \(7,\): give one per row, \[8\], or"),
+    (advantages("jnp.ones((3, 7))"), "line 11: ", r"advantages have shape \(3, 7\): give one per row, \[8\], or"),
+    (in_method(SIGNAL, 'raise RuntimeError("no such credit")'), "line 11: ", "RuntimeError: no such credit"),
+    (in_method(SIGNAL, 'raise ValueError("no such credit")'), "line 11: ", "ValueError: no such credit"),
     (advantages("None"), "line 11: ", r"advantages are of type NoneType: give one per row, \[8\], or one per token"),
     (advantages("trajectories.rewards.mean()"), "line 11: ", r"advantages have shape \(\): give one per row"),
     (advantages("1.0 if trajectories.rewards.sum() > 0 else 0.0"), "line 10: ",
      "TracerBoolConversionError: .* use jnp.where, jax.lax.cond and functions of jnp in place of if"),
     (advantages("trajectories.reward"), "line 10: ", "AttributeError: 'Trajectories' object has no attribute 'reward'"),
+    (advantages("1j * trajectories.rewards"), "line 11: ",
+     r"advantages have dtype complex64: give real numbers, as float32, one per row, \[8\], or one per token, \[8, "),
+    (advantages("__import__('numpy').array(['up'] * 8)"), "line 11: ", "advantages have dtype <U2: give real numbers"),
+    (advantages("__import__('numpy').array([None] * 8)"), "line 11: ", "advantages have dtype object: give real"),
+    (advantages("__import__('sys').exit(5)"), "line 10: ", "SystemExit: 5: it asks to end the program"),
+    (in_method(SIGNAL, 'return Signal({"policy": Stream(1j * trajectories.trained, trajectories.trained)})'), "line 9",
+     r"targets of stream 'policy' are an array of shape .* and type complex64, want one real number per token"),
+    (in_method(SIGNAL, 'return Signal({}, {"mine": Mean(jnp.complex64(1), 1)})'), "line 9",
+     "metrics: 'mine' is Mean.an array of shape .. and type complex64, 1., want a Mean.* of two single real numbers"),
     (in_method('{"policy":', '{"polcy":'), "line 9", r"gives the streams 'polcy', .*: loss .* looks for 'policy'"),
     (in_method(SIGNAL, "pass"), "line 9", r"gave None, want a Signal"),
     (in_method(SIGNAL, 'return Signal({"policy": Stream(advantages, advantages)})'), "line 9",
-     r"targets of stream 'policy' are an array of shape \(8,\) .*, want one number per token, \[B, T\] = \(8, \d+\)"),
+     r"targets of stream 'policy' are an array of shape \(8,\) .*, want one real number per token, \[B, T\] = \(8, "),
     (in_method(BUILT, BUILT.replace("papers", "loss=lambda *_: None, papers")), "line 12", "gave None, want a Loss"),
     (in_method(BUILT, BUILT.replace("papers", "loss=lambda *_: Loss({'x': Term(0.0, trains='critic')}, {}), papers")),
      "line 12", "term 'x' trains 'critic', the trained models are 'policy'"),
@@ -97,6 +126,7 @@ def test_a_signal_or_loss_that_does_not_fit(text, place, expected, tmp_path, cap
 @pytest.mark.parametrize(
   "text, place, expected",
   [
+    (METHOD.partition("def build")[0], "", r"mine.py' cannot be used as method, task or model: it has no build\(\)"),
     (in_method(BUILT, "pass"), "line 8", r"build \(.*\) gave None, want a Method"),
     (in_method("build(config, task)", "build(config)"), "line 8", r"is called as build\(config, task\): too many"),
     (in_method("signal(trajectories, iteration)", "signal(trajectories)"), "line 9", "is called as signal"),
@@ -105,7 +135,8 @@ def test_a_signal_or_loss_that_does_not_fit(text, place, expected, tmp_path, cap
     ("import not_there\n" + METHOD.lstrip(), "line 1: ", "ModuleNotFoundError: No module named 'not_there'"),
     (in_method("build(config, task):", "build(config, task)"), "line 8: ", "SyntaxError: expected ':'"),
     (in_method("  return policy_gradient.get_config()", "  pass"), "line 5", "gave None: it has to give a dict"),
-    ("import sys\nsys.exit(3)\n", "", r"mine.py ends the program \(SystemExit: 3\)"),
+    ("import sys\nsys.exit(3)\n", "line 2", r"mine.py, line 2 ends the program \(SystemExit: 3\): it is a script"),
+    (in_method(BUILT, "raise SystemExit(5)"), "line 12: ", "SystemExit: 5: it asks to end the program: raise an error"),
     ("# -*- coding: nonsense -*-\n", "", "mine.py is no Python source: unknown encoding"),
   ],
 )
@@ -155,6 +186,8 @@ def test_a_device_that_is_too_small_is_a_line():
   [
     ("None", r"gave None, want Verdicts"),
     ("verdicts.rewards", "gave a .*, want Verdicts"),
+    ("verdicts.replace(rewards=1j * verdicts.rewards)", "rewards have dtype complex64, want real numbers"),
+    ("verdicts.replace(step_ids=0.5 * verdicts.step_ids)", "step_ids have dtype float32, want whole numbers"),
     ("verdicts.replace(rewards=verdicts.rewards.sum())",
      r"rewards are of shape \(\), want an array of shape \(8,\)"),
     ("verdicts.rewards.missing", "line 13: AttributeError: .* has no attribute .?missing"),
@@ -172,3 +205,82 @@ def get_config():
   small = [o for o in commands.SMALL if not o.startswith("task.")]
   line = refused(tmp_path, capsys, *small, experiment=str(tmp_path / "experiment.py"))
   assert f"{tmp_path / 'mine.py'}, line " in line and re.search(expected, line), line
+
+
+@pytest.mark.parametrize("kind", ["int32", "float16", "bool"])
+def test_advantages_may_be_any_real_numbers(kind):
+  experiment = small.make_experiment("num_seeds=1")
+  rows = small.make_trajectories(experiment, small.make_seed(experiment))
+  stream = policy_gradient.token_stream(rows, jnp.ones(len(rows.tokens), kind))
+  assert stream.targets.dtype == jnp.float32 and (stream.targets == stream.weights).all()
+
+
+@pytest.mark.parametrize("skipped, last_good, said", [
+  ([[0, 9], [1, 10]], 4, "iteration 6: loss, gradient or updated parameters were not finite in the last 10 or more "
+   "updates of seed 4; iteration 4 was the last good one, no checkpoint is saved: lower learning_rate, or look at "
+   "rewards and advantages"),
+  ([[10, 10]], None, "not finite in the last 10 or more updates of seed 3, 4; none was good before, no checkpoint is"),
+])  # fmt: skip
+def test_advantages_of_nan_or_too_large_end_in_a_line_after_some_updates_left_out(skipped, last_good, said):
+  """A single NaN, and numbers of 1e30, give no finite gradient."""
+  config = ConfigDict({"seed": 3, "optimizer": {"max_skipped_updates": 10}})
+  checkpoints = types.SimpleNamespace(wait=lambda: None, steps=list)
+  of_loop = types.SimpleNamespace(config=config, checkpoints=checkpoints, last_good=last_good)
+  with pytest.raises(UserError) as error:
+    RunLoop._look_for_skipped(of_loop, 4, np.array(skipped))
+  assert said in str(error.value)
+
+
+@pytest.mark.parametrize("reward", [np.nan, np.inf])
+def test_rewards_of_a_task_that_are_not_finite(reward):
+  config = ConfigDict({"seed": 3, "task": {"name": "mine.py"}})
+  trainer = types.SimpleNamespace(experiment=types.SimpleNamespace(config=config, task=BitStrings()))
+  trainer._refuse_reward = functools.partial(Trainer._refuse_reward, trainer)
+  report = types.SimpleNamespace(metrics={"reward": Mean(np.array([[0.0, 0.0], [0.0, reward]]), np.ones((2, 2)))})
+  with pytest.raises(UserError, match="iteration 6: a reward of seed 4 is not finite: the verifier of mine.py gives"):
+    Trainer._check_rewards(trainer, 4, report)
+
+
+VERIFIERS = """
+import os, signal
+from rl_jax.tasks.scoring import Verdict
+
+def raises(response, entry): raise RuntimeError("no such answer")
+def text(response, entry): return "right"
+def none(response, entry): return None
+def number(response, entry): return 0.5
+def nan(response, entry): return Verdict(float("nan"))
+def inf(response, entry): return Verdict(float("inf"))
+def slow(response, entry):
+  while True: pass
+def killed(response, entry): os.kill(os.getpid(), signal.SIGKILL)
+"""
+UNSCORED = "no response of the iteration has a verdict: my_verifiers:{name} has raised 2 times, last: "
+FAILED = "all responses timed out or crashed: "
+
+
+@pytest.mark.parametrize("name, said", [
+  ("raises", f"{UNSCORED}RuntimeError: no such answer ({{file}}, line 4)"),
+  ("text", f"{UNSCORED}TypeError: the verifier gave 'right' (str), want a number or a Verdict ({{file}}, line 5)"),
+  ("none", f"{UNSCORED}TypeError: the verifier gave 'None' (NoneType), want a number or a Verdict ({{file}}, line 6)"),
+  ("number", ""),
+  ("nan", f"{UNSCORED}ValueError: the reward is nan, want a number of at most 1e+19 either way ({{file}}, line 8)"),
+  ("inf", f"{UNSCORED}ValueError: the reward is inf, want a number of at most 1e+19 either way ({{file}}, line 9)"),
+  ("slow", f"{FAILED}{NO_TIME}; my_verifiers:{{name}}: 2 responses have timed out and 0 have crashed"),
+  ("killed", f"{FAILED}my_verifiers:{{name}}: 0 responses have timed out and 2 have crashed"),
+])  # fmt: skip
+def test_a_verifier_that_judges_nothing(name, said, tmp_path, monkeypatch):
+  (tmp_path / "my_verifiers.py").write_text(VERIFIERS.lstrip("\n"))
+  monkeypatch.syspath_prepend(tmp_path)
+  monkeypatch.delitem(sys.modules, "my_verifiers", raising=False)
+  verifier, ends = f"my_verifiers:{name}", name in ("slow", "killed")
+  scorer = Pool(verifier, {}, workers=1, seconds=0.1, isolated=False) if ends else InProcess(verifier, {})
+  with contextlib.closing(scorer) if ends else contextlib.nullcontext():
+    verdicts = without_rewards_of_failures_alone(scorer([("one", {}), ("two", {})]))
+  failed = [np.array([bool(verdict.parts.get(part)) for verdict in verdicts]) for part in FAILURES]
+  task = types.SimpleNamespace(reasons=scorer.notes, max_unscored_iterations=1)
+  of_loop = types.SimpleNamespace(task=task, _unjudged_in_a_row=0, _timed_out=False)
+  scored = np.array([verdict.reward is not None for verdict in verdicts])
+  with pytest.raises(UserError) if said else contextlib.nullcontext() as error:
+    HostLoop._check_verdicts(of_loop, _VerifiedRows(scored, *failed))
+  assert not said or str(error.value) == said.format(name=name, file=tmp_path / "my_verifiers.py")

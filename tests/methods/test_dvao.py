@@ -156,7 +156,7 @@ def test_options_that_make_no_sense_are_refused(options, message):
 
 
 def test_numbers_out_of_range_are_refused():
-  with pytest.raises(UserError, match="method.weights: want a finite number at least 0"):
+  with pytest.raises(UserError, match=r"method.weights\[1\]: want a finite number at least 0"):
     check_options(config_of(dvao, weights=(1.0, -1.0)), dvao)
 
 

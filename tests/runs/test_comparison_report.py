@@ -87,13 +87,14 @@ def test_item_10_the_page_says_where_runs_are_cut(runs, tmp_path):
 
 
 def test_item_10_few_seeds_have_an_interval_that_says_what_it_is(tmp_path):
-  text = text_of(fabricated.run(tmp_path / "a", seeds=2), fabricated.run(tmp_path / "b", seeds=3, gain=0.6))
-  assert "2, Student&#x27;s t" in text and "3, Student&#x27;s t" in text
-  # Seeds are 0.02 to both sides of 0.8 and of 0.9, and t with one and two degrees of freedom 12.706 and 4.303.
-  assert f"0.800 [{0.8 - 12.706 * 0.02:.3f}, 1.000]" in text
+  text = text_of(fabricated.run(tmp_path / "a", seeds=3), fabricated.run(tmp_path / "b", seeds=3, gain=0.6))
+  assert "3, Student&#x27;s t" in text
+  # Seeds are 0.02 to both sides of 0.8 and of 0.9, and t with two degrees of freedom is 4.303.
   assert f"0.900 [{0.9 - 4.303 * 0.02 / 3**0.5:.3f}, " in text
-  half = 12.706 * (2 * 0.02**2 / 2 + 0.02**2 / 3) ** 0.5
+  half = 4.303 * (2 * 0.02**2 / 3) ** 0.5
   assert f"+0.100 [{0.1 - half:+.3f}, {0.1 + half:+.3f}]" in text
+  two = text_of(fabricated.run(tmp_path / "e", seeds=2), fabricated.run(tmp_path / "f", seeds=3, gain=0.6))
+  assert "2, no interval" in two and ">0.800<" in two and ">+0.100<" in two, "t would be 12.7 standard errors"
   low, high = wilson(0.8, 128)
   assert f"{low:.3f} to {high:.3f}, 128 problems" in text
   alone = text_of(*(fabricated.run(tmp_path / name, seeds=1) for name in ("c", "d")))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+
+import pytest
 
 from rl_jax.runs.final_numbers import main_rows, note, rows, table
 from rl_jax.runs.intervals import wilson
@@ -37,6 +40,23 @@ def test_item_4_each_interval_names_what_it_is_over():
 def test_an_interval_over_seeds_of_a_share_is_one_of_shares():
   assert "0.737 to 1" in html(record({"held_out/sampled_accuracy": [0.85, 0.9, 0.99]}, prompts=None))
   assert "8.000 to 12.0" not in html(record({}, {"response_length": [9.0, 10.0, 11.0]}))
+
+
+@pytest.mark.parametrize("name, values, low", [
+  ("response_length", [0.0, 1.0, 9.0], "0"), ("entropy", [0.0, 1.0, 9.0], "0"), ("gradient_norm", [0.0, 1.0, 9.0], "0"),
+  ("reward", [0.0, 1.0, 9.0], "-8.92."), ("mine", [0.0, 1.0, 9.0], "-8.92."),
+  ("kl_to_reference", [-1.0, 1.0, 9.0], "-1"),
+])  # fmt: skip
+def test_an_interval_over_seeds_holds_nothing_that_the_metric_cannot_be(name, values, low):
+  made = record({}, {name: values})
+  assert re.search(f">{low} to 1", html(made)) and "a reward may be any number" in note(made)
+
+
+def test_two_seeds_show_their_values_and_no_interval():
+  made = record({"held_out/sampled_accuracy": [0.5, 0.6]}, {"reward": [0.5, 0.6]})
+  text = html(made)
+  assert "over 2 seeds" not in text and "95 % over 128 problems" in text and ">seed 0<" in text and ">seed 1<" in text
+  assert "Two seeds have no interval" in note(made) and "interval of the mean" not in note(made)
 
 
 def test_one_seed_has_an_interval_over_problems_only():

@@ -78,7 +78,7 @@ def test_minibatches_of_rows_are_what_they_were():
   "overrides, message",
   [
     (("learning_rates=(0.1,0.2)", "num_seeds=3"), "num_seeds=3 counts each seed once for each of the 2 learning_rates"),
-    (("learning_rates=(0.1,-0.2)", "num_seeds=2"), "learning_rates: want a finite number above 0, got (0.1, -0.2)"),
+    (("learning_rates=(0.1,-0.2)", "num_seeds=2"), "learning_rates[1]: want a finite number above 0, got -0.2"),
     (("learning_rates=(0.1,)", "learning_rate=0.0"), "learning_rate=0.0: it is what learning_rates are multiples of"),
     (("minibatches_of=prompts",), "minibatches_of is one of rows, groups, got 'prompts'"),
   ],
