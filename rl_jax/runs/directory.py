@@ -84,10 +84,13 @@ class RunDirectory:
     raise UserError(f"{self.path} {change} under this run: {advice}")
 
   def leave(self) -> None:
-    """Take back what a start that has not begun wrote: the folder is free for another run. Nothing, where it is no
-    longer ours."""
-    if self._lock is None or not self._lock.in_place():
-      return
+    """Take back what a start that has not begun wrote, and the lock: the folder is free for another run. Nothing, where
+    it is no longer ours."""
+    if self._lock is not None and self._lock.in_place():
+      self._clear()
+      self._lock.remove()
+
+  def _clear(self) -> None:
     records = (self.manifest, self.metrics, self.timings, self.samples, self.path / METHOD, self.config, self.identity)
     for file in records:
       file.unlink(missing_ok=True)
@@ -143,7 +146,7 @@ def open_run(
     continued = _check_holder(path, identity, fields)
     directory = RunDirectory(path, continued=continued, lock=lock)
     if not continued:
-      directory.leave()  # what a killed start of another run left
+      directory._clear()  # what a killed start of another run left
       # First, so that a kill right after leaves a run that can be continued and not a folder of strange files.
       write_json(directory.identity, {"format": FORMAT, "identity": identity, "fields": fields})
     (path / TRACEBACK).unlink(missing_ok=True)  # of an earlier launch
@@ -151,7 +154,10 @@ def open_run(
       write_json(directory.config, config)
     return directory
   except BaseException:
-    lock.release()
+    if (path / "identity.json").exists():
+      lock.release()
+    else:
+      lock.remove()  # the folder is not this run's
     raise
 
 
