@@ -17,7 +17,7 @@ def lost_launches(launches: Launches, iterations: int) -> list[str]:
   ['manifest.json lacks a launch between 1, which ended at iteration 4, and 2, which began at 6']
   """
   if not launches:
-    return ["manifest.json is missing: the history of the run's launches is lost"] if iterations else []
+    return ["manifest.json names no launch: the run's history is lost"] if iterations else []
   first = launches[0].get("resumed_from", 0)
   lost = [f"manifest.json lacks the launches before iteration {first}, where its first one began"] if first else []
   for number, (before, after) in enumerate(zip(launches, launches[1:], strict=False), 1):

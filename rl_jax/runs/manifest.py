@@ -128,6 +128,18 @@ def read_launches(path: Path, *, missing_ok: bool = False) -> list[dict[str, Any
   return content["launches"]
 
 
+def first_launch(path: Path) -> dict[str, Any]:
+  """The entry of the launch that began a run.
+
+  Raises:
+    UserError: if the file is missing or damaged, or holds no launch.
+  """
+  launches = read_launches(path)
+  if not launches:
+    raise UserError(f"{path} holds no launch: restore it from a copy")
+  return launches[0]
+
+
 RESULTS = "experiments/results"
 """Where runs leave what is committed: it changes none of them, and a study writes it after each of its entries."""
 

@@ -99,7 +99,7 @@ def launch(began: int | None, ended: int | None) -> dict:
   ([launch(0, 4), launch(6, 8)], [
     "manifest.json lacks a launch between 1, which ended at iteration 4, and 2, which began at 6"
   ]),
-  ([], ["manifest.json is missing: the history of the run's launches is lost"]),
+  ([], ["manifest.json names no launch: the run's history is lost"]),
 ])  # fmt: skip
 def test_launches_that_are_lost_are_noticed(launches, lost):
   assert lost_launches(launches, 8) == lost
