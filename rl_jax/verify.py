@@ -163,6 +163,9 @@ def verify(record: RecordedRun, iterations: int | None, scratch: Path) -> bool:
     unknown = "not as recorded" if record.faults else "make its iterations again to know (--iterations)"
     say("the log is as its launch left it" if genuine else unknown)
     return genuine
+  if record.edited:
+    say("not as recorded, and not made again: what it is made of was edited")
+    return False
   num_iterations = recorded_from(record.lines, num_iterations)
   launch_here = manifest([], machine.devices(), extra={"settings": machine.settings()})
   differs = list(dict.fromkeys(text for entry in record.launches for text in agreement.differences(entry, launch_here)))

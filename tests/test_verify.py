@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
@@ -80,8 +81,12 @@ def test_a_launch_records_what_a_reader_needs(run):
   (entry,) = json.loads((run / "manifest.json").read_text())["launches"]
   assert entry["identity"] == json.loads((run / "identity.json").read_text())["identity"]
   assert entry["papers"] == ["2402.03300"] and entry["data_fingerprint"] == ""
-  assert entry["settings"]["jax_enable_x64"] is False and len(entry["config_sha256"]) == 64
+  assert entry["settings"]["jax_enable_x64"] is False
+  for name in ("identity.json", "config.json", "method.py"):
+    assert entry["files"][name] == hashlib.sha256((run / name).read_bytes()).hexdigest()
   end = entry["end"]
+  manifests = {path.parent.name: path.read_bytes() for path in (run / "checkpoints").glob("*/manifest.json")}
+  assert end["checkpoints"] == {step: hashlib.sha256(content).hexdigest() for step, content in manifests.items()}
   assert end["iterations"] == 4 and end["finished"] is True and end["wall_seconds"] > 0
   assert end["content_sha256"] == content_sha256(find_run(run))
 
@@ -94,8 +99,14 @@ def test_a_tampered_log_is_caught(copy, name, capsys):
   assert "the log has changed since its launch ended" in said(capsys, 1, copy, "--iterations=0")
 
 
+def without(run: Path, *fields: str) -> None:
+  """The record of a version that did not write these fields of a launch."""
+  edit(run / "manifest.json", lambda manifest: [manifest["launches"][0].pop(field) for field in fields])
+
+
 def test_what_has_changed_since_is_told(copy):
-  edit(copy / "manifest.json", lambda m: m["launches"][0].update(method_sha256="0" * 64, end=None))
+  without(copy, "end", "files")
+  edit(copy / "manifest.json", lambda m: m["launches"][0].update(method_sha256="0" * 64))
   edit(copy / "identity.json", lambda content: content.update(identity="other"))
   (record,) = recorded.read(copy)
   assert record.notes == [
@@ -106,6 +117,7 @@ def test_what_has_changed_since_is_told(copy):
 
 
 def test_a_method_file_that_is_gone_is_taken_from_the_run(copy):
+  without(copy, "files")
   edit(copy / "config.json", lambda config: config["method"].update(name="gone.py"))
   (record,) = recorded.read(copy)
   assert record.config.method.name == f"{copy}/method.py" and "gone.py is not there" in record.notes[0]

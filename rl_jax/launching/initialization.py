@@ -201,7 +201,7 @@ def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: s
     )
     average = contents.average_of(averages(saved.optimizer, abstract))
     restored = checkpoints.restore_subtree(contents.folder, ModelState(abstract, average=average))
-    sha256 = hashlib.sha256((source.checkpoints / str(restored.step) / manifests.NAME).read_bytes()).hexdigest()
+    sha256 = manifests.digest(source.checkpoints / str(restored.step))
   if not sha256.startswith(expected):
     raise UserError(f"{folder} is not the start asked for: its checkpoint has hash {sha256[:12]}, not {expected}")
   return Start(model.merged(restored.state.evaluated), str(folder), sha256, restored.warnings)

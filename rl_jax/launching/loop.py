@@ -15,12 +15,16 @@ from ml_collections import ConfigDict
 
 from rl_jax.configuration.parts import nearest
 from rl_jax.errors import UserError
-from rl_jax.launching import initialization, machine, processes
+from rl_jax.launching import initialization, machine, processes, vouching
 from rl_jax.launching.recorder import Recorder
 from rl_jax.launching.stop import Stop
 from rl_jax.launching.vouching import LOG
+from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.files import plain
 from rl_jax.runs.gates import already_right
+from rl_jax.runs.launch_history import last_iteration, saved_iterations
+from rl_jax.runs.manifest import read_launches
+from rl_jax.runs.metrics import read_metrics
 from rl_jax.training import credit, evaluation, mesh
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.experiment import Experiment
@@ -81,7 +85,9 @@ class RunLoop:
         self._begin(prepared)
         self._iterate(prepared)
       finished = self._finished(prepared)
-      self.recorder.end(prepared.iterations, finished, time.monotonic() - started)
+      self.checkpoints.wait()
+      digests = vouching.digests(self.checkpoints) if processes.first() else {}
+      self.recorder.end(prepared.iterations, finished, time.monotonic() - started, digests)
       return Result(self.workdir, prepared.iterations, finished)
 
   def _how_to_go_on(self) -> str:
@@ -91,11 +97,13 @@ class RunLoop:
 
   def _prepared(self, resources: contextlib.ExitStack) -> Trainer | Result:
     """The trainer where the run goes on, its task held open; or the end of a run that is done, or stopped already."""
-    newest = self.checkpoints.newest_intact() or 0
+    directory = self.recorder.directory
+    newest = self._newest_checkpoint(directory)
     if newest >= self.config.num_iterations:
       if self.is_stage:
         self.say(f"starts from {self.workdir} ({newest} iterations)")
       else:
+        self._say_faults(directory)
         self.say(f"{self.workdir}: done before ({newest} iterations); raise num_iterations to go on")
       return Result(self.workdir, newest, True, done_before=True)
     experiment, device_mesh = initialization.build(self.config), mesh.make_mesh(self.config.mesh)
@@ -114,6 +122,29 @@ class RunLoop:
     trainer = self._restored(Trainer(experiment, device_mesh, params))
     self.recorder.begin(trainer, starts)
     return trainer
+
+  def _newest_checkpoint(self, directory: RunDirectory) -> int:
+    """The iteration to go on from; 0: none has been saved."""
+    newest, launches = self.checkpoints.newest_intact(), read_launches(directory.manifest, missing_ok=True)
+    if newest is not None:
+      for removed in vouching.removed_checkpoints(directory, launches):
+        self.say(f"{self.workdir}: {removed}")
+      return newest
+    saved, logged = saved_iterations(launches), last_iteration(read_metrics(directory.metrics))
+    if saved or (logged and not launches):  # to begin anew would throw the log away
+      raise UserError(
+        f"{self.workdir}: no checkpoint is left of a run that had come to iteration {max(saved, logged)}: bring "
+        f"{directory.checkpoints} back from a copy, or choose another --workdir"
+      )
+    if logged:
+      self.say(f"{self.workdir}: ended at iteration {logged} before its first checkpoint: starting from the beginning")
+    return 0
+
+  def _say_faults(self, directory: RunDirectory) -> None:
+    """Say what is no longer as the launches of a run that is done left it."""
+    if processes.first():
+      for fault in vouching.check(directory, read_launches(directory.manifest, missing_ok=True)).faults:
+        self.say(f"{self.workdir}: {fault}")
 
   def _compile(self, trainer: Trainer) -> None:
     """Compile, and say so before and afterwards: it may take a minute in which nothing else is seen."""

@@ -13,8 +13,10 @@ from rl_jax.configuration import command_line, configs
 from rl_jax.errors import UserError
 from rl_jax.launching import processes, vouching
 from rl_jax.runs import curve, study_results
-from rl_jax.runs.directory import find_run
+from rl_jax.runs.directory import RunDirectory, find_run, read_identity
+from rl_jax.runs.file_hashes import edited_files
 from rl_jax.runs.files import decode_number, read_json
+from rl_jax.runs.launch_fields import check_origin
 from rl_jax.runs.manifest import read_launches
 from rl_jax.runs.metrics import read_metrics
 
@@ -36,6 +38,8 @@ class RecordedRun(NamedTuple):
   notes: list[str]
   vouched: bool = True
   """Whether hashes say of every line that it is as it was written."""
+  edited: bool = False
+  """Whether identity.json, config.json or method.py is not as its launch left it."""
   config_changed: bool = False
   """Fields or defaults of the config are not those of the record: its numbers are promised within a tolerance alone."""
 
@@ -76,19 +80,51 @@ def read(target: Path, only: Collection[str] = ()) -> list[RecordedRun]:
 
 def _read_run(folder: Path) -> RecordedRun:
   directory = find_run(folder)
-  values = _tuples(read_json(directory.config))
   launches = read_launches(directory.manifest)
+  edited = edited_files(directory, launches)
+  try:
+    config, method_notes = _config_of(directory)
+  except UserError as error:
+    raise UserError("; ".join([*edited, str(error)])) from error
   vouched = vouching.check(directory, launches)
-  notes = [vouched.doubt] if vouched.doubt else []
-  name, colon, attribute = str(values["method"]["name"]).partition(":")
-  if name.endswith(".py") and not Path(name).is_file():
-    values["method"]["name"] = f"{folder / 'method.py'}{colon}{attribute}"
-    notes.append(f"{name} is not there: the method is the copy in the run's folder")
-  config = configs.resolve_config(values)
-  lines = {(line["kind"], line["iteration"]): line for line in read_metrics(directory.metrics)}
+  doubt = [vouched.doubt] if vouched.doubt else []
+  notes = [*doubt, *vouching.removed_checkpoints(directory, launches), *method_notes]
+  lines = {(line["kind"], line["iteration"]): line for line in _checked_lines(directory.metrics)}
   record = RecordedRun(str(folder), config, launches, lines, None, True, folder, vouched.faults, notes)
   record = record._replace(vouched=not vouched.doubt)
-  return _with_source_notes(record, read_json(directory.identity)["identity"])
+  # Of files that were edited nothing can be said of the version that wrote them.
+  return record._replace(edited=True) if edited else _with_source_notes(record, read_identity(directory))
+
+
+def _checked_lines(metrics: Path) -> list[dict[str, Any]]:
+  """Lines of metrics, each of a kind and with as many numbers as there are seeds."""
+  lines, seeds = read_metrics(metrics), None
+  for number, line in enumerate(lines, 1):
+    where = f"{metrics}, line {number}"
+    if not isinstance(line.get("kind"), str):
+      raise UserError(f"{where} has no kind: restore the file from a copy")
+    for name, values in line.items():
+      if name in ("kind", "iteration"):
+        continue
+      if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
+        raise UserError(f"{where}, {name!r}: want a list of numbers, got {values!r:.60}: restore the file from a copy")
+      seeds = seeds or len(values)
+      if len(values) != seeds:
+        raise UserError(f"{where}, {name!r}: want a number for each of {seeds} seeds: restore the file from a copy")
+  return lines
+
+
+def _config_of(directory: RunDirectory) -> tuple[ConfigDict, list[str]]:
+  """The config of a run, with the folder's copy of a method whose own file has gone, and what to say of that."""
+  values = _tuples(read_json(directory.config))
+  section = values.get("method") if isinstance(values, dict) else None
+  if not isinstance(section, dict) or not isinstance(section.get("name"), str):
+    raise UserError(f"{directory.config} is no config of a run (method.name is missing): restore it from a copy")
+  name, colon, attribute = section["name"].partition(":")
+  if not name.endswith(".py") or Path(name).is_file():
+    return configs.resolve_config(values), []
+  section["name"] = f"{directory.method}{colon}{attribute}"
+  return configs.resolve_config(values), [f"{name} is not there: the method is the copy in the run's folder"]
 
 
 def _read_curve(file: Path, saved: dict[str, Any]) -> RecordedRun:
@@ -96,6 +132,7 @@ def _read_curve(file: Path, saved: dict[str, Any]) -> RecordedRun:
   processes.add_flags(parser)
   flags = command_line.parse_flags(saved["command"][3:], parser, required=("config",))
   config = configs.resolve(flags.config, flags.overrides)
+  check_origin(saved, str(file))
   lines: dict[tuple[str, int], dict[str, Any]] = {}
   for name, points in saved["curves"].items():
     kind = "evaluation" if name.startswith(("held_out/", "credit/")) else "train"
@@ -108,6 +145,7 @@ def _read_curve(file: Path, saved: dict[str, Any]) -> RecordedRun:
 
 
 def _read_entry(file: Path, study: dict[str, Any], name: str, saved: dict[str, Any]) -> RecordedRun:
+  check_origin(saved, f"{file}, entry {name}")
   entry = study["entries"][name]
   overrides = [*study["overrides"], *entry["overrides"], *study["final_overrides"], *saved["chosen"]]
   config = configs.resolve(entry["config"], [*overrides, f"num_tokens={study['token_budget']}"])

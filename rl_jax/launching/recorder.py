@@ -17,8 +17,10 @@ from rl_jax.launching import machine
 from rl_jax.launching.initialization import Start
 from rl_jax.models.model import param_count
 from rl_jax.runs.content import content_sha256
-from rl_jax.runs.directory import METHOD, RunDirectory
+from rl_jax.runs.directory import RunDirectory
+from rl_jax.runs.file_hashes import edited_files, file_hashes
 from rl_jax.runs.files import write_atomically, write_json
+from rl_jax.runs.launch_history import lost_launches
 from rl_jax.runs.log_hashes import LogHashes
 from rl_jax.runs.manifest import append_launch, end_launch, manifest, now, read_launches
 from rl_jax.runs.metrics import MetricsWriter
@@ -59,13 +61,10 @@ class Recorder:
     """
     self.directory.check_in_place()
     method = configs.source(configs.resolve_role(self.config.method.name))
-    write_json(self.directory.config, json.loads(configs.to_json(self.config)))
-    write_atomically(self.directory.path / METHOD, method.encode())
     digest = hashlib.sha256(method.encode()).hexdigest()
     task = trainer.experiment.task
     extra: dict[str, Any] = {
       "identity": self.identity,
-      "config_sha256": hashlib.sha256(configs.to_json(self.config).encode()).hexdigest(),
       "method_sha256": digest,
       "papers": list(trainer.experiment.method.papers),
       "data_fingerprint": task.fingerprint,
@@ -77,7 +76,11 @@ class Recorder:
       "processes": jax.process_count(),
       "resumed_from": trainer.iterations,
     }
-    launches = read_launches(self.directory.manifest) if self.directory.manifest.exists() else []
+    launches = read_launches(self.directory.manifest, missing_ok=True)
+    for fault in lost_launches(launches, trainer.iterations):
+      self.say(f"{self.directory.path}: {fault}")
+    for edited in edited_files(self.directory, launches):
+      self.say(f"{self.directory.path}: {edited}: this launch writes it anew")
     if launches and launches[-1].get("method_sha256", digest) != digest:
       self.say(f"{self.config.method.name} has changed since the last launch: this is no longer one experiment")
     if "policy" in starts:
@@ -85,10 +88,20 @@ class Recorder:
     other_models = {role: [start.origin, start.sha256] for role, start in starts.items() if role != "policy"}
     if other_models:
       extra["models_started_from"] = other_models
-    append_launch(self.directory.manifest, manifest(self.command, machine.devices(), extra=extra))
+    entry = manifest(self.command, machine.devices(), extra=extra)
+    # One right after the other: after a kill between them a file would not be as the latest launch left it.
+    self.directory.write_identity(*configs.identity(self.config))
+    write_json(self.directory.config, json.loads(configs.to_json(self.config)))
+    write_atomically(self.directory.method, method.encode())
+    append_launch(self.directory.manifest, entry | {"files": file_hashes(self.directory)})
 
-  def end(self, iterations: int, finished: bool, seconds: float) -> None:
-    """Record where this launch left the run, and the hash that shows a later change of its metrics or samples."""
+  def end(self, iterations: int, finished: bool, seconds: float, checkpoints: Mapping[str, str]) -> None:
+    """Record where this launch left the run, and the hashes that show a later change of its metrics, samples or
+    checkpoints.
+
+    Args:
+      checkpoints: SHA-256 of their manifests, by step.
+    """
     self.directory.check_in_place()
     end = {
       "ended": now(),
@@ -96,6 +109,7 @@ class Recorder:
       "iterations": iterations,
       "finished": finished,
       "content_sha256": content_sha256(self.directory),
+      "checkpoints": dict(checkpoints),
     }
     end_launch(self.directory.manifest, end)
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from rl_jax.errors import UserError
 from rl_jax.runs import json_lines
-from rl_jax.runs.directory import RunDirectory
-from rl_jax.runs.files import read_json
+from rl_jax.runs.directory import RunDirectory, read_identity
 
 SHORT = 12
 """Hex digits that a person is shown."""
@@ -25,7 +24,7 @@ def content_sha256(directory: RunDirectory, until: int | None = None) -> str:
   Raises:
     UserError: identity.json is damaged, or a file cannot be read.
   """
-  identity = read_json(directory.identity)["identity"]
+  identity = read_identity(directory)
   lines = [identity, *(_file_sha256(path, until) for path in (directory.metrics, directory.samples))]
   return hashlib.sha256("".join(f"{line}\n" for line in lines).encode(errors="surrogatepass")).hexdigest()
 

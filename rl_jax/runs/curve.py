@@ -6,9 +6,8 @@ from typing import Any
 
 from rl_jax.errors import UserError
 from rl_jax.runs.content import content_sha256
-from rl_jax.runs.directory import RunDirectory
-from rl_jax.runs.files import read_json
-from rl_jax.runs.manifest import read_launches
+from rl_jax.runs.directory import RunDirectory, read_identity
+from rl_jax.runs.manifest import first_launch
 from rl_jax.runs.metrics import read_metrics
 from rl_jax.runs.statistics import mean, spread
 
@@ -42,9 +41,9 @@ def curve(directory: RunDirectory, names: list[str]) -> dict[str, Any]:
       "seeds": [[rounded(value) for value in values] for _, values in points],
     }
   seconds = sum(line["seconds"] for line in read_metrics(directory.timings))
-  launch = read_launches(directory.manifest)[0]
+  launch = first_launch(directory.manifest)
   return {
-    "identity": read_json(directory.identity)["identity"],
+    "identity": read_identity(directory),
     "content_sha256": content_sha256(directory),
     **{name: launch.get(name) for name in ORIGIN},
     "seconds": round(seconds, 1),

@@ -3,7 +3,8 @@
 runs/<name>/
   identity.json    {"format", "identity", "fields"}: which run this is; its presence makes the folder a run
   config.json      resolved config of the latest launch that trained
-  manifest.json    one entry per launch (manifest.py)
+  method.py        source of the method of the latest launch that trained
+  manifest.json    one entry per launch (manifest.py), with hashes of the three above (file_hashes.py)
   metrics.jsonl    bit-identical between a straight run and a resumed one (metrics.py)
   timings.jsonl    seconds, tokens per second, wall clock: never the same twice
   samples.jsonl    decoded samples (samples.py)
@@ -25,12 +26,11 @@ from rl_jax.errors import UserError
 from rl_jax.runs.differences import differing, shortened
 from rl_jax.runs.files import plain, read_json, temporary_path, write_json, writing
 from rl_jax.runs.lock import Lock
+from rl_jax.runs.manifest import read_launches
 
 FORMAT = 1
 """Version of the layout above. A run of another format is refused."""
 
-METHOD = "method.py"
-"""The source of the method."""
 TRACEBACK = "traceback.txt"
 """The traceback of a launch that an error in a user's own code has ended."""
 
@@ -51,6 +51,7 @@ class RunDirectory:
     self.metrics = path / "metrics.jsonl"
     self.timings = path / "timings.jsonl"
     self.samples = path / "samples.jsonl"
+    self.method = path / "method.py"
     self.tensorboard = path / "tensorboard"
     self.checkpoints = path / "checkpoints"
     self.report_png = path / "report.png"
@@ -83,12 +84,19 @@ class RunDirectory:
       change, advice = "was removed or emptied", f"{lost}; the same command starts it anew, once the place is empty"
     raise UserError(f"{self.path} {change} under this run: {advice}")
 
+  def write_identity(self, identity: str, fields: dict[str, Any]) -> None:
+    """Say whose run the folder holds."""
+    write_json(self.identity, {"format": FORMAT, "identity": identity, "fields": fields})
+
   def leave(self) -> None:
-    """Take back what a start that has not begun wrote: the folder is free for another run. Nothing, where it is no
-    longer ours."""
-    if self._lock is None or not self._lock.in_place():
-      return
-    records = (self.manifest, self.metrics, self.timings, self.samples, self.path / METHOD, self.config, self.identity)
+    """Take back what a start that has not begun wrote, and the lock: the folder is free for another run. Nothing, where
+    it is no longer ours."""
+    if self._lock is not None and self._lock.in_place():
+      self._clear()
+      self._lock.remove()
+
+  def _clear(self) -> None:
+    records = (self.manifest, self.metrics, self.timings, self.samples, self.method, self.config, self.identity)
     for file in records:
       file.unlink(missing_ok=True)
     shutil.rmtree(self.tensorboard, ignore_errors=True)
@@ -143,15 +151,18 @@ def open_run(
     continued = _check_holder(path, identity, fields)
     directory = RunDirectory(path, continued=continued, lock=lock)
     if not continued:
-      directory.leave()  # what a killed start of another run left
+      directory._clear()  # what a killed start of another run left
       # First, so that a kill right after leaves a run that can be continued and not a folder of strange files.
-      write_json(directory.identity, {"format": FORMAT, "identity": identity, "fields": fields})
+      directory.write_identity(identity, fields)
     (path / TRACEBACK).unlink(missing_ok=True)  # of an earlier launch
     if not directory.config.exists():
       write_json(directory.config, config)
     return directory
   except BaseException:
-    lock.release()
+    if (path / "identity.json").exists():
+      lock.release()
+    else:
+      lock.remove()  # the folder is not this run's
     raise
 
 
@@ -170,6 +181,19 @@ def find_run(workdir: str | os.PathLike[str]) -> RunDirectory:
   return directory
 
 
+def read_identity(directory: RunDirectory) -> str:
+  """The hash that says which run a folder holds.
+
+  Raises:
+    UserError: identity.json is missing or damaged.
+  """
+  content = read_json(directory.identity)
+  identity = content.get("identity") if isinstance(content, dict) else None
+  if not isinstance(identity, str):
+    raise UserError(f"{directory.identity} names no run (its \"identity\" is no text): restore it from a copy")
+  return identity
+
+
 def _check_holder(path: Path, identity: str, fields: dict[str, Any]) -> bool:
   """True if `path` holds this run, False if it holds nothing, or a start of another that has not begun."""
   file = path / "identity.json"
@@ -186,8 +210,12 @@ def _check_holder(path: Path, identity: str, fields: dict[str, Any]) -> bool:
   if recorded.get("identity") != identity:
     if not RunDirectory(path).begun:
       return False
+    launches = read_launches(path / "manifest.json", missing_ok=True)
+    if launches and launches[-1].get("identity") == identity:
+      raise UserError(f"{path}: identity.json was edited since launch {len(launches)}: restore it from a copy")
     identities = f"identity {recorded.get('identity')} there, {identity} here"
-    differences = _differences(recorded.get("fields", {}), fields) or identities
+    recorded_fields = recorded.get("fields")
+    differences = (_differences(recorded_fields, fields) if isinstance(recorded_fields, dict) else "") or identities
     raise UserError(f"{path} holds another run ({differences}): choose another --workdir, or remove that folder")
   return True
 

@@ -78,6 +78,14 @@ def until(path: Path, iteration: int) -> bytes:
   return b"".join(lines[: later[0]] if later else lines)
 
 
+def iteration_at(path: Path, size: int) -> int | None:
+  """The iteration of the record with which the first `size` bytes end; None where no record ends there."""
+  lines = _lines(path)
+  by_end = dict(zip(itertools.accumulate(map(len, lines)), lines, strict=True))
+  record = _record(by_end[size]) if size in by_end else None
+  return record["iteration"] if record else None
+
+
 def cut_after(path: Path, iteration: int, size: int | None = None) -> str | None:
   """Drops the records after `iteration`, and an unfinished end, by one atomic rewrite. Kept lines keep their bytes.
 
@@ -103,10 +111,16 @@ def cut_after(path: Path, iteration: int, size: int | None = None) -> str | None
   if content == b"".join(lines):
     return None
   write_atomically(path, content)
-  later = len(lines) - len(kept_indices) - len(damaged)
-  parts = [f"{later} line{'s' * (later != 1)} after iteration {iteration}"] if later else []
-  parts += [f"{len(damaged)} unfinished line{'s' * (len(damaged) != 1)}"] if damaged else []
+  later = sum(record is not None and record["iteration"] > iteration for record in records)
+  unvouched = len(lines) - len(kept_indices) - len(damaged) - later
+  parts = [f"{_counted(later)} after iteration {iteration}"] if later else []
+  parts += [f"{_counted(unvouched)} that nothing vouches for"] if unvouched else []
+  parts += [_counted(len(damaged), "unfinished line")] if damaged else []
   return f"{path.name}: dropped {' and '.join(parts)}" if parts else None
+
+
+def _counted(number: int, noun: str = "line") -> str:
+  return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _lines(path: Path) -> list[bytes]:

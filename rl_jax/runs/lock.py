@@ -16,7 +16,8 @@ from rl_jax.runs.files import writing
 class Lock:
   """An exclusive `flock` on a file, held until `release` or the end of the process, however that comes.
 
-  The file stays (removing it would let two processes lock two files of one name); it says who holds the lock.
+  The file says who holds the lock. It stays, unless its holder removes it: who waited for it, and locks a file that has
+  gone, begins again with the one that is there.
 
   Args:
     wait: called with who holds it, again and again, for as long as it returns True.
@@ -28,9 +29,10 @@ class Lock:
   def __init__(self, path: Path, wait: Callable[[str], bool] = lambda holder: False) -> None:
     self.path = path
     with writing(path):
-      self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+      self._file: int | None = None
       try:
         while not self._taken():
+          assert self._file is not None
           holder = os.pread(self._file, 200, 0).decode(errors="replace").strip() or "unknown"
           if not wait(holder):
             raise UserError(
@@ -39,6 +41,7 @@ class Lock:
       except BaseException:
         self._close()
         raise
+      assert self._file is not None
       os.ftruncate(self._file, 0)
       os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
     # A forked child shares the lock and would keep it when this process is killed: it lets go of its copy at once.
@@ -66,14 +69,23 @@ class Lock:
     """Lets the next process in. Harmless when called again."""
     self._close()
 
+  def remove(self) -> None:
+    """Lets the next process in, and leaves no file; nothing where that is no longer ours."""
+    if self.in_place():
+      self.path.unlink()
+    self._close()
+
   def _taken(self) -> bool:
     """Whether nobody else holds it, and this does now."""
-    assert self._file is not None
-    try:
-      fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      return False
-    return True
+    while True:
+      self._close()
+      self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+      try:
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        return False
+      if self.in_place():  # its last holder may have removed it between the two
+        return True
 
   def _close(self) -> None:
     if self._file is not None:

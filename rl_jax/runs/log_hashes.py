@@ -35,6 +35,14 @@ class LogHashes:
     return {file.path.name: file.now() for file in self._files}
 
 
+def well_formed(directory: RunDirectory, hashes: Any) -> bool:
+  """Whether these are a size and a hash of every file of the log."""
+  if not isinstance(hashes, dict):
+    return False
+  entries = [hashes.get(path.name) for path in directory.log]
+  return all(isinstance(entry, list) and [type(part) for part in entry] == [int, str] for entry in entries)
+
+
 def departure(directory: RunDirectory, hashes: Hashes) -> str:
   """How the log differs from what it was when the hashes were taken, behind which it may have grown; "" if it does not.
 

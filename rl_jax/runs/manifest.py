@@ -14,6 +14,7 @@ from typing import Any
 
 from rl_jax.errors import UserError
 from rl_jax.runs.files import read_json, write_json
+from rl_jax.runs.launch_fields import check_launch
 
 FORMAT = 1
 
@@ -87,7 +88,7 @@ def append_launch(path: Path, entry: Mapping[str, Any]) -> None:
   Raises:
     UserError: if the file there is damaged, or cannot be written.
   """
-  launches = read_launches(path) if path.exists() else []
+  launches = read_launches(path, missing_ok=True)
   write_json(path, {"format": FORMAT, "launches": [*launches, dict(entry)]})
 
 
@@ -108,16 +109,35 @@ def now() -> str:
   return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def read_launches(path: Path) -> list[dict[str, Any]]:
+def read_launches(path: Path, *, missing_ok: bool = False) -> list[dict[str, Any]]:
   """The entries of manifest.json, first launch first.
+
+  Args:
+    missing_ok: a file that does not exist holds no launch.
 
   Raises:
     UserError: if the file is missing or damaged.
   """
+  if missing_ok and not path.exists():
+    return []
   content = read_json(path)
   if not isinstance(content, dict) or not isinstance(content.get("launches"), list):
     raise UserError(f"{path} is not a manifest (no list of launches): restore it from a copy, or remove it")
+  for number, launch in enumerate(content["launches"], 1):
+    check_launch(launch, f"{path}, launch {number}")
   return content["launches"]
+
+
+def first_launch(path: Path) -> dict[str, Any]:
+  """The entry of the launch that began a run.
+
+  Raises:
+    UserError: if the file is missing or damaged, or holds no launch.
+  """
+  launches = read_launches(path)
+  if not launches:
+    raise UserError(f"{path} holds no launch: restore it from a copy")
+  return launches[0]
 
 
 RESULTS = "experiments/results"

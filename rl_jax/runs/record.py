@@ -67,7 +67,7 @@ def load(directory: RunDirectory) -> Record:
   return Record(
     name=directory.path.resolve().name,
     config=config if isinstance(config, dict) else {"config": config},
-    launches=read_launches(directory.manifest) if directory.manifest.exists() else [],
+    launches=read_launches(directory.manifest, missing_ok=True),
     series=collect(read_metrics(directory.metrics) + read_metrics(directory.timings)),
     samples=read_samples(directory.samples),
     content=content_sha256(directory),

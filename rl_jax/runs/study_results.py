@@ -10,9 +10,9 @@ import numpy as np
 from rl_jax.errors import UserError
 from rl_jax.runs.comparison import area_under, at_tokens
 from rl_jax.runs.curve import ORIGIN
-from rl_jax.runs.directory import RunDirectory
+from rl_jax.runs.directory import RunDirectory, read_identity
 from rl_jax.runs.files import decode_number, read_json
-from rl_jax.runs.manifest import read_launches
+from rl_jax.runs.manifest import first_launch
 from rl_jax.runs.metric_names import ACCURACY, BLOCKS, GREEDY, SEQUENTIAL, TOKENS
 from rl_jax.runs.metrics import read_metrics
 from rl_jax.runs.record import Series, at, load
@@ -154,8 +154,8 @@ def read(directory: RunDirectory, metrics: Sequence[str], budget: float) -> Entr
     for name, curve in values.items()
   }
   blocks = [at_points(evaluation[name]) for name in sorted(evaluation) if name.startswith(BLOCKS)]
-  launches = read_launches(directory.manifest)
-  origin = {name: launches[0].get(name) for name in ORIGIN} | {"identity": read_json(directory.identity)["identity"]}
+  launch = first_launch(directory.manifest)
+  origin = {name: launch.get(name) for name in ORIGIN} | {"identity": read_identity(directory)}
   config = read_json(directory.config)
   return Entry(
     tokens=spent,

@@ -76,8 +76,8 @@ class Checkpoints:
   call every method; process 0 writes manifests, decides and removes.
 
   Args:
-    fault: says of the metadata of a checkpoint why it cannot be used, "" if it can: by that the newest intact one is
-      chosen, beside its checksums.
+    fault: says of the step and the metadata of a checkpoint why it cannot be used, "" if it can: by that the newest
+      intact one is chosen, beside its checksums.
   """
 
   def __init__(
@@ -87,7 +87,7 @@ class Checkpoints:
     keep: int = 3,
     keep_best: int = 0,
     best_metric: str | None = None,
-    fault: Callable[[dict[str, Any]], str] = lambda metadata: "",
+    fault: Callable[[int, dict[str, Any]], str] = lambda step, metadata: "",
   ):
     if keep < 1:
       raise UserError(f"keep is {keep}: at least the newest checkpoint has to stay")
@@ -180,6 +180,17 @@ class Checkpoints:
         metadata[step] = manifests.read(self._path(step))["metadata"]
     return metadata
 
+  def faults(self) -> dict[str, str]:
+    """What is wrong with finished checkpoints, by the name of their folder: of every file the checksum is compared."""
+    faults = {}
+    for name in self._names():
+      try:
+        self._check_intact(name)
+      except Damage as damage:
+        if manifests.is_finished(self._path(name)):  # it was not removed meanwhile by the run, which may be going on
+          faults[name] = str(damage)
+    return faults
+
   def leaves(self) -> set[str]:
     """Names of the arrays in the newest finished checkpoint; its checksums are not looked at."""
     for step in reversed(self.steps()):
@@ -224,8 +235,14 @@ class Checkpoints:
       self._require(step)
     return self._read(step, abstract_subtree, warnings, prefix=path)
 
-  def _path(self, step: int) -> Path:
+  def _path(self, step: int | str) -> Path:
     return self.folder / str(step)
+
+  def _names(self) -> list[str]:
+    """Checkpoints, newest first, after those whose folder has been given a name that is no step's."""
+    steps = [str(step) for step in reversed(manifests.steps(self.folder))]
+    others = {path.name for path in self.folder.iterdir()} - set(steps) if self.folder.is_dir() else set()
+    return [*sorted(name for name in others if manifests.is_finished(self._path(name))), *steps]
 
   def _new_checkpointer(self) -> ocp.AsyncCheckpointer:
     # Folders made in the background would let a full disk there leave the writers waiting for twenty minutes.
@@ -298,36 +315,35 @@ class Checkpoints:
 
   def _newest_intact(self) -> tuple[int | None, list[str]]:
     self.wait()
-    faults: list[tuple[int, str]] = []
+    faults: list[tuple[str, str]] = []
 
     def choose() -> int:
-      for step in reversed(manifests.steps(self.folder)):
+      for name in self._names():
         try:
-          body = self._check_intact(step)
-          if fault := self._fault(body["metadata"]):
+          body = self._check_intact(name)
+          if fault := self._fault(body["step"], body["metadata"]):
             raise Damage(fault)
-          return step
+          return body["step"]
         except Damage as damage:
-          faults.append((step, str(damage)))
-      return -2 if self.steps() else -1
+          faults.append((name, str(damage)))
+      return -2 if any(manifests.is_finished(self._path(name)) for name in self._names()) else -1
 
     step = _agreed(choose)
     if step == -2:
-      fault_list = "; ".join(f"{step} {fault}" for step, fault in faults)
+      fault_list = "; ".join(f"{name} {fault}" for name, fault in faults)
       raise UserError(
         f"every checkpoint in {self.folder} is damaged or does not fit ({fault_list}): restore the run's folder from a "
         "copy, or choose another --workdir"
       )
     then = f"using checkpoint {step}" if step >= 0 else "nothing to restore, starting from the beginning"
-    return (step if step >= 0 else None), [f"checkpoint {bad} {fault}: {then}" for bad, fault in faults]
+    return (step if step >= 0 else None), [f"checkpoint {name} {fault}: {then}" for name, fault in faults]
 
-  def _check_intact(self, step: int) -> dict[str, Any]:
-    folder = self._path(step)
-    if not (folder / manifests.NAME).exists():
+  def _check_intact(self, step: int | str) -> dict[str, Any]:
+    if not manifests.is_finished(self._path(step)):
       raise Damage("is incomplete (no manifest.json: the save was cut off)")
     try:
-      body = manifests.read(folder)
-      manifests.verify(folder, body)
+      body = manifests.read(self._path(step))
+      manifests.verify(self._path(step), body)
     except Damage as damage:
       raise Damage(f"is damaged ({damage})") from damage
     return body

@@ -22,6 +22,8 @@ FORMAT = 2
 OLDER = {1: "rl_jax 0.1.0 up to November 2026"}
 """Which versions wrote the formats whose models can be read, though not the rest of a run."""
 NAME = "manifest.json"
+_KINDS = {"format": int, "step": int, "metadata": dict, "metrics": dict, "leaves": dict, "files": dict}
+"""Types of the fields of a body."""
 
 
 class Damage(Exception):
@@ -55,7 +57,17 @@ def steps(folder: Path) -> list[int]:
 
 def finished(folder: Path) -> list[int]:
   """Those with a manifest; checksums are not looked at."""
-  return [step for step in steps(folder) if (folder / str(step) / NAME).is_file()]
+  return [step for step in steps(folder) if is_finished(folder / str(step))]
+
+
+def is_finished(checkpoint: Path) -> bool:
+  """Whether a checkpoint has its manifest, which is written last."""
+  return (checkpoint / NAME).is_file()
+
+
+def digest(folder: Path) -> str:
+  """SHA-256 of the manifest, which stands for the whole checkpoint by the checksums in it."""
+  return _sha256(folder / NAME)
 
 
 def write(folder: Path, body: dict[str, Any]) -> None:
@@ -77,6 +89,7 @@ def read(folder: Path) -> dict[str, Any]:
   try:
     content = json.loads((folder / NAME).read_text())
     body, digest = content["body"], content["sha256"]
+    typed = all(isinstance(body[name], kind) for name, kind in _KINDS.items())
     intact = hashlib.sha256(_canonical(body)).hexdigest() == digest
   except OSError as error:
     raise Damage(f"{NAME} cannot be read: {error.strerror}") from error
@@ -84,6 +97,8 @@ def read(folder: Path) -> dict[str, Any]:
     raise Damage(f"{NAME} is not a manifest") from error
   if not intact:
     raise Damage(f"{NAME} checksum differs")
+  if not typed:
+    raise Damage(f"{NAME} is not a manifest")
   if body["format"] not in (FORMAT, *OLDER):
     raise Damage(f"format {body['format']}, this version reads format {FORMAT}")
   if folder.name != str(body["step"]):

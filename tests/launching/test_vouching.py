@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import json
 import shutil
 import time
@@ -12,10 +11,7 @@ from pathlib import Path
 import pytest
 
 from rl_jax import verify
-from rl_jax.configuration import configs
 from rl_jax.errors import UserError
-from rl_jax.launching import launch
-from rl_jax.launching.launch import Terminal
 from rl_jax.launching.stop import Stop
 from rl_jax.launching.vouching import LOG, checkpoint_fault
 from rl_jax.runs.content import content_sha256
@@ -24,23 +20,16 @@ from rl_jax.runs.files import read_json, write_json
 from rl_jax.training import manifests
 from rl_jax.training.checkpoints import Checkpoints
 from tests import commands
-
-OVERRIDES = (
-  *commands.SMALL, "init_from=", "num_seeds=1", "evaluation.greedy=False", "logging.every_iterations=1",
-  "checkpoint.every_iterations=2", "evaluation.every_iterations=2", "model.layers=1",
-)  # fmt: skip
-
-
-def config(*overrides: str):
-  """A method that moves any policy, also one that no reward has ever come to."""
-  return configs.resolve("experiments/no_reward.py:smoke", [*OVERRIDES, *overrides])
-
-
-def train(folder: Path, iterations: int, stop: Stop | None = None) -> str:
-  """Trains so far; returns what was said."""
-  stream = io.StringIO()
-  launch.train(config(f"num_iterations={iterations}"), folder, Terminal(["test"], stream, stop or Stop()))
-  return stream.getvalue()
+from tests.launching.vouched import (
+  edit_early,
+  edit_file,
+  edit_json,
+  edit_late,
+  kill,
+  newest,
+  tear,
+  train,
+)
 
 
 @pytest.fixture(scope="module")
@@ -57,31 +46,6 @@ def copy(run, tmp_path) -> Path:
   return shutil.copytree(run, tmp_path / "run")
 
 
-def edit_file(file: Path, change) -> None:
-  lines = file.read_text().splitlines(keepends=True)
-  file.write_text("".join(change(lines)))
-
-
-def edit_early(run: Path) -> None:
-  edit_file(run / "metrics.jsonl", lambda lines: [lines[0].replace("0.", "1.", 1), *lines[1:]])
-
-
-def edit_late(run: Path) -> None:
-  edit_file(run / "metrics.jsonl", lambda lines: [*lines[:-1], lines[-1].replace("0.", "1.", 1)])
-
-
-def tear(run: Path) -> None:
-  file = run / "metrics.jsonl"
-  file.write_bytes(file.read_bytes()[:-40])
-
-
-def kill(run: Path) -> None:
-  """As if the launch had not come to its end."""
-  manifest = read_json(run / "manifest.json")
-  manifest["launches"][-1].pop("end", None)
-  write_json(run / "manifest.json", manifest)
-
-
 FORGERIES = {
   "edited": (edit_early, None, "metrics.jsonl has changed within its first"),
   "edited late": (edit_late, 2, "metrics.jsonl has changed within its first"),
@@ -93,12 +57,6 @@ FORGERIES = {
   "timings": (lambda run: (run / "timings.jsonl").unlink(), None, "timings.jsonl is missing"),
 }
 """By name: what is done to the log, the checkpoint that still fits it, and what is said."""
-
-
-def newest(run: Path) -> tuple[int | None, list[str]]:
-  """The checkpoint that a resume takes, and its warnings."""
-  fault = functools.partial(checkpoint_fault, find_run(run), configs.identity(config())[0])
-  return Checkpoints(run / "checkpoints", fault=fault)._newest_intact()
 
 
 @pytest.mark.parametrize("name", FORGERIES)
@@ -157,7 +115,8 @@ def test_finding_5_a_torn_line_is_made_again_bit_for_bit(copy, run):
 
 
 def without_hashes(run: Path, step: int) -> None:
-  """The checkpoint as an older version wrote it."""
+  """The checkpoint, and the end of its launch, as an older version wrote them."""
+  edit_json(run / "manifest.json", lambda manifest: manifest["launches"][-1].get("end", {}).pop("checkpoints", None))
   folder = run / "checkpoints" / str(step)
   body = manifests.read(folder)
   del body["metadata"][LOG]

@@ -89,8 +89,8 @@ def run(
         )
     rows = [_sample(seed, prompt, credit) for seed in range(min(seeds, 2)) for prompt in ("1+2=", "7*3-2=")]
     write_samples(directory, rows)
-    end = {"ended": "2026-03-01T10:05:00+00:00", "wall_seconds": 300.0, "content_sha256": content_sha256(directory)}
-    end_launch(directory.manifest, end)
+    end = {"ended": "2026-03-01T10:05:00+00:00", "wall_seconds": 300.0, "iterations": ITERATIONS, "finished": True}
+    end_launch(directory.manifest, end | {"content_sha256": content_sha256(directory)})
   return directory
 
 

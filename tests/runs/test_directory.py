@@ -82,6 +82,28 @@ def test_finding_10_a_start_that_was_killed_before_its_first_iteration_claims_no
     open_run(tmp_path, {}, "c", {})
 
 
+def test_a_start_that_fails_leaves_no_lock(tmp_path, monkeypatch):
+  with open_run(tmp_path / "left", {}, "a", {}) as run:
+    run.leave()
+  monkeypatch.setattr("rl_jax.runs.directory.RunDirectory.write_identity", lambda *_: 1 / 0)
+  with pytest.raises(ZeroDivisionError):
+    open_run(tmp_path / "failed", {}, "a", {})
+  assert not list((tmp_path / "left").iterdir()) and not list((tmp_path / "failed").iterdir())
+
+
+def test_who_waits_for_a_start_that_leaves_locks_a_file_that_others_see(tmp_path):
+  start = open_run(tmp_path, {}, "a", {})
+
+  def wait(holder):
+    start.leave()
+    return True
+
+  with open_run(tmp_path, {}, "a", {}, wait) as run:
+    run.check_in_place()
+    with pytest.raises(UserError, match="is being written by another process"):
+      open_run(tmp_path, {}, "a", {})
+
+
 def test_creation_cut_short_is_continued(tmp_path):
   (tmp_path / ".lock").write_text("process 1 on somewhere")
   (tmp_path / ".identity.json.tmp").write_text('{"form')

@@ -6,6 +6,12 @@ import pytest
 
 from rl_jax.errors import UserError
 from rl_jax.runs.manifest import append_launch, end_launch, git_state, manifest, read_launches
+from tests.runs import fabricated
+
+END = {
+  "ended": "2026-03-01T10:05:00+00:00", "wall_seconds": 3.5, "iterations": 3, "finished": True,
+  "content_sha256": "0" * 64,
+}  # fmt: skip
 
 
 def _git(path, *arguments):
@@ -29,12 +35,13 @@ def test_fields(monkeypatch):
 
 def test_launches_are_kept(tmp_path):
   path = tmp_path / "manifest.json"
-  append_launch(path, {"devices": "first"})
+  second = fabricated.LAUNCH | {"devices": "second"}
+  append_launch(path, fabricated.LAUNCH)
   before = read_launches(path)
-  append_launch(path, {"devices": "second"})
-  assert read_launches(path) == [*before, {"devices": "second"}]
-  end_launch(path, {"iterations": 3})
-  assert read_launches(path) == [*before, {"devices": "second", "end": {"iterations": 3}}]
+  append_launch(path, second)
+  assert read_launches(path) == [*before, second]
+  end_launch(path, END)
+  assert read_launches(path) == [*before, second | {"end": END}]
   path.write_text('{"format": 1, "launches": []}')
   with pytest.raises(UserError, match="holds no launch that could end"):
     end_launch(path, {})

@@ -35,7 +35,7 @@ def _filled(path, seeds=3, iterations=12, planned=12):
   run = _run(
     path, {"num_iterations": planned, "note": HOSTILE, "method": {"name": "grpo", HOSTILE: [1, {"a": HOSTILE}]}}
   )
-  append_launch(run.manifest, {"command": ["python", HOSTILE]})
+  append_launch(run.manifest, fabricated.LAUNCH | {"command": ["python", HOSTILE]})
   writer = MetricsWriter(run, tensorboard=False)
   random = np.random.default_rng(0)
   for i in range(1, iterations + 1):

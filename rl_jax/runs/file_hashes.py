@@ -1,0 +1,48 @@
+"""Hashes of the files that say what a run is, by which each of its launches vouches for them.
+
+{"identity.json": "<SHA-256>", "config.json": …, "method.py": …} is the field `files` of a launch. Only a launch writes
+these files, so they are as the latest one left them. Launches of older versions do not have the field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rl_jax.errors import UserError
+from rl_jax.runs.directory import RunDirectory
+
+
+def file_hashes(directory: RunDirectory) -> dict[str, str]:
+  """SHA-256 of each file, by name.
+
+  Raises:
+    UserError: one is missing, or cannot be read.
+  """
+  return {path.name: _sha256(path) for path in (directory.identity, directory.config, directory.method)}
+
+
+def edited_files(directory: RunDirectory, launches: Sequence[Mapping[str, Any]]) -> list[str]:
+  """Which files are no longer as the latest launch left them, a line each.
+
+  Raises:
+    UserError: one cannot be read.
+  """
+  recorded = launches[-1].get("files", {}) if launches else {}
+  lines = []
+  for name, digest in recorded.items():
+    path = directory.path / name
+    if not path.exists():
+      lines.append(f"{name} was removed since launch {len(launches)}")
+    elif _sha256(path) != digest:
+      lines.append(f"{name} was edited since launch {len(launches)}")
+  return lines
+
+
+def _sha256(path: Path) -> str:
+  try:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+  except OSError as error:
+    raise UserError(f"cannot read {path}: {error.strerror or error}") from error
