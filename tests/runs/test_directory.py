@@ -85,7 +85,7 @@ def test_finding_10_a_start_that_was_killed_before_its_first_iteration_claims_no
 def test_a_start_that_fails_leaves_no_lock(tmp_path, monkeypatch):
   with open_run(tmp_path / "left", {}, "a", {}) as run:
     run.leave()
-  monkeypatch.setattr("rl_jax.runs.directory.RunDirectory.write_identity", lambda *_: 1 / 0)
+  monkeypatch.setattr("rl_jax.runs.directory.write_json", lambda *_: 1 / 0)
   with pytest.raises(ZeroDivisionError):
     open_run(tmp_path / "failed", {}, "a", {})
   assert not list((tmp_path / "left").iterdir()) and not list((tmp_path / "failed").iterdir())
