@@ -150,6 +150,7 @@ FREE_LENGTH = (
   "task.recheck_rate=0.6",
   "task.skip_rate=0.05",
   "task.spare_tokens=11",
+  "sampling.agreement=1e-4",  # over so many tokens of so many members the largest rounding is 1.05e-5
 )
 """Demonstrations that write most steps twice, with room for all of that: 13 tokens on average for three operations, 19
 for five."""
