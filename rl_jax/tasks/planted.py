@@ -6,7 +6,8 @@ rare at the start, so a reward of the outcome alone finds little. Each token is 
 
 Demonstrations are drawn from a policy that knows the target by a little: after k words of it (the longest match) the
 next one has weight gamma, all other tokens 1. The same policy of a larger gamma is a prover, and its values are exact
-(planted_values.py): `prover_values`. With the paper's fields a policy of gamma 5 succeeds with a chance of 0.0054.
+(planted_values.py): `prover_values`. With the paper's fields a policy of gamma 5 succeeds with a chance of 0.0054, and
+yet its likeliest response is right, so that growing surer is enough. `lure` makes a wrong word likelier.
 
 The prompt is the end token alone, as a response begins at nothing. Train and held-out problem are the same: what is
 learned is the target. Padding is a token that no demonstration holds; in a response it ends what is read.
@@ -37,6 +38,7 @@ def get_config() -> dict[str, Any]:
     "words": 14,  # beside the end token: the first of 0-9 and a-z
     "response_tokens": 10,
     "gamma": 5.0,  # weight of the next word of the target in demonstrations; 1: they are uniform
+    "lure": 1.0,  # weight of the last word in them; above gamma the likeliest response is wrong (not in the paper)
   }
 
 
@@ -47,6 +49,7 @@ class _Planted:
   words: int
   response_tokens: int
   gamma: float
+  lure: float
 
 
 def build(config: Mapping[str, Any]) -> DeviceTask:
@@ -61,8 +64,10 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     words=len(words),
     response_tokens=length,
     gamma=fields.number(config["gamma"], 1.0, 1e6, where="task.gamma"),
+    lure=fields.number(config["lure"], 1.0, 1e6, where="task.lure"),
   )
-  of_prover = {"target": planted.target, "words": planted.words, "length": length}
+  if planted.lure > 1 and words[-1] in target:
+    raise ValueError(f"task.lure={planted.lure:g}: the last word {words[-1]!r} lures, but {target=} has it")
   return DeviceTask(
     vocabulary=Vocabulary(("<pad>", "<end>", *words)),
     prompt_tokens=1,
@@ -72,7 +77,9 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     prompts=_prompts,
     verify=partial(_verify, planted),
     demonstrate=partial(_demonstrate, planted),
-    prover_values=partial(planted_values.prover_values, **of_prover),
+    prover_values=partial(
+      planted_values.prover_values, target=planted.target, words=planted.words, length=planted.response_tokens
+    ),
   )
 
 
@@ -103,7 +110,8 @@ def _demonstrate(
 ) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:
   rows, vocab_size, target = prompts.ids.shape[0], planted.words + 1, jnp.array(planted.target)
   following = match_transitions(target, vocab_size=vocab_size, eos=planted.words)
-  logits = jnp.log(prover_policy(target, vocab_size=vocab_size, gamma=planted.gamma))
+  policy = prover_policy(target, vocab_size=vocab_size, gamma=planted.gamma)
+  logits = jnp.log(policy.at[:, planted.words - 1].multiply(planted.lure))
 
   def write(states, key):
     words = jax.random.categorical(key, logits[states])

@@ -124,6 +124,15 @@ def test_progress_of_a_prover_is_nothing_on_average_over_its_own_responses():
   assert abs(float(progress.sum(axis=1).mean())) < 0.01 < float(jnp.abs(progress).sum(axis=1).mean())
 
 
+def test_a_lure_makes_the_likeliest_word_a_wrong_one(plain):
+  task, prompts, verify, demonstrate, _ = built(lure=8.0)
+  tokens, mask = demonstrate(jax.random.key(2), prompts(8000))
+  first = np.bincount(np.asarray(tokens[:, 0]), minlength=16) / 8000
+  d, three = (task.vocabulary.encode(word)[0] for word in "d3")
+  np.testing.assert_allclose(first[[d, three]], [8 / 26, 5 / 26], atol=0.02)
+  assert float(verify(prompts(8000), tokens, mask).rewards.mean()) < 0.004
+
+
 # Edge cases.
 
 
@@ -145,6 +154,8 @@ def test_the_problem_is_the_same_for_every_id_and_split():
     ({"response_tokens": 0}, "task.response_tokens: got 0, want a whole number from 1 to 1024"),
     ({"words": 37}, "task.words: got 37, want a whole number from 2 to 36"),
     ({"gamma": 0.5}, "task.gamma: got 0.5, want a finite number from 1 to 1e+06"),
+    ({"lure": 2.0, "target": "36d"}, "task.lure=2: the last word 'd' lures, but target='36d' has it"),
+    ({"lure": 0.0}, "task.lure: got 0.0, want a finite number from 1 to 1e+06"),
     ({"gama": 2.0}, "task: unknown field 'gama'; did you mean 'gamma'"),
   ],
 )
