@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import ModelRole
 from rl_jax.rollouts import step_values
-from rl_jax.rollouts.branches import branches
+from rl_jax.rollouts.branches import Boundaries, branches
 from rl_jax.rollouts.rollout import Rollout
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.task import StepValues, Task
@@ -63,7 +63,7 @@ def verifier(config: ConfigDict, task: Task) -> Prover:
   return Prover(predicted, policy_gradient.independent(config, task), {"prover": role}, scoring, tuple(scoring))
 
 
-def starts_of(config: ConfigDict) -> Callable[[Trajectories], step_values.Boundaries]:
+def starts_of(config: ConfigDict) -> Callable[[Trajectories], Boundaries]:
   """Where steps begin whose values are known, `max_steps` at most."""
   return step_values.starts_of_steps(config.method.max_steps)
 
