@@ -36,7 +36,7 @@ def config_of(name, variant):
 
 def test_every_method_has_an_experiment():
   methods = {path.stem for path in (FOLDER.parent / "rl_jax/methods").glob("[a-z]*.py")}
-  assert methods - {"method", "policy_gradient", "supervised", "value_pretraining"} <= set(NAMES)
+  assert methods - {"method", "policy_gradient", *every_method.STAGE} <= set(NAMES)
 
 
 @pytest.mark.parametrize("variant", ["", "smoke"])

@@ -7,27 +7,56 @@ reward, so that the differences of a response add up to its reward minus the val
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from rl_jax.rollouts.branches import Boundaries, branches
 from rl_jax.rollouts.rollout import Rollout
 from rl_jax.rollouts.sampler import Sampling
-from rl_jax.tasks.task import StepValues, Task
+from rl_jax.tasks.task import Prompts, StepValues, Task
 from rl_jax.trajectories import Trajectories
 
 
 def exact(task: Task, trajectories: Trajectories) -> StepValues:
   """The task's own values of the steps of problems in the train split. See `DeviceTask.step_values`."""
   assert task.step_values is not None, "the task knows exact values"
-  width = trajectories.prompt_width
-  responses = slice(width, None)
+  values = task.step_values(*_responses(task, trajectories), ~trajectories.unfinished)
+  return _in_slots(trajectories, values)
+
+
+def of_prover(task: Task, trajectories: Trajectories, strength: float) -> StepValues:
+  """Values of the steps under the task's own prover, in the train split. See `DeviceTask.prover_values`."""
+  assert task.prover_values is not None, "the task has a prover"
+  return _in_slots(trajectories, task.prover_values(*_responses(task, trajectories), strength))
+
+
+def _responses(task: Task, trajectories: Trajectories) -> tuple[Prompts, Int[Array, "B R"], Bool[Array, "B R"]]:
+  responses = slice(trajectories.prompt_width, None)
   mask = trajectories.attention_mask[:, responses] & trajectories.row_mask[:, None]
-  prompts = task.prompts(trajectories.prompt_ids, "train")
-  values = task.step_values(prompts, trajectories.tokens[:, responses], mask, ~trajectories.unfinished)
-  return StepValues(*(jnp.pad(x, ((0, 0), (width, 0))) for x in values))
+  return task.prompts(trajectories.prompt_ids, "train"), trajectories.tokens[:, responses], mask
+
+
+def _in_slots(trajectories: Trajectories, values: StepValues) -> StepValues:
+  return StepValues(*(jnp.pad(x, ((0, 0), (trajectories.prompt_width, 0))) for x in values))
+
+
+def starts_of_steps(max_steps: int) -> Callable[[Trajectories], Boundaries]:
+  """Where the first `max_steps` steps of responses begin. Raises ValueError for less than one."""
+  if max_steps < 1:
+    raise ValueError(f"true values need at least 1 step, got {max_steps}")
+
+  def boundaries(trajectories: Trajectories) -> Boundaries:
+    ids = jnp.where(trajectories.trained, trajectories.step_ids, -1)
+    slots = jnp.arange(ids.shape[1]) - trajectories.prompt_width
+    nowhere = ids.shape[1]
+    first = lambda step: jnp.min(jnp.where(ids == step, slots, nowhere), axis=1)
+    starts = jax.vmap(first, out_axes=1)(jnp.arange(max_steps))
+    return Boundaries(starts, starts < nowhere)
+
+  return boundaries
 
 
 def with_completions(rollout: Rollout, task: Task, samples: int, max_steps: int, sampling: Sampling) -> Rollout:
@@ -40,21 +69,11 @@ def with_completions(rollout: Rollout, task: Task, samples: int, max_steps: int,
 
   Raises: ValueError: samples or max_steps below 1.
   """
-  if max_steps < 1:
-    raise ValueError(f"true values need at least 1 step, got {max_steps}")
-
-  def boundaries(trajectories: Trajectories) -> Boundaries:
-    ids = jnp.where(trajectories.trained, trajectories.step_ids, -1)
-    slots = jnp.arange(ids.shape[1]) - trajectories.prompt_width
-    nowhere = ids.shape[1]
-    first = lambda step: jnp.min(jnp.where(ids == step, slots, nowhere), axis=1)
-    starts = jax.vmap(first, out_axes=1)(jnp.arange(max_steps))
-    return Boundaries(starts, starts < nowhere)
 
   def uncharged(phase):
     return lambda *arguments: phase(*arguments)._replace(generated_tokens=jnp.int32(0))
 
-  sampled, own = branches(task, rollout, boundaries, samples, sampling), len(rollout.phases)
+  sampled, own = branches(task, rollout, starts_of_steps(max_steps), samples, sampling), len(rollout.phases)
   return dataclasses.replace(sampled, phases=(*rollout.phases, *map(uncharged, sampled.phases[own:])))
 
 
@@ -63,8 +82,12 @@ READ = ("cut_values", "cut_mask")
 
 
 def from_completions(trajectories: Trajectories) -> StepValues:
-  """Values of the steps of a batch that `with_completions` made."""
-  values, mask = trajectories.extras["cut_values"], trajectories.extras["cut_mask"]
+  """Values of the steps of a batch with completions from `starts_of_steps`."""
+  return from_starts(trajectories, trajectories.extras["cut_values"], trajectories.extras["cut_mask"])
+
+
+def from_starts(trajectories: Trajectories, values: Float[Array, "B S"], mask: Bool[Array, "B S"]) -> StepValues:
+  """Values of steps by those of their starts: what follows a step is worth the start of the next one, or the reward."""
   reward = jnp.where(trajectories.scored, trajectories.rewards, 0.0)[:, None]
   ahead = lambda x, fill: jnp.concatenate([x[:, 1:], jnp.full_like(x[:, :1], fill)], axis=1)
   after = jnp.where(ahead(mask, False), ahead(values, 0.0), reward)

@@ -142,6 +142,7 @@ class HostTask:
   forced_answer: ClassVar[None] = None
   """Answers are texts that a verifier reads: there is no one form to force."""
   step_values: ClassVar[None] = None
+  prover_values: ClassVar[None] = None
   guessing_floor: ClassVar[None] = None
 
   def demonstrate(self, key: PRNGKeyArray, prompts: Prompts) -> tuple[Any, Any]:

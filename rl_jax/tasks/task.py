@@ -182,6 +182,7 @@ class Task(Protocol):
   objectives: tuple[str, ...] = ()
   forced_answer: ForcedAnswer | None = None
   step_values: Any = None
+  prover_values: Any = None
   guessing_floor: float | None = None
   turns: Turns | None = None
   fingerprint: str = ""
@@ -233,6 +234,8 @@ class DeviceTask:
     forced_answer: None where the task has no form of answer that can be forced.
     step_values: (prompts of the B rows, tokens [B, R], mask [B, R], finished [B]) -> StepValues, exact but for what is
       said of the policy; `finished` rows have ended. None: the task knows no exact ones.
+    prover_values: (prompts of the B rows, tokens [B, R], mask [B, R], strength) -> StepValues of a prover that the task
+      itself has, of a given strength, exact; the value of a finished response is its reward. None: it has none.
     provides: extras of its verdicts, by name; methods and curricula may require them.
     objectives: names of the parts of a reward that `Verdicts.objectives` holds.
     guessing_floor: accuracy of the best constant answer to each level; None: it is not known.
@@ -255,6 +258,7 @@ class DeviceTask:
   demonstrate: Callable[[PRNGKeyArray, Prompts], tuple[Int[Array, "N R"], Bool[Array, "N R"]]]
   forced_answer: ForcedAnswer | None = None
   step_values: Callable[[Prompts, Int[Array, "B R"], Bool[Array, "B R"], Bool[Array, " B"]], StepValues] | None = None
+  prover_values: Callable[[Prompts, Int[Array, "B R"], Bool[Array, "B R"], float], StepValues] | None = None
   provides: Mapping[str, ExtraSpec] = dataclasses.field(default_factory=dict)
   objectives: tuple[str, ...] = ()
   guessing_floor: float | None = None

@@ -22,8 +22,12 @@ METHODS = [
   for info in pkgutil.iter_modules(methods.__path__)
   if hasattr(parts.load(f"{methods.__name__}.{info.name}"), "build")
 ]
-STAGE = {"supervised": "warm_start", "value_pretraining": "critic"}
-"""Methods of a stage, which have no experiment of their own."""
+STAGE = {
+  "supervised": ("grpo", "warm_start"),
+  "value_pretraining": ("grpo", "critic"),
+  "verifier_training": ("pav", "verifier"),
+}
+"""Methods of a stage, which have no experiment of their own: an experiment, and the stage of it."""
 OF_METHOD = {
   "oracle": ("method.truth=completions", "method.completions=2", "method.max_steps=2"),  # exact ones are 0 of garbage
   "tppo": ("method.critic_init_from=policy",),
@@ -53,11 +57,11 @@ SMALL = (
 
 def config_of(name: str, *overrides: str):
   """The variant "smoke" of a method's experiment, or of a stage of one, made smaller yet."""
-  file = EXPERIMENTS / f"{'grpo' if name in STAGE else name}.py"
-  config = configs.resolve(f"{file}:smoke")
-  shorter = ["task.levels.four.operations=2"] if "four" in config.task.levels else []
-  if name in STAGE:
-    config = initialization.stage_config(config, STAGE[name])
+  experiment, stage = STAGE.get(name, (name, ""))
+  config = configs.resolve(f"{EXPERIMENTS / experiment}.py:smoke")
+  shorter = ["task.levels.four.operations=2"] if "four" in config.task.get("levels", {}) else []
+  if stage:
+    config = initialization.stage_config(config, stage)
   plain = config.to_dict() | {"init_from": "", "stages": {}}
   changes = [*SMALL, *shorter, *OF_METHOD.get(name, ()), *overrides]
   return configs.resolve_config(plain, dict(change.split("=", 1) for change in changes))

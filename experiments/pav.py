@@ -1,0 +1,44 @@
+"""PAV on a planted sequence, the paper's didactic task (rl_jax/methods/pav.py, rl_jax/tasks/planted.py,
+arXiv 2410.08146).
+
+The start has learned from as many demonstrations as the paper's, of a policy that finds the target once in 185 times.
+Progress is exact, under a prover of gamma 10; the stages `prover` and `verifier` are models for the method's other
+provers. The variants "easy" and "hard" plant three words and seven; "smoke" has three words in all.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments import common
+
+TARGETS = {"easy": "360", "hard": "3603512"}
+"""The ends of the task's difficulty."""
+
+
+def on_planted(method: str, variant: str) -> ConfigDict:
+  """A method on the task, from a warm start of 50 batches of 64 demonstrations."""
+  config = common.policy_gradient(method)
+  config.task = {"name": "rl_jax.tasks.planted"}
+  config.num_iterations = 350
+  config.prompts_per_iteration = 8
+  config.learning_rate = 1e-3
+  config.stages.warm_start.update({"num_iterations": 50, "prompts_per_iteration": 64})
+  config.stages.prover = config.stages.warm_start.to_dict() | {"seed": 1001, "task": {"gamma": 10.0, "lure": 1.0}}
+  config.stages.verifier = common.critic() | {
+    "init_from": "prover",
+    "method": {"name": "rl_jax.methods.verifier_training"},
+    "seed": 4000,
+    "prompts_per_iteration": 32,
+  }
+  if variant in TARGETS:
+    config.task.target = TARGETS[variant]
+    return config
+  config = common.variant(config, variant)
+  if variant == "smoke":
+    config.task.update({"target": "012", "words": 3, "response_tokens": 6})
+  return config
+
+
+def get_config(variant: str = ""):
+  config = on_planted("rl_jax.methods.pav", variant)
+  config.method.update({"prover": "truth", "alpha": 1.0})
+  return config

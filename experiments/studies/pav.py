@@ -1,0 +1,55 @@
+"""Does progress under a prover find what a rare outcome does not?
+
+The paper's didactic task (rl_jax/tasks/planted.py): a hidden sequence of five words, which nothing reveals but a reward
+that one response in a thousand earns at the start. The paper claims that the outcome alone stays near 0 where progress
+under a prover of gamma 10 passes 0.9, and that provers that are too weak (2) or too strong (1000) help little. `to_go`,
+the trap of the sum over later steps, should be as the outcome alone. `outcome` is the method with alpha 0, `verifier`
+has a trained model in place of exact values.
+
+The paper's start is right greedily, as its likeliest words are those of the target, so that growing surer is enough. A
+lure makes it wrong here, and `no_reward` shows whether it does. There are no gates: one asks that the baseline learns,
+and that it does not is the claim. There is no oracle, as the task knows no values of the policy.
+
+Every entry takes four optimiser steps per iteration and is tuned alike, over four learning rates from starts of their
+own, on half of the budget.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
+
+BUDGET = 200_000
+PROVERS = {"prover_2": 2, "prover_10": 10, "prover_1000": 1000}
+
+
+def get_config() -> ConfigDict:
+  """The outcome alone in two forms, three provers, the trap, a verifier, and no reward."""
+  of_method = {
+    "outcome": ("method.alpha=0.0",),
+    **{name: (f"method.prover_gamma={gamma:.1f}",) for name, gamma in PROVERS.items()},
+    "to_go": ("method.form=to_go",),
+    "verifier": ("method.prover=verifier", "method.prover_init_from=verifier#verifier"),
+  }
+  updates = lambda left, right: above(left, right, ACCURACY, "updates")
+  return common.tuned_study(
+    token_budget=BUDGET,
+    entries={
+      "grpo": {"config": "grpo_planted", "overrides": ()},
+      **{name: {"config": "pav", "overrides": overrides} for name, overrides in of_method.items()},
+      "no_reward": {"config": "grpo_planted", "overrides": ("method.name=rl_jax.methods.no_reward",)},
+    },
+    overrides=("task.lure=8.0", "minibatches_per_epoch=4"),
+    **common.SMALL,
+    baseline="grpo",
+    metrics=(ACCURACY, GREEDY, LENGTH, "entropy"),
+    gates={},
+    claims={
+      "progress under a prover of gamma 10 is more accurate than GRPO over equal updates": updates("prover_10", "grpo"),
+      "it is more accurate than the outcome alone": updates("prover_10", "outcome"),
+      "it is more accurate than with a prover that is too weak": updates("prover_10", "prover_2"),
+      "it is more accurate than with a prover that is too strong": updates("prover_10", "prover_1000"),
+      "it is more accurate than its sum over later steps": updates("prover_10", "to_go"),
+      "progress under a trained verifier is more accurate than GRPO": updates("verifier", "grpo"),
+    },
+  )
