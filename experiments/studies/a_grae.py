@@ -6,7 +6,7 @@ at a pass@1 that is no worse: A-GRAE and the negative-dominant control above GRP
 and that the hard-focused control ends higher on hard prompts, here those with more operands. `no_reward` is the control
 of the task: growing surer must not be enough. There is no oracle.
 
-Every entry takes four optimiser steps per iteration and is tuned alike, over four learning rates from starts of their
+Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.
 """
 

@@ -6,7 +6,7 @@ that an earlier call shows in its length; the training metric `first_call` is in
 calls at equal accuracy for ASPO, and that the reward (eq. 1) is unstable. `no_reward` is the control: growing surer
 must not be enough. There is no oracle.
 
-Every entry takes four optimiser steps per iteration and is tuned alike, over four learning rates from starts of their
+Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.
 """
 

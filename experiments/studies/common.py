@@ -86,10 +86,11 @@ def tuned_study(
   overrides: tuple = (),
   seeds: int = 12,
   starts: int = 6,
+  rates: tuple = RATES,
   tuning_starts: int = 3,
   runs: str = "",
 ) -> ConfigDict:
-  """A study as most are: four learning rates side by side, each from `tuning_starts` starts of their own, on half of
+  """A study as most are: `rates` side by side, each from `tuning_starts` starts of their own, on half of
   the budget, by the area under the curve; then `seeds` seeds of `starts` other starts: starts differ more than seeds
   do. Tuning and final run are one compiled program where they have as many members. Accuracy is that on 512 held-out
   prompts, one answer each on the way and four at the end, in 16 blocks that intervals resample."""
@@ -119,7 +120,7 @@ def tuned_study(
     baseline=baseline,
     metrics=metrics,
     gates=gates,
-    learning_rates=RATES,
+    learning_rates=rates,
     tuning_budget=token_budget // 2,
     claims=claims,
   )
@@ -135,8 +136,8 @@ def below(left: str, right: str, metric: str, across: str = "budget") -> dict:
   return above(left, right, metric, across) | {"direction": "below"}
 
 
-SMALL: dict[str, Any] = {"seeds": 6, "starts": 3, "tuning_starts": 2}
-"""Seeds and starts of the studies of one paper's claim."""
+SMALL: dict[str, Any] = {"seeds": 6, "starts": 3, "rates": RATES[1:], "tuning_starts": 2}
+"""Seeds, starts and rates of the studies of one paper's claim: six members in tuning and in the final run."""
 
 HARD = "held_out/five/sampled_accuracy"
 CORRECT_LENGTH = "held_out/correct_response_length"
@@ -167,8 +168,8 @@ def of_length(
   """A study of response lengths: deceptive chains of three and of five operations, whose start writes most steps twice.
 
   On the variant "verbose" of experiments/common.py length is free as well, but the greedy answers of its start are
-  right, and the gates would not hold. All entries take four optimiser steps per iteration; they are tuned from two
-  starts, and have six seeds of three others. These studies share their starts and controls.
+  right, and the gates would not hold. All entries take four optimiser steps per iteration; they are tuned over three rates
+  from two starts, and have six seeds of three others. These studies share their starts and controls.
 
   Args:
     entries: experiment and overrides by name; the controls `oracle` and `no_reward` are added.

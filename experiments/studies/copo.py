@@ -5,7 +5,7 @@ under GRPO (rl_jax/tasks/chain.py). The paper claims more accuracy than GRPO at 
 global loss alone nearly as good as the blend, which the table shows. The training metric `no_gradient` says how many
 responses teach nothing. Controls are `oracle` and `no_reward`.
 
-Every entry takes four optimiser steps per iteration and is tuned alike, over four learning rates from starts of their
+Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.
 """
 

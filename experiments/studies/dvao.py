@@ -5,7 +5,7 @@ is no longer than it has to be (rl_jax/tasks/chain.py). The paper claims more ac
 (RC), the sum of advantages (AC) and GDPO after equal steps, at equal weights, and responses that keep the length no
 less. `grpo` learns from the answer alone. Controls are `oracle` and `no_reward`.
 
-Every entry takes four optimiser steps per iteration and is tuned alike, over four learning rates from starts of their
+Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.
 """
 
