@@ -10,7 +10,7 @@ The paper's start is right greedily, as its likeliest words are those of the tar
 lure makes it wrong here, and `no_reward` shows whether it does. There are no gates: one asks that the baseline learns,
 and that it does not is the claim. There is no oracle, as the task knows no values of the policy.
 
-Every entry takes four optimiser steps per iteration and is tuned alike, over four learning rates from starts of their
+Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.
 """
 
