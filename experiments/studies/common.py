@@ -168,8 +168,8 @@ def of_length(
   """A study of response lengths: deceptive chains of three and of five operations, whose start writes most steps twice.
 
   On the variant "verbose" of experiments/common.py length is free as well, but the greedy answers of its start are
-  right, and the gates would not hold. All entries take four optimiser steps per iteration; they are tuned over three rates
-  from two starts, and have six seeds of three others. These studies share their starts and controls.
+  right, and the gates would not hold. All entries take four optimiser steps per iteration; they are tuned over three
+  rates from two starts, and have six seeds of three others. These studies share their starts and controls.
 
   Args:
     entries: experiment and overrides by name; the controls `oracle` and `no_reward` are added.
