@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import types
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from rl_jax import evaluate
 from rl_jax.configuration import configs
@@ -15,6 +18,7 @@ from rl_jax.runs.directory import find_run
 from rl_jax.runs.evaluations import compare, estimate, summarise
 from rl_jax.runs.intervals import bootstrap, wilson
 from rl_jax.runs.metrics import read_metrics
+from rl_jax.training import evaluation
 from tests.commands import SMALL, assert_moved
 from tests.launching.test_launch import quiet
 
@@ -25,6 +29,23 @@ def test_wilson_by_hand():
   assert wilson(1.0, 10) == pytest.approx((0.72247, 1.0), abs=1e-4)
   assert wilson(0.5, 10) == pytest.approx((0.23659, 0.76341), abs=1e-4)
   assert np.isnan(wilson(0.0, 0)).all()
+
+
+def test_lengths_of_right_responses_by_hand():
+  numbers = lambda values: jnp.array(values, jnp.float32)
+  lengths = jnp.array([[3, 5], [7, 9]])
+  measured = lambda correct: evaluation.measure(
+    types.SimpleNamespace(
+      config=ConfigDict({"evaluation": {"pass_at": (), "greedy": False}}), task=types.SimpleNamespace(levels=("one",))
+    ),
+    evaluation.Evaluation(
+      evaluation.Answers(numbers(correct), lengths > 0, numbers(correct) > 0, lengths, lengths < 0, jnp.zeros(2, int)),
+      None,
+    ),
+  )
+  found = measured([[0, 1], [0, 1]])
+  assert (found["held_out/correct_response_length"], found["held_out/response_length"]) == (7, 6)
+  assert np.isnan(measured([[0, 0], [0, 0]])["held_out/correct_response_length"])
 
 
 def test_the_bootstrap_of_two_values_by_hand():

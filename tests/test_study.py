@@ -57,6 +57,13 @@ def test_a_study_ends_with_a_table_and_is_not_done_twice(tmp_path, capsys, monke
   assert {path: path.read_bytes() for path in (tmp_path / "runs/grpo").rglob("*") if path.is_file()} == before
 
 
+def test_studies_of_the_same_starts_share_their_runs():
+  folder = lambda name, workdir=None: study.read_study(name, workdir, launch.Terminal([], io.StringIO(), None)).workdir
+  assert folder("adora") == folder("canon") == Path("runs/studies/of_length")
+  assert folder("copo") == Path("runs/studies/copo")
+  assert folder("canon", Path("elsewhere")) == Path("elsewhere")
+
+
 def test_entries_run_one_by_one_stand_on_one_page(tmp_path, capsys, monkeypatch):
   """The second keeps the first, in the study's order; --pages makes the same pages and runs nothing."""
   file = tmp_path / "two.py"

@@ -126,6 +126,14 @@ def test_a_group_of_equal_rewards_has_no_advantage_but_that_of_alpha():
   assert not np.asarray(advantages(batch([0, 0, 0, 0], lengths=[5, 3, 4, 2]), metric="length", alpha=0.9)).any()
 
 
+def test_halves_at_random_are_others_in_each_iteration():
+  trajectories = batch(np.arange(16.0), lengths=np.arange(16) + 1)
+  draws = [signal_of(trajectories, i, metric="random").streams["policy"].targets[:, 0] for i in (0, 1, 0)]
+  np.testing.assert_array_equal(draws[0], draws[2])
+  assert np.abs(draws[0] - draws[1]).max() > 0.1
+  assert np.abs(draws[0] - advantages(trajectories, metric="length")).max() > 0.1
+
+
 def test_unscored_rows_are_as_if_they_were_not_there():
   scored = np.array([True, False, True, True, True])
   some = batch([1, np.nan, 0, 1, 0.5], lengths=[5, 6, 4, 3, 2], reward_mask=scored)
@@ -143,7 +151,7 @@ def test_only_the_entropy_is_scored():
 @pytest.mark.parametrize(
   ("options", "said"),
   [
-    ({"metric": "reward"}, "method.metric is one of length, entropy"),
+    ({"metric": "reward"}, "method.metric is one of length, entropy, random"),
     ({"mixing": "linear"}, "method.mixing is one of constant, accuracy, cosine"),
     ({"first": "both"}, "method.first is one of inter, intra"),
     ({"weighted": "long"}, "method.weighted is one of upper, lower"),
