@@ -88,12 +88,13 @@ def tuned_study(
   starts: int = 6,
   rates: tuple = RATES,
   tuning_starts: int = 3,
+  final_samples: int = 4,
   runs: str = "",
 ) -> ConfigDict:
   """A study as most are: `rates` side by side, each from `tuning_starts` starts of their own, on half of
   the budget, by the area under the curve; then `seeds` seeds of `starts` other starts: starts differ more than seeds
   do. Tuning and final run are one compiled program where they have as many members. Accuracy is that on 512 held-out
-  prompts, one answer each on the way and four at the end, in 16 blocks that intervals resample."""
+  prompts, one answer each on the way and `final_samples` at the end, in 16 blocks that intervals resample."""
   return study(
     token_budget=token_budget,
     entries=entries,
@@ -115,7 +116,7 @@ def tuned_study(
       f"stages.critic.num_seeds={tuning_starts}",
       "stages.warm_start.seed=1500",
     ),
-    final_samples=4,
+    final_samples=final_samples,
     runs=runs,
     baseline=baseline,
     metrics=metrics,
@@ -136,7 +137,7 @@ def below(left: str, right: str, metric: str, across: str = "budget") -> dict:
   return above(left, right, metric, across) | {"direction": "below"}
 
 
-SMALL: dict[str, Any] = {"seeds": 6, "starts": 3, "rates": RATES[1:], "tuning_starts": 2}
+SMALL: dict[str, Any] = {"seeds": 6, "starts": 3, "rates": RATES[1:], "tuning_starts": 2, "final_samples": 0}
 """Seeds, starts and rates of the studies of one paper's claim: six members in tuning and in the final run."""
 
 HARD = "held_out/five/sampled_accuracy"
