@@ -22,7 +22,8 @@ def on_planted(method: str, variant: str) -> ConfigDict:
   config.prompts_per_iteration = 8
   config.learning_rate = 1e-3
   config.stages.warm_start.update({"num_iterations": 50, "prompts_per_iteration": 64})
-  config.stages.prover = config.stages.warm_start.to_dict() | {"seed": 1001, "task": {"gamma": 10.0, "lure": 1.0}}
+  # A model has the success of its demonstrations after more of them; 15 is the strongest that the paper found to help.
+  config.stages.prover = common.warm_start() | {"seed": 1001, "task": {"gamma": 15.0, "lure": 1.0}}
   config.stages.verifier = common.critic() | {
     "init_from": "prover",
     "method": {"name": "rl_jax.methods.verifier_training"},

@@ -6,9 +6,10 @@ under a prover of gamma 10 passes 0.9, and that provers that are too weak (2) or
 the trap of the sum over later steps, should be as the outcome alone. `outcome` is the method with alpha 0, `verifier`
 has a trained model in place of exact values.
 
-The paper's start is right greedily, as its likeliest words are those of the target, so that growing surer is enough. A
-lure makes it wrong here, and `no_reward` shows whether it does. There are no gates: one asks that the baseline learns,
-and that it does not is the claim. There is no oracle, as the task knows no values of the policy.
+The likeliest words of the paper's demonstrations are those of the target, so that a start that has learned them well
+needs but grow surer. A lure makes a wrong word likelier here, and `no_reward` is the control. There are no gates: one
+asks that the baseline learns, and that it does not is the claim. There is no oracle: the task knows no values of the
+policy.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.
@@ -19,7 +20,8 @@ from ml_collections import ConfigDict
 from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
 
-BUDGET = 200_000
+BUDGET = 60_000
+"""A hundred iterations: later on the outcome alone may have found the target by luck, and then learns it fast."""
 PROVERS = {"prover_2": 2, "prover_10": 10, "prover_1000": 1000}
 
 

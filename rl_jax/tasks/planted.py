@@ -7,7 +7,7 @@ rare at the start, so a reward of the outcome alone finds little. Each token is 
 Demonstrations are drawn from a policy that knows the target by a little: after k words of it (the longest match) the
 next one has weight gamma, all other tokens 1. The same policy of a larger gamma is a prover, and its values are exact
 (planted_values.py): `prover_values`. With the paper's fields a policy of gamma 5 succeeds with a chance of 0.0054, and
-yet its likeliest response is right, so that growing surer is enough. `lure` makes a wrong word likelier.
+yet its likeliest response is right: a policy that learns it well needs but grow surer. A `lure` makes it wrong.
 
 The prompt is the end token alone, as a response begins at nothing. Train and held-out problem are the same: what is
 learned is the target. Padding is a token that no demonstration holds; in a response it ends what is read.
