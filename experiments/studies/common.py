@@ -91,8 +91,8 @@ def tuned_study(
   final_samples: int = 4,
   runs: str = "",
 ) -> ConfigDict:
-  """A study as most are: `rates` side by side, each from `tuning_starts` starts of their own, on half of
-  the budget, by the area under the curve; then `seeds` seeds of `starts` other starts: starts differ more than seeds
+  """A study as most are: `rates` side by side, each from `tuning_starts` starts of their own, on half of the
+  budget, by the area under the curve; then `seeds` seeds of `starts` other starts: starts differ more than seeds
   do. Tuning and final run are one compiled program where they have as many members. Accuracy is that on 512 held-out
   prompts, one answer each on the way and `final_samples` at the end, in 16 blocks that intervals resample."""
   return study(
@@ -171,8 +171,8 @@ def of_length(
   On the variant "verbose" of experiments/common.py length is free as well, but the greedy answers of its start are
   right, and the gates would not hold. All entries take four optimiser steps per iteration; they are tuned over three
   rates from two starts, and have six seeds of three others. These studies share their starts and controls.
-  The oracle is drawn, and is no gate: its gate asks whether exact credit of steps can pay, which no claim on lengths and
-  weights of whole responses is about. On chains as short as these it does not.
+  The oracle is drawn, and is no gate: its gate asks whether exact credit of steps can pay, which no claim on lengths
+  and weights of whole responses is about. On chains as short as these it does not.
 
   Args:
     entries: experiment and overrides by name; the controls `oracle` and `no_reward` are added.

@@ -3,8 +3,8 @@
 Deceptive chains of four operations, whose demonstrations write steps twice, with the second objective that a response
 is no longer than it has to be (rl_jax/tasks/chain.py). The paper claims more accurate answers than the sum of rewards
 (RC), the sum of advantages (AC) and GDPO after equal steps, at equal weights, and responses that keep the length no
-less. `grpo` learns from the answer alone. `no_reward` is the control; `oracle`, exact credit of steps, is drawn beside it
-and is no gate, as the claims are not of credit.
+less. `grpo` learns from the answer alone. `no_reward` is the control; `oracle`, exact credit of steps, is drawn beside
+it and is no gate, as the claims are not of credit.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.
