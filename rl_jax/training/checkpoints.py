@@ -181,7 +181,7 @@ class Checkpoints:
     return metadata
 
   def faults(self) -> dict[str, str]:
-    """What is wrong with finished checkpoints, by the name of their folder: of every file the checksum is compared."""
+    """Faults of finished checkpoints, by name of their folder; the checksum of every file is compared."""
     faults = {}
     for name in self._names():
       try:

@@ -1,4 +1,4 @@
-"""What a user's own functions are called with, and what they have to give: checked when they are built or traced."""
+"""Contracts of a user's own functions, arguments and results: checked when they are built or traced."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _names(mapping: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-  """What a value is, for a person: its shape, or its type."""
+  """Describe a value in an error message: its shape, or its type."""
   if value is None:
     return "None"
   if hasattr(value, "shape") and hasattr(value, "dtype"):

@@ -35,7 +35,7 @@ class EvaluationResult(NamedTuple):
   answers: Evaluation
   """NumPy arrays with a leading axis of seeds."""
   seconds: float
-  """That the programs took, compilation left out; on device the verifier is part of them."""
+  """Run time of the programs without compilation; on device it includes the verifier."""
 
 
 class DeviceAnswers:
@@ -102,7 +102,7 @@ class HostAnswers:
       return result, time.perf_counter() - started
 
   def _asked(self, result: PhaseResult) -> tuple[Any, ...]:
-    """What `joined` joins, led by the seed."""
+    """Arguments of `joined`, with a leading axis of seeds."""
     trajectories, requested = mesh.fetched(result.trajectories), mesh.fetched(result.verify)
     verdicts, levels = judge(self.task, trajectories, requested, "held_out")
     self._raised |= bool(np.any(verdicts.extras.get("part/error", False)))
@@ -147,7 +147,7 @@ def joined(task: HostTask, verified: tuple[Any, ...]) -> Trajectories:
 
 
 def answers_of(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> DeviceAnswers | HostAnswers:
-  """How the task of an experiment is answered.
+  """The answering program for an experiment's task.
 
   Raises: UserError: several seeds of a task that is scored in Python.
   """

@@ -28,7 +28,7 @@ class Buckets(NamedTuple):
   seed_axis: str | None = None
 
   def widths(self, rows: Trajectories) -> tuple[int, ...]:
-    """From narrow to the whole width."""
+    """Widths from the narrowest to the full one."""
     shared = max([max(rows.prompt_width, 1), *(tree.starts[-1] for tree in rows.trees if tree.children)])
     width = rows.tokens.shape[1]
     return tuple(shared - (shared - width) * i // self.number for i in range(1, self.number + 1))

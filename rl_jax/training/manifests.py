@@ -20,7 +20,7 @@ from typing import Any
 
 FORMAT = 2
 OLDER = {1: "rl_jax 0.1.0 up to November 2026"}
-"""Which versions wrote the formats whose models can be read, though not the rest of a run."""
+"""Older formats, and the versions that wrote them: their models can be read, the rest of a run cannot."""
 NAME = "manifest.json"
 _KINDS = {"format": int, "step": int, "metadata": dict, "metrics": dict, "leaves": dict, "files": dict}
 """Types of the fields of a body."""
@@ -56,12 +56,12 @@ def steps(folder: Path) -> list[int]:
 
 
 def finished(folder: Path) -> list[int]:
-  """Those with a manifest; checksums are not looked at."""
+  """Steps with a manifest; checksums are not compared."""
   return [step for step in steps(folder) if is_finished(folder / str(step))]
 
 
 def is_finished(checkpoint: Path) -> bool:
-  """Whether a checkpoint has its manifest, which is written last."""
+  """Return whether a checkpoint has its manifest, which is written last."""
   return (checkpoint / NAME).is_file()
 
 

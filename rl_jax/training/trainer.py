@@ -24,7 +24,7 @@ from rl_jax.training.state import RunState, Starts
 
 
 class Loop(Protocol):
-  """How the iterations of a run are made. A user's own goes to `Trainer(..., loop=...)`."""
+  """Programs that make the iterations of a run. A user's own goes to `Trainer(..., loop=...)`."""
 
   def compile(self, state: RunState) -> None:
     """Compile the programs for a state like this one."""
@@ -57,7 +57,7 @@ Metrics = dict[str, np.ndarray]
 
 
 class AdvanceResult(NamedTuple):
-  """What the iterations of one call did, in order."""
+  """Results of the iterations of one call, in order."""
 
   metrics: list[Metrics]
   """`generated_tokens` counts from the start of the run."""
