@@ -22,7 +22,7 @@ class Prefixes(NamedTuple):
 
 
 def prefixes(trajectories: Trajectories, cuts: Int[Array, " M"]) -> Prefixes:
-  """What stands before slot `cuts` of each row (`Trajectories.rows` takes a row several times)."""
+  """Prefixes before slot `cuts` of each row (`Trajectories.rows` takes a row several times)."""
   time = trajectories.tokens.shape[1]
   source = jnp.arange(time) - (time - cuts)[:, None]
   take = lambda x: jnp.take_along_axis(x, jnp.maximum(source, 0), axis=1)

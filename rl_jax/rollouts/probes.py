@@ -33,14 +33,14 @@ Boundaries = Callable[[Task, Trajectories], tuple[Int[Array, "B K"], Bool[Array,
 
 
 class Probes(NamedTuple):
-  """What the policy says at K boundaries of each row; 0 where there is no probe."""
+  """Answers that the policy gives at K boundaries of each row; 0 where there is no probe."""
 
   answer_logprobs: Float[Array, "B K A"]
-  """Of the tokens of the right answer, given those before them."""
+  """Logprobs of the tokens of the right answer, given those before them."""
   answer_mask: Bool[Array, "B A"]
   """Tokens of the right answer."""
   entropies: Float[Array, "B K N L"]
-  """Of the distribution that each token of N sampled answers was drawn from, in nats."""
+  """Entropies, in nats, of the distribution that each token of N sampled answers was drawn from."""
   sampled: Bool[Array, "B K N L"]
   """Tokens of the sampled answers."""
 

@@ -31,16 +31,16 @@ Models = Mapping[str, BoundModel]
 
 
 class PhaseResult(NamedTuple):
-  """What a phase made."""
+  """Result of a phase."""
 
   state: Any
-  """Of the rollout, after the phase."""
+  """State of the rollout after the phase."""
   trajectories: Trajectories
   """All rows so far, new ones unscored."""
   verify: Bool[Array, " B"]
   """Rows to ask the verifier about now, and no others: see `unasked`."""
   generated_tokens: Int[Array, ""]
-  """Tokens that the phase sampled, of whatever use: probes and rows left out later count."""
+  """Number of tokens that the phase sampled, probes and rows left out later included."""
   metrics: dict[str, Mean] = {}  # noqa: RUF012
 
 
@@ -76,7 +76,7 @@ class Rollout:
 
 
 class RolloutResult(NamedTuple):
-  """What all phases of an iteration made: as `PhaseResult`."""
+  """Result of all phases of an iteration; fields as in `PhaseResult`."""
 
   state: Any
   trajectories: Trajectories

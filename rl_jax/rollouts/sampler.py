@@ -29,7 +29,7 @@ the first half of the tokens, and one more for a smaller batch."""
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-  """How tokens are drawn from the policy's distribution (whose temperature is the model's).
+  """Options for drawing tokens from the policy's distribution (whose temperature is the model's).
 
   Attributes:
     truncation: top-k, top-p, min-p.
@@ -51,17 +51,17 @@ class Sampling:
 
 
 class Completions(NamedTuple):
-  """What was sampled: B rows of R slots. Outside `mask` tokens are padding and the rest is 0."""
+  """Sampled completions: B rows of R slots. Outside `mask` tokens are padding and the rest is 0."""
 
   tokens: Int[Array, "B R"]
   mask: Bool[Array, "B R"]
   """True on sampled tokens, the ending one included."""
   logprobs: Float[Array, "B R"]
-  """Under the policy's whole distribution, at its temperature: what the trainer computes again."""
+  """Logprobs under the policy's whole distribution, at its temperature; the trainer recomputes these."""
   behaviour_logprobs: Float[Array, "B R"]
-  """Under the distribution drawn from, renormalised over what truncation left; equal to `logprobs` without it."""
+  """Logprobs under the distribution drawn from, renormalised after truncation; equal to `logprobs` without it."""
   entropies: Float[Array, "B R"]
-  """Of the policy's whole distribution."""
+  """Entropies of the policy's whole distribution."""
   truncated: Bool[Array, " B"]
   """Hit its limit without ending."""
 
@@ -245,7 +245,7 @@ class _Decoder:
 def _stops(
   tokens: Int[Array, "R B"], time: Int[Array, ""], sequences: tuple[tuple[int, ...], ...]
 ) -> Bool[Array, " B"] | bool:
-  """Whether the tokens up to `time` end in one of the sequences."""
+  """Return whether the tokens up to `time` end in one of the sequences."""
   stops: Bool[Array, " B"] | bool = False
   for sequence in sequences:
     hit = time + 1 >= len(sequence)

@@ -174,7 +174,7 @@ def _put(old: Array, new: Array, start: int | Int[Array, ""]) -> Array:
 def _written(
   trajectories: Trajectories, completions: Completions, start: int | Int[Array, ""], goes_on: Bool[Array, " B"]
 ) -> Trajectories:
-  """With a turn from slot `start` on; rows that do not go on have an empty one."""
+  """Trajectories with a turn from slot `start` on; it is empty in rows that have ended."""
   mask = _put(trajectories.attention_mask, completions.mask, start)
   entropies = _put(trajectories.extras["behaviour_entropies"], completions.entropies, start)
   return trajectories.with_extras(behaviour_entropies=entropies).replace(
@@ -189,7 +189,7 @@ def _written(
 
 
 def _observed(trajectories: Trajectories, start: int | Int[Array, ""], goes_on: Bool[Array, " B"]) -> Trajectories:
-  """With the observation of the last turn from slot `start` on, in the rows that go on."""
+  """Trajectories with the observation of the last turn from slot `start` on, in rows that have not ended."""
   extras = trajectories.extras
   mask = extras["observation_mask"] & goes_on[:, None]
   return trajectories.replace(
