@@ -1,4 +1,4 @@
-"""How commands end: with an exit status, and where something is wrong with one line on stderr."""
+"""Exit of commands: an exit status, and one line on stderr for a user's error."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _flushed_output() -> Iterator[None]:
 
 
 def _give_up_output() -> None:
-  """What is left to be flushed at the end goes nowhere."""
+  """Discard the output that is flushed at the end."""
   os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

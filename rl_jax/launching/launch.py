@@ -31,7 +31,7 @@ _LOOK_AGAIN_SECONDS = 0.5
 
 
 class Terminal(NamedTuple):
-  """Who launched a run: for its record, and for the line that says how to go on."""
+  """The command that launched a run, for its record and for the line that says how to resume it."""
 
   command: list[str]
   stream: TextIO

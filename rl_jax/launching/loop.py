@@ -32,13 +32,13 @@ from rl_jax.training.trainer import Trainer, check_batch
 
 
 class Result(NamedTuple):
-  """Where a launch left its run."""
+  """State in which a launch left its run."""
 
   directory: Path
   iterations: int
   finished: bool
   done_before: bool = False
-  """This launch has done nothing."""
+  """True if the run was finished before this launch, which then did nothing."""
 
 
 class RunLoop:
@@ -65,9 +65,9 @@ class RunLoop:
     self.say = recorder.say
     self.held_out: dict[str, np.ndarray] = {}
     self.skipping = False
-    """Whether the last updates of a seed were left out: its parameters are those of an iteration before."""
+    """True if the last updates of a seed were left out: its parameters are those of an earlier iteration."""
     self.compiling = False
-    """Whether the next iterations compile programs on the way, so that their time is no speed."""
+    """True if the next iterations compile programs, so that their time does not measure speed."""
     self.last_good: int | None = None
     """The last iteration at whose end no seed was skipping; None: none of this launch."""
 
@@ -189,7 +189,7 @@ class RunLoop:
         break
 
   def _share(self, trainer: Trainer) -> float:
-    """Of the run that is done, 1 at its end: of its iterations, or of the tokens that every seed generates."""
+    """Fraction of the run completed, by iterations or by tokens of the slowest seed, whichever is further."""
     tokens = self.config.num_tokens
     by_tokens = float(trainer.generated_tokens.min()) / tokens if tokens else 0.0
     return max(trainer.iterations / self.config.num_iterations, by_tokens)
@@ -306,6 +306,6 @@ class RunLoop:
 
 
 def _is_due(section: ConfigDict, iterations: int, last: bool = False) -> bool:
-  """Whether something comes after this iteration, by the cadence of its section, of which 0 means never."""
+  """Return whether something is due after this iteration, by the cadence in its section; 0 means never."""
   every = section.every_iterations
   return every > 0 and (last or iterations % every == 0)

@@ -25,7 +25,7 @@ from rl_jax.launching import interrupts
 from rl_jax.launching.commands import say_error
 
 LOST_SECONDS = 60
-"""After so long without a sign of life a process counts as lost, and the others end."""
+"""Seconds without a sign of life after which a process counts as lost, and the others end."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -61,12 +61,12 @@ def join(options: argparse.Namespace) -> None:
 
 
 def several() -> bool:
-  """Whether the run has more processes than this one."""
+  """Return whether the run has more processes than this one."""
   return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def first() -> bool:
-  """Whether this process is the one that keeps the record, or the only one."""
+  """Return whether this process keeps the record; a single process does."""
   return not several() or jax.process_index() == 0
 
 

@@ -166,5 +166,5 @@ class Recorder:
 
 
 def _numbered(iterations: int, result: AdvanceResult) -> list[dict[str, Any]]:
-  """Its samples with the iteration that wrote them."""
+  """Samples of a result, with the iteration that wrote them."""
   return [{"iteration": iterations, **sample} for sample in result.samples]

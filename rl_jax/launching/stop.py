@@ -31,7 +31,7 @@ class Stop:
     self._checkpoints.append(checkpoints)
 
   def ended(self) -> str:
-    """What an end at once leaves."""
+    """Message after an immediate end: the newest checkpoint, if there is one."""
     for folder in reversed(self._checkpoints):
       if steps := manifests.finished(folder):
         return f"ended at once; checkpoint {steps[-1]} in {folder} is the newest"
