@@ -1,4 +1,4 @@
-"""What names a run: a hash over what a straight run and a resumed one have in common, to the bit."""
+"""Content hash that names a run, over what is bit-identical in an uninterrupted run and a resumed one."""
 
 from __future__ import annotations
 

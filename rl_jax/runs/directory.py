@@ -59,7 +59,7 @@ class RunDirectory:
 
   @property
   def begun(self) -> bool:
-    """Whether something of the run is here that a next launch would go on from: an iteration, or a checkpoint."""
+    """True if the folder holds something that a next launch would resume from: an iteration, or a checkpoint."""
     if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()):
       return True
     return self.metrics.exists() and b'"train"' in self.metrics.read_bytes()
@@ -221,7 +221,7 @@ def _check_holder(path: Path, identity: str, fields: dict[str, Any]) -> bool:
 
 
 def is_run_or_free(workdir: Path) -> bool:
-  """Whether a folder holds a run, or nothing that is not a run's; also of one that does not exist yet."""
+  """Return whether a folder holds a run, or only files of a run, or does not exist yet."""
   if not workdir.exists():
     return True
   return workdir.is_dir() and ((workdir / "identity.json").exists() or not _other_files(workdir))

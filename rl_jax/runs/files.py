@@ -27,7 +27,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def temporary_path(path: Path) -> Path:
-  """Where `write_atomically` builds the content of `path`: `.<name>.tmp` beside it."""
+  """File in which `write_atomically` builds the content of `path`: `.<name>.tmp` beside it."""
   return path.with_name(f".{path.name}.tmp")
 
 

@@ -1,4 +1,4 @@
-"""What ran: method, task, model, rate, time, device, commit and command of a run, as a page begins with them."""
+"""Header of a page: method, task, model, rate, time, device, commit and command of a run."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Lock:
     os.register_at_fork(after_in_child=lambda: _let_go(reference))
 
   def in_place(self) -> bool:
-    """Whether the file that is locked is still the one at `path`."""
+    """Return whether the file that is locked is still the one at `path`."""
     if self._file is None:
       return False
     try:
@@ -76,7 +76,7 @@ class Lock:
     self._close()
 
   def _taken(self) -> bool:
-    """Whether nobody else holds it, and this does now."""
+    """Take the lock, and return whether it was free."""
     while True:
       self._close()
       self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -1,4 +1,4 @@
-"""What a launch ran on: versions, commit, command, machine. Enough to run it again elsewhere."""
+"""Record of a launch: versions, commit, command, machine. Enough to run it again elsewhere."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def first_launch(path: Path) -> dict[str, Any]:
 
 
 RESULTS = "experiments/results"
-"""Where runs leave what is committed: it changes none of them, and a study writes it after each of its entries."""
+"""Folder of committed results: it does not affect runs, and a study writes to it after each of its entries."""
 
 
 def git_state(root: Path) -> dict[str, Any]:

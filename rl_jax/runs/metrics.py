@@ -85,19 +85,19 @@ class MetricsWriter:
     json_lines.append(self._directory.timings, [line])
 
   def cut_after(self, iteration: int, vouched: Mapping[str, Sequence[Any]] | None = None) -> list[str]:
-    """For resuming from the checkpoint of `iteration`: drops later metrics, timings, samples and unfinished lines.
+    """Drop metrics, timings and samples after `iteration`, and unfinished lines, to resume from its checkpoint.
 
     TensorBoard is told to hide later events (its files only grow).
 
     Args:
-      vouched: sizes of the files, first of each entry, when the checkpoint was saved (`log_hashes`); what stands behind
-        them is dropped whatever it says. None: not known.
+      vouched: sizes of the files, first of each entry, when the checkpoint was saved (`log_hashes`); anything after
+        them is dropped, whatever it says. None: not known.
 
     Returns:
       One line per file that lost something, to be shown.
 
     Raises:
-      UserError: a line that is to be kept cannot be trusted, because a damaged one stands before it.
+      UserError: a line to be kept cannot be trusted, because a damaged one precedes it.
     """
     directory = self._directory
     paths = (directory.metrics, directory.timings, directory.samples)

@@ -116,7 +116,7 @@ def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> 
 
 
 def table_of_html(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
-  """The same with cells that are HTML."""
+  """Table as `table`, with cells that are HTML."""
   head = "".join(f'<th class="{"number" if kind == "number" else ""}">{escape(name)}</th>' for name, kind in columns)
   lines = []
   for row in rows:

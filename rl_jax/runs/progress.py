@@ -26,7 +26,7 @@ _FIELDS = (
   ("entropy", "entropy", 2, False),
 )
 _DROPPED_FIRST = ("speed", "entropy", "response_length", "skipped", ACCURACY, "left", "unscored", REWARD)
-"""What a narrow terminal does without, in this order."""
+"""Columns that a narrow terminal leaves out, in this order."""
 
 
 class Progress:
@@ -109,7 +109,7 @@ class Progress:
     self._drawn = 0
 
   def _seconds_left(self, share: float, now: float) -> float | None:
-    """From what this launch did after the first update: what came before it went into compiling."""
+    """Seconds left, from this launch's speed after the first update: the time before it went into compiling."""
     if share >= 1:
       return None
     if self._first is None:

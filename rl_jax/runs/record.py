@@ -46,7 +46,7 @@ class Record(NamedTuple):
 
   @property
   def num_iterations(self) -> int | None:
-    """Where the config ends the run, if it says."""
+    """Number of iterations in the config, or None."""
     value = self.config.get("num_iterations")
     return value if isinstance(value, int) else None
 

@@ -20,7 +20,7 @@ from rl_jax.runs.formatting import number
 from rl_jax.runs.visible import visible
 
 FIELDS = ("iteration", "seed", "prompt", "response", "reward")
-"""What every sample has."""
+"""Fields of every sample."""
 BY_TOKEN = ("tokens", "credit")
 """Lists with an element per token of the response, where a sample has them."""
 
