@@ -1,4 +1,4 @@
-"""What a method is: five roles over one state, and the models that it names."""
+"""The interface of a method: five roles over one state, and the models that it names."""
 
 from __future__ import annotations
 

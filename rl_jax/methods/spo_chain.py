@@ -43,7 +43,7 @@ OPEN = ("kl_coefficient", "entropy_coefficient", "curriculum")  # of the family,
 
 
 def loss_config() -> dict[str, Any]:
-  """What chain and tree share: the paper's rho, clip, KL and whitening."""
+  """Options that chain and tree share: the paper's rho, clip, KL and whitening."""
   return policy_gradient.get_config() | {
     "threshold": 0.9,  # rho
     "probability_mask": True,  # False: all tokens are trained, with the credit of their segment (the paper's ablation)

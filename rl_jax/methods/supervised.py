@@ -26,7 +26,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """It has no options of its own."""
+  """Options of the method: none."""
   return {}
 
 

@@ -40,7 +40,7 @@ from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
 HALF = 0.5
-"""Between the two classes of prefixes."""
+"""Threshold between the two classes of prefixes."""
 
 
 def get_config() -> dict[str, Any]:
