@@ -80,7 +80,7 @@ class Fields:
 
 
 def _is_unicode(value: Any) -> bool:
-  """Whether the text in a value has no half characters (lone surrogates), which JSON can write as "\\ud83d"."""
+  """Return whether the text in a value has no lone surrogates, which JSON can write as "\\ud83d"."""
   try:
     "".join(text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)).encode()
   except UnicodeEncodeError:

@@ -17,7 +17,7 @@ from rl_jax.models.loading import MOST_LAYERS, Index, Names, Source, config_of
 from rl_jax.models.transformer import TransformerConfig
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {"llama": {}, "qwen2": {"qkv_bias": True}, "qwen3": {"qk_norm": True}}
-"""What an architecture switches on."""
+"""Options that an architecture switches on."""
 
 NAMES = Names(
   whole={"embedding": "token_embd.weight", "output": "output.weight", "final_norm/scale": "output_norm.weight"},
@@ -145,7 +145,7 @@ class GGUFTensors:
 
   @property
   def shapes(self) -> Mapping[str, tuple[int, ...]]:
-    """Of all tensors, by name, [outputs, inputs]."""
+    """Shapes of all tensors by name, [outputs, inputs]."""
     return self._shapes
 
   def read(self, tensor: str, index: Index) -> np.ndarray:

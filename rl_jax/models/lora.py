@@ -22,7 +22,7 @@ FIELDS = ("lora_rank", "lora_alpha", "lora_targets")
 """The fields of a model's config that say what adapters it has."""
 
 A, B = "_lora_a", "_lora_b"
-"""What the names of an adapter's two matrices add to that of the matrix they belong to."""
+"""Suffixes that an adapter's two matrices add to the name of the matrix they belong to."""
 
 
 def adapted(
@@ -79,7 +79,7 @@ def onto(base: Any, params: Any) -> Any:
 
 
 def is_adapter(name: str) -> bool:
-  """Whether a parameter of this name is a part of an adapter."""
+  """Return whether a parameter of this name is a part of an adapter."""
   return name.endswith((A, B))
 
 

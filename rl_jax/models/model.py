@@ -49,7 +49,7 @@ class Model:
 
   @property
   def of_heads(self) -> bool:
-    """Whether the output layer has some heads of a number each, and not the vocabulary."""
+    """True if the output layer consists of scalar heads instead of the vocabulary."""
     return outputs.of_heads(self.names)
 
   @functools.cached_property
@@ -126,8 +126,8 @@ def merge(part: Params, params: Params) -> Params:
 
 
 LOGPROBS = ("logits", "recomputed", "chunked", "pallas")
-"""How logprobs are made: from logits [B, T, V], or without them by `rl_jax.kernels.logprobs.linear_logprobs`, whose
-implementation is chosen by the platform ("recomputed") or named. Without them is for large vocabularies."""
+"""Computation of logprobs: from logits [B, T, V], or without them by `rl_jax.kernels.logprobs.linear_logprobs`, whose
+implementation is chosen by the platform ("recomputed") or named. The latter is for large vocabularies."""
 
 
 def param_count(params: Params) -> int:

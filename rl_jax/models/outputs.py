@@ -43,7 +43,7 @@ def width(names: tuple[str, ...], heads: int, vocabulary: int) -> int:
 
 
 def of_heads(names: tuple[str, ...]) -> bool:
-  """Whether these come from heads of a number each, and not from the vocabulary."""
+  """Return whether these come from scalar heads instead of the vocabulary."""
   return bool(set(names) & set(OF_HEADS))
 
 
@@ -132,13 +132,13 @@ def _run_stems(model: Any, params: Any, stems: Any) -> tuple[Float[Array, "N S1 
 
 
 def _of_rows(model: Any, params: Any, rows: Sequences, first: int) -> dict[str, Array]:
-  """Of rows that are run alone, from slot `first` on."""
+  """Outputs of rows that are run alone, from slot `first` on."""
   states, _ = _run(model, params, rows)
   return _in_slots(_read(model, params, rows.part(slice(None), slice(first, None)), states[:, first - 1 :]), first, 0)
 
 
 def _of_trees(model: Any, params: Any, rows: Sequences, trees: PrefixTrees) -> dict[str, Array]:
-  """Of rows that are nodes of trees: prompts are run once, then level after level each node's own text."""
+  """Outputs of rows that are nodes of trees: prompts are run once, then each node's own text, level by level."""
   width, prompts = rows.tokens.shape[1], trees.rows // trees.size
   of_trees = lambda x: x.reshape(prompts, trees.size, *x.shape[1:])
   before, cache = _run(model, params, rows.part(slice(None, None, trees.size), slice(trees.starts[0])), last=True)
@@ -160,7 +160,7 @@ def _of_trees(model: Any, params: Any, rows: Sequences, trees: PrefixTrees) -> d
 def _run(
   model: Any, params: Any, rows: Sequences, prefixes: Sequence[Cache] = (), last: bool = False
 ) -> tuple[Float[Array, "B T D"], Cache]:
-  """What the output layer reads after each token (or the last slot alone), and keys and values."""
+  """Inputs of the output layer after each token (or after the last slot alone), and keys and values."""
   found: Any = model.module.apply({"params": params}, *rows, readout=False, prefixes=prefixes, last=last)
   return found
 

@@ -22,7 +22,7 @@ TOKENIZER, SETTINGS, GENERATION, TEMPLATE = (
   "chat_template.jinja",
 )
 _MORE_TOKENS = chat_template.TOKENS[3:]
-"""Those that `Tokenizer` has no field for."""
+"""Special tokens that `Tokenizer` has no field for."""
 _IDS = 2**32
 """Ids of the package tokenizers are unsigned numbers of 32 bits."""
 _OPEN, _CLOSE = "\udffe", "\udfff"
@@ -231,7 +231,7 @@ def _id(backend: Any, token: str, folder: Path) -> int:
 
 
 def _end_id(backend: Any, settings: Fields, folder: Path) -> int:
-  """By the tokenizer's settings, which in chat models name the end of a turn; else by those of generation."""
+  """Id of the end token in the tokenizer's settings (in chat models the end of a turn), else in those of generation."""
   end = _content(settings, "eos_token", folder)
   if end:
     return _id(backend, end, folder)

@@ -29,7 +29,7 @@ DTYPES = ("float32", "bfloat16", "float16", "float64")
 """Types of activations and parameters; float64 only where JAX has it switched on."""
 
 REMAT = ("none", "block")
-"""What the backward pass computes again: nothing, or each block from its input."""
+"""Recomputation in the backward pass: none, or each block from its input."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,7 @@ class TransformerConfig:
 
   @property
   def output_is_embedding(self) -> bool:
-    """Whether the output layer is the embedding and no parameter of its own."""
+    """True if the output layer is the embedding instead of a parameter of its own."""
     return self.tied_embeddings and self.outputs == self.vocabulary
 
   @property
