@@ -76,7 +76,7 @@ def split_variant(path_with_variant: str) -> tuple[str, str]:
 
 
 def from_file(path_with_variant: str, file_of: Callable[[str], str], kind: str) -> ConfigDict:
-  """What get_config of a file gives for a variant.
+  """Config that get_config of a file returns for a variant.
 
   Args:
     file_of: the file of a name or path.
@@ -101,9 +101,9 @@ def from_file(path_with_variant: str, file_of: Callable[[str], str], kind: str) 
 
 
 def resolve_experiment(path_with_variant: str, overrides: Sequence[str] = ()) -> ConfigDict:
-  """The same of what is to be trained.
+  """Resolve the config of an experiment, as `resolve`.
 
-  Raises: UserError: it names no method, task or model, as a study does not.
+  Raises: UserError: it lacks a method, task or model, as a study does.
   """
   config = resolve(path_with_variant, overrides)
   lacks = [section for section in (*ROLES, "checkpoint") if section not in config]
@@ -114,7 +114,7 @@ def resolve_experiment(path_with_variant: str, overrides: Sequence[str] = ()) ->
 
 
 def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> ConfigDict:
-  """The same from a configuration in memory; override values may be text, as on the command line, or Python values."""
+  """Resolve a configuration in memory; override values may be text, as on the command line, or Python values."""
   values = _plain(config)
   changes = dict(overrides or {})
   defaults = dict(values)
@@ -178,7 +178,7 @@ def resolve_role(name: str | Any, section: str = "") -> Any:
 
 
 def _defaults(role: Any, section: str) -> dict[str, Any]:
-  """What a part says of its section. Raises: UserError: no fields by name."""
+  """Defaults of a section, by get_config of its part. Raises: UserError: it does not return a dict."""
   fields = role.get_config()
   if not isinstance(fields, Mapping | ConfigDict):
     where = f"get_config of the {section} ({place_of_function(role.get_config)})"
@@ -218,7 +218,7 @@ def _keys(values: Mapping[str, Any]) -> list[str]:
 
 
 def _nearest_key(key: str, keys: Sequence[str]) -> str:
-  """By the whole dotted key, and by last components: a right name in a wrong section is the commonest slip."""
+  """Nearest known key, by whole dotted keys and by last components: the wrong section is the commonest mistake."""
   if RENAMED.get(key) in keys:
     return f": it is {RENAMED[key]!r} now"
   last = key.rpartition(".")[2]
@@ -356,10 +356,10 @@ def to_json(config: ConfigDict) -> str:
 
 
 def identity(config: ConfigDict) -> tuple[str, dict[str, Any]]:
-  """What makes two runs the same run: SHA-256 and fields of the configuration.
+  """Identity of a run: SHA-256 and fields of the configuration.
 
-  Left out, also of its stages, is what `NOT_IDENTITY` lists. The length of a stage stays, and so does that of a run
-  whose learning rate is scheduled over it.
+  The fields in `NOT_IDENTITY` are left out, in stages too. The length of a stage stays, and so does that of a run whose
+  learning rate is scheduled over it.
   """
   values = _jsonable(_plain(config), "")
   fields = {key: value for key, value in values.items() if key not in NOT_IDENTITY}

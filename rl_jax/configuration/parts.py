@@ -26,8 +26,8 @@ _MOST_MEANT = 3
 
 
 def meant(name: str, known: Iterable[str]) -> list[str]:
-  """Which of the known names were meant by one that is not: those with its letters in another order, else those whose
-  first words it is, else the one that is nearly the same, else those that it begins, else one that is like it."""
+  """Known names that an unknown name may stand for: those with its letters in another order, else those whose first
+  words it is, else the one that is nearly the same, else those that begin with it, else a similar one."""
   known = sorted(set(known))
   reordered = [other for other in known if sorted(other) == sorted(name)]
   alike = lambda cutoff: difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
@@ -60,7 +60,7 @@ def experiment_file(name: str) -> str:
 
 
 def study_file(name: str) -> str:
-  """The same of a study: of the package's by its name ('horizon'), or a path."""
+  """The file of a study: one of the package's by its name ('horizon'), or a path."""
   return _file_of(name.removeprefix("studies/"), EXPERIMENTS / "studies", "study")
 
 
@@ -188,14 +188,14 @@ def load(name: str, section: str = "", short: Iterable[str] = ()) -> Any:
 
 
 def _nearest_part(word: str, known: list[str]) -> str:
-  """Which of the names was meant by a word, by their last parts."""
+  """Suggestion of the names that a word may stand for, by their last parts."""
   by_word = {name.rpartition(".")[2] if name.startswith("rl_jax.") else name: name for name in reversed(known)}
   names = [by_word[name] for name in meant(word, by_word)]
   return _question(names) if names else nearest("", known)
 
 
 def name_of(value: Any) -> str:
-  """How an object is called in a record: module, or module:Name."""
+  """Name of an object in a record: module, or module:Name."""
   if isinstance(value, ModuleType):
     return value.__name__
   definition = _named(value)
