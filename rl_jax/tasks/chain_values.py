@@ -51,7 +51,7 @@ class _Steps(NamedTuple):
   operations: Int[Array, "B R"]
   """The operation that the step names; the number of operations for the answer."""
   values: Int[Array, "B R"]
-  """What it states, -1 if malformed."""
+  """Value that the step states, -1 if malformed."""
   last: Bool[Array, "B R"]
   """The response has no step after it."""
 

@@ -53,7 +53,7 @@ FIELDS = {
   # "weight": 1.0}, as in {"format": {"verifier": "rl_jax.tasks.verifiers.rewards:tags", "arguments": {"names": […]}}}
   "training_terms": {},
 }
-"""What the configs of all host tasks share."""
+"""Fields that the configs of all host tasks share."""
 
 
 PROVIDES = {
@@ -77,13 +77,13 @@ def on_rows(verdicts: Verdicts, index: Int[np.ndarray, " n"], rows: int) -> Verd
 
 
 class Scorers(NamedTuple):
-  """How responses are scored.
+  """Functions that score responses.
 
   Attributes:
     own: the task's own score; used on the held-out split, and in training unless there is a `train`.
     train: scores training responses, e.g. with format and length terms.
     parts: names of the verdicts' parts; fixed, as the arrays of a compiled program are.
-    ready: checks entries before anything is scored, and says what a person should know, in lines.
+    ready: checks entries before anything is scored, and returns lines to show to the user.
   """
 
   own: Scorer

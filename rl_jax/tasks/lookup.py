@@ -195,7 +195,7 @@ def _verify(lookup: _Lookup, prompts: Prompts, tokens: Int[Array, "B R"], mask: 
 
 
 def _takes_a_hop(metadata: Mapping[str, Array], keys: Int[Array, "B K"]) -> Bool[Array, "B K"]:
-  """Whether each turn, taken as a question, asks for the key that comes next on the path."""
+  """Return whether each turn, taken as a question, asks for the key that comes next on the path."""
 
   def turn(hops, key):
     next_key = jnp.take_along_axis(metadata["path"], hops[:, None], axis=1)[:, 0]

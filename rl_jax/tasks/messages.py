@@ -44,7 +44,7 @@ def loads(question: str) -> list[Message]:
 
 
 def text(question: str) -> str:
-  """What a question says, whoever says it: the contents of its messages, one after the other."""
+  """Text of a question: the contents of its messages in order, whatever their roles."""
   return "\n\n".join(message["content"] for message in loads(question))
 
 

@@ -21,7 +21,7 @@ FIRST_WORD = max(Vocabulary.pad_id, Vocabulary.end_id) + 1
 
 
 class Response(NamedTuple):
-  """What is read of responses."""
+  """Words read from responses."""
 
   words: Int[Array, "B R"]
   """Index of each word; the number of words stands for the end token, and for all that is no word."""

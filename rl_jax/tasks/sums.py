@@ -66,7 +66,7 @@ def read_rates(config: Mapping[str, Any]) -> dict[str, float]:
 def draw_slips(
   key: PRNGKeyArray, rows: int, modulus: int, *, error_rate: float, lure_rate: float
 ) -> Int[Array, " N"]:
-  """How far the digit of each demonstration is off, modulo `modulus`; 0 is right."""
+  """Error of the digit of each demonstration, modulo `modulus`; 0 is right."""
   errs, lures, draws = jax.random.uniform(key, (3, rows))
   anything = 1 + jnp.minimum((draws * (modulus - 1)).astype(jnp.int32), modulus - 2)
   return jnp.where(errs < error_rate, anything, (lures < lure_rate).astype(jnp.int32))

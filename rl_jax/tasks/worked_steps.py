@@ -44,7 +44,7 @@ def metadata(
   step_values: Int[Array, "N S"], step_counts: Int[Array, " N"], value_widths: Int[Array, " N"],
   answers: Int[Array, " N"], answer_tokens: Int[Array, "N A"],
 ) -> dict[str, Array]:  # fmt: skip
-  """What `verify` and `write` read of `Prompts.metadata`.
+  """Metadata of prompts that `verify` and `write` read.
 
   Args:
     step_values: true values of the operations; entries from the row's `step_counts` on are set to -1.
@@ -220,12 +220,12 @@ def _answer_ids(answers: Int[Array, "B A"]) -> Int[Array, " B"]:
 
 
 class Flaws(NamedTuple):
-  """How each step of a demonstration goes wrong."""
+  """Errors of each step of a demonstration."""
 
   slips: Int[Array, "N S"]
-  """How far the value is off, counted around the possible values: 0 is right, else 1 to outcomes - 1, uniform."""
+  """Error of the value, modulo the number of outcomes: 0 is right, else 1 to outcomes - 1, uniform."""
   copies: Int[Array, "N S"]
-  """How often the step is written: 0 skipped, 1, or 2 re-checked."""
+  """Times that the step is written: 0 skipped, 1, or 2 re-checked."""
 
 
 def check_rates(config: Mapping[str, float]) -> dict[str, float]:

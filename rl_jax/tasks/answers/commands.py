@@ -50,15 +50,15 @@ UPRIGHT = frozenset({"mathrm", "operatorname", "rm"})
 LETTER_UNITS = frozenset("mshgJNWVACKLTFHMl")
 """Upright letters that are units behind a number."""
 FONTS = frozenset("underline mathbf boldsymbol bm mathit mathsf mathcal mathscr mathfrak pmb vec bf it".split())
-"""They change how their argument looks."""
+"""Commands that change the font of their argument."""
 ACCENTS = frozenset("dot ddot hat widehat bar overline tilde widetilde overrightarrow".split())
-"""They make another symbol of their argument."""
+"""Commands that turn their argument into another symbol."""
 SIZES = frozenset(
   "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm displaystyle textstyle"
   " scriptstyle limits nolimits quad qquad enspace thinspace thickspace medspace space hfill hline mathstrut"
   " strut".split()
 )
-"""They change nothing but sizes and gaps."""
+"""Commands that change only sizes and gaps."""
 DELIMITED = frozenset("left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm".split())
 """Sizes of the bracket that follows; a full stop behind one is an empty bracket."""
 

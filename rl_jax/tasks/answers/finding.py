@@ -14,7 +14,7 @@ from rl_jax.tasks.answers.plain import ascii_latex
 from rl_jax.tasks.answers.spans import Span, before_open_box, boxed, formulas, statement
 
 _LABEL_CHARACTERS = 40
-"""Of a label in which another is looked for: "Final answer: The final answer is …"."""
+"""Characters after a label that are searched for another one: "Final answer: The final answer is …"."""
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _DRESS = " \t>#*_`|-+•"
 # Marks of lists, headings, quotes, tables and emphasis, and numbers of lists.

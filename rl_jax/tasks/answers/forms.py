@@ -24,7 +24,7 @@ _COUNTS = ("factorial", "double factorial", "binomial")
 
 
 def fits(answer: Node, gold: Node) -> bool:
-  """Whether `answer` is in the form of `gold`."""
+  """Return whether `answer` is in the form of `gold`."""
   if not _kinds(answer) <= _kinds(gold) or evaluation.pending(answer) > evaluation.pending(gold):
     return False
   if is_constant(gold):
@@ -91,5 +91,5 @@ def _factors(tree: Node) -> Fraction | None:
 
 
 def _is_expanded(tree: Node) -> bool:
-  """Whether each term is a product of numbers and powers of symbols."""
+  """Return whether each term is a product of numbers and powers of symbols."""
   return all(factor.op != "sum" for term in terms(tree) for factor, _ in factors(term) if symbols(factor))

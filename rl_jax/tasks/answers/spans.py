@@ -22,7 +22,7 @@ class Span(NamedTuple):
   last: int
 
   def inside(self, text: str) -> str:
-    """What is inside, which is cut out late: boxes may be nested a thousand deep."""
+    """Text inside the span, cut out late because boxes may be nested a thousand deep."""
     return text[self.first : self.last].strip()
 
 

@@ -16,7 +16,7 @@ from rl_jax.tasks.answers.tokens import Token, canonical
 from rl_jax.tasks.answers.trees import Node, Unreadable, number, walk
 
 MOST_DEPTH = 40
-"""Of brackets, fractions and scripts in one another."""
+"""Most levels of nested brackets, fractions and scripts."""
 
 _CONSTANTS = ("e", "i", "pi")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
@@ -85,7 +85,7 @@ class _Parser(Cursor):
     return self.product()
 
   def signed_again(self) -> Node:
-    """Behind a sign at most one more, as in 3 - -2."""
+    """Parse a product after a sign, with at most one more sign, as in 3 - -2."""
     if self.peek().is_sign("-"):
       self.at += 1
       return Node("negative", (self.product(),))

@@ -16,12 +16,12 @@ from rl_jax.tasks.datasets.problems import Problem, SplitProblems, divide
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class ReasoningGymConfig(tfds.core.BuilderConfig):
-  """Which problems are made.
+  """Settings of the problems to generate.
 
   Attributes:
     levels: name -> {"dataset": its reasoning-gym name, "parameters": {…}, "weight": share relative to the others}.
-    problems: made in all, before repeated questions are left out.
-    seed: another seed, other problems.
+    problems: number made in all, before repeated questions are left out.
+    seed: seed of the problems.
     held_out_fraction: share of all questions that is held out.
   """
 

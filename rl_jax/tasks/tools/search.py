@@ -16,7 +16,7 @@ from typing import Any
 PYTHON_TOPICS = "python_topics"
 _NOTHING = "nothing found"
 _WORDS = 8
-"""Of a paragraph; a shorter one is a heading, and goes with the next."""
+"""Fewest words of a paragraph; a shorter one is a heading, and is joined to the next."""
 
 
 class Search:

@@ -219,13 +219,13 @@ class _Splitter:
     return outside if open_ones == 1 and all(map(self._is_told, probed)) else []
 
   def _is_told(self, node: ast.expr) -> bool:
-    """Whether a program that reports any value says no more than a wrong function could: nothing in the expression
-    holds what is expected."""
+    """Return whether a program that reports any value tells no more than a wrong function could: nothing in the
+    expression holds the expected value."""
     return not any(map(self._hides, ast.walk(node)))
 
   def _hides(self, part: ast.AST) -> bool:
-    """Whether what is expected can stand in a part of an expression: in a comparison, a helper of the test, a function
-    that answers yes or no, or a literal that is reckoned with, as in f(3) - 4 == 0 and {4: True}[f(3)]."""
+    """Return whether a part of an expression may hold the expected value: a comparison, a helper of the test, a
+    function that answers yes or no, or a literal in a computation, as in f(3) - 4 == 0 and {4: True}[f(3)]."""
     match part:
       case ast.Name(name):
         return name in self._own or name in _ANSWERING
@@ -238,7 +238,7 @@ class _Splitter:
     return isinstance(part, _HIDING)
 
   def _says_yes_or_no(self, call: ast.Call) -> bool:
-    """Whether the truth of a call is an answer of the program, of a function that is not Python's or the test's."""
+    """Return whether the truth of a call is the program's answer: its function is neither Python's nor the test's."""
     root = call.func
     while isinstance(root, ast.Attribute | ast.Subscript | ast.Call):
       root = root.func if isinstance(root, ast.Call) else root.value

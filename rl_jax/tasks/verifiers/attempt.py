@@ -12,14 +12,14 @@ from rl_jax.tasks.scoring import Verdict, verdict_of
 from rl_jax.tasks.verifiers.errors import CannotVerify
 
 EXHAUSTED = (MemoryError, RecursionError)
-"""What a response brings about that is too large or too deep."""
+"""Errors caused by a response that is too large or too deep."""
 LARGEST = 1e19
 """Rewards beyond it have squares beyond float32, in which the statistics of a group are."""
 LONGEST_LINE = 500
 
 
 class Attempt(NamedTuple):
-  """What came of a call.
+  """Result of a call.
 
   Attributes:
     reward, parts, reason: the verdict.
@@ -79,7 +79,7 @@ def _short(text: str) -> str:
 
 @dataclasses.dataclass
 class Tally:
-  """What has become of a verifier's responses so far, for a person.
+  """Counts of a verifier's responses without a reward so far, to be reported.
 
   Attributes:
     verifier: its name.

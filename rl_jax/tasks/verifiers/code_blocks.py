@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 MOST_ATTEMPTS = 32
-"""At other ends, in one response."""
+"""Most attempts, in one response, to end a block elsewhere."""
 MOST_CHARACTERS = 30_000
-"""Of a block that is compiled; a longer one is taken as CommonMark reads it."""
+"""Most characters of a block that is compiled; a longer one is taken as CommonMark reads it."""
 
 _MARKS = re.compile(r"[ \t]*(?:(?:>|[-*+]|\d{1,9}[.)])[ \t]*)*")
 _QUOTE = re.compile(r"[ \t]*> ?")

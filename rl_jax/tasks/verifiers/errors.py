@@ -1,4 +1,4 @@
-"""What a verifier raises when it can score nothing at all."""
+"""Error of a verifier that can score nothing at all."""
 
 
 class CannotVerify(ValueError):

@@ -64,7 +64,7 @@ def equal_answers(
 
 
 def equal(answer: str, gold: str, *, form: str = "any") -> bool:
-  """Whether two answers are the same text, number or mathematical object.
+  """Return whether two answers are the same text, number or mathematical object.
 
   Args:
     form: as in `equal_answers`.

@@ -40,7 +40,7 @@ def receive(connection: socket.socket) -> Any:
 
 
 class Inbox:
-  """What arrives at a connection, as messages. Never waits for the rest of one that has begun."""
+  """Messages that arrive at a connection. Never waits for the rest of one that has begun."""
 
   def __init__(self, connection: socket.socket):
     self.connection = connection

@@ -22,12 +22,12 @@ from rl_jax.tasks.verifiers.isolation.cgroup import Group
 from rl_jax.tasks.verifiers.isolation.namespaces import User
 
 WALL = 5
-"""What a program may sleep, as a multiple of its CPU time."""
+"""Time that a program may sleep, as a multiple of its CPU time."""
 STARVED = 60
-"""What it may wait for a CPU, as such a multiple, before the machine is at fault."""
+"""Time that it may wait for a CPU, as a multiple of its CPU time, before the machine is at fault."""
 _TICK = 0.05
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1"}
-"""Of programs. Without the second every thread reserves a share of the address space that it never uses."""
+"""Environment of programs. Without MALLOC_ARENA_MAX every thread reserves address space that it never uses."""
 
 
 class Job(NamedTuple):
@@ -59,11 +59,11 @@ class Job(NamedTuple):
 
 
 class Execution(NamedTuple):
-  """How a run went.
+  """Result of a run.
 
   Attributes:
-    ended: "finished"; "failed" (an exception or another exit status); "time", "output" or "killed" (it had to be ended,
-      or ended itself by a signal); "refused" (the machine could not run it).
+    ended: "finished"; "failed" (an exception or another exit status); "time", "output" or "killed" (it was ended, or
+      ended itself by a signal); "refused" (the machine could not run it).
     output: what it printed, errors too where there were steps.
     frames: what the steps reported.
     cpu_seconds: used by all its processes.
@@ -78,7 +78,7 @@ class Execution(NamedTuple):
 
 
 class Executor:
-  """What every run in this sandbox shares.
+  """Executor of all runs in this sandbox.
 
   Args:
     python: the interpreter's path.

@@ -72,7 +72,7 @@ def separate(number: int) -> User:
 
 
 def _is_mapped(uid: int) -> bool:
-  """Whether a user exists in the user namespace of this process."""
+  """Return whether a user exists in the user namespace of this process."""
   with open("/proc/self/uid_map") as lines:
     ranges = [[int(number) for number in line.split()] for line in lines]
   return any(first <= uid < first + count for first, _, count in ranges)
