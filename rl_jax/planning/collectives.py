@@ -1,4 +1,4 @@
-"""What the chips of a compiled program send one another: kinds, how often, and bytes per chip.
+"""Collectives of a compiled program: kinds, counts, and bytes per chip.
 
 Bytes are those that a chip sends in a ring, which no algorithm undercuts. With n chips in a group and an operand of x
 bytes:
@@ -36,9 +36,9 @@ class Collective(NamedTuple):
   group: int
   """Chips that take part together."""
   times: float
-  """How often, in one run of the program."""
+  """Number of executions in one run of the program."""
   bytes: float
-  """That each chip sends, in all."""
+  """Bytes that each chip sends, in all."""
 
 
 def collectives(program: Program) -> list[Collective]:
