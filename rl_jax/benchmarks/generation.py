@@ -43,7 +43,7 @@ Generate = Callable[[Int[np.ndarray, "B P"], int], float]
 
 
 class Settings(NamedTuple):
-  """What is measured."""
+  """Settings of the measurement."""
 
   model: str
   batches: tuple[int, ...]

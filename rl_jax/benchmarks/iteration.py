@@ -98,7 +98,7 @@ def _answered(ask: Ask) -> float:
 
 
 def _peer_sizes(trainer: Trainer, overrides: Sequence[str]) -> str:
-  """What the peers' scripts take as argument; refuses an experiment that they would not run."""
+  """Argument of the peers' scripts; raises UserError for an experiment that they cannot run."""
   for override in overrides:
     key = override.partition("=")[0]
     if key not in PEER_OVERRIDES:

@@ -123,7 +123,7 @@ def measure(model: Model, params: Params, point: Point, repeats: int) -> tuple[S
 
 
 def policy() -> Model:
-  """That of the benchmark `iteration`."""
+  """The policy of the benchmark `iteration`."""
   return initialization.build(configs.resolve("benchmark")).models["policy"]
 
 
