@@ -130,7 +130,7 @@ class Study(NamedTuple):
 
 
 def _done(workdir: Path, config: ConfigDict, budget: int) -> bool:
-  """Whether the run of a config is there, at the budget, in every seed."""
+  """Return whether the run of a config exists and has reached the budget in every seed."""
   try:
     directory = find_run(workdir)
     spent = load(directory).series.get("train", {}).get(TOKENS)
