@@ -39,7 +39,7 @@ def plain(hidden: jax.Array, matrix: jax.Array, targets: jax.Array) -> jax.Array
 
 
 def ours(hidden: jax.Array, matrix: jax.Array, targets: jax.Array, *, implementation: str) -> jax.Array:
-  """The same from `linear_logprobs`.
+  """The logprobs by `linear_logprobs`.
 
   >>> print(ours(jnp.zeros((1, 2)), jnp.ones((2, 4)), jnp.zeros(1, int), implementation="chunked").round(4))
   [-1.3863]

@@ -13,12 +13,12 @@ from rl_jax.kernels.reductions import masked_mean, widen, zero_masked
 
 
 class Bandit(NamedTuple):
-  """What is remembered of N sources."""
+  """Memory of N sources."""
 
   windows: Float[Array, "N W"]
   """The last W values of |A| of each source: its n-th value is in slot n mod W."""
   counts: Int[Array, " N"]
-  """Responses ever seen of each source."""
+  """Number of responses seen from each source."""
 
   @classmethod
   def empty(cls, num_sources: int, *, window: int = 300) -> Bandit:

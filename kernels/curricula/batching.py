@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Int
 
 
 class Slots(NamedTuple):
-  """What a step works on."""
+  """Prompts that a step works on."""
 
   prompts: Int[Array, " B"]
   """Index of the prompt in each slot, -1 in an idle one."""

@@ -99,7 +99,7 @@ def largest(scores: Float[Array, "N C"], k: int) -> tuple[Float[Array, "N K"], I
 
 
 def _as_bits(x):
-  """On a CPU bfloat16 as integers, or XLA would convert the whole array to float32 for the sake of its slices."""
+  """View bfloat16 as integers on a CPU, where XLA would convert the whole array to float32 for its slices."""
   sliced_wide = x.dtype == jnp.bfloat16 and jax.default_backend() == "cpu"
   return lax.bitcast_convert_type(x, jnp.uint16) if sliced_wide else x
 

@@ -30,7 +30,7 @@ class Placement(NamedTuple):
   vocabulary: str | None = "tensor"
 
   def specs(self, readout: Readout) -> tuple[PartitionSpec, PartitionSpec]:
-    """Of arrays with one entry per row, and of the matrix."""
+    """Partition specs of arrays with one entry per row, and of the matrix."""
     matrix: list[str | None] = [None, None]
     matrix[readout.vocabulary_axis] = self.vocabulary
     return PartitionSpec(self.rows), PartitionSpec(*matrix)

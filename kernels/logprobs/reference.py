@@ -82,7 +82,7 @@ def linear_scores(
 
 
 def align(x: Num[Array, "B t"]) -> Num[Array, "B T"]:
-  """What was read at token t - 1 to entry t, T = t + 1; entry 0 is 0.
+  """Move the entry read at token t - 1 to entry t, T = t + 1; entry 0 is 0.
 
   >>> print(align(jnp.array([[1.0, 2.0]])))
   [[0. 1. 2.]]

@@ -100,7 +100,7 @@ def pair_accuracy(
   group_ids: Int[Array, " B"],
   mask: Bool[Array, " B"],
 ) -> Mean:
-  """How often scores order pairs of a group as outcomes do, pairs weighted by |y_i - y_j|; the mean over groups.
+  """Share of a group's pairs that scores order as outcomes do, weighted by |y_i - y_j|; the mean over groups.
 
   PRIME's code (arXiv 2502.01456): correct if (s_i > s_j) == (y_i > y_j). Equal scores count half, so that an untrained
   model scores 0.5; in the code they count for the later row. A group without a difference in outcomes counts 0.5; the

@@ -18,7 +18,7 @@ class Beam(NamedTuple):
   indices: Int[Array, "B W"]
   kept: Bool[Array, "B W"]
   scores: Float[Array, "B C"]
-  """Of all candidates; 0 in masked slots."""
+  """Scores of all candidates; 0 in masked slots."""
 
 
 def beam_select(

@@ -33,7 +33,7 @@ class Calls(NamedTuple):
   outputs: Int[Array, "B C"]
   """Tokens written."""
   accepted: Bool[Array, "B C"]
-  """On the accepted path: one draft of each round, the summaries and the final answer."""
+  """True on the accepted path: one draft of each round, the summaries and the final answer."""
 
 
 class Selection(NamedTuple):
