@@ -1,4 +1,4 @@
-"""What the studies share: seeds, starts, cadences, claims. Plain data."""
+"""Shared parts of the studies: seeds, starts, cadences, claims. Plain data."""
 
 from collections.abc import Mapping
 from typing import Any
