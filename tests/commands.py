@@ -178,7 +178,7 @@ def assert_same_end(left: Path, right: Path) -> None:
 
 
 def flip_a_bit(folder: Path) -> None:
-  """In the middle of the largest file below a folder."""
+  """Flip a bit in the middle of the largest file below a folder."""
   file = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
   content = bytearray(file.read_bytes())
   content[len(content) // 2] ^= 1

@@ -1,4 +1,4 @@
-"""What the tests over 8 devices share: a process of their own, and the collectives of a compiled program."""
+"""Shared parts of the tests over 8 devices: a process of their own, and the collectives of a compiled program."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def edit_json(file: Path, change) -> None:
 
 
 def kill(run: Path) -> None:
-  """As if the launch had not come to its end."""
+  """Edit the manifest as if the launch had been killed."""
   edit_json(run / "manifest.json", lambda manifest: manifest["launches"][-1].pop("end", None))
 
 

@@ -1,4 +1,4 @@
-"""How many tokens the sampler writes, counted beside what trajectories say of it."""
+"""Number of tokens that the sampler writes, counted independently of the trajectories."""
 
 from __future__ import annotations
 

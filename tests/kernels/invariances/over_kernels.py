@@ -1,4 +1,4 @@
-"""What the invariance tests share: parametrisation over all kernels, padding, garbage, comparison."""
+"""Shared parts of the invariance tests: parametrisation over all kernels, padding, garbage, comparison."""
 
 from __future__ import annotations
 

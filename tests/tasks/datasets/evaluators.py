@@ -159,7 +159,7 @@ def _evaluates(value, package):
 
 
 def _is_template(call, known, texts):
-  """Whether a pattern or a format is no text of the source: one of an answer takes exponential time or shows fields."""
+  """Return whether a pattern or format is not the source's own: an answer's may take exponential time or show fields."""
   function = call.func
   if isinstance(function, ast.Attribute) and function.attr in ("format", "format_map"):
     template = function.value

@@ -26,7 +26,7 @@ def killed_once(entry: dict) -> Verdict:
 
 
 def reached() -> float:
-  """How many of the things that a worker must not do are done."""
+  """Number of forbidden actions that succeed in a worker."""
 
   def network():
     socket.create_connection(("127.0.0.1", 1), timeout=1).close()
