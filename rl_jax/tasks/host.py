@@ -106,16 +106,15 @@ class HostTask:
     prompts: (ids [N], split) -> Prompts of NumPy arrays, left-padded.
     levels_of: (ids, split) -> index of each problem's level.
     verify: (ids of the B rows, split, tokens [B, R], mask [B, R]) -> Verdicts of NumPy arrays; of no rows where a phase
-      names none, for shapes and types. On the held-out split
-      the rewards are the task's own score alone, without format or length terms. Objectives: the parts of the verdicts,
-      0 where one has no such part. Extras: `correct` [B], bool, the own score is 1; `part/<name>` [B], float32, for
-      each of `FAILURES`.
-    notes: what a person should know of the verifier since the last call, in lines.
-    reasons: the last lines of `notes` on what became of responses, told before or not.
+      names none, for shapes and types. On the held-out split the rewards are the task's own score alone, without format
+      or length terms. Objectives: the parts of the verdicts, 0 where one has no such part. Extras: `correct` [B], bool,
+      the own score is 1; `part/<name>` [B], float32, for each of `FAILURES`.
+    notes: lines on the verifier since the last call, to show to the user.
+    reasons: the last lines of `notes` on the outcomes of responses, shown before or not.
     close: ends the verifier's workers.
     left_out: problems of each split whose prompt has more than `prompt_tokens` tokens.
-    max_unscored_iterations: in a row, in which every response timed out, crashed or had no verdict, after which a run
-      stops.
+    max_unscored_iterations: number of consecutive iterations in which every response timed out, crashed or had no
+      verdict, after which a run stops.
     turns, provides, objectives: as in a DeviceTask.
   """
 
