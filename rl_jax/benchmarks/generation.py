@@ -125,7 +125,7 @@ def bound_of(model: Model, rows: int, new_tokens: int, memory: float, products: 
 
 
 def generate_benchmark(settings: Settings) -> None:
-  """Prints a table for each type and batch.
+  """Print a table for each type and batch.
 
   Raises: UserError: one line that says what was got and what to do.
   """

@@ -74,7 +74,7 @@ def make_parser(
 
   Args:
     name, about: see `Parser`.
-    positional: the experiment may also stand alone, without --config=.
+    positional: the experiment may also be given alone, without --config=.
     workdir: False: the command has no run.
   """
   example = "--config.KEY=VALUE changes one field, as in --config.learning_rate=3e-4 --config.sampling.temperature=0.8"
@@ -127,7 +127,7 @@ def parse_flags(
   parser: Parser | None = None,
   required: Sequence[str] = ("config", "workdir"),
 ) -> Flags:
-  """Reads the arguments after the program's name; raises UserError for what it does not know."""
+  """Read the arguments after the program's name; raise UserError for what it does not know."""
   parser = parser or make_parser()
   own: list[str] = []
   overrides: list[str] = []

@@ -5,9 +5,9 @@ ml_collections rejects an override of a key that the file does not list. So a fi
   1. the file's `get_config(variant)`;
   2. overrides of the names `method.name`, `task.name`, `model.name`;
   3. each named part's own `get_config()`, under the values of the file; a value that it does not know is an error;
-  4. all other overrides, checked against the type of the value that is there;
+  4. all other overrides, checked against the type of the present value;
   5. the lock.
-References between fields (`config.get_ref`) are worked out when the file returns, before any override.
+References between fields (`config.get_ref`) are resolved when the file returns, before any override.
 """
 
 from __future__ import annotations
@@ -150,9 +150,9 @@ def _short(section: str, name: str | Any) -> dict[str, Any]:
 
 
 def _renamed(section: str, values: dict[str, Any], name: str | Any) -> dict[str, Any]:
-  """A file's section under another name. What the file says of its own task or model goes with that, where the other
-  does not know it; options of a method are no shapes, and are refused. Under a bare name, which stands for all sizes,
-  the number of layers goes too."""
+  """A file's section under another name. Fields of the file's own task or model that the other does not know are
+  dropped; options of a method are not shapes, and are refused. Under a bare name, which covers all sizes, the number of
+  layers is dropped too."""
   if section == "method":
     return values | {"name": name}
   bare = isinstance(name, str) and (section, name) in BARE
@@ -278,7 +278,7 @@ _WORDS = {"true": True, "false": False, "none": None, "nan": math.nan, "inf": ma
 
 
 class _Words(ast.NodeTransformer):
-  """Words that stand inside of a tuple for values, as in (1e-3,nan), which is refused by the number that it holds."""
+  """Words inside a tuple of values, as in (1e-3,nan), which is refused by the number that it holds."""
 
   def visit_Name(self, node: ast.Name) -> ast.expr:
     return ast.Constant(_WORDS[node.id.lower()]) if node.id.lower() in _WORDS else node

@@ -1,4 +1,4 @@
-"""Python code by name: a dotted path, a file, or an object that is there already; and its source text."""
+"""Python code by name: a dotted path, a file, or an object itself; and its source text."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def parts_of(section: str) -> list[str]:
 
 
 def load_file(path: str, known: Iterable[str] = ()) -> ModuleType:
-  """Runs a Python file as a module; the same content is run once, so that its classes keep their identity.
+  """Run a Python file as a module; the same content is run once, so that its classes keep their identity.
 
   Args:
     known: what else could have been meant.
@@ -155,10 +155,10 @@ def _attribute(holder: ModuleType, name: str, path: str) -> Any:
 
 
 def load(name: str, section: str = "", short: Iterable[str] = ()) -> Any:
-  """'package.module', 'package.module:Name', 'package.module.Name', 'file.py' or 'file.py:Name'.
+  """Load 'package.module', 'package.module:Name', 'package.module.Name', 'file.py' or 'file.py:Name'.
 
   Args:
-    section: of a config in which it stands, whose parts are named if it leads nowhere.
+    section: section of a config that names it, whose parts are listed if nothing is found.
     short: names that this section has for some of them.
   """
   known = [*short, *parts_of(section)] if section else []

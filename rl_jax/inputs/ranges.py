@@ -66,8 +66,8 @@ SEED = Range(0, 2**32 - 1, whole=True)
 
 
 def check(section: str, values: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
-  """Raise UserError for the first field of a section that is out of its range. Fields that are not there pass, as
-  recorded configs may be older than they are.
+  """Raise UserError for the first field of a section that is out of its range. Missing fields pass, as recorded configs
+  may be older than they are.
 
   Args:
     section: its name, "" for the fields at the top.

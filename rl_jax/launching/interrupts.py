@@ -102,7 +102,7 @@ def watch_command() -> None:
 
 
 def named(name: str) -> None:
-  """Give the command that goes on in this process its name, which begins its lines."""
+  """Set the name of the command that continues in this process, which begins its lines."""
   if _watch is not None:
     _watch.name = name
 
@@ -140,7 +140,7 @@ def _in_main_thread(answer: Answer) -> Callable[[int, FrameType | None], None]:
 
 
 def _left_to_the_thread(number: int, frame: FrameType | None) -> None:
-  """A handler there has to be, for the thread to hear of a signal."""
+  """Empty handler, required for the thread to hear of a signal."""
 
 
 def say(text: str) -> None:

@@ -96,7 +96,7 @@ class RunLoop:
     return f"{saved}; go on with all processes: {shlex.join(self.recorder.command)}"
 
   def _prepared(self, resources: contextlib.ExitStack) -> Trainer | Result:
-    """The trainer where the run goes on, its task held open; or the end of a run that is done, or stopped already."""
+    """The trainer of a run to continue, its task held open; or the result of a run that is done or already stopped."""
     directory = self.recorder.directory
     newest = self._newest_checkpoint(directory)
     if newest >= self.config.num_iterations:
@@ -124,7 +124,7 @@ class RunLoop:
     return trainer
 
   def _newest_checkpoint(self, directory: RunDirectory) -> int:
-    """The iteration to go on from; 0: none has been saved."""
+    """The iteration to resume from; 0 if none has been saved."""
     newest, launches = self.checkpoints.newest_intact(), read_launches(directory.manifest, missing_ok=True)
     if newest is not None:
       for removed in vouching.removed_checkpoints(directory, launches):
@@ -141,7 +141,7 @@ class RunLoop:
     return 0
 
   def _say_faults(self, directory: RunDirectory) -> None:
-    """Say what is no longer as the launches of a run that is done left it."""
+    """Print what was changed since the launches of a run that is done."""
     if processes.first():
       for fault in vouching.check(directory, read_launches(directory.manifest, missing_ok=True)).faults:
         self.say(f"{self.workdir}: {fault}")
@@ -203,7 +203,7 @@ class RunLoop:
     self.say(f"{stop.name}: {state}; go on with: {shlex.join(self.recorder.command)}")
 
   def _check_cadence(self, newest: int) -> None:
-    """A run goes on in steps of `logging.every_iterations`, which may have changed since the checkpoint."""
+    """Check that the run can resume in steps of `logging.every_iterations`, which may differ from the checkpoint's."""
     every = self.config.logging.every_iterations
     if newest % every:
       raise UserError(

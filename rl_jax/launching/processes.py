@@ -3,7 +3,7 @@
 Every process is started with the same command. On Slurm, Kubernetes and TPU slices JAX finds the others by itself
 (--distributed); anywhere else each is told where the first one listens (--coordinator, --num_processes, --process_id).
 Process 0 keeps the record of the run; all of them train, verify their share of the rows and write their part of a
-checkpoint, so --workdir lies on a file system that all of them see.
+checkpoint, so --workdir must be on a file system that all of them see.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def join(options: argparse.Namespace) -> None:
-  """Joins the other processes of the run, if the flags say that there are any; before anything else asks for devices.
+  """Join the other processes of the run, if the flags say that there are any; before anything else asks for devices.
 
-  Raises: UserError: flags that do not go together, no cluster is found, or the others do not come.
+  Raises: UserError: flags that do not go together, no cluster is found, or the others do not connect in time.
   """
   explicit = (options.coordinator, options.num_processes, options.process_id)
   if any(x is not None for x in explicit):
@@ -84,7 +84,7 @@ def scratch() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def ending_together(then: Callable[[], str]) -> Iterator[None]:
-  """Ends this process at once when an operation over all of them fails, as it does when another one has ended.
+  """End this process at once when an operation over all of them fails, as it does when another one has ended.
 
   At once, since all that waits for the others on the way out (a checkpoint being written, say) would wait for long.
 
@@ -104,7 +104,7 @@ def ending_together(then: Callable[[], str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def leaving(name: str) -> Iterator[None]:
-  """Ends this process at once with the line of an error, where others of its run would wait for it.
+  """End this process at once with the line of an error, where others of its run would wait for it.
 
   Args:
     name: of the command.
@@ -119,5 +119,5 @@ def leaving(name: str) -> Iterator[None]:
 
 
 def leave(status: int) -> NoReturn:
-  """Ends this process without waiting for the others, which then end as well."""
+  """End this process without waiting for the others, which then end as well."""
   interrupts.leave(status)

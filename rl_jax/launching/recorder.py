@@ -31,11 +31,11 @@ from rl_jax.training.trainer import AdvanceResult, Trainer
 
 
 class Recorder:
-  """Writes metrics, samples, timings and the manifest of a run whose folder is held.
+  """Writer of metrics, samples, timings and the manifest of a run whose folder is held.
 
   Args:
-    command: by which the run was launched.
-    stream: of the terminal.
+    command: command that launched the run.
+    stream: stream of the terminal.
   """
 
   def __init__(self, config: ConfigDict, identity: str, directory: RunDirectory, command: list[str], stream: TextIO):
@@ -57,7 +57,7 @@ class Recorder:
     """Append this launch to the manifest.
 
     Args:
-      starts: where models start, by role; empty for a run that goes on.
+      starts: where models start, by role; empty for a resumed run.
     """
     self.directory.check_in_place()
     method = configs.source(configs.resolve_role(self.config.method.name))

@@ -22,10 +22,10 @@ LOG = "log"
 
 
 def checkpoint_fault(directory: RunDirectory, identity: str, step: int, metadata: Mapping[str, Any]) -> str:
-  """Why a run cannot go on from a checkpoint with this metadata, "" if it can: it is another run's, is not the one that
-  was saved, or the log up to its step is no longer what it was.
+  """Reason why a run cannot resume from a checkpoint with this metadata, "" if it can: it is another run's, is not the
+  one that was saved, or the log up to its step was changed.
 
-  A checkpoint without hashes of the log is held against the end of the last launch, where that has one.
+  A checkpoint without hashes of the log is compared with the end of the last launch, where that has one.
   """
   if metadata.get("identity", identity) != identity:
     return "is of another run"

@@ -25,7 +25,7 @@ CLIPS = ("ppo", "none", "cispo")
 
 
 def loss_function(config: ConfigDict, task: Task) -> LossFunction:
-  """The loss of the family for a config. Raises ValueError now, not in the midst of training, for its options."""
+  """The loss of the family for a config. Options are validated here, at build time (ValueError)."""
   m = config.method
   one_of(m, "aggregation", AGGREGATIONS)
   clip = one_of(m, "clip", CLIPS)

@@ -57,7 +57,7 @@ class ModelRole:
 
 
 def as_found(params: dict[str, Params]) -> dict[str, Params]:
-  """Each model starts where its `init_from` leads."""
+  """Parameters unchanged: each model starts where its `init_from` leads."""
   return params
 
 

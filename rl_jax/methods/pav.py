@@ -82,7 +82,7 @@ FORMS = {"step": lambda progress, step_ids, mask: progress, "to_go": to_go}
 
 
 def build(config: ConfigDict, task: Task) -> Method:
-  """PAV from its section of a config. Raises ValueError for a prover that is not there."""
+  """PAV from its section of a config. Raises ValueError for an unknown prover."""
   m = config.method
   prover = PROVERS[one_of(m, "prover", PROVERS)](config, task)
   credited, critic = FORMS[one_of(m, "form", FORMS)], ppo.critic(m)

@@ -60,12 +60,12 @@ def get_config() -> dict[str, Any]:
 
 
 def threshold(m: ConfigDict) -> float:
-  """Below which a token is trained; no probability reaches 2."""
+  """Probability below which a token is trained; no probability reaches 2."""
   return m.threshold if m.probability_mask else 2.0
 
 
 def trained(trajectories: Trajectories) -> Bool[Array, "B T"]:
-  """Tokens of rows with a verdict, or whose text goes on, [B, T]."""
+  """Mask [B, T] of tokens of rows with a verdict, or whose text continues."""
   return trajectories.trained & (trajectories.scored | trajectories.unfinished)[:, None]
 
 

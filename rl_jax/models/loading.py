@@ -25,7 +25,7 @@ MOST_LAYERS = 10_000
 
 
 class Tensors(Protocol):
-  """The tensors of a file format, as they lie there."""
+  """The tensors of a file format, as stored."""
 
   @property
   def shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -1,6 +1,6 @@
 """Low-rank adapters (LoRA; Hu et al. 2021, arXiv 2106.09685): a matrix stays as it is, a thin product beside it learns.
 
-In a tree of parameters the adapter of matrix "query" stands beside it, as "query_lora_a" and "query_lora_b".
+In a tree of parameters the adapter of matrix "query" is beside it, as "query_lora_a" and "query_lora_b".
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def adapted(
 ) -> Float[Array, "*B F"]:
   """x W + scale (x A) B (eq. 3, scale = alpha / r), with no gradient for W.
 
-  A starts normally distributed with deviation D^-1/2, B with zeros: the first output is x W to the bit.
+  A starts normally distributed with deviation D^-1/2, B with zeros: the first output is exactly x W.
   """
   return dense(x, jax.lax.stop_gradient(weight)) + scale * dense(dense(x, a), b)
 

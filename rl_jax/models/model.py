@@ -116,7 +116,7 @@ class Model:
   def outputs_after(
     self, params: Params, stems: Any, visible: Bool[Array, "B S"], tails: Sequences
   ) -> dict[str, Array]:
-    """Outputs of texts that go on from the midst of others; see `outputs.outputs_after`."""
+    """Outputs of texts that continue others from some slot; see `outputs.outputs_after`."""
     return outputs.outputs_after(self, params, stems, visible, tails)
 
 

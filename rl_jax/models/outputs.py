@@ -55,7 +55,7 @@ class Sequences(NamedTuple):
   attention_mask: Bool[Array, "B T"]
 
   def part(self, rows: slice, slots: slice = slice(None)) -> Sequences:
-    """Some rows, and of them some slots."""
+    """Part of the sequences: some rows, and some of their slots."""
     return Sequences(*(x[rows, slots] for x in self))
 
 
@@ -91,12 +91,12 @@ def outputs(model: Any, params: Any, batch: Any) -> dict[str, Array]:
 def outputs_after(
   model: Any, params: Any, stems: Any, visible: Bool[Array, "B S"], tails: Sequences
 ) -> dict[str, Array]:
-  """Outputs [B, T] of texts that go on from the midst of others, by name.
+  """Outputs [B, T] of texts that continue others from some slot, by name.
 
   Args:
-    stems: N rows of S slots, each with B / N tails, which stand together; a batch as in `outputs`. They are run once,
-      and their prompts too, if the model has `shared_prompts`.
-    visible: slots of its stem that a tail goes on from; of a batch with prompts all of these.
+    stems: N rows of S slots, each with B / N tails, which are adjacent; a batch as in `outputs`. They are run once, and
+      their prompts too, if the model has `shared_prompts`.
+    visible: slots of its stem that a tail continues; of a batch with prompts all of these.
   """
   owners = jnp.arange(visible.shape[0]) // (visible.shape[0] // stems.tokens.shape[0])
   seen, slots = stems.attention_mask[owners] & visible, visible.shape[1]

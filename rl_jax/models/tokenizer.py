@@ -26,7 +26,7 @@ _MORE_TOKENS = chat_template.TOKENS[3:]
 _IDS = 2**32
 """Ids of the package tokenizers are unsigned numbers of 32 bits."""
 _OPEN, _CLOSE = "\udffe", "\udfff"
-"""Around a text whose control tokens are text: halves of characters, which no file of text can hold."""
+"""Marks around a text whose control tokens are text: lone surrogates, which no file of text can hold."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Tokenizer:
     return self.backend.id_to_token(token)
 
   def save(self, folder: Path) -> None:
-    """Writes the files that `load` and the `transformers` library read."""
+    """Write the files that `load` and the `transformers` library read."""
     self.backend.save(str(folder / TOKENIZER))
     settings = {
       "tokenizer_class": "PreTrainedTokenizerFast",

@@ -60,8 +60,8 @@ def collectives(program: Program) -> list[Collective]:
 def instructions(program: Program) -> Iterator[tuple[str, Instruction, float]]:
   """Each collective of a program once: the name of its computation, itself, and how often it runs.
 
-  XLA for TPU lets kernels carry a collective along, piece by piece, even through the turns of a loop: it then stands in
-  each of them, with one channel and chain. It runs as often as the kernel that begins it, which is no part of the loop.
+  XLA for TPU lets kernels carry a collective along, piece by piece, even through the iterations of a loop: each of them
+  then lists it, with one channel and chain. It runs as often as the kernel that begins it, outside of the loop.
   """
   chains: dict[tuple[str, ...], tuple[str, Instruction, float]] = {}
   for name, times in program.times.items():

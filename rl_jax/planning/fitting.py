@@ -35,7 +35,7 @@ class State(NamedTuple):
 
   @property
   def total(self) -> float:
-    """All of it."""
+    """Bytes of the whole state."""
     return sum(self)
 
 

@@ -1,4 +1,4 @@
-"""Values in the midst of responses: the mean reward of completions that the policy samples from there.
+"""Values inside responses: the mean reward of completions that the policy samples from there.
 
 A plain Monte Carlo estimate of V(text so far), without a critic. The completions are scored and dropped; their tokens
 count as generated. Boundaries with the same text (the bare prompt, a common beginning) are sampled once and share

@@ -121,7 +121,7 @@ def _parents(count: int, nodes: tuple[int, ...], level: int) -> Int[Array, " n"]
 
 
 def _tree_by_tree(levels: Trajectories, count: int, nodes: tuple[int, ...]) -> Trajectories:
-  """Rows that stand level by level, in the order of `PrefixTrees`."""
+  """Rows given level by level, in the order of `PrefixTrees`."""
   ends = list(itertools.accumulate(count * n for n in nodes))
   of_levels = [jnp.arange(end - count * n, end).reshape(count, n) for n, end in zip(nodes, ends, strict=True)]
   return levels.rows(jnp.concatenate(of_levels, axis=1).reshape(-1))

@@ -199,7 +199,7 @@ def _observed(trajectories: Trajectories, start: int | Int[Array, ""], goes_on: 
 
 
 def turn_starts(task: Task, trajectories: Trajectories) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:
-  """(slot in which each turn begins, whether the row has that turn): all observations before stand before the slot."""
+  """(slot in which each turn begins, whether the row has that turn): all earlier observations are before the slot."""
   layout = required_turns(task)
   starts = trajectories.prompt_width + jnp.array([layout.start(turn) for turn in range(layout.max_turns)])
   exists = trajectories.attention_mask[:, starts]

@@ -77,8 +77,8 @@ def departure(
   """The first number of a recorded line that another does not have.
 
   Args:
-    tolerance: |recorded - here| may be up to tolerance * max(1, |recorded|); 0: to the bit, NaN equal to NaN.
-    rounded: what the record did to its numbers; None: they are whole.
+    tolerance: |recorded - here| may be up to tolerance * max(1, |recorded|); 0: bit-identical, NaN equal to NaN.
+    rounded: rounding of the recorded numbers; None: they are exact.
   """
   for name, values in recorded.items():
     if name in ("kind", "iteration"):

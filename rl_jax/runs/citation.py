@@ -64,7 +64,7 @@ class CitedRun(NamedTuple):
 
 
 def cited(directory: RunDirectory) -> CitedRun:
-  """Reads a run.
+  """Read a run.
 
   Raises: UserError: it was never launched, or one of its files is damaged.
   """

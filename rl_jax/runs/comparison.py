@@ -14,7 +14,7 @@ import numpy as np
 
 RESAMPLES = 10_000
 FEWEST_SEEDS = 5
-"""Below that a bootstrap over seeds says nothing."""
+"""Fewest seeds for which a bootstrap over seeds is meaningful."""
 
 
 Results = Sequence[float] | np.ndarray

@@ -30,7 +30,7 @@ _DECISIVE = ("model", "task", "evaluation")
 def write_comparison(
   directories: Sequence[RunDirectory], output: Path | None = None, across: str = ITERATIONS
 ) -> tuple[Path, Path]:
-  """Writes <output>.png and <output>.html.
+  """Write <output>.png and <output>.html.
 
   Args:
     output: None: "comparison" in the deepest folder that holds all runs.

@@ -85,7 +85,7 @@ class RunDirectory:
     raise UserError(f"{self.path} {change} under this run: {advice}")
 
   def write_identity(self, identity: str, fields: dict[str, Any]) -> None:
-    """Say whose run the folder holds."""
+    """Write the identity of the run that the folder holds."""
     write_json(self.identity, {"format": FORMAT, "identity": identity, "fields": fields})
 
   def leave(self) -> None:
@@ -104,7 +104,7 @@ class RunDirectory:
       self.checkpoints.rmdir()
 
   def close(self) -> None:
-    """Lets another process write the run. Harmless when called again."""
+    """Let another process write the run. Harmless when called again."""
     if self._lock is not None:
       self._lock.release()
 
@@ -125,7 +125,7 @@ def open_run(
   identity_fields: dict[str, Any],
   wait: Callable[[str], bool] = lambda holder: False,
 ) -> RunDirectory:
-  """Creates the run in `workdir`, or continues the run of the same identity that is there, and locks it.
+  """Create the run in `workdir`, or open an existing run of the same identity, and lock it.
 
   Args:
     workdir: the folder; it and its parents are made.

@@ -66,11 +66,11 @@ class Lock:
       return None
 
   def release(self) -> None:
-    """Lets the next process in. Harmless when called again."""
+    """Let the next process in. Harmless when called again."""
     self._close()
 
   def remove(self) -> None:
-    """Lets the next process in, and leaves no file; nothing where that is no longer ours."""
+    """Let the next process in and remove the file, unless it is no longer ours."""
     if self.in_place():
       self.path.unlink()
     self._close()

@@ -83,7 +83,7 @@ def _is_flag(name: str) -> bool:
 
 
 def append_launch(path: Path, entry: Mapping[str, Any]) -> None:
-  """Adds a launch to manifest.json, {"format", "launches": [entry, …]}, atomically. Earlier launches stay.
+  """Add a launch to manifest.json, {"format", "launches": [entry, …]}, atomically. Earlier launches stay.
 
   Raises:
     UserError: if the file there is damaged, or cannot be written.
@@ -93,7 +93,7 @@ def append_launch(path: Path, entry: Mapping[str, Any]) -> None:
 
 
 def end_launch(path: Path, end: Mapping[str, Any]) -> None:
-  """Sets field `end` of the latest launch, which has come to an orderly one.
+  """Set field `end` of the latest launch, which has come to an orderly one.
 
   Raises:
     UserError: if the file is missing or damaged, holds no launch, or cannot be written.

@@ -113,7 +113,7 @@ def is_shown(name: str) -> bool:
 
 
 def table() -> str:
-  """All of them as Markdown."""
+  """Table of all metrics as Markdown."""
   rows = [*TRAINING, *EVALUATION]
   escaped = lambda text: text.replace("|", "\\|")
   lines = [f"| `{metric.name}` | {metric.unit} | {escaped(metric.meaning)} |" for metric in rows]

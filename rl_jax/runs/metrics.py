@@ -43,7 +43,7 @@ class MetricsWriter:
     self._purge_step: int | None = None
 
   def write(self, kind: str, iteration: int, values: Mapping[str, Sequence[float] | np.ndarray]) -> None:
-    """Adds one line: `kind` ("train", "evaluation", …) after `iteration` iterations, a number per seed for each name.
+    """Add one line: `kind` ("train", "evaluation", …) after `iteration` iterations, a number per seed for each name.
 
     Raises:
       UserError: a name is reserved, a value is no list of numbers, lengths differ, or the disk is full.
@@ -69,7 +69,7 @@ class MetricsWriter:
           self._scalar(f"{kind}/{name}_spread", spread(numbers), iteration)
 
   def write_timings(self, iteration: int, values: Mapping[str, float]) -> None:
-    """Adds one line to timings.jsonl: single numbers, and `wall_clock` (seconds since 1970) of the writing.
+    """Add one line to timings.jsonl: single numbers, and `wall_clock` (seconds since 1970) of the writing.
 
     Raises:
       UserError: a name is reserved, a value is no number, or the disk is full.
@@ -108,14 +108,14 @@ class MetricsWriter:
     return [note for note in notes if note is not None]
 
   def sync(self) -> None:
-    """Waits until all that was written is on the disk. Called before a checkpoint counts as saved."""
+    """Wait until all that was written is on the disk. Called before a checkpoint counts as saved."""
     for path in (self._directory.metrics, self._directory.timings, self._directory.samples):
       json_lines.sync(path)
     if self._events is not None:
       self._events.flush()
 
   def close(self) -> None:
-    """Syncs and closes. A later `write` opens again."""
+    """Sync and close. A later `write` opens again."""
     self.sync()
     self._close_events()
 

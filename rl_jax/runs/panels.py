@@ -24,7 +24,7 @@ class Curve(NamedTuple):
   """"" where the panel's title says it."""
   series: Series
   in_ink: bool = False
-  """Drawn in the colour of the text: a bound, and no method among others."""
+  """True to draw in the colour of the text: for a bound, which is not a method among others."""
   style: int | None = None
   """Index of its colour and dash; None: those of its place in the panel."""
 

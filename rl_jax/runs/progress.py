@@ -64,7 +64,7 @@ class Progress:
     tokens_per_second: float | None = None,
     share: float | None = None,
   ) -> None:
-    """Shows the state after `iteration` iterations. A metric that is not given keeps its last value.
+    """Show the state after `iteration` iterations. A metric that is not given keeps its last value.
 
     Args:
       iteration: iterations done, over all launches.
@@ -94,7 +94,7 @@ class Progress:
     self._draw(parts)
 
   def start_over(self) -> None:
-    """Reckon the time left from the next update on: what came before it says nothing of the speed."""
+    """Compute the time left from the next update on: earlier updates do not show the speed."""
     self._first = None
 
   def message(self, text: str) -> None:
@@ -103,7 +103,7 @@ class Progress:
     self._write(visible(text) + "\n")
 
   def close(self) -> None:
-    """Ends the live line, so that the shell's prompt starts a new one. Harmless when called again."""
+    """End the live line, so that the shell's prompt starts a new one. Harmless when called again."""
     if self._live and self._drawn:
       self._write("\n")
     self._drawn = 0

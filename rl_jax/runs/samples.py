@@ -1,4 +1,4 @@
-"""Decoded samples of a run, for a person to read.
+"""Decoded samples of a run, for reading.
 
 samples.jsonl: {"iteration", "seed", "prompt", "response", "reward", …}: text as text, reward a number or null
 (unscored), further fields ("level", "truncated", …) as JSON. "tokens" and "credit" are lists of one length: the
@@ -26,7 +26,7 @@ BY_TOKEN = ("tokens", "credit")
 
 
 def write_samples(directory: RunDirectory, samples: Sequence[Mapping[str, Any]]) -> None:
-  """Adds a line per sample.
+  """Add a line per sample.
 
   Raises:
     UserError: if a sample lacks one of `FIELDS`, or the disk is full.

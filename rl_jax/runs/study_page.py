@@ -42,7 +42,7 @@ def read(folder: Path, name: str) -> dict[str, Entry]:
 
 
 def write(folder: Path, name: str, config: Config, entries: Entries, command: str) -> StudyPages:
-  """Writes <name>.md, <name>.json and <name>.png.
+  """Write <name>.md, <name>.json and <name>.png.
 
   Raises: UserError: fewer seeds than an interval needs.
   """
@@ -264,7 +264,7 @@ def _has(entry: Entry, axis: str) -> bool:
 
 
 def _curve(config: Config, name: str, entry: Entry, metric: str, axis: str) -> Curve:
-  """The mean over seeds; controls are lines in ink, between which methods lie."""
+  """Curve of the mean over seeds; controls, which bound the methods, are drawn in ink."""
   across = entry.across(axis).mean(axis=1).astype(np.int64)
   control = name in config.get("gates", {}).values()
   return Curve(name, Series(across, entry.values[metric]), in_ink=control)

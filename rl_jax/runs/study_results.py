@@ -53,7 +53,7 @@ class Entry(NamedTuple):
   """[S, P] share of right answers to each held-out problem at the end, of several to each; None: not asked."""
 
   def across(self, axis: str) -> np.ndarray:
-    """[N, S] where the evaluations stand on an axis."""
+    """Positions [N, S] of the evaluations on an axis."""
     if axis == "updates":
       updates = np.asarray(self.iterations, np.float64) * self.updates_per_iteration
       return np.broadcast_to(updates[:, None], self.tokens.shape)

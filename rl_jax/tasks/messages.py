@@ -11,7 +11,7 @@ from typing import Any
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MARK = "\0messages"
-"""Begins the text of a question that is a list of messages."""
+"""Prefix of the text of a question that is a list of messages."""
 
 Message = dict[str, str]
 """{"role": one of `ROLES`, "content": text}."""

@@ -28,12 +28,12 @@ class Tokenizer(Protocol):
 
   @property
   def pad_id(self) -> int:
-    """Fills slots without a token."""
+    """Id that fills slots without a token."""
     ...
 
   @property
   def end_id(self) -> int:
-    """Ends a response."""
+    """Id that ends a response."""
     ...
 
   def __len__(self) -> int: ...
@@ -48,7 +48,7 @@ class Tokenizer(Protocol):
 
 
 class Encoding(NamedTuple):
-  """The prompts that fit, one after the other.
+  """The prompts that fit, concatenated.
 
   Attributes:
     tokens: all ids in a row.

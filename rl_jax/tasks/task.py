@@ -109,8 +109,8 @@ class Turns:
   """Layout of a response of several turns in its slots: turn | observation | turn | observation | … | last turn.
 
   The verifier is the environment too. `Verdicts.extras` of a task with turns hold, of each row's last turn,
-    observation [B, O], observation_mask [B, O]: what the environment answers, right-aligned, so that the next turn
-      begins right after it; at least one token where the episode goes on;
+    observation [B, O], observation_mask [B, O]: the environment's answer, right-aligned, so that the next turn begins
+      right after it; at least one token where the episode continues;
     done [B]: the episode is over (an answer was given, a turn was malformed, or it was the last one).
 
   Attributes:
@@ -201,11 +201,11 @@ class Task(Protocol):
     return []
 
   def reasons(self) -> list[str]:
-    """Why responses had no verdict."""
+    """Reasons why responses had no verdict."""
     return []
 
   def close(self) -> None:
-    """End what the task holds."""
+    """Close what the task holds open."""
 
 
 def missing(task: Any) -> list[str]:
@@ -228,7 +228,7 @@ class DeviceTask:
       where set). One id names one problem of each split.
     prompts: (ids [N], split) -> Prompts.
     verify: (prompts of the B rows, tokens [B, R], mask [B, R]) -> Verdicts. R may be any width, not only
-      `response_tokens`; any token ids may stand in any slot. Reads the rows' metadata, not their order.
+      `response_tokens`; any slot may hold any token id. Reads the rows' metadata, not their order.
     demonstrate: (key, prompts) -> (tokens [N, R], mask [N, R]): imperfect worked solutions for a warm start, with the
       environment's answers in the slots of observations where there are turns.
     forced_answer: None where the task has no form of answer that can be forced.
@@ -241,8 +241,8 @@ class DeviceTask:
     guessing_floor: accuracy of the best constant answer to each level; None: it is not known.
     turns: None where a response is one piece; else R is `turns.response_tokens`, in `verify` too.
     fingerprint: of data that is read; "" as there is none.
-    notes, reasons: what a person should know of the verifier; nothing.
-    close: ends what the task holds; nothing.
+    notes, reasons: lines on the verifier to show to the user; empty.
+    close: closes what the task holds open; does nothing.
   """
 
   on_device: ClassVar[bool] = True

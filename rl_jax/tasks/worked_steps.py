@@ -110,7 +110,7 @@ PROVIDES = {
 
 
 def verify(prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]) -> Verdicts:
-  """Scores responses of any width R; whatever stands in the slots is safe.
+  """Score responses of any width R; the slots may hold anything.
 
   A response is the masked slots up to the first one that is not masked, and up to its first end token. The reward is 1
   if the first '#' is followed by exactly the answer and the end token, else 0. A step runs from its letter to before

@@ -53,7 +53,7 @@ class Steps(NamedTuple):
   """Steps of n rows in order of time, S at most, and one boundary more: where an unfinished row ends."""
 
   boundaries: Boundaries
-  """[n, S+1]: before each step, and at the end of rows that go on."""
+  """Boundaries [n, S+1]: before each step, and at the end of unfinished rows."""
   credit: Float[Array, "n S"]
   mask: Bool[Array, "n S"]
   trained: Bool[Array, "n S"]
@@ -127,7 +127,7 @@ def _credited(
 
 
 def _compared(experiment: Experiment, trajectories: Trajectories, stream: Stream) -> tuple[Trajectories, Stream]:
-  """The first rows that the policy of the moment wrote, and that have a verdict or go on; others are masked."""
+  """The first rows that the current policy wrote and that have a verdict or are unfinished; others are masked."""
   own = (trajectories.trained & (trajectories.source_ids == POLICY)).any(axis=1)
   own &= trajectories.scored | trajectories.unfinished
   count = experiment.config.evaluation.credit_prompts * experiment.config.completions_per_prompt

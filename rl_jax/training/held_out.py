@@ -218,7 +218,7 @@ def abstract_policy(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> P
 
 
 def policies(experiment: Experiment, params: Params) -> TrainState:
-  """The part of a run's state that is evaluated: its keys and the parameters of its policies, led by seeds."""
+  """The part of a run's state that is evaluated: keys and policy parameters, with a leading axis of seeds."""
   config = experiment.config
   keys = jax.vmap(lambda seed: jax.random.key_data(jax.random.key(seed)))(jnp.asarray(member_seeds(config)))
   return TrainState(

@@ -61,7 +61,7 @@ class HostLoop:
     self._unjudged_in_a_row, self._timed_out = 0, False
 
   def compile(self, state: RunState) -> None:
-    """Nothing yet: each program is compiled at its first call, as its shapes come from the one before."""
+    """Do nothing: each program is compiled at its first call, as its shapes come from the one before."""
 
   def lower(self, state: RunState) -> dict[str, Any]:
     """The programs of one iteration by what they do, "rollout" (one per phase) and "update", lowered and not compiled;

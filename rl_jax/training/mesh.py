@@ -129,12 +129,12 @@ def rows(mesh: Mesh, rules: Rules) -> Any:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-  """Whole on every device."""
+  """Sharding that keeps an array whole on every device."""
   return NamedSharding(mesh, PartitionSpec())
 
 
 def fetched(tree: Any) -> Any:
-  """The tree in host memory, whole, also where parts of it lie on devices of other processes."""
+  """The whole tree in host memory, even if parts of it are on devices of other processes."""
 
   def one(x):
     elsewhere = isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated)

@@ -69,7 +69,7 @@ class AdvanceResult(NamedTuple):
 
 
 class Trainer:
-  """Holds the state of a run and moves it on.
+  """State of a run, and the methods that advance it.
 
   Args:
     experiment: the parts of a resolved config.
@@ -110,7 +110,7 @@ class Trainer:
 
   @property
   def compile(self) -> Callable[[], None]:
-    """Compiles the programs that the run needs."""
+    """Compile the programs that the run needs."""
     return functools.partial(self.loop.compile, self.state)
 
   def advance(self) -> AdvanceResult:

@@ -19,7 +19,7 @@ GREEK = frozenset(
   " Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split()
 )
 SYMBOLS = GREEK | frozenset("hbar ell infty partial nabla aleph Re Im imath jmath wp emptyset angle triangle".split())
-"""Stand for a value of their own."""
+"""Commands that denote a value of their own."""
 
 STRUCTURE = frozenset("frac sqrt surd binom choose over lfloor rfloor lceil rceil pm mp degree overline".split())
 RELATIONS = frozenset("le ge ne approx equiv in notin to sim cong propto subset subseteq mid not".split())
@@ -44,9 +44,9 @@ SAME = {
 TEXT = frozenset(
   "text textrm textnormal textsf texttt textit textbf textup mbox hbox emph mathrm operatorname rm".split()
 )
-"""Their argument is words."""
+"""Commands whose argument is words."""
 UPRIGHT = frozenset({"mathrm", "operatorname", "rm"})
-"""Their argument is the name of one thing."""
+"""Commands whose argument is the name of one thing."""
 LETTER_UNITS = frozenset("mshgJNWVACKLTFHMl")
 """Upright letters that are units behind a number."""
 FONTS = frozenset("underline mathbf boldsymbol bm mathit mathsf mathcal mathscr mathfrak pmb vec bf it".split())

@@ -1,4 +1,4 @@
-"""Tokens read one after the other, and groups of them in braces."""
+"""Tokens read in order, and groups of them in braces."""
 
 from __future__ import annotations
 

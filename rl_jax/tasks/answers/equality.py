@@ -35,7 +35,7 @@ _LONGEST_PRODUCT = 4
 
 
 class Algebra(Protocol):
-  """Decides on formulas."""
+  """Interface that compares formulas."""
 
   def same(self, a: Node, b: Node) -> bool:
     """Return whether two formulas are equal."""

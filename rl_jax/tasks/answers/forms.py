@@ -1,8 +1,8 @@
 """The form of an answer: whether a formula is worked out as far as the gold answer is, or restates the question.
 
 A formula may use the functions and operators that the gold answer uses, roots and powers besides, and leave no more
-arithmetic undone. Where the gold answer is a product of sums, so has to be the given polynomial, with no fewer factors;
-where it is expanded, with no more terms. Its denominators are of no higher degree than those of the gold answer.
+arithmetic undone. Where the gold answer is a product of sums, the given polynomial must be one too, with no fewer
+factors; where it is expanded, with no more terms. Its denominators are of no higher degree than the gold answer's.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def _is_power_of_ten(tree: Node) -> bool:
 
 
 def replaced(tree: Node, op: str, by: Any) -> Node:
-  """The tree in which by(node) stands for each node of the operation `op`, innermost first."""
+  """The tree with each node of the operation `op` replaced by by(node), innermost first."""
   node = tree._replace(args=tuple(replaced(arg, op, by) for arg in tree.args))
   return by(node) if node.op == op else node
 

@@ -23,7 +23,7 @@ from rl_jax.tasks.verifiers.sandbox import check_useful
 ANSWER_MARK = "####"
 TESTS, SOLUTION = "tests", "solution"
 OWN_COLUMN = "row_"
-"""Begins the name by which an entry keeps a column of the row that is called `question` or `answer` and is not."""
+"""Prefix under which an entry keeps a column of the row named `question` or `answer` that is another field."""
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)

@@ -65,5 +65,5 @@ def _problems(config: ReasoningGymConfig) -> Iterator[Problem]:
 
 
 def _level_seed(seed: int, level: str) -> int:
-  """Far from those of other levels: an entry's own seed is the data set's plus its index."""
+  """Seed of a level, far from those of others: an entry's own seed is the data set's plus its index."""
   return int.from_bytes(hashlib.sha256(f"{seed}/{level}".encode()).digest()[:4], "big") >> 1

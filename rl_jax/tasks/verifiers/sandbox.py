@@ -1,4 +1,4 @@
-"""Runs a Python program against unit tests in a process of its own that can reach nothing and outlive nothing.
+"""Run a Python program against unit tests in a process of its own that can reach nothing and outlive nothing.
 
 Each test runs in its own interpreter without packages, in namespaces of its own: no network, no other processes, no
 files but Python's (read-only) and an empty /tmp, no environment, a user without rights, and limits on time, memory,

@@ -110,7 +110,7 @@ def _serve(connection: socket.socket, verify: Callable[..., Verdict], order: dic
 
 
 class _Clock:
-  """Ends this process when a response has used its CPU time, or has slept too long."""
+  """Clock that ends this process when a response has used its CPU time, or has slept too long."""
 
   def __init__(self, connection: socket.socket, seconds: float):
     self._connection, self._wall = connection, WALL * seconds

@@ -175,7 +175,7 @@ class _Watch:
     self.written, self.secret = b"", secrets.token_hex(16)
 
   def until_end(self) -> str:
-    """Read what is printed until the program ends ("") or has to be ended ("time", "output", "refused")."""
+    """Read what is printed until the program ends ("") or must be ended ("time", "output", "refused")."""
     poll = select.poll()
     poll.register(self._process, select.POLLIN)
     poll.register(self._output, select.POLLIN)
@@ -211,7 +211,7 @@ class _Watch:
       self._ready = True
 
   def _over(self) -> str:
-    """Why the program has to be ended now; "" if it may go on."""
+    """Reason to end the program now; "" if it may continue."""
     try:
       if system.cpu_seconds(self._pid) > self._job.seconds:
         return "time"

@@ -124,7 +124,7 @@ def become(user: User) -> None:
 
 
 def outermost(paths: Sequence[str]) -> tuple[str, ...]:
-  """The paths that exist and lie in no other one, each once."""
+  """The paths that exist and are not inside another one, each once."""
   present = [path for path in dict.fromkeys(paths) if os.path.exists(path)]
   return tuple(p for p in present if not any(p.startswith(f"{other.rstrip('/')}/") for other in present if other != p))
 
