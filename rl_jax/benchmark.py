@@ -111,7 +111,7 @@ def _parser() -> command_line.Parser:
 
 @command("rl_jax.benchmark")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   flags = command_line.parse_flags(argv, _parser(), required=())
   if flags.options.repeats is None:
     flags.options.repeats = 3 if flags.options.benchmark == "generate" else 7

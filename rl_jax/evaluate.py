@@ -1,4 +1,4 @@
-"""Evaluates a run or a base model on held-out problems: python -m rl_jax.evaluate --workdir=runs/grpo.
+"""Evaluate a run or a base model on held-out problems: python -m rl_jax.evaluate --workdir=runs/grpo.
 
 With --workdir, or the folder alone, a checkpoint of that run: --iteration=newest (the default), best (by
 checkpoint.best_metric) or a number. With --config alone the start that the experiment names: a pretrained model,
@@ -240,7 +240,7 @@ def _iteration(text: str) -> str:
 
 @command("rl_jax.evaluate")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   parser = command_line.make_parser("evaluate", __doc__.splitlines()[0], positional=True)
   parser.add_argument("--iteration", metavar="N", type=_iteration, help="newest (the default), best, or a number")
   parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")

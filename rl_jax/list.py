@@ -93,7 +93,7 @@ def table(entries: list[Entry]) -> str:
 
 @command("rl_jax.list")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   parser = Parser("list", __doc__.splitlines()[0])
   parser.add_argument("kind", nargs="?", choices=tuple(KINDS), help="all of them if left out")
   kind = parser.parse(argv).kind

@@ -121,7 +121,7 @@ def _layers(text: str) -> tuple[int, int]:
 
 @command("rl_jax.plan")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   parser = command_line.make_parser("plan", __doc__.splitlines()[0], positional=True, workdir=False)
   parser.add_argument("--topology", metavar="CHIP:SHAPE", help="v5e:2x4, v5p:4x4x4, v6e:16x16 …; several with commas")
   parser.add_argument("--layers", type=_layers, metavar="A,B", help="compile so many layers and extrapolate")

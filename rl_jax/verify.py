@@ -147,12 +147,12 @@ def recorded_from(lines: Collection[tuple[str, int]], iteration: int) -> int:
 
 
 def verify(record: RecordedRun, iterations: int | None, scratch: Path) -> bool:
-  """Prints what is found, a line each; returns whether all is as recorded.
+  """Print what is found, a line each; return whether all is as recorded.
 
   Args:
-    iterations: how many to make again, and on to the next that the record has numbers of; None: all of the record;
-      0: only the log is looked at.
-    scratch: a folder for stages that have to be trained again; runs verified with one folder share them.
+    iterations: number to repeat, up to the next that the record has numbers of; None: all of the record; 0: only the
+      log is checked.
+    scratch: a folder for stages that must be trained again; runs verified with one folder share them.
   """
   say = lambda text: print(f"{record.name}: {text}", flush=True)
   for note in (*record.notes, *record.faults):
@@ -196,7 +196,7 @@ def verify(record: RecordedRun, iterations: int | None, scratch: Path) -> bool:
 
 @command("rl_jax.verify")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   parser = Parser("verify", __doc__.splitlines()[0])
   add_runs(parser, "a run's folder, or a .json file of results")
   many = "how many to make again, and on to the next recorded one; all by default; 0: look at the log alone"
