@@ -287,6 +287,6 @@ def variant(config: ConfigDict, name: str) -> ConfigDict:
 
 
 def data(name: str) -> str:
-  """The path of a file in experiments/data: from the current folder where it lies below, as in a checkout."""
+  """The path of a file in experiments/data: relative to the current folder if it is below, as in a checkout."""
   file = Path(__file__).resolve().parent / "data" / name
   return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)

@@ -21,7 +21,7 @@ class Paper(NamedTuple):
   function: str
   """Name as called from rl_jax.kernels: "advantages.canon"; with the options that make it the paper's, if any."""
   file: str
-  """Within the folder kernels."""
+  """Path within the folder kernels."""
   confidence: str
 
 

@@ -38,7 +38,7 @@ def study(
     tuning_overrides: only while tuning.
     final_samples: answers to each held-out prompt when a run has ended; 0: none beside those of its curve.
     runs: name of the folder of runs, for studies that share some; "": a folder of its own.
-    note: stands above the table.
+    note: text above the table.
   """
   return ConfigDict(
     {

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Num
 from rl_jax.kernels.reductions import zero_masked
 
 BEYOND = 3.0
-"""Above every eigenvalue of a normalised Laplacian, which are at most 2."""
+"""Number above every eigenvalue of a normalised Laplacian, which are at most 2."""
 
 
 def laplacian_spectrum(

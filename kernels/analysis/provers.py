@@ -26,7 +26,7 @@ class ProverDiagnostics(NamedTuple):
 
   @property
   def bound(self) -> Float[Array, " B"]:
-    """Their sum, to which the improvement of one natural policy gradient step is at least proportional."""
+    """Sum of both terms, to which the improvement of one natural policy gradient step is at least proportional."""
     return self.distinguishability + self.alignment
 
 

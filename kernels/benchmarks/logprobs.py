@@ -101,7 +101,7 @@ def size(text: str) -> tuple[int, int, int]:
 
 
 def measure(sizes: tuple[int, int, int], repeats: int, dtype: str, python: str, limit: float) -> None:
-  """Prints the table of one size.
+  """Print the table of one size.
 
   >>> measure((8, 4, 16), 1, "float32", "/nowhere/python", 1.0)  # doctest: +ELLIPSIS
   tokamax is left out: /nowhere/python does not run
@@ -131,7 +131,7 @@ def measure(sizes: tuple[int, int, int], repeats: int, dtype: str, python: str, 
 
 
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status.
+  """Run the command line; return the exit status.
 
   >>> main(["--repeats=0"])
   --repeats is at least 1, got 0

@@ -1,4 +1,4 @@
-"""A named peer's script, run outside of the repository: our `kernels` would stand in for another distribution's."""
+"""A named peer's script, run outside of the repository, where our `kernels` would shadow another distribution's."""
 
 from __future__ import annotations
 

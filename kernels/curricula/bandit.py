@@ -29,7 +29,7 @@ class Bandit(NamedTuple):
 def update_bandit(
   bandit: Bandit, advantages: Float[Array, " B"], source_ids: Int[Array, " B"], mask: Bool[Array, " B"]
 ) -> Bandit:
-  """Appends |A_i| to the window of response i's source, in order of the batch, and counts it.
+  """Append |A_i| to the window of response i's source, in order of the batch, and count it.
 
   DUMP, arXiv 2504.09710, algorithm 1. A is that of `advantages.group.grpo`, at its defaults. The code, like
   this, counts responses and not prompts, so the bonus of `upper_confidence_bounds` falls with the group size. Unscored

@@ -40,7 +40,7 @@ class Schedule(NamedTuple):
 
   @property
   def sequential_tokens(self) -> Int[Array, ""]:
-    """Tokens decoded one after the other: the longest of each step, added up."""
+    """Tokens decoded sequentially: the longest of each step, added up."""
     return (self.ends - self.starts).max(axis=1).sum(dtype=jnp.int32)
 
 

@@ -52,7 +52,7 @@ def linear_logprobs(
   products, as inputs of any product are. The k largest logprobs carry no gradient.
 
   Args:
-    hidden: [..., D], any leading axes. What stands in masked rows (NaN, inf) reaches nothing.
+    hidden: [..., D], any leading axes. Values in masked rows (NaN, inf) have no effect.
     matrix: [D, V] with `layout` "DV", [V, D] with "VD".
     targets: ids in [0, V). Another id in an unmasked row: a logprob of about -1e30 (reference: NaN or wrong).
     mask: rows that are wanted; the others hold 0.

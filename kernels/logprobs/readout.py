@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 LAYOUTS = ("DV", "VD")
 LOWEST = -1e30
-"""Stands for a logit that is not there: finite, so that 0 * LOWEST is 0 and no select is needed."""
+"""Substitute for a missing logit: finite, so that 0 * LOWEST is 0 and no select is needed."""
 
 
 class Readout(NamedTuple):

@@ -13,7 +13,7 @@ from rl_jax.kernels.reductions import widen, zero_masked
 
 
 class TokenLogprobs(NamedTuple):
-  """Aligned with the token: entry t belongs to the distribution that token t was drawn from; entry 0 is 0."""
+  """Logprobs aligned with tokens: entry t belongs to the distribution that token t was drawn from; entry 0 is 0."""
 
   logprobs: Float[Array, "B T"]
   entropies: Float[Array, "B T"]

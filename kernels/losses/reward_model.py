@@ -15,7 +15,7 @@ def binary_cross_entropy(
 ) -> Float[Array, "*B"]:
   """l = -(y log sigmoid(z) + (1 - y) log sigmoid(-z)), to be averaged with `masked_mean`; 0 in masked slots.
 
-  Labels y lie anywhere in [0, 1]. PRIME, arXiv 2502.01456, algorithm 1 line 8: z is the sum of a response's implicit
+  Labels y are anywhere in [0, 1]. PRIME, arXiv 2502.01456, algorithm 1 line 8: z is the sum of a response's implicit
   rewards, y its outcome. PAV, arXiv 2410.08146: z is read at the last token of a prefix, y its Monte-Carlo
   value (the binary form is not in that paper).
 

@@ -1,8 +1,8 @@
 """Rewards from a checklist: binary items, judged after every step of a turn, with dependencies between them.
 
-All items of a row lie on one axis and so do all its steps: `item_turns` [B, C] and `step_turns` [B, S] name their turn,
-0 .. L - 1. An item of any other turn (-1) does not exist; `step_mask` marks the steps taken, in order. Rows of a group
-share their items. No gradient.
+All items of a row are on one axis, and so are all its steps: `item_turns` [B, C] and `step_turns` [B, S] name their
+turn, 0 .. L - 1. An item of any other turn (-1) does not exist; `step_mask` marks the steps taken, in order. Rows of a
+group share their items. No gradient.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def turns_passed(
   item_turns: Int[Array, "B C"],
   turn_mask: Num[Array, "B L"],
 ) -> Bool[Array, "B L"]:
-  """Return whether every required item of a turn is satisfied: the dialogue goes on after it, else it stops.
+  """Return whether every required item of a turn is satisfied: the dialogue continues after it, else it stops.
 
   CM2, strict items. True for a turn that requires nothing, False for turns that do not exist.
 

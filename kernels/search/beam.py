@@ -1,4 +1,4 @@
-"""Test-time search over steps: which partial responses to go on with."""
+"""Test-time search over steps: selection of partial responses to continue."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Budget(NamedTuple):
   """Tokens read and written."""
 
   sequential: Int[Array, " B"]
-  """B_seq, over the accepted path: stands for latency."""
+  """B_seq, over the accepted path: a measure of latency."""
   total: Int[Array, " B"]
   """B_total, over all calls."""
 
