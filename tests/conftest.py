@@ -46,7 +46,7 @@ def own_signals():
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_compilation(request):
-  """Leaves most of the compiler's optimisations out. A test that reads compiled programs turns them on."""
+  """Leave most of the compiler's optimisations out. A test that reads compiled programs turns them on."""
   if module_of(request.path).startswith(OPTIMISED):
     yield
     return

@@ -17,7 +17,7 @@ COLLECTIVE = re.compile(
 
 
 def run_on_eight_devices(module: str, *arguments: str) -> None:
-  """Runs a module of the tests in a process of its own with 8 devices; fails with what it said if it does."""
+  """Run a module of the tests in a process of its own with 8 devices; fail with what it said if it does."""
   environment = os.environ | {
     "JAX_PLATFORMS": "cpu",
     "XLA_FLAGS": compilation.devices(DEVICES),

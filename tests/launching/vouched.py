@@ -28,7 +28,7 @@ def config(*overrides: str):
 
 
 def train(folder: Path, iterations: int, stop: Stop | None = None) -> str:
-  """Trains so far; returns what was said."""
+  """Train so far; return what was said."""
   stream = io.StringIO()
   launch.train(config(f"num_iterations={iterations}"), folder, Terminal(["test"], stream, stop or Stop()))
   return stream.getvalue()

@@ -10,7 +10,7 @@ import jax
 
 @contextlib.contextmanager
 def counted(*modules):
-  """Yields a list of the numbers of tokens that each call of `sample` in these modules writes; whole after an exit."""
+  """Yield a list of the numbers of tokens that each call of `sample` in these modules writes; whole after an exit."""
   counts: list[int] = []
 
   def counting(sample):

@@ -17,7 +17,7 @@ kept = []
 
 
 def killed_once(entry: dict) -> Verdict:
-  """Ends its process unless the folder for temporary files says that another has been ended."""
+  """End its process unless the folder for temporary files says that another has been ended."""
   marker = os.path.join(tempfile.gettempdir(), entry["name"])
   if not os.path.exists(marker):
     open(marker, "w").close()
