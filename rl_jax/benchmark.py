@@ -1,4 +1,4 @@
-"""Time what a user waits for, against a bound measured in the same run: python -m rl_jax.benchmark iteration.
+"""Time rollouts and updates against a bound measured in the same run: python -m rl_jax.benchmark iteration.
 
 `iteration`: one GRPO iteration, rollout and update, beside Tunix and TRL. `seeds`: the iteration of an experiment with
 1, 4 and 8 seeds. `generate`: the sampler on a pretrained model beside `transformers`. `reshard`: a layout of its own

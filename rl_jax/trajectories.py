@@ -177,7 +177,7 @@ class Trajectories(flax.struct.PyTreeNode):
     return jax.tree.map(lambda x: jnp.take(x, index, axis=0), self.replace(trees=()))
 
   def first(self, rows: int) -> Trajectories:
-    """The first `rows` rows, which share what they did if they are whole parts of `trees`."""
+    """The first `rows` rows; they keep their `trees` if they are whole parts of them."""
     ends = list(itertools.accumulate(part.rows for part in self.trees))
     trees = self.trees[: ends.index(rows) + 1] if rows in ends else ()
     return jax.tree.map(lambda x: x[:rows], self.replace(trees=trees))

@@ -127,7 +127,7 @@ def parse_flags(
   parser: Parser | None = None,
   required: Sequence[str] = ("config", "workdir"),
 ) -> Flags:
-  """Read the arguments after the program's name; raise UserError for what it does not know."""
+  """Read the arguments after the program's name; raise UserError for unknown ones."""
   parser = parser or make_parser()
   own: list[str] = []
   overrides: list[str] = []

@@ -71,13 +71,13 @@ def first() -> bool:
 
 
 def largest(number: int) -> int:
-  """The largest of what the processes give; all of them call this at the same point."""
+  """The largest number over processes; all of them call this at the same point."""
   return int(np.max(multihost_utils.process_allgather(np.int32(number)))) if several() else number
 
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-  """A folder that goes when it is left: what processes other than the first put in place of the run's record."""
+  """A temporary folder, which processes other than the first use in place of the run's."""
   with tempfile.TemporaryDirectory(prefix="rl_jax-") as folder:
     yield Path(folder)
 

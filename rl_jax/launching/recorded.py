@@ -45,7 +45,7 @@ class RecordedRun(NamedTuple):
 
   @property
   def iterations(self) -> int:
-    """The last of the record."""
+    """The last iteration of the record."""
     return max((iteration for _, iteration in self.lines), default=0)
 
   def first(self, field: str) -> Any:
@@ -115,7 +115,7 @@ def _checked_lines(metrics: Path) -> list[dict[str, Any]]:
 
 
 def _config_of(directory: RunDirectory) -> tuple[ConfigDict, list[str]]:
-  """The config of a run, with the folder's copy of a method whose own file has gone, and what to say of that."""
+  """The config of a run, with the folder's copy of a method whose own file has gone, and notes on that."""
   values = _tuples(read_json(directory.config))
   section = values.get("method") if isinstance(values, dict) else None
   if not isinstance(section, dict) or not isinstance(section.get("name"), str):

@@ -1,4 +1,4 @@
-"""The record of one launch: what it writes into the run's folder, and what it says at the terminal."""
+"""The record of one launch: files in the run's folder, and lines at the terminal."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Recorder:
     self.metrics.write("evaluation", iterations, dict(held_out))
 
   def log_on_disk(self) -> dict[str, list[Any]]:
-    """Hashes of the log, once all of it is on the disk: what a checkpoint vouches for."""
+    """Hashes of the log, once all of it is on the disk, for a checkpoint to vouch for."""
     self.directory.check_in_place()
     self.metrics.sync()
     return self._hashes.now()

@@ -156,7 +156,7 @@ def _changed_since(directory: RunDirectory, end: Mapping[str, Any], until: int |
 
 
 def _repetition(path: Path) -> list[str]:
-  """The first line that has what a line before it has; a run writes one of a kind and an iteration."""
+  """Fault of the first line that repeats an earlier one; a run writes one line for each kind and iteration."""
   numbers: dict[tuple[Any, int], int] = {}
   for number, line in enumerate(read_metrics(path), 1):
     kind, iteration = line.get("kind"), line["iteration"]

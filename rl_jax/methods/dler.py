@@ -51,7 +51,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's, with lengths as shares of the response tokens."""
+  """The paper's options, with lengths as shares of the response tokens."""
   return policy_gradient.get_config() | {
     "clip_low": 0.2,
     "clip_high": 0.28,

@@ -47,7 +47,7 @@ BASELINES = {"rewards": reward_combination, "advantages": advantage_combination,
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's: equal weights, no KL."""
+  """The paper's options: equal weights, no KL."""
   return policy_gradient.get_config() | {
     "combination": "dvao",
     "weights": (),  # one per objective of the task, in its order; scaled to add up to 1; (): equal

@@ -35,7 +35,7 @@ class ModelRole:
     config: fields in which its section `model` differs from the config's, `name` among them; a method reads them from
       its own section, as in method.teacher.model.
     init_from: where its parameters come from: another role of the method (those whose shapes agree; the rest is
-      drawn), or a stage or the folder of a run, as in the field `init_from` of a config, with #critic behind it for
+      drawn), or a stage or the folder of a run, as in the field `init_from` of a config, with #critic after it for
       another model than that run's policy. "": a fresh draw, or the checkpoint of a pretrained model. The policy's is
       the config's field.
     outputs: what loss and `Method.scoring` read of it, by name: see rl_jax/models/outputs.py.

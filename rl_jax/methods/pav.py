@@ -50,7 +50,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's for its 2B model, with a prover of samples of the policy that training starts from."""
+  """The paper's options for its 2B model, with a prover of samples of the policy that training starts from."""
   return policy_gradient.get_config() | {
     "clip": "none",
     "kl_coefficient": 0.001,

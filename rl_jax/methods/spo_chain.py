@@ -55,7 +55,7 @@ def loss_config() -> dict[str, Any]:
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's (int5): a cut at every fifth uncertain token, 9 completions; as many segments as a response has."""
+  """The paper's options (int5): a cut at every fifth uncertain token, 9 completions; all segments of a response."""
   return loss_config() | {"interval": 5, "completions_per_cut": 9, "max_segments": None}
 
 

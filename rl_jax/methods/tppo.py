@@ -42,7 +42,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """A window of a third of the response, as 8k of 24k; no KL, no value clip."""
+  """Options: a window of a third of the response, as 8k of 24k; no KL, no value clip."""
   return policy_gradient.get_config() | {
     "clip_low": 0.2,
     "clip_high": 0.28,

@@ -44,7 +44,7 @@ HALF = 0.5
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's number of completions; the verifier starts as the prover."""
+  """Options: the paper's number of completions; the verifier starts as the prover."""
   return {
     "completions": 20,  # N, from the beginning of each step
     "max_steps": 16,  # of a response, from which completions are sampled

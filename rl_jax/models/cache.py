@@ -35,7 +35,7 @@ class Cache(NamedTuple):
     return Cache(keys, values, jnp.zeros((rows, 0), bool))
 
   def after(self, before: Cache) -> Cache:
-    """The slots of `before`, row by row, and behind them its own."""
+    """The slots of `before`, row by row, and after them its own."""
     join = lambda axis: lambda *parts: jnp.concatenate(parts, axis=axis)
     keys, values = tuple(map(join(3), before.keys, self.keys)), tuple(map(join(2), before.values, self.values))
     return Cache(keys, values, join(1)(before.mask, self.mask))

@@ -1,9 +1,9 @@
-"""Outputs of a model over whole sequences, by name: [B, T], where entry t speaks of token t or of the state before it,
-unless it is said otherwise.
+"""Outputs of a model over whole sequences, by name: [B, T], where entry t is of token t or of the state before it,
+unless stated otherwise.
 
   logprobs      log pi(token t | tokens before t), of the vocabulary
   entropies     of the distribution that token t was drawn from, in nats
-  hidden        [B, T, D], what the output layer read to give these: with its matrix, full-vocabulary divergences
+  hidden        [B, T, D], the inputs of the output layer for these: with its matrix, full-vocabulary divergences
   values        of the state before token t, a number; [B, T, H] from H heads
   rewards       [B], one number for the sequence, read at its last token; [B, H] from H heads
 """
@@ -119,7 +119,7 @@ def _last(mask: Bool[Array, "B T"]) -> Int[Array, " B"]:
 
 
 def _run_stems(model: Any, params: Any, stems: Any) -> tuple[Float[Array, "N S1 D"], list[Cache], Cache]:
-  """States before each slot of the stems and after the last, what is cached of their prompts, and of themselves."""
+  """States before each slot of the stems and after the last, and the caches of their prompts and of themselves."""
   sequences = Sequences(stems.tokens, stems.positions, stems.attention_mask)
   trees: tuple[PrefixTrees, ...] = getattr(stems, "trees", ())
   if len(trees) != 1 or len(trees[0].children) != 1:
@@ -166,7 +166,7 @@ def _run(
 
 
 def _in_slots(found: dict[str, Array], before: int, after: int) -> dict[str, Array]:
-  """Outputs per token in rows that have so many slots more, which hold 0."""
+  """Outputs per token in rows padded with `before` and `after` slots of 0."""
   pad = lambda x: jnp.pad(x, ((0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)))
   return {name: x if name == "rewards" else pad(x) for name, x in found.items()}
 

@@ -110,8 +110,8 @@ def update(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
 
 
 def _recomputed(model: Model, tokens: int, blocks: float, readout: float) -> float:
-  """Operations that a backward pass does again: with remat those of each block but for its last product, which no
-  gradient reads; without logits held, those of the output layer."""
+  """Operations that a backward pass repeats: with remat those of each block except its last product, which no gradient
+  reads; without logits held, those of the output layer."""
   c = model.config
   again = blocks - 2.0 * tokens * c.layers * c.width * c.feed_forward if c.remat == "block" else 0.0
   return again + (readout if not model.of_heads and model.logprobs != "logits" else 0.0)

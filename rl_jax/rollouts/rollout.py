@@ -128,7 +128,7 @@ def nothing_new(trajectories: Trajectories) -> Bool[Array, " B"]:
 def verify(
   task: Task, trajectories: Trajectories, requested: Bool[Array, " B"], split: Split = "train"
 ) -> Trajectories:
-  """The trajectories with what the task's verifier says of the rows `requested`."""
+  """The trajectories with the verdicts of the task's verifier on the rows `requested`."""
   prompts = task.prompts(trajectories.prompt_ids, split)
   responses = slice(trajectories.prompt_width, None)
   tokens, mask = trajectories.tokens[:, responses], trajectories.attention_mask[:, responses]

@@ -1,8 +1,8 @@
 """Rollouts of several turns: the policy writes a turn, the task's environment answers it, until the episode is over.
 
 The environment is the task's verifier, which runs after each phase: see `rl_jax.tasks.task.Turns`. All rows have all
-slots from the first turn on. What is not written is a gap, which nobody attends to and which has no position; the
-trainer runs over the same gaps. Tokens of an observation have the source TOOL and are no part of any loss.
+slots from the first turn on. Unused slots are masked out of attention and have no position; the trainer runs over the
+same slots. Tokens of an observation have the source TOOL and are not part of any loss.
 """
 
 from __future__ import annotations

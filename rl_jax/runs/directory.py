@@ -70,8 +70,8 @@ class RunDirectory:
     return self.metrics, self.samples, self.timings
 
   def check_in_place(self) -> None:
-    """Raise UserError unless the folder that `open_run` locked is still the one at `path`: what is written there would
-    be of no use to this run, and in another's way."""
+    """Raise UserError unless the folder that `open_run` locked is still the one at `path`: files written there would be
+    lost to this run, and might disturb another."""
     if self._lock is None or (self._lock.in_place() and self.identity.exists()):
       return
     moved, lost = self._lock.moved_to(), "what came after its last checkpoint is lost"
@@ -89,8 +89,8 @@ class RunDirectory:
     write_json(self.identity, {"format": FORMAT, "identity": identity, "fields": fields})
 
   def leave(self) -> None:
-    """Take back what a start that has not begun wrote, and the lock: the folder is free for another run. Nothing, where
-    it is no longer ours."""
+    """Remove the files and the lock of a start that has not begun, so that the folder is free for another run. Do
+    nothing if it is no longer ours."""
     if self._lock is not None and self._lock.in_place():
       self._clear()
       self._lock.remove()
@@ -167,7 +167,7 @@ def open_run(
 
 
 def find_run(workdir: str | os.PathLike[str]) -> RunDirectory:
-  """The run in `workdir`, for reading, without a lock: the run may be going on.
+  """The run in `workdir`, for reading, without a lock: the run may still be training.
 
   Raises:
     UserError: if the folder is missing or holds no run.

@@ -138,7 +138,7 @@ def _over_seeds(row: Row) -> str:
 
 
 def over_problems(share: float, asked: int) -> str:
-  """Wilson's interval of a share of so many problems; "" where there is none."""
+  """Wilson's interval of a share of `asked` problems; "" if there is none."""
   if not asked or share != share:
     return ""
   low, high = wilson(share, asked)

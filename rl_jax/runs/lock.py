@@ -14,13 +14,13 @@ from rl_jax.runs.files import writing
 
 
 class Lock:
-  """An exclusive `flock` on a file, held until `release` or the end of the process, however that comes.
+  """An exclusive `flock` on a file, held until `release` or the end of the process, however it ends.
 
-  The file says who holds the lock. It stays, unless its holder removes it: who waited for it, and locks a file that has
-  gone, begins again with the one that is there.
+  The file names the holder of the lock. It stays, unless its holder removes it: a process that waited and locks a
+  removed file begins again with the file now at the path.
 
   Args:
-    wait: called with who holds it, again and again, for as long as it returns True.
+    wait: called with the name of the holder, repeatedly, for as long as it returns True.
 
   Raises:
     UserError: if another process, or another part of this one, holds it, and nothing waits for it.

@@ -81,7 +81,7 @@ def escape(text: Any) -> str:
 
 
 def name(text: Any) -> str:
-  """The name of a metric, field or run as HTML, which a narrow screen breaks behind its separators only."""
+  """The name of a metric, field or run as HTML, which a narrow screen breaks after its separators only."""
   return re.sub(r"[/_.]+", r"\g<0><wbr>", escape(text))
 
 

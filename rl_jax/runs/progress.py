@@ -140,7 +140,7 @@ class Progress:
       self._drawn = 0
 
   def _encodable(self, text: str) -> str:
-    """An ASCII-only log must not end the run: what it cannot hold is written otherwise."""
+    """Text with the characters that the log's encoding lacks replaced, as an ASCII-only log must not end the run."""
     return encodable(text, self._encoding, "replace")
 
   def _write(self, text: str) -> None:

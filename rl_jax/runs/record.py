@@ -40,7 +40,7 @@ class Record(NamedTuple):
 
   @property
   def iterations_done(self) -> int:
-    """The last iteration that any training or evaluation metric speaks of; 0 if there is none."""
+    """The last iteration of any training or evaluation metric; 0 if there is none."""
     lasts = [int(s.iterations[-1]) for kind, group in self.series.items() if kind != "timings" for s in group.values()]
     return max(lasts, default=0)
 

@@ -176,7 +176,7 @@ def _added_up(series: Series) -> Series:
 
 
 def rounded(value: float) -> float:
-  """A number of a curve as it is committed: five digits."""
+  """A number of a curve as committed, to five digits."""
   return float(f"{value:.5g}")
 
 

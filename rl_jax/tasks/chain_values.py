@@ -112,7 +112,7 @@ def _steps(prompts: Prompts, tokens: Int[Array, "B R"], verdicts: Verdicts) -> _
 
 
 def _room(steps: _Steps, prompts: Prompts) -> Int[Array, "B R"]:
-  """Slots that are left over when all operations after a step's, and the answer, have been written behind it."""
+  """Slots that are left over when all operations after a step's, and the answer, have been written after it."""
   metadata, slots = prompts.metadata, jnp.arange(steps.starts.shape[1])
   step = 1 + metadata["value_widths"][:, None]
   to_come = metadata["step_counts"][:, None] - steps.operations - 1

@@ -257,7 +257,7 @@ def scorers(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, An
 
 
 def _terms(terms: Any) -> dict[str, dict[str, Any]]:
-  """The training terms. Raises: ValueError: they are no mapping of mappings."""
+  """The training terms. Raises: ValueError: they are not a mapping of mappings."""
   if not hasattr(terms, "items"):
     raise ValueError(f"task.training_terms: got {terms!r}, want names, each with a mapping of fields")
   for name, term in terms.items():

@@ -1,6 +1,6 @@
 """Questions that are conversations: a list of messages as the text of a question, and back.
 
-Prepared data holds questions as text, so a list of messages is written as JSON behind a mark that no other question
+Prepared data holds questions as text, so a list of messages is written as JSON after a mark that no other question
 begins with.
 """
 

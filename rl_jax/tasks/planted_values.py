@@ -30,7 +30,7 @@ class Response(NamedTuple):
 
 
 def read(tokens: Int[Array, "B R"], mask: Bool[Array, "B R"], words: int) -> Response:
-  """Responses over so many words."""
+  """Read responses over a vocabulary of `words` words."""
   index = tokens - FIRST_WORD
   is_word = (index >= 0) & (index < words)
   ended = jnp.cumsum(~mask | ~is_word, axis=1)

@@ -44,7 +44,7 @@ def prompt_width(levels: Mapping[str, Mapping[str, Any]]) -> int:
 def prompt_text(
   operands: Int[Array, "N F"], vocabulary: Vocabulary, width: int
 ) -> tuple[Int[Array, "N P"], Bool[Array, "N P"]]:
-  """(tokens, mask) of "4+7+2=", right-aligned in `width` slots; operands are ABSENT behind the last one."""
+  """(tokens, mask) of "4+7+2=", right-aligned in `width` slots; operands are ABSENT after the last one."""
   zero, plus, equals = vocabulary.encode("0+=")
   present = operands != splits.ABSENT
   signs = jnp.where(is_last(operands), equals, plus)

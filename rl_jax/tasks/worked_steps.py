@@ -199,7 +199,7 @@ def stated_values(tokens: Int[Array, "B R"], widths: Int[Array, " B"]) -> Int[Ar
 
 
 def _after_mark(tokens: Int[Array, "B R"], answer_start: Bool[Array, "B R"], slots: int) -> Int[Array, "B A"]:
-  """The tokens in so many slots after the answer mark, padding where there is no mark and past the end."""
+  """The tokens in `slots` slots after the answer mark, padding where there is no mark and past the end."""
   places = jnp.argmax(answer_start, axis=1)[:, None] + 1 + jnp.arange(slots)
   after = jnp.take_along_axis(tokens, jnp.minimum(places, tokens.shape[1] - 1), axis=1)
   there = jnp.any(answer_start, axis=1)[:, None] & (places < tokens.shape[1])

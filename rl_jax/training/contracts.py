@@ -61,7 +61,7 @@ def checked_signal(signal: Any, function: Callable[..., Any], rows: Trajectories
 
 
 def checked_loss(loss: LossFunction, signal: Callable[..., Any]) -> LossFunction:
-  """The loss, with a line for what it looks for in vain, and for what it gives."""
+  """The loss, with one-line errors for names that it looks up in vain and for a wrong result."""
 
   def checked(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     where = f"loss ({place_of_function(loss)})"

@@ -119,9 +119,9 @@ def evaluation_key(seed: TrainState, iteration: int | Int[Array, ""], chunk: int
 
 
 def measure(experiment: Experiment, evaluation: Evaluation) -> dict[str, Array]:
-  """Metrics of what was answered. A response without a verdict counts as wrong, and in `unscored`; where none has a
-  verdict the metric is NaN. The mean reward is over those that have one, and the length of right responses is NaN where
-  there is none."""
+  """Metrics of the answers. A response without a verdict counts as wrong, and in `unscored`; where none has a verdict
+  the metric is NaN. The mean reward is over those that have one, and the length of right responses is NaN where there
+  is none."""
   section, levels = experiment.config.evaluation, experiment.task.levels
   sampled, greedy = evaluation
   correct = sampled.correct.astype(jnp.float32)
@@ -165,7 +165,7 @@ def names(experiment: Experiment) -> set[str]:
 
 
 def _blocks(prompts: int, count: int) -> list[np.ndarray]:
-  """Indices of prompts in so many parts, as even as they go."""
+  """Indices of prompts in `count` parts of nearly equal size."""
   return np.array_split(np.arange(prompts), count) if count else []
 
 

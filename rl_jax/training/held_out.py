@@ -134,7 +134,7 @@ def host_phase(
   """A phase of a rollout.
 
   Args:
-    before: arguments of `joined` on what the phase before made; empty before the first.
+    before: arguments of `joined` for the results of the previous phase; empty before the first.
   """
   trajectories = joined(task, before) if before else None
   return rollout.phases[index](models, state, plan, padded(prompts, rollout.prompt_width), trajectories, key)
@@ -181,7 +181,7 @@ def judge(task: HostTask, trajectories: Trajectories, requested: Any, split: Spl
 
 
 def _share(rows: int) -> slice | np.ndarray:
-  """The rows of this process: as many for each of them, the last row again and again where they do not go round."""
+  """Row indices of this process, padded to equal counts by repeating the last row."""
   count = jax.process_count()
   if count == 1:
     return slice(None)

@@ -144,7 +144,7 @@ def _joined(*parts: Mapping[str, Mean]) -> dict[str, Mean]:
 
 
 def score(experiment: Experiment, seed: TrainState, rows: Trajectories, among: Collection[str]) -> Trajectories:
-  """The rows with what the method wants scored before the update by the models `among` its own, each run once."""
+  """The rows with the scores that the method needs before the update from the models `among`, each run once."""
   models = bind(experiment, seed.models)
   arrays = {array: output_of for array, output_of in experiment.method.scoring.items() if output_of[0] in among}
   outputs = {

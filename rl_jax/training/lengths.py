@@ -49,7 +49,7 @@ class Buckets(NamedTuple):
     return jax.lax.switch(bucket, [at_width(width) for width in widths], rows, *more)
 
   def map(self, function: Callable[[Trajectories], Any], rows: Trajectories, parts: int) -> Any:
-    """function(rows), row by row the same, in so many parts that run at their own widths."""
+    """function(rows), computed in `parts` parts, each at its own width; results are the same row by row."""
     order = self.order(rows)
     ordered = jax.tree.map(lambda x: jnp.take(x, order, axis=0), rows)
     count = rows.tokens.shape[0]

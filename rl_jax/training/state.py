@@ -70,7 +70,7 @@ class RunState(flax.struct.PyTreeNode):
 
 
 def add_tokens(total: UInt32[Array, " 2"], more: Int[Array, ""]) -> UInt32[Array, " 2"]:
-  """A number of tokens in two words and some more; JAX counts in 32 bits, and a long run goes beyond them."""
+  """Add to a number of tokens in two words: JAX counts in 32 bits, and a long run exceeds them."""
   low = total[1] + more.astype(jnp.uint32)
   return jnp.stack([total[0] + (low < total[1]), low])
 

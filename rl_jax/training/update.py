@@ -1,4 +1,4 @@
-"""The update: epochs, minibatches, micro-batches; one division per term; no step from or to what is not finite.
+"""The update: epochs, minibatches, micro-batches; one division per term; no step from or to values that are not finite.
 
 It knows no trajectories: a batch is any pytree with a row axis that the loss and `Model.outputs(params, batch)` read.
 """

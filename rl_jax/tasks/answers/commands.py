@@ -48,7 +48,7 @@ TEXT = frozenset(
 UPRIGHT = frozenset({"mathrm", "operatorname", "rm"})
 """Commands whose argument is the name of one thing."""
 LETTER_UNITS = frozenset("mshgJNWVACKLTFHMl")
-"""Upright letters that are units behind a number."""
+"""Upright letters that are units after a number."""
 FONTS = frozenset("underline mathbf boldsymbol bm mathit mathsf mathcal mathscr mathfrak pmb vec bf it".split())
 """Commands that change the font of their argument."""
 ACCENTS = frozenset("dot ddot hat widehat bar overline tilde widetilde overrightarrow".split())
@@ -60,7 +60,7 @@ SIZES = frozenset(
 )
 """Commands that change only sizes and gaps."""
 DELIMITED = frozenset("left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm".split())
-"""Sizes of the bracket that follows; a full stop behind one is an empty bracket."""
+"""Sizes of the bracket that follows; a full stop after one is an empty bracket."""
 
 KNOWN = FUNCTIONS | BIG | SYMBOLS | STRUCTURE | RELATIONS | OTHERS | ACCENTS | {"arsinh", "mathbb"}
 SPLITTABLE = FUNCTIONS | GREEK | {"infty", "in", "cdot", "times", "pm", "cup", "cap", "le", "ge", "ne", "frac", "sqrt"}

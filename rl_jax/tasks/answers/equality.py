@@ -105,7 +105,7 @@ class Comparison(NamedTuple):
     return answer == gold
 
   def _named(self, answer: Value, gold: Value) -> bool:
-    """A name that one side alone has says nothing: x = 5 is 5."""
+    """Compare values of which at least one has a name; a name on one side alone does not count: x = 5 is 5."""
     if isinstance(answer, NamedValue) and isinstance(gold, NamedValue):
       return answer.name == gold.name and self.same(answer.value, gold.value)
     if isinstance(answer, NamedValue):

@@ -15,7 +15,7 @@ SHORT = frozenset(
   "km cm mm nm kg mg ft lb lbs oz mi hr hrs min sec ms mph kmh kph mL ml kW MW Hz kHz MHz GHz eV keV MeV GeV kJ kPa Pa"
   " atm mol rad deg cal kcal USD dB".split()
 )
-"""Units that plain text writes behind a number as letters."""
+"""Units that plain text writes after a number as letters."""
 SAME = {
   "percent": "%", "dollar": "$", "usd": "$", "degree": "degree", "deg": "degree", "euro": "€", "eur": "€", "pound":
   "£", "kilometer": "km", "kilometre": "km", "meter": "m", "metre": "m", "centimeter": "cm", "centimetre": "cm",

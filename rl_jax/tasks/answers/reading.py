@@ -1,4 +1,4 @@
-r"""Answers as typed values: what is nothing else is text, which equals the same characters alone.
+r"""Answers as typed values. Anything of no other kind is text, which equals the same characters alone.
 
 A text has several readings where its commas may be of thousands or of a list, 100,200, or an upright letter may be a
 unit or a symbol, 5\mathrm{m}.

@@ -65,7 +65,7 @@ def _sign(token: Token) -> str:
 
 
 def _approximation(left: Sequence[Token], right: Sequence[Token], read: Reader) -> Value:
-  """About equal, which is equal behind a name: the decimal tells how much."""
+  """Read an approximation, which after a name is an equation: the decimal gives the value."""
   if not left or _name(left):
     return _equation("=", left, right, read)
   exact, decimal = read(left), read(right)

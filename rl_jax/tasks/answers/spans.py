@@ -85,7 +85,7 @@ def _box(text: str, spans: list[Span], opening: tuple[int, int], closing: int) -
 def formulas(text: str) -> list[Span]:
   r"""The formulas between `$`, `$$`, `\(…\)` and `\[…\]`.
 
-  A dollar sign before a blank opens no formula; one behind a blank or before a digit closes none: they are prices.
+  A dollar sign before a blank opens no formula; one after a blank or before a digit closes none: they are prices.
   """
   spans: list[Span] = []
   opening: re.Match[str] | None = None

@@ -20,7 +20,7 @@ class Token(NamedTuple):
     kind: "number"; "letters", a run of them in a formula; "word", a run in `\text`; "name", the argument of `\mathrm`;
       "command"; "begin" and "end" of an environment; "row", `\\`; "sign", one character; "unknown".
     text: for a number without separators, for a command without its backslash.
-    spaced: behind a blank.
+    spaced: after a blank.
   """
 
   kind: str

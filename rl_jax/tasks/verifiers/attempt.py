@@ -39,7 +39,7 @@ class Attempt(NamedTuple):
 def attempt(
   verify: Callable[..., Verdict], response: str, entry: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> Attempt:
-  """Call a verifier and check what it says."""
+  """Call a verifier and check its result."""
   try:
     verdict = verdict_of(verify(response, entry, **arguments))
     reward = None if verdict.reward is None else _number(verdict.reward, "the reward")
@@ -103,7 +103,7 @@ class Tally:
     self.errors, self.last_error = self.errors + 1, error
 
   def judged(self, verdict: Verdict) -> Verdict:
-    """Count what a verdict says became of its response; return the verdict."""
+    """Count the outcome of a response by its verdict; return the verdict."""
     self.timeouts += bool(verdict.parts.get("timed_out"))
     self.crashes += bool(verdict.parts.get("crashed"))
     if verdict.reward is None and verdict.reason:

@@ -38,7 +38,7 @@ Item = tuple[str, dict[str, Any]]
 
 
 class _Worker:
-  """One worker and what it works on."""
+  """One worker and its current item."""
 
   def __init__(self, verifier: str, order: Mapping[str, Any], isolated: bool):
     ours, theirs = socket.socketpair()
@@ -199,7 +199,7 @@ class Pool:
         self._remove(worker)
 
   def _take(self, worker: _Worker, verdicts: list[Verdict], waiting: deque[int], attempts: list[int]) -> None:
-    """Take what a worker sent."""
+    """Take the messages that a worker sent."""
     try:
       messages = worker.receive()
       for message in messages:

@@ -40,7 +40,7 @@ def unit_tests_ready(
   limits: Mapping[str, Any] | None = None,
   service: str = "",
 ) -> list[str]:
-  """Check, before training, all that `unit_tests` needs; return what a person should know, in lines.
+  """Check, before training, all that `unit_tests` needs; return lines to show to the user.
 
   Raises:
     CannotVerify: an argument makes no sense, an entry has no usable tests, or there is no isolation; or the service,

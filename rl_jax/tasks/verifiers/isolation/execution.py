@@ -1,7 +1,7 @@
-"""The first process of a sandbox: it starts one program after the other, watches it, and clears up behind it.
+"""The first process of a sandbox: it starts programs in turn, watches each, and clears up after it.
 
 A program has a user without rights, an empty /tmp, no network, no descriptor but its input and output, and limits. It
-is judged by the CPU time that it has used; the clock counts only what it slept, which ends programs that wait.
+is judged by the CPU time that it has used; the clock counts only the time that it slept, to end programs that wait.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ class _Watch:
     return "refused" if elapsed > STARVED * self._job.seconds else ""
 
   def rest(self, status: int) -> str:
-    """Read what is still in the pipe of a program that has ended; return how it ended."""
+    """Read the rest of the pipe of a program that has ended; return how it ended."""
     while data := os.read(self._output, 65536):
       self.written += data
     if len(self.written) > self._job.output_bytes:
