@@ -1,10 +1,10 @@
 """Logprobs from hidden states, timed: python -m rl_jax.kernels.benchmarks.logprobs [--peers=PYTHON] [--size=N,D,V].
 
 Forward plus backward of the sum of N token logprobs, by the hidden states [N, D] and the matrix [D, V], in float32 or
-bfloat16; ours give the entropies too. Memory is what the compiled program needs beyond inputs and outputs. `bound` is
-the time of the four products at the rate of one plain product of these widths in the same run. What holds the logits
-is left out where they are above --limit GiB. Peers do the same work in processes of their own, outside of the
-repository, with `--peers` in another Python that has tokamax and torch (and on a GPU liger-kernel) installed.
+bfloat16; ours give the entropies too. Memory is that of the compiled program beyond inputs and outputs. `bound` is the
+time of the four products at the rate of one plain product of these widths in the same run. Implementations that hold
+the logits are left out where these are above --limit GiB. Peers do the same work in processes of their own, outside of
+the repository, with `--peers` in another Python that has tokamax and torch (and on a GPU liger-kernel) installed.
 """
 
 from __future__ import annotations

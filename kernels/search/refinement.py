@@ -44,7 +44,7 @@ class Selection(NamedTuple):
 
 
 class Workspace(NamedTuple):
-  """Tokens that the next round reads after the prompt; 0 and False behind them."""
+  """Tokens that the next round reads after the prompt; 0 and False after them."""
 
   tokens: Int[Array, "B cap"]
   mask: Bool[Array, "B cap"]
@@ -140,7 +140,7 @@ def join_drafts(
   separator: int = -1,
   room: str = "in_order",
 ) -> Workspace:
-  """The chosen drafts one after the other, a separator between them, in at most `cap` tokens.
+  """The chosen drafts in order, a separator between them, in at most `cap` tokens.
 
   PDR, arXiv 2510.01123, |C| <= kappa. How the bound is kept is not in the paper. A draft that is too long keeps its
   last tokens, where the solution is, and `room` says what is too long: what is left after the drafts before it
