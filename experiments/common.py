@@ -1,4 +1,4 @@
-"""What the experiments share: every field with its unit, the standard task and model, the warm start, the variants.
+"""Shared parts of the experiments: every field with its unit, the standard task and model, the warm start, variants.
 
 Plain data. The sections `method`, `task` and `model` list only what differs from the defaults of the part they name.
 """
@@ -170,7 +170,7 @@ HORIZONS: dict[str, dict[str, Any]] = {
   "deceptive": {"level": "eight", "operations": 8, "lure_rate": 0.7, "prompts": 16},
   "deceptive_16": {"level": "sixteen", "operations": 16, "lure_rate": 0.5, "prompts": 32},
 }
-"""How long deceptive chains are, by the name of the variant, and how many prompts an iteration asks."""
+"""Lengths of deceptive chains by the name of the variant, and the number of prompts of an iteration."""
 
 
 def deceptive(config: ConfigDict, name: str = "deceptive") -> ConfigDict:
@@ -221,7 +221,7 @@ def half_way(config: ConfigDict) -> ConfigDict:
 
 
 VERBOSE = {"recheck_rate": 0.6, "skip_rate": 0.15, "spare_tokens": 11}
-"""Of four operations all steps once take 11 tokens, all twice 19, and a response has room for 22."""
+"""Rates and room of verbose chains: of four operations all steps once take 11 tokens, all twice 19; there are 22."""
 
 
 def verbose(config: ConfigDict) -> ConfigDict:
@@ -287,6 +287,6 @@ def variant(config: ConfigDict, name: str) -> ConfigDict:
 
 
 def data(name: str) -> str:
-  """The path of a file in experiments/data: from the current folder where it lies below, as in a checkout."""
+  """The path of a file in experiments/data: relative to the current folder if it is below, as in a checkout."""
   file = Path(__file__).resolve().parent / "data" / name
   return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)

@@ -1,4 +1,4 @@
-"""DLER's merge of its policy with the start, from which it goes on (rl_jax/methods/dler_merge.py, arXiv 2510.15110)."""
+"""DLER continued from the merge of its policy with the start (rl_jax/methods/dler_merge.py, arXiv 2510.15110)."""
 
 from rl_jax.experiments import common
 

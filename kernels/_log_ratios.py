@@ -11,7 +11,7 @@ from rl_jax.kernels.reductions import zero_masked
 FAR = 1e5
 """Largest |log ratio|: beyond any difference of a model's finite logprobs; sums of its squares do not overflow."""
 _LOWEST = -1e30
-"""Replaces a logprob of -inf: further than `FAR` below any logprob of a model, and differences of it are finite."""
+"""Substitute for a logprob of -inf: more than `FAR` below any logprob of a model, with finite differences."""
 
 
 def log_ratios(

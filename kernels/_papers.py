@@ -1,4 +1,4 @@
-"""Which function comes from which paper: papers.json, which kernels/README.md shows as a table."""
+"""Papers of the functions: papers.json, which kernels/README.md shows as a table."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _FILE = Path(__file__).with_name("papers.json")
-"""Per paper its short name, arXiv id, confidence, and functions by the names they are called, options that make the
-method behind; title, year and authors, which citations read, where they are known."""
+"""Papers: each with its short name, arXiv id, confidence, and functions by the names they are called, followed by the
+options that make the method; title, year and authors, which citations read, where they are known."""
 
 
 class Paper(NamedTuple):
@@ -19,9 +19,9 @@ class Paper(NamedTuple):
   arxiv: str
   """Empty where there is none."""
   function: str
-  """As it is called from rl_jax.kernels: "advantages.canon"; with the options that make it the paper's, if any."""
+  """Name as called from rl_jax.kernels: "advantages.canon"; with the options that make it the paper's, if any."""
   file: str
-  """Within the folder kernels."""
+  """Path within the folder kernels."""
   confidence: str
 
 

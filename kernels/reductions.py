@@ -150,7 +150,7 @@ def group_size(group_ids: Int[Array, " B"] | None, mask: Num[Array, "B *S"]) -> 
 def group_is_constant(
   x: Num[Array, "B *S"], group_ids: Int[Array, " B"] | None, mask: Num[Array, "B *S"]
 ) -> Bool[Array, " B"]:
-  """Whether the unmasked values of a row's group are all equal, by range: rounding cannot hide it.
+  """Return whether the unmasked values of a row's group are all equal, by range: rounding cannot hide it.
 
   True also for groups of one and for groups without an unmasked row.
 
@@ -240,7 +240,7 @@ def aggregate(
   constant: float | None = None,
   rows: Bool[Array, " B"] | None = None,
 ) -> Mean:
-  """Per-token losses l and weights w to a (sum, weight) pair; the weight never depends on the losses.
+  """Aggregate per-token losses l and weights w to a (sum, weight) pair; the weight never depends on the losses.
 
   - token_mean: sum w l / sum w (DAPO; verl's default)
   - sequence_mean_token_mean: sum_i (sum_t w l / sum_t w) / N (GRPO, GSPO)

@@ -25,7 +25,7 @@ def commands() -> dict[str, str]:
 
 
 def usage() -> str:
-  """What `rl-jax` prints without a command."""
+  """Text that `rl-jax` prints without a command."""
   lines = [f"  {name:10} {about}" for name, about in commands().items()]
   return "\n".join(["usage: rl-jax COMMAND …, --version, or COMMAND --help", "", *lines])
 

@@ -1,4 +1,4 @@
-"""Time what a user waits for, against a bound measured in the same run: python -m rl_jax.benchmark iteration.
+"""Time rollouts and updates against a bound measured in the same run: python -m rl_jax.benchmark iteration.
 
 `iteration`: one GRPO iteration, rollout and update, beside Tunix and TRL. `seeds`: the iteration of an experiment with
 1, 4 and 8 seeds. `generate`: the sampler on a pretrained model beside `transformers`. `reshard`: a layout of its own
@@ -111,7 +111,7 @@ def _parser() -> command_line.Parser:
 
 @command("rl_jax.benchmark")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   flags = command_line.parse_flags(argv, _parser(), required=())
   if flags.options.repeats is None:
     flags.options.repeats = 3 if flags.options.benchmark == "generate" else 7

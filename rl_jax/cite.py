@@ -1,4 +1,4 @@
-"""Prints how to cite a run: python -m rl_jax.cite runs/grpo --with=runs/rloo.
+"""Print how to cite a run: python -m rl_jax.cite runs/grpo --with=runs/rloo.
 
 The run with its hash, commit, command and final held-out accuracy, and the papers that its method implements; with
 `--with` also those of a baseline that it is compared with.
@@ -25,7 +25,7 @@ FORMATS = {
 
 @command("rl_jax.cite")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   parser = Parser("cite", __doc__.splitlines()[0])
   add_runs(parser, "folder of the run, as in runs/grpo")
   baseline = "a baseline's run; may be repeated"

@@ -1,4 +1,4 @@
-"""Prints a run in its small, committable form: python -m rl_jax.curve runs/grpo > experiments/results/grpo.json."""
+"""Print a run in its small, committable form: python -m rl_jax.curve runs/grpo > experiments/results/grpo.json."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rl_jax.runs.visible import say
 
 @command("rl_jax.curve")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   parser = Parser("curve", __doc__.splitlines()[0])
   add_runs(parser, "folder of the run, as in runs/grpo")
   several = "metrics to print, several with commas; held-out accuracy, sampled and greedy, by default"

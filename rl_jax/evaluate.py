@@ -1,4 +1,4 @@
-"""Evaluates a run or a base model on held-out problems: python -m rl_jax.evaluate --workdir=runs/grpo.
+"""Evaluate a run or a base model on held-out problems: python -m rl_jax.evaluate --workdir=runs/grpo.
 
 With --workdir, or the folder alone, a checkpoint of that run: --iteration=newest (the default), best (by
 checkpoint.best_metric) or a number. With --config alone the start that the experiment names: a pretrained model,
@@ -47,11 +47,11 @@ CHANGEABLE = ("evaluation", "sampling", "task", "mesh")
 """Sections that may differ from what a run was trained with."""
 
 OF_THE_RUN = ("num_seeds", "seed", "learning_rates", "model", "optimizer")
-"""What the checkpoint of a run decides, also where --config names another experiment."""
+"""Sections that the checkpoint of a run decides, even if --config names another experiment."""
 
 
 class Policies(NamedTuple):
-  """What is evaluated: parameters led by seeds, and where they come from."""
+  """Policies to evaluate: parameters with a leading axis of seeds, and where they come from."""
 
   params: Params
   iteration: int
@@ -145,13 +145,13 @@ def _start(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Policies:
 
 
 def _initial(experiment: Experiment, params: dict[str, Params]) -> dict[str, Params]:
-  """What the method makes of the starts, led by seeds."""
+  """Policies that the method makes from the starts, with a leading axis of seeds."""
   policies = jax.jit(lambda params: state.init(experiment, params).seeds.models["policy"].params)
   return {"policy": policies(params)}
 
 
 def _trained_before(stage: ConfigDict, folder: Path) -> bool:
-  """Whether a stage is trained, which evaluation does not do by itself."""
+  """Return True; raise UserError unless the stage is trained, as evaluation does not train it."""
   with Checkpoints(folder / "checkpoints") as checkpoints:
     newest = checkpoints.newest_intact() or 0
   if newest < stage.num_iterations:
@@ -240,7 +240,7 @@ def _iteration(text: str) -> str:
 
 @command("rl_jax.evaluate")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   parser = command_line.make_parser("evaluate", __doc__.splitlines()[0], positional=True)
   parser.add_argument("--iteration", metavar="N", type=_iteration, help="newest (the default), best, or a number")
   parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")

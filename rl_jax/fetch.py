@@ -11,7 +11,7 @@ from rl_jax.models.fetch import KNOWN, fetch
 
 @command("rl_jax.fetch")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   parser = Parser("fetch", __doc__.splitlines()[0])
   parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(KNOWN)}")
   print(fetch(parser.parse(argv).name))

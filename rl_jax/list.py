@@ -1,4 +1,4 @@
-"""Lists what there is to name in a config: python -m rl_jax.list methods.
+"""List the names that a config can use: python -m rl_jax.list methods.
 
 Methods, tasks, models, experiments or studies, or all of them: the name, the first line of its documentation, its
 papers. The source is read and no part is imported, so that the list comes at once.
@@ -26,7 +26,7 @@ class Entry(NamedTuple):
   """One thing to choose."""
 
   name: str
-  """As it is written in a config or a command."""
+  """Name as written in a config or a command."""
   about: str
   papers: tuple[str, ...]
 
@@ -46,7 +46,7 @@ def roles(folder: str) -> list[Entry]:
 
 
 def models() -> list[Entry]:
-  """What section `model` can name, and the checkpoints that its field `checkpoint` knows by name."""
+  """Models that section `model` can name, and the checkpoints that its field `checkpoint` knows by name."""
   architecture = ast.parse((ROOT / "models/transformer.py").read_text(encoding="utf-8"))
   own = "rl_jax.models.model"  # builds the architecture
   entries = [entry_of(own, architecture) if entry.name == own else entry for entry in roles("models")]
@@ -93,7 +93,7 @@ def table(entries: list[Entry]) -> str:
 
 @command("rl_jax.list")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   parser = Parser("list", __doc__.splitlines()[0])
   parser.add_argument("kind", nargs="?", choices=tuple(KINDS), help="all of them if left out")
   kind = parser.parse(argv).kind

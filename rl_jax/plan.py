@@ -1,14 +1,14 @@
-"""What a run would cost on TPUs that are not there: python -m rl_jax.plan --config=FILE --topology=v5p:4x4x4.
+"""Estimate a run on a TPU topology without the hardware: python -m rl_jax.plan --config=FILE --topology=v5p:4x4x4.
 
 Compiles the programs of one iteration, rollout and update, ahead of time for the topology (libtpu does so on a CPU; no
 array is made) and prints for one chip: memory against its HBM, operations, bytes through the HBM, bytes and kinds of
 collectives, the time of each at the chip's published rates, and what binds. The longest of the three times is the time
-of a program, as if the others hid behind it: an upper bound of tokens per second, which no run reaches. Beside
-operations and bytes sent stands what the layout needs in theory (`rl_jax.planning.ideal`).
+of a program, as if the others were hidden by it: an upper bound of tokens per second, which no run reaches. Operations
+and bytes sent are printed beside what the layout needs in theory (`rl_jax.planning.ideal`).
 
-Loops count as often as they turn, a sampler as if every response were as long as it may be (`rl_jax.planning.hlo`).
-Several topologies with commas give a table of how the programs scale. --layers=1,2 compiles models of so many layers
-instead and draws a line through their numbers, for models that take too long to compile.
+Loops count by their iterations, a sampler as if every response had the maximal length (`rl_jax.planning.hlo`). Several
+topologies with commas give a table of how the programs scale. --layers=1,2 compiles models of so many layers instead
+and extrapolates linearly, for models that take too long to compile.
 
 Exit status: 0, or 1 if the run does not fit (with what to change) or after one line on what went wrong.
 """
@@ -104,7 +104,7 @@ def _name(config: ConfigDict) -> str:
 
 
 def _parameters(experiment: Experiment) -> int:
-  """Of the policy."""
+  """Number of parameters of the policy."""
   return sum(math.prod(x.shape) for x in jax.tree.leaves(experiment.models["policy"].abstract))
 
 
@@ -121,7 +121,7 @@ def _layers(text: str) -> tuple[int, int]:
 
 @command("rl_jax.plan")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   parser = command_line.make_parser("plan", __doc__.splitlines()[0], positional=True, workdir=False)
   parser.add_argument("--topology", metavar="CHIP:SHAPE", help="v5e:2x4, v5p:4x4x4, v6e:16x16 …; several with commas")
   parser.add_argument("--layers", type=_layers, metavar="A,B", help="compile so many layers and extrapolate")

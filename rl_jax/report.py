@@ -22,7 +22,7 @@ ACROSS = {"iterations": ITERATIONS, "tokens": TOKENS}
 
 @command("rl_jax.report")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   parser = Parser("report", __doc__.splitlines()[0])
   add_runs(parser, "folder of a run, as in runs/grpo; several are set side by side")
   parser.add_argument(

@@ -1,9 +1,9 @@
-"""Compares methods on one task at one token budget: python -m rl_jax.study horizon, or horizon:16 for a variant.
+"""Compare methods on one task at one token budget: python -m rl_jax.study horizon, or horizon:16 for a variant.
 
-Each entry of the study is tuned over the same small grid, then run with all seeds; what is done already is read and not
-done again. The page, the curves and a figure go to --results, as far as they are, whenever an entry has been run.
-Entries can be run one by one (--only): those that stand in --results already stay there. --pages makes the pages again
-and runs nothing.
+Each entry of the study is tuned over the same small grid, then run with all seeds; finished runs are read, not
+repeated. The page, the curves and a figure of the entries so far are written to --results after each entry. Entries can
+be run one by one (--only): those that are in --results already stay there. --pages makes the pages again and runs
+nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from rl_jax.runs.study_results import Entry
 
 
 class Stopped(Exception):
-  """A run was interrupted; the same command goes on."""
+  """A run was interrupted; the same command resumes it."""
 
 
 class Study(NamedTuple):
@@ -54,7 +54,7 @@ class Study(NamedTuple):
   """Runs that were not done before."""
 
   def run(self, workdir: Path, file: str, overrides: Sequence[str], budget: int) -> study_results.Entry:
-    """Trains a config in `workdir` to a budget of tokens, if it is not there yet, and reads it."""
+    """Train a config in `workdir` to a budget of tokens unless that is done already, and read the run."""
     config = configs.resolve(file, [*self.config.overrides, *overrides, f"num_tokens={budget}"])
     if not _done(workdir, config, budget):
       if not launch.train(config, workdir, self.terminal).finished:
@@ -94,7 +94,7 @@ class Study(NamedTuple):
     return self.run(folder, entry.config, overrides, tuning.get("token_budget") or self.config.token_budget)
 
   def entry(self, name: str) -> Entry:
-    """Tunes an entry and runs it with all seeds, at the first of the best points."""
+    """Tune an entry and run it with all seeds, at the first of the best points."""
     entry, scores = self.config.entries[name], self.tuned(name)
     point = max(scores, key=lambda point: -math.inf if math.isnan(scores[point]) else scores[point])
     overrides = [*entry.overrides, *self.config.final_overrides, *point]
@@ -117,7 +117,7 @@ class Study(NamedTuple):
     return np.asarray(evaluations.read(file)["problems"]["correct"], np.float64) / samples
 
   def write(self, folder: Path | None, entries: Mapping[str, Entry], command: str) -> study_page.StudyPages:
-    """The pages of the entries so far, and of those that stand in the folder, in the study's order.
+    """The pages of the entries so far, and of those already in the folder, in the study's order.
 
     Raises: UserError: there are none.
     """
@@ -130,7 +130,7 @@ class Study(NamedTuple):
 
 
 def _done(workdir: Path, config: ConfigDict, budget: int) -> bool:
-  """Whether the run of a config is there, at the budget, in every seed."""
+  """Return whether the run of a config exists and has reached the budget in every seed."""
   try:
     directory = find_run(workdir)
     spent = load(directory).series.get("train", {}).get(TOKENS)
@@ -181,7 +181,7 @@ def selected_entries(study: Study, only: str) -> list[str]:
 
 @command("rl_jax.study")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   parser = Parser("study", __doc__.splitlines()[0])
   parser.add_argument("study", metavar="STUDY", help="one of the package's, as in horizon, or a file")
   kept = "where the runs are kept; by default runs/studies/<name>, or the folder that the study shares with others"

@@ -1,8 +1,8 @@
 """Train an experiment: python -m rl_jax.train grpo --workdir=runs/grpo.
 
-Without --workdir the run is kept in runs/<experiment>. The same command goes on with a run that was stopped. Exit
-status: 0 done, 1 bad input or a run that cannot go on, 128 + signal when stopped by Ctrl-C, SIGTERM or SIGHUP (saved,
-unless it was asked twice).
+Without --workdir the run is kept in runs/<experiment>. The same command resumes a run that was stopped. Exit status: 0
+done, 1 bad input or a run that cannot continue, 128 + signal when stopped by Ctrl-C, SIGTERM or SIGHUP (saved, unless
+it was asked twice).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rl_jax.launching.stop import Stop
 
 @command("rl_jax.train")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   stop = Stop()
   stop.listen()
   parser = command_line.make_parser("train", __doc__.splitlines()[0], positional=True)

@@ -19,19 +19,19 @@ POLICY, PROMPT, TOOL, HINT, REPLAY, DEMONSTRATION = range(6)
 
 
 class PrefixTrees(NamedTuple):
-  """Which rows that stand together share text: trees of one shape, prompt after prompt.
+  """Trees of adjacent rows that share text: all of one shape, prompt after prompt.
 
-  The rows of a tree are its nodes below the prompt, level by level, the children of one node together. Each holds its
-  whole text: up to `starts` of its level that of its parent's row (of the prompt, at the first level), from there on
-  its own, which ends where the next level starts. What rows without a parent in use hold does not matter.
+  The rows of a tree are its nodes below the prompt, level by level; the children of a node are adjacent. Each row holds
+  its whole text: up to `starts` of its level that of its parent's row (of the prompt, at the first level), from there
+  on its own, which ends where the next level starts. Rows without a parent in use may hold anything.
   """
 
   rows: int
-  """Of all these trees."""
+  """Number of rows of all these trees."""
   children: tuple[int, ...]
-  """By level: of the prompt, then of every node above. Empty: nothing is known to be shared."""
+  """Number of children by level: of the prompt, then of every node above. Empty: nothing is known to be shared."""
   starts: tuple[int, ...]
-  """By level: first slot of a node's own text."""
+  """First slot of a node's own text, by level."""
 
   @classmethod
   def groups(cls, rows: int, children: int, prompt_width: int) -> PrefixTrees:
@@ -83,7 +83,7 @@ class Trajectories(flax.struct.PyTreeNode):
   turn_ids: Int[Array, "B T"]
   """Index of the turn of a token, 0 in single-turn tasks."""
   source_ids: Int[Array, "B T"]
-  """Where a token came from: POLICY, PROMPT, TOOL, HINT, REPLAY, DEMONSTRATION."""
+  """Source of a token: POLICY, PROMPT, TOOL, HINT, REPLAY, DEMONSTRATION."""
   group_ids: Int[Array, " B"]
   """Rows with one id answer one prompt. Arbitrary integers."""
   prompt_ids: Int[Array, " B"]
@@ -91,32 +91,32 @@ class Trajectories(flax.struct.PyTreeNode):
   row_mask: Bool[Array, " B"]
   """False on rows that only fill a static capacity."""
   behaviour_logprobs: Float[Array, "B T"]
-  """Under the distribution that was sampled from, truncation (top-k, top-p, min-p) included."""
+  """Logprobs under the distribution that was sampled from, after truncation (top-k, top-p, min-p)."""
   old_logprobs: Float[Array, "B T"]
-  """Under the whole distribution of the policy before the update: what ratios compare with."""
+  """Logprobs under the whole distribution of the policy before the update; the denominators of ratios."""
   ref_logprobs: Float[Array, "B T"]
-  """Under the reference policy; 0 until it is scored."""
+  """Logprobs under the reference policy; 0 until it is scored."""
   rewards: Float[Array, " B"]
   objectives: Float[Array, "B K"]
   """The parts of the reward that the task names (`Task.objectives`); 0 where a row has none."""
   token_rewards: Float[Array, "B T"]
   """Dense rewards beside `rewards`; 0 where none."""
   verified: Bool[Array, " B"]
-  """The verifier was asked about the response."""
+  """True if the verifier was asked about the response."""
   reward_mask: Bool[Array, " B"]
-  """The verifier gave a verdict. False on an unscored row (a verifier timed out), which differs from a score of 0."""
+  """True if the verifier gave a verdict. False on an unscored row (a time-out), which differs from a score of 0."""
   truncated: Bool[Array, " B"]
-  """The response hit its length limit, as opposed to ending by itself."""
+  """True if the response hit its length limit, as opposed to ending by itself."""
   unfinished: Bool[Array, " B"]
-  """The response goes on in a later iteration: it has no reward yet."""
+  """True if the response continues in a later iteration: it has no reward yet."""
   extras: dict[str, Array]
-  """What a rollout structure, task or model adds, as named arrays with leading axis B."""
+  """Named arrays with leading axis B, added by a rollout structure, task or model."""
   prompt_width: int = flax.struct.field(pytree_node=False)
   """Slots of prompts, the same in all batches of a run."""
   trees: tuple[PrefixTrees, ...] = flax.struct.field(pytree_node=False, default=())
-  """What the rows share, part by part in their order; (): nothing is known of them."""
+  """Text that the rows share, part by part in their order; () if nothing is known to be shared."""
   run_width: int | None = flax.struct.field(pytree_node=False, default=None)
-  """Slots that models run, the rest of which hold no token in any row in use; None: all."""
+  """Number of slots that models run; those after them hold no token in any row in use. None: all."""
 
   @classmethod
   def empty(cls, rows: int, width: int, prompt_width: int, *, objectives: int = 0) -> Trajectories:
@@ -177,7 +177,7 @@ class Trajectories(flax.struct.PyTreeNode):
     return jax.tree.map(lambda x: jnp.take(x, index, axis=0), self.replace(trees=()))
 
   def first(self, rows: int) -> Trajectories:
-    """The first `rows` rows, which share what they did if they are whole parts of `trees`."""
+    """The first `rows` rows; they keep their `trees` if they are whole parts of them."""
     ends = list(itertools.accumulate(part.rows for part in self.trees))
     trees = self.trees[: ends.index(rows) + 1] if rows in ends else ()
     return jax.tree.map(lambda x: x[:rows], self.replace(trees=trees))

@@ -1,10 +1,10 @@
-"""Makes a run again and compares: python -m rl_jax.verify runs/grpo experiments/results/grpo.json --iterations=20.
+"""Repeat a run and compare: python -m rl_jax.verify runs/grpo experiments/results/grpo.json --iterations=20.
 
 A run is rebuilt from its config and manifest, a committed curve from its command, a study entry by entry. On the same
-platform, with a config whose fields and defaults have not changed, every number has to be equal to the bit, elsewhere
-within the tolerance of `rl_jax.runs.agreement`; the first that is not is named, and the exit status is 1. What has
-changed by CHANGELOG is equal to the bit at the commit of its record alone.
-A stage that the run starts from is taken from where it was if its hash is still the recorded one, and is trained again
+platform, with a config whose fields and defaults have not changed, every number must be bit-identical; elsewhere it
+must be within the tolerance of `rl_jax.runs.agreement`. The first number that is not is named, and the exit status is
+1. Numbers that CHANGELOG says have changed are bit-identical only at the commit of their record.
+A stage that the run starts from is read from its old place if its hash is still the recorded one, and is trained again
 otherwise. Nothing is written beside the runs.
 """
 
@@ -35,9 +35,9 @@ from rl_jax.training.trainer import Trainer
 
 
 def starts_of(record: RecordedRun, experiment: Experiment, scratch: Path) -> tuple[dict[str, Params], bool]:
-  """Where the models start, and whether those are the recorded starts to the bit.
+  """Starting parameters of the models, and whether they are bit-identical to the recorded ones.
 
-  Raises: UserError: there is no such start any more.
+  Raises: UserError: the start no longer exists.
   """
   config, digest = record.config, record.first("start_sha256")
   train_stage = lambda stage, folder: (
@@ -61,7 +61,7 @@ def _compared(record: RecordedRun, starts: dict[str, initialization.Start] | Non
 
 
 def _stage_folders(record: RecordedRun) -> list[Path]:
-  """Where the stage may still lie: where the launch had it, or beside the run, which may have been moved."""
+  """Folders that may still hold the stage: the launch's, or one beside the run, which may have been moved."""
   origin = record.first("started_from")
   if origin is None:
     name = initialization.parsed(record.config.init_from).place
@@ -92,7 +92,7 @@ def _line(kind: str, iteration: int, metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 class Verdict(NamedTuple):
-  """Whether the numbers agree, and one line that says so."""
+  """Result of a comparison: whether the numbers agree, and one line that says so."""
 
   agrees: bool
   text: str
@@ -101,11 +101,11 @@ class Verdict(NamedTuple):
 def compare(
   record: RecordedRun, lines: Iterator[dict[str, Any]], iterations: int, differs: list[str], same_start: bool
 ) -> Verdict:
-  """Holds the lines that are made again against the record.
+  """Compare repeated lines with the record.
 
   Args:
-    differs: what is not the same about platform and config; empty: every number is compared to the bit.
-    same: whether the start is the recorded one to the bit.
+    differs: differences of platform and config; empty: every number must be bit-identical.
+    same_start: whether the start is bit-identical to the recorded one.
   """
   exact, compared, evaluations = not differs, 0, []
   for line in lines:
@@ -147,12 +147,12 @@ def recorded_from(lines: Collection[tuple[str, int]], iteration: int) -> int:
 
 
 def verify(record: RecordedRun, iterations: int | None, scratch: Path) -> bool:
-  """Prints what is found, a line each; returns whether all is as recorded.
+  """Print what is found, a line each; return whether all is as recorded.
 
   Args:
-    iterations: how many to make again, and on to the next that the record has numbers of; None: all of the record;
-      0: only the log is looked at.
-    scratch: a folder for stages that have to be trained again; runs verified with one folder share them.
+    iterations: number to repeat, up to the next that the record has numbers of; None: all of the record; 0: only the
+      log is checked.
+    scratch: a folder for stages that must be trained again; runs verified with one folder share them.
   """
   say = lambda text: print(f"{record.name}: {text}", flush=True)
   for note in (*record.notes, *record.faults):
@@ -196,7 +196,7 @@ def verify(record: RecordedRun, iterations: int | None, scratch: Path) -> bool:
 
 @command("rl_jax.verify")
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   parser = Parser("verify", __doc__.splitlines()[0])
   add_runs(parser, "a run's folder, or a .json file of results")
   many = "how many to make again, and on to the next recorded one; all by default; 0: look at the log alone"

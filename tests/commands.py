@@ -154,7 +154,7 @@ def policy_of(run: Path, step: int) -> dict[str, np.ndarray]:
 
 
 def assert_moved(run: Path) -> None:
-  """Every seed had a gradient in one iteration or more, and its policy moved between the checkpoints that are kept."""
+  """Check that every seed had a gradient in some iteration, and that its policy moved between the kept checkpoints."""
   norms = [line["gradient_norm"] for line in read_metrics(run / "metrics.jsonl") if line["kind"] == "train"]
   assert (np.array(norms) > 0).any(axis=0).all(), norms
   first, *_, last = steps(run)
@@ -164,7 +164,7 @@ def assert_moved(run: Path) -> None:
 
 
 def assert_same_end(left: Path, right: Path) -> None:
-  """The last checkpoints are equal to the bit, metrics and samples to the byte, of runs that moved on their way."""
+  """Check that runs that moved have bit-identical last checkpoints, and metrics and samples equal byte for byte."""
   assert_moved(left)
   one, other = arrays(left), arrays(right)
   assert steps(left)[-1] == steps(right)[-1]
@@ -178,7 +178,7 @@ def assert_same_end(left: Path, right: Path) -> None:
 
 
 def flip_a_bit(folder: Path) -> None:
-  """In the middle of the largest file below a folder."""
+  """Flip a bit in the middle of the largest file below a folder."""
   file = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
   content = bytearray(file.read_bytes())
   content[len(content) // 2] ^= 1

@@ -1,4 +1,4 @@
-"""How the tests compile: many small programs, each run a few times, so that compiling takes longer than computing."""
+"""Compilation in tests: many small programs, each run a few times, so that compiling takes longer than computing."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def share_context() -> None:
 
 
 def devices(count: int) -> str:
-  """The same, and a CPU that counts as so many devices."""
+  """Flags for quick compilation, and for a CPU that counts as so many devices."""
   return f"{QUICK} --xla_force_host_platform_device_count={count}"

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests import compilation
 
 SIGNALS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
-"""Also where the tests run in the background of a shell, which has SIGINT ignored."""
+"""Handlers of signals, set because a shell that runs the tests in the background has SIGINT ignored."""
 
 os.environ["XLA_FLAGS"] = compilation.QUICK  # read when the first device is asked for
 compilation.share_context()
@@ -25,7 +25,7 @@ OPTIMISED = ("kernels/logprobs", "test_expected_curve.py")
 LONG = (
   "test_expected_curve.py", "kernels/test_sharded.py", "training/", "test_", "methods/", "kernels/test_", "models/",
 )  # fmt: skip
-"""These come first, so that no long file is left for one process when the others have done all theirs."""
+"""Files that come first, so that no long file is left for one process when the others are done."""
 
 
 def module_of(path: Path) -> str:
@@ -46,7 +46,7 @@ def own_signals():
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_compilation(request):
-  """Leaves most of the compiler's optimisations out. A test that reads compiled programs turns them on."""
+  """Leave most of the compiler's optimisations out. A test that reads compiled programs turns them on."""
   if module_of(request.path).startswith(OPTIMISED):
     yield
     return

@@ -193,6 +193,44 @@ def test_every_public_function_says_what_it_does():
   assert silent == []
 
 
+FRAGMENTS = re.compile(
+  r"(Against|As|By|From|How|Into|Its|Of|That|The same|Those|Under|What|Where|Whether|Which|Who|Whose|With|Without)\b"
+)
+"""First words of a docstring that is no noun phrase and no imperative. A study's may be a question."""
+
+
+def docstrings(tree):
+  """(line, text) of the docstrings of a module, its classes, functions and attributes."""
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+      yield node.lineno, node.value.value
+
+
+def fragments(tree):
+  first_sentence = lambda text: re.split(r"(?<=[.?])\s", text.strip(), maxsplit=1)[0]
+  return [(line, text) for line, text in docstrings(tree) if FRAGMENTS.match(text) and first_sentence(text)[-1] != "?"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_docstrings_begin_with_a_noun_or_an_imperative(name):
+  assert fragments(TREES[name]) == [], "name the thing first, or write Return whether …, True if …"
+
+
+@pytest.mark.parametrize(
+  "source, count",
+  [
+    ('"""What it is."""', 1),
+    ('"""Which is best?\n\nThe best."""', 0),
+    ('class A:\n  x: int\n  """Of a row."""\n  y: int\n  """Length of a row."""', 1),
+    ('def f():\n  """Whether it is."""', 1),
+    ('def f():\n  """Return whether it is."""\n  return lambda x: x', 0),
+    ('"""Offsets of rows."""', 0),
+  ],
+)
+def test_what_begins_as_a_fragment(source, count):
+  assert len(fragments(ast.parse(source))) == count
+
+
 PEERS = ("rl_jax.kernels.benchmarks.peers", "rl_jax.benchmarks.peers.")
 TYPED = [name for name in OURS if not name.startswith(PEERS)]
 """All but programs of other packages, which run in a Python of theirs."""

@@ -1,4 +1,4 @@
-"""What the studies share: seeds, starts, cadences, claims. Plain data."""
+"""Shared parts of the studies: seeds, starts, cadences, claims. Plain data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,7 +38,7 @@ def study(
     tuning_overrides: only while tuning.
     final_samples: answers to each held-out prompt when a run has ended; 0: none beside those of its curve.
     runs: name of the folder of runs, for studies that share some; "": a folder of its own.
-    note: stands above the table.
+    note: text above the table.
   """
   return ConfigDict(
     {

@@ -20,7 +20,7 @@ ALL_GROUPS = ("method.lowest_accuracy=0.0", "method.highest_accuracy=1.0")
 
 
 POLICIES = {"": "deceptive", "_half_way": "half_way"}
-"""What is added to a method's name, and the variant of its config that starts there."""
+"""Suffix of a method's name, and the variant of its config that starts there."""
 
 
 def get_config() -> ConfigDict:

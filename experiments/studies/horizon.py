@@ -61,7 +61,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def own_overrides(name: str, operations: int = 8) -> tuple[str, ...]:
-  """What a method has of its own on chains of so many operations."""
+  """Overrides of a method's own on chains of so many operations."""
   own: dict[str, tuple[str, ...]] = {
     # The critic is trained before, as in T-PPO, so that the two differ in windows and lambda alone; then at twice the
     # policy's rate: at five times it forgot within five iterations what it knew.

@@ -32,7 +32,7 @@ def slate(
 def commit_probabilities(
   advantages: Float[Array, " B"], group_ids: Int[Array, " B"], mask: Bool[Array, " B"], *, temperature: float = 0.7
 ) -> Float[Array, " B"]:
-  """P(j) = softmax_j(A_j / temperature) over the candidates of one prefix: which one the rollout goes on with.
+  """P(j) = softmax_j(A_j / temperature) over the candidates of one prefix, to draw the one that the rollout continues.
 
   SLATE, arXiv 2602.23440, equation 5. temperature <= 0 puts all on the highest, the first row on ties; with raw rewards
   that is best of k. A prefix without candidates gives 0.

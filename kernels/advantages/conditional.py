@@ -27,9 +27,9 @@ class ConditionalAdvantages(NamedTuple):
   advantages: Float[Array, " B"]
   """(mu inter + (1 - mu) intra) / divisor."""
   inter: Float[Array, " B"]
-  """Against the other half, with alpha and beta."""
+  """Advantages against the other half, with alpha and beta."""
   intra: Float[Array, " B"]
-  """Against the own half."""
+  """Advantages against the row's own half."""
   upper: Bool[Array, " B"]
   """Rows of the half with the high metric."""
 

@@ -28,9 +28,9 @@ class ConsistencyAdvantages(NamedTuple):
   weights: Float[Array, " B"]
   """Weight of the local loss; the rest is that of the global one."""
   entropy: Float[Array, " B"]
-  """Of the final answers, in bits."""
+  """Entropy of the final answers, in bits."""
   prompt_rewards: Float[Array, " B"]
-  """What is compared between prompts."""
+  """Reward of the row's prompt, which is compared between prompts."""
 
 
 def _one_row_of_each_group(group_ids, mask):

@@ -13,11 +13,11 @@ from rl_jax.kernels.reductions import densify, group_mean, group_size, per_token
 
 
 class EdgeAdvantages(NamedTuple):
-  """By step, 0 in masked steps; no gradient."""
+  """Advantages by step, 0 in masked steps; no gradient."""
 
   advantages: Float[Array, "B S"]
   counts: Float[Array, "B S"]
-  """How often the batch walks the edge of a step, loops included."""
+  """Number of times that the batch walks the edge of a step, loops included."""
 
 
 def _earlier(x, lag):

@@ -25,7 +25,7 @@ class HAE(NamedTuple):
 
   low: GAE
   high: GAE
-  """At the first turn of each segment; 0 at the other turns."""
+  """Advantages and targets at the first turn of each segment; 0 at the other turns."""
   boundaries: Bool[Array, "B S"]
   """The first turn of each segment."""
 

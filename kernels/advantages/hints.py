@@ -18,7 +18,7 @@ from rl_jax.kernels.reductions import group_size, masked_mean, standardize, zero
 
 
 class KindWeights(NamedTuple):
-  """What a success of each kind counts, on every row of the group; a failure counts what the other kind's success does.
+  """Weight of a success of each kind, on every row of the group; a failure has that of the other kind's success.
 
   Both are 1 in groups without a scored row of either kind.
   """

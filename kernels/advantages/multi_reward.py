@@ -24,9 +24,9 @@ class VarianceAdaptive(NamedTuple):
 
   advantages: Float[Array, " B"]
   weights: Float[Array, "B K"]
-  """Of the group's objectives; they add up to 1, less what eps takes, or are all 0."""
+  """Weights of the group's objectives; they sum to 1, up to eps, or are all 0."""
   std: Float[Array, "B K"]
-  """Of each reward in the group."""
+  """Standard deviation of each reward in the group."""
 
 
 def _prepared(function, rewards, group_ids, mask, weights):

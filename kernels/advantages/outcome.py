@@ -60,7 +60,7 @@ def degenerate_groups(
   *,
   tolerance: float = 1e-6,
 ) -> Bool[Array, " B"]:
-  """Whether no turn of a row's group has an advantage beyond rounding: the group then carries no gradient.
+  """Return whether no turn of a row's group has an advantage beyond rounding: the group then carries no gradient.
 
   True also for a group without turns. The tolerance is not in the paper.
 

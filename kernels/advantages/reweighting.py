@@ -23,9 +23,9 @@ def _correct(rewards, mask, threshold):
 
 
 def _length_pays(correct, lengths, group_ids, mask, length_cap):
-  """Whether the longest correct response of the group is longer than its wrong ones on average, those cut off left out.
+  """Return whether the group's longest correct response is longer than the mean of its wrong ones, without cut ones.
 
-  So without a wrong response, and not without a correct one: neither is in the paper.
+  True without a wrong response, False without a correct one; neither is in the paper.
   """
   lengths = widen(lengths)
   failed = (mask != 0) & ~correct & (True if length_cap is None else lengths < length_cap)

@@ -20,14 +20,14 @@ from rl_jax.kernels.segments import on_tokens
 
 
 class Segments(NamedTuple):
-  """Where a response is cut."""
+  """Segments that a response is cut into."""
 
   ids: Int[Array, "B T"]
   """Segment of each token, -1 before the first cut; masked slots have that of the token before them."""
   starts: Int[Array, "B S"]
   """Number of unmasked tokens before each segment: the prefix from which its value is estimated."""
   mask: Bool[Array, "B S"]
-  """Which of the S segments exist."""
+  """True for those of the S segments that exist."""
 
 
 class ChainAdvantages(NamedTuple):

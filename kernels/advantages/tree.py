@@ -20,15 +20,15 @@ from rl_jax.kernels.segments import segment_mean
 
 
 class TreeAdvantages(NamedTuple):
-  """By node, 0 or False in masked nodes; no gradient."""
+  """Values and advantages by node, 0 or False in masked nodes; no gradient."""
 
   values: Float[Array, "B N"]
   children_std: Float[Array, "B N"]
   """Population std of the values of a node's children."""
   advantages: Float[Array, "B N"]
-  """Of the tokens that lead from the parent to the node; 0 at the root."""
+  """Advantages of the tokens that lead from the parent to the node; 0 at the root."""
   keep: Bool[Array, "B N"]
-  """Which nodes are training samples: their text given the text up to their parent."""
+  """True on nodes that are training samples: their text given the text up to their parent."""
 
 
 def tree_values(

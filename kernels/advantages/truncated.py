@@ -20,7 +20,7 @@ from rl_jax.kernels.segments import last_token
 
 
 class TruncatedEstimate(NamedTuple):
-  """What a step trains on; no gradient."""
+  """Training signal of a step; no gradient."""
 
   advantages: Float[Array, "B T"]
   """0 outside the policy mask."""

@@ -1,4 +1,4 @@
-"""How far an estimate agrees with the truth, entry by entry: unexplained share, correlations, signs.
+"""Agreement of an estimate with the truth, entry by entry: unexplained share, correlations, signs.
 
 Arrays may have any shape; all unmasked entries are pooled. Nothing here carries a gradient.
 """

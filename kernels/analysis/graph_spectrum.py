@@ -1,4 +1,4 @@
-"""How alike two environments are: the spectra of their state graphs' Laplacians.
+"""Similarity of two environments: the spectra of their state graphs' Laplacians.
 
 arXiv 2512.04302 plans to pass value estimates between similar environments of a continual run and leaves the measure
 open; everything here is our reading of that plan.
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Num
 from rl_jax.kernels.reductions import zero_masked
 
 BEYOND = 3.0
-"""Above every eigenvalue of a normalised Laplacian, which are at most 2."""
+"""Number above every eigenvalue of a normalised Laplacian, which are at most 2."""
 
 
 def laplacian_spectrum(

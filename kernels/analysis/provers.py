@@ -1,4 +1,4 @@
-"""Which policy should judge a step: how well a prover tells actions apart, and the policy update its advantages give.
+"""Provers that judge a step: how well each tells actions apart, and the policy update that its advantages give.
 
 PAV, arXiv 2410.08146. Arrays are [B, V]: B states, V actions; actions of probability 0 do not exist.
 """
@@ -26,7 +26,7 @@ class ProverDiagnostics(NamedTuple):
 
   @property
   def bound(self) -> Float[Array, " B"]:
-    """Their sum, to which the improvement of one natural policy gradient step is at least proportional."""
+    """Sum of both terms, to which the improvement of one natural policy gradient step is at least proportional."""
     return self.distinguishability + self.alignment
 
 

@@ -28,7 +28,7 @@ class StateGraph(NamedTuple):
   adjacency: Float[Array, "B N N"]
   """Symmetric counts of moves between nodes; the diagonal is 0."""
   order: Int[Array, "B N"]
-  """Which node of the row it is, counted from 0 in order of insertion; -1 in free slots."""
+  """Index of the node in its row, from 0 in order of insertion; -1 in free slots."""
   previous: Int[Array, " B"]
   """The node of the last state, -1 if there is none."""
   changes: Int[Array, " B"]
@@ -43,7 +43,7 @@ class Observation(NamedTuple):
 
 
 class TrainingDue(NamedTuple):
-  """Whether to train the encoder now, and the counter of changes from here on."""
+  """Decision whether to train the encoder now, and the counter of changes from here on."""
 
   due: Bool[Array, " B"]
   changes: Int[Array, " B"]

@@ -109,7 +109,7 @@ WORK: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
 
 
 def measure(rows: int, tokens: int, repeats: int, python: str) -> None:
-  """Prints the table of one batch size.
+  """Print the table of one batch size.
 
   >>> measure(8, 128, 1, "/nowhere/python")  # doctest: +ELLIPSIS
   rlax is left out: /nowhere/python does not run
@@ -140,7 +140,7 @@ def measure(rows: int, tokens: int, repeats: int, python: str) -> None:
 
 
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status.
+  """Run the command line; return the exit status.
 
   >>> main(["--repeats=0"])
   --repeats is at least 1, got 0

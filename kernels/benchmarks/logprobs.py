@@ -1,10 +1,10 @@
 """Logprobs from hidden states, timed: python -m rl_jax.kernels.benchmarks.logprobs [--peers=PYTHON] [--size=N,D,V].
 
 Forward plus backward of the sum of N token logprobs, by the hidden states [N, D] and the matrix [D, V], in float32 or
-bfloat16; ours give the entropies too. Memory is what the compiled program needs beyond inputs and outputs. `bound` is
-the time of the four products at the rate of one plain product of these widths in the same run. What holds the logits
-is left out where they are above --limit GiB. Peers do the same work in processes of their own, outside of the
-repository, with `--peers` in another Python that has tokamax and torch (and on a GPU liger-kernel) installed.
+bfloat16; ours give the entropies too. Memory is that of the compiled program beyond inputs and outputs. `bound` is the
+time of the four products at the rate of one plain product of these widths in the same run. Implementations that hold
+the logits are left out where these are above --limit GiB. Peers do the same work in processes of their own, outside of
+the repository, with `--peers` in another Python that has tokamax and torch (and on a GPU liger-kernel) installed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def plain(hidden: jax.Array, matrix: jax.Array, targets: jax.Array) -> jax.Array
 
 
 def ours(hidden: jax.Array, matrix: jax.Array, targets: jax.Array, *, implementation: str) -> jax.Array:
-  """The same from `linear_logprobs`.
+  """The logprobs by `linear_logprobs`.
 
   >>> print(ours(jnp.zeros((1, 2)), jnp.ones((2, 4)), jnp.zeros(1, int), implementation="chunked").round(4))
   [-1.3863]
@@ -101,7 +101,7 @@ def size(text: str) -> tuple[int, int, int]:
 
 
 def measure(sizes: tuple[int, int, int], repeats: int, dtype: str, python: str, limit: float) -> None:
-  """Prints the table of one size.
+  """Print the table of one size.
 
   >>> measure((8, 4, 16), 1, "float32", "/nowhere/python", 1.0)  # doctest: +ELLIPSIS
   tokamax is left out: /nowhere/python does not run
@@ -131,7 +131,7 @@ def measure(sizes: tuple[int, int, int], repeats: int, dtype: str, python: str, 
 
 
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status.
+  """Run the command line; return the exit status.
 
   >>> main(["--repeats=0"])
   --repeats is at least 1, got 0

@@ -1,4 +1,4 @@
-"""A named peer's script, run outside of the repository: our `kernels` would stand in for another distribution's."""
+"""A named peer's script, run outside of the repository, where our `kernels` would shadow another distribution's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def results(name: str, script: str, python: str, *arguments: object) -> dict[str, Any]:
-  """What a script of `peers/` measured, by the name of the work; empty, with a line that says why, where it cannot run.
+  """Results of a script of `peers/` by the name of the work; empty, after a printed line, if it cannot run.
 
   >>> results("rlax", "rlax_scans.py", "/nowhere/python", 8, 8, 1)
   rlax is left out: /nowhere/python does not run

@@ -13,12 +13,12 @@ from rl_jax.kernels.reductions import masked_mean, widen, zero_masked
 
 
 class Bandit(NamedTuple):
-  """What is remembered of N sources."""
+  """Memory of N sources."""
 
   windows: Float[Array, "N W"]
   """The last W values of |A| of each source: its n-th value is in slot n mod W."""
   counts: Int[Array, " N"]
-  """Responses ever seen of each source."""
+  """Number of responses seen from each source."""
 
   @classmethod
   def empty(cls, num_sources: int, *, window: int = 300) -> Bandit:
@@ -29,7 +29,7 @@ class Bandit(NamedTuple):
 def update_bandit(
   bandit: Bandit, advantages: Float[Array, " B"], source_ids: Int[Array, " B"], mask: Bool[Array, " B"]
 ) -> Bandit:
-  """Appends |A_i| to the window of response i's source, in order of the batch, and counts it.
+  """Append |A_i| to the window of response i's source, in order of the batch, and count it.
 
   DUMP, arXiv 2504.09710, algorithm 1. A is that of `advantages.group.grpo`, at its defaults. The code, like
   this, counts responses and not prompts, so the bonus of `upper_confidence_bounds` falls with the group size. Unscored

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Int
 
 
 class Slots(NamedTuple):
-  """What a step works on."""
+  """Prompts that a step works on."""
 
   prompts: Int[Array, " B"]
   """Index of the prompt in each slot, -1 in an idle one."""
@@ -40,7 +40,7 @@ class Schedule(NamedTuple):
 
   @property
   def sequential_tokens(self) -> Int[Array, ""]:
-    """Tokens decoded one after the other: the longest of each step, added up."""
+    """Tokens decoded sequentially: the longest of each step, added up."""
     return (self.ends - self.starts).max(axis=1).sum(dtype=jnp.int32)
 
 

@@ -1,4 +1,4 @@
-"""How much of a reference solution a prompt's next responses get as a hint, from how hard the prompt is now."""
+"""Share of a reference solution that a prompt's next responses get as a hint, by the prompt's current difficulty."""
 
 from __future__ import annotations
 

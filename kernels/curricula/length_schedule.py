@@ -1,4 +1,4 @@
-"""SIRI's schedule: the maximal response length falls and rises again while training goes on, without a penalty."""
+"""SIRI's schedule: the maximal response length falls and rises again during training, without a penalty."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a prompt's past rollouts are used for: replay in groups without variance, reflection on hard prompts.
+"""Uses of a prompt's past rollouts: replay in groups without variance, reflection on hard prompts.
 
-The buffer of a prompt stands beside each of its rows: `buffer_correct` [B, H], oldest first, `buffer_mask` [B, H] True
-on filled slots.
+The buffer of a prompt is repeated for each of its rows: `buffer_correct` [B, H], oldest first, `buffer_mask` [B, H]
+True on filled slots.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def replay_slots(
   *,
   num_replay: int = 2,
 ) -> ReplaySlots:
-  """For a group that is all wrong, its prompt's past correct responses; for one all right, the past wrong ones.
+  """Past correct responses to the prompt for a group that is all wrong; past wrong ones for a group that is all right.
 
   R3 (CCR), arXiv 2601.19620, section 3. Groups are compared by correctness, not by reward. At most `num_replay` are
   taken, or as many as there are; that the newest come first is inferred. Every row of a group gets the same slots;
@@ -54,7 +54,7 @@ def replay_slots(
 def needs_reflection(
   buffer_correct: Num[Array, "B H"], buffer_mask: Num[Array, "B H"], *, threshold: float = 0.5
 ) -> Bool[Array, " B"]:
-  """Whether the mean of a prompt's past outcomes is below the threshold; False without a past.
+  """Return whether the mean of a prompt's past outcomes is below the threshold; False without a past.
 
   R3 (ISR), arXiv 2601.19620, section 3: such a prompt is asked once more together with a past wrong response and an
   instruction to reflect. 0/1 outcomes and the value of the threshold are inferred.

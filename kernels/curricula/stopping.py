@@ -1,4 +1,4 @@
-"""How many responses a prompt gets: V0.5 samples on while one more is expected to pay for itself."""
+"""Number of responses to a prompt: V0.5 keeps sampling while one more is expected to pay for itself."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rl_jax.kernels.reductions import widen, zero_masked
 
 
 class Stopping(NamedTuple):
-  """What the rule decides after each response, in order of sampling."""
+  """Decisions of the rule after each response, in order of sampling."""
 
   used: Bool[Array, "B S"]
   """Responses that the rule asked for."""
   more: Bool[Array, " B"]
-  """It asks for one beyond those sampled so far; False for a prompt without any (padding)."""
+  """True if the rule asks for one beyond those sampled so far; False for a prompt without any (padding)."""
   gains: Float[Array, "B S"]
   """Expected fall of the baseline's error through one more response; 0 where not used."""
   fusions: Fusion
@@ -51,7 +51,7 @@ def look_ahead_stopping(
   cost: float = 0.0039,
   noise_variance: float = 1.0,
 ) -> Stopping:
-  """After k responses: one more iff k < k_init, or k < k_max and expected_gain(k) > cost.
+  """Look-ahead stopping: after k responses, one more iff k < k_init, or k < k_max and expected_gain(k) > cost.
 
   V0.5 (OSLA), arXiv 2603.10848, which minimises MSE(k) + cost k; the exact inequality is not in the paper. `rewards`
   are a prompt's responses in order of sampling, `mask` those that exist: with all slots sampled beforehand, `used`

@@ -1,7 +1,7 @@
 """Loops over blocks of rows and of the vocabulary, the gradients that they add up, and the largest scores.
 
 A block holds at most `rows` tokens and `columns` of the vocabulary. Row block j holds rows j, j + count, j + 2 count,
-...: where rows lie over devices, every block does too.
+...: where rows are sharded over devices, every block is too.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def gradients(
 def largest(scores: Float[Array, "N C"], k: int) -> tuple[Float[Array, "N K"], Int[Array, "N K"]]:
   """The k largest scores of each row and their places, the smaller place first where scores are equal.
 
-  One maximum after the other: `jax.lax.top_k` would gather the scores where rows lie over devices.
+  Maxima are taken in turn: `jax.lax.top_k` would gather the scores where rows are sharded over devices.
   """
   columns = jnp.arange(scores.shape[1])
 
@@ -99,7 +99,7 @@ def largest(scores: Float[Array, "N C"], k: int) -> tuple[Float[Array, "N K"], I
 
 
 def _as_bits(x):
-  """On a CPU bfloat16 as integers, or XLA would convert the whole array to float32 for the sake of its slices."""
+  """View bfloat16 as integers on a CPU, where XLA would convert the whole array to float32 for its slices."""
   sliced_wide = x.dtype == jnp.bfloat16 and jax.default_backend() == "cpu"
   return lax.bitcast_convert_type(x, jnp.uint16) if sliced_wide else x
 

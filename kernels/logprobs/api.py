@@ -18,11 +18,11 @@ from rl_jax.kernels.reductions import zero_masked
 
 IMPLEMENTATIONS = ("reference", "chunked", "pallas")
 DEFAULT = {"cpu": "chunked", "gpu": "chunked", "tpu": "chunked"}
-"""What None chooses on each platform: Pallas takes a place here once it has been measured to be faster there."""
+"""Implementation that None selects on each platform; Pallas is entered once measured to be faster there."""
 
 
 class LinearLogprobs(NamedTuple):
-  """Of each row: the target's logprob, the entropy, and with top_k the k largest logprobs with their tokens."""
+  """Logprob of each row's target, entropy of each row, and with top_k the k largest logprobs with their tokens."""
 
   logprobs: Float[Array, "*N"]
   entropies: Float[Array, "*N"]
@@ -52,7 +52,7 @@ def linear_logprobs(
   products, as inputs of any product are. The k largest logprobs carry no gradient.
 
   Args:
-    hidden: [..., D], any leading axes. What stands in masked rows (NaN, inf) reaches nothing.
+    hidden: [..., D], any leading axes. Values in masked rows (NaN, inf) have no effect.
     matrix: [D, V] with `layout` "DV", [V, D] with "VD".
     targets: ids in [0, V). Another id in an unmasked row: a logprob of about -1e30 (reference: NaN or wrong).
     mask: rows that are wanted; the others hold 0.

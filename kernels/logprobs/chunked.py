@@ -74,7 +74,7 @@ class Chunked(NamedTuple):
     """The gradient by the hidden states in float32 or wider, and that by the matrix in its own type.
 
     `d_products(hidden, block, targets, row_gradients, readout)` computes a block of scores again and gives the gradient
-    by its products: a kernel that does so in one go may stand in for the plain one.
+    by its products: a fused kernel may replace the plain one.
     """
 
     def of_block(start, block, hidden, targets, *row_gradients):

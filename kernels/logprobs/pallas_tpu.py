@@ -143,7 +143,7 @@ class _Blocks(NamedTuple):
     return block * self.columns + lax.broadcasted_iota(jnp.int32, shape, axis)
 
   def within(self, matrix, block):
-    """The block of the matrix with 0 past the vocabulary's end, where anything may stand."""
+    """The block of the matrix with 0 past the vocabulary's end, where the input may hold anything."""
     if self.vocabulary % self.columns == 0:
       return matrix
     ids = self.ids(block, matrix.shape, self.readout.vocabulary_axis)

@@ -1,4 +1,4 @@
-"""How hidden states become scores, and the online logsumexp and entropy of those scores over blocks of the vocabulary.
+"""Scores from hidden states, and the online logsumexp and entropy of those scores over blocks of the vocabulary.
 
 N rows (tokens), D width, V vocabulary, C the columns of a block. Shared by every implementation, so that a soft cap, a
 temperature or a gradient is written once.
@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 LAYOUTS = ("DV", "VD")
 LOWEST = -1e30
-"""Stands for a logit that is not there: finite, so that 0 * LOWEST is 0 and no select is needed."""
+"""Substitute for a missing logit: finite, so that 0 * LOWEST is 0 and no select is needed."""
 
 
 class Readout(NamedTuple):
@@ -67,7 +67,7 @@ class Readout(NamedTuple):
 
 
 class RowStatistics(NamedTuple):
-  """What logprob and entropy need of the scores z of a row, each [N, 1]; merged over blocks, shards and splits.
+  """Statistics of a row's scores z for logprob and entropy, each [N, 1]; merged over blocks, shards and splits.
 
   maximum = max z, total = sum e^(z - maximum), moment = sum e^(z - maximum) (z - maximum), chosen = z of the target,
   `LOWEST` while no block had it.
@@ -80,12 +80,12 @@ class RowStatistics(NamedTuple):
 
   @classmethod
   def start(cls, rows: int, dtype: jnp.dtype) -> RowStatistics:
-    """Of no scores at all."""
+    """Statistics of no scores."""
     lowest, zero = jnp.full((rows, 1), LOWEST, dtype), jnp.zeros((rows, 1), dtype)
     return cls(lowest, zero, zero, lowest)
 
   def updated(self, scores: Float[Array, "N C"], is_target: Bool[Array, "N C"]) -> RowStatistics:
-    """With the scores of another block."""
+    """Statistics with the scores of another block added."""
     maximum = jnp.maximum(self.maximum, scores.max(axis=1, keepdims=True))
     shifted = scores - maximum
     weights = jnp.exp(shifted)
@@ -98,7 +98,7 @@ class RowStatistics(NamedTuple):
     )
 
   def scaled(self, maximum: Float[Array, "N 1"]) -> RowStatistics:
-    """The same sums relative to a larger maximum: what is left to do before sums of several parts are added."""
+    """Statistics relative to a larger maximum, as required before those of several parts are added."""
     shift = self.maximum - maximum
     scale = jnp.exp(shift)
     moment = (self.moment + self.total * shift) * scale
@@ -113,7 +113,7 @@ class RowStatistics(NamedTuple):
 
 
 class RowGradients(NamedTuple):
-  """What the backward pass knows of each row, each [N, 1]: logsumexp, entropy and the gradients by both outputs."""
+  """Inputs of the backward pass for each row, each [N, 1]: logsumexp, entropy and the gradients by both outputs."""
 
   normalizers: Float[Array, "N 1"]
   entropies: Float[Array, "N 1"]

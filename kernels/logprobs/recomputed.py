@@ -1,7 +1,7 @@
 """The custom derivative that all implementations share, on one device or with rows and vocabulary over a mesh.
 
 Kept for the backward pass: the inputs, and the logsumexp and entropy of each row. The derivative is taken outside of
-the part that runs on each device, so all collectives stand here: [N] forward, the two gradients backward.
+the part that runs on each device, so all collectives are here: [N] forward, the two gradients backward.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rl_jax.kernels.logprobs.readout import Readout, RowGradients, RowStatistics
 
 
 class Placement(NamedTuple):
-  """The mesh, its axes that rows lie over, and its axis that the vocabulary lies over (None: whole on every device).
+  """The mesh, its axes that split rows, and its axis that splits the vocabulary (None: whole on every device).
 
   Forward moves arrays [N] over the vocabulary's axis; backward sums d hidden [N, D] over it and d matrix over `rows`.
   """
@@ -30,7 +30,7 @@ class Placement(NamedTuple):
   vocabulary: str | None = "tensor"
 
   def specs(self, readout: Readout) -> tuple[PartitionSpec, PartitionSpec]:
-    """Of arrays with one entry per row, and of the matrix."""
+    """Partition specs of arrays with one entry per row, and of the matrix."""
     matrix: list[str | None] = [None, None]
     matrix[readout.vocabulary_axis] = self.vocabulary
     return PartitionSpec(self.rows), PartitionSpec(*matrix)

@@ -13,7 +13,7 @@ from rl_jax.kernels.reductions import widen, zero_masked
 
 
 class TokenLogprobs(NamedTuple):
-  """Aligned with the token: entry t belongs to the distribution that token t was drawn from; entry 0 is 0."""
+  """Logprobs aligned with tokens: entry t belongs to the distribution that token t was drawn from; entry 0 is 0."""
 
   logprobs: Float[Array, "B T"]
   entropies: Float[Array, "B T"]
@@ -82,7 +82,7 @@ def linear_scores(
 
 
 def align(x: Num[Array, "B t"]) -> Num[Array, "B T"]:
-  """What was read at token t - 1 to entry t, T = t + 1; entry 0 is 0.
+  """Move the entry read at token t - 1 to entry t, T = t + 1; entry 0 is 0.
 
   >>> print(align(jnp.array([[1.0, 2.0]])))
   [[0. 1. 2.]]

@@ -1,4 +1,4 @@
-"""Divergence from a reference policy, estimated at sampled tokens: what it is worth and what its gradient is."""
+"""Divergence from a reference policy, estimated at sampled tokens: its value and its gradient."""
 
 from __future__ import annotations
 

@@ -17,14 +17,14 @@ from rl_jax.kernels.reductions import Mean, group_sum, zero_masked
 
 
 def _comparable(group_ids, mask):
-  """Whether row i and row j are scored responses to the same prompt, at [i, j]."""
+  """Return whether row i and row j are scored responses to the same prompt, at [i, j]."""
   return (mask != 0)[:, None] & (mask != 0) & (group_ids[:, None] == group_ids)
 
 
 def pairwise_ranking(
   rewards: Float[Array, " B"], ranks: Num[Array, " B"], group_ids: Int[Array, " B"], mask: Num[Array, " B"]
 ) -> Mean:
-  """Per prompt, the mean over pairs of -log sigmoid(r_better - r_worse); then the mean over prompts with any pair.
+  """Mean over prompts with any pair of each prompt's mean over pairs of -log sigmoid(r_better - r_worse).
 
   DMoERM, arXiv 2403.01197, the loss of all phases. Without a pair (all ranks tied, one response): weight 0, value 0,
   so no update. Micro-batches add as long as no prompt is split.

@@ -15,7 +15,7 @@ def binary_cross_entropy(
 ) -> Float[Array, "*B"]:
   """l = -(y log sigmoid(z) + (1 - y) log sigmoid(-z)), to be averaged with `masked_mean`; 0 in masked slots.
 
-  Labels y lie anywhere in [0, 1]. PRIME, arXiv 2502.01456, algorithm 1 line 8: z is the sum of a response's implicit
+  Labels y are anywhere in [0, 1]. PRIME, arXiv 2502.01456, algorithm 1 line 8: z is the sum of a response's implicit
   rewards, y its outcome. PAV, arXiv 2410.08146: z is read at the last token of a prefix, y its Monte-Carlo
   value (the binary form is not in that paper).
 
@@ -100,7 +100,7 @@ def pair_accuracy(
   group_ids: Int[Array, " B"],
   mask: Bool[Array, " B"],
 ) -> Mean:
-  """How often scores order pairs of a group as outcomes do, pairs weighted by |y_i - y_j|; the mean over groups.
+  """Share of a group's pairs that scores order as outcomes do, weighted by |y_i - y_j|; the mean over groups.
 
   PRIME's code (arXiv 2502.01456): correct if (s_i > s_j) == (y_i > y_j). Equal scores count half, so that an untrained
   model scores 0.5; in the code they count for the later row. A group without a difference in outcomes counts 0.5; the

@@ -17,11 +17,11 @@ class SegmentLoss(NamedTuple):
   """Sums and weights of a micro-batch; add those of all micro-batches before `total`."""
 
   policy: Mean
-  """Over uncertain tokens."""
+  """Policy loss over uncertain tokens."""
   kl: Mean
-  """Times its coefficient: summed over uncertain tokens, mean over responses."""
+  """KL times its coefficient: summed over uncertain tokens, mean over responses."""
   ratio: Mean
-  """Of new to old probabilities, over uncertain tokens; no gradient."""
+  """Ratio of new to old probabilities over uncertain tokens; no gradient."""
 
   def total(self, *, max_ratio: float = 10.0) -> Float[Array, ""]:
     """Policy loss + KL loss; 0, so that the minibatch is skipped, where the mean ratio is above `max_ratio`."""

@@ -1,4 +1,4 @@
-"""Reward shaping: what is added to a reward before the advantage is taken."""
+"""Reward shaping: terms added to a reward before the advantage is computed."""
 
 from rl_jax.kernels.rewards.attribution import owen, permutation_shapley, prefix_values, scar_rewards, shapley
 from rl_jax.kernels.rewards.checklist import (

@@ -31,7 +31,7 @@ def _orderings(largest: int) -> np.ndarray:
 
 
 def _membership(num_units: int) -> np.ndarray:
-  """Whether unit i is in coalition c, at [c, i]."""
+  """Return whether unit i is in coalition c, at [c, i]."""
   return (np.arange(2**num_units)[:, None] >> np.arange(num_units)) % 2 == 1
 
 

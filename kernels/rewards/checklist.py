@@ -1,8 +1,8 @@
 """Rewards from a checklist: binary items, judged after every step of a turn, with dependencies between them.
 
-All items of a row lie on one axis and so do all its steps: `item_turns` [B, C] and `step_turns` [B, S] name their turn,
-0 .. L - 1. An item of any other turn (-1) does not exist; `step_mask` marks the steps taken, in order. Rows of a group
-share their items. No gradient.
+All items of a row are on one axis, and so are all its steps: `item_turns` [B, C] and `step_turns` [B, S] name their
+turn, 0 .. L - 1. An item of any other turn (-1) does not exist; `step_mask` marks the steps taken, in order. Rows of a
+group share their items. No gradient.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from rl_jax.kernels.segments import segment_sum
 
 
 class ChecklistProgress(NamedTuple):
-  """What became of each item; False at steps of other turns and for items that do not exist."""
+  """Progress of each item; False at steps of other turns and for items that do not exist."""
 
   eligible: Bool[Array, "B S C"]
-  """Before the step all dependencies were satisfied and the item was not."""
+  """True if before the step all dependencies were satisfied and the item was not."""
   completed: Bool[Array, "B S C"]
   """The step satisfied the item: at most one step per item."""
 
   @property
   def attempted(self) -> Bool[Array, "B C"]:
-    """Whether a judgement of the item could count at any step."""
+    """True if a judgement of the item could count at any step."""
     return self.eligible.any(axis=1)
 
   @property
   def satisfied(self) -> Bool[Array, "B C"]:
-    """Whether the item was satisfied in the end."""
+    """True if the item was satisfied in the end."""
     return self.completed.any(axis=1)
 
 
@@ -111,7 +111,7 @@ def turns_passed(
   item_turns: Int[Array, "B C"],
   turn_mask: Num[Array, "B L"],
 ) -> Bool[Array, "B L"]:
-  """Whether every required item of a turn is satisfied: the dialogue goes on after it, else it stops.
+  """Return whether every required item of a turn is satisfied: the dialogue continues after it, else it stops.
 
   CM2, strict items. True for a turn that requires nothing, False for turns that do not exist.
 
@@ -124,7 +124,7 @@ def turns_passed(
 
 
 def response_steps(mask: Num[Array, "B T"]) -> Int[Array, "B T"]:
-  """Which step each token belongs to, a step being a run of the response mask: 0, 1, ..., and -1 between runs.
+  """Step of each token, a step being a run of the response mask: 0, 1, ..., and -1 between runs.
 
   Tool and user tokens (mask 0) separate the assistant's steps, so these are segment ids for `segments`.
 

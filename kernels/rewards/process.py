@@ -102,7 +102,7 @@ def token_weights(
 
 
 class FirstPit(NamedTuple):
-  """Where a failed trace became hopeless, and the prefixes to keep as training data for a verifier."""
+  """Step at which a failed trace became hopeless, and the prefixes to keep as training data for a verifier."""
 
   step: Int[Array, " B"]
   """Index of the first pit; of the last step where there is none; 0 in a row without steps."""

@@ -79,7 +79,7 @@ def weighted_passes(
 
 
 class Outcome(NamedTuple):
-  """Whether the final attempt passes every test, plain and decayed by the number of turns it took."""
+  """Outcome of the final attempt, whether it passes every test: plain, and decayed by the number of turns it took."""
 
   rewards: Float[Array, " B"]
   discounted: Float[Array, " B"]

@@ -1,4 +1,4 @@
-"""Test-time search: which partial responses and drafts to go on with, and what that costs."""
+"""Test-time search: selection of partial responses and drafts to continue, and its cost."""
 
 from rl_jax.kernels.search.beam import Beam, beam_select
 from rl_jax.kernels.search.refinement import (

@@ -1,4 +1,4 @@
-"""Test-time search over steps: which partial responses to go on with."""
+"""Test-time search over steps: selection of partial responses to continue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Beam(NamedTuple):
   indices: Int[Array, "B W"]
   kept: Bool[Array, "B W"]
   scores: Float[Array, "B C"]
-  """Of all candidates; 0 in masked slots."""
+  """Scores of all candidates; 0 in masked slots."""
 
 
 def beam_select(

@@ -20,7 +20,7 @@ class Budget(NamedTuple):
   """Tokens read and written."""
 
   sequential: Int[Array, " B"]
-  """B_seq, over the accepted path: stands for latency."""
+  """B_seq, over the accepted path: a measure of latency."""
   total: Int[Array, " B"]
   """B_total, over all calls."""
 
@@ -33,7 +33,7 @@ class Calls(NamedTuple):
   outputs: Int[Array, "B C"]
   """Tokens written."""
   accepted: Bool[Array, "B C"]
-  """On the accepted path: one draft of each round, the summaries and the final answer."""
+  """True on the accepted path: one draft of each round, the summaries and the final answer."""
 
 
 class Selection(NamedTuple):
@@ -44,7 +44,7 @@ class Selection(NamedTuple):
 
 
 class Workspace(NamedTuple):
-  """Tokens that the next round reads after the prompt; 0 and False behind them."""
+  """Tokens that the next round reads after the prompt; 0 and False after them."""
 
   tokens: Int[Array, "B cap"]
   mask: Bool[Array, "B cap"]
@@ -140,7 +140,7 @@ def join_drafts(
   separator: int = -1,
   room: str = "in_order",
 ) -> Workspace:
-  """The chosen drafts one after the other, a separator between them, in at most `cap` tokens.
+  """The chosen drafts in order, a separator between them, in at most `cap` tokens.
 
   PDR, arXiv 2510.01123, |C| <= kappa. How the bound is kept is not in the paper. A draft that is too long keeps its
   last tokens, where the solution is, and `room` says what is too long: what is left after the drafts before it

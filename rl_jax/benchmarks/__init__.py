@@ -1,1 +1,1 @@
-"""What `rl_jax.benchmark` times, each beside a peer or a bound of the same machine."""
+"""Benchmarks of `rl_jax.benchmark`, each beside a peer or a bound of the same machine."""

@@ -43,7 +43,7 @@ Generate = Callable[[Int[np.ndarray, "B P"], int], float]
 
 
 class Settings(NamedTuple):
-  """What is measured."""
+  """Settings of the measurement."""
 
   model: str
   batches: tuple[int, ...]
@@ -125,7 +125,7 @@ def bound_of(model: Model, rows: int, new_tokens: int, memory: float, products: 
 
 
 def generate_benchmark(settings: Settings) -> None:
-  """Prints a table for each type and batch.
+  """Print a table for each type and batch.
 
   Raises: UserError: one line that says what was got and what to do.
   """

@@ -36,7 +36,7 @@ from rl_jax.training.seeds import over_seeds
 from rl_jax.training.trainer import Trainer
 
 PEERS = {"tunix": "tunix_iteration.py", "trl": "trl_iteration.py"}
-"""Their scripts, by name."""
+"""Scripts of the peers, by name."""
 MODEL_SIZES = ("width", "layers", "heads", "key_value_heads", "head_width", "feed_forward")
 PEER_OVERRIDES = {
   *(f"model.{key}" for key in MODEL_SIZES),
@@ -64,7 +64,7 @@ class Times:
 
 
 def time_iteration(trainer: Trainer, repeats: int, peers: Sequence[Callable[[], float]] = ()) -> Times:
-  """Compiles and times the iteration, the rollout (with verification) and the rest (scoring, signal, update).
+  """Compile and time the iteration, the rollout (with verification) and the rest (scoring, signal, update).
 
   Args:
     peers: each runs an iteration elsewhere and returns its seconds; all take turns.
@@ -98,7 +98,7 @@ def _answered(ask: Ask) -> float:
 
 
 def _peer_sizes(trainer: Trainer, overrides: Sequence[str]) -> str:
-  """What the peers' scripts take as argument; refuses an experiment that they would not run."""
+  """Argument of the peers' scripts; raises UserError for an experiment that they cannot run."""
   for override in overrides:
     key = override.partition("=")[0]
     if key not in PEER_OVERRIDES:

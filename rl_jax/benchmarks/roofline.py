@@ -1,4 +1,4 @@
-"""What a pass of a model costs at least: operations, bytes, and the rates that this machine reaches."""
+"""Roofline of a model's pass: its least operations and bytes, and the rates that this machine reaches."""
 
 from __future__ import annotations
 

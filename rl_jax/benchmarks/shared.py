@@ -4,7 +4,7 @@ The policy of the benchmark `iteration` (1.06M parameters, float32), with prompt
 groups of responses to a prompt and for trees of a branching, whose segments are as long as a response. Both sides give
 logprobs at responses alone, and the rows of a tree run no further than the end of their own segment, so what remains is
 the text that rows share. For each point of the grid: token slots that a pass runs, seconds of value and gradient (both
-sides take turns, medians), and the memory that the compiler sets aside for what lies between.
+sides take turns, medians), and the memory that the compiler sets aside for temporaries.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def measure(model: Model, params: Params, point: Point, repeats: int) -> tuple[S
 
 
 def policy() -> Model:
-  """That of the benchmark `iteration`."""
+  """The policy of the benchmark `iteration`."""
   return initialization.build(configs.resolve("benchmark")).models["policy"]
 
 

@@ -23,7 +23,7 @@ class Flags(NamedTuple):
 
 
 def program(name: str) -> str:
-  """How a command was called: "rl-jax report", or "python -m rl_jax.report"."""
+  """Name that a command was called by: "rl-jax report", or "python -m rl_jax.report"."""
   called = Path(sys.argv[0])
   by_entry_point = called.stem == "rl-jax" or called.parts[-2:] == ("rl_jax", "__main__.py")
   return f"rl-jax {name}" if by_entry_point else f"python -m rl_jax.{name}"
@@ -74,7 +74,7 @@ def make_parser(
 
   Args:
     name, about: see `Parser`.
-    positional: the experiment may also stand alone, without --config=.
+    positional: the experiment may also be given alone, without --config=.
     workdir: False: the command has no run.
   """
   example = "--config.KEY=VALUE changes one field, as in --config.learning_rate=3e-4 --config.sampling.temperature=0.8"
@@ -127,7 +127,7 @@ def parse_flags(
   parser: Parser | None = None,
   required: Sequence[str] = ("config", "workdir"),
 ) -> Flags:
-  """Reads the arguments after the program's name; raises UserError for what it does not know."""
+  """Read the arguments after the program's name; raise UserError for unknown ones."""
   parser = parser or make_parser()
   own: list[str] = []
   overrides: list[str] = []
@@ -171,8 +171,7 @@ OF_OTHERS = {
 
 
 def _advice(flag: str, parser: argparse.ArgumentParser) -> str:
-  """What was meant by a flag that is not known: one that is much like it, a field of the experiment, or one that
-  another command has."""
+  """Suggestion for an unknown flag: a similar one, a field of the experiment, or a flag of another command."""
   known_flags = [text for action in parser._actions for text in action.option_strings if text.startswith("--")]
   field = flag.removeprefix("--")
   if field == "workdir":
@@ -185,6 +184,6 @@ def _advice(flag: str, parser: argparse.ArgumentParser) -> str:
 
 
 def default_workdir(experiment: str) -> Path:
-  """Where a run of an experiment is kept if nobody says: runs/grpo, of a variant runs/grpo-smoke."""
+  """Default folder of an experiment's run: runs/grpo, or runs/grpo-smoke for a variant."""
   name, _, variant = re.sub(r"\.py(?=:|$)", "", experiment).partition(":")
   return Path("runs") / "-".join(filter(None, (Path(name).name, variant)))

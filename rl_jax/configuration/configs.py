@@ -5,9 +5,9 @@ ml_collections rejects an override of a key that the file does not list. So a fi
   1. the file's `get_config(variant)`;
   2. overrides of the names `method.name`, `task.name`, `model.name`;
   3. each named part's own `get_config()`, under the values of the file; a value that it does not know is an error;
-  4. all other overrides, checked against the type of the value that is there;
+  4. all other overrides, checked against the type of the present value;
   5. the lock.
-References between fields (`config.get_ref`) are worked out when the file returns, before any override.
+References between fields (`config.get_ref`) are resolved when the file returns, before any override.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def split_variant(path_with_variant: str) -> tuple[str, str]:
 
 
 def from_file(path_with_variant: str, file_of: Callable[[str], str], kind: str) -> ConfigDict:
-  """What get_config of a file gives for a variant.
+  """Config that get_config of a file returns for a variant.
 
   Args:
     file_of: the file of a name or path.
@@ -101,9 +101,9 @@ def from_file(path_with_variant: str, file_of: Callable[[str], str], kind: str) 
 
 
 def resolve_experiment(path_with_variant: str, overrides: Sequence[str] = ()) -> ConfigDict:
-  """The same of what is to be trained.
+  """Resolve the config of an experiment, as `resolve`.
 
-  Raises: UserError: it names no method, task or model, as a study does not.
+  Raises: UserError: it lacks a method, task or model, as a study does.
   """
   config = resolve(path_with_variant, overrides)
   lacks = [section for section in (*ROLES, "checkpoint") if section not in config]
@@ -114,7 +114,7 @@ def resolve_experiment(path_with_variant: str, overrides: Sequence[str] = ()) ->
 
 
 def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> ConfigDict:
-  """The same from a configuration in memory; override values may be text, as on the command line, or Python values."""
+  """Resolve a configuration in memory; override values may be text, as on the command line, or Python values."""
   values = _plain(config)
   changes = dict(overrides or {})
   defaults = dict(values)
@@ -150,9 +150,9 @@ def _short(section: str, name: str | Any) -> dict[str, Any]:
 
 
 def _renamed(section: str, values: dict[str, Any], name: str | Any) -> dict[str, Any]:
-  """A file's section under another name. What the file says of its own task or model goes with that, where the other
-  does not know it; options of a method are no shapes, and are refused. Under a bare name, which stands for all sizes,
-  the number of layers goes too."""
+  """A file's section under another name. Fields of the file's own task or model that the other does not know are
+  dropped; options of a method are not shapes, and are refused. Under a bare name, which covers all sizes, the number of
+  layers is dropped too."""
   if section == "method":
     return values | {"name": name}
   bare = isinstance(name, str) and (section, name) in BARE
@@ -178,7 +178,7 @@ def resolve_role(name: str | Any, section: str = "") -> Any:
 
 
 def _defaults(role: Any, section: str) -> dict[str, Any]:
-  """What a part says of its section. Raises: UserError: no fields by name."""
+  """Defaults of a section, by get_config of its part. Raises: UserError: it does not return a dict."""
   fields = role.get_config()
   if not isinstance(fields, Mapping | ConfigDict):
     where = f"get_config of the {section} ({place_of_function(role.get_config)})"
@@ -218,7 +218,7 @@ def _keys(values: Mapping[str, Any]) -> list[str]:
 
 
 def _nearest_key(key: str, keys: Sequence[str]) -> str:
-  """By the whole dotted key, and by last components: a right name in a wrong section is the commonest slip."""
+  """Nearest known key, by whole dotted keys and by last components: the wrong section is the commonest mistake."""
   if RENAMED.get(key) in keys:
     return f": it is {RENAMED[key]!r} now"
   last = key.rpartition(".")[2]
@@ -278,7 +278,7 @@ _WORDS = {"true": True, "false": False, "none": None, "nan": math.nan, "inf": ma
 
 
 class _Words(ast.NodeTransformer):
-  """Words that stand inside of a tuple for values, as in (1e-3,nan), which is refused by the number that it holds."""
+  """Words inside a tuple of values, as in (1e-3,nan), which is refused by the number that it holds."""
 
   def visit_Name(self, node: ast.Name) -> ast.expr:
     return ast.Constant(_WORDS[node.id.lower()]) if node.id.lower() in _WORDS else node
@@ -356,10 +356,10 @@ def to_json(config: ConfigDict) -> str:
 
 
 def identity(config: ConfigDict) -> tuple[str, dict[str, Any]]:
-  """What makes two runs the same run: SHA-256 and fields of the configuration.
+  """Identity of a run: SHA-256 and fields of the configuration.
 
-  Left out, also of its stages, is what `NOT_IDENTITY` lists. The length of a stage stays, and so does that of a run
-  whose learning rate is scheduled over it.
+  The fields in `NOT_IDENTITY` are left out, in stages too. The length of a stage stays, and so does that of a run whose
+  learning rate is scheduled over it.
   """
   values = _jsonable(_plain(config), "")
   fields = {key: value for key, value in values.items() if key not in NOT_IDENTITY}

@@ -1,4 +1,4 @@
-"""Python code by name: a dotted path, a file, or an object that is there already; and its source text."""
+"""Python code by name: a dotted path, a file, or an object itself; and its source text."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _MOST_MEANT = 3
 
 
 def meant(name: str, known: Iterable[str]) -> list[str]:
-  """Which of the known names were meant by one that is not: those with its letters in another order, else those whose
-  first words it is, else the one that is nearly the same, else those that it begins, else one that is like it."""
+  """Known names that an unknown name may stand for: those with its letters in another order, else those whose first
+  words it is, else the one that is nearly the same, else those that begin with it, else a similar one."""
   known = sorted(set(known))
   reordered = [other for other in known if sorted(other) == sorted(name)]
   alike = lambda cutoff: difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
@@ -60,7 +60,7 @@ def experiment_file(name: str) -> str:
 
 
 def study_file(name: str) -> str:
-  """The same of a study: of the package's by its name ('horizon'), or a path."""
+  """The file of a study: one of the package's by its name ('horizon'), or a path."""
   return _file_of(name.removeprefix("studies/"), EXPERIMENTS / "studies", "study")
 
 
@@ -96,7 +96,7 @@ def parts_of(section: str) -> list[str]:
 
 
 def load_file(path: str, known: Iterable[str] = ()) -> ModuleType:
-  """Runs a Python file as a module; the same content is run once, so that its classes keep their identity.
+  """Run a Python file as a module; the same content is run once, so that its classes keep their identity.
 
   Args:
     known: what else could have been meant.
@@ -155,10 +155,10 @@ def _attribute(holder: ModuleType, name: str, path: str) -> Any:
 
 
 def load(name: str, section: str = "", short: Iterable[str] = ()) -> Any:
-  """'package.module', 'package.module:Name', 'package.module.Name', 'file.py' or 'file.py:Name'.
+  """Load 'package.module', 'package.module:Name', 'package.module.Name', 'file.py' or 'file.py:Name'.
 
   Args:
-    section: of a config in which it stands, whose parts are named if it leads nowhere.
+    section: section of a config that names it, whose parts are listed if nothing is found.
     short: names that this section has for some of them.
   """
   known = [*short, *parts_of(section)] if section else []
@@ -188,14 +188,14 @@ def load(name: str, section: str = "", short: Iterable[str] = ()) -> Any:
 
 
 def _nearest_part(word: str, known: list[str]) -> str:
-  """Which of the names was meant by a word, by their last parts."""
+  """Suggestion of the names that a word may stand for, by their last parts."""
   by_word = {name.rpartition(".")[2] if name.startswith("rl_jax.") else name: name for name in reversed(known)}
   names = [by_word[name] for name in meant(word, by_word)]
   return _question(names) if names else nearest("", known)
 
 
 def name_of(value: Any) -> str:
-  """How an object is called in a record: module, or module:Name."""
+  """Name of an object in a record: module, or module:Name."""
   if isinstance(value, ModuleType):
     return value.__name__
   definition = _named(value)

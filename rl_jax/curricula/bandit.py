@@ -59,6 +59,6 @@ def bandit(
 
 
 def occurring(task: Task) -> Bool[np.ndarray, " L"]:
-  """Which of the task's levels have problems in the train split."""
+  """Mask of the task's levels that have problems in the train split."""
   levels = jax.jit(lambda key: task.levels_of(task.problem_ids(key, DRAWS, "train"), "train"))(jax.random.key(0))
   return np.isin(np.arange(len(task.levels)), np.asarray(levels))

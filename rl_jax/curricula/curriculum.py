@@ -12,9 +12,9 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 @flax.struct.dataclass
 class Plan:
-  """What one iteration samples. Sizes are static capacities; limits and masks are data.
+  """Plan of the samples of one iteration. Sizes are static capacities; limits and masks are data.
 
-  N prompts have B = N * completions_per_prompt rows, those of one prompt together.
+  N prompts have B = N * completions_per_prompt rows; the rows of a prompt are adjacent.
   """
 
   prompt_ids: Int[Array, " N"]
@@ -23,8 +23,8 @@ class Plan:
   response_limits: Int[Array, " B"]
   """Tokens after which a response is cut."""
   extras: dict[str, Array] = dataclasses.field(default_factory=dict)
-  """What a rollout of the same method reads beside these: named arrays with leading axis N, such as hint ratios, priors
-  or modes."""
+  """More inputs of a rollout of the same method: named arrays with leading axis N, such as hint ratios, priors or
+  modes."""
 
 
 class Curriculum(NamedTuple):

@@ -11,14 +11,14 @@ from rl_jax.curricula.curriculum import Curriculum, Plan
 
 
 class Position(flax.struct.PyTreeNode):
-  """Where the passes have come to: all that a resumed run needs to go on with the next problem."""
+  """Position in the passes over the problems: all that a resumed run needs to continue with the next problem."""
 
   root: UInt32[Array, " K"]
   """Raw data of the key that orders are drawn with: typed keys do not serialise."""
   epoch: Int[Array, ""]
   """Passes done."""
   offset: Int[Array, ""]
-  """Problems of the running pass that are done."""
+  """Problems done in the current pass."""
 
 
 def epochs(prompts: int, completions_per_prompt: int) -> Curriculum:

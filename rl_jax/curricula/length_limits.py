@@ -13,7 +13,7 @@ from rl_jax.curricula.curriculum import Curriculum
 
 
 class Progress(flax.struct.PyTreeNode):
-  """How many plans were made, and the state of the curriculum that makes them."""
+  """Number of plans made, and the state of the curriculum that makes them."""
 
   iteration: Int[Array, ""]
   base: Any

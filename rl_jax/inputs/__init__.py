@@ -1,1 +1,1 @@
-"""What users hand over: the numbers of a config, code of their own, and the arrays that it gives."""
+"""Checks of users' inputs: the numbers of a config, code of their own, and the arrays that it returns."""

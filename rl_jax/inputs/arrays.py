@@ -10,7 +10,9 @@ _REAL = (jnp.floating, jnp.integer, jnp.bool_)
 
 
 def is_real(value: Any) -> bool:
-  """Whether an array holds real numbers of any width, or bools, which count as 0 and 1; not complex numbers or objects.
+  """Return whether an array holds real numbers of any width, or bools, which count as 0 and 1.
+
+  Complex numbers and objects are not real.
 
   >>> is_real(jnp.ones(2, jnp.bfloat16)), is_real(jnp.ones(2, jnp.complex64))
   (True, False)

@@ -31,7 +31,7 @@ class Range(NamedTuple):
   or_none: bool = False
 
   def holds(self, value: Any) -> bool:
-    """Whether the value is in."""
+    """Return whether the value is in the range."""
     if value is None:
       return self.or_none
     if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
@@ -40,11 +40,11 @@ class Range(NamedTuple):
     return inside and (value < self.high if self.below else value <= self.high)
 
   def optional(self) -> Range:
-    """The same, or None."""
+    """This range, or None."""
     return self._replace(or_none=True)
 
   def wanted(self, value: Any) -> str:
-    """What a value that is out should have been, for a person: bounds of the machine are named if they are passed."""
+    """Description of the range for an error message: bounds of the machine are named only if the value passes them."""
     number = not isinstance(value, bool) and isinstance(value, int | float)
     least = f"above {self.low:.10g}" if self.above else f"at least {self.low:.10g}"
     most = f"below {self.high:.10g}" if self.below else f"at most {self.high:.10g}"
@@ -59,15 +59,15 @@ NOT_NEGATIVE = Range(0)
 POSITIVE = Range(0, above=True)
 SHARE = Range(0, 1)
 DECAY = Range(0, 1, below=True)
-"""Of an average: at 1 it would never move."""
+"""Range of an average's decay: at 1 the average would never move."""
 WHOLE = Range(0, _LARGEST, whole=True)
 COUNT = Range(1, _LARGEST, whole=True)
 SEED = Range(0, 2**32 - 1, whole=True)
 
 
 def check(section: str, values: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
-  """Raise UserError for the first field of a section that is out of its range. Fields that are not there pass, as
-  recorded configs may be older than they are.
+  """Raise UserError for the first field of a section that is out of its range. Missing fields pass, as recorded configs
+  may be older than they are.
 
   Args:
     section: its name, "" for the fields at the top.

@@ -1,4 +1,4 @@
-"""Where a user's own code is at fault: file and line of an exception, or of a function."""
+"""Places in a user's own code: file and line of an exception, or of a function."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ADVICE = {
   "TracerIntegerConversionError": _TRACED,
   "SystemExit": "it asks to end the program: raise an error that says why instead",
 }
-"""What errors mean, by the names of their types: this module is read where JAX is not."""
+"""Explanations of errors by the names of their types, as this module is imported without JAX too."""
 
 
 def place_of(error: BaseException, function: Callable[..., Any] | None = None) -> str | None:
@@ -63,7 +63,7 @@ def one_line(error: BaseException) -> str:
 
 
 def _code_of(function: Callable[..., Any]) -> types.CodeType | None:
-  """Of the function inside of wrappers, or of an object's `__call__`."""
+  """Code of the function inside its wrappers, or of an object's `__call__`."""
   while isinstance(function, functools.partial):
     function = function.func
   function = inspect.unwrap(function)

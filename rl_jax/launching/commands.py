@@ -1,4 +1,4 @@
-"""How commands end: with an exit status, and where something is wrong with one line on stderr."""
+"""Exit of commands: an exit status, and one line on stderr for a user's error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rl_jax.launching.failures import of_users_code
 from rl_jax.launching.memory import keep_freed_memory
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""Why a disk takes no more."""
+"""Errors of a disk that takes no more."""
 
 Main = Callable[[list[str]], int]
 """Arguments after the program's name -> exit status."""
@@ -63,7 +63,7 @@ def command(name: str) -> Callable[[Main], Callable[..., int]]:
 
 @contextlib.contextmanager
 def _flushed_output() -> Iterator[None]:
-  """Writes what has been printed at the end, also of --help, which ends the program: what is wrong is known here."""
+  """Flush printed output at the end, also after --help, which ends the program, so that faults appear here."""
   try:
     yield
   finally:
@@ -71,7 +71,7 @@ def _flushed_output() -> Iterator[None]:
 
 
 def _give_up_output() -> None:
-  """What is left to be flushed at the end goes nowhere."""
+  """Discard the output that is flushed at the end."""
   os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""Compiled programs stay on disk: a run that is started again, or goes on, does not compile what it compiled before."""
+"""Cache of compiled programs on disk: a run that is repeated or resumed does not compile the same programs again."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def of_users_code(workdir: Path | None = None) -> Iterator[None]:
 
 
 def _detail(error: BaseException) -> str:
-  """What of the memory was asked for, out of a text that may go on with tables."""
+  """First line of an out-of-memory message, which says what was asked for; tables may follow it."""
   return str(error).splitlines()[0].partition("RESOURCE_EXHAUSTED: ")[2][:200]
 
 

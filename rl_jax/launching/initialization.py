@@ -1,4 +1,4 @@
-"""Where the models of a run start: stages of its own config, other runs, pretrained checkpoints."""
+"""Starting points of a run's models: stages of its own config, other runs, pretrained checkpoints."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ class Start(NamedTuple):
   """Parameters that a model starts with, and where they come from."""
 
   params: Params
-  """Without adapters: those of the run that it comes from are merged into their matrices."""
+  """Parameters without adapters: those of the run that they come from are merged into their matrices."""
   origin: str
   sha256: str
-  """Of the checkpoint's manifest, which holds the checksums of all its files."""
+  """SHA-256 of the checkpoint's manifest, which holds the checksums of all its files."""
   warnings: list[str]
   """Damaged checkpoints that were passed over."""
 
 
 class StartName(NamedTuple):
-  """What an `init_from` names."""
+  """Parts of an `init_from`."""
 
   place: str
   """A stage, or the folder of a run."""
   role: str
   digest: str
-  """The beginning of a hash; "": any start will do."""
+  """First digits of a hash; "" accepts any start."""
 
 
 def parsed(init_from: str) -> StartName:
@@ -98,8 +98,10 @@ def _needed(stages: dict[str, Any], name: str, fields: Iterable[Any]) -> dict[st
 
 
 def stage_folder(config: ConfigDict, name: str, workdir: Path) -> Path:
-  """Where a stage is kept: beside the run, or beside the stage that starts from it, by the hash of its config, length
-  and code, so that experiments share it."""
+  """Folder of a stage, beside the run or beside the stage that starts from it.
+
+  Its name holds a hash of the stage's config, length and code, so that experiments share it.
+  """
   stage = stage_config(config, name)
   identity, _ = configs.identity(stage)
   code = [configs.source(configs.resolve_role(stage[role].name)) for role in configs.ROLES]
@@ -208,8 +210,8 @@ def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: s
 
 
 class _ModelContents(NamedTuple):
-  """What a checkpoint holds of a model: a frozen one has neither adapters nor an average, and a trained one averages
-  what it trains."""
+  """Contents of a checkpoint for one model. A frozen model has neither adapters nor an average; a trained one averages
+  the parameters that it trains."""
 
   leaves: set[str]
   role: str
@@ -221,12 +223,12 @@ class _ModelContents(NamedTuple):
 
   @property
   def folder(self) -> str:
-    """Where the model is."""
+    """Folder of the model in the checkpoint."""
     return f"seeds/models/{self.role}"
 
   @property
   def adapters(self) -> bool:
-    """Whether the model has adapters."""
+    """True if the model has adapters."""
     return any(name.startswith(f"{self.folder}/params/") and lora.is_adapter(name) for name in self.leaves)
 
   def average_of(self, params: Params) -> Params | None:

@@ -102,20 +102,20 @@ def watch_command() -> None:
 
 
 def named(name: str) -> None:
-  """Give the command that goes on in this process its name, which begins its lines."""
+  """Set the name of the command that continues in this process, which begins its lines."""
   if _watch is not None:
     _watch.name = name
 
 
 def listen(answer: Answer, last_words: Callable[[], str]) -> None:
-  """From here on the first signal of `SAVED_AT` is answered and the second one ends the process at once.
+  """Answer the first signal of `SAVED_AT` from now on, and end the process at once at the second.
 
-  A signal that the process was told to ignore is ignored, but for Ctrl-C: `nohup` keeps a run from the end of a
-  terminal. In a program that is no command of ours the handlers are Python's, and the second signal raises
+  A signal that the process was told to ignore stays ignored, except Ctrl-C: `nohup` protects a run from the end of its
+  terminal. In a program that is not a command of rl_jax the handlers are Python's, and the second signal raises
   KeyboardInterrupt.
 
   Args:
-    last_words: gives what to say to the second.
+    last_words: returns the text to print at the second signal.
   """
   if _watch is not None:
     _watch.answer, _watch.last_words = answer, last_words
@@ -140,7 +140,7 @@ def _in_main_thread(answer: Answer) -> Callable[[int, FrameType | None], None]:
 
 
 def _left_to_the_thread(number: int, frame: FrameType | None) -> None:
-  """A handler there has to be, for the thread to hear of a signal."""
+  """Empty handler, required for the thread to hear of a signal."""
 
 
 def say(text: str) -> None:

@@ -31,7 +31,7 @@ _LOOK_AGAIN_SECONDS = 0.5
 
 
 class Terminal(NamedTuple):
-  """Who launched a run: for its record, and for the line that says how to go on."""
+  """The command that launched a run, for its record and for the line that says how to resume it."""
 
   command: list[str]
   stream: TextIO
@@ -41,7 +41,7 @@ class Terminal(NamedTuple):
 def train(
   config: ConfigDict, workdir: str | Path, terminal: Terminal | None = None, *, is_stage: bool = False
 ) -> Result:
-  """Trains the run of a resolved config in `workdir`, or goes on with it; first the stage that it starts from.
+  """Train the run of a resolved config in `workdir`, or resume it; first the stage that it starts from.
 
   Args:
     is_stage: the run is a stage, for which others may wait: while another process trains it, this one does too.
@@ -91,7 +91,7 @@ def train(
 
 
 def _wait_for(folder: Path, terminal: Terminal) -> Callable[[str], bool]:
-  """Waits for who holds a stage's folder; says so once."""
+  """Wait for the process that holds a stage's folder; say so once."""
   said = False
 
   def wait(holder: str) -> bool:

@@ -32,13 +32,13 @@ from rl_jax.training.trainer import Trainer, check_batch
 
 
 class Result(NamedTuple):
-  """Where a launch left its run."""
+  """State in which a launch left its run."""
 
   directory: Path
   iterations: int
   finished: bool
   done_before: bool = False
-  """This launch has done nothing."""
+  """True if the run was finished before this launch, which then did nothing."""
 
 
 class RunLoop:
@@ -65,9 +65,9 @@ class RunLoop:
     self.say = recorder.say
     self.held_out: dict[str, np.ndarray] = {}
     self.skipping = False
-    """Whether the last updates of a seed were left out: its parameters are those of an iteration before."""
+    """True if the last updates of a seed were left out: its parameters are those of an earlier iteration."""
     self.compiling = False
-    """Whether the next iterations compile programs on the way, so that their time is no speed."""
+    """True if the next iterations compile programs, so that their time does not measure speed."""
     self.last_good: int | None = None
     """The last iteration at whose end no seed was skipping; None: none of this launch."""
 
@@ -96,7 +96,7 @@ class RunLoop:
     return f"{saved}; go on with all processes: {shlex.join(self.recorder.command)}"
 
   def _prepared(self, resources: contextlib.ExitStack) -> Trainer | Result:
-    """The trainer where the run goes on, its task held open; or the end of a run that is done, or stopped already."""
+    """The trainer of a run to continue, its task held open; or the result of a run that is done or already stopped."""
     directory = self.recorder.directory
     newest = self._newest_checkpoint(directory)
     if newest >= self.config.num_iterations:
@@ -124,7 +124,7 @@ class RunLoop:
     return trainer
 
   def _newest_checkpoint(self, directory: RunDirectory) -> int:
-    """The iteration to go on from; 0: none has been saved."""
+    """The iteration to resume from; 0 if none has been saved."""
     newest, launches = self.checkpoints.newest_intact(), read_launches(directory.manifest, missing_ok=True)
     if newest is not None:
       for removed in vouching.removed_checkpoints(directory, launches):
@@ -141,7 +141,7 @@ class RunLoop:
     return 0
 
   def _say_faults(self, directory: RunDirectory) -> None:
-    """Say what is no longer as the launches of a run that is done left it."""
+    """Print what was changed since the launches of a run that is done."""
     if processes.first():
       for fault in vouching.check(directory, read_launches(directory.manifest, missing_ok=True)).faults:
         self.say(f"{self.workdir}: {fault}")
@@ -189,7 +189,7 @@ class RunLoop:
         break
 
   def _share(self, trainer: Trainer) -> float:
-    """Of the run that is done, 1 at its end: of its iterations, or of the tokens that every seed generates."""
+    """Fraction of the run completed, by iterations or by tokens of the slowest seed, whichever is further."""
     tokens = self.config.num_tokens
     by_tokens = float(trainer.generated_tokens.min()) / tokens if tokens else 0.0
     return max(trainer.iterations / self.config.num_iterations, by_tokens)
@@ -203,7 +203,7 @@ class RunLoop:
     self.say(f"{stop.name}: {state}; go on with: {shlex.join(self.recorder.command)}")
 
   def _check_cadence(self, newest: int) -> None:
-    """A run goes on in steps of `logging.every_iterations`, which may have changed since the checkpoint."""
+    """Check that the run can resume in steps of `logging.every_iterations`, which may differ from the checkpoint's."""
     every = self.config.logging.every_iterations
     if newest % every:
       raise UserError(
@@ -306,6 +306,6 @@ class RunLoop:
 
 
 def _is_due(section: ConfigDict, iterations: int, last: bool = False) -> bool:
-  """Whether something comes after this iteration, by the cadence of its section, of which 0 means never."""
+  """Return whether something is due after this iteration, by the cadence in its section; 0 means never."""
   every = section.every_iterations
   return every > 0 and (last or iterations % every == 0)

@@ -1,4 +1,4 @@
-"""What JAX computes on in this process: its devices in words, and its settings that change numbers."""
+"""JAX's devices in this process, in words, and its settings that change numbers."""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ _KEEP = ((-8, 1), (-4, 0), (-1, -1))
 
 
 def keep_freed_memory() -> None:
-  """Tell the C library to keep what is freed; where it is not glibc, nothing. Early: before JAX has started a device.
+  """Tell glibc to keep freed memory; do nothing with another C library. Call this before JAX starts a device.
 
-  The process then stays as large as it has been.
+  The process then stays at its largest size.
   """
   mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
   if mallopt is not None:

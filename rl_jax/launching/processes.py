@@ -3,7 +3,7 @@
 Every process is started with the same command. On Slurm, Kubernetes and TPU slices JAX finds the others by itself
 (--distributed); anywhere else each is told where the first one listens (--coordinator, --num_processes, --process_id).
 Process 0 keeps the record of the run; all of them train, verify their share of the rows and write their part of a
-checkpoint, so --workdir lies on a file system that all of them see.
+checkpoint, so --workdir must be on a file system that all of them see.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rl_jax.launching import interrupts
 from rl_jax.launching.commands import say_error
 
 LOST_SECONDS = 60
-"""After so long without a sign of life a process counts as lost, and the others end."""
+"""Seconds without a sign of life after which a process counts as lost, and the others end."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +37,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def join(options: argparse.Namespace) -> None:
-  """Joins the other processes of the run, if the flags say that there are any; before anything else asks for devices.
+  """Join the other processes of the run, if the flags say that there are any; before anything else asks for devices.
 
-  Raises: UserError: flags that do not go together, no cluster is found, or the others do not come.
+  Raises: UserError: flags that do not go together, no cluster is found, or the others do not connect in time.
   """
   explicit = (options.coordinator, options.num_processes, options.process_id)
   if any(x is not None for x in explicit):
@@ -61,30 +61,30 @@ def join(options: argparse.Namespace) -> None:
 
 
 def several() -> bool:
-  """Whether the run has more processes than this one."""
+  """Return whether the run has more processes than this one."""
   return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def first() -> bool:
-  """Whether this process is the one that keeps the record, or the only one."""
+  """Return whether this process keeps the record; a single process does."""
   return not several() or jax.process_index() == 0
 
 
 def largest(number: int) -> int:
-  """The largest of what the processes give; all of them call this at the same point."""
+  """The largest number over processes; all of them call this at the same point."""
   return int(np.max(multihost_utils.process_allgather(np.int32(number)))) if several() else number
 
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-  """A folder that goes when it is left: what processes other than the first put in place of the run's record."""
+  """A temporary folder, which processes other than the first use in place of the run's."""
   with tempfile.TemporaryDirectory(prefix="rl_jax-") as folder:
     yield Path(folder)
 
 
 @contextlib.contextmanager
 def ending_together(then: Callable[[], str]) -> Iterator[None]:
-  """Ends this process at once when an operation over all of them fails, as it does when another one has ended.
+  """End this process at once when an operation over all of them fails, as it does when another one has ended.
 
   At once, since all that waits for the others on the way out (a checkpoint being written, say) would wait for long.
 
@@ -104,7 +104,7 @@ def ending_together(then: Callable[[], str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def leaving(name: str) -> Iterator[None]:
-  """Ends this process at once with the line of an error, where others of its run would wait for it.
+  """End this process at once with the line of an error, where others of its run would wait for it.
 
   Args:
     name: of the command.
@@ -119,5 +119,5 @@ def leaving(name: str) -> Iterator[None]:
 
 
 def leave(status: int) -> NoReturn:
-  """Ends this process without waiting for the others, which then end as well."""
+  """End this process without waiting for the others, which then end as well."""
   interrupts.leave(status)

@@ -1,4 +1,4 @@
-"""What a run left behind, read so that it can be made again: a run's folder, a committed curve, a committed study."""
+"""Records of runs, read so that a run can be repeated: a run's folder, a committed curve, a committed study."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from rl_jax.runs.metrics import read_metrics
 
 
 class RecordedRun(NamedTuple):
-  """What is to be made again."""
+  """Record of a run to be repeated."""
 
   name: str
   config: ConfigDict
   launches: list[dict[str, Any]]
   lines: dict[tuple[str, int], dict[str, Any]]
-  """By kind and iteration."""
+  """Lines of the record by kind and iteration."""
   rounded: Callable[[float], float] | None
-  """What was done to the numbers before they were written; None: nothing."""
+  """Rounding applied to the numbers before they were written, or None."""
   complete: bool
-  """Whether the record has a line for every iteration."""
+  """True if the record has a line for every iteration."""
   folder: Path | None
   faults: list[str]
   notes: list[str]
   vouched: bool = True
-  """Whether hashes say of every line that it is as it was written."""
+  """True if hashes show that no line was changed after it was written."""
   edited: bool = False
-  """Whether identity.json, config.json or method.py is not as its launch left it."""
+  """True if identity.json, config.json or method.py was changed after its launch."""
   config_changed: bool = False
   """Fields or defaults of the config are not those of the record: its numbers are promised within a tolerance alone."""
 
   @property
   def iterations(self) -> int:
-    """The last of the record."""
+    """The last iteration of the record."""
     return max((iteration for _, iteration in self.lines), default=0)
 
   def first(self, field: str) -> Any:
@@ -115,7 +115,7 @@ def _checked_lines(metrics: Path) -> list[dict[str, Any]]:
 
 
 def _config_of(directory: RunDirectory) -> tuple[ConfigDict, list[str]]:
-  """The config of a run, with the folder's copy of a method whose own file has gone, and what to say of that."""
+  """The config of a run, with the folder's copy of a method whose own file has gone, and notes on that."""
   values = _tuples(read_json(directory.config))
   section = values.get("method") if isinstance(values, dict) else None
   if not isinstance(section, dict) or not isinstance(section.get("name"), str):

@@ -1,4 +1,4 @@
-"""The record of one launch: what it writes into the run's folder, and what it says at the terminal."""
+"""The record of one launch: files in the run's folder, and lines at the terminal."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from rl_jax.training.trainer import AdvanceResult, Trainer
 
 
 class Recorder:
-  """Writes metrics, samples, timings and the manifest of a run whose folder is held.
+  """Writer of metrics, samples, timings and the manifest of a run whose folder is held.
 
   Args:
-    command: by which the run was launched.
-    stream: of the terminal.
+    command: command that launched the run.
+    stream: stream of the terminal.
   """
 
   def __init__(self, config: ConfigDict, identity: str, directory: RunDirectory, command: list[str], stream: TextIO):
@@ -57,7 +57,7 @@ class Recorder:
     """Append this launch to the manifest.
 
     Args:
-      starts: where models start, by role; empty for a run that goes on.
+      starts: where models start, by role; empty for a resumed run.
     """
     self.directory.check_in_place()
     method = configs.source(configs.resolve_role(self.config.method.name))
@@ -138,7 +138,7 @@ class Recorder:
     self.metrics.write("evaluation", iterations, dict(held_out))
 
   def log_on_disk(self) -> dict[str, list[Any]]:
-    """Hashes of the log, once all of it is on the disk: what a checkpoint vouches for."""
+    """Hashes of the log, once all of it is on the disk, for a checkpoint to vouch for."""
     self.directory.check_in_place()
     self.metrics.sync()
     return self._hashes.now()
@@ -166,5 +166,5 @@ class Recorder:
 
 
 def _numbered(iterations: int, result: AdvanceResult) -> list[dict[str, Any]]:
-  """Its samples with the iteration that wrote them."""
+  """Samples of a result, with the iteration that wrote them."""
   return [{"iteration": iterations, **sample} for sample in result.samples]

@@ -23,15 +23,15 @@ class Stop:
     return self._agreed or self._noted
 
   def listen(self) -> None:
-    """Takes over the signals of `interrupts.SAVED_AT` (main thread only)."""
+    """Take over the signals of `interrupts.SAVED_AT` (main thread only)."""
     interrupts.listen(self._note, self.ended)
 
   def covers(self, checkpoints: Path) -> None:
-    """Takes note of the folder in which a run that is launched keeps its checkpoints."""
+    """Take note of the folder in which a run that is launched keeps its checkpoints."""
     self._checkpoints.append(checkpoints)
 
   def ended(self) -> str:
-    """What an end at once leaves."""
+    """Message after an immediate end: the newest checkpoint, if there is one."""
     for folder in reversed(self._checkpoints):
       if steps := manifests.finished(folder):
         return f"ended at once; checkpoint {steps[-1]} in {folder} is the newest"

@@ -1,4 +1,4 @@
-"""Whether the files of a run are what its checkpoints and launches vouch for."""
+"""Check of a run's files against the hashes in its checkpoints and launches."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from rl_jax.training import manifests
 from rl_jax.training.checkpoints import Checkpoints
 
 LOG = "log"
-"""Where the metadata of a checkpoint has the hashes of the log; older ones have none."""
+"""Key of the log's hashes in the metadata of a checkpoint; older checkpoints lack it."""
 
 
 def checkpoint_fault(directory: RunDirectory, identity: str, step: int, metadata: Mapping[str, Any]) -> str:
-  """Why a run cannot go on from a checkpoint with this metadata, "" if it can: it is another run's, is not the one that
-  was saved, or the log up to its step is no longer what it was.
+  """Reason why a run cannot resume from a checkpoint with this metadata, "" if it can: it is another run's, is not the
+  one that was saved, or the log up to its step was changed.
 
-  A checkpoint without hashes of the log is held against the end of the last launch, where that has one.
+  A checkpoint without hashes of the log is compared with the end of the last launch, where that has one.
   """
   if metadata.get("identity", identity) != identity:
     return "is of another run"
@@ -40,7 +40,7 @@ def checkpoint_fault(directory: RunDirectory, identity: str, step: int, metadata
 
 
 class Vouched(NamedTuple):
-  """What is known of a run's files."""
+  """Result of checking a run's files."""
 
   faults: list[str]
   until: float
@@ -50,7 +50,7 @@ class Vouched(NamedTuple):
 
   @property
   def doubt(self) -> str:
-    """What nothing vouches for; "" where there is no such thing."""
+    """Description of the lines that nothing vouches for; "" if there are none."""
     if not self.open_lines:
       return ""
     if self.until < 0:
@@ -96,15 +96,15 @@ def digests(checkpoints: Checkpoints) -> dict[str, str]:
 
 
 def removed_checkpoints(directory: RunDirectory, launches: Launches) -> list[str]:
-  """Which checkpoints of those that the latest launch ended with are gone, a line each."""
+  """One line for each checkpoint that the latest launch ended with and that is gone."""
   steps = launches[-1].get("end", {}).get("checkpoints", {}) if launches else {}
   gone = [step for step in steps if not (directory.checkpoints / step).is_dir()]
   return [f"checkpoint {step} was removed since launch {len(launches)}" for step in gone]
 
 
 def _replaced_checkpoints(directory: RunDirectory, launches: Launches) -> list[int]:
-  """Steps of checkpoints that are not those that a launch ended with. One that a later launch went back behind may have
-  been saved again by it, and counts no more."""
+  """Steps of checkpoints that differ from those that a launch ended with. A later launch that resumed from before a
+  checkpoint may have saved it again; such a checkpoint does not count."""
   digests: dict[int, str] = {}
   for launch in launches:
     resumed = launch.get("resumed_from", 0)
@@ -122,7 +122,7 @@ def _digest(checkpoint: Path) -> str:
 
 
 def _departure(directory: RunDirectory, step: int, hashes: Any) -> str:
-  """How the log differs from what the checkpoint of a step vouches for; "" if it does not."""
+  """Difference between the log and what the checkpoint of a step vouches for; "" if there is none."""
   if not log_hashes.well_formed(directory, hashes):
     return "its sizes and hashes of the log are damaged"
   departure = log_hashes.departure(directory, hashes)
@@ -134,7 +134,7 @@ def _departure(directory: RunDirectory, step: int, hashes: Any) -> str:
 
 
 def _changed_ends(directory: RunDirectory, launches: Launches) -> list[str]:
-  """How the log differs from what launches ended with, a line each."""
+  """Differences between the log and what launches ended with, a line each."""
   faults = []
   for index, launch in enumerate(launches):
     end, later = launch.get("end"), launches[index + 1 :]
@@ -156,7 +156,7 @@ def _changed_since(directory: RunDirectory, end: Mapping[str, Any], until: int |
 
 
 def _repetition(path: Path) -> list[str]:
-  """The first line that has what a line before it has; a run writes one of a kind and an iteration."""
+  """Fault of the first line that repeats an earlier one; a run writes one line for each kind and iteration."""
   numbers: dict[tuple[Any, int], int] = {}
   for number, line in enumerate(read_metrics(path), 1):
     kind, iteration = line.get("kind"), line["iteration"]

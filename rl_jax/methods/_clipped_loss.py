@@ -21,11 +21,11 @@ AGGREGATIONS = ("token_mean", "sequence_mean_token_mean", "sequence_mean_token_s
 """Means of a loss over tokens and rows. One that divides by a constant of the batch would know its size."""
 
 CLIPS = ("ppo", "none", "cispo")
-"""Of `policy_gradient`, and CISPO, which is a loss of its own."""
+"""Clips of `policy_gradient`, and CISPO, which is a loss of its own."""
 
 
 def loss_function(config: ConfigDict, task: Task) -> LossFunction:
-  """The loss of the family for a config. Raises ValueError now, not in the midst of training, for its options."""
+  """The loss of the family for a config. Options are validated here, at build time (ValueError)."""
   m = config.method
   one_of(m, "aggregation", AGGREGATIONS)
   clip = one_of(m, "clip", CLIPS)

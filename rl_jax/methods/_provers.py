@@ -64,7 +64,7 @@ def verifier(config: ConfigDict, task: Task) -> Prover:
 
 
 def starts_of(config: ConfigDict) -> Callable[[Trajectories], Boundaries]:
-  """Where steps begin whose values are known, `max_steps` at most."""
+  """Boundaries at the starts of the steps whose values are known, `max_steps` at most."""
   return step_values.starts_of_steps(config.method.max_steps)
 
 

@@ -10,7 +10,7 @@ from rl_jax.inputs import ranges
 from rl_jax.inputs.ranges import FINITE, NOT_NEGATIVE, Range
 
 _MOST = 1e6
-"""Of ratios and lengths. Beyond it something else was meant."""
+"""Upper bound of ratios and lengths; a larger number is a mistake."""
 
 FAMILY = {
   "clip_low": Range(0, _MOST).optional(),
@@ -21,7 +21,7 @@ FAMILY = {
   "entropy_coefficient": FINITE,  # below 0 entropy costs
   "importance_sampling_cap": Range(0, _MOST, above=True).optional(),
 }
-"""Of `policy_gradient.get_config`, which methods of users build on too."""
+"""Ranges of the options of `policy_gradient.get_config`, which users' methods build on too."""
 
 
 def check_options(config: ConfigDict, module: Any) -> None:

@@ -1,4 +1,4 @@
-"""What goes between the roles `signal` and `loss`: streams of targets and weights, terms with one division each."""
+"""Data between the roles `signal` and `loss`: streams of targets and weights, terms with one division each."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rl_jax.kernels.reductions import Mean
 
 @flax.struct.dataclass
 class Stream:
-  """What one term of the loss is to push, and how hard, token by token."""
+  """Per-token targets and weights of one loss term."""
 
   targets: Float[Array, "B T"]
   """Advantages, value targets, or what else the stream's loss compares with. Constants: no gradient flows in."""
   weights: Float[Array, "B T"]
-  """0 where the stream has nothing to say. May be non-zero outside `loss_mask` (hints)."""
+  """0 on tokens that the term ignores. May be non-zero outside `loss_mask` (hints)."""
 
 
 @flax.struct.dataclass
@@ -33,10 +33,10 @@ class Term:
 
 
 class Signal(NamedTuple):
-  """What a method makes of a batch, constants for the gradient."""
+  """Streams and metrics that a method computes from a batch, constants for the gradient."""
 
   streams: dict[str, Stream]
-  """By name; "policy" is what samples and the evaluation of credit show."""
+  """Streams by name; samples and the evaluation of credit show "policy"."""
   metrics: dict[str, Mean] = {}  # noqa: RUF012
 
 

@@ -51,7 +51,7 @@ LOSSES: dict[str, dict[str, Any]] = {
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's for MATH, with verl's dual clip."""
+  """The paper's options for MATH, with verl's dual clip."""
   return policy_gradient.get_config() | {
     "base": "grpo",
     "form": "paper",

@@ -44,7 +44,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's conservative setting."""
+  """The paper's conservative options."""
   return policy_gradient.get_config() | {
     "shaping": "advantage",
     "delta": -2.0,  # below 0 early calls gain; 0: GRPO

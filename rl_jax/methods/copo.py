@@ -49,7 +49,7 @@ BLENDS = {
   "only forced": ("advantage", False), "soft with forced": ("advantage", True),
   "only zero": ("reward", False), "soft with zero": ("reward", True), "soft with zero group": ("group", True),
 }  # fmt: skip
-"""Which rows have a local loss at all, and whether the entropy weighs it."""
+"""Rows that have a local loss, and whether the entropy weighs it."""
 
 
 def get_config() -> dict[str, Any]:

@@ -38,7 +38,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's, with lengths as shares of the response tokens (4096 of 20480)."""
+  """The paper's options, with lengths as shares of the response tokens (4096 of 20480)."""
   return policy_gradient.get_config() | {
     "clip_low": 0.2,
     "clip_high": 0.28,

@@ -15,7 +15,7 @@ not say. The paper's KL is k2; its script leaves k3. The dual clip is the script
 reward for answers that were cut: not here, as not in the paper. It samples until it has all groups; here missing rows
 are masked.
 
-L is `target_shares` of the task's response tokens; one half is our choice (the paper: 4000 of 32k). DA-DLER goes on
+L is `target_shares` of the task's response tokens; one half is our choice (the paper: 4000 of 32k). DA-DLER continues
 from a policy of DLER with limits by difficulty: answers are sampled up to the largest limit, and count as right up to
 that of their prompt, the n-th of `target_shares` where n - 1 of the `difficulty_thresholds` are below the share of
 right answers. The paper's is thresholds (0.5,) and twice as many tokens for hard prompts; inferred: a share at the
@@ -51,7 +51,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's, with lengths as shares of the response tokens."""
+  """The paper's options, with lengths as shares of the response tokens."""
   return policy_gradient.get_config() | {
     "clip_low": 0.2,
     "clip_high": 0.28,

@@ -1,13 +1,12 @@
 """DLER's merge: the largest updates of a tuned policy, on the weights that it was tuned from (arXiv 2510.15110).
 
-Idea: accuracy that was lost while answers became shorter comes back where small changes of weights are taken back and
-large ones are shrunk. delta is what tuning changed, M the entries with the largest |delta|, a quarter of them
-(section 4)
+Idea: accuracy that was lost while answers became shorter comes back where small changes of weights are undone and large
+ones are shrunk. delta is the change by tuning, M the entries with the largest |delta|, a quarter of them (section 4)
 
   theta = theta_base + 0.7 M delta,  delta = theta_tuned - theta_base
 
 The tuned policy is the config's `init_from`, the base `base_init_from`. A run starts from theta, evaluates it and
-goes on as DLER (methods/dler.py), towards theta where it has a KL term; `rl-jax evaluate` of the experiment measures
+continues as DLER (methods/dler.py), towards theta where it has a KL term; `rl-jax evaluate` of the experiment measures
 theta alone. With `keep` 1 and `scale` 1 theta is the tuned policy. In the paper an 8B policy has 66.4 on AIME24
 before DLER, 63.5 after, and 66.7 merged, with about half of the tokens. Inferred: one threshold for all arrays
 together (`scope` "global"; or "per_tensor"), rounding and ties. Adapters (LoRA) are merged into the matrices of both

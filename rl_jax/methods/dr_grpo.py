@@ -24,7 +24,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's: no KL, a constant length."""
+  """The paper's options: no KL, a constant length."""
   return policy_gradient.get_config() | {"aggregation": "sequence_mean_constant"}
 
 

@@ -18,7 +18,7 @@ much. `combination`, of which all but "dvao" are the paper's baselines:
   gdpo: AC normalised over the batch (arXiv 2601.05242).
 
 The formulas are known at second hand, without equation numbers; that weights go with the std, not with the variance,
-follows from the propositions. Inferred: ddof 1, eps 1e-6 and where it stands, advantage 0 without any spread, no KL.
+follows from the propositions. Inferred: ddof 1, eps 1e-6 and its place, advantage 0 without any spread, no KL.
 
 Metrics: those of policy_gradient.py, part/<objective> (rl_jax/training/describing.py), and
   weight/<objective>: v_k over scored rows; for "dvao" alone.
@@ -47,7 +47,7 @@ BASELINES = {"rewards": reward_combination, "advantages": advantage_combination,
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's: equal weights, no KL."""
+  """The paper's options: equal weights, no KL."""
   return policy_gradient.get_config() | {
     "combination": "dvao",
     "weights": (),  # one per objective of the task, in its order; scaled to add up to 1; (): equal

@@ -27,7 +27,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's: e = 0.2, beta = 0.04, mean over each answer, then over answers."""
+  """The paper's options: e = 0.2, beta = 0.04, mean over each answer, then over answers."""
   return policy_gradient.get_config() | {
     "aggregation": "sequence_mean_token_mean",
     "kl_coefficient": 0.04,

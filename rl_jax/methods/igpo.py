@@ -44,7 +44,7 @@ READ = ("probe_mask", "probe_answer_logprobs", "probe_answer_mask")
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's."""
+  """The paper's options."""
   return policy_gradient.get_config() | {
     "aggregation": "sequence_mean_token_mean",
     "dual_clip": 3.0,

@@ -1,4 +1,4 @@
-"""What a method is: five roles over one state, and the models that it names."""
+"""The interface of a method: five roles over one state, and the models that it names."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ModelRole:
     config: fields in which its section `model` differs from the config's, `name` among them; a method reads them from
       its own section, as in method.teacher.model.
     init_from: where its parameters come from: another role of the method (those whose shapes agree; the rest is
-      drawn), or a stage or the folder of a run, as in the field `init_from` of a config, with #critic behind it for
+      drawn), or a stage or the folder of a run, as in the field `init_from` of a config, with #critic after it for
       another model than that run's policy. "": a fresh draw, or the checkpoint of a pretrained model. The policy's is
       the config's field.
     outputs: what loss and `Method.scoring` read of it, by name: see rl_jax/models/outputs.py.
@@ -57,7 +57,7 @@ class ModelRole:
 
 
 def as_found(params: dict[str, Params]) -> dict[str, Params]:
-  """Each model starts where its `init_from` leads."""
+  """Parameters unchanged: each model starts where its `init_from` leads."""
   return params
 
 

@@ -1,10 +1,10 @@
-"""Training without any reward: the policy is made surer of what it does. A control for studies, not a method.
+"""Training without any reward, which only sharpens the policy. A control for studies, not a method.
 
-Idea: a token is pushed by how likely it was, so that the entropy falls whatever the verifier says,
+Idea: a token is pushed by its own probability, so that the entropy falls whatever the verifier says,
 
   A_t = log pi_old(token t) - mean over the trained tokens of the batch
 
-A task on which this gets better measures how fast a method lowers the temperature, not what it makes of rewards.
+A task on which this improves measures how fast a method lowers the temperature, not how it uses rewards.
 
 Metrics: those of policy_gradient.py. Config: experiments/no_reward.py.
 """

@@ -50,7 +50,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's for its 2B model, with a prover of samples of the policy that training starts from."""
+  """The paper's options for its 2B model, with a prover of samples of the policy that training starts from."""
   return policy_gradient.get_config() | {
     "clip": "none",
     "kl_coefficient": 0.001,
@@ -82,7 +82,7 @@ FORMS = {"step": lambda progress, step_ids, mask: progress, "to_go": to_go}
 
 
 def build(config: ConfigDict, task: Task) -> Method:
-  """PAV from its section of a config. Raises ValueError for a prover that is not there."""
+  """PAV from its section of a config. Raises ValueError for an unknown prover."""
   m = config.method
   prover = PROVERS[one_of(m, "prover", PROVERS)](config, task)
   credited, critic = FORMS[one_of(m, "form", FORMS)], ppo.critic(m)

@@ -1,7 +1,7 @@
-"""What the policy-gradient methods share: independent responses, a stream of advantages, clipped loss, KL, entropy.
+"""Policy gradient, the base of its family: independent responses, a stream of advantages, clipped loss, KL, entropy.
 
-A method of this family adds a `signal`: its advantage estimator, and where it has them other prompts, another rollout,
-more terms of the loss, more models. See grpo.py, dr_grpo.py, dapo.py, ppo.py.
+A method of this family adds a `signal`, its advantage estimator. It may also add other prompts, another rollout, more
+terms of the loss and more models. See grpo.py, dr_grpo.py, dapo.py, ppo.py.
 
 Metrics:
   clip_fraction: share of trained tokens whose ratio was clipped.

@@ -79,7 +79,7 @@ def value_error(trajectories: Trajectories, stream: Stream) -> Mean:
 
 
 def value_metrics(task: Task, trajectories: Trajectories, stream: Stream) -> dict[str, Mean]:
-  """How far V_old is from the critic's targets, and how much of the task's true values of steps it knows."""
+  """Error of V_old against the critic's targets, and its correlation with the task's true values of steps."""
   metrics = {"value_error": value_error(trajectories, stream)}
   if task.step_values is not None:
     true = step_values.exact(task, trajectories).before

@@ -41,7 +41,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's, with the choices of its code."""
+  """The paper's options, with the choices of its code."""
   return policy_gradient.get_config() | {
     "beta": 0.05,
     "discount": 1.0,  # of process rewards

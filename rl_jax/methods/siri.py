@@ -1,6 +1,6 @@
 """SIRI: scaling iterative reinforcement learning with interleaved compression (arXiv 2509.25176).
 
-Idea: the response limit falls and rises again while training goes on. A falling limit forces dense reasoning, as an
+Idea: the response limit falls and rises again during training. A falling limit forces dense reasoning, as an
 answer that is cut earns nothing; a rising one lets the policy explore from there. There is no penalty on length. At
 iteration t of cycles of T, between the limits L_max and L_min (section 3)
 

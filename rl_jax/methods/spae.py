@@ -46,7 +46,7 @@ READ = ("probe_mask", "probe_answer_logprobs", "probe_answer_mask", "probe_entro
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's, but for `max_steps`, which a task decides, and the threshold."""
+  """The paper's options, except `max_steps`, which depends on the task, and the threshold."""
   return policy_gradient.get_config() | {
     "clip_low": 0.2,
     "clip_high": 0.28,

@@ -43,7 +43,7 @@ OPEN = ("kl_coefficient", "entropy_coefficient", "curriculum")  # of the family,
 
 
 def loss_config() -> dict[str, Any]:
-  """What chain and tree share: the paper's rho, clip, KL and whitening."""
+  """Options that chain and tree share: the paper's rho, clip, KL and whitening."""
   return policy_gradient.get_config() | {
     "threshold": 0.9,  # rho
     "probability_mask": True,  # False: all tokens are trained, with the credit of their segment (the paper's ablation)
@@ -55,17 +55,17 @@ def loss_config() -> dict[str, Any]:
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's (int5): a cut at every fifth uncertain token, 9 completions; as many segments as a response has."""
+  """The paper's options (int5): a cut at every fifth uncertain token, 9 completions; all segments of a response."""
   return loss_config() | {"interval": 5, "completions_per_cut": 9, "max_segments": None}
 
 
 def threshold(m: ConfigDict) -> float:
-  """Below which a token is trained; no probability reaches 2."""
+  """Probability below which a token is trained; no probability reaches 2."""
   return m.threshold if m.probability_mask else 2.0
 
 
 def trained(trajectories: Trajectories) -> Bool[Array, "B T"]:
-  """Tokens of rows with a verdict, or whose text goes on, [B, T]."""
+  """Mask [B, T] of tokens of rows with a verdict, or whose text continues."""
   return trajectories.trained & (trajectories.scored | trajectories.unfinished)[:, None]
 
 

@@ -43,7 +43,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's for GSM8K: 6-6-6, segments of 30 tokens."""
+  """The paper's options for GSM8K: 6-6-6, segments of 30 tokens."""
   return spo_chain.loss_config() | {
     "branching": (6, 6, 6),  # children by level
     "segment_tokens": 30,  # of all levels but the last, which has no limit

@@ -26,12 +26,12 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """It has no options of its own."""
+  """Options of the method: none."""
   return {}
 
 
 def signal(trajectories: Trajectories, iteration: Array) -> Signal:
-  """Every demonstrated token alike, whatever its reward."""
+  """Signal that weighs every demonstrated token alike, whatever its reward."""
   weights = trajectories.trained.astype(jnp.float32)
   return Signal({"demonstrations": Stream(targets=weights, weights=weights)})
 
@@ -45,5 +45,5 @@ def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss
 
 
 def build(config: ConfigDict, task: Task) -> Method:
-  """Takes `prompts_per_iteration` demonstrations, one per prompt."""
+  """Take `prompts_per_iteration` demonstrations, one per prompt."""
   return Method(uniform(config.prompts_per_iteration, 1), demonstrations(task), signal, loss)

@@ -1,8 +1,8 @@
 """T-PPO: truncated proximal policy optimisation (arXiv 2506.15050).
 
-Idea: a step of PPO waits for its longest answer. Here every slot writes a window of l tokens per step; answers that are
-not finished go on in the next one, and the policy is updated on what is there, with GAE that takes the value at the cut
-for what is missing. The critic sees finished answers alone, with Monte Carlo returns, so its targets have no bias.
+Idea: a step of PPO waits for its longest answer. Here every slot writes a window of l tokens per step. Unfinished
+answers continue in the next one, and the policy is updated on the tokens so far, with GAE that takes the value at the
+cut for the rest. The critic sees finished answers alone, with Monte Carlo returns, so its targets have no bias.
 
   delta_t = r_t + gamma V_{t+1} - V_t,  A_t = sum_k (gamma lambda)^k delta_{t+k}
   V after the last token: 0 if the answer is finished, else V before that token                    (eq. 6)
@@ -42,7 +42,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """A window of a third of the response, as 8k of 24k; no KL, no value clip."""
+  """Options: a window of a third of the response, as 8k of 24k; no KL, no value clip."""
   return policy_gradient.get_config() | {
     "clip_low": 0.2,
     "clip_high": 0.28,

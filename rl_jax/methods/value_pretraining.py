@@ -28,7 +28,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """No discount, as of an answer's one reward; the critic starts as the policy."""
+  """Options: no discount, as an answer has one reward; the critic starts as the policy."""
   return {"discount": 1.0, "value_coefficient": 1.0, "critic_learning_rate": None, "critic_init_from": "policy"}
 
 

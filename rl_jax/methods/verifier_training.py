@@ -40,11 +40,11 @@ from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
 HALF = 0.5
-"""Between the two classes of prefixes."""
+"""Threshold between the two classes of prefixes."""
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's number of completions; the verifier starts as the prover."""
+  """Options: the paper's number of completions; the verifier starts as the prover."""
   return {
     "completions": 20,  # N, from the beginning of each step
     "max_steps": 16,  # of a response, from which completions are sampled

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 
 class Shared(NamedTuple):
-  """Keys and values of N prefixes. Row b of B attends to prefix b // (B / N): rows of one prefix stand together."""
+  """Keys and values of N prefixes. Row b of B attends to prefix b // (B / N): rows of one prefix are adjacent."""
 
   keys: Float[Array, "N K Dh P"]
   values: Float[Array, "N K P Dh"]
@@ -80,6 +80,6 @@ def _together(x: Float[Array, "B K q C"], prefix: Shared) -> Float[Array, "N K r
 
 
 def _apart(x: Float[Array, "N K rq C"], rows: int) -> Float[Array, "B K q C"]:
-  """Back to rows."""
+  """Inverse of `_together`: outputs by row."""
   count, kv = x.shape[:2]
   return x.reshape(count, kv, rows // count, -1, x.shape[-1]).swapaxes(1, 2).reshape(rows, kv, -1, x.shape[-1])

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 class Cache(NamedTuple):
   """Keys and values of all layers, and which slots hold a token.
 
-  Keys have time last: the product with a query then reads them as they lie.
+  Keys have time last: the product with a query then reads them without a transpose.
   """
 
   keys: tuple[Float[Array, "B K Dh S"], ...]
@@ -35,13 +35,13 @@ class Cache(NamedTuple):
     return Cache(keys, values, jnp.zeros((rows, 0), bool))
 
   def after(self, before: Cache) -> Cache:
-    """The slots of `before`, row by row, and behind them its own."""
+    """The slots of `before`, row by row, and after them its own."""
     join = lambda axis: lambda *parts: jnp.concatenate(parts, axis=axis)
     keys, values = tuple(map(join(3), before.keys, self.keys)), tuple(map(join(2), before.values, self.values))
     return Cache(keys, values, join(1)(before.mask, self.mask))
 
   def repeat(self, times: int) -> Cache:
-    """Each row `times` times in a row: one prompt for many completions."""
+    """Cache with each row repeated `times` times in succession: one prompt for many completions."""
     return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), self)
 
   def grow(self, slots: int) -> Cache:

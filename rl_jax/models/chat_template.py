@@ -62,7 +62,7 @@ def _compiled(text: str) -> tuple[Any, frozenset[str]]:
 
 
 def _inside(extension: Any, parser: Any) -> Any:
-  """What is in {% generation %}…{% endgeneration %}, by which templates mark an assistant's text."""
+  """Contents of {% generation %}…{% endgeneration %}, which mark an assistant's text in templates."""
   next(parser.stream)
   return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 

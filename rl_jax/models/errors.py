@@ -1,4 +1,4 @@
-"""What ends the reading of a pretrained model with one line for a person."""
+"""User-facing error in reading a pretrained model: printed as one line, without a traceback."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def export(
   dtype: str | None = None,
   shard_bytes: int = 4 * 2**30,
 ) -> None:
-  """Writes a new folder; it appears whole or not at all. Adapters are merged into their matrices.
+  """Write a new folder; it appears whole or not at all. Adapters are merged into their matrices.
 
   Args:
     params: of one seed, without boxes, all of it within reach of this process.

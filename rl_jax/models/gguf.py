@@ -17,7 +17,7 @@ from rl_jax.models.loading import MOST_LAYERS, Index, Names, Source, config_of
 from rl_jax.models.transformer import TransformerConfig
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {"llama": {}, "qwen2": {"qkv_bias": True}, "qwen3": {"qk_norm": True}}
-"""What an architecture switches on."""
+"""Options that an architecture switches on."""
 
 NAMES = Names(
   whole={"embedding": "token_embd.weight", "output": "output.weight", "final_norm/scale": "output_norm.weight"},
@@ -145,11 +145,11 @@ class GGUFTensors:
 
   @property
   def shapes(self) -> Mapping[str, tuple[int, ...]]:
-    """Of all tensors, by name, [outputs, inputs]."""
+    """Shapes of all tensors by name, [outputs, inputs]."""
     return self._shapes
 
   def read(self, tensor: str, index: Index) -> np.ndarray:
-    """A part of a tensor, float32. Only its rows are dequantised, but these whole, as blocks lie along them."""
+    """A part of a tensor, float32. Only its rows are dequantised, each as a whole because blocks run along rows."""
     rows: Any = index[0] if len(index) > 1 else slice(None)
     if self._interleaved and tensor.endswith((".attn_q.weight", ".attn_k.weight")):
       head, channel = np.divmod(np.arange(rows.start, rows.stop), self._interleaved)

@@ -28,7 +28,7 @@ _MOST_AXES = 4
 
 
 class Tensor(NamedTuple):
-  """Where a tensor is.
+  """Place of a tensor in the file.
 
   Attributes:
     shape: [outputs, inputs].

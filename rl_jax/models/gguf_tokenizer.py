@@ -10,7 +10,7 @@ from rl_jax.models.fields import Fields
 from rl_jax.models.gguf import metadata
 
 _PREFIX = "tokenizer.ggml"
-"""Of the names of its fields."""
+"""Prefix of the names of its fields."""
 
 _CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5
 """Types of tokens in the format."""

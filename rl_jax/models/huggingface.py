@@ -19,7 +19,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
   "Qwen2ForCausalLM": {"qkv_bias": True},
   "Qwen3ForCausalLM": {"qk_norm": True},
 }
-"""What an architecture switches on."""
+"""Options that an architecture switches on."""
 
 NAMES = Names(
   whole={"embedding": "model.embed_tokens.weight", "output": "lm_head.weight", "final_norm/scale": "model.norm.weight"},
@@ -219,7 +219,7 @@ class SafetensorsFolder:
 
   @property
   def shapes(self) -> Mapping[str, tuple[int, ...]]:
-    """Of all tensors, by name."""
+    """Shapes of all tensors by name."""
     return self._shapes
 
   def read(self, tensor: str, index: Index) -> np.ndarray:

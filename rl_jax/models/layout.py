@@ -1,4 +1,4 @@
-"""Where a model's rows and vocabulary lie on the mesh that a program is traced for."""
+"""Layout of a model's rows and vocabulary on the mesh that a program is traced for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def of_output(vocabulary: int) -> Placement | None:
 
 
 def row_shards() -> int:
-  """Into how many parts the mesh splits rows, by the logical axis rules in force; 1 on one device."""
+  """Number of parts that the mesh splits rows into, by the logical axis rules in force; 1 on one device."""
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
     return 1

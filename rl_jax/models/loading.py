@@ -25,11 +25,11 @@ MOST_LAYERS = 10_000
 
 
 class Tensors(Protocol):
-  """The tensors of a file format, as they lie there."""
+  """The tensors of a file format, as stored."""
 
   @property
   def shapes(self) -> Mapping[str, tuple[int, ...]]:
-    """Of all tensors, by name."""
+    """Shapes of all tensors by name."""
     ...
 
   def read(self, tensor: str, index: Index) -> np.ndarray:
@@ -39,7 +39,7 @@ class Tensors(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Names:
-  """What a file format calls the tensors of parameters, which are named by their path, as "layer_0/attention/query".
+  """Names of tensors in a file format, by the path of the parameter, as "layer_0/attention/query".
 
   Attributes:
     whole: names by path, outside of the layers.
@@ -124,7 +124,7 @@ def config_of(sizes: Mapping[str, Any], path: Path) -> TransformerConfig:
 
 
 def is_transposed(parameter: str, axes: int, config: TransformerConfig) -> bool:
-  """Whether files hold a parameter the other way round: they keep matrices as [outputs, inputs], and embeddings as
+  """Return whether files hold a parameter transposed: they keep matrices as [outputs, inputs], and embeddings as
   [vocabulary, width]."""
   return axes == 2 and (parameter != "embedding" or config.tied_embeddings)
 

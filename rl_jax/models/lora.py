@@ -1,6 +1,6 @@
 """Low-rank adapters (LoRA; Hu et al. 2021, arXiv 2106.09685): a matrix stays as it is, a thin product beside it learns.
 
-In a tree of parameters the adapter of matrix "query" stands beside it, as "query_lora_a" and "query_lora_b".
+In a tree of parameters the adapter of matrix "query" is beside it, as "query_lora_a" and "query_lora_b".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FIELDS = ("lora_rank", "lora_alpha", "lora_targets")
 """The fields of a model's config that say what adapters it has."""
 
 A, B = "_lora_a", "_lora_b"
-"""What the names of an adapter's two matrices add to that of the matrix they belong to."""
+"""Suffixes that an adapter's two matrices add to the name of the matrix they belong to."""
 
 
 def adapted(
@@ -34,7 +34,7 @@ def adapted(
 ) -> Float[Array, "*B F"]:
   """x W + scale (x A) B (eq. 3, scale = alpha / r), with no gradient for W.
 
-  A starts normally distributed with deviation D^-1/2, B with zeros: the first output is x W to the bit.
+  A starts normally distributed with deviation D^-1/2, B with zeros: the first output is exactly x W.
   """
   return dense(x, jax.lax.stop_gradient(weight)) + scale * dense(dense(x, a), b)
 
@@ -79,7 +79,7 @@ def onto(base: Any, params: Any) -> Any:
 
 
 def is_adapter(name: str) -> bool:
-  """Whether a parameter of this name is a part of an adapter."""
+  """Return whether a parameter of this name is a part of an adapter."""
   return name.endswith((A, B))
 
 

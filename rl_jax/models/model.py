@@ -49,7 +49,7 @@ class Model:
 
   @property
   def of_heads(self) -> bool:
-    """Whether the output layer has some heads of a number each, and not the vocabulary."""
+    """True if the output layer consists of scalar heads instead of the vocabulary."""
     return outputs.of_heads(self.names)
 
   @functools.cached_property
@@ -116,7 +116,7 @@ class Model:
   def outputs_after(
     self, params: Params, stems: Any, visible: Bool[Array, "B S"], tails: Sequences
   ) -> dict[str, Array]:
-    """Outputs of texts that go on from the midst of others; see `outputs.outputs_after`."""
+    """Outputs of texts that continue others from some slot; see `outputs.outputs_after`."""
     return outputs.outputs_after(self, params, stems, visible, tails)
 
 
@@ -126,8 +126,8 @@ def merge(part: Params, params: Params) -> Params:
 
 
 LOGPROBS = ("logits", "recomputed", "chunked", "pallas")
-"""How logprobs are made: from logits [B, T, V], or without them by `rl_jax.kernels.logprobs.linear_logprobs`, whose
-implementation is chosen by the platform ("recomputed") or named. Without them is for large vocabularies."""
+"""Computation of logprobs: from logits [B, T, V], or without them by `rl_jax.kernels.logprobs.linear_logprobs`, whose
+implementation is chosen by the platform ("recomputed") or named. The latter is for large vocabularies."""
 
 
 def param_count(params: Params) -> int:

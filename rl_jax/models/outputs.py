@@ -1,9 +1,9 @@
-"""Outputs of a model over whole sequences, by name: [B, T], where entry t speaks of token t or of the state before it,
-unless it is said otherwise.
+"""Outputs of a model over whole sequences, by name: [B, T], where entry t is of token t or of the state before it,
+unless stated otherwise.
 
   logprobs      log pi(token t | tokens before t), of the vocabulary
   entropies     of the distribution that token t was drawn from, in nats
-  hidden        [B, T, D], what the output layer read to give these: with its matrix, full-vocabulary divergences
+  hidden        [B, T, D], the inputs of the output layer for these: with its matrix, full-vocabulary divergences
   values        of the state before token t, a number; [B, T, H] from H heads
   rewards       [B], one number for the sequence, read at its last token; [B, H] from H heads
 """
@@ -43,7 +43,7 @@ def width(names: tuple[str, ...], heads: int, vocabulary: int) -> int:
 
 
 def of_heads(names: tuple[str, ...]) -> bool:
-  """Whether these come from heads of a number each, and not from the vocabulary."""
+  """Return whether these come from scalar heads instead of the vocabulary."""
   return bool(set(names) & set(OF_HEADS))
 
 
@@ -55,7 +55,7 @@ class Sequences(NamedTuple):
   attention_mask: Bool[Array, "B T"]
 
   def part(self, rows: slice, slots: slice = slice(None)) -> Sequences:
-    """Some rows, and of them some slots."""
+    """Part of the sequences: some rows, and some of their slots."""
     return Sequences(*(x[rows, slots] for x in self))
 
 
@@ -91,12 +91,12 @@ def outputs(model: Any, params: Any, batch: Any) -> dict[str, Array]:
 def outputs_after(
   model: Any, params: Any, stems: Any, visible: Bool[Array, "B S"], tails: Sequences
 ) -> dict[str, Array]:
-  """Outputs [B, T] of texts that go on from the midst of others, by name.
+  """Outputs [B, T] of texts that continue others from some slot, by name.
 
   Args:
-    stems: N rows of S slots, each with B / N tails, which stand together; a batch as in `outputs`. They are run once,
-      and their prompts too, if the model has `shared_prompts`.
-    visible: slots of its stem that a tail goes on from; of a batch with prompts all of these.
+    stems: N rows of S slots, each with B / N tails, which are adjacent; a batch as in `outputs`. They are run once, and
+      their prompts too, if the model has `shared_prompts`.
+    visible: slots of its stem that a tail continues; of a batch with prompts all of these.
   """
   owners = jnp.arange(visible.shape[0]) // (visible.shape[0] // stems.tokens.shape[0])
   seen, slots = stems.attention_mask[owners] & visible, visible.shape[1]
@@ -119,7 +119,7 @@ def _last(mask: Bool[Array, "B T"]) -> Int[Array, " B"]:
 
 
 def _run_stems(model: Any, params: Any, stems: Any) -> tuple[Float[Array, "N S1 D"], list[Cache], Cache]:
-  """States before each slot of the stems and after the last, what is cached of their prompts, and of themselves."""
+  """States before each slot of the stems and after the last, and the caches of their prompts and of themselves."""
   sequences = Sequences(stems.tokens, stems.positions, stems.attention_mask)
   trees: tuple[PrefixTrees, ...] = getattr(stems, "trees", ())
   if len(trees) != 1 or len(trees[0].children) != 1:
@@ -132,13 +132,13 @@ def _run_stems(model: Any, params: Any, stems: Any) -> tuple[Float[Array, "N S1 
 
 
 def _of_rows(model: Any, params: Any, rows: Sequences, first: int) -> dict[str, Array]:
-  """Of rows that are run alone, from slot `first` on."""
+  """Outputs of rows that are run alone, from slot `first` on."""
   states, _ = _run(model, params, rows)
   return _in_slots(_read(model, params, rows.part(slice(None), slice(first, None)), states[:, first - 1 :]), first, 0)
 
 
 def _of_trees(model: Any, params: Any, rows: Sequences, trees: PrefixTrees) -> dict[str, Array]:
-  """Of rows that are nodes of trees: prompts are run once, then level after level each node's own text."""
+  """Outputs of rows that are nodes of trees: prompts are run once, then each node's own text, level by level."""
   width, prompts = rows.tokens.shape[1], trees.rows // trees.size
   of_trees = lambda x: x.reshape(prompts, trees.size, *x.shape[1:])
   before, cache = _run(model, params, rows.part(slice(None, None, trees.size), slice(trees.starts[0])), last=True)
@@ -160,13 +160,13 @@ def _of_trees(model: Any, params: Any, rows: Sequences, trees: PrefixTrees) -> d
 def _run(
   model: Any, params: Any, rows: Sequences, prefixes: Sequence[Cache] = (), last: bool = False
 ) -> tuple[Float[Array, "B T D"], Cache]:
-  """What the output layer reads after each token (or the last slot alone), and keys and values."""
+  """Inputs of the output layer after each token (or after the last slot alone), and keys and values."""
   found: Any = model.module.apply({"params": params}, *rows, readout=False, prefixes=prefixes, last=last)
   return found
 
 
 def _in_slots(found: dict[str, Array], before: int, after: int) -> dict[str, Array]:
-  """Outputs per token in rows that have so many slots more, which hold 0."""
+  """Outputs per token in rows padded with `before` and `after` slots of 0."""
   pad = lambda x: jnp.pad(x, ((0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)))
   return {name: x if name == "rewards" else pad(x) for name, x in found.items()}
 

@@ -14,11 +14,11 @@ Block = Callable[..., tuple[Array, Any]]
 
 
 def recomputed(block: Block) -> Block:
-  """The same function, whose gradient by `params`, `x` and `shared` runs it again; `rest` has no gradient.
+  """Block whose gradient by `params`, `x` and `shared` runs it again; `rest` has no gradient.
 
-  `jax.checkpoint` leaves the compiler free to run all blocks again as soon as their inputs are there. XLA on CPU, which
-  orders work for concurrency, does just that and saves no memory (24 layers, 8 x 512 tokens: 4856 of 5204 MiB). Here a
-  block's second run reads the gradient of its output, so that it can not begin before that is known (348 MiB).
+  `jax.checkpoint` lets the compiler run all blocks again as soon as their inputs are ready. XLA on CPU, which orders
+  work for concurrency, does just that and saves no memory (24 layers, 8 x 512 tokens: 4856 of 5204 MiB). Here a block's
+  second run reads the gradient of its output, so that it cannot begin before that is known (348 MiB).
   """
 
   @jax.custom_vjp

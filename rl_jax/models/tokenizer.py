@@ -22,11 +22,11 @@ TOKENIZER, SETTINGS, GENERATION, TEMPLATE = (
   "chat_template.jinja",
 )
 _MORE_TOKENS = chat_template.TOKENS[3:]
-"""Those that `Tokenizer` has no field for."""
+"""Special tokens that `Tokenizer` has no field for."""
 _IDS = 2**32
 """Ids of the package tokenizers are unsigned numbers of 32 bits."""
 _OPEN, _CLOSE = "\udffe", "\udfff"
-"""Around a text whose control tokens are text: halves of characters, which no file of text can hold."""
+"""Marks around a text whose control tokens are text: lone surrogates, which no file of text can hold."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Tokenizer:
     return self.backend.id_to_token(token)
 
   def save(self, folder: Path) -> None:
-    """Writes the files that `load` and the `transformers` library read."""
+    """Write the files that `load` and the `transformers` library read."""
     self.backend.save(str(folder / TOKENIZER))
     settings = {
       "tokenizer_class": "PreTrainedTokenizerFast",
@@ -231,7 +231,7 @@ def _id(backend: Any, token: str, folder: Path) -> int:
 
 
 def _end_id(backend: Any, settings: Fields, folder: Path) -> int:
-  """By the tokenizer's settings, which in chat models name the end of a turn; else by those of generation."""
+  """Id of the end token in the tokenizer's settings (in chat models the end of a turn), else in those of generation."""
   end = _content(settings, "eos_token", folder)
   if end:
     return _id(backend, end, folder)

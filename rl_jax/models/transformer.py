@@ -29,7 +29,7 @@ DTYPES = ("float32", "bfloat16", "float16", "float64")
 """Types of activations and parameters; float64 only where JAX has it switched on."""
 
 REMAT = ("none", "block")
-"""What the backward pass computes again: nothing, or each block from its input."""
+"""Recomputation in the backward pass: none, or each block from its input."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,7 @@ class TransformerConfig:
 
   @property
   def output_is_embedding(self) -> bool:
-    """Whether the output layer is the embedding and no parameter of its own."""
+    """True if the output layer is the embedding instead of a parameter of its own."""
     return self.tied_embeddings and self.outputs == self.vocabulary
 
   @property
@@ -275,16 +275,16 @@ class Transformer(nn.Module):
     readout: bool = True,
     prefixes: Sequence[Cache] = (),
   ) -> tuple[Float[Array, "B T O"], Cache]:
-    """Runs T tokens per row; with a cache they are written from column `slot` on, after all that it holds.
+    """Run T tokens per row; with a cache they are written from column `slot` on, after all that it holds.
 
     Args:
-      mask: False on padding, which is attended by nobody.
+      mask: False on padding, which no token attends to.
       cache: keys and values of the tokens before; None: there are none.
       slot: column of the cache for the first token, the same for all rows.
-      last: give the outputs of the last column alone, [B, 1, O]: those of a whole prompt are many and seldom wanted.
-      readout: multiply with the output matrix; else the hidden states [B, T, D] that it would read are given.
-      prefixes: the tokens before those of the cache, in parts: of N rows, each for B / N rows that stand together.
-        What each of the B rows sees of its own may be said by a mask of B rows.
+      last: return the outputs of the last column alone, [B, 1, O]: those of a whole prompt are many and seldom needed.
+      readout: multiply with the output matrix; else return the hidden states [B, T, D] that it would read.
+      prefixes: the tokens before those of the cache, in parts of N rows, each for B / N adjacent rows. A mask of B rows
+        may restrict what each of the B rows sees.
     """
     c = self.config
     time = tokens.shape[1]

@@ -1,1 +1,1 @@
-"""What a run would cost on chips that are not there, read from its compiled programs. Parts of `rl_jax.plan`."""
+"""Estimate of a run's cost on a TPU topology without the hardware, from compiled programs. Parts of `rl_jax.plan`."""

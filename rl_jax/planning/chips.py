@@ -46,8 +46,8 @@ _QUIET = {
   "TPU_ACCELERATOR_TYPE": "v5litepod-8",
   "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # plans side by side: none of them takes a device
 }
-"""Without them libtpu asks the cloud's metadata server what machine this is, complains, writes log files, and refuses a
-second process."""
+"""Variables without which libtpu asks the cloud's metadata server about the machine, prints warnings, writes log files,
+and refuses a second process."""
 MOST = 256
 """Chips of a topology, at most."""
 

@@ -1,4 +1,4 @@
-"""What the chips of a compiled program send one another: kinds, how often, and bytes per chip.
+"""Collectives of a compiled program: kinds, counts, and bytes per chip.
 
 Bytes are those that a chip sends in a ring, which no algorithm undercuts. With n chips in a group and an operand of x
 bytes:
@@ -36,9 +36,9 @@ class Collective(NamedTuple):
   group: int
   """Chips that take part together."""
   times: float
-  """How often, in one run of the program."""
+  """Number of executions in one run of the program."""
   bytes: float
-  """That each chip sends, in all."""
+  """Bytes that each chip sends, in all."""
 
 
 def collectives(program: Program) -> list[Collective]:
@@ -60,8 +60,8 @@ def collectives(program: Program) -> list[Collective]:
 def instructions(program: Program) -> Iterator[tuple[str, Instruction, float]]:
   """Each collective of a program once: the name of its computation, itself, and how often it runs.
 
-  XLA for TPU lets kernels carry a collective along, piece by piece, even through the turns of a loop: it then stands in
-  each of them, with one channel and chain. It runs as often as the kernel that begins it, which is no part of the loop.
+  XLA for TPU lets kernels carry a collective along, piece by piece, even through the iterations of a loop: each of them
+  then lists it, with one channel and chain. It runs as often as the kernel that begins it, outside of the loop.
   """
   chains: dict[tuple[str, ...], tuple[str, Instruction, float]] = {}
   for name, times in program.times.items():

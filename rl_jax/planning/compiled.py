@@ -24,7 +24,7 @@ class CompiledProgram(NamedTuple):
 
   arguments: float
   outputs: float
-  """Those that take no argument's place."""
+  """Bytes of outputs that do not reuse an argument's memory."""
   temporary: float
   code: float
   flops: float
@@ -33,7 +33,7 @@ class CompiledProgram(NamedTuple):
   uncounted: int
   """Loops of unknown length, of which each counts as one turn."""
   seconds: float
-  """That the compiler took."""
+  """Time that the compiler took."""
 
   @property
   def sent(self) -> float:
@@ -118,8 +118,8 @@ def extrapolated(
 
 
 def falls(few: CompiledProgram | OutOfMemory, more: CompiledProgram | OutOfMemory) -> list[str]:
-  """What is less in the deeper of two programs: the compiler went about them in different ways, and a line through
-  them says nothing of it."""
+  """Names of quantities that are less in the deeper of two programs: the compiler treated them differently, so that a
+  line through them does not describe it."""
   if isinstance(few, OutOfMemory) or isinstance(more, OutOfMemory):
     return []
   return [name for name in ("temporary", "flops", "hbm_bytes", "sent") if getattr(more, name) < getattr(few, name)]

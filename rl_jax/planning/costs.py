@@ -1,13 +1,13 @@
-"""What a compiled program does on one chip: operations of its matrix products, and bytes that pass through its HBM.
+"""Costs of a compiled program on one chip: operations of its matrix products, and bytes that pass through its HBM.
 
-XLA's own `cost_analysis` counts the body of a loop once, whatever the loop's length: next to nothing of a sampler. Here
-an instruction counts as often as it runs (see `rl_jax.planning.hlo`).
+XLA's own `cost_analysis` counts the body of a loop once, whatever the loop's length, and so almost nothing of a
+sampler. Here an instruction counts as often as it runs (see `rl_jax.planning.hlo`).
 
-Operations: 2 per multiply-add of products and convolutions, which on TPU all products are; others count as nothing, and
-so do kernels of Pallas.
+Operations: 2 per multiply-add of products and convolutions (on TPU all products are convolutions). Others count as 0,
+and so do Pallas kernels.
 
 Bytes: what kernels read and write, each array once per kernel, in the device's main memory alone. A kernel that takes a
-slice of an array reads the slice, one that updates a slice in place writes the slice. Padding counts as nothing.
+slice of an array reads the slice, one that updates a slice in place writes the slice. Padding counts as 0.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def _main(arrays: list[Array]) -> float:
 
 
 def _fusion(program: Program, computation: dict[str, Instruction], fusion: Instruction) -> float:
-  """What a kernel reads of each parameter, and writes: of a slice that it updates in place, the slice; of what it
-  hands on as it is, nothing."""
+  """Bytes that a fused kernel reads and writes. A slice that it updates in place counts as the slice; an output that
+  aliases an operand counts as 0."""
   inner = program.computations[fusion.called[0]]
   operand_arrays = [list(computation[name].arrays) if name in computation else [] for name in fusion.operands]
   aliases = re.search(r"output_to_operand_aliasing=\{(.*?\))\}", fusion.attributes)
@@ -174,7 +174,7 @@ def _part(program: Program, computation: dict[str, Instruction], name: str) -> f
 
 
 def _inside(program: Program, kernel: Instruction, name: str) -> float | None:
-  """The same of an operand of a kernel within a kernel."""
+  """Bytes that a kernel within a kernel reads of an operand, as `_part`."""
   inner, number = program.computations[kernel.called[0]], str(kernel.operands.index(name))
   parameter = next((i for i in inner.values() if i.opcode == "parameter" and i.text == number), None)
   return None if parameter is None else _part(program, inner, parameter.name)

@@ -1,4 +1,4 @@
-"""How much of a chip's memory a run takes, and what to change when that is too much."""
+"""Memory of a run on a chip, and changes to propose when it is too much."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class State(NamedTuple):
   """Bytes of a run's state on one chip."""
 
   parameters: float
-  """Of all models."""
+  """Parameters of all models."""
   optimizer: float
-  """Its moments and master weights, and the averages of parameters."""
+  """Moments and master weights of the optimiser, and averages of parameters."""
   other: float
-  """Of curriculum and rollout."""
+  """State of curriculum and rollout."""
 
   @property
   def total(self) -> float:
-    """All of it."""
+    """Bytes of the whole state."""
     return sum(self)
 
 
 def state_bytes(seeds: TrainState) -> State:
-  """Of a state as shapes, types and shardings."""
+  """Bytes of a state given as shapes, types and shardings."""
   models = seeds.models.values()
   parameters = _bytes([model.params for model in models])
   optimizer = _bytes([(model.optimizer, model.average) for model in models])
@@ -69,7 +69,7 @@ class Layout(NamedTuple):
   state: State
 
   def flags(self) -> str:
-    """As they are written on a command line."""
+    """Sizes as flags of a command line."""
     return " ".join(f"--config.mesh.{axis}={size}" for axis, size in self.sizes.items())
 
 
@@ -112,7 +112,7 @@ def advice(
   proposed: Layout | None,
   large: str,
 ) -> list[str]:
-  """What to change, the most promising first.
+  """Changes to try, the most promising first.
 
   Args:
     found: the state as it is laid out now.

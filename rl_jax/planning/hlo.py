@@ -43,11 +43,11 @@ class Instruction(NamedTuple):
 
   name: str
   arrays: tuple[Array, ...]
-  """Of the result: several of a tuple, without their nesting."""
+  """Arrays of the result: several for a tuple, flattened."""
   opcode: str
   operands: tuple[str, ...]
   text: str
-  """What stands in the operands' brackets: the number of a parameter, the value of a constant."""
+  """Text in the operands' brackets: the number of a parameter, the value of a constant."""
   attributes: str
   root: bool
 
@@ -97,7 +97,7 @@ class Program:
     return {name for kernel in kernels for name in kernel.called}
 
   def turns(self, loop: Instruction) -> int | None:
-    """How often a while loop turns; None: that is not known."""
+    """Number of iterations of a while loop; None if unknown."""
     match = _KNOWN.search(loop.attributes)
     if match:
       return int(match[1])
@@ -174,7 +174,7 @@ def _instruction(line: str, match: re.Match[str]) -> Instruction:
 
 
 def _devices(text: str) -> int:
-  """Of the header: partitions of one program times its replicas."""
+  """Number of devices by the header: partitions of one program times its replicas."""
   header = text[: text.find("\n")]
   counts = (re.search(rf"\b{name}=(\d+)", header) for name in ("num_partitions", "replica_count"))
   return math.prod(int(count[1]) for count in counts if count)

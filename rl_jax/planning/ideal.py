@@ -1,4 +1,4 @@
-"""What one iteration needs at least on each chip of a mesh, to set beside what its compiled programs do.
+"""Lower bounds of one iteration's cost on each chip of a mesh, to compare its compiled programs with.
 
 With d, f and t chips along data, fsdp and tensor, rows are split over d f chips and matrices over f t. W bytes of
 matrices (in the type of the activations) and y bytes of activations [rows of a chip, D] then make a chip send
@@ -8,7 +8,7 @@ matrices (in the type of the activations) and y bytes of activations [rows of a 
   activations  4 y (t - 1) / t                   per layer and pass (forward, backward, and again with remat): a
                                                  sum after attention and one after the feed-forward
 
-where a pass of the sampler is one token long; weights that are whole while responses are generated are read once. Rows
+where a pass of the sampler is one token long. Weights that are whole while responses are generated are read once. Rows
 of all lengths count as the longest, in length buckets too, and a tree's rows as responses of their own.
 """
 
@@ -28,7 +28,7 @@ from rl_jax.training.sizes import sizes_of
 
 
 class Sizes(NamedTuple):
-  """Of one iteration."""
+  """Sizes of one iteration."""
 
   prompts: int
   rows: int
@@ -54,11 +54,11 @@ class Sizes(NamedTuple):
 
 
 class Ideal(NamedTuple):
-  """Of one chip."""
+  """Operations and traffic of one chip."""
 
   flops: float
   sent: float
-  """Bytes."""
+  """Bytes sent."""
 
 
 def sizes(experiment: Experiment) -> Sizes:
@@ -110,8 +110,8 @@ def update(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
 
 
 def _recomputed(model: Model, tokens: int, blocks: float, readout: float) -> float:
-  """Operations that a backward pass does again: with remat those of each block but for its last product, which no
-  gradient reads; without logits held, those of the output layer."""
+  """Operations that a backward pass repeats: with remat those of each block except its last product, which no gradient
+  reads; without logits held, those of the output layer."""
   c = model.config
   again = blocks - 2.0 * tokens * c.layers * c.width * c.feed_forward if c.remat == "block" else 0.0
   return again + (readout if not model.of_heads and model.logprobs != "logits" else 0.0)

@@ -65,7 +65,7 @@ class Plan:
 
   @property
   def fits(self) -> bool:
-    """Whether every program fits."""
+    """True if every program fits."""
     return not self.too_large
 
   def prediction(self) -> dict[str, Any] | None:
@@ -81,7 +81,7 @@ class Plan:
     return {"seconds": total, "tokens_per_second": tokens / total, "program": longest[0], "binds": longest[1]}
 
   def advice(self) -> list[str]:
-    """What to change so that it fits; nothing if it does."""
+    """Changes that make it fit; none if it does."""
     return self.advise(self.too_large[0]) if self.too_large else []
 
   def record(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class Plan:
     }
 
   def text(self) -> str:
-    """For a person."""
+    """The plan as text to print."""
     axes = ", ".join(f"{axis} {size}" for axis, size in self.mesh.items())
     s, seeds = self.sizes, f", {self.seeds} seeds" if self.seeds > 1 else ""
     lines = [
@@ -186,7 +186,7 @@ class Plan:
 
 
 def scaling(plans: list[Plan]) -> str:
-  """How programs change with the number of chips, beside what their layouts need in theory."""
+  """Table of programs by the number of chips, beside what their layouts need in theory."""
   lines = [f"{'chips':>6}  {'program':10}{'FLOP':>10}{'in theory':>11}{'sent':>10}{'in theory':>11}   mesh"]
   for plan in plans:
     for name, program in plan.programs.items():

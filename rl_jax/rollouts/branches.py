@@ -1,4 +1,4 @@
-"""Values in the midst of responses: the mean reward of completions that the policy samples from there.
+"""Values inside responses: the mean reward of completions that the policy samples from there.
 
 A plain Monte Carlo estimate of V(text so far), without a critic. The completions are scored and dropped; their tokens
 count as generated. Boundaries with the same text (the bare prompt, a common beginning) are sampled once and share
@@ -36,7 +36,7 @@ class Boundaries(NamedTuple):
   starts: Int[Array, "B S"]
   """Number of response slots before each."""
   mask: Bool[Array, "B S"]
-  """Which of them exist. A response may go on from there: it has not ended before."""
+  """True where a boundary exists: the response has not ended before it."""
 
 
 class Branches(NamedTuple):
@@ -45,15 +45,15 @@ class Branches(NamedTuple):
   rows: Trajectories
   """B * S * N of them, those of one boundary together; only those of boundaries that were sampled are in `row_mask`."""
   sources: Int[Array, "B S"]
-  """Which boundary, counted over all rows, was sampled for this one: itself, or the first one with the same text."""
+  """Index over all rows of the boundary that was sampled for this one: itself, or the first one with the same text."""
 
 
 class Values(NamedTuple):
-  """Of boundaries; 0 where there is none."""
+  """Values of boundaries; 0 where there is none."""
 
   values: Float[Array, "B S"]
-  """Mean reward of the completions. One that its limit cut and that so has no reward counts 0; an unscored one does
-  not count; without any the value is 0."""
+  """Mean reward of the completions. A completion cut at its limit, and so without a reward, counts as 0. Unscored ones
+  do not count; the value is 0 if none counts."""
   variances: Float[Array, "B S"]
   """Population variance of their rewards."""
 

@@ -1,4 +1,4 @@
-"""Compaction: rows that are in use move together into a smaller batch, and what it makes moves back."""
+"""Compaction: rows in use move together into a smaller batch, and its results move back."""
 
 from __future__ import annotations
 

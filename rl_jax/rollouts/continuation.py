@@ -1,4 +1,4 @@
-"""New endings of responses: what every rollout does that samples from the midst of a response."""
+"""New endings of responses, for every rollout that samples from the middle of a response."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Prefixes(NamedTuple):
 
 
 def prefixes(trajectories: Trajectories, cuts: Int[Array, " M"]) -> Prefixes:
-  """What stands before slot `cuts` of each row (`Trajectories.rows` takes a row several times)."""
+  """Prefixes before slot `cuts` of each row (`Trajectories.rows` takes a row several times)."""
   time = trajectories.tokens.shape[1]
   source = jnp.arange(time) - (time - cuts)[:, None]
   take = lambda x: jnp.take_along_axis(x, jnp.maximum(source, 0), axis=1)
@@ -43,12 +43,12 @@ def resample_from(
 ) -> Trajectories:
   """The rows with all from slot `cuts` on sampled anew; unscored, in as many slots.
 
-  Tokens before the cut keep their logprobs but are no longer trained on (`loss_mask` False); the new ones are. What
-  the rows hold in `extras` is dropped, as it spoke of the old ending.
+  Tokens before the cut keep their logprobs but are no longer trained on (`loss_mask` False); the new ones are. The
+  rows' `extras` are dropped: they describe the old ending.
 
   Args:
     cuts: first slot that is new, from the first slot of the response to T (nothing new).
-    completions: of each row, together: L = M * completions rows come back. What stands before the cut is read once.
+    completions: number per row, adjacent: L = M * completions rows come back. The text before the cut is read once.
     max_tokens: most new tokens of any row; None: the task's `response_tokens`.
     limits: most new tokens of each row; rows never go past their slots. A response that is cut by its own limit, with
       slots left, is `unfinished`; one that fills its slots is `truncated`. 0: the row gets nothing and is unfinished.

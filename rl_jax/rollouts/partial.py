@@ -18,13 +18,13 @@ PROVIDES = {"response_mask": ExtraSpec(("T",), "bool", "tokens of the response, 
 
 
 class Slots(flax.struct.PyTreeNode):
-  """What is written so far in each slot, one response in each."""
+  """Responses written so far, one in each slot."""
 
   tokens: Int[Array, "B T"]
   attention_mask: Bool[Array, "B T"]
   behaviour_logprobs: Float[Array, "B T"]
   old_logprobs: Float[Array, "B T"]
-  """Of the policies that wrote the tokens."""
+  """Logprobs under the policies that wrote the tokens."""
   prompt_ids: Int[Array, " B"]
   group_ids: Int[Array, " B"]
   row_mask: Bool[Array, " B"]

@@ -1,7 +1,7 @@
-"""Probes: what the policy believes in the midst of a response, by making it answer at once.
+"""Probes: the policy's beliefs in the middle of a response, read by making it answer at once.
 
 A probe is a copy of the beginning of a row, with the task's opening of an answer after it, token by token as they were
-sampled. What it says goes into the extras of the row; the copy is dropped.
+sampled. Its answer goes into the extras of the row; the copy is dropped.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ Boundaries = Callable[[Task, Trajectories], tuple[Int[Array, "B K"], Bool[Array,
 
 
 class Probes(NamedTuple):
-  """What the policy says at K boundaries of each row; 0 where there is no probe."""
+  """Answers that the policy gives at K boundaries of each row; 0 where there is no probe."""
 
   answer_logprobs: Float[Array, "B K A"]
-  """Of the tokens of the right answer, given those before them."""
+  """Logprobs of the tokens of the right answer, given those before them."""
   answer_mask: Bool[Array, "B A"]
   """Tokens of the right answer."""
   entropies: Float[Array, "B K N L"]
-  """Of the distribution that each token of N sampled answers was drawn from, in nats."""
+  """Entropies, in nats, of the distribution that each token of N sampled answers was drawn from."""
   sampled: Bool[Array, "B K N L"]
   """Tokens of the sampled answers."""
 
@@ -58,11 +58,11 @@ def probe(
   samples: int = 0,
   max_tokens: int = 10,
 ) -> Probes:
-  """Forces answers at boundaries of rows.
+  """Force answers at boundaries of rows.
 
   Args:
     prompts: of the rows' plan; their metadata tell the right answers.
-    cuts: the probe sees what stands before this slot; that of the response's first slot sees the prompt alone.
+    cuts: the probe sees the text before this slot; that of the response's first slot sees the prompt alone.
     mask: where to probe. Other boundaries cost the same time but no tokens.
     samples: N answers sampled at each boundary; 0: the right answer is scored and nothing is sampled.
     max_tokens: L, most tokens of a sampled answer.

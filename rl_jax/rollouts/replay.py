@@ -1,7 +1,7 @@
-"""Replay: of what a rollout makes, some rows are trained on at once and the rest in later iterations.
+"""Replay: some rows of a rollout are trained on at once and the rest in later iterations.
 
-A replayed row keeps the logprobs of when it was made, so that ratios compare with the policy that wrote it, and says
-REPLAY as the source of its tokens.
+A replayed row keeps its original logprobs, so that ratios compare with the policy that wrote it, and has REPLAY as the
+source of its tokens.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from rl_jax.trajectories import POLICY, PROMPT, PrefixTrees, Trajectories
 
 
 class BoundModel(NamedTuple):
-  """A model with its parameters of the moment."""
+  """A model with its current parameters."""
 
   model: Model
   params: Params
@@ -31,16 +31,16 @@ Models = Mapping[str, BoundModel]
 
 
 class PhaseResult(NamedTuple):
-  """What a phase made."""
+  """Result of a phase."""
 
   state: Any
-  """Of the rollout, after the phase."""
+  """State of the rollout after the phase."""
   trajectories: Trajectories
   """All rows so far, new ones unscored."""
   verify: Bool[Array, " B"]
   """Rows to ask the verifier about now, and no others: see `unasked`."""
   generated_tokens: Int[Array, ""]
-  """Tokens that the phase sampled, of whatever use: probes and rows left out later count."""
+  """Number of tokens that the phase sampled, probes and rows left out later included."""
   metrics: dict[str, Mean] = {}  # noqa: RUF012
 
 
@@ -76,7 +76,7 @@ class Rollout:
 
 
 class RolloutResult(NamedTuple):
-  """What all phases of an iteration made: as `PhaseResult`."""
+  """Result of all phases of an iteration; fields as in `PhaseResult`."""
 
   state: Any
   trajectories: Trajectories
@@ -121,14 +121,14 @@ def unasked(trajectories: Trajectories) -> Bool[Array, " B"]:
 
 
 def nothing_new(trajectories: Trajectories) -> Bool[Array, " B"]:
-  """No row: of a phase that adds no response."""
+  """Mask without any row, for a phase that adds no response."""
   return jnp.zeros_like(trajectories.row_mask)
 
 
 def verify(
   task: Task, trajectories: Trajectories, requested: Bool[Array, " B"], split: Split = "train"
 ) -> Trajectories:
-  """The trajectories with what the task's verifier says of the rows `requested`."""
+  """The trajectories with the verdicts of the task's verifier on the rows `requested`."""
   prompts = task.prompts(trajectories.prompt_ids, split)
   responses = slice(trajectories.prompt_width, None)
   tokens, mask = trajectories.tokens[:, responses], trajectories.attention_mask[:, responses]
@@ -145,12 +145,12 @@ def judged(
 ) -> Trajectories:
   """The trajectories with verdicts on the responses `requested`, and each row's level; other rows keep what they have.
 
-  Extras that speak of tokens get slots for the prompt; others, such as an observation, stay as they are. Rows that go
-  on in a later iteration have no reward, but the steps and extras that the verdicts hold of them: a device task looks
-  at all rows, a host task at those it is asked about.
+  Extras per token get slots for the prompt; others, such as an observation, stay as they are. Rows that continue in a
+  later iteration have no reward, but the steps and extras that the verdicts hold for them: a device task looks at all
+  rows, a host task at those it is asked about.
 
   Args:
-    provides: what the task says of its extras. One that it does not name speaks of tokens if its shape is [B, R].
+    provides: the task's description of its extras. An extra that it does not name is per token if its shape is [B, R].
   """
   width, responses = trajectories.prompt_width, verdicts.step_ids.shape
   of_tokens = lambda name, x: provides[name].shape[:1] == ("R",) if name in provides else x.shape == responses

@@ -29,7 +29,7 @@ the first half of the tokens, and one more for a smaller batch."""
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-  """How tokens are drawn from the policy's distribution (whose temperature is the model's).
+  """Options for drawing tokens from the policy's distribution (whose temperature is the model's).
 
   Attributes:
     truncation: top-k, top-p, min-p.
@@ -51,19 +51,19 @@ class Sampling:
 
 
 class Completions(NamedTuple):
-  """What was sampled: B rows of R slots. Outside `mask` tokens are padding and the rest is 0."""
+  """Sampled completions: B rows of R slots. Outside `mask` tokens are padding and the rest is 0."""
 
   tokens: Int[Array, "B R"]
   mask: Bool[Array, "B R"]
   """True on sampled tokens, the ending one included."""
   logprobs: Float[Array, "B R"]
-  """Under the policy's whole distribution, at its temperature: what the trainer computes again."""
+  """Logprobs under the policy's whole distribution, at its temperature; the trainer recomputes these."""
   behaviour_logprobs: Float[Array, "B R"]
-  """Under the distribution drawn from, renormalised over what truncation left; equal to `logprobs` without it."""
+  """Logprobs under the distribution drawn from, renormalised after truncation; equal to `logprobs` without it."""
   entropies: Float[Array, "B R"]
-  """Of the policy's whole distribution."""
+  """Entropies of the policy's whole distribution."""
   truncated: Bool[Array, " B"]
-  """Hit its limit without ending."""
+  """True if the row hit its limit without ending."""
 
 
 def positions_of(mask: Bool[Array, "B T"]) -> Int[Array, "B T"]:
@@ -85,14 +85,14 @@ def sample(
   pad_id: int = 0,
   sampling: Sampling = Sampling(),
 ) -> Completions:
-  """Samples B = N * completions_per_prompt responses; rows of one prompt stand together.
+  """Sample B = N * completions_per_prompt responses; rows of one prompt are adjacent.
 
   Row b draws token t with the key fold_in(fold_in(key, b), t): a response depends on its row, not on the batch
   around it, when it stops, or how rows are laid over devices.
 
   A step costs what its rows and slots do. Keys and values of a prompt are kept once for all of its rows, slots of
-  responses are added when they are needed, and few rows that are left go on as a smaller batch (`compaction`; not where
-  a mesh splits rows, which would have to move). Where no row is asked for a token, nothing is run.
+  responses are added when they are needed, and the last few rows continue as a smaller batch (`compaction`; not where a
+  mesh splits rows, which would have to move). Where no row is asked for a token, nothing is run.
 
   Args:
     tokens, mask: left-padded prompts.
@@ -168,7 +168,7 @@ class _Decoder:
     return jax.lax.pmax(predicate.astype(jnp.int32), axis) > 0 if axis else predicate
 
   def choose(self, loop: _Loop, rows: _Rows, logits: Float[Array, "B V"]) -> _Loop:
-    """Draws token `loop.time` of every active row."""
+    """Draw token `loop.time` of every active row."""
     model, sampling = self.model, self.sampling
     truncated = truncate(logits, model.temperature, sampling.truncation)
     if sampling.greedy:
@@ -192,7 +192,7 @@ class _Decoder:
     return loop._replace(time=loop.time + 1, token=token, active=active, written=written)
 
   def rest(self, loop: _Loop, rows: _Rows, prompts: Cache | None, sizes: tuple[int, ...]) -> dict[str, Array]:
-    """Draws all tokens after the first; what is written then.
+    """Draw all tokens after the first, and return the arrays written.
 
     Args:
       loop: its cache has slots for prompts, or none beside `prompts`.
@@ -208,7 +208,7 @@ class _Decoder:
   def smaller(
     self, loop: _Loop, rows: _Rows, prompts: Cache | None, before: int, sizes: tuple[int, ...]
   ) -> dict[str, Array]:
-    """Goes on in the batches of `sizes`, whose rows hold their prompts themselves."""
+    """Continue in the batches of `sizes`, whose rows hold their prompts themselves."""
     size, *later = sizes
 
     def run() -> dict[str, Array]:
@@ -227,7 +227,7 @@ class _Decoder:
     return jax.lax.cond(self.in_any_seed(loop.active.any()), run, lambda: loop.written)
 
   def steps(self, loop: _Loop, rows: _Rows, prompts: Cache | None, before: int, until: int, fewer: int) -> _Loop:
-    """Draws tokens up to `until`, while more than `fewer` rows are active; response slots begin at slot `before`."""
+    """Draw tokens up to `until`, while more than `fewer` rows are active; response slots begin at slot `before`."""
 
     def more(loop: _Loop) -> Bool[Array, ""]:
       many = loop.active.sum() > fewer if fewer else loop.active.any()
@@ -245,7 +245,7 @@ class _Decoder:
 def _stops(
   tokens: Int[Array, "R B"], time: Int[Array, ""], sequences: tuple[tuple[int, ...], ...]
 ) -> Bool[Array, " B"] | bool:
-  """Whether the tokens up to `time` end in one of the sequences."""
+  """Return whether the tokens up to `time` end in one of the sequences."""
   stops: Bool[Array, " B"] | bool = False
   for sequence in sequences:
     hit = time + 1 >= len(sequence)

@@ -44,7 +44,7 @@ def _in_slots(trajectories: Trajectories, values: StepValues) -> StepValues:
 
 
 def starts_of_steps(max_steps: int) -> Callable[[Trajectories], Boundaries]:
-  """Where the first `max_steps` steps of responses begin. Raises ValueError for less than one."""
+  """Boundaries at the starts of the first `max_steps` steps of responses. Raises ValueError for less than one."""
   if max_steps < 1:
     raise ValueError(f"true values need at least 1 step, got {max_steps}")
 

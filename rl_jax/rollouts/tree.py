@@ -1,8 +1,8 @@
 """Trees of responses: every prompt branches into children, each of which branches again after some tokens.
 
 The samples that estimate values are the samples that are trained on. A row is a node: its text from the prompt on, of
-which only its own segment, what it added to its parent's text, is the policy's (`loss_mask`, `source_ids`); what came
-before is the segment's prompt.
+which only its own segment, the text added to its parent's, is the policy's (`loss_mask`, `source_ids`). The text before
+it is the segment's prompt.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _parents(count: int, nodes: tuple[int, ...], level: int) -> Int[Array, " n"]
 
 
 def _tree_by_tree(levels: Trajectories, count: int, nodes: tuple[int, ...]) -> Trajectories:
-  """Rows that stand level by level, in the order of `PrefixTrees`."""
+  """Rows given level by level, in the order of `PrefixTrees`."""
   ends = list(itertools.accumulate(count * n for n in nodes))
   of_levels = [jnp.arange(end - count * n, end).reshape(count, n) for n, end in zip(nodes, ends, strict=True)]
   return levels.rows(jnp.concatenate(of_levels, axis=1).reshape(-1))

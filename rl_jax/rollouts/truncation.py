@@ -32,7 +32,7 @@ class Truncation:
 
   @property
   def active(self) -> bool:
-    """Whether any token can be left out."""
+    """True if any token can be left out."""
     return self.top_k > 0 or self.top_p < 1.0 or self.min_p > 0.0
 
 

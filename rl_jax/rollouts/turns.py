@@ -1,8 +1,8 @@
 """Rollouts of several turns: the policy writes a turn, the task's environment answers it, until the episode is over.
 
 The environment is the task's verifier, which runs after each phase: see `rl_jax.tasks.task.Turns`. All rows have all
-slots from the first turn on. What is not written is a gap, which nobody attends to and which has no position; the
-trainer runs over the same gaps. Tokens of an observation have the source TOOL and are no part of any loss.
+slots from the first turn on. Unused slots are masked out of attention and have no position; the trainer runs over the
+same slots. Tokens of an observation have the source TOOL and are not part of any loss.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _put(old: Array, new: Array, start: int | Int[Array, ""]) -> Array:
 def _written(
   trajectories: Trajectories, completions: Completions, start: int | Int[Array, ""], goes_on: Bool[Array, " B"]
 ) -> Trajectories:
-  """With a turn from slot `start` on; rows that do not go on have an empty one."""
+  """Trajectories with a turn from slot `start` on; it is empty in rows that have ended."""
   mask = _put(trajectories.attention_mask, completions.mask, start)
   entropies = _put(trajectories.extras["behaviour_entropies"], completions.entropies, start)
   return trajectories.with_extras(behaviour_entropies=entropies).replace(
@@ -189,7 +189,7 @@ def _written(
 
 
 def _observed(trajectories: Trajectories, start: int | Int[Array, ""], goes_on: Bool[Array, " B"]) -> Trajectories:
-  """With the observation of the last turn from slot `start` on, in the rows that go on."""
+  """Trajectories with the observation of the last turn from slot `start` on, in rows that have not ended."""
   extras = trajectories.extras
   mask = extras["observation_mask"] & goes_on[:, None]
   return trajectories.replace(
@@ -199,7 +199,7 @@ def _observed(trajectories: Trajectories, start: int | Int[Array, ""], goes_on: 
 
 
 def turn_starts(task: Task, trajectories: Trajectories) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:
-  """(slot in which each turn begins, whether the row has that turn): all observations before stand before the slot."""
+  """(slot in which each turn begins, whether the row has that turn): all earlier observations are before the slot."""
   layout = required_turns(task)
   starts = trajectories.prompt_width + jnp.array([layout.start(turn) for turn in range(layout.max_turns)])
   exists = trajectories.attention_mask[:, starts]

@@ -1,9 +1,9 @@
-"""Whether a run that is made again agrees with its record: to the bit on one platform, within a tolerance on another.
+"""Agreement of a repeated run with its record: bit-identical on one platform, within a tolerance on another.
 
-One platform: the same CPU model and instruction sets, threads, devices, versions of what computes, XLA flags and JAX
-settings. The config, and with it the number of seeds, is the run's own. On another platform rounding differs, which in
-time sends single sampled tokens, and so the path, another way. There
-  - training metrics of iteration 1 are within `FIRST` * max(1, |recorded|), if the start is the same to the bit;
+One platform: the same CPU model and instruction sets, threads, devices, versions of numerical packages, XLA flags and
+JAX settings. The config, and with it the number of seeds, is the run's own. On another platform rounding differs, which
+in time changes single sampled tokens and then the whole path. There
+  - training metrics of iteration 1 are within `FIRST` * max(1, |recorded|), if the start is bit-identical;
   - the last held-out accuracy, averaged over seeds, is within 2 (s + 0.5 / sqrt(n)) of the recorded one, s the largest
     standard deviation over seeds in the record and n the number of sampled answers of one seed: 0.5 / sqrt(n) is the
     largest standard error of a share of n.
@@ -29,7 +29,7 @@ _FLAGS = (
 )  # fmt: skip
 
 Line = Mapping[str, Any]
-"""Of metrics.jsonl: "kind", "iteration", and a list with a number per seed for each metric."""
+"""A line of metrics.jsonl: "kind", "iteration", and a list with a number per seed for each metric."""
 
 
 class Departure(NamedTuple):
@@ -57,7 +57,7 @@ class Departure(NamedTuple):
 
 
 def differences(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-  """What two launches' platforms do not share, as "jax: 0.10.2, here 0.12.0". What one did not record is left out."""
+  """Differences of two launches' platforms, as "jax: 0.10.2, here 0.12.0". Unrecorded values are left out."""
   left, right = _platform(recorded), _platform(current)
   return [f"{name}: {left[name]}, here {right[name]}" for name in left if name in right and left[name] != right[name]]
 
@@ -77,8 +77,8 @@ def departure(
   """The first number of a recorded line that another does not have.
 
   Args:
-    tolerance: |recorded - here| may be up to tolerance * max(1, |recorded|); 0: to the bit, NaN equal to NaN.
-    rounded: what the record did to its numbers; None: they are whole.
+    tolerance: |recorded - here| may be up to tolerance * max(1, |recorded|); 0: bit-identical, NaN equal to NaN.
+    rounded: rounding of the recorded numbers; None: they are exact.
   """
   for name, values in recorded.items():
     if name in ("kind", "iteration"):
@@ -96,7 +96,7 @@ def _agree(recorded: float, value: float, allowed: float) -> bool:
 
 
 def within_seed_spread(recorded: Sequence[Line], measured: Line, answers: int) -> Departure | None:
-  """Whether an evaluation's accuracy, averaged over seeds, departs from that of the last of the recorded lines.
+  """Return whether an evaluation's accuracy, averaged over seeds, departs from that of the last of the recorded lines.
 
   Args:
     recorded: evaluations in order; the largest of their spreads counts.

@@ -1,4 +1,4 @@
-"""What a reader needs to cite a run: its hash, code, command and headline number, and the papers that it implements."""
+"""Citation of a run: its hash, code, command and headline number, and the papers that it implements."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class CitedRun(NamedTuple):
   method: str
   command: str
   date: str
-  """Of its last launch: of its end, or else of its start, as in "2026-03-01"."""
+  """Date of the end of its last launch, or else of its start, as in "2026-03-01"."""
   commits: tuple[str, ...]
-  """Of its launches, each once; "unknown" where rl_jax was not run from a checkout."""
+  """Commits of its launches, each once; "unknown" where rl_jax was not run from a checkout."""
   uncommitted: tuple[str, ...]
   """SHA-256 of the changes that were not committed, of launches that had any."""
   accuracy: tuple[float, ...]
@@ -53,7 +53,7 @@ class CitedRun(NamedTuple):
 
   @property
   def notes(self) -> list[str]:
-    """What a reader has to know before he trusts the commit."""
+    """Caveats about the recorded commit."""
     notes = []
     if self.uncommitted:
       changes = ", ".join(digest[:SHORT] for digest in self.uncommitted)
@@ -64,7 +64,7 @@ class CitedRun(NamedTuple):
 
 
 def cited(directory: RunDirectory) -> CitedRun:
-  """Reads a run.
+  """Read a run.
 
   Raises: UserError: it was never launched, or one of its files is damaged.
   """
@@ -90,7 +90,7 @@ def cited(directory: RunDirectory) -> CitedRun:
 
 
 def as_text(runs: Sequence[CitedRun]) -> str:
-  """For a person: each run, then the papers of all."""
+  """Citations as text: each run, then the papers of all."""
   lines = []
   for run in runs:
     lines += [
@@ -106,7 +106,7 @@ def as_text(runs: Sequence[CitedRun]) -> str:
 
 
 def as_record(runs: Sequence[CitedRun]) -> dict[str, Any]:
-  """For a program, as plain JSON."""
+  """Citations as plain JSON values."""
   return {
     "runs": [
       run._asdict()

@@ -26,10 +26,10 @@ from rl_jax.runs.study_results import AXES, Entry
 def lines(
   claims: Mapping[str, Mapping[str, Any]], entries: Mapping[str, Entry], failed: Sequence[str], budget: float
 ) -> list[str]:
-  """What became of the claims whose entries were run, as Markdown.
+  """Verdicts on the claims whose entries were run, as Markdown.
 
   Args:
-    failed: gates that do not hold, without which no claim is judged.
+    failed: gates that do not hold; if there are any, no claim is judged.
   """
   run = {title: claim for title, claim in claims.items() if {claim["left"], claim["right"]} <= entries.keys()}
   if not run:
@@ -62,7 +62,7 @@ def _judged(
 
 
 class _Compared(NamedTuple):
-  """What a claim speaks of, [S, K] of each entry."""
+  """Quantity that a claim compares, [S, K] of each entry."""
 
   words: str
   left: np.ndarray

@@ -14,7 +14,7 @@ import numpy as np
 
 RESAMPLES = 10_000
 FEWEST_SEEDS = 5
-"""Below that a bootstrap over seeds says nothing."""
+"""Fewest seeds for which a bootstrap over seeds is meaningful."""
 
 
 Results = Sequence[float] | np.ndarray
@@ -83,9 +83,9 @@ def _estimate(value: np.ndarray, resampled: np.ndarray, level: float) -> Estimat
 
 
 def verdict(difference: Estimate, *, above: bool = True) -> str:
-  """What an interval of a difference says of the claim that it is above (or below) 0.
+  """Verdict, by the interval of a difference, on the claim that it is above (or below) 0.
 
-  "holds" and "does not hold" (the opposite is true) want an interval without 0; else it is "undecided".
+  "holds" and "does not hold" (the opposite is true) require an interval without 0; otherwise it is "undecided".
   """
   low, high = (difference.low, difference.high) if above else (-difference.high, -difference.low)
   return "holds" if low > 0 else "does not hold" if high < 0 else "undecided"

@@ -62,7 +62,7 @@ def _note(ends: Mapping[str, float], shortest: str, with_problems: bool) -> str:
 
 
 def _accuracy(record: Record) -> Curve | None:
-  """None where accuracy or tokens are missing."""
+  """Curve of accuracy over tokens, or None if either is missing."""
   accuracy = record.series.get("evaluation", {}).get(ACCURACY)
   tokens = record.series.get("train", {}).get(TOKENS)
   if accuracy is None or tokens is None:

@@ -30,7 +30,7 @@ _DECISIVE = ("model", "task", "evaluation")
 def write_comparison(
   directories: Sequence[RunDirectory], output: Path | None = None, across: str = ITERATIONS
 ) -> tuple[Path, Path]:
-  """Writes <output>.png and <output>.html.
+  """Write <output>.png and <output>.html.
 
   Args:
     output: None: "comparison" in the deepest folder that holds all runs.
@@ -79,7 +79,7 @@ def render(runs: Mapping[str, Record], panels: Sequence[Panel], title: str) -> s
 
 
 def _warning(runs: Mapping[str, Record]) -> str:
-  """What differs beside the method, so that a difference of curves need not be its work."""
+  """Warning that the runs differ in more than the method, so that it may not explain a difference of curves."""
   sections = {name.partition(".")[0] for name in _fields(runs)}
   found = [section for section in _DECISIVE if section in sections]
   starts = {(r.config.get("init_from"), (r.launches or [{}])[0].get("start_sha256")) for r in runs.values()}
@@ -112,7 +112,7 @@ def _fields(runs: Mapping[str, Record]) -> dict[str, list[Any]]:
 
 
 def _runs(runs: Mapping[str, Record]) -> str:
-  """What ran, a column for each run."""
+  """Table of the runs, one per column."""
   facts = {name: _facts(record) for name, record in runs.items()}
   labels = dict.fromkeys(label for values in facts.values() for label in values)
   columns = [("", "name"), *((name, "text") for name in runs)]

@@ -13,7 +13,7 @@ from rl_jax.runs.samples import reward_text
 PROMPTS_SHOWN = 8
 
 Samples = dict[tuple[Any, str], dict[str, Any]]
-"""By seed and prompt."""
+"""Samples by seed and prompt."""
 
 
 def samples(runs: Mapping[str, Record]) -> str:

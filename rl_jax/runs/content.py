@@ -1,4 +1,4 @@
-"""What names a run: a hash over what a straight run and a resumed one have in common, to the bit."""
+"""Content hash that names a run, over what is bit-identical in an uninterrupted run and a resumed one."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SHORT = 12
 def content_sha256(directory: RunDirectory, until: int | None = None) -> str:
   """SHA-256 over three lines: the run's identity, and the SHA-256 of metrics.jsonl and of samples.jsonl.
 
-  Timings, checkpoints and the manifest are no part of it. A missing file counts as empty.
+  Timings, checkpoints and the manifest are not part of it. A missing file counts as empty.
 
   Args:
-    until: as it was at this iteration; None: as it is.
+    until: iteration at which to take the files; None: as they are.
 
   Raises:
     UserError: identity.json is damaged, or a file cannot be read.

@@ -1,4 +1,4 @@
-"""Which token got which credit: sampled responses as coloured tokens, for a page.
+"""Credit of each token: sampled responses as coloured tokens, for a page.
 
 Colour is the advantage on a scale from blue (pushed up) over none to orange (pushed down). The sign is told apart
 without colour too: a solid line under tokens that are pushed up, a dotted one under those that are pushed down, and the
@@ -21,7 +21,7 @@ LONGEST = 600
 
 
 def has_credit(sample: Mapping[str, Any]) -> bool:
-  """Whether a sample says what each token got."""
+  """Return whether a sample holds the credit of each token."""
   return bool(sample.get("tokens")) and len(sample["tokens"]) == len(sample.get("credit", ()))
 
 

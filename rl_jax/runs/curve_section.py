@@ -9,7 +9,7 @@ from rl_jax.runs.figures import svg
 from rl_jax.runs.panels import Panel, constant_text, is_constant
 
 EQUAL = " = "
-"""What joins the names of metrics whose curves are one."""
+"""Separator of the names of metrics whose curves are equal."""
 
 
 def curve_section(panels: Sequence[Panel], note: str) -> str:

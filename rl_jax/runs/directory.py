@@ -59,7 +59,7 @@ class RunDirectory:
 
   @property
   def begun(self) -> bool:
-    """Whether something of the run is here that a next launch would go on from: an iteration, or a checkpoint."""
+    """True if the folder holds something that a next launch would resume from: an iteration, or a checkpoint."""
     if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()):
       return True
     return self.metrics.exists() and b'"train"' in self.metrics.read_bytes()
@@ -70,8 +70,8 @@ class RunDirectory:
     return self.metrics, self.samples, self.timings
 
   def check_in_place(self) -> None:
-    """Raise UserError unless the folder that `open_run` locked is still the one at `path`: what is written there would
-    be of no use to this run, and in another's way."""
+    """Raise UserError unless the folder that `open_run` locked is still the one at `path`: files written there would be
+    lost to this run, and might disturb another."""
     if self._lock is None or (self._lock.in_place() and self.identity.exists()):
       return
     moved, lost = self._lock.moved_to(), "what came after its last checkpoint is lost"
@@ -85,12 +85,12 @@ class RunDirectory:
     raise UserError(f"{self.path} {change} under this run: {advice}")
 
   def write_identity(self, identity: str, fields: dict[str, Any]) -> None:
-    """Say whose run the folder holds."""
+    """Write the identity of the run that the folder holds."""
     write_json(self.identity, {"format": FORMAT, "identity": identity, "fields": fields})
 
   def leave(self) -> None:
-    """Take back what a start that has not begun wrote, and the lock: the folder is free for another run. Nothing, where
-    it is no longer ours."""
+    """Remove the files and the lock of a start that has not begun, so that the folder is free for another run. Do
+    nothing if it is no longer ours."""
     if self._lock is not None and self._lock.in_place():
       self._clear()
       self._lock.remove()
@@ -104,7 +104,7 @@ class RunDirectory:
       self.checkpoints.rmdir()
 
   def close(self) -> None:
-    """Lets another process write the run. Harmless when called again."""
+    """Let another process write the run. Harmless when called again."""
     if self._lock is not None:
       self._lock.release()
 
@@ -125,7 +125,7 @@ def open_run(
   identity_fields: dict[str, Any],
   wait: Callable[[str], bool] = lambda holder: False,
 ) -> RunDirectory:
-  """Creates the run in `workdir`, or continues the run of the same identity that is there, and locks it.
+  """Create the run in `workdir`, or open an existing run of the same identity, and lock it.
 
   Args:
     workdir: the folder; it and its parents are made.
@@ -167,7 +167,7 @@ def open_run(
 
 
 def find_run(workdir: str | os.PathLike[str]) -> RunDirectory:
-  """The run in `workdir`, for reading, without a lock: the run may be going on.
+  """The run in `workdir`, for reading, without a lock: the run may still be training.
 
   Raises:
     UserError: if the folder is missing or holds no run.
@@ -221,7 +221,7 @@ def _check_holder(path: Path, identity: str, fields: dict[str, Any]) -> bool:
 
 
 def is_run_or_free(workdir: Path) -> bool:
-  """Whether a folder holds a run, or nothing that is not a run's; also of one that does not exist yet."""
+  """Return whether a folder holds a run, or only files of a run, or does not exist yet."""
   if not workdir.exists():
     return True
   return workdir.is_dir() and ((workdir / "identity.json").exists() or not _other_files(workdir))

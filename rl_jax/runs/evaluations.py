@@ -117,7 +117,7 @@ def _line(name: str, estimate: Mapping[str, Any], sign: str = "") -> str:
 
 
 def write(path: Path, record: Mapping[str, Any]) -> None:
-  """Writes a record, which `read` and `compare` take."""
+  """Write a record, which `read` and `compare` take."""
   with writing(path):
     path.parent.mkdir(parents=True, exist_ok=True)
   write_json(path, record)

@@ -112,7 +112,7 @@ def svg(panel: Panel) -> str:
 
 
 def draw(axes: Axes, panel: Panel) -> None:
-  """Draws a panel on a pair of matplotlib axes."""
+  """Draw a panel on a pair of matplotlib axes."""
   from matplotlib.ticker import MaxNLocator, NullFormatter
 
   for place, curve in enumerate(curve for curve in panel.curves if not curve.in_ink):

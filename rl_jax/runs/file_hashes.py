@@ -25,7 +25,7 @@ def file_hashes(directory: RunDirectory) -> dict[str, str]:
 
 
 def edited_files(directory: RunDirectory, launches: Sequence[Mapping[str, Any]]) -> list[str]:
-  """Which files are no longer as the latest launch left them, a line each.
+  """One line for each file that was edited or removed since the latest launch.
 
   Raises:
     UserError: one cannot be read.

@@ -27,12 +27,12 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def temporary_path(path: Path) -> Path:
-  """Where `write_atomically` builds the content of `path`: `.<name>.tmp` beside it."""
+  """File in which `write_atomically` builds the content of `path`: `.<name>.tmp` beside it."""
   return path.with_name(f".{path.name}.tmp")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-  """Replaces `path` by `content`: temporary file, fsync, rename, fsync of the folder.
+  """Replace `path` by `content`: temporary file, fsync, rename, fsync of the folder.
 
   One writer at a time (the run's lock sees to that). On failure the old file stays and no temporary file is left.
 
@@ -79,7 +79,7 @@ def plain(value: Any) -> Any:
 
 
 def encode_float(value: float) -> float | str:
-  """A float as it stands in our JSON: itself, or "NaN", "Infinity", "-Infinity"."""
+  """A float as written in our JSON: itself, or "NaN", "Infinity", "-Infinity"."""
   if value != value:
     return "NaN"
   if value in (float("inf"), float("-inf")):
@@ -95,7 +95,7 @@ def decode_number(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-  """Writes `plain(value)` as indented strict JSON, atomically. Key order is kept."""
+  """Write `plain(value)` as indented strict JSON, atomically. Key order is kept."""
   write_atomically(path, (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode())
 
 

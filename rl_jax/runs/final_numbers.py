@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
   @property
   def rank(self) -> int:
-    """Its place among the chief metrics, or behind them all. A name there that ends in "_" is a beginning."""
+    """Index among the main metrics, or the index after them all. A name there that ends in "_" is a prefix."""
     for index, (kind, name) in enumerate(_MAIN):
       if self.kind == kind and (self.name == name or (name.endswith("_") and self.name.startswith(name))):
         return index
@@ -57,7 +57,7 @@ def rows(record: Record) -> list[Row]:
 
 
 def main_rows(record: Record) -> list[Row]:
-  """Those of the chief metrics."""
+  """Rows of the main metrics."""
   return [row for row in rows(record) if row.rank < len(_MAIN)]
 
 
@@ -68,7 +68,7 @@ def problems(record: Record) -> int:
 
 
 def note(record: Record) -> str:
-  """What the columns of `table` are."""
+  """Explanation of the columns of `table`."""
   text = "Last values written."
   if record.num_seeds > 1:
     text += " Spread: standard deviation over seeds (n - 1)."
@@ -138,7 +138,7 @@ def _over_seeds(row: Row) -> str:
 
 
 def over_problems(share: float, asked: int) -> str:
-  """Wilson's interval of a share of so many problems; "" where there is none."""
+  """Wilson's interval of a share of `asked` problems; "" if there is none."""
   if not asked or share != share:
     return ""
   low, high = wilson(share, asked)

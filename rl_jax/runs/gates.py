@@ -1,14 +1,14 @@
-"""Whether a study can tell: gates that hold before its claims are judged, from the curves of its controls.
+"""Gates of a study: conditions on the curves of its controls that must hold before its claims are judged.
 
   start      greedy accuracy of the start below .3: the mode of the policy is not already right
   no_reward  training without a reward gains less than .05: growing surer is not enough
   baseline   the baseline gains more than .05: it learns at all
   oracle     with true step values the baseline's final accuracy takes at most half of its tokens: credit can pay
 
-Where no true values are known there is no oracle, and three gates are left: then nobody knows whether credit can pay.
-Curves are means over seeds. Where these have several starts, the oracle's figures stand for each start too: that the
-gate holds for the mean does not say that it holds from every start. A gate that fails is a result too: it is printed
-with its figures, and claims are then not judged.
+Where no true values are known there is no oracle. Three gates are then left, and whether credit can pay is unknown.
+Curves are means over seeds. If seeds have several starts, the oracle's figures are printed for each start too, because
+the gate may hold for the mean and not from every start. A gate that fails is a result too: it is printed with its
+figures, and claims are not judged.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def already_right(held_out: Mapping[str, Any]) -> str:
 
 
 def first_reached(across: np.ndarray, curve: np.ndarray, level: float) -> float:
-  """Where a curve first comes to a level, on straight lines between its points; inf where it does not."""
+  """Point at which a curve first reaches a level, on straight lines between its points; inf if it does not."""
   reached = np.flatnonzero(curve >= level)
   if not len(reached):
     return float("inf")

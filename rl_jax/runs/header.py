@@ -1,4 +1,4 @@
-"""What ran: method, task, model, rate, time, device, commit and command of a run, as a page begins with them."""
+"""Header of a page: method, task, model, rate, time, device, commit and command of a run."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _rates(config: dict[str, Any]) -> str:
 
 
 def _duration(launches: list[dict[str, Any]]) -> str:
-  """Time of all launches that came to an orderly end; of others nobody knows when they ended."""
+  """Time of all launches that ended in order; the end of others is unknown."""
   ended = [launch["end"]["wall_seconds"] for launch in launches if "wall_seconds" in launch.get("end", {})]
   text = duration(sum(ended)) if ended else ""
   if len(launches) > 1:

@@ -17,7 +17,7 @@ from rl_jax.runs.files import write_atomically, writing
 
 
 def append(path: Path, records: list[dict[str, Any]]) -> None:
-  """Adds one line per record. Either all of them are in the file afterwards, or none.
+  """Add one line per record. Either all of them are in the file afterwards, or none.
 
   Floats are written by `repr`, the shortest text that reads back as the same 64 bits. An unfinished last line that a
   kill left behind is dropped first.
@@ -43,7 +43,7 @@ def append(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 def sync(path: Path) -> None:
-  """Waits until the file is on the disk itself. Nothing to do if there is no file yet."""
+  """Wait until the file is on the disk itself. Nothing to do if there is no file yet."""
   if not path.exists():
     return
   with writing(path):
@@ -71,7 +71,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def until(path: Path, iteration: int) -> bytes:
-  """The file up to the first record of a later iteration, whatever lies in between."""
+  """The file up to the first record of a later iteration, whatever it holds before that."""
   lines = _lines(path)
   records = [_record(line) for line in lines]
   later = [i for i, record in enumerate(records) if record is not None and record["iteration"] > iteration]
@@ -87,16 +87,16 @@ def iteration_at(path: Path, size: int) -> int | None:
 
 
 def cut_after(path: Path, iteration: int, size: int | None = None) -> str | None:
-  """Drops the records after `iteration`, and an unfinished end, by one atomic rewrite. Kept lines keep their bytes.
+  """Drop the records after `iteration`, and an unfinished end, by one atomic rewrite. Kept lines keep their bytes.
 
   Args:
-    size: bytes that a checkpoint vouches for: what stands behind them is dropped too, whatever iteration it names.
+    size: bytes that a checkpoint vouches for: anything after them is dropped too, whatever iteration it names.
 
   Returns:
     One line on what was dropped, or None if nothing was.
 
   Raises:
-    UserError: if a damaged line stands before a line that is to be kept.
+    UserError: if a damaged line precedes a line to be kept.
   """
   lines = _lines(path)
   records = [_record(line) for line in lines]
@@ -147,7 +147,7 @@ def _damaged(path: Path, index: int) -> str:
 
 
 def _mend_tail(file: int, path: Path) -> int:
-  """Ends the unfinished last line if it is whole, else removes it; returns the new size."""
+  """End the unfinished last line if it is whole, else remove it; return the new size."""
   last = _lines(path)[-1]
   if _record(last) is not None:
     _write_all(file, b"\n")

@@ -1,4 +1,4 @@
-"""What the entries of manifest.json say together: whether one is lost, and how far the run has been saved."""
+"""History of a run from the entries of manifest.json: lost launches, and how far the run has been saved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Launches = Sequence[Mapping[str, Any]]
 
 
 def lost_launches(launches: Launches, iterations: int) -> list[str]:
-  """Which launches of a run that has come to this iteration are not in its manifest, a line each.
+  """One line for each gap in the launches of a run that has reached this iteration.
 
   >>> lost_launches([{"resumed_from": 0, "end": {"iterations": 4}}, {"resumed_from": 6}], 8)
   ['manifest.json lacks a launch between 1, which ended at iteration 4, and 2, which began at 6']
@@ -31,7 +31,7 @@ def lost_launches(launches: Launches, iterations: int) -> list[str]:
 
 
 def saved_iterations(launches: Launches) -> int:
-  """How far launches have saved the run, by where they ended and where others began; 0: none has."""
+  """Last iteration that launches have saved, by where they ended and where others began; 0 if none has."""
   began = (launch.get("resumed_from", 0) for launch in launches)
   ended = (launch.get("end", {}).get("iterations", 0) for launch in launches)
   return max((*began, *ended), default=0)

@@ -14,13 +14,13 @@ from rl_jax.runs.files import writing
 
 
 class Lock:
-  """An exclusive `flock` on a file, held until `release` or the end of the process, however that comes.
+  """An exclusive `flock` on a file, held until `release` or the end of the process, however it ends.
 
-  The file says who holds the lock. It stays, unless its holder removes it: who waited for it, and locks a file that has
-  gone, begins again with the one that is there.
+  The file names the holder of the lock. It stays, unless its holder removes it: a process that waited and locks a
+  removed file begins again with the file now at the path.
 
   Args:
-    wait: called with who holds it, again and again, for as long as it returns True.
+    wait: called with the name of the holder, repeatedly, for as long as it returns True.
 
   Raises:
     UserError: if another process, or another part of this one, holds it, and nothing waits for it.
@@ -49,7 +49,7 @@ class Lock:
     os.register_at_fork(after_in_child=lambda: _let_go(reference))
 
   def in_place(self) -> bool:
-    """Whether the file that is locked is still the one at `path`."""
+    """Return whether the file that is locked is still the one at `path`."""
     if self._file is None:
       return False
     try:
@@ -66,17 +66,17 @@ class Lock:
       return None
 
   def release(self) -> None:
-    """Lets the next process in. Harmless when called again."""
+    """Let the next process in. Harmless when called again."""
     self._close()
 
   def remove(self) -> None:
-    """Lets the next process in, and leaves no file; nothing where that is no longer ours."""
+    """Let the next process in and remove the file, unless it is no longer ours."""
     if self.in_place():
       self.path.unlink()
     self._close()
 
   def _taken(self) -> bool:
-    """Whether nobody else holds it, and this does now."""
+    """Take the lock, and return whether it was free."""
     while True:
       self._close()
       self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -36,7 +36,7 @@ class LogHashes:
 
 
 def well_formed(directory: RunDirectory, hashes: Any) -> bool:
-  """Whether these are a size and a hash of every file of the log."""
+  """Return whether these are a size and a hash of every file of the log."""
   if not isinstance(hashes, dict):
     return False
   entries = [hashes.get(path.name) for path in directory.log]
@@ -44,7 +44,7 @@ def well_formed(directory: RunDirectory, hashes: Any) -> bool:
 
 
 def departure(directory: RunDirectory, hashes: Hashes) -> str:
-  """How the log differs from what it was when the hashes were taken, behind which it may have grown; "" if it does not.
+  """Difference of the log from its state when the hashes were taken, growth apart; "" if there is none.
 
   Raises:
     UserError: a file cannot be read.

@@ -1,4 +1,4 @@
-"""What a launch ran on: versions, commit, command, machine. Enough to run it again elsewhere."""
+"""Record of a launch: versions, commit, command, machine. Enough to run it again elsewhere."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _is_flag(name: str) -> bool:
 
 
 def append_launch(path: Path, entry: Mapping[str, Any]) -> None:
-  """Adds a launch to manifest.json, {"format", "launches": [entry, …]}, atomically. Earlier launches stay.
+  """Add a launch to manifest.json, {"format", "launches": [entry, …]}, atomically. Earlier launches stay.
 
   Raises:
     UserError: if the file there is damaged, or cannot be written.
@@ -93,7 +93,7 @@ def append_launch(path: Path, entry: Mapping[str, Any]) -> None:
 
 
 def end_launch(path: Path, end: Mapping[str, Any]) -> None:
-  """Sets field `end` of the latest launch, which has come to an orderly one.
+  """Set field `end` of the latest launch, which has come to an orderly one.
 
   Raises:
     UserError: if the file is missing or damaged, holds no launch, or cannot be written.
@@ -141,7 +141,7 @@ def first_launch(path: Path) -> dict[str, Any]:
 
 
 RESULTS = "experiments/results"
-"""Where runs leave what is committed: it changes none of them, and a study writes it after each of its entries."""
+"""Folder of committed results: it does not affect runs, and a study writes to it after each of its entries."""
 
 
 def git_state(root: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Metric(NamedTuple):
   meaning: str
 
   def matches(self, name: str) -> bool:
-    """Whether a name is this one, with something in the place of each <…>."""
+    """Return whether a name matches this one, with something in place of each <…>."""
     parts = re.split(r"<\w+>", self.name)
     return re.fullmatch(".+".join(map(re.escape, parts)), name) is not None
 
@@ -108,12 +108,12 @@ def find(kind: str, name: str) -> Metric | None:
 
 
 def is_shown(name: str) -> bool:
-  """Whether pages show a metric: the clock, and accuracies of blocks of prompts, are there to reckon with."""
+  """Return whether pages show a metric: the clock, and accuracies of blocks of prompts, are for computation only."""
   return name != "wall_clock" and not name.startswith(BLOCKS)
 
 
 def table() -> str:
-  """All of them as Markdown."""
+  """Table of all metrics as Markdown."""
   rows = [*TRAINING, *EVALUATION]
   escaped = lambda text: text.replace("|", "\\|")
   lines = [f"| `{metric.name}` | {metric.unit} | {escaped(metric.meaning)} |" for metric in rows]

@@ -43,7 +43,7 @@ class MetricsWriter:
     self._purge_step: int | None = None
 
   def write(self, kind: str, iteration: int, values: Mapping[str, Sequence[float] | np.ndarray]) -> None:
-    """Adds one line: `kind` ("train", "evaluation", …) after `iteration` iterations, a number per seed for each name.
+    """Add one line: `kind` ("train", "evaluation", …) after `iteration` iterations, a number per seed for each name.
 
     Raises:
       UserError: a name is reserved, a value is no list of numbers, lengths differ, or the disk is full.
@@ -69,7 +69,7 @@ class MetricsWriter:
           self._scalar(f"{kind}/{name}_spread", spread(numbers), iteration)
 
   def write_timings(self, iteration: int, values: Mapping[str, float]) -> None:
-    """Adds one line to timings.jsonl: single numbers, and `wall_clock` (seconds since 1970) of the writing.
+    """Add one line to timings.jsonl: single numbers, and `wall_clock` (seconds since 1970) of the writing.
 
     Raises:
       UserError: a name is reserved, a value is no number, or the disk is full.
@@ -85,19 +85,19 @@ class MetricsWriter:
     json_lines.append(self._directory.timings, [line])
 
   def cut_after(self, iteration: int, vouched: Mapping[str, Sequence[Any]] | None = None) -> list[str]:
-    """For resuming from the checkpoint of `iteration`: drops later metrics, timings, samples and unfinished lines.
+    """Drop metrics, timings and samples after `iteration`, and unfinished lines, to resume from its checkpoint.
 
     TensorBoard is told to hide later events (its files only grow).
 
     Args:
-      vouched: sizes of the files, first of each entry, when the checkpoint was saved (`log_hashes`); what stands behind
-        them is dropped whatever it says. None: not known.
+      vouched: sizes of the files, first of each entry, when the checkpoint was saved (`log_hashes`); anything after
+        them is dropped, whatever it says. None: not known.
 
     Returns:
       One line per file that lost something, to be shown.
 
     Raises:
-      UserError: a line that is to be kept cannot be trusted, because a damaged one stands before it.
+      UserError: a line to be kept cannot be trusted, because a damaged one precedes it.
     """
     directory = self._directory
     paths = (directory.metrics, directory.timings, directory.samples)
@@ -108,14 +108,14 @@ class MetricsWriter:
     return [note for note in notes if note is not None]
 
   def sync(self) -> None:
-    """Waits until all that was written is on the disk. Called before a checkpoint counts as saved."""
+    """Wait until all that was written is on the disk. Called before a checkpoint counts as saved."""
     for path in (self._directory.metrics, self._directory.timings, self._directory.samples):
       json_lines.sync(path)
     if self._events is not None:
       self._events.flush()
 
   def close(self) -> None:
-    """Syncs and closes. A later `write` opens again."""
+    """Sync and close. A later `write` opens again."""
     self.sync()
     self._close_events()
 

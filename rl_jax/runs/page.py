@@ -81,7 +81,7 @@ def escape(text: Any) -> str:
 
 
 def name(text: Any) -> str:
-  """The name of a metric, field or run as HTML, which a narrow screen breaks behind its separators only."""
+  """The name of a metric, field or run as HTML, which a narrow screen breaks after its separators only."""
   return re.sub(r"[/_.]+", r"\g<0><wbr>", escape(text))
 
 
@@ -116,7 +116,7 @@ def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> 
 
 
 def table_of_html(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
-  """The same with cells that are HTML."""
+  """Table as `table`, with cells that are HTML."""
   head = "".join(f'<th class="{"number" if kind == "number" else ""}">{escape(name)}</th>' for name, kind in columns)
   lines = []
   for row in rows:

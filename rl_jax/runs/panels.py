@@ -14,7 +14,7 @@ from rl_jax.runs.record import Record, Series
 from rl_jax.runs.statistics import mean
 
 ITERATIONS, TOKENS = "iteration", "generated tokens per seed"
-"""What the horizontal axis counts."""
+"""Units of the horizontal axis."""
 
 
 class Curve(NamedTuple):
@@ -24,9 +24,9 @@ class Curve(NamedTuple):
   """"" where the panel's title says it."""
   series: Series
   in_ink: bool = False
-  """Drawn in the colour of the text: a bound, and no method among others."""
+  """True to draw in the colour of the text: for a bound, which is not a method among others."""
   style: int | None = None
-  """Which colour and dash it has; None: those of its place in the panel."""
+  """Index of its colour and dash; None: those of its place in the panel."""
 
 
 class Panel(NamedTuple):
@@ -34,14 +34,14 @@ class Panel(NamedTuple):
 
   title: str
   unit: str
-  """What the vertical axis counts."""
+  """Unit of the vertical axis."""
   curves: list[Curve]
   scale: str = "linear"
   """"linear", "zero" (begins at 0), "unit" (a share, shown on 0 to 1) or "log"."""
   omitted: int = 0
-  """How many further curves did not fit (they are in the table)."""
+  """Number of further curves that did not fit (they are in the table)."""
   across: str = ITERATIONS
-  """What the horizontal axis counts."""
+  """Unit of the horizontal axis."""
   seeds: str = "lines"
   """"lines": each seed a thin line, and a band of one spread; "band": the band alone; "hidden": neither, for many
   curves."""
@@ -59,9 +59,9 @@ class _Rule(NamedTuple):
 
 
 _PIXEL = 0.005
-"""Of an axis from 0 to 1, about the height of a line."""
+"""Fraction of an axis from 0 to 1, about the height of a line."""
 _ROUNDING = 1e-6
-"""What float32 leaves of a mean of numbers near 1 that is 0."""
+"""Rounding error of float32 in a mean of numbers near 1 whose exact value is 0."""
 
 _RULES = (
   _Rule(
@@ -186,7 +186,7 @@ def other_panels(record: Record, across: str = ITERATIONS) -> list[Panel]:
 
 
 def is_constant(panel: Panel) -> bool:
-  """Whether no curve of a panel changes by as much as can be seen, in any seed."""
+  """Return whether no curve of a panel changes visibly, in any seed."""
   for curve in panel.curves:
     values = np.where(np.isfinite(curve.series.values), curve.series.values, np.nan)
     values = values[:, np.isfinite(values).any(axis=0)]

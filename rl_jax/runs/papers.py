@@ -15,7 +15,7 @@ _FILE = Path(__file__).parents[1] / "kernels" / "papers.json"
 
 
 class Paper(NamedTuple):
-  """What is known of a paper. Fields that are not known are empty."""
+  """Metadata of a paper. Unknown fields are empty."""
 
   arxiv: str
   title: str = ""
@@ -25,7 +25,7 @@ class Paper(NamedTuple):
 
   @property
   def key(self) -> str:
-    """Its BibTeX key: "shao2024deepseekmath", or "arxiv:2402.03300" where authors or title are not known."""
+    """BibTeX key: "shao2024deepseekmath", or "arxiv:2402.03300" where authors or title are not known."""
     if not self.authors or not self.title:
       return f"arxiv:{self.arxiv}"
     family = self.authors[0].split()[-1]

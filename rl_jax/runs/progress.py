@@ -26,7 +26,7 @@ _FIELDS = (
   ("entropy", "entropy", 2, False),
 )
 _DROPPED_FIRST = ("speed", "entropy", "response_length", "skipped", ACCURACY, "left", "unscored", REWARD)
-"""What a narrow terminal does without, in this order."""
+"""Columns that a narrow terminal leaves out, in this order."""
 
 
 class Progress:
@@ -64,7 +64,7 @@ class Progress:
     tokens_per_second: float | None = None,
     share: float | None = None,
   ) -> None:
-    """Shows the state after `iteration` iterations. A metric that is not given keeps its last value.
+    """Show the state after `iteration` iterations. A metric that is not given keeps its last value.
 
     Args:
       iteration: iterations done, over all launches.
@@ -94,7 +94,7 @@ class Progress:
     self._draw(parts)
 
   def start_over(self) -> None:
-    """Reckon the time left from the next update on: what came before it says nothing of the speed."""
+    """Compute the time left from the next update on: earlier updates do not show the speed."""
     self._first = None
 
   def message(self, text: str) -> None:
@@ -103,13 +103,13 @@ class Progress:
     self._write(visible(text) + "\n")
 
   def close(self) -> None:
-    """Ends the live line, so that the shell's prompt starts a new one. Harmless when called again."""
+    """End the live line, so that the shell's prompt starts a new one. Harmless when called again."""
     if self._live and self._drawn:
       self._write("\n")
     self._drawn = 0
 
   def _seconds_left(self, share: float, now: float) -> float | None:
-    """From what this launch did after the first update: what came before it went into compiling."""
+    """Seconds left, from this launch's speed after the first update: the time before it went into compiling."""
     if share >= 1:
       return None
     if self._first is None:
@@ -140,7 +140,7 @@ class Progress:
       self._drawn = 0
 
   def _encodable(self, text: str) -> str:
-    """An ASCII-only log must not end the run: what it cannot hold is written otherwise."""
+    """Text with the characters that the log's encoding lacks replaced, as an ASCII-only log must not end the run."""
     return encodable(text, self._encoding, "replace")
 
   def _write(self, text: str) -> None:

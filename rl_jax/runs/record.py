@@ -40,13 +40,13 @@ class Record(NamedTuple):
 
   @property
   def iterations_done(self) -> int:
-    """The last iteration that any training or evaluation metric speaks of; 0 if there is none."""
+    """The last iteration of any training or evaluation metric; 0 if there is none."""
     lasts = [int(s.iterations[-1]) for kind, group in self.series.items() if kind != "timings" for s in group.values()]
     return max(lasts, default=0)
 
   @property
   def num_iterations(self) -> int | None:
-    """Where the config ends the run, if it says."""
+    """Number of iterations in the config, or None."""
     value = self.config.get("num_iterations")
     return value if isinstance(value, int) else None
 
@@ -58,7 +58,7 @@ class Record(NamedTuple):
 
 
 def load(directory: RunDirectory) -> Record:
-  """Reads a finished run, or one that is going on. Missing files count as empty.
+  """Read a run, finished or not. Missing files count as empty.
 
   Raises:
     UserError: if a file is damaged.
@@ -98,9 +98,9 @@ def over_tokens(record: Record) -> Record:
 
 
 def collect(lines: Sequence[dict[str, Any]]) -> dict[str, dict[str, Series]]:
-  """Metric lines as series: {kind: {name: Series}}. What is no number or list of numbers is left out.
+  """Metric lines as series: {kind: {name: Series}}. Values other than a number or a list of numbers are left out.
 
-  If an iteration stands twice, the later line counts.
+  If an iteration occurs twice, the later line counts.
   """
   points: dict[str, dict[str, dict[int, list[float]]]] = {}
   for line in lines:

@@ -26,7 +26,7 @@ OTHERS_DRAWN = 40
 
 
 def write_report(directory: RunDirectory, across: str = ITERATIONS) -> tuple[Path, Path]:
-  """Writes report.png and report.html from what the run has written so far.
+  """Write report.png and report.html from what the run has written so far.
 
   Works for an unfinished run, for one without metrics (the page says so), for any number of seeds.
 

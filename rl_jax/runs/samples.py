@@ -1,4 +1,4 @@
-"""Decoded samples of a run, for a person to read.
+"""Decoded samples of a run, for reading.
 
 samples.jsonl: {"iteration", "seed", "prompt", "response", "reward", …}: text as text, reward a number or null
 (unscored), further fields ("level", "truncated", …) as JSON. "tokens" and "credit" are lists of one length: the
@@ -20,13 +20,13 @@ from rl_jax.runs.formatting import number
 from rl_jax.runs.visible import visible
 
 FIELDS = ("iteration", "seed", "prompt", "response", "reward")
-"""What every sample has."""
+"""Fields of every sample."""
 BY_TOKEN = ("tokens", "credit")
 """Lists with an element per token of the response, where a sample has them."""
 
 
 def write_samples(directory: RunDirectory, samples: Sequence[Mapping[str, Any]]) -> None:
-  """Adds a line per sample.
+  """Add a line per sample.
 
   Raises:
     UserError: if a sample lacks one of `FIELDS`, or the disk is full.

@@ -1,4 +1,4 @@
-"""What a study writes: gates, figure, claims and a table as Markdown, the curves as JSON, the figure as a picture."""
+"""Pages of a study: gates, figure, claims and a table as Markdown, the curves as JSON, the figure as a picture."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Height = Callable[[Entry], np.ndarray]
 
 
 class StudyPages(NamedTuple):
-  """What `write` made."""
+  """Result of `write`."""
 
   table: str
   files: list[Path]
@@ -42,7 +42,7 @@ def read(folder: Path, name: str) -> dict[str, Entry]:
 
 
 def write(folder: Path, name: str, config: Config, entries: Entries, command: str) -> StudyPages:
-  """Writes <name>.md, <name>.json and <name>.png.
+  """Write <name>.md, <name>.json and <name>.png.
 
   Raises: UserError: fewer seeds than an interval needs.
   """
@@ -96,13 +96,13 @@ def markdown(name: str, config: Config, entries: Entries, command: str) -> str:
 
 
 def _sources(entry: Entry) -> str:
-  """What an interval is over."""
+  """Sources of variation that an interval covers, in words."""
   sources = [*(["starts"] if entry.starts > 1 else []), "seeds", *(["prompts"] if entry.blocks is not None else [])]
   return " and ".join((", ".join(sources[:-1]), sources[-1])) if len(sources) > 1 else sources[0]
 
 
 def _seeds(entry: Entry) -> str:
-  """How many, and from how many starts: an interval over seeds knows little of other starts."""
+  """Number of seeds and of their starts: an interval over seeds says little about other starts."""
   seeds = f"{entry.tokens.shape[1]} seeds"
   return f"{seeds} of {entry.starts} starts" if entry.starts > 1 else seeds
 
@@ -119,7 +119,7 @@ def _commits(entries: Entries) -> str:
 
 
 def _warnings(entries: Entries) -> list[str]:
-  """What to know of the starts, each once."""
+  """Warnings about the starts, each once."""
   starts = ({GREEDY: entry.values[GREEDY][0]} for entry in entries.values() if GREEDY in entry.values)
   return list(dict.fromkeys(text for start in starts if (text := already_right(start))))
 
@@ -181,9 +181,11 @@ def _at_budget(entry: Entry, budget: float) -> np.ndarray:
 
 
 def _gap_columns(entries: Entries, budget: float, base: Entry, oracle: Entry) -> dict[str, Callable[[str, Entry], str]]:
-  """How high curves were on the way, and which share of the gap between baseline and oracle that closes: up to the
-  budget of tokens, and up to as many updates as all have made. Seeds are paired, as entries share seeds and starts; the
-  share is left out where they do not tell the oracle from the baseline."""
+  """Columns of the mean height of curves, and of the share of the gap between baseline and oracle that it closes.
+
+  Means are up to the budget of tokens, and up to the number of updates that all entries have made. Seeds are paired, as
+  entries share seeds and starts. The share is left out where they do not tell the oracle from the baseline.
+  """
   updates = min(entry.end("updates", budget) for entry in entries.values())
   heights: dict[str, Height] = {
     "tokens": lambda entry: entry.mean_over(ACCURACY, "tokens", budget),
@@ -262,7 +264,7 @@ def _has(entry: Entry, axis: str) -> bool:
 
 
 def _curve(config: Config, name: str, entry: Entry, metric: str, axis: str) -> Curve:
-  """The mean over seeds; controls are lines in ink, between which methods lie."""
+  """Curve of the mean over seeds; controls, which bound the methods, are drawn in ink."""
   across = entry.across(axis).mean(axis=1).astype(np.int64)
   control = name in config.get("gates", {}).values()
   return Curve(name, Series(across, entry.values[metric]), in_ink=control)

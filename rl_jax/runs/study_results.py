@@ -1,4 +1,4 @@
-"""What a study found: the runs of its entries, read at the token budget."""
+"""Results of a study: the runs of its entries, read at the token budget."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from rl_jax.runs.metrics import read_metrics
 from rl_jax.runs.record import Series, at, load
 
 AXES = ("tokens", "updates", "sequential_tokens")
-"""What a curve can run over: all generated tokens; optimiser updates; the tokens of each iteration's longest row, added
-up, which is how long an iteration of enough parallel rows takes."""
+"""Horizontal axes of curves: all generated tokens; optimiser updates; the tokens of each iteration's longest row, added
+up, which is proportional to the time of an iteration with enough parallel rows."""
 
 POINTS = 25
-"""Of each committed curve."""
+"""Number of points of each committed curve."""
 
 
 class Entry(NamedTuple):
@@ -39,9 +39,9 @@ class Entry(NamedTuple):
   chosen: tuple[str, ...] = ()
   """Overrides that tuning chose."""
   tried: dict[str, float] = {}
-  """What tuning saw: the score of each of its points."""
+  """Score of each point that tuning tried."""
   iterations: tuple[int, ...] = ()
-  """Of the N evaluations."""
+  """Iterations of the N evaluations."""
   updates_per_iteration: int = 1
   starts: int = 1
   """Starts that the seeds take in turn."""
@@ -53,7 +53,7 @@ class Entry(NamedTuple):
   """[S, P] share of right answers to each held-out problem at the end, of several to each; None: not asked."""
 
   def across(self, axis: str) -> np.ndarray:
-    """[N, S] where the evaluations stand on an axis."""
+    """Positions [N, S] of the evaluations on an axis."""
     if axis == "updates":
       updates = np.asarray(self.iterations, np.float64) * self.updates_per_iteration
       return np.broadcast_to(updates[:, None], self.tokens.shape)
@@ -64,7 +64,7 @@ class Entry(NamedTuple):
     return self.sequential
 
   def end(self, axis: str, budget: float) -> float:
-    """Where the budget of tokens stands on an axis, the mean over seeds."""
+    """Point of an axis at which the budget of tokens is reached, the mean over seeds."""
     pairs = zip(self.tokens.T, self.across(axis).T, strict=True)
     return float(np.mean([at_tokens(tokens, across, budget) for tokens, across in pairs]))
 
@@ -176,7 +176,7 @@ def _added_up(series: Series) -> Series:
 
 
 def rounded(value: float) -> float:
-  """A number of a curve as it is committed: five digits."""
+  """A number of a curve as committed, to five digits."""
   return float(f"{value:.5g}")
 
 

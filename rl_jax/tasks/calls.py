@@ -117,11 +117,11 @@ def _answers(prompts: Prompts) -> tuple[Int[Array, "N A"], Bool[Array, "N A"]]:
 
 
 def _verify(calls: _Calls, prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]) -> Verdicts:
-  """Scores episodes as they stand, and answers the first turn if it calls; whatever stands in the slots is safe.
+  """Score episodes as written, and answer the first turn if it calls; the slots may hold anything.
 
   A turn is its masked slots up to the first one that is not masked, and up to its first call or end token. The second
   turn counts only if the first calls. The answer is what follows the first '#' of the last turn: a digit below the
-  modulus and the end token. What observations hold is not read.
+  modulus and the end token. Observations are not read.
 
   Extras: those of `Turns` and of PROVIDES. A step is a turn without its observation.
 

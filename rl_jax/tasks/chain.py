@@ -62,7 +62,7 @@ class _Chains:
   widths: np.ndarray
   """[L] digits of a number."""
   header: bool
-  """Whether prompts start with the modulus."""
+  """True if prompts start with the modulus."""
   prompt_tokens: int
   response_tokens: int
   rates: dict[str, float]
@@ -210,7 +210,7 @@ def _prompt_text(
 
 
 def _verify(length: int, prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]) -> Verdicts:
-  """As `worked_steps.verify`, with the objectives."""
+  """Verdicts of `worked_steps.verify`, with the objectives."""
   verdicts = worked_steps.verify(prompts, tokens, mask)
   short = jnp.sum(mask, axis=1) <= length
   return dataclasses.replace(verdicts, objectives=jnp.stack([verdicts.rewards, short.astype(jnp.float32)], axis=1))

@@ -1,7 +1,7 @@
-"""True values of the steps of chains: the chance that a response which goes on from there ends in the right answer.
+"""True values of the steps of chains: the chance that a response continued from there ends in the right answer.
 
-A response that is worked out step by step is a Markov chain. Its state is the value v stated last and the number e of
-steps that were written a second time; from there it goes on to the next operation o, off by s with chance p_oe(s), or
+A response that works step by step is a Markov chain. Its state is the value v stated last and the number e of steps
+that were written a second time. From there it continues with the next operation o, off by s with chance p_oe(s), or
 writes the last step again, off by s with chance r_oe(s). With # for the answer in the place of an operation,
 
   W_Se(v) = p_#e(answer - v)                              + sum_s r_#e(s) W_S,e+1(v + s)       before the answer
@@ -32,7 +32,7 @@ from rl_jax.tasks.task import Prompts, StepValues, Verdicts
 
 _OPERATORS = 3
 ANSWER = _OPERATORS
-"""Stands where the index of an operator does: the answer states the last value again."""
+"""Index of the answer, in the place of an operator's: the answer states the last value again."""
 _REPEATS = 4
 """Numbers of repeated steps that are told apart: 0, 1, 2, and 3 or more, whose further repeats are left out."""
 _PRIOR = 16.0
@@ -51,7 +51,7 @@ class _Steps(NamedTuple):
   operations: Int[Array, "B R"]
   """The operation that the step names; the number of operations for the answer."""
   values: Int[Array, "B R"]
-  """What it states, -1 if malformed."""
+  """Value that the step states, -1 if malformed."""
   last: Bool[Array, "B R"]
   """The response has no step after it."""
 
@@ -112,7 +112,7 @@ def _steps(prompts: Prompts, tokens: Int[Array, "B R"], verdicts: Verdicts) -> _
 
 
 def _room(steps: _Steps, prompts: Prompts) -> Int[Array, "B R"]:
-  """Slots that are left over when all operations after a step's, and the answer, have been written behind it."""
+  """Slots that are left over when all operations after a step's, and the answer, have been written after it."""
   metadata, slots = prompts.metadata, jnp.arange(steps.starts.shape[1])
   step = 1 + metadata["value_widths"][:, None]
   to_come = metadata["step_counts"][:, None] - steps.operations - 1
@@ -178,7 +178,7 @@ def _chances(
 
 
 def _shares(counts: Float[Array, "B 4 E C"]) -> Float[Array, "B 4 E C"]:
-  """Counts as chances; what was never seen is right."""
+  """Counts as chances; an operator that was never seen is right."""
   total = counts.sum(axis=3, keepdims=True)
   right = jnp.zeros(counts.shape[3]).at[0].set(1.0)
   return jnp.where(total > 0, counts / jnp.maximum(total, 1.0), right)

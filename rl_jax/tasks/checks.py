@@ -1,4 +1,4 @@
-"""What a task's functions have to give: checked where they are called, so that a user's own task gets a line."""
+"""Checks of the results of a task's functions, made at the call so that a user's own task gets a clear message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a task's config: every field known and in range, else one ValueError line that says what to write."""
+"""Fields of a task's config: each known and in range, else a ValueError with one line that says what to write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 def complete(config: Mapping[str, Any], defaults: Mapping[str, Any], *, where: str) -> dict[str, Any]:
   """`config` over `defaults`; a field that `defaults` lacks is a ValueError with the nearest known name.
 
-  `name`, the dotted path by which the task was chosen, may stand in `config` and is dropped.
+  `name`, the dotted path by which the task was chosen, may be in `config` and is dropped.
   """
   values = {key: config[key] for key in config if key != "name"}
   for key in values:

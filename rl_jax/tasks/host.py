@@ -53,7 +53,7 @@ FIELDS = {
   # "weight": 1.0}, as in {"format": {"verifier": "rl_jax.tasks.verifiers.rewards:tags", "arguments": {"names": […]}}}
   "training_terms": {},
 }
-"""What the configs of all host tasks share."""
+"""Fields that the configs of all host tasks share."""
 
 
 PROVIDES = {
@@ -77,13 +77,13 @@ def on_rows(verdicts: Verdicts, index: Int[np.ndarray, " n"], rows: int) -> Verd
 
 
 class Scorers(NamedTuple):
-  """How responses are scored.
+  """Functions that score responses.
 
   Attributes:
     own: the task's own score; used on the held-out split, and in training unless there is a `train`.
     train: scores training responses, e.g. with format and length terms.
     parts: names of the verdicts' parts; fixed, as the arrays of a compiled program are.
-    ready: checks entries before anything is scored, and says what a person should know, in lines.
+    ready: checks entries before anything is scored, and returns lines to show to the user.
   """
 
   own: Scorer
@@ -106,16 +106,15 @@ class HostTask:
     prompts: (ids [N], split) -> Prompts of NumPy arrays, left-padded.
     levels_of: (ids, split) -> index of each problem's level.
     verify: (ids of the B rows, split, tokens [B, R], mask [B, R]) -> Verdicts of NumPy arrays; of no rows where a phase
-      names none, for shapes and types. On the held-out split
-      the rewards are the task's own score alone, without format or length terms. Objectives: the parts of the verdicts,
-      0 where one has no such part. Extras: `correct` [B], bool, the own score is 1; `part/<name>` [B], float32, for
-      each of `FAILURES`.
-    notes: what a person should know of the verifier since the last call, in lines.
-    reasons: the last lines of `notes` on what became of responses, told before or not.
+      names none, for shapes and types. On the held-out split the rewards are the task's own score alone, without format
+      or length terms. Objectives: the parts of the verdicts, 0 where one has no such part. Extras: `correct` [B], bool,
+      the own score is 1; `part/<name>` [B], float32, for each of `FAILURES`.
+    notes: lines on the verifier since the last call, to show to the user.
+    reasons: the last lines of `notes` on the outcomes of responses, shown before or not.
     close: ends the verifier's workers.
     left_out: problems of each split whose prompt has more than `prompt_tokens` tokens.
-    max_unscored_iterations: in a row, in which every response timed out, crashed or had no verdict, after which a run
-      stops.
+    max_unscored_iterations: number of consecutive iterations in which every response timed out, crashed or had no
+      verdict, after which a run stops.
     turns, provides, objectives: as in a DeviceTask.
   """
 
@@ -258,7 +257,7 @@ def scorers(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, An
 
 
 def _terms(terms: Any) -> dict[str, dict[str, Any]]:
-  """The training terms. Raises: ValueError: they are no mapping of mappings."""
+  """The training terms. Raises: ValueError: they are not a mapping of mappings."""
   if not hasattr(terms, "items"):
     raise ValueError(f"task.training_terms: got {terms!r}, want names, each with a mapping of fields")
   for name, term in terms.items():

@@ -20,7 +20,7 @@ from rl_jax.tasks.prompting import Tokenizer
 from rl_jax.tasks.verifier_arguments import bound_arguments, names_argument
 
 RULE_WITHOUT_DEFAULT = "number"
-"""How an answer is found for a verifier that has to be told."""
+"""Rule for finding the answer, for a verifier without a default."""
 
 
 def get_config() -> dict[str, Any]:
@@ -87,7 +87,7 @@ def build(
 
 
 def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Those of the verifier, with a rule for answers if it takes one."""
+  """Arguments of the verifier, with a rule for answers if it takes one."""
   offered = {"answer": config["answer"]} if config["answer"] else {}
   return bound_arguments(
     config["verifier"], offered, config["verifier_arguments"], fallback={"answer": RULE_WITHOUT_DEFAULT}

@@ -74,7 +74,7 @@ class _Lookup:
   space: splits.Space
   turns: Turns
   hops: int
-  """Most of any level."""
+  """Largest number of hops of any level."""
   rates: dict[str, float]
 
 
@@ -146,10 +146,10 @@ def _answers(prompts: Prompts) -> tuple[Int[Array, "N A"], Bool[Array, "N A"]]:
 
 
 def _verify(lookup: _Lookup, prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]) -> Verdicts:
-  """Scores episodes as they stand, and answers their last turn; whatever stands in the slots is safe.
+  """Score episodes as written, and answer their last turn; the slots may hold anything.
 
-  An episode is its turns up to the first that is not a question. The reward is 1 if that one is the right answer. What
-  observations hold is not read.
+  An episode is its turns up to the first that is not a question. The reward is 1 if that one is the right answer.
+  Observations are not read.
 
   Extras: those of `Turns`, and
     step_correct: bool [B, R], whether the token's turn takes the next hop, or is the right answer. False outside turns.
@@ -195,7 +195,7 @@ def _verify(lookup: _Lookup, prompts: Prompts, tokens: Int[Array, "B R"], mask: 
 
 
 def _takes_a_hop(metadata: Mapping[str, Array], keys: Int[Array, "B K"]) -> Bool[Array, "B K"]:
-  """Whether each turn, taken as a question, asks for the key that comes next on the path."""
+  """Return whether each turn, taken as a question, asks for the key that comes next on the path."""
 
   def turn(hops, key):
     next_key = jnp.take_along_axis(metadata["path"], hops[:, None], axis=1)[:, 0]

@@ -1,6 +1,6 @@
 """Questions that are conversations: a list of messages as the text of a question, and back.
 
-Prepared data holds questions as text, so a list of messages is written as JSON behind a mark that no other question
+Prepared data holds questions as text, so a list of messages is written as JSON after a mark that no other question
 begins with.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MARK = "\0messages"
-"""Begins the text of a question that is a list of messages."""
+"""Prefix of the text of a question that is a list of messages."""
 
 Message = dict[str, str]
 """{"role": one of `ROLES`, "content": text}."""
@@ -44,7 +44,7 @@ def loads(question: str) -> list[Message]:
 
 
 def text(question: str) -> str:
-  """What a question says, whoever says it: the contents of its messages, one after the other."""
+  """Text of a question: the contents of its messages in order, whatever their roles."""
   return "\n\n".join(message["content"] for message in loads(question))
 
 

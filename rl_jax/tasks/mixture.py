@@ -212,7 +212,7 @@ def _shared_objectives(
 
 
 def _forced_answer(mixture: _Mixture) -> ForcedAnswer | None:
-  """That of the components, where all have one and write the same before it."""
+  """Forced answer of the components, if all have one with the same opening."""
   forced = [task.forced_answer for task in mixture.tasks]
   joint = lambda c, form: tuple(int(mixture.to_joint[c][token]) for token in form.opening)
   openings = {joint(c, form) for c, form in enumerate(forced) if form}

@@ -95,7 +95,7 @@ def _prompts(pairs: _Pairs, ids: Int[Array, " N"], split: Split) -> Prompts:
 
 
 def _verify(pairs: _Pairs, prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]) -> Verdicts:
-  """Scores responses of any width R; whatever stands in the slots is safe.
+  """Score responses of any width R; the slots may hold anything.
 
   A response is the masked slots up to the first one that is not masked, and up to its first end token. The reward is 1
   if it is two digits below the modulus, of the right sum, and the end token. All of it is one step.

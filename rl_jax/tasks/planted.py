@@ -1,7 +1,7 @@
 """A planted sequence: the didactic task of PAV (arXiv 2410.08146), a search whose steps have exact values.
 
-The one problem asks for a hidden target, such as "36035". A response of up to `response_tokens` words is right if the
-target stands in it contiguously, before the end token. Nothing tells the policy of the target but its reward, which is
+The one problem asks for a hidden target, such as "36035". A response of up to `response_tokens` words is right if it
+contains the target contiguously, before the end token. Only the reward tells the policy about the target, and it is
 rare at the start, so a reward of the outcome alone finds little. Each token is a step.
 
 Demonstrations are drawn from a policy that knows the target by a little: after k words of it (the longest match) the
@@ -90,7 +90,7 @@ def _prompts(ids: Int[Array, " N"], split: Split) -> Prompts:
 
 
 def _verify(planted: _Planted, prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]) -> Verdicts:
-  """Scores responses of any width R; whatever stands in the slots is safe. See `planted_values.read`."""
+  """Score responses of any width R; the slots may hold anything. See `planted_values.read`."""
   rows, slots = tokens.shape
   words, inside = planted_values.read(tokens, mask, planted.words)
   text = jnp.pad(jnp.where(inside, words, planted.words), ((0, 0), (0, len(planted.target))), constant_values=-1)

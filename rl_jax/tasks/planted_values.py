@@ -21,7 +21,7 @@ FIRST_WORD = max(Vocabulary.pad_id, Vocabulary.end_id) + 1
 
 
 class Response(NamedTuple):
-  """What is read of responses."""
+  """Words read from responses."""
 
   words: Int[Array, "B R"]
   """Index of each word; the number of words stands for the end token, and for all that is no word."""
@@ -30,7 +30,7 @@ class Response(NamedTuple):
 
 
 def read(tokens: Int[Array, "B R"], mask: Bool[Array, "B R"], words: int) -> Response:
-  """Responses over so many words."""
+  """Read responses over a vocabulary of `words` words."""
   index = tokens - FIRST_WORD
   is_word = (index >= 0) & (index < words)
   ended = jnp.cumsum(~mask | ~is_word, axis=1)

@@ -19,21 +19,21 @@ PLACE = "{question}"
 
 
 class Tokenizer(Protocol):
-  """What a host task needs of a vocabulary.
+  """Interface of a vocabulary for host tasks.
 
-  One that also has `apply_chat_template(messages, add_generation_prompt=True, **arguments) -> text` puts questions as a
-  chat, unless its `chat_template` is "", as that of a base model: then they are plain text after its `text_start`. One
-  that has control tokens has `quoted(text) -> text`, which `encode` then takes for text alone.
+  A vocabulary with `apply_chat_template(messages, add_generation_prompt=True, **arguments) -> text` puts questions as a
+  chat, unless its `chat_template` is "", as in a base model: then they are plain text after its `text_start`. A
+  vocabulary with control tokens has `quoted(text) -> text`, whose result `encode` reads as text alone.
   """
 
   @property
   def pad_id(self) -> int:
-    """Fills slots without a token."""
+    """Id that fills slots without a token."""
     ...
 
   @property
   def end_id(self) -> int:
-    """Ends a response."""
+    """Id that ends a response."""
     ...
 
   def __len__(self) -> int: ...
@@ -48,7 +48,7 @@ class Tokenizer(Protocol):
 
 
 class Encoding(NamedTuple):
-  """The prompts that fit, one after the other.
+  """The prompts that fit, concatenated.
 
   Attributes:
     tokens: all ids in a row.
@@ -81,11 +81,11 @@ def quoted(text: str, vocabulary: Any) -> str:
 
 
 def prompt_text(question: str, config: Mapping[str, Any], vocabulary: Any) -> str:
-  """What the policy reads: `question_template` with the question in it, as the user's turn of a chat, after
-  `system_prompt` if there is one; plain text with a vocabulary that has no chat template, as a base model's.
+  """Prompt of a question: `question_template` with the question in it, as the user's turn of a chat, after
+  `system_prompt` if there is one. Plain text with a vocabulary that has no chat template, as a base model's.
 
-  A conversation (see `messages`) is put as it is: the template is for the user's last message, and a system message in
-  it goes before `system_prompt`.
+  A conversation (see `messages`) is kept as it is: the template applies to the user's last message, and a system
+  message in it takes precedence over `system_prompt`.
   """
   turns = [{**message, "content": quoted(message["content"], vocabulary)} for message in messages.loads(question)]
   turns[-1]["content"] = config["question_template"].replace(PLACE, turns[-1]["content"])

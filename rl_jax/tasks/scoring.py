@@ -16,13 +16,13 @@ from rl_jax.tasks.answers.plain import plain
 
 
 class Verdict(NamedTuple):
-  """What a verifier says of one response.
+  """Verdict of a verifier on one response.
 
   Attributes:
     reward: None where there is no verdict, which differs from a score of 0.
     parts: named numbers that the reward is made of. Without a reward, one of `timed_out` (a deadline passed),
       `crashed` (the worker died) and `error` (the verifier raised) may be 1.
-    reason: why there is no reward, in one line for a person; "" where nothing more is known.
+    reason: why there is no reward, in one line; "" if nothing more is known.
   """
 
   reward: float | None
@@ -47,7 +47,7 @@ def without_rewards_of_failures_alone(verdicts: Sequence[Verdict]) -> Sequence[V
 
 
 def verdict_of(result: Any) -> Verdict:
-  """What a verifier gave, as a verdict: a number alone is the reward.
+  """Convert a verifier's result to a verdict: a number alone is the reward.
 
   Raises: TypeError: it is neither.
 

@@ -138,7 +138,7 @@ def _mix(x):
 
 
 def held_out(content: Int[Array, "*N F"] | np.ndarray, fraction: float) -> Bool[Array, "*N"] | np.ndarray:
-  """Whether each problem is held out: its hash falls into the lowest `fraction` of all hashes."""
+  """Return whether each problem is held out: its hash falls into the lowest `fraction` of all hashes."""
   return content_hash(content) < np.uint32(int(fraction * 2**32))
 
 

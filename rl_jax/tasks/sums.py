@@ -44,7 +44,7 @@ def prompt_width(levels: Mapping[str, Mapping[str, Any]]) -> int:
 def prompt_text(
   operands: Int[Array, "N F"], vocabulary: Vocabulary, width: int
 ) -> tuple[Int[Array, "N P"], Bool[Array, "N P"]]:
-  """(tokens, mask) of "4+7+2=", right-aligned in `width` slots; operands are ABSENT behind the last one."""
+  """(tokens, mask) of "4+7+2=", right-aligned in `width` slots; operands are ABSENT after the last one."""
   zero, plus, equals = vocabulary.encode("0+=")
   present = operands != splits.ABSENT
   signs = jnp.where(is_last(operands), equals, plus)
@@ -66,7 +66,7 @@ def read_rates(config: Mapping[str, Any]) -> dict[str, float]:
 def draw_slips(
   key: PRNGKeyArray, rows: int, modulus: int, *, error_rate: float, lure_rate: float
 ) -> Int[Array, " N"]:
-  """How far the digit of each demonstration is off, modulo `modulus`; 0 is right."""
+  """Error of the digit of each demonstration, modulo `modulus`; 0 is right."""
   errs, lures, draws = jax.random.uniform(key, (3, rows))
   anything = 1 + jnp.minimum((draws * (modulus - 1)).astype(jnp.int32), modulus - 2)
   return jnp.where(errs < error_rate, anything, (lures < lure_rate).astype(jnp.int32))

@@ -1,4 +1,4 @@
-"""What a task is: problems by id, prompts, a verifier. A device task is pure JAX; a host task scores text in Python."""
+"""The interface of a task: problems by id, prompts, a verifier. Device tasks are JAX; host tasks score in Python."""
 
 from __future__ import annotations
 
@@ -48,22 +48,22 @@ class Prompts:
   levels: Int[Array, " N"]
   """Index of the difficulty level in `Task.levels`."""
   metadata: dict[str, Array]
-  """What the verifier knows of each problem (answer, true values of the steps …), leading axis N."""
+  """Data of each problem for the verifier (answer, true values of the steps …), leading axis N."""
 
 
 class ExtraSpec(NamedTuple):
   """An extra that a task's verdicts hold, or that a phase of a rollout sets."""
 
   shape: tuple[str | int, ...]
-  """After the row axis; "R": one entry for each slot of a response, "T": of a row, prompt included. Verdicts speak of
-  responses; in a batch their "R" are "T". Other letters are sizes of their own."""
+  """Shape after the row axis. "R" is the slots of a response, "T" those of a row, prompt included; "R" in verdicts
+  becomes "T" in a batch. Other letters are sizes of their own."""
   dtype: str
   meaning: str
 
 
 @flax.struct.dataclass
 class Verdicts:
-  """What the verifier says of B responses of R token slots."""
+  """Verdicts of the verifier on B responses of R token slots."""
 
   rewards: Float[Array, " B"]
   reward_mask: Bool[Array, " B"]
@@ -92,12 +92,12 @@ OF_TURNS = {
 
 @dataclasses.dataclass(frozen=True)
 class ForcedAnswer:
-  """How a policy is made to answer at once, in the midst of a response: for probes of what it believes.
+  """Form in which a policy is made to answer at once, in the middle of a response, to probe its beliefs.
 
   Attributes:
-    opening: token ids that stand before an answer.
-    answers: prompts -> (tokens [N, A], mask [N, A]): the right answer as it is written after the opening, with the end
-      token, left-aligned.
+    opening: token ids before an answer.
+    answers: prompts -> (tokens [N, A], mask [N, A]): the right answer as written after the opening, with the end token,
+      left-aligned.
   """
 
   opening: tuple[int, ...]
@@ -106,11 +106,11 @@ class ForcedAnswer:
 
 @dataclasses.dataclass(frozen=True)
 class Turns:
-  """How a response of several turns lies in its slots: turn | observation | turn | observation | … | last turn.
+  """Layout of a response of several turns in its slots: turn | observation | turn | observation | … | last turn.
 
   The verifier is the environment too. `Verdicts.extras` of a task with turns hold, of each row's last turn,
-    observation [B, O], observation_mask [B, O]: what the environment answers, right-aligned, so that the next turn
-      begins right after it; at least one token where the episode goes on;
+    observation [B, O], observation_mask [B, O]: the environment's answer, right-aligned, so that the next turn begins
+      right after it; at least one token where the episode continues;
     done [B]: the episode is over (an answer was given, a turn was malformed, or it was the last one).
 
   Attributes:
@@ -163,7 +163,7 @@ class Turns:
 
 
 class Task(Protocol):
-  """What training asks of a task. A class that inherits from this has defaults for all but the first group.
+  """Interface of a task. A class that inherits from it has defaults for all but the first group.
 
   `on_device` says which of two forms it has: pure functions under jit and vmap, as `DeviceTask` describes them, or
   Python between compiled programs, as `rl_jax.tasks.host.HostTask` does. `prompts` and `verify` differ between them.
@@ -201,11 +201,11 @@ class Task(Protocol):
     return []
 
   def reasons(self) -> list[str]:
-    """Why responses had no verdict."""
+    """Reasons why responses had no verdict."""
     return []
 
   def close(self) -> None:
-    """End what the task holds."""
+    """Close what the task holds open."""
 
 
 def missing(task: Any) -> list[str]:
@@ -228,7 +228,7 @@ class DeviceTask:
       where set). One id names one problem of each split.
     prompts: (ids [N], split) -> Prompts.
     verify: (prompts of the B rows, tokens [B, R], mask [B, R]) -> Verdicts. R may be any width, not only
-      `response_tokens`; any token ids may stand in any slot. Reads the rows' metadata, not their order.
+      `response_tokens`; any slot may hold any token id. Reads the rows' metadata, not their order.
     demonstrate: (key, prompts) -> (tokens [N, R], mask [N, R]): imperfect worked solutions for a warm start, with the
       environment's answers in the slots of observations where there are turns.
     forced_answer: None where the task has no form of answer that can be forced.
@@ -241,8 +241,8 @@ class DeviceTask:
     guessing_floor: accuracy of the best constant answer to each level; None: it is not known.
     turns: None where a response is one piece; else R is `turns.response_tokens`, in `verify` too.
     fingerprint: of data that is read; "" as there is none.
-    notes, reasons: what a person should know of the verifier; nothing.
-    close: ends what the task holds; nothing.
+    notes, reasons: lines on the verifier to show to the user; empty.
+    close: closes what the task holds open; does nothing.
   """
 
   on_device: ClassVar[bool] = True

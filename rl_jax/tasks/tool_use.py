@@ -32,7 +32,7 @@ OPENING, CLOSING = "<tool>", "</tool>"
 PLACE = "{result}"
 
 Tool = Callable[[str], str]
-"""What stands in a call -> what comes back. Never raises, and gives the same for the same text."""
+"""Text of a call -> result. Never raises, and returns equal results for equal texts."""
 
 INSTRUCTIONS = {
   "calculator": f"You may use a calculator: write {OPENING}(2 + 3) * 4{CLOSING} and its result follows. Then answer.",
@@ -128,9 +128,9 @@ def _around(template: str, vocabulary: Tokenizer, room: int) -> tuple[list[int],
 
 
 def stop_sequences(vocabulary: Tokenizer, text: str) -> tuple[tuple[int, ...], ...]:
-  """How the vocabulary writes a text after any ASCII character: its first token may hold that character too.
+  """Token sequences of a text after any ASCII character: the first token may hold that character too.
 
-  A policy may write the text in tokens that the tokenizer would not choose. Then the turn goes on to its end.
+  A policy may write the text in tokens that the tokenizer would not choose. The turn then continues to its end.
   """
   sequences = set()
   for character in ["", *string.printable]:
@@ -180,7 +180,7 @@ def _verify(
 
 
 def find_call(text: str) -> str | None:
-  """What stands in the first call of a turn; None without a whole call."""
+  """Text of the first call of a turn; None without a whole call."""
   match = re.search(f"{OPENING}(.*?){CLOSING}", text, re.DOTALL)
   return match[1].strip() if match else None
 

@@ -51,7 +51,7 @@ def bound_arguments(
 
 
 def names_argument(verifier: str, argument: str) -> bool:
-  """Whether a verifier has a parameter of that name, for itself and not among any others.
+  """Return whether a verifier has a parameter of that name, for itself and not among any others.
 
   Raises: ValueError: it is no verifier.
   """

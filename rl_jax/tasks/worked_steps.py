@@ -44,7 +44,7 @@ def metadata(
   step_values: Int[Array, "N S"], step_counts: Int[Array, " N"], value_widths: Int[Array, " N"],
   answers: Int[Array, " N"], answer_tokens: Int[Array, "N A"],
 ) -> dict[str, Array]:  # fmt: skip
-  """What `verify` and `write` read of `Prompts.metadata`.
+  """Metadata of prompts that `verify` and `write` read.
 
   Args:
     step_values: true values of the operations; entries from the row's `step_counts` on are set to -1.
@@ -110,7 +110,7 @@ PROVIDES = {
 
 
 def verify(prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]) -> Verdicts:
-  """Scores responses of any width R; whatever stands in the slots is safe.
+  """Score responses of any width R; the slots may hold anything.
 
   A response is the masked slots up to the first one that is not masked, and up to its first end token. The reward is 1
   if the first '#' is followed by exactly the answer and the end token, else 0. A step runs from its letter to before
@@ -199,7 +199,7 @@ def stated_values(tokens: Int[Array, "B R"], widths: Int[Array, " B"]) -> Int[Ar
 
 
 def _after_mark(tokens: Int[Array, "B R"], answer_start: Bool[Array, "B R"], slots: int) -> Int[Array, "B A"]:
-  """The tokens in so many slots after the answer mark, padding where there is no mark and past the end."""
+  """The tokens in `slots` slots after the answer mark, padding where there is no mark and past the end."""
   places = jnp.argmax(answer_start, axis=1)[:, None] + 1 + jnp.arange(slots)
   after = jnp.take_along_axis(tokens, jnp.minimum(places, tokens.shape[1] - 1), axis=1)
   there = jnp.any(answer_start, axis=1)[:, None] & (places < tokens.shape[1])
@@ -220,12 +220,12 @@ def _answer_ids(answers: Int[Array, "B A"]) -> Int[Array, " B"]:
 
 
 class Flaws(NamedTuple):
-  """How each step of a demonstration goes wrong."""
+  """Errors of each step of a demonstration."""
 
   slips: Int[Array, "N S"]
-  """How far the value is off, counted around the possible values: 0 is right, else 1 to outcomes - 1, uniform."""
+  """Error of the value, modulo the number of outcomes: 0 is right, else 1 to outcomes - 1, uniform."""
   copies: Int[Array, "N S"]
-  """How often the step is written: 0 skipped, 1, or 2 re-checked."""
+  """Times that the step is written: 0 skipped, 1, or 2 re-checked."""
 
 
 def check_rates(config: Mapping[str, float]) -> dict[str, float]:

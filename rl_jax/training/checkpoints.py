@@ -42,7 +42,7 @@ class RestoreResult(NamedTuple):
 
 
 def _remove(folder: Path) -> None:
-  """Removes a folder into which writes that had begun may still be put for a moment."""
+  """Remove a folder to which pending writes may still add files for a moment."""
   for _ in range(40):
     shutil.rmtree(folder, ignore_errors=True)
     if not folder.exists():
@@ -119,7 +119,7 @@ class Checkpoints:
     wait: bool = False,
     prune: bool = True,
   ) -> None:
-    """Saves `state` (a pytree of arrays) as `step`; a step that this object has already saved is left as it is.
+    """Save `state` (a pytree of arrays) as `step`; a step that this object has already saved is left as it is.
 
     Without `prune` all older checkpoints stay.
     """
@@ -151,7 +151,7 @@ class Checkpoints:
       self.wait()
 
   def wait(self) -> None:
-    """Returns when nothing is being written; raises the fault of the last save, if it had one."""
+    """Return when nothing is being written; raise the fault of the last save, if it had one."""
     if self._thread is not None:
       self._thread.join()
       self._thread = None
@@ -160,7 +160,7 @@ class Checkpoints:
       raise error
 
   def close(self) -> None:
-    """Waits for the last save, raises its fault if it had one, and ends the background threads."""
+    """Wait for the last save, raise its fault if it had one, and end the background threads."""
     try:
       self.wait()
     finally:
@@ -181,7 +181,7 @@ class Checkpoints:
     return metadata
 
   def faults(self) -> dict[str, str]:
-    """What is wrong with finished checkpoints, by the name of their folder: of every file the checksum is compared."""
+    """Faults of finished checkpoints, by name of their folder; the checksum of every file is compared."""
     faults = {}
     for name in self._names():
       try:
@@ -210,7 +210,7 @@ class Checkpoints:
     return next(iter(self._ranked()), None)
 
   def restore_latest(self, abstract_state: Any) -> RestoreResult | None:
-    """Restores the newest intact checkpoint; None if nothing was ever finished.
+    """Restore the newest intact checkpoint; None if nothing was ever finished.
 
     `abstract_state` is a tree of jax.ShapeDtypeStruct; their shardings decide where the arrays go, so another mesh than
     the one that saved is fine. Damaged and unfinished checkpoints on the way are named in `warnings`. Raises
@@ -220,12 +220,12 @@ class Checkpoints:
     return None if step is None else self._read(step, abstract_state, warnings)
 
   def restore(self, step: int, abstract_state: Any) -> RestoreResult:
-    """Restores one step, or raises UserError."""
+    """Restore one step, or raise UserError."""
     self._require(step)
     return self._read(step, abstract_state, [])
 
   def restore_subtree(self, path: str, abstract_subtree: Any, step: int | None = None) -> RestoreResult:
-    """Restores only what lies under `path`, such as "models/policy/params", of `step` or of the newest intact one."""
+    """Restore only the leaves under `path`, such as "models/policy/params", of `step` or of the newest intact one."""
     warnings: list[str] = []
     if step is None:
       step, warnings = self._newest_intact()
@@ -359,7 +359,7 @@ class Checkpoints:
       raise UserError(f"checkpoint {step} in {self.folder} {damage}") from damage
 
   def _read(self, step: int, abstract: Any, warnings: list[str], prefix: str = "") -> RestoreResult:
-    """Reads a checkpoint whose checksums have just been verified."""
+    """Read a checkpoint whose checksums have just been verified."""
     body = manifests.read(self._path(step))
     if body["format"] in manifests.OLDER and not prefix:
       raise UserError(

@@ -1,4 +1,4 @@
-"""What a user's own functions are called with, and what they have to give: checked when they are built or traced."""
+"""Contracts of a user's own functions, arguments and results: checked when they are built or traced."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def checked_signal(signal: Any, function: Callable[..., Any], rows: Trajectories
 
 
 def checked_loss(loss: LossFunction, signal: Callable[..., Any]) -> LossFunction:
-  """The loss, with a line for what it looks for in vain, and for what it gives."""
+  """The loss, with one-line errors for names that it looks up in vain and for a wrong result."""
 
   def checked(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     where = f"loss ({place_of_function(loss)})"
@@ -110,7 +110,7 @@ def _names(mapping: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-  """What a value is, for a person: its shape, or its type."""
+  """Describe a value in an error message: its shape, or its type."""
   if value is None:
     return "None"
   if hasattr(value, "shape") and hasattr(value, "dtype"):

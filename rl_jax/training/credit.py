@@ -1,11 +1,11 @@
-"""Credit against the truth: how well what a method pushes on a step agrees with what the step did to the chances.
+"""Credit against the truth: agreement of a method's credit of steps with Monte Carlo estimates of their true value.
 
-The truth of a step is V(text after it) - V(text before it), with V the mean reward of completions that the policy of
-the moment samples (`evaluation.credit_samples` of them at each boundary), and after the last step of a finished
-response its own reward. A method's credit of a step is the mean of its stream "policy" over the tokens of the step
-that it trains, 0 if it trains none. Steps are the verifier's (`step_ids`); of rows that hold a part of a response alone
-(an edge of a tree, a window) the steps, and parts of steps, in the row's own tokens are compared. Rows that were
-replayed, demonstrated or not scored are left out. A model with a loss of its own scores as it is, before its update.
+The truth of a step is V(text after it) - V(text before it). V is the mean reward of completions that the current
+policy samples (`evaluation.credit_samples` of them at each boundary); after the last step of a finished response it is
+the response's own reward. A method's credit of a step is the mean of its stream "policy" over the tokens of the step
+that it trains, 0 if it trains none. Steps are the verifier's (`step_ids`). In rows that hold only a part of a response
+(an edge of a tree, a window), the steps, and parts of steps, in the row's own tokens are compared. Rows that were
+replayed, demonstrated or not scored are left out. A model with a loss of its own scores before its update.
 
 The rows are drawn with keys of the seed alone: methods whose first responses are plain answers to as many prompts are
 compared on common rows where their policies are the same, as those of a frozen start are
@@ -46,18 +46,18 @@ from rl_jax.training.state import CURRICULUM, EVALUATION, ROLLOUT, RunState, Tra
 from rl_jax.trajectories import POLICY, Trajectories
 
 CREDIT = 1 << 30
-"""What the key of an evaluation is folded with; its responses fold it with their rows, which count from 0."""
+"""Number that the key of an evaluation is folded with; its responses fold it with their rows, which count from 0."""
 
 
 class Steps(NamedTuple):
   """Steps of n rows in order of time, S at most, and one boundary more: where an unfinished row ends."""
 
   boundaries: Boundaries
-  """[n, S+1]: before each step, and at the end of rows that go on."""
+  """Boundaries [n, S+1]: before each step, and at the end of unfinished rows."""
   credit: Float[Array, "n S"]
   mask: Bool[Array, "n S"]
   trained: Bool[Array, "n S"]
-  """Which have a token with a weight; the credit of others is 0."""
+  """Steps with a token of nonzero weight; the credit of others is 0."""
 
 
 def evaluate(experiment: Experiment, state: RunState) -> dict[str, Float[Array, " S"]]:
@@ -127,7 +127,7 @@ def _credited(
 
 
 def _compared(experiment: Experiment, trajectories: Trajectories, stream: Stream) -> tuple[Trajectories, Stream]:
-  """The first rows that the policy of the moment wrote, and that have a verdict or go on; others are masked."""
+  """The first rows that the current policy wrote and that have a verdict or are unfinished; others are masked."""
   own = (trajectories.trained & (trajectories.source_ids == POLICY)).any(axis=1)
   own &= trajectories.scored | trajectories.unfinished
   count = experiment.config.evaluation.credit_prompts * experiment.config.completions_per_prompt
@@ -137,7 +137,7 @@ def _compared(experiment: Experiment, trajectories: Trajectories, stream: Stream
 
 
 def steps_of(trajectories: Trajectories, stream: Stream) -> Steps:
-  """Where the policy's own steps begin, and the stream's mean target over the tokens of each that have a weight."""
+  """Starts of the policy's own steps, and the stream's mean target over the weighted tokens of each."""
   time, prompt_width = trajectories.tokens.shape[1], trajectories.prompt_width
   most = time - prompt_width
   ids = jnp.where(trajectories.trained & (trajectories.source_ids == POLICY), trajectories.step_ids, -1)

@@ -27,7 +27,7 @@ class DeviceLoop:
     self.programs: dict[str, Any] = {}
 
   def compile(self, state: RunState) -> None:
-    """Compiles both for a state like this one."""
+    """Compile both programs for a state like this one."""
     everywhere = mesh.replicated(self.mesh)
     with mesh.use(self.mesh, self.experiment.rules):
       iterate = functools.partial(iteration.run, self.experiment)

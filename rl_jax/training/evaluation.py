@@ -49,21 +49,21 @@ class Answers(NamedTuple):
   correct: Bool[Array, "N n"]
   """False also where there is no verdict."""
   lengths: Int[Array, "N n"]
-  """In tokens."""
+  """Lengths in tokens."""
   truncated: Bool[Array, "N n"]
   levels: Int[Array, " N"]
 
 
 class Evaluation(NamedTuple):
-  """What the policy answers to the held-out problems."""
+  """The policy's answers to the held-out problems."""
 
   sampled: Answers
   greedy: Answers | None
-  """One to each problem; None where the config asks for none."""
+  """One answer to each problem; None where the config asks for none."""
 
 
 def answers(trajectories: Trajectories, per_prompt: int) -> Answers:
-  """What scored rows, those of one prompt together, say of their prompts."""
+  """Answers of scored rows, where the rows of a prompt are adjacent."""
   grouped = lambda x: x.reshape(-1, per_prompt)
   return Answers(
     rewards=grouped(jnp.where(trajectories.scored, trajectories.rewards, 0.0)),
@@ -82,11 +82,11 @@ def questions(experiment: Experiment) -> Int[Array, " N"]:
 
 
 class HeldOutRollout(NamedTuple):
-  """How one set of held-out responses is made: with the method's plain rollout."""
+  """The rollout that makes one set of held-out responses: the method's plain one."""
 
   rollout: Rollout
   completions: int
-  """To each problem."""
+  """Responses to each problem."""
 
   def plan(self, task: Task | HostTask, ids: Int[Array, " N"]) -> Plan:
     """All responses to these problems, as long as the task has room."""
@@ -119,9 +119,9 @@ def evaluation_key(seed: TrainState, iteration: int | Int[Array, ""], chunk: int
 
 
 def measure(experiment: Experiment, evaluation: Evaluation) -> dict[str, Array]:
-  """Metrics of what was answered. A response without a verdict counts as wrong, and in `unscored`; where none has a
-  verdict the metric is NaN. The mean reward is over those that have one, and the length of right responses is NaN where
-  there is none."""
+  """Metrics of the answers. A response without a verdict counts as wrong, and in `unscored`; where none has a verdict
+  the metric is NaN. The mean reward is over those that have one, and the length of right responses is NaN where there
+  is none."""
   section, levels = experiment.config.evaluation, experiment.task.levels
   sampled, greedy = evaluation
   correct = sampled.correct.astype(jnp.float32)
@@ -165,12 +165,12 @@ def names(experiment: Experiment) -> set[str]:
 
 
 def _blocks(prompts: int, count: int) -> list[np.ndarray]:
-  """Indices of prompts in so many parts, as even as they go."""
+  """Indices of prompts in `count` parts of nearly equal size."""
   return np.array_split(np.arange(prompts), count) if count else []
 
 
 def answer_seed(experiment: Experiment, seed: TrainState, iteration: int | Int[Array, ""]) -> Evaluation:
-  """What one seed's policy answers to the held-out prompts of a device task."""
+  """Answers of one seed's policy to the held-out prompts of a device task."""
   task, ids = experiment.task, questions(experiment)
 
   def one(greedy: bool) -> Answers:
@@ -184,7 +184,7 @@ def answer_seed(experiment: Experiment, seed: TrainState, iteration: int | Int[A
 
 
 NAMED = 1 << 29
-"""What the key of an evaluation is folded with for the first of a method's own; see `credit.CREDIT`."""
+"""Number that the key is folded with for the first of a method's own evaluations; see `credit.CREDIT`."""
 
 
 def named(experiment: Experiment, seed: TrainState, iteration: int | Int[Array, ""]) -> dict[str, Array]:

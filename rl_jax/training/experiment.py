@@ -42,17 +42,17 @@ class Experiment:
 
   @property
   def rules(self) -> mesh.Rules:
-    """How logical axes are laid over the mesh."""
+    """Mesh axes of each logical axis."""
     return mesh.rules(self.config.mesh.get("rules", {}))
 
   @property
   def rollout_rules(self) -> mesh.Rules:
-    """The same while responses are generated."""
+    """Mesh axes of each logical axis while responses are generated."""
     return mesh.rules(self.config.mesh.get("rules", {}), self.config.mesh.get("rollout_rules", {}))
 
 
 class TaskModule(Protocol):
-  """What a config's `task.name` leads to."""
+  """Interface of the module that a config's `task.name` names."""
 
   def build(self, config: ConfigDict) -> DeviceTask | HostTask | Task:
     """The task of a section `task`."""
@@ -60,7 +60,7 @@ class TaskModule(Protocol):
 
 
 class MethodModule(Protocol):
-  """What a config's `method.name` leads to."""
+  """Interface of the module that a config's `method.name` names."""
 
   def build(self, config: ConfigDict, task: Task) -> Method:
     """The method of a config, for its task."""
@@ -68,7 +68,7 @@ class MethodModule(Protocol):
 
 
 class ModelModule(Protocol):
-  """What a config's `model.name` leads to."""
+  """Interface of the module that a config's `model.name` names."""
 
   def get_config(self) -> dict[str, Any]:
     """Defaults of a section `model`."""
@@ -212,7 +212,7 @@ def _learning_rate(role: ModelRole, config: ConfigDict) -> float:
 
 
 def _built(section: str, config, make):
-  """What a part builds; its ValueError as a line that names the part."""
+  """Build a part, and turn its ValueError into a UserError that names the part."""
   try:
     return make()
   except ValueError as error:

@@ -35,7 +35,7 @@ class EvaluationResult(NamedTuple):
   answers: Evaluation
   """NumPy arrays with a leading axis of seeds."""
   seconds: float
-  """That the programs took, compilation left out; on device the verifier is part of them."""
+  """Run time of the programs without compilation; on device it includes the verifier."""
 
 
 class DeviceAnswers:
@@ -102,7 +102,7 @@ class HostAnswers:
       return result, time.perf_counter() - started
 
   def _asked(self, result: PhaseResult) -> tuple[Any, ...]:
-    """What `joined` joins, led by the seed."""
+    """Arguments of `joined`, with a leading axis of seeds."""
     trajectories, requested = mesh.fetched(result.trajectories), mesh.fetched(result.verify)
     verdicts, levels = judge(self.task, trajectories, requested, "held_out")
     self._raised |= bool(np.any(verdicts.extras.get("part/error", False)))
@@ -134,7 +134,7 @@ def host_phase(
   """A phase of a rollout.
 
   Args:
-    before: arguments of `joined` on what the phase before made; empty before the first.
+    before: arguments of `joined` for the results of the previous phase; empty before the first.
   """
   trajectories = joined(task, before) if before else None
   return rollout.phases[index](models, state, plan, padded(prompts, rollout.prompt_width), trajectories, key)
@@ -147,7 +147,7 @@ def joined(task: HostTask, verified: tuple[Any, ...]) -> Trajectories:
 
 
 def answers_of(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> DeviceAnswers | HostAnswers:
-  """How the task of an experiment is answered.
+  """The answering program for an experiment's task.
 
   Raises: UserError: several seeds of a task that is scored in Python.
   """
@@ -181,7 +181,7 @@ def judge(task: HostTask, trajectories: Trajectories, requested: Any, split: Spl
 
 
 def _share(rows: int) -> slice | np.ndarray:
-  """The rows of this process: as many for each of them, the last row again and again where they do not go round."""
+  """Row indices of this process, padded to equal counts by repeating the last row."""
   count = jax.process_count()
   if count == 1:
     return slice(None)
@@ -218,7 +218,7 @@ def abstract_policy(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> P
 
 
 def policies(experiment: Experiment, params: Params) -> TrainState:
-  """The part of a run's state that is evaluated: its keys and the parameters of its policies, led by seeds."""
+  """The part of a run's state that is evaluated: keys and policy parameters, with a leading axis of seeds."""
   config = experiment.config
   keys = jax.vmap(lambda seed: jax.random.key_data(jax.random.key(seed)))(jnp.asarray(member_seeds(config)))
   return TrainState(

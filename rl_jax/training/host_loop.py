@@ -61,7 +61,7 @@ class HostLoop:
     self._unjudged_in_a_row, self._timed_out = 0, False
 
   def compile(self, state: RunState) -> None:
-    """Nothing yet: each program is compiled at its first call, as its shapes come from the one before."""
+    """Do nothing: each program is compiled at its first call, as its shapes come from the one before."""
 
   def lower(self, state: RunState) -> dict[str, Any]:
     """The programs of one iteration by what they do, "rollout" (one per phase) and "update", lowered and not compiled;
@@ -148,7 +148,7 @@ class HostLoop:
 
 
 class _VerifiedRows(NamedTuple):
-  """What became of the responses that the verifier was asked about in an iteration."""
+  """Outcomes of the responses that the verifier was asked about in an iteration."""
 
   scored: np.ndarray
   late: np.ndarray
@@ -160,7 +160,7 @@ class _VerifiedRows(NamedTuple):
     return cls(*[np.zeros(0, bool)] * 4)
 
   def and_of(self, verdicts: Verdicts, rows: np.ndarray) -> _VerifiedRows:
-    """With the verdicts on more rows; a turn after which the episode goes on holds no answer to judge."""
+    """Append the verdicts on more rows; a turn before the last of an episode holds no answer to judge."""
     rows = rows & np.asarray(verdicts.extras.get("done", True))
     none = np.zeros(len(rows))
     failures = [np.asarray(verdicts.extras.get(f"part/{name}", none)) > 0 for name in FAILURES]
@@ -172,7 +172,7 @@ class _VerifiedRows(NamedTuple):
 
 
 def _plan(experiment: Experiment, seed: TrainState, number) -> tuple[Plan, Any]:
-  """What the iteration samples, and the state of the curriculum."""
+  """Plan of the iteration, and the state of the curriculum."""
   return iteration.make_plan(experiment, seed, iteration_key(seed, number, CURRICULUM))
 
 

@@ -54,10 +54,10 @@ class Report(NamedTuple):
 
   metrics: dict[str, Mean]
   generated_tokens: UInt32[Array, " 2"]
-  """Of the run so far, see `TrainState`."""
+  """Count over the run so far; see `TrainState`."""
   skipped_in_a_row: Array
   unjudged: Bool[Array, ""]
-  """Whether the verifier was asked about rows, and gave a verdict on none."""
+  """True if the verifier was asked about rows and gave no verdict on any."""
   samples: SampleRows
 
 
@@ -88,7 +88,7 @@ def make_batch(experiment: Experiment, seed: TrainState, number: int | Int[Array
 
 
 def make_plan(experiment: Experiment, seed: TrainState, key: PRNGKeyArray) -> tuple[Plan, Any]:
-  """What one iteration samples, and the state of the curriculum after it."""
+  """Plan of one iteration, and the state of the curriculum after it."""
   return experiment.method.curriculum.next(seed.curriculum, experiment.task, key)
 
 
@@ -144,7 +144,7 @@ def _joined(*parts: Mapping[str, Mean]) -> dict[str, Mean]:
 
 
 def score(experiment: Experiment, seed: TrainState, rows: Trajectories, among: Collection[str]) -> Trajectories:
-  """The rows with what the method wants scored before the update by the models `among` its own, each run once."""
+  """The rows with the scores that the method needs before the update from the models `among`, each run once."""
   models = bind(experiment, seed.models)
   arrays = {array: output_of for array, output_of in experiment.method.scoring.items() if output_of[0] in among}
   outputs = {
@@ -185,7 +185,7 @@ def _learn_alone(
 
 
 def _learning_rate(experiment: Experiment, seed: TrainState, number: int | Int[Array, ""]) -> Array:
-  """Of the policy, at the first update of an iteration; 0 of one that nothing trains."""
+  """Learning rate of the policy at the first update of an iteration; 0 if the policy is not trained."""
   if "policy" not in experiment.schedules:
     return jnp.float32(0.0)
   rate = experiment.schedules["policy"](number * sizes_of(experiment.config).updates)

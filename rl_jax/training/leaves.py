@@ -27,7 +27,7 @@ def named_leaves(tree: Any) -> dict[str, Any]:
 
 
 def checked_leaves(state: Any) -> dict[str, Any]:
-  """The same, and every leaf is an array that can be stored; raises UserError otherwise."""
+  """Leaves by name, as `named_leaves`; raises UserError unless each is an array that can be stored."""
   leaves = named_leaves(state)
   for name, leaf in leaves.items():
     if not isinstance(leaf, jax.Array | np.ndarray | np.generic):

@@ -28,7 +28,7 @@ class Buckets(NamedTuple):
   seed_axis: str | None = None
 
   def widths(self, rows: Trajectories) -> tuple[int, ...]:
-    """From narrow to the whole width."""
+    """Widths from the narrowest to the full one."""
     shared = max([max(rows.prompt_width, 1), *(tree.starts[-1] for tree in rows.trees if tree.children)])
     width = rows.tokens.shape[1]
     return tuple(shared - (shared - width) * i // self.number for i in range(1, self.number + 1))
@@ -49,7 +49,7 @@ class Buckets(NamedTuple):
     return jax.lax.switch(bucket, [at_width(width) for width in widths], rows, *more)
 
   def map(self, function: Callable[[Trajectories], Any], rows: Trajectories, parts: int) -> Any:
-    """function(rows), row by row the same, in so many parts that run at their own widths."""
+    """function(rows), computed in `parts` parts, each at its own width; results are the same row by row."""
     order = self.order(rows)
     ordered = jax.tree.map(lambda x: jnp.take(x, order, axis=0), rows)
     count = rows.tokens.shape[0]

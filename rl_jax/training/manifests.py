@@ -20,7 +20,7 @@ from typing import Any
 
 FORMAT = 2
 OLDER = {1: "rl_jax 0.1.0 up to November 2026"}
-"""Which versions wrote the formats whose models can be read, though not the rest of a run."""
+"""Older formats, and the versions that wrote them: their models can be read, the rest of a run cannot."""
 NAME = "manifest.json"
 _KINDS = {"format": int, "step": int, "metadata": dict, "metrics": dict, "leaves": dict, "files": dict}
 """Types of the fields of a body."""
@@ -56,22 +56,22 @@ def steps(folder: Path) -> list[int]:
 
 
 def finished(folder: Path) -> list[int]:
-  """Those with a manifest; checksums are not looked at."""
+  """Steps with a manifest; checksums are not compared."""
   return [step for step in steps(folder) if is_finished(folder / str(step))]
 
 
 def is_finished(checkpoint: Path) -> bool:
-  """Whether a checkpoint has its manifest, which is written last."""
+  """Return whether a checkpoint has its manifest, which is written last."""
   return (checkpoint / NAME).is_file()
 
 
 def digest(folder: Path) -> str:
-  """SHA-256 of the manifest, which stands for the whole checkpoint by the checksums in it."""
+  """SHA-256 of the manifest, which identifies the whole checkpoint by the checksums in it."""
   return _sha256(folder / NAME)
 
 
 def write(folder: Path, body: dict[str, Any]) -> None:
-  """Hashes every file below `folder` and writes the manifest: whole or not at all, also across a power cut."""
+  """Hash every file below `folder` and write the manifest: whole or not at all, also across a power cut."""
   files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(NAME))
   body = {**body, "format": FORMAT, "files": {str(path.relative_to(folder)): _sha256(path) for path in files}}
   content = {"body": body, "sha256": hashlib.sha256(_canonical(body)).hexdigest()}
@@ -107,7 +107,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path, body: dict[str, Any]) -> None:
-  """Compares every file with its checksum; raises Damage for the first that is missing or differs."""
+  """Compare every file with its checksum; raise Damage for the first that is missing or differs."""
   for name, digest in body["files"].items():
     try:
       intact = _sha256(folder / name) == digest

@@ -38,7 +38,7 @@ RULES = (
 """Logical axis to mesh axes: rows over data and fsdp, parameters over fsdp and tensor."""
 
 Rules = tuple[tuple[str, Any], ...]
-"""Like `RULES`."""
+"""Type of `RULES`."""
 
 
 def rules(*changes: Mapping[str, str]) -> Rules:
@@ -85,7 +85,7 @@ def make_mesh(section: ConfigDict | Mapping[str, int], among: Sequence[Any] | No
 
 
 def batch_shards(mesh: Mesh | AbstractMesh, rules: Rules) -> int:
-  """Into how many parts rows are split."""
+  """Number of shards of the batch of rows."""
   axes = dict(rules)["batch"]
   return math.prod(mesh.shape.get(axis, 1) for axis in _tuple(axes) if axes)
 
@@ -106,7 +106,7 @@ def shardings(mesh: Mesh, boxed: Any, rules: Rules) -> Any:
 
 
 def specs(mesh: Mesh | AbstractMesh, boxed: Any, rules: Rules) -> Any:
-  """The same without seeds, as partition specs."""
+  """Partition specs of one seed's arrays: `shardings` without the axis of seeds."""
   proposed = nn.logical_to_mesh(nn.get_partition_spec(boxed), rules)
   shapes = jax.eval_shape(nn.unbox, boxed)
 
@@ -129,12 +129,12 @@ def rows(mesh: Mesh, rules: Rules) -> Any:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-  """Whole on every device."""
+  """Sharding that keeps an array whole on every device."""
   return NamedSharding(mesh, PartitionSpec())
 
 
 def fetched(tree: Any) -> Any:
-  """The tree in host memory, whole, also where parts of it lie on devices of other processes."""
+  """The whole tree in host memory, even if parts of it are on devices of other processes."""
 
   def one(x):
     elsewhere = isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated)

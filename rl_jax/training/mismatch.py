@@ -1,4 +1,4 @@
-"""How far the trainer's logprobs of the policy's own tokens are from the sampler's: measured before an update."""
+"""Mismatch of the trainer's and the sampler's logprobs of the policy's own tokens, measured before an update."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rl_jax.trajectories import POLICY, Trajectories
 
 
 class Mismatch(NamedTuple):
-  """Of one batch."""
+  """Mismatch of one batch."""
 
   ratio_error: Float[Array, ""]
   """max over tokens of |pi / pi_old - 1| / max(1, |log pi_old|): rounding of a logprob grows with it."""
   kl_to_behaviour: Mean
-  """k3 estimate of KL(behaviour || policy): of the sampled distribution, so truncation counts."""
+  """k3 estimate of KL(behaviour || policy), where behaviour is the sampled distribution, after truncation."""
 
 
 def mismatch(logprobs: Float[Array, "B T"], trajectories: Trajectories) -> Mismatch:
@@ -48,4 +48,4 @@ def _merge(parts: Mismatch) -> Mismatch:
 
 
 WATCH = Watch(_measure, _merge)
-"""For `Objective.watch`."""
+"""Measurement of the mismatch, for `Objective.watch`."""

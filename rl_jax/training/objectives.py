@@ -58,7 +58,7 @@ def _update(experiment: Experiment, objective: Objective, trees: tuple[PrefixTre
 
 
 def whole_trees(experiment: Experiment, rows: Trajectories) -> Trajectories:
-  """The rows for an update, which share what they do in each of its parts."""
+  """The rows for an update, with their trees only if each of its parts holds whole ones."""
   sizes, trees = _sizes(experiment, rows.trees), rows.trees
   if len(trees) == 1:
     held = sizes.holds(rows.tokens.shape[0], trees[0].size)

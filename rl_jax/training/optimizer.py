@@ -59,13 +59,13 @@ def _name(path) -> str:
 
 
 class MemberScale(NamedTuple):
-  """What all updates of a member of a run are multiplied by."""
+  """Factor of all updates of a member of a run."""
 
   member_scale: Float[Array, ""]
 
 
 def scaled_by_member() -> optax.GradientTransformation:
-  """Updates times a number that stands in the state, 1 until it is set."""
+  """Updates times a number in the state, 1 until it is set."""
 
   def update(updates, state, params=None):
     return jax.tree.map(lambda x: x * state.member_scale.astype(x.dtype), updates), state
@@ -216,7 +216,7 @@ def _rounded(x: Float[Array, "..."], dtype: Any) -> Float[Array, "..."]:
 
 
 def _is_parameter(x: Any) -> bool:
-  """Whether a node of a tree is a parameter in a box with its logical axes, or None in place of one."""
+  """Return whether a node of a tree is a parameter in a box with its logical axes, or None in place of one."""
   return x is None or isinstance(x, nn.meta.AxisMetadata)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class _Noise(logging.Filter):
-  """Drops what Orbax logs through absl's shared logger: its faults come back as one UserError instead."""
+  """Filter that drops Orbax's messages in absl's shared logger: its faults come back as one UserError instead."""
 
   def filter(self, record: logging.LogRecord) -> bool:
     return "/orbax/" not in record.pathname.replace("\\", "/")
@@ -19,7 +19,7 @@ NOISE = _Noise()
 
 
 def hush_late_writes() -> None:
-  """Once one write has failed, Orbax no longer listens, and each write that ends later would print a traceback."""
+  """Silence writes that end after one has failed: Orbax no longer listens, and each would print a traceback."""
   original = sys.unraisablehook
   if getattr(original, "hushes_late_writes", False):
     return

@@ -24,7 +24,7 @@ def abstract_state(experiment: Experiment, device_mesh: Mesh) -> RunState:
 def lower(experiment: Experiment, device_mesh: Mesh) -> dict[str, Any]:
   """The programs of one iteration, lowered: "rollout", or "rollout 1" and so on by phase, and "update".
 
-  Trajectories come to the update as their rows lie on the mesh.
+  Trajectories are passed to the update with their rows' sharding over the mesh.
 
   Raises: UserError: sizes do not divide one another or the mesh, or the task takes another number of seeds.
   """

@@ -1,8 +1,8 @@
-"""The layout in which responses are generated, where it is another than that of updates.
+"""The layout in which responses are generated, where it differs from that of updates.
 
-A sampler reads all parameters once for each token. Split over `fsdp` they would be gathered as often; with
---config.mesh.rollout_rules.width= they are gathered once, before the first token, and lie whole (but for `tensor`) on
-every device until the last one. `rl_jax.plan` shows what that costs and saves, `rl_jax.benchmark reshard` times it.
+A sampler reads all parameters once for each token. Parameters split over `fsdp` would be gathered as often. With
+--config.mesh.rollout_rules.width= they are gathered once, before the first token, and every device holds them whole
+(but for `tensor`) until the last one. `rl_jax.plan` shows the cost and the gain, `rl_jax.benchmark reshard` times it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def reshard(experiment: Experiment, device_mesh: Mesh) -> Any:
 
 
 def _shardings(experiment: Experiment, device_mesh: Mesh) -> Any:
-  """Of the policies' parameters, which lead with seeds, while they generate."""
+  """Rollout shardings of the policy parameters, which have a leading axis of seeds."""
   return mesh.shardings(device_mesh, experiment.models["policy"].abstract, experiment.rollout_rules)
 
 

@@ -28,7 +28,7 @@ def learning_rates(config: ConfigDict) -> tuple[float, ...]:
 
 
 def member_scales(config: ConfigDict) -> np.ndarray:
-  """What the updates of each member are multiplied by: its rate over the config's own."""
+  """Factor of each member's updates: its learning rate over the config's own."""
   rates = learning_rates(config)
   if not rates:
     return np.ones(config.num_seeds, np.float32)

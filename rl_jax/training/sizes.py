@@ -1,4 +1,4 @@
-"""Into what the rows of an iteration's batch are cut: passes, minibatches, micro-batches, shards of the mesh."""
+"""Sizes of the parts of an iteration's batch: passes, minibatches, micro-batches, shards of the mesh."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from rl_jax.errors import UserError
 
 MINIBATCHES = ("rows", "groups")
-"""What minibatches are drawn from: single rows, or all rows of a prompt together."""
+"""Units that minibatches are drawn in: single rows, or all rows of a prompt together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Sizes:
     return self.rows_per_microbatch or rows // self.length_buckets
 
   def holds(self, rows: int, block: int) -> bool:
-    """Whether rows that stand in blocks of `block` do so in every part of a batch of `rows`.
+    """Return whether blocks of `block` adjacent rows stay whole in every part of a batch of `rows`.
 
     Blocks of groups are never split; single rows are shuffled apart, and shards may cut through a block.
     """

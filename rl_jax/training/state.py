@@ -21,7 +21,7 @@ from rl_jax.training.optimizer import averages, with_scale
 from rl_jax.training.seeds import member_scales, member_seeds
 
 INIT, MODELS, CURRICULUM, ROLLOUT, UPDATE, EVALUATION = 0, 1, 2, 3, 5, 6
-"""Roles that keys are folded with; 4 was one that is gone, and runs are to be repeated."""
+"""Roles that keys are folded with. 4 belonged to a removed role and stays unused, so that runs can be repeated."""
 
 
 Starts = Mapping[str, Params]
@@ -32,7 +32,7 @@ class ModelState(flax.struct.PyTreeNode):
   """One model of one seed. A frozen model has neither optimiser nor average."""
 
   params: Params
-  """Of a frozen model without adapters, and with None in place of those that it borrows: see `bind`."""
+  """Parameters. A frozen model has no adapters, and None in place of those that it borrows: see `bind`."""
   optimizer: Any = None
   average: Params | None = None
   """Exponential moving average of the trained parameters, where the config asks for one; None in place of others."""
@@ -56,9 +56,9 @@ class TrainState(flax.struct.PyTreeNode):
   curriculum: Any
   rollout: Any
   generated_tokens: UInt32[Array, " 2"]
-  """All tokens that the seed has generated, of whatever use: the high and the low word of a number."""
+  """Number of all tokens that the seed has generated, used or not, as a high and a low word."""
   skipped_in_a_row: Int[Array, ""]
-  """Updates left out, one after the other, as they were not finite: of that loss that left out most."""
+  """Consecutive updates left out because they were not finite; the largest count over losses."""
 
 
 class RunState(flax.struct.PyTreeNode):
@@ -70,7 +70,7 @@ class RunState(flax.struct.PyTreeNode):
 
 
 def add_tokens(total: UInt32[Array, " 2"], more: Int[Array, ""]) -> UInt32[Array, " 2"]:
-  """A number of tokens in two words and some more; JAX counts in 32 bits, and a long run goes beyond them."""
+  """Add to a number of tokens in two words: JAX counts in 32 bits, and a long run exceeds them."""
   low = total[1] + more.astype(jnp.uint32)
   return jnp.stack([total[0] + (low < total[1]), low])
 
@@ -87,7 +87,7 @@ def iteration_key(seed: TrainState, iteration: int | Int[Array, ""], role: int) 
 
 
 def bind(experiment: Experiment, models: dict[str, ModelState]) -> Models:
-  """Models with their parameters of the moment.
+  """Models with their current parameters.
 
   A frozen model has no adapters. One that starts from a trained model borrows what that one never moves: with adapters
   it is the trained model with its adapters switched off, and no second copy.
@@ -106,14 +106,14 @@ def bind(experiment: Experiment, models: dict[str, ModelState]) -> Models:
 
 
 def _lender(experiment: Experiment, name: str) -> str | None:
-  """The trained model of the same make that a frozen one starts from; None: there is none."""
+  """Name of the trained model whose weights this frozen model shares, or None."""
   roles, models = experiment.method.models, experiment.models
   start = roles[name].init_from
   return start if start in roles and roles[start].trained and _alike(models[start], models[name]) else None
 
 
 def _alike(left: Model, right: Model) -> bool:
-  """Whether two models have the same parameters, adapters apart."""
+  """Return whether two models have the same parameters, adapters apart."""
   return left.base.config == right.base.config
 
 

@@ -24,7 +24,7 @@ from rl_jax.training.state import RunState, Starts
 
 
 class Loop(Protocol):
-  """How the iterations of a run are made. A user's own goes to `Trainer(..., loop=...)`."""
+  """Programs that make the iterations of a run. A user's own goes to `Trainer(..., loop=...)`."""
 
   def compile(self, state: RunState) -> None:
     """Compile the programs for a state like this one."""
@@ -57,7 +57,7 @@ Metrics = dict[str, np.ndarray]
 
 
 class AdvanceResult(NamedTuple):
-  """What the iterations of one call did, in order."""
+  """Results of the iterations of one call, in order."""
 
   metrics: list[Metrics]
   """`generated_tokens` counts from the start of the run."""
@@ -69,7 +69,7 @@ class AdvanceResult(NamedTuple):
 
 
 class Trainer:
-  """Holds the state of a run and moves it on.
+  """State of a run, and the methods that advance it.
 
   Args:
     experiment: the parts of a resolved config.
@@ -110,7 +110,7 @@ class Trainer:
 
   @property
   def compile(self) -> Callable[[], None]:
-    """Compiles the programs that the run needs."""
+    """Compile the programs that the run needs."""
     return functools.partial(self.loop.compile, self.state)
 
   def advance(self) -> AdvanceResult:
@@ -214,7 +214,7 @@ class Trainer:
 
 
 def _value(mean: Mean) -> np.ndarray:
-  """sum / weight; NaN where the weight is 0: a mean of nothing is no number, and above all not 0."""
+  """sum / weight; NaN where the weight is 0, as a mean of nothing is not 0."""
   total, weight = np.asarray(mean.sum), np.asarray(mean.weight)
   return np.where(weight != 0, total / np.where(weight != 0, weight, 1), np.nan).astype(total.dtype)
 
@@ -232,11 +232,11 @@ def layout(experiment: Experiment, device_mesh: Mesh, starts: Starts | None = No
 
 
 def check_batch(experiment: Experiment, device_mesh: Mesh) -> list[str]:
-  """Raises UserError unless the rows of a plan go evenly into minibatches, micro-batches and devices.
+  """Raise UserError unless the rows of a plan divide evenly into minibatches, micro-batches and devices.
 
-  A rollout may make another number of rows than the plan has: `update` looks at those when it is traced.
+  A rollout may make another number of rows than the plan has: `update` checks those when it is traced.
 
-  Returns: what a person should know of the sizes, in lines.
+  Returns: lines on the sizes to show to the user.
   """
   curriculum, key = experiment.method.curriculum, jax.random.key(0)
   plan, _ = jax.eval_shape(lambda: curriculum.next(curriculum.init(key), experiment.task, key))

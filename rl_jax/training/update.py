@@ -1,4 +1,4 @@
-"""The update: epochs, minibatches, micro-batches; one division per term; no step from or to what is not finite.
+"""The update: epochs, minibatches, micro-batches; one division per term; no step from or to values that are not finite.
 
 It knows no trajectories: a batch is any pytree with a row axis that the loss and `Model.outputs(params, batch)` read.
 """
@@ -28,7 +28,7 @@ Batch = Any
 
 
 class Watch(NamedTuple):
-  """What the first step of an update measures beside its loss, before any parameter has moved.
+  """Measurements beside the loss in the first step of an update, before any parameter has moved.
 
   Attributes:
     measure: (outputs, batch) of a micro-batch -> a pytree.
@@ -41,7 +41,7 @@ class Watch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-  """What an update minimises.
+  """Objective that an update minimises.
 
   Attributes:
     models: those that it trains, by name.
@@ -64,13 +64,13 @@ class _Rows(NamedTuple):
 
 
 class _Parts(NamedTuple):
-  """What a micro-batch adds to its minibatch."""
+  """Contribution of a micro-batch to its minibatch."""
 
   terms: dict[str, Mean]
   metrics: dict[str, Mean]
   watched: Any
   weighed: dict[str, Bool[Array, ""]] = {}  # noqa: RUF012
-  """Of a whole minibatch: models with a term that weighs something."""
+  """Models with a term of nonzero weight in the whole minibatch."""
 
 
 class UpdateResult(NamedTuple):
@@ -80,7 +80,7 @@ class UpdateResult(NamedTuple):
   skipped_in_a_row: Array
   metrics: dict[str, Mean]
   watched: Any
-  """Of the first minibatch; None without a `watch`."""
+  """Measured on the first minibatch, before any update; None without a `watch`."""
 
 
 Update = Callable[[Mapping[str, ModelState], Array, Batch, Streams, PRNGKeyArray], UpdateResult]
@@ -187,7 +187,7 @@ def _terms(objective: Objective, params: Mapping[str, Params], rows: _Rows) -> d
 
 
 def _models_with_weight(objective: Objective, terms: Mapping[str, Term]) -> dict[str, Bool[Array, ""]]:
-  """Whether a model has a term that weighs something."""
+  """For each model, whether it has a term of nonzero weight."""
   weight = lambda name: sum(jnp.abs(term.mean.weight) for term in terms.values() if term.trains in (None, name))
   return {name: jnp.asarray(weight(name)) != 0 for name in objective.models}
 

@@ -1,4 +1,4 @@
-"""Prints after the run how many golden cases each paper compared, and which not and why."""
+"""Print after the run how many golden cases each paper compared, and which not and why."""
 
 from __future__ import annotations
 

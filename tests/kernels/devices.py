@@ -1,4 +1,4 @@
-"""What the tests over 8 devices share: a process of their own, and the collectives of a compiled program."""
+"""Shared parts of the tests over 8 devices: a process of their own, and the collectives of a compiled program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLLECTIVE = re.compile(
 
 
 def run_on_eight_devices(module: str, *arguments: str) -> None:
-  """Runs a module of the tests in a process of its own with 8 devices; fails with what it said if it does."""
+  """Run a module of the tests in a process of its own with 8 devices; fail with what it said if it does."""
   environment = os.environ | {
     "JAX_PLATFORMS": "cpu",
     "XLA_FLAGS": compilation.devices(DEVICES),

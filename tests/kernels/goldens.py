@@ -1,4 +1,4 @@
-"""Compares every output of every golden case with what the kernels give.
+"""Compare every output of every golden case with what the kernels give.
 
 `tests/kernels/papers/<key>.py` says how: `compute(case name, inputs)` returns outputs by name, inputs are arrays where
 they were lists. Optional: `SKIPPED`, (case, output) to the reason why it is not compared; `MASKED`, (case, output) to
@@ -22,7 +22,7 @@ TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
 
 
 def check(key: str, *, precision: str) -> None:
-  """Compares tests/goldens/<key>.json, |a - b| <= tolerance max(1, |b|), and prints what was compared.
+  """Compare tests/goldens/<key>.json, |a - b| <= tolerance max(1, |b|), and print what was compared.
 
   An output that is neither computed nor skipped is a failure, and so is a computed or skipped name that does not exist.
   """

@@ -92,7 +92,7 @@ class Kernel:
     return made
 
   def covered(self, name: str, arrays: dict[str, np.ndarray]) -> np.ndarray | None:
-    """Where an argument's values must not matter."""
+    """Mask of the entries where an argument's values must not matter, or None."""
     axes, mask = self.axes[name], self.covers.get(name, self.mask)
     if not mask or is_mask(name) or not axes.startswith(self.axes[mask]):
       return None
@@ -103,7 +103,7 @@ class Kernel:
 
 
 def is_mask(name: str) -> bool:
-  """Whether an argument is itself a mask."""
+  """Return whether an argument is itself a mask."""
   return name.endswith("mask") or name == "weights"
 
 

@@ -13,7 +13,7 @@ from tests.kernels.kernel import quick_jit as quick_jit
 
 HERE = Path(__file__).parent
 MODULES = sorted(path.relative_to(HERE.parents[1] / "kernels") for path in HERE.parents[1].glob("kernels/**/[!_]*.py"))
-"""Of kernels."""
+"""Modules of kernels."""
 TESTS = [name for path in MODULES if (name := path.with_name(f"test_{path.name}")) and (HERE / name).exists()]
 
 

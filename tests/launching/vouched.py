@@ -28,7 +28,7 @@ def config(*overrides: str):
 
 
 def train(folder: Path, iterations: int, stop: Stop | None = None) -> str:
-  """Trains so far; returns what was said."""
+  """Train so far; return what was said."""
   stream = io.StringIO()
   launch.train(config(f"num_iterations={iterations}"), folder, Terminal(["test"], stream, stop or Stop()))
   return stream.getvalue()
@@ -59,7 +59,7 @@ def edit_json(file: Path, change) -> None:
 
 
 def kill(run: Path) -> None:
-  """As if the launch had not come to its end."""
+  """Edit the manifest as if the launch had been killed."""
   edit_json(run / "manifest.json", lambda manifest: manifest["launches"][-1].pop("end", None))
 
 

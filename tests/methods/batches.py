@@ -15,7 +15,7 @@ from rl_jax.trajectories import Trajectories
 
 RESPONSE_TOKENS = 6
 TASK: Any = types.SimpleNamespace(response_tokens=RESPONSE_TOKENS, turns=None, step_values=None)
-"""What a method's `build` reads of a task."""
+"""Fields of a task that a method's `build` reads."""
 
 
 def batch_of(loss_mask, *, prompt_width: int = 0, **fields) -> Trajectories:

@@ -1,4 +1,4 @@
-"""How many tokens the sampler writes, counted beside what trajectories say of it."""
+"""Number of tokens that the sampler writes, counted independently of the trajectories."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax
 
 @contextlib.contextmanager
 def counted(*modules):
-  """Yields a list of the numbers of tokens that each call of `sample` in these modules writes; whole after an exit."""
+  """Yield a list of the numbers of tokens that each call of `sample` in these modules writes; whole after an exit."""
   counts: list[int] = []
 
   def counting(sample):

@@ -28,7 +28,7 @@ class Counting:
 
 
 def main(path: str) -> None:
-  """Loads the model over data 2, fsdp 2 and tensor 2."""
+  """Load the model over data 2, fsdp 2 and tensor 2."""
   source = pretrained_files.open_source(path)
   counting = Counting(source.tensors)
   object.__setattr__(source, "tensors", counting)

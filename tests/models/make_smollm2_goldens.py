@@ -1,4 +1,4 @@
-"""Makes tests/models/goldens/smollm2_logits.json: token ids and logits of SmolLM2-135M-Instruct by `transformers`.
+"""Make tests/models/goldens/smollm2_logits.json: token ids and logits of SmolLM2-135M-Instruct by `transformers`.
 
 `transformers` reads, orders and dequantises the GGUF file by itself, so that all of our loading is compared. In a
 virtual environment with torch 2.13.0, transformers 5.23.0, gguf 0.19.0 and accelerate, which the tests do without:
@@ -33,7 +33,7 @@ TOP = 6
 
 
 def main(file: Path):
-  """Writes the golden."""
+  """Write the golden."""
   where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
   tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
   model = transformers.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32).eval()

@@ -1,4 +1,4 @@
-"""Makes tests/models/goldens/tiny/*: random checkpoints as `transformers` writes them, and its logits for them.
+"""Make tests/models/goldens/tiny/*: random checkpoints as `transformers` writes them, and its logits for them.
 
 In a virtual environment with torch 2.13.0 and transformers 5.23.0, which the tests do without:
   python tests/models/make_tiny_checkpoints.py
@@ -40,7 +40,7 @@ MODELS = {
 
 
 def main():
-  """Writes the folders; Qwen3's weights in shards."""
+  """Write the folders; Qwen3's weights in shards."""
   tokens = torch.randint(0, 40, (2, 48), generator=torch.Generator().manual_seed(0))
   for name, (config, dtype) in MODELS.items():
     torch.manual_seed(1)

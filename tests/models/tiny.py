@@ -14,7 +14,7 @@ FOLDERS = sorted((GOLDENS / "tiny").iterdir())
 
 
 def logits(model: Model, params, golden: dict) -> np.ndarray:
-  """Ours for a golden's tokens, at its positions."""
+  """Our logits for a golden's tokens, at its positions."""
   tokens = np.array(golden["tokens"])
   positions = np.arange(tokens.shape[1]) * np.ones((len(tokens), 1), int)
   outputs, _ = model.run(params, tokens, positions, np.ones_like(tokens, bool))

@@ -48,7 +48,7 @@ class BitStrings(Task):
 
 
 class BitStringsInPython(BitStrings):
-  """The same problems, with a verifier that no compiler sees."""
+  """Bit strings with a verifier in Python, outside of compiled programs."""
 
   on_device = False
   provides = {}

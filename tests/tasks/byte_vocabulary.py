@@ -21,7 +21,7 @@ class Bytes:
 
 
 class ChatBytes(Bytes):
-  """The same with a chat template."""
+  """Bytes with a chat template."""
 
   def apply_chat_template(self, messages, add_generation_prompt):
     turns = "".join(f"[{message['role']}]{message['content']}\n" for message in messages)

@@ -122,7 +122,7 @@ def generate(shape) -> dict:
 
 
 def restore(shape, folder: Path) -> dict:
-  """What `iterate` saved on another mesh, here."""
+  """Restore on this mesh what `iterate` saved on another."""
   experiment, device_mesh = make(shape, method="grpo")
   trainer = Trainer(experiment, device_mesh)
   restored = Checkpoints(folder).restore_latest(trainer.abstract_state).state

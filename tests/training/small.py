@@ -92,7 +92,7 @@ def as_trees(experiment, seed, rows: Trajectories) -> Trajectories:
 
 
 def groups(rows: Trajectories) -> tuple[PrefixTrees, ...]:
-  """That the four rows of each prompt share it."""
+  """Trees in which the four rows of each prompt share it."""
   return (PrefixTrees.groups(rows.tokens.shape[0], 4, rows.prompt_width),)
 
 

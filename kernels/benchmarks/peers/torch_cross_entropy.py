@@ -27,7 +27,7 @@ def cross_entropy(hidden, matrix, targets):
 
 
 def chunked(hidden, matrix, targets):
-  """As trainers write it: a chunk's logits live once forward and once more backward."""
+  """Sum in chunks, as trainers write it: a chunk's logits live once forward and once more backward."""
   pieces = zip(hidden.split(256), targets.split(256), strict=True)
   return sum(checkpoint(cross_entropy, h, matrix, t, use_reentrant=False) for h, t in pieces)
 

@@ -1,6 +1,6 @@
-"""What the scripts of this folder share: answers on standard output, and prompts.
+"""Shared parts of the scripts of this folder: answers on standard output, and prompts.
 
-They lie side by side where they run, outside of this repository and in a Python that does not have it.
+The scripts are copied to one folder outside of this repository, and run in a Python that does not have it.
 """
 
 import json

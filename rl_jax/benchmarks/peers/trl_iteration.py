@@ -41,7 +41,7 @@ def reward(completion_ids, **_):
 
 
 class Timer(transformers.TrainerCallback):
-  """Waits for a request before each step, and answers after it: rollout and update lie in between."""
+  """Callback that waits for a request before each step and answers after it; the step is rollout and update."""
 
   def on_step_begin(self, args, state, control, **_):
     """Wait for the request; end with the input."""

@@ -75,7 +75,7 @@ def letter(text: str) -> str | None:
 
 
 def _is_alone(rest: str) -> bool:
-  """Whether what follows a letter closes its marks and is the text of its option or a reason, or nothing."""
+  """Return whether the text after a letter closes its marks and is empty, its option or a reason."""
   if _ANOTHER.match(rest) or _MORE_LETTERS.fullmatch(rest):
     return False
   closing = _CLOSING.match(rest)

@@ -19,7 +19,7 @@ GREEK = frozenset(
   " Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split()
 )
 SYMBOLS = GREEK | frozenset("hbar ell infty partial nabla aleph Re Im imath jmath wp emptyset angle triangle".split())
-"""Stand for a value of their own."""
+"""Commands that denote a value of their own."""
 
 STRUCTURE = frozenset("frac sqrt surd binom choose over lfloor rfloor lceil rceil pm mp degree overline".split())
 RELATIONS = frozenset("le ge ne approx equiv in notin to sim cong propto subset subseteq mid not".split())
@@ -44,23 +44,23 @@ SAME = {
 TEXT = frozenset(
   "text textrm textnormal textsf texttt textit textbf textup mbox hbox emph mathrm operatorname rm".split()
 )
-"""Their argument is words."""
+"""Commands whose argument is words."""
 UPRIGHT = frozenset({"mathrm", "operatorname", "rm"})
-"""Their argument is the name of one thing."""
+"""Commands whose argument is the name of one thing."""
 LETTER_UNITS = frozenset("mshgJNWVACKLTFHMl")
-"""Upright letters that are units behind a number."""
+"""Upright letters that are units after a number."""
 FONTS = frozenset("underline mathbf boldsymbol bm mathit mathsf mathcal mathscr mathfrak pmb vec bf it".split())
-"""They change how their argument looks."""
+"""Commands that change the font of their argument."""
 ACCENTS = frozenset("dot ddot hat widehat bar overline tilde widetilde overrightarrow".split())
-"""They make another symbol of their argument."""
+"""Commands that turn their argument into another symbol."""
 SIZES = frozenset(
   "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm displaystyle textstyle"
   " scriptstyle limits nolimits quad qquad enspace thinspace thickspace medspace space hfill hline mathstrut"
   " strut".split()
 )
-"""They change nothing but sizes and gaps."""
+"""Commands that change only sizes and gaps."""
 DELIMITED = frozenset("left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm".split())
-"""Sizes of the bracket that follows; a full stop behind one is an empty bracket."""
+"""Sizes of the bracket that follows; a full stop after one is an empty bracket."""
 
 KNOWN = FUNCTIONS | BIG | SYMBOLS | STRUCTURE | RELATIONS | OTHERS | ACCENTS | {"arsinh", "mathbb"}
 SPLITTABLE = FUNCTIONS | GREEK | {"infty", "in", "cdot", "times", "pm", "cup", "cap", "le", "ge", "ne", "frac", "sqrt"}

@@ -1,4 +1,4 @@
-"""Tokens read one after the other, and groups of them in braces."""
+"""Tokens read in order, and groups of them in braces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Cursor:
     self.at = 0
 
   def peek(self) -> Token:
-    """The next token; one of the kind "end of text" behind the last."""
+    """The next token; one of the kind "end of text" after the last."""
     return self.tokens[self.at] if self.at < len(self.tokens) else Token("end of text", "")
 
   def next(self) -> Token:

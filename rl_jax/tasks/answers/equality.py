@@ -31,22 +31,22 @@ from rl_jax.tasks.answers.values import (
 FORMS = ("simplified", "any")
 _HUNDREDTH = Fraction(1, 100)
 _LONGEST_PRODUCT = 4
-"""Of letters that may be a word or a product."""
+"""Most letters of a run that may be a word or a product."""
 
 
 class Algebra(Protocol):
-  """Decides on formulas."""
+  """Interface that compares formulas."""
 
   def same(self, a: Node, b: Node) -> bool:
-    """Whether two formulas are equal."""
+    """Return whether two formulas are equal."""
     ...
 
   def near(self, tree: Node, value: Fraction, tolerance: Fraction) -> bool:
-    """Whether a formula without symbols is a number, within a relative tolerance."""
+    """Return whether a formula without symbols is a number, within a relative tolerance."""
     ...
 
   def proportional(self, a: Node, b: Node) -> bool:
-    """Whether one formula is a number other than 0 times the other."""
+    """Return whether one formula is a number other than 0 times the other."""
     ...
 
 
@@ -61,11 +61,11 @@ class Comparison(NamedTuple):
   form: str = "simplified"
 
   def equal(self, answer: Sequence[Value], gold: Sequence[Value]) -> bool:
-    """Whether a reading of the given answer equals one of the wanted answer."""
+    """Return whether a reading of the given answer equals one of the wanted answer."""
     return any(self.same(reading, other) for reading in answer for other in gold)
 
   def same(self, answer: Value, gold: Value, *, inside: bool = False) -> bool:
-    """Whether two values are equal.
+    """Return whether two values are equal.
 
     Args:
       inside: they are items of values of several items.
@@ -105,7 +105,7 @@ class Comparison(NamedTuple):
     return answer == gold
 
   def _named(self, answer: Value, gold: Value) -> bool:
-    """A name that one side alone has says nothing: x = 5 is 5."""
+    """Compare values of which at least one has a name; a name on one side alone does not count: x = 5 is 5."""
     if isinstance(answer, NamedValue) and isinstance(gold, NamedValue):
       return answer.name == gold.name and self.same(answer.value, gold.value)
     if isinstance(answer, NamedValue):
@@ -118,7 +118,7 @@ class Comparison(NamedTuple):
     return self.same(answer, gold.value)
 
   def _approximated(self, answer: Value, gold: Value) -> bool:
-    """Either side of a formula and its decimal, which have to be about equal where they were given."""
+    """Compare either side of a formula and its decimal; in an answer the two have to be about equal."""
     if isinstance(answer, Approximation):
       exact, decimal = answer.exact, answer.decimal
       if not is_constant(_tree(exact)) or not self.algebra.near(_tree(exact), decimal.value, _HUNDREDTH):

@@ -1,4 +1,4 @@
-r"""How far the arithmetic of a formula is worked out: 3 \cdot 5x, \pi - \frac{3\pi}{4} and (1 + i)^2 are not."""
+r"""Completeness of a formula's arithmetic: 3 \cdot 5x, \pi - \frac{3\pi}{4} and (1 + i)^2 are not worked out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def flat_args(tree: Node) -> list[Node]:
 
 
 def is_collected(tree: Node) -> bool:
-  """Whether no two terms differ in a number alone, and no factor occurs twice in a term."""
+  """Return whether no two terms differ in a number alone, and no factor occurs twice in a term."""
   powers = [_powers(term) for term in terms(tree)]
   return None not in powers and max(Counter(powers).values()) == 1
 
@@ -88,7 +88,7 @@ def _degree_below(node: Node) -> Fraction:
 
 
 def is_complex_number(tree: Node) -> bool:
-  """Whether a tree is a complex number with one imaginary part, over no more than a number."""
+  """Return whether a tree is a complex number with one imaginary part, over no more than a number."""
   inner = [node for node in walk(tree) if node.op in ("power", "call", "root", "absolute", "operator")]
   inner += [node.args[1] for node in walk(tree) if node.op == "quotient"]
   return _count_i(tree) == 1 and not any(map(_count_i, inner))

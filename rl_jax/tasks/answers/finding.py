@@ -14,7 +14,7 @@ from rl_jax.tasks.answers.plain import ascii_latex
 from rl_jax.tasks.answers.spans import Span, before_open_box, boxed, formulas, statement
 
 _LABEL_CHARACTERS = 40
-"""Of a label in which another is looked for: "Final answer: The final answer is …"."""
+"""Characters after a label that are searched for another one: "Final answer: The final answer is …"."""
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _DRESS = " \t>#*_`|-+•"
 # Marks of lists, headings, quotes, tables and emphasis, and numbers of lists.
@@ -55,7 +55,7 @@ def last_tag(response: str) -> str | None:
 def last_line(response: str) -> str | None:
   """The rest of the last line that begins with "Answer:", or of the last sentence "The answer is …".
 
-  Markdown around the label is no part of the answer. Behind a label with nothing on its line it is the next paragraph.
+  Markdown around the label is no part of the answer. After a label with nothing on its line it is the next paragraph.
   """
   lines = response.splitlines()
   for at in range(len(lines) - 1, -1, -1):
@@ -121,7 +121,7 @@ def last_number(response: str) -> str | None:
 def _with_sign(line: str, match: re.Match[str]) -> str | None:
   """The number that was found, with its sign; None: it is a piece of something else.
 
-  A sign behind a digit, a letter or a bracket is that of a difference or a range.
+  A sign after a digit, a letter or a bracket is that of a difference or a range.
   """
   before = line[max(0, match.start() - 12) : match.start()]
   if _PIECE.search(before):

@@ -1,8 +1,8 @@
 """The form of an answer: whether a formula is worked out as far as the gold answer is, or restates the question.
 
 A formula may use the functions and operators that the gold answer uses, roots and powers besides, and leave no more
-arithmetic undone. Where the gold answer is a product of sums, so has to be the given polynomial, with no fewer factors;
-where it is expanded, with no more terms. Its denominators are of no higher degree than those of the gold answer.
+arithmetic undone. Where the gold answer is a product of sums, the given polynomial must be one too, with no fewer
+factors; where it is expanded, with no more terms. Its denominators are of no higher degree than the gold answer's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COUNTS = ("factorial", "double factorial", "binomial")
 
 
 def fits(answer: Node, gold: Node) -> bool:
-  """Whether `answer` is in the form of `gold`."""
+  """Return whether `answer` is in the form of `gold`."""
   if not _kinds(answer) <= _kinds(gold) or evaluation.pending(answer) > evaluation.pending(gold):
     return False
   if is_constant(gold):
@@ -91,5 +91,5 @@ def _factors(tree: Node) -> Fraction | None:
 
 
 def _is_expanded(tree: Node) -> bool:
-  """Whether each term is a product of numbers and powers of symbols."""
+  """Return whether each term is a product of numbers and powers of symbols."""
   return all(factor.op != "sum" for term in terms(tree) for factor, _ in factors(term) if symbols(factor))

@@ -17,7 +17,7 @@ def depth_change(token: Token) -> int:
 
 
 def closes(tokens: Sequence[Token]) -> int:
-  """Where the bracket closes that the first token opens; -1: it opens none, or it does not close."""
+  """Index at which the first token's bracket closes; -1 if it opens none, or does not close."""
   depth = 0
   for at, token in enumerate(tokens):
     depth += depth_change(token)
@@ -51,22 +51,22 @@ def outside(tokens: Sequence[Token]) -> list[Token]:
 
 
 def separates(token: Token) -> bool:
-  """Whether a token separates the items of a list."""
+  """Return whether a token separates the items of a list."""
   return token.is_sign(",", ";") or is_connective(token)
 
 
 def is_connective(token: Token) -> bool:
-  """Whether a token is "and", "or" or their sign."""
+  """Return whether a token is "and", "or" or their sign."""
   return (token.kind in ("word", "letters") and token.text.casefold() in CONNECTIVES) or token.is_command("lor", "land")
 
 
 def has_words(tokens: Sequence[Token]) -> bool:
-  """Whether the items of a list are joined by words, beside which a comma says nothing."""
+  """Return whether the items of a list are joined by words; commas beside words do not matter."""
   return any(map(is_connective, tokens))
 
 
 def joined_by(tokens: Sequence[Token], word: str) -> bool:
-  """Whether all separators outside of brackets are this word."""
+  """Return whether all separators outside of brackets are this word."""
   signs = {"or": "lor", "and": "land"}
   separators = [token for token in outside(tokens) if separates(token)]
   return all(token.text.casefold() == word or token.is_command(signs[word]) for token in separators)
@@ -92,7 +92,7 @@ def joined(tokens: Sequence[Token]) -> list[Token] | None:
 
 
 def _continues(pair: Sequence[Token]) -> bool:
-  """Whether a comma and a number follow without a blank."""
+  """Return whether a comma and a number follow without a blank."""
   return pair[0].is_sign(",") and pair[1].kind == "number" and not (pair[0].spaced or pair[1].spaced)
 
 

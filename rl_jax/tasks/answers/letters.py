@@ -10,7 +10,7 @@ from rl_jax.tasks.answers.tokens import Token
 from rl_jax.tasks.answers.trees import Unreadable
 
 MOST_LETTERS = 4
-"""Of a run that is taken for a product; a longer one is a word."""
+"""Most letters of a run that is taken for a product; a longer one is a word."""
 
 _ENGLISH = frozenset(
   "are but can does for from has have let not only our such than that the their then there these they this thus was"
@@ -57,7 +57,7 @@ def _is_short_word(tokens: Sequence[Token], at: int) -> bool:
 
 
 def are_formula(words: str) -> bool:
-  """Whether words are letters and names of functions and of Greek letters, as in sin x, lnx and pi.
+  """Return whether words are letters and names of functions and of Greek letters, as in sin x, lnx and pi.
 
   >>> are_formula("sin x"), are_formula("lnx"), are_formula("none")
   (True, True, False)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 MOST_CHARACTERS = 400
 MOST_EXPONENT = 2000
-"""Of ten, in scientific notation."""
+"""Largest exponent of ten in scientific notation."""
 FLOAT_ERROR = Fraction(1, 10**15)
 """Relative tolerance between decimals: what a sum of doubles gathers, and less than one in the fifteenth digit."""
 ROUNDING = Fraction(1, 10**9)
@@ -86,7 +86,7 @@ def read(text: str) -> Written | None:
 
 
 def same(a: Written, b: Written) -> bool:
-  """Whether two numbers are equal, units aside: decimals within the errors of floats, all else exactly."""
+  """Return whether two numbers are equal, units aside: decimals within the errors of floats, all else exactly."""
   return a.value == b.value or ((a.decimal or b.decimal) and _near(a, b))
 
 
@@ -96,7 +96,7 @@ def _near(a: Written, b: Written) -> bool:
 
 
 def _is_finite_decimal(value: Fraction) -> bool:
-  """Whether the denominator divides a power of ten."""
+  """Return whether the denominator divides a power of ten."""
   return pow(10, value.denominator.bit_length(), value.denominator) == 0 if value.denominator > 1 else True
 
 

@@ -15,7 +15,7 @@ SHORT = frozenset(
   "km cm mm nm kg mg ft lb lbs oz mi hr hrs min sec ms mph kmh kph mL ml kW MW Hz kHz MHz GHz eV keV MeV GeV kJ kPa Pa"
   " atm mol rad deg cal kcal USD dB".split()
 )
-"""Units that plain text writes behind a number as letters."""
+"""Units that plain text writes after a number as letters."""
 SAME = {
   "percent": "%", "dollar": "$", "usd": "$", "degree": "degree", "deg": "degree", "euro": "€", "eur": "€", "pound":
   "£", "kilometer": "km", "kilometre": "km", "meter": "m", "metre": "m", "centimeter": "cm", "centimetre": "cm",
@@ -29,7 +29,7 @@ _NO_UNIT = frozenset("and or not no to than plus minus over if when for but exce
 
 
 def has_power(unit: str) -> bool:
-  """Whether a unit has a power of another in it, as km^2. "Square units" names none."""
+  """Return whether a unit has a power of another in it, as km^2. "Square units" names none."""
   words = unit.split()
   return not POWERS.isdisjoint(words) and any(word not in POWERS | {"unit"} and not word.isdigit() for word in words)
 
@@ -69,7 +69,7 @@ def _scaled(value: Number | Expression, scale: int) -> Number | Expression:
 
 
 def _starts_unit(tokens: Sequence[Token], at: int) -> bool:
-  """Whether a unit starts at a token, which is not the first one."""
+  """Return whether a unit starts at a token, which is not the first one."""
   token, before = tokens[at], tokens[at - 1]
   if before.is_sign("_", "^", "/") or (before.is_sign("{") and token.kind in ("word", "name")):
     return False

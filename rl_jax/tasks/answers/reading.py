@@ -1,4 +1,4 @@
-r"""Answers as typed values: what is nothing else is text, which equals the same characters alone.
+r"""Answers as typed values. Anything of no other kind is text, which equals the same characters alone.
 
 A text has several readings where its commas may be of thousands or of a list, 100,200, or an upright letter may be a
 unit or a symbol, 5\mathrm{m}.
@@ -32,7 +32,7 @@ from rl_jax.tasks.answers.values import (
 )
 
 MOST_ITEMS = 64
-"""Of a list; a longer one is text."""
+"""Most items of a list; a longer one is text."""
 _SPOILT = re.compile(r"\\boxed|\\fbox|\\framebox")
 _WORDS = re.compile(r"[^\W\d_][^\W\d_ .'-]*(?:[ .'-]+[^\W\d_]+)*")
 _CONNECTIVE = re.compile(r"\b(?:and|or)\b", re.IGNORECASE)
@@ -71,7 +71,7 @@ def read(text: str) -> tuple[Value, ...]:
 
 
 def is_value(text: str) -> bool:
-  """Whether text is read whole as something else than words."""
+  """Return whether the whole text is read as something other than words."""
   return not any(_has_words(value) for value in read(text)[:1])
 
 
@@ -113,7 +113,7 @@ def _value(tokens: Sequence[Token]) -> Value:
 
 
 def _are_words(tokens: Sequence[Token]) -> bool:
-  """Whether tokens are runs of letters, one of which is too long for a product."""
+  """Return whether tokens are runs of letters, one of which is too long for a product."""
   long = any(len(token.text) > MOST_LETTERS and not are_formula(token.text) for token in tokens)
   return long and all(token.kind == "letters" for token in tokens)
 

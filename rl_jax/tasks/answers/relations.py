@@ -65,7 +65,7 @@ def _sign(token: Token) -> str:
 
 
 def _approximation(left: Sequence[Token], right: Sequence[Token], read: Reader) -> Value:
-  """About equal, which is equal behind a name: the decimal tells how much."""
+  """Read an approximation, which after a name is an equation: the decimal gives the value."""
   if not left or _name(left):
     return _equation("=", left, right, read)
   exact, decimal = read(left), read(right)
@@ -111,7 +111,7 @@ def _name(tokens: Sequence[Token]) -> str:
 
 
 def _is_symbol(tokens: Sequence[Token]) -> bool:
-  """Whether tokens are one symbol with scripts, or capital letters that name a segment or an angle."""
+  """Return whether tokens are one symbol with scripts, or capital letters that name a segment or an angle."""
   symbol_tokens = [token for token in tokens if not token.is_command("angle", "triangle", "Delta")] or [*tokens]
   if len(symbol_tokens) == 2 and len(tokens) == 3 and tokens[1].is_command("angle") and symbol_tokens[0].text == "m":
     symbol_tokens = symbol_tokens[1:]  # the measure of an angle

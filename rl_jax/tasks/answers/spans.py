@@ -22,7 +22,7 @@ class Span(NamedTuple):
   last: int
 
   def inside(self, text: str) -> str:
-    """What is inside, which is cut out late: boxes may be nested a thousand deep."""
+    """Text inside the span, cut out late because boxes may be nested a thousand deep."""
     return text[self.first : self.last].strip()
 
 
@@ -85,7 +85,7 @@ def _box(text: str, spans: list[Span], opening: tuple[int, int], closing: int) -
 def formulas(text: str) -> list[Span]:
   r"""The formulas between `$`, `$$`, `\(…\)` and `\[…\]`.
 
-  A dollar sign before a blank opens no formula; one behind a blank or before a digit closes none: they are prices.
+  A dollar sign before a blank opens no formula; one after a blank or before a digit closes none: they are prices.
   """
   spans: list[Span] = []
   opening: re.Match[str] | None = None

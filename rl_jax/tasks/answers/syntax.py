@@ -2,7 +2,7 @@ r"""Tokens of one expression as a tree. The grammar is that of formulas: 2x, 1/2
 
 sum = signed ("+" | "-" | "\pm") …; signed = sign* product; product = power (("*" | "/" | nothing) power)*, from the
 left; power = atom (script | "!" | "'" | degree)*. All tokens must be used: what is left over makes the text unreadable.
-A numeral behind another factor ("1 2", "\frac{1}{2}3") is no product.
+A numeral after another factor ("1 2", "\frac{1}{2}3") is no product.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rl_jax.tasks.answers.tokens import Token, canonical
 from rl_jax.tasks.answers.trees import Node, Unreadable, number, walk
 
 MOST_DEPTH = 40
-"""Of brackets, fractions and scripts in one another."""
+"""Most levels of nested brackets, fractions and scripts."""
 
 _CONSTANTS = ("e", "i", "pi")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
@@ -85,7 +85,7 @@ class _Parser(Cursor):
     return self.product()
 
   def signed_again(self) -> Node:
-    """Behind a sign at most one more, as in 3 - -2."""
+    """Parse a product after a sign, with at most one more sign, as in 3 - -2."""
     if self.peek().is_sign("-"):
       self.at += 1
       return Node("negative", (self.product(),))
@@ -117,7 +117,7 @@ class _Parser(Cursor):
         return factors[0] if len(factors) == 1 else Node("product", tuple(factors))
 
   def factor(self) -> Node:
-    """A power, behind a sign or not."""
+    """A power, after a sign or not."""
     if self.peek().is_sign("-", "+"):
       minus = self.next().text == "-"
       return Node("negative", (self.power(),)) if minus else self.power()
@@ -202,7 +202,7 @@ class _Parser(Cursor):
     raise Unreadable(f"unexpected {token.text!r}")
 
   def numeral(self, token: Token) -> Node:
-    """A number, with the fraction behind it where it is a mixed one."""
+    """A number, with the fraction after it where it is a mixed one."""
     literal = numbers.read(token.text)
     if literal is None:
       raise Unreadable(f"a number of {len(token.text)} characters")
@@ -229,7 +229,7 @@ class _Parser(Cursor):
     return Node("constant" if full_name in _CONSTANTS else "symbol", (), full_name)
 
   def place(self) -> str:
-    """The number in brackets behind a symbol, as in x(0): a value of a function, which is a symbol of its own."""
+    """The number in brackets after a symbol, as in x(0): a value of a function, which is a symbol of its own."""
     tokens = [token for token in self.tokens[self.at : self.at + 4] if not token.spaced]
     kinds = [token.kind if token.kind == "number" else token.text for token in tokens]
     for pattern in (["(", "number", ")"], ["(", "-", "number", ")"]):
@@ -303,7 +303,7 @@ class _Parser(Cursor):
     return Node("root", (self.atom(), index))
 
   def call(self, name: str) -> Node:
-    """A function of the bracket behind it, or else of the product that follows up to the next function."""
+    """A function of the bracket after it, or else of the product that follows up to the next function."""
     exponent, base = None, None
     while self.peek().is_sign("^", "_"):
       if self.next().text == "^":

@@ -10,7 +10,7 @@ from rl_jax.tasks.answers import commands
 
 MOST_TOKENS = 1500
 MOST_NESTING = 4
-"""Of texts within texts."""
+"""Most levels of texts within texts."""
 
 
 class Token(NamedTuple):
@@ -20,7 +20,7 @@ class Token(NamedTuple):
     kind: "number"; "letters", a run of them in a formula; "word", a run in `\text`; "name", the argument of `\mathrm`;
       "command"; "begin" and "end" of an environment; "row", `\\`; "sign", one character; "unknown".
     text: for a number without separators, for a command without its backslash.
-    spaced: behind a blank.
+    spaced: after a blank.
   """
 
   kind: str
@@ -28,11 +28,11 @@ class Token(NamedTuple):
   spaced: bool = False
 
   def is_sign(self, *signs: str) -> bool:
-    """Whether this is one of the signs."""
+    """Return whether this is one of the signs."""
     return self.kind == "sign" and self.text in signs
 
   def is_command(self, *names: str) -> bool:
-    """Whether this is one of the commands."""
+    """Return whether this is one of the commands."""
     return self.kind == "command" and self.text in names
 
 
@@ -161,7 +161,7 @@ def _text(name: str, text: str, at: int, nesting: int) -> tuple[list[Token], int
 
 
 def closing_brace(text: str, at: int) -> int | None:
-  """Where the brace closes that was opened before `at`; None: nowhere. Escaped braces do not count."""
+  """Index of the brace that closes the one opened before `at`, or None. Escaped braces do not count."""
   depth = 1
   for brace in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, at):
     if brace[0] == "{":

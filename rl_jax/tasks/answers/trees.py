@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 MOST_BITS = 20_000
-"""Of a numerator or denominator; what would be larger has no value."""
+"""Most bits of a numerator or denominator; anything larger has no value."""
 MOST_FACTORIAL = 2000
 
 
@@ -53,12 +53,12 @@ def symbols(tree: Node) -> frozenset[str]:
 
 
 def is_constant(tree: Node) -> bool:
-  """Whether a tree has no symbols."""
+  """Return whether a tree has no symbols."""
   return not symbols(tree)
 
 
 def is_literal(tree: Node) -> bool:
-  """Whether a tree is one number as it is written: signed, a fraction of whole numbers, or times a power of ten."""
+  """Return whether a tree is one number as written: signed, a fraction of whole numbers, or times a power of ten."""
   if tree.op == "negative":
     return tree.args[0].op != "negative" and is_literal(tree.args[0])
   if tree.op == "quotient":
@@ -78,7 +78,7 @@ def _is_power_of_ten(tree: Node) -> bool:
 
 
 def replaced(tree: Node, op: str, by: Any) -> Node:
-  """The tree in which by(node) stands for each node of the operation `op`, innermost first."""
+  """The tree with each node of the operation `op` replaced by by(node), innermost first."""
   node = tree._replace(args=tuple(replaced(arg, op, by) for arg in tree.args))
   return by(node) if node.op == op else node
 

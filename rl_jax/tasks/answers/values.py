@@ -52,7 +52,7 @@ class Choice:
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-  """Words, or what is nothing else: equal to the same characters alone."""
+  """Words, or text of no other kind: equal to the same characters alone."""
 
   characters: str
 

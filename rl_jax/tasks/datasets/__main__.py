@@ -16,7 +16,7 @@ from absl import logging
 
 
 def main(order: dict[str, Any]) -> dict[str, str]:
-  """Prepares the data set that `order` describes: {"made": its folder}, or {"refused": what is wrong} in one line."""
+  """Prepare the data set that `order` describes: {"made": its folder}, or {"refused": what is wrong} in one line."""
   module = importlib.import_module(order["builder"].partition(":")[0])
   make = getattr(module, order["builder"].partition(":")[2])
   random.seed(0)  # a data set that draws from a global generator still gives the same problems

@@ -1,7 +1,7 @@
-"""What the TFDS builders share: array_record files of problems, split without overlap, with a fingerprint.
+"""Base of the TFDS builders: array_record files of problems, split without overlap, with a fingerprint.
 
-TFDS writes and reads array_record without TensorFlow. `DatasetInfo` is made directly, as the usual short way looks for
-files beside the builder's source.
+TFDS writes and reads array_record without TensorFlow. `DatasetInfo` is made directly, because the usual shortcut looks
+for files beside the builder's source.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ _FUNCTIONS: dict[str, Callable[[_Dual], _Dual]] = {
 
 
 def is_antiderivative(text: str, integrand: str, variable: str) -> bool:
-  """Whether d `text` / d `variable` equals `integrand`, at points that follow from the text itself.
+  """Return whether d `text` / d `variable` equals `integrand`, at points that follow from the text itself.
 
   The letters C, c, K and k are constants. A point where either side has no finite value is left out.
   """

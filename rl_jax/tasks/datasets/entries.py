@@ -1,7 +1,7 @@
-"""What a verifier knows of a problem, as text and back with every Python type kept.
+"""Entries of problems for the verifier, to text and back with every Python type kept.
 
-Scorers compare tuples and look numbers up as keys, which plain JSON turns into lists and text. So what JSON lacks is
-written as an object with one key that begins with NUL: {"\\0tuple": [1, 2]}.
+Scorers compare tuples and look numbers up as keys, which plain JSON turns into lists and text. So types that JSON lacks
+are written as an object with one key that begins with NUL: {"\\0tuple": [1, 2]}.
 """
 
 from __future__ import annotations

@@ -23,19 +23,19 @@ from rl_jax.tasks.verifiers.sandbox import check_useful
 ANSWER_MARK = "####"
 TESTS, SOLUTION = "tests", "solution"
 OWN_COLUMN = "row_"
-"""Begins the name by which an entry keeps a column of the row that is called `question` or `answer` and is not."""
+"""Prefix under which an entry keeps a column of the row named `question` or `answer` that is another field."""
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class JsonLinesConfig(tfds.core.BuilderConfig):
-  """Which files are read, and how.
+  """Files of problems to read, and the fields of their lines.
 
   Attributes:
     file: one problem a line.
-    held_out_file: what is held out; "": `file` is split by the hash of the question.
+    held_out_file: held-out problems; "": `file` is split by the hash of the question.
     question_field: key of a line: a text, or a list of {"role", "content"} messages that ends with a user's turn.
     answer_field: key of a line; "": all rows have tests.
-    answer_needed: whether each row has an answer. Else one with a list of `tests` may lack it.
+    answer_needed: whether each row must have an answer. Otherwise a row with a list of `tests` may lack it.
     level_field: key of a line that names its level; "": all are of the level "all".
     held_out_fraction: share of all questions that is held out, without `held_out_file`.
   """
@@ -164,5 +164,5 @@ def _text(row: Mapping[str, Any], field: str) -> str:
 
 
 def _blank(text: str) -> bool:
-  """Whether there is nothing to see: white space, control and format characters alone."""
+  """Return whether nothing is visible: only white space, control and format characters."""
   return all(unicodedata.category(character)[0] in "ZC" for character in text)

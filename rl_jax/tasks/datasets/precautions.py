@@ -60,7 +60,7 @@ _PROPOSITION = (
 
 
 def _is_proposition(answer: str, entry: Entry) -> bool:
-  """Whether the answer is a proposition about the problem's variables.
+  """Return whether the answer is a proposition about the problem's variables.
 
   Any text between two connectives is a variable to the scorer, which tries all values of all variables.
   """
@@ -72,7 +72,7 @@ def _is_proposition(answer: str, entry: Entry) -> bool:
 
 
 def _is_comparable(answer: str, entry: Entry) -> bool:
-  """Whether two trees of JSON are the same, or small enough to be compared label by label."""
+  """Return whether two trees of JSON are the same, or small enough to be compared label by label."""
   if len(answer) * len(entry["answer"]) > MOST_COMPARISONS:
     return json.loads(answer) == json.loads(entry["answer"])
   return _depth(answer) <= _depth(entry["answer"]) + 4

@@ -58,7 +58,7 @@ class PreparedDataset:
           yield split, record
 
   def entries(self, places: Sequence[int] | np.ndarray, split: str) -> list[dict[str, Any]]:
-    """What the verifier knows of the problems at `places` of a split, with their `level` where it has none itself."""
+    """Entries of the problems at `places` of a split, with their `level` where an entry has none itself."""
     records = self._sources[split].__getitems__([int(place) for place in places])
     return [{"level": record["level"].decode(), **entries.loads(record["entry"].decode())} for record in records]
 

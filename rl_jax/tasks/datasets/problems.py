@@ -52,7 +52,7 @@ def hash_share(question: str) -> float:
 
 
 def divide(problems: Iterable[Problem], held_out_fraction: float) -> SplitProblems:
-  """Splits problems by the hash of their question; of equal questions the first stays.
+  """Split problems by the hash of their question; of equal questions the first stays.
 
   Raises: ValueError: a split has no problem.
   """
@@ -68,7 +68,7 @@ def divide(problems: Iterable[Problem], held_out_fraction: float) -> SplitProble
 
 
 def separate(train: Iterable[Problem], held_out: Iterable[Problem]) -> SplitProblems:
-  """Splits that the data came with; what is held out is taken out of train.
+  """Splits that the data came with; held-out problems are removed from train.
 
   Raises: ValueError: a split has no problem.
   """

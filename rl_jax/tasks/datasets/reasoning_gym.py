@@ -16,12 +16,12 @@ from rl_jax.tasks.datasets.problems import Problem, SplitProblems, divide
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class ReasoningGymConfig(tfds.core.BuilderConfig):
-  """Which problems are made.
+  """Settings of the problems to generate.
 
   Attributes:
     levels: name -> {"dataset": its reasoning-gym name, "parameters": {…}, "weight": share relative to the others}.
-    problems: made in all, before repeated questions are left out.
-    seed: another seed, other problems.
+    problems: number made in all, before repeated questions are left out.
+    seed: seed of the problems.
     held_out_fraction: share of all questions that is held out.
   """
 
@@ -65,5 +65,5 @@ def _problems(config: ReasoningGymConfig) -> Iterator[Problem]:
 
 
 def _level_seed(seed: int, level: str) -> int:
-  """Far from those of other levels: an entry's own seed is the data set's plus its index."""
+  """Seed of a level, far from those of others: an entry's own seed is the data set's plus its index."""
   return int.from_bytes(hashlib.sha256(f"{seed}/{level}".encode()).digest()[:4], "big") >> 1

@@ -75,7 +75,7 @@ def kind(value: Any) -> str:
 
 
 def _is_deeper(value: Any, limit: int) -> bool:
-  """Whether more than `limit` lists or objects are within one another."""
+  """Return whether more than `limit` lists or objects are within one another."""
   level = [value]
   for _ in range(limit):
     level = [

@@ -79,6 +79,6 @@ def _is_blank(answer: str) -> bool:
 
 
 def _is_no_number(answer: str, right: str | None) -> bool:
-  """Whether NaN or infinity is given where a finite number is wanted: NaN is as near to one number as to another."""
+  """Return whether NaN or infinity is given where a finite number is wanted: NaN is equally near to all numbers."""
   target = (right or "").lower()
   return bool(re.search(r"\d", target) and _NOT_FINITE.search(answer.lower()) and not _NOT_FINITE.search(target))

@@ -19,9 +19,9 @@ from rl_jax.tasks.answers import numbers
 
 MOST_CHARACTERS = 512
 MOST_DEPTH = 64
-"""Of parentheses, signs and powers in one another."""
+"""Most levels of nested parentheses, signs and powers."""
 MOST_DIGITS = 64
-"""Of a numerator or denominator; nothing larger is worked out."""
+"""Most digits of a numerator or denominator; nothing larger is computed."""
 SHOWN_DIGITS = 10
 """Significant ones of a result that is no whole number."""
 

@@ -16,7 +16,7 @@ from typing import Any
 PYTHON_TOPICS = "python_topics"
 _NOTHING = "nothing found"
 _WORDS = 8
-"""Of a paragraph; a shorter one is a heading, and goes with the next."""
+"""Fewest words of a paragraph; a shorter one is a heading, and is joined to the next."""
 
 
 class Search:
@@ -38,7 +38,7 @@ class Search:
     self._index.index(self._words(self.passages), show_progress=False)
 
   def __call__(self, query: str) -> str:
-    """The best passages one after the other, or "nothing found" if no word of the query is in the corpus."""
+    """The best passages in order, or "nothing found" if no word of the query is in the corpus."""
     words = self._words([query])
     if not words[0]:
       return _NOTHING

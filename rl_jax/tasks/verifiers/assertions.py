@@ -26,9 +26,9 @@ class Split(NamedTuple):
   """A test taken apart.
 
   Attributes:
-    steps: run after the program, one after the other.
+    steps: steps run in order after the program.
     conditions: expressions on the values that steps report (`probe_<number of the step>`) and on `constants`, each with
-      the assertion that it stands for.
+      the assertion that it belongs to.
     constants: values of names that the test gives to literals.
     inside: whether a part of it has to run inside.
   """
@@ -60,10 +60,10 @@ def split(test: str) -> Split:
 
 
 def failure(parts: Split, frames: Sequence[dict[str, Any]], proven: bool) -> str:
-  """Why a test has not passed: a line; "" if it has.
+  """Reason why a test has not passed, in one line; "" if it has.
 
   Args:
-    frames: what its steps reported.
+    frames: reports of its steps.
     proven: whether the assertions that ran inside have passed.
   """
   reports = [frame for frame in frames if "ready" not in frame]
@@ -145,7 +145,7 @@ def _names(sources: Iterable[str]) -> set[str]:
 
 
 class _Splitter:
-  """Goes through the statements of a test. Args: literals: names that are known outside."""
+  """Visitor of the statements of a test. Args: literals: names that are known outside."""
 
   def __init__(self, statements: list[ast.stmt], literals: frozenset[str]):
     self._statements, self._literals = statements, literals
@@ -219,13 +219,13 @@ class _Splitter:
     return outside if open_ones == 1 and all(map(self._is_told, probed)) else []
 
   def _is_told(self, node: ast.expr) -> bool:
-    """Whether a program that reports any value says no more than a wrong function could: nothing in the expression
-    holds what is expected."""
+    """Return whether a program that reports any value tells no more than a wrong function could: nothing in the
+    expression holds the expected value."""
     return not any(map(self._hides, ast.walk(node)))
 
   def _hides(self, part: ast.AST) -> bool:
-    """Whether what is expected can stand in a part of an expression: in a comparison, a helper of the test, a function
-    that answers yes or no, or a literal that is reckoned with, as in f(3) - 4 == 0 and {4: True}[f(3)]."""
+    """Return whether a part of an expression may hold the expected value: a comparison, a helper of the test, a
+    function that answers yes or no, or a literal in a computation, as in f(3) - 4 == 0 and {4: True}[f(3)]."""
     match part:
       case ast.Name(name):
         return name in self._own or name in _ANSWERING
@@ -238,7 +238,7 @@ class _Splitter:
     return isinstance(part, _HIDING)
 
   def _says_yes_or_no(self, call: ast.Call) -> bool:
-    """Whether the truth of a call is an answer of the program, of a function that is not Python's or the test's."""
+    """Return whether the truth of a call is the program's answer: its function is neither Python's nor the test's."""
     root = call.func
     while isinstance(root, ast.Attribute | ast.Subscript | ast.Call):
       root = root.func if isinstance(root, ast.Call) else root.value
@@ -285,14 +285,14 @@ _HIDING = (
   ast.Compare, ast.BoolOp, ast.IfExp, ast.Lambda, ast.NamedExpr, ast.ListComp, ast.SetComp, ast.DictComp,
   ast.GeneratorExp, ast.JoinedStr, ast.Starred,
 )  # fmt: skip
-"""Expressions in which what is expected can stand."""
+"""Expressions that may hold the expected value."""
 _ANSWERING = frozenset({"all", "any", "bool", "callable", "eval", "exec", "hasattr", "isinstance", "issubclass"})
 """Functions of Python that answer yes or no."""
 
 
 def _made_by(statements: Iterable[ast.stmt]) -> set[str]:
-  """Names that a test's own code stands behind: of its functions, classes and modules, of what it makes of them or of a
-  comparison, and of all that it sets in loops, branches and counts."""
+  """Names defined by a test's own code: its functions, classes and modules, values computed from them or from a
+  comparison, and everything that it sets in loops, branches and counts."""
   owned: set[str] = set()
   for statement in statements:
     nodes = [*ast.walk(statement)]

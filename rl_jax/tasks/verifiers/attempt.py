@@ -12,14 +12,14 @@ from rl_jax.tasks.scoring import Verdict, verdict_of
 from rl_jax.tasks.verifiers.errors import CannotVerify
 
 EXHAUSTED = (MemoryError, RecursionError)
-"""What a response brings about that is too large or too deep."""
+"""Errors caused by a response that is too large or too deep."""
 LARGEST = 1e19
 """Rewards beyond it have squares beyond float32, in which the statistics of a group are."""
 LONGEST_LINE = 500
 
 
 class Attempt(NamedTuple):
-  """What came of a call.
+  """Result of a call.
 
   Attributes:
     reward, parts, reason: the verdict.
@@ -39,7 +39,7 @@ class Attempt(NamedTuple):
 def attempt(
   verify: Callable[..., Verdict], response: str, entry: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> Attempt:
-  """Call a verifier and check what it says."""
+  """Call a verifier and check its result."""
   try:
     verdict = verdict_of(verify(response, entry, **arguments))
     reward = None if verdict.reward is None else _number(verdict.reward, "the reward")
@@ -79,7 +79,7 @@ def _short(text: str) -> str:
 
 @dataclasses.dataclass
 class Tally:
-  """What has become of a verifier's responses so far, for a person.
+  """Counts of a verifier's responses without a reward so far, to be reported.
 
   Attributes:
     verifier: its name.
@@ -103,7 +103,7 @@ class Tally:
     self.errors, self.last_error = self.errors + 1, error
 
   def judged(self, verdict: Verdict) -> Verdict:
-    """Count what a verdict says became of its response; return the verdict."""
+    """Count the outcome of a response by its verdict; return the verdict."""
     self.timeouts += bool(verdict.parts.get("timed_out"))
     self.crashes += bool(verdict.parts.get("crashed"))
     if verdict.reward is None and verdict.reason:

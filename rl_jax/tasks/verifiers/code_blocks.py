@@ -1,7 +1,7 @@
 """Fenced blocks of code in responses, by CommonMark 4.5 and as models write them.
 
 Where the block that CommonMark reads does not compile, another end is tried: a fence in a docstring does not end a
-block, and a fence with text behind it or at the end of a line of code may.
+block, and a fence with text after it or at the end of a line of code may.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 MOST_ATTEMPTS = 32
-"""At other ends, in one response."""
+"""Most attempts, in one response, to end a block elsewhere."""
 MOST_CHARACTERS = 30_000
-"""Of a block that is compiled; a longer one is taken as CommonMark reads it."""
+"""Most characters of a block that is compiled; a longer one is taken as CommonMark reads it."""
 
 _MARKS = re.compile(r"[ \t]*(?:(?:>|[-*+]|\d{1,9}[.)])[ \t]*)*")
 _QUOTE = re.compile(r"[ \t]*> ?")
@@ -50,7 +50,7 @@ class Block(NamedTuple):
 def code_block(response: str) -> str | None:
   r"""The last fenced block that is marked as Python; without one the last that is not marked as another language.
 
-  A block that the response does not close reaches to its end. Text up to </think>, or behind <think> where no </think>
+  A block that the response does not close reaches to its end. Text up to </think>, or after <think> where no </think>
   follows, is no part of the answer. None: there is no block.
 
   >>> code_block("1. So:\n\n   ~~~python\n   x = 1\n   ~~~\n")
@@ -105,7 +105,7 @@ def _blocks(lines: _Lines, start: int) -> Iterator[Block]:
 
 
 def _filled(lines: _Lines, start: int) -> Iterator[Block]:
-  """The blocks with code in them, behind one that ended early: its own closing fence opens none."""
+  """The blocks with code in them, after one that ended early: its own closing fence opens none."""
   return (block for block in _blocks(lines, start) if any(map(str.strip, lines.all[block.start : block.end])))
 
 
@@ -117,7 +117,7 @@ def _end(lines: _Lines, block: Block) -> int:
 
 
 def _opened(line: str, at: int) -> Block | None:
-  """The block that a line opens: behind marks of lists and quotes, or behind text and with no more than a language."""
+  """The block that a line opens: after marks of lists and quotes, or after text and with no more than a language."""
   match = _MARKS.match(line)
   assert match is not None, "there may be no marks"
   marks, start = match[0], match.end()

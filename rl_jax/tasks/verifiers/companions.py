@@ -22,9 +22,9 @@ def seconds(verifier: str, arguments: Mapping[str, Any]) -> float:
 
 
 def ready(verifier: str, arguments: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> list[str]:
-  """Check what a verifier needs before anything is scored, by <name>_ready(entries, **arguments).
+  """Check a verifier's requirements before anything is scored, by <name>_ready(entries, **arguments).
 
-  Returns: what a person should know, in lines.
+  Returns: lines to show to the user.
   Raises: CannotVerify, ValueError: something is missing.
   """
   check = _companion(verifier, "ready")

@@ -59,12 +59,12 @@ _FUNCTIONS = _JUDGING | _MAKING
 
 
 def judges(call: ast.Call) -> bool:
-  """Whether a call sums up truths, so that it is evaluated here."""
+  """Return whether a call sums up truths, so that it is evaluated here."""
   return name(call) in ("all", "any")
 
 
 def makes(call: ast.Call) -> bool:
-  """Whether a call of literals is a literal of its own, as `set([1, 2])` is."""
+  """Return whether a call of literals is a literal of its own, as `set([1, 2])` is."""
   return name(call) in _MAKING and not call.keywords
 
 
@@ -79,7 +79,7 @@ def name(call: ast.Call) -> str:
 
 
 def may_compare(operators: Sequence[ast.cmpop], others: Sequence[ast.expr]) -> bool:
-  """Whether values tell the outcome: identity is that of None, True and False alone."""
+  """Return whether values tell the outcome: identity is that of None, True and False alone."""
   single = lambda node: isinstance(node, ast.Constant) and node.value in (None, True, False)
   return all(single(b) for a, b in zip(operators, others, strict=True) if isinstance(a, ast.Is | ast.IsNot))
 

@@ -1,4 +1,4 @@
-"""What a confined worker is given: its command, its environment, and the folders that it sees."""
+"""Confinement of a worker: its command, its environment, and the folders that it sees."""
 
 from __future__ import annotations
 

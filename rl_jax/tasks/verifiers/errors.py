@@ -1,5 +1,5 @@
-"""What a verifier raises when it can score nothing at all."""
+"""Error of a verifier that can score nothing at all."""
 
 
 class CannotVerify(ValueError):
-  """No response can be scored, whatever it says: one line with what is missing. A pool passes it on to its caller."""
+  """No response can be scored: one line that says what is missing. A pool passes it on to its caller."""

@@ -64,7 +64,7 @@ def equal_answers(
 
 
 def equal(answer: str, gold: str, *, form: str = "any") -> bool:
-  """Whether two answers are the same text, number or mathematical object.
+  """Return whether two answers are the same text, number or mathematical object.
 
   Args:
     form: as in `equal_answers`.
@@ -92,7 +92,7 @@ class _Algebra:
 
 
 def _same_by_engine(a: Node, b: Node) -> bool:
-  """Equality by math-verify. What it cannot read or work out is not equal."""
+  """Equality by math-verify. Formulas that it cannot read or evaluate are not equal."""
   parsed = []
   for tree in (a, b):
     try:

@@ -23,11 +23,11 @@ CANCELLED = 1e-38
 """Share of its largest term below which a sum is 0."""
 POINTS = 6
 STEPPED_POINTS = 32
-"""Of formulas with steps, which may agree at most points: all small whole numbers are among them."""
+"""Number of points for formulas with steps, which may agree at most points; includes all small whole numbers."""
 FEWEST_POINTS = 2
-"""At which two formulas with symbols have to have values."""
+"""Fewest points at which two formulas with symbols must both have values."""
 LARGEST_EXPONENT = 10**5
-"""Of e, in the value of a power."""
+"""Largest exponent of e in the value of a power."""
 LARGEST_FACTORIAL = 10**5
 LARGEST_ANGLE = 10**12
 
@@ -37,7 +37,7 @@ _WHOLE = frozenset("nmkNMKj")
 """Symbols that are whole numbers where there are steps."""
 _STEPPED = ("floor", "ceiling", "factorial", "double factorial", "binomial")
 _OVER = {"tan": "cos", "sec": "cos", "cot": "sin", "csc": "sin"}
-"""What the functions with poles are divided by."""
+"""Denominators of the functions with poles."""
 _CALLS = {
   **{name: name for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "sech", "csch")},
   **{f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
@@ -47,24 +47,24 @@ _CALLS = {
 
 
 def has_values(tree: Node) -> bool:
-  """Whether a formula can be evaluated at points: it has no sum, integral, limit or the like."""
+  """Return whether a formula can be evaluated at points: it has no sum, integral, limit or the like."""
   return all(node.op != "operator" for node in walk(tree))
 
 
 def same(a: Node, b: Node) -> bool:
-  """Whether two formulas that have values are equal."""
+  """Return whether two formulas that have values are equal."""
   return any(_agree(a, b, base) for base in _bases(a, b))
 
 
 def near(tree: Node, value: Fraction, tolerance: Fraction) -> bool:
-  """Whether a formula without symbols is a number, within a relative tolerance."""
+  """Return whether a formula without symbols is a number, within a relative tolerance."""
   sample = _samples(tree, False, 10)[0]
   target = _mp.mpf(value.numerator) / value.denominator
   return sample is not None and abs(sample - target) <= abs(target) * tolerance.numerator / tolerance.denominator
 
 
 def proportional(a: Node, b: Node) -> bool:
-  """Whether one formula is a number other than 0 times the other."""
+  """Return whether one formula is a number other than 0 times the other."""
   stepped = _is_stepped(a) or _is_stepped(b)
   pairs = [*zip(_samples(a, stepped, 10), _samples(b, stepped, 10), strict=True)]
   defined = [(x, y) for x, y in pairs if x and y]

@@ -28,7 +28,7 @@ from rl_jax.tasks.verifiers.isolation.execution import STARVED
 from rl_jax.tasks.verifiers.isolation.launch import Warden
 
 START_SECONDS = 120.0
-"""What a worker may take to start and import its verifier."""
+"""Time that a worker may take to start and import its verifier."""
 SEND_SECONDS = 60.0
 MOST_FAILED_STARTS = 3
 MOST_ATTEMPTS = 2
@@ -38,7 +38,7 @@ Item = tuple[str, dict[str, Any]]
 
 
 class _Worker:
-  """One worker and what it works on."""
+  """One worker and its current item."""
 
   def __init__(self, verifier: str, order: Mapping[str, Any], isolated: bool):
     ours, theirs = socket.socketpair()
@@ -63,7 +63,7 @@ class _Worker:
     self.item, self.deadline = item, time.monotonic() + seconds
 
   def receive(self) -> list[dict[str, Any]]:
-    """What has arrived from the worker. Raises: wire.Broken: it has died."""
+    """Messages that have arrived from the worker. Raises: wire.Broken: it has died."""
     messages = self._inbox.read()
     if not all(isinstance(message, dict) for message in messages):
       raise wire.Broken("no answer")
@@ -199,7 +199,7 @@ class Pool:
         self._remove(worker)
 
   def _take(self, worker: _Worker, verdicts: list[Verdict], waiting: deque[int], attempts: list[int]) -> None:
-    """Take what a worker sent."""
+    """Take the messages that a worker sent."""
     try:
       messages = worker.receive()
       for message in messages:
@@ -251,7 +251,7 @@ class Pool:
     return self.tally.judged(Verdict(reward, parts, reason))
 
   def _again(self, item: int, waiting: deque[int], attempts: list[int]) -> bool:
-    """Whether an item whose worker died is tried once more; then it waits."""
+    """Return whether an item whose worker died is tried once more; if so, it is queued again."""
     attempts[item] += 1
     if attempts[item] < MOST_ATTEMPTS:
       waiting.appendleft(item)

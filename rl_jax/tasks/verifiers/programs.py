@@ -15,7 +15,7 @@ from rl_jax.tasks.verifiers.errors import CannotVerify
 REWARDS = ("all", "share")
 UNJUDGED = ("failed", "unscored")
 MOST_SLOTS = 4096
-"""Each is a number for every row of a batch."""
+"""Most test slots, each of which is a number for every row of a batch."""
 
 
 def unit_tests_parts(*, slots: int = 0, **_: Any) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def unit_tests_ready(
   limits: Mapping[str, Any] | None = None,
   service: str = "",
 ) -> list[str]:
-  """Check, before training, all that `unit_tests` needs; return what a person should know, in lines.
+  """Check, before training, all that `unit_tests` needs; return lines to show to the user.
 
   Raises:
     CannotVerify: an argument makes no sense, an entry has no usable tests, or there is no isolation; or the service,
@@ -86,9 +86,9 @@ def unit_tests(
 
   Args:
     reward: "all", 1 if every test passed, else 0; "share", the share of tests passed.
-    unjudged: what a test does whose program had to be ended: "failed", it counts as failed; "unscored", the row has no
-      reward, which a program can bring about by an endless loop. A row whose program the machine could not run is
-      unscored with either, unless another test decides.
+    unjudged: result of a test whose program had to be ended: "failed", it counts as failed; "unscored", the row has no
+      reward, which a program can cause by an endless loop. A row whose program the machine could not run is unscored
+      with either, unless another test decides.
     slots: number of tests with a part of their own.
     limits: fields of `sandbox.Limits`.
     service: address of a service that runs programs, see the module `service`; "": they run here.

@@ -61,7 +61,7 @@ except MemoryError:
 else:
   raise AssertionError("1 GiB")""",
 }
-"""What a sandbox must hold, and the program that fails where it does not."""
+"""Properties that a sandbox must have, and for each a program that fails without it."""
 
 
 def tests() -> list[str]:

@@ -1,4 +1,4 @@
-"""Runs a Python program against unit tests in a process of its own that can reach nothing and outlive nothing.
+"""Run a Python program against unit tests in a process of its own that can reach nothing and outlive nothing.
 
 Each test runs in its own interpreter without packages, in namespaces of its own: no network, no other processes, no
 files but Python's (read-only) and an empty /tmp, no environment, a user without rights, and limits on time, memory,
@@ -33,11 +33,11 @@ SMALLEST_PROCESS = 32 * 2**20
 
 
 class Limits(NamedTuple):
-  """What a program may use.
+  """Limits of a program's resources.
 
   Attributes:
-    seconds: of one test, of CPU. It may sleep some times as long.
-    total_seconds: of all tests of a program; those that do not begin in time have no verdict.
+    seconds: CPU time of one test. It may sleep some times as long.
+    total_seconds: time of all tests of a program; those that do not begin in time have no verdict.
     memory_bytes: of all its processes together: each gets its share where the machine has no cgroups.
     file_bytes: of one file, and of all in /tmp together.
     processes: at once; 1: threads alone.
@@ -60,7 +60,7 @@ DEFAULTS = Limits()
 
 
 class Outcome(NamedTuple):
-  """How a program did in one test.
+  """Outcome of a program in one test.
 
   Attributes:
     passed: None where there is no verdict.
@@ -191,7 +191,7 @@ def check_useful(test: Any) -> None:
 
 
 def _can_fail(statement: ast.stmt) -> bool:
-  """Whether a statement asserts something of a name, raises, or calls: what is only defined never runs."""
+  """Return whether a statement asserts something about a name, raises or calls; a mere definition never runs."""
   if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.Import | ast.ImportFrom):
     return False
   if isinstance(statement, ast.ClassDef):

@@ -20,7 +20,7 @@ from rl_jax.tasks.verifiers.isolation import driver
 from rl_jax.tasks.verifiers.isolation.execution import Execution, Job
 
 GRACE_SECONDS = 30.0
-"""What the service may take beyond the time of the program."""
+"""Time that the service may take beyond that of the program."""
 MOST_BYTES = 64 * 2**20
 _TRIAL = Job(
   program="print(6 * 7)", name="__main__", stdin="", steps=None, seconds=5.0, memory_bytes=512 * 2**20, processes=1,

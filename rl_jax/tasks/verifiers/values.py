@@ -17,7 +17,7 @@ class Unreadable(Exception):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Opaque:
-  """An object that is no plain data: equal to nothing but itself, true or false as it said."""
+  """An object that is not plain data: equal only to itself, true or false as reported."""
 
   kind: str
   truth: bool

@@ -1,4 +1,4 @@
-"""Messages of plain data between processes: JSON behind its length, never a pickle. Imports nothing but Python."""
+"""Messages of plain data between processes: JSON after its length, never a pickle. Imports nothing but Python."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LENGTH = struct.Struct("!I")
 
 
 class Broken(Exception):
-  """The other end has gone, or what it sent is no message."""
+  """The other end has gone, or sent something that is not a message."""
 
 
 def packed(message: Any) -> bytes:
@@ -40,7 +40,7 @@ def receive(connection: socket.socket) -> Any:
 
 
 class Inbox:
-  """What arrives at a connection, as messages. Never waits for the rest of one that has begun."""
+  """Messages that arrive at a connection. Never waits for the rest of one that has begun."""
 
   def __init__(self, connection: socket.socket):
     self.connection = connection

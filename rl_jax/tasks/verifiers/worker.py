@@ -24,7 +24,7 @@ from rl_jax.tasks.verifiers import sandbox, wire
 from rl_jax.tasks.verifiers.attempt import attempt, line
 
 WALL = 5
-"""What a verifier may sleep, as a multiple of its CPU time."""
+"""Time that a verifier may sleep, as a multiple of its CPU time."""
 IDLE_SHARE = 0.02
 """Share of a CPU below which a process has slept, and not waited for others to let it run."""
 _POOL_HAS_GONE = 3
@@ -110,7 +110,7 @@ def _serve(connection: socket.socket, verify: Callable[..., Verdict], order: dic
 
 
 class _Clock:
-  """Ends this process when a response has used its CPU time, or has slept too long."""
+  """Clock that ends this process when a response has used its CPU time, or has slept too long."""
 
   def __init__(self, connection: socket.socket, seconds: float):
     self._connection, self._wall = connection, WALL * seconds

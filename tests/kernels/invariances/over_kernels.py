@@ -1,4 +1,4 @@
-"""What the invariance tests share: parametrisation over all kernels, padding, garbage, comparison."""
+"""Shared parts of the invariance tests: parametrisation over all kernels, padding, garbage, comparison."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def over(select=lambda kernel: True):
 
 
 def over_functions(select=lambda kernel: True):
-  """The same; of kernels that are one function with several options, all but the first are slow."""
+  """Parametrisation over all kernels, where only the first of several options of a function is not slow."""
   first = {id(kernel) for kernel in FUNCTIONS}
   chosen = filter(select, KERNELS)
   kernels = [pytest.param(kernel, marks=() if id(kernel) in first else pytest.mark.slow) for kernel in chosen]

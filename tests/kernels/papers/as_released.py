@@ -61,7 +61,7 @@ def cm2_step_sum(eligible, satisfied, weights, group_ids, counted, step_mask, **
 
 
 class ProgressInOrder(NamedTuple):
-  """As `ChecklistProgress`, where an item may be attempted that was not eligible before the step."""
+  """Progress as `ChecklistProgress`, where an item may be attempted that was not eligible before the step."""
 
   eligible: jax.Array
   satisfied: jax.Array

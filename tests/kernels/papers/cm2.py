@@ -125,7 +125,7 @@ class Game:
     return judge, needs, weights, item_turns, step_turns, step_mask, turn_mask
 
   def nest(self, results):
-    """Per step results by (rollout, turn, step), per item results by (turn, item)."""
+    """Results per step by (rollout, turn, step), and per item by (turn, item)."""
     nested = {name: np.asarray(x) for name, x in results.items()}
     if "baseline" in nested:
       flat = iter(nested["baseline"].tolist())

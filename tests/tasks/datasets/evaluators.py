@@ -38,7 +38,7 @@ class Search:
     self._classes, self._attributes = {owner}, set()
 
   def visit(self, function):
-    """Finds evaluators in a function and in all that it calls."""
+    """Find evaluators in a function and in all that it calls."""
     self._pending.append(function)
     while self._pending:
       function = inspect.unwrap(self._pending.pop())
@@ -49,7 +49,7 @@ class Search:
         self._read(function)
 
   def meet(self, kind):
-    """Takes a class for one that the functions use."""
+    """Take a class for one that the functions use."""
     if kind in self._classes or not kind.__module__.startswith(self.package):
       return
     self._classes.add(kind)
@@ -159,7 +159,7 @@ def _evaluates(value, package):
 
 
 def _is_template(call, known, texts):
-  """Whether a pattern or a format is no text of the source: one of an answer takes exponential time or shows fields."""
+  """Return whether a pattern or format is not the source's own: another may take exponential time or show fields."""
   function = call.func
   if isinstance(function, ast.Attribute) and function.attr in ("format", "format_map"):
     template = function.value

@@ -89,7 +89,7 @@ def row(name):
 
 
 def write(path):
-  """Writes the table, a line for each row."""
+  """Write the table, a line for each row."""
   rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(row(name))}" for name in names())
   version = json.dumps(importlib.metadata.version("reasoning-gym"))
   path.write_text(f'{{"version": {version}, "rows": {{\n{rows}\n}}}}\n')

@@ -17,7 +17,7 @@ kept = []
 
 
 def killed_once(entry: dict) -> Verdict:
-  """Ends its process unless the folder for temporary files says that another has been ended."""
+  """End its process unless the folder for temporary files says that another has been ended."""
   marker = os.path.join(tempfile.gettempdir(), entry["name"])
   if not os.path.exists(marker):
     open(marker, "w").close()
@@ -26,7 +26,7 @@ def killed_once(entry: dict) -> Verdict:
 
 
 def reached() -> float:
-  """How many of the things that a worker must not do are done."""
+  """Number of forbidden actions that succeed in a worker."""
 
   def network():
     socket.create_connection(("127.0.0.1", 1), timeout=1).close()

@@ -1,7 +1,7 @@
-"""The first process of a sandbox: it starts one program after the other, watches it, and clears up behind it.
+"""The first process of a sandbox: it starts programs in turn, watches each, and clears up after it.
 
 A program has a user without rights, an empty /tmp, no network, no descriptor but its input and output, and limits. It
-is judged by the CPU time that it has used; the clock counts only what it slept, which ends programs that wait.
+is judged by the CPU time that it has used; the clock counts only the time that it slept, to end programs that wait.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from rl_jax.tasks.verifiers.isolation.cgroup import Group
 from rl_jax.tasks.verifiers.isolation.namespaces import User
 
 WALL = 5
-"""What a program may sleep, as a multiple of its CPU time."""
+"""Time that a program may sleep, as a multiple of its CPU time."""
 STARVED = 60
-"""What it may wait for a CPU, as such a multiple, before the machine is at fault."""
+"""Time that it may wait for a CPU, as a multiple of its CPU time, before the machine is at fault."""
 _TICK = 0.05
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1"}
-"""Of programs. Without the second every thread reserves a share of the address space that it never uses."""
+"""Environment of programs. Without MALLOC_ARENA_MAX every thread reserves address space that it never uses."""
 
 
 class Job(NamedTuple):
@@ -59,11 +59,11 @@ class Job(NamedTuple):
 
 
 class Execution(NamedTuple):
-  """How a run went.
+  """Result of a run.
 
   Attributes:
-    ended: "finished"; "failed" (an exception or another exit status); "time", "output" or "killed" (it had to be ended,
-      or ended itself by a signal); "refused" (the machine could not run it).
+    ended: "finished"; "failed" (an exception or another exit status); "time", "output" or "killed" (it was ended, or
+      ended itself by a signal); "refused" (the machine could not run it).
     output: what it printed, errors too where there were steps.
     frames: what the steps reported.
     cpu_seconds: used by all its processes.
@@ -78,7 +78,7 @@ class Execution(NamedTuple):
 
 
 class Executor:
-  """What every run in this sandbox shares.
+  """Executor of all runs in this sandbox.
 
   Args:
     python: the interpreter's path.
@@ -175,7 +175,7 @@ class _Watch:
     self.written, self.secret = b"", secrets.token_hex(16)
 
   def until_end(self) -> str:
-    """Read what is printed until the program ends ("") or has to be ended ("time", "output", "refused")."""
+    """Read what is printed until the program ends ("") or must be ended ("time", "output", "refused")."""
     poll = select.poll()
     poll.register(self._process, select.POLLIN)
     poll.register(self._output, select.POLLIN)
@@ -211,7 +211,7 @@ class _Watch:
       self._ready = True
 
   def _over(self) -> str:
-    """Why the program has to be ended now; "" if it may go on."""
+    """Reason to end the program now; "" if it may continue."""
     try:
       if system.cpu_seconds(self._pid) > self._job.seconds:
         return "time"
@@ -225,7 +225,7 @@ class _Watch:
     return "refused" if elapsed > STARVED * self._job.seconds else ""
 
   def rest(self, status: int) -> str:
-    """Read what is still in the pipe of a program that has ended; return how it ended."""
+    """Read the rest of the pipe of a program that has ended; return how it ended."""
     while data := os.read(self._output, 65536):
       self.written += data
     if len(self.written) > self._job.output_bytes:

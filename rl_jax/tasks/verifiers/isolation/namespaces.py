@@ -72,7 +72,7 @@ def separate(number: int) -> User:
 
 
 def _is_mapped(uid: int) -> bool:
-  """Whether a user exists in the user namespace of this process."""
+  """Return whether a user exists in the user namespace of this process."""
   with open("/proc/self/uid_map") as lines:
     ranges = [[int(number) for number in line.split()] for line in lines]
   return any(first <= uid < first + count for first, _, count in ranges)
@@ -124,7 +124,7 @@ def become(user: User) -> None:
 
 
 def outermost(paths: Sequence[str]) -> tuple[str, ...]:
-  """The paths that exist and lie in no other one, each once."""
+  """The paths that exist and are not inside another one, each once."""
   present = [path for path in dict.fromkeys(paths) if os.path.exists(path)]
   return tuple(p for p in present if not any(p.startswith(f"{other.rstrip('/')}/") for other in present if other != p))
 

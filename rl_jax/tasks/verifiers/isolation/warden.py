@@ -25,9 +25,9 @@ from rl_jax.tasks.verifiers.isolation.execution import STARVED, Executor, Job
 from rl_jax.tasks.verifiers.isolation.namespaces import User, View
 
 GRACE_SECONDS = 20.0
-"""What a sandbox may take beyond the time of its program."""
+"""Time that a sandbox may take beyond that of its program."""
 SCRATCH, SCRATCH_BYTES = "/scratch", 64 * 2**20
-"""A worker's folder for temporary files. Not /tmp, where verifiers of tests and notebooks lie."""
+"""A worker's folder for temporary files. Not /tmp, which holds the verifiers of tests and notebooks."""
 
 
 class Worker(NamedTuple):
