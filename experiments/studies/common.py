@@ -164,6 +164,7 @@ def of_length(
   baseline: str,
   claims: dict,
   metrics: tuple = (ACCURACY, GREEDY, HARD, LENGTH),
+  controls: tuple = ("oracle", "no_reward"),
   token_budget: int = 200_000,
 ) -> ConfigDict:
   """A study of response lengths: deceptive chains of three and of five operations, whose start writes most steps twice.
@@ -173,14 +174,13 @@ def of_length(
   from two starts, and have six seeds of three others. These studies share their starts and controls.
 
   Args:
-    entries: experiment and overrides by name; the controls `oracle` and `no_reward` are added.
+    entries: experiment and overrides by name; `controls`, which have the names of their experiments, are added.
   """
-  controls = {name: (name, ()) for name in ("oracle", "no_reward")}
   return tuned_study(
     token_budget=token_budget,
     entries={
       name: {"config": f"{experiment}:deceptive_4", "overrides": (*FREE_LENGTH, *overrides)}
-      for name, (experiment, overrides) in {**entries, **controls}.items()
+      for name, (experiment, overrides) in {**entries, **{name: (name, ()) for name in controls}}.items()
     },
     **SMALL,
     runs="of_length",

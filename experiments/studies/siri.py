@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
       "shortest": ("siri", (f"method.longest_share={SHORT}", f"method.shortest_share={SHORT}")),
     },
     baseline="longest",
+    controls=("no_reward",),  # the runs of the oracle are shared with studies of another budget
     token_budget=300_000,
     claims={
       "cosine: shorter than a constant L_max": below("cosine", "longest", LENGTH),
