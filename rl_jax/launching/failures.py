@@ -49,13 +49,13 @@ def _detail(error: BaseException) -> str:
 
 
 def _kept(text: str, workdir: Path | None) -> Path:
-  file = workdir / TRACEBACK if workdir is not None and is_run_or_free(workdir) else None
   try:
-    if file is not None:
-      file.parent.mkdir(parents=True, exist_ok=True)
+    if workdir is not None and is_run_or_free(workdir):
+      file = workdir / TRACEBACK
+      workdir.mkdir(parents=True, exist_ok=True)
       file.write_text(text)
       return file
-  except OSError:  # the disk is full, say: the line is worth more than its traceback
+  except OSError:  # a full disk, or a name too long: the line is worth more than its traceback
     pass
   with tempfile.NamedTemporaryFile("w", prefix="rl_jax-", suffix=".txt", delete=False) as stream:
     stream.write(text)
