@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rl_jax import benchmark
+from rl_jax.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,22 @@ def test_the_iteration_prints_both_bounds(capsys):
   ]  # fmt: skip
   (update,) = (line.split() for line in out if line.startswith("update"))
   assert float(update[4]) <= float(update[2]), "prompts are counted once"
+
+
+def test_none_is_started_without_its_name(capsys):
+  assert benchmark.main([]) == 1
+  said = "no benchmark is named: give one of generate, iteration, reshard, seeds, shared"
+  assert capsys.readouterr().err == f"rl_jax.benchmark: {said}\n"
+
+
+def test_an_iteration_says_what_it_times_before_it_is_timed(capsys, monkeypatch):
+  def timed(*_):
+    assert capsys.readouterr().out.startswith("one GRPO iteration, rollout and update: ")
+    raise UserError("enough")
+
+  monkeypatch.setattr("rl_jax.benchmarks.iteration.time_iteration", timed)
+  assert benchmark.main(["iteration"]) == 1
+  assert capsys.readouterr().err == "rl_jax.benchmark: enough\n"
 
 
 def test_seeds_are_timed_with_the_overrides_given(capsys):
