@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -123,11 +123,15 @@ class Sizes:
       return ": change prompts_per_iteration or completions_per_prompt, or the axes of the mesh"
     value = getattr(self, fault.field)
     divisors = [number for number in range(1, rows + 1) if not rows % number]
-    good = [number for number in divisors if dataclasses.replace(self, **{fault.field: number})._fault(rows) is None]
+    good = [number for number in divisors if self._with(fault.field, number)._fault(rows) is None]
     near = [*[number for number in good if number < value][-1:], *[number for number in good if number > value][:1]]
     advice = f": {fault.field}={' or '.join(map(str, near))} would do" if near else ""
     single = f"{', or' if near else ':'} single rows with minibatches_of='rows'" if fault.grouped else ""
     return advice + single
+
+  def _with(self, field: str, value: int) -> Sizes:
+    changes: dict[str, Any] = {field: value}
+    return dataclasses.replace(self, **changes)
 
 
 def sizes_of(config: ConfigDict, shards: int = 1) -> Sizes:

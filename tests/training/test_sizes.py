@@ -141,16 +141,23 @@ def test_something_unknown_to_draw_minibatches_from_is_named():
 
 FIT = Sizes(epochs=1, minibatches_per_epoch=2, group=4, rows_per_microbatch=4, shards=2)
 REFUSED = [
-  ({}, 15, "rows of an iteration (15) is not a multiple of the mesh's shards of rows (2): change prompts_per_iteration or "
-   "completions_per_prompt, or the axes of the mesh"),
+  (
+    {},
+    15,
+    "rows of an iteration (15) is not a multiple of the mesh's shards of rows (2): change prompts_per_iteration or "
+    "completions_per_prompt, or the axes of the mesh",
+  ),
   (
     {"minibatches_per_epoch": 3},
     16,
     "rows of an iteration (16) is not a multiple of minibatches_per_epoch (3): minibatches_per_epoch=2 or 4",
   ),
-  ({"minibatches_per_epoch": 8, "shards": 4}, 16, "rows of a minibatch (2) is not a multiple of the mesh's shards of "
-   "rows (4): minibatches_per_epoch=4 would do"),
-  ({"group": 3}, 16, "rows of a minibatch (8) are not whole groups of 3 rows (completions_per_prompt): single rows with"),
+  (
+    {"minibatches_per_epoch": 8, "shards": 4},
+    16,
+    "rows of a minibatch (2) is not a multiple of the mesh's shards of rows (4): minibatches_per_epoch=4 would do",
+  ),
+  ({"group": 3}, 16, "rows of a minibatch (8) are not whole groups of 3 rows (completions_per_prompt): single rows"),
   (
     {"rows_per_microbatch": 3},
     16,
@@ -159,7 +166,8 @@ REFUSED = [
   (
     {"rows_per_microbatch": 2},
     16,
-    "rows_per_microbatch (2) are not whole groups of 4 rows (completions_per_prompt): rows_per_microbatch=4 would do, or single rows with minibatches_of='rows'",
+    "rows_per_microbatch (2) are not whole groups of 4 rows (completions_per_prompt): "
+    "rows_per_microbatch=4 would do, or single rows with minibatches_of='rows'",
   ),
   (
     {"rows_per_microbatch": 1},
