@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rl_jax.errors import UserError
-from rl_jax.inputs.users_code import one_line, place_of
+from rl_jax.inputs.users_code import one_line, place_of, place_of_raise
 from rl_jax.runs.directory import TRACEBACK, is_run_or_free
 
 _RUNTIME = ("JaxRuntimeError", "XlaRuntimeError")
@@ -23,7 +23,7 @@ _SMALLER = (
 @contextlib.contextmanager
 def of_users_code(workdir: Path | None = None) -> Iterator[None]:
   """Turn an exception that comes through a user's own file (a config, a method, a task, a model) into a UserError with
-  its file and line. The line names a file with the traceback. A device that is too small is a line too, and so is an
+  its file and line, also a UserError that such a file raises itself. The line names a file with the traceback. A device that is too small is a line too, and so is an
   end of the program (sys.exit) that a user's file asks for; Ctrl-C stays an interrupt.
 
   Args:
@@ -31,21 +31,29 @@ def of_users_code(workdir: Path | None = None) -> Iterator[None]:
   """
   try:
     yield
-  except (UserError, KeyboardInterrupt):
+  except KeyboardInterrupt:
     raise
+  except UserError as error:
+    place = place_of_raise(error)
+    if place is None:
+      raise
+    raise UserError(f"{place}: {error} (traceback: {_kept(_traceback_of(error), workdir)})") from error
   except BaseException as error:  # whatever anybody's code may raise; what only this package raises has its traceback
     if type(error).__name__ in _RUNTIME and "RESOURCE_EXHAUSTED" in str(error):
       raise UserError(f"out of memory ({_detail(error)}): {_SMALLER}") from error
     place = place_of(error)
     if place is None:
       raise
-    text = "".join(traceback.format_exception(error))
-    raise UserError(f"{place}: {one_line(error)} (traceback: {_kept(text, workdir)})") from error
+    raise UserError(f"{place}: {one_line(error)} (traceback: {_kept(_traceback_of(error), workdir)})") from error
 
 
 def _detail(error: BaseException) -> str:
   """What of the memory was asked for, out of a text that may go on with tables."""
   return str(error).splitlines()[0].partition("RESOURCE_EXHAUSTED: ")[2][:200]
+
+
+def _traceback_of(error: BaseException) -> str:
+  return "".join(traceback.format_exception(error))
 
 
 def _kept(text: str, workdir: Path | None) -> Path:
