@@ -23,8 +23,9 @@ _SMALLER = (
 @contextlib.contextmanager
 def of_users_code(workdir: Path | None = None) -> Iterator[None]:
   """Turn an exception that comes through a user's own file (a config, a method, a task, a model) into a UserError with
-  its file and line, also a UserError that such a file raises itself. The line names a file with the traceback. A device that is too small is a line too, and so is an
-  end of the program (sys.exit) that a user's file asks for; Ctrl-C stays an interrupt.
+  its file and line; also a UserError that such a file raises itself. The line names a file with the traceback. A device
+  that is too small is a line too, and so is an end of the program (sys.exit) that a user's file asks for; Ctrl-C stays
+  an interrupt.
 
   Args:
     workdir: of the run, where that file is kept; None, or a folder that holds something else: a temporary one is made.
