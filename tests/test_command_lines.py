@@ -97,6 +97,7 @@ def test_an_unknown_flag_is_one_line_and_status_1(name, capsys):
     (report, ["runs/x", "--across=token"], "argument --across: no choice 'token': did you mean 'tokens'?"),
     (benchmark, ["iterations"], "argument benchmark: no choice 'iterations': did you mean 'iteration'?"),
     (train, ["grpo:smoke", "--workdir=a\0b"], r"argument --workdir: 'a\x00b' holds a null byte, which no path can"),
+    (train, ["grpo:smoke", "--workdir=~nobody1/x"], "--workdir: '~nobody1/x': ~ is of no known user; for a folder"),
     (report, ["a\0b"], r"argument RUN: 'a\x00b' holds a null byte"),
     (train, ["grpo:smoke", "--config.method.name=folder.py"], "folder.py is a folder: name a Python file in it"),
     (train, ["folder.py"], "folder.py is a folder: name a Python file in it"),
@@ -139,6 +140,7 @@ def test_the_home_folder_is_that_of_its_user(tmp_path, monkeypatch):
   (tmp_path / "critic").mkdir()
   (tmp_path / "corpus.txt").write_text("one two")
   assert command_line.to_path("~/runs") == tmp_path / "runs" and str(command_line.to_path("a/~")) == "a/~"
+  assert [str(command_line.to_path(text)) for text in (".", "./~x")] == [".", "~x"]
   assert configs.resolve("~/mine.py").x == parts.load("~/mine.py").get_config()["x"] == 1
   assert initialization.parsed("~/critic#critic@0123") == (str(tmp_path / "critic"), "critic", "0123")
   assert search.passages("~/corpus.txt") == ["one two"]

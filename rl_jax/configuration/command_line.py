@@ -75,7 +75,10 @@ def to_path(text: str) -> Path:
     raise argparse.ArgumentTypeError("it is empty: write a path ('.' is the current folder), or leave it out")
   if "\0" in text:
     raise argparse.ArgumentTypeError(f"{text!r} holds a null byte, which no path can: leave it out")
-  return Path(os.path.expanduser(text))
+  expanded = os.path.expanduser(text)
+  if expanded.startswith("~"):
+    raise argparse.ArgumentTypeError(f"{text!r}: ~ is of no known user; for a folder of that name write './{text}'")
+  return Path(expanded)
 
 
 def make_parser(
