@@ -87,7 +87,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _parser() -> command_line.Parser:
   parser = command_line.make_parser("benchmark", __doc__.splitlines()[0], workdir=False)
-  parser.add_argument("benchmark", choices=sorted(BENCHMARKS), nargs="?", default="iteration", help="what to time")
+  parser.add_argument("benchmark", choices=sorted(BENCHMARKS), nargs="?", help="what to time")
   parser.add_argument("--repeats", metavar="N", type=int, help="times that it is timed; 7 by default, 3 of generate")
   parser.add_argument(
     "--peer",
@@ -113,6 +113,8 @@ def _parser() -> command_line.Parser:
 def main(argv: list[str]) -> int:
   """Run the command line; return the exit status."""
   flags = command_line.parse_flags(argv, _parser(), required=())
+  if flags.options.benchmark is None:
+    raise UserError(f"no benchmark is named: give one of {', '.join(sorted(BENCHMARKS))}")
   if flags.options.repeats is None:
     flags.options.repeats = 3 if flags.options.benchmark == "generate" else 7
   if flags.options.repeats < 1:

@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -226,9 +227,12 @@ def config_of(flags: command_line.Flags) -> ConfigDict:
 
 def _run_alone(flags: command_line.Flags) -> command_line.Flags:
   """The flags, in which a folder in place of an experiment is that of a run, as other commands take it."""
-  if flags.config is not None and flags.workdir is None and Path(flags.config).is_dir():
+  if flags.config is None or flags.workdir is not None:
+    return flags
+  folder = os.path.expanduser(flags.config)
+  if os.path.isdir(folder):
     no_experiment: Any = None
-    return flags._replace(config=no_experiment, workdir=Path(flags.config))
+    return flags._replace(config=no_experiment, workdir=Path(folder))
   return flags
 
 

@@ -31,6 +31,21 @@ def test_the_iteration_prints_both_bounds(capsys):
   assert float(update[4]) <= float(update[2]), "prompts are counted once"
 
 
+def test_none_is_started_without_its_name(capsys):
+  assert benchmark.main([]) == 1
+  said = "no benchmark is named: give one of generate, iteration, reshard, seeds, shared"
+  assert capsys.readouterr().err == f"rl_jax.benchmark: {said}\n"
+
+
+def test_an_iteration_says_what_it_times_before_it_is_timed(capsys, monkeypatch):
+  def timed(*_):
+    assert capsys.readouterr().out.startswith("one GRPO iteration, rollout and update: ")
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr("rl_jax.benchmarks.iteration.time_iteration", timed)
+  assert benchmark.main(["iteration"]) == 130
+
+
 def test_seeds_are_timed_with_the_overrides_given(capsys):
   assert benchmark.main(["seeds", "--config.learning_rat=1.0"]) == 1
   assert "did you mean" in capsys.readouterr().err

@@ -11,11 +11,14 @@ import sys
 import pytest
 
 from rl_jax import __main__ as entry
-from rl_jax import cite, curve, evaluate, plan, report, study, train, verify
-from rl_jax.configuration import command_line, configs
+from rl_jax import benchmark, cite, curve, evaluate, plan, report, study, train, verify
+from rl_jax import list as lister
+from rl_jax.configuration import command_line, configs, parts
 from rl_jax.errors import UserError
+from rl_jax.launching import initialization
 from rl_jax.runs.directory import open_run
 from rl_jax.runs.metrics import MetricsWriter
+from rl_jax.tasks.tools import search
 from tests import commands
 
 COMMANDS = sorted(entry.commands())
@@ -87,6 +90,18 @@ def test_an_unknown_flag_is_one_line_and_status_1(name, capsys):
     (study, ["horizon", "--results="], "argument --results: it is empty"),
     (study, ["horizon", "--workdir="], "argument --workdir: it is empty"),
     (study, [""], "no study '' (known: "),
+    (study, ["nope"], "no study 'nope' (known: "),
+    (lister, ["experiment"], "argument kind: no choice 'experiment': did you mean 'experiments'?"),
+    (lister, ["things"], "argument kind: no choice 'things' (known: experiments, methods, models, studies, tasks)"),
+    (cite, ["runs/x", "--format=bibtx"], "argument --format: no choice 'bibtx': did you mean 'bibtex'?"),
+    (report, ["runs/x", "--across=token"], "argument --across: no choice 'token': did you mean 'tokens'?"),
+    (benchmark, ["iterations"], "argument benchmark: no choice 'iterations': did you mean 'iteration'?"),
+    (train, ["grpo:smoke", "--workdir=a\0b"], r"argument --workdir: 'a\x00b' holds a null byte, which no path can"),
+    (train, ["grpo:smoke", "--workdir=~nobody1/x"], "--workdir: '~nobody1/x': ~ is of no known user; for a folder"),
+    (report, ["a\0b"], r"argument RUN: 'a\x00b' holds a null byte"),
+    (train, ["grpo:smoke", "--config.method.name=folder.py"], "folder.py is a folder: name a Python file in it"),
+    (train, ["folder.py"], "folder.py is a folder: name a Python file in it"),
+    (verify, ["x" * 300], "does not exist: give the --workdir of a run"),
     (evaluate, ["runs/x", "--output="], "argument --output: it is empty"),
     (evaluate, ["runs/x", "--compare="], "argument --compare: it is empty"),
     (train, ["--config="], "no experiment '' (known: "),
@@ -96,8 +111,11 @@ def test_an_unknown_flag_is_one_line_and_status_1(name, capsys):
     (evaluate, ["experiments"], "experiments holds no run"),
   ],
 )
-def test_suggestions_help(command, argv, expected, capsys):
+def test_suggestions_help(command, argv, expected, capsys, tmp_path, monkeypatch):
   """Findings 24 and 25."""
+  if any("folder.py" in argument for argument in argv):
+    (tmp_path / "folder.py").mkdir()
+    monkeypatch.chdir(tmp_path)
   assert command.main(argv) == 1
   (line,) = capsys.readouterr().err.splitlines()
   assert expected in line, line
@@ -113,6 +131,19 @@ def test_another_part_takes_over_what_it_knows_of_the_files_section():
   assert configs.resolve("grpo:smoke", ["task.name=rl_jax.tasks.lookup"]).task.levels.to_dict() == {
     "four": {"operations": 4, "operators": "+-*", "modulus": 2}
   }, "what both know stays"
+
+
+def test_the_home_folder_is_that_of_its_user(tmp_path, monkeypatch):
+  """A shell does not expand the ~ of --workdir=~/runs."""
+  monkeypatch.setenv("HOME", str(tmp_path))
+  (tmp_path / "mine.py").write_text("def get_config():\n  return {'x': 1}\n")
+  (tmp_path / "critic").mkdir()
+  (tmp_path / "corpus.txt").write_text("one two")
+  assert command_line.to_path("~/runs") == tmp_path / "runs" and str(command_line.to_path("a/~")) == "a/~"
+  assert [str(command_line.to_path(text)) for text in (".", "./~x")] == [".", "~x"]
+  assert configs.resolve("~/mine.py").x == parts.load("~/mine.py").get_config()["x"] == 1
+  assert initialization.parsed("~/critic#critic@0123") == (str(tmp_path / "critic"), "critic", "0123")
+  assert search.passages("~/corpus.txt") == ["one two"]
 
 
 def test_flags_of_others_are_theirs(capsys):

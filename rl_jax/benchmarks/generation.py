@@ -142,7 +142,8 @@ def generate_benchmark(settings: Settings) -> None:
         about, contestants[name] = stack.enter_context(peer(python, model, params, source.context))
       print(
         f"{settings.model}: {param_count(params) / 1e6:.0f}M parameters, {dtype}; {PROMPT_TOKENS} prompt and "
-        f"{settings.new_tokens} new tokens, medians of {settings.repeats}; {about}"
+        f"{settings.new_tokens} new tokens, medians of {settings.repeats}; {about}",
+        flush=True,
       )
       for rows in settings.batches:
         _table(settings, model, contestants, rows)

@@ -128,24 +128,28 @@ def iteration_benchmark(overrides: Sequence[str], repeats: int, peers: Mapping[s
   """
   trainer = trainer_of(configs.resolve("benchmark", overrides))
   config, task, model = trainer.experiment.config, trainer.experiment.task, trainer.experiment.models["policy"].config
+  prompts, prompt, new = config.prompts_per_iteration, task.prompt_tokens, task.response_tokens
+  rows, length = prompts * config.completions_per_prompt, prompt + new
+  parameters = param_count(trainer.state.seeds.models["policy"].params)
   with contextlib.ExitStack() as stack:
     abouts, calls = {}, []
     for name, python in peers.items():
       sizes = _peer_sizes(trainer, overrides)
       abouts[name], ask = stack.enter_context(conversation(name, PEERS[name], python, sizes))
       calls.append(partial(_answered, ask))
+    print(
+      f"one GRPO iteration, rollout and update: {parameters} parameters, {rows} rows of {prompt} + {new} tokens, "
+      f"{repeats} repeats, medians",
+      flush=True,
+    )
     times = time_iteration(trainer, repeats, calls)
   rate = matmul_rate()
-  prompts, prompt, new = config.prompts_per_iteration, task.prompt_tokens, task.response_tokens
-  rows, length = prompts * config.completions_per_prompt, prompt + new
   # The last new token is sampled but never fed; each token fed sees those before it and itself.
   prefill = forward_flops(model, prompts * prompt, (prompt + 1) / 2)
   decode = forward_flops(model, rows * (new - 1), prompt + new / 2)
   update = 3 * forward_flops(model, rows * length, (length + 1) / 2)
   of_prompts = forward_flops(model, prompts * prompt, (prompt + 1) / 2, outputs=prompts)
   shared = 3 * (of_prompts + forward_flops(model, rows * new, prompt + (new + 1) / 2))
-  parameters = param_count(trainer.state.seeds.models["policy"].params)
-  print(f"{parameters} parameters, {rows} rows of {prompt} + {new} tokens, {repeats} repeats, medians")
   print(f"matrix products: {rate / 1e9:.0f} GFLOP/s (float32, the best of some large sizes)")
   print(f"{'':10} {'seconds':>8} {'bound':>8} {'share':>6} {'shared':>8} {'share':>6} {'tokens/s':>10}")
   rows_of = (

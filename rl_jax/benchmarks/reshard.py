@@ -32,6 +32,9 @@ def reshard_benchmark(config_path: str, overrides: Sequence[str], repeats: int) 
     raise UserError("generation has no layout of its own: say for example --config.mesh.rollout_rules.width=")
   plain = initialization.build(configs.resolve_config(config, {"mesh.rollout_rules": {}}))
   policy = seeds_of.models["policy"].params
+  axes = ", ".join(f"{axis} {size}" for axis, size in trainer.mesh.shape.items())
+  about = f"{param_count(policy)} parameters, {repeats} repeats, medians"
+  print(f"the layout of generation on {machine.devices()} ({axes}): {about}", flush=True)
   with mesh.use(trainer.mesh, experiment.rules):
     move = reshard(experiment, trainer.mesh)
     rollout = lambda of: jax.jit(over_seeds(lambda seed: iteration.make_batch(of, seed, 0)[1], config.num_seeds))
@@ -43,8 +46,6 @@ def reshard_benchmark(config_path: str, overrides: Sequence[str], repeats: int) 
     }
     moved = move(policy)
   bytes_per_device = lambda tree: sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(tree))
-  axes = ", ".join(f"{axis} {size}" for axis, size in trainer.mesh.shape.items())
-  print(f"{machine.devices()} ({axes}), {param_count(policy)} parameters, {repeats} repeats, medians")
   in_updates, in_generation = bytes_per_device(policy) / 2**20, bytes_per_device(moved) / 2**20
   print(f"parameters per device: {in_updates:.2f} MiB in updates, {in_generation:.2f} in generation")
   for name, elapsed in times.items():

@@ -11,7 +11,7 @@ from rl_jax.configuration import configs
 
 def seeds_benchmark(config_path: str, overrides: Sequence[str], repeats: int) -> None:
   """Print what vmapped seeds cost, compiled and run, beside one seed."""
-  print(f"{config_path}: one iteration of all seeds, {repeats} repeats, medians")
+  print(f"{config_path}: one iteration of all seeds, {repeats} repeats, medians", flush=True)
   print(f"{'seeds':>5} {'seconds':>8} {'x one':>6} {'rollout':>8} {'update':>8} {'compile':>8}")
   one_seed = None
   for count in (1, 4, 8):

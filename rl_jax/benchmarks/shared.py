@@ -133,7 +133,7 @@ def shared_benchmark(
   """Print a line for each point of the grid."""
   model = policy()
   params = nn.unbox(model.init(jax.random.key(0)))
-  print(f"value and gradient, medians of {repeats}; every row / shared")
+  print(f"scoring, value and gradient, medians of {repeats}; every row / shared", flush=True)
   columns = {"prompt": 6, "tokens": 6, "shape": 8, "rows": 5, "slots": 13, "limit": 6, "ms": 15, "ratio": 6, "MiB": 11}
   print(" ".join(f"{name:>{width}}" for name, width in columns.items()))
   for shape, prompt, response in itertools.product(shapes, prompts, responses):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import rl_jax
 from rl_jax.configuration.parts import nearest
@@ -49,6 +50,11 @@ class Parser(argparse.ArgumentParser):
     """Raises UserError."""
     raise UserError(message)
 
+  def _check_value(self, action: argparse.Action, value: Any) -> None:
+    """argparse's own check of `choices`, which names them all and not the one that was meant."""
+    if action.choices is not None and value not in action.choices:
+      raise argparse.ArgumentError(action, f"no choice {value!r}{nearest(str(value), action.choices)}")
+
   def parse(self, argv: Sequence[str]) -> argparse.Namespace:
     """The arguments in any order. Raises: UserError: one is not known; the line says what was meant."""
     options, unknown = self.parse_known_intermixed_args(argv)
@@ -61,10 +67,18 @@ class Parser(argparse.ArgumentParser):
 
 
 def to_path(text: str) -> Path:
-  """The path that an argument gives. Raises: ArgumentTypeError: none; Path would take it for the current folder."""
+  """The path that an argument gives; a shell leaves the ~ of --workdir=~/runs to the program.
+
+  Raises: ArgumentTypeError: none (Path would take it for the current folder), or one that no file can have.
+  """
   if not text.strip():
     raise argparse.ArgumentTypeError("it is empty: write a path ('.' is the current folder), or leave it out")
-  return Path(text)
+  if "\0" in text:
+    raise argparse.ArgumentTypeError(f"{text!r} holds a null byte, which no path can: leave it out")
+  expanded = os.path.expanduser(text)
+  if expanded.startswith("~"):
+    raise argparse.ArgumentTypeError(f"{text!r}: ~ is of no known user; for a folder of that name write './{text}'")
+  return Path(expanded)
 
 
 def make_parser(

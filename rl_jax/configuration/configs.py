@@ -28,7 +28,8 @@ from ml_collections import ConfigDict
 
 from rl_jax.configuration.parts import experiment_file, load, load_file, name_of, nearest, source
 from rl_jax.errors import UserError
-from rl_jax.inputs.users_code import place_of_function
+from rl_jax.inputs.calls import check_names, fields_of
+from rl_jax.inputs.users_code import joined, place_of
 from rl_jax.models import sizes
 
 __all__ = [
@@ -86,18 +87,19 @@ def from_file(path_with_variant: str, file_of: Callable[[str], str], kind: str) 
   path, variant = split_variant(path_with_variant)
   is_missing = path_with_variant.endswith(":")
   variant = ":" if is_missing else variant  # no file has one of that name: its refusal says which it has
-  get_config = getattr(load_file(file_of(path)), "get_config", None)
+  module = load_file(file_of(path))
+  get_config = getattr(module, "get_config", None)
   if get_config is None:
     raise UserError(f"{path} has no get_config(variant): it is not {kind}")
-  if variant and not inspect.signature(get_config).parameters:
+  if variant and callable(get_config) and not inspect.signature(get_config).parameters:
     raise UserError(f"{path} has no variants: leave '{path_with_variant.removeprefix(path)}' out")
   try:
-    config = get_config(variant) if variant else get_config()
+    config = fields_of(get_config, *filter(None, [variant]))
   except ValueError as error:
-    raise UserError(f"{path}: {error}") from error
+    raise UserError(f"{path}: {joined(str(error))}") from error
   if is_missing:
     raise UserError(f"{path}: the variant behind ':' is missing: leave the colon out, or name a variant")
-  return config
+  return config if isinstance(config, ConfigDict) else ConfigDict(config)
 
 
 def resolve_experiment(path_with_variant: str, overrides: Sequence[str] = ()) -> ConfigDict:
@@ -116,6 +118,10 @@ def resolve_experiment(path_with_variant: str, overrides: Sequence[str] = ()) ->
 def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> ConfigDict:
   """Resolve a configuration in memory; override values may be text, as on the command line, or Python values."""
   values = _plain(config)
+  try:
+    check_names(values, "the configuration")
+  except ValueError as error:
+    raise UserError(str(error)) from error
   changes = dict(overrides or {})
   defaults = dict(values)
   for section in ROLES:
@@ -150,11 +156,8 @@ def _short(section: str, name: str | Any) -> dict[str, Any]:
 
 
 def _renamed(section: str, values: dict[str, Any], name: str | Any) -> dict[str, Any]:
-  """A file's section under another name. Fields of the file's own task or model that the other does not know are
-  dropped; options of a method are not shapes, and are refused. Under a bare name, which covers all sizes, the number of
-  layers is dropped too."""
-  if section == "method":
-    return values | {"name": name}
+  """A file's section under another name. Fields of the file's own part that the other does not know are dropped. Under a
+  bare name, which covers all sizes, the number of layers is dropped too."""
   bare = isinstance(name, str) and (section, name) in BARE
   part = _short(section, name).get("name", name)
   defaults = _defaults(resolve_role(part, section), section)
@@ -178,12 +181,12 @@ def resolve_role(name: str | Any, section: str = "") -> Any:
 
 
 def _defaults(role: Any, section: str) -> dict[str, Any]:
-  """Defaults of a section, by get_config of its part. Raises: UserError: it does not return a dict."""
-  fields = role.get_config()
-  if not isinstance(fields, Mapping | ConfigDict):
-    where = f"get_config of the {section} ({place_of_function(role.get_config)})"
-    raise UserError(f"{where} gave {fields if fields is None else f'a {type(fields).__name__}'}: it has to give a dict")
-  return _plain(fields)
+  """Defaults of a section, by get_config of its part. Raises: UserError: it gives no fields by name."""
+  try:
+    return _plain(fields_of(role.get_config))
+  except ValueError as error:
+    place = place_of(error)
+    raise UserError(f"{section}{f' ({place})' if place else ''}: {joined(str(error))}") from error
 
 
 def _plain(config: Any) -> dict[str, Any]:

@@ -8,12 +8,13 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 from rl_jax.errors import UserError
@@ -32,7 +33,7 @@ def meant(name: str, known: Iterable[str]) -> list[str]:
   reordered = [other for other in known if sorted(other) == sorted(name)]
   alike = lambda cutoff: difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
   begun = lambda start: [other for other in known if name and other.startswith(start)]
-  return (reordered or begun(f"{name}_") or alike(0.8) or begun(name) or alike(0.5))[:_MOST_MEANT]
+  return (reordered or begun(f"{name}_") or alike(0.8) or begun(name) or alike(0.6))[:_MOST_MEANT]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -66,6 +67,7 @@ def study_file(name: str) -> str:
 
 def _file_of(name: str, folder: Path, kind: str) -> str:
   if name.endswith(".py"):
+    name = os.path.expanduser(name)
     # Records name files of a checkout, whose experiments a wheel has elsewhere.
     inside = EXPERIMENTS / name.removeprefix("experiments/")
     return str(inside) if name.startswith("experiments/") and not Path(name).is_file() and inside.is_file() else name
@@ -76,9 +78,9 @@ def _file_of(name: str, folder: Path, kind: str) -> str:
 
 
 def _advice(name: str, folder: Path, kind: str) -> str:
-  if Path(f"{name}.py").is_file():
+  if os.path.isfile(f"{name}.py"):
     return f": did you mean the file '{name}.py'?"
-  if name and Path(name).is_dir():
+  if os.path.isdir(os.path.expanduser(name)):
     return ": it is a folder; that of a run is given as --workdir"
   other, command = (EXPERIMENTS / "studies", "study") if kind == "experiment" else (EXPERIMENTS, "train")
   if re.fullmatch(r"[a-z]\w*", name) and (other / f"{name}.py").is_file():
@@ -101,8 +103,10 @@ def load_file(path: str, known: Iterable[str] = ()) -> ModuleType:
   Args:
     known: what else could have been meant.
   """
-  file = Path(path)
-  if not file.is_file():
+  file = Path(os.path.expanduser(path))
+  if os.path.isdir(file):  # False, and no error, for any text
+    raise UserError(f"{path} is a folder: name a Python file in it")
+  if not os.path.isfile(file):
     python_files = [
       str(other.relative_to(".") if not file.is_absolute() else other) for other in file.parent.glob("*.py")
     ]
@@ -119,10 +123,10 @@ def load_file(path: str, known: Iterable[str] = ()) -> ModuleType:
     module.__dict__[_TEXT] = importlib.util.decode_source(content)
   except (SyntaxError, UnicodeDecodeError) as error:
     raise UserError(f"{path} is no Python source: {error}") from error
+  code = _compiled(path, content, module.__file__)
   sys.modules[name] = module  # dataclasses look their module up while it runs
   try:
-    # Not through the importer: its bytecode cache takes an edit within the same second for the old file.
-    exec(compile(content, module.__file__, "exec"), module.__dict__)
+    exec(code, module.__dict__)
   except SystemExit as error:
     del sys.modules[name]
     where = place_of(error) or path
@@ -133,10 +137,32 @@ def load_file(path: str, known: Iterable[str] = ()) -> ModuleType:
   return module
 
 
+def _compiled(path: str, content: bytes, file: str) -> CodeType:
+  """The code of a file. Not through the importer: its bytecode cache takes an edit within the same second for the old
+  file.
+
+  Raises: UserError: it is no text of a program; a SyntaxError comes through, as it has a line.
+  """
+  if b"\0" in content:
+    line = content[: content.index(b"\0")].count(b"\n") + 1
+    raise UserError(f"{path}, line {line} is no Python source: it holds a null byte; save the file as UTF-8 text")
+  try:
+    return compile(content, file, "exec")
+  except (RecursionError, MemoryError) as error:
+    raise UserError(f"{path} cannot be compiled: its expressions are nested too deep ({error})") from error
+
+
 def _import(path: str) -> ModuleType | None:
-  """The module, or None if it does not exist; what fails inside an existing module comes through as it is."""
+  """The module, or None if it does not exist; what fails inside an existing module comes through as it is.
+
+  Raises: UserError: it holds what is no text.
+  """
   try:
     return importlib.import_module(path)
+  except SyntaxError as error:
+    if error.filename or place_of(error):
+      raise
+    raise UserError(f"module {path!r} is no Python source: {error}; save its file as UTF-8 text") from error
   except ModuleNotFoundError as error:
     if error.name and (path == error.name or path.startswith(error.name + ".")):
       return None

@@ -29,6 +29,7 @@ _ADVICE = {
   "SystemExit": "it asks to end the program: raise an error that says why instead",
 }
 """Explanations of errors by the names of their types, as this module is imported without JAX too."""
+_LONGEST_LINE = 500
 
 
 def place_of(error: BaseException, function: Callable[..., Any] | None = None) -> str | None:
@@ -52,14 +53,37 @@ def place_of_function(function: Callable[..., Any]) -> str:
   return f"{_shown(code.co_filename)}, line {code.co_firstlineno}" if code else repr(function)
 
 
+def place_of_raise(error: BaseException) -> str | None:
+  """"FILE, line N" of the line that raised an exception, if a user's own code did so itself; else None."""
+  frames = list(traceback.walk_tb(error.__traceback__))
+  if not frames or not _is_users(frames[-1][0].f_code.co_filename):
+    return None
+  frame, line = frames[-1]
+  return f"{_shown(frame.f_code.co_filename)}, line {line}"
+
+
 def one_line(error: BaseException) -> str:
-  """Type and first line of an exception, and what to do about it where that is known."""
-  if isinstance(error, SyntaxError):
-    return f"{type(error).__name__}: {error.msg}" + (f": {error.text.strip()}" if error.text else "")
-  first, *_ = "".join(traceback.TracebackException.from_exception(error).format_exception_only()).splitlines()
+  """Type and text of an exception, and what to do about it where that is known."""
   name = type(error).__name__
-  text = name + first.removeprefix(f"{type(error).__module__}.").removeprefix(name)
-  return f"{text.rstrip('.')}: {_ADVICE[name]}" if name in _ADVICE else text
+  if isinstance(error, SyntaxError):
+    return f"{name}: {error.msg}" + (f": {error.text.strip()}" if error.text else "")
+  try:
+    text = str(error)
+  except Exception:  # the text of anybody's exception is anybody's code too
+    text = "an exception without a text"
+  if name in _ADVICE:  # more than the first line would only say the same
+    return ": ".join(filter(None, (name, text.partition("\n")[0].rstrip("."), _ADVICE[name])))
+  return ": ".join(filter(None, (name, joined(text))))
+
+
+def joined(text: str) -> str:
+  """The lines of a text as one, cut where it is long.
+
+  >>> joined("a\\n\\n  b")
+  'a; b'
+  """
+  line = "; ".join(filter(None, map(str.strip, text.splitlines())))
+  return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} …"
 
 
 def _code_of(function: Callable[..., Any]) -> types.CodeType | None:

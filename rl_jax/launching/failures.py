@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rl_jax.errors import UserError
-from rl_jax.inputs.users_code import one_line, place_of
+from rl_jax.inputs.users_code import one_line, place_of, place_of_raise
 from rl_jax.runs.directory import TRACEBACK, is_run_or_free
 
 _RUNTIME = ("JaxRuntimeError", "XlaRuntimeError")
@@ -23,24 +23,29 @@ _SMALLER = (
 @contextlib.contextmanager
 def of_users_code(workdir: Path | None = None) -> Iterator[None]:
   """Turn an exception that comes through a user's own file (a config, a method, a task, a model) into a UserError with
-  its file and line. The line names a file with the traceback. A device that is too small is a line too, and so is an
-  end of the program (sys.exit) that a user's file asks for; Ctrl-C stays an interrupt.
+  its file and line; also a UserError that such a file raises itself. The line names a file with the traceback. A device
+  that is too small is a line too, and so is an end of the program (sys.exit) that a user's file asks for; Ctrl-C stays
+  an interrupt.
 
   Args:
     workdir: of the run, where that file is kept; None, or a folder that holds something else: a temporary one is made.
   """
   try:
     yield
-  except (UserError, KeyboardInterrupt):
+  except KeyboardInterrupt:
     raise
+  except UserError as error:
+    place = place_of_raise(error)
+    if place is None:
+      raise
+    raise UserError(f"{place}: {error} (traceback: {_kept(_traceback_of(error), workdir)})") from error
   except BaseException as error:  # whatever anybody's code may raise; what only this package raises has its traceback
     if type(error).__name__ in _RUNTIME and "RESOURCE_EXHAUSTED" in str(error):
       raise UserError(f"out of memory ({_detail(error)}): {_SMALLER}") from error
     place = place_of(error)
     if place is None:
       raise
-    text = "".join(traceback.format_exception(error))
-    raise UserError(f"{place}: {one_line(error)} (traceback: {_kept(text, workdir)})") from error
+    raise UserError(f"{place}: {one_line(error)} (traceback: {_kept(_traceback_of(error), workdir)})") from error
 
 
 def _detail(error: BaseException) -> str:
@@ -48,14 +53,18 @@ def _detail(error: BaseException) -> str:
   return str(error).splitlines()[0].partition("RESOURCE_EXHAUSTED: ")[2][:200]
 
 
+def _traceback_of(error: BaseException) -> str:
+  return "".join(traceback.format_exception(error))
+
+
 def _kept(text: str, workdir: Path | None) -> Path:
-  file = workdir / TRACEBACK if workdir is not None and is_run_or_free(workdir) else None
   try:
-    if file is not None:
-      file.parent.mkdir(parents=True, exist_ok=True)
+    if workdir is not None and is_run_or_free(workdir):
+      file = workdir / TRACEBACK
+      workdir.mkdir(parents=True, exist_ok=True)
       file.write_text(text)
       return file
-  except OSError:  # the disk is full, say: the line is worth more than its traceback
+  except OSError:  # a full disk, or a name too long: the line is worth more than its traceback
     pass
   with tempfile.NamedTemporaryFile("w", prefix="rl_jax-", suffix=".txt", delete=False) as stream:
     stream.write(text)

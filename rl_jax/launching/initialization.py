@@ -54,11 +54,12 @@ class StartName(NamedTuple):
 
 
 def parsed(init_from: str) -> StartName:
-  """The parts of "stage or folder[#role][@hash]". A folder's path may hold both characters.
+  """The parts of "stage or folder[#role][@hash]". A folder's path may hold both characters, and begin with ~.
 
   >>> parsed("runs/me@lab/run#critic@0123abcd")
   StartName(place='runs/me@lab/run', role='critic', digest='0123abcd')
   """
+  init_from = os.path.expanduser(init_from)
   if os.path.isdir(init_from):  # False, and no error, for any text
     return StartName(init_from, "policy", "")
   match = re.fullmatch(r"(.*?)(?:#([^#@/\\]+))?(?:@([0-9a-f]+))?", init_from, re.DOTALL)

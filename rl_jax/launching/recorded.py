@@ -121,7 +121,7 @@ def _config_of(directory: RunDirectory) -> tuple[ConfigDict, list[str]]:
   if not isinstance(section, dict) or not isinstance(section.get("name"), str):
     raise UserError(f"{directory.config} is no config of a run (method.name is missing): restore it from a copy")
   name, colon, attribute = section["name"].partition(":")
-  if not name.endswith(".py") or Path(name).is_file():
+  if not name.endswith(".py") or Path(name).expanduser().is_file():
     return configs.resolve_config(values), []
   section["name"] = f"{directory.method}{colon}{attribute}"
   return configs.resolve_config(values), [f"{name} is not there: the method is the copy in the run's folder"]

@@ -159,10 +159,9 @@ class Recorder:
     if iteration is None or not first <= iteration < first + self.config.logging.every_iterations:
       yield
       return
-    folder = self.directory.path / "profile"
-    with jax.profiler.trace(str(folder)):
+    with jax.profiler.trace(str(self.directory.profile)):
       yield
-    self.say(f"profile: {folder} (tensorboard or xprof shows it)")
+    self.say(f"profile: {self.directory.profile} (tensorboard or xprof shows it)")
 
 
 def _numbered(iterations: int, result: AdvanceResult) -> list[dict[str, Any]]:

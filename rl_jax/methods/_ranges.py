@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -11,6 +12,7 @@ from rl_jax.inputs.ranges import FINITE, NOT_NEGATIVE, Range
 
 _MOST = 1e6
 """Upper bound of ratios and lengths; a larger number is a mistake."""
+_WANTED = "as in {'ddof': Range(0, 1)} with Range of rl_jax.inputs.ranges"
 
 FAMILY = {
   "clip_low": Range(0, _MOST).optional(),
@@ -26,11 +28,22 @@ FAMILY = {
 
 def check_options(config: ConfigDict, module: Any) -> None:
   """Raise UserError for a number of the method's section that is out of its range: in RANGES of the module, by option,
-  and in those of the family."""
+  and in those of the family. Raise ValueError for RANGES that are none."""
   options = config.method
   if set(FAMILY) <= set(options):
     ranges.check("method", options, FAMILY)
-  ranges.check("method", options, getattr(module, "RANGES", {}))
+  own = getattr(module, "RANGES", {})
+  _check_ranges(own)
+  ranges.check("method", options, own)
+
+
+def _check_ranges(own: Any) -> None:
+  """Raise ValueError for RANGES of a user's method that are none."""
+  if not isinstance(own, Mapping):
+    raise ValueError(f"RANGES is {own!r}, want a dict by option, {_WANTED}")
+  for name, allowed in own.items():
+    if not isinstance(allowed, Range) or not all(isinstance(bound, int | float) for bound in allowed[:2]):
+      raise ValueError(f"RANGES[{name!r}] is {allowed!r}, want a Range of two numbers, {_WANTED}")
 
 
 def check_answers(config: ConfigDict) -> None:

@@ -9,7 +9,7 @@ runs/<name>/
   timings.jsonl    seconds, tokens per second, wall clock: never the same twice
   samples.jsonl    decoded samples (samples.py)
                    (checkpoints vouch for these three: log_hashes.py)
-  tensorboard/  checkpoints/  report.png  report.html
+  tensorboard/  checkpoints/  profile/  report.png  report.html
   traceback.txt    of the last launch that an error in a user's own code has ended; may be there before the run is
 """
 
@@ -35,6 +35,7 @@ TRACEBACK = "traceback.txt"
 """The traceback of a launch that an error in a user's own code has ended."""
 
 _SHOWN_FIELDS = 3
+_IS_KEPT = "the run keeps {}: move it away, or choose another --workdir"
 
 
 class RunDirectory:
@@ -56,6 +57,8 @@ class RunDirectory:
     self.checkpoints = path / "checkpoints"
     self.report_png = path / "report.png"
     self.report_html = path / "report.html"
+    self.profile = path / "profile"
+    self.traceback = path / TRACEBACK
 
   @property
   def begun(self) -> bool:
@@ -68,6 +71,17 @@ class RunDirectory:
   def log(self) -> tuple[Path, Path, Path]:
     """The files that grow line by line."""
     return self.metrics, self.samples, self.timings
+
+  def check_kinds(self) -> None:
+    """Raise UserError for a folder where the run has a file, or something else where it has a folder: most would be
+    found only when they are written, after the training."""
+    records = (self.identity, self.config, self.manifest, self.method, *self.log)
+    for file in (*records, self.report_png, self.report_html, self.traceback):
+      if file.exists() and not file.is_file():
+        raise UserError(f"{file} is {'a folder' if file.is_dir() else 'no file'}, where {_IS_KEPT.format('a file')}")
+    for folder in (self.tensorboard, self.checkpoints, self.profile):
+      if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is no folder, where {_IS_KEPT.format('one')}")
 
   def check_in_place(self) -> None:
     """Raise UserError unless the folder that `open_run` locked is still the one at `path`: files written there would be
@@ -146,6 +160,7 @@ def open_run(
       raise UserError(f"{path} is a file, not a folder: choose another --workdir")
     path.mkdir(parents=True, exist_ok=True)
     _check_holder(path, identity, fields)  # before the lock: a folder that is not ours stays as it is
+    RunDirectory(path).check_kinds()
   lock = Lock(path / ".lock", wait)
   try:
     continued = _check_holder(path, identity, fields)
@@ -154,7 +169,7 @@ def open_run(
       directory._clear()  # what a killed start of another run left
       # First, so that a kill right after leaves a run that can be continued and not a folder of strange files.
       directory.write_identity(identity, fields)
-    (path / TRACEBACK).unlink(missing_ok=True)  # of an earlier launch
+    directory.traceback.unlink(missing_ok=True)  # of an earlier launch
     if not directory.config.exists():
       write_json(directory.config, config)
     return directory
@@ -173,8 +188,8 @@ def find_run(workdir: str | os.PathLike[str]) -> RunDirectory:
     UserError: if the folder is missing or holds no run.
   """
   path = Path(workdir)
-  if not path.is_dir():
-    raise UserError(f"{path} {'is a file' if path.exists() else 'does not exist'}: give the --workdir of a run")
+  if not os.path.isdir(path):  # False, and no error, for any text
+    raise UserError(f"{path} {'is a file' if os.path.exists(path) else 'does not exist'}: give the --workdir of a run")
   directory = RunDirectory(path)
   if not directory.identity.exists():
     raise UserError(f"{path} holds no run (identity.json is missing): give the --workdir of a run")

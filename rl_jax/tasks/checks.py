@@ -20,7 +20,9 @@ def checked_prompts(prompts: Any, task: Any, ids: Any) -> Prompts:
   rows = jnp.shape(ids)[-1]
   tokens = rows, task.prompt_tokens
   arrays = {"tokens": (tokens, _WHOLE), "mask": (tokens, _REAL), "ids": ((rows,), _WHOLE), "levels": ((rows,), _WHOLE)}
-  _check(prompts, Prompts, arrays, f"prompts ({place_of_function(task.prompts)})")
+  where = f"prompts ({place_of_function(task.prompts)})"
+  _check(prompts, Prompts, arrays, where)
+  _check_names(prompts.metadata, f"{where}: metadata")
   return prompts
 
 
@@ -32,8 +34,16 @@ def checked_verdicts(verdicts: Any, task: Any, responses: tuple[int, ...]) -> Ve
   """
   rows = responses[:1]
   arrays = {"rewards": (rows, _REAL), "reward_mask": (rows, _REAL), "step_ids": (responses, _WHOLE)}
-  _check(verdicts, Verdicts, arrays, f"verify ({place_of_function(task.verify)})")
+  where = f"verify ({place_of_function(task.verify)})"
+  _check(verdicts, Verdicts, arrays, where)
+  _check_names(verdicts.extras, f"{where}: extras")
   return verdicts
+
+
+def _check_names(arrays: Any, where: str) -> None:
+  names = list(arrays) if isinstance(arrays, Mapping) else arrays
+  if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    raise UserError(f"{where} are by {names!r:.80}, want a dict by names that are text")
 
 
 def _check(result: Any, kind: type, arrays: Mapping[str, tuple[tuple[int, ...], str]], where: str) -> None:

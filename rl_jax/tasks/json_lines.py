@@ -8,6 +8,7 @@ config.task = {"name": "rl_jax.tasks.json_lines", "file": "train.jsonl", "held_o
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 def _absolute(file: str, field: str) -> str:
   if not file:
     raise ValueError(f"task.{field} is missing: name a file of JSON lines")
+  file = os.path.expanduser(file)
   try:
     exists = Path(file).is_file()
   except OSError as error:

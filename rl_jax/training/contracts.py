@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
+from rl_jax.curricula.curriculum import Curriculum
 from rl_jax.errors import UserError
 from rl_jax.inputs.arrays import is_real
+from rl_jax.inputs.calls import check_call
 from rl_jax.inputs.users_code import place_of_function
 from rl_jax.kernels.reductions import Mean
-from rl_jax.methods.method import Loss, LossFunction, Method, Outputs, Signal, Stream, Streams, Term
+from rl_jax.methods.method import Loss, LossFunction, Method, ModelRole, Outputs, Signal, Stream, Streams, Term
+from rl_jax.rollouts.rollout import Rollout
 from rl_jax.trajectories import Trajectories
 
 
-def check_call(function: Any, name: str, parameters: tuple[str, ...]) -> None:
-  """Raise ValueError unless a function can be called with so many positional arguments."""
-  form = f"{name}({', '.join(parameters)})"
-  if not callable(function):
-    raise ValueError(f"{name} is {_shown(function)}, want a function {form}")
-  try:
-    signature = inspect.signature(function)
-  except ValueError:  # a builtin has none
-    return
-  try:
-    signature.bind(*parameters)
-  except TypeError as error:
-    raise ValueError(f"{name} ({place_of_function(function)}) is called as {form}: {error}") from error
-
-
 def check_built(built: Any, build: Callable[..., Any]) -> None:
-  """Raise ValueError unless `build` gave a method, whose functions take their arguments."""
+  """Raise ValueError unless `build` gave a method, whose parts are of their kinds and whose functions can be called."""
+  where = f"build ({place_of_function(build)})"
   if not isinstance(built, Method):
-    raise ValueError(f"build ({place_of_function(build)}) gave {_shown(built)}, want a Method: does it return one?")
+    raise ValueError(f"{where} gave {_shown(built)}, want a Method: does it return one?")
+  for name, kind in (("curriculum", Curriculum), ("rollout", Rollout)):
+    if not isinstance(getattr(built, name), kind):
+      raise ValueError(f"{where}: {name} of its Method is {_shown(getattr(built, name))}, want a {kind.__name__}")
+  for name in ("models", "scoring", "evaluations"):
+    by_name = getattr(built, name)
+    if not isinstance(by_name, Mapping) or not all(isinstance(key, str) for key in by_name):
+      raise ValueError(f"{where}: {name} of its Method are {_shown(by_name)}, want a dict by names that are text")
+  for name, role in built.models.items():
+    if not isinstance(role, ModelRole):
+      raise ValueError(f"{where}: model {name!r} of its Method is {_shown(role)}, want a ModelRole")
   check_call(built.signal, "signal", ("trajectories", "iteration"))
   check_call(built.loss, "loss", ("outputs", "trajectories", "streams"))
 
@@ -96,6 +94,9 @@ def _check_means(means: Any, where: str) -> None:
 def _items(mapping: Any, where: str) -> Any:
   if not isinstance(mapping, Mapping):
     raise UserError(f"{where} are {_shown(mapping)}, want a dict by name")
+  for name in mapping:
+    if not isinstance(name, str):
+      raise UserError(f"{where} have the name {name!r}, want text")
   return mapping.items()
 
 

@@ -11,14 +11,15 @@ import optax
 from ml_collections import ConfigDict
 
 from rl_jax.errors import UserError
-from rl_jax.inputs.users_code import place_of, place_of_function
+from rl_jax.inputs.calls import check_call, fields_of
+from rl_jax.inputs.users_code import joined, place_of, place_of_function
 from rl_jax.methods.method import Method, ModelRole, check_options
 from rl_jax.models.model import Model
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.host import HostTask
 from rl_jax.tasks.task import DeviceTask, Task, missing
 from rl_jax.training import mesh, ranges
-from rl_jax.training.contracts import check_built, check_call
+from rl_jax.training.contracts import check_built
 from rl_jax.training.optimizer import make_optimizer, schedule
 from rl_jax.training.seeds import learning_rates
 from rl_jax.training.sizes import divides, sizes_of
@@ -183,7 +184,7 @@ def model_section(config: ConfigDict, role: ModelRole, models: Callable[[str], M
   """
   own, changes = config.model.to_dict(), dict(role.config)
   name = changes.get("name", own["name"])
-  defaults = {"name": name, **models(name).get_config()}
+  defaults = {"name": name, **fields_of(models(name).get_config)}
   section = (defaults if name != own["name"] else own) | changes
   unknown = sorted(section.keys() - defaults.keys())
   if unknown:
@@ -196,13 +197,13 @@ def _model(
 ) -> Model:
   try:
     section = ConfigDict(model_section(config, role, models))
-    model = models(section.name).build(
-      section, vocabulary, names=role.outputs, heads=role.heads, temperature=config.sampling.temperature
-    )
+    build = models(section.name).build
+    check_call(build, "build", ("config", "vocabulary"), ("names", "heads", "temperature"))
+    model = build(section, vocabulary, names=role.outputs, heads=role.heads, temperature=config.sampling.temperature)
   except ValueError as error:
     raise ValueError(f"{name}: {error}" if name != "policy" else str(error)) from error
   if not isinstance(model, Model):
-    where = place_of_function(models(section.name).build)
+    where = place_of_function(build)
     raise ValueError(f"build ({where}) gave a {type(model).__name__}, want a Model")
   return dataclasses.replace(model, trainable=role.trained) if callable(role.trained) else model
 
@@ -219,7 +220,8 @@ def _built(section: str, config, make):
     name = config[section].get("name", "")
     part = f"{section} {name if isinstance(name, str) else _described(name)}".strip()
     place = place_of(error)
-    raise UserError(f"{part} ({place}): {error}" if place else f"{part}: {error}") from error
+    text = joined(str(error))
+    raise UserError(f"{part} ({place}): {text}" if place else f"{part}: {text}") from error
 
 
 def _described(part: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -10,6 +11,20 @@ from rl_jax.errors import UserError
 
 MINIBATCHES = ("rows", "groups")
 """Units that minibatches are drawn in: single rows, or all rows of a prompt together."""
+
+
+_SHARDS = "the mesh's shards of rows"
+_GROUPS = "rows (completions_per_prompt)"
+
+
+class _Fault(NamedTuple):
+  """A size that does not divide another."""
+
+  field: str
+  """Of `Sizes`; its other values are looked through."""
+  text: str
+  grouped: bool = False
+  """Only rows of one prompt together are in the way."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,32 +76,62 @@ class Sizes:
     return in_order and self.part(rows) % (block * self.shards) == 0
 
   def check(self, rows: int) -> None:
-    """Raise UserError, naming both numbers and a near one that works, unless sizes divide one another.
+    """Raise UserError, naming both numbers and values of the field that work, unless sizes divide one another.
 
     Args:
       rows: of one iteration's batch.
     """
-    divides(rows, self.shards, "rows of an iteration", "the mesh's shards of rows")
-    divides(rows, self.minibatches_per_epoch, "rows of an iteration", "minibatches_per_epoch")
-    minibatch = rows // self.minibatches_per_epoch
-    divides(minibatch, self.shards, "rows of a minibatch", "the mesh's shards of rows")
-    if self.group and self.minibatches_per_epoch > 1 and minibatch % self.group:
-      raise UserError(
-        f"rows of a minibatch ({minibatch}) are not whole groups of {self.group} rows (completions_per_prompt): take "
-        "fewer minibatches_per_epoch, or single rows with minibatches_of='rows'"
+    if fault := self._fault(rows):
+      raise UserError(f"{fault.text}{self._advice(fault, rows)}")
+
+  def _fault(self, rows: int) -> _Fault | None:
+    """The first size that does not divide another."""
+    if rows % self.shards:
+      return _Fault("shards", f"rows of an iteration ({rows}) is not a multiple of {_SHARDS} ({self.shards})")
+    if rows % self.minibatches_per_epoch:
+      number = self.minibatches_per_epoch
+      return _Fault(
+        "minibatches_per_epoch", f"rows of an iteration ({rows}) is not a multiple of minibatches_per_epoch ({number})"
       )
-    if self.length_buckets > 1 and not self.rows_per_microbatch:
-      divides(minibatch, self.length_buckets * (self.group or 1) * self.shards, "rows of a minibatch",
-        f"length_buckets={self.length_buckets} times the rows of a prompt times the mesh's shards of rows",
-      )  # fmt: skip
-    if self.rows_per_microbatch:
-      divides(minibatch, self.rows_per_microbatch, "rows of a minibatch", "rows_per_microbatch")
-      divides(self.rows_per_microbatch, self.shards, "rows_per_microbatch", "the mesh's shards of rows")
-      if self.group and self.rows_per_microbatch < minibatch and self.rows_per_microbatch % self.group:
-        raise UserError(
-          f"rows_per_microbatch ({self.rows_per_microbatch}) are not whole groups of {self.group} rows "
-          f"(completions_per_prompt): take a multiple of {self.group}, or single rows with minibatches_of='rows'"
-        )
+    return self._fault_of_minibatch(rows // self.minibatches_per_epoch)
+
+  def _fault_of_minibatch(self, rows: int) -> _Fault | None:
+    of_minibatch, of_part, group = f"rows of a minibatch ({rows})", self.rows_per_microbatch, self.group
+    if rows % self.shards:
+      return _Fault("minibatches_per_epoch", f"{of_minibatch} is not a multiple of {_SHARDS} ({self.shards})")
+    if group and self.minibatches_per_epoch > 1 and rows % group:
+      return _Fault("minibatches_per_epoch", f"{of_minibatch} are not whole groups of {group} {_GROUPS}", grouped=True)
+    if self.length_buckets > 1 and not of_part and rows % (self.length_buckets * (group or 1) * self.shards):
+      times = f"length_buckets={self.length_buckets} times the rows of a prompt times {_SHARDS}"
+      of_all = self.length_buckets * (group or 1) * self.shards
+      return _Fault("length_buckets", f"{of_minibatch} is not a multiple of {times} ({of_all})")
+    if not of_part:
+      return None
+    if rows % of_part:
+      return _Fault("rows_per_microbatch", f"{of_minibatch} is not a multiple of rows_per_microbatch ({of_part})")
+    if of_part % self.shards:
+      text = f"rows_per_microbatch ({of_part}) is not a multiple of {_SHARDS} ({self.shards})"
+      return _Fault("rows_per_microbatch", text)
+    if group and of_part < rows and of_part % group:
+      text = f"rows_per_microbatch ({of_part}) are not whole groups of {group} {_GROUPS}"
+      return _Fault("rows_per_microbatch", text, grouped=True)
+    return None
+
+  def _advice(self, fault: _Fault, rows: int) -> str:
+    """Values of the field at fault, the nearest on either side, with which nothing is at fault."""
+    if fault.field == "shards":
+      return ": change prompts_per_iteration or completions_per_prompt, or the axes of the mesh"
+    value = getattr(self, fault.field)
+    divisors = [number for number in range(1, rows + 1) if not rows % number]
+    good = [number for number in divisors if self._with(fault.field, number)._fault(rows) is None]
+    near = [*[number for number in good if number < value][-1:], *[number for number in good if number > value][:1]]
+    advice = f": {fault.field}={' or '.join(map(str, near))} would do" if near else ""
+    single = f"{', or' if near else ':'} single rows with minibatches_of='rows'" if fault.grouped else ""
+    return advice + single
+
+  def _with(self, field: str, value: int) -> Sizes:
+    changes: dict[str, Any] = {field: value}
+    return dataclasses.replace(self, **changes)
 
 
 def sizes_of(config: ConfigDict, shards: int = 1) -> Sizes:
@@ -111,7 +156,8 @@ def sizes_of(config: ConfigDict, shards: int = 1) -> Sizes:
 
 
 def divides(whole: int, part: int, whole_name: str, part_name: str) -> None:
-  """Raise UserError unless `part` divides `whole`."""
-  if part < 1 or whole % part:
-    near = f": {whole - whole % part} or {whole - whole % part + part} would do" if part > 0 and whole else ""
-    raise UserError(f"{whole_name} ({whole}) is not a multiple of {part_name} ({part}){near}")
+  """Raise UserError, naming the nearest values of `whole`, unless `part` divides it; `part` is at least 1."""
+  if whole % part:
+    below = whole - whole % part
+    near = f"{below} or {below + part}" if below else f"{part}"  # at 0 there is nothing
+    raise UserError(f"{whole_name} ({whole}) is not a multiple of {part_name} ({part}): {near} would do")

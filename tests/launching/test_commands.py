@@ -6,17 +6,14 @@ import signal
 import subprocess
 import sys
 
-from rl_jax.errors import UserError
 from rl_jax.launching.commands import command
+from rl_jax.runs.directory import find_run
 from tests import commands
 
 
 def test_an_error_of_the_user_is_one_line(capsys):
-  def main(argv):
-    raise UserError(f"no folder {argv[0]}")
-
-  assert command("rl_jax.x")(main)(["a\nb\x1b[2J"]) == 1
-  assert capsys.readouterr().err == "rl_jax.x: no folder a\\nb\\x1b[2J\n"
+  assert command("rl_jax.x")(lambda argv: find_run(argv[0]))(["a\nb\x1b[2J"]) == 1
+  assert capsys.readouterr().err == "rl_jax.x: a\\nb\\x1b[2J does not exist: give the --workdir of a run\n"
 
 
 def test_ctrl_c_ends_a_command_with_one_line(capsys):

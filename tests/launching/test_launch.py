@@ -186,10 +186,11 @@ def test_identity_leaves_out_mesh_checkpoints_and_logging_also_of_stages():
       "evaluation.every_iterations=3",
       "evaluation.every_iterations (3) is not a multiple of logging.every_iterations (2)",
     ),
+    ("num_iterations=1", "num_iterations (1) is not a multiple of logging.every_iterations (2): 2 would do"),
     ("num_iterations=5", "num_iterations (5) is not a multiple of logging.every_iterations (2): 4 or 6 would do"),
     (
       "minibatches_per_epoch=3",
-      "rows of an iteration (8) is not a multiple of minibatches_per_epoch (3): 6 or 9 would",
+      "rows of an iteration (8) is not a multiple of minibatches_per_epoch (3): minibatches_per_epoch=2 would do",
     ),
     ("num_seeds=0", "num_seeds: want a whole number at least 1, got 0"),
     ("prompts_per_iteration=0", "prompts_per_iteration: want a whole number at least 1, got 0"),

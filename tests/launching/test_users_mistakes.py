@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from rl_jax import train
+from rl_jax import study, train
+from rl_jax.configuration import configs
 from rl_jax.errors import UserError
+from rl_jax.inputs.users_code import one_line
 from rl_jax.kernels.reductions import Mean
+from rl_jax.launching import initialization
 from rl_jax.launching.failures import of_users_code
 from rl_jax.launching.loop import RunLoop
 from rl_jax.methods import policy_gradient
@@ -109,6 +112,14 @@ advantages = lambda expression: in_method("advantages = trajectories.rewards", f
      r"targets of stream 'policy' are an array of shape .* and type complex64, want one real number per token"),
     (in_method(SIGNAL, 'return Signal({}, {"mine": Mean(jnp.complex64(1), 1)})'), "line 9",
      "metrics: 'mine' is Mean.an array of shape .. and type complex64, 1., want a Mean.* of two single real numbers"),
+    (in_method(SIGNAL, 'from rl_jax.errors import UserError; raise UserError("mine")'), "line 11: ",
+     "line 11: mine .traceback: .*run/traceback.txt.$"),
+    (in_method(SIGNAL, 'raise ValueError("a\\n  b")'), "line 11: ", "ValueError: a; b .traceback"),
+    (in_method('trajectories, advantages)}', 'trajectories, advantages), 3: None}'), "line 9",
+     "streams have the name 3, want text"),
+    (in_method(SIGNAL, 'return Signal({}, {3: Mean(0.0, 1.0)})'), "line 9", "metrics have the name 3, want text"),
+    (in_method(BUILT, BUILT.replace("papers", "loss=lambda *_: Loss({3: Term(0.0)}, {}), papers")), "line 12",
+     "terms have the name 3, want text"),
     (in_method('{"policy":', '{"polcy":'), "line 9", r"gives the streams 'polcy', .*: loss .* looks for 'policy'"),
     (in_method(SIGNAL, "pass"), "line 9", r"gave None, want a Signal"),
     (in_method(SIGNAL, 'return Signal({"policy": Stream(advantages, advantages)})'), "line 9",
@@ -132,6 +143,17 @@ def test_a_signal_or_loss_that_does_not_fit(text, place, expected, tmp_path, cap
     (in_method("signal(trajectories, iteration)", "signal(trajectories)"), "line 9", "is called as signal"),
     (in_method("papers=()", "paper=()"), "line 12: ", "TypeError: method.. got an unexpected keyword argument 'paper'"),
     (in_method(BUILT, 'raise ValueError("no such rank")'), "line 12", "no such rank"),
+    (in_method("get_config():", "get_config(a):"), "line 5", r"called as get_config\(\): missing a required argument"),
+    (in_method("policy_gradient.get_config()", "policy_gradient.get_config() | {1: 2}"), "line 5", "has the field 1: "),
+    (in_method("policy_gradient.get_config()", "{'a': {'b.c': 2}}"), "line 5", "has the field 'b.c': a name is text"),
+    (METHOD + "RANGES = [1]\n", "", r"mine.py: RANGES is \[1\], want a dict by option, as in {'ddof': Range\(0, 1\)}"),
+    (METHOD + "RANGES = {'ddof': (0, 1)}\n", "", r"mine.py: RANGES\['ddof'\] is \(0, 1\), want a Range of two numbers"),
+    (METHOD + "\nx = '\0'\n", "", "mine.py, line 14 is no Python source: it holds a null byte; save the file as UTF-8"),
+    (in_method(BUILT, f"built = {BUILT[7:]}; import dataclasses; return dataclasses.replace(built, models=['policy'])"),
+     "line 8", "models of its Method are a list, want a dict by names that are text"),
+    (in_method(BUILT, f"built = {BUILT[7:]}; import dataclasses; return dataclasses.replace(built, rollout=None)"),
+     "line 8", "rollout of its Method is None, want a Rollout"),
+    (in_method(BUILT, 'raise ValueError("no\\nsuch rank")'), "line 12", "no; such rank$"),
     ("import not_there\n" + METHOD.lstrip(), "line 1: ", "ModuleNotFoundError: No module named 'not_there'"),
     (in_method("build(config, task):", "build(config, task)"), "line 8: ", "SyntaxError: expected ':'"),
     (in_method("  return policy_gradient.get_config()", "  pass"), "line 5", "gave None: it has to give a dict"),
@@ -139,7 +161,7 @@ def test_a_signal_or_loss_that_does_not_fit(text, place, expected, tmp_path, cap
     (in_method(BUILT, "raise SystemExit(5)"), "line 12: ", "SystemExit: 5: it asks to end the program: raise an error"),
     ("# -*- coding: nonsense -*-\n", "", "mine.py is no Python source: unknown encoding"),
   ],
-)
+)  # fmt: skip
 def test_a_method_that_cannot_be_built(text, place, expected, tmp_path, capsys):
   line = refused_method(tmp_path, capsys, text)
   assert (not place or f"{tmp_path / 'mine.py'}, {place}" in line) and re.search(expected, line), line
@@ -161,6 +183,70 @@ def test_a_folder_of_other_things_gets_no_traceback(tmp_path, capsys):
   file = Path(re.search(r"traceback: (.*)\)$", capsys.readouterr().err.strip())[1])
   assert file.read_text().startswith("Traceback") and [p.name for p in (tmp_path / "run").iterdir()] == ["thesis.tex"]
   file.unlink()
+
+
+def test_a_file_of_what_is_not_text_by_its_module_name(tmp_path, monkeypatch):
+  (tmp_path / "of_nulls.py").write_bytes(b"x = 1\0\n")
+  monkeypatch.syspath_prepend(tmp_path)
+  with pytest.raises(UserError, match="module 'of_nulls' is no Python source: source code .* null bytes"):
+    configs.resolve_role("of_nulls")
+
+
+@pytest.mark.parametrize(
+  "text, expected",
+  [
+    ("def get_config(a):\n  pass\n", r"mine.py, line 1. is called as get_config\(\): missing a required argument: 'a'"),
+    ("get_config = 3\n", r"mine.py: get_config is of type int, want a function get_config\(\)"),
+    ("def get_config():\n  return {1: 2}\n", "mine.py, line 1. has the field 1: a name is text without dots"),
+    ("def get_config():\n  pass\n", "mine.py, line 1. gave None: it has to give a dict"),
+    ("def get_config():\n  raise ValueError('a\\n b')\n", "mine.py: a; b$"),
+  ],
+)
+@pytest.mark.parametrize("command", [train, study])
+def test_a_config_or_study_that_gives_no_fields(command, text, expected, tmp_path, capsys):
+  (tmp_path / "mine.py").write_text(text)
+  assert command.main([str(tmp_path / "mine.py"), f"--workdir={tmp_path / 'run'}"]) == 1
+  (line,) = capsys.readouterr().err.splitlines()
+  assert re.search(expected, line), line
+
+
+@pytest.mark.parametrize(
+  "part, text, expected",
+  [
+    ("task", "def get_config(a): pass\ndef build(config): pass\n", r"line 1. is called as get_config\(\): missing"),
+    ("model", "def get_config(): return {1: 2}\ndef build(config): pass\n", "line 1. has the field 1: a name is text"),
+    ("model", "def get_config(): return {}\ndef build(config): pass\n",
+     r"line 2. is called as build\(config, vocabulary, names=…, heads=…, temperature=…\): "),
+    ("model", "\0", "mine.py, line 1 is no Python source: it holds a null byte"),
+  ],
+)  # fmt: skip
+def test_a_task_or_model_that_does_not_fit(part, text, expected, tmp_path):
+  (tmp_path / "mine.py").write_text(text)
+  with pytest.raises(UserError, match=expected):
+    initialization.build(configs.resolve("grpo:smoke", [f"{part}.name={tmp_path / 'mine.py'}"]))
+
+
+def test_another_method_does_not_take_over_what_it_does_not_know():
+  """Finding 12: what the file says of its own method goes with that; what both know stays."""
+  own = types.SimpleNamespace(get_config=lambda: {"kl_coefficient": 0.5, "mine": 1}, build=None)
+  own.build = lambda config, task: None
+  config = configs.resolve_config(configs.resolve("grpo:smoke"), {"method.name": own, "method.mine": "2"})
+  assert config.method.to_dict() == {"name": own, "kl_coefficient": 0.0, "mine": 2}
+  with pytest.raises(UserError, match="unknown config key 'method.clip_low'"):
+    configs.resolve_config(config, {"method.clip_low": "0.1"})
+
+
+@pytest.mark.parametrize(
+  "error, said",
+  [
+    (KeyError("x"), "KeyError: 'x'"),
+    (ValueError(), "ValueError"),
+    (ValueError("a\n\n b\n"), "ValueError: a; b"),
+    (ValueError("a" * 600), f"ValueError: {'a' * 500} …"),
+  ],
+)
+def test_an_exception_in_one_line(error, said):
+  assert one_line(error) == said
 
 
 @pytest.mark.parametrize(
@@ -190,6 +276,7 @@ def test_a_device_that_is_too_small_is_a_line():
     ("verdicts.replace(step_ids=0.5 * verdicts.step_ids)", "step_ids have dtype float32, want whole numbers"),
     ("verdicts.replace(rewards=verdicts.rewards.sum())",
      r"rewards are of shape \(\), want an array of shape \(8,\)"),
+    ("verdicts.replace(extras={3: verdicts.rewards})", r"extras are by \[3\], want a dict by names that are text"),
     ("verdicts.rewards.missing", "line 13: AttributeError: .* has no attribute .?missing"),
   ],
 )  # fmt: skip

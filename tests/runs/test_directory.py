@@ -65,6 +65,38 @@ def test_folder_that_is_no_run_stays_as_it_is(tmp_path):
     find_run(tmp_path / "nothing")
 
 
+FILES = ("identity.json", "config.json", "manifest.json", "method.py", "metrics.jsonl", "samples.jsonl")
+FILES += ("timings.jsonl", "report.png", "report.html", "traceback.txt")
+FOLDERS = ("tensorboard", "checkpoints", "profile")
+
+
+@pytest.mark.parametrize("name", (*FILES, *FOLDERS))
+def test_a_name_of_the_run_that_is_of_another_kind_is_found_before_the_training(name, tmp_path):
+  """Findings 6, 7 and 24."""
+  with open_run(tmp_path / "run", {}, "a", {}) as directory:
+    directory.metrics.write_text('{"kind": "train", "iteration": 1}\n')
+  path = tmp_path / "run" / name
+  path.unlink(missing_ok=True)
+  path.mkdir() if name in FILES else path.touch()
+  with pytest.raises(UserError) as refused:
+    open_run(tmp_path / "run", {}, "a", {})
+  if name == "identity.json":
+    assert str(refused.value) == f"cannot read {path}: Is a directory"
+  else:
+    kinds = "a folder, where the run keeps a file" if name in FILES else "no folder, where the run keeps one"
+    assert str(refused.value) == f"{path} is {kinds}: move it away, or choose another --workdir"
+  path.rmdir() if name in FILES else path.unlink()
+  if name != "identity.json":
+    open_run(tmp_path / "run", {}, "a", {}).close()
+
+
+def test_a_traceback_that_is_a_folder_is_a_line_in_a_free_folder_too(tmp_path):
+  (tmp_path / "run" / "traceback.txt").mkdir(parents=True)
+  with pytest.raises(UserError, match=r"traceback.txt is a folder, where the run keeps a file"):
+    open_run(tmp_path / "run", {}, "a", {})
+  assert [path.name for path in (tmp_path / "run").iterdir()] == ["traceback.txt"]
+
+
 def test_finding_10_a_start_that_was_killed_before_its_first_iteration_claims_no_folder(tmp_path):
   """Its record goes with it; one that is still there, or has begun, is kept."""
   start = open_run(tmp_path, {"learning_rate": 1}, "a", {})

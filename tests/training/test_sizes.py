@@ -141,28 +141,54 @@ def test_something_unknown_to_draw_minibatches_from_is_named():
 
 FIT = Sizes(epochs=1, minibatches_per_epoch=2, group=4, rows_per_microbatch=4, shards=2)
 REFUSED = [
-  ({}, 15, "rows of an iteration (15) is not a multiple of the mesh's shards of rows (2): 14 or 16 would do"),
+  (
+    {},
+    15,
+    "rows of an iteration (15) is not a multiple of the mesh's shards of rows (2): change prompts_per_iteration or "
+    "completions_per_prompt, or the axes of the mesh",
+  ),
   (
     {"minibatches_per_epoch": 3},
     16,
-    "rows of an iteration (16) is not a multiple of minibatches_per_epoch (3): 15 or 18",
+    "rows of an iteration (16) is not a multiple of minibatches_per_epoch (3): minibatches_per_epoch=2 or 4",
   ),
-  ({"minibatches_per_epoch": 8, "shards": 4}, 16, "rows of a minibatch (2) is not a multiple of the mesh's shards of"),
-  ({"group": 3}, 16, "rows of a minibatch (8) are not whole groups of 3 rows (completions_per_prompt): take fewer"),
+  (
+    {"minibatches_per_epoch": 8, "shards": 4},
+    16,
+    "rows of a minibatch (2) is not a multiple of the mesh's shards of rows (4): minibatches_per_epoch=4 would do",
+  ),
+  ({"group": 3}, 16, "rows of a minibatch (8) are not whole groups of 3 rows (completions_per_prompt): single rows"),
   (
     {"rows_per_microbatch": 3},
     16,
-    "rows of a minibatch (8) is not a multiple of rows_per_microbatch (3): 6 or 9 would",
+    "rows of a minibatch (8) is not a multiple of rows_per_microbatch (3): rows_per_microbatch=4 would do",
   ),
   (
     {"rows_per_microbatch": 2},
     16,
-    "rows_per_microbatch (2) are not whole groups of 4 rows (completions_per_prompt): take a multiple of 4, or single",
+    "rows_per_microbatch (2) are not whole groups of 4 rows (completions_per_prompt): "
+    "rows_per_microbatch=4 would do, or single rows with minibatches_of='rows'",
   ),
   (
     {"rows_per_microbatch": 1},
     16,
-    "rows_per_microbatch (1) is not a multiple of the mesh's shards of rows (2): 0 or 2",
+    "rows_per_microbatch (1) is not a multiple of the mesh's shards of rows (2): rows_per_microbatch=4 would do",
+  ),
+  (
+    {"minibatches_per_epoch": 1, "rows_per_microbatch": None, "length_buckets": 1000},
+    32,
+    "rows of a minibatch (32) is not a multiple of length_buckets=1000 times the rows of a prompt times the mesh's "
+    "shards of rows (8000): length_buckets=4 would do",
+  ),
+  (
+    {"minibatches_per_epoch": 7, "group": None, "shards": 1},
+    32,
+    "rows of an iteration (32) is not a multiple of minibatches_per_epoch (7): minibatches_per_epoch=4 or 8 would do",
+  ),
+  (
+    {"minibatches_per_epoch": 1, "group": 1, "shards": 1, "rows_per_microbatch": 5},
+    32,
+    "rows of a minibatch (32) is not a multiple of rows_per_microbatch (5): rows_per_microbatch=4 or 8 would do",
   ),
 ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +60,8 @@ def passages(corpus: str) -> list[str]:
     from pydoc_data.topics import topics
 
     return _paragraphs("\n\n".join(topics[topic] for topic in sorted(topics)))
-  if not Path(corpus).is_file():
+  corpus = os.path.expanduser(corpus)
+  if not os.path.isfile(corpus):
     raise ValueError(f"task.corpus: no file {corpus!r} in {Path.cwd()}; {PYTHON_TOPICS!r} needs none")
   return _paragraphs(Path(corpus).read_text(encoding="utf-8"))
 
