@@ -156,8 +156,8 @@ def _short(section: str, name: str | Any) -> dict[str, Any]:
 
 
 def _renamed(section: str, values: dict[str, Any], name: str | Any) -> dict[str, Any]:
-  """A file's section under another name. Fields of the file's own part that the other does not know are dropped. Under a
-  bare name, which covers all sizes, the number of layers is dropped too."""
+  """A file's section under another name. Fields of the file's own part that the other does not know are dropped. Under
+  a bare name, which covers all sizes, the number of layers is dropped too."""
   bare = isinstance(name, str) and (section, name) in BARE
   part = _short(section, name).get("name", name)
   defaults = _defaults(resolve_role(part, section), section)
