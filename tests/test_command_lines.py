@@ -17,9 +17,11 @@ from rl_jax.configuration import command_line, configs, parts
 from rl_jax.errors import UserError
 from rl_jax.launching import initialization
 from rl_jax.runs.directory import open_run
+from rl_jax.runs.manifest import append_launch
 from rl_jax.runs.metrics import MetricsWriter
 from rl_jax.tasks.tools import search
 from tests import commands
+from tests.runs import fabricated
 
 COMMANDS = sorted(entry.commands())
 
@@ -160,7 +162,7 @@ def runs(tmp_path):
       for iteration in (1, 2):
         writer.write("train", iteration, {"reward": [0.5, 1.0], "held_out/sampled_accuracy": [0.5, 0.5]})
       writer.close()
-    (tmp_path / name / "manifest.json").write_text('{"format": 1, "launches": [{}]}')
+    append_launch(directory.manifest, fabricated.LAUNCH)
     folders.append(str(tmp_path / name))
   return folders
 
