@@ -89,29 +89,11 @@ def _read_run(folder: Path) -> RecordedRun:
   vouched = vouching.check(directory, launches)
   doubt = [vouched.doubt] if vouched.doubt else []
   notes = [*doubt, *vouching.removed_checkpoints(directory, launches), *method_notes]
-  lines = {(line["kind"], line["iteration"]): line for line in _checked_lines(directory.metrics)}
+  lines = {(line["kind"], line["iteration"]): line for line in read_metrics(directory.metrics)}
   record = RecordedRun(str(folder), config, launches, lines, None, True, folder, vouched.faults, notes)
   record = record._replace(vouched=not vouched.doubt)
   # Of files that were edited nothing can be said of the version that wrote them.
   return record._replace(edited=True) if edited else _with_source_notes(record, read_identity(directory))
-
-
-def _checked_lines(metrics: Path) -> list[dict[str, Any]]:
-  """Lines of metrics, each of a kind and with as many numbers as there are seeds."""
-  lines, seeds = read_metrics(metrics), None
-  for number, line in enumerate(lines, 1):
-    where = f"{metrics}, line {number}"
-    if not isinstance(line.get("kind"), str):
-      raise UserError(f"{where} has no kind: restore the file from a copy")
-    for name, values in line.items():
-      if name in ("kind", "iteration"):
-        continue
-      if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
-        raise UserError(f"{where}, {name!r}: want a list of numbers, got {values!r:.60}: restore the file from a copy")
-      seeds = seeds or len(values)
-      if len(values) != seeds:
-        raise UserError(f"{where}, {name!r}: want a number for each of {seeds} seeds: restore the file from a copy")
-  return lines
 
 
 def _config_of(directory: RunDirectory) -> tuple[ConfigDict, list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.file_hashes import edited_files
 from rl_jax.runs.launch_history import Launches, last_iteration, lost_launches
 from rl_jax.runs.manifest import read_launches
-from rl_jax.runs.metrics import read_metrics
+from rl_jax.runs.metrics import read_metrics, read_timings
 from rl_jax.training import manifests
 from rl_jax.training.checkpoints import Checkpoints
 
@@ -80,8 +80,8 @@ def check(directory: RunDirectory, launches: Launches) -> Vouched:
       if departure
     ),
     *_changed_ends(directory, launches),
-    *_repetition(directory.metrics),
-    *_repetition(directory.timings),
+    *_repetition(directory.metrics, lines),
+    *_repetition(directory.timings, read_timings(directory.timings)),
   ]
   if launches and launches[-1].get("end"):
     until = math.inf
@@ -155,11 +155,11 @@ def _changed_since(directory: RunDirectory, end: Mapping[str, Any], until: int |
   )
 
 
-def _repetition(path: Path) -> list[str]:
+def _repetition(path: Path, lines: Sequence[Mapping[str, Any]]) -> list[str]:
   """The first line that has what a line before it has; a run writes one of a kind and an iteration."""
-  numbers: dict[tuple[Any, int], int] = {}
-  for number, line in enumerate(read_metrics(path), 1):
-    kind, iteration = line.get("kind"), line["iteration"]
+  numbers: dict[tuple[str, int], int] = {}
+  for number, line in enumerate(lines, 1):
+    kind, iteration = line["kind"], line["iteration"]
     if (kind, iteration) in numbers:
       first = numbers[kind, iteration]
       return [f"{path.name}, line {number} has {kind} of iteration {iteration} again, after line {first}"]

@@ -8,7 +8,7 @@ runs/<name>/
   metrics.jsonl    bit-identical between a straight run and a resumed one (metrics.py)
   timings.jsonl    seconds, tokens per second, wall clock: never the same twice
   samples.jsonl    decoded samples (samples.py)
-                   (checkpoints vouch for these three: log_hashes.py)
+                   (checkpoints and ends of launches vouch for these three: log_hashes.py)
   tensorboard/  checkpoints/  report.png  report.html
   traceback.txt    of the last launch that an error in a user's own code has ended; may be there before the run is
 """
@@ -24,7 +24,7 @@ from typing import Any
 
 from rl_jax.errors import UserError
 from rl_jax.runs.differences import differing, shortened
-from rl_jax.runs.files import plain, read_json, temporary_path, write_json, writing
+from rl_jax.runs.files import check_regular, plain, read_json, temporary_path, write_json, writing
 from rl_jax.runs.lock import Lock
 from rl_jax.runs.manifest import read_launches
 
@@ -69,6 +69,16 @@ class RunDirectory:
     """The files that grow line by line."""
     return self.metrics, self.samples, self.timings
 
+  @property
+  def record(self) -> tuple[Path, ...]:
+    """The files that say what the run is and what became of it."""
+    return self.manifest, *self.log, self.method, self.config, self.identity
+
+  def check_regular(self) -> None:
+    """Raise UserError where a file of the record is a pipe or a device, whose reader would wait, or never end."""
+    for file in self.record:
+      check_regular(file)
+
   def check_in_place(self) -> None:
     """Raise UserError unless the folder that `open_run` locked is still the one at `path`: what is written there would
     be of no use to this run, and in another's way."""
@@ -96,8 +106,7 @@ class RunDirectory:
       self._lock.remove()
 
   def _clear(self) -> None:
-    records = (self.manifest, self.metrics, self.timings, self.samples, self.method, self.config, self.identity)
-    for file in records:
+    for file in self.record:
       file.unlink(missing_ok=True)
     shutil.rmtree(self.tensorboard, ignore_errors=True)
     with contextlib.suppress(OSError):  # it is not there
@@ -170,7 +179,7 @@ def find_run(workdir: str | os.PathLike[str]) -> RunDirectory:
   """The run in `workdir`, for reading, without a lock: the run may be going on.
 
   Raises:
-    UserError: if the folder is missing or holds no run.
+    UserError: if the folder is missing or holds no run, or a file of its record is a pipe or a device.
   """
   path = Path(workdir)
   if not path.is_dir():
@@ -178,6 +187,7 @@ def find_run(workdir: str | os.PathLike[str]) -> RunDirectory:
   directory = RunDirectory(path)
   if not directory.identity.exists():
     raise UserError(f"{path} holds no run (identity.json is missing): give the --workdir of a run")
+  directory.check_regular()
   return directory
 
 
@@ -190,12 +200,13 @@ def read_identity(directory: RunDirectory) -> str:
   content = read_json(directory.identity)
   identity = content.get("identity") if isinstance(content, dict) else None
   if not isinstance(identity, str):
-    raise UserError(f"{directory.identity} names no run (its \"identity\" is no text): restore it from a copy")
+    raise UserError(f'{directory.identity} names no run (its "identity" is no text): restore it from a copy')
   return identity
 
 
 def _check_holder(path: Path, identity: str, fields: dict[str, Any]) -> bool:
   """True if `path` holds this run, False if it holds nothing, or a start of another that has not begun."""
+  RunDirectory(path).check_regular()
   file = path / "identity.json"
   if not file.exists():
     other_files = _other_files(path)
