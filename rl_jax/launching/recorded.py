@@ -16,9 +16,9 @@ from rl_jax.runs import curve, study_results
 from rl_jax.runs.directory import RunDirectory, find_run, read_identity
 from rl_jax.runs.file_hashes import edited_files
 from rl_jax.runs.files import decode_number, read_json
-from rl_jax.runs.launch_fields import check_origin
 from rl_jax.runs.manifest import read_launches
 from rl_jax.runs.metrics import read_metrics
+from rl_jax.runs.result_fields import check_curves, check_entry, check_study
 
 
 class RecordedRun(NamedTuple):
@@ -70,6 +70,7 @@ def read(target: Path, only: Collection[str] = ()) -> list[RecordedRun]:
   if "curves" in kinds:
     return [_read_curve(target, saved)]
   if "study" in kinds:
+    check_study(saved, str(target))
     unknown = sorted(set(only) - saved["entries"].keys())
     if unknown:
       raise UserError(f"{target} has no entry {', '.join(unknown)} (there are: {', '.join(saved['entries'])})")
@@ -110,11 +111,11 @@ def _config_of(directory: RunDirectory) -> tuple[ConfigDict, list[str]]:
 
 
 def _read_curve(file: Path, saved: dict[str, Any]) -> RecordedRun:
+  check_curves(saved, str(file))
   parser = command_line.make_parser("train", positional=True)
   processes.add_flags(parser)
   flags = command_line.parse_flags(saved["command"][3:], parser, required=("config",))
   config = configs.resolve(flags.config, flags.overrides)
-  check_origin(saved, str(file))
   lines: dict[tuple[str, int], dict[str, Any]] = {}
   for name, points in saved["curves"].items():
     kind = "evaluation" if name.startswith(("held_out/", "credit/")) else "train"
@@ -127,7 +128,7 @@ def _read_curve(file: Path, saved: dict[str, Any]) -> RecordedRun:
 
 
 def _read_entry(file: Path, study: dict[str, Any], name: str, saved: dict[str, Any]) -> RecordedRun:
-  check_origin(saved, f"{file}, entry {name}")
+  check_entry(study, name, saved, f"{file}, entry {name}")
   entry = study["entries"][name]
   overrides = [*study["overrides"], *entry["overrides"], *study["final_overrides"], *saved["chosen"]]
   config = configs.resolve(entry["config"], [*overrides, f"num_tokens={study['token_budget']}"])

@@ -279,3 +279,15 @@ def test_an_odd_line_is_one_error_that_names_file_and_line(run, name, last):
   with pytest.raises(UserError) as refused:
     reader(path)
   assert str(refused.value).startswith(f"{path}, line {len(lines) if last else 2}{message}")
+
+
+@pytest.mark.parametrize("name, value, kind", [
+  ("seed", [1], "a whole number from 0 on"), ("prompt", ["1"], "text"),
+  ("reward", "high", "a number, which may be NaN"),
+  ("credit", 5, "a list, each a number, which may be NaN"), ("tokens", [1], "a list, each text"),
+])  # fmt: skip
+def test_a_sample_with_a_field_of_another_type_is_one_error(run, name, value, kind):
+  write_samples(run, [_sample(1), _sample(1, **{name: value})])
+  with pytest.raises(UserError) as refused:
+    read_samples(run.samples)
+  assert str(refused.value).startswith(f"{run.samples}, line 2, '{name}': want {kind}")
