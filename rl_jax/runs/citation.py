@@ -36,6 +36,8 @@ class CitedRun(NamedTuple):
   """Final held-out accuracy of each seed; empty if it was never measured."""
   iterations: int
   papers: tuple[str, ...]
+  faults: tuple[str, ...] = ()
+  """What is no longer as its launches left it."""
 
   @property
   def short(self) -> str:
@@ -53,8 +55,8 @@ class CitedRun(NamedTuple):
 
   @property
   def notes(self) -> list[str]:
-    """What a reader has to know before he trusts the commit."""
-    notes = []
+    """What a reader has to know before he trusts the number or the commit."""
+    notes = [f"not as recorded ({'; '.join(self.faults)})"] if self.faults else []
     if self.uncommitted:
       changes = ", ".join(digest[:SHORT] for digest in self.uncommitted)
       notes.append(f"run with uncommitted changes (SHA-256 {changes}): the commit alone does not give this number")
@@ -63,8 +65,11 @@ class CitedRun(NamedTuple):
     return notes
 
 
-def cited(directory: RunDirectory) -> CitedRun:
+def cited(directory: RunDirectory, faults: Sequence[str] = ()) -> CitedRun:
   """Reads a run.
+
+  Args:
+    faults: what is no longer as its launches left it, for the notes.
 
   Raises: UserError: it was never launched, or one of its files is damaged.
   """
@@ -86,6 +91,7 @@ def cited(directory: RunDirectory) -> CitedRun:
     accuracy=() if series is None else tuple(series.values[-1].tolist()),
     iterations=0 if series is None else int(series.iterations[-1]),
     papers=tuple(dict.fromkeys(paper for papers in launched("papers") for paper in papers or ())),
+    faults=tuple(faults),
   )
 
 
