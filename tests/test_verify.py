@@ -105,8 +105,10 @@ def without(run: Path, *fields: str) -> None:
 
 
 def test_what_has_changed_since_is_told(copy):
-  without(copy, "end", "files")
-  edit(copy / "manifest.json", lambda m: m["launches"][0].update(method_sha256="0" * 64))
+  without(copy, "end", "files", "identity")
+  (copy / "method.py").write_text("# another\n")
+  digest = hashlib.sha256(b"# another\n").hexdigest()
+  edit(copy / "manifest.json", lambda m: m["launches"][0].update(method_sha256=digest))
   edit(copy / "identity.json", lambda content: content.update(identity="other"))
   (record,) = recorded.read(copy)
   assert record.notes == [
@@ -117,7 +119,7 @@ def test_what_has_changed_since_is_told(copy):
 
 
 def test_a_method_file_that_is_gone_is_taken_from_the_run(copy):
-  without(copy, "files")
+  without(copy, "files", "end")
   edit(copy / "config.json", lambda config: config["method"].update(name="gone.py"))
   (record,) = recorded.read(copy)
   assert record.config.method.name == f"{copy}/method.py" and "gone.py is not there" in record.notes[0]

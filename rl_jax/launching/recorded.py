@@ -89,7 +89,7 @@ def _read_run(folder: Path) -> RecordedRun:
     raise UserError("; ".join([*edited, str(error)])) from error
   vouched = vouching.check(directory, launches)
   doubt = [vouched.doubt] if vouched.doubt else []
-  notes = [*doubt, *vouching.removed_checkpoints(directory, launches), *method_notes]
+  notes = [*doubt, *vouched.notes, *method_notes]
   lines = {(line["kind"], line["iteration"]): line for line in read_metrics(directory.metrics)}
   record = RecordedRun(str(folder), config, launches, lines, None, True, folder, vouched.faults, notes)
   record = record._replace(vouched=not vouched.doubt)

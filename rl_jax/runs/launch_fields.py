@@ -19,6 +19,10 @@ from rl_jax.runs.fields import (
   or_null,
 )
 
+_SIZE_AND_HASH = Kind(
+  "[bytes, SHA-256]",
+  lambda value: isinstance(value, list) and len(value) == 2 and COUNT.fits(value[0]) and SHA256.fits(value[1]),
+)
 _BY_STEP = Kind(
   "a SHA-256 by step",
   lambda value: by_name(SHA256).fits(value) and all(step.isdecimal() and step == str(int(step)) for step in value),
@@ -37,7 +41,7 @@ _LAUNCH = {
 }  # fmt: skip
 _END = {
   "ended": TEXT, "wall_seconds": NUMBER, "iterations": COUNT, "finished": TRUTH, "content_sha256": SHA256,
-  "checkpoints": _BY_STEP,
+  "checkpoints": _BY_STEP, "log": by_name(_SIZE_AND_HASH),
 }  # fmt: skip
 _EVERY_LAUNCH_HAS = ("started", "command", "devices")
 _EVERY_END_HAS = ("ended", "wall_seconds", "iterations", "finished", "content_sha256")
