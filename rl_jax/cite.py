@@ -38,8 +38,9 @@ def main(argv: list[str]) -> int:
   folders = [*runs_of(flags, most=1), *flags.baselines]
   check_distinct(folders)
   directories = [find_run(folder) for folder in folders]
-  runs = [citation.cited(directory, vouching.say_faults("rl_jax.cite", directory)) for directory in directories]
-  say(FORMATS[flags.format](runs))
+  runs = [citation.cited(directory) for directory in directories]
+  faults = [tuple(vouching.say_faults("rl_jax.cite", directory)) for directory in directories]
+  say(FORMATS[flags.format]([run._replace(faults=of_run) for run, of_run in zip(runs, faults, strict=True)]))
   return 0
 
 

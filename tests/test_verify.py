@@ -164,7 +164,8 @@ PLAN = {"config": "grpo", "overrides": []}
 STUDY = {"overrides": [], "final_overrides": [], "token_budget": 300, "entries": {"a": PLAN}}
 ENTRY = {"identity": "x", "chosen": [], "iterations": [1], "values": {"reward": [[0.5]]}}
 DAMAGED_RESULTS = {
-  "command": ({"curves": {}, "command": 3}, ", 'command': want a list, each text, got 3"),
+  "command": (CURVES | {"curves": {}, "command": 3}, ", 'command': want a list, each text, got 3"),
+  "help": (CURVES | {"curves": {}, "command": ["", "", "", "--help"]}, ", 'command' asks for help and trains nothing"),
   "no identity": ({"curves": {}, "command": []}, " has no field 'identity'"),
   "curves": (CURVES | {"curves": []}, ", 'curves': want a value by name, got []"),
   "curve": (CURVES | {"curves": {"reward": 1}}, ", curve reward is no object"),

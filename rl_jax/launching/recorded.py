@@ -114,7 +114,10 @@ def _read_curve(file: Path, saved: dict[str, Any]) -> RecordedRun:
   check_curves(saved, str(file))
   parser = command_line.make_parser("train", positional=True)
   processes.add_flags(parser)
-  flags = command_line.parse_flags(saved["command"][3:], parser, required=("config",))
+  try:
+    flags = command_line.parse_flags(saved["command"][3:], parser, required=("config",))
+  except SystemExit:
+    raise UserError(f"{file}, 'command' asks for help and trains nothing: restore the file from a copy") from None
   config = configs.resolve(flags.config, flags.overrides)
   lines: dict[tuple[str, int], dict[str, Any]] = {}
   for name, points in saved["curves"].items():

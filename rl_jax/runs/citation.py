@@ -65,11 +65,8 @@ class CitedRun(NamedTuple):
     return notes
 
 
-def cited(directory: RunDirectory, faults: Sequence[str] = ()) -> CitedRun:
-  """Reads a run.
-
-  Args:
-    faults: what is no longer as its launches left it, for the notes.
+def cited(directory: RunDirectory) -> CitedRun:
+  """Reads a run; its faults are for the caller to add.
 
   Raises: UserError: it was never launched, or one of its files is damaged.
   """
@@ -91,7 +88,6 @@ def cited(directory: RunDirectory, faults: Sequence[str] = ()) -> CitedRun:
     accuracy=() if series is None else tuple(series.values[-1].tolist()),
     iterations=0 if series is None else int(series.iterations[-1]),
     papers=tuple(dict.fromkeys(paper for papers in launched("papers") for paper in papers or ())),
-    faults=tuple(faults),
   )
 
 

@@ -13,6 +13,7 @@ A folder without a manifest is a checkpoint that was never finished.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -36,6 +37,8 @@ def _canonical(body: dict[str, Any]) -> bytes:
 
 
 def _sha256(file: Path) -> str:
+  if file.exists() and not file.is_file():  # a pipe would never be read to its end
+    raise OSError(errno.EINVAL, "it is no regular file")
   with file.open("rb") as stream:
     return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -173,11 +176,8 @@ def strays(folder: Path) -> list[str]:
 def verify(folder: Path, body: dict[str, Any]) -> None:
   """Compares every file with its checksum; raises Damage for the first that is missing or differs."""
   for name, digest in body["files"].items():
-    file = folder / name
-    if file.exists() and not file.is_file():  # a pipe would never be read to its end
-      raise Damage(f"{name} is no regular file")
     try:
-      same = _sha256(file) == digest
+      same = _sha256(folder / name) == digest
     except OSError as error:
       raise Damage(f"{name} cannot be read: {error.strerror}") from error
     if not same:

@@ -375,7 +375,7 @@ def test_the_page_that_a_launch_writes_is_marked_where_its_log_was_forged(copy):
   edit_early(copy)
   Recorder(config(), "", find_run(copy), ["test"], io.StringIO()).report()
   page = (copy / "report.html").read_text()
-  assert '<p class="warning">This run is not as recorded: checkpoint 4 does not fit the log: metrics.jsonl has' in page
+  assert '<p class="warning">This run is not as recorded: checkpoint 2 does not fit the log: metrics.jsonl has' in page
 
 
 def test_a_method_is_held_against_its_hash_where_a_launch_has_no_files(copy, capsys):
@@ -420,13 +420,17 @@ def test_what_lies_among_checkpoints_is_a_note(copy, capsys):
   ]
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints/4/state/_METADATA"])
-def test_a_pipe_is_not_waited_for(copy, name, capsys):
+@pytest.mark.parametrize("name, message", [
+  ("metrics.jsonl", "metrics.jsonl is no regular file"),
+  ("checkpoints/4/state/_METADATA", "checkpoint 4 is damaged (state/_METADATA cannot be read: it is no regular file)"),
+  ("checkpoints/4/manifest.json", REPLACED),
+])  # fmt: skip
+def test_a_pipe_is_not_waited_for(copy, name, message, capsys):
   (copy / name).unlink()
   os.mkfifo(copy / name)
   assert verify.main([str(copy), "--iterations=0"]) == 1
   out, error = capsys.readouterr()
-  assert "is no regular file" in out + error
+  assert message in out + error
 
 
 @pytest.mark.parametrize("change, message", [
