@@ -10,6 +10,7 @@ import json
 import sys
 
 from rl_jax.configuration.command_line import Parser, add_runs, check_distinct, runs_of, to_path
+from rl_jax.launching import vouching
 from rl_jax.launching.commands import command
 from rl_jax.runs import citation
 from rl_jax.runs.directory import find_run
@@ -36,8 +37,10 @@ def main(argv: list[str]) -> int:
   flags = parser.parse(argv)
   folders = [*runs_of(flags, most=1), *flags.baselines]
   check_distinct(folders)
-  runs = [citation.cited(find_run(folder)) for folder in folders]
-  say(FORMATS[flags.format](runs))
+  directories = [find_run(folder) for folder in folders]
+  runs = [citation.cited(directory) for directory in directories]
+  faults = [tuple(vouching.say_faults("rl_jax.cite", directory)) for directory in directories]
+  say(FORMATS[flags.format]([run._replace(faults=of_run) for run, of_run in zip(runs, faults, strict=True)]))
   return 0
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 
 from rl_jax.configuration.command_line import Parser, add_runs, runs_of
+from rl_jax.launching import vouching
 from rl_jax.launching.commands import command
 from rl_jax.runs.curve import curve
 from rl_jax.runs.directory import find_run
@@ -23,7 +24,10 @@ def main(argv: list[str]) -> int:
   parser.add_argument("--metrics", metavar="A,B", default=f"{ACCURACY},{GREEDY}", help=several)
   flags = parser.parse(argv)
   (run,) = runs_of(flags, most=1)
-  say(json.dumps(plain(curve(find_run(run), flags.metrics.split(","))), indent=1))
+  directory = find_run(run)
+  text = json.dumps(plain(curve(directory, flags.metrics.split(","))), indent=1)
+  vouching.say_faults("rl_jax.curve", directory)
+  say(text)
   return 0
 
 

@@ -10,6 +10,7 @@ import sys
 
 from rl_jax.configuration.command_line import Parser, add_runs, runs_of, to_path
 from rl_jax.errors import UserError
+from rl_jax.launching import vouching
 from rl_jax.launching.commands import command
 from rl_jax.runs.comparison_report import write_comparison
 from rl_jax.runs.directory import find_run
@@ -36,12 +37,13 @@ def main(argv: list[str]) -> int:
   output = flags.output
   if output is not None and output.suffix in (".html", ".png"):
     output = output.with_suffix("")
-  if len(runs) > 1:
-    picture, page = write_comparison(runs, output, ACROSS[flags.across])
-  elif output is None:
-    picture, page = write_report(runs[0], ACROSS[flags.across])
-  else:
+  if len(runs) == 1 and output is not None:
     raise UserError("--output is for a comparison: name several runs, or leave it out")
+  faults = [vouching.say_faults("rl_jax.report", run) for run in runs]
+  if len(runs) > 1:
+    picture, page = write_comparison(runs, output, ACROSS[flags.across], faults)
+  else:
+    picture, page = write_report(runs[0], ACROSS[flags.across], faults[0])
   say(f"{visible(page, keep='')}\n{visible(picture, keep='')}")
   return 0
 

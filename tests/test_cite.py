@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from rl_jax import cite
+from rl_jax import cite, curve, report
 from rl_jax.runs import papers
 from rl_jax.runs.citation import latex
 from rl_jax.runs.record import load
@@ -87,6 +87,33 @@ def test_a_run_without_evaluation_or_papers(tmp_path, capsys):
   run.metrics.write_bytes(b"")
   assert "Held-out accuracy was not measured" in said(capsys, run.path)
   assert json.loads(said(capsys, run.path, "--format=json"))["papers"] == []
+
+
+def test_a_forged_log_is_told_wherever_it_is_published(tmp_path, capsys):
+  runs = [fabricated.run(tmp_path / name) for name in "ab"]
+  text = runs[0].metrics.read_text()
+  runs[0].metrics.write_text(text.replace("0.", "1.", 1))
+  fault = "the log has changed since its launch ended 2026-03-01T10:05:00+00:00: content "
+  for module, arguments in (
+    (cite, ["--format=json"]),
+    (curve, ["--metrics=reward"]),
+    (report, []),
+    (report, [str(runs[1].path)]),
+  ):
+    name = module.__name__
+    assert module.main([str(runs[0].path), *arguments]) == 0
+    out, error = capsys.readouterr()
+    assert error.startswith(f"{name}: warning: {runs[0].path}: {fault}") and len(error.splitlines()) == 1
+    if module is cite:
+      (note,) = json.loads(out)["runs"][0]["notes"]
+      assert note.startswith(f"not as recorded ({fault}")
+  assert f'<p class="warning">This run is not as recorded: {fault}' in runs[0].report_html.read_text()
+  assert f'<p class="warning">a is not as recorded: {fault}' in (tmp_path / "comparison.html").read_text()
+  for module, arguments in ((cite, []), (curve, ["--metrics=reward"]), (report, [])):
+    assert module.main([str(runs[1].path), *arguments]) == 0
+    out, error = capsys.readouterr()
+    assert not error and "not as recorded" not in out
+  assert "not as recorded" not in runs[1].report_html.read_text()
 
 
 def test_latex_escapes():

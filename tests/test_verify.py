@@ -105,8 +105,10 @@ def without(run: Path, *fields: str) -> None:
 
 
 def test_what_has_changed_since_is_told(copy):
-  without(copy, "end", "files")
-  edit(copy / "manifest.json", lambda m: m["launches"][0].update(method_sha256="0" * 64))
+  without(copy, "end", "files", "identity")
+  (copy / "method.py").write_text("# another\n")
+  digest = hashlib.sha256(b"# another\n").hexdigest()
+  edit(copy / "manifest.json", lambda m: m["launches"][0].update(method_sha256=digest))
   edit(copy / "identity.json", lambda content: content.update(identity="other"))
   (record,) = recorded.read(copy)
   assert record.notes == [
@@ -117,7 +119,7 @@ def test_what_has_changed_since_is_told(copy):
 
 
 def test_a_method_file_that_is_gone_is_taken_from_the_run(copy):
-  without(copy, "files")
+  without(copy, "files", "end")
   edit(copy / "config.json", lambda config: config["method"].update(name="gone.py"))
   (record,) = recorded.read(copy)
   assert record.config.method.name == f"{copy}/method.py" and "gone.py is not there" in record.notes[0]
@@ -155,6 +157,55 @@ def test_what_is_no_result_is_one_line(tmp_path, capsys):
   first, second = capsys.readouterr().err.splitlines()
   assert first.startswith(f"rl_jax.verify: {tmp_path}/x.json holds no results")
   assert "does not exist: give the --workdir of a run" in second
+
+
+CURVES = {"command": ["python", "-m", "rl_jax.train", "--config=grpo:smoke"], "identity": "x"}
+PLAN = {"config": "grpo", "overrides": []}
+STUDY = {"overrides": [], "final_overrides": [], "token_budget": 300, "entries": {"a": PLAN}}
+ENTRY = {"identity": "x", "chosen": [], "iterations": [1], "values": {"reward": [[0.5]]}}
+DAMAGED_RESULTS = {
+  "command": (CURVES | {"curves": {}, "command": 3}, ", 'command': want a list, each text, got 3"),
+  "help": (CURVES | {"curves": {}, "command": ["", "", "", "--help"]}, ", 'command' asks for help and trains nothing"),
+  "no identity": ({"curves": {}, "command": []}, " has no field 'identity'"),
+  "curves": (CURVES | {"curves": []}, ", 'curves': want a value by name, got []"),
+  "curve": (CURVES | {"curves": {"reward": 1}}, ", curve reward is no object"),
+  "seeds": (
+    CURVES | {"curves": {"reward": {"iterations": [1], "seeds": []}}},
+    ", curve reward has 0 points for 1 iterations",
+  ),
+  "seed": (
+    CURVES | {"curves": {"reward": {"iterations": [1], "seeds": [["x"]]}}},
+    ", curve reward, 'seeds': want a list, each a list, each a number, which may be NaN, got [['x']]",
+  ),
+  "study": ({"study": [], "entries": []}, ", 'study': want a value by name, got []"),
+  "entries": ({"study": STUDY}, " has no field 'entries'"),
+  "overrides": ({"study": {"entries": {}}, "entries": {"a": 1}}, ", study has no field 'overrides'"),
+  "entry": ({"study": STUDY, "entries": {"a": 1}}, ", entry a is no object"),
+  "values": ({"study": STUDY, "entries": {"a": ENTRY | {"values": []}}}, ", entry a, 'values': want a list, each a li"),
+  "points": (
+    {"study": STUDY, "entries": {"a": ENTRY | {"iterations": []}}}, ", entry a, 'reward' has 1 points for 0 iterations"
+  ),
+  "plan": (
+    {"study": STUDY | {"entries": {"a": 1}}, "entries": {"a": ENTRY}}, ", entry a of the study is no object"
+  ),
+}  # fmt: skip
+"""By name: what a file of results holds, and what is said of it."""
+
+
+@pytest.mark.parametrize("name", DAMAGED_RESULTS)
+def test_a_damaged_file_of_results_is_one_line(tmp_path, name, capsys):
+  saved, message = DAMAGED_RESULTS[name]
+  (tmp_path / "x.json").write_text(json.dumps(saved))
+  assert verify.main([str(tmp_path / "x.json")]) == 1
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith(f"rl_jax.verify: {tmp_path}/x.json{message}") and line.endswith("restore the file from a copy")
+
+
+def test_an_entry_that_its_study_does_not_know_is_one_line(tmp_path, capsys):
+  (tmp_path / "x.json").write_text(json.dumps({"study": STUDY, "entries": {"b": ENTRY}}))
+  assert verify.main([str(tmp_path / "x.json")]) == 1
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line == f"rl_jax.verify: {tmp_path}/x.json, entry b is none of the study's own (there are: a)"
 
 
 def record_of(lines: list[dict], complete: bool = True) -> RecordedRun:

@@ -25,7 +25,7 @@ from rl_jax.runs.gates import already_right
 from rl_jax.runs.launch_history import last_iteration, saved_iterations
 from rl_jax.runs.manifest import read_launches
 from rl_jax.runs.metrics import read_metrics
-from rl_jax.training import credit, evaluation, mesh
+from rl_jax.training import credit, evaluation, manifests, mesh
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.trainer import Trainer, check_batch
@@ -86,7 +86,7 @@ class RunLoop:
         self._iterate(prepared)
       finished = self._finished(prepared)
       self.checkpoints.wait()
-      digests = vouching.digests(self.checkpoints) if processes.first() else {}
+      digests = vouching.digests(self.checkpoints.folder) if processes.first() else {}
       self.recorder.end(prepared.iterations, finished, time.monotonic() - started, digests)
       return Result(self.workdir, prepared.iterations, finished)
 
@@ -106,6 +106,8 @@ class RunLoop:
         self._say_faults(directory)
         self.say(f"{self.workdir}: done before ({newest} iterations); raise num_iterations to go on")
       return Result(self.workdir, newest, True, done_before=True)
+    self._say_manifest_faults(directory, newest)
+    self._check_places(newest)
     experiment, device_mesh = initialization.build(self.config), mesh.make_mesh(self.config.mesh)
     # Before the stages take their time.
     self._check_best_metric(evaluation.names(experiment) | credit.names(experiment), experiment.method.evaluations)
@@ -145,6 +147,17 @@ class RunLoop:
     if processes.first():
       for fault in vouching.check(directory, read_launches(directory.manifest, missing_ok=True)).faults:
         self.say(f"{self.workdir}: {fault}")
+
+  def _say_manifest_faults(self, directory: RunDirectory, newest: int) -> None:
+    """Say what earlier launches of a run that goes on cannot have written into its manifest."""
+    if processes.first():
+      for fault in vouching.manifest_faults(directory, read_launches(directory.manifest, missing_ok=True), newest):
+        self.say(f"{self.workdir}: {fault}")
+
+  def _check_places(self, newest: int) -> None:
+    """Raise UserError where a checkpoint to come cannot be written, before the work that it would hold is done."""
+    for obstacle in manifests.obstacles(self.checkpoints.folder, newest):
+      raise UserError(f"{obstacle} is in the place of a checkpoint and is no folder: remove it, or move it away")
 
   def _compile(self, trainer: Trainer) -> None:
     """Compile, and say so before and afterwards: it may take a minute in which nothing else is seen."""

@@ -16,9 +16,9 @@ from rl_jax.runs import curve, study_results
 from rl_jax.runs.directory import RunDirectory, find_run, read_identity
 from rl_jax.runs.file_hashes import edited_files
 from rl_jax.runs.files import decode_number, read_json
-from rl_jax.runs.launch_fields import check_origin
 from rl_jax.runs.manifest import read_launches
 from rl_jax.runs.metrics import read_metrics
+from rl_jax.runs.result_fields import check_curves, check_entry, check_study
 
 
 class RecordedRun(NamedTuple):
@@ -70,6 +70,7 @@ def read(target: Path, only: Collection[str] = ()) -> list[RecordedRun]:
   if "curves" in kinds:
     return [_read_curve(target, saved)]
   if "study" in kinds:
+    check_study(saved, str(target))
     unknown = sorted(set(only) - saved["entries"].keys())
     if unknown:
       raise UserError(f"{target} has no entry {', '.join(unknown)} (there are: {', '.join(saved['entries'])})")
@@ -88,30 +89,12 @@ def _read_run(folder: Path) -> RecordedRun:
     raise UserError("; ".join([*edited, str(error)])) from error
   vouched = vouching.check(directory, launches)
   doubt = [vouched.doubt] if vouched.doubt else []
-  notes = [*doubt, *vouching.removed_checkpoints(directory, launches), *method_notes]
-  lines = {(line["kind"], line["iteration"]): line for line in _checked_lines(directory.metrics)}
+  notes = [*doubt, *vouched.notes, *method_notes]
+  lines = {(line["kind"], line["iteration"]): line for line in read_metrics(directory.metrics)}
   record = RecordedRun(str(folder), config, launches, lines, None, True, folder, vouched.faults, notes)
   record = record._replace(vouched=not vouched.doubt)
   # Of files that were edited nothing can be said of the version that wrote them.
   return record._replace(edited=True) if edited else _with_source_notes(record, read_identity(directory))
-
-
-def _checked_lines(metrics: Path) -> list[dict[str, Any]]:
-  """Lines of metrics, each of a kind and with as many numbers as there are seeds."""
-  lines, seeds = read_metrics(metrics), None
-  for number, line in enumerate(lines, 1):
-    where = f"{metrics}, line {number}"
-    if not isinstance(line.get("kind"), str):
-      raise UserError(f"{where} has no kind: restore the file from a copy")
-    for name, values in line.items():
-      if name in ("kind", "iteration"):
-        continue
-      if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
-        raise UserError(f"{where}, {name!r}: want a list of numbers, got {values!r:.60}: restore the file from a copy")
-      seeds = seeds or len(values)
-      if len(values) != seeds:
-        raise UserError(f"{where}, {name!r}: want a number for each of {seeds} seeds: restore the file from a copy")
-  return lines
 
 
 def _config_of(directory: RunDirectory) -> tuple[ConfigDict, list[str]]:
@@ -128,11 +111,14 @@ def _config_of(directory: RunDirectory) -> tuple[ConfigDict, list[str]]:
 
 
 def _read_curve(file: Path, saved: dict[str, Any]) -> RecordedRun:
+  check_curves(saved, str(file))
   parser = command_line.make_parser("train", positional=True)
   processes.add_flags(parser)
-  flags = command_line.parse_flags(saved["command"][3:], parser, required=("config",))
+  try:
+    flags = command_line.parse_flags(saved["command"][3:], parser, required=("config",))
+  except SystemExit:
+    raise UserError(f"{file}, 'command' asks for help and trains nothing: restore the file from a copy") from None
   config = configs.resolve(flags.config, flags.overrides)
-  check_origin(saved, str(file))
   lines: dict[tuple[str, int], dict[str, Any]] = {}
   for name, points in saved["curves"].items():
     kind = "evaluation" if name.startswith(("held_out/", "credit/")) else "train"
@@ -145,7 +131,7 @@ def _read_curve(file: Path, saved: dict[str, Any]) -> RecordedRun:
 
 
 def _read_entry(file: Path, study: dict[str, Any], name: str, saved: dict[str, Any]) -> RecordedRun:
-  check_origin(saved, f"{file}, entry {name}")
+  check_entry(study, name, saved, f"{file}, entry {name}")
   entry = study["entries"][name]
   overrides = [*study["overrides"], *entry["overrides"], *study["final_overrides"], *saved["chosen"]]
   config = configs.resolve(entry["config"], [*overrides, f"num_tokens={study['token_budget']}"])

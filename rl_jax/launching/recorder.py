@@ -13,14 +13,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rl_jax.configuration import configs
-from rl_jax.launching import machine
+from rl_jax.launching import machine, vouching
 from rl_jax.launching.initialization import Start
 from rl_jax.models.model import param_count
 from rl_jax.runs.content import content_sha256
 from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.file_hashes import edited_files, file_hashes
 from rl_jax.runs.files import write_atomically, write_json
-from rl_jax.runs.launch_history import lost_launches
 from rl_jax.runs.log_hashes import LogHashes
 from rl_jax.runs.manifest import append_launch, end_launch, manifest, now, read_launches
 from rl_jax.runs.metrics import MetricsWriter
@@ -77,8 +76,6 @@ class Recorder:
       "resumed_from": trainer.iterations,
     }
     launches = read_launches(self.directory.manifest, missing_ok=True)
-    for fault in lost_launches(launches, trainer.iterations):
-      self.say(f"{self.directory.path}: {fault}")
     for edited in edited_files(self.directory, launches):
       self.say(f"{self.directory.path}: {edited}: this launch writes it anew")
     if launches and launches[-1].get("method_sha256", digest) != digest:
@@ -96,8 +93,7 @@ class Recorder:
     append_launch(self.directory.manifest, entry | {"files": file_hashes(self.directory)})
 
   def end(self, iterations: int, finished: bool, seconds: float, checkpoints: Mapping[str, str]) -> None:
-    """Record where this launch left the run, and the hashes that show a later change of its metrics, samples or
-    checkpoints.
+    """Record where this launch left the run, and the hashes that show a later change of its log or checkpoints.
 
     Args:
       checkpoints: SHA-256 of their manifests, by step.
@@ -110,6 +106,7 @@ class Recorder:
       "finished": finished,
       "content_sha256": content_sha256(self.directory),
       "checkpoints": dict(checkpoints),
+      "log": self.log_on_disk(),
     }
     end_launch(self.directory.manifest, end)
 
@@ -138,7 +135,7 @@ class Recorder:
     self.metrics.write("evaluation", iterations, dict(held_out))
 
   def log_on_disk(self) -> dict[str, list[Any]]:
-    """Hashes of the log, once all of it is on the disk, for a checkpoint to vouch for."""
+    """Hashes of the log, once all of it is on the disk, for a checkpoint or the end of this launch to vouch for."""
     self.directory.check_in_place()
     self.metrics.sync()
     return self._hashes.now()
@@ -148,8 +145,9 @@ class Recorder:
     self.say(show(_numbered(iterations, result)[: self.config.logging.samples]))
 
   def report(self) -> None:
-    """Write the run's page."""
-    write_report(self.directory)
+    """Write the run's page, with a mark where earlier lines are no longer as their launches left them."""
+    launches = read_launches(self.directory.manifest, missing_ok=True)
+    write_report(self.directory, faults=vouching.check(self.directory, launches).faults)
     self.say(f"report: {self.directory.report_html}")
 
   @contextlib.contextmanager

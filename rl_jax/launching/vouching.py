@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rl_jax.errors import UserError
+from rl_jax.launching.commands import say_error
 from rl_jax.runs import json_lines, log_hashes
 from rl_jax.runs.content import SHORT, content_sha256
-from rl_jax.runs.directory import RunDirectory
+from rl_jax.runs.directory import RunDirectory, read_identity
 from rl_jax.runs.file_hashes import edited_files
-from rl_jax.runs.launch_history import Launches, last_iteration, lost_launches
+from rl_jax.runs.files import read_json
+from rl_jax.runs.launch_history import Launches, contradictions, last_iteration, lost_launches, misjudged_end
 from rl_jax.runs.manifest import read_launches
-from rl_jax.runs.metrics import read_metrics
+from rl_jax.runs.metrics import read_metrics, read_timings
 from rl_jax.training import manifests
-from rl_jax.training.checkpoints import Checkpoints
 
 LOG = "log"
-"""Key of the log's hashes in the metadata of a checkpoint; older checkpoints lack it."""
+"""Key of the log's hashes in the metadata of a checkpoint and in the end of a launch; older ones lack it."""
 
 
 def checkpoint_fault(directory: RunDirectory, identity: str, step: int, metadata: Mapping[str, Any]) -> str:
@@ -45,13 +48,15 @@ class Vouched(NamedTuple):
   faults: list[str]
   until: float
   """The last iteration whose lines are vouched for, -1 for none, infinity for all."""
-  open_lines: int
-  """Lines of metrics after it."""
+  is_open: bool
+  """Whether the log has something behind them."""
+  notes: list[str]
+  """What is no fault of the record, and may surprise its reader."""
 
   @property
   def doubt(self) -> str:
     """Description of the lines that nothing vouches for; "" if there are none."""
-    if not self.open_lines:
+    if not self.is_open:
       return ""
     if self.until < 0:
       return "nothing vouches for its log (its last launch goes on, or was killed before its first checkpoint)"
@@ -63,36 +68,80 @@ class Vouched(NamedTuple):
 
 def check(directory: RunDirectory, launches: Launches) -> Vouched:
   """Hold the files of a run against the hashes of its checkpoints, and against those of its launches."""
-  checkpoints = Checkpoints(directory.checkpoints)
-  damaged = checkpoints.faults()
-  replaced = [step for step in _replaced_checkpoints(directory, launches) if str(step) not in damaged]
-  hashes = {step: metadata[LOG] for step, metadata in checkpoints.metadata().items() if LOG in metadata}
+  damaged = manifests.faults(directory.checkpoints)
+  replaced = _replaced_checkpoints(directory, launches)
+  metadata = manifests.metadata(directory.checkpoints)
+  hashes = {step: body[LOG] for step, body in metadata.items() if LOG in body and step not in replaced}
   departures = {step: _departure(directory, step, hashes[step]) for step in hashes}
   lines = read_metrics(directory.metrics)
   faults = [
-    *lost_launches(launches, last_iteration(lines)),
+    *manifest_faults(directory, launches, last_iteration(lines)),
     *edited_files(directory, launches),
     *(f"checkpoint {name} {fault}" for name, fault in damaged.items()),
-    *(f"checkpoint {step} is not the one that its launch left" for step in replaced),
-    *(
-      f"the log has changed since checkpoint {step} was saved: {departure}"
-      for step, departure in departures.items()
-      if departure
-    ),
+    *(f"checkpoint {step} is not the one that its launch left" for step in replaced if str(step) not in damaged),
+    *(f"checkpoint {step} does not fit the log: {departure}" for step, departure in departures.items() if departure),
     *_changed_ends(directory, launches),
-    *_repetition(directory.metrics),
-    *_repetition(directory.timings),
+    *_repetition(directory.metrics, lines),
+    *_repetition(directory.timings, read_timings(directory.timings)),
   ]
-  if launches and launches[-1].get("end"):
-    until = math.inf
-  else:
-    until = max((step for step, departure in departures.items() if not departure), default=-1)
-  return Vouched(faults, until, sum(line["iteration"] > until for line in lines))
+  notes = [*removed_checkpoints(directory, launches), *manifests.strays(directory.checkpoints)]
+  newest = max((step for step, departure in departures.items() if not departure), default=None)
+  sizes = {path: hashes[newest][path.name][0] if newest is not None else 0 for path in directory.log}
+  is_longer = {path: log_hashes.size_of(path) > size for path, size in sizes.items()}
+  end = launches[-1].get("end") if launches else None
+  if not end:
+    return Vouched(faults, -1 if newest is None else newest, any(is_longer.values()), notes)
+  if LOG not in end and (newest is None or is_longer[directory.timings]):
+    notes.append(f"nothing vouches for {directory.timings.name}{f' after iteration {newest}' if newest else ''}")
+  return Vouched(faults, math.inf, False, notes)
 
 
-def digests(checkpoints: Checkpoints) -> dict[str, str]:
+def say_faults(command: str, directory: RunDirectory) -> list[str]:
+  """Warn on stderr, a line each, of what is no longer as its launches left it in a run that a command publishes.
+
+  Args:
+    command: as the lines begin, "rl_jax.cite".
+
+  Returns: the faults.
+  """
+  faults = check(directory, read_launches(directory.manifest, missing_ok=True)).faults
+  for fault in faults:
+    say_error(command, UserError(f"warning: {directory.path}: {fault}"))
+  return faults
+
+
+def manifest_faults(directory: RunDirectory, launches: Launches, iterations: int) -> list[str]:
+  """What manifest.json says that is not so, a line each.
+
+  Args:
+    iterations: that the run has come to.
+  """
+  edited = [line.split()[0] for line in edited_files(directory, launches)]
+  identity = None if directory.identity.name in edited else read_identity(directory)
+  config: Any = {}
+  with contextlib.suppress(UserError):  # whoever needs the config says what is wrong with it
+    config = {} if directory.config.name in edited else read_json(directory.config)
+  return [
+    *lost_launches(launches, iterations),
+    *contradictions(launches, identity),
+    *(_miscounted_end(directory, launches) or misjudged_end(launches, config if isinstance(config, dict) else {})),
+  ]
+
+
+def _miscounted_end(directory: RunDirectory, launches: Launches) -> list[str]:
+  """Whether the latest launch ended elsewhere than the log that it left."""
+  end = launches[-1].get("end") if launches else None
+  if not end or _changed_since(directory, end, None):
+    return []
+  last = last_iteration(read_metrics(directory.metrics))
+  if last == end["iterations"]:
+    return []
+  return [f"manifest.json, launch {len(launches)} ended at iteration {end['iterations']}, its log at {last}"]
+
+
+def digests(folder: Path) -> dict[str, str]:
   """SHA-256 of the manifests of finished checkpoints by step, by which the end of a launch vouches for them."""
-  return {str(step): manifests.digest(checkpoints.folder / str(step)) for step in checkpoints.steps()}
+  return {str(step): manifests.digest(folder / str(step)) for step in manifests.finished(folder)}
 
 
 def removed_checkpoints(directory: RunDirectory, launches: Launches) -> list[str]:
@@ -123,10 +172,7 @@ def _digest(checkpoint: Path) -> str:
 
 def _departure(directory: RunDirectory, step: int, hashes: Any) -> str:
   """Difference between the log and what the checkpoint of a step vouches for; "" if there is none."""
-  if not log_hashes.well_formed(directory, hashes):
-    return "its sizes and hashes of the log are damaged"
-  departure = log_hashes.departure(directory, hashes)
-  if departure:
+  if departure := _differs_from(directory, hashes):
     return departure
   # What vouches for less than was written up to its step would let a resume drop the rest as if it came later.
   last = json_lines.iteration_at(directory.metrics, hashes[directory.metrics.name][0])
@@ -146,20 +192,28 @@ def _changed_ends(directory: RunDirectory, launches: Launches) -> list[str]:
 
 
 def _changed_since(directory: RunDirectory, end: Mapping[str, Any], until: int | None) -> str:
-  content = content_sha256(directory, until)
-  if content == end["content_sha256"]:
-    return ""
-  return (
-    f"the log has changed since its launch ended {end['ended']}: content {content[:SHORT]}, recorded "
-    f"{end['content_sha256'][:SHORT]}"
-  )
+  """How the log differs from what a launch ended with; "" if it does not.
+
+  Args:
+    until: the iteration after which others have gone on; None: it was the last.
+  """
+  change = _differs_from(directory, end[LOG], may_have_grown=until is not None) if LOG in end else ""
+  if not change and (content := content_sha256(directory, until)) != end["content_sha256"]:
+    change = f"content {content[:SHORT]}, recorded {end['content_sha256'][:SHORT]}"
+  return f"the log has changed since its launch ended {end['ended']}: {change}" if change else ""
 
 
-def _repetition(path: Path) -> list[str]:
+def _differs_from(directory: RunDirectory, hashes: Any, *, may_have_grown: bool = True) -> str:
+  if not log_hashes.well_formed(directory, hashes):
+    return "its sizes and hashes of the log are damaged"
+  return log_hashes.departure(directory, hashes, may_have_grown=may_have_grown)
+
+
+def _repetition(path: Path, lines: Sequence[Mapping[str, Any]]) -> list[str]:
   """Fault of the first line that repeats an earlier one; a run writes one line for each kind and iteration."""
-  numbers: dict[tuple[Any, int], int] = {}
-  for number, line in enumerate(read_metrics(path), 1):
-    kind, iteration = line.get("kind"), line["iteration"]
+  numbers: dict[tuple[str, int], int] = {}
+  for number, line in enumerate(lines, 1):
+    kind, iteration = line["kind"], line["iteration"]
     if (kind, iteration) in numbers:
       first = numbers[kind, iteration]
       return [f"{path.name}, line {number} has {kind} of iteration {iteration} again, after line {first}"]

@@ -36,6 +36,8 @@ class CitedRun(NamedTuple):
   """Final held-out accuracy of each seed; empty if it was never measured."""
   iterations: int
   papers: tuple[str, ...]
+  faults: tuple[str, ...] = ()
+  """What is no longer as its launches left it."""
 
   @property
   def short(self) -> str:
@@ -53,8 +55,8 @@ class CitedRun(NamedTuple):
 
   @property
   def notes(self) -> list[str]:
-    """Caveats about the recorded commit."""
-    notes = []
+    """Caveats about the number and the recorded commit."""
+    notes = [f"not as recorded ({'; '.join(self.faults)})"] if self.faults else []
     if self.uncommitted:
       changes = ", ".join(digest[:SHORT] for digest in self.uncommitted)
       notes.append(f"run with uncommitted changes (SHA-256 {changes}): the commit alone does not give this number")
@@ -64,7 +66,7 @@ class CitedRun(NamedTuple):
 
 
 def cited(directory: RunDirectory) -> CitedRun:
-  """Read a run.
+  """Read a run; its faults are for the caller to add.
 
   Raises: UserError: it was never launched, or one of its files is damaged.
   """

@@ -28,13 +28,17 @@ _DECISIVE = ("model", "task", "evaluation")
 
 
 def write_comparison(
-  directories: Sequence[RunDirectory], output: Path | None = None, across: str = ITERATIONS
+  directories: Sequence[RunDirectory],
+  output: Path | None = None,
+  across: str = ITERATIONS,
+  faults: Sequence[Sequence[str]] = (),
 ) -> tuple[Path, Path]:
   """Write <output>.png and <output>.html.
 
   Args:
     output: None: "comparison" in the deepest folder that holds all runs.
     across: the horizontal axis, `ITERATIONS` or `TOKENS` of panels.py.
+    faults: of each run, what is no longer as its launches left it; empty: of none.
 
   Returns: the paths of the picture and the page.
 
@@ -53,8 +57,9 @@ def write_comparison(
     output.parent.mkdir(parents=True, exist_ok=True)
   picture, html = output.with_name(f"{output.name}.png"), output.with_name(f"{output.name}.html")
   title = " · ".join(runs)
+  marks = [mark for name, of_run in zip(names, faults, strict=False) for mark in header.mark(of_run, name)]
   write_atomically(picture, png([panel for panel in panels if not is_constant(panel)] or panels, title))
-  write_atomically(html, render(runs, panels, title).encode())
+  write_atomically(html, render(runs, panels, title, marks).encode())
   return picture, html
 
 
@@ -68,10 +73,10 @@ def panels_of(runs: Mapping[str, Record], across: str = ITERATIONS) -> list[Pane
   return [*panels[:1], *(by_tokens()[:1] if countable else []), *panels[1:]]
 
 
-def render(runs: Mapping[str, Record], panels: Sequence[Panel], title: str) -> str:
+def render(runs: Mapping[str, Record], panels: Sequence[Panel], title: str, marks: Sequence[str] = ()) -> str:
   """The page as text."""
   body = [f"<h1>{page.escape(title)}</h1>", f'<p class="status">{len(runs)} runs side by side</p>']
-  body += [_warning(runs), _differences(runs)]
+  body += [*marks, _warning(runs), _differences(runs)]
   if panels:
     body.append(curve_section(panels, "Line: mean over seeds. Band: ± one standard deviation."))
   body += [final_numbers(runs), samples(runs), _runs(runs)]

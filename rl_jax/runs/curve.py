@@ -8,7 +8,7 @@ from rl_jax.errors import UserError
 from rl_jax.runs.content import content_sha256
 from rl_jax.runs.directory import RunDirectory, read_identity
 from rl_jax.runs.manifest import first_launch
-from rl_jax.runs.metrics import read_metrics
+from rl_jax.runs.metrics import read_metrics, read_timings
 from rl_jax.runs.statistics import mean, spread
 
 ORIGIN = (
@@ -40,7 +40,7 @@ def curve(directory: RunDirectory, names: list[str]) -> dict[str, Any]:
       "spread": [round(spread(values), 4) for _, values in points],
       "seeds": [[rounded(value) for value in values] for _, values in points],
     }
-  seconds = sum(line["seconds"] for line in read_metrics(directory.timings))
+  seconds = sum(line["seconds"] for line in read_timings(directory.timings))
   launch = first_launch(directory.manifest)
   return {
     "identity": read_identity(directory),

@@ -8,7 +8,7 @@ runs/<name>/
   metrics.jsonl    bit-identical between a straight run and a resumed one (metrics.py)
   timings.jsonl    seconds, tokens per second, wall clock: never the same twice
   samples.jsonl    decoded samples (samples.py)
-                   (checkpoints vouch for these three: log_hashes.py)
+                   (checkpoints and ends of launches vouch for these three: log_hashes.py)
   tensorboard/  checkpoints/  profile/  report.png  report.html
   traceback.txt    of the last launch that an error in a user's own code has ended; may be there before the run is
 """
@@ -24,7 +24,7 @@ from typing import Any
 
 from rl_jax.errors import UserError
 from rl_jax.runs.differences import differing, shortened
-from rl_jax.runs.files import plain, read_json, temporary_path, write_json, writing
+from rl_jax.runs.files import check_regular, plain, read_json, temporary_path, write_json, writing
 from rl_jax.runs.lock import Lock
 from rl_jax.runs.manifest import read_launches
 
@@ -75,13 +75,22 @@ class RunDirectory:
   def check_kinds(self) -> None:
     """Raise UserError for a folder where the run has a file, or something else where it has a folder: most would be
     found only when they are written, after the training."""
-    records = (self.identity, self.config, self.manifest, self.method, *self.log)
-    for file in (*records, self.report_png, self.report_html, self.traceback):
+    for file in (*self.record, self.report_png, self.report_html, self.traceback):
       if file.exists() and not file.is_file():
         raise UserError(f"{file} is {'a folder' if file.is_dir() else 'no file'}, where {_IS_KEPT.format('a file')}")
     for folder in (self.tensorboard, self.checkpoints, self.profile):
       if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is no folder, where {_IS_KEPT.format('one')}")
+
+  @property
+  def record(self) -> tuple[Path, ...]:
+    """The files that say what the run is and what became of it."""
+    return self.manifest, *self.log, self.method, self.config, self.identity
+
+  def check_regular(self) -> None:
+    """Raise UserError where a file of the record is a pipe or a device, whose reader would wait, or never end."""
+    for file in self.record:
+      check_regular(file)
 
   def check_in_place(self) -> None:
     """Raise UserError unless the folder that `open_run` locked is still the one at `path`: files written there would be
@@ -110,8 +119,7 @@ class RunDirectory:
       self._lock.remove()
 
   def _clear(self) -> None:
-    records = (self.manifest, self.metrics, self.timings, self.samples, self.method, self.config, self.identity)
-    for file in records:
+    for file in self.record:
       file.unlink(missing_ok=True)
     shutil.rmtree(self.tensorboard, ignore_errors=True)
     with contextlib.suppress(OSError):  # it is not there
@@ -185,7 +193,7 @@ def find_run(workdir: str | os.PathLike[str]) -> RunDirectory:
   """The run in `workdir`, for reading, without a lock: the run may still be training.
 
   Raises:
-    UserError: if the folder is missing or holds no run.
+    UserError: if the folder is missing or holds no run, or a file of its record is a pipe or a device.
   """
   path = Path(workdir)
   if not os.path.isdir(path):  # False, and no error, for any text
@@ -193,6 +201,7 @@ def find_run(workdir: str | os.PathLike[str]) -> RunDirectory:
   directory = RunDirectory(path)
   if not directory.identity.exists():
     raise UserError(f"{path} holds no run (identity.json is missing): give the --workdir of a run")
+  directory.check_regular()
   return directory
 
 
@@ -205,12 +214,13 @@ def read_identity(directory: RunDirectory) -> str:
   content = read_json(directory.identity)
   identity = content.get("identity") if isinstance(content, dict) else None
   if not isinstance(identity, str):
-    raise UserError(f"{directory.identity} names no run (its \"identity\" is no text): restore it from a copy")
+    raise UserError(f'{directory.identity} names no run (its "identity" is no text): restore it from a copy')
   return identity
 
 
 def _check_holder(path: Path, identity: str, fields: dict[str, Any]) -> bool:
   """True if `path` holds this run, False if it holds nothing, or a start of another that has not begun."""
+  RunDirectory(path).check_regular()
   file = path / "identity.json"
   if not file.exists():
     other_files = _other_files(path)

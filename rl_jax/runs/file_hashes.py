@@ -1,7 +1,8 @@
 """Hashes of the files that say what a run is, by which each of its launches vouches for them.
 
 {"identity.json": "<SHA-256>", "config.json": …, "method.py": …} is the field `files` of a launch. Only a launch writes
-these files, so they are as the latest one left them. Launches of older versions do not have the field.
+these files, so they are as the latest one left them. Launches of older versions have the hash of method.py alone, in
+field `method_sha256`, which newer ones have too.
 """
 
 from __future__ import annotations
@@ -30,13 +31,16 @@ def edited_files(directory: RunDirectory, launches: Sequence[Mapping[str, Any]])
   Raises:
     UserError: one cannot be read.
   """
-  recorded = launches[-1].get("files", {}) if launches else {}
+  latest = launches[-1] if launches else {}
+  recorded = {name: {digest} for name, digest in latest.get("files", {}).items()}
+  if "method_sha256" in latest:
+    recorded.setdefault(directory.method.name, set()).add(latest["method_sha256"])
   lines = []
-  for name, digest in recorded.items():
+  for name, digests in recorded.items():
     path = directory.path / name
     if not path.exists():
       lines.append(f"{name} was removed since launch {len(launches)}")
-    elif _sha256(path) != digest:
+    elif {_sha256(path)} != digests:
       lines.append(f"{name} was edited since launch {len(launches)}")
   return lines
 

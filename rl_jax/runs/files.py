@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,12 +100,27 @@ def write_json(path: Path, value: Any) -> None:
   write_atomically(path, (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode())
 
 
+def check_regular(path: Path) -> None:
+  """Check that a file can be read to its end, which a pipe or a device may not have. A folder says so when it is read.
+
+  Raises:
+    UserError: it is a pipe, a device or a socket.
+  """
+  try:
+    mode = path.stat().st_mode
+  except OSError:  # it is missing, or whoever reads it says what it has
+    return
+  if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+    raise UserError(f"{path} is no regular file but a pipe, a device or a socket: restore it from a copy, or remove it")
+
+
 def read_json(path: Path) -> Any:
   """The content of a JSON file.
 
   Raises:
     UserError: if the file is missing, unreadable or not JSON.
   """
+  check_regular(path)
   try:
     return json.loads(path.read_bytes())
   except FileNotFoundError:
@@ -113,3 +129,5 @@ def read_json(path: Path) -> Any:
     raise UserError(f"cannot read {path}: {error.strerror or error}") from error
   except ValueError as error:
     raise UserError(f"{path} is not JSON ({error}): restore it from a copy, or remove it") from error
+  except RecursionError:
+    raise UserError(f"{path} is not JSON (nested too deeply): restore it from a copy, or remove it") from None

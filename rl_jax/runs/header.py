@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rl_jax.runs import page
 from rl_jax.runs.content import SHORT
 from rl_jax.runs.formatting import duration
 from rl_jax.runs.record import Record
@@ -34,6 +36,14 @@ def facts(record: Record) -> dict[str, str]:
     "command": shlex.join(map(str, last.get("command", ()))),
   }
   return {name: value for name, value in values.items() if value}
+
+
+def mark(faults: Sequence[str], name: str = "This run") -> list[str]:
+  """Paragraph on a run whose files are no longer as its launches left them; none where they are."""
+  if not faults:
+    return []
+  text = f"{name} is not as recorded: {'; '.join(faults)}."
+  return [f'<p class="warning">{page.escape(text)}</p>']
 
 
 def _part(config: dict[str, Any], section: str) -> str:

@@ -15,6 +15,9 @@ from typing import Any
 from rl_jax.errors import UserError
 from rl_jax.runs.files import write_atomically, writing
 
+_MOST_ITERATIONS = 1 << 63
+"""Arrays of iterations are int64."""
+
 
 def append(path: Path, records: list[dict[str, Any]]) -> None:
   """Add one line per record. Either all of them are in the file afterwards, or none.
@@ -58,11 +61,11 @@ def read(path: Path) -> list[dict[str, Any]]:
   """The records in file order. No file means no records yet; an unfinished last line is left out.
 
   Raises:
-    UserError: if a line other than the last is not a record.
+    UserError: if a line that has its end is not a record.
   """
   lines = _lines(path)
   records = [_record(line) for line in lines]
-  if records and records[-1] is None:
+  if records and records[-1] is None and not lines[-1].endswith(b"\n"):
     records.pop()
   good = [record for record in records if record is not None]
   if len(good) < len(records):
@@ -136,10 +139,10 @@ def _record(line: bytes) -> dict[str, Any] | None:
   """The record of a line, or None if it is not one. A cut line never ends its object, so it never parses."""
   try:
     record = json.loads(line)
-  except ValueError:
+  except (ValueError, RecursionError):
     return None
   iteration = record.get("iteration") if isinstance(record, dict) else None
-  return record if isinstance(iteration, int) and not isinstance(iteration, bool) else None
+  return record if type(iteration) is int and 0 <= iteration < _MOST_ITERATIONS else None
 
 
 def _damaged(path: Path, index: int) -> str:

@@ -2,57 +2,46 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-from rl_jax.errors import UserError
-
-
-class _Kind(NamedTuple):
-  """A type of JSON values, and its name in an error."""
-
-  name: str
-  fits: Callable[[Any], bool]
-
-
-def _list_of(kind: _Kind) -> _Kind:
-  return _Kind(f"a list, each {kind.name}", lambda value: isinstance(value, list) and all(map(kind.fits, value)))
-
-
-def _by_name(kind: _Kind) -> _Kind:
-  return _Kind(f"{kind.name} by name", lambda value: isinstance(value, dict) and all(map(kind.fits, value.values())))
-
-
-def _or_null(kind: _Kind) -> _Kind:
-  return _Kind(f"{kind.name} or null", lambda value: value is None or kind.fits(value))
-
-
-_TEXT = _Kind("text", lambda value: isinstance(value, str))
-_SHA256 = _Kind("a SHA-256", lambda value: isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value)))
-_COUNT = _Kind("a whole number from 0 on", lambda value: type(value) is int and value >= 0)
-_NUMBER = _Kind("a number", lambda value: type(value) in (int, float))
-_TRUTH = _Kind("true or false", lambda value: isinstance(value, bool))
-_ANYTHING = _Kind("a value", lambda value: True)
-_BY_STEP = _Kind(
-  "a SHA-256 by step",
-  lambda value: _by_name(_SHA256).fits(value) and all(step.isdecimal() and step == str(int(step)) for step in value),
+from rl_jax.runs.fields import (
+  ANYTHING,
+  COUNT,
+  NUMBER,
+  SHA256,
+  TEXT,
+  TRUTH,
+  Kind,
+  by_name,
+  check_fields,
+  list_of,
+  or_null,
 )
-_START = _Kind("[folder, SHA-256]", lambda value: _list_of(_TEXT).fits(value) and len(value) == 2)
+
+_SIZE_AND_HASH = Kind(
+  "[bytes, SHA-256]",
+  lambda value: isinstance(value, list) and len(value) == 2 and COUNT.fits(value[0]) and SHA256.fits(value[1]),
+)
+_BY_STEP = Kind(
+  "a SHA-256 by step",
+  lambda value: by_name(SHA256).fits(value) and all(step.isdecimal() and step == str(int(step)) for step in value),
+)
+_START = Kind("[folder, SHA-256]", lambda value: list_of(TEXT).fits(value) and len(value) == 2)
 
 _LAUNCH = {
-  "started": _TEXT, "command": _list_of(_TEXT), "devices": _TEXT, "flags": _by_name(_TEXT),
-  "packages": _by_name(_TEXT), "python": _TEXT, "platform": _TEXT, "cpu_model": _TEXT,
-  "cpu_features_sha256": _or_null(_SHA256), "cpu_threads": _or_null(_COUNT), "cpu_threads_allowed": _or_null(_COUNT),
-  "git_commit": _or_null(_TEXT), "git_clean": _or_null(_TRUTH), "uncommitted_sha256": _or_null(_TEXT),
-  "identity": _TEXT, "method_sha256": _SHA256, "papers": _list_of(_TEXT), "data_fingerprint": _TEXT,
-  "guessing_floor": _or_null(_NUMBER), "parameters": _by_name(_COUNT), "settings": _by_name(_ANYTHING),
-  "processes": _COUNT, "resumed_from": _COUNT, "started_from": _TEXT, "start_sha256": _TEXT,
-  "models_started_from": _by_name(_START), "files": _by_name(_SHA256), "end": _by_name(_ANYTHING),
+  "started": TEXT, "command": list_of(TEXT), "devices": TEXT, "flags": by_name(TEXT),
+  "packages": by_name(TEXT), "python": TEXT, "platform": TEXT, "cpu_model": TEXT,
+  "cpu_features_sha256": or_null(SHA256), "cpu_threads": or_null(COUNT), "cpu_threads_allowed": or_null(COUNT),
+  "git_commit": or_null(TEXT), "git_clean": or_null(TRUTH), "uncommitted_sha256": or_null(TEXT),
+  "identity": TEXT, "method_sha256": SHA256, "papers": list_of(TEXT), "data_fingerprint": TEXT,
+  "guessing_floor": or_null(NUMBER), "parameters": by_name(COUNT), "settings": by_name(ANYTHING),
+  "processes": COUNT, "resumed_from": COUNT, "started_from": TEXT, "start_sha256": TEXT,
+  "models_started_from": by_name(_START), "files": by_name(SHA256), "end": by_name(ANYTHING),
 }  # fmt: skip
 _END = {
-  "ended": _TEXT, "wall_seconds": _NUMBER, "iterations": _COUNT, "finished": _TRUTH, "content_sha256": _SHA256,
-  "checkpoints": _BY_STEP,
+  "ended": TEXT, "wall_seconds": NUMBER, "iterations": COUNT, "finished": TRUTH, "content_sha256": SHA256,
+  "checkpoints": _BY_STEP, "log": by_name(_SIZE_AND_HASH),
 }  # fmt: skip
 _EVERY_LAUNCH_HAS = ("started", "command", "devices")
 _EVERY_END_HAS = ("ended", "wall_seconds", "iterations", "finished", "content_sha256")
@@ -68,9 +57,9 @@ def check_launch(launch: Any, where: str) -> None:
   Raises:
     UserError: a field is missing, or is of another type.
   """
-  _check(launch, where, _LAUNCH, _EVERY_LAUNCH_HAS)
+  check_fields(launch, where, _LAUNCH, _EVERY_LAUNCH_HAS)
   if "end" in launch:
-    _check(launch["end"], f"{where}, end", _END, _EVERY_END_HAS)
+    check_fields(launch["end"], f"{where}, end", _END, _EVERY_END_HAS)
 
 
 def check_origin(fields: Mapping[str, Any], where: str) -> None:
@@ -79,15 +68,4 @@ def check_origin(fields: Mapping[str, Any], where: str) -> None:
   Raises:
     UserError: a field is of another type.
   """
-  _check({name: value for name, value in fields.items() if value is not None}, where, _LAUNCH, ())
-
-
-def _check(fields: Any, where: str, kinds: Mapping[str, _Kind], required: Collection[str]) -> None:
-  if not isinstance(fields, dict):
-    raise UserError(f"{where} is no object: restore the file from a copy")
-  for name in required:
-    if name not in fields:
-      raise UserError(f"{where} has no field {name!r}: restore the file from a copy")
-  for name, kind in kinds.items():
-    if name in fields and not kind.fits(fields[name]):
-      raise UserError(f"{where}, {name!r}: want {kind.name}, got {fields[name]!r:.60}: restore the file from a copy")
+  check_fields({name: value for name, value in fields.items() if value is not None}, where, _LAUNCH, ())

@@ -30,6 +30,57 @@ def lost_launches(launches: Launches, iterations: int) -> list[str]:
   return lost
 
 
+def contradictions(launches: Launches, identity: str | None) -> list[str]:
+  """Which entries cannot be what launches of this run have written, a line each.
+
+  Args:
+    identity: the run's; None: not known.
+  """
+  faults = _lost_fields(launches)
+  for number, launch in enumerate(launches, 1):
+    where, end = f"manifest.json, launch {number}", launch.get("end", {})
+    if identity is not None and launch.get("identity", identity) != identity:
+      faults.append(f"{where} is of another run: its identity is not that of identity.json")
+    earlier = next(before for before, other in enumerate(launches, 1) if _beginning(other) == _beginning(launch))
+    if earlier < number:
+      faults.append(f"{where} is launch {earlier} again")
+    # What the last one ended with is held against the log itself.
+    steps = end.get("checkpoints") if number < len(launches) else None
+    if steps and str(end["iterations"]) not in steps:
+      faults.append(f"{where} ended at iteration {end['iterations']}, of which it left no checkpoint")
+  return faults
+
+
+def misjudged_end(launches: Launches, config: Mapping[str, Any]) -> list[str]:
+  """Whether the latest launch says that it finished the run of this config where it did not, or the reverse."""
+  end, planned = launches[-1].get("end") if launches else None, config.get("num_iterations")
+  if not end or type(planned) is not int:
+    return []
+  reached = end["iterations"] >= planned
+  # By tokens it may have been finished before.
+  if end["finished"] == reached or (end["finished"] and config.get("num_tokens")):
+    return []
+  state = "finished" if end["finished"] else "not finished"
+  return [f"manifest.json, launch {len(launches)} is called {state} at iteration {end['iterations']} of {planned}"]
+
+
+def _lost_fields(launches: Launches) -> list[str]:
+  """Fields that an entry lacks although an earlier one, or another of its own, shows that its version writes them."""
+  lost: list[str] = []
+  known: set[str] = set()
+  for number, launch in enumerate(launches, 1):
+    end = launch.get("end", {})
+    fields = ({"files"} & launch.keys()) | {f"end.{name}" for name in ("checkpoints", "log") if name in end}
+    known |= fields | ({"files", "end.checkpoints"} if fields else set())  # which are of one version
+    expected = known if end else known & {"files"}
+    lost += [f"manifest.json, launch {number} has lost its field {name!r}" for name in sorted(expected - fields)]
+  return lost
+
+
+def _beginning(launch: Mapping[str, Any]) -> dict[str, Any]:
+  return {name: value for name, value in launch.items() if name != "end"}
+
+
 def saved_iterations(launches: Launches) -> int:
   """Last iteration that launches have saved, by where they ended and where others began; 0 if none has."""
   began = (launch.get("resumed_from", 0) for launch in launches)

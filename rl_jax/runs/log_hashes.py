@@ -1,4 +1,5 @@
-"""Sizes and hashes of a run's log, by which a checkpoint vouches for the lines up to its step.
+"""Sizes and hashes of a run's log, by which a checkpoint vouches for the lines up to its step, and the end of a launch
+for all of them.
 
 {"metrics.jsonl": [bytes, "<SHA-256>"], "samples.jsonl": …, "timings.jsonl": …}. The log only grows, and a resume cuts
 it back to where the checkpoint left it, so these bytes are the beginning of each file for as long as the checkpoint is
@@ -43,8 +44,11 @@ def well_formed(directory: RunDirectory, hashes: Any) -> bool:
   return all(isinstance(entry, list) and [type(part) for part in entry] == [int, str] for entry in entries)
 
 
-def departure(directory: RunDirectory, hashes: Hashes) -> str:
-  """Difference of the log from its state when the hashes were taken, growth apart; "" if there is none.
+def departure(directory: RunDirectory, hashes: Hashes, *, may_have_grown: bool = True) -> str:
+  """Difference of the log from its state when the hashes were taken; "" if there is none.
+
+  Args:
+    may_have_grown: lines may have been added since.
 
   Raises:
     UserError: a file cannot be read.
@@ -59,7 +63,14 @@ def departure(directory: RunDirectory, hashes: Hashes) -> str:
       return f"{path.name} is cut: {length} of its {size} bytes are left" if length else f"{path.name} is missing"
     if digest is not None and sha256.hexdigest() != digest:
       return f"{path.name} has changed within its first {size} bytes"
+    if not may_have_grown and (grown := size_of(path) - size):
+      return f"{path.name} has grown by {grown} bytes"
   return ""
+
+
+def size_of(path: Path) -> int:
+  """Bytes of a file of the log; 0 where it is missing."""
+  return path.stat().st_size if path.exists() else 0
 
 
 class _GrowingFile:
@@ -68,7 +79,7 @@ class _GrowingFile:
     self._size, self._sha256 = 0, hashlib.sha256()
 
   def now(self) -> list[Any]:
-    size = self.path.stat().st_size if self.path.exists() else 0
+    size = size_of(self.path)
     if size < self._size:
       raise UserError(
         f"{self.path} was removed or cut under this run ({size} of its {self._size} bytes are left): restore it from a "

@@ -123,6 +123,9 @@ def read_launches(path: Path, *, missing_ok: bool = False) -> list[dict[str, Any
   content = read_json(path)
   if not isinstance(content, dict) or not isinstance(content.get("launches"), list):
     raise UserError(f"{path} is not a manifest (no list of launches): restore it from a copy, or remove it")
+  if content.get("format") != FORMAT:
+    version = f"{content['format']!r:.60}" if "format" in content else "none"
+    raise UserError(f"{path} has format {version}, this version reads {FORMAT}: restore it from a copy")
   for number, launch in enumerate(content["launches"], 1):
     check_launch(launch, f"{path}, launch {number}")
   return content["launches"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from rl_jax.runs.statistics import mean, spread
 from rl_jax.runs.visible import visible
 
 _RESERVED = ("kind", "iteration")
+_RESTORE = "restore the file from a copy"
+_MOST = 1 << 64
+"""Whole numbers above are none of a run's, and may be none of a float's."""
 
 
 class MetricsWriter:
@@ -140,14 +143,50 @@ class MetricsWriter:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-  """The lines of metrics.jsonl or timings.jsonl, in file order, NaN and infinities as floats.
+  """The lines of metrics.jsonl, in file order, NaN and infinities as floats.
 
   A missing file gives no lines; an unfinished last line (the run is going on, or was killed) is left out.
 
   Raises:
-    UserError: if another line is damaged.
+    UserError: if another line is damaged, has no kind, or has not a number for each seed.
   """
-  return [{name: _decoded(value) for name, value in line.items()} for line in json_lines.read(path)]
+  lines, seeds = _read(path, "a list of numbers", _is_list_of_numbers), None
+  for number, line in enumerate(lines, 1):
+    for name in (name for name in line if name not in _RESERVED):
+      seeds = seeds or len(line[name])
+      if len(line[name]) != seeds:
+        raise UserError(f"{path}, line {number}, {name!r}: want a number for each of {seeds} seeds: {_RESTORE}")
+  return lines
+
+
+def read_timings(path: Path) -> list[dict[str, Any]]:
+  """The lines of timings.jsonl, as `read_metrics` reads its own.
+
+  Raises:
+    UserError: if a line is damaged, has no kind, or a value that is no number.
+  """
+  return _read(path, "a number", _is_number)
+
+
+def _read(path: Path, kind: str, fits: Callable[[Any], bool]) -> list[dict[str, Any]]:
+  """Lines whose every value is of a kind; its name is for the error."""
+  lines = [{name: _decoded(value) for name, value in line.items()} for line in json_lines.read(path)]
+  for number, line in enumerate(lines, 1):
+    where = f"{path}, line {number}"
+    if not isinstance(line.get("kind"), str):
+      raise UserError(f"{where} has no kind: {_RESTORE}")
+    for name, value in line.items():
+      if name not in _RESERVED and not fits(value):
+        raise UserError(f"{where}, {name!r}: want {kind}, got {value!r:.60}: {_RESTORE}")
+  return lines
+
+
+def _is_number(value: Any) -> bool:
+  return type(value) is float or (type(value) is int and abs(value) < _MOST)
+
+
+def _is_list_of_numbers(value: Any) -> bool:
+  return isinstance(value, list) and bool(value) and all(map(_is_number, value))
 
 
 def _encoded(value: int | float) -> int | float | str:

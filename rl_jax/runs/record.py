@@ -14,7 +14,7 @@ from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.files import read_json
 from rl_jax.runs.manifest import read_launches
 from rl_jax.runs.metric_names import TOKENS
-from rl_jax.runs.metrics import read_metrics
+from rl_jax.runs.metrics import read_metrics, read_timings
 from rl_jax.runs.samples import read_samples
 
 
@@ -68,7 +68,7 @@ def load(directory: RunDirectory) -> Record:
     name=directory.path.resolve().name,
     config=config if isinstance(config, dict) else {"config": config},
     launches=read_launches(directory.manifest, missing_ok=True),
-    series=collect(read_metrics(directory.metrics) + read_metrics(directory.timings)),
+    series=collect(read_metrics(directory.metrics) + read_timings(directory.timings)),
     samples=read_samples(directory.samples),
     content=content_sha256(directory),
   )

@@ -25,13 +25,14 @@ CHARACTERS_SHOWN = 1500
 OTHERS_DRAWN = 40
 
 
-def write_report(directory: RunDirectory, across: str = ITERATIONS) -> tuple[Path, Path]:
+def write_report(directory: RunDirectory, across: str = ITERATIONS, faults: Sequence[str] = ()) -> tuple[Path, Path]:
   """Write report.png and report.html from what the run has written so far.
 
   Works for an unfinished run, for one without metrics (the page says so), for any number of seeds.
 
   Args:
     across: the horizontal axis, `ITERATIONS` or `TOKENS` of panels.py.
+    faults: what is no longer as the run's launches left it, for a mark at the top of the page.
 
   Returns:
     The paths of the picture and the page.
@@ -43,7 +44,7 @@ def write_report(directory: RunDirectory, across: str = ITERATIONS) -> tuple[Pat
   panels = main_panels(over_tokens(record) if across == TOKENS else record, across)
   drawn = [panel for panel in panels if not is_constant(panel)]
   write_atomically(directory.report_png, png(drawn or panels, f"{record.name}: {status(record)}"))
-  write_atomically(directory.report_html, render(record, panels).encode())
+  write_atomically(directory.report_html, render(record, panels, faults).encode())
   return directory.report_png, directory.report_html
 
 
@@ -63,9 +64,10 @@ def status(record: Record) -> str:
   return " · ".join(parts)
 
 
-def render(record: Record, panels: Sequence[Panel]) -> str:
+def render(record: Record, panels: Sequence[Panel], faults: Sequence[str] = ()) -> str:
   """The page as text."""
   body = [f"<h1>{page.escape(record.name)}</h1>", f'<p class="status">{page.escape(status(record))}</p>']
+  body += header.mark(faults)
   body.append(page.facts(header.facts(record), header.WIDE))
   if panels:
     several = "Thick line: mean over seeds. Band: ± one standard deviation. Thin lines: seeds."

@@ -15,6 +15,7 @@ from typing import Any
 from rl_jax.errors import UserError
 from rl_jax.runs import json_lines
 from rl_jax.runs.directory import RunDirectory
+from rl_jax.runs.fields import COUNT, MEASURED, TEXT, check_fields, list_of, or_null
 from rl_jax.runs.files import decode_number, plain
 from rl_jax.runs.formatting import number
 from rl_jax.runs.visible import visible
@@ -23,6 +24,10 @@ FIELDS = ("iteration", "seed", "prompt", "response", "reward")
 """Fields of every sample."""
 BY_TOKEN = ("tokens", "credit")
 """Lists with an element per token of the response, where a sample has them."""
+_KINDS = {
+  "seed": COUNT, "prompt": TEXT, "response": TEXT, "reward": or_null(MEASURED), "tokens": list_of(TEXT),
+  "credit": list_of(MEASURED),
+}  # fmt: skip
 
 
 def write_samples(directory: RunDirectory, samples: Sequence[Mapping[str, Any]]) -> None:
@@ -43,13 +48,14 @@ def read_samples(path: Path) -> list[dict[str, Any]]:
   """The samples in file order; none if there is no file. An unfinished last line is left out.
 
   Raises:
-    UserError: if another line is damaged or lacks one of `FIELDS`.
+    UserError: if another line is damaged, lacks one of `FIELDS`, or has one of another type.
   """
   samples = json_lines.read(path)
   for index, sample in enumerate(samples):
     missing = [name for name in FIELDS if name not in sample]
     if missing:
       raise UserError(f"{path}, line {index + 1} has no {missing[0]!r}: restore the file, or remove that line")
+    check_fields(sample, f"{path}, line {index + 1}", _KINDS, ())
     sample["reward"] = decode_number(sample["reward"])
     if "credit" in sample:
       sample["credit"] = [decode_number(value) for value in sample["credit"]]

@@ -14,7 +14,7 @@ from rl_jax.runs.directory import RunDirectory, read_identity
 from rl_jax.runs.files import decode_number, read_json
 from rl_jax.runs.manifest import first_launch
 from rl_jax.runs.metric_names import ACCURACY, BLOCKS, GREEDY, SEQUENTIAL, TOKENS
-from rl_jax.runs.metrics import read_metrics
+from rl_jax.runs.metrics import read_timings
 from rl_jax.runs.record import Series, at, load
 
 AXES = ("tokens", "updates", "sequential_tokens")
@@ -161,7 +161,7 @@ def read(directory: RunDirectory, metrics: Sequence[str], budget: float) -> Entr
     tokens=spent,
     values=values,
     at_budget=at_budget,
-    seconds=sum(line["seconds"] for line in read_metrics(directory.timings)),
+    seconds=sum(line["seconds"] for line in read_timings(directory.timings)),
     origin=origin,
     iterations=tuple(points.tolist()),
     updates_per_iteration=config["epochs"] * config["minibatches_per_epoch"],

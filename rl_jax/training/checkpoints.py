@@ -172,25 +172,6 @@ class Checkpoints:
     """The finished checkpoints, oldest first; their checksums are not looked at."""
     return manifests.finished(self.folder)
 
-  def metadata(self) -> dict[int, dict[str, Any]]:
-    """Metadata of the finished checkpoints by step; only the checksums of manifests are looked at."""
-    metadata = {}
-    for step in self.steps():
-      with contextlib.suppress(Damage):
-        metadata[step] = manifests.read(self._path(step))["metadata"]
-    return metadata
-
-  def faults(self) -> dict[str, str]:
-    """Faults of finished checkpoints, by name of their folder; the checksum of every file is compared."""
-    faults = {}
-    for name in self._names():
-      try:
-        self._check_intact(name)
-      except Damage as damage:
-        if manifests.is_finished(self._path(name)):  # it was not removed meanwhile by the run, which may be going on
-          faults[name] = str(damage)
-    return faults
-
   def leaves(self) -> set[str]:
     """Names of the arrays in the newest finished checkpoint; its checksums are not looked at."""
     for step in reversed(self.steps()):
@@ -237,12 +218,6 @@ class Checkpoints:
 
   def _path(self, step: int | str) -> Path:
     return self.folder / str(step)
-
-  def _names(self) -> list[str]:
-    """Checkpoints, newest first, after those whose folder has been given a name that is no step's."""
-    steps = [str(step) for step in reversed(manifests.steps(self.folder))]
-    others = {path.name for path in self.folder.iterdir()} - set(steps) if self.folder.is_dir() else set()
-    return [*sorted(name for name in others if manifests.is_finished(self._path(name))), *steps]
 
   def _new_checkpointer(self) -> ocp.AsyncCheckpointer:
     # Folders made in the background would let a full disk there leave the writers waiting for twenty minutes.
@@ -318,15 +293,15 @@ class Checkpoints:
     faults: list[tuple[str, str]] = []
 
     def choose() -> int:
-      for name in self._names():
+      for name in manifests.names(self.folder):
         try:
-          body = self._check_intact(name)
+          body = manifests.intact(self._path(name))
           if fault := self._fault(body["step"], body["metadata"]):
             raise Damage(fault)
           return body["step"]
         except Damage as damage:
           faults.append((name, str(damage)))
-      return -2 if any(manifests.is_finished(self._path(name)) for name in self._names()) else -1
+      return -2 if any(manifests.is_finished(self._path(name)) for name in manifests.names(self.folder)) else -1
 
     step = _agreed(choose)
     if step == -2:
@@ -338,23 +313,13 @@ class Checkpoints:
     then = f"using checkpoint {step}" if step >= 0 else "nothing to restore, starting from the beginning"
     return (step if step >= 0 else None), [f"checkpoint {name} {fault}: {then}" for name, fault in faults]
 
-  def _check_intact(self, step: int | str) -> dict[str, Any]:
-    if not manifests.is_finished(self._path(step)):
-      raise Damage("is incomplete (no manifest.json: the save was cut off)")
-    try:
-      body = manifests.read(self._path(step))
-      manifests.verify(self._path(step), body)
-    except Damage as damage:
-      raise Damage(f"is damaged ({damage})") from damage
-    return body
-
   def _require(self, step: int) -> None:
     self.wait()
     if step not in manifests.steps(self.folder):
       existing = ", ".join(map(str, self.steps())) or "none"
       raise UserError(f"no checkpoint {step} in {self.folder} (there: {existing})")
     try:
-      self._check_intact(step)
+      manifests.intact(self._path(step))
     except Damage as damage:
       raise UserError(f"checkpoint {step} in {self.folder} {damage}") from damage
 

@@ -12,6 +12,8 @@ A folder without a manifest is a checkpoint that was never finished.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -35,6 +37,8 @@ def _canonical(body: dict[str, Any]) -> bytes:
 
 
 def _sha256(file: Path) -> str:
+  if file.exists() and not file.is_file():  # a pipe would never be read to its end
+    raise OSError(errno.EINVAL, "it is no regular file")
   with file.open("rb") as stream:
     return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -93,7 +97,7 @@ def read(folder: Path) -> dict[str, Any]:
     intact = hashlib.sha256(_canonical(body)).hexdigest() == digest
   except OSError as error:
     raise Damage(f"{NAME} cannot be read: {error.strerror}") from error
-  except (ValueError, KeyError, TypeError) as error:
+  except (ValueError, KeyError, TypeError, RecursionError) as error:
     raise Damage(f"{NAME} is not a manifest") from error
   if not intact:
     raise Damage(f"{NAME} checksum differs")
@@ -106,12 +110,75 @@ def read(folder: Path) -> dict[str, Any]:
   return body
 
 
+def names(folder: Path) -> list[str]:
+  """Checkpoints in a folder, newest first, after those whose own folder has been given a name that is no step's."""
+  by_step = [str(step) for step in reversed(steps(folder))]
+  others = {path.name for path in folder.iterdir()} - set(by_step) if folder.is_dir() else set()
+  return [*sorted(name for name in others if is_finished(folder / name)), *by_step]
+
+
+def intact(checkpoint: Path) -> dict[str, Any]:
+  """The body of the manifest of a checkpoint whose every checksum holds; raises Damage for any other."""
+  if not is_finished(checkpoint):
+    raise Damage("is incomplete (no manifest.json: the save was cut off)")
+  try:
+    body = read(checkpoint)
+    verify(checkpoint, body)
+  except Damage as damage:
+    raise Damage(f"is damaged ({damage})") from damage
+  return body
+
+
+def faults(folder: Path) -> dict[str, str]:
+  """What is wrong with finished checkpoints, by the name of their folder: of every file the checksum is compared."""
+  found = {}
+  for name in names(folder):
+    try:
+      intact(folder / name)
+    except Damage as damage:
+      if is_finished(folder / name):  # it was not removed meanwhile by the run, which may be going on
+        found[name] = str(damage)
+  return found
+
+
+def metadata(folder: Path) -> dict[int, dict[str, Any]]:
+  """Metadata of finished checkpoints by step; only the checksums of manifests are looked at."""
+  found = {}
+  for step in finished(folder):
+    with contextlib.suppress(Damage):
+      found[step] = read(folder / str(step))["metadata"]
+  return found
+
+
+def obstacles(folder: Path, after: int) -> list[Path]:
+  """What has the place of a checkpoint after a step, and is no folder, so that no save can take it away."""
+  if not folder.is_dir():
+    return [folder] if os.path.lexists(folder) else []
+  places = sorted(path for path in folder.iterdir() if path.name.isdecimal() and path.name == str(int(path.name)))
+  return [path for path in places if int(path.name) > after and (path.is_symlink() or not path.is_dir())]
+
+
+def strays(folder: Path) -> list[str]:
+  """What lies among checkpoints and is no part of one that is finished, a line each."""
+  if not folder.is_dir():
+    return []
+  unfinished = sorted(path.name for path in folder.iterdir() if not is_finished(path))
+  lines = [f"{folder.name}/{name} is no finished checkpoint" for name in unfinished]
+  for step in finished(folder):
+    with contextlib.suppress(Damage):
+      known = {NAME, *read(folder / str(step))["files"]}
+      files = (path for path in (folder / str(step)).rglob("*") if path.is_symlink() or not path.is_dir())
+      others = sorted(str(path.relative_to(folder / str(step))) for path in files)
+      lines += [f"checkpoint {step} was saved without its {name}" for name in others if name not in known]
+  return lines
+
+
 def verify(folder: Path, body: dict[str, Any]) -> None:
   """Compare every file with its checksum; raise Damage for the first that is missing or differs."""
   for name, digest in body["files"].items():
     try:
-      intact = _sha256(folder / name) == digest
+      same = _sha256(folder / name) == digest
     except OSError as error:
       raise Damage(f"{name} cannot be read: {error.strerror}") from error
-    if not intact:
+    if not same:
       raise Damage(f"{name} checksum differs")

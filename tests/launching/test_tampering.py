@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,12 +13,15 @@ import pytest
 
 from rl_jax import verify
 from rl_jax.errors import UserError
+from rl_jax.launching.recorder import Recorder
 from rl_jax.launching.vouching import LOG
 from rl_jax.runs.directory import find_run
+from rl_jax.runs.files import read_json
 from rl_jax.runs.log_hashes import LogHashes
 from rl_jax.training import manifests
+from rl_jax.training.trainer import Trainer
 from tests import commands
-from tests.launching.vouched import edit_early, edit_file, edit_json, kill, newest, train
+from tests.launching.vouched import age, config, edit_early, edit_file, edit_json, kill, newest, train
 
 
 @pytest.fixture(scope="module")
@@ -75,17 +80,18 @@ CHECKPOINTS = {
   "copy": (copy_4("4.old"), 4, f"checkpoint 4.old {RENAMED}", ""),
   "no hashes": (vouch(lambda run, metadata: metadata.pop(LOG)), 2, REPLACED, UNKNOWN),
   "empty hashes": (
-    vouch(lambda run, metadata: metadata.update(log={})), 2, "its sizes and hashes of the log are damaged", ""
+    vouch(lambda run, metadata: metadata.update(log={})), 2, REPLACED,
+    "checkpoint 4 does not fit the log: its sizes and hashes of the log are damaged",
   ),
   "hashes of nothing": (
     vouch(lambda run, metadata: metadata.update(log=dict.fromkeys(metadata[LOG], NOTHING))), 2,
-    "it vouches for metrics.jsonl up to iteration None", "",
+    REPLACED, "checkpoint 4 does not fit the log: it vouches for metrics.jsonl up to iteration None",
   ),
   "hashes of another": (
     vouch(lambda run, metadata: metadata.update(log=manifests.read(run / "checkpoints/2")["metadata"][LOG])), 2,
-    "it vouches for metrics.jsonl up to iteration 2", "",
+    REPLACED, "checkpoint 4 does not fit the log: it vouches for metrics.jsonl up to iteration 2",
   ),
-  "log and its hashes": (forge_with_its_hash, None, REPLACED, "the log has changed since checkpoint 2 was saved"),
+  "log and its hashes": (forge_with_its_hash, None, REPLACED, "checkpoint 2 does not fit the log: metrics.jsonl has"),
 }  # fmt: skip
 """By name: what is done to checkpoint 4, which one a resume takes then, and what verify says, also of a killed launch,
 which vouches for no checkpoint; "" for the same."""
@@ -102,6 +108,7 @@ def test_verify_says_what_was_done_to_a_checkpoint(copy, name, killed, capsys):
   assert verify.main([str(copy), "--iterations=0"]) == 1
   out = capsys.readouterr().out
   assert sum(message in line for line in out.splitlines()) == 1, out
+  assert "checkpoint 4 does not fit" not in out or REPLACED not in out, "it is said once"
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
@@ -241,10 +248,189 @@ def test_a_config_that_is_none_is_one_line(copy, content, capsys):
 
 
 def test_a_record_of_a_version_without_these_hashes_is_read(copy, capsys):
-  edit_json(copy / "manifest.json", lambda manifest: manifest["launches"][0].pop("files"))
-  edit_json(copy / "manifest.json", lambda manifest: manifest["launches"][0]["end"].pop("checkpoints"))
+  age(copy)
   assert verify.main([str(copy), "--iterations=0"]) == 0
   assert capsys.readouterr().out == f"{copy}: the log is as its launch left it\n"
+
+
+ADDED = '{"kind": "timings", "iteration": 5, "wall_clock": 1.0, "seconds": 1.0}\n'
+TIMINGS = {
+  "forged": (lambda lines: [lines[0].replace("seconds", "minutes", 1), *lines[1:]], "has changed within its first"),
+  "grown": (lambda lines: [*lines, ADDED], f"has grown by {len(ADDED)} bytes"),
+  "missing": (None, "is missing"),
+}
+
+
+@pytest.mark.parametrize("checkpoints", [False, True])
+@pytest.mark.parametrize("name", TIMINGS)
+def test_the_end_of_a_launch_vouches_for_timings(copy, name, checkpoints, capsys):
+  change, message = TIMINGS[name]
+  edit_file(copy / "timings.jsonl", change) if change else (copy / "timings.jsonl").unlink()
+  if not checkpoints:
+    shutil.rmtree(copy / "checkpoints")
+  assert verify.main([str(copy), "--iterations=0"]) == 1
+  ended = read_json(copy / "manifest.json")["launches"][0]["end"]["ended"]
+  out = capsys.readouterr().out
+  assert f"{copy}: the log has changed since its launch ended {ended}: timings.jsonl {message}" in out
+  if checkpoints and name == "grown":  # of others no checkpoint fits
+    assert f"its launch ended {ended}: timings.jsonl {message}" in train(copy, 4)
+
+
+@pytest.mark.parametrize("checkpoints, note", [(False, ""), (True, " after iteration 4")])
+def test_an_older_launch_does_not_vouch_for_timings(copy, checkpoints, note, capsys):
+  age(copy)
+  edit_file(copy / "timings.jsonl", lambda lines: [*lines, ADDED])
+  if not checkpoints:
+    shutil.rmtree(copy / "checkpoints")
+  assert verify.main([str(copy), "--iterations=0"]) == 0
+  assert f"{copy}: nothing vouches for timings.jsonl{note}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "samples.jsonl", "timings.jsonl"])
+def test_nothing_vouches_for_a_line_after_the_last_checkpoint_of_a_killed_launch(copy, name, capsys):
+  kill(copy)
+  edit_file(copy / name, lambda lines: [*lines, '{"kind": "x", "iteration": 4}\n'])
+  assert verify.main([str(copy), "--iterations=0"]) == 1
+  assert "vouched for up to iteration 4 by a checkpoint, and by nothing after that" in capsys.readouterr().out
+
+
+def launch(change):
+  """Edits the only launch."""
+  return lambda run: edit_json(run / "manifest.json", lambda manifest: change(manifest["launches"][0]))
+
+
+def edit_method_of_an_older_launch(run: Path) -> None:
+  age(run)
+  EDITS["method.py"](run)
+
+
+def lose_files_in_the_second(run: Path) -> None:
+  def change(manifest):
+    first = manifest["launches"][0]
+    second = {name: value for name, value in first.items() if name not in ("files", "end")}
+    manifest["launches"].append(second | {"started": "2026-12-01T10:00:00+00:00", "resumed_from": 4})
+
+  edit_json(run / "manifest.json", change)
+
+
+def repeat_launch(run: Path) -> None:
+  edit_json(run / "manifest.json", lambda manifest: manifest["launches"].append(manifest["launches"][0]))
+
+
+def end_late_in_the_first(run: Path) -> None:
+  def change(manifest):
+    first = manifest["launches"][0]
+    later = {"started": "2026-12-01T10:00:00+00:00", "resumed_from": 4}
+    manifest["launches"] = [first | {"end": first["end"] | {"iterations": 400}}, first | later]
+
+  edit_json(run / "manifest.json", change)
+
+
+CONTRADICTIONS = {
+  "ends after its log": (
+    launch(lambda launch: launch["end"].update(iterations=400)), "launch 1 ended at iteration 400, its log at 4"
+  ),
+  "ends before its log": (
+    launch(lambda launch: launch["end"].update(iterations=2)), "launch 1 ended at iteration 2, its log at 4"
+  ),
+  "first one ends late": (
+    end_late_in_the_first, "launch 1 ended at iteration 400, of which it left no checkpoint"
+  ),
+  "identity of another": (
+    launch(lambda launch: launch.update(identity="0" * 64)),
+    "launch 1 is of another run: its identity is not that of identity.json",
+  ),
+  "launch twice": (repeat_launch, "launch 2 is launch 1 again"),
+  "files lost": (launch(lambda launch: launch.pop("files")), "launch 1 has lost its field 'files'"),
+  "files of the second lost": (lose_files_in_the_second, "launch 2 has lost its field 'files'"),
+  "checkpoints lost": (
+    launch(lambda launch: launch["end"].pop("checkpoints")), "launch 1 has lost its field 'end.checkpoints'"
+  ),
+  "not finished": (
+    launch(lambda launch: launch["end"].update(finished=False)), "launch 1 is called not finished at iteration 4 of 4"
+  ),
+}  # fmt: skip
+"""By name: what is done to the manifest, and what is said of it."""
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_what_a_launch_cannot_have_written_is_named_by_verify(copy, name, capsys):
+  forge, message = CONTRADICTIONS[name]
+  forge(copy)
+  assert verify.main([str(copy), "--iterations=0"]) == 1
+  out = capsys.readouterr().out.splitlines()
+  assert out == [f"{copy}: manifest.json, {message}", f"{copy}: not as recorded"]
+
+
+@pytest.mark.integration
+def test_what_a_launch_cannot_have_written_is_said_by_a_resume(copy):
+  launch(lambda launch: launch.update(identity="0" * 64))(copy)
+  CONTRADICTIONS["ends after its log"][0](copy)
+  said = train(copy, 5).splitlines()
+  for name in ("identity of another", "ends after its log"):
+    assert f"{copy}: manifest.json, {CONTRADICTIONS[name][1]}" in said
+
+
+def test_the_page_that_a_launch_writes_is_marked_where_its_log_was_forged(copy):
+  edit_early(copy)
+  Recorder(config(), "", find_run(copy), ["test"], io.StringIO()).report()
+  page = (copy / "report.html").read_text()
+  assert '<p class="warning">This run is not as recorded: checkpoint 2 does not fit the log: metrics.jsonl has' in page
+
+
+def test_a_method_is_held_against_its_hash_where_a_launch_has_no_files(copy, capsys):
+  edit_method_of_an_older_launch(copy)
+  assert verify.main([str(copy), "--iterations=0"]) == 1
+  assert f"{copy}: method.py was edited since launch 1\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change, version", [
+  (lambda manifest: manifest.pop("format"), "none"), (lambda manifest: manifest.update(format=7), "7")
+])  # fmt: skip
+def test_a_manifest_of_another_format_is_refused_in_one_line(copy, change, version, capsys):
+  edit_json(copy / "manifest.json", change)
+  line = f"{copy}/manifest.json has format {version}, this version reads 1: restore it from a copy"
+  assert verify.main([str(copy), "--iterations=0"]) == 1
+  assert capsys.readouterr().err == f"rl_jax.verify: {line}\n"
+  with pytest.raises(UserError) as refused:
+    train(copy, 5)
+  assert str(refused.value) == line
+
+
+@pytest.mark.parametrize("make", [
+  Path.touch, lambda path: path.symlink_to(path), lambda path: path.symlink_to(path.parent / "2")
+])  # fmt: skip
+def test_what_has_the_place_of_a_checkpoint_is_refused_before_the_work(copy, make, monkeypatch):
+  make(copy / "checkpoints" / "6")
+  monkeypatch.setattr(Trainer, "compile", lambda self: pytest.fail("it has begun to compile"))
+  with pytest.raises(UserError) as refused:
+    train(copy, 6)
+  place = (copy / "checkpoints" / "6").absolute()
+  assert str(refused.value) == f"{place} is in the place of a checkpoint and is no folder: remove it, or move it away"
+
+
+def test_what_lies_among_checkpoints_is_a_note(copy, capsys):
+  (copy / "checkpoints" / "6").mkdir()
+  (copy / "checkpoints" / "4" / "state" / "extra").touch()
+  assert verify.main([str(copy), "--iterations=0"]) == 0
+  assert capsys.readouterr().out.splitlines() == [
+    f"{copy}: checkpoints/6 is no finished checkpoint",
+    f"{copy}: checkpoint 4 was saved without its state/extra",
+    f"{copy}: the log is as its launch left it",
+  ]
+
+
+@pytest.mark.parametrize("name, message", [
+  ("metrics.jsonl", "metrics.jsonl is no regular file"),
+  ("checkpoints/4/state/_METADATA", "checkpoint 4 is damaged (state/_METADATA cannot be read: it is no regular file)"),
+  ("checkpoints/4/manifest.json", REPLACED),
+])  # fmt: skip
+def test_a_pipe_is_not_waited_for(copy, name, message, capsys):
+  (copy / name).unlink()
+  os.mkfifo(copy / name)
+  assert verify.main([str(copy), "--iterations=0"]) == 1
+  out, error = capsys.readouterr()
+  assert message in out + error
 
 
 @pytest.mark.parametrize("change, message", [

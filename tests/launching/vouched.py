@@ -63,6 +63,18 @@ def kill(run: Path) -> None:
   edit_json(run / "manifest.json", lambda manifest: manifest["launches"][-1].pop("end", None))
 
 
+def age(run: Path) -> None:
+  """As if a version had written the record whose launches vouch for no files, checkpoints and timings."""
+
+  def change(manifest):
+    for entry in manifest["launches"]:
+      entry.pop("files", None)
+      for name in ("checkpoints", "log"):
+        entry.get("end", {}).pop(name, None)
+
+  edit_json(run / "manifest.json", change)
+
+
 def newest(run: Path) -> tuple[int | None, list[str]]:
   """The checkpoint that a resume takes, and its warnings."""
   fault = functools.partial(checkpoint_fault, find_run(run), configs.identity(config())[0])

@@ -238,3 +238,17 @@ def test_a_folder_that_took_the_place_of_a_run_is_left_alone(tmp_path):
     open_run(path, {}, "b", {}).close()
     run.leave()
   assert json.loads((path / "identity.json").read_text())["identity"] == "b"
+
+
+@pytest.mark.parametrize("name", [
+  "identity.json", "config.json", "manifest.json", "method.py", "metrics.jsonl", "samples.jsonl", "timings.jsonl"
+])  # fmt: skip
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_pipe_or_a_device_in_place_of_a_file_is_refused_before_it_is_read(tmp_path, name, make):
+  with open_run(tmp_path / "run", {}, "a", {}):
+    pass
+  (tmp_path / "run" / name).unlink(missing_ok=True)
+  make(tmp_path / "run" / name)
+  for read in (find_run, lambda path: open_run(path, {}, "a", {})):
+    with pytest.raises(UserError, match=f"{name} is no regular file but a pipe, a device or a socket: restore it"):
+      read(tmp_path / "run")

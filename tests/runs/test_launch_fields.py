@@ -21,7 +21,7 @@ EXTRA = {
 }  # fmt: skip
 END = {
   "ended": "2026-03-01T10:05:00+00:00", "wall_seconds": 3.5, "iterations": 4, "finished": True, "content_sha256": HASH,
-  "checkpoints": {"4": HASH},
+  "checkpoints": {"4": HASH}, "log": {"timings.jsonl": [80, HASH]},
 }  # fmt: skip
 LAUNCH = manifest(["python", "-m", "rl_jax.train"], "cpu x1", extra=EXTRA) | {"end": END}
 """A launch with all fields that there are."""

@@ -11,7 +11,7 @@ import pytest
 from rl_jax.errors import UserError
 from rl_jax.runs import json_lines
 from rl_jax.runs.directory import open_run
-from rl_jax.runs.metrics import MetricsWriter, read_metrics
+from rl_jax.runs.metrics import MetricsWriter, read_metrics, read_timings
 from rl_jax.runs.samples import printable, read_samples, show, write_samples
 
 
@@ -54,13 +54,14 @@ def test_every_bit_comes_back(run):
   ]
   writer = MetricsWriter(run, tensorboard=False)
   writer.write("train", 1, {"x": values})
-  writer.write("train", 2, {"x": np.array([0.1, 1e-8], np.float32)})
+  single = np.resize(np.array([0.1, 1e-8], np.float32), len(values))
+  writer.write("train", 2, {"x": single})
   for line in run.metrics.read_text().splitlines():
     _strict(line)
   first, second = read_metrics(run.metrics)
   assert [struct.pack("d", x) for x in first["x"][:-1]] == [struct.pack("d", x) for x in values[:-1]]
   assert math.isnan(first["x"][-1])
-  assert np.array_equal(np.array(second["x"], np.float32), np.array([0.1, 1e-8], np.float32))
+  assert np.array_equal(np.array(second["x"], np.float32), single)
 
 
 def test_bad_values_are_refused_and_nothing_is_written(run):
@@ -179,7 +180,7 @@ def test_missing_files(run):
 def test_timings(run):
   writer = MetricsWriter(run, tensorboard=False)
   writer.write_timings(3, {"rollout/tokens_per_second": 48200.0})
-  (line,) = read_metrics(run.timings)
+  (line,) = read_timings(run.timings)
   assert line["rollout/tokens_per_second"] == 48200.0 and line["wall_clock"] > 1.7e9 and not run.metrics.exists()
   with pytest.raises(UserError, match="cannot be named 'wall_clock'"):
     writer.write_timings(3, {"wall_clock": 1.0})
@@ -241,3 +242,52 @@ def test_show():
     "iteration 3, seed 0, reward 1, level easy\n  prompt    1+1=\n  response  2#\niteration 4, seed 0, reward unscored"
   )
   assert text.startswith(head) and max(map(len, text.splitlines())) <= 60
+
+
+NO_RECORD = " is not a JSON object with an iteration"
+ODD_LINES = {
+  "nested too deeply": ("metrics", "[" * 100_000, f"{NO_RECORD}: restore the file, or remove that line"),
+  "iteration of no array": ("metrics", '{"kind": "train", "iteration": 9223372036854775808}', NO_RECORD),
+  "iteration before the start": ("metrics", '{"kind": "train", "iteration": -1}', NO_RECORD),
+  "kind is no text": ("timings", '{"kind": [1], "iteration": 5}', " has no kind: restore the file from a copy"),
+  "timing is text": (
+    "timings", '{"kind": "timings", "iteration": 5, "seconds": "x"}', ", 'seconds': want a number, got 'x': restore"
+  ),
+  "lists in lists": (
+    "metrics", '{"kind": "train", "iteration": 5, "reward": [[0.0], [0.0]]}',
+    ", 'reward': want a list of numbers, got [[0.0], [0.0]]: restore the file from a copy",
+  ),
+  "number of no float": (
+    "metrics", f'{{"kind": "train", "iteration": 5, "x": [1{"0" * 400}, 0]}}', ", 'x': want a list of numbers, got [10"
+  ),
+  "seeds differ": (
+    "metrics", '{"kind": "train", "iteration": 5, "reward": [0.0]}', ", 'reward': want a number for each of 2 seeds: "
+  ),
+}  # fmt: skip
+"""By name: the file that gets a line, the line, and what is said of it."""
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("name", ODD_LINES)
+def test_an_odd_line_is_one_error_that_names_file_and_line(run, name, last):
+  kind, line, message = ODD_LINES[name]
+  _filled(run)
+  path, reader = (run.metrics, read_metrics) if kind == "metrics" else (run.timings, read_timings)
+  lines = path.read_text().splitlines()
+  lines.insert(len(lines) if last else 1, line)
+  path.write_text("".join(f"{line}\n" for line in lines))
+  with pytest.raises(UserError) as refused:
+    reader(path)
+  assert str(refused.value).startswith(f"{path}, line {len(lines) if last else 2}{message}")
+
+
+@pytest.mark.parametrize("name, value, kind", [
+  ("seed", [1], "a whole number from 0 on"), ("prompt", ["1"], "text"),
+  ("reward", "high", "a number, which may be NaN"),
+  ("credit", 5, "a list, each a number, which may be NaN"), ("tokens", [1], "a list, each text"),
+])  # fmt: skip
+def test_a_sample_with_a_field_of_another_type_is_one_error(run, name, value, kind):
+  write_samples(run, [_sample(1), _sample(1, **{name: value})])
+  with pytest.raises(UserError) as refused:
+    read_samples(run.samples)
+  assert str(refused.value).startswith(f"{run.samples}, line 2, '{name}': want {kind}")
