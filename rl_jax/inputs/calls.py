@@ -27,7 +27,7 @@ def check_call(function: Any, name: str, parameters: tuple[str, ...], keywords: 
 
 
 def fields_of(get_config: Callable[..., Any], *arguments: str) -> Mapping[str, Any] | ConfigDict:
-  """What a user's `get_config` gives. Raises: ValueError: it takes other arguments, or gives no fields by name."""
+  """Fields that a user's `get_config` gives. Raises: ValueError: it takes other arguments, or gives no named fields."""
   check_call(get_config, "get_config", arguments)
   fields = get_config(*arguments)
   where = f"get_config ({place_of_function(get_config)})"

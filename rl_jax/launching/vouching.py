@@ -49,9 +49,9 @@ class Vouched(NamedTuple):
   until: float
   """The last iteration whose lines are vouched for, -1 for none, infinity for all."""
   is_open: bool
-  """Whether the log has something behind them."""
+  """True if the log has lines after them."""
   notes: list[str]
-  """What is no fault of the record, and may surprise its reader."""
+  """Notes that are no faults of the record, and may surprise its reader."""
 
   @property
   def doubt(self) -> str:
@@ -111,10 +111,10 @@ def say_faults(command: str, directory: RunDirectory) -> list[str]:
 
 
 def manifest_faults(directory: RunDirectory, launches: Launches, iterations: int) -> list[str]:
-  """What manifest.json says that is not so, a line each.
+  """Statements of manifest.json that are not true, a line each.
 
   Args:
-    iterations: that the run has come to.
+    iterations: number that the run has come to.
   """
   edited = [line.split()[0] for line in edited_files(directory, launches)]
   identity = None if directory.identity.name in edited else read_identity(directory)
@@ -129,7 +129,7 @@ def manifest_faults(directory: RunDirectory, launches: Launches, iterations: int
 
 
 def _miscounted_end(directory: RunDirectory, launches: Launches) -> list[str]:
-  """Whether the latest launch ended elsewhere than the log that it left."""
+  """Line that says that the latest launch ended elsewhere than the log that it left; none if it did not."""
   end = launches[-1].get("end") if launches else None
   if not end or _changed_since(directory, end, None):
     return []
@@ -192,7 +192,7 @@ def _changed_ends(directory: RunDirectory, launches: Launches) -> list[str]:
 
 
 def _changed_since(directory: RunDirectory, end: Mapping[str, Any], until: int | None) -> str:
-  """How the log differs from what a launch ended with; "" if it does not.
+  """Difference between the log and what a launch ended with; "" if there is none.
 
   Args:
     until: the iteration after which others have gone on; None: it was the last.

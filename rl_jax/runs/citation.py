@@ -37,7 +37,7 @@ class CitedRun(NamedTuple):
   iterations: int
   papers: tuple[str, ...]
   faults: tuple[str, ...] = ()
-  """What is no longer as its launches left it."""
+  """Faults of the record: parts that are no longer as its launches left them."""
 
   @property
   def short(self) -> str:

@@ -31,10 +31,10 @@ def lost_launches(launches: Launches, iterations: int) -> list[str]:
 
 
 def contradictions(launches: Launches, identity: str | None) -> list[str]:
-  """Which entries cannot be what launches of this run have written, a line each.
+  """Entries that launches of this run cannot have written, a line each.
 
   Args:
-    identity: the run's; None: not known.
+    identity: identity of the run; None: not known.
   """
   faults = _lost_fields(launches)
   for number, launch in enumerate(launches, 1):
@@ -52,7 +52,7 @@ def contradictions(launches: Launches, identity: str | None) -> list[str]:
 
 
 def misjudged_end(launches: Launches, config: Mapping[str, Any]) -> list[str]:
-  """Whether the latest launch says that it finished the run of this config where it did not, or the reverse."""
+  """Line that says that the latest launch is called finished where it is not, or the reverse; none if it is right."""
   end, planned = launches[-1].get("end") if launches else None, config.get("num_iterations")
   if not end or type(planned) is not int:
     return []

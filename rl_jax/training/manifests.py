@@ -130,7 +130,7 @@ def intact(checkpoint: Path) -> dict[str, Any]:
 
 
 def faults(folder: Path) -> dict[str, str]:
-  """What is wrong with finished checkpoints, by the name of their folder: of every file the checksum is compared."""
+  """Faults of finished checkpoints, by name of their folder; the checksum of every file is compared."""
   found = {}
   for name in names(folder):
     try:
@@ -151,7 +151,7 @@ def metadata(folder: Path) -> dict[int, dict[str, Any]]:
 
 
 def obstacles(folder: Path, after: int) -> list[Path]:
-  """What has the place of a checkpoint after a step, and is no folder, so that no save can take it away."""
+  """Files in the place of a checkpoint after a step, which no save can take away."""
   if not folder.is_dir():
     return [folder] if os.path.lexists(folder) else []
   places = sorted(path for path in folder.iterdir() if path.name.isdecimal() and path.name == str(int(path.name)))
@@ -159,7 +159,7 @@ def obstacles(folder: Path, after: int) -> list[Path]:
 
 
 def strays(folder: Path) -> list[str]:
-  """What lies among checkpoints and is no part of one that is finished, a line each."""
+  """Files and folders among checkpoints that are no part of a finished one, a line each."""
   if not folder.is_dir():
     return []
   unfinished = sorted(path.name for path in folder.iterdir() if not is_finished(path))

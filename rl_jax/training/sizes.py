@@ -21,7 +21,7 @@ class _Fault(NamedTuple):
   """A size that does not divide another."""
 
   field: str
-  """Of `Sizes`; its other values are looked through."""
+  """Name in `Sizes`; the values that would do are looked for."""
   text: str
   grouped: bool = False
   """Only rows of one prompt together are in the way."""
