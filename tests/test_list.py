@@ -51,7 +51,7 @@ def test_an_unknown_kind_ends_with_what_is_known():
     [sys.executable, "-m", "rl_jax.list", "papers"], cwd=ROOT, capture_output=True, text=True, timeout=60
   )
   (line,) = done.stderr.splitlines()
-  assert done.returncode == 1 and line.startswith("rl_jax.list: ") and "'methods'" in line
+  assert done.returncode == 1 and line.startswith("rl_jax.list: ") and "known: experiments, methods" in line
 
 
 def test_the_name_shadows_nothing():
