@@ -76,7 +76,7 @@ class Study(NamedTuple):
         scores[point] = float(np.mean(entry.at_budget[ACCURACY]))
       for index, rate in enumerate(rates):
         # As one of several, so that the rates of other models keep their proportion to it.
-        scores[(*point, f"learning_rates=({rate!r},)")] = _score(entry, slice(index, None, len(rates)))
+        scores[(*point, f"learning_rates=({rate!r},)")] = _score(entry, slice(index, None, len(rates)), self._tuning_budget)
     for point, score in scores.items():
       self.say(f"{name} {' '.join(point)}: {score:.3f}")
     return scores
@@ -91,7 +91,11 @@ class Study(NamedTuple):
     folder = self.workdir / "-".join(["tuning", name, *point]).replace("=", "_")
     side_by_side = (f"learning_rates={tuple(tuning.learning_rates)}",) if tuning.get("learning_rates") else ()
     overrides = [*entry.overrides, *tuning.overrides, *side_by_side, *point]
-    return self.run(folder, entry.config, overrides, tuning.get("token_budget") or self.config.token_budget)
+    return self.run(folder, entry.config, overrides, self._tuning_budget)
+
+  @property
+  def _tuning_budget(self) -> int:
+    return self.config.tuning.get("token_budget") or self.config.token_budget
 
   def entry(self, name: str) -> Entry:
     """Tune an entry and run it with all seeds, at the first of the best points."""
@@ -141,10 +145,10 @@ def _done(workdir: Path, config: ConfigDict, budget: int) -> bool:
   return same_run and spent is not None and spent.values[-1].min() >= budget
 
 
-def _score(entry: Entry, columns: slice) -> float:
+def _score(entry: Entry, columns: slice, budget: float) -> float:
   """Area under the curve of accuracy over tokens of some members, the mean."""
   curves = zip(entry.tokens.T[columns], entry.values[ACCURACY].T[columns], strict=True)
-  return float(np.mean([area_under(tokens, curve) for tokens, curve in curves]))
+  return float(np.mean([area_under(tokens, curve, budget) for tokens, curve in curves]))
 
 
 def _points(grid: ConfigDict) -> Iterator[tuple[str, ...]]:
