@@ -146,7 +146,7 @@ def _done(workdir: Path, config: ConfigDict, budget: int) -> bool:
 
 
 def _score(entry: Entry, columns: slice, budget: float) -> float:
-  """Area under the curve of accuracy over tokens of some members, the mean."""
+  """Mean area under the curves of accuracy over tokens of some members, up to a budget."""
   curves = zip(entry.tokens.T[columns], entry.values[ACCURACY].T[columns], strict=True)
   return float(np.mean([area_under(tokens, curve, budget) for tokens, curve in curves]))
 
