@@ -28,12 +28,14 @@ _MOST_MEANT = 3
 
 def meant(name: str, known: Iterable[str]) -> list[str]:
   """Known names that an unknown name may stand for: those with its letters in another order, else those whose first
-  words it is, else the one that is nearly the same, else those that begin with it, else a similar one."""
+  words it is, else the one that is nearly the same, else those of which it is a part, as 'reward' of 'held_out/reward',
+  else those that begin with it, else a similar one."""
   known = sorted(set(known))
   reordered = [other for other in known if sorted(other) == sorted(name)]
   alike = lambda cutoff: difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
+  holding = [other for other in known if name in other.split("/")]
   begun = lambda start: [other for other in known if name and other.startswith(start)]
-  return (reordered or begun(f"{name}_") or alike(0.8) or begun(name) or alike(0.6))[:_MOST_MEANT]
+  return (reordered or begun(f"{name}_") or alike(0.8) or holding or begun(name) or alike(0.6))[:_MOST_MEANT]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
