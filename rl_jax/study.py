@@ -76,7 +76,8 @@ class Study(NamedTuple):
         scores[point] = float(np.mean(entry.at_budget[ACCURACY]))
       for index, rate in enumerate(rates):
         # As one of several, so that the rates of other models keep their proportion to it.
-        scores[(*point, f"learning_rates=({rate!r},)")] = _score(entry, slice(index, None, len(rates)), self._tuning_budget)
+        of_rate = slice(index, None, len(rates))
+        scores[(*point, f"learning_rates=({rate!r},)")] = _score(entry, of_rate, self._tuning_budget)
     for point, score in scores.items():
       self.say(f"{name} {' '.join(point)}: {score:.3f}")
     return scores
