@@ -17,7 +17,7 @@ REFUSED = [
   (["mesh.data=16"], "mesh: data=16, fsdp=1, tensor=1 does not fit 8 devices"),
   (["mesh.fsdp=3"], "mesh: data=-1, fsdp=3, tensor=1 does not fit 8 devices"),
   (["mesh.fsdp=-1"], "mesh: data=-1, fsdp=-1, tensor=1: sizes are positive, and at most one is -1"),
-  (["prompts_per_iteration=3"], "rows of an iteration (12) is not a multiple of the mesh's shards of rows (8): change prompts"),
+  (["prompts_per_iteration=3"], "rows of an iteration (12) is not a multiple of the mesh's shards of rows (8): change"),
   (["minibatches_per_epoch=2"], "rows of a minibatch (4) is not a multiple of the mesh's shards of rows (8)"),
   (["mesh.rules.widht=fsdp"], "mesh rules: there is no logical axis 'widht' (known: batch, time,"),
   (["mesh.rollout_rules.width=fdsp"], "mesh rules: width='fdsp': name axes of the mesh (data, fsdp, tensor), each"),
