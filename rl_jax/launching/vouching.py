@@ -68,7 +68,17 @@ class Vouched(NamedTuple):
 
 def check(directory: RunDirectory, launches: Launches) -> Vouched:
   """Hold the files of a run against the hashes of its checkpoints, and against those of its launches."""
-  damaged = manifests.faults(directory.checkpoints)
+  return _check(directory, launches, manifests.faults(directory.checkpoints))
+
+
+def record_faults(directory: RunDirectory) -> list[str]:
+  """Faults of what a run publishes: of its log, manifest and files, and not of the states in its checkpoints, which may
+  be large."""
+  return _check(directory, read_launches(directory.manifest, missing_ok=True), {}).faults
+
+
+def _check(directory: RunDirectory, launches: Launches, damaged: Mapping[str, str]) -> Vouched:
+  """Args: damaged: faults of checkpoints by name."""
   replaced = _replaced_checkpoints(directory, launches)
   metadata = manifests.metadata(directory.checkpoints)
   hashes = {step: body[LOG] for step, body in metadata.items() if LOG in body and step not in replaced}
@@ -104,7 +114,7 @@ def say_faults(command: str, directory: RunDirectory) -> list[str]:
 
   Returns: the faults.
   """
-  faults = check(directory, read_launches(directory.manifest, missing_ok=True)).faults
+  faults = record_faults(directory)
   for fault in faults:
     say_error(command, UserError(f"warning: {directory.path}: {fault}"))
   return faults
@@ -154,13 +164,13 @@ def removed_checkpoints(directory: RunDirectory, launches: Launches) -> list[str
 def _replaced_checkpoints(directory: RunDirectory, launches: Launches) -> list[int]:
   """Steps of checkpoints that differ from those that a launch ended with. A later launch that resumed from before a
   checkpoint may have saved it again; such a checkpoint does not count."""
-  digests: dict[int, str] = {}
+  left: dict[int, str] = {}
   for launch in launches:
     resumed = launch.get("resumed_from", 0)
-    digests = {step: digest for step, digest in digests.items() if step <= resumed}
-    digests |= {int(step): digest for step, digest in launch.get("end", {}).get("checkpoints", {}).items()}
-  folders = {step: directory.checkpoints / str(step) for step in digests}
-  return [step for step, folder in folders.items() if folder.is_dir() and _digest(folder) != digests[step]]
+    left = {step: digest for step, digest in left.items() if step <= resumed}
+    left |= {int(step): digest for step, digest in launch.get("end", {}).get("checkpoints", {}).items()}
+  folders = {step: directory.checkpoints / str(step) for step in left}
+  return [step for step, folder in folders.items() if folder.is_dir() and _digest(folder) != left[step]]
 
 
 def _digest(checkpoint: Path) -> str:

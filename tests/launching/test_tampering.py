@@ -24,20 +24,6 @@ from tests import commands
 from tests.launching.vouched import age, config, edit_early, edit_file, edit_json, kill, newest, train
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-  """Four iterations; checkpoints of the second and the fourth."""
-  folder = tmp_path_factory.mktemp("vouched") / "run"
-  train(folder, 4)
-  commands.assert_moved(folder)
-  return folder
-
-
-@pytest.fixture
-def copy(run, tmp_path) -> Path:
-  return shutil.copytree(run, tmp_path / "run")
-
-
 def rewrite_log(run: Path, step: int, change) -> None:
   """What a checkpoint says of the log, replaced, with a checksum that holds."""
   folder = run / "checkpoints" / str(step)
@@ -140,12 +126,12 @@ def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew_over_its_log(copy):
 
 
 @pytest.mark.integration
-def test_a_run_that_was_killed_before_its_first_checkpoint_says_that_it_begins_anew(copy, run):
+def test_a_run_that_was_killed_before_its_first_checkpoint_says_that_it_begins_anew(copy, vouched_run):
   kill(copy)
   shutil.rmtree(copy / "checkpoints")
   said = train(copy, 4).splitlines()
   assert f"{copy}: ended at iteration 4 before its first checkpoint: starting from the beginning" in said
-  assert (copy / "metrics.jsonl").read_bytes() == (run / "metrics.jsonl").read_bytes()
+  assert (copy / "metrics.jsonl").read_bytes() == (vouched_run / "metrics.jsonl").read_bytes()
 
 
 @pytest.mark.integration
@@ -220,8 +206,8 @@ def test_a_file_of_the_record_that_was_edited_is_named_by_verify_and_a_rerun(cop
 
 
 @pytest.mark.integration
-def test_edited_files_are_named_by_a_resume_which_writes_them_anew(copy, run):
-  genuine = (run / "identity.json").read_bytes()
+def test_edited_files_are_named_by_a_resume_which_writes_them_anew(copy, vouched_run):
+  genuine = (vouched_run / "identity.json").read_bytes()
   for edit in EDITS.values():
     edit(copy)
   said = train(copy, 5).splitlines()

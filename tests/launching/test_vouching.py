@@ -19,7 +19,6 @@ from rl_jax.runs.directory import find_run
 from rl_jax.runs.files import read_json, write_json
 from rl_jax.training import manifests
 from rl_jax.training.checkpoints import Checkpoints
-from tests import commands
 from tests.launching.vouched import (
   age,
   edit_early,
@@ -30,21 +29,6 @@ from tests.launching.vouched import (
   tear,
   train,
 )
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-  """Four iterations; checkpoints of the second and the fourth."""
-  folder = tmp_path_factory.mktemp("vouched") / "run"
-  train(folder, 4)
-  commands.assert_moved(folder)
-  return folder
-
-
-@pytest.fixture
-def copy(run, tmp_path) -> Path:
-  return shutil.copytree(run, tmp_path / "run")
-
 
 FORGERIES = {
   "edited": (edit_early, None, "metrics.jsonl has changed within its first"),
@@ -103,13 +87,13 @@ def test_a_line_forged_behind_the_newest_checkpoint_is_dropped_by_a_resume(copy,
 
 
 @pytest.mark.integration
-def test_finding_5_a_torn_line_is_made_again_bit_for_bit(copy, run):
-  before = (run / "metrics.jsonl").read_bytes()
+def test_finding_5_a_torn_line_is_made_again_bit_for_bit(copy, vouched_run):
+  before = (vouched_run / "metrics.jsonl").read_bytes()
   tear(copy)
   said = train(copy, 4)
   assert "using checkpoint 2" in said and "going on from iteration 2" in said
   assert (copy / "metrics.jsonl").read_bytes() == before
-  assert (copy / "samples.jsonl").read_bytes() == (run / "samples.jsonl").read_bytes()
+  assert (copy / "samples.jsonl").read_bytes() == (vouched_run / "samples.jsonl").read_bytes()
   assert verify.main([str(copy), "--iterations=0"]) == 0
   assert [launch["resumed_from"] for launch in read_json(copy / "manifest.json")["launches"]] == [0, 2]
 
