@@ -30,6 +30,8 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("_
 HOST = [name for name in NAMES if name.startswith("smollm2")]
 """Experiments on tasks that are scored in Python."""
 DEVICE = [name for name in NAMES if name not in HOST]
+
+
 def config_of(name, variant):
   return configs.resolve(f"{FOLDER / name}.py" + (f":{variant}" if variant else ""))
 

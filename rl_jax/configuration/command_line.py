@@ -81,9 +81,7 @@ def to_path(text: str) -> Path:
   return Path(expanded)
 
 
-def make_parser(
-  name: str = "train", about: str = "", *, positional: bool = False, workdir: bool = True
-) -> Parser:
+def make_parser(name: str = "train", about: str = "", *, positional: bool = False, workdir: bool = True) -> Parser:
   """A parser with --config and --workdir, to which a program can add its own flags.
 
   Args:

@@ -250,9 +250,7 @@ def source(value: Any) -> str:
   for read, target in ((_functions, value),) if holds else ((inspect.getsource, origin), (_functions, origin)):
     with contextlib.suppress(OSError, TypeError):
       return read(target)
-  raise UserError(
-    f"the source of {name_of(value)} cannot be read: define it in a file, so that the run can record it"
-  )
+  raise UserError(f"the source of {name_of(value)} cannot be read: define it in a file, so that the run can record it")
 
 
 def _functions(holder: Any) -> str:

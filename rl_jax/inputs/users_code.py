@@ -33,7 +33,7 @@ _LONGEST_LINE = 500
 
 
 def place_of(error: BaseException, function: Callable[..., Any] | None = None) -> str | None:
-  """"FILE, line N" of the innermost line of a user's own code that an exception came through; None: there is none.
+  """ "FILE, line N" of the innermost line of a user's own code that an exception came through; None: there is none.
 
   Args:
     function: a user's, of whose definition the place is taken where the exception came through none of its lines, as
@@ -48,13 +48,13 @@ def place_of(error: BaseException, function: Callable[..., Any] | None = None) -
 
 
 def place_of_function(function: Callable[..., Any]) -> str:
-  """"FILE, line N" where a function is defined; its name where that is not known."""
+  """ "FILE, line N" where a function is defined; its name where that is not known."""
   code = _code_of(function)
   return f"{_shown(code.co_filename)}, line {code.co_firstlineno}" if code else repr(function)
 
 
 def place_of_raise(error: BaseException) -> str | None:
-  """"FILE, line N" of the line that raised an exception, if a user's own code did so itself; else None."""
+  """ "FILE, line N" of the line that raised an exception, if a user's own code did so itself; else None."""
   frames = list(traceback.walk_tb(error.__traceback__))
   if not frames or not _is_users(frames[-1][0].f_code.co_filename):
     return None

@@ -36,9 +36,7 @@ class Slots(flax.struct.PyTreeNode):
   """Prompts that plans named so far, so that ids of groups differ."""
 
 
-def partial_rollouts(
-  slots: int, window: int, task: Task, sampling: Sampling, *, staggered: bool = False
-) -> Rollout:
+def partial_rollouts(slots: int, window: int, task: Task, sampling: Sampling, *, staggered: bool = False) -> Rollout:
   """One phase that writes at most `window` more tokens in each of `slots` responses.
 
   Free slots take the rows of the plan (as many as slots) in order; rows that no slot takes are dropped. A row is

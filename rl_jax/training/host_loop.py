@@ -22,7 +22,7 @@ from rl_jax.training.held_out import HostAnswers, host_phase, joined, judge, led
 from rl_jax.training.iteration import Report
 from rl_jax.training.rollout_layout import before_rollout, generating
 from rl_jax.training.seeds import over_seeds
-from rl_jax.training.state import CURRICULUM, ROLLOUT, RunState, TrainState, bind, iteration_key
+from rl_jax.training.state import CURRICULUM, ROLLOUT, RunState, TrainState, bind_for_rollout, iteration_key
 from rl_jax.trajectories import Trajectories
 
 Judged = tuple[Trajectories, Verdicts, Any, Any]
@@ -181,7 +181,7 @@ def _phase(
 ) -> PhaseResult:
   """One phase of the rollout, with the prompts and the verdicts that Python gave."""
   rollout, key = experiment.method.rollout, iteration_key(seed, number, ROLLOUT)
-  with generating(experiment, bind(experiment, seed.models)) as models:
+  with generating(experiment, bind_for_rollout(experiment, seed)) as models:
     draw = jax.random.fold_in(key, index)
     return host_phase(experiment.task, rollout, index, models, seed.rollout, plan, prompts, before, draw)
 

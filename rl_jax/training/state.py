@@ -59,6 +59,8 @@ class TrainState(flax.struct.PyTreeNode):
   """Number of all tokens that the seed has generated, used or not, as a high and a low word."""
   skipped_in_a_row: Int[Array, ""]
   """Consecutive updates left out because they were not finite; the largest count over losses."""
+  past: tuple[Params, ...] = ()
+  """The policy's trained parameters before each of the last `staleness` iterations, the oldest first."""
 
 
 class RunState(flax.struct.PyTreeNode):
@@ -103,6 +105,22 @@ def bind(experiment: Experiment, models: dict[str, ModelState]) -> Models:
     return BoundModel(model.base, merged)
 
   return {name: bound(name) for name in experiment.models}
+
+
+def bind_for_rollout(experiment: Experiment, seed: TrainState) -> Models:
+  """The models that make responses: with `staleness` the policy is the one of so many iterations ago."""
+  if not seed.past:
+    return bind(experiment, seed.models)
+  policy = seed.models["policy"]
+  stale = policy.replace(params=merge(seed.past[0], policy.params))
+  return bind(experiment, seed.models | {"policy": stale})
+
+
+def past_after(experiment: Experiment, seed: TrainState) -> tuple[Params, ...]:
+  """`TrainState.past` after an iteration that began with this state."""
+  if not seed.past:
+    return ()
+  return (*seed.past[1:], experiment.models["policy"].trained(seed.models["policy"].params))
 
 
 def _lender(experiment: Experiment, name: str) -> str | None:
@@ -164,6 +182,7 @@ def init_seed(experiment: Experiment, seed: int | Int[Array, ""], starts: Starts
     return ModelState(params[name], experiment.optimizers[name].init(trained), average)
 
   method, key_of = experiment.method, functools.partial(jax.random.fold_in, _init_key(seed))
+  staleness = experiment.config.get("staleness", 0) if roles["policy"].trained else 0
   return TrainState(
     root_key=jax.random.key_data(jax.random.key(seed)),
     models={name: model_state(name) for name in params},
@@ -171,6 +190,7 @@ def init_seed(experiment: Experiment, seed: int | Int[Array, ""], starts: Starts
     rollout=method.rollout.init(key_of(ROLLOUT)),
     generated_tokens=jnp.zeros(2, jnp.uint32),
     skipped_in_a_row=jnp.int32(0),
+    past=(experiment.models["policy"].trained(params["policy"]),) * staleness,
   )
 
 

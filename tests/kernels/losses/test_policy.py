@@ -173,7 +173,5 @@ KERNELS = [
   Kernel(cispo, POLICY, gradients=("logprobs",)),
   _policy(ratio="sequence", clip_low=3e-4, clip_high=4e-4),
   _policy(ratio="sequence_sum"),
-  Kernel(
-    truncated_importance_weights, {"old_logprobs": "BT", "behaviour_logprobs": "BT", "mask": "BT"}
-  ),
+  Kernel(truncated_importance_weights, {"old_logprobs": "BT", "behaviour_logprobs": "BT", "mask": "BT"}),
 ]
