@@ -37,6 +37,11 @@ def check_options(config: ConfigDict, module: Any) -> None:
   ranges.check("method", options, own)
 
 
+def ranges_of(module: Any) -> dict[str, Range]:
+  """Ranges of the options of a method's module, by option: those of the family, and its own."""
+  return {**FAMILY, **getattr(module, "RANGES", {})}
+
+
 def _check_ranges(own: Any) -> None:
   """Raise ValueError for RANGES of a user's method that are none."""
   if not isinstance(own, Mapping):

@@ -13,6 +13,7 @@ from rl_jax.curricula.curriculum import Curriculum
 from rl_jax.kernels.reductions import Mean
 from rl_jax.methods._ranges import check_answers as check_answers
 from rl_jax.methods._ranges import check_options as check_options
+from rl_jax.methods._ranges import ranges_of as ranges_of
 from rl_jax.methods._streams import Loss as Loss
 from rl_jax.methods._streams import Outputs as Outputs
 from rl_jax.methods._streams import Signal as Signal
