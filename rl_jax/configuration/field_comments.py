@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import io
 import re
@@ -19,7 +20,7 @@ def comments_of(part: Any) -> dict[str, str]:
   """Comments on the fields of a part by dotted name: its own, then those of the modules that it takes defaults from."""
   found: dict[str, str] = {}
   for module in _modules(part):
-    found = comments(module) | found
+    found = {**comments(module), **found}
   return found
 
 
@@ -39,6 +40,7 @@ def _modules(part: Any) -> Iterator[str]:
     waiting += [value for value in named if isinstance(value, type) and value.__module__.startswith("rl_jax.models")]
 
 
+@functools.cache
 def comments(text: str) -> dict[str, str]:
   """Comments on the keys of all dictionaries written out in a source text, and on the attributes of its classes.
 
