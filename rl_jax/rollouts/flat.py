@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling, sample
-from rl_jax.tasks.task import ExtraSpec, Task
+from rl_jax.tasks.task import ExtraSpec, Task, end_ids
 
 PROVIDES = {
   "behaviour_entropies": ExtraSpec(("T",), "float32", "of the distribution that each token was drawn from, in nats")
@@ -25,7 +25,7 @@ def flat(task: Task, completions_per_prompt: int, sampling: Sampling) -> Rollout
       completions_per_prompt=completions_per_prompt,
       max_tokens=task.response_tokens,
       limits=plan.response_limits,
-      end_id=task.vocabulary.end_id,
+      end_ids=end_ids(task.vocabulary),
       pad_id=task.vocabulary.pad_id,
       sampling=sampling,
     )

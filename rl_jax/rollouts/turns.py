@@ -17,7 +17,7 @@ from rl_jax.rollouts.continuation import prefixes
 from rl_jax.rollouts.flat import PROVIDES, flat
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, assemble
 from rl_jax.rollouts.sampler import Completions, Sampling, positions_of, sample
-from rl_jax.tasks.task import Prompts, Task, Turns
+from rl_jax.tasks.task import Prompts, Task, Turns, end_ids
 from rl_jax.trajectories import TOOL, Trajectories
 
 
@@ -104,7 +104,7 @@ def first_turn(
     completions_per_prompt=completions_per_prompt,
     max_tokens=layout.turn_tokens,
     limits=jnp.minimum(limits, layout.turn_tokens),
-    end_id=task.vocabulary.end_id,
+    end_ids=end_ids(task.vocabulary),
     pad_id=task.vocabulary.pad_id,
     sampling=_stopping(sampling, layout),
   )
@@ -156,7 +156,7 @@ def next_turn(
     completions_per_prompt=1,
     max_tokens=layout.turn_tokens,
     limits=jnp.where(goes_on, left, 0),
-    end_id=task.vocabulary.end_id,
+    end_ids=end_ids(task.vocabulary),
     pad_id=task.vocabulary.pad_id,
     sampling=_stopping(sampling, layout),
   )

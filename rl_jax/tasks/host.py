@@ -17,7 +17,7 @@ from rl_jax.tasks import fields
 from rl_jax.tasks.datasets.prepare import PreparedDataset
 from rl_jax.tasks.prompting import Encoding, Tokenizer, encode
 from rl_jax.tasks.scoring import FAILURES, Scorer, without_rewards_of_failures_alone
-from rl_jax.tasks.task import ExtraSpec, Prompts, Split, Turns, Verdicts
+from rl_jax.tasks.task import ExtraSpec, Prompts, Split, Turns, Verdicts, end_ids
 from rl_jax.tasks.verifiers import companions, rewards
 from rl_jax.tasks.verifiers.attempt import LARGEST
 from rl_jax.tasks.verifiers.errors import CannotVerify
@@ -358,7 +358,7 @@ def _verify(
 
 def _text(vocabulary: Tokenizer, ids: Int[np.ndarray, " n"]) -> str:
   """The response without its end token."""
-  if len(ids) and ids[-1] == vocabulary.end_id:
+  if len(ids) and ids[-1] in end_ids(vocabulary):
     ids = ids[:-1]
   return vocabulary.decode([int(token) for token in ids])
 

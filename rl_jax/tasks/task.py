@@ -38,6 +38,11 @@ class Vocabulary:
     return "".join(self.symbols[int(i)] for i in ids)
 
 
+def end_ids(vocabulary: Any) -> tuple[int, ...]:
+  """Ids of which each ends a response: `end_id`, and `more_end_ids` of a vocabulary that has them."""
+  return (vocabulary.end_id, *getattr(vocabulary, "more_end_ids", ()))
+
+
 @flax.struct.dataclass
 class Prompts:
   """N problems, put to the policy. Prompts are left-padded, so that responses start in one column."""
