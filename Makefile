@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax
 PYTEST := JAX_PLATFORMS=cpu $(CACHE) JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help train tasks notebooks test test-slow test-python312 verify study study-horizons lint format benchmark lock clean python
+.PHONY: help train docs tasks notebooks test test-slow test-python312 verify study study-horizons lint format benchmark lock clean python
 .DEFAULT_GOAL := help
 
 help: ## list the targets
