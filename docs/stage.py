@@ -106,7 +106,9 @@ def _section(title: str, index: str, paths: list[Path], text: str = "") -> str:
 
 def _api(module: Path) -> str:
   """The page of a module, whose docstrings Sphinx reads."""
-  dotted = ".".join(module.with_suffix("").parts if module.parts[0] == "rl_jax" else ("rl_jax", *module.with_suffix("").parts))
+  dotted = ".".join(
+    module.with_suffix("").parts if module.parts[0] == "rl_jax" else ("rl_jax", *module.with_suffix("").parts)
+  )
   return f"# {_title(module)}\n\n```{{eval-rst}}\n.. automodule:: {dotted}\n```\n"
 
 

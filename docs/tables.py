@@ -64,7 +64,9 @@ def methods() -> str:
     source = " ".join(said[1].split()) if said else confidence.get(entry.papers[0], "") if entry.papers else ""
     row = (f"[{name}](rl_jax/methods/{stem}.py)", idea, papers, _experiments(stem), source)
     rows.append(((entry.papers or ("9999",))[-1], stem, row))
-  return markdown(("method", "idea", "paper", "experiments", "formulas checked against"), [row for *_, row in sorted(rows)])
+  return markdown(
+    ("method", "idea", "paper", "experiments", "formulas checked against"), [row for *_, row in sorted(rows)]
+  )
 
 
 def _experiments(method: str) -> str:
@@ -104,7 +106,17 @@ def horizon() -> str:
       row += [page[column].partition(" ")[0], _above(entry, entries["grpo"], axis, end) if name != "grpo" else ""]
     rows.append(row)
   over = f"mean over {updates:.0f} updates"
-  header = ("method", "rate", "sampled accuracy", "greedy", "updates", "mean over tokens", "minus GRPO", over, "minus GRPO")
+  header = (
+    "method",
+    "rate",
+    "sampled accuracy",
+    "greedy",
+    "updates",
+    "mean over tokens",
+    "minus GRPO",
+    over,
+    "minus GRPO",
+  )
   return markdown(header, rows)
 
 
@@ -231,7 +243,11 @@ def main(argv: list[str]) -> int:
       stale.append(str(page.relative_to(ROOT)))
       if "--check" not in argv:
         page.write_text(new, encoding="utf-8")
-  print("\n".join([*(f"{name}: {'stale' if '--check' in argv else 'rewritten'}" for name in stale)] or ["all tables are current"]))
+  print(
+    "\n".join(
+      [*(f"{name}: {'stale' if '--check' in argv else 'rewritten'}" for name in stale)] or ["all tables are current"]
+    )
+  )
   return int(bool(stale) and "--check" in argv)
 
 
