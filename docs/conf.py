@@ -1,4 +1,4 @@
-"""Settings of the site; `make docs` builds it: docs/stage.py writes its source, Sphinx reads that and the docstrings."""
+"""Settings of the site. `make docs`: docs/stage.py writes its source, Sphinx reads that and the docstrings."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Write the source of the site from README, docs/, notebooks, results and the tree: python docs/stage.py FOLDER.
 
-The tree is listed and nothing is named here but folders and guides, so that a new method, kernel, experiment or notebook has
-its page. A link to a file of the repository leads to the page that shows it: its API, or its source.
+Folders are listed: a new method, kernel, experiment or notebook has its page without being named here. A link to a file
+of the repository leads to the page that shows it: its API, or its source.
 """
 
 from __future__ import annotations

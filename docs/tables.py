@@ -1,6 +1,6 @@
 """Rewrite the generated tables of README.md, kernels/README.md and docs/: python docs/tables.py [--check].
 
-A table stands between the lines `<!-- NAME: made by ... -->` and `<!-- end -->`. With --check nothing is written, and the
+A table is between the lines `<!-- NAME: made by ... -->` and `<!-- end -->`. With --check nothing is written, and the
 exit status is 1 if a table is stale.
 """
 

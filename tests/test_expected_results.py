@@ -1,4 +1,4 @@
-"""Docstrings of experiments and studies: question, command, hardware, time and expected numbers, held against results."""
+"""Docstrings of experiments and studies: question, command, hardware, time, expected numbers as in the results."""
 
 from __future__ import annotations
 
@@ -92,7 +92,8 @@ def suggestion(name: str) -> str:
   some = next(iter(entries.values()))
   return (
     f"Command: {saved['command']}\n"
-    f"Hardware: {some['cpu_threads_allowed']} threads of an {processor(some)}; {seconds:,.0f} s in all, tuning not counted.\n"
+    f"Hardware: {some['cpu_threads_allowed']} threads of an {processor(some)}; {seconds:,.0f} s in all, tuning not "
+    "counted.\n"
     f"Expected: {metric} after {study['token_budget']:,} tokens: "
     + ", ".join(f"{entry} {shown(values)}" for entry, values in numbers.items() if values)
     + f"; {len(some['at_budget'][metric])} seeds (results/{name}.json)."

@@ -46,8 +46,8 @@ def test_a_stale_table_is_found_and_rewritten():
   [
     ("- a: b: **holds** (m, a minus b: +1.0 [+0.5, +1.5])", ("a: b", "holds", None)),
     (
-      "- a: **does not hold** (m over 2 updates, a minus b: -1.0 [-2.0, -0.5]; at 98.8 %, for all together: [-2.0, +0.1], "
-      "undecided)", ("a", "does not hold", "undecided"),
+      "- a: **does not hold** (m over 2 updates, a minus b: -1.0 [-2.0, -0.5]; at 98.8 %, for all together: "
+      "[-2.0, +0.1], undecided)", ("a", "does not hold", "undecided"),
     ),
     ("- a: not judged (gates: oracle) (m, a minus b: +1.0 [+0.5, +1.5])", None),
   ],
