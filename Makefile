@@ -8,12 +8,13 @@ VENV := .venv/$(MINOR)
 BIN := $(VENV)/bin
 LOCK := requirements/python$(MINOR).txt
 TASKS_LOCK := requirements/tasks-python$(MINOR).txt
+DOCS_LOCK := requirements/docs-python$(MINOR).txt
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax
 PYTEST := JAX_PLATFORMS=cpu $(CACHE) JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help train tasks notebooks test test-slow test-python312 verify study study-horizons lint format benchmark lock clean python
+.PHONY: help train tasks notebooks docs tables test test-slow test-python312 verify study study-horizons lint format benchmark lock clean python
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,6 +34,16 @@ notebooks: $(STAMP) ## run the notebooks on their full settings and keep their o
 	$(PIP) install --quiet -e '.[notebooks]'
 	$(CACHE) $(BIN)/jupyter execute --inplace notebooks/*.ipynb
 	$(BIN)/jupyter nbconvert --to notebook --inplace --coalesce-streams notebooks/*.ipynb  # else a block a line
+
+docs: $(STAMP) ## build the site of docs/, README and the API into build/site
+	@if [ -f $(DOCS_LOCK) ]; then set -x; $(PIP) install --quiet --no-deps -r $(DOCS_LOCK); \
+	else set -x; $(PIP) install --quiet -e '.[docs]'; fi
+	$(BIN)/python docs/stage.py build/docs
+	JAX_PLATFORMS=cpu $(BIN)/python -m sphinx -q -W --keep-going -c docs build/docs build/site
+	@echo "open build/site/index.html"
+
+tables: $(STAMP) ## make the generated tables of README, kernels/README and docs/ anew
+	$(BIN)/python docs/tables.py
 
 test: $(STAMP) ## the test suite on the CPU
 	$(PYTEST) -m "not slow" $(ARGS)
@@ -108,6 +119,12 @@ lock: python ## remake the lock of this Python from the ranges of setup.py
 	@{ echo "# Python $(MINOR): what the extra 'tasks' adds. Made by 'make lock PYTHON=python$(MINOR)'; not edited by hand."; \
 	  .venv/lock-$(MINOR)/bin/python -m pip list --format=freeze --exclude pip --exclude rl-jax \
 	  | grep -vxF -f $(LOCK).new; } > $(TASKS_LOCK)
+	$(PYTHON) -m venv --clear .venv/lock-$(MINOR)
+	.venv/lock-$(MINOR)/bin/python -m pip --disable-pip-version-check install --quiet -r $(LOCK).new
+	.venv/lock-$(MINOR)/bin/python -m pip --disable-pip-version-check install --quiet --no-build-isolation -e '.[dev,docs]'
+	@{ echo "# Python $(MINOR): what the extra 'docs' adds. Made by 'make lock PYTHON=python$(MINOR)'; not edited by hand."; \
+	  .venv/lock-$(MINOR)/bin/python -m pip list --format=freeze --exclude pip --exclude rl-jax \
+	  | grep -vxF -f $(LOCK).new; } > $(DOCS_LOCK)
 	@mv $(LOCK).new $(LOCK)
 	rm -rf .venv/lock-$(MINOR)
 	@echo "wrote $(LOCK)"

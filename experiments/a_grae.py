@@ -1,7 +1,14 @@
 """A-GRAE on pairs of digits with a given sum (rl_jax/methods/a_grae.py, rl_jax/tasks/pairs.py, arXiv 2602.05548).
 
+Question: do asymmetric advantages keep rare right answers alive?
+
 A prompt has five right answers, of which demonstrations show two seldom. The variants "easy" and "hard" have two and
 five operands, "smoke" has digits below 4.
+
+Command: rl-jax train a_grae --workdir=runs/a_grae
+Study: rl-jax study a_grae --only=a_grae --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 67 s.
+Expected: held_out/sampled_accuracy after 200,000 tokens: a_grae 0.851 ± 0.035; 6 seeds (results/a_grae.json).
 """
 
 from ml_collections import ConfigDict

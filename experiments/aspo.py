@@ -1,8 +1,15 @@
 """ASPO on sums with a tool that may be called early or late (rl_jax/methods/aspo.py, rl_jax/tasks/calls.py,
 arXiv 2508.19201).
 
+Question: does a shaped advantage move tool calls forward at no cost in accuracy?
+
 The warm start thinks for any time alike before it calls. The variants "easy" and "hard" have two and nine operands,
 "smoke" adds modulo 3.
+
+Command: rl-jax train aspo --workdir=runs/aspo
+Study: rl-jax study aspo --only=aspo --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 998 s.
+Expected: held_out/response_length after 200,000 tokens: aspo 4.008 ± 0.035; 6 seeds (results/aspo.json).
 """
 
 from ml_collections import ConfigDict

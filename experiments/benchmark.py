@@ -1,4 +1,10 @@
-"""The fixed iteration of `python -m rl_jax.benchmark iteration`: 1.06M parameters, 32 x 8 rows, 16 + 32 tokens."""
+"""The fixed iteration of `python -m rl_jax.benchmark iteration`: 1.06M parameters, 32 x 8 rows, 16 + 32 tokens.
+
+Question: how long does one GRPO iteration take, against the roofline?
+
+Command: rl-jax train benchmark --workdir=runs/benchmark
+Expected: rl-jax benchmark iteration prints it for this machine.
+"""
 
 from rl_jax.experiments import common
 

@@ -1,4 +1,10 @@
-"""DLER continued from the merge of its policy with the start (rl_jax/methods/dler_merge.py, arXiv 2510.15110)."""
+"""DLER continued from the merge of its policy with the start (rl_jax/methods/dler_merge.py, arXiv 2510.15110).
+
+Question: does merging a policy back into its start regain accuracy?
+
+Command: rl-jax train dler_merge --workdir=runs/dler_merge
+Expected: no result yet.
+"""
 
 from rl_jax.experiments import common
 

@@ -1,4 +1,12 @@
-"""DUMP on six difficulty levels: chains of two to eight operations (rl_jax/methods/dump.py, arXiv 2504.09710)."""
+"""DUMP on six difficulty levels: chains of two to eight operations (rl_jax/methods/dump.py, arXiv 2504.09710).
+
+Question: does a bandit over difficulty levels beat uniform levels?
+
+Command: rl-jax train dump --workdir=runs/dump
+Study: rl-jax study curriculum --only=dump --results=FOLDER
+Hardware: 2 threads of an Intel Xeon; 175 s.
+Expected: held_out/sampled_accuracy after 160,000 tokens: dump 0.476 ± 0.028; 5 seeds (results/curriculum.json).
+"""
 
 from rl_jax.experiments import common
 

@@ -1,7 +1,14 @@
 """DVAO on chains of four operations modulo 10, with a length that is soon kept as its second objective
 (rl_jax/methods/dvao.py, rl_jax/tasks/chain.py, arXiv 2605.25604).
 
+Question: do weights by the spread of each reward help the answer?
+
 The length is that of a response that writes each step once, 11 tokens. The warm start's vary about it.
+
+Command: rl-jax train dvao --workdir=runs/dvao
+Study: rl-jax study dvao --only=dvao --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 16 s.
+Expected: held_out/sampled_accuracy after 150,000 tokens: dvao 0.587 ± 0.383; 6 seeds (results/dvao.json).
 """
 
 from ml_collections import ConfigDict

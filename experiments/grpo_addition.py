@@ -1,6 +1,12 @@
-"""GRPO on additions of three digits, written digit by digit with carries (rl_jax/tasks/addition.py).
+"""GRPO on additions of three digits, written digit by digit with carries (rl_jax/methods/grpo.py,
+rl_jax/tasks/addition.py).
+
+Question: does GRPO learn carries from the final answer alone?
 
 The variant "smoke" has one digit, and a longer warm start than others: nineteen sums are too many to be guessed.
+
+Command: rl-jax train grpo_addition --workdir=runs/grpo_addition
+Expected: no result yet.
 """
 
 from rl_jax.experiments import common

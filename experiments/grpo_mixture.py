@@ -1,4 +1,10 @@
-"""GRPO on a mixture of named difficulty levels: chains of two, four and eight operations (rl_jax/methods/grpo.py)."""
+"""GRPO on a mixture of named difficulty levels: chains of two, four and eight operations (rl_jax/methods/grpo.py).
+
+Question: which levels of a mixture does GRPO learn first?
+
+Command: rl-jax train grpo_mixture --workdir=runs/grpo_mixture
+Expected: no result yet.
+"""
 
 from rl_jax.experiments import common
 

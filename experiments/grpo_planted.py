@@ -1,4 +1,10 @@
-"""GRPO on a planted sequence (rl_jax/methods/grpo.py, rl_jax/tasks/planted.py): the outcome alone."""
+"""GRPO on a planted sequence (rl_jax/methods/grpo.py, rl_jax/tasks/planted.py): the outcome alone.
+
+Question: can an outcome that one response in a thousand earns be learned from?
+
+Command: rl-jax train grpo_planted --workdir=runs/grpo_planted
+Expected: no result yet.
+"""
 
 from rl_jax.experiments import pav
 

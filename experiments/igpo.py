@@ -1,7 +1,14 @@
 """IGPO on lookups of three hops in a hidden table (rl_jax/methods/igpo.py, rl_jax/tasks/lookup.py, arXiv 2510.14967).
 
+Question: does information gain help where nearly all groups fail at first?
+
 The variants "easy" and "hard" have one and six hops, "smoke" has a table of four keys, of which a guess is often right.
 experiments/grpo_lookup.py is GRPO on the same task.
+
+Command: rl-jax train igpo --workdir=runs/igpo
+Study: rl-jax study turns --only=igpo --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 453 s.
+Expected: held_out/sampled_accuracy after 120,000 tokens: igpo 0.874 ± 0.016; 5 seeds (results/turns.json).
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,12 @@
-"""Exact credit of steps on chains of four operations modulo 10 (rl_jax/methods/oracle.py): a control."""
+"""Exact credit of steps on chains of four operations modulo 10 (rl_jax/methods/oracle.py): a control.
+
+Question: how much could exact step credit gain?
+
+Command: rl-jax train oracle --workdir=runs/oracle
+Study: rl-jax study horizon --only=oracle --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 90 s.
+Expected: held_out/sampled_accuracy after 300,000 tokens: oracle 0.755 ± 0.160; 12 seeds (results/horizon.json).
+"""
 
 from rl_jax.experiments import common
 

@@ -5,6 +5,9 @@ that the last block of code passes, in the sandbox. `python -m rl_jax.fetch smol
 model, `make tasks` the packages.
 
 Variant "smoke" ends in some minutes and learns nothing.
+
+Command: rl-jax train smollm2_code --workdir=runs/smollm2_code
+Expected: no result yet.
 """
 
 from ml_collections import ConfigDict

@@ -4,6 +4,11 @@ SmolLM2-135M-Instruct on sums, products and greatest common divisors of small nu
 data sets' own scorers and nothing else. `python -m rl_jax.fetch smollm2-135m-instruct` brings the model.
 
 Variant "smoke" ends in a minute and learns nothing; "lora" trains low-rank adapters.
+
+Command: python -m rl_jax.train --config=experiments/smollm2_grpo.py --workdir=runs/smollm2_0 --config.seed=0
+Hardware: 2 threads of an AMD EPYC; 1,270 s.
+Expected: held_out/sampled_accuracy at iteration 50: 0.625; 1 seed (results/smollm2_grpo_seed0.json). With
+  --config.seed=1: held_out/sampled_accuracy at iteration 50: 0.547; 1 seed (results/smollm2_grpo_seed1.json).
 """
 
 from ml_collections import ConfigDict

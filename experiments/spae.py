@@ -1,4 +1,12 @@
-"""SPAE on chains of four operations modulo 10 (rl_jax/methods/spae.py, arXiv 2601.03823)."""
+"""SPAE on chains of four operations modulo 10 (rl_jax/methods/spae.py, arXiv 2601.03823).
+
+Question: do potentials from forced answers help?
+
+Command: rl-jax train spae --workdir=runs/spae
+Study: rl-jax study credit --only=spae --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 88 s.
+Expected: held_out/sampled_accuracy after 120,000 tokens: spae 0.716 ± 0.010; 5 seeds (results/credit.json).
+"""
 
 from rl_jax.experiments import common
 

@@ -1,4 +1,12 @@
-"""SPO-chain on chains of four operations modulo 10 (rl_jax/methods/spo_chain.py, arXiv 2505.23564)."""
+"""SPO-chain on chains of four operations modulo 10 (rl_jax/methods/spo_chain.py, arXiv 2505.23564).
+
+Question: do segment values from extra completions repay their tokens?
+
+Command: rl-jax train spo_chain --workdir=runs/spo_chain
+Study: rl-jax study credit --only=spo_chain --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 63 s.
+Expected: held_out/sampled_accuracy after 120,000 tokens: spo_chain 0.573 ± 0.015; 5 seeds (results/credit.json).
+"""
 
 from rl_jax.experiments import common
 

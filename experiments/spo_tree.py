@@ -1,4 +1,12 @@
-"""SPO-tree on chains of four operations modulo 10 (rl_jax/methods/spo_tree.py, arXiv 2505.23564)."""
+"""SPO-tree on chains of four operations modulo 10 (rl_jax/methods/spo_tree.py, arXiv 2505.23564).
+
+Question: do trees whose nodes are trained on repay their tokens?
+
+Command: rl-jax train spo_tree --workdir=runs/spo_tree
+Study: rl-jax study credit --only=spo_tree --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 53 s.
+Expected: held_out/sampled_accuracy after 120,000 tokens: spo_tree 0.745 ± 0.021; 5 seeds (results/credit.json).
+"""
 
 from rl_jax.experiments import common
 

@@ -8,6 +8,11 @@ of the task: growing surer must not be enough. There is no oracle.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.
+
+Command: python -m rl_jax.study a_grae --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 609 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 200,000 tokens: grpo 0.847 ± 0.083, a_grae 0.851 ± 0.035; 6 seeds
+  (results/a_grae.json).
 """
 
 from ml_collections import ConfigDict

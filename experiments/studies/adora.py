@@ -3,6 +3,11 @@
 The paper's claims at small scale: damped prompts where longer thinking does not pay make responses longer than
 GRPO's; amplified prompts that are hard and where it pays are learnt in fewer updates, here those of five
 operations. See `of_length` in studies/common.py for task, gates and tuning.
+
+Command: python -m rl_jax.study adora --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 139 s in all, tuning not counted.
+Expected: held_out/correct_response_length after 200,000 tokens: grpo 15.584 ± 0.721, damped 17.175 ± 1.577; 6 seeds
+  (results/adora.json).
 """
 
 from ml_collections import ConfigDict

@@ -8,6 +8,11 @@ must not be enough. There is no oracle.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.
+
+Command: python -m rl_jax.study aspo --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 1,360 s in all, tuning not counted.
+Expected: held_out/response_length after 200,000 tokens: grpo 9.192 ± 2.927, aspo 4.008 ± 0.035; 6 seeds
+  (results/aspo.json).
 """
 
 from ml_collections import ConfigDict

@@ -5,6 +5,11 @@ Dr. GRPO, and shorter yet as alpha falls; CANON-Inter reaches an accuracy in few
 not; CANON-Intra keeps more entropy than CANON-Inter. `inter_length`, `inter_entropy` and `inter_random` differ in the
 metric alone. All have Dr. GRPO's loss with the clip of CANON. See `of_length` in
 studies/common.py for task, gates and tuning.
+
+Command: python -m rl_jax.study canon --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 382 s in all, tuning not counted.
+Expected: held_out/response_length after 200,000 tokens: dr_grpo 16.179 ± 0.705, alpha_90 14.005 ± 1.002, alpha_70
+  12.474 ± 1.004; 6 seeds (results/canon.json).
 """
 
 from ml_collections import ConfigDict

@@ -8,6 +8,11 @@ as the claims are not of credit.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.
+
+Command: python -m rl_jax.study copo --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 482 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 300,000 tokens: grpo 0.487 ± 0.437, copo 0.443 ± 0.387; 6 seeds
+  (results/copo.json).
 """
 
 from ml_collections import ConfigDict

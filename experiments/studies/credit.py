@@ -5,6 +5,11 @@ start are all right, so that training without any reward does as well as GRPO (r
 compares what an optimiser update costs each method, and says nothing of credit. For that see studies/horizon.py, whose
 gates this task does not pass, and studies/credit_rows.py. Tuning budget: none. Every method has the learning rate of
 experiments/common.py and what its own experiment states.
+
+Command: python -m rl_jax.study experiments/studies/credit.py --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 647 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 120,000 tokens: grpo 0.886 ± 0.010, dapo 0.783 ± 0.011, prime 0.737 ± 0.015;
+  5 seeds (results/credit.json).
 """
 
 from ml_collections import ConfigDict

@@ -5,6 +5,11 @@ moves here (learning rate 0), so that every method credits the same answers to t
 does learn. The truth of a step is the change of the value, from 64 completions at each of its ends;
 `credit/noise_floor` is what their noise leaves unexplained, and `oracle` the exact credit scored like the others.
 Accuracy stays where it is. Two warm starts x three seeds.
+
+Command: python -m rl_jax.study experiments/studies/credit_rows.py --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 654 s in all, tuning not counted.
+Expected: credit/unexplained after 60,000 tokens: grpo 0.947 ± 0.039, spo_chain 0.782 ± 0.111, oracle 0.261 ± 0.087; 6
+  seeds (results/credit_rows.json).
 """
 
 from ml_collections import ConfigDict

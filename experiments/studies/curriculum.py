@@ -5,6 +5,11 @@ hot that all levels are alike, and 0, which always takes the best level. Held-ou
 which are asked alike. Tuning: none. There is no oracle of levels; claims are judged where the other gates hold, and
 `no_reward`, on levels drawn alike, is the negative control. The sampler may depart from the trainer by 1e-4: on some
 machines rounding reaches 1.6e-5 in the longest chains, more than the 1e-5 that a run allows by itself.
+
+Command: python -m rl_jax.study experiments/studies/curriculum.py --results=experiments/results
+Hardware: 2 threads of an Intel Xeon; 423 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 160,000 tokens: uniform 0.450 ± 0.024, dump 0.476 ± 0.028; 5 seeds
+  (results/curriculum.json).
 """
 
 from ml_collections import ConfigDict

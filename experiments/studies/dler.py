@@ -5,6 +5,11 @@ steps take 13, GRPO is less accurate than DLER over equal
 updates (`grpo_cut` is SIRI with a constant limit and GRPO's clip); dynamic sampling and the wider clip are each worth
 something; limits by difficulty shorten responses at equal accuracy. See `of_length` in studies/common.py for task,
 gates and tuning.
+
+Command: python -m rl_jax.study dler --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 384 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 200,000 tokens: grpo_cut 0.464 ± 0.128, dler 0.423 ± 0.136; 6 seeds
+  (results/dler.json).
 """
 
 from ml_collections import ConfigDict

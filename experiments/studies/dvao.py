@@ -8,6 +8,11 @@ it and is no gate, as the claims are not of credit.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.
+
+Command: python -m rl_jax.study dvao --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 215 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 150,000 tokens: rewards 0.614 ± 0.404, dvao 0.587 ± 0.383; 6 seeds
+  (results/dvao.json).
 """
 
 from ml_collections import ConfigDict

@@ -12,6 +12,11 @@ final run has twelve seeds of six other starts: starts differ more than seeds do
 Claims are those of the papers on the papers' axes: PRIME and SPO say more accuracy at equal steps, SPAE shorter
 responses at equal accuracy, DAPO more accuracy at equal steps, T-PPO less waiting (sequential tokens) than PPO with the
 same critic. "Per token" is our own question, and put to every method that takes credit apart.
+
+Command: python -m rl_jax.study horizon --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 2,188 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 300,000 tokens: grpo 0.647 ± 0.406, ppo 0.653 ± 0.410, oracle 0.755 ± 0.160;
+  12 seeds (results/horizon.json).
 """
 
 from typing import Any

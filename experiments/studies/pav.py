@@ -13,6 +13,9 @@ policy.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.
+
+Command: rl-jax study pav --results=FOLDER
+Expected: no result yet.
 """
 
 from ml_collections import ConfigDict

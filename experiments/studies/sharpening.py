@@ -1,7 +1,13 @@
-"""A negative control: gates on the standard task, whose start is already right greedily.
+"""Do the gates fail on the standard task, whose start is already right greedily?
 
-Chains of four operations with uniform slips. The gates start, no_reward and oracle are expected to fail: training
-without a reward does as well, and true credit does not pay. No claim can be judged here, nor in studies/credit.py.
+A negative control: chains of four operations with uniform slips. The gates start, no_reward and oracle are expected to
+fail: training without a reward does as well, and true credit does not pay. No claim can be judged here, nor in
+studies/credit.py.
+
+Command: python -m rl_jax.study experiments/studies/sharpening.py --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 45 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 120,000 tokens: no_reward 0.903 ± 0.014, grpo 0.886 ± 0.010, oracle 0.873 ±
+  0.011; 5 seeds (results/sharpening.json).
 """
 
 from ml_collections import ConfigDict

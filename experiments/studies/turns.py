@@ -4,6 +4,11 @@ Lookups of three hops in a table of 26 keys, from a warm start that answers a ra
 has made all hops. GRPO has the same task, KL and tokens; the answers that IGPO forces after each turn are given, not
 generated, and do not count. Tuning: none. No true values of turns are known, so there is no oracle; claims are judged
 where the other gates hold, and `no_reward` is the negative control.
+
+Command: python -m rl_jax.study experiments/studies/turns.py --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 1,003 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 120,000 tokens: grpo 0.871 ± 0.009, igpo 0.874 ± 0.016; 5 seeds
+  (results/turns.json).
 """
 
 from ml_collections import ConfigDict

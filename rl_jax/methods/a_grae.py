@@ -25,6 +25,7 @@ Metrics: those of policy_gradient.py, and
   success_rate: omega.
   mean_advantage: over scored rows; below 0 the probability of responses that were not sampled rises (theorem 1).
 Config: experiments/a_grae.py, on rl_jax/tasks/pairs.py.
+Source: paper and code, which differ; non-binary rewards inferred.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""ADORA: training reasoning models with dynamic advantage estimation (arXiv 2602.10019).
+"""ADORA: a weight per prompt by the lengths of its right and wrong responses (arXiv 2602.10019).
 
 Idea: GRPO gives every prompt the same say, whatever the policy can do with it now. After each rollout a prompt is
 labelled by what its answers show, and all their advantages are multiplied by one weight. Longer thinking pays where
@@ -22,6 +22,7 @@ rewards less their mean.
 
 Metrics: those of policy_gradient.py, and group_weight, the mean of w over scored rows.
 Config: experiments/adora.py.
+Source: authors' code; the paper's forms second hand, part inferred.
 """
 
 from __future__ import annotations

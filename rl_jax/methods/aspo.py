@@ -1,4 +1,4 @@
-"""ASPO: advantage shaping policy optimisation for earlier tool calls (arXiv 2508.19201).
+"""ASPO: advantages shaped for earlier tool calls (arXiv 2508.19201).
 
 Idea: correct responses should call the tool earlier. As a reward this is unstable: in a group whose responses are all
 correct the 1 of correctness cancels, what is left is scaled to unit variance, and late calls get negative advantages.
@@ -23,6 +23,7 @@ Metrics: those of policy_gradient.py, and
   shaped: share of scored rows whose advantage the shaping changed.
   wronged: share of correct rows with a negative advantage.
 Config: experiments/aspo.py, on rl_jax/tasks/calls.py.
+Source: paper; bound and lengths inferred.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""CANON: conditional advantage estimation (arXiv 2509.23962).
+"""CANON: advantages against half of a group, by length or entropy (arXiv 2509.23962).
 
 Idea: against the mean of all other answers, the length or the entropy of an answer has no say of its own. The answers
 of a prompt are cut at the median of such a metric into a low half C- and a high half C+, which has the extra answer
@@ -27,6 +27,7 @@ Metrics: those of policy_gradient.py, and
   mu: of this iteration.
   reward_upper, reward_lower: mean rewards of C+ and C-; their difference says which trend earns more.
 Config: experiments/canon.py.
+Source: paper and code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""COPO: consistency-aware policy optimisation (arXiv 2508.04138).
+"""COPO: local and global losses, blended by how far answers agree (arXiv 2508.04138).
 
 Idea: a prompt whose responses all succeed or all fail has no gradient under GRPO. A second, global advantage compares
 the prompts of the batch. How much it counts beside the local one is a matter of how far the final answers to a prompt
@@ -27,6 +27,7 @@ Metrics: those of policy_gradient.py, of which clip_fraction is that of the loca
   local_weight: W over scored rows.
   no_gradient: share of scored rows whose W A_i and (1 - W) A^g are both 0.
 Config: experiments/copo.py.
+Source: authors' code; paper second hand.
 """
 
 from __future__ import annotations

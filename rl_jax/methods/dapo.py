@@ -1,4 +1,4 @@
-"""DAPO: decoupled clip and dynamic sampling policy optimisation (arXiv 2503.14476).
+"""DAPO: dynamic sampling and a wider upper clip (arXiv 2503.14476).
 
 Idea: GRPO with four changes that keep a long run going. Groups that are all right or all wrong have no gradient, so
 prompts are sampled until enough groups have both; the upper clip is wider, so that unlikely tokens can grow; every
@@ -15,6 +15,7 @@ code samples up to ten times and then stops with an error; here the rows that ar
 Metrics: those of policy_gradient.py and rollouts/dynamic_sampling.py (`reward` is that of the kept groups), and
   overlong: mean of -penalty over kept rows.
 Config: experiments/dapo.py. Result: experiments/results/credit.md.
+Source: verified in code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DLER: doing length penalty right (arXiv 2510.15110).
+"""DLER: truncation as length penalty, advantages normalised over the batch (arXiv 2510.15110).
 
 Idea: the simplest length penalty, no reward for an answer that is not finished after L tokens, costs accuracy because
 of the optimiser around it. Cut answers make the rewards of a group vary, which biases advantages divided by the
@@ -26,6 +26,7 @@ Metrics: those of policy_gradient.py and rollouts/dynamic_sampling.py (`reward` 
   reward_within_limit: mean of r'.
   response_limit: mean of L over rows.
 Config: experiments/dler.py.
+Source: paper and code; limits by difficulty and scope of the merge inferred.
 """
 
 from __future__ import annotations

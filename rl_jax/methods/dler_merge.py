@@ -1,4 +1,4 @@
-"""DLER's merge: the largest updates of a tuned policy, on the weights that it was tuned from (arXiv 2510.15110).
+"""DLER's merge: the largest updates of a tuned policy, added to its base weights (arXiv 2510.15110).
 
 Idea: accuracy that was lost while answers became shorter comes back where small changes of weights are undone and large
 ones are shrunk. delta is the change by tuning, M the entries with the largest |delta|, a quarter of them (section 4)

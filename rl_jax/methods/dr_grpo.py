@@ -1,4 +1,4 @@
-"""Dr. GRPO: GRPO done right (Liu et al. 2025, arXiv 2503.20783, section 3).
+"""Dr. GRPO: GRPO without its two biased divisions (Liu et al. 2025, arXiv 2503.20783, section 3).
 
 Idea: two divisions bias GRPO. That by |o_i| favours long wrong answers, that by the group's std favours prompts that
 are nearly solved or nearly hopeless. Leave both out:
@@ -7,6 +7,7 @@ are nearly solved or nearly hopeless. Leave both out:
   loss = 1/B sum_i 1/L sum_t -min(rho_t A_i, clip(rho_t, 1-e, 1+e) A_i),   L a constant: the response limit
 
 Metrics: those of policy_gradient.py. Config: experiments/dr_grpo.py.
+Source: verified in code.
 """
 
 from __future__ import annotations

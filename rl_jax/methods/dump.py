@@ -1,4 +1,4 @@
-"""DUMP: automated distribution-level curriculum (arXiv 2504.09710).
+"""DUMP: a bandit over difficulty levels (arXiv 2504.09710).
 
 Idea: a problem teaches most when the policy is right about half of the time, and then the |A| of GRPO is largest. The
 difficulty levels of the task are arms of a bandit that pay the mean |A| of their recent responses; GRPO is unchanged.
@@ -12,6 +12,7 @@ mixture. At W = 300 and hundreds of responses an iteration, the window holds the
 Metrics: those of policy_gradient.py, and share/<level>, the share of rows of a level.
 Config: experiments/dump.py. Result: on six levels of chains, 5 seeds and 160,000 tokens each, accuracy over all levels
 0.482 [0.444, 0.498] against 0.443 [0.434, 0.477] of uniform draws: undecided (experiments/results/curriculum.md).
+Source: paper and code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DVAO: dynamic variance-adaptive advantage optimisation (arXiv 2605.25604).
+"""DVAO: several rewards, weighted by their spread (arXiv 2605.25604).
 
 Idea: a response has K rewards. Normalised one by one and added with fixed weights, an objective on which a group agrees
 keeps its weight and says nothing; added and then normalised, the advantages are large however the rewards correlate.
@@ -24,6 +24,7 @@ Metrics: those of policy_gradient.py, part/<objective> (rl_jax/training/describi
   weight/<objective>: v_k over scored rows; for "dvao" alone.
   squared_advantage: mean A_i^2 over scored rows; near 1 for "rewards" where all groups have spread (proposition 1).
 Config: experiments/dvao.py.
+Source: second hand; ddof and eps inferred.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""IGPO: information gain-based policy optimisation (arXiv 2510.14967).
+"""IGPO: information gain of turns with a tool (arXiv 2510.14967).
 
 Idea: in an episode of many turns the policy's own belief in the right answer, measured after every turn by forcing it,
 says what the turn was worth. So a group in which every episode fails still has a gradient.
@@ -16,6 +16,7 @@ Metrics: those of policy_gradient.py, and
   information_gain: r_t, mean over the turns that are not the last of their episode.
   zero_advantage: share of trained tokens whose advantage is 0.
 Config: experiments/igpo.py, with experiments/grpo_lookup.py for comparison. Result: experiments/results/turns.md.
+Source: summaries and official code; std inferred.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Training without any reward, which only sharpens the policy. A control for studies, not a method.
+"""No reward: sharpens the policy without a verifier; a control for studies.
 
 Idea: a token is pushed by its own probability, so that the entropy falls whatever the verifier says,
 

@@ -1,4 +1,4 @@
-"""True values of steps as advantages: what dense credit could do at best. A control for studies, not a method.
+"""Oracle: true values of steps as advantages, the best that dense credit could do; a control for studies.
 
 Idea: the advantage of a step is what it did to the chance of success,
 

@@ -1,4 +1,4 @@
-"""PAV: process advantage verifiers, progress under a prover (arXiv 2410.08146).
+"""PAV: progress of steps under a frozen prover (arXiv 2410.08146).
 
 Idea: a step is worth what it changes in the chance of success, under a prover mu that is another policy than the one
 that learns. The value of a step under the policy itself adds nothing to its outcome: Q^pi + alpha A^pi is
@@ -27,6 +27,7 @@ Metrics: those of policy_gradient.py, and
   progress_size: |A|; near 0 where the prover is too weak or too strong to tell steps apart.
   value_error: mean square of V - R - alpha A over trained tokens.
 Config: experiments/pav.py, on rl_jax/tasks/planted.py.
+Source: paper; mean over tokens and soft labels inferred.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PRIME: process reinforcement through implicit rewards (arXiv 2502.01456).
+"""PRIME: implicit process rewards, learned online (arXiv 2502.01456).
 
 Idea: a second language model pi_phi is trained on outcomes alone, with the sum of its log-ratio to a reference as the
 logit of being right. That sum splits into a reward for every token, so no step is ever labelled.
@@ -17,6 +17,7 @@ Metrics: those of policy_gradient.py and of rollouts/dynamic_sampling.py, and
   prm_accuracy: share of a prompt's pairs that r(y), as the policy gets it, puts in the order of outcomes; ties half.
   loss/prm ("after") or prm/loss/prm ("before"): the PRM's loss, log 2 = 0.69 where it knows nothing.
 Config: experiments/prime.py. Result: experiments/results/credit.md.
+Source: paper and code; the std of the GRPO variant is inferred.
 """
 
 from __future__ import annotations

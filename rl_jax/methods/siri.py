@@ -1,4 +1,4 @@
-"""SIRI: scaling iterative reinforcement learning with interleaved compression (arXiv 2509.25176).
+"""SIRI: a response limit that falls and rises during training (arXiv 2509.25176).
 
 Idea: the response limit falls and rises again during training. A falling limit forces dense reasoning, as an
 answer that is cut earns nothing; a rising one lets the policy explore from there. There is no penalty on length. At
@@ -19,6 +19,7 @@ checkpoint.
 
 Metrics: those of policy_gradient.py, and response_limit, L(t). `truncated` is the share of answers that were cut.
 Config: experiments/siri.py.
+Source: paper; phases of "stair" and rounding inferred.
 """
 
 from __future__ import annotations

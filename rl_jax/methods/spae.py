@@ -1,4 +1,4 @@
-"""SPAE: step potential advantage estimation (arXiv 2601.03823).
+"""SPAE: step potentials from forced answers (arXiv 2601.03823).
 
 Idea: after each step of reasoning the policy is made to answer at once. How sure it is (Conf) and how likely it finds
 the right answer (Acc) give a potential in [-1, 1]: 0 exploring, 1 sure and right, -1 sure and wrong. Steps that raise
@@ -18,6 +18,7 @@ Metrics: those of policy_gradient.py, and
   potential: Phi of a token's step, mean over trained tokens.
   late_tokens: share of trained tokens in steps after one with Phi > threshold.
 Config: experiments/spae.py. Result: experiments/results/credit.md.
+Source: second hand; two of its formulas from one source.
 """
 
 from __future__ import annotations

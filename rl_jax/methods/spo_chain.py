@@ -1,4 +1,4 @@
-"""SPO-chain: segment policy optimisation (arXiv 2505.23564) with values from completions at cut points.
+"""SPO-chain: segment values from completions at cut points (arXiv 2505.23564).
 
 Idea: a response is cut where the policy was uncertain (every `interval`-th token of probability p < rho); the value of
 a cut is the mean reward of N completions from there, and a segment earns the difference of the values at its ends.
@@ -16,6 +16,7 @@ Metrics: those of policy_gradient.py, over M, and
   uncertain: share of trained tokens that are in M.
   ratio: mean r over M.
 Config: experiments/spo_chain.py. Result: experiments/results/credit.md
+Source: authors' code.
 """
 
 from __future__ import annotations

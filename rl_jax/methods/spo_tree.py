@@ -1,4 +1,4 @@
-"""SPO-tree: segment policy optimisation (arXiv 2505.23564) on trees, whose samples estimate values and are trained on.
+"""SPO-tree: trees whose samples estimate values and are trained on (arXiv 2505.23564).
 
 Idea: each prompt grows a tree of segments of `segment_tokens` tokens. The value of a leaf is its reward, that of any
 other node the mean of its children's, and an edge, the tokens that a node adds to its parent's text, earns
@@ -19,6 +19,7 @@ Metrics: those of spo_chain.py, and
   usable: new edges with A != 0, for each row of the batch.
   replayed: with `edges_per_prompt`, share of old edges among those trained.
 Config: experiments/spo_tree.py. Result: experiments/results/credit.md
+Source: authors' code.
 """
 
 from __future__ import annotations

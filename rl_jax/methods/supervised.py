@@ -1,4 +1,4 @@
-"""Supervised learning on the task's demonstrations: the warm start from which RL can climb.
+"""Supervised learning: the warm start, on the task's imperfect demonstrations.
 
 Idea: demonstrations are imperfect at rates that the task's config states (wrong steps, skipped steps, re-checks), so
 the policy learns the form of an answer and is right some of the time.

@@ -1,4 +1,4 @@
-"""T-PPO: truncated proximal policy optimisation (arXiv 2506.15050).
+"""T-PPO: PPO on windows of generation, with a critic of finished responses (arXiv 2506.15050).
 
 Idea: a step of PPO waits for its longest answer. Here every slot writes a window of l tokens per step. Unfinished
 answers continue in the next one, and the policy is updated on the tokens so far, with GAE that takes the value at the
@@ -20,6 +20,7 @@ Metrics: those of policy_gradient.py and of rollouts/partial.py, where `reward` 
   value_error: mean square of V - G over the tokens of finished answers.
   value_correlation: see ppo.py.
 Config: experiments/tppo.py. Result: experiments/results/credit.md.
+Source: second hand; clipping, masks and lambda inferred.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""VC-PPO's value pretraining: a critic learns before the policy is trained (arXiv 2503.01491).
+"""VC-PPO's value pretraining: a stage that trains the critic before the policy (arXiv 2503.01491).
 
 Idea: a critic that starts as a copy of the policy knows little of which steps are right; a policy that trusts it from
 the first update on, as with windows (tppo.py) or lambda < 1, unlearns. So the critic is trained first, on what the

@@ -1,4 +1,4 @@
-"""Training of PAV's verifier: the prover's chance of success from every prefix of its responses (arXiv 2410.08146).
+"""PAV's verifier: a model of the prover's chance of success from every prefix (arXiv 2410.08146).
 
 Idea: completions from each prefix are too dear to sample for every response that is trained on. So they are sampled
 once, from responses of the prover itself, and a model learns to predict them, which then judges the steps of another

@@ -1,4 +1,4 @@
-"""Metrics that every run may have: name, unit, meaning. README's table is this one; figures and reports name these.
+"""Metrics that every run may have: name, unit, meaning. The table of docs/runs.md is this one.
 
 `<…>` stands for any text: a level, a term of the loss, a number. A method's own metrics are described in its file.
 """

@@ -1,16 +1,13 @@
-"""Names of metrics: those that figures look for exist, and README has them all."""
+"""Names of metrics: those that figures look for exist."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from rl_jax.runs import final_numbers, panels, progress
-from rl_jax.runs.metric_names import ACCURACY, BY_KIND, find, table
-
-ROOT = Path(__file__).parents[2]
+from rl_jax.runs.metric_names import ACCURACY, BY_KIND, find
 
 
 def example(name: str) -> str:
@@ -47,7 +44,3 @@ def test_reports_and_the_progress_line_name_metrics():
   named = [(kind, name + "2" * name.endswith("_")) for kind, name in final_numbers._MAIN]
   named += [("evaluation" if name.startswith("held_out/") else "train", name) for name, *_ in progress._FIELDS]
   assert not [name for kind, name in named if find(kind, name) is None]
-
-
-def test_readme_has_the_table():
-  assert table() in (ROOT / "README.md").read_text()
