@@ -75,7 +75,7 @@ def verdicts_of(task):
 
 
 def test_the_tasks_are_found():
-  assert {"chain", "addition", "lookup", "calls", "pairs", "planted", "mixture", "fixed_length"} == set(DEVICE)
+  assert {"chain", "addition", "lookup", "calls", "pairs", "planted", "cipher", "mixture", "fixed_length"} == set(DEVICE)
 
 
 @pytest.mark.parametrize("name", DEVICE)
