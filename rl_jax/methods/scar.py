@@ -19,9 +19,9 @@ v comes from the task's verifier, which has to score parts: a 0/1 outcome that n
   potential: gamma Phi(s') - Phi(s). With alpha 0 a span gets what it adds to those before it.
   graph: closeness to the best state on a graph of states, as in G4RL (arXiv 2511.10872). It may move the optimum.
 
-Inferred: the credit on the last token of a span, lambda, the even merge, one level of blocks, the forms of shaping. The
-paper's values come from a reward model; here from the verifier alone. A row with a copy that has no verdict is left out.
-Copies cost verdicts, not tokens.
+Inferred: the credit on the last token of a span, lambda, the even merge, one level of blocks, the forms of shaping.
+Values of the paper come from a reward model, here from the verifier alone. A row with a copy that has no verdict is
+left out. Copies cost verdicts, not tokens.
 
 Metrics: those of policy_gradient.py, and
   spans: number of spans of a row.

@@ -91,6 +91,11 @@ def test_expected_rewards_by_hand(plain):
 # Against plain Python.
 
 
+def plain_points(right) -> int:
+  pairs = sum(a and b for a, b in zip(right, right[1:], strict=False))
+  return sum(w for w, r in zip((1, 2, 3, 1), right, strict=False) if r) + 2 * pairs
+
+
 def test_prompts_and_verdicts_agree_with_plain_python():
   task, prompts_by_id, verify, demonstrate, _ = built()
   for split in ("train", "held_out"):
@@ -102,18 +107,15 @@ def test_prompts_and_verdicts_agree_with_plain_python():
     mask[rng.integers(0, 200, 30), rng.integers(0, task.response_tokens, 30)] ^= True
     rewards = verify(prompts, tokens, mask).rewards
     for row, question in enumerate(texts_of(task, prompts.tokens, prompts.mask)):
-      word, weights, right = question.removesuffix("="), [1, 2, 3, 1], []
+      word, right = question.removesuffix("="), []
       assert len(word) == {"four": 4, "two": 2}[task.levels[prompts.levels[row]]]
       for place in range(len(word)):
         begun = mask[row, : place + 1].all() and (tokens[row, :place] != task.vocabulary.end_id).all()
         right.append(
           bool(begun and tokens[row, place] == task.vocabulary.encode(str("abcdefgh".index(word[place])))[0])
         )
-      points = lambda right: (
-        sum(w * r for w, r in zip(weights, right, strict=False))
-        + 2 * sum(a and b for a, b in zip(right, right[1:], strict=False))
-      )
-      np.testing.assert_allclose(rewards[row], points(right) / points([True] * len(word)), rtol=1e-6)
+      expected = plain_points(right) / plain_points([True] * len(word))
+      np.testing.assert_allclose(rewards[row], expected, rtol=1e-6)
     assert 0.3 < rewards.mean() < 0.9
 
 
