@@ -31,7 +31,7 @@ from rl_jax.kernels.losses.value import value_loss
 from rl_jax.kernels.reductions import Mean, aggregate, whiten, zero_masked
 from rl_jax.kernels.scans import move_to_trainable
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Loss, Method, ModelRole, Outputs, Signal, Stream, Streams, Term
+from rl_jax.methods.method import Loss, LossFunction, Method, ModelRole, Outputs, Signal, Stream, Streams, Term
 from rl_jax.rollouts import step_values
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
@@ -98,23 +98,35 @@ RANGES = {
 }
 
 
-def build(config: ConfigDict, task: Task) -> Method:
-  """PPO from its section of a config."""
-  m = config.method
-  policy_loss = policy_gradient.loss_function(config, task)
+def streams(m: ConfigDict, trajectories: Trajectories, rewards: Float[Array, "B T"]) -> dict[str, Stream]:
+  """Advantages of trained tokens by GAE of their rewards, and the critic's targets."""
+  mask = trajectories.trained & trajectories.scored[:, None]
+  estimate = gae(rewards, trajectories.extras["values"], mask, discount=m.discount, lam=m.lam)
+  advantages = whiten(estimate.advantages, mask) if m.whiten else estimate.advantages
+  value = Stream(targets=estimate.returns, weights=mask.astype(jnp.float32))
+  return {"policy": policy_gradient.token_stream(trajectories, advantages), "value": value}
 
-  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
-    mask = trajectories.trained & trajectories.scored[:, None]
-    values = trajectories.extras["values"]
-    estimate = gae(token_rewards(trajectories), values, mask, discount=m.discount, lam=m.lam)
-    advantages = whiten(estimate.advantages, mask) if m.whiten else estimate.advantages
-    value = Stream(targets=estimate.returns, weights=mask.astype(jnp.float32))
-    streams = {"policy": policy_gradient.token_stream(trajectories, advantages), "value": value}
-    return Signal(streams, value_metrics(task, trajectories, value))
+
+def loss_function(config: ConfigDict, task: Task) -> LossFunction:
+  """The clipped loss of the policy, and the critic's."""
+  m, policy_loss = config.method, policy_gradient.loss_function(config, task)
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     terms, metrics = policy_loss(outputs, trajectories, streams)
     value = value_term(m, outputs, trajectories, streams["value"], clip=m.value_clip or None)
     return Loss(terms | {"value": value}, metrics)
 
-  return policy_gradient.method(config, task, signal, papers=("1707.06347", "1506.02438"), loss=loss, **critic(m))
+  return loss
+
+
+def build(config: ConfigDict, task: Task) -> Method:
+  """PPO from its section of a config."""
+  m = config.method
+
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
+    estimated = streams(m, trajectories, token_rewards(trajectories))
+    return Signal(estimated, value_metrics(task, trajectories, estimated["value"]))
+
+  return policy_gradient.method(
+    config, task, signal, papers=("1707.06347", "1506.02438"), loss=loss_function(config, task), **critic(m)
+  )

@@ -143,6 +143,8 @@ class HostTask:
   step_values: ClassVar[None] = None
   prover_values: ClassVar[None] = None
   guessing_floor: ClassVar[None] = None
+  blank_token: ClassVar[None] = None
+  """Which token says nothing is a matter of the tokenizer."""
 
   def demonstrate(self, key: PRNGKeyArray, prompts: Prompts) -> tuple[Any, Any]:
     """Raise ValueError: answers are texts, and no solution is known."""

@@ -189,6 +189,7 @@ class Task(Protocol):
   step_values: Any = None
   prover_values: Any = None
   guessing_floor: float | None = None
+  blank_token: int | None = None
   turns: Turns | None = None
   fingerprint: str = ""
   max_unscored_iterations: int = 3
@@ -244,6 +245,8 @@ class DeviceTask:
     provides: extras of its verdicts, by name; methods and curricula may require them.
     objectives: names of the parts of a reward that `Verdicts.objectives` holds.
     guessing_floor: accuracy of the best constant answer to each level; None: it is not known.
+    blank_token: token that takes the place of those of a part that is left out of a response: it says nothing to the
+      verifier. None: there is none.
     turns: None where a response is one piece; else R is `turns.response_tokens`, in `verify` too.
     fingerprint: of data that is read; "" as there is none.
     notes, reasons: lines on the verifier to show to the user; empty.
@@ -267,6 +270,7 @@ class DeviceTask:
   provides: Mapping[str, ExtraSpec] = dataclasses.field(default_factory=dict)
   objectives: tuple[str, ...] = ()
   guessing_floor: float | None = None
+  blank_token: int | None = None
   turns: Turns | None = None
   fingerprint: str = ""
   notes: Callable[[], list[str]] = list
