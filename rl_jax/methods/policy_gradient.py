@@ -7,7 +7,11 @@ Metrics:
   clip_fraction: share of trained tokens whose ratio was clipped.
   entropy: of the policy, mean over trained tokens.
   kl_to_reference: estimate of KL(policy || reference), where there is a reference.
-  importance_weight: mean of the truncated trainer-to-sampler weights, where they are used.
+  importance_weight: mean of the trainer-to-sampler weights, where they are used.
+  rejected: share of trained tokens that the correction's rejection leaves out, where there is a correction.
+  off_policy: share of trained tokens that the off-policy mask leaves out, where there is one.
+
+What the options are called in other trainers: README.md beside this file.
 """
 
 from __future__ import annotations
@@ -38,9 +42,11 @@ def get_config() -> dict[str, Any]:
   """PPO's clipped objective (arXiv 1707.06347, eq. 7), averaged over the tokens of the batch."""
   return {
     "ratio": "token",  # or "sequence" (GSPO), "sequence_sum" (TRL's RLOO)
-    "clip": "ppo",  # or "cispo", "none"
+    # or "none", "reinforce", "cispo", "sapo", "gmpo", "dppo_tv", "dppo_kl", "vespo", "clip_cov", "kl_cov"
+    "clip": "ppo",
     "clip_low": None,  # None: the kernel's, 0.2 and 0.2 for "ppo", the ratios 0 and 5 for "cispo"
     "clip_high": None,
+    "clip_options": {},  # more numbers of the clip's kernel by name, as {"tau_negative": 1.1} of "sapo"
     "dual_clip": None,  # a number c > 1: the loss of a negative advantage is at most c |A| (arXiv 1912.09729)
     "aggregation": "token_mean",  # see AGGREGATIONS in _clipped_loss.py
     "aggregation_constant": None,  # None: the response tokens of the task
@@ -50,7 +56,12 @@ def get_config() -> dict[str, Any]:
     "entropy_coefficient": 0.0,  # of the entropy bonus
     "curriculum": "uniform",  # or "epochs": shuffled passes over the problems of a finite task
     "old_logprobs": "sampler",  # or "trainer": scored again before the update
-    "importance_sampling_cap": None,  # a number: weigh by min(old / behaviour, cap), the trainer-sampler gap
+    # of the trainer-sampler gap old / behaviour: "none", or a preset of kernels/losses/off_policy.py, several with "+":
+    # "token_tis", "sequence_tis", "token_mis", "sequence_mis", "icepop"; "token_rs", "sequence_rs", "geometric_rs", …
+    "correction": "none",
+    "importance_sampling_cap": None,  # a number: of the correction's weights, or alone that of "token_tis"
+    "rejection_bounds": None,  # two numbers: of the correction's rejection
+    "off_policy_threshold": None,  # a number: mask A < 0 in rows whose mean log(behaviour / policy) is above it
   }
 
 

@@ -7,7 +7,10 @@ import pytest
 
 from tests.kernels.invariances.over_kernels import over
 
-HELD = ("kl", "policy_gradient", "cispo", "copo_loss", "spo", "implicit_rewards")
+HELD = (
+  "kl", "policy_gradient", "cispo", "sapo", "gmpo", "dppo", "vespo", "clip_cov", "kl_cov", "copo_loss", "spo",
+  "implicit_rewards",
+)  # fmt: skip
 """Functions that hold log ratios within bounds, so that a logprob may be -inf. Elsewhere the loss is then infinite."""
 
 
