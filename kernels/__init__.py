@@ -4,6 +4,7 @@ if __name__ != "rl_jax.kernels":
   raise ImportError("this folder is imported as rl_jax.kernels: `kernels` is the name of another distribution")
 
 from rl_jax.kernels import (
+  activations,
   advantages,
   analysis,
   curricula,
@@ -11,6 +12,7 @@ from rl_jax.kernels import (
   logprobs,
   losses,
   reductions,
+  retrieval,
   rewards,
   scans,
   search,
@@ -20,6 +22,7 @@ from rl_jax.kernels._papers import Paper, papers
 
 __all__ = [
   "Paper",
+  "activations",
   "advantages",
   "analysis",
   "curricula",
@@ -28,6 +31,7 @@ __all__ = [
   "losses",
   "papers",
   "reductions",
+  "retrieval",
   "rewards",
   "scans",
   "search",
