@@ -11,9 +11,11 @@ from rl_jax.kernels.activations.differences import (
 )
 from rl_jax.kernels.activations.latent_retrieval import LatentScores, latent_scores, scale_latents
 from rl_jax.kernels.activations.sparse_codes import decode, jump_relu_codes, pool_codes, top_k_codes
+from rl_jax.kernels.activations.steering import Localization, localization, steer_dense, steer_sparse
 
 __all__ = [
   "LatentScores",
+  "Localization",
   "ModelDifferences",
   "TopLatents",
   "conditional_occurrence",
@@ -24,10 +26,13 @@ __all__ = [
   "jaccard",
   "jump_relu_codes",
   "latent_scores",
+  "localization",
   "model_differences",
   "npmi",
   "pool_codes",
   "scale_latents",
+  "steer_dense",
+  "steer_sparse",
   "top_k_codes",
   "top_latents",
 ]
