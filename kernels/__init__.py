@@ -4,13 +4,16 @@ if __name__ != "rl_jax.kernels":
   raise ImportError("this folder is imported as rl_jax.kernels: `kernels` is the name of another distribution")
 
 from rl_jax.kernels import (
+  activations,
   advantages,
   analysis,
   curricula,
   layers,
   logprobs,
   losses,
+  pareto,
   reductions,
+  retrieval,
   rewards,
   scans,
   search,
@@ -20,6 +23,7 @@ from rl_jax.kernels._papers import Paper, papers
 
 __all__ = [
   "Paper",
+  "activations",
   "advantages",
   "analysis",
   "curricula",
@@ -27,7 +31,9 @@ __all__ = [
   "logprobs",
   "losses",
   "papers",
+  "pareto",
   "reductions",
+  "retrieval",
   "rewards",
   "scans",
   "search",

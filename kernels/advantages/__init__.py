@@ -43,7 +43,13 @@ from rl_jax.kernels.advantages.hierarchy import (
   switch_gain,
 )
 from rl_jax.kernels.advantages.hints import KindWeights, adhint, hint_token_weights, kind_weights
-from rl_jax.kernels.advantages.multi_reward import VarianceAdaptive, advantage_combination, dvao, reward_combination
+from rl_jax.kernels.advantages.multi_reward import (
+  VarianceAdaptive,
+  advantage_combination,
+  dvao,
+  reward_combination,
+  scalarized_advantages,
+)
 from rl_jax.kernels.advantages.outcome import VeRPO, degenerate_groups, verpo
 from rl_jax.kernels.advantages.prior import Fusion, fuse_prior, prior_baseline, v05
 from rl_jax.kernels.advantages.process import (
@@ -157,6 +163,7 @@ __all__ = [
   "rloo",
   "salt",
   "saturation_factors",
+  "scalarized_advantages",
   "segment_boundaries",
   "sign_dominant",
   "slate",

@@ -13,6 +13,7 @@ from rl_jax.kernels.advantages.process import prime
 from rl_jax.kernels.advantages.reweighting import adora_damping
 from rl_jax.kernels.layers.experts import router_cross_entropy
 from rl_jax.kernels.losses.reward_model import pair_accuracy
+from rl_jax.kernels.pareto.constrained import ratio_barrier
 from rl_jax.kernels.reductions import group_mean, group_size, masked_mean, per_token, zero_masked
 from rl_jax.kernels.scans import discounted_sums
 
@@ -102,3 +103,10 @@ def pair_accuracy_by_order(scores, outcomes, group_ids, mask):
   """PRIME's pair accuracy with ties for the later row: an untrained model scores 0 or 1 by the order of the rows."""
   position = jnp.argsort(jnp.argsort(zero_masked(scores, mask), stable=True))
   return pair_accuracy(position.astype(scores.dtype), outcomes, group_ids, mask)
+
+
+def whole_ratio_barrier(ratios, returns, mask, *, objective, **options):
+  """C-MORL's barrier over all objectives, the maximised one too, and all samples but number `objective`."""
+  losses = [ratio_barrier(ratios, returns, mask, objective=i, **options) for i in range(returns.shape[1])]
+  # Each leaves out one objective, so their mean is the mean over all of them.
+  return masked_mean(sum(losses) / len(losses), (jnp.arange(mask.size) != objective) * mask).value

@@ -1,0 +1,48 @@
+"""Retrieval by dense vectors: scores, losses, indexes, feedback, and the quality of rankings."""
+
+from rl_jax.kernels.retrieval.indexes import (
+  Results,
+  inverted_candidates,
+  nearest_centroids,
+  product_codes,
+  product_scores,
+  top_documents,
+)
+from rl_jax.kernels.retrieval.losses import (
+  ContrastiveLoss,
+  contrastive_loss,
+  false_negatives,
+  margin_mse,
+  pair_loss,
+  score_distillation,
+)
+from rl_jax.kernels.retrieval.metrics import (
+  RankingMetrics,
+  normalized_average_precision,
+  rank_biased_overlap,
+  ranking_metrics,
+  reciprocal_rank_fusion,
+)
+from rl_jax.kernels.retrieval.scores import max_similarity, similarity
+
+__all__ = [
+  "ContrastiveLoss",
+  "RankingMetrics",
+  "Results",
+  "contrastive_loss",
+  "false_negatives",
+  "inverted_candidates",
+  "margin_mse",
+  "max_similarity",
+  "nearest_centroids",
+  "normalized_average_precision",
+  "pair_loss",
+  "product_codes",
+  "product_scores",
+  "rank_biased_overlap",
+  "ranking_metrics",
+  "reciprocal_rank_fusion",
+  "score_distillation",
+  "similarity",
+  "top_documents",
+]
