@@ -27,5 +27,6 @@ def log_ratios(
 
 def straight_through(value: Float[Array, "*N"], differentiated: Float[Array, "*N"]) -> Float[Array, "*N"]:
   """`value` exactly, with the gradient of `differentiated`, which has to be finite."""
-  # Not sg(value - differentiated) + differentiated, which rounds the value to the other's last digit.
-  return jax.lax.stop_gradient(value) + (differentiated - jax.lax.stop_gradient(differentiated))
+  # Not sg(value - differentiated) + differentiated, which rounds the value to the other's last digit; and a difference
+  # of differences, as a sum would lose the sign of a value of -0.
+  return jax.lax.stop_gradient(value) - (jax.lax.stop_gradient(differentiated) - differentiated)

@@ -16,6 +16,16 @@ from rl_jax.kernels.layers.gating import (
   gaussian_mixture,
   temperature_interaction,
 )
+from rl_jax.kernels.layers.hadamard import hadamard_transform, random_hadamard
+from rl_jax.kernels.layers.number_formats import (
+  HiFloat4,
+  hifloat4,
+  hifloat4_decode,
+  hifloat4_encode,
+  mxfp4,
+  nvfp4,
+  quantized_linear,
+)
 from rl_jax.kernels.layers.routing import (
   Interval,
   LoadBalance,
@@ -33,6 +43,7 @@ from rl_jax.kernels.layers.routing import (
 __all__ = [
   "Gate",
   "GaussianMixture",
+  "HiFloat4",
   "Interval",
   "LoadBalance",
   "Routing",
@@ -47,9 +58,17 @@ __all__ = [
   "expert_rewards",
   "fused_reward",
   "gaussian_mixture",
+  "hadamard_transform",
+  "hifloat4",
+  "hifloat4_decode",
+  "hifloat4_encode",
   "last_hidden",
   "load_balance",
   "lora",
+  "mxfp4",
+  "nvfp4",
+  "quantized_linear",
+  "random_hadamard",
   "router",
   "router_cross_entropy",
   "routing_temperature",
