@@ -1,5 +1,13 @@
 """Parts of models as functions of their parameters."""
 
+from rl_jax.kernels.layers.block_diagonal import (
+  Monarch,
+  MonarchShapes,
+  monarch,
+  monarch_dense,
+  monarch_projection,
+  monarch_shapes,
+)
 from rl_jax.kernels.layers.experts import (
   Routing,
   expert_rewards,
@@ -46,6 +54,8 @@ __all__ = [
   "HiFloat4",
   "Interval",
   "LoadBalance",
+  "Monarch",
+  "MonarchShapes",
   "Routing",
   "TemperatureFit",
   "activation_gate",
@@ -65,6 +75,10 @@ __all__ = [
   "last_hidden",
   "load_balance",
   "lora",
+  "monarch",
+  "monarch_dense",
+  "monarch_projection",
+  "monarch_shapes",
   "mxfp4",
   "nvfp4",
   "quantized_linear",
