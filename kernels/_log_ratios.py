@@ -44,3 +44,6 @@ def importance_ratios(
   elif ratio == "sequence_sum":
     differences = jnp.broadcast_to(differences.sum(axis=1, keepdims=True), differences.shape)
   return jnp.exp(jnp.clip(differences, -max_log_ratio, max_log_ratio))
+  # Not sg(value - differentiated) + differentiated, which rounds the value to the other's last digit; and a difference
+  # of differences, as a sum would lose the sign of a value of -0.
+  return jax.lax.stop_gradient(value) - (jax.lax.stop_gradient(differentiated) - differentiated)

@@ -1,5 +1,13 @@
 """Parts of models as functions of their parameters."""
 
+from rl_jax.kernels.layers.block_diagonal import (
+  Monarch,
+  MonarchShapes,
+  monarch,
+  monarch_dense,
+  monarch_projection,
+  monarch_shapes,
+)
 from rl_jax.kernels.layers.experts import (
   Routing,
   expert_rewards,
@@ -9,13 +17,74 @@ from rl_jax.kernels.layers.experts import (
   router,
   router_cross_entropy,
 )
+from rl_jax.kernels.layers.gating import (
+  Gate,
+  GaussianMixture,
+  activation_gate,
+  gaussian_mixture,
+  temperature_interaction,
+)
+from rl_jax.kernels.layers.hadamard import hadamard_transform, random_hadamard
+from rl_jax.kernels.layers.number_formats import (
+  HiFloat4,
+  hifloat4,
+  hifloat4_decode,
+  hifloat4_encode,
+  mxfp4,
+  nvfp4,
+  quantized_linear,
+)
+from rl_jax.kernels.layers.routing import (
+  Interval,
+  LoadBalance,
+  TemperatureFit,
+  congestion_coefficient,
+  congestion_equilibrium,
+  congestion_interval,
+  congestion_phases,
+  expert_loads,
+  expert_quality,
+  load_balance,
+  routing_temperature,
+)
 
 __all__ = [
+  "Gate",
+  "GaussianMixture",
+  "HiFloat4",
+  "Interval",
+  "LoadBalance",
+  "Monarch",
+  "MonarchShapes",
   "Routing",
+  "TemperatureFit",
+  "activation_gate",
+  "congestion_coefficient",
+  "congestion_equilibrium",
+  "congestion_interval",
+  "congestion_phases",
+  "expert_loads",
+  "expert_quality",
   "expert_rewards",
   "fused_reward",
+  "gaussian_mixture",
+  "hadamard_transform",
+  "hifloat4",
+  "hifloat4_decode",
+  "hifloat4_encode",
   "last_hidden",
+  "load_balance",
   "lora",
+  "monarch",
+  "monarch_dense",
+  "monarch_projection",
+  "monarch_shapes",
+  "mxfp4",
+  "nvfp4",
+  "quantized_linear",
+  "random_hadamard",
   "router",
   "router_cross_entropy",
+  "routing_temperature",
+  "temperature_interaction",
 ]
