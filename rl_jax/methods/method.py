@@ -39,7 +39,8 @@ class ModelRole:
       drawn), or a stage or the folder of a run, as in the field `init_from` of a config, with #critic after it for
       another model than that run's policy. "": a fresh draw, or the checkpoint of a pretrained model. The policy's is
       the config's field.
-    outputs: what loss and `Method.scoring` read of it, by name: see rl_jax/models/outputs.py.
+    outputs: what loss and `Method.scoring` read of it, by name: see rl_jax/models/outputs.py. A loss reads those of the
+      models that it trains, and of others those that are of the parameters alone ("readout").
     heads: numbers that `values` and `rewards` hold.
     trained: whether a loss trains it, or path of a parameter -> whether it does; a frozen model carries no optimiser.
     learning_rate: None: that of the config.

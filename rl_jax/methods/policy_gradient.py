@@ -125,6 +125,6 @@ def method(
   )
 
 
-def independent(config: ConfigDict, task: Task) -> Rollout:
-  """Independent responses to each prompt, as the config samples them."""
-  return responses(task, config.completions_per_prompt, sampling_from(config))
+def independent(config: ConfigDict, task: Task, by: str = "policy") -> Rollout:
+  """Independent responses to each prompt, as the config samples them, by the model of a name."""
+  return responses(task, config.completions_per_prompt, sampling_from(config), by)

@@ -4,6 +4,7 @@ unless stated otherwise.
   logprobs      log pi(token t | tokens before t), of the vocabulary
   entropies     of the distribution that token t was drawn from, in nats
   hidden        [B, T, D], the inputs of the output layer for these: with its matrix, full-vocabulary divergences
+  readout       [D, V], that matrix, in the type of activations: of the parameters alone, whatever the rows
   values        of the state before token t, a number; [B, T, H] from H heads
   rewards       [B], one number for the sequence, read at its last token; [B, H] from H heads
 """
@@ -25,7 +26,9 @@ from rl_jax.trajectories import PrefixTrees
 
 OF_VOCABULARY = ("logprobs", "entropies")
 OF_HEADS = ("values", "rewards")
-NAMES = (*OF_VOCABULARY, "hidden", *OF_HEADS)
+OF_PARAMETERS = ("readout",)
+"""Outputs without an axis of rows: a loss reads them, of frozen models too; nothing scores them."""
+NAMES = (*OF_VOCABULARY, "hidden", *OF_HEADS, *OF_PARAMETERS)
 
 
 def check(names: tuple[str, ...]) -> None:
@@ -85,13 +88,24 @@ def outputs(model: Any, params: Any, batch: Any) -> dict[str, Array]:
     shared = bool(trees_of_part.children)
     found.append(_of_trees(model, params, part, trees_of_part) if shared else _of_rows(model, params, part, first))
   whole = found[0] if len(found) == 1 else jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
-  return whole if run_width == width else _in_slots(whole, 0, width - run_width)
+  of_rows = whole if run_width == width else _in_slots(whole, 0, width - run_width)
+  return of_rows | of_parameters(model, params)
+
+
+def of_parameters(model: Any, params: Any) -> dict[str, Array]:
+  """The outputs that a `Model` names and no row is needed for."""
+  return {"readout": _matrix(model, params)} if "readout" in model.names else {}
+
+
+def _matrix(model: Any, params: Any) -> Float[Array, "D V"]:
+  """The matrix of the output layer, which may be the embedding."""
+  return params["embedding" if model.config.output_is_embedding else "output"].astype(model.config.dtype)
 
 
 def outputs_after(
   model: Any, params: Any, stems: Any, visible: Bool[Array, "B S"], tails: Sequences
 ) -> dict[str, Array]:
-  """Outputs [B, T] of texts that continue others from some slot, by name.
+  """Outputs [B, T] of texts that continue others from some slot, by name, but those of the parameters alone.
 
   Args:
     stems: N rows of S slots, each with B / N tails, which are adjacent; a batch as in `outputs`. They are run once, and
@@ -174,15 +188,15 @@ def _in_slots(found: dict[str, Array], before: int, after: int) -> dict[str, Arr
 def _read(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"]) -> dict[str, Array]:
   """Outputs of R tokens, of the states before each of them and after the last."""
   found = (_of_heads if model.of_heads else _of_vocabulary)(model, params, own, states)
-  return {name: found[name] for name in model.names}
+  return {name: found[name] for name in model.names if name not in OF_PARAMETERS}
 
 
 def _of_vocabulary(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"]) -> dict[str, Array]:
   states = states[:, :-1]
   found = {"hidden": states}
-  if set(model.names) == {"hidden"}:
+  if not set(model.names) & set(OF_VOCABULARY):
     return found
-  matrix = params["embedding" if model.config.output_is_embedding else "output"].astype(states.dtype)
+  matrix = _matrix(model, params)
   if model.logprobs == "logits":
     logits = jnp.matmul(states, matrix, preferred_element_type=jnp.float32)
     return found | categorical(logits, own.tokens, temperature=model.temperature)._asdict()
@@ -201,7 +215,7 @@ def _of_vocabulary(model: Any, params: Any, own: Sequences, states: Float[Array,
 
 def _of_heads(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"]) -> dict[str, Array]:
   """Values before each token, and `rewards` of the state after each row's last one."""
-  heads = jnp.matmul(states, params["output"].astype(states.dtype), preferred_element_type=jnp.float32)
+  heads = jnp.matmul(states, _matrix(model, params), preferred_element_type=jnp.float32)
   each = (lambda x: x[..., 0]) if heads.shape[-1] == 1 else (lambda x: x)
   # A row without a token of its own ends before them.
   rewards = jnp.take_along_axis(heads, _last(own.attention_mask)[:, None, None], axis=1)[:, 0]

@@ -114,7 +114,7 @@ def learn(
   rows = score(experiment, seed, rows, alone)
   signal = make_signal(experiment, rows, number)
 
-  update = update_of_method(experiment, trees)
+  update = update_of_method(experiment, trees, bind(experiment, seed.models))
   key = iteration_key(seed, number, UPDATE)
   updated = update(seed.models, before, whole_trees(experiment, rows), signal.streams, key)
   trainers = {
@@ -153,6 +153,8 @@ def score(experiment: Experiment, seed: TrainState, rows: Trajectories, among: C
   outputs = {
     name: outputs_in_buckets(experiment, models[name], rows) for name in sorted({model for model, _ in arrays.values()})
   }
+  names = {model: {output for of, output in arrays.values() if of == model} for model, _ in arrays.values()}
+  outputs = {model: outputs_in_buckets(experiment, models[model], rows, names[model]) for model in sorted(names)}
   scored = {array: outputs[model][output] for array, (model, output) in arrays.items()}
   fields = {name: array for name, array in scored.items() if name in SCORED_FIELDS}
   return rows.replace(**fields).with_extras(**{name: x for name, x in scored.items() if name not in fields})
