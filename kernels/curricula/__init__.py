@@ -12,9 +12,16 @@ from rl_jax.kernels.curricula.filters import accuracy_filter, informative_groups
 from rl_jax.kernels.curricula.hints import difficulty, hint_lengths, hint_ratio
 from rl_jax.kernels.curricula.length_schedule import LengthLimit, efficiency, length_limit, truncate
 from rl_jax.kernels.curricula.replay import ReplaySlots, needs_reflection, replay_slots
-from rl_jax.kernels.curricula.stopping import Stopping, expected_gain, look_ahead_stopping
+from rl_jax.kernels.curricula.stopping import (
+  Allocation,
+  Stopping,
+  expected_gain,
+  look_ahead_allocation,
+  look_ahead_stopping,
+)
 
 __all__ = [
+  "Allocation",
   "Bandit",
   "LengthLimit",
   "ReplaySlots",
@@ -30,6 +37,7 @@ __all__ = [
   "informative_groups",
   "learnability",
   "length_limit",
+  "look_ahead_allocation",
   "look_ahead_stopping",
   "needs_reflection",
   "refill",

@@ -5,6 +5,7 @@ A claim is {"left", "right", "metric", "direction", "across"}. `across` is the a
   tokens, updates, sequential_tokens  the metric's mean height up to where the shorter of both ends
   budget                              the metric at the budget of tokens
   accuracy                            the metric where a seed first has the accuracy that both entries reach
+  variance                            the metric's variance from one evaluation to the next, up to the budget
 
 Of several claims some hold by chance. So each has a second, wider interval, at 1 - 0.05 / n for n claims (Bonferroni):
 what holds there holds for all of them together.
@@ -76,8 +77,10 @@ def _compared(pair: tuple[Entry, Entry], metric: str, across: str, budget: float
   if across == "accuracy":
     level = min(float(np.mean(entry.at_budget[ACCURACY])) for entry in pair)
     return _Compared(f"{metric} at accuracy {level:.3f}", *(_at_accuracy(entry, metric, level) for entry in pair))
+  if across == "variance":
+    return _Compared(f"variance of {metric}", *(_variance(entry, metric, budget) for entry in pair))
   if across not in AXES:
-    raise ValueError(f"a claim across {across!r}: want one of {', '.join(('budget', 'accuracy', *AXES))}")
+    raise ValueError(f"a claim across {across!r}: want one of {', '.join(('budget', 'accuracy', 'variance', *AXES))}")
   end = min(entry.end(across, budget) for entry in pair)
   words = f"mean {metric} over {end:,.0f} {across.replace('_', ' ')}"
   return _Compared(words, left.mean_over(metric, across, end), right.mean_over(metric, across, end))
@@ -89,6 +92,12 @@ def _at_accuracy(entry: Entry, metric: str, level: float) -> np.ndarray:
   for tokens, accuracy, curve in zip(entry.tokens.T, entry.values[ACCURACY].T, entry.values[metric].T, strict=True):
     found.append(np.interp(min(first_reached(tokens, accuracy, level), tokens[-1]), tokens, curve))
   return np.array(found)[:, None]
+
+
+def _variance(entry: Entry, metric: str, budget: float) -> np.ndarray:
+  """[S, 1] half the mean square of a metric's steps from evaluation to evaluation: a slow trend adds little to it."""
+  pairs = zip(entry.tokens.T, entry.values[metric].T, strict=True)
+  return np.array([[np.mean(np.square(np.diff(curve[tokens <= budget]))) / 2] for tokens, curve in pairs])
 
 
 def _shown(estimated: Estimate) -> str:

@@ -48,6 +48,17 @@ def test_lengths_are_compared_where_accuracies_are_equal():
   assert "**does not hold** (held_out/response_length at accuracy 0.400, dense minus plain: +5.9" in line
 
 
+def test_a_variance_is_that_of_steps_between_evaluations():
+  """A zigzag of 1 and 3 has steps of 2, so 2; a straight line of the same size from 1 to 3 has steps of 1/2, so 1/8."""
+  across = lambda *curve: entry(0.5)._replace(
+    tokens=50.0 * np.arange(6.0)[:, None] * np.ones(SEEDS), values={ACCURACY: np.array(curve)[:, None] * np.ones(SEEDS)}
+  )
+  zigzag, line = across(1, 3, 1, 3, 1, 9), across(1, 1.5, 2, 2.5, 3, 9)
+  found = judged("variance", line, zigzag, direction="below")
+  assert "**holds** (variance of held_out/sampled_accuracy, dense minus plain: -1.875 [-1.875, -1.875])" in found
+  assert "**does not hold** (" in judged("variance", line, zigzag)
+
+
 def test_the_number_of_comparisons_widens_the_interval():
   """The claim holds for itself; with twenty others its interval at 99.8 % has 0 in it."""
   rng = np.random.default_rng(0)
@@ -69,7 +80,7 @@ def test_a_failed_gate_is_said_in_place_of_a_verdict():
 
 
 def test_an_unknown_axis_lists_the_known():
-  with pytest.raises(ValueError, match="across 'time': want one of budget, accuracy, tokens"):
+  with pytest.raises(ValueError, match="across 'time': want one of budget, accuracy, variance, tokens"):
     judged("time", entry(0.8), entry(0.4))
 
 
