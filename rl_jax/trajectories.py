@@ -100,7 +100,8 @@ class Trajectories(flax.struct.PyTreeNode):
   objectives: Float[Array, "B K"]
   """The parts of the reward that the task names (`Task.objectives`); 0 where a row has none."""
   token_rewards: Float[Array, "B T"]
-  """Dense rewards beside `rewards`; 0 where none."""
+  """Parts of `rewards` on the tokens that earned them, as the reward of a turn; the rest is earned by the last token.
+  All 0 where the reward is one of the whole response."""
   verified: Bool[Array, " B"]
   """True if the verifier was asked about the response."""
   reward_mask: Bool[Array, " B"]

@@ -95,8 +95,8 @@ def parts_of(section: str) -> list[str]:
   """The package's own parts for a section, "method", "task" or "model", by the names that a config gives them."""
   folder = EXPERIMENTS.parent / f"{section}s"
   is_part = lambda text: "\ndef get_config(" in text and "\ndef build(" in text
-  names = [path.stem for path in folder.glob("[a-z]*.py") if is_part(path.read_text())]
-  return [f"rl_jax.{section}s.{name}" for name in sorted(names)]
+  files = [path.relative_to(folder) for path in folder.rglob("[a-z]*.py") if is_part(path.read_text())]
+  return sorted(".".join(("rl_jax", f"{section}s", *file.with_suffix("").parts)) for file in files)
 
 
 def load_file(path: str, known: Iterable[str] = ()) -> ModuleType:

@@ -6,8 +6,9 @@ Idea: a second transformer learns V(state before token t); the advantage is the 
   policy loss: tokens' mean of -min(rho_t A_t, clip(rho_t, 1-e, 1+e) A_t)          (PPO, eq. 7)
   value loss: 1/2 max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2),  R = A + V_old
 
-The reward of an answer falls on its last token. The value after it is 0, also for a truncated answer: the limit is a
-rule of the task, known to the policy, not an interruption. Advantages are whitened over all tokens of the batch.
+The reward of an answer falls on its last token, in an environment that of a turn on the turn's last token. The value
+after an answer is 0, also after a truncated one: the limit is a rule of the task, known to the policy, not an
+interruption. Advantages are whitened over all tokens of the batch.
 
 Metrics: those of policy_gradient.py, and
   value_error: mean square of V_old - R over trained tokens.
@@ -51,9 +52,9 @@ def get_config() -> dict[str, Any]:
 
 
 def token_rewards(trajectories: Trajectories) -> Float[Array, "B T"]:
-  """Dense rewards plus the reward of the answer on its last trained token, [B, T]."""
+  """Rewards where they were earned, the rest of a row's reward on its last trained token, [B, T]."""
   dense = zero_masked(trajectories.token_rewards, trajectories.attention_mask)
-  last = dense.at[:, -1].add(jnp.where(trajectories.scored, trajectories.rewards, 0.0))
+  last = dense.at[:, -1].add(jnp.where(trajectories.scored, trajectories.rewards - dense.sum(axis=1), 0.0))
   return move_to_trainable(last, trajectories.trained, jnp.ones_like(trajectories.trained))
 
 

@@ -180,7 +180,7 @@ def build(
   sizes = {split: len(problems[split].levels) for split in SPLITS}
   by_split = {"train": scorers.train or scorers.own, "held_out": scorers.own}
   unique_scorers = list({id(scorer): scorer for scorer in by_split.values()}.values())
-  notes = _Notes(unique_scorers, scorers.ready(_all_entries(data, problems)))
+  notes = Notes(unique_scorers, scorers.ready(_all_entries(data, problems)))
   return HostTask(
     vocabulary=vocabulary,
     prompt_tokens=config["prompt_tokens"],
@@ -369,7 +369,7 @@ def _levels_of(problems: Mapping[Split, _Problems], ids: Int[Array, " N"], split
   return jnp.asarray(problems[split].levels)[ids]
 
 
-class _Notes:
+class Notes:
   """Lines since the last call; what is known before the first response comes with the first one."""
 
   def __init__(self, scorers: list[Scorer], first: list[str]):

@@ -61,7 +61,7 @@ class ExtraSpec(NamedTuple):
 
   shape: tuple[str | int, ...]
   """Shape after the row axis. "R" is the slots of a response, "T" those of a row, prompt included; "R" in verdicts
-  becomes "T" in a batch. Other letters are sizes of their own."""
+  becomes "T" in a batch. "K" is the turns of a task, at most. Other letters are sizes of their own."""
   dtype: str
   meaning: str
 
@@ -78,6 +78,8 @@ class Verdicts:
   """More that the task knows, e.g. `step_correct [B, R]`: whether the step of a token is true."""
   objectives: Float[Array, "B K"] | None = None
   """Parts of the reward, as `Task.objectives` names them; None where it names none."""
+  token_rewards: Float[Array, "B R"] | None = None
+  """Parts of the reward where they were earned, see `Trajectories.token_rewards`; None: all of it at the end."""
 
 
 class StepValues(NamedTuple):

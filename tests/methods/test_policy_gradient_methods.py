@@ -91,11 +91,11 @@ def test_advantages_of_groups_by_hand(name, options, advantages):
 
 
 def test_ppo_with_lambda_one_is_monte_carlo():
-  """The answer's reward falls on its last trained token; every token's target is the reward still to come."""
+  """What of a reward no token has earned falls on the last trained one; a target is the reward still to come."""
   dense = np.zeros((4, 4), np.float32)
   dense[0, 2], dense[1, 2] = 0.5, 2.0  # that of row 1 is on a tool's token: it moves to token 1
   streams = streams_of(built("ppo", whiten=False), batch(token_rewards=dense))
-  returns = np.array([[0, 1.5, 1.5, 1.0], [0, 2.0, 0, 0.0], [0, 0.25, 0.25, 0.25], [0, 0.75, 0, 0]])
+  returns = np.array([[0, 1.0, 1.0, 0.5], [0, 0.0, 0, -2.0], [0, 0.25, 0.25, 0.25], [0, 0.75, 0, 0]])
   np.testing.assert_allclose(streams["value"].targets, returns, atol=1e-6)
   np.testing.assert_allclose(streams["policy"].targets, np.where(LOSS_MASK, returns - VALUES, 0), atol=1e-6)
 

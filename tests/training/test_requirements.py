@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pkgutil
 import sys
 import types
 from pathlib import Path
@@ -39,12 +38,8 @@ HOST = ("json_lines", "reasoning_gym", "tool_use")
 
 def device_tasks() -> list[str]:
   """All others of the package: modules with a config and a `build` of that alone."""
-  found = []
-  for info in pkgutil.iter_modules(tasks.__path__):
-    module = parts.load(f"{tasks.__name__}.{info.name}")
-    if hasattr(module, "get_config") and hasattr(module, "build") and info.name not in HOST:
-      found.append(info.name)
-  return found
+  names = [name.removeprefix(f"{tasks.__name__}.") for name in parts.parts_of("task")]
+  return [name for name in names if name not in HOST]
 
 
 DEVICE = device_tasks()
@@ -52,8 +47,10 @@ DEVICE = device_tasks()
 
 def declared(task) -> dict[str, tuple[tuple[int, ...], str]]:
   """Shape, rows in front, and dtype of each extra that a task declares."""
-  slots = {"R": task.response_tokens, "O": task.turns.observation_tokens if task.turns else None}
+  turns = task.turns
+  slots = {"R": task.response_tokens, "O": turns.observation_tokens if turns else None}
   assert len({ROWS, *slots.values()}) == 3, "a shape says which slots are meant"
+  slots |= {"K": turns.max_turns, "S": turns.max_turns + 1} if turns else {}
   return {
     name: ((ROWS, *(slots.get(size, size) for size in one.shape)), one.dtype) for name, one in task.provides.items()
   }
@@ -77,6 +74,8 @@ def verdicts_of(task):
 def test_the_tasks_are_found():
   plain = {"chain", "addition", "lookup", "calls", "pairs", "planted", "cipher", "fixed_length"}
   assert {*plain, "mixture"} == set(DEVICE)
+  of_turns = {"lookup", "calls", "environments.rooms"}
+  assert {"chain", "addition", "pairs", "planted", "mixture", "fixed_length", *of_turns} == set(DEVICE)
 
 
 @pytest.mark.parametrize("name", DEVICE)
