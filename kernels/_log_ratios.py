@@ -28,8 +28,9 @@ def log_ratios(
 
 def straight_through(value: Float[Array, "*N"], differentiated: Float[Array, "*N"]) -> Float[Array, "*N"]:
   """`value` exactly, with the gradient of `differentiated`, which has to be finite."""
-  # Not sg(value - differentiated) + differentiated, which rounds the value to the other's last digit.
-  return jax.lax.stop_gradient(value) + (differentiated - jax.lax.stop_gradient(differentiated))
+  # Not sg(value - differentiated) + differentiated, which rounds the value to the other's last digit; and a difference
+  # of differences, as a sum would lose the sign of a value of -0.
+  return jax.lax.stop_gradient(value) - (jax.lax.stop_gradient(differentiated) - differentiated)
 
 
 def importance_ratios(
@@ -44,6 +45,3 @@ def importance_ratios(
   elif ratio == "sequence_sum":
     differences = jnp.broadcast_to(differences.sum(axis=1, keepdims=True), differences.shape)
   return jnp.exp(jnp.clip(differences, -max_log_ratio, max_log_ratio))
-  # Not sg(value - differentiated) + differentiated, which rounds the value to the other's last digit; and a difference
-  # of differences, as a sum would lose the sign of a value of -0.
-  return jax.lax.stop_gradient(value) - (jax.lax.stop_gradient(differentiated) - differentiated)

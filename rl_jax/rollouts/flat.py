@@ -5,7 +5,6 @@ from __future__ import annotations
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling, sample
 from rl_jax.tasks.task import ExtraSpec, Task, end_ids
-from rl_jax.tasks.task import ExtraSpec, Task
 from rl_jax.trajectories import DEMONSTRATION, POLICY
 
 PROVIDES = {

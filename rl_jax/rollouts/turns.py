@@ -18,8 +18,6 @@ from rl_jax.rollouts.flat import PROVIDES, flat, source_of
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, assemble
 from rl_jax.rollouts.sampler import Completions, Sampling, positions_of, sample
 from rl_jax.tasks.task import Prompts, Task, Turns, end_ids
-from rl_jax.trajectories import TOOL, Trajectories
-from rl_jax.tasks.task import Prompts, Task, Turns
 from rl_jax.trajectories import POLICY, TOOL, Trajectories
 
 

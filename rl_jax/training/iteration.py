@@ -150,9 +150,6 @@ def score(experiment: Experiment, seed: TrainState, rows: Trajectories, among: C
   """The rows with the scores that the method needs before the update from the models `among`, each run once."""
   models = bind(experiment, seed.models)
   arrays = {array: output_of for array, output_of in experiment.method.scoring.items() if output_of[0] in among}
-  outputs = {
-    name: outputs_in_buckets(experiment, models[name], rows) for name in sorted({model for model, _ in arrays.values()})
-  }
   names = {model: {output for of, output in arrays.values() if of == model} for model, _ in arrays.values()}
   outputs = {model: outputs_in_buckets(experiment, models[model], rows, names[model]) for model in sorted(names)}
   scored = {array: outputs[model][output] for array, (model, output) in arrays.items()}
