@@ -38,6 +38,7 @@ OF_METHOD = {
   "dler": ("method.target_shares=(1.0,)",),  # an untrained policy seldom ends sooner
   "dler_merge": ("method.target_shares=(1.0,)", "method.base_init_from=policy"),
   "aspo": ("task.thinking=2",),
+  "v05": ("method.prior=regression",),
 }
 SMALL = (
   "num_seeds=1",
