@@ -79,6 +79,7 @@ def build(config: ConfigDict, task: Task) -> Method:
     metrics["entropy"] = aggregate(student["entropies"], weights, mode="token_mean")
     return Loss({form: Term(learned, trains="policy")}, jax.lax.stop_gradient(metrics))
 
+  gkd = ("2306.13649",) if form == "jsd" else ()
   if form == "nll":
     loss, scored, states = supervised.loss, {}, ()
   else:
@@ -97,5 +98,5 @@ def build(config: ConfigDict, task: Task) -> Method:
     scoring=scored,
     evaluations=_teachers.evaluations(config, task),
     requires=tuple(scored),
-    papers=("2605.12483", "2306.13649") if form == "jsd" else ("2605.12483",),
+    papers=("2605.12483", *gkd),
   )
