@@ -1,7 +1,7 @@
 """List the names that a config can use: python -m rl_jax.list methods.
 
-Methods, tasks, models, experiments or studies, or all of them: the name, the first line of its documentation, its
-papers. The source is read and no part is imported, so that the list comes at once.
+Lists methods, tasks, models, experiments or studies, or all of them: name, first line of the docstring, papers. The
+source is parsed and nothing is imported, so the command is fast.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ARXIV = r"\d{4}\.\d{5}"
 
 
 class Entry(NamedTuple):
-  """One thing to choose."""
+  """One line of the list."""
 
   name: str
   """Name as written in a config or a command."""
@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 
 
 def entry_of(name: str, tree: ast.Module) -> Entry:
-  """A module by the first line of its docstring; what that has in brackets (files, arXiv ids) is left out."""
+  """Entry of a module: the first line of its docstring, without brackets that hold files or arXiv ids."""
   text = ast.get_docstring(tree) or ""
   line = text.splitlines()[0] if text else ""
   about = re.sub(r"\s*\((?:[^()]*\barXiv\b|rl_jax/)[^()]*\)", "", line)
@@ -40,13 +40,13 @@ def entry_of(name: str, tree: ast.Module) -> Entry:
 
 
 def roles(folder: str) -> list[Entry]:
-  """The modules of rl_jax/<folder> that a config can name: those with get_config() and build()."""
+  """Modules of rl_jax/<folder> that a config can name: those with get_config() and build()."""
   modules = _modules(ROOT / folder, ("get_config", "build"))
   return [entry_of(f"rl_jax.{folder}.{path.stem}", tree) for path, tree in modules]
 
 
 def models() -> list[Entry]:
-  """Models that section `model` can name, and the checkpoints that its field `checkpoint` knows by name."""
+  """Models that section `model` can name, and checkpoints that its field `checkpoint` accepts by name."""
   architecture = ast.parse((ROOT / "models/transformer.py").read_text(encoding="utf-8"))
   own = "rl_jax.models.model"  # builds the architecture
   entries = [entry_of(own, architecture) if entry.name == own else entry for entry in roles("models")]
@@ -55,12 +55,12 @@ def models() -> list[Entry]:
 
 
 def experiments() -> list[Entry]:
-  """The experiments, by the names that --config takes."""
+  """Experiments, by the names that --config takes."""
   return [entry_of(path.stem, tree) for path, tree in _modules(ROOT / "experiments", ("get_config",))]
 
 
 def studies() -> list[Entry]:
-  """The studies, by the names that `rl-jax study` takes."""
+  """Studies, by the names that `rl-jax study` takes."""
   return [entry_of(path.stem, tree) for path, tree in _modules(ROOT / "experiments/studies", ("get_config",))]
 
 
@@ -82,7 +82,7 @@ KINDS: dict[str, Callable[[], list[Entry]]] = {
 
 
 def table(entries: list[Entry]) -> str:
-  """One line each, in columns."""
+  """Text with one line per entry, in columns."""
   width = max((len(entry.name) for entry in entries), default=0)
   lines = []
   for entry in entries:

@@ -1,8 +1,8 @@
 """Train an experiment: python -m rl_jax.train grpo --workdir=runs/grpo.
 
-Without --workdir the run is kept in runs/<experiment>. The same command resumes a run that was stopped. Exit status: 0
-done, 1 bad input or a run that cannot continue, 128 + signal when stopped by Ctrl-C, SIGTERM or SIGHUP (saved, unless
-it was asked twice).
+Without --workdir the run is written to runs/<experiment>. The same command resumes a run that was stopped. Exit status:
+0 finished; 1 bad input, or a run that cannot continue; 128 + signal if stopped by Ctrl-C, SIGTERM or SIGHUP (after
+saving, unless the signal came twice).
 """
 
 from __future__ import annotations

@@ -329,7 +329,7 @@ class Checkpoints:
     if body["format"] in manifests.OLDER and not prefix:
       raise UserError(
         f"checkpoint {step} in {self.folder} has format {body['format']}, written by "
-        f"{manifests.OLDER[body['format']]}: go on with that version, or start a new run from it (init_from)"
+        f"{manifests.OLDER[body['format']]}: continue with that version, or start a new run from it (init_from)"
       )
     start = prefix.strip("/") + "/" if prefix else ""
     expected = {start + name if name else start[:-1]: leaf for name, leaf in named_leaves(abstract).items()}
