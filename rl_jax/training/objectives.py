@@ -1,4 +1,4 @@
-"""The updates of an experiment: that of its method's loss, and those of models with a loss of their own."""
+"""Updates of an experiment: that of its method's loss, and those of models with their own loss."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from rl_jax.trajectories import PrefixTrees, Trajectories
 
 
 def method_objective(experiment: Experiment) -> Objective:
-  """The method's loss, which trains all models without one of their own."""
+  """The method's loss, which trains all models without their own loss."""
   roles = experiment.method.models
   names = [name for name, role in roles.items() if role.trained and role.loss is None]
   return _objective(experiment, names, checked_loss(experiment.method.loss, experiment.method.signal), WATCH)
 
 
 def update_of_method(experiment: Experiment, trees: tuple[PrefixTrees, ...] = ()) -> Update:
-  """The update of the method's loss, for rows that share what `trees` say."""
+  """Update of the method's loss, for rows that share text as in `trees`."""
   return _update(experiment, method_objective(experiment), trees)
 
 
 def updates_of_models(experiment: Experiment, trees: tuple[PrefixTrees, ...] = ()) -> dict[str, Update]:
-  """The updates of models with a loss of their own, by model; else as `update_of_method`."""
+  """Updates of models with their own loss, by model; otherwise as `update_of_method`."""
 
   def alone(loss: Callable[[Outputs, Trajectories], Loss]) -> Callable[[Outputs, Trajectories, Streams], Loss]:
     return lambda outputs, trajectories, streams: loss(outputs, trajectories)
@@ -58,7 +58,7 @@ def _update(experiment: Experiment, objective: Objective, trees: tuple[PrefixTre
 
 
 def whole_trees(experiment: Experiment, rows: Trajectories) -> Trajectories:
-  """The rows for an update, with their trees only if each of its parts holds whole ones."""
+  """Rows for an update, with their trees only if none is split between parts."""
   sizes, trees = _sizes(experiment, rows.trees), rows.trees
   if len(trees) == 1:
     held = sizes.holds(rows.tokens.shape[0], trees[0].size)
@@ -68,7 +68,7 @@ def whole_trees(experiment: Experiment, rows: Trajectories) -> Trajectories:
 
 
 def outputs_in_buckets(experiment: Experiment, bound: BoundModel, rows: Trajectories) -> dict[str, Array]:
-  """The outputs of a model for a whole batch, in length buckets where the config has them."""
+  """Outputs of a model for a full batch, in length buckets if the config has them."""
   of_model, buckets = lambda rows: bound.model.outputs(bound.params, rows), buckets_of(experiment)
   if buckets is None:
     return of_model(rows)
@@ -77,7 +77,7 @@ def outputs_in_buckets(experiment: Experiment, bound: BoundModel, rows: Trajecto
 
 
 def buckets_of(experiment: Experiment) -> Buckets | None:
-  """The widths that rows are run at; None: all run all slots."""
+  """Widths of length buckets; None: all rows run all slots."""
   count = sizes_of(experiment.config).length_buckets
   return Buckets(count, SEED_AXIS if experiment.config.num_seeds > 1 else None) if count > 1 else None
 

@@ -1,4 +1,4 @@
-"""Ranges of the numbers that every run has, section by section. Methods, tasks and models check those of their own."""
+"""Ranges of the numbers common to all runs, by section. Methods, tasks and models check their own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RANGES: dict[str, dict[str, Range]] = {
     "minibatches_per_epoch": COUNT,
     "rows_per_microbatch": WHOLE.optional(),
     "length_buckets": COUNT,
-    "learning_rate": NOT_NEGATIVE,  # at 0 nothing moves, a control
+    "learning_rate": NOT_NEGATIVE,  # 0 is allowed as a control: nothing moves
     "learning_rates": POSITIVE,
   },
   "optimizer": {
