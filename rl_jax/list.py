@@ -1,7 +1,7 @@
 """List the names that a config can use: python -m rl_jax.list methods.
 
-Methods, tasks, models, experiments or studies, or all of them: the name, the first line of its documentation, its
-papers. The source is read and no part is imported, so that the list comes at once.
+Lists methods, tasks, models, experiments or studies, or all of them: name, first line of the docstring, papers. The
+source is parsed and nothing is imported, so the command is fast.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ARXIV = r"\d{4}\.\d{5}"
 
 
 class Entry(NamedTuple):
-  """One thing to choose."""
+  """One line of the list."""
 
   name: str
   """Name as written in a config or a command."""
@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 
 
 def entry_of(name: str, tree: ast.Module) -> Entry:
-  """A module by the first line of its docstring; what that has in brackets (files, arXiv ids) is left out."""
+  """Entry of a module: the first line of its docstring, without brackets that hold files or arXiv ids."""
   text = ast.get_docstring(tree) or ""
   line = text.splitlines()[0] if text else ""
   about = re.sub(r"\s*\((?:[^()]*\barXiv\b|rl_jax/)[^()]*\)", "", line)
@@ -47,7 +47,7 @@ def roles(folder: str) -> list[Entry]:
 
 
 def models() -> list[Entry]:
-  """Models that section `model` can name, and the checkpoints that its field `checkpoint` knows by name."""
+  """Models that section `model` can name, and checkpoints that its field `checkpoint` accepts by name."""
   architecture = ast.parse((ROOT / "models/transformer.py").read_text(encoding="utf-8"))
   own = "rl_jax.models.model"  # builds the architecture
   entries = [entry_of(own, architecture) if entry.name == own else entry for entry in roles("models")]
@@ -84,7 +84,7 @@ KINDS: dict[str, Callable[[], list[Entry]]] = {
 
 
 def table(entries: list[Entry]) -> str:
-  """One line each, in columns."""
+  """Text with one line per entry, in columns."""
   width = max((len(entry.name) for entry in entries), default=0)
   lines = []
   for entry in entries:

@@ -1,16 +1,16 @@
 """Estimate a run on a TPU topology without the hardware: python -m rl_jax.plan --config=FILE --topology=v5p:4x4x4.
 
-Compiles the programs of one iteration, rollout and update, ahead of time for the topology (libtpu does so on a CPU; no
-array is made) and prints for one chip: memory against its HBM, operations, bytes through the HBM, bytes and kinds of
-collectives, the time of each at the chip's published rates, and what binds. The longest of the three times is the time
-of a program, as if the others were hidden by it: an upper bound of tokens per second, which no run reaches. Operations
-and bytes sent are printed beside what the layout needs in theory (`rl_jax.planning.ideal`).
+Compiles the programs of one iteration (rollout and update) ahead of time for the topology. libtpu does this on a CPU,
+and no array is allocated. Prints, per chip: memory against HBM capacity, operations, HBM traffic, bytes and kinds of
+collectives, the time of each at the chip's published rates, and the bottleneck. The time of a program is the longest of
+the three, as if it hid the others; tokens per second are thus an upper bound that no run reaches. Operations and bytes
+sent are printed beside the theoretical minimum of the layout (`rl_jax.planning.ideal`).
 
-Loops count by their iterations, a sampler as if every response had the maximal length (`rl_jax.planning.hlo`). Several
-topologies with commas give a table of how the programs scale. --layers=1,2 compiles models of so many layers instead
-and extrapolates linearly, for models that take too long to compile.
+Loops count once per iteration, the sampler as if every response had the maximal length (`rl_jax.planning.hlo`). Several
+topologies, separated by commas, give a scaling table. --layers=1,2 compiles models with that many layers and
+extrapolates linearly, for models that take too long to compile.
 
-Exit status: 0, or 1 if the run does not fit (with what to change) or after one line on what went wrong.
+Exit status: 0, or 1 if the run does not fit (with advice) or after a one-line error.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from rl_jax.training.experiment import Experiment
 
 
 def plan(config: ConfigDict, topology: str, layers: tuple[int, int] | None = None) -> planned.Plan:
-  """The plan of a resolved config on a topology; see `rl_jax.planning.chips.topology`.
+  """Plan of a resolved config on a topology; see `rl_jax.planning.chips.topology`.
 
   Args:
     layers: two numbers of layers to compile, in place of the model's own.
@@ -81,7 +81,7 @@ def plan(config: ConfigDict, topology: str, layers: tuple[int, int] | None = Non
 def _by_layers(
   config: ConfigDict, experiment: Experiment, device_mesh: jax.sharding.Mesh, at: tuple[int, int]
 ) -> tuple[dict[str, Any], list[str]]:
-  """The programs of models of `at` layers, drawn out to the model's own number, and where that is a guess."""
+  """Programs of models of `at` layers, extrapolated to the model's depth, with notes where that is a guess."""
   if "layers" not in config.model:
     raise UserError(f"--layers: those of {config.model.name} come from its checkpoint: leave the flag out")
   compiled = []

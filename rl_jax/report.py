@@ -1,7 +1,7 @@
-"""Figures and a page of a run, or of several side by side: python -m rl_jax.report runs/grpo runs/rloo.
+"""Write the report of a run, or a comparison of several: python -m rl_jax.report runs/grpo runs/rloo.
 
-One run: report.png and report.html in its folder. Several: comparison.png and comparison.html in the folder that they
-share, or as `--output` says.
+One run: report.png and report.html in its folder. Several runs: comparison.png and comparison.html in the folder that
+they share, or where `--output` says.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Compare methods on one task at one token budget: python -m rl_jax.study horizon, or horizon:16 for a variant.
 
 Each entry of the study is tuned over the same small grid, then run with all seeds; finished runs are read, not
-repeated. The page, the curves and a figure of the entries so far are written to --results after each entry. Entries can
-be run one by one (--only): those that are in --results already stay there. --pages makes the pages again and runs
-nothing.
+repeated. The page, curves and figure of the entries so far are written to --results after each entry. --only runs
+single entries and keeps those already in --results. --pages rewrites the pages and runs nothing.
 """
 
 from __future__ import annotations
@@ -44,17 +43,17 @@ class Stopped(Exception):
 
 
 class Study(NamedTuple):
-  """A study's config with the place of its runs."""
+  """A study's config and the folder of its runs."""
 
   name: str
   config: ConfigDict
   workdir: Path
   terminal: launch.Terminal
   launched: list[Path]
-  """Runs that were not done before."""
+  """Runs made by this command."""
 
   def run(self, workdir: Path, file: str, overrides: Sequence[str], budget: int) -> study_results.Entry:
-    """Train a config in `workdir` to a budget of tokens unless that is done already, and read the run."""
+    """Train a config in `workdir` to a token budget, unless that is done, and read the run."""
     config = configs.resolve(file, [*self.config.overrides, *overrides, f"num_tokens={budget}"])
     if not _done(workdir, config, budget):
       if not launch.train(config, workdir, self.terminal).finished:
@@ -63,8 +62,8 @@ class Study(NamedTuple):
     return study_results.read(find_run(workdir), self.config.metrics, budget)
 
   def tuned(self, name: str) -> dict[tuple[str, ...], float]:
-    """The score of each point of the grid, as overrides: the accuracy at the budget, or with `learning_rates`, which
-    run side by side, the area under the curve over tokens. One point needs no tuning."""
+    """Score of each point of the grid, keyed by its overrides. The score is the accuracy at the budget or, with
+    `learning_rates` trained side by side, the area under the curve over tokens. A single point needs no tuning."""
     tuning, rates = self.config.tuning, self.config.tuning.get("learning_rates", ())
     points = list(_points(tuning.grid))
     if len(points) == 1 and not rates:
@@ -75,7 +74,7 @@ class Study(NamedTuple):
       if not rates:
         scores[point] = float(np.mean(entry.at_budget[ACCURACY]))
       for index, rate in enumerate(rates):
-        # As one of several, so that the rates of other models keep their proportion to it.
+        # Given as one of several rates, so that rates of other models scale with it.
         of_rate = slice(index, None, len(rates))
         scores[(*point, f"learning_rates=({rate!r},)")] = _score(entry, of_rate, self._tuning_budget)
     for point, score in scores.items():
@@ -83,12 +82,12 @@ class Study(NamedTuple):
     return scores
 
   def say(self, text: str) -> None:
-    """A line of progress."""
+    """Print a progress line."""
     print(f"study: {text}", file=self.terminal.stream, flush=True)
 
   def _at_point(self, name: str, point: tuple[str, ...]) -> Entry:
     tuning, entry = self.config.tuning, self.config.entries[name]
-    # Beside the final runs, so that all share their stages.
+    # Next to the final runs, so that all share their stages.
     folder = self.workdir / "-".join(["tuning", name, *point]).replace("=", "_")
     side_by_side = (f"learning_rates={tuple(tuning.learning_rates)}",) if tuning.get("learning_rates") else ()
     overrides = [*entry.overrides, *tuning.overrides, *side_by_side, *point]
@@ -99,7 +98,7 @@ class Study(NamedTuple):
     return self.config.tuning.get("token_budget") or self.config.token_budget
 
   def entry(self, name: str) -> Entry:
-    """Tune an entry and run it with all seeds, at the first of the best points."""
+    """Tune an entry, then run it with all seeds at the best point (the first of several)."""
     entry, scores = self.config.entries[name], self.tuned(name)
     point = max(scores, key=lambda point: -math.inf if math.isnan(scores[point]) else scores[point])
     overrides = [*entry.overrides, *self.config.final_overrides, *point]
@@ -110,8 +109,8 @@ class Study(NamedTuple):
     return result._replace(chosen=point, tried=tried)
 
   def at_end(self, name: str, overrides: Sequence[str]) -> np.ndarray:
-    """[S, P] the share of right answers of each seed to each held-out problem, of several to each, when the run ended.
-    It is kept beside the run, under the hash of what the run holds."""
+    """Share of right answers [S, P] of each seed to each held-out problem, over several samples, at the end of the run.
+    It is cached next to the run, keyed by the run's content hash."""
     run, samples = self.workdir / name, self.config.final_samples
     file = self.workdir / "evaluations" / f"{name}-{content_sha256(find_run(run))[:SHORT]}-{samples}.json"
     if not file.exists():
@@ -122,7 +121,7 @@ class Study(NamedTuple):
     return np.asarray(evaluations.read(file)["problems"]["correct"], np.float64) / samples
 
   def write(self, folder: Path | None, entries: Mapping[str, Entry], command: str) -> study_page.StudyPages:
-    """The pages of the entries so far, and of those already in the folder, in the study's order.
+    """Pages of the entries so far and of those already in the folder, in the study's order.
 
     Raises: UserError: there are none.
     """
@@ -147,7 +146,7 @@ def _done(workdir: Path, config: ConfigDict, budget: int) -> bool:
 
 
 def _score(entry: Entry, columns: slice, budget: float) -> float:
-  """Mean area under the curves of accuracy over tokens of some members, up to a budget."""
+  """Mean area under the accuracy curves of some members, over tokens up to a budget."""
   curves = zip(entry.tokens.T[columns], entry.values[ACCURACY].T[columns], strict=True)
   return float(np.mean([area_under(tokens, curve, budget) for tokens, curve in curves]))
 
@@ -159,7 +158,7 @@ def _points(grid: ConfigDict) -> Iterator[tuple[str, ...]]:
 
 
 def read_study(file_with_variant: str, workdir: Path | None, terminal: launch.Terminal) -> Study:
-  """The study of a file, or a variant of it, as in horizon:16.
+  """Study of a name or file, with an optional variant, as in horizon:16.
 
   Raises: UserError: there is no such study or variant.
   """
@@ -172,7 +171,7 @@ def read_study(file_with_variant: str, workdir: Path | None, terminal: launch.Te
 
 
 def selected_entries(study: Study, only: str) -> list[str]:
-  """The names of those that are to be run.
+  """Names of the entries to run.
 
   Raises: UserError: there is no such entry.
   """
@@ -188,18 +187,18 @@ def selected_entries(study: Study, only: str) -> list[str]:
 def main(argv: list[str]) -> int:
   """Run the command line; return the exit status."""
   parser = Parser("study", __doc__.splitlines()[0])
-  parser.add_argument("study", metavar="STUDY", help="one of the package's, as in horizon, or a file")
-  kept = "where the runs are kept; by default runs/studies/<name>, or the folder that the study shares with others"
+  parser.add_argument("study", metavar="STUDY", help="a name, as in horizon, or a file")
+  kept = "folder of the runs; by default runs/studies/<name>, or the folder that the study shares with others"
   parser.add_argument("--workdir", metavar="FOLDER", type=to_path, help=kept)
-  written = "where table, curves and figure go; the workdir by default"
+  written = "folder of table, curves and figure; the workdir by default"
   parser.add_argument("--results", metavar="FOLDER", type=to_path, help=written)
   parser.add_argument("--only", default="", metavar="A,B", help="some of the entries")
-  parser.add_argument("--pages", action="store_true", help="make the pages of --results again, run nothing")
+  parser.add_argument("--pages", action="store_true", help="rewrite the pages of --results, run nothing")
   flags = parser.parse(argv)
   stop = Stop()
   stop.listen()
   launched_by = ["python", "-m", "rl_jax.study", *argv]
-  # What makes the whole page, whichever of its entries this makes.
+  # The command of the whole page, not of the entries made by this one.
   of_page = ["python", "-m", "rl_jax.study", flags.study, *([f"--results={flags.results}"] if flags.results else [])]
   study = read_study(flags.study, flags.workdir, launch.Terminal(launched_by, sys.stderr, stop))
   names = [] if flags.pages else selected_entries(study, flags.only)

@@ -1,4 +1,4 @@
-"""The batch that everything passes: B sequences of T token slots, batch first.
+"""The batch of the whole program: B sequences of T token slots, batch first.
 
 Masks are built where tokens are made and are never inferred from token ids. Rows are grouped by id, never by
 position. One sequence per row: packing exists only inside a model pass.
@@ -15,47 +15,48 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 POLICY, PROMPT, TOOL, HINT, REPLAY, DEMONSTRATION = range(6)
-"""Values of `Trajectories.source_ids`: where a token came from. Padding holds PROMPT or POLICY and no mask."""
+"""Values of `Trajectories.source_ids`: the origin of a token. Padding has PROMPT or POLICY and is masked out."""
 
 
 class PrefixTrees(NamedTuple):
-  """Trees of adjacent rows that share text: all of one shape, prompt after prompt.
+  """Trees of adjacent rows that share text, all of one shape, prompt after prompt.
 
   The rows of a tree are its nodes below the prompt, level by level; the children of a node are adjacent. Each row holds
-  its whole text: up to `starts` of its level that of its parent's row (of the prompt, at the first level), from there
-  on its own, which ends where the next level starts. Rows without a parent in use may hold anything.
+  its whole text. Before `starts` of its level, that is the text of its parent's row (of the prompt, at the first
+  level); from there on it is the row's own, up to the start of the next level. Rows without a parent in use may hold
+  anything.
   """
 
   rows: int
-  """Number of rows of all these trees."""
+  """Number of rows in all trees."""
   children: tuple[int, ...]
-  """Number of children by level: of the prompt, then of every node above. Empty: nothing is known to be shared."""
+  """Number of children by level: of the prompt, then of each node. Empty: no text is known to be shared."""
   starts: tuple[int, ...]
   """First slot of a node's own text, by level."""
 
   @classmethod
   def groups(cls, rows: int, children: int, prompt_width: int) -> PrefixTrees:
-    """Independent responses: the rows of a prompt share it and nothing else."""
+    """Trees of independent responses, whose rows share the prompt only."""
     return cls(rows, (children,), (prompt_width,))
 
   @classmethod
   def alone(cls, rows: int) -> PrefixTrees:
-    """Rows that share nothing."""
+    """Trees of rows that share nothing."""
     return cls(rows, (), ())
 
   @property
   def nodes(self) -> tuple[int, ...]:
-    """Rows of one tree by level."""
+    """Number of rows of one tree, by level."""
     return tuple(itertools.accumulate(self.children, lambda a, b: a * b))
 
   @property
   def size(self) -> int:
-    """Rows of one tree; 1 where nothing is shared."""
+    """Number of rows of one tree; 1 if nothing is shared."""
     return sum(self.nodes) if self.children else 1
 
 
 def slots_run(trees: PrefixTrees, width: int) -> int:
-  """Token slots that one pass runs, each shared one once, in rows of `width` slots."""
+  """Number of token slots that one pass runs over rows of `width` slots, with shared slots counted once."""
   if not trees.children:
     return trees.rows * width
   prompts, stops = trees.rows // trees.size, (*trees.starts[1:], width)
@@ -75,9 +76,9 @@ class Trajectories(flax.struct.PyTreeNode):
   positions: Int[Array, "B T"]
   """Position of a token in its own sequence, from 0; any value in padding."""
   attention_mask: Bool[Array, "B T"]
-  """True where a token exists, whoever wrote it."""
+  """True where a token exists, whatever its source."""
   loss_mask: Bool[Array, "B T"]
-  """True on tokens that the policy chose: not on prompts, tool output, hints, padding."""
+  """True on tokens that the policy sampled: not on prompts, tool output, hints or padding."""
   step_ids: Int[Array, "B T"]
   """Index of the reasoning step (segment) that a token belongs to, -1 outside any step."""
   turn_ids: Int[Array, "B T"]
@@ -85,20 +86,20 @@ class Trajectories(flax.struct.PyTreeNode):
   source_ids: Int[Array, "B T"]
   """Source of a token: POLICY, PROMPT, TOOL, HINT, REPLAY, DEMONSTRATION."""
   group_ids: Int[Array, " B"]
-  """Rows with one id answer one prompt. Arbitrary integers."""
+  """Arbitrary integers; rows that answer the same prompt share one."""
   prompt_ids: Int[Array, " B"]
   """The task's id of the problem."""
   row_mask: Bool[Array, " B"]
   """False on rows that only fill a static capacity."""
   behaviour_logprobs: Float[Array, "B T"]
-  """Logprobs under the distribution that was sampled from, after truncation (top-k, top-p, min-p)."""
+  """Logprobs under the sampling distribution, after truncation (top-k, top-p, min-p)."""
   old_logprobs: Float[Array, "B T"]
-  """Logprobs under the whole distribution of the policy before the update; the denominators of ratios."""
+  """Logprobs under the full distribution of the policy before the update: the denominators of ratios."""
   ref_logprobs: Float[Array, "B T"]
-  """Logprobs under the reference policy; 0 until it is scored."""
+  """Logprobs under the reference policy; 0 until scored."""
   rewards: Float[Array, " B"]
   objectives: Float[Array, "B K"]
-  """The parts of the reward that the task names (`Task.objectives`); 0 where a row has none."""
+  """Parts of the reward, named by the task (`Task.objectives`); 0 where a row has none."""
   token_rewards: Float[Array, "B T"]
   """Parts of `rewards` on the tokens that earned them, as the reward of a turn; the rest is earned by the last token.
   All 0 where the reward is one of the whole response."""
@@ -107,21 +108,21 @@ class Trajectories(flax.struct.PyTreeNode):
   reward_mask: Bool[Array, " B"]
   """True if the verifier gave a verdict. False on an unscored row (a time-out), which differs from a score of 0."""
   truncated: Bool[Array, " B"]
-  """True if the response hit its length limit, as opposed to ending by itself."""
+  """True if the response hit its length limit instead of ending by itself."""
   unfinished: Bool[Array, " B"]
   """True if the response continues in a later iteration: it has no reward yet."""
   extras: dict[str, Array]
-  """Named arrays with leading axis B, added by a rollout structure, task or model."""
+  """Named arrays with leading axis B, added by a rollout, task or model."""
   prompt_width: int = flax.struct.field(pytree_node=False)
-  """Slots of prompts, the same in all batches of a run."""
+  """Number of prompt slots, the same in all batches of a run."""
   trees: tuple[PrefixTrees, ...] = flax.struct.field(pytree_node=False, default=())
-  """Text that the rows share, part by part in their order; () if nothing is known to be shared."""
+  """Trees of the rows that share text, in row order; () if no text is known to be shared."""
   run_width: int | None = flax.struct.field(pytree_node=False, default=None)
-  """Number of slots that models run; those after them hold no token in any row in use. None: all."""
+  """Number of slots that models run; later slots are empty in every row in use. None: all slots."""
 
   @classmethod
   def empty(cls, rows: int, width: int, prompt_width: int, *, objectives: int = 0) -> Trajectories:
-    """A batch whose rows hold nothing and are not in use: zeros, and no step.
+    """A batch of empty rows that are not in use: zeros, and -1 as step.
 
     Args:
       width: T.
@@ -143,17 +144,17 @@ class Trajectories(flax.struct.PyTreeNode):
 
   @property
   def scored(self) -> Bool[Array, " B"]:
-    """Rows that count in statistics of rewards."""
+    """True on rows that count in statistics of rewards."""
     return self.row_mask & self.reward_mask
 
   @property
   def correct(self) -> Bool[Array, " B"]:
-    """Rows with a response that solves the problem: by the task's own score, where rewards have other terms too."""
+    """True on rows whose response solves the problem, by the task's own score if rewards have other terms."""
     return self.scored & self.extras.get("correct", self.rewards >= 1.0)
 
   @property
   def trained(self) -> Bool[Array, "B T"]:
-    """Tokens that count in losses."""
+    """True on tokens that count in losses."""
     return self.loss_mask & self.row_mask[:, None]
 
   @property
@@ -170,15 +171,15 @@ class Trajectories(flax.struct.PyTreeNode):
     """A copy with arrays set by name in `extras`. Raises ValueError for the name of a field: `replace` sets it."""
     fields = sorted(arrays.keys() & self.__dataclass_fields__.keys())
     if fields:
-      raise ValueError(f"{', '.join(fields)}: a field of the batch, no extra; set it with replace(...)")
+      raise ValueError(f"{', '.join(fields)}: a field of the batch and not an extra: set it with replace(...)")
     return self.replace(extras={**self.extras, **arrays})
 
   def rows(self, index: Int[Array, " n"]) -> Trajectories:
-    """The rows named by `index`, in that order."""
+    """The rows at `index`, in that order."""
     return jax.tree.map(lambda x: jnp.take(x, index, axis=0), self.replace(trees=()))
 
   def first(self, rows: int) -> Trajectories:
-    """The first `rows` rows; they keep their `trees` if they are whole parts of them."""
+    """The first `rows` rows, with their `trees` if these are not split."""
     ends = list(itertools.accumulate(part.rows for part in self.trees))
     trees = self.trees[: ends.index(rows) + 1] if rows in ends else ()
     return jax.tree.map(lambda x: x[:rows], self.replace(trees=trees))

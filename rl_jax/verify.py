@@ -2,10 +2,10 @@
 
 A run is rebuilt from its config and manifest, a committed curve from its command, a study entry by entry. On the same
 platform, with a config whose fields and defaults have not changed, every number must be bit-identical; elsewhere it
-must be within the tolerance of `rl_jax.runs.agreement`. The first number that is not is named, and the exit status is
-1. Numbers that CHANGELOG says have changed are bit-identical only at the commit of their record.
-A stage that the run starts from is read from its old place if its hash is still the recorded one, and is trained again
-otherwise. Nothing is written beside the runs.
+must be within the tolerance of `rl_jax.runs.agreement`. The first number that differs is named, and the exit status is
+1. Where CHANGELOG says that numbers have changed, they are bit-identical only at the commit of their record.
+A stage that the run starts from is read from its recorded folder if its hash still agrees, and otherwise trained again.
+Nothing is written into the runs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def starts_of(record: RecordedRun, experiment: Experiment, scratch: Path) -> tup
 
 
 def _compared(record: RecordedRun, starts: dict[str, initialization.Start] | None) -> tuple[dict[str, Params], bool]:
-  """The parameters of starts, and whether all have the recorded hashes."""
+  """Parameters of the starts, and whether all have the recorded hashes."""
   starts = starts or {}
   other_models = record.first("models_started_from") or {}
   digests = {"policy": record.first("start_sha256")} | {role: digest for role, (_, digest) in other_models.items()}
@@ -61,7 +61,7 @@ def _compared(record: RecordedRun, starts: dict[str, initialization.Start] | Non
 
 
 def _stage_folders(record: RecordedRun) -> list[Path]:
-  """Folders that may still hold the stage: the launch's, or one beside the run, which may have been moved."""
+  """Folders that may hold the stage: the recorded one, or one next to the run, which may have been moved."""
   origin = record.first("started_from")
   if origin is None:
     name = initialization.parsed(record.config.init_from).place
@@ -74,7 +74,7 @@ def _stage_folders(record: RecordedRun) -> list[Path]:
 
 
 def repeat(trainer: Trainer, record: RecordedRun, iterations: int, progress: Progress) -> Iterator[dict[str, Any]]:
-  """The lines of the run made again, evaluations where the record has them, until `iterations` are done or passed."""
+  """Lines of the repeated run, with evaluations where the record has them, up to `iterations` or the next beyond."""
   if ("evaluation", 0) in record.lines:
     yield _line("evaluation", 0, trainer.evaluate())
   while trainer.iterations < iterations:
@@ -92,7 +92,7 @@ def _line(kind: str, iteration: int, metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 class Verdict(NamedTuple):
-  """Result of a comparison: whether the numbers agree, and one line that says so."""
+  """Result of a comparison: whether the numbers agree, and a line that says so."""
 
   agrees: bool
   text: str
@@ -125,7 +125,7 @@ def compare(
       compared += sum(len(values) for name, values in recorded.items() if name not in ("kind", "iteration"))
   summary = f"{iterations} of {record.iterations} iterations made again"
   if exact:
-    return Verdict(compared > 0, f"{summary}: {compared} numbers, equal to the bit")
+    return Verdict(compared > 0, f"{summary}: {compared} numbers, bit-identical")
   agreed = [f"iteration 1 within {agreement.FIRST}"] if compared else []
   if evaluations:
     section = record.config.evaluation
@@ -138,7 +138,7 @@ def compare(
 
 
 def recorded_from(lines: Collection[tuple[str, int]], iteration: int) -> int:
-  """The first iteration from this one on that the record has numbers of; this one, if none follows.
+  """First iteration from this one on that the record has numbers for; this one, if there is none.
 
   >>> recorded_from([("evaluation", 0), ("evaluation", 25), ("evaluation", 50)], 20)
   25
@@ -147,7 +147,7 @@ def recorded_from(lines: Collection[tuple[str, int]], iteration: int) -> int:
 
 
 def verify(record: RecordedRun, iterations: int | None, scratch: Path) -> bool:
-  """Print what is found, a line each; return whether all is as recorded.
+  """Print findings, one per line; return whether everything is as recorded.
 
   Args:
     iterations: number to repeat, up to the next that the record has numbers of; None: all of the record; 0: only the

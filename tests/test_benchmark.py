@@ -10,7 +10,7 @@ from rl_jax import benchmark
 @pytest.mark.parametrize(
   "argument, line",
   [
-    ("--config=experiments/ppo.py", "iteration times the experiment `benchmark`: it takes overrides, no --config"),
+    ("--config=experiments/ppo.py", "iteration times the experiment `benchmark`: leave --config out, give overrides"),
     ("--workdir=x", "unknown flag '--workdir': python -m rl_jax.benchmark keeps no run"),
   ],
 )

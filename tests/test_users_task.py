@@ -102,7 +102,7 @@ def test_it_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(in_python, tmp_
   """Named by the path of its file."""
   for iterations in (2, 4):
     said = train(config_of(str(FILE), in_python=in_python, num_iterations=iterations), tmp_path / "run")
-  assert "going on from iteration 2" in said
+  assert "resuming from iteration 2" in said
   train(config_of(str(FILE), in_python=in_python), tmp_path / "straight")
   commands.assert_same_end(tmp_path / "straight", tmp_path / "run")
 

@@ -63,7 +63,7 @@ def test_a_run_is_made_again_to_the_bit_from_its_start(run, capsys):
   assert verify.main([str(run)]) == 0
   out, progress = capsys.readouterr()
   assert progress.splitlines()[-1].startswith("iteration 4/4 | reward ")
-  assert out.startswith(f"{run}: 4 of 4 iterations made again: ") and out.endswith(" numbers, equal to the bit\n")
+  assert out.startswith(f"{run}: 4 of 4 iterations made again: ") and out.endswith(" numbers, bit-identical\n")
   assert sorted(path for path in run.parent.rglob("*")) == before, "nothing is written beside the run"
 
 
@@ -74,7 +74,7 @@ def test_a_committed_curve_is_made_again_with_its_stage_as_far_as_asked(run, cap
   write_json(file, curve(find_run(run), [ACCURACY, "entropy"]))
   monkeypatch.chdir(tmp_path)  # no runs/stages here
   out = said(capsys, 0, file, "--iterations=2")
-  assert "its start is made again" in out and "2 of 4 iterations made again: 4 numbers, equal to the bit" in out
+  assert "its start is made again" in out and "2 of 4 iterations made again: 4 numbers, bit-identical" in out
 
 
 def test_a_launch_records_what_a_reader_needs(run):
@@ -221,7 +221,7 @@ TRAIN = [{"kind": "train", "iteration": i, "reward": [0.5, 0.25 * i]} for i in (
 def test_on_the_same_platform_the_first_departure_is_named():
   record = record_of([EVALUATION, *TRAIN])
   compare = lambda lines: verify.compare(record, iter(lines), 2, [], True)
-  assert compare([EVALUATION, *TRAIN]) == (True, "2 of 2 iterations made again: 6 numbers, equal to the bit")
+  assert compare([EVALUATION, *TRAIN]) == (True, "2 of 2 iterations made again: 6 numbers, bit-identical")
   agrees, text = compare([EVALUATION, TRAIN[0], TRAIN[1] | {"reward": [0.5, 0.5000001]}])
   assert not agrees and text.startswith("departs at iteration 2, train reward, seed 1: 0.5 recorded, 0.5000001 here")
 

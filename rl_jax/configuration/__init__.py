@@ -1,1 +1,1 @@
-"""Experiment configs: reading, resolving, overriding; loading of a user's own Python parts."""
+"""Experiment configs: reading, resolving and overriding; loading of a user's own Python parts."""

@@ -1,4 +1,4 @@
-"""The flags that commands share: an experiment, a workdir, overrides of the experiment's fields."""
+"""Flags shared by commands: an experiment, a workdir, overrides of the experiment's fields."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class Flags(NamedTuple):
 
 
 def program(name: str) -> str:
-  """Name that a command was called by: "rl-jax report", or "python -m rl_jax.report"."""
+  """Name under which a command was called: "rl-jax report" or "python -m rl_jax.report"."""
   called = Path(sys.argv[0])
   by_entry_point = called.stem == "rl-jax" or called.parts[-2:] == ("rl_jax", "__main__.py")
   return f"rl-jax {name}" if by_entry_point else f"python -m rl_jax.{name}"
 
 
 class Parser(argparse.ArgumentParser):
-  """The parser of a command: --help and --version, and complaints that are one line like all others.
+  """Parser of a command, with --help, --version and one-line errors.
 
   Args:
-    name: of the command, as in "report".
-    about: the first line of its documentation, "what it does: python -m rl_jax.report an example".
-    epilog: what --help ends with.
+    name: name of the command, as in "report".
+    about: first line of its docstring, "what it does: python -m rl_jax.report an example".
+    epilog: last part of --help.
   """
 
   def __init__(self, name: str, about: str, epilog: str | None = None):
@@ -52,12 +52,12 @@ class Parser(argparse.ArgumentParser):
     raise UserError(message)
 
   def _check_value(self, action: argparse.Action, value: Any) -> None:
-    """argparse's own check of `choices`, which names them all and not the one that was meant."""
+    """Check `choices`, naming the nearest one, which argparse does not."""
     if action.choices is not None and value not in action.choices:
       raise argparse.ArgumentError(action, f"no choice {value!r}{nearest(str(value), action.choices)}")
 
   def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments in any order. Raises: UserError: one is not known; the line says what was meant."""
+    """Parse arguments in any order. Raises: UserError: unknown argument, with a suggestion."""
     options, unknown = self.parse_known_intermixed_args(argv)
     if not unknown:
       return options
@@ -68,9 +68,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def to_path(text: str) -> Path:
-  """The path that an argument gives; a shell leaves the ~ of --workdir=~/runs to the program.
+  """Path of an argument; a shell leaves the ~ in --workdir=~/runs to the program.
 
-  Raises: ArgumentTypeError: none (Path would take it for the current folder), or one that no file can have.
+  Raises: ArgumentTypeError: the path is empty (Path would mean the current folder), or no file can have it.
   """
   if not text.strip():
     raise argparse.ArgumentTypeError("it is empty: write a path ('.' is the current folder), or leave it out")
@@ -88,20 +88,20 @@ def make_parser(name: str = "train", about: str = "", *, positional: bool = Fals
   Args:
     name, about: see `Parser`.
     positional: the experiment may also be given alone, without --config=.
-    workdir: False: the command has no run.
+    workdir: False if the command writes no run.
   """
   example = "--config.KEY=VALUE changes one field, as in --config.learning_rate=3e-4 --config.sampling.temperature=0.8"
   parser = Parser(name, about, epilog=example)
   parser.add_argument("--config", metavar="NAME[:VARIANT]", help="experiment, as in grpo:smoke, or a file")
   if workdir:
-    parser.add_argument("--workdir", metavar="FOLDER", type=to_path, help="where the run is kept, as in runs/grpo")
+    parser.add_argument("--workdir", metavar="FOLDER", type=to_path, help="folder of the run, as in runs/grpo")
   if positional:
     parser.add_argument("experiment", metavar="EXPERIMENT", nargs="?", help="the same as --config=EXPERIMENT")
   return parser
 
 
 def add_runs(parser: argparse.ArgumentParser, about: str) -> None:
-  """The arguments that name runs, which `runs_of` reads: alone, or as --workdir=RUN."""
+  """Add the arguments that name runs, RUN or --workdir=RUN, which `runs_of` reads."""
   parser.add_argument("runs", metavar="RUN", nargs="*", type=to_path, help=about)
   parser.add_argument(
     "--workdir", metavar="RUN", dest="workdirs", action="append", type=to_path, default=[], help="the same as RUN"
@@ -109,10 +109,10 @@ def add_runs(parser: argparse.ArgumentParser, about: str) -> None:
 
 
 def runs_of(options: argparse.Namespace, most: int | None = None) -> list[Path]:
-  """The runs that were named.
+  """Runs named on the command line.
 
   Args:
-    most: how many may be; None: any number.
+    most: largest number of runs; None: any number.
 
   Raises: UserError: none, or too many.
   """
@@ -126,7 +126,7 @@ def runs_of(options: argparse.Namespace, most: int | None = None) -> list[Path]:
 
 
 def check_distinct(runs: Sequence[Path]) -> None:
-  """Raise UserError for a run that is named twice: nothing comes of a comparison with itself."""
+  """Raise UserError for a run that is named twice."""
   places: dict[Path, Path] = {}
   for run in runs:
     other = places.setdefault(run.resolve(), run)
@@ -192,7 +192,7 @@ OF_OTHERS = {
   "--topology": "plan",
   "--with": "cite",
 }
-"""Flags by which a command is known, as another one may be called with them."""
+"""Flags of one command only, for a suggestion when another is called with them."""
 
 
 def _advice(flag: str, parser: argparse.ArgumentParser) -> str:

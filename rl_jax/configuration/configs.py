@@ -1,10 +1,10 @@
-"""The launcher's configuration: a file, the defaults of the parts that it names, the overrides, and a lock.
+"""Resolution of a config: a file, the defaults of the parts that it names, overrides, and a lock.
 
-ml_collections rejects an override of a key that the file does not list. So a file lists only what it changes, and
-`resolve` works in this order:
+A file lists only what it changes, but ml_collections rejects overrides of keys that are not listed. `resolve` therefore
+works in this order:
   1. the file's `get_config(variant)`;
   2. overrides of the names `method.name`, `task.name`, `model.name`;
-  3. each named part's own `get_config()`, under the values of the file; a value that it does not know is an error;
+  3. each named part's own `get_config()`, under the values of the file; an unknown key is an error;
   4. all other overrides, checked against the type of the present value;
   5. the lock.
 References between fields (`config.get_ref`) are resolved when the file returns, before any override.
@@ -51,14 +51,14 @@ OPEN = ("task.levels", "task.components", "task.training_terms", "task.verifier_
 SHORT = {("task", "reasoning_gym"): ("rl_jax.tasks.reasoning_gym", "dataset")}
 # config.model.name="qwen3-8b" names a part by the field alone.
 BARE = {("model", name): (sizes.__name__, "architecture") for name in sizes.ARCHITECTURES}
-# What fields were called before, for who wrote them then.
+# Former names of fields, for a suggestion.
 RENAMED = {"method.prompts": "method.curriculum", "method.max_waves": "method.max_rounds"}
-# What does not change the numbers of a run (a mesh: not beyond rounding), or only says how far it goes.
+# Fields that do not change the numbers of a run (a mesh only by rounding), or only its length.
 NOT_IDENTITY = ("logging", "checkpoint", "mesh", "num_iterations", "num_tokens")
 
 
 def resolve(path_with_variant: str, overrides: Sequence[str] = ()) -> ConfigDict:
-  """The locked configuration of an experiment, 'grpo', 'grpo:smoke' or a file as 'my/grpo.py:smoke', with overrides
+  """Locked config of an experiment ('grpo', 'grpo:smoke' or a file as 'my/grpo.py:smoke'), with overrides
   'key=value'."""
   changes: dict[str, Any] = {}
   for override in overrides:
@@ -77,7 +77,7 @@ def split_variant(path_with_variant: str) -> tuple[str, str]:
 
 
 def from_file(path_with_variant: str, file_of: Callable[[str], str], kind: str) -> ConfigDict:
-  """Config that get_config of a file returns for a variant.
+  """Config returned by get_config of a file for a variant.
 
   Args:
     file_of: the file of a name or path.
@@ -86,7 +86,7 @@ def from_file(path_with_variant: str, file_of: Callable[[str], str], kind: str) 
   """
   path, variant = split_variant(path_with_variant)
   is_missing = path_with_variant.endswith(":")
-  variant = ":" if is_missing else variant  # no file has one of that name: its refusal says which it has
+  variant = ":" if is_missing else variant  # the file's own error lists its variants
   module = load_file(file_of(path))
   get_config = getattr(module, "get_config", None)
   if get_config is None:
@@ -116,7 +116,7 @@ def resolve_experiment(path_with_variant: str, overrides: Sequence[str] = ()) ->
 
 
 def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> ConfigDict:
-  """Resolve a configuration in memory; override values may be text, as on the command line, or Python values."""
+  """Resolve a config in memory; override values may be text, as on the command line, or Python values."""
   values = _plain(config)
   try:
     check_names(values, "the configuration")
@@ -144,7 +144,7 @@ def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[st
 
 
 def _short(section: str, name: str | Any) -> dict[str, Any]:
-  """The fields that a short form of a name stands for."""
+  """Fields that a short form of a name expands to."""
   short, _, argument = name.partition(":") if isinstance(name, str) else ("", "", "")
   if argument and (section, short) in SHORT:
     part, field = SHORT[section, short]
@@ -156,8 +156,8 @@ def _short(section: str, name: str | Any) -> dict[str, Any]:
 
 
 def _renamed(section: str, values: dict[str, Any], name: str | Any) -> dict[str, Any]:
-  """A file's section under another name. Fields of the file's own part that the other does not know are dropped. Under
-  a bare name, which covers all sizes, the number of layers is dropped too."""
+  """A file's section under another name. Fields that only the file's own part has are dropped. Under a bare model name,
+  which covers all sizes, the number of layers is dropped too."""
   bare = isinstance(name, str) and (section, name) in BARE
   part = _short(section, name).get("name", name)
   defaults = _defaults(resolve_role(part, section), section)
@@ -169,7 +169,7 @@ def resolve_role(name: str | Any, section: str = "") -> Any:
   """The part that a `name` field names (or the object itself): it has get_config() -> dict and build(config).
 
   Args:
-    section: of the config, whose parts are named where it leads nowhere.
+    section: section of the config, whose parts the error lists.
   """
   short = [word for of_section, word in (*BARE, *SHORT) if of_section == section]
   role = load(name, section, short) if isinstance(name, str) else name
@@ -181,7 +181,7 @@ def resolve_role(name: str | Any, section: str = "") -> Any:
 
 
 def _defaults(role: Any, section: str) -> dict[str, Any]:
-  """Defaults of a section, by get_config of its part. Raises: UserError: it gives no fields by name."""
+  """Defaults of a section, from get_config of its part. Raises: UserError: it returns no named fields."""
   try:
     return _plain(fields_of(role.get_config))
   except ValueError as error:
@@ -221,7 +221,7 @@ def _keys(values: Mapping[str, Any]) -> list[str]:
 
 
 def _nearest_key(key: str, keys: Sequence[str]) -> str:
-  """Nearest known key, by whole dotted keys and by last components: the wrong section is the commonest mistake."""
+  """Nearest known key, by full dotted name and by last component, since a wrong section is the commonest mistake."""
   if RENAMED.get(key) in keys:
     return f": it is {RENAMED[key]!r} now"
   last = key.rpartition(".")[2]
@@ -254,10 +254,10 @@ def _override(values: dict[str, Any], defaults: dict[str, Any], key: str, value:
     below = default.get(section)
     default = below if isinstance(below, dict) else {}
   if last in target:
-    # A file may put None over a default: then the default still tells the type.
+    # If the file sets None, the default still determines the type.
     present = default.get(last) if target[last] is None else target[last]
     nullable = target[last] is None or default.get(last, ...) is None
-    # None itself, not the text, comes from a file, which may put it over anything.
+    # None itself, not as text, comes from a file, which may set it anywhere.
     target[last] = None if value is None else _checked(key, value, present, nullable)
   elif _is_open(key):
     target[last] = _literal(value)
@@ -266,7 +266,7 @@ def _override(values: dict[str, Any], defaults: dict[str, Any], key: str, value:
 
 
 def _literal(value: Any) -> Any:
-  """Text as a Python value where it is one, else the text."""
+  """Python value of a text, or the text itself."""
   if not isinstance(value, str):
     return _plain(value) if isinstance(value, Mapping | ConfigDict) else value
   if value.lower() in ("true", "false", "none"):
@@ -281,7 +281,7 @@ _WORDS = {"true": True, "false": False, "none": None, "nan": math.nan, "inf": ma
 
 
 class _Words(ast.NodeTransformer):
-  """Words inside a tuple of values, as in (1e-3,nan), which is refused by the number that it holds."""
+  """Value of a tuple with bare words, as in (1e-3,nan), so that the error can name the faulty number."""
 
   def visit_Name(self, node: ast.Name) -> ast.expr:
     return ast.Constant(_WORDS[node.id.lower()]) if node.id.lower() in _WORDS else node
@@ -322,7 +322,7 @@ def _checked(key: str, value: Any, present: Any, nullable: bool = False, text: b
 
 
 def _number(value: Any, kind: type, text: bool) -> bool | int | float | None:
-  """`value` as `kind`, or None where that would lose something: 3.5 is no int, 1 is no bool, True is no number."""
+  """`value` as `kind`, or None if that would lose information: 3.5 is no int, 1 no bool, True no number."""
   if isinstance(value, str) and kind is float and text:
     try:
       return float(value)  # 'inf' and 'nan' are no literals
@@ -354,14 +354,14 @@ def _jsonable(value: Any, key: str) -> Any:
 
 
 def to_json(config: ConfigDict) -> str:
-  """The configuration as sorted, indented JSON; an object given as a name is written as module:Name."""
+  """The config as sorted, indented JSON; an object given as a name is written as module:Name."""
   return json.dumps(_jsonable(_plain(config), ""), sort_keys=True, indent=2)
 
 
 def identity(config: ConfigDict) -> tuple[str, dict[str, Any]]:
-  """Identity of a run: SHA-256 and fields of the configuration.
+  """Identity of a run: SHA-256 and fields of the config.
 
-  The fields in `NOT_IDENTITY` are left out, in stages too. The length of a stage stays, and so does that of a run whose
+  Fields in `NOT_IDENTITY` are left out, in stages too. The length of a stage is kept, and so is that of a run whose
   learning rate is scheduled over it.
   """
   values = _jsonable(_plain(config), "")
@@ -373,7 +373,7 @@ def identity(config: ConfigDict) -> tuple[str, dict[str, Any]]:
       for name, stage in fields["stages"].items()
     }
   schedule = values.get("optimizer", {}).get("schedule", "constant")
-  if schedule != "constant":  # the name says why, where two runs are told apart
+  if schedule != "constant":  # the name explains the difference between two runs
     fields[f"num_iterations (optimizer.schedule={schedule!r} ends with it)"] = values.get("num_iterations")
   text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
   return hashlib.sha256(text.encode()).hexdigest(), fields

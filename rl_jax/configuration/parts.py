@@ -20,16 +20,16 @@ from typing import Any
 from rl_jax.errors import UserError
 from rl_jax.inputs.users_code import place_of
 
-_TEXT = "__source_text__"  # what was run, though the file may have changed since
+_TEXT = "__source_text__"  # the source that was run: the file may have changed since
 
 
 _MOST_MEANT = 3
 
 
 def meant(name: str, known: Iterable[str]) -> list[str]:
-  """Known names that an unknown name may stand for: those with its letters in another order, else those whose first
-  words it is, else the one that is nearly the same, else those of which it is a part, as 'reward' of 'held_out/reward',
-  else those that begin with it, else a similar one."""
+  """Known names that an unknown name may stand for. In this order: the same letters in another order; the same first
+  words; nearly the same name; names of which it is a part, as 'reward' of 'held_out/reward'; names that begin with it;
+  a similar name."""
   known = sorted(set(known))
   reordered = [other for other in known if sorted(other) == sorted(name)]
   alike = lambda cutoff: difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
@@ -39,7 +39,7 @@ def meant(name: str, known: Iterable[str]) -> list[str]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-  """' did you mean …?', or what there is to choose from; empty if there is nothing."""
+  """Suggestion ' did you mean …?', or the known names; empty if there are none."""
   known = sorted(set(known))
   if names := meant(name, known):
     return _question(names)
@@ -51,11 +51,11 @@ def _question(names: list[str]) -> str:
 
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
-"""The experiments of this package."""
+"""Experiments of this package."""
 
 
 def experiment_file(name: str) -> str:
-  """The file of an experiment: of the package's by its name ('grpo'), or a path.
+  """File of an experiment, by its name in the package ('grpo') or by path.
 
   Raises: UserError: there is no such experiment.
   """
@@ -63,14 +63,14 @@ def experiment_file(name: str) -> str:
 
 
 def study_file(name: str) -> str:
-  """The file of a study: one of the package's by its name ('horizon'), or a path."""
+  """File of a study, by its name in the package ('horizon') or by path."""
   return _file_of(name.removeprefix("studies/"), EXPERIMENTS / "studies", "study")
 
 
 def _file_of(name: str, folder: Path, kind: str) -> str:
   if name.endswith(".py"):
     name = os.path.expanduser(name)
-    # Records name files of a checkout, whose experiments a wheel has elsewhere.
+    # Records name files of a checkout; a wheel keeps experiments elsewhere.
     inside = EXPERIMENTS / name.removeprefix("experiments/")
     return str(inside) if name.startswith("experiments/") and not Path(name).is_file() and inside.is_file() else name
   file = folder / f"{name}.py"
@@ -92,7 +92,7 @@ def _advice(name: str, folder: Path, kind: str) -> str:
 
 
 def parts_of(section: str) -> list[str]:
-  """The package's own parts for a section, "method", "task" or "model", by the names that a config gives them."""
+  """Parts of the package for section "method", "task" or "model", by their names in a config."""
   folder = EXPERIMENTS.parent / f"{section}s"
   is_part = lambda text: "\ndef get_config(" in text and "\ndef build(" in text
   files = [path.relative_to(folder) for path in folder.rglob("[a-z]*.py") if is_part(path.read_text())]
@@ -100,10 +100,10 @@ def parts_of(section: str) -> list[str]:
 
 
 def load_file(path: str, known: Iterable[str] = ()) -> ModuleType:
-  """Run a Python file as a module; the same content is run once, so that its classes keep their identity.
+  """Run a Python file as a module. The same content is run only once, so that its classes keep their identity.
 
   Args:
-    known: what else could have been meant.
+    known: other names that could have been meant.
   """
   file = Path(os.path.expanduser(path))
   if os.path.isdir(file):  # False, and no error, for any text
@@ -126,7 +126,7 @@ def load_file(path: str, known: Iterable[str] = ()) -> ModuleType:
   except (SyntaxError, UnicodeDecodeError) as error:
     raise UserError(f"{path} is no Python source: {error}") from error
   code = _compiled(path, content, module.__file__)
-  sys.modules[name] = module  # dataclasses look their module up while it runs
+  sys.modules[name] = module  # dataclasses look up their module while it runs
   try:
     exec(code, module.__dict__)
   except SystemExit as error:
@@ -140,10 +140,9 @@ def load_file(path: str, known: Iterable[str] = ()) -> ModuleType:
 
 
 def _compiled(path: str, content: bytes, file: str) -> CodeType:
-  """The code of a file. Not through the importer: its bytecode cache takes an edit within the same second for the old
-  file.
+  """Compiled code of a file. The importer is not used: its bytecode cache misses an edit within the same second.
 
-  Raises: UserError: it is no text of a program; a SyntaxError comes through, as it has a line.
+  Raises: UserError: the file is not Python source. A SyntaxError passes through, since it has a line number.
   """
   if b"\0" in content:
     line = content[: content.index(b"\0")].count(b"\n") + 1
@@ -155,9 +154,9 @@ def _compiled(path: str, content: bytes, file: str) -> CodeType:
 
 
 def _import(path: str) -> ModuleType | None:
-  """The module, or None if it does not exist; what fails inside an existing module comes through as it is.
+  """The module, or None if it does not exist. An error inside an existing module passes through.
 
-  Raises: UserError: it holds what is no text.
+  Raises: UserError: its file is not text.
   """
   try:
     return importlib.import_module(path)
@@ -216,7 +215,7 @@ def load(name: str, section: str = "", short: Iterable[str] = ()) -> Any:
 
 
 def _nearest_part(word: str, known: list[str]) -> str:
-  """Suggestion of the names that a word may stand for, by their last parts."""
+  """Suggestion of names that a word may stand for, by their last parts."""
   by_word = {name.rpartition(".")[2] if name.startswith("rl_jax.") else name: name for name in reversed(known)}
   names = [by_word[name] for name in meant(word, by_word)]
   return _question(names) if names else nearest("", known)
@@ -231,21 +230,21 @@ def name_of(value: Any) -> str:
 
 
 def _named(value: Any) -> Any:
-  """The module, class or function that says what a value is; a namespace is what its function `build` is."""
+  """Module, class or function that defines a value; for a namespace, that of its function `build`."""
   if isinstance(value, SimpleNamespace):
     return value.build
   return value if isinstance(value, ModuleType) or hasattr(value, "__qualname__") else type(value)
 
 
 def source(value: Any) -> str:
-  """The text of the file that defines `value`; of the class or its functions, if they were typed into a notebook."""
+  """Source of the file that defines `value`, or of the class or its functions if they are in a notebook."""
   origin = _named(value)
   module = inspect.getmodule(origin)
   if module is not None and hasattr(module, _TEXT):
     return getattr(module, _TEXT)
   if module is not None and getattr(module, "__file__", None) and module.__name__ != "__main__":
     origin = module
-  # A notebook has the text of its functions, but not always that of its classes.
+  # A notebook keeps the source of functions, but not always that of classes.
   holds = isinstance(value, SimpleNamespace) and origin is not module
   for read, target in ((_functions, value),) if holds else ((inspect.getsource, origin), (_functions, origin)):
     with contextlib.suppress(OSError, TypeError):
@@ -254,7 +253,7 @@ def source(value: Any) -> str:
 
 
 def _functions(holder: Any) -> str:
-  """The text of the functions that a class or namespace holds; TypeError without any."""
+  """Source of the functions in a class or namespace; TypeError if there are none."""
   functions = [f for f in map(_plain, vars(holder).values()) if inspect.isfunction(f)]
   if not functions:
     raise TypeError(f"{holder!r} holds no functions")

@@ -1,1 +1,1 @@
-"""Checks of users' inputs: the numbers of a config, code of their own, and the arrays that it returns."""
+"""Checks of user input: numbers of a config, users' functions, and the arrays that these return."""

@@ -1,4 +1,4 @@
-"""Types of the arrays that a user's own code gives."""
+"""Types of arrays returned by users' code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions of a user's own code: what they are called with, and the fields that a `get_config` gives."""
+"""Users' functions: their arguments, and the fields that a `get_config` returns."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rl_jax.inputs.users_code import place_of_function
 
 
 def check_call(function: Any, name: str, parameters: tuple[str, ...], keywords: tuple[str, ...] = ()) -> None:
-  """Raise ValueError unless a function can be called with so many positional arguments, and these keywords."""
+  """Raise ValueError unless a function accepts this number of positional arguments and these keywords."""
   form = f"{name}({', '.join((*parameters, *(f'{keyword}=…' for keyword in keywords)))})"
   if not callable(function):
     raise ValueError(f"{name} is of type {type(function).__name__}, want a function {form}")
   try:
     signature = inspect.signature(function)
-  except ValueError:  # a builtin has none
+  except ValueError:  # builtins have no signature
     return
   try:
     signature.bind(*parameters, **dict.fromkeys(keywords))
@@ -27,7 +27,7 @@ def check_call(function: Any, name: str, parameters: tuple[str, ...], keywords: 
 
 
 def fields_of(get_config: Callable[..., Any], *arguments: str) -> Mapping[str, Any] | ConfigDict:
-  """Fields that a user's `get_config` gives. Raises: ValueError: it takes other arguments, or gives no named fields."""
+  """Fields of a user's `get_config`. Raises: ValueError: it takes other arguments, or returns no named fields."""
   check_call(get_config, "get_config", arguments)
   fields = get_config(*arguments)
   where = f"get_config ({place_of_function(get_config)})"
@@ -39,7 +39,7 @@ def fields_of(get_config: Callable[..., Any], *arguments: str) -> Mapping[str, A
 
 
 def check_names(fields: Mapping[str, Any] | ConfigDict, where: str) -> None:
-  """Raise ValueError for a name of a field that is no text, or that has a dot: dots part the names of sections."""
+  """Raise ValueError for a field name that is not text or contains a dot, which separates sections."""
   for name in fields:
     if not isinstance(name, str) or "." in name:
       raise ValueError(f"{where} has the field {name!r}: a name is text without dots")

@@ -1,4 +1,4 @@
-"""Ranges of numbers in a config: each room has a table of those of its own sections."""
+"""Ranges of numbers in a config; each package has a table for its own sections."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 from rl_jax.errors import UserError
 
 _LARGEST = 2**31 - 1
-"""Whole numbers are int32 in a program."""
+"""Bound of whole numbers, which are int32 in a program."""
 _LARGEST_FLOAT = 3.4e38
-"""Numbers are float32 in a program, and beyond it infinite."""
+"""Bound of numbers, which are float32 in a program and infinite beyond it."""
 
 
 class Range(NamedTuple):
-  """The numbers that a field may hold; of a field that holds several, each of them. Infinities are never in.
+  """Range of the numbers in a field, or of each number if the field has several. Infinities are always outside.
 
   Attributes:
-    low, high: the least and the largest.
-    above, below: `low`, or `high`, is itself outside.
+    low, high: bounds, inside the range.
+    above, below: `low`, or `high`, is outside.
     whole: only whole numbers.
-    or_none: None too.
+    or_none: None is allowed too.
   """
 
   low: float = -_LARGEST_FLOAT
@@ -40,11 +40,11 @@ class Range(NamedTuple):
     return inside and (value < self.high if self.below else value <= self.high)
 
   def optional(self) -> Range:
-    """This range, or None."""
+    """This range with None allowed too."""
     return self._replace(or_none=True)
 
   def wanted(self, value: Any) -> str:
-    """Description of the range for an error message: bounds of the machine are named only if the value passes them."""
+    """Description of the range for an error message; int32 and float32 bounds are named only if exceeded."""
     number = not isinstance(value, bool) and isinstance(value, int | float)
     least = f"above {self.low:.10g}" if self.above else f"at least {self.low:.10g}"
     most = f"below {self.high:.10g}" if self.below else f"at most {self.high:.10g}"
@@ -59,18 +59,18 @@ NOT_NEGATIVE = Range(0)
 POSITIVE = Range(0, above=True)
 SHARE = Range(0, 1)
 DECAY = Range(0, 1, below=True)
-"""Range of an average's decay: at 1 the average would never move."""
+"""Range of the decay of an average, which never moves at 1."""
 WHOLE = Range(0, _LARGEST, whole=True)
 COUNT = Range(1, _LARGEST, whole=True)
 SEED = Range(0, 2**32 - 1, whole=True)
 
 
 def check(section: str, values: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
-  """Raise UserError for the first field of a section that is out of its range. Missing fields pass, as recorded configs
-  may be older than they are.
+  """Raise UserError for the first field of a section outside its range. Missing fields pass: a recorded config may
+  predate them.
 
   Args:
-    section: its name, "" for the fields at the top.
+    section: name of the section, "" for the top level.
   """
   for name, allowed in ranges.items():
     if name not in values:
@@ -81,8 +81,7 @@ def check(section: str, values: Mapping[str, Any], ranges: Mapping[str, Range]) 
 
 
 def check_finite(values: Mapping[str, Any], prefix: str = "") -> None:
-  """Raise UserError for a number in a config that is not finite in float32, wherever it is: none of them could be
-  recorded and read again."""
+  """Raise UserError for any number in a config that is not finite in float32: it could not be recorded."""
   for name, value in values.items():
     if isinstance(value, Mapping):
       check_finite(value, f"{prefix}{name}.")
@@ -92,7 +91,7 @@ def check_finite(values: Mapping[str, Any], prefix: str = "") -> None:
 
 
 def _numbers(place: str, value: Any) -> Iterator[tuple[str, Any]]:
-  """A field's value, or what it holds, with its place: "learning_rates[1]"."""
+  """Numbers of a field, each with its place, as in "learning_rates[1]"."""
   if isinstance(value, tuple | list):
     for index, item in enumerate(value):
       yield from _numbers(f"{place}[{index}]", item)

@@ -1,4 +1,4 @@
-"""Places in a user's own code: file and line of an exception, or of a function."""
+"""Locations in users' code: file and line of an exception or of a function."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _ADVICE = {
   "TracerIntegerConversionError": _TRACED,
   "SystemExit": "it asks to end the program: raise an error that says why instead",
 }
-"""Explanations of errors by the names of their types, as this module is imported without JAX too."""
+"""Explanations of errors by type name, since this module is also imported without JAX."""
 _LONGEST_LINE = 500
 
 
 def place_of(error: BaseException, function: Callable[..., Any] | None = None) -> str | None:
-  """ "FILE, line N" of the innermost line of a user's own code that an exception came through; None: there is none.
+  """Innermost line of a user's code that an exception passed through, "FILE, line N"; None if there is none.
 
   Args:
-    function: a user's, of whose definition the place is taken where the exception came through none of its lines, as
-      when it takes other arguments.
+    function: a user's function. Its definition is the place if the exception passed through none of its lines, for
+      example because it takes other arguments.
   """
   if isinstance(error, SyntaxError) and error.filename and _is_users(error.filename):
     return f"{_shown(error.filename)}, line {error.lineno}"
@@ -48,13 +48,13 @@ def place_of(error: BaseException, function: Callable[..., Any] | None = None) -
 
 
 def place_of_function(function: Callable[..., Any]) -> str:
-  """ "FILE, line N" where a function is defined; its name where that is not known."""
+  """Place of a function's definition, "FILE, line N", or its name if the place is unknown."""
   code = _code_of(function)
   return f"{_shown(code.co_filename)}, line {code.co_firstlineno}" if code else repr(function)
 
 
 def place_of_raise(error: BaseException) -> str | None:
-  """ "FILE, line N" of the line that raised an exception, if a user's own code did so itself; else None."""
+  """Place of the line that raised an exception, "FILE, line N", if it is in a user's code; else None."""
   frames = list(traceback.walk_tb(error.__traceback__))
   if not frames or not _is_users(frames[-1][0].f_code.co_filename):
     return None
@@ -63,21 +63,21 @@ def place_of_raise(error: BaseException) -> str | None:
 
 
 def one_line(error: BaseException) -> str:
-  """Type and text of an exception, and what to do about it where that is known."""
+  """Type and text of an exception, with advice for known ones."""
   name = type(error).__name__
   if isinstance(error, SyntaxError):
     return f"{name}: {error.msg}" + (f": {error.text.strip()}" if error.text else "")
   try:
     text = str(error)
-  except Exception:  # the text of anybody's exception is anybody's code too
+  except Exception:  # the text of a user's exception is a user's code too
     text = "an exception without a text"
-  if name in _ADVICE:  # more than the first line would only say the same
+  if name in _ADVICE:  # later lines only repeat the first
     return ": ".join(filter(None, (name, text.partition("\n")[0].rstrip("."), _ADVICE[name])))
   return ": ".join(filter(None, (name, joined(text))))
 
 
 def joined(text: str) -> str:
-  """The lines of a text as one, cut where it is long.
+  """The lines of a text joined into one, cut if long.
 
   >>> joined("a\\n\\n  b")
   'a; b'
@@ -87,7 +87,7 @@ def joined(text: str) -> str:
 
 
 def _code_of(function: Callable[..., Any]) -> types.CodeType | None:
-  """Code of the function inside its wrappers, or of an object's `__call__`."""
+  """Code of a function without its wrappers, or of an object's `__call__`."""
   while isinstance(function, functools.partial):
     function = function.func
   function = inspect.unwrap(function)
@@ -100,6 +100,6 @@ def _is_users(file: str) -> bool:
 
 
 def _shown(file: str) -> str:
-  """Relative to the current folder where it is below."""
+  """Path relative to the current folder, if it is below."""
   path = Path(file)
   return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

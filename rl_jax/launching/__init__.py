@@ -1,1 +1,1 @@
-"""One run from start to end: directory, initialization, processes, signals, and the record of a run."""
+"""A run from start to end: directory, initialisation, processes, signals and record."""

@@ -1,4 +1,4 @@
-"""Exit of commands: an exit status, and one line on stderr for a user's error."""
+"""Exit status of commands, and the line on stderr for a user's error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rl_jax.launching.failures import of_users_code
 from rl_jax.launching.memory import keep_freed_memory
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""Errors of a disk that takes no more."""
+"""Errors of a full disk."""
 
 Main = Callable[[list[str]], int]
 """Arguments after the program's name -> exit status."""
@@ -25,11 +25,11 @@ Main = Callable[[list[str]], int]
 def command(name: str) -> Callable[[Main], Callable[..., int]]:
   """Decorate the `main` of a command.
 
-  A UserError, or an exception of a user's own code, becomes the line "name: message" and status 1; Ctrl-C, where
-  nothing is to be saved, a line and the status of SIGINT; a reader that has gone the status of SIGPIPE.
+  A UserError, or an exception of a user's own code, becomes the line "name: message" and status 1. Ctrl-C, if there is
+  nothing to save, becomes a line and the status of SIGINT; a closed pipe becomes the status of SIGPIPE.
 
   Args:
-    name: as the lines begin, "rl_jax.train".
+    name: beginning of these lines, "rl_jax.train".
   """
 
   def decorate(main: Main) -> Callable[..., int]:
@@ -43,11 +43,11 @@ def command(name: str) -> Callable[[Main], Callable[..., int]]:
       except UserError as error:
         say_error(name, error)
         return 1
-      except BrokenPipeError:  # as of `| head`
+      except BrokenPipeError:  # for example of `| head`
         _give_up_output()
         return 128 + signal.SIGPIPE
       except OSError as error:
-        if error.errno not in _FULL or error.filename is not None:  # of a file that has no line of its own yet
+        if error.errno not in _FULL or error.filename is not None:  # of a file whose failure is not reported elsewhere
           raise
         _give_up_output()
         say_error(name, UserError(f"cannot write the output: {error.strerror}"))
@@ -63,7 +63,7 @@ def command(name: str) -> Callable[[Main], Callable[..., int]]:
 
 @contextlib.contextmanager
 def _flushed_output() -> Iterator[None]:
-  """Flush printed output at the end, also after --help, which ends the program, so that faults appear here."""
+  """Flush the output even after --help, which ends the program, so that errors of writing appear here."""
   try:
     yield
   finally:
@@ -71,7 +71,7 @@ def _flushed_output() -> Iterator[None]:
 
 
 def _give_up_output() -> None:
-  """Discard the output that is flushed at the end."""
+  """Discard output that would be flushed at exit."""
   os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""Cache of compiled programs on disk: a run that is repeated or resumed does not compile the same programs again."""
+"""Disk cache of compiled programs, so that a repeated or resumed run does not compile them again."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import jax
 
 
 def keep_programs() -> None:
-  """Have JAX keep compiled programs, in ~/.cache/rl_jax/programs unless it was told where (JAX_COMPILATION_CACHE_DIR)
-  or not to (JAX_ENABLE_COMPILATION_CACHE=false)."""
+  """Cache compiled programs in ~/.cache/rl_jax/programs, unless JAX_COMPILATION_CACHE_DIR names another folder or
+  JAX_ENABLE_COMPILATION_CACHE=false."""
   setting = lambda name: getattr(jax.config, name)
   if setting("jax_enable_compilation_cache") and setting("jax_compilation_cache_dir") is None:
     jax.config.update("jax_compilation_cache_dir", str(_folder()))
 
 
 def _folder() -> Path:
-  """A folder for each kind of processor, as homes are shared and a program for one may not run on another."""
+  """Folder for this kind of processor: homes are shared, and a program for one processor may not run on another."""
   try:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     processor = next(line for line in lines if line.startswith(("flags", "Features")))

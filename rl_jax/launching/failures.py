@@ -1,4 +1,4 @@
-"""Exceptions of a user's own code: one line at the terminal, the traceback in a file."""
+"""Exceptions of a user's own code: one line in the terminal, the traceback in a file."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ _SMALLER = (
 
 @contextlib.contextmanager
 def of_users_code(workdir: Path | None = None) -> Iterator[None]:
-  """Turn an exception that comes through a user's own file (a config, a method, a task, a model) into a UserError with
-  its file and line; also a UserError that such a file raises itself. The line names a file with the traceback. A device
-  that is too small is a line too, and so is an end of the program (sys.exit) that a user's file asks for; Ctrl-C stays
-  an interrupt.
+  """Turn an exception that passes through a user's own file (config, method, task, model) into a UserError with its
+  file and line, and save the traceback. This includes a UserError raised in that file, sys.exit, and running out of
+  memory; Ctrl-C stays an interrupt.
 
   Args:
-    workdir: of the run, where that file is kept; None, or a folder that holds something else: a temporary one is made.
+    workdir: the run's folder, for the traceback. None, or a folder with other contents: a temporary folder.
   """
   try:
     yield
@@ -39,7 +38,7 @@ def of_users_code(workdir: Path | None = None) -> Iterator[None]:
     if place is None:
       raise
     raise UserError(f"{place}: {error} (traceback: {_kept(_traceback_of(error), workdir)})") from error
-  except BaseException as error:  # whatever anybody's code may raise; what only this package raises has its traceback
+  except BaseException as error:  # users' code may raise anything; errors of this package alone keep their traceback
     if type(error).__name__ in _RUNTIME and "RESOURCE_EXHAUSTED" in str(error):
       raise UserError(f"out of memory ({_detail(error)}): {_SMALLER}") from error
     place = place_of(error)
@@ -49,7 +48,7 @@ def of_users_code(workdir: Path | None = None) -> Iterator[None]:
 
 
 def _detail(error: BaseException) -> str:
-  """First line of an out-of-memory message, which says what was asked for; tables may follow it."""
+  """First line of an out-of-memory message, which has the requested size; tables may follow it."""
   return str(error).splitlines()[0].partition("RESOURCE_EXHAUSTED: ")[2][:200]
 
 
@@ -64,7 +63,7 @@ def _kept(text: str, workdir: Path | None) -> Path:
       workdir.mkdir(parents=True, exist_ok=True)
       file.write_text(text)
       return file
-  except OSError:  # a full disk, or a name too long: the line is worth more than its traceback
+  except OSError:  # a full disk, or a name too long: the line matters more than the traceback
     pass
   with tempfile.NamedTemporaryFile("w", prefix="rl_jax-", suffix=".txt", delete=False) as stream:
     stream.write(text)

@@ -1,4 +1,4 @@
-"""Starting points of a run's models: stages of its own config, other runs, pretrained checkpoints."""
+"""Initial parameters of a run's models: from stages of its config, other runs or pretrained checkpoints."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from rl_jax.training.state import ModelState
 
 
 class Start(NamedTuple):
-  """Parameters that a model starts with, and where they come from."""
+  """Initial parameters of a model, and their origin."""
 
   params: Params
-  """Parameters without adapters: those of the run that they come from are merged into their matrices."""
+  """Parameters without adapters: those of the source run are merged into the matrices."""
   origin: str
   sha256: str
   """SHA-256 of the checkpoint's manifest, which holds the checksums of all its files."""
   warnings: list[str]
-  """Damaged checkpoints that were passed over."""
+  """Warnings about damaged checkpoints that were skipped."""
 
 
 class StartName(NamedTuple):
@@ -54,7 +54,7 @@ class StartName(NamedTuple):
 
 
 def parsed(init_from: str) -> StartName:
-  """The parts of "stage or folder[#role][@hash]". A folder's path may hold both characters, and begin with ~.
+  """Parts of "stage or folder[#role][@hash]". A folder's path may contain both characters and begin with ~.
 
   >>> parsed("runs/me@lab/run#critic@0123abcd")
   StartName(place='runs/me@lab/run', role='critic', digest='0123abcd')
@@ -74,11 +74,11 @@ def build(config: ConfigDict) -> experiment.Experiment:
 
 
 def stage_config(config: ConfigDict, name: str) -> ConfigDict:
-  """A stage's config: the whole one with the stage's fields in place of its own, and a start of its own.
+  """Config of a stage: the full config with the stage's fields, and its own start.
 
   Raises: UserError: the stage has a field that is not known.
   """
-  values = config.to_dict()  # dictionaries of its own; what stands in them may be an object that has no copy
+  values = config.to_dict()  # new dictionaries; a value may be an object that cannot be copied
   stage = dict(values["stages"][name])
   values |= {"init_from": stage.pop("init_from", ""), "method": stage.pop("method", values["method"])}
   values["stages"] = _needed(values["stages"], name, [values["init_from"], *flatten(values["method"]).values()])
@@ -106,9 +106,9 @@ def stages_before(config: ConfigDict) -> list[str]:
 
 
 def stage_folder(config: ConfigDict, name: str, workdir: Path) -> Path:
-  """Folder of a stage, beside the run or beside the stage that starts from it.
+  """Folder of a stage, next to the run or to the stage that starts from it.
 
-  Its name holds a hash of the stage's config, length and code, so that experiments share it.
+  Its name contains a hash of the stage's config, length and code, so that experiments share it.
   """
   stage = stage_config(config, name)
   identity, _ = configs.identity(stage)
@@ -125,14 +125,14 @@ def find(
   *,
   init_from: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Start] | None:
-  """Starts of a run's models by role: where their `init_from` leads, or else the checkpoint of a pretrained model.
+  """Starts of a run's models by role, from `init_from` or else from the checkpoint of a pretrained model.
 
-  Models that draw their own parameters, or take over those of another role, have none. None if a stage was stopped
-  before its end.
+  A model that draws its own parameters, or takes those of another role, has no start. Returns None if a stage was
+  stopped before its end.
 
   Args:
-    train: trains a stage in a folder (or finds it done there); False if it was stopped.
-    init_from: of some roles, in place of their own.
+    train: trains a stage in a folder, or finds it finished there; False if it was stopped.
+    init_from: replacements for the `init_from` of some roles.
 
   Raises: UserError: there is no such stage or run, or it does not fit.
   """
@@ -156,7 +156,7 @@ def find(
 def _led_to(
   built: experiment.Experiment, role: str, init_from: str, workdir: Path, train: Callable[[ConfigDict, Path], bool]
 ) -> Start | None:
-  """The start that `init_from` names, "stage or folder[#role][@hash]"; None if its stage was stopped."""
+  """Start named by `init_from`, "stage or folder[#role][@hash]"; None if its stage was stopped."""
   config = built.config
   name, source, expected = parsed(init_from)
   if name in config.stages:
@@ -172,7 +172,7 @@ def _led_to(
 
 
 def _pretrained(built: experiment.Experiment, role: str) -> Start | None:
-  """The parameters that a role's section `model` comes with; a model that is only a shape has no `start`."""
+  """Parameters that come with a role's section `model`; None for a model without `start`, which is only a shape."""
   model, config = built.models[role], built.config
   section = ConfigDict(experiment.model_section(config, built.method.models[role], configs.resolve_role))
   module = configs.resolve_role(section.name)
@@ -187,7 +187,7 @@ def _pretrained(built: experiment.Experiment, role: str) -> Start | None:
 
 
 def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: str) -> Start:
-  """A model of a run's newest checkpoint (its average, where it kept one), for a model like the one given."""
+  """Parameters of a model in a run's newest checkpoint (its average, if it kept one), for a model of this shape."""
   source = find_run(folder)
   saved = ConfigDict(read_json(source.config))
   own = len(set(member_seeds(config)))
@@ -218,8 +218,8 @@ def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: s
 
 
 class _ModelContents(NamedTuple):
-  """Contents of a checkpoint for one model. A frozen model has neither adapters nor an average; a trained one averages
-  the parameters that it trains."""
+  """Contents of a checkpoint for one model. A frozen model has neither adapters nor an average; a trained model
+  averages the parameters that it trains."""
 
   leaves: set[str]
   role: str
@@ -240,14 +240,14 @@ class _ModelContents(NamedTuple):
     return any(name.startswith(f"{self.folder}/params/") and lora.is_adapter(name) for name in self.leaves)
 
   def average_of(self, params: Params) -> Params | None:
-    """`params` with None in place of those that have no average; None: none has."""
+    """`params`, with None for parameters without an average; None if no parameter has one."""
     flat = flatten_dict(params)
     averaged = {path: x for path, x in flat.items() if "/".join((self.folder, "average", *path)) in self.leaves}
     return unflatten_dict({**dict.fromkeys(flat), **averaged}) if averaged else None
 
 
 def _with_adapters_of(saved: ConfigDict, model: Model) -> Model:
-  """The model with the adapters of a saved config, which may know nothing of adapters."""
+  """The model with the adapters of a saved config, which may be older than adapters."""
   fields = {name: saved.model[name] for name in lora.FIELDS if name in saved.model}
   fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
   return dataclasses.replace(model, config=dataclasses.replace(model.base.config, **fields))

@@ -1,8 +1,8 @@
-"""Ctrl-C answered at once in a program that is one of our commands: while modules are imported, while XLA compiles.
+"""Immediate response to Ctrl-C in the commands of rl_jax, also while modules are imported or XLA compiles.
 
-Python runs the handler of a signal in the main thread, between two of its own instructions. That can be a minute later,
-when a compiler has come back, and by then two signals are one. Here a thread reads each signal as it comes. It is
-started by the import of `rl_jax` where that is a command's; a program that imports `rl_jax` keeps its handlers.
+Python runs a signal handler in the main thread, between two of its own instructions. During compilation that can be a
+minute later, and two signals become one. Here a thread reads each signal as it arrives. Importing `rl_jax` starts the
+thread only in a command of rl_jax; any other program keeps its handlers.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from types import FrameType
 from typing import NoReturn
 
 Answer = Callable[[signal.Signals], str]
-"""Notes the first signal; returns what to say to it."""
+"""Notes the first signal; returns the message to print."""
 
 
 def command_name(argv: Sequence[str], orig_argv: Sequence[str]) -> str:
-  """The command that a process is, "" if none, by `sys.argv` and `sys.orig_argv` while `rl_jax` is imported.
+  """Command of rl_jax that this process runs, "" if none, by `sys.argv` and `sys.orig_argv` during the import.
 
   >>> command_name(["-m"], ["python", "-m", "rl_jax.train", "grpo"])
   'rl_jax.train'
@@ -36,14 +36,14 @@ def command_name(argv: Sequence[str], orig_argv: Sequence[str]) -> str:
   """
   if os.path.basename(argv[0]) == "rl-jax":
     return "rl-jax"
-  if argv[0] != "-m":  # as runpy has it until it has found the module
+  if argv[0] != "-m":  # set by runpy until it has found the module
     return ""
   names = (re.fullmatch(r"(?:-m)?(rl_jax(?:\.[a-z]+)?)", argument) for argument in orig_argv)
   return next((match[1] for match in names if match), "")
 
 
 class _Watch:
-  """The thread, and what it does with a signal."""
+  """Thread that answers signals."""
 
   def __init__(self, name: str) -> None:
     self.name = name
@@ -71,12 +71,11 @@ class _Watch:
       self._end(number)
 
   def _end(self, number: signal.Signals) -> NoReturn:
-    """End the process without unwinding: an exception in the middle of an import, or of what XLA's threads do, would
-    end it in a crash."""
-    with contextlib.suppress(OSError):  # of a folder that goes just now
+    """End the process without unwinding: an exception during an import, or while XLA's threads run, would crash it."""
+    with contextlib.suppress(OSError):  # the folder may vanish at this moment
       say(f"{self.name}: {self.last_words()}")
     with contextlib.suppress(OSError):
-      os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the other threads run on: that is the last line
+      os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # other threads still run: this line is the last
     # Not `gc.get_objects`, which would hold tuples that another thread is building.
     for temporary in gc.get_referrers(tempfile.TemporaryDirectory):
       if type(temporary) is tempfile.TemporaryDirectory:
@@ -86,7 +85,7 @@ class _Watch:
 
 
 SAVED_AT = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Ctrl-C, what schedulers send, and the end of a terminal or of an ssh session."""
+"""Ctrl-C, the signal of schedulers, and the end of a terminal or ssh session."""
 
 _watch: _Watch | None = None
 
@@ -102,7 +101,7 @@ def watch_command() -> None:
 
 
 def named(name: str) -> None:
-  """Set the name of the command that continues in this process, which begins its lines."""
+  """Set the name of the command that continues in this process, for the beginning of its lines."""
   if _watch is not None:
     _watch.name = name
 
@@ -140,18 +139,18 @@ def _in_main_thread(answer: Answer) -> Callable[[int, FrameType | None], None]:
 
 
 def _left_to_the_thread(number: int, frame: FrameType | None) -> None:
-  """Empty handler, required for the thread to hear of a signal."""
+  """Empty handler: without one the thread is not woken by the signal."""
 
 
 def say(text: str) -> None:
-  """Write a line to stderr, below a line that is being redrawn; nothing where the terminal is gone."""
+  """Write a line to stderr, below a line that is being redrawn; do nothing if the terminal is gone."""
   with contextlib.suppress(OSError):
     start = "\n" if os.isatty(2) else ""
     os.write(2, f"{start}{text}\n".encode(errors="backslashreplace"))
 
 
 def leave(status: int) -> NoReturn:
-  """End this process at once, with what it has printed."""
+  """End this process at once, after flushing its output."""
   for stream in (sys.stdout, sys.stderr):
     with contextlib.suppress(OSError, ValueError, RuntimeError):
       stream.flush()

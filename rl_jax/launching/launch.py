@@ -1,4 +1,4 @@
-"""Training with its record: joins `training`, which knows no files, with `runs`, which knows no training."""
+"""Training with its record: connects `training`, which knows no files, with `runs`, which knows no training."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Terminal(NamedTuple):
 def train(
   config: ConfigDict, workdir: str | Path, terminal: Terminal | None = None, *, is_stage: bool = False
 ) -> Result:
-  """Train the run of a resolved config in `workdir`, or resume it; first the stage that it starts from.
+  """Train or resume the run of a resolved config in `workdir`, after the stage that it starts from.
 
   Args:
-    is_stage: the run is a stage, for which others may wait: while another process trains it, this one does too.
+    is_stage: the run is a stage; while another process trains it, this one waits.
 
   Raises:
     UserError: one line that says what was got and what to do.
@@ -65,7 +65,7 @@ def train(
   with _opened(workdir, json.loads(configs.to_json(config)), identity, fields, wait) as directory:
     terminal.stop.covers(directory.checkpoints)
     recorder = Recorder(config, identity, directory, terminal.command, terminal.stream)
-    keep_best = section.keep_best if config.evaluation.every_iterations else 0  # nothing says which is the best
+    keep_best = section.keep_best if config.evaluation.every_iterations else 0  # no metric decides which is the best
     checkpoints = Checkpoints(
       directory.checkpoints,
       keep=section.keep,
@@ -78,13 +78,13 @@ def train(
       with contextlib.closing(recorder), checkpoints:
         result = RunLoop(config, workdir, recorder, checkpoints, terminal.stop, train_stage, is_stage).go()
     except (UserError, OSError):
-      directory.check_in_place()  # a folder that has gone explains whatever went wrong with its files
+      directory.check_in_place()  # a missing folder explains any error with its files
       raise
     finally:
       if not directory.begun:
-        directory.leave()  # what fails, or is stopped, before its first iteration occupies no folder
+        directory.leave()  # a run that fails or stops before its first iteration leaves no folder
     reported = result.done_before and directory.report_html.exists()
-    # Recorded configs may be older than the field.
+    # Recorded configs may predate the field.
     if result.iterations and not reported and processes.first() and config.logging.get("report", True):
       recorder.report()
   return result
@@ -112,8 +112,8 @@ def _wait_for(folder: Path, terminal: Terminal) -> Callable[[str], bool]:
 def _opened(
   workdir: Path, config: dict[str, Any], identity: str, fields: dict[str, Any], wait: Callable[[str], bool]
 ) -> Iterator[RunDirectory]:
-  """The folder of the run, held by its first process. The others write all but checkpoints into one that goes with
-  them, so that every process does the same and the record is written once."""
+  """Folder of the run, held by its first process. The other processes write everything but checkpoints to a temporary
+  folder, so that all processes do the same and the record is written once."""
   if processes.first():
     directory = None
     try:

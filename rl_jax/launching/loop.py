@@ -32,22 +32,22 @@ from rl_jax.training.trainer import Trainer, check_batch
 
 
 class Result(NamedTuple):
-  """State in which a launch left its run."""
+  """State of a run at the end of a launch."""
 
   directory: Path
   iterations: int
   finished: bool
   done_before: bool = False
-  """True if the run was finished before this launch, which then did nothing."""
+  """True if the run was finished before this launch."""
 
 
 class RunLoop:
-  """One launch of one run, whose folder is held.
+  """One launch of a run, which holds its folder.
 
   Args:
-    stop: what asks for an early end.
+    stop: request for an early end.
     train_stage: trains a stage in a folder; False if it was stopped.
-    is_stage: it is itself a stage, which other runs start from.
+    is_stage: the run is a stage, from which other runs start.
   """
 
   def __init__(
@@ -65,14 +65,14 @@ class RunLoop:
     self.say = recorder.say
     self.held_out: dict[str, np.ndarray] = {}
     self.skipping = False
-    """True if the last updates of a seed were left out: its parameters are those of an earlier iteration."""
+    """True if the last updates of a seed were skipped, so that its parameters are those of an earlier iteration."""
     self.compiling = False
-    """True if the next iterations compile programs, so that their time does not measure speed."""
+    """True if the next iterations compile, so that their time does not count as speed."""
     self.last_good: int | None = None
-    """The last iteration at whose end no seed was skipping; None: none of this launch."""
+    """Last iteration of this launch after which no seed was skipping updates; None if there is none."""
 
   def go(self) -> Result:
-    """Train to the end, or as far as nobody stops it."""
+    """Train to the end, or until stopped."""
     with processes.ending_together(self._how_to_go_on), contextlib.ExitStack() as resources:
       prepared = self._prepared(resources)
       if isinstance(prepared, Result):
@@ -93,10 +93,10 @@ class RunLoop:
   def _how_to_go_on(self) -> str:
     newest = max(self.checkpoints.steps(), default=None)
     saved = f"iteration {newest} is saved" if newest else "no checkpoint is saved"
-    return f"{saved}; go on with all processes: {shlex.join(self.recorder.command)}"
+    return f"{saved}; resume with all processes: {shlex.join(self.recorder.command)}"
 
   def _prepared(self, resources: contextlib.ExitStack) -> Trainer | Result:
-    """The trainer of a run to continue, its task held open; or the result of a run that is done or already stopped."""
+    """Trainer of a run to continue, whose task is then open; or the result of a run that is finished or stopped."""
     directory = self.recorder.directory
     newest = self._newest_checkpoint(directory)
     if newest >= self.config.num_iterations:
@@ -104,19 +104,19 @@ class RunLoop:
         self.say(f"starts from {self.workdir} ({newest} iterations)")
       else:
         self._say_faults(directory)
-        self.say(f"{self.workdir}: done before ({newest} iterations); raise num_iterations to go on")
+        self.say(f"{self.workdir}: already finished ({newest} iterations); raise num_iterations to continue")
       return Result(self.workdir, newest, True, done_before=True)
     self._say_manifest_faults(directory, newest)
     self._check_places(newest)
     experiment, device_mesh = initialization.build(self.config), mesh.make_mesh(self.config.mesh)
-    # Before the stages take their time.
+    # Before the stages are trained.
     self._check_best_metric(evaluation.names(experiment) | credit.names(experiment), experiment.method.evaluations)
     for note in check_batch(experiment, device_mesh):
       self.say(note)
     self._check_cadence(newest)
     starts = {} if newest else self._starts(experiment)
     if self.stop.check() or starts is None:
-      if starts is not None:  # a stage that was stopped has said it
+      if starts is not None:  # the stage has already printed the message
         self._say_stopped("nothing done yet")
       return Result(self.workdir, 0, False)
     resources.enter_context(contextlib.closing(experiment.task))
@@ -126,45 +126,45 @@ class RunLoop:
     return trainer
 
   def _newest_checkpoint(self, directory: RunDirectory) -> int:
-    """The iteration to resume from; 0 if none has been saved."""
+    """Iteration to resume from; 0 if none has been saved."""
     newest, launches = self.checkpoints.newest_intact(), read_launches(directory.manifest, missing_ok=True)
     if newest is not None:
       for removed in vouching.removed_checkpoints(directory, launches):
         self.say(f"{self.workdir}: {removed}")
       return newest
     saved, logged = saved_iterations(launches), last_iteration(read_metrics(directory.metrics))
-    if saved or (logged and not launches):  # to begin anew would throw the log away
+    if saved or (logged and not launches):  # starting over would discard the log
       raise UserError(
-        f"{self.workdir}: no checkpoint is left of a run that had come to iteration {max(saved, logged)}: bring "
-        f"{directory.checkpoints} back from a copy, or choose another --workdir"
+        f"{self.workdir}: no checkpoint is left of a run that had reached iteration {max(saved, logged)}: restore "
+        f"{directory.checkpoints} from a copy, or choose another --workdir"
       )
     if logged:
       self.say(f"{self.workdir}: ended at iteration {logged} before its first checkpoint: starting from the beginning")
     return 0
 
   def _say_faults(self, directory: RunDirectory) -> None:
-    """Print what was changed since the launches of a run that is done."""
+    """Print what was changed since the launches of a finished run."""
     if processes.first():
       for fault in vouching.check(directory, read_launches(directory.manifest, missing_ok=True)).faults:
         self.say(f"{self.workdir}: {fault}")
 
   def _say_manifest_faults(self, directory: RunDirectory, newest: int) -> None:
-    """Say what earlier launches of a run that goes on cannot have written into its manifest."""
+    """Print entries of the manifest that no earlier launch can have written."""
     if processes.first():
       for fault in vouching.manifest_faults(directory, read_launches(directory.manifest, missing_ok=True), newest):
         self.say(f"{self.workdir}: {fault}")
 
   def _check_places(self, newest: int) -> None:
-    """Raise UserError where a checkpoint to come cannot be written, before the work that it would hold is done."""
+    """Raise UserError if a future checkpoint could not be written, before any work is done."""
     for obstacle in manifests.obstacles(self.checkpoints.folder, newest):
-      raise UserError(f"{obstacle} is in the place of a checkpoint and is no folder: remove it, or move it away")
+      raise UserError(f"{obstacle} blocks a checkpoint because it is not a folder: remove it, or move it away")
 
   def _compile(self, trainer: Trainer) -> None:
-    """Compile, and say so before and afterwards: it may take a minute in which nothing else is seen."""
+    """Compile, with a line before and after: it may take a minute without other output."""
     where, started = f"{self.workdir}: {machine.devices()}", time.monotonic()
     self.compiling = not trainer.experiment.task.on_device
     if self.compiling:
-      self.say(f"{where}, compiling on the way, in the first evaluation and iteration …")
+      self.say(f"{where}, compiling during the first evaluation and iteration …")
     else:
       self.say(f"{where}, compiling …")
     trainer.compile()
@@ -172,7 +172,7 @@ class RunLoop:
       self.say(f"compiled in {time.monotonic() - started:.0f} s")
 
   def _begin(self, trainer: Trainer) -> None:
-    """Evaluate a run that is at its start."""
+    """Evaluate a run before its first iteration."""
     if trainer.iterations == 0 and self.config.evaluation.every_iterations:
       self._evaluate(trainer)
       self._check_best_metric(self.held_out)
@@ -181,10 +181,10 @@ class RunLoop:
         self.say(warning)
 
   def _check_best_metric(self, names: Iterable[str], own_evaluations: Iterable[str] = ()) -> None:
-    """Raise UserError for a metric that no evaluation will have.
+    """Raise UserError if no evaluation will have the metric.
 
     Args:
-      own_evaluations: of the method; what they name is not known before the first is made.
+      own_evaluations: evaluations of the method, whose metrics are unknown before the first one.
     """
     metric = self.config.checkpoint.best_metric
     is_needed = self.config.checkpoint.keep_best and self.config.evaluation.every_iterations
@@ -213,7 +213,7 @@ class RunLoop:
   def _say_stopped(self, state: str) -> None:
     stop = self.stop.requested
     assert stop is not None
-    self.say(f"{stop.name}: {state}; go on with: {shlex.join(self.recorder.command)}")
+    self.say(f"{stop.name}: {state}; resume with: {shlex.join(self.recorder.command)}")
 
   def _check_cadence(self, newest: int) -> None:
     """Check that the run can resume in steps of `logging.every_iterations`, which may differ from the checkpoint's."""
@@ -232,20 +232,20 @@ class RunLoop:
     return starts
 
   def _restored(self, trainer: Trainer) -> Trainer:
-    """The trainer at the newest good checkpoint, or at the beginning as it is."""
+    """The trainer at the newest intact checkpoint, or unchanged at the beginning."""
     restored = self.checkpoints.restore_latest(trainer.abstract_state)
     iterations = 0
     if restored is not None:
       for warning in restored.warnings:
         self.say(warning)
       if LOG not in restored.metadata:
-        self.say(f"checkpoint {restored.step} is older than the hashes of the log: the log up to it is taken as it is")
+        self.say(f"checkpoint {restored.step} predates the hashes of the log: the log up to it is accepted unchecked")
       self._check_data(trainer, restored.metadata.get("data", ""))
       trainer.state, iterations = restored.state, restored.step
       self.skipping = bool(np.any(mesh.fetched(trainer.state.seeds.skipped_in_a_row)))
       self.last_good = None if self.skipping else iterations
       self.held_out = {name: np.asarray(values, np.float32) for name, values in restored.metadata["held_out"].items()}
-      self.say(f"{self.workdir}: going on from iteration {iterations}")
+      self.say(f"{self.workdir}: resuming from iteration {iterations}")
     last, vouched = (iterations, restored.metadata.get(LOG)) if restored is not None else (-1, None)
     for note in self.recorder.metrics.cut_after(last, vouched):
       self.say(note)
@@ -256,7 +256,7 @@ class RunLoop:
     if now != before:
       raise UserError(
         f"{self.workdir}: the data of {self.config.task.name} has changed since the checkpoint (fingerprint "
-        f"{before[:12]}, now {now[:12]}): bring the old data back, or start a run in another --workdir"
+        f"{before[:12]}, now {now[:12]}): restore the old data, or start a run in another --workdir"
       )
 
   def _advance(self, trainer: Trainer) -> None:
@@ -284,8 +284,8 @@ class RunLoop:
       self.recorder.show_samples(iterations, result)
 
   def _look_for_skipped(self, first: int, skipped_in_a_row: np.ndarray) -> None:
-    """Note whether updates are being left out. Raise UserError where a seed has left out too many in a row: its state
-    is not saved, as that of its last good iteration is, or is made again from the checkpoint before it."""
+    """Note whether updates are being skipped. Raise UserError if a seed has skipped too many in a row. Its state is
+    not saved: that of its last good iteration is, or can be recomputed from the checkpoint before."""
     good = np.flatnonzero(~skipped_in_a_row.any(axis=1))
     self.last_good = first + int(good[-1]) + 1 if len(good) else self.last_good
     self.skipping = bool(skipped_in_a_row[-1].any())

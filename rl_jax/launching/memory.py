@@ -1,8 +1,8 @@
-"""Memory that was freed stays with the process, as every iteration wants as much again.
+"""Freed memory stays with the process, because every iteration needs as much again.
 
-XLA on CPU takes one large block for the intermediate results of a program and gives it back at the end. The C library
-of Linux returns such blocks to the system, which has to clear each page again when it is next touched: a third of the
-time of an update (0.78 and 0.53 s of CPU time for 256 rows of 48 tokens through a model of 1.07M parameters).
+XLA on CPU allocates one large block for the intermediate results of a program and frees it at the end. The C library of
+Linux returns such blocks to the system, which has to clear each page again at its next use: a third of the time of an
+update (0.78 and 0.53 s of CPU time for 256 rows of 48 tokens through a model of 1.07M parameters).
 """
 
 from __future__ import annotations

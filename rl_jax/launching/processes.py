@@ -1,9 +1,9 @@
-"""One run in several processes: how they join, agree on what one of them was told, and end when one is lost.
+"""One run in several processes: joining, agreeing on signals, and ending when a process is lost.
 
-Every process is started with the same command. On Slurm, Kubernetes and TPU slices JAX finds the others by itself
-(--distributed); anywhere else each is told where the first one listens (--coordinator, --num_processes, --process_id).
-Process 0 keeps the record of the run; all of them train, verify their share of the rows and write their part of a
-checkpoint, so --workdir must be on a file system that all of them see.
+Every process is started with the same command. On Slurm, Kubernetes and TPU slices JAX finds the others itself
+(--distributed); elsewhere each gets the address of the first one (--coordinator, --num_processes, --process_id).
+Process 0 keeps the record of the run. All processes train, verify their share of the rows and write their part of a
+checkpoint, so --workdir must be on a shared file system.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from rl_jax.launching import interrupts
 from rl_jax.launching.commands import say_error
 
 LOST_SECONDS = 60
-"""Seconds without a sign of life after which a process counts as lost, and the others end."""
+"""Seconds without a heartbeat after which a process counts as lost and the others end."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
   """The flags of `join`."""
-  parser.add_argument("--distributed", action="store_true", help="one of several processes that the cluster knows")
-  parser.add_argument("--coordinator", metavar="HOST:PORT", help="one of several processes: where process 0 listens")
-  parser.add_argument("--num_processes", metavar="N", type=int, help="how many there are, with --coordinator")
-  parser.add_argument("--process_id", metavar="I", type=int, help="which this one is, from 0, with --coordinator")
+  parser.add_argument("--distributed", action="store_true", help="one of several processes, found through the cluster")
+  parser.add_argument("--coordinator", metavar="HOST:PORT", help="one of several processes: address of process 0")
+  parser.add_argument("--num_processes", metavar="N", type=int, help="number of processes, with --coordinator")
+  parser.add_argument("--process_id", metavar="I", type=int, help="rank of this process, from 0, with --coordinator")
 
 
 def join(options: argparse.Namespace) -> None:
-  """Join the other processes of the run, if the flags say that there are any; before anything else asks for devices.
+  """Join the other processes of the run, if the flags name any. Call this before anything else uses devices.
 
   Raises: UserError: flags that do not go together, no cluster is found, or the others do not connect in time.
   """
@@ -49,7 +49,7 @@ def join(options: argparse.Namespace) -> None:
       raise UserError(f"--process_id={options.process_id} is not one of --num_processes={options.num_processes}")
   elif not options.distributed:
     return
-  jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from `rl_jax.launching.stop`
+  jax.config.update("jax_enable_preemption_service", False)  # it would intercept SIGTERM before `rl_jax.launching.stop`
   try:
     jax.distributed.initialize(*explicit, heartbeat_timeout_seconds=LOST_SECONDS, shutdown_timeout_seconds=LOST_SECONDS)
   except (ValueError, RuntimeError) as error:
@@ -61,35 +61,35 @@ def join(options: argparse.Namespace) -> None:
 
 
 def several() -> bool:
-  """Return whether the run has more processes than this one."""
+  """Return whether the run has several processes."""
   return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def first() -> bool:
-  """Return whether this process keeps the record; a single process does."""
+  """Return whether this process keeps the record, as a single process does."""
   return not several() or jax.process_index() == 0
 
 
 def largest(number: int) -> int:
-  """The largest number over processes; all of them call this at the same point."""
+  """Maximum of a number over processes; all of them call this at the same point."""
   return int(np.max(multihost_utils.process_allgather(np.int32(number)))) if several() else number
 
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-  """A temporary folder, which processes other than the first use in place of the run's."""
+  """Temporary folder, used in place of the run's by all processes but the first."""
   with tempfile.TemporaryDirectory(prefix="rl_jax-") as folder:
     yield Path(folder)
 
 
 @contextlib.contextmanager
 def ending_together(then: Callable[[], str]) -> Iterator[None]:
-  """End this process at once when an operation over all of them fails, as it does when another one has ended.
+  """End this process at once when an operation across processes fails, as it does after another process has ended.
 
-  At once, since all that waits for the others on the way out (a checkpoint being written, say) would wait for long.
+  A regular exit would wait long for the others, for example in a checkpoint that is being written.
 
   Args:
-    then: says what is left and what to do.
+    then: returns the text on what is saved and how to resume.
   """
   try:
     yield
@@ -104,10 +104,10 @@ def ending_together(then: Callable[[], str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def leaving(name: str) -> Iterator[None]:
-  """End this process at once with the line of an error, where others of its run would wait for it.
+  """End this process at once with the line of an error, if other processes would wait for it.
 
   Args:
-    name: of the command.
+    name: name of the command.
   """
   try:
     yield
@@ -119,5 +119,5 @@ def leaving(name: str) -> Iterator[None]:
 
 
 def leave(status: int) -> NoReturn:
-  """End this process without waiting for the others, which then end as well."""
+  """End this process without waiting for the others, which then end too."""
   interrupts.leave(status)

@@ -1,4 +1,4 @@
-"""Records of runs, read so that a run can be repeated: a run's folder, a committed curve, a committed study."""
+"""Records of runs to be repeated: a run's folder, a committed curve, a committed study."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ class RecordedRun(NamedTuple):
   faults: list[str]
   notes: list[str]
   vouched: bool = True
-  """True if hashes show that no line was changed after it was written."""
+  """True if hashes prove that no line has changed since it was written."""
   edited: bool = False
-  """True if identity.json, config.json or method.py was changed after its launch."""
+  """True if identity.json, config.json or method.py has changed since its launch."""
   config_changed: bool = False
-  """Fields or defaults of the config are not those of the record: its numbers are promised within a tolerance alone."""
+  """True if fields or defaults of the config have changed since: the numbers then hold within a tolerance."""
 
   @property
   def iterations(self) -> int:
-    """The last iteration of the record."""
+    """Last iteration of the record."""
     return max((iteration for _, iteration in self.lines), default=0)
 
   def first(self, field: str) -> Any:
-    """A field of the first launch that has it."""
+    """Value of a field in the first launch that has it."""
     return next((value for entry in self.launches if (value := entry.get(field)) is not None), None)
 
 
 def read(target: Path, only: Collection[str] = ()) -> list[RecordedRun]:
-  """A run's folder, a curve that `rl_jax.curve` made, or the entries of a study that `rl_jax.study` made.
+  """Read a run's folder, a curve made by `rl_jax.curve`, or the entries of a study made by `rl_jax.study`.
 
   Args:
     only: names of some of a study's entries.
 
-  Raises: UserError: it is nothing of these, has no such entry, or its config cannot be used any more.
+  Raises: UserError: it is none of these, has no such entry, or its config can no longer be used.
   """
   saved = read_json(target) if target.suffix == ".json" else {}
   kinds = saved.keys() & {"curves", "study"} if isinstance(saved, dict) else set()
@@ -93,12 +93,12 @@ def _read_run(folder: Path) -> RecordedRun:
   lines = {(line["kind"], line["iteration"]): line for line in read_metrics(directory.metrics)}
   record = RecordedRun(str(folder), config, launches, lines, None, True, folder, vouched.faults, notes)
   record = record._replace(vouched=not vouched.doubt)
-  # Of files that were edited nothing can be said of the version that wrote them.
+  # Edited files do not tell which version wrote them.
   return record._replace(edited=True) if edited else _with_source_notes(record, read_identity(directory))
 
 
 def _config_of(directory: RunDirectory) -> tuple[ConfigDict, list[str]]:
-  """The config of a run, with the folder's copy of a method whose own file has gone, and notes on that."""
+  """Config of a run, with the folder's copy of a method whose own file is missing, and notes on that."""
   values = _tuples(read_json(directory.config))
   section = values.get("method") if isinstance(values, dict) else None
   if not isinstance(section, dict) or not isinstance(section.get("name"), str):
@@ -157,7 +157,7 @@ def _with_source_notes(record: RecordedRun, identity: str) -> RecordedRun:
 
 
 def _tuples(value: Any) -> Any:
-  """JSON as the config had it: its sequences are tuples."""
+  """Value of JSON as in a config, with tuples for lists."""
   if isinstance(value, dict):
     return {name: _tuples(item) for name, item in value.items()}
   return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The record of one launch: files in the run's folder, and lines at the terminal."""
+"""Record of one launch: files in the run's folder and lines in the terminal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from rl_jax.training.trainer import AdvanceResult, Trainer
 
 
 class Recorder:
-  """Writer of metrics, samples, timings and the manifest of a run whose folder is held.
+  """Writer of the metrics, samples, timings and manifest of a run.
 
   Args:
     command: command that launched the run.
@@ -44,7 +44,7 @@ class Recorder:
     self._hashes = LogHashes(directory)
 
   def close(self) -> None:
-    """End the files and the progress line."""
+    """Close the files and end the progress line."""
     self.metrics.close()
     self.progress.close()
 
@@ -56,7 +56,7 @@ class Recorder:
     """Append this launch to the manifest.
 
     Args:
-      starts: where models start, by role; empty for a resumed run.
+      starts: initial parameters by role; empty for a resumed run.
     """
     self.directory.check_in_place()
     method = configs.source(configs.resolve_role(self.config.method.name))
@@ -86,17 +86,17 @@ class Recorder:
     if other_models:
       extra["models_started_from"] = other_models
     entry = manifest(self.command, machine.devices(), extra=extra)
-    # One right after the other: after a kill between them a file would not be as the latest launch left it.
+    # Close together: after a kill in between, a file would differ from what the latest launch recorded.
     self.directory.write_identity(*configs.identity(self.config))
     write_json(self.directory.config, json.loads(configs.to_json(self.config)))
     write_atomically(self.directory.method, method.encode())
     append_launch(self.directory.manifest, entry | {"files": file_hashes(self.directory)})
 
   def end(self, iterations: int, finished: bool, seconds: float, checkpoints: Mapping[str, str]) -> None:
-    """Record where this launch left the run, and the hashes that show a later change of its log or checkpoints.
+    """Record the end of this launch, with hashes that reveal later changes of log or checkpoints.
 
     Args:
-      checkpoints: SHA-256 of their manifests, by step.
+      checkpoints: SHA-256 of the checkpoints' manifests, by step.
     """
     self.directory.check_in_place()
     end = {
@@ -114,8 +114,8 @@ class Recorder:
     """Write metrics, samples and timings of iterations.
 
     Args:
-      first: iterations before them.
-      wrote: tokens that each seed generated in them.
+      first: number of iterations before these.
+      wrote: tokens that each seed generated in these iterations.
     """
     self.directory.check_in_place()
     for offset, row in enumerate(result.metrics):
@@ -135,23 +135,23 @@ class Recorder:
     self.metrics.write("evaluation", iterations, dict(held_out))
 
   def log_on_disk(self) -> dict[str, list[Any]]:
-    """Hashes of the log, once all of it is on the disk, for a checkpoint or the end of this launch to vouch for."""
+    """Hashes of the log, flushed to disk, for the record of a checkpoint or of the end of this launch."""
     self.directory.check_in_place()
     self.metrics.sync()
     return self._hashes.now()
 
   def show_samples(self, iterations: int, result: AdvanceResult) -> None:
-    """Print some of the last samples."""
+    """Print a few of the latest samples."""
     self.say(show(_numbered(iterations, result)[: self.config.logging.samples]))
 
   def report(self) -> None:
-    """Write the run's page, with a mark where earlier lines are no longer as their launches left them."""
+    """Write the run's report, with a warning if earlier lines differ from what their launches recorded."""
     write_report(self.directory, faults=vouching.record_faults(self.directory))
     self.say(f"report: {self.directory.report_html}")
 
   @contextlib.contextmanager
   def profile(self, first: int) -> Iterator[None]:
-    """Trace the call of `logging.every_iterations` iterations that holds the one asked for."""
+    """Profile the compiled call that contains the requested iteration."""
     iteration = self.config.logging.profile_iteration
     if iteration is None or not first <= iteration < first + self.config.logging.every_iterations:
       yield
@@ -162,5 +162,5 @@ class Recorder:
 
 
 def _numbered(iterations: int, result: AdvanceResult) -> list[dict[str, Any]]:
-  """Samples of a result, with the iteration that wrote them."""
+  """Samples of a result, each with its iteration."""
   return [{"iteration": iterations, **sample} for sample in result.samples]

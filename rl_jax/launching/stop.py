@@ -10,35 +10,35 @@ from rl_jax.training import manifests
 
 
 class Stop:
-  """Notes the first signal, after `listen`; the loop calls `check` where it can save."""
+  """Notes the first signal after `listen`; the loop calls `check` at points where it can save."""
 
   def __init__(self) -> None:
     self._noted: signal.Signals | None = None
     self._agreed: signal.Signals | None = None
-    self._checkpoints: list[Path] = []  # folders of the runs that were launched, the last one last
+    self._checkpoints: list[Path] = []  # folders of the launched runs, in order
 
   @property
   def requested(self) -> signal.Signals | None:
-    """The signal that this process has noted, or that `check` heard of."""
+    """Signal that this process has noted, or that `check` has learned of from another."""
     return self._agreed or self._noted
 
   def listen(self) -> None:
-    """Take over the signals of `interrupts.SAVED_AT` (main thread only)."""
+    """Handle the signals of `interrupts.SAVED_AT` (main thread only)."""
     interrupts.listen(self._note, self.ended)
 
   def covers(self, checkpoints: Path) -> None:
-    """Take note of the folder in which a run that is launched keeps its checkpoints."""
+    """Register the checkpoint folder of a launched run."""
     self._checkpoints.append(checkpoints)
 
   def ended(self) -> str:
-    """Message after an immediate end: the newest checkpoint, if there is one."""
+    """Message after an immediate end, with the newest checkpoint."""
     for folder in reversed(self._checkpoints):
       if steps := manifests.finished(folder):
         return f"ended at once; checkpoint {steps[-1]} in {folder} is the newest"
     return "ended at once; no checkpoint is saved"
 
   def check(self) -> signal.Signals | None:
-    """The signal that this process or another one of the run has noted; all of them call this at the same point."""
+    """Signal that any process of the run has noted; all processes call this at the same point."""
     number = processes.largest(self._noted or 0)
     self._agreed = signal.Signals(number) if number else None
     return self._agreed

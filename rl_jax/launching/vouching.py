@@ -1,4 +1,4 @@
-"""Check of a run's files against the hashes in its checkpoints and launches."""
+"""Checks of a run's files against the hashes in its checkpoints and launches."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from rl_jax.runs.stages import stages
 from rl_jax.training import manifests
 
 LOG = "log"
-"""Key of the log's hashes in the metadata of a checkpoint and in the end of a launch; older ones lack it."""
+"""Key of the log's hashes in the metadata of a checkpoint and at the end of a launch; older records lack it."""
 
 
 def checkpoint_fault(directory: RunDirectory, identity: str, step: int, metadata: Mapping[str, Any]) -> str:
-  """Reason why a run cannot resume from a checkpoint with this metadata, "" if it can: it is another run's, is not the
-  one that was saved, or the log up to its step was changed.
+  """Reason why a run cannot resume from a checkpoint with this metadata, or "". It may belong to another run, differ
+  from the one that was saved, or not match the log up to its step.
 
   A checkpoint without hashes of the log is compared with the end of the last launch, where that has one.
   """
@@ -48,15 +48,15 @@ class Vouched(NamedTuple):
 
   faults: list[str]
   until: float
-  """The last iteration whose lines are vouched for, -1 for none, infinity for all."""
+  """Last iteration whose lines are covered by a hash; -1 for none, infinity for all."""
   is_open: bool
-  """True if the log has lines after them."""
+  """True if the log has later lines."""
   notes: list[str]
-  """Notes that are no faults of the record, and may surprise its reader."""
+  """Notes that are not faults but may surprise a reader."""
 
   @property
   def doubt(self) -> str:
-    """Description of the lines that nothing vouches for; "" if there are none."""
+    """Description of the lines that no hash covers; "" if there are none."""
     if not self.is_open:
       return ""
     if self.until < 0:
@@ -68,7 +68,7 @@ class Vouched(NamedTuple):
 
 
 def check(directory: RunDirectory, launches: Launches) -> Vouched:
-  """Hold the files of a run against the hashes of its checkpoints, and against those of its launches."""
+  """Compare the files of a run with the hashes in its checkpoints and launches."""
   return _check(directory, launches, manifests.faults(directory.checkpoints))
 
 
@@ -112,7 +112,7 @@ def say_faults(command: str, directory: RunDirectory) -> list[str]:
   its stages.
 
   Args:
-    command: as the lines begin, "rl_jax.cite".
+    command: beginning of the lines, "rl_jax.cite".
 
   Returns: the faults.
   """
@@ -127,15 +127,15 @@ def say_faults(command: str, directory: RunDirectory) -> list[str]:
 
 
 def manifest_faults(directory: RunDirectory, launches: Launches, iterations: int) -> list[str]:
-  """Statements of manifest.json that are not true, a line each.
+  """False statements in manifest.json, one line each.
 
   Args:
-    iterations: number that the run has come to.
+    iterations: number of iterations that the run has reached.
   """
   edited = [line.split()[0] for line in edited_files(directory, launches)]
   identity = None if directory.identity.name in edited else read_identity(directory)
   config: Any = {}
-  with contextlib.suppress(UserError):  # whoever needs the config says what is wrong with it
+  with contextlib.suppress(UserError):  # readers of the config report its faults
     config = {} if directory.config.name in edited else read_json(directory.config)
   return [
     *lost_launches(launches, iterations),
@@ -145,7 +145,7 @@ def manifest_faults(directory: RunDirectory, launches: Launches, iterations: int
 
 
 def _miscounted_end(directory: RunDirectory, launches: Launches) -> list[str]:
-  """Line that says that the latest launch ended elsewhere than the log that it left; none if it did not."""
+  """Line on a difference between the recorded end of the latest launch and its log, if there is one."""
   end = launches[-1].get("end") if launches else None
   if not end or _changed_since(directory, end, None):
     return []
@@ -156,12 +156,12 @@ def _miscounted_end(directory: RunDirectory, launches: Launches) -> list[str]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-  """SHA-256 of the manifests of finished checkpoints by step, by which the end of a launch vouches for them."""
+  """SHA-256 of the manifests of finished checkpoints by step, as recorded at the end of a launch."""
   return {str(step): manifests.digest(folder / str(step)) for step in manifests.finished(folder)}
 
 
 def removed_checkpoints(directory: RunDirectory, launches: Launches) -> list[str]:
-  """One line for each checkpoint that the latest launch ended with and that is gone."""
+  """One line for each checkpoint that existed at the end of the latest launch and is gone."""
   steps = launches[-1].get("end", {}).get("checkpoints", {}) if launches else {}
   gone = [step for step in steps if not (directory.checkpoints / step).is_dir()]
   return [f"checkpoint {step} was removed since launch {len(launches)}" for step in gone]
@@ -187,20 +187,20 @@ def _digest(checkpoint: Path) -> str:
 
 
 def _departure(directory: RunDirectory, step: int, hashes: Any) -> str:
-  """Difference between the log and what the checkpoint of a step vouches for; "" if there is none."""
+  """Difference between the log and the hashes in the checkpoint of a step; "" if there is none."""
   if departure := _differs_from(directory, hashes):
     return departure
-  # What vouches for less than was written up to its step would let a resume drop the rest as if it came later.
+  # If the hashes covered less than was written up to the step, a resume would drop the rest as if it came later.
   last = json_lines.iteration_at(directory.metrics, hashes[directory.metrics.name][0])
   return "" if last == step else f"it vouches for {directory.metrics.name} up to iteration {last}"
 
 
 def _changed_ends(directory: RunDirectory, launches: Launches) -> list[str]:
-  """Differences between the log and what launches ended with, a line each."""
+  """Differences between the log and the recorded ends of launches, one line each."""
   faults = []
   for index, launch in enumerate(launches):
     end, later = launch.get("end"), launches[index + 1 :]
-    # A launch that went back further than this one's end has written its lines again. An older record does not say.
+    # A later launch that resumed from before this one's end rewrote its lines. Older records do not tell.
     if end and all(after.get("resumed_from", math.inf) >= end["iterations"] for after in later):
       changed = _changed_since(directory, end, end["iterations"] if later else None)
       faults += [changed] if changed else []
@@ -208,10 +208,10 @@ def _changed_ends(directory: RunDirectory, launches: Launches) -> list[str]:
 
 
 def _changed_since(directory: RunDirectory, end: Mapping[str, Any], until: int | None) -> str:
-  """Difference between the log and what a launch ended with; "" if there is none.
+  """Difference between the log and the recorded end of a launch; "" if there is none.
 
   Args:
-    until: the iteration after which others have gone on; None: it was the last.
+    until: iteration after which later launches continued; None: this was the last.
   """
   change = _differs_from(directory, end[LOG], may_have_grown=until is not None) if LOG in end else ""
   if not change and (content := content_sha256(directory, until)) != end["content_sha256"]:
@@ -226,7 +226,7 @@ def _differs_from(directory: RunDirectory, hashes: Any, *, may_have_grown: bool 
 
 
 def _repetition(path: Path, lines: Sequence[Mapping[str, Any]]) -> list[str]:
-  """Fault of the first line that repeats an earlier one; a run writes one line for each kind and iteration."""
+  """Fault of the first repeated line; a run writes one line per kind and iteration."""
   numbers: dict[tuple[str, int], int] = {}
   for number, line in enumerate(lines, 1):
     kind, iteration = line["kind"], line["iteration"]

@@ -1,10 +1,11 @@
-"""Checkpoints: atomic, asynchronous, checked, and kept to a number.
+"""Checkpoints: atomic, asynchronous, with checksums and a limited number kept.
 
 Layout: `<folder>/<step>/state/` is written by Orbax, `<folder>/<step>/manifest.json` by `manifests.py` after Orbax has
-committed. A step without its manifest does not count, so a kill at any moment leaves either a whole checkpoint or none.
+committed. A step without a manifest does not count, so a kill at any moment leaves either a complete checkpoint or
+none.
 
-The state is stored as a flat dictionary from leaf path ("models/policy/params/embed") to array, because the manifest
-then knows every shape and a part of the state can be read without the types of the rest.
+The state is stored as a flat dictionary from leaf path ("models/policy/params/embed") to array. The manifest can then
+list every shape, and a part of the state can be read without the types of the rest.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ class RestoreResult(NamedTuple):
   state: Any
   step: int
   metadata: dict[str, Any]
-  warnings: list[str]  # one line per checkpoint that had to be passed over
+  warnings: list[str]  # one line per checkpoint that was skipped
 
 
 def _remove(folder: Path) -> None:
-  """Remove a folder to which pending writes may still add files for a moment."""
+  """Remove a folder while pending writes may still add files."""
   for _ in range(40):
     shutil.rmtree(folder, ignore_errors=True)
     if not folder.exists():
@@ -55,7 +56,7 @@ def _sharding(leaf: Any) -> jax.sharding.Sharding:
 
 
 def _agreed(choose: Callable[[], int]) -> int:
-  """Process 0 chooses and the others follow: two processes must never restore different steps."""
+  """Choice of process 0, which the others follow: all processes must restore the same step."""
   if jax.process_count() == 1:
     return choose()
   mine = choose() if jax.process_index() == 0 else 0
@@ -63,21 +64,21 @@ def _agreed(choose: Callable[[], int]) -> int:
 
 
 class Checkpoints:
-  """The checkpoints of one run.
+  """Checkpoints of one run.
 
-  `keep` newest checkpoints stay and, with `keep_best`, as many with the highest `best_metric` (a key of `metrics`; NaN
-  never counts as best). Others go once a newer one is committed and has its manifest. Steps above the one just saved
-  belong to a continuation that was given up and are removed too.
+  The `keep` newest checkpoints are kept and, with `keep_best`, as many with the highest `best_metric` (a key of
+  `metrics`; NaN never counts as best). Others are removed once a newer one is committed and has its manifest. So are
+  steps above the one just saved, which belong to an abandoned continuation.
 
-  What blocks: `save` waits for the save before it, then copies the arrays to host memory; files, checksums and removals
-  are a background thread's work, so the state may be donated, deleted or overwritten once `save` has returned. A fault
-  in the background is raised once, by the next `save`, `wait` or `close`. Call `close` (or use `with`) before the
-  program ends: a save that the interpreter cuts off is an incomplete checkpoint. With several processes all of them
-  call every method; process 0 writes manifests, decides and removes.
+  Blocking: `save` waits for the previous save, then copies the arrays to host memory. A background thread writes files
+  and checksums and removes old checkpoints, so the state may be donated, deleted or overwritten once `save` has
+  returned. An error in the background is raised once, by the next `save`, `wait` or `close`. Call `close` (or use
+  `with`) before the program ends: a save that is cut off leaves an incomplete checkpoint. With several processes, all
+  of them call every method; process 0 writes manifests, decides and removes.
 
   Args:
-    fault: says of the step and the metadata of a checkpoint why it cannot be used, "" if it can: by that the newest
-      intact one is chosen, beside its checksums.
+    fault: (step, metadata) -> reason why a checkpoint cannot be used, "" if it can. The newest checkpoint without such
+      a reason and with matching checksums is restored.
   """
 
   def __init__(
@@ -98,7 +99,7 @@ class Checkpoints:
     self._checkpointer: ocp.AsyncCheckpointer | None = None
     self._thread: threading.Thread | None = None
     self._error: UserError | None = None
-    self._made: os.stat_result | None = None  # the folder of the save that is under way
+    self._made: os.stat_result | None = None  # folder of the save in progress
     self._saved: set[int] = set()  # by this object: the same step of the same run is the same state
     logging.getLogger("absl").addFilter(orbax_faults.NOISE)
 
@@ -106,7 +107,7 @@ class Checkpoints:
     return self
 
   def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-    # An error that is on its way says more than a save that failed for the same reason.
+    # A pending error is more informative than a save that failed for the same reason.
     with contextlib.suppress(*([UserError] if kind else [])):
       self.close()
 
@@ -119,9 +120,9 @@ class Checkpoints:
     wait: bool = False,
     prune: bool = True,
   ) -> None:
-    """Save `state` (a pytree of arrays) as `step`; a step that this object has already saved is left as it is.
+    """Save `state` (a pytree of arrays) as `step`, unless this object has already saved that step.
 
-    Without `prune` all older checkpoints stay.
+    Without `prune` all older checkpoints are kept.
     """
     self.wait()
     if step in self._saved:
@@ -131,13 +132,13 @@ class Checkpoints:
     try:
       if jax.process_index() == 0:
         self._discard(step)
-        self.folder.mkdir(exist_ok=True)  # not its parents: a run whose folder has gone is not begun anew by a save
+        self.folder.mkdir(exist_ok=True)  # not its parents: a save must not recreate the folder of a run that is gone
         self._path(step).mkdir()
         self._made = self._path(step).stat()
       if self._checkpointer is None:
         self._checkpointer = self._new_checkpointer()
       orbax_faults.hush_late_writes()
-      # Orbax refuses arrays of size zero; the manifest is enough to make them again. It copies host arrays
+      # Orbax refuses arrays of size zero, which the manifest can restore. It copies host arrays
       # itself, so their owner may write into them at once.
       stored = {name: leaf for name, leaf in leaves.items() if math.prod(leaf.shape)}
       stored = {name: leaf if isinstance(leaf, jax.Array) else np.asarray(leaf) for name, leaf in stored.items()}
@@ -151,7 +152,7 @@ class Checkpoints:
       self.wait()
 
   def wait(self) -> None:
-    """Return when nothing is being written; raise the fault of the last save, if it had one."""
+    """Wait until nothing is being written; raise the error of the last save, if it had one."""
     if self._thread is not None:
       self._thread.join()
       self._thread = None
@@ -160,7 +161,7 @@ class Checkpoints:
       raise error
 
   def close(self) -> None:
-    """Wait for the last save, raise its fault if it had one, and end the background threads."""
+    """Wait for the last save, raise its error if it had one, and end the background threads."""
     try:
       self.wait()
     finally:
@@ -169,32 +170,32 @@ class Checkpoints:
         self._checkpointer = None
 
   def steps(self) -> list[int]:
-    """The finished checkpoints, oldest first; their checksums are not looked at."""
+    """Steps of finished checkpoints, oldest first, without a check of their checksums."""
     return manifests.finished(self.folder)
 
   def leaves(self) -> set[str]:
-    """Names of the arrays in the newest finished checkpoint; its checksums are not looked at."""
+    """Names of the arrays in the newest finished checkpoint, without a check of its checksums."""
     for step in reversed(self.steps()):
       with contextlib.suppress(Damage):
         return set(manifests.read(self._path(step))["leaves"])
     return set()
 
   def newest_intact(self) -> int | None:
-    """The newest finished checkpoint whose checksums hold; None if nothing was ever finished.
+    """Newest finished checkpoint with matching checksums; None if none was ever finished.
 
     Raises UserError if all are damaged.
     """
     return self._newest_intact()[0]
 
   def best_step(self) -> int | None:
-    """The checkpoint with the highest `best_metric`; None if no checkpoint has it."""
+    """Checkpoint with the highest `best_metric`; None if no checkpoint has the metric."""
     return next(iter(self._ranked()), None)
 
   def restore_latest(self, abstract_state: Any) -> RestoreResult | None:
-    """Restore the newest intact checkpoint; None if nothing was ever finished.
+    """Restore the newest intact checkpoint; None if none was ever finished.
 
-    `abstract_state` is a tree of jax.ShapeDtypeStruct; their shardings decide where the arrays go, so another mesh than
-    the one that saved is fine. Damaged and unfinished checkpoints on the way are named in `warnings`. Raises
+    `abstract_state` is a tree of jax.ShapeDtypeStruct. Their shardings decide where the arrays go, so the mesh may
+    differ from the one that saved. Skipped checkpoints, damaged or unfinished, are named in `warnings`. Raises
     UserError if all are damaged, or if the newest intact one has other leaves, shapes or types.
     """
     step, warnings = self._newest_intact()
@@ -220,7 +221,7 @@ class Checkpoints:
     return self.folder / str(step)
 
   def _new_checkpointer(self) -> ocp.AsyncCheckpointer:
-    # Folders made in the background would let a full disk there leave the writers waiting for twenty minutes.
+    # If folders were made in the background, writers would wait for twenty minutes on a full disk.
     options = ocp.options.AsyncOptions(create_directories_asynchronously=False)
     return ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=True, use_zarr3=True), async_options=options)
 
@@ -242,11 +243,11 @@ class Checkpoints:
       assert self._checkpointer is not None
       self._checkpointer.wait_until_finished()
       if jax.process_index() == 0:
-        # The writers make folders that they miss: what they put there is a part of the files.
+        # The writers recreate missing folders, which then hold only a part of the files.
         if self._made is None or not os.path.samestat(self._made, self._path(step).stat()):
           raise OSError("its folder was removed, moved or replaced while it was written")
         manifests.write(self._path(step), body)
-    except Exception as error:  # whatever it is, it belongs to the caller's thread
+    except Exception as error:  # any error is passed on to the caller's thread
       self._fail(step, error)
       return
     self._saved = {saved for saved in self._saved if saved < step} | {step}
@@ -257,8 +258,8 @@ class Checkpoints:
     if jax.process_index() == 0:
       self._discard(step)
       with contextlib.suppress(OSError):
-        self.folder.rmdir()  # only where it is empty, as one that writers have made anew
-    self._checkpointer = None  # one that has failed may still hold half a save
+        self.folder.rmdir()  # only if empty, as when the writers recreated it
+    self._checkpointer = None  # a failed one may still hold half a save
     newest = max(self.steps(), default=None)
     still = f"the newest good checkpoint is {newest}" if newest is not None else "there is no earlier checkpoint"
     self._error = UserError(f"could not save checkpoint {step} in {self.folder}: {orbax_faults.reason(error)}; {still}")
@@ -283,7 +284,7 @@ class Checkpoints:
         self._discard(step)
 
   def _discard(self, step: int) -> None:
-    # The manifest goes first: a folder that a kill leaves half removed must not look finished.
+    # The manifest is removed first: after a kill, a half-removed folder must not look finished.
     with contextlib.suppress(OSError):
       (self._path(step) / manifests.NAME).unlink()
     _remove(self._path(step))
@@ -329,7 +330,7 @@ class Checkpoints:
     if body["format"] in manifests.OLDER and not prefix:
       raise UserError(
         f"checkpoint {step} in {self.folder} has format {body['format']}, written by "
-        f"{manifests.OLDER[body['format']]}: go on with that version, or start a new run from it (init_from)"
+        f"{manifests.OLDER[body['format']]}: continue with that version, or start a new run from it (init_from)"
       )
     start = prefix.strip("/") + "/" if prefix else ""
     expected = {start + name if name else start[:-1]: leaf for name, leaf in named_leaves(abstract).items()}

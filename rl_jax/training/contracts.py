@@ -1,4 +1,4 @@
-"""Contracts of a user's own functions, arguments and results: checked when they are built or traced."""
+"""Contracts of users' functions: arguments and results, checked when a run is built or traced."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def check_built(built: Any, build: Callable[..., Any]) -> None:
-  """Raise ValueError unless `build` gave a method, whose parts are of their kinds and whose functions can be called."""
+  """Raise ValueError unless `build` returned a Method with parts of the right types and callable functions."""
   where = f"build ({place_of_function(build)})"
   if not isinstance(built, Method):
     raise ValueError(f"{where} gave {_shown(built)}, want a Method: does it return one?")
@@ -38,9 +38,9 @@ def check_built(built: Any, build: Callable[..., Any]) -> None:
 
 
 def checked_signal(signal: Any, function: Callable[..., Any], rows: Trajectories) -> Signal:
-  """The signal that `function` gave for these rows.
+  """Signal of `function` for these rows.
 
-  Raises: UserError: it is no signal, or its streams do not fit the rows.
+  Raises: UserError: the result is not a Signal, or its streams do not fit the rows.
   """
   where, shape = f"signal ({place_of_function(function)})", rows.tokens.shape
   if not isinstance(signal, Signal):

@@ -1,21 +1,19 @@
-"""Credit against the truth: agreement of a method's credit of steps with Monte Carlo estimates of their true value.
+"""Agreement of a method's step advantages with Monte Carlo estimates of the true ones.
 
 The truth of a step is V(text after it) - V(text before it). V is the mean reward of completions that the current
 policy samples (`evaluation.credit_samples` of them at each boundary); after the last step of a finished response it is
 the response's own reward. A method's credit of a step is the mean of its stream "policy" over the tokens of the step
-that it trains, 0 if it trains none. Steps are the verifier's (`step_ids`). In rows that hold only a part of a response
-(an edge of a tree, a window), the steps, and parts of steps, in the row's own tokens are compared. Rows that were
-replayed, demonstrated or not scored are left out. A model with a loss of its own scores before its update.
+that it trains, 0 if it trains none. Steps are the verifier's (`step_ids`). In rows with only a part of a response (an
+edge of a tree, a window), the steps and parts of steps in the row's own tokens are compared. Replayed, demonstrated and
+unscored rows are left out. A model with its own loss scores before its update.
 
-The rows are drawn with keys of the seed alone: methods whose first responses are plain answers to as many prompts are
-compared on common rows where their policies are the same, as those of a frozen start are
-(experiments/studies/credit_rows.py).
+The rows are drawn with keys of the seed alone. Methods that begin with plain responses to the same number of prompts
+are therefore compared on the same rows if their policies are equal, as in experiments/studies/credit_rows.py.
 
 Metrics, over all steps of up to `evaluation.credit_prompts` x `completions_per_prompt` rows:
-  credit/unexplained: 1 - cos^2 of credit and truth, the share of the truth that the best multiple of the credit leaves:
-    0 at best, 1 for no credit and for one that is unrelated.
-  credit/noise_floor: the share of the truth's squares that is the noise of its completions; no credit gets below it,
-    but by chance.
+  credit/unexplained: 1 - cos^2 of credit and truth, the share of the truth that no multiple of the credit explains: 0
+    at best, 1 for unrelated or missing credit.
+  credit/noise_floor: share of the truth's squares that is noise of its completions; credit is below it only by chance.
   credit/rank_correlation: Spearman's.
   credit/sign_agreement: share of equal signs where the truth is above twice its standard error and the step is trained.
   credit/steps: number of steps.
@@ -46,11 +44,11 @@ from rl_jax.training.state import CURRICULUM, EVALUATION, ROLLOUT, RunState, Tra
 from rl_jax.trajectories import POLICY, Trajectories
 
 CREDIT = 1 << 30
-"""Number that the key of an evaluation is folded with; its responses fold it with their rows, which count from 0."""
+"""Number folded into the key of an evaluation, apart from its responses, whose rows count from 0."""
 
 
 class Steps(NamedTuple):
-  """Steps of n rows in order of time, S at most, and one boundary more: where an unfinished row ends."""
+  """Steps of n rows in order, at most S, and one more boundary at the end of an unfinished row."""
 
   boundaries: Boundaries
   """Boundaries [n, S+1]: before each step, and at the end of unfinished rows."""
@@ -80,8 +78,8 @@ def evaluate(experiment: Experiment, state: RunState) -> dict[str, Float[Array, 
 
 
 def evaluate_seed(experiment: Experiment, seed: TrainState, iteration: int | Int[Array, ""]) -> dict[str, Array]:
-  """Metrics of one seed on a fresh batch of the train split; nothing of it is kept."""
-  # As with the held-out problems, the iteration does not count: rows differ as far as policies do.
+  """Metrics of one seed on a fresh batch of the train split, which is then discarded."""
+  # The key ignores the iteration, as with held-out problems: rows differ only as policies do.
   key = jax.random.fold_in(iteration_key(seed, 0, EVALUATION), CREDIT)
   trajectories, stream = _compared(experiment, *_credited(experiment, seed, iteration, key))
   steps = steps_of(trajectories, stream)
@@ -90,7 +88,7 @@ def evaluate_seed(experiment: Experiment, seed: TrainState, iteration: int | Int
 
 
 def agreement(steps: Steps, truth: Float[Array, "n S"], noise: Float[Array, "n S"]) -> dict[str, Array]:
-  """The metrics, from the truth of each step and its standard error."""
+  """Metrics, from the true change at each step and its standard error."""
   credit, mask, trained = steps.credit, steps.mask, steps.trained
   metrics = {
     "unexplained": unexplained(credit, truth, mask).value,
@@ -115,7 +113,7 @@ def names(experiment: Experiment) -> set[str]:
 def _credited(
   experiment: Experiment, seed: TrainState, iteration: int | Int[Array, ""], key: PRNGKeyArray
 ) -> tuple[Trajectories, Stream]:
-  """A batch as the next iteration would make it, but with other keys, and its stream "policy" before any update."""
+  """A batch like that of the next iteration, with other keys, and its stream "policy" before any update."""
   of_role = lambda role: jax.random.fold_in(key, role)
   plan, _ = make_plan(experiment, seed, of_role(CURRICULUM))
   result = make_rows(experiment, seed, plan, of_role(ROLLOUT))
@@ -127,7 +125,7 @@ def _credited(
 
 
 def _compared(experiment: Experiment, trajectories: Trajectories, stream: Stream) -> tuple[Trajectories, Stream]:
-  """The first rows that the current policy wrote and that have a verdict or are unfinished; others are masked."""
+  """The first rows that the current policy sampled and that have a verdict or are unfinished; others are masked."""
   own = (trajectories.trained & (trajectories.source_ids == POLICY)).any(axis=1)
   own &= trajectories.scored | trajectories.unfinished
   count = experiment.config.evaluation.credit_prompts * experiment.config.completions_per_prompt
@@ -137,14 +135,14 @@ def _compared(experiment: Experiment, trajectories: Trajectories, stream: Stream
 
 
 def steps_of(trajectories: Trajectories, stream: Stream) -> Steps:
-  """Starts of the policy's own steps, and the stream's mean target over the weighted tokens of each."""
+  """Starts of the policy's steps, and the stream's mean target over the weighted tokens of each."""
   time, prompt_width = trajectories.tokens.shape[1], trajectories.prompt_width
   most = time - prompt_width
   ids = jnp.where(trajectories.trained & (trajectories.source_ids == POLICY), trajectories.step_ids, -1)
   firsts = jax.vmap(lambda x, ids: jax.ops.segment_min(x, ids, num_segments=most), (None, 0))(
     jnp.arange(time) - prompt_width, jnp.where(ids < 0, most, ids)
   )
-  exists = firsts < most  # segment_min gives the highest integer where there is nothing
+  exists = firsts < most  # segment_min returns the highest integer for empty segments
   ends = trajectories.attention_mask[:, prompt_width:].sum(axis=1)
   goes_on = trajectories.row_mask & trajectories.unfinished
   nowhere = most + 1
@@ -179,7 +177,7 @@ def true_credit(
     values = values_of(branched._replace(rows=verify(task, branched.rows, unasked(branched.rows))), boundaries.mask)
     return tuple(jax.lax.dynamic_update_slice_in_dim(x, new, k, axis=1) for x, new in zip(columns, values, strict=True))
 
-  # Where no boundary is, the response has ended: its own reward, which is certain.
+  # Without a boundary the response has ended: the value is its own reward, without error.
   reward = jnp.where(trajectories.scored, trajectories.rewards, 0.0)[:, None]
   zeros = jnp.zeros(starts.shape, jnp.float32)
   sampled, variances = jax.lax.fori_loop(0, count, column, (zeros, zeros))

@@ -1,4 +1,4 @@
-"""Metrics of a batch of trajectories, whatever the method."""
+"""Metrics of a batch of trajectories, common to all methods."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rl_jax.trajectories import Trajectories
 
 
 def describe(task: Task, trajectories: Trajectories) -> dict[str, Mean]:
-  """Rewards, accuracy and lengths, of all levels and of each; the means of the parts of a reward as part/<name>; the
-  most tokens that a row was given, which an iteration waits for where all rows are sampled at once."""
+  """Rewards, accuracy and lengths, overall and per level; means of the parts of a reward as part/<name>; the longest
+  row, which is the critical path of an iteration that samples all rows at once."""
   rows, scored = trajectories.row_mask, trajectories.scored
   share = lambda x, of: Mean(jnp.sum(jnp.where(of, x, 0.0), dtype=jnp.float32), of.sum().astype(jnp.float32))
   informative = informative_groups(trajectories.rewards, trajectories.group_ids, scored)

@@ -1,4 +1,4 @@
-"""Iterations of a device task: many in one program, verifier included."""
+"""Iterations of a device task, many in one program, including the verifier."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class DeviceLoop:
       self.programs = {"run": run.lower(state).compile(), "evaluate": evaluate.lower(state).compile()}
 
   def lower(self, state: RunState) -> dict[str, Any]:
-    """The two halves of an iteration, "rollout" (with the verifier) and "update", lowered apart and not compiled;
-    before them "reshard" where generation has a layout of its own.
+    """Lower the two halves of an iteration, "rollout" (with the verifier) and "update", without compiling. "reshard"
+    comes first if generation has its own layout.
 
     Args:
       state: shapes, types and shardings.
@@ -58,11 +58,11 @@ class DeviceLoop:
       }
 
   def run(self, state: RunState) -> tuple[RunState, Report]:
-    """`logging.every_iterations` iterations of all seeds; reports lead with [iterations, seeds]."""
+    """Run `logging.every_iterations` iterations of all seeds; reports have leading axes [iterations, seeds]."""
     with mesh.use(self.mesh, self.experiment.rules):
       return self.programs["run"](state)
 
   def evaluate(self, state: RunState) -> dict[str, jax.Array]:
-    """Metrics on the held-out prompts, and of credit where the config asks for them; one number per seed."""
+    """Metrics on the held-out prompts, and of credit if the config asks for them, one number per seed."""
     with mesh.use(self.mesh, self.experiment.rules):
       return self.programs["evaluate"](state)

@@ -1,4 +1,4 @@
-"""Held-out prompts: accuracy of the sampled and of the greedy policy, pass@k."""
+"""Evaluation on held-out prompts: sampled and greedy accuracy, pass@k."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class Answers(NamedTuple):
   """Scored responses to N held-out problems, n to each."""
 
   rewards: Float[Array, "N n"]
-  """0 where there is no verdict."""
+  """0 for a response without a verdict."""
   scored: Bool[Array, "N n"]
   correct: Bool[Array, "N n"]
-  """False also where there is no verdict."""
+  """False also for a response without a verdict."""
   lengths: Int[Array, "N n"]
   """Lengths in tokens."""
   truncated: Bool[Array, "N n"]
@@ -59,7 +59,7 @@ class Evaluation(NamedTuple):
 
   sampled: Answers
   greedy: Answers | None
-  """One answer to each problem; None where the config asks for none."""
+  """One answer to each problem; None if the config asks for none."""
 
 
 def answers(trajectories: Trajectories, per_prompt: int) -> Answers:
@@ -76,25 +76,25 @@ def answers(trajectories: Trajectories, per_prompt: int) -> Answers:
 
 
 def questions(experiment: Experiment) -> Int[Array, " N"]:
-  """Ids of the held-out problems: the same at every evaluation and for every seed of a config."""
+  """Ids of the held-out problems, the same in every evaluation and for every seed of a config."""
   section = experiment.config.evaluation
   return experiment.task.problem_ids(jax.random.key(section.prompts_seed), section.prompts, "held_out")
 
 
 class HeldOutRollout(NamedTuple):
-  """The rollout that makes one set of held-out responses: the method's plain one."""
+  """Rollout of one set of held-out responses: the method's plain one."""
 
   rollout: Rollout
   completions: int
   """Responses to each problem."""
 
   def plan(self, task: Task | HostTask, ids: Int[Array, " N"]) -> Plan:
-    """All responses to these problems, as long as the task has room."""
+    """Plan of all responses to these problems, with the task's maximal length."""
     rows = ids.shape[0] * self.completions
     return Plan(ids, jnp.ones(rows, bool), jnp.full(rows, task.response_tokens))
 
   def key(self, key: PRNGKeyArray, phase: int) -> PRNGKeyArray:
-    """The key of a phase. A single one draws with the evaluation's own, as recorded runs did."""
+    """Key of a phase. A single phase uses the evaluation's own key, as recorded runs did."""
     return key if len(self.rollout.phases) == 1 else jax.random.fold_in(key, phase)
 
 
@@ -107,21 +107,21 @@ def held(experiment: Experiment, *, greedy: bool) -> HeldOutRollout:
 
 
 def evaluated(experiment: Experiment, seed: TrainState) -> AbstractContextManager[Models]:
-  """The policy of one seed as it is evaluated: its averaged parameters, where it has them."""
+  """Policy of one seed for evaluation, with averaged parameters if it has them."""
   model, role = experiment.models["policy"], experiment.method.models["policy"]
   model = model if role.trained else model.base  # as `bind`: frozen ones have no adapters
   return generating(experiment, {"policy": BoundModel(model, seed.models["policy"].evaluated)})
 
 
 def evaluation_key(seed: TrainState, iteration: int | Int[Array, ""], chunk: int | Int[Array, ""] = 0) -> PRNGKeyArray:
-  """Args: chunk: number of a part of the held-out prompts; each draws with a key of its own."""
+  """Args: chunk: index of a part of the held-out prompts, each with its own key."""
   return jax.random.fold_in(iteration_key(seed, iteration, EVALUATION), chunk)
 
 
 def measure(experiment: Experiment, evaluation: Evaluation) -> dict[str, Array]:
-  """Metrics of the answers. A response without a verdict counts as wrong, and in `unscored`; where none has a verdict
-  the metric is NaN. The mean reward is over those that have one, and the length of right responses is NaN where there
-  is none."""
+  """Metrics of the answers. A response without a verdict counts as wrong, and in `unscored`; if none has a verdict,
+  the metric is NaN. The mean reward is over responses with a verdict. The length of right responses is NaN if there are
+  none."""
   section, levels = experiment.config.evaluation, experiment.task.levels
   sampled, greedy = evaluation
   correct = sampled.correct.astype(jnp.float32)
@@ -149,8 +149,8 @@ def measure(experiment: Experiment, evaluation: Evaluation) -> dict[str, Array]:
 
 
 def names(experiment: Experiment) -> set[str]:
-  """Names of what `measure` gives, before anything is compiled. Those of the method's own evaluations (`named`) are not
-  known before they are traced."""
+  """Names of the metrics of `measure`, before anything is compiled. Those of the method's own evaluations (`named`)
+  are unknown before they are traced."""
   section = experiment.config.evaluation
 
   def unanswered(count: int) -> Answers:

@@ -1,4 +1,4 @@
-"""A resolved config made into parts: task, method, models, optimisers. No arrays yet."""
+"""Parts of a resolved config: task, method, models, optimisers. No arrays yet."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from rl_jax.training.sizes import divides, sizes_of
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-  """Everything that one iteration needs beside its state.
+  """Everything that an iteration needs besides its state.
 
   Attributes:
     task: a DeviceTask or a HostTask.
@@ -57,7 +57,7 @@ class TaskModule(Protocol):
   """Interface of the module that a config's `task.name` names."""
 
   def build(self, config: ConfigDict) -> DeviceTask | HostTask | Task:
-    """The task of a section `task`."""
+    """Build the task of a section `task`."""
     ...
 
 
@@ -65,7 +65,7 @@ class MethodModule(Protocol):
   """Interface of the module that a config's `method.name` names."""
 
   def build(self, config: ConfigDict, task: Task) -> Method:
-    """The method of a config, for its task."""
+    """Build the method of a config, for its task."""
     ...
 
 
@@ -77,18 +77,18 @@ class ModelModule(Protocol):
     ...
 
   def build(self, config: Any, vocabulary: int, *, names: tuple[str, ...], heads: int, temperature: float) -> Model:
-    """The model of a section `model`."""
+    """Build the model of a section `model`."""
     ...
 
 
 def build(
   config: ConfigDict, *, task: TaskModule, method: MethodModule, models: Callable[[str], ModelModule]
 ) -> Experiment:
-  """Parts of a resolved config.
+  """Build the parts of a resolved config.
 
   Args:
-    task, method: what the config names: modules or objects with `build`.
-    models: name of a section `model` -> the module or object that it means.
+    task, method: modules or objects with `build`, named by the config.
+    models: name in a section `model` -> its module or object.
   """
   check(config)
   built_task = _built("task", config, lambda: _task(task, config))
@@ -112,7 +112,7 @@ def build(
 
 
 def _check_stops(config: ConfigDict, vocabulary: int) -> None:
-  """Raise UserError for a stop sequence that no response can hold."""
+  """Raise UserError for a stop sequence with token ids outside the vocabulary."""
   for sequence in config.sampling.stop_sequences:
     for token in sequence:
       if isinstance(token, bool) or not isinstance(token, Integral) or not 0 <= int(token) < vocabulary:
@@ -140,7 +140,7 @@ ALWAYS = ("levels",)
 
 
 def _method(module: MethodModule, config: ConfigDict, task: Any) -> Method:
-  """The method, if its models go together and task, rollout and models provide the extras that it requires."""
+  """The method, after checks that its models are consistent and the extras that it requires are provided."""
   check_options(config, module)
   check_call(module.build, "build", ("config", "task"))
   method = module.build(config, task)
@@ -181,8 +181,8 @@ def _check_models(method: Method) -> None:
 
 
 def model_section(config: ConfigDict, role: ModelRole, models: Callable[[str], ModelModule]) -> dict[str, Any]:
-  """The section `model` of a role: the config's with the fields of the role; of a role that names another kind of
-  model, that kind's defaults with them.
+  """Section `model` of a role: the config's section with the fields of the role. If the role names another kind of
+  model, its defaults replace the config's section.
 
   Raises: ValueError: a field that the kind of model does not have.
   """
@@ -217,7 +217,7 @@ def _learning_rate(role: ModelRole, config: ConfigDict) -> float:
 
 
 def _built(section: str, config, make):
-  """Build a part, and turn its ValueError into a UserError that names the part."""
+  """Build a part; turn its ValueError into a UserError that names the part."""
   try:
     return make()
   except ValueError as error:
@@ -229,14 +229,14 @@ def _built(section: str, config, make):
 
 
 def _described(part: Any) -> str:
-  """A part that is an object, by the function that builds it."""
+  """Name of a part that is an object, by the function that builds it."""
   return f"{part.build.__module__}:{getattr(part.build, '__qualname__', 'build')}"
 
 
 def check(config: ConfigDict) -> None:
-  """Fields that make no sense or do not go together.
+  """Check fields against one another.
 
-  Raises: UserError that names the field and what would do.
+  Raises: UserError: names the field and a value that works.
   """
   ranges.check(config)
   _check_members(config)

@@ -1,4 +1,4 @@
-"""Answers to all held-out problems, without training: compiled programs over the parameters of a policy."""
+"""Answers to all held-out problems, for evaluation without training."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class EvaluationResult(NamedTuple):
   answers: Evaluation
   """NumPy arrays with a leading axis of seeds."""
   seconds: float
-  """Run time of the programs without compilation; on device it includes the verifier."""
+  """Run time without compilation; for a device task it includes the verifier."""
 
 
 class DeviceAnswers:
-  """Answers to a device task: one program, verifier included."""
+  """Answers to a device task, in one program that includes the verifier."""
 
   def __init__(self, experiment: Experiment, device_mesh: jax.sharding.Mesh):
     self.experiment, self.mesh = experiment, device_mesh
 
   def __call__(self, seeds: TrainState, iteration: int) -> EvaluationResult:
-    """The answers of the policies of `seeds` with the keys of an iteration."""
+    """Answers of the policies of `seeds`, with the keys of an iteration."""
     every = over_seeds(
       lambda seed: evaluation.answer_seed(self.experiment, seed, iteration), self.experiment.config.num_seeds
     )
@@ -67,7 +67,7 @@ class HostAnswers:
     self._compiled: dict[tuple[bool, int, int], Any] = {}
 
   def __call__(self, seeds: TrainState, iteration: int) -> EvaluationResult:
-    """The answers of the policy of `seeds` with the keys of an iteration."""
+    """Answers of the policy of `seeds`, with the keys of an iteration."""
     section = self.experiment.config.evaluation
     ids = np.asarray(evaluation.questions(self.experiment))
     size = section.prompts_at_a_time or len(ids)
@@ -141,13 +141,13 @@ def host_phase(
 
 
 def joined(task: HostTask, verified: tuple[Any, ...]) -> Trajectories:
-  """Trajectories, the verdicts on them, the level of each row and the rows that were asked, as trajectories."""
+  """Trajectories joined with verdicts, levels and the mask of rows that were verified."""
   trajectories, verdicts, levels, requested = verified
   return judged(trajectories, verdicts, levels, requested, task.provides)
 
 
 def answers_of(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> DeviceAnswers | HostAnswers:
-  """The answering program for an experiment's task.
+  """Answering program for an experiment's task.
 
   Raises: UserError: several seeds of a task that is scored in Python.
   """
@@ -160,10 +160,10 @@ def answers_of(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Device
 
 
 def judge(task: HostTask, trajectories: Trajectories, requested: Any, split: Split) -> tuple[Verdicts, Any]:
-  """Verdicts of the verifier on the responses `requested` of one seed, which leads, and the level of each row.
+  """Verdicts on the responses `requested` of one seed (leading axis 1), and the level of each row.
 
-  Each process of a run verifies its share of the rows, and all of them get all verdicts. Rows that are not asked have
-  no step and zeros.
+  Each process of a run verifies its share of the rows, and all processes get all verdicts. Other rows have no step and
+  zeros.
 
   Raises: UserError: the verifier can score no response.
   """
@@ -190,7 +190,7 @@ def _share(rows: int) -> slice | np.ndarray:
 
 
 def _gathered(verdicts: Verdicts, rows: int) -> Verdicts:
-  """The verdicts on all rows from those on the shares."""
+  """Verdicts on all rows, gathered from the shares of all processes."""
   if jax.process_count() == 1:
     return verdicts
   return jax.tree.map(lambda x: np.asarray(x)[:rows], multihost_utils.process_allgather(verdicts, tiled=True))
@@ -218,7 +218,7 @@ def abstract_policy(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> P
 
 
 def policies(experiment: Experiment, params: Params) -> TrainState:
-  """The part of a run's state that is evaluated: keys and policy parameters, with a leading axis of seeds."""
+  """Part of a run's state that is evaluated: keys and policy parameters, with a leading axis of seeds."""
   config = experiment.config
   keys = jax.vmap(lambda seed: jax.random.key_data(jax.random.key(seed)))(jnp.asarray(member_seeds(config)))
   return TrainState(

@@ -26,13 +26,14 @@ from rl_jax.training.state import CURRICULUM, ROLLOUT, RunState, TrainState, bin
 from rl_jax.trajectories import Trajectories
 
 Judged = tuple[Trajectories, Verdicts, Any, Any]
-"""Trajectories, the verdicts on them, the level of each row, and the rows that were asked: not joined yet."""
+"""Trajectories, their verdicts, the level of each row and the mask of verified rows, not joined yet."""
 NO_TIME = "the verifier has no time, see task.seconds_per_response and task.workers"
 NO_REASON = "the verifier gave no reason, call it once on a response to see what it lacks"
 
 
 class HostLoop:
-  """The parts of a device task's iteration, compiled apart; one seed, as the verifier is no part of a program.
+  """Loop of a host task: the parts of an iteration, compiled separately. It has one seed, because the verifier runs in
+  Python.
 
   Args:
     shardings: of the state.
@@ -61,13 +62,13 @@ class HostLoop:
     self._unjudged_in_a_row, self._timed_out = 0, False
 
   def compile(self, state: RunState) -> None:
-    """Do nothing: each program is compiled at its first call, as its shapes come from the one before."""
+    """Do nothing: each program is compiled at its first call, when its shapes are known."""
 
   def lower(self, state: RunState) -> dict[str, Any]:
-    """The programs of one iteration by what they do, "rollout" (one per phase) and "update", lowered and not compiled;
-    before them "reshard" where generation has a layout of its own.
+    """Lower the programs of one iteration, "rollout" (one per phase) and "update", without compiling. "reshard" comes
+    first if generation has its own layout.
 
-    Nothing runs but the task, which is asked for the prompts with id 0 and for verdicts on no rows.
+    Only the task runs: it is asked for the prompts with id 0 and for verdicts on no rows.
 
     Args:
       state: shapes, types and shardings.
@@ -89,7 +90,7 @@ class HostLoop:
     return lowered
 
   def _unscored(self, trajectories: Trajectories) -> tuple[Verdicts, Any, Any]:
-    """Shapes and types of the verdicts and levels that Python would give, and of the rows that it is asked about."""
+    """Shapes and types of the verdicts and levels of the host, and of the mask of requested rows."""
     count = trajectories.tokens.shape[1]
     none = jax.tree.map(lambda x: np.zeros((1, 0, *x.shape[2:]), x.dtype), trajectories)
     verdicts = judge(self.task, none, np.zeros((1, 0), bool), "train")
@@ -97,7 +98,7 @@ class HostLoop:
     return *shapes, jax.ShapeDtypeStruct((1, count), bool)
 
   def run(self, state: RunState) -> tuple[RunState, Report]:
-    """`logging.every_iterations` iterations; reports lead with [iterations, 1]."""
+    """Run `logging.every_iterations` iterations; reports have leading axes [iterations, 1]."""
     reports = []
     for _ in range(self.experiment.config.logging.every_iterations):
       state, report = self._iterate(state)
@@ -125,7 +126,7 @@ class HostLoop:
     return RunState(state.iteration + 1, seeds), report
 
   def _check_verdicts(self, verified: _VerifiedRows) -> None:
-    """Raise UserError when no row has been judged: at once if the verifier raised on all, else after some times."""
+    """Raise UserError if no row was judged: at once if the verifier raised on all, else after some iterations."""
     scored, late, crashed, error = verified
     if not len(scored) or scored.any():
       self._unjudged_in_a_row, self._timed_out = 0, False
@@ -148,7 +149,7 @@ class HostLoop:
 
 
 class _VerifiedRows(NamedTuple):
-  """Outcomes of the responses that the verifier was asked about in an iteration."""
+  """Outcomes of the responses that were verified in an iteration."""
 
   scored: np.ndarray
   late: np.ndarray
@@ -160,7 +161,7 @@ class _VerifiedRows(NamedTuple):
     return cls(*[np.zeros(0, bool)] * 4)
 
   def and_of(self, verdicts: Verdicts, rows: np.ndarray) -> _VerifiedRows:
-    """Append the verdicts on more rows; a turn before the last of an episode holds no answer to judge."""
+    """Append verdicts; turns before the last one of an episode have no answer and are left out."""
     rows = rows & np.asarray(verdicts.extras.get("done", True))
     none = np.zeros(len(rows))
     failures = [np.asarray(verdicts.extras.get(f"part/{name}", none)) > 0 for name in FAILURES]
@@ -168,18 +169,18 @@ class _VerifiedRows(NamedTuple):
     return _VerifiedRows(*(np.concatenate([x, y[rows]]) for x, y in zip(self, new, strict=True)))
 
 
-# Programs give back only what they change of a state that they do not own: the rest would be copied.
+# Programs return only the changed parts of a state that they do not own: the rest would be copied.
 
 
 def _plan(experiment: Experiment, seed: TrainState, number) -> tuple[Plan, Any]:
-  """Plan of the iteration, and the state of the curriculum."""
+  """Plan of the iteration, and the new state of the curriculum."""
   return iteration.make_plan(experiment, seed, iteration_key(seed, number, CURRICULUM))
 
 
 def _phase(
   experiment: Experiment, seed: TrainState, number, plan: Plan, prompts: Prompts, before, *, index: int
 ) -> PhaseResult:
-  """One phase of the rollout, with the prompts and the verdicts that Python gave."""
+  """One phase of the rollout, with prompts and verdicts from the host."""
   rollout, key = experiment.method.rollout, iteration_key(seed, number, ROLLOUT)
   with generating(experiment, bind_for_rollout(experiment, seed)) as models:
     draw = jax.random.fold_in(key, index)
@@ -189,6 +190,6 @@ def _phase(
 def _learn(
   experiment: Experiment, seed: TrainState, number, before: Judged, generated, metrics
 ) -> tuple[TrainState, Report]:
-  """Everything after the verifier."""
+  """Everything after verification."""
   result = RolloutResult(seed.rollout, joined(experiment.task, before), generated, metrics)
   return iteration.learn(experiment, seed, result, number)

@@ -48,7 +48,7 @@ class SampleRows(NamedTuple):
   """NaN where there is no verdict."""
   levels: Int[Array, " n"]
   credit: Float[Array, "n T"]
-  """Advantages of the stream "policy" where it weighs; zeros if the method has no such stream."""
+  """Advantages of the stream "policy" on tokens with weight; zeros if the method has no such stream."""
 
 
 class Report(NamedTuple):
@@ -59,12 +59,12 @@ class Report(NamedTuple):
   """Count over the run so far; see `TrainState`."""
   skipped_in_a_row: Array
   unjudged: Bool[Array, ""]
-  """True if the verifier was asked about rows and gave no verdict on any."""
+  """True if rows were verified and none got a verdict."""
   samples: SampleRows
 
 
 def run(experiment: Experiment, state: RunState) -> tuple[RunState, Report]:
-  """`logging.every_iterations` iterations of all seeds as one program.
+  """Run `logging.every_iterations` iterations of all seeds as one program.
 
   Returns: the state, and reports with leading axes [iterations, seeds].
   """
@@ -78,19 +78,19 @@ def run(experiment: Experiment, state: RunState) -> tuple[RunState, Report]:
 
 
 def step(experiment: Experiment, seed: TrainState, number: int | Int[Array, ""]) -> tuple[TrainState, Report]:
-  """One iteration of one seed, all on device."""
+  """One iteration of one seed, on device."""
   curriculum, result = make_batch(experiment, seed, number)
   return learn(experiment, seed.replace(curriculum=curriculum), result, number)
 
 
 def make_batch(experiment: Experiment, seed: TrainState, number: int | Int[Array, ""]) -> tuple[Any, RolloutResult]:
-  """The first half of an iteration of a device task: the curriculum's state, and the rollout of its plan."""
+  """First half of an iteration of a device task: the curriculum's new state, and the rollout of its plan."""
   plan, curriculum = make_plan(experiment, seed, iteration_key(seed, number, CURRICULUM))
   return curriculum, make_rows(experiment, seed, plan, iteration_key(seed, number, ROLLOUT))
 
 
 def make_plan(experiment: Experiment, seed: TrainState, key: PRNGKeyArray) -> tuple[Plan, Any]:
-  """Plan of one iteration, and the state of the curriculum after it."""
+  """Plan of one iteration, and the new state of the curriculum."""
   return experiment.method.curriculum.next(seed.curriculum, experiment.task, key)
 
 
@@ -104,7 +104,7 @@ def make_rows(experiment: Experiment, seed: TrainState, plan: Plan, key: PRNGKey
 def learn(
   experiment: Experiment, seed: TrainState, result: RolloutResult, number: int | Int[Array, ""]
 ) -> tuple[TrainState, Report]:
-  """Everything after the verifier: scores (models with a loss of their own learn first), signal, update, curriculum.
+  """Second half of an iteration: scores (after updates of models with their own loss), signal, update, curriculum.
   Host tasks enter here."""
   method, trees = experiment.method, result.trajectories.trees
   alone = updates_of_models(experiment, trees)
@@ -147,7 +147,7 @@ def _joined(*parts: Mapping[str, Mean]) -> dict[str, Mean]:
 
 
 def score(experiment: Experiment, seed: TrainState, rows: Trajectories, among: Collection[str]) -> Trajectories:
-  """The rows with the scores that the method needs before the update from the models `among`, each run once."""
+  """The rows with the scores that the method reads from the models `among`, each run once before the update."""
   models = bind(experiment, seed.models)
   arrays = {array: output_of for array, output_of in experiment.method.scoring.items() if output_of[0] in among}
   names = {model: {output for of, output in arrays.values() if of == model} for model, _ in arrays.values()}
@@ -158,12 +158,12 @@ def score(experiment: Experiment, seed: TrainState, rows: Trajectories, among: C
 
 
 SCORED_FIELDS = ("old_logprobs", "ref_logprobs")
-"""Fields of a batch that a method may have scored; other scores are extras."""
+"""Fields of a batch that scores may set; other scores are extras."""
 
 
 def make_signal(experiment: Experiment, rows: Trajectories, number: int | Int[Array, ""]) -> Signal:
-  """The method's signal, constant for the gradient."""
-  iteration = cast("Array", number)  # a plain 0 where the program is lowered or timed alone
+  """The method's signal, without gradient."""
+  iteration = cast("Array", number)  # a plain 0 when the program is lowered or timed alone
   function = experiment.method.signal
   return jax.lax.stop_gradient(checked_signal(function(rows, iteration), function, rows))
 
@@ -171,10 +171,10 @@ def make_signal(experiment: Experiment, rows: Trajectories, number: int | Int[Ar
 def _learn_alone(
   updates: Mapping[str, Update], seed: TrainState, rows: Trajectories, number: int | Int[Array, ""]
 ) -> tuple[TrainState, dict[str, Mean]]:
-  """The updates of models with a loss of their own, and their metrics as <model>/<metric>.
+  """Updates of models with their own loss, and their metrics as <model>/<metric>.
 
-  Each counts the updates that it leaves out from where the iteration began, and the largest number is kept: one that
-  goes well does not hide another.
+  Each model counts its skipped updates from the count at the start of the iteration, and the largest is kept: success
+  of one model does not hide failure of another.
   """
   before, skipped, metrics = seed.skipped_in_a_row, jnp.int32(0), dict[str, Mean]()
   for i, (name, update) in enumerate(updates.items()):
@@ -194,7 +194,7 @@ def _learning_rate(experiment: Experiment, seed: TrainState, number: int | Int[A
 
 
 def _samples(rows: Trajectories, signal: Signal, count: int) -> SampleRows:
-  """Rows spread over the batch."""
+  """A few rows, evenly spaced over the batch."""
   index = jnp.linspace(0, rows.tokens.shape[0] - 1, count, dtype=jnp.int32)
   samples = rows.rows(index)
   credit = jnp.zeros(samples.tokens.shape, jnp.float32)

@@ -1,4 +1,4 @@
-"""The arrays of a state by name ("models/policy/params/embed"), and whether a checkpoint fits them."""
+"""Arrays of a state by name ("models/policy/params/embed"), and their comparison with a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _leaf_name(path: tuple[Any, ...]) -> str:
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
-  """Leaf by path, in the order of the tree; raises UserError if two have the same name."""
+  """Leaves by path, in the order of the tree; raises UserError if two have the same name."""
   leaves: dict[str, Any] = {}
   for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
     name = _leaf_name(path)
@@ -38,7 +38,7 @@ def checked_leaves(state: Any) -> dict[str, Any]:
 
 
 def describe(leaf: Any) -> list[Any]:
-  """[shape, type] as the manifest holds them, such as [[2, 3], "float32"]."""
+  """Shape and type as written in a manifest, such as [[2, 3], "float32"]."""
   return [list(leaf.shape), jnp.dtype(leaf.dtype).name]
 
 

@@ -1,7 +1,7 @@
-"""Length buckets: rows sorted by length, in parts of which each runs no more slots than its longest row holds.
+"""Length buckets: rows sorted by length, in parts that run only the slots of their longest row.
 
-A part runs at the narrowest of a few static widths that holds it, chosen on device by a switch: one program, in which
-every width is compiled once. Without them every row runs all slots. Results are the same up to the order of sums.
+Each part runs at the narrowest of a few static widths that holds it, chosen on device by a switch: one program, in
+which every width is compiled once. Without buckets every row runs all slots. Results are equal up to the order of sums.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from rl_jax.trajectories import Trajectories
 
 
 class Buckets(NamedTuple):
-  """Widths that rows may be run at.
+  """Widths of buckets.
 
   Attributes:
-    number: of the widths, which divide the slots after all that rows share evenly.
-    seed_axis: name of the vmapped axis of seeds, which then all run at one width; None outside of one.
+    number: number of widths, which evenly divide the slots after the text that all rows share.
+    seed_axis: name of the vmapped axis of seeds, which then all use one width; None outside of such an axis.
   """
 
   number: int
   seed_axis: str | None = None
 
   def widths(self, rows: Trajectories) -> tuple[int, ...]:
-    """Widths from the narrowest to the full one."""
+    """Widths, from the narrowest to the full width."""
     shared = max([max(rows.prompt_width, 1), *(tree.starts[-1] for tree in rows.trees if tree.children)])
     width = rows.tokens.shape[1]
     return tuple(shared - (shared - width) * i // self.number for i in range(1, self.number + 1))
 
   def order(self, rows: Trajectories) -> Int[Array, " B"]:
-    """Indices of rows from the longest to the shortest, trees as a whole."""
+    """Indices of rows from the longest to the shortest, with trees kept whole."""
     block = rows.trees[0].size if rows.trees else 1
     order = jnp.argsort(-_lengths(rows).reshape(-1, block).max(axis=1), stable=True)
     return (order[:, None] * block + jnp.arange(block)).reshape(-1)
 
   def switch(self, function: Callable[..., Any], rows: Trajectories, *more: Any) -> Any:
-    """function(rows, *more), run at the narrowest width that holds `rows`."""
+    """Return function(rows, *more), run at the narrowest width that holds `rows`."""
     widths, longest = self.widths(rows), _lengths(rows).max()
     if self.seed_axis is not None:  # one branch for all seeds: else all branches run, and one is selected
       longest = jax.lax.pmax(longest, self.seed_axis)
@@ -49,7 +49,7 @@ class Buckets(NamedTuple):
     return jax.lax.switch(bucket, [at_width(width) for width in widths], rows, *more)
 
   def map(self, function: Callable[[Trajectories], Any], rows: Trajectories, parts: int) -> Any:
-    """function(rows), computed in `parts` parts, each at its own width; results are the same row by row."""
+    """Return function(rows), computed in `parts` parts, each at its own width; results are equal row by row."""
     order = self.order(rows)
     ordered = jax.tree.map(lambda x: jnp.take(x, order, axis=0), rows)
     count = rows.tokens.shape[0]
@@ -60,6 +60,6 @@ class Buckets(NamedTuple):
 
 
 def _lengths(rows: Trajectories) -> Int[Array, " B"]:
-  """Slots up to and with a row's last token; 0 of a row that is not in use."""
+  """Number of slots up to and including a row's last token; 0 for a row that is not in use."""
   slots = jnp.arange(1, rows.tokens.shape[1] + 1)
   return jnp.max(jnp.where(rows.attention_mask & rows.row_mask[:, None], slots, 0), axis=1)

@@ -1,13 +1,13 @@
-"""The manifest of a checkpoint: what was saved, and the SHA-256 of every file that holds it.
+"""Manifest of a checkpoint: its contents, and the SHA-256 of each of its files.
 
-Orbax restores a flipped bit without a word, so each file is hashed once it has been committed. Format of
+Orbax restores a flipped bit silently, so each file is hashed once it has been committed. Format of
 `manifest.json`, one JSON object:
 
   {"body": {"format": 2, "step": 40, "metadata": {...}, "metrics": {...},
             "leaves": {"params/w": [[2, 3], "float32"]}, "files": {"state/d/ab12": "<sha256>"}},
    "sha256": "<of the canonical JSON of body>"}
 
-A folder without a manifest is a checkpoint that was never finished.
+A folder without a manifest is an unfinished checkpoint.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Any
 
 FORMAT = 2
 OLDER = {1: "rl_jax 0.1.0 up to November 2026"}
-"""Older formats, and the versions that wrote them: their models can be read, the rest of a run cannot."""
+"""Older formats and the versions that wrote them. Their models can be read, but runs cannot resume from them."""
 NAME = "manifest.json"
 _KINDS = {"format": int, "step": int, "metadata": dict, "metrics": dict, "leaves": dict, "files": dict}
 """Types of the fields of a body."""
 
 
 class Damage(Exception):
-  """One checkpoint cannot be trusted; the message names the file and the fault."""
+  """Error of a damaged checkpoint; the message names the file and the fault."""
 
 
 def _canonical(body: dict[str, Any]) -> bytes:
@@ -37,7 +37,7 @@ def _canonical(body: dict[str, Any]) -> bytes:
 
 
 def _sha256(file: Path) -> str:
-  if file.exists() and not file.is_file():  # a pipe would never be read to its end
+  if file.exists() and not file.is_file():  # reading a pipe would never end
     raise OSError(errno.EINVAL, "it is no regular file")
   with file.open("rb") as stream:
     return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -60,7 +60,7 @@ def steps(folder: Path) -> list[int]:
 
 
 def finished(folder: Path) -> list[int]:
-  """Steps with a manifest; checksums are not compared."""
+  """Steps with a manifest, without a check of their checksums."""
   return [step for step in steps(folder) if is_finished(folder / str(step))]
 
 
@@ -70,12 +70,12 @@ def is_finished(checkpoint: Path) -> bool:
 
 
 def digest(folder: Path) -> str:
-  """SHA-256 of the manifest, which identifies the whole checkpoint by the checksums in it."""
+  """SHA-256 of the manifest, which identifies the checkpoint through the checksums in it."""
   return _sha256(folder / NAME)
 
 
 def write(folder: Path, body: dict[str, Any]) -> None:
-  """Hash every file below `folder` and write the manifest: whole or not at all, also across a power cut."""
+  """Hash every file below `folder` and write the manifest atomically, even across a power cut."""
   files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(NAME))
   body = {**body, "format": FORMAT, "files": {str(path.relative_to(folder)): _sha256(path) for path in files}}
   content = {"body": body, "sha256": hashlib.sha256(_canonical(body)).hexdigest()}
@@ -89,7 +89,7 @@ def write(folder: Path, body: dict[str, Any]) -> None:
 
 
 def read(folder: Path) -> dict[str, Any]:
-  """The body of the manifest, its own checksum and the name of its folder verified; raises Damage."""
+  """Body of the manifest, after a check of its own checksum and folder name; raises Damage."""
   try:
     content = json.loads((folder / NAME).read_text())
     body, digest = content["body"], content["sha256"]
@@ -111,14 +111,15 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def names(folder: Path) -> list[str]:
-  """Checkpoints in a folder, newest first, after those whose own folder has been given a name that is no step's."""
+  """Checkpoints in a folder, newest first, preceded by those whose folder was renamed to something other than a
+  step."""
   by_step = [str(step) for step in reversed(steps(folder))]
   others = {path.name for path in folder.iterdir()} - set(by_step) if folder.is_dir() else set()
   return [*sorted(name for name in others if is_finished(folder / name)), *by_step]
 
 
 def intact(checkpoint: Path) -> dict[str, Any]:
-  """The body of the manifest of a checkpoint whose every checksum holds; raises Damage for any other."""
+  """Body of the manifest of a checkpoint, after a check of all checksums; raises Damage."""
   if not is_finished(checkpoint):
     raise Damage("is incomplete (no manifest.json: the save was cut off)")
   try:
@@ -130,19 +131,19 @@ def intact(checkpoint: Path) -> dict[str, Any]:
 
 
 def faults(folder: Path) -> dict[str, str]:
-  """Faults of finished checkpoints, by name of their folder; the checksum of every file is compared."""
+  """Faults of finished checkpoints by folder name, after a check of every file's checksum."""
   found = {}
   for name in names(folder):
     try:
       intact(folder / name)
     except Damage as damage:
-      if is_finished(folder / name):  # it was not removed meanwhile by the run, which may be going on
+      if is_finished(folder / name):  # not removed meanwhile by the run, which may still be training
         found[name] = str(damage)
   return found
 
 
 def metadata(folder: Path) -> dict[int, dict[str, Any]]:
-  """Metadata of finished checkpoints by step; only the checksums of manifests are looked at."""
+  """Metadata of finished checkpoints by step; only the manifests' own checksums are verified."""
   found = {}
   for step in finished(folder):
     with contextlib.suppress(Damage):
@@ -151,7 +152,7 @@ def metadata(folder: Path) -> dict[int, dict[str, Any]]:
 
 
 def obstacles(folder: Path, after: int) -> list[Path]:
-  """Files in the place of a checkpoint after a step, which no save can take away."""
+  """Files that block the folder of a checkpoint after a step; a save cannot remove them."""
   if not folder.is_dir():
     return [folder] if os.path.lexists(folder) else []
   places = sorted(path for path in folder.iterdir() if path.name.isdecimal() and path.name == str(int(path.name)))
@@ -159,7 +160,7 @@ def obstacles(folder: Path, after: int) -> list[Path]:
 
 
 def strays(folder: Path) -> list[str]:
-  """Files and folders among checkpoints that are no part of a finished one, a line each."""
+  """Files and folders that do not belong to a finished checkpoint, one line each."""
   if not folder.is_dir():
     return []
   unfinished = sorted(path.name for path in folder.iterdir() if not is_finished(path))

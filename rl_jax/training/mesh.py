@@ -1,8 +1,8 @@
-"""The device mesh, and how logical axes are laid over it.
+"""The device mesh, and the sharding of logical axes over it.
 
-A config's section `mesh` has sizes of the mesh's axes and, in `rules`, changes of the table `RULES` below, logical axis
-to mesh axes: --config.mesh.rules.width= keeps matrices whole, --config.mesh.rules.width=fsdp,tensor splits them over
-both. Its `rollout_rules` are further changes while responses are generated: see `rl_jax.training.rollout_layout`.
+A config's section `mesh` has the sizes of the mesh axes and, in `rules`, changes to the table `RULES` below (logical
+axis to mesh axes): --config.mesh.rules.width= keeps matrices whole, --config.mesh.rules.width=fsdp,tensor splits them
+over both. Its `rollout_rules` are further changes during generation: see `rl_jax.training.rollout_layout`.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ RULES = (
   ("feed_forward", "tensor"),
   ("rank", None),
 )
-"""Logical axis to mesh axes: rows over data and fsdp, parameters over fsdp and tensor."""
+"""Mesh axes of each logical axis: rows over data and fsdp, parameters over fsdp and tensor."""
 
 Rules = tuple[tuple[str, Any], ...]
 """Type of `RULES`."""
 
 
 def rules(*changes: Mapping[str, str]) -> Rules:
-  """`RULES` with changes, the later over the earlier: logical axis -> mesh axes with commas, "" for none.
+  """`RULES` with changes, later ones over earlier ones: logical axis -> mesh axes with commas, "" for none.
 
-  Raises: UserError: a logical axis or a mesh axis that there is not, or one twice.
+  Raises: UserError: an unknown logical or mesh axis, or a repeated one.
   """
   table: dict[str, Any] = dict(RULES)
   for name, mesh_axes in ((name, mesh_axes) for change in changes for name, mesh_axes in change.items()):
@@ -58,27 +58,27 @@ def rules(*changes: Mapping[str, str]) -> Rules:
 
 
 def make_mesh(section: ConfigDict | Mapping[str, int], among: Sequence[Any] | None = None) -> Mesh:
-  """The mesh of a config's section `mesh`: devices along data, fsdp and tensor; one of them may be -1, all the rest.
+  """Mesh of a config's section `mesh`: devices along data, fsdp and tensor. One size may be -1: all remaining devices.
 
   Args:
-    among: the devices to take; None: those of this process.
+    among: devices to use; None: those of this process.
 
-  Raises: UserError when the devices do not suffice or do not divide.
+  Raises: UserError: too few devices, or a number that does not divide.
   """
   among = jax.devices() if among is None else among
   devices, sizes = len(among), [section[axis] for axis in AXES]
   fixed = math.prod(size for size in sizes if size != -1)
   layout = ", ".join(f"{axis}={size}" for axis, size in zip(AXES, sizes, strict=True))
   if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
-    raise UserError(f"mesh: {layout}: sizes are positive, and at most one is -1 (all the rest)")
+    raise UserError(f"mesh: {layout}: sizes are positive, and at most one is -1 (all remaining devices)")
   if fixed > devices or (-1 in sizes and devices % fixed):
     raise UserError(f"mesh: {layout} does not fit {devices} devices: change --config.mesh.data and its like")
   shape = [devices // fixed if size == -1 else size for size in sizes]
   if math.prod(shape) < devices and jax.process_count() > 1:
-    raise UserError(f"mesh: {layout} leaves some of {devices} devices out: with several processes it takes all")
+    raise UserError(f"mesh: {layout} leaves some of {devices} devices out: with several processes it must use all")
   try:
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=among[: math.prod(shape)])
-  except RuntimeError as error:  # of chips that are linked in a torus
+  except RuntimeError as error:  # chips that are linked in a torus
     raise UserError(
       f"mesh: {layout} does not lie on the links of these devices: each size is a product of sides of their topology"
     ) from error
@@ -92,21 +92,21 @@ def batch_shards(mesh: Mesh | AbstractMesh, rules: Rules) -> int:
 
 @contextlib.contextmanager
 def use(mesh: Mesh, rules: Rules) -> Iterator[None]:
-  """The context in which programs for the mesh are traced and run."""
+  """Context in which programs for the mesh are traced and run."""
   with jax.set_mesh(mesh), nn.logical_axis_rules(rules):
     yield
 
 
 def shardings(mesh: Mesh, boxed: Any, rules: Rules) -> Any:
-  """A sharding per array of a tree that holds one seed's boxed parameters; the arrays themselves lead with seeds.
+  """Shardings of arrays with a leading axis of seeds, from a tree of one seed's boxed parameters.
 
-  A dimension that the mesh does not divide evenly is kept whole.
+  A dimension that the mesh does not divide evenly is not sharded.
   """
   return jax.tree.map(lambda spec: NamedSharding(mesh, PartitionSpec(None, *spec)), specs(mesh, boxed, rules))
 
 
 def specs(mesh: Mesh | AbstractMesh, boxed: Any, rules: Rules) -> Any:
-  """Partition specs of one seed's arrays: `shardings` without the axis of seeds."""
+  """Partition specs of one seed's arrays, from `shardings` without the axis of seeds."""
   proposed = nn.logical_to_mesh(nn.get_partition_spec(boxed), rules)
   shapes = jax.eval_shape(nn.unbox, boxed)
 
@@ -123,7 +123,7 @@ def _tuple(name) -> tuple[str, ...]:
 
 
 def rows(mesh: Mesh, rules: Rules) -> Any:
-  """A function that lays an abstract array [seeds, rows, ...] over the mesh as rows are."""
+  """Function that gives an abstract array [seeds, rows, ...] the sharding of rows."""
   shards = NamedSharding(mesh, PartitionSpec(None, dict(rules)["batch"]))
   return lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=shards)
 
@@ -134,7 +134,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def fetched(tree: Any) -> Any:
-  """The whole tree in host memory, even if parts of it are on devices of other processes."""
+  """The full tree in host memory, even if parts of it are on devices of other processes."""
 
   def one(x):
     elsewhere = isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated)

@@ -1,4 +1,4 @@
-"""Mismatch of the trainer's and the sampler's logprobs of the policy's own tokens, measured before an update."""
+"""Mismatch between trainer and sampler logprobs of the policy's tokens, measured before an update."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Mismatch(NamedTuple):
   """Mismatch of one batch."""
 
   ratio_error: Float[Array, ""]
-  """max over tokens of |pi / pi_old - 1| / max(1, |log pi_old|): rounding of a logprob grows with it."""
+  """max over tokens of |pi / pi_old - 1| / max(1, |log pi_old|), since rounding grows with the logprob."""
   kl_to_behaviour: Mean
   """k3 estimate of KL(behaviour || policy), where behaviour is the sampled distribution, after truncation."""
 
 
 def mismatch(logprobs: Float[Array, "B T"], trajectories: Trajectories) -> Mismatch:
-  """The mismatch of logprobs that the trainer makes, over the policy's own tokens."""
+  """Mismatch of the trainer's logprobs, over the policy's tokens."""
   mask = trajectories.trained & (trajectories.source_ids == POLICY)
   difference = jnp.where(mask, logprobs - trajectories.old_logprobs, 0.0)
   # KL of the behaviour policy from its own samples: x = log(policy / behaviour), E[e^x - x - 1].
@@ -38,7 +38,7 @@ def mismatch(logprobs: Float[Array, "B T"], trajectories: Trajectories) -> Misma
 
 
 def _measure(outputs: Outputs, trajectories: Trajectories) -> Mismatch:
-  own = trajectories.old_logprobs  # a policy that is not trained here has no mismatch
+  own = trajectories.old_logprobs  # no mismatch if the policy is not trained
   return mismatch(outputs["policy"]["logprobs"] if "policy" in outputs else own, trajectories)
 
 

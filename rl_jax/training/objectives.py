@@ -1,4 +1,4 @@
-"""The updates of an experiment: that of its method's loss, and those of models with a loss of their own."""
+"""Updates of an experiment: that of its method's loss, and those of models with their own loss."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def update_of_method(
 
 
 def updates_of_models(experiment: Experiment, trees: tuple[PrefixTrees, ...] = ()) -> dict[str, Update]:
-  """The updates of models with a loss of their own, by model; else as `update_of_method`."""
+  """Updates of models with their own loss, by model; otherwise as `update_of_method`."""
 
   def alone(loss: Callable[[Outputs, Trajectories], Loss]) -> Callable[[Outputs, Trajectories, Streams], Loss]:
     return lambda outputs, trajectories, streams: loss(outputs, trajectories)
@@ -68,7 +68,7 @@ def _update(experiment: Experiment, objective: Objective, trees: tuple[PrefixTre
 
 
 def whole_trees(experiment: Experiment, rows: Trajectories) -> Trajectories:
-  """The rows for an update, with their trees only if each of its parts holds whole ones."""
+  """Rows for an update, with their trees only if none is split between parts."""
   sizes, trees = _sizes(experiment, rows.trees), rows.trees
   if len(trees) == 1:
     held = sizes.holds(rows.tokens.shape[0], trees[0].size)
@@ -94,7 +94,7 @@ def outputs_in_buckets(
 
 
 def buckets_of(experiment: Experiment) -> Buckets | None:
-  """The widths that rows are run at; None: all run all slots."""
+  """Widths of length buckets; None: all rows run all slots."""
   count = sizes_of(experiment.config).length_buckets
   return Buckets(count, SEED_AXIS if experiment.config.num_seeds > 1 else None) if count > 1 else None
 

@@ -1,13 +1,13 @@
 """The optimiser: AdamW with clipping, schedules, warm-up, a weight-decay mask, float32 master weights.
 
 Master weights (Micikevicius et al., "Mixed Precision Training", 2018, section 3.1): bfloat16 has 8 significant bits, so
-an update below 1/512 of a weight is rounded away; at a learning rate of 1e-6, that is nearly every one. With
+an update below 1/512 of a weight is rounded away; at a learning rate of 1e-6 that is nearly every update. With
 `optimizer.master_weights` "float32" the optimiser's state holds a float32 copy of each trained parameter that is
-stored in fewer bits. Updates and weight decay add up there, and the stored parameter is that copy, rounded. "none" adds
-to the stored parameters themselves; so does a config that is older than the field.
+stored in fewer bits. Updates and weight decay accumulate there, and the stored parameter is the rounded copy. "none"
+adds to the stored parameters; so does a config that predates the field.
 
 An average of parameters (`optimizer.parameter_average`) in a narrow type loses its increments
-(1 - decay) (parameter - average) in the same way: with master weights it is kept in float32, of them.
+(1 - decay) (parameter - average) in the same way. With master weights it is their average, in float32.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def schedule(section: ConfigDict, peak: float, updates: int) -> optax.Schedule:
   """Learning rate by update: linear warm-up over `warmup_updates`, then constant or down to `final_share` of the peak.
 
   Args:
-    updates: those of the whole run.
+    updates: number of updates of the whole run.
   """
   if section.schedule not in SCHEDULES:
     raise UserError(f"optimizer.schedule is one of {', '.join(SCHEDULES)}, got {section.schedule!r}")
@@ -43,7 +43,7 @@ def schedule(section: ConfigDict, peak: float, updates: int) -> optax.Schedule:
     "linear": optax.linear_schedule(peak, final, rest),
     "cosine": optax.cosine_decay_schedule(peak, rest, section.final_share),
   }[section.schedule]
-  # The first update of a warm-up already moves: it takes 1/warmup of the peak.
+  # The first update of a warm-up has 1/warmup of the peak rate, not 0.
   ramp = optax.linear_schedule(peak / max(warmup, 1), peak, max(warmup - 1, 1))
   return optax.join_schedules([ramp, after], [warmup]) if warmup else after
 
@@ -59,13 +59,13 @@ def _name(path) -> str:
 
 
 class MemberScale(NamedTuple):
-  """Factor of all updates of a member of a run."""
+  """State with the factor of all updates of a member of a run."""
 
   member_scale: Float[Array, ""]
 
 
 def scaled_by_member() -> optax.GradientTransformation:
-  """Updates times a number in the state, 1 until it is set."""
+  """Transformation that scales updates by a number in its state, 1 until set."""
 
   def update(updates, state, params=None):
     return jax.tree.map(lambda x: x * state.member_scale.astype(x.dtype), updates), state
@@ -74,12 +74,12 @@ def scaled_by_member() -> optax.GradientTransformation:
 
 
 def with_scale(state: Any, scale: Array) -> Any:
-  """An optimiser's state with the scale of its member, where it has one."""
+  """An optimiser's state with the scale of its member set, if it has one."""
   return jax.tree.map(lambda x: MemberScale(jnp.float32(scale)) if _is_scale(x) else x, state, is_leaf=_is_scale)
 
 
 def scale_of(state: Any) -> Array:
-  """The scale of an optimiser's member; 1 where it has none."""
+  """Scale of an optimiser's member; 1 if it has none."""
   scales = [x for x in jax.tree.leaves(state, is_leaf=_is_scale) if _is_scale(x)]
   return scales[0].member_scale if scales else jnp.float32(1.0)
 
@@ -94,7 +94,7 @@ def make_optimizer(
   """AdamW (arXiv 1711.05101) after clipping to a global norm, from a config's section `optimizer`.
 
   Args:
-    per_member: the members of a run have rates of their own, see `with_scale`.
+    per_member: True if the members of a run have their own learning rates, see `with_scale`.
   """
   for name in ("state_dtype", "gradient_dtype"):
     if getattr(section, name) not in DTYPES:
@@ -119,7 +119,7 @@ def make_optimizer(
 
 
 def _stored_in(dtype, inner: optax.GradientTransformation) -> optax.GradientTransformation:
-  """Moments kept in a narrower type between updates; the update itself is in that of the parameters."""
+  """Optimiser whose moments are stored in a narrower type; the update has the type of the parameters."""
 
   def keep(state):
     return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
@@ -133,10 +133,10 @@ def _stored_in(dtype, inner: optax.GradientTransformation) -> optax.GradientTran
 
 
 class MasterState(NamedTuple):
-  """The state of an optimiser of parameters of which some are narrower than float32."""
+  """State of an optimiser with master weights."""
 
   master: Any
-  """The parameters in float32; None in place of those that are wide enough, or not trained."""
+  """Trained parameters in float32; None for parameters that are wide enough or not trained."""
   inner: Any
 
 
@@ -144,7 +144,7 @@ def with_master_weights(inner: optax.GradientTransformation) -> optax.GradientTr
   """Run an optimiser on float32 copies of the parameters that are narrower.
 
   Adding the returned updates to the stored parameters gives the copies, rounded: p + u = round(m), up to the sign of a
-  zero. Where all parameters are wide enough, this is `inner`, with its state.
+  zero. If all parameters are wide enough, this is `inner`, with its state.
   """
 
   def init(params):
@@ -166,29 +166,29 @@ def with_master_weights(inner: optax.GradientTransformation) -> optax.GradientTr
 
 
 def wide_params(state: Any, params: Any) -> Any:
-  """`params` with their master weights in place of the narrow ones, where an optimiser's state has any."""
+  """`params` with master weights in place of narrow parameters, if an optimiser's state has them."""
   return _either(state.master, params) if isinstance(state, MasterState) else params
 
 
 def averages(section: ConfigDict, params: Any) -> Any:
-  """Arrays, or shapes, like the averages of trained parameters: in float32 where these have master weights."""
+  """Arrays or shapes like the averages of trained parameters: float32 for those with master weights."""
   if section.get("master_weights", "none") == "none":  # recorded configs may be older than the field
     return params
   return _either(jax.tree.map(_copy_if_narrow, params, is_leaf=_is_parameter), params)
 
 
 class _Move(NamedTuple):
-  """One parameter's new master weight, None where it has none, and its update."""
+  """A parameter's new master weight (None if it has none) and its update."""
 
   master: Array | None
   update: Array
 
 
 def _move(param: Array | None, master: Array | None, update: Any) -> _Move | None:
-  """The step of one parameter.
+  """Step of one parameter.
 
-  round(m) - p has too many digits for float32 only where m is a tiny part of p. There p + u misses round(m) by no more
-  than the rounding error of a float32 step from p, and m becomes p + u, rounded: the two never disagree.
+  round(m) - p has too many digits for float32 only if m is a tiny part of p. Then p + u misses round(m) by at most the
+  rounding error of a float32 step from p, and m becomes p + u, rounded, so that the two never disagree.
   """
   if param is None:
     return None
@@ -204,7 +204,7 @@ def _move(param: Array | None, master: Array | None, update: Any) -> _Move | Non
 def _rounded(x: Float[Array, "..."], dtype: Any) -> Float[Array, "..."]:
   """x in float32, rounded to the values of a narrower type.
 
-  Not x.astype(dtype).astype(x.dtype): compilers may leave such a pair out (`xla_allow_excess_precision`).
+  x.astype(dtype).astype(x.dtype) would not do: compilers may remove such a pair (`xla_allow_excess_precision`).
   """
   info = jnp.finfo(dtype)
   normal = jax.lax.reduce_precision(x, info.nexp, info.nmant)
@@ -216,12 +216,12 @@ def _rounded(x: Float[Array, "..."], dtype: Any) -> Float[Array, "..."]:
 
 
 def _is_parameter(x: Any) -> bool:
-  """Return whether a node of a tree is a parameter in a box with its logical axes, or None in place of one."""
+  """Return whether a node is a parameter boxed with its logical axes, or None in place of one."""
   return x is None or isinstance(x, nn.meta.AxisMetadata)
 
 
 def _copy_if_narrow(param: Any) -> Any:
-  """A parameter in float32, in the same box; None where it is wide enough. Boxes carry the axes that shard the copy."""
+  """A parameter in float32 in the same box, whose axes shard it too; None if the parameter is wide enough."""
   is_narrow = lambda x: jnp.issubdtype(x.dtype, jnp.floating) and jnp.finfo(x.dtype).bits < 32
   narrow = any(map(is_narrow, jax.tree.leaves(param)))
   return jax.tree.map(_in_float32, param) if narrow else None
@@ -234,5 +234,5 @@ def _in_float32(x: Any) -> Any:
 
 
 def _either(master: Any, params: Any) -> Any:
-  """Master weights where there are some, else the parameters."""
+  """Master weights, or the parameters where there are none."""
   return jax.tree.map(lambda p, m: p if m is None else m, params, master, is_leaf=_is_parameter)

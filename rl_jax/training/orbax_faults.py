@@ -1,4 +1,4 @@
-"""Faults of Orbax as one reason, instead of what it logs and prints by itself."""
+"""Errors of Orbax as one short reason, in place of its own log messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class _Noise(logging.Filter):
-  """Filter that drops Orbax's messages in absl's shared logger: its faults come back as one UserError instead."""
+  """Filter that drops Orbax's messages in absl's shared logger: its errors become one UserError instead."""
 
   def filter(self, record: logging.LogRecord) -> bool:
     return "/orbax/" not in record.pathname.replace("\\", "/")
@@ -19,7 +19,7 @@ NOISE = _Noise()
 
 
 def hush_late_writes() -> None:
-  """Silence writes that end after one has failed: Orbax no longer listens, and each would print a traceback."""
+  """Silence writes that end after one has failed: Orbax no longer waits for them, and each would print a traceback."""
   original = sys.unraisablehook
   if getattr(original, "hushes_late_writes", False):
     return
@@ -33,7 +33,7 @@ def hush_late_writes() -> None:
 
 
 def reason(error: BaseException) -> str:
-  """The operating system's own words, also out of tensorstore's long C++ status line."""
+  """Message of the operating system, extracted from tensorstore's long C++ status line if need be."""
   if isinstance(error, OSError) and error.strerror:
     return error.strerror
   lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -1,4 +1,4 @@
-"""The programs of an iteration without its arrays: for devices that need not be there and models too large for here."""
+"""Programs of an iteration without arrays, for absent devices and for models too large for this machine."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def abstract_state(experiment: Experiment, device_mesh: Mesh) -> RunState:
 
 
 def lower(experiment: Experiment, device_mesh: Mesh) -> dict[str, Any]:
-  """The programs of one iteration, lowered: "rollout", or "rollout 1" and so on by phase, and "update".
+  """Lowered programs of one iteration: "rollout", or "rollout 1" and so on by phase, and "update".
 
-  Trajectories are passed to the update with their rows' sharding over the mesh.
+  The trajectories of the update have the sharding of rows over the mesh.
 
   Raises: UserError: sizes do not divide one another or the mesh, or the task takes another number of seeds.
   """

@@ -1,4 +1,4 @@
-"""Ranges of the numbers that every run has, section by section. Methods, tasks and models check those of their own."""
+"""Ranges of the numbers common to all runs, by section. Methods, tasks and models check their own."""
 
 from __future__ import annotations
 

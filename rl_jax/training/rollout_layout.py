@@ -1,8 +1,8 @@
-"""The layout in which responses are generated, where it differs from that of updates.
+"""Layout of parameters during generation, if it differs from that of updates.
 
-A sampler reads all parameters once for each token. Parameters split over `fsdp` would be gathered as often. With
+A sampler reads all parameters once per token, and would gather parameters split over `fsdp` as often. With
 --config.mesh.rollout_rules.width= they are gathered once, before the first token, and every device holds them whole
-(but for `tensor`) until the last one. `rl_jax.plan` shows the cost and the gain, `rl_jax.benchmark reshard` times it.
+(except for `tensor`) until the last token. `rl_jax.plan` shows cost and gain; `rl_jax.benchmark reshard` times it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rl_jax.training.state import TrainState
 
 @contextlib.contextmanager
 def generating(experiment: Experiment, models: Models) -> Iterator[Models]:
-  """The models with parameters laid out by `mesh.rollout_rules`, and the context in which they generate."""
+  """Models with parameters sharded by `mesh.rollout_rules`, and the context for generation."""
   current_mesh = jax.sharding.get_abstract_mesh()
   if experiment.rollout_rules == experiment.rules or current_mesh.empty:
     yield models
@@ -38,7 +38,7 @@ def generating(experiment: Experiment, models: Models) -> Iterator[Models]:
 
 
 def reshard(experiment: Experiment, device_mesh: Mesh) -> Any:
-  """The program that lays the policies of all seeds out for generation: parameters -> parameters."""
+  """Program that reshards the policies of all seeds for generation: parameters -> parameters."""
   return jax.jit(lambda params: params, out_shardings=_shardings(experiment, device_mesh))
 
 
@@ -48,7 +48,7 @@ def _shardings(experiment: Experiment, device_mesh: Mesh) -> Any:
 
 
 def before_rollout(experiment: Experiment, device_mesh: Mesh, seeds: TrainState) -> tuple[dict[str, Any], TrainState]:
-  """`reshard`, lowered, by its name; nothing where both layouts are one. And the shapes that a rollout then reads."""
+  """Lowered program `reshard` by name (none if both layouts are equal), and the shapes that a rollout then reads."""
   if experiment.rollout_rules == experiment.rules:
     return {}, seeds
   policy = seeds.models["policy"]

@@ -1,7 +1,7 @@
-"""Several seeds as one program, with one learning rate or each with several.
+"""Several seeds as one program, each with one or several learning rates.
 
-The members of a run are what its leading axis counts: `num_seeds` of them. With R `learning_rates` each seed has R
-members next to one another, which draw the same keys and differ in their rates alone.
+The leading axis of a run counts its `num_seeds` members. With R `learning_rates` each seed has R adjacent members,
+which draw the same keys and differ in their rates alone.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from rl_jax.rollouts.sampler import SEED_AXIS
 
 
 def member_seeds(config: ConfigDict) -> np.ndarray:
-  """The seed of each member: config.seed, config.seed + 1, …, each as often as there are learning rates."""
+  """Seed of each member: config.seed, config.seed + 1, …, each repeated for every learning rate."""
   return config.seed + np.arange(config.num_seeds) // max(len(learning_rates(config)), 1)
 
 
 def learning_rates(config: ConfigDict) -> tuple[float, ...]:
-  """The rates that members differ in; none where all have the config's own."""
+  """Learning rates of a seed's members; none if all have the config's rate."""
   return tuple(config.get("learning_rates", ()))  # recorded configs may be older than the field
 
 
 def member_scales(config: ConfigDict) -> np.ndarray:
-  """Factor of each member's updates: its learning rate over the config's own."""
+  """Factor of each member's updates: its learning rate over the config's."""
   rates = learning_rates(config)
   if not rates:
     return np.ones(config.num_seeds, np.float32)
@@ -36,9 +36,9 @@ def member_scales(config: ConfigDict) -> np.ndarray:
 
 
 def over_seeds(function: Callable[..., Any], count: int) -> Callable[..., Any]:
-  """`function` of one seed's trees as a function of all seeds' (leading axis `count`), under the named axis of seeds.
+  """Function of all seeds' trees (leading axis `count`) from a function of one seed's, with the named axis of seeds.
 
-  One seed runs unbatched: a batch axis of one keeps XLA on CPU from updating the cache in place (jax 0.10).
+  A single seed runs unbatched: a batch axis of one keeps XLA on CPU from updating the cache in place (jax 0.10).
   """
   if count > 1:
     return jax.vmap(function, axis_name=SEED_AXIS)

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from rl_jax.errors import UserError
 
 MINIBATCHES = ("rows", "groups")
-"""Units that minibatches are drawn in: single rows, or all rows of a prompt together."""
+"""Units in which minibatches are drawn: single rows, or all rows of a prompt together."""
 
 
 _SHARDS = "the mesh's shards of rows"
@@ -18,13 +18,13 @@ _GROUPS = "rows (completions_per_prompt)"
 
 
 class _Fault(NamedTuple):
-  """A size that does not divide another."""
+  """Size that does not divide another."""
 
   field: str
-  """Name in `Sizes`; the values that would do are looked for."""
+  """Name in `Sizes`, for which values that work are suggested."""
   text: str
   grouped: bool = False
-  """Only rows of one prompt together are in the way."""
+  """True if single rows would fit, but not whole prompts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +34,15 @@ class Sizes:
   Attributes:
     epochs: passes over the rows.
     minibatches_per_epoch: optimiser steps of a pass.
-    group: rows of a prompt (of a tree all nodes), which are all in one minibatch and micro-batch. A shard of the mesh
-      holds whole groups where its rows are a multiple of them; what is computed does not depend on it. Batches with
-      groups of other sizes (replay, windows) may have one split. None: single rows are shuffled.
-    rows_per_microbatch: rows differentiated at a time; None, or 0: the whole minibatch.
-    length_buckets: widths that rows are run at, sorted by length into as many micro-batches (or those of
+    group: rows of a prompt (all nodes of a tree), which share a minibatch and micro-batch. A shard of the mesh holds
+      whole groups if its rows are a multiple of them; results do not depend on it. In batches with groups of other
+      sizes (replay, windows) a group may be split. None: single rows are shuffled.
+    rows_per_microbatch: rows differentiated at a time; None or 0: the whole minibatch.
+    length_buckets: number of widths, with rows sorted by length into as many micro-batches (or those of
       `rows_per_microbatch`); see lengths.py. 1: all rows run all slots.
-    gradient_dtype: in which micro-batches add up.
-    parameter_average: decay of the averaged parameters per update.
-    shards: parts into which the mesh splits rows.
+    gradient_dtype: type in which micro-batches accumulate.
+    parameter_average: decay per update of the averaged parameters.
+    shards: number of parts into which the mesh splits rows.
   """
 
   epochs: int
@@ -60,26 +60,26 @@ class Sizes:
     return self.epochs * self.minibatches_per_epoch
 
   def part(self, rows: int) -> int:
-    """Rows that are differentiated at a time, of a batch of `rows`."""
+    """Number of rows differentiated at a time, in a batch of `rows`."""
     return self.part_of_minibatch(rows // self.minibatches_per_epoch)
 
   def part_of_minibatch(self, rows: int) -> int:
-    """Rows that are differentiated at a time, of a minibatch of `rows`."""
+    """Number of rows differentiated at a time, in a minibatch of `rows`."""
     return self.rows_per_microbatch or rows // self.length_buckets
 
   def holds(self, rows: int, block: int) -> bool:
     """Return whether blocks of `block` adjacent rows stay whole in every part of a batch of `rows`.
 
-    Blocks of groups are never split; single rows are shuffled apart, and shards may cut through a block.
+    Blocks of groups are never split. Single rows are shuffled, and shards may cut through a block.
     """
     in_order = self.minibatches_per_epoch == 1 or self.group == block
     return in_order and self.part(rows) % (block * self.shards) == 0
 
   def check(self, rows: int) -> None:
-    """Raise UserError, naming both numbers and values of the field that work, unless sizes divide one another.
+    """Raise UserError unless sizes divide one another. The message has both numbers and values that work.
 
     Args:
-      rows: of one iteration's batch.
+      rows: rows of one iteration's batch.
     """
     if fault := self._fault(rows):
       raise UserError(f"{fault.text}{self._advice(fault, rows)}")
@@ -118,7 +118,7 @@ class Sizes:
     return None
 
   def _advice(self, fault: _Fault, rows: int) -> str:
-    """Values of the field at fault, the nearest on either side, with which nothing is at fault."""
+    """Suggestion of the nearest values, on either side, with which all sizes divide."""
     if fault.field == "shards":
       return ": change prompts_per_iteration or completions_per_prompt, or the axes of the mesh"
     value = getattr(self, fault.field)
@@ -135,9 +135,9 @@ class Sizes:
 
 
 def sizes_of(config: ConfigDict, shards: int = 1) -> Sizes:
-  """The sizes that a config asks for.
+  """Sizes in a config.
 
-  Raises: UserError: minibatches of something unknown.
+  Raises: UserError: `minibatches_of` is unknown.
   """
   kind = config.get("minibatches_of", "rows")  # recorded configs may be older than the field
   buckets = config.get("length_buckets", 1)
@@ -156,7 +156,7 @@ def sizes_of(config: ConfigDict, shards: int = 1) -> Sizes:
 
 
 def divides(whole: int, part: int, whole_name: str, part_name: str) -> None:
-  """Raise UserError, naming the nearest values of `whole`, unless `part` divides it; `part` is at least 1."""
+  """Raise UserError with the nearest values of `whole`, unless `part` (at least 1) divides it."""
   if whole % part:
     below = whole - whole % part
     near = f"{below} or {below + part}" if below else f"{part}"  # at 0 there is nothing

@@ -1,6 +1,6 @@
-"""The update: epochs, minibatches, micro-batches; one division per term; no step from or to values that are not finite.
+"""The update: epochs, minibatches and micro-batches; one division per term; steps that are not finite are skipped.
 
-It knows no trajectories: a batch is any pytree with a row axis that the loss and `Model.outputs(params, batch)` read.
+A batch is any pytree with a row axis that the loss and `Model.outputs(params, batch)` read.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Batch = Any
 
 
 class Watch(NamedTuple):
-  """Measurements beside the loss in the first step of an update, before any parameter has moved.
+  """Measurements in the first step of an update, before any parameter has moved.
 
   Attributes:
-    measure: (outputs, batch) of a micro-batch -> a pytree.
-    merge: the pytrees of all micro-batches, stacked -> one.
+    measure: (outputs, batch) of a micro-batch -> pytree.
+    merge: stacked pytrees of all micro-batches -> one pytree.
   """
 
   measure: Callable[[Outputs, Batch], Any]
@@ -44,8 +44,8 @@ class Objective:
   """Objective that an update minimises.
 
   Attributes:
-    models: those that it trains, by name.
-    optimizers: of these models.
+    models: trained models by name.
+    optimizers: optimisers of these models.
     loss: (outputs, batch, streams) -> Loss.
     watch: None: nothing.
   """
@@ -57,7 +57,7 @@ class Objective:
 
 
 class _Rows(NamedTuple):
-  """A part of the batch, row by row."""
+  """Rows of a part of the batch."""
 
   batch: Batch
   streams: Streams
@@ -94,14 +94,13 @@ def make_update(
   group_ids: Callable[[Batch], Int[Array, " B"]],
   buckets: Buckets | None = None,
 ) -> Update:
-  """The update of an objective: `epochs` passes over the rows, each in `minibatches_per_epoch` steps over rows, or
-  groups of rows, shuffled anew.
+  """Update of an objective: `epochs` passes, each of `minibatches_per_epoch` steps over newly shuffled rows or groups.
 
   Args:
-    group_ids: of the rows of a batch; read where minibatches hold whole groups.
-    buckets: sort the rows of a minibatch and run its micro-batches at their own widths; None: all run all slots.
+    group_ids: batch -> group ids of its rows, for minibatches of whole groups.
+    buckets: sorts the rows of a minibatch and runs each micro-batch at its own width; None: all rows run all slots.
 
-  Raises, when it is traced: UserError: rows do not go evenly into minibatches, micro-batches and shards.
+  Raises, when it is traced: UserError: rows do not divide evenly into minibatches, micro-batches and shards.
   """
 
   def update(models, skipped_in_a_row, batch, streams, key) -> UpdateResult:
@@ -142,7 +141,7 @@ def gradient(
   rows: _Rows,
   buckets: Buckets | None = None,
 ) -> tuple[tuple[Float[Array, ""], _Parts], dict[str, Params]]:
-  """Loss, gradient and parts of one minibatch; micro-batches give the same as the whole.
+  """Loss, gradient and parts of one minibatch, the same with or without micro-batches.
 
   Returns: ((loss, parts), gradient of the trained parameters by model, in `gradient_dtype`).
   """
@@ -180,14 +179,14 @@ def gradient(
 
 
 def _terms(objective: Objective, params: Mapping[str, Params], rows: _Rows) -> dict[str, Term]:
-  """The terms over a minibatch, for their weights: by contract these do not depend on outputs, so any will do."""
+  """Terms of a minibatch, for their weights, which by contract do not depend on outputs."""
   shapes = jax.eval_shape(lambda: _outputs(objective, params, rows.batch))
   nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
   return objective.loss(nothing, rows.batch, rows.streams).terms
 
 
 def _models_with_weight(objective: Objective, terms: Mapping[str, Term]) -> dict[str, Bool[Array, ""]]:
-  """For each model, whether it has a term of nonzero weight."""
+  """Return for each model whether it has a term of nonzero weight."""
   weight = lambda name: sum(jnp.abs(term.mean.weight) for term in terms.values() if term.trains in (None, name))
   return {name: jnp.asarray(weight(name)) != 0 for name in objective.models}
 
@@ -204,7 +203,7 @@ def _loss(trained, params, objective: Objective, rows: _Rows, weights) -> tuple[
   """Share of a micro-batch in the minibatch's loss: sum over terms of coefficient * sum / the minibatch's weight.
 
   Args:
-    trained: the part of each model's parameters that is differentiated.
+    trained: differentiated parameters of each model.
     params: all parameters.
   """
   outputs = _outputs(objective, {name: merge(trained[name], params[name]) for name in params}, rows.batch)
@@ -219,8 +218,8 @@ def _loss(trained, params, objective: Objective, rows: _Rows, weights) -> tuple[
 def _apply(
   objective: Objective, sizes: Sizes, models: dict[str, ModelState], grads
 ) -> tuple[dict, dict[str, Mean], Bool[Array, ""]]:
-  """One optimiser step of every model with a gradient; the norms of gradients, updates and parameters; whether all
-  parameters are finite, which their norm tells: an average of finite parameters is finite too."""
+  """One optimiser step of every model with a gradient. Also returns the norms of gradients, updates and parameters, and
+  whether all parameters are finite, which their norm shows."""
   stepped, norms, finite = {}, {}, jnp.bool_(True)
   for name in grads:
     model = models[name]
@@ -245,15 +244,14 @@ def _order(
   """Row indices of each step, [epochs * minibatches, rows of a minibatch].
 
   Args:
-    groups: ids of rows that stay next to one another. Groups of one size, a divisor of the minibatch, are never split;
-      others may be.
+    groups: group ids; rows of a group stay adjacent. Groups of equal size that divides the minibatch are never split.
   """
 
   def shuffle(epoch):
     order = jax.random.permutation(jax.random.fold_in(key, epoch), rows)
     if groups is None:
       return order
-    # Each group stands where the first of its rows has come.
+    # Each group is placed at its first row.
     first = jax.ops.segment_min(jnp.argsort(order), densify(groups), num_segments=rows)
     return jnp.argsort(first[densify(groups)], stable=True)
 

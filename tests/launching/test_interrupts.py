@@ -136,4 +136,4 @@ def test_finding_18_a_run_that_was_stopped_while_it_compiled_does_nothing_more(t
   result = launch.train(config, tmp_path / "run", Terminal(["again"], stream, stop))
   assert (result.iterations, result.finished) == (0, False)
   *_, line = stream.getvalue().splitlines()
-  assert line == "SIGTERM: nothing new to save at iteration 0; go on with: again"
+  assert line == "SIGTERM: nothing new to save at iteration 0; resume with: again"

@@ -267,4 +267,4 @@ def test_a_full_disk_ends_the_run_with_the_newest_good_checkpoint_named_and_is_m
   )
   assert commands.steps(run) == [2]
   done = commands.train(arguments, cache)
-  assert done.returncode == 0 and "going on from iteration 2" in done.stderr and commands.steps(run) == [2, 4]
+  assert done.returncode == 0 and "resuming from iteration 2" in done.stderr and commands.steps(run) == [2, 4]

@@ -76,7 +76,7 @@ def test_a_run_that_is_done_is_left_as_it_is(done, capsys):
   folder, arguments = done
   before = contents(folder)
   said = lines_of(capsys, [*arguments, "--config.num_iterations=2", "--config.checkpoint.keep=1"])
-  assert said == [f"{folder / 'run'}: done before (4 iterations); raise num_iterations to go on"]
+  assert said == [f"{folder / 'run'}: already finished (4 iterations); raise num_iterations to continue"]
   assert contents(folder) == before
   assert json.loads(before["run/config.json"])["num_iterations"] == 4
 
@@ -110,7 +110,7 @@ def test_names_of_an_evaluation_are_known_before_it_is_compiled(overrides):
 def test_what_is_left_when_a_process_is_lost_is_true(steps, saved):
   checkpoints = types.SimpleNamespace(steps=lambda: steps)
   of_loop = types.SimpleNamespace(checkpoints=checkpoints, recorder=types.SimpleNamespace(command=["again"]))
-  assert RunLoop._how_to_go_on(of_loop) == f"{saved}; go on with all processes: again"
+  assert RunLoop._how_to_go_on(of_loop) == f"{saved}; resume with all processes: again"
 
 
 @pytest.mark.integration

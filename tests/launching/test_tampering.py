@@ -118,7 +118,7 @@ def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew_over_its_log(copy):
       with pytest.raises(UserError) as refused:
         train(copy, iterations)
       assert str(refused.value) == (
-        f"{copy}: no checkpoint is left of a run that had come to iteration 4: bring {copy / 'checkpoints'} back from "
+        f"{copy}: no checkpoint is left of a run that had reached iteration 4: restore {copy / 'checkpoints'} from "
         "a copy, or choose another --workdir"
       )
   after = {path.name: path.read_bytes() for path in copy.glob("*.json*")}
@@ -163,7 +163,7 @@ def test_a_line_that_stands_twice_is_told_by_a_rerun_and_dropped_by_a_resume(cop
   repeat_line(copy, -1)
   *faults, last = train(copy, 4).splitlines()
   assert any("metrics.jsonl, line 8 has evaluation of iteration 4 again, after line 7" in fault for fault in faults)
-  assert last == f"{copy}: done before (4 iterations); raise num_iterations to go on"
+  assert last == f"{copy}: already finished (4 iterations); raise num_iterations to continue"
   assert "metrics.jsonl: dropped 1 line that nothing vouches for" in train(copy, 5).splitlines()
 
 
@@ -392,7 +392,7 @@ def test_what_has_the_place_of_a_checkpoint_is_refused_before_the_work(copy, mak
   with pytest.raises(UserError) as refused:
     train(copy, 6)
   place = (copy / "checkpoints" / "6").absolute()
-  assert str(refused.value) == f"{place} is in the place of a checkpoint and is no folder: remove it, or move it away"
+  assert str(refused.value) == f"{place} blocks a checkpoint because it is not a folder: remove it, or move it away"
 
 
 def test_what_lies_among_checkpoints_is_a_note(copy, capsys):

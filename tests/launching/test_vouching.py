@@ -91,7 +91,7 @@ def test_finding_5_a_torn_line_is_made_again_bit_for_bit(copy, vouched_run):
   before = (vouched_run / "metrics.jsonl").read_bytes()
   tear(copy)
   said = train(copy, 4)
-  assert "using checkpoint 2" in said and "going on from iteration 2" in said
+  assert "using checkpoint 2" in said and "resuming from iteration 2" in said
   assert (copy / "metrics.jsonl").read_bytes() == before
   assert (copy / "samples.jsonl").read_bytes() == (vouched_run / "samples.jsonl").read_bytes()
   assert verify.main([str(copy), "--iterations=0"]) == 0

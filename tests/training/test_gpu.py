@@ -45,5 +45,5 @@ def test_with_deterministic_operations_a_run_that_is_cut_off_ends_as_one_that_is
   cut = commands.interrupted(command("run"), cache, "checkpoint", 2, SIGKILL, env=env)
   assert cut.returncode == -SIGKILL, cut.stderr
   rest = commands.train(command("run"), cache, env=env)
-  assert rest.returncode == 0 and "going on from iteration 2" in rest.stderr, rest.stderr
+  assert rest.returncode == 0 and "resuming from iteration 2" in rest.stderr, rest.stderr
   commands.assert_same_end(tmp_path / "whole", tmp_path / "run")

@@ -210,7 +210,7 @@ def test_cut_off_between_two_checkpoints_it_ends_the_same(run, sources, tmp_path
   said = io.StringIO()
   config = configs.resolve("experiments/grpo.py:smoke", [*commands.SMALL, "init_from=", *sources.options()])
   launch.train(config, cut, launch.Terminal(["test"], said, Stop()))
-  assert "going on from iteration 2" in said.getvalue()
+  assert "resuming from iteration 2" in said.getvalue()
   commands.assert_same_end(run, cut)
   assert "models_started_from" not in json.loads((cut / "manifest.json").read_text())["launches"][-1]
 

@@ -46,7 +46,7 @@ def test_a_run_of_an_older_version_does_not_go_on_and_is_told_what_can_be_done(r
     launch.train(config, folder)
   line = str(refused.value)
   assert line.startswith(f"checkpoint 2 in {(folder / 'checkpoints').absolute()} has format 1, written by rl_jax 0.1.0")
-  assert "go on with that version, or start a new run from it (init_from)" in line and "\n" not in line
+  assert "continue with that version, or start a new run from it (init_from)" in line and "\n" not in line
 
 
 def test_its_policy_starts_another_run(run, tmp_path):

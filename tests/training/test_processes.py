@@ -162,7 +162,7 @@ def test_one_is_lost_and_the_run_goes_on(victim, alone, cache, tmp_path):
 
   (first, told), (second, silent) = ended(begin(arguments(run), cache))
   assert (first, second) == (0, 0), told + silent
-  assert f"going on from iteration {saved}" in told and "iteration" not in silent
+  assert f"resuming from iteration {saved}" in told and "iteration" not in silent
   commands.assert_same_end(run, alone)
   assert len(list((run / "checkpoints").iterdir())) == len(commands.steps(run)), "nothing is left half written"
 
@@ -187,7 +187,7 @@ def test_a_signal_to_one_stops_all_at_the_same_iteration(cache, tmp_path):
   (first, told), (second, _) = ended(begun)
   assert first == second == 128 + signal.SIGTERM, told
   (step,) = commands.steps(run)
-  assert f"SIGTERM: saved at iteration {step}; go on with:" in told
+  assert f"SIGTERM: saved at iteration {step}; resume with:" in told
 
 
 @pytest.mark.slow

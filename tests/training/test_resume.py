@@ -78,12 +78,12 @@ def test_stopped_and_killed_again_and_again_it_ends_the_same(straight, cache, tm
       continue
     assert ended.returncode == 128 + number, ended.stderr
     last = ended.stderr.strip().splitlines()[-2:]
-    told = f"{number.name}: saved at iteration {step}; go on with: python -m rl_jax.train --config="
+    told = f"{number.name}: saved at iteration {step}; resume with: python -m rl_jax.train --config="
     assert any(line.startswith(told) for line in last), ended.stderr
     assert commands.steps(run)[-1] == step
   done = commands.train(command, cache)
   assert done.returncode == 0, done.stderr
-  assert "going on from iteration 6" in done.stderr
+  assert "resuming from iteration 6" in done.stderr
   commands.assert_same_end(straight, run)
   assert len(json.loads((run / "manifest.json").read_text())["launches"]) == len(ends) + 1
 
@@ -97,7 +97,7 @@ def test_more_iterations_go_on_from_the_checkpoint_before_a_damaged_one(straight
   done = commands.train(stateful(run), cache)
   assert done.returncode == 0, done.stderr
   assert "checkpoint 4 is damaged" in done.stderr and "using checkpoint 2" in done.stderr
-  assert "going on from iteration 2" in done.stderr
+  assert "resuming from iteration 2" in done.stderr
   commands.assert_same_end(straight, run)
 
 
@@ -107,7 +107,7 @@ def test_a_finished_run_says_so_and_is_left_as_it_is(straight, cache, tmp_path):
   shutil.copytree(straight, run)
   done = commands.train(stateful(run), cache)
   assert done.returncode == 0, done.stderr
-  assert "done before (8 iterations); raise num_iterations to go on" in done.stderr
+  assert "already finished (8 iterations); raise num_iterations to continue" in done.stderr
   commands.assert_same_end(straight, run)
 
 
