@@ -1,5 +1,6 @@
 """Retrieval by dense vectors: scores, losses, indexes, feedback, and the quality of rankings."""
 
+from rl_jax.kernels.retrieval.feedback import FeedbackInput, average_feedback, feedback_input, rocchio
 from rl_jax.kernels.retrieval.indexes import (
   Results,
   inverted_candidates,
@@ -27,10 +28,13 @@ from rl_jax.kernels.retrieval.scores import max_similarity, similarity
 
 __all__ = [
   "ContrastiveLoss",
+  "FeedbackInput",
   "RankingMetrics",
   "Results",
+  "average_feedback",
   "contrastive_loss",
   "false_negatives",
+  "feedback_input",
   "inverted_candidates",
   "margin_mse",
   "max_similarity",
@@ -42,6 +46,7 @@ __all__ = [
   "rank_biased_overlap",
   "ranking_metrics",
   "reciprocal_rank_fusion",
+  "rocchio",
   "score_distillation",
   "similarity",
   "top_documents",
