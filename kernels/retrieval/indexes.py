@@ -18,6 +18,14 @@ from rl_jax.kernels._order import largest
 from rl_jax.kernels.reductions import widen, zero_masked
 
 
+class Candidates(NamedTuple):
+  """Documents of each query with their labels, in the order of a ranking."""
+
+  ids: Int[Array, "B L"]
+  relevant: Bool[Array, "B L"]
+  mask: Bool[Array, "B L"]
+
+
 class Results(NamedTuple):
   """Documents of each query, best first; 0 and False where there are fewer than k."""
 
@@ -37,6 +45,33 @@ def top_documents(scores: Float[Array, "B C"], mask: Num[Array, "B C"], *, k: in
   same_shape("top_documents", "B C", scores=scores, mask=mask)
   ids, exists = largest(scores, mask, k)
   return Results(ids, exists, zero_masked(jnp.take_along_axis(zero_masked(scores, mask), ids, axis=1), exists))
+
+
+def append_relevant(
+  ranked: Int[Array, "B K"],
+  ranked_mask: Num[Array, "B K"],
+  relevant: Int[Array, "B R"],
+  relevant_mask: Num[Array, "B R"],
+) -> Candidates:
+  """Results of a search, and behind them the relevant documents that are not among them.
+
+  Learning-to-hash, arXiv 2205.11498: JPQ retrieves with the index of now in every step and trains on this list, L =
+  K + R. Ids are 0 where the mask is.
+
+  >>> ones = jnp.ones((1, 2))
+  >>> ids, relevant, mask = append_relevant(jnp.array([[2, 5]]), ones, jnp.array([[5, 7]]), ones)
+  >>> print(ids, relevant)
+  [[2 5 0 7]] [[False  True False  True]]
+  """
+  arrays = dict(ranked=(ranked, "B K"), ranked_mask=(ranked_mask, "B K"))
+  arrays |= dict(relevant=(relevant, "B R"), relevant_mask=(relevant_mask, "B R"))
+  matching_axes("append_relevant", **arrays)
+  found, wanted = ranked_mask != 0, relevant_mask != 0
+  same = (ranked[:, :, None] == relevant[:, None, :]) & found[:, :, None] & wanted[:, None, :]
+  missing = wanted & ~same.any(axis=1)
+  mask = jnp.concatenate([found, missing], axis=1)
+  ids = jnp.concatenate([ranked, relevant], axis=1).astype(jnp.int32)
+  return Candidates(jnp.where(mask, ids, 0), jnp.concatenate([same.any(axis=2), missing], axis=1), mask)
 
 
 def nearest_centroids(vectors: Float[Array, "N D"], centroids: Float[Array, "L D"]) -> Int[Array, " N"]:
@@ -74,7 +109,7 @@ def inverted_candidates(
 def product_codes(vectors: Float[Array, "N D"], codebooks: Float[Array, "M K E"]) -> Int[Array, "N M"]:
   """The nearest entry of each codebook to its part of the vector: D numbers as M bytes, where K is 256.
 
-  Product quantisation, in "Dense Text Retrieval", arXiv 2211.14876, and JPQ of "Learning to Hash", arXiv 2205.11498.
+  Product quantisation, in "Dense Text Retrieval", arXiv 2211.14876, and JPQ of learning-to-hash, arXiv 2205.11498.
   D = M E; vectors are rotated before (OPQ).
 
   >>> codebooks = jnp.array([[[0.0], [1.0]], [[0.0], [4.0]]])
@@ -91,8 +126,8 @@ def product_scores(
 ) -> Float[Array, "B C"]:
   """s_bc = sum_m q_bm . codebook[m, code_cm]: inner products with the documents that the codes stand for.
 
-  Product quantisation, in "Dense Text Retrieval", arXiv 2211.14876, by tables of q_m . codebook[m]. JPQ of "Learning to
-  Hash", arXiv 2205.11498, trains the codebooks and the queries by these scores, and keeps the codes.
+  Product quantisation, in "Dense Text Retrieval", arXiv 2211.14876, by tables of q_m . codebook[m]. JPQ of
+  learning-to-hash, arXiv 2205.11498, trains the codebooks and the queries by these scores, and keeps the codes.
 
   >>> codebooks = jnp.array([[[0.0], [1.0]], [[0.0], [4.0]]])
   >>> print(product_scores(jnp.array([[2.0, 3.0]]), codebooks, jnp.array([[1, 0], [1, 1]])))

@@ -93,6 +93,30 @@ def pair_loss(
   return zero_masked(jax.nn.relu(margin - apart) if form == "triplet" else -jax.nn.log_sigmoid(apart), mask)
 
 
+def batch_margin_loss(
+  scores: Float[Array, "B C"],
+  positives: Int[Array, " B"],
+  mask: Num[Array, " B"],
+  *,
+  excluded: Num[Array, "B C"] | None = None,
+  margin: float = 2.0,
+) -> Float[Array, " B"]:
+  """Mean over all other documents j of the batch of relu(margin - s_ip + s_ij), p the positive of query i.
+
+  Learning-to-hash, arXiv 2205.11498: BPR's ranking loss, on scores of relaxed codes (`hash_codes`) with margin 2.
+  `excluded` as in `contrastive_loss`. 0 without another document.
+
+  >>> print(batch_margin_loss(jnp.array([[4.0, 3.0, 1.0]]), jnp.array([0]), jnp.ones(1)))
+  [0.5]
+  """
+  matching_axes("batch_margin_loss", scores=(scores, "B C"), positives=(positives, "B"), mask=(mask, "B"))
+  positive, excluded = _excluded(excluded, positives, scores.shape[1])
+  scores = zero_masked(scores, (mask[:, None] != 0) & ~excluded)
+  own = jnp.where(positive, scores, 0).sum(axis=1, keepdims=True)
+  others = masked_mean(jax.nn.relu(margin - own + scores), ~positive & ~excluded, axis=1).value
+  return zero_masked(others, mask)
+
+
 def score_distillation(
   scores: Float[Array, "B L"],
   teacher_scores: Float[Array, "B L"],
@@ -131,8 +155,9 @@ def margin_mse(
 ) -> Float[Array, " B"]:
   """Mean over relevant i and irrelevant j of ((s_i - s_j) - (t_i - t_j))^2; 0 without such a pair.
 
-  MarginMSE, in "Dense Text Retrieval", arXiv 2211.14876; GPL and JPQ of "Learning to Hash", arXiv 2205.11498, which
-  has the pairs of the retrieved documents. Only differences of the teacher count, on the student's scale.
+  MarginMSE, in "Dense Text Retrieval", arXiv 2211.14876. In learning-to-hash, arXiv 2205.11498, the loss of GPL on
+  triples (with BPR, of scores q . h(d)), and with JPQ on all pairs of retrieved documents. Only differences of the
+  teacher count, on the student's scale.
 
   >>> scores, teacher = jnp.array([[2.0, 0.0]]), jnp.array([[9.0, 8.0]])
   >>> print(margin_mse(scores, teacher, jnp.array([[1, 0]]), jnp.ones((1, 2))))
@@ -145,3 +170,26 @@ def margin_mse(
     _pairs(relevant, mask).reshape(scores.shape[0], -1),
     axis=1,
   ).value
+
+
+def lambda_loss(
+  scores: Float[Array, "B L"], relevant: Num[Array, "B L"], mask: Num[Array, "B L"], *, cut: int | Int[Array, ""] = 200
+) -> Float[Array, " B"]:
+  """Mean over relevant i and irrelevant j of |1 / r_i - 1 / r_j| log(1 + exp(s_j - s_i)), 1 / r = 0 for ranks r > cut.
+
+  Learning-to-hash, arXiv 2205.11498: JPQ's loss, a pair counting by what its swap would change of the reciprocal rank.
+  A row is a ranking of now, best first, with relevant documents that were not found at its end
+  (`append_relevant`); ranks count unmasked slots. 0 without a pair.
+
+  >>> args = jnp.array([[1.0, 1.0]]), jnp.array([[0, 1]]), jnp.ones((1, 2))
+  >>> print(lambda_loss(*args).round(4), lambda_loss(*args, cut=1).round(4))
+  [0.3466] [0.6931]
+  """
+  same_shape("lambda_loss", "B L", scores=scores, relevant=relevant, mask=mask)
+  scores, exists = zero_masked(scores, mask), mask != 0
+  ranks = jnp.cumsum(exists, axis=1)
+  reciprocal = jnp.where(exists & (ranks <= cut), 1 / jnp.maximum(ranks, 1).astype(scores.dtype), 0)
+  weights = jnp.abs(reciprocal[:, :, None] - reciprocal[:, None, :])
+  losses = -weights * jax.nn.log_sigmoid(scores[:, :, None] - scores[:, None, :])
+  rows = scores.shape[0]
+  return masked_mean(losses.reshape(rows, -1), _pairs(relevant, mask).reshape(rows, -1), axis=1).value

@@ -15,6 +15,7 @@ from rl_jax.kernels.layers.experts import router_cross_entropy
 from rl_jax.kernels.losses.reward_model import pair_accuracy
 from rl_jax.kernels.pareto.constrained import ratio_barrier
 from rl_jax.kernels.reductions import group_mean, group_size, masked_mean, per_token, zero_masked
+from rl_jax.kernels.retrieval.losses import margin_mse
 from rl_jax.kernels.scans import discounted_sums
 
 
@@ -110,3 +111,10 @@ def whole_ratio_barrier(ratios, returns, mask, *, objective, **options):
   losses = [ratio_barrier(ratios, returns, mask, objective=i, **options) for i in range(returns.shape[1])]
   # Each leaves out one objective, so their mean is the mean over all of them.
   return masked_mean(sum(losses) / len(losses), (jnp.arange(mask.size) != objective) * mask).value
+
+
+def first_two_margin_mse(scores, teacher_margins):
+  """BPR with GPL in learning-to-hash: the first two documents of the batch as every query's positive and negative."""
+  teacher = jnp.stack([teacher_margins, jnp.zeros_like(teacher_margins)], axis=1)
+  every = jnp.ones(teacher.shape)
+  return margin_mse(scores[:, :2], teacher, every.at[:, 1].set(0), every).mean()

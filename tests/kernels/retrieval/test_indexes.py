@@ -52,6 +52,18 @@ def test_product_scores_are_inner_products_with_what_the_codes_stand_for():
     np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_relevant_documents_that_were_not_found_come_last():
+  ranked, ranked_mask = RNG.permuted(np.tile(np.arange(6), (9, 1)), axis=1)[:, :4], RNG.random((9, 4)) < 0.8
+  relevant, relevant_mask = RNG.permuted(np.tile(np.arange(6), (9, 1)), axis=1)[:, :2], RNG.random((9, 2)) < 0.8
+  found = indexes.append_relevant(*map(jnp.array, (ranked, ranked_mask, relevant, relevant_mask)))
+  for b in range(9):
+    first, wanted = ranked[b][ranked_mask[b]].tolist(), relevant[b][relevant_mask[b]].tolist()
+    expected = first + [i for i in wanted if i not in first]
+    mask = np.asarray(found.mask[b])
+    assert found.ids[b][mask].tolist() == expected and not found.ids[b][~mask].any()
+    assert found.relevant[b][mask].tolist() == [i in wanted for i in expected]
+
+
 def test_equally_near_centroids_and_wrong_sizes():
   assert indexes.nearest_centroids(jnp.zeros((1, 2)), jnp.array([[1.0, 0.0], [0.0, 1.0]])).tolist() == [0]
   with pytest.raises(
@@ -64,11 +76,18 @@ def _choices(count):
   return lambda rng, shape: rng.integers(0, count, shape).astype(np.int32)
 
 
-DRAWS = {"lists": _choices(3), "codes": _choices(3)}
+DRAWS = {"lists": _choices(3), "codes": _choices(3), "ranked": _choices(9), "relevant": _choices(9)}
 SIZES = {"D": 4, "C": 5, "L": 3, "M": 2, "K": 3, "E": 2, "N": 5}
 
 KERNELS = [
   Kernel(indexes.top_documents, {"scores": "BC", "mask": "BC"}, {"k": 3}, sizes=SIZES),
+  Kernel(
+    indexes.append_relevant,
+    {"ranked": "BK", "ranked_mask": "BK", "relevant": "BM", "relevant_mask": "BM"},
+    mask=None,  # ids, without values that could be garbage
+    draws=DRAWS,
+    sizes=SIZES,
+  ),
   Kernel(indexes.nearest_centroids, {"vectors": "ND", "centroids": "LD"}, mask=None, sizes=SIZES),
   Kernel(
     indexes.inverted_candidates,

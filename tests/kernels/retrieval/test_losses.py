@@ -43,6 +43,29 @@ def distillation(scores):
   return total
 
 
+def batch_margins(scores):
+  total = 0.0
+  for i in range(2):
+    own = scores[i, POSITIVES[i]]
+    others = [s for j, s in enumerate(scores[i]) if j != POSITIVES[i] and not EXCLUDED[i, j]]
+    total += np.mean([max(1.5 - own + s, 0) for s in others])
+  return total
+
+
+def swaps(scores, cut=2):
+  total = 0.0
+  for s, r, m in zip(scores, RELEVANT, LISTED, strict=True):
+    reciprocal = [1 / rank if m[rank - 1] and rank <= cut else 0 for rank in range(1, 5)]
+    found = [
+      abs(reciprocal[i] - reciprocal[j]) * np.log1p(np.exp(s[j] - s[i]))
+      for i in range(4)
+      for j in range(4)
+      if m[i] and m[j] and r[i] and not r[j]
+    ]
+    total += np.mean(found) if found else 0
+  return total
+
+
 def test_values_and_gradients_against_loops():
   teacher, listed = jnp.array(TEACHER), jnp.array(LISTED)
 
@@ -52,12 +75,17 @@ def test_values_and_gradients_against_loops():
       losses.contrastive_loss(scores, jnp.array(POSITIVES), jnp.array(MASK), **options).losses.sum(),
       losses.margin_mse(scores, TEACHER, jnp.array(RELEVANT), listed).sum(),
       losses.score_distillation(scores, teacher, listed, temperature=2.0, teacher_temperature=3.0).sum(),
+      losses.batch_margin_loss(
+        scores, jnp.array(POSITIVES), jnp.array(MASK), excluded=jnp.array(EXCLUDED), margin=1.5
+      ).sum(),
+      losses.lambda_loss(scores, jnp.array(RELEVANT), listed, cut=2).sum(),
     )
 
+  references = contrastive, pairs, distillation, batch_margins, swaps
   with jax.enable_x64(True):
     values = all_losses(jnp.array(SCORES))
     gradients = jax.jacrev(all_losses)(jnp.array(SCORES))
-  for value, gradient, reference in zip(values, gradients, (contrastive, pairs, distillation), strict=True):
+  for value, gradient, reference in zip(values, gradients, references, strict=True):
     np.testing.assert_allclose(value, reference(SCORES), rtol=1e-6)
     np.testing.assert_allclose(gradient, finite_difference(reference, SCORES), atol=1e-6)
 
@@ -99,8 +127,19 @@ def test_a_student_like_the_teacher_up_to_a_constant_has_no_loss():
   )
 
 
+def test_a_swap_counts_by_the_ranks_of_unmasked_slots():
+  """Documents behind the cut change nothing between them; a slot that is masked takes no rank."""
+  scores, relevant, every = jnp.zeros((1, 3)), jnp.array([[0, 0, 1]]), jnp.ones((1, 3))
+  loss = lambda mask, cut: losses.lambda_loss(scores, relevant, mask, cut=cut) / np.log(2)
+  np.testing.assert_allclose(loss(every, 200), [((1 - 1 / 3) + (1 / 2 - 1 / 3)) / 2], rtol=1e-6)
+  np.testing.assert_allclose(loss(every, 1), [(1 + 0) / 2], rtol=1e-6)
+  np.testing.assert_allclose(loss(jnp.array([[1, 0, 1]]), 200), [1 - 1 / 2], rtol=1e-6)
+
+
 def test_without_candidates_or_pairs_there_is_no_loss():
   scores, nobody = jnp.array(SCORES, jnp.float32), jnp.zeros((3, 4))
+  assert not losses.lambda_loss(scores, jnp.ones((3, 4)), jnp.ones((3, 4))).any()
+  assert not losses.batch_margin_loss(scores[:, :1], jnp.zeros(3, int), jnp.ones(3)).any()
   assert not losses.score_distillation(scores, scores * 2, nobody).any()
   assert not losses.margin_mse(scores, scores * 2, nobody, jnp.ones((3, 4))).any()
 
@@ -133,6 +172,20 @@ KERNELS = [
     gradients=("scores",),
     draws=DRAWS,
     sizes=SIZES,
+  ),
+  Kernel(
+    losses.batch_margin_loss,
+    {"scores": "BC", "positives": "B", "mask": "B", "excluded": "BC"},
+    gradients=("scores",),
+    draws=DRAWS,
+    sizes=SIZES,
+  ),
+  Kernel(
+    losses.lambda_loss,
+    {"scores": "BS", "relevant": "BS", "mask": "BS"},
+    {"cut": 2},
+    gradients=("scores",),
+    draws=DRAWS,
   ),
   Kernel(losses.false_negatives, {"document_ids": "C", "positives": "B"}, mask=None, draws=DRAWS, sizes=SIZES),
   Kernel(losses.pair_loss, PAIR, {"form": "logistic"}, gradients=("positive_scores", "negative_scores")),
