@@ -33,6 +33,7 @@ from rl_jax.kernels.advantages.hierarchy import (
 )
 from rl_jax.kernels.advantages.hints import KindWeights, adhint, hint_token_weights, kind_weights
 from rl_jax.kernels.advantages.multi_reward import VarianceAdaptive, advantage_combination, dvao, reward_combination
+from rl_jax.kernels.advantages.off_policy import VTrace, vtrace
 from rl_jax.kernels.advantages.outcome import VeRPO, degenerate_groups, verpo
 from rl_jax.kernels.advantages.prior import Fusion, fuse_prior, prior_baseline, v05
 from rl_jax.kernels.advantages.process import (
@@ -76,6 +77,7 @@ __all__ = [
   "TokenAdvantages",
   "TreeAdvantages",
   "TruncatedEstimate",
+  "VTrace",
   "VarianceAdaptive",
   "VeRPO",
   "a_grae",
@@ -151,5 +153,6 @@ __all__ = [
   "upper_half",
   "v05",
   "verpo",
+  "vtrace",
   "whiten_uncertain",
 ]
