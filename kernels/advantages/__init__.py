@@ -50,6 +50,7 @@ from rl_jax.kernels.advantages.multi_reward import (
   reward_combination,
   scalarized_advantages,
 )
+from rl_jax.kernels.advantages.off_policy import VTrace, vtrace
 from rl_jax.kernels.advantages.outcome import VeRPO, degenerate_groups, verpo
 from rl_jax.kernels.advantages.prior import Fusion, fuse_prior, prior_baseline, v05
 from rl_jax.kernels.advantages.process import (
@@ -96,6 +97,7 @@ __all__ = [
   "TokenAdvantages",
   "TreeAdvantages",
   "TruncatedEstimate",
+  "VTrace",
   "VarianceAdaptive",
   "VeRPO",
   "a_grae",
@@ -177,5 +179,6 @@ __all__ = [
   "upper_half",
   "v05",
   "verpo",
+  "vtrace",
   "whiten_uncertain",
 ]

@@ -32,6 +32,7 @@ from rl_jax.kernels.losses.ranking import (
 from rl_jax.kernels.losses.reward_model import (
   best_of_n_weights,
   binary_cross_entropy,
+  bradley_terry,
   class_balanced_weights,
   detached_dpo,
   pair_accuracy,
@@ -56,6 +57,7 @@ __all__ = [
   "best_of_n",
   "best_of_n_weights",
   "binary_cross_entropy",
+  "bradley_terry",
   "cispo",
   "cispo_with_imitation",
   "class_balanced_weights",
