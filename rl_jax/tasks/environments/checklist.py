@@ -55,9 +55,9 @@ class State(NamedTuple):
   turn: Int[Array, ""]
   written: Bool[Array, " 3"]
   satisfied: Bool[Array, " 3"]
-  """By the judge that errs."""
+  """Items that are satisfied by the judge that errs."""
   exact: Bool[Array, " 3"]
-  """By one that does not."""
+  """Items that are satisfied by one that does not."""
   perfect: Bool[Array, ""]
   """All items of the rounds before are satisfied exactly."""
   history: UInt32[Array, ""]

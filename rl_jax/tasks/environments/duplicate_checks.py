@@ -53,7 +53,7 @@ class _Checks:
   space: splits.Space
   turns: Turns
   error_rates: tuple[float, ...]
-  """Of each digit."""
+  """Chance of each digit to be any."""
 
 
 def build(config: Mapping[str, Any]) -> DeviceTask:
