@@ -22,6 +22,7 @@ from rl_jax.launching import initialization
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Signal
 from rl_jax.tasks import chain, json_lines, mixture, reasoning_gym, tool_use
+from rl_jax.tasks.environments import host
 from rl_jax.tasks.scoring import FAILURES
 from rl_jax.training import iteration, state
 from rl_jax.training.experiment import ALWAYS
@@ -32,7 +33,7 @@ from tests.training import small
 FOLDER = Path(__file__).parents[2] / "experiments"
 ROWS = 5
 
-HOST = ("json_lines", "reasoning_gym", "tool_use")
+HOST = ("json_lines", "reasoning_gym", "tool_use", "environments.host")
 """Tasks that are scored in Python."""
 
 
@@ -73,8 +74,8 @@ def verdicts_of(task):
 
 def test_the_tasks_are_found():
   plain = {"chain", "addition", "pairs", "planted", "cipher", "fixed_length"}
-  of_turns = {"lookup", "calls", "environments.rooms"}
-  assert {*plain, *of_turns, "mixture"} == set(DEVICE)
+  environments = {f"environments.{name}" for name in ("rooms", "decisions", "checklist", "duplicate_checks")}
+  assert {*plain, *environments, "lookup", "calls", "mixture"} == set(DEVICE)
 
 
 @pytest.mark.parametrize("name", DEVICE)
@@ -132,6 +133,10 @@ def host_task(tmp_path, monkeypatch):
       return reasoning_gym.build(fields, vocabulary=Bytes())
     if name == "tool_use":
       return tool_use.build(of_file | turns, vocabulary=Bytes())
+    if name == "environments.host":
+      sizes = {"max_turns": 2, "turn_tokens": 24, "observation_tokens": 32, "prompt_tokens": 160}
+      environment = "tests.tasks.environments.guessing:Guess"
+      return host.build({"environment": environment, "workers": 0, **sizes}, vocabulary=Bytes())
     return json_lines.build(of_file | {"response_tokens": 24}, vocabulary=Bytes())
 
   return make
@@ -151,7 +156,8 @@ def test_verdicts_of_a_host_task_hold_what_it_declares_and_nothing_else(name, ho
   verdicts = task.verify(np.arange(ROWS), "train", tokens, mask)
   assert forms(verdicts.extras) == declared(task)
   if task.turns:
-    assert verdicts.extras["observation_mask"][0].any() and verdicts.extras["done"].tolist() == [False] + [True] * 4
+    answered = verdicts.extras["observation_mask"].any(axis=1)
+    assert answered[0] and (verdicts.extras["done"] == ~answered).all()
   task.close()
 
 

@@ -224,7 +224,7 @@ def _prover_values(
   mask: Bool[Array, "B R"],
   strength: float,
 ) -> StepValues:
-  """The same under a prover; an episode that is not over is one that the prover continues."""
+  """Rewards earned so far and those that a prover expects; it continues an episode that is not over."""
   episodes = play(environment, prompts, tokens, mask)
   expected = prover_rewards(prompts, episodes, strength)
   values = _values(episodes, expected, jnp.zeros(tokens.shape[0], bool))

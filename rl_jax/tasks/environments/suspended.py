@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 Ask = Callable[[Any], Awaitable[str]]
-"""What is asked -> the reply."""
+"""Function of a question, whatever it is, that gives the reply."""
 
 
 @functools.cache

@@ -107,8 +107,7 @@ def test_a_game_of_textarena():
   pytest.importorskip("textarena")
   game = {"game": "GuessTheNumber-v0"}
   first, answers = played(TextArena, game, [f"[{n}]" for n in range(1, 4)], seed=7)
-  assert "Guess" in first and len(answers) == 3
-  assert len({text for text, *_ in answers}) > 0 and not any("[1]" == text for text, *_ in answers)
+  assert "Guess" in first and 1 <= len(answers) <= 3 and all("Player" not in text[:10] for text, *_ in answers)
   reached = None
   for number in range(1, 21):
     text, reward, done = played(TextArena, game, [f"[{number}]"], seed=7)[1][0]
@@ -208,9 +207,6 @@ TASKSET = """
   __all__ = ["Doubling"]
 """
 TURNS = """
-  class Twice(vf.Env[vf.EnvConfig]):
-    pass
-
   class PatientConfig(vf.EnvConfig):
     player: vf.AgentConfig = vf.AgentConfig()
 
