@@ -30,6 +30,10 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("_
 HOST = [name for name in NAMES if name.startswith("smollm2")]
 """Experiments on tasks that are scored in Python."""
 DEVICE = [name for name in NAMES if name not in HOST]
+ALIKE = ("gpg", "maxrl", "opo", "pass_at_k", "reinforce_pp")
+"""Experiments that differ from that of Dr. GRPO in an estimator, which other tests have."""
+
+
 def config_of(name, variant):
   return configs.resolve(f"{FOLDER / name}.py" + (f":{variant}" if variant else ""))
 
@@ -69,7 +73,9 @@ def stages(tmp_path_factory):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("name", DEVICE)
+@pytest.mark.parametrize(
+  "name", [pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ()) for name in DEVICE]
+)
 def test_every_iteration_of_its_smoke_variant_moves_the_policy(name, stages):
   """Some responses are right and some are wrong, and all parameters of every seed change in every iteration."""
   config = configs.resolve(f"{FOLDER / name}.py:smoke", ["logging.every_iterations=1"])
