@@ -32,6 +32,8 @@ HOST = [name for name in NAMES if name.startswith("smollm2")]
 DEVICE = [name for name in NAMES if name not in HOST]
 LONG = ("opd",)
 """Experiments that are a chain of stages: the smoke variant takes a minute or two."""
+ALIKE = ("gpg", "maxrl", "opo", "pass_at_k", "reinforce_pp")
+"""Experiments that differ from that of Dr. GRPO in an estimator, which other tests have."""
 
 
 def config_of(name, variant):
@@ -75,6 +77,7 @@ def stages(tmp_path_factory):
 @pytest.mark.integration
 @pytest.mark.parametrize(
   "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in DEVICE]
+  "name", [pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ()) for name in DEVICE]
 )
 def test_every_iteration_of_its_smoke_variant_moves_the_policy(name, stages):
   """Some responses are right and some are wrong, and all parameters of every seed change in every iteration."""

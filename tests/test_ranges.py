@@ -139,7 +139,9 @@ def test_what_makes_sense_passes(override):
   initialization.build(configs.resolve("grpo:smoke", [override]))
 
 
-@pytest.mark.parametrize("name", ["adora", "canon", "dapo", "dler", "dr_grpo", "dump", "grpo", "rloo", "siri", "spae"])
+@pytest.mark.parametrize(
+  "name", ["adora", "canon", "dapo", "dler", "dr_grpo", "dump", "gpg", "grpo", "maxrl", "rloo", "siri", "spae"]
+)
 def test_methods_that_compare_answers_refuse_one_answer(name):
   with pytest.raises(UserError, match="completions_per_prompt=1: .* take at least 2"):
     initialization.build(configs.resolve(f"{name}:smoke", ["completions_per_prompt=1"]))

@@ -22,7 +22,7 @@ def optimal_token_baseline(
   mask: Num[Array, "B T"],
   *,
   align: str = "token",
-  zero_tail: bool = True,
+  zero_tail: bool = False,
   weights: Float[Array, "B T"] | None = None,
 ) -> Float[Array, "B T"]:
   """A_t = G_t - sum_g W_t G_t / sum_g W_t, W_t = sum_{s <= t} (1 - 2 pi_s + sum_v pi_s(v)^2), G_t = sum_{s >= t} r_s.

@@ -3,6 +3,7 @@ unless stated otherwise.
 
   logprobs      log pi(token t | tokens before t), of the vocabulary
   entropies     of the distribution that token t was drawn from, in nats
+  collisions    sum over the vocabulary of its squared probabilities
   hidden        [B, T, D], the inputs of the output layer for these: with its matrix, full-vocabulary divergences
   readout       [D, V], that matrix, in the type of activations: of the parameters alone, whatever the rows
   values        of the state before token t, a number; [B, T, H] from H heads
@@ -25,10 +26,11 @@ from rl_jax.models.cache import Cache
 from rl_jax.trajectories import PrefixTrees
 
 OF_VOCABULARY = ("logprobs", "entropies")
+"""Outputs of a model of the vocabulary, unless it is asked for others."""
 OF_HEADS = ("values", "rewards")
 OF_PARAMETERS = ("readout",)
 """Outputs without an axis of rows: a loss reads them, of frozen models too; nothing scores them."""
-NAMES = (*OF_VOCABULARY, "hidden", *OF_HEADS, *OF_PARAMETERS)
+NAMES = (*OF_VOCABULARY, "collisions", "hidden", *OF_HEADS, *OF_PARAMETERS)
 
 
 def check(names: tuple[str, ...]) -> None:
@@ -36,7 +38,7 @@ def check(names: tuple[str, ...]) -> None:
   unknown = [name for name in names if name not in NAMES]
   if unknown or not names:
     raise ValueError(f"outputs {list(unknown) or 'none'}: a model gives some of {', '.join(NAMES)}")
-  if set(names) & set(OF_VOCABULARY) and of_heads(names):
+  if set(names) & {*OF_VOCABULARY, "collisions"} and of_heads(names):
     raise ValueError(f"outputs {list(names)}: {OF_VOCABULARY} and {OF_HEADS} are of two models, with a head each")
 
 
@@ -194,23 +196,29 @@ def _read(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"
 def _of_vocabulary(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"]) -> dict[str, Array]:
   states = states[:, :-1]
   found = {"hidden": states}
-  if not set(model.names) & set(OF_VOCABULARY):
+  if not set(model.names) & {*OF_VOCABULARY, "collisions"}:
     return found
   matrix = _matrix(model, params)
   if model.logprobs == "logits":
     logits = jnp.matmul(states, matrix, preferred_element_type=jnp.float32)
-    return found | categorical(logits, own.tokens, temperature=model.temperature)._asdict()
-  linear = linear_logprobs(
-    states,
-    matrix,
-    own.tokens,
-    own.attention_mask,
-    layout="DV",
-    temperature=model.temperature,
-    placement=layout.of_output(matrix.shape[1]),
-    implementation=None if model.logprobs == "recomputed" else model.logprobs,
-  )
-  return found | {"logprobs": linear.logprobs, "entropies": linear.entropies}
+    at = lambda temperature: categorical(logits, own.tokens, temperature=temperature)
+  else:
+    at = lambda temperature: linear_logprobs(
+      states,
+      matrix,
+      own.tokens,
+      own.attention_mask,
+      layout="DV",
+      temperature=temperature,
+      placement=layout.of_output(matrix.shape[1]),
+      implementation=None if model.logprobs == "recomputed" else model.logprobs,
+    )
+  tokens = at(model.temperature)
+  found |= {"logprobs": tokens.logprobs, "entropies": tokens.entropies}
+  if "collisions" in model.names:
+    # With logits z at the temperature, log sum_v p_v^2 = lse(2 z) - 2 lse(z): of the same token at half of it, twice.
+    found["collisions"] = jnp.exp(2 * tokens.logprobs - at(model.temperature / 2).logprobs)
+  return found
 
 
 def _of_heads(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"]) -> dict[str, Array]:

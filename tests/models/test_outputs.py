@@ -114,6 +114,18 @@ def test_hidden_states_times_the_output_matrix_are_the_logits_of_the_logprobs(lo
 
 
 @pytest.mark.parametrize("logprobs", ["logits", "recomputed"])
+def test_collisions_are_sums_of_squared_probabilities(logprobs):
+  model, params = made("logprobs", "collisions", logprobs=logprobs)
+  batch = sequences()
+  found, logits = outputs(model, params, batch)["collisions"], raw(*made("logprobs"), batch)
+  expected = np.square(jax.nn.softmax(logits / model.temperature)).sum(axis=-1)[:, :-1]
+  told = np.asarray(batch.attention_mask)[:, 1:]
+  np.testing.assert_allclose(found[:, 1:][told], expected[told], rtol=1e-5)
+  with pytest.raises(ValueError, match="are of two models"):
+    model_module.build(CONFIG, VOCABULARY, names=("collisions", "values"))
+
+
+@pytest.mark.parametrize("logprobs", ["logits", "recomputed"])
 def test_logprobs_are_the_same_beside_hidden_states_and_without(logprobs):
   with_hidden, params = made("hidden", "logprobs", logprobs=logprobs)
   without, _ = made("logprobs")
@@ -160,7 +172,10 @@ def test_hidden_states_have_a_gradient():
   [
     (("logprobs", "values"), "are of two models, with a head each"),
     (("rewards", "entropies"), "are of two models, with a head each"),
-    (("logits",), r"outputs \['logits'\]: a model gives some of logprobs, entropies, hidden, values, rewards"),
+    (
+      ("logits",),
+      r"outputs \['logits'\]: a model gives some of logprobs, entropies, collisions, hidden, values, rewards",
+    ),
     ((), "outputs none: a model gives some of"),
   ],
 )

@@ -19,14 +19,14 @@ ARGS = REWARDS, LOGPROBS, COLLISIONS, jnp.array([4, 4]), MASK
 
 def test_by_hand():
   """W of the rows is (0.5, 1) and (0.25, 0.5, 0.75); the n-th tokens are baselined by (2 * 1 + 0.25) / 3 = 0.75."""
-  np.testing.assert_allclose(optimal_token_baseline(*ARGS), [[0.25, 0.25, 0, 0], [-0.5, 0, -0.5, 0.25]], rtol=1e-6)
-  tail = optimal_token_baseline(*ARGS, zero_tail=False)
-  np.testing.assert_allclose(tail, [[0.25, 0.25, 0, 0], [-0.5, 0, -0.5, 0]], rtol=1e-6)
+  np.testing.assert_allclose(optimal_token_baseline(*ARGS), [[0.25, 0.25, 0, 0], [-0.5, 0, -0.5, 0]], rtol=1e-6)
+  tail = optimal_token_baseline(*ARGS, zero_tail=True)
+  np.testing.assert_allclose(tail, [[0.25, 0.25, 0, 0], [-0.5, 0, -0.5, 0.25]], rtol=1e-6)
 
 
 def test_slots_by_hand():
   """Slots 1, 2 and 3 have one row's token each."""
-  slots = optimal_token_baseline(*ARGS, align="slot", zero_tail=False)
+  slots = optimal_token_baseline(*ARGS, align="slot")
   np.testing.assert_allclose(slots, [[0.25, 0, 0, 0], [-0.5, 0, 0, 0]], atol=1e-6)
   zero = optimal_token_baseline(*ARGS, align="slot", zero_tail=True)
   np.testing.assert_allclose(zero, [[0.25, 1, 0, 0], [-0.5, 0, 0.25, 0.25]], atol=1e-6)
@@ -51,7 +51,7 @@ def test_the_energy_is_the_squared_gradient_by_the_logits():
 
 def test_degenerate_groups():
   """A row alone keeps its return; so do tokens of which nothing could be learned, as they are certain."""
-  alone = optimal_token_baseline(*ARGS[:3], jnp.array([4, 5]), MASK, zero_tail=False)
+  alone = optimal_token_baseline(*ARGS[:3], jnp.array([4, 5]), MASK)
   np.testing.assert_allclose(alone, [[1, 1, 0, 0], [0.25, 0, 0.25, 0.25]])
   certain = optimal_token_baseline(REWARDS, 0 * LOGPROBS, jnp.ones((2, 4)), jnp.array([4, 4]), MASK)
   np.testing.assert_allclose(certain, [[1, 1, 0, 0], [0.25, 0, 0.25, 0.25]])
@@ -66,7 +66,7 @@ def test_an_unknown_option_lists_the_known():
 AXES = {"token_rewards": "BT", "logprobs": "BT", "collisions": "BT", "group_ids": "B", "mask": "BT"}
 KERNELS = [
   Kernel(optimal_token_baseline, AXES, scope="group", moves="BT"),
-  Kernel(optimal_token_baseline, AXES, {"align": "slot", "zero_tail": False}, scope="group", moves="BT"),
+  Kernel(optimal_token_baseline, AXES, {"align": "slot", "zero_tail": True}, scope="group", moves="BT"),
   Kernel(
     lambda token_rewards, logprobs, collisions, group_ids, mask, importance: optimal_token_baseline(
       token_rewards, logprobs, collisions, group_ids, mask, weights=importance

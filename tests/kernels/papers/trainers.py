@@ -48,7 +48,7 @@ def token_baselines(token_rewards, logprobs, collisions, group_ids, mask, weight
   run = partial(optimal_token_baseline, token_rewards, logprobs, collisions, group_ids, mask)
   forms = {f"{align}{tail}": (align, bool(tail)) for align in ("slot", "token") for tail in ("", "_zero_tail")}
   return {name: run(align=align, zero_tail=tail) for name, (align, tail) in forms.items()} | {
-    "weighted": run(weights=weights)
+    "weighted": run(weights=weights, zero_tail=True)
   }
 
 
