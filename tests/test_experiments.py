@@ -76,8 +76,7 @@ def stages(tmp_path_factory):
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-  "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in DEVICE]
-  "name", [pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ()) for name in DEVICE]
+  "name", [pytest.param(name, marks=pytest.mark.slow if name in (*LONG, *ALIKE) else ()) for name in DEVICE]
 )
 def test_every_iteration_of_its_smoke_variant_moves_the_policy(name, stages):
   """Some responses are right and some are wrong, and all parameters of every seed change in every iteration."""
