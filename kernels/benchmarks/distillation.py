@@ -33,8 +33,8 @@ def with_logits(
   >>> print(with_logits(jnp.zeros((1, 2)), jnp.ones((2, 4)), jnp.ones((1, 3)), jnp.ones((3, 4)), beta=1.0))
   [0.]
   """
-  logits = (jnp.matmul(*pair)[None] for pair in ((student, student_matrix), (teacher, teacher_matrix)))
-  return generalized_jsd(*logits, jnp.ones((1, len(student))), beta=beta)[0]
+  student_logits, teacher_logits = (student @ student_matrix)[None], (teacher @ teacher_matrix)[None]
+  return generalized_jsd(student_logits, teacher_logits, jnp.ones((1, len(student))), beta=beta)[0]
 
 
 def without_logits(

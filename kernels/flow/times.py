@@ -25,7 +25,7 @@ def training_indices(
   """
   known_option("training_indices", "kind", kind, ("discrete_wo_init", "discrete"))
   bounds = np.floor(np.linspace(int(kind == "discrete_wo_init"), int(num_steps * fraction), uniforms.shape[0] + 1))
-  low, high = bounds[:-1].astype(np.int32), bounds[1:].astype(np.int32)
+  low, high = (jnp.asarray(x, jnp.int32) for x in (bounds[:-1], bounds[1:]))
   return low + jnp.floor(widen(uniforms) * (high - low)).astype(jnp.int32)
 
 

@@ -38,7 +38,7 @@ class RewardStatistics(NamedTuple):
 
   mean: Float[Array, ""]
   variance: Float[Array, ""]
-  count: Float[Array, ""]
+  observations: Float[Array, ""]
 
   @classmethod
   def empty(cls) -> RewardStatistics:
@@ -120,7 +120,7 @@ def update_statistics(
   nothing.
 
   >>> statistics = update_statistics(RewardStatistics.empty(), jnp.array([[1.0, 3.0]]), jnp.ones((1, 2)))
-  >>> print(f"{statistics.mean:.3f} {statistics.variance:.3f} {statistics.count:.4f}")
+  >>> print(f"{statistics.mean:.3f} {statistics.variance:.3f} {statistics.observations:.4f}")
   2.000 2.000 2.0001
   """
   same_shape("update_statistics", "B T", rewards=rewards, mask=mask)

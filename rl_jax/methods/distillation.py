@@ -80,17 +80,16 @@ def build(config: ConfigDict, task: Task) -> Method:
     return Loss({form: Term(learned, trains="policy")}, jax.lax.stop_gradient(metrics))
 
   gkd = ("2306.13649",) if form == "jsd" else ()
-  if form == "nll":
-    loss, scored, states = supervised.loss, {}, ()
-  else:
-    loss, scored, states = divergence, {"teacher_hidden": ("teacher", "hidden")}, _teachers.STATES
+  hard = form == "nll"
+  scored = {} if hard else {"teacher_hidden": ("teacher", "hidden")}
+  states: tuple[str, ...] = () if hard else _teachers.STATES
   return Method(
     curriculum=CURRICULA[one_of(m, "curriculum", CURRICULA)](
       config.prompts_per_iteration, config.completions_per_prompt
     ),
     rollout=independent(config, task, by=writer),
     signal=supervised.signal,
-    loss=loss,
+    loss=supervised.loss if hard else divergence,
     models={
       "policy": ModelRole(outputs=("logprobs", "entropies", *states)),
       "teacher": _teachers.role(config, *(states or ("logprobs",))),

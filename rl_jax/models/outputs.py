@@ -13,7 +13,7 @@ unless stated otherwise.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -199,6 +199,7 @@ def _of_vocabulary(model: Any, params: Any, own: Sequences, states: Float[Array,
   if not set(model.names) & {*OF_VOCABULARY, "collisions"}:
     return found
   matrix = _matrix(model, params)
+  at: Callable[[float], Any]
   if model.logprobs == "logits":
     logits = jnp.matmul(states, matrix, preferred_element_type=jnp.float32)
     at = lambda temperature: categorical(logits, own.tokens, temperature=temperature)

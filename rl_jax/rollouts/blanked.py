@@ -104,20 +104,20 @@ def blanked(
     kept = jnp.take_along_axis(members, jnp.maximum(ids, 0)[:, None], axis=2) | (ids < 0)[:, None]
     tokens = jnp.where(kept, before.tokens[:, None], blank).reshape(-1, ids.shape[1])
     asked = usable[:, None] & ~_whole(members, exists) & ~(members & ~exists[:, None]).any(axis=2)
-    owners = jnp.repeat(jnp.arange(len(usable)), coalitions.count)
+    owners = jnp.repeat(jnp.arange(len(usable)), coalitions.size)
     parts = _copies(before.rows(owners).replace(tokens=tokens), asked.ravel())
     verify = jnp.concatenate([nothing_new(before), unasked(nothing), unasked(parts)])
     return PhaseResult(state, concatenate(before, nothing, parts), verify, jnp.int32(0))
 
   def reduced(models, state, plan, prompts, before, key):
-    rows = before.tokens.shape[0] // (2 + coalitions.count)
+    rows = before.tokens.shape[0] // (2 + coalitions.size)
     originals, usable = before.first(rows), before.scored[:rows] & ~before.unfinished[:rows]
     extras: dict[str, Any] = dict(originals.extras)
     sources = extras.pop("empty_sources")
     every = jnp.where(usable, originals.rewards, 0.0)
     rewards, known = jnp.where(before.scored, before.rewards, 0.0)[rows:], (before.scored | ~before.row_mask)[rows:]
     none, is_known = rewards[:rows][sources], before.scored[rows : 2 * rows][sources]
-    by_row = lambda x: x[rows:].reshape(rows, coalitions.count)
+    by_row = lambda x: x[rows:].reshape(rows, coalitions.size)
     whole = _whole(coalitions.members(extras["unit_mask"], extras), extras["unit_mask"])
     extras |= coalitions.values(none, jnp.where(whole, every[:, None], by_row(rewards)), every)
     extras |= {"empty_values": none, "valued": usable & is_known & by_row(known).all(axis=1)}

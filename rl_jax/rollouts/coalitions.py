@@ -16,7 +16,7 @@ from rl_jax.tasks.task import ExtraSpec
 class Coalitions(NamedTuple):
   """C coalitions of at most S units in each row."""
 
-  count: int
+  size: int
   """C."""
   draw: Callable[[Bool[Array, "B S"], PRNGKeyArray], dict[str, Array]]
   """(units that exist, key) -> extras that say which coalitions these are."""
@@ -29,7 +29,7 @@ class Coalitions(NamedTuple):
 
 
 NONE = Coalitions(
-  count=0,
+  size=0,
   draw=lambda exists, key: {},
   members=lambda exists, extras: jnp.zeros((exists.shape[0], 0, exists.shape[1]), bool),
   values=lambda none, some, every: {},
@@ -44,7 +44,7 @@ def every_coalition(units: int) -> Coalitions:
   table = (codes[:, None] >> np.arange(units)) % 2 == 1
   meaning = "value of each coalition; bit i of the index is unit i"
   return Coalitions(
-    count=len(codes),
+    size=len(codes),
     draw=lambda exists, key: {},
     members=lambda exists, extras: jnp.broadcast_to(table, (exists.shape[0], *table.shape)),
     values=lambda none, some, every: {

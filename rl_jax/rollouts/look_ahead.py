@@ -84,7 +84,7 @@ def look_ahead(
       chosen, asked = look_ahead_allocation(
         so_far.fusion.squared_bias, so_far.fusion.samples, so_far.sampled, responses=rows_per_round, **options
       )
-      rows = so_far.index[chosen]
+      rows = so_far.rows[chosen]
       planned = Plan(
         prompt_ids=plan.prompt_ids[chosen],
         row_mask=asked,
@@ -132,7 +132,7 @@ def look_ahead(
 
 
 class _Fused(NamedTuple):
-  index: Int[Array, " N"]
+  rows: Int[Array, " N"]
   """A row of each prompt."""
   fusion: Fusion
   sampled: Float[Array, " N"]

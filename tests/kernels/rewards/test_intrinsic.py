@@ -55,10 +55,10 @@ def test_statistics_of_batches_are_those_of_all():
     statistics = update(statistics, jnp.asarray(batch, jnp.float32), mask)
   rewards = batches[:, mask]
   np.testing.assert_allclose([statistics.mean, statistics.variance], [rewards.mean(), rewards.var()], rtol=5e-3)
-  assert statistics.count == pytest.approx(rewards.size)
+  assert statistics.observations == pytest.approx(rewards.size)
   np.testing.assert_array_equal(update(statistics, jnp.full((5, 100), jnp.nan), 0 * mask), statistics)
   single = update(statistics, jnp.full((5, 100), 2.0), np.arange(500).reshape(5, 100) == 7)
-  assert single.count == statistics.count + 1 and single.variance < statistics.variance
+  assert single.observations == statistics.observations + 1 and single.variance < statistics.variance
 
 
 def test_no_variance_is_no_reward():
