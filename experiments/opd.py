@@ -44,7 +44,8 @@ def method(form: str, teacher: dict) -> dict:
 
 def stage(init_from: str, own_method: dict, **fields) -> dict:
   """A stage between a start and the run. All say the same fields: those that one leaves out are the next one's."""
-  return common.tuned("") | {"init_from": init_from, "method": own_method} | fields
+  own = {"init_from": init_from, "method": own_method, "checkpoint": {"every_iterations": 20}}
+  return common.tuned("") | own | fields
 
 
 def get_config(variant: str = "") -> ConfigDict:

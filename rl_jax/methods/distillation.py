@@ -1,4 +1,4 @@
-"""Distillation over the whole vocabulary, on the student's responses or the teacher's (arXiv 2605.12483, 2306.13649).
+"""Distillation: over the whole vocabulary, on the student's responses or the teacher's (arXiv 2605.12483, 2306.13649).
 
 Idea: a teacher's distribution at a state says more than the token that it drew there. `rollout_by` says whose states:
 the teacher's for the bridge that a student crosses first, where its own responses are too poor to be worth correcting;
