@@ -67,7 +67,8 @@ def test_the_page_of_a_method_links_its_experiments():
     ("Metrics:\n  loss: of all.\n  mu: of\n    one.", "Metrics:\n\n- ``loss``: of all.\n- ``mu``: of\n  one."),
     ("|o_i| of `x|y` * 2_", "\\|o_i\\| of ``x|y`` \\* 2\\_"),
     ("Sum.\n\n>>> f(1)\n1", "Sum.\n\n>>> f(1)\n1"),
-    ("F.\n\nArgs:\n  a: b\n    c\n\nRaises: ValueError: d.", "F.\n\nArgs:\n    a: b\n      c\n\nRaises:\n    ValueError: d."),
+    ("F.\n\nArgs:\n  a: b\n    c", "F.\n\nArgs:\n    a: b\n      c"),
+    ("F.\n\nRaises: ValueError: d.", "F.\n\nRaises:\n    ValueError: d."),
     ("A:\n- b\n  c\nd", "A:\n\n- b\n  c\n\nd"),
   ],
 )
