@@ -7,6 +7,7 @@ of the repository leads to the page that shows it: its API, or its source.
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import shutil
@@ -43,7 +44,8 @@ def main(argv: list[str]) -> int:
   """Write the source of the site into a folder, which is emptied first."""
   folder = Path(argv[0])
   shutil.rmtree(folder, ignore_errors=True)
-  for place, content in pages().items():
+  notebooks = [_notebook(path) for path in _listed("notebooks/*.ipynb")]
+  for place, content in functools.reduce(lambda a, b: a | b, notebooks, pages()).items():
     path = folder / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -51,7 +53,7 @@ def main(argv: list[str]) -> int:
 
 
 def pages() -> dict[str, str | bytes]:
-  """All files of the source by their places."""
+  """Files of the source by their places, without the notebooks."""
   result: dict[str, str | bytes] = {}
   for name, place in written().items():
     result[place] = _relinked((ROOT / name).read_text(encoding="utf-8"), Path(name), place)
@@ -59,8 +61,6 @@ def pages() -> dict[str, str | bytes]:
     text = f"# {path.stem}\n\n{(ROOT / path).read_text(encoding='utf-8')}"
     result[_place(path)] = _relinked(text, path, _place(path))
   result |= {_place(path): (ROOT / path).read_bytes() for path in _listed("experiments/results/*.png")}
-  for path in _listed("notebooks/*.ipynb"):
-    result |= _notebook(path)
   experiments = [path for path in _listed("experiments/*.py") if path.stem != "__init__"]
   result |= {_place(path): _source(path) for path in experiments}
   result["experiments/index.md"] = _section("Experiments", "experiments/index.md", experiments)
@@ -71,12 +71,15 @@ def pages() -> dict[str, str | bytes]:
     index = f"{section}/index.md"
     result[index] = _section(section.capitalize(), index, modules, str(result.get(index, "")))
   for path in _linked():
-    if _place(path) not in result:
+    if _place(path) not in result and path.suffix != ".ipynb":
       result[_place(path)] = _source(path) if _is_shown(path) else (ROOT / path).read_bytes()
   result["index.md"] = f"{result['index.md']}\n{_contents()}"
+  pages_of_results = [f"results/{path.stem}" for path in _listed("experiments/results/*.md")]
+  result["studies.md"] = f"{result['studies.md']}\n{_toctree(pages_of_results)}"
   return result
 
 
+@functools.cache
 def written() -> dict[str, str]:
   """Pages written by hand, and their places in the site."""
   return RENAMED | {str(path): path.name for path in _listed("docs/*.md")}
@@ -84,9 +87,8 @@ def written() -> dict[str, str]:
 
 def _contents() -> str:
   """The tables of contents of the front page, which the margin shows."""
-  results = ["studies", *(f"results/{path.stem}" for path in _listed("experiments/results/*.md"))]
   api = [f"{section}/index" for section in API]
-  parts = {**GUIDES, "Results": results, "Reference": [*api, "experiments/index", "notebooks/index"]}
+  parts = {**GUIDES, "Reference": ["studies", *api, "experiments/index", "notebooks/index"]}
   return "\n".join(_toctree(names, caption) for caption, names in parts.items())
 
 
@@ -104,12 +106,23 @@ def _section(title: str, index: str, paths: list[Path], text: str = "") -> str:
   return text + _toctree(place.removesuffix(".md") for place in relative.values())
 
 
+def experiments_of(method: str) -> list[Path]:
+  """The experiments whose docstring names a method's file before any other."""
+  first = lambda path: re.search(r"rl_jax/methods/(\w+)\.py", _docstring(path))
+  return [path for path in _listed("experiments/*.py") if (match := first(path)) and match[1] == method]
+
+
 def _api(module: Path) -> str:
-  """The page of a module, whose docstrings Sphinx reads."""
-  dotted = ".".join(
-    module.with_suffix("").parts if module.parts[0] == "rl_jax" else ("rl_jax", *module.with_suffix("").parts)
-  )
-  return f"# {_title(module)}\n\n```{{eval-rst}}\n.. automodule:: {dotted}\n```\n"
+  """The page of a module, whose docstrings Sphinx reads, with links to a method's experiments and results."""
+  parts = module.with_suffix("").parts
+  dotted = ".".join(parts if parts[0] == "rl_jax" else ("rl_jax", *parts))
+  lines = [f"# {_title(module)}", "", "```{eval-rst}", f".. automodule:: {dotted}", "```", ""]
+  if parts[:2] == ("rl_jax", "methods"):
+    results = _listed(f"experiments/results/{module.stem}.md")
+    links = [f"[{path.stem}](../{_place(path)})" for path in experiments_of(module.stem)]
+    shown = {"Experiments": links, "Results": [f"[{path.stem}](../{_place(path)})" for path in results]}
+    lines[1:1] = [f"\n{label}: {', '.join(links)}" for label, links in shown.items() if links]
+  return "\n".join(lines)
 
 
 def _notebook(path: Path) -> dict[str, str | bytes]:
@@ -194,12 +207,14 @@ def _listed(pattern: str) -> list[Path]:
   return sorted(path.relative_to(ROOT) for path in ROOT.glob(pattern))
 
 
+@functools.cache
 def _modules(folder: str) -> list[Path]:
   """Modules of a folder that say what they are. Benchmarks, and programs of worker processes, are not imported."""
   hidden = lambda path: any(part.startswith("_") or part == "benchmarks" for part in path.parts)
   return [path for path in _listed(f"{folder}/**/*.py") if not hidden(path) and _docstring(path)]
 
 
+@functools.cache
 def _docstring(path: Path) -> str:
   if path.suffix != ".py":
     return ""

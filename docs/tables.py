@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+from stage import experiments_of  # noqa: E402
 
 from rl_jax import list as listing  # noqa: E402
 from rl_jax.kernels import _papers  # noqa: E402
@@ -62,21 +64,17 @@ def methods() -> str:
     papers = ", ".join(f"[{arxiv}](https://arxiv.org/abs/{arxiv})" for arxiv in entry.papers)
     said = re.search(r"^Source: (.*?)\.?(?:\n\n|\Z)", docstring(ROOT / f"rl_jax/methods/{stem}.py"), re.M | re.S)
     source = " ".join(said[1].split()) if said else confidence.get(entry.papers[0], "") if entry.papers else ""
-    row = (f"[{name}](rl_jax/methods/{stem}.py)", idea, papers, _experiments(stem), source)
+    row = (
+      f"[{name}](rl_jax/methods/{stem}.py)",
+      idea,
+      papers,
+      ", ".join(f"[{path.stem}]({path})" for path in experiments_of(stem)),
+      source,
+    )
     rows.append(((entry.papers or ("9999",))[-1], stem, row))
   return markdown(
     ("method", "idea", "paper", "experiments", "formulas checked against"), [row for *_, row in sorted(rows)]
   )
-
-
-def _experiments(method: str) -> str:
-  """Links to the experiments whose docstring names the method's file before any other."""
-  links = []
-  for path in sorted((ROOT / "experiments").glob("*.py")):
-    first = re.search(r"rl_jax/methods/(\w+)\.py", docstring(path))
-    if first and first[1] == method:
-      links.append(f"[{path.stem}](experiments/{path.name})")
-  return ", ".join(links)
 
 
 def page_table(study: str) -> list[dict[str, str]]:

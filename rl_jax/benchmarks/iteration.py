@@ -1,4 +1,4 @@
-"""The benchmark `iteration`: one GRPO iteration of fixed size beside its bound.
+"""Benchmark `iteration`: one GRPO iteration of fixed size against its roofline.
 
 1.06M parameters (width 128, 4 layers, 4 heads, feed-forward 512, vocabulary 64), 32 prompts x 8 completions, 16 prompt
 and exactly 32 new tokens, one update, float32, split into rollout and update. The bound is the time that the matrix
@@ -8,8 +8,8 @@ layer included; norms, softmax, sampling and the optimiser count as nothing. The
 prompt once for its rows, and the output layer at responses alone. Overrides change sizes: --config.model.width=256,
 --config.task.prompt_tokens=64, and --config.model.shared_prompts=False runs prompts with each of their rows.
 
-Peers (Tunix, TRL) run an iteration of the same sizes on a CPU, with random weights and prompts, in Pythons that have
-them. They take turns with ours, so that what else the machine does falls on all: the ratio is the figure that counts.
+Peers (Tunix, TRL) run an iteration of the same sizes on a CPU, with random weights and prompts, in Python environments
+of their own. All take turns, so that other load on the machine affects them alike: the ratio is the figure that counts.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ PEER_OVERRIDES = {
   "completions_per_prompt",
   "model.shared_prompts",
 }
-"""Fields that peers follow, and those that change how we run the same work."""
+"""Fields that peers follow, and fields that change only how rl_jax runs the same work."""
 
 
 def trainer_of(config: ConfigDict) -> Trainer:
-  """The trainer of a resolved config, whose models are drawn."""
+  """Trainer of a resolved config, with freshly initialised models."""
   return Trainer(initialization.build(config), mesh.make_mesh(config.mesh))
 
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-  """Seconds of one iteration of all seeds, and of its two halves run apart."""
+  """Seconds of one iteration of all seeds, and of its two halves run separately."""
 
   iteration: float
   rollout: float
@@ -67,7 +67,7 @@ def time_iteration(trainer: Trainer, repeats: int, peers: Sequence[Callable[[], 
   """Compile and time the iteration, the rollout (with verification) and the rest (scoring, signal, update).
 
   Args:
-    peers: each runs an iteration elsewhere and returns its seconds; all take turns.
+    peers: functions that run an iteration in a peer and return its seconds; all take turns.
   """
   experiment = trainer.experiment
   every = lambda f: jax.jit(over_seeds(f, experiment.config.num_seeds))
@@ -98,7 +98,7 @@ def _answered(ask: Ask) -> float:
 
 
 def _peer_sizes(trainer: Trainer, overrides: Sequence[str]) -> str:
-  """Argument of the peers' scripts; raises UserError for an experiment that they cannot run."""
+  """Argument of the peers' scripts. Raises UserError for an experiment that they cannot run."""
   for override in overrides:
     key = override.partition("=")[0]
     if key not in PEER_OVERRIDES:
@@ -119,10 +119,10 @@ def _peer_sizes(trainer: Trainer, overrides: Sequence[str]) -> str:
 
 
 def iteration_benchmark(overrides: Sequence[str], repeats: int, peers: Mapping[str, str]) -> None:
-  """Print the times of the iteration beside its bounds, and those of peers.
+  """Print the times of the iteration with its bounds, and those of peers.
 
   Args:
-    peers: the Python of each, by its name.
+    peers: Python executables by name of the peer.
 
   Raises: UserError: a peer that does not run, or would run something else.
   """
@@ -144,7 +144,7 @@ def iteration_benchmark(overrides: Sequence[str], repeats: int, peers: Mapping[s
     )
     times = time_iteration(trainer, repeats, calls)
   rate = matmul_rate()
-  # The last new token is sampled but never fed; each token fed sees those before it and itself.
+  # The last new token is sampled but never fed; each fed token attends to itself and those before.
   prefill = forward_flops(model, prompts * prompt, (prompt + 1) / 2)
   decode = forward_flops(model, rows * (new - 1), prompt + new / 2)
   update = 3 * forward_flops(model, rows * length, (length + 1) / 2)

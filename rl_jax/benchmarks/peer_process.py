@@ -1,10 +1,9 @@
-"""Peers of a benchmark: other packages in a Python of their own, which take turns with ours.
+"""Peers of a benchmark: other packages in their own Python, which take turns with rl_jax.
 
-A peer is a script of `peers/` and the Python that has its packages. The script runs in a process of its own, outside of
-this repository, for as long as the benchmark asks: its first line of output says what it is, and each line of input, a
-request as JSON, gets one line as answer. It runs with the environment of the benchmark: threads of torch that wait for
-each other spin by default, which makes them several times slower where other work shares the cores
-(OMP_WAIT_POLICY=PASSIVE lets them sleep).
+A peer is a script of `peers/` and a Python with its packages. The script runs in its own process, outside of this
+repository. Its first line of output describes it; each line of input, a JSON request, gets one line as answer. It has
+the environment of the benchmark. Waiting threads of torch spin by default, which makes them several times slower if
+other work shares the cores; OMP_WAIT_POLICY=PASSIVE lets them sleep.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ Ask = Callable[..., dict[str, Any]]
 
 
 def chosen(benchmark: str, given: Sequence[str], scripts: Mapping[str, str]) -> dict[str, str]:
-  """The Python of each peer, by its name, from the values of --peer: NAME=PYTHON, or PYTHON where there is one peer.
+  """Python of each peer by name, from the values of --peer: NAME=PYTHON, or PYTHON if there is only one peer.
 
-  Raises: UserError: a peer that the benchmark does not have, or has twice.
+  Raises: UserError: an unknown or repeated peer.
 
   >>> chosen("generate", ["/a=b/python"], {"transformers": "transformers_generate.py"})
   {'transformers': '/a=b/python'}
@@ -41,7 +40,7 @@ def chosen(benchmark: str, given: Sequence[str], scripts: Mapping[str, str]) -> 
   pythons: dict[str, str] = {}
   for text in given:
     name, _, python = text.partition("=")
-    if not name.isidentifier() or not python:  # no name: a path, which may have a "=" too
+    if not name.isidentifier() or not python:  # no name: a path, which may contain "=" too
       name, python = (next(iter(scripts)), text) if len(scripts) == 1 else ("", text)
     if name not in scripts or not python:
       raise UserError(f"--peer={text}: write {' or '.join(f'--peer={known}=PYTHON' for known in scripts)}")
@@ -53,13 +52,13 @@ def chosen(benchmark: str, given: Sequence[str], scripts: Mapping[str, str]) -> 
 
 @contextlib.contextmanager
 def conversation(name: str, script: str, python: str, *arguments: str) -> Iterator[tuple[str, Ask]]:
-  """Start a peer and end it at the exit: what it says that it is, and the function that asks it.
+  """Context with a running peer: its description, and the function that sends a request.
 
-  Raises: UserError: it does not run or fails; the line has its last words.
+  Raises: UserError: it does not run, or fails; the message has its last line of output.
   """
   flag = f"--peer={name}={python}"
   python = os.path.expanduser(python)
-  # The process has another working directory, in which a relative path would lead nowhere.
+  # The process has another working directory, so relative paths would break.
   program = os.path.abspath(shutil.which(python) or python)
   with tempfile.TemporaryDirectory() as elsewhere, contextlib.ExitStack() as stack:
     for file in SCRIPTS.glob("*.py"):
@@ -77,7 +76,7 @@ def conversation(name: str, script: str, python: str, *arguments: str) -> Iterat
 
     def close() -> None:
       process.kill()
-      with contextlib.suppress(BrokenPipeError):  # a request that a dead process has left in the buffer
+      with contextlib.suppress(BrokenPipeError):  # a request left in the buffer by a dead process
         requests.close()
 
     stack.callback(close)
@@ -94,7 +93,7 @@ def conversation(name: str, script: str, python: str, *arguments: str) -> Iterat
       raise UserError(f"{flag} failed: it printed {line.strip()[:80]!r}, no answer")
 
     def ask(**fields: Any) -> dict[str, Any]:
-      with contextlib.suppress(BrokenPipeError):  # the answer then says why
+      with contextlib.suppress(BrokenPipeError):  # the answer then has the reason
         print(json.dumps(fields), file=requests, flush=True)
       return answer("seconds")
 
@@ -102,9 +101,9 @@ def conversation(name: str, script: str, python: str, *arguments: str) -> Iterat
 
 
 def medians_in_turns(calls: Sequence[Callable[[], float]], repeats: int) -> list[float]:
-  """Median seconds of each call, which take turns, so that what else the machine does falls on all alike.
+  """Median seconds of each call. Calls take turns, so that other load on the machine affects them alike.
 
-  Each call says how long it took. The first round is not counted: programs compile in it.
+  Each call returns its own seconds. The first round compiles and is not counted.
 
   >>> medians_in_turns([iter([9.0, 1.0, 2.0, 3.0]).__next__], repeats=3)
   [2.0]

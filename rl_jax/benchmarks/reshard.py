@@ -1,4 +1,4 @@
-"""The benchmark `reshard`: what a layout of its own for generation costs and saves on the devices here.
+"""Benchmark `reshard`: cost and gain of a separate parameter layout for generation, on the attached devices.
 
 See `rl_jax.training.rollout_layout`; config.mesh and its rules as in a run.
 """
@@ -21,7 +21,7 @@ from rl_jax.training.seeds import over_seeds
 
 
 def reshard_benchmark(config_path: str, overrides: Sequence[str], repeats: int) -> None:
-  """Print how long the policy takes into the layout of generation, and a rollout in either layout.
+  """Print the time to reshard the policy for generation, and of a rollout in either layout.
 
   Raises: UserError: generation has no layout of its own.
   """

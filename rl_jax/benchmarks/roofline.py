@@ -1,4 +1,4 @@
-"""Roofline of a model's pass: its least operations and bytes, and the rates that this machine reaches."""
+"""Roofline of a model's pass: minimal operations and bytes, and the rates of this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def forward_flops(config: TransformerConfig, tokens: int, attended: float, outpu
 
   Args:
     attended: mean number of slots that a token attends to.
-    outputs: tokens that the output layer is computed for; None: all.
+    outputs: number of tokens with an output; None: all.
   """
   heads, shared = config.heads * config.head_width, config.key_value_heads * config.head_width
   layer = config.width * (2 * heads + 2 * shared + 3 * config.feed_forward) + 2 * heads * attended
@@ -25,7 +25,7 @@ def forward_flops(config: TransformerConfig, tokens: int, attended: float, outpu
 
 
 def decode_bytes(config: TransformerConfig, rows: int, attended: float) -> float:
-  """Bytes that a step of one token per row reads: every matrix once, and keys and values of the tokens before."""
+  """Bytes read by a step of one token per row: every matrix once, and keys and values of earlier tokens."""
   size = jnp.dtype(config.dtype).itemsize
   weights = forward_flops(config, 1, 0.0) / 2
   cache = 2 * config.layers * config.key_value_heads * config.head_width * attended
@@ -36,7 +36,7 @@ def matmul_rate(
   dtype: str = "float32",
   sizes: tuple[tuple[int, int, int], ...] = ((2048, 2048, 2048), (4096, 1024, 1024), (8192, 512, 512)),
 ) -> float:
-  """The best rate of matrix products summed in float32, in operations per second, over some large sizes."""
+  """Best rate of matrix products summed in float32, in operations per second, over some large sizes."""
   product = jax.jit(functools.partial(jnp.matmul, preferred_element_type=jnp.float32))
   rates = []
   for m, k, n in sizes:

@@ -1,4 +1,4 @@
-"""The benchmark `seeds`: the iteration of an experiment with 1, 4 and 8 seeds vmapped."""
+"""Benchmark `seeds`: the iteration of an experiment with 1, 4 and 8 vmapped seeds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rl_jax.configuration import configs
 
 
 def seeds_benchmark(config_path: str, overrides: Sequence[str], repeats: int) -> None:
-  """Print what vmapped seeds cost, compiled and run, beside one seed."""
+  """Print compilation and run time of vmapped seeds, relative to one seed."""
   print(f"{config_path}: one iteration of all seeds, {repeats} repeats, medians", flush=True)
   print(f"{'seeds':>5} {'seconds':>8} {'x one':>6} {'rollout':>8} {'update':>8} {'compile':>8}")
   one_seed = None

@@ -1,10 +1,10 @@
-"""The benchmark `shared`: scoring with its gradient where rows share text, run once and run with every row.
+"""Benchmark `shared`: scoring with its gradient for rows that share text, computed once or with every row.
 
 The policy of the benchmark `iteration` (1.06M parameters, float32), with prompts and responses that fill all slots, for
-groups of responses to a prompt and for trees of a branching, whose segments are as long as a response. Both sides give
-logprobs at responses alone, and the rows of a tree run no further than the end of their own segment, so what remains is
-the text that rows share. For each point of the grid: token slots that a pass runs, seconds of value and gradient (both
-sides take turns, medians), and the memory that the compiler sets aside for temporaries.
+groups of responses to a prompt and for trees whose segments are as long as a response. Both sides compute logprobs at
+responses only, and rows of a tree end with their own segment, so that the sides differ by the shared text alone. For
+each point of the grid: token slots of a pass, seconds of value and gradient (medians, taking turns), and temporary
+memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rl_jax.models.model import Model, Params
 from rl_jax.trajectories import PrefixTrees, Trajectories, slots_run
 
 SLOTS = 8192
-"""Token slots, about, that a pass of each point runs where text is shared."""
+"""Approximate number of token slots of a pass with shared text, at each point."""
 
 
 class Point(NamedTuple):
@@ -50,7 +50,7 @@ class Point(NamedTuple):
 
 
 class Side(NamedTuple):
-  """One of two ways."""
+  """Measurements of one of the two sides."""
 
   slots: int
   seconds: float
@@ -59,7 +59,7 @@ class Side(NamedTuple):
 
 
 def batches(point: Point, vocabulary: int) -> tuple[Trajectories, list[Trajectories]]:
-  """The rows of a point as trees, and level by level, each no wider than its own text reaches, as rows of their own."""
+  """Rows of a point as trees, and level by level as separate rows, each as wide as its own text."""
   trees, rng = point.trees, np.random.default_rng(0)
   tokens = np.empty((trees.rows // trees.size, trees.size, point.width), np.int32)
   stops, above, done = (*trees.starts[1:], point.width), None, 0
@@ -103,7 +103,7 @@ def _program(model: Model, params: Params, parts: Sequence[Trajectories]) -> tup
 
 
 def measure(model: Model, params: Params, point: Point, repeats: int) -> tuple[Side, Side]:
-  """Run with every row, and run once."""
+  """Measure a point computed with every row, and computed once."""
   whole, alone = batches(point, model.config.vocabulary)
   runs = [_program(model, params, parts) for parts in (alone, [whole])]
   values = [float(jax.block_until_ready(run())[0]) for run, _ in runs]

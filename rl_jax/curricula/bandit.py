@@ -1,4 +1,4 @@
-"""Difficulty levels as the arms of a bandit: the next problems come from where recent ones moved the policy most."""
+"""Bandit over difficulty levels: new problems come from levels where recent ones moved the policy most."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rl_jax.kernels.reductions import masked_mean
 from rl_jax.tasks.task import Task
 
 DRAWS = 4096
-"""Problems that are looked at to find the levels that occur. A level rarer than that is left out: its problems could
-not be drawn in reasonable time either."""
+"""Number of problems drawn to find the levels that occur. A rarer level is left out, since drawing its problems would
+take too long."""
 
 
 def bandit(
@@ -29,11 +29,11 @@ def bandit(
 ) -> Curriculum:
   """`prompts` problems per iteration, each of a level drawn from softmax(UCB / tau); DUMP, arXiv 2504.09710.
 
-  A level pays the mean |advantage| of its last `window` responses. The state is the `Bandit` of
+  The pay-off of a level is the mean |advantage| of its last `window` responses. The state is the `Bandit` of
   `rl_jax.kernels.curricula.bandit`; the advantage of a row is the mean of the stream "policy" over its tokens.
 
   Args:
-    task: tells the levels, and which of them have problems.
+    task: task whose levels are the arms.
   """
   rows, occurs = prompts * completions_per_prompt, occurring(task)
 

@@ -19,16 +19,15 @@ class Plan:
 
   prompt_ids: Int[Array, " N"]
   row_mask: Bool[Array, " B"]
-  """False on rows of the capacity that are not used."""
+  """False on unused rows of the capacity."""
   response_limits: Int[Array, " B"]
-  """Tokens after which a response is cut."""
+  """Length at which a response is cut."""
   extras: dict[str, Array] = dataclasses.field(default_factory=dict)
-  """More inputs of a rollout of the same method: named arrays with leading axis N, such as hint ratios, priors or
-  modes."""
+  """Further inputs of the method's rollout: named arrays with leading axis N, such as hint ratios, priors or modes."""
 
 
 class Curriculum(NamedTuple):
-  """Pure functions over a state of the curriculum's own, which the trainer carries and saves unread."""
+  """Pure functions over the curriculum's own state, which the trainer carries and saves."""
 
   init: Callable[[PRNGKeyArray], Any]
   """key -> state"""

@@ -1,4 +1,4 @@
-"""Passes over the train split of a finite task, each in an order of its own."""
+"""Passes over the train split of a finite task, each in its own random order."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from rl_jax.curricula.curriculum import Curriculum, Plan
 
 
 class Position(flax.struct.PyTreeNode):
-  """Position in the passes over the problems: all that a resumed run needs to continue with the next problem."""
+  """Position in the passes over the problems, from which a resumed run continues."""
 
   root: UInt32[Array, " K"]
-  """Raw data of the key that orders are drawn with: typed keys do not serialise."""
+  """Raw data of the key for orders, since typed keys do not serialise."""
   epoch: Int[Array, ""]
-  """Passes done."""
+  """Number of completed passes."""
   offset: Int[Array, ""]
-  """Problems done in the current pass."""
+  """Number of problems used in the current pass."""
 
 
 def epochs(prompts: int, completions_per_prompt: int) -> Curriculum:
   """`prompts` problems per iteration with `completions_per_prompt` responses each, every problem once per pass.
 
-  Pass e has the order permutation(fold_in(key, e)), with the key of `init`; a plan may reach over the end of a pass.
-  The plan's own key is not used. Each plan sorts the whole split: O(size log size).
+  Pass e has the order permutation(fold_in(key, e)), with the key of `init`. A plan may cross the end of a pass and does
+  not use its own key. Each plan sorts the whole split: O(size log size).
 
-  Raises: ValueError, when the first plan is made: the task has no end of problems.
+  Raises: ValueError, with the first plan: the task has infinitely many problems.
   """
   rows = prompts * completions_per_prompt
 

@@ -1,4 +1,4 @@
-"""Response limits that follow a schedule, whatever problems a curriculum asks."""
+"""Response limits that follow a schedule, on top of any curriculum."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from rl_jax.curricula.curriculum import Curriculum
 
 
 class Progress(flax.struct.PyTreeNode):
-  """Number of plans made, and the state of the curriculum that makes them."""
+  """Number of plans made, and the state of the base curriculum."""
 
   iteration: Int[Array, ""]
   base: Any
 
 
 def length_limits(base: Curriculum, limit: Callable[[Int[Array, ""]], int | Int[Array, ""]]) -> Curriculum:
-  """The plans of `base`, with responses that are cut after limit(iteration) tokens where its own limits are higher.
+  """Plans of `base`, with responses cut after limit(iteration) tokens if its own limits are higher.
 
-  Evaluations know no curriculum: they answer held-out problems with all response tokens of the task.
+  Evaluations ignore the curriculum: they answer held-out problems with all response tokens of the task.
 
   Args:
-    limit: iterations done, from 0 -> tokens.
+    limit: number of completed iterations -> tokens.
   """
 
   def next_plan(state, task, key):

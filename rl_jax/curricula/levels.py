@@ -10,10 +10,10 @@ from rl_jax.tasks.task import Task
 
 
 def ids_of_levels(task: Task, key: PRNGKeyArray, levels: Int[Array, " n"]) -> Int[Array, " n"]:
-  """Ids of train problems, the n-th drawn from the task's distribution given that its level is levels[n].
+  """Ids of training problems, the n-th drawn from the task's distribution conditioned on levels[n].
 
-  Draws until all levels are met: about as many times as the rarest level is rare. A level without problems never ends,
-  so leave out those whose share is 0.
+  Draws until all levels are met, about 1 / (share of the rarest level) times. A level without problems never ends, so
+  leave out levels whose share is 0.
   """
 
   def draw(carry):

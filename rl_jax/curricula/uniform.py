@@ -1,4 +1,4 @@
-"""Prompts drawn from the task's own distribution, each iteration anew."""
+"""Prompts drawn from the task's own distribution in each iteration."""
 
 from __future__ import annotations
 

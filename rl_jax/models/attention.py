@@ -1,4 +1,4 @@
-"""Softmax attention with float32 scores: over the slots of each row, and over prefixes that several rows share."""
+"""Softmax attention with float32 scores, over the slots of each row and over prefixes shared by several rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Shared(NamedTuple):
   keys: Float[Array, "N K Dh P"]
   values: Float[Array, "N K P Dh"]
   mask: Bool[Array, "N P"] | Bool[Array, "B P"]
-  """Slots that the rows of a prefix see, or that each of them does."""
+  """Slots visible to all rows of a prefix, or to each of them."""
 
 
 def attend(
@@ -26,7 +26,7 @@ def attend(
   values: Float[Array, "B K S Dh"],
   allowed: Bool[Array, "B T S"],
 ) -> Float[Array, "B K G T Dh"]:
-  """softmax(q k) v with float32 scores; a query that may see nothing attends evenly, and is nobody's input."""
+  """softmax(q k) v with float32 scores. Fully masked queries get uniform weights; their outputs are never used."""
   rows, kv, group, time, width = q.shape
   flat = q.reshape(rows, kv, group * time, width)
   scores = jnp.matmul(flat, keys, preferred_element_type=jnp.float32).reshape(rows, kv, group, time, -1)
@@ -43,10 +43,10 @@ def attend_with_prefixes(
   allowed: Bool[Array, "B T S"],
   prefixes: Sequence[Shared],
 ) -> Float[Array, "B K G T Dh"]:
-  """`attend` over a row's own slots and all of its prefixes, as one softmax whose keys are never repeated.
+  """`attend` over a row's own slots and all of its prefixes, as one softmax without repeated keys.
 
-  A prefix is multiplied once with the queries of all its rows. The partial softmaxes, each with its sum of
-  exponentials, are added up under the largest of their maxima.
+  Each prefix is multiplied once with the queries of all its rows. The partial softmaxes, each with its sum of
+  exponentials, are merged under the largest of their maxima.
   """
   rows, kv, group, time, width = q.shape
   flat, least = q.reshape(rows, kv, group * time, width), jnp.finfo(jnp.float32).min

@@ -1,4 +1,4 @@
-"""Keys and values of the tokens so far: an argument and a result of the model, never hidden state."""
+"""Cache of keys and values: an argument and a result of the model, never hidden state."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Cache(NamedTuple):
 
   @property
   def slots(self) -> int:
-    """S, whether they hold a token or not."""
+    """Number of slots S, empty ones included."""
     return self.mask.shape[1]
 
   def rows(self, rows: Int[Array, " M"]) -> Cache:
-    """The rows of these numbers."""
+    """The rows at these indices."""
     return jax.tree.map(lambda x: jnp.take(x, rows, axis=0, mode="clip"), self)
 
   def without_slots(self, rows: int) -> Cache:
-    """A cache like this one of `rows` rows and no slots: all of it is room to `grow`."""
+    """Cache like this one with `rows` rows and no slots, to be grown."""
     keys = tuple(jnp.zeros((rows, *x.shape[1:3], 0), x.dtype) for x in self.keys)
     values = tuple(jnp.zeros((rows, x.shape[1], 0, x.shape[3]), x.dtype) for x in self.values)
     return Cache(keys, values, jnp.zeros((rows, 0), bool))
 
   def after(self, before: Cache) -> Cache:
-    """The slots of `before`, row by row, and after them its own."""
+    """Cache with the slots of `before` in front of its own, row by row."""
     join = lambda axis: lambda *parts: jnp.concatenate(parts, axis=axis)
     keys, values = tuple(map(join(3), before.keys, self.keys)), tuple(map(join(2), before.values, self.values))
     return Cache(keys, values, join(1)(before.mask, self.mask))
@@ -45,17 +45,17 @@ class Cache(NamedTuple):
     return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), self)
 
   def grow(self, slots: int) -> Cache:
-    """Room for `slots` more tokens."""
+    """Cache with `slots` more empty slots."""
     last = lambda x: jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, slots)])
     values = tuple(jnp.pad(x, [(0, 0), (0, 0), (0, slots), (0, 0)]) for x in self.values)
     return Cache(tuple(map(last, self.keys)), values, last(self.mask))
 
 
 def write(array: Array, new: Array, slot: Int[Array, ""] | int, axis: int) -> Array:
-  """`array` with `new` from index `slot` of an axis on, in place where the compiler may.
+  """`array` with `new` written from index `slot` of an axis on, in place if the compiler can.
 
-  JAX vmaps a dynamic_update_slice into a scatter, which XLA does not do in place: a loop under vmap would then copy
-  the whole cache at every token. One slot for all of the batch stays a slice update.
+  JAX vmaps a dynamic_update_slice into a scatter, which XLA does not run in place: a loop under vmap would copy the
+  whole cache at every token. With one slot for the whole batch it remains a slice update.
   """
 
   @jax.custom_batching.custom_vmap

@@ -1,4 +1,4 @@
-"""Chat templates: Jinja programs of a model's file, rendered in a sandbox as `transformers` does."""
+"""Chat templates: Jinja programs in a model's files, rendered in a sandbox as `transformers` does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_
 OURS = ("messages", "add_generation_prompt", *TOKENS)
 """Variables that every template is given."""
 _EMPTY = {"tools": None, "documents": None}
-"""Variables that `transformers` sets to None, which templates tell from one that is not defined."""
+"""Variables that `transformers` sets to None, which templates distinguish from undefined."""
 
 
 def render(text: str, source: str, ours: Mapping[str, Any], more: Mapping[str, Any]) -> str:
@@ -21,9 +21,9 @@ def render(text: str, source: str, ours: Mapping[str, Any], more: Mapping[str, A
 
   Args:
     text: the template.
-    source: the file or folder that it is from, for messages.
+    source: file or folder of the template, for messages.
     ours: values of `OURS`; a token that the model lacks is left out.
-    more: variables of a person's choice, as `enable_thinking`.
+    more: variables chosen by the user, such as `enable_thinking`.
 
   Raises: ModelFileError: the template refuses the conversation, or reads no variable of that name.
   """
@@ -32,7 +32,7 @@ def render(text: str, source: str, ours: Mapping[str, Any], more: Mapping[str, A
     template, names = _compiled(text)
     if more.keys() <= names:
       return template.render({**_EMPTY, **dict.fromkeys(TOKENS, ""), **more, **ours})
-  except Exception as error:  # a template is a program, which may raise anything
+  except Exception as error:  # a template is a program and may raise anything
     raise ModelFileError(f"{source}: the chat template does not take these messages: {reason(error)}") from error
   unknown = next(name for name in more if name not in names)
   raise ModelFileError(
@@ -42,9 +42,9 @@ def render(text: str, source: str, ours: Mapping[str, Any], more: Mapping[str, A
 
 @functools.lru_cache(maxsize=8)
 def _compiled(text: str) -> tuple[Any, frozenset[str]]:
-  """The template, and the names of the variables beside `OURS` that it reads.
+  """The template, and the names of the variables that it reads besides `OURS`.
 
-  What some ask for today's date is not given: prompts would change from day to day.
+  Today's date, which some templates read, is not provided: prompts would change from day to day.
   """
   jinja2, meta = package("jinja2"), package("jinja2.meta")
 

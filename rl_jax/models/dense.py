@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 def dense(x: Float[Array, "*B D"], weight: Float[Array, "D F"]) -> Float[Array, "*B F"]:
   """x @ weight, summed in at least float32 and rounded once.
 
-  Asked for a bfloat16 result, XLA on CPU multiplies in float32; asked for a float32 one, it uses the machine's bfloat16
-  products, which are twice as fast.
+  For a bfloat16 result XLA on CPU multiplies in float32; for a float32 result it uses the machine's bfloat16 products,
+  which are twice as fast.
 
   The gradient of the weight, x^T dy over all tokens, needs one operand transposed in memory on CPU. JAX's own rule
   transposes dy, wide in a feed-forward layer, together with the elementwise work that makes it, which took a quarter of

@@ -11,7 +11,7 @@ from typing import Any
 from rl_jax.errors import UserError
 
 LONGEST = 1000
-"""Characters of a message: a file may hold a name of any length."""
+"""Largest number of characters of a message, since names in a file may have any length."""
 _LONGEST_REASON = 200
 
 _values = reprlib.Repr()
@@ -19,9 +19,9 @@ _values.maxstring = _values.maxother = _values.maxlong = 80
 
 
 class ModelFileError(UserError, ValueError):
-  """A model that is missing or does not fit: the message says which file was looked for where, and what to do.
+  """Error of a model that is missing or does not fit; the message names the file and what to do.
 
-  The message is not long, whatever the file holds.
+  Its length is limited, whatever the file contains.
   """
 
   def __init__(self, message: str):
@@ -29,19 +29,20 @@ class ModelFileError(UserError, ValueError):
 
 
 def shown(value: Any) -> str:
-  """The `repr` of a value of a file, shortened."""
+  """Shortened `repr` of a value from a file."""
   return _values.repr(value)
 
 
 def reason(error: BaseException) -> str:
-  """The first line of another package's error, shortened."""
+  """Shortened first line of another package's error."""
   lines = str(error).strip().splitlines() or [type(error).__name__]
   return lines[0] if len(lines[0]) <= _LONGEST_REASON else f"{lines[0][: _LONGEST_REASON - 1]}…"
 
 
 @contextlib.contextmanager
 def one_line(what: str) -> Iterator[None]:
-  """Calls into the package tokenizers, which raises bare Exception, and BaseException where its Rust panics.
+  """Context for calls of the package tokenizers, which raises bare Exception, and BaseException if its Rust code
+  panics.
 
   Raises: ModelFileError: `what`, and the first line of any error.
   """
@@ -54,7 +55,7 @@ def one_line(what: str) -> Iterator[None]:
 
 
 def package(name: str) -> Any:
-  """A package that only pretrained models need.
+  """Import a package that only pretrained models need.
 
   Raises: ModelFileError: it is not installed.
   """

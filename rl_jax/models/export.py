@@ -32,13 +32,13 @@ def export(
   dtype: str | None = None,
   shard_bytes: int = 4 * 2**30,
 ) -> None:
-  """Write a new folder; it appears whole or not at all. Adapters are merged into their matrices.
+  """Write a new folder atomically. Adapters are merged into their matrices.
 
   Args:
-    params: of one seed, without boxes, all of it within reach of this process.
-    context: tokens that the model is made for.
-    dtype: of the files; None: the model's `param_dtype`.
-    shard_bytes: most bytes of a weight file, unless one tensor has more. One file's tensors are held in memory.
+    params: parameters of one seed, unboxed and addressable by this process.
+    context: context length of the model, in tokens.
+    dtype: type of the files; None: the model's `param_dtype`.
+    shard_bytes: largest size of a weight file, unless one tensor is larger. One file's tensors are held in memory.
 
   Raises: ModelFileError: the folder exists, the parameters are not the model's, or no architecture fits the model.
   """
@@ -112,7 +112,7 @@ def hub_config(config: TransformerConfig, context: int) -> dict[str, Any]:
 
 
 def _named(model: Model, params: Params) -> dict[str, jax.Array]:
-  """Parameters by name, as the model has them."""
+  """Parameters by name, after a check of names and shapes against the model."""
   by_name = lambda tree: {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
   arrays, expected = by_name(params), by_name(abstract_params(model.config))
   differing = sorted(arrays.keys() ^ expected.keys())
@@ -125,7 +125,7 @@ def _named(model: Model, params: Params) -> dict[str, jax.Array]:
 
 
 def _shards(config: TransformerConfig, itemsize: int, most: int) -> Iterator[list[str]]:
-  """Names of the parameters that files hold, in parts of at most `most` bytes."""
+  """Names of the parameters of each file, at most `most` bytes each."""
   shard: list[str] = []
   size = 0
   for path, leaf in jax.tree_util.tree_leaves_with_path(abstract_params(config)):

@@ -1,6 +1,6 @@
-"""Pretrained models from wheels, into the cache.
+"""Download of pretrained models from wheels into the cache.
 
-The models are small ones on PyPI, so pip suffices. The cache is $RL_JAX_CACHE, or ~/.cache/rl_jax.
+The models are small and on PyPI, so pip suffices. The cache is $RL_JAX_CACHE, or ~/.cache/rl_jax.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _CHUNK = 2**20
 
 
 class WheelFile(NamedTuple):
-  """A model file inside of a wheel.
+  """Model file inside a wheel.
 
   Attributes:
-    sha256, size: of the file, once it is out of the wheel; a size of None is not checked.
+    sha256, size: those of the extracted file; a size of None is not checked.
   """
 
   requirement: str
@@ -43,7 +43,7 @@ KNOWN = {
     size=98_362_432,
   ),
 }
-"""Models by name."""
+"""Known models by name."""
 
 
 def cached_path(name: str) -> Path:
@@ -62,13 +62,13 @@ def is_intact(name: str) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _sha256(path: Path, changed: int) -> str:
-  """SHA-256 of a file, computed once for each of its versions."""
+  """SHA-256 of a file, cached until the file changes."""
   with path.open("rb") as file:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def download(requirement: str, folder: Path) -> Path:
-  """The wheel of a package, taken without its dependencies into `folder`.
+  """Download the wheel of a package, without dependencies, into `folder`.
 
   Raises: ModelFileError: pip could not get it; the message has pip's last line.
   """
@@ -85,9 +85,9 @@ def download(requirement: str, folder: Path) -> Path:
 
 
 def fetch(name: str, wheel_of: Callable[[str, Path], Path] = download) -> Path:
-  """The file of a known model, fetched if it is not in the cache or damaged there.
+  """File of a known model, downloaded if it is missing or damaged in the cache.
 
-  It is put there whole and checked, or not at all.
+  It is verified and then written atomically.
 
   Args:
     wheel_of: (requirement, folder) -> wheel in the folder.
@@ -104,7 +104,7 @@ def fetch(name: str, wheel_of: Callable[[str, Path], Path] = download) -> Path:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
       wheel, unpacked = wheel_of(wheel_file.requirement, Path(folder)), Path(folder) / path.name
       with zipfile.ZipFile(wheel) as archive, archive.open(wheel_file.member) as member, unpacked.open("wb") as file:
-        # Compared before anything is written: an archive of a megabyte may hold a disk full of zeros.
+        # Checked before anything is written: an archive of one megabyte may expand to fill the disk.
         size = archive.getinfo(wheel_file.member).file_size
         _compare(wheel_file, wheel, "size", size, size if wheel_file.size is None else wheel_file.size)
         _compare(wheel_file, wheel, "sha256", _copy(member, file), wheel_file.sha256)
@@ -123,7 +123,7 @@ def _compare(file: WheelFile, wheel: Path, what: str, actual: object, expected: 
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> str:
-  """SHA-256 of what was copied, which is on disk afterwards."""
+  """Copy to disk; return the SHA-256 of the copied bytes."""
   digest = hashlib.sha256()
   while chunk := source.read(_CHUNK):
     digest.update(chunk)

@@ -1,4 +1,4 @@
-"""Fields of a model file by name, type and range: the one place where a value of the wrong kind is refused."""
+"""Typed access to the fields of a model file; values of a wrong type or range are refused here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from rl_jax.models.errors import ModelFileError, shown
 
 MOST = 2**24
-"""The largest size of a model, far above any known one."""
+"""Upper bound on sizes, far above any known model."""
 
 _REQUIRED: Any = object()
 
@@ -29,7 +29,7 @@ class Fields:
     self._values, self._where, self._noun = values, where, noun
 
   def whole(self, name: str, default: Any = _REQUIRED, *, low: int = 1, high: int = MOST, means: str = "") -> Any:
-    """A whole number from `low` to `high`; `means` is the field of our config that it sets."""
+    """Whole number from `low` to `high`; `means` is the field of our config that it sets."""
     good = lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
     return self._read(name, default, good, f"a whole number from {low} to {high}", means)
 
@@ -64,7 +64,7 @@ class Fields:
     return self._read(name, default, lambda value: isinstance(value, kinds) and not isinstance(value, bool), want)
 
   def refused(self, name: str, want: str) -> ModelFileError:
-    """The error for a field whose value is not what is wanted."""
+    """Error for a field with an unexpected value."""
     return ModelFileError(f"{self._where}: {name}={shown(self._values.get(name))}: want {want}")
 
   def _read(self, name: str, default: Any, good: Callable[[Any], bool], want: str, means: str = "") -> Any:

@@ -1,4 +1,4 @@
-"""Models in the GGUF form: one file with metadata and tensors, most of them quantised in blocks along the inputs."""
+"""Models in GGUF format: one file with metadata and tensors, mostly quantised in blocks along the inputs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _ROPE_FACTORS = "rope_freqs.weight"
 
 
 def open_file(path: Path) -> Source:
-  """The model in a file; its weights are read and dequantised when they are asked for.
+  """Model in a file, whose weights are read and dequantised on demand.
 
   Raises: ModelFileError: the file is missing or broken, or the model is none of `ARCHITECTURES`.
   """
@@ -112,9 +112,9 @@ def _refuse_other_attention(fields: Fields, name: str, config: TransformerConfig
 
 
 def _with_rope_scaling(config: TransformerConfig, tensors: GGUFTensors, path: Path) -> TransformerConfig:
-  """The scaling behind the factors by which frequencies are divided: the format keeps only these.
+  """Rotary scaling, inferred from the factors that divide frequencies, as the format stores only these.
 
-  Every Llama 3 divides its slowest pair by the whole factor and has the default limits.
+  Every Llama 3 divides its slowest pair by the full factor and has the default limits.
   """
   half = config.head_width // 2
   if tensors.shapes[_ROPE_FACTORS] != (half,):
@@ -133,8 +133,8 @@ class GGUFTensors:
   """The tensors of a file, dequantised.
 
   Args:
-    interleaved: head width, where the file keeps the channels of a query and key head in the order 0, half, 1,
-      half + 1, …, which is how the format wants "llama"; 0: in ours.
+    interleaved: head width if the file stores the channels of query and key heads in the order 0, half, 1,
+      half + 1, …, as the format does for "llama"; 0 if it uses our order.
   """
 
   def __init__(self, path: Path, interleaved: int = 0):
@@ -149,7 +149,7 @@ class GGUFTensors:
     return self._shapes
 
   def read(self, tensor: str, index: Index) -> np.ndarray:
-    """A part of a tensor, float32. Only its rows are dequantised, each as a whole because blocks run along rows."""
+    """Part of a tensor, in float32. Only its rows are dequantised, each as a whole, since blocks run along rows."""
     rows: Any = index[0] if len(index) > 1 else slice(None)
     if self._interleaved and tensor.endswith((".attn_q.weight", ".attn_k.weight")):
       head, channel = np.divmod(np.arange(rows.start, rows.stop), self._interleaved)

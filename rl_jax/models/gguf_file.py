@@ -1,7 +1,7 @@
-"""A GGUF file: its metadata, and where its tensors are. Every length in it is checked before it is used.
+"""Reader of GGUF files: metadata and the places of tensors. Every length is checked before it is used.
 
 The format: magic, version, counts of tensors and fields; the fields (name, type, value); the tensors' names, shapes,
-types and offsets; the tensors, aligned. Lengths are 64 bits wide, so a damaged file may claim more than any memory.
+types and offsets; the tensors, aligned. Lengths have 64 bits, so a damaged file may claim more than any memory holds.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from rl_jax.models.errors import ModelFileError, package, shown
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-"""Types of values by their number in the format, as `struct` has them."""
+"""Formats of `struct` for the value types, by their number in the file format."""
 _STRING, _ARRAY = 8, 9
 _ALIGNMENT = "general.alignment"
 _MOST_ELEMENTS = 2**24
-"""Elements of an array; vocabularies have some 2**18."""
+"""Largest number of elements in an array; vocabularies have about 2**18."""
 _MOST_AXES = 4
 
 
@@ -44,7 +44,7 @@ class Tensor(NamedTuple):
 
 
 class GGUFFile(NamedTuple):
-  """The metadata and the tensors of a file, by name, and its bytes, which are mapped into memory."""
+  """Metadata and tensors of a file by name, and its bytes, mapped into memory."""
 
   fields: dict[str, Any]
   tensors: dict[str, Tensor]
@@ -58,7 +58,7 @@ class GGUFFile(NamedTuple):
 
 
 def read(path: Path) -> GGUFFile:
-  """The file at `path`; the last one is kept.
+  """File at `path`; the latest one is cached.
 
   Raises: ModelFileError: there is no such file, or it is no GGUF.
   """
@@ -71,12 +71,12 @@ def read(path: Path) -> GGUFFile:
 
 @functools.lru_cache(maxsize=1)
 def _read(path: Path, changed: int) -> GGUFFile:
-  """`changed` tells versions of a file apart."""
+  """Read a file; `changed` distinguishes its versions in the cache."""
   try:
     return _parsed(np.memmap(path, mode="r"))
   except OSError as error:
     raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
-  except ModelFileError:  # a package that is missing says nothing of the file
+  except ModelFileError:  # a missing package is no fault of the file
     raise
   except ValueError as error:
     raise ModelFileError(f"{path} is damaged or no GGUF file: {error}") from error
@@ -110,7 +110,7 @@ def _parsed(content: np.ndarray) -> GGUFFile:
 
 
 class _Cursor:
-  """A place in the file that moves on with what is read. ValueError: the file ends before it."""
+  """Position in the file that advances as values are read. Raises ValueError if the file ends too early."""
 
   def __init__(self, content: np.ndarray):
     self._bytes = content
@@ -152,7 +152,7 @@ class _Cursor:
 
 
 def _claimed_tensor(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
-  """Name, shape, type and offset of a tensor, as the header has them."""
+  """Name, shape, type and offset of a tensor, from the header."""
   name = cursor.text("the name of a tensor")
   what = f"tensor {shown(name)}"
   axes = cursor.number("I", what)

@@ -1,4 +1,4 @@
-"""The tokenizer that a GGUF file describes in its metadata: byte-level BPE, and how text is split before it."""
+"""Tokenizer in the metadata of a GGUF file: byte-level BPE with a pattern for splitting text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5
 
 _MORE_TOKENS = {
   "unk_token": "unknown_token_id",
-  "sep_token": "seperator_token_id",  # so it is written in the format
+  "sep_token": "seperator_token_id",  # spelt like this in the format
   "cls_token": "cls_token_id",
   "mask_token": "mask_token_id",
 }
@@ -26,7 +26,7 @@ _MORE_TOKENS = {
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 SPLITS = {"smollm": None, "qwen2": _WORDS % r"\p{N}", "llama-bpe": _WORDS % r"\p{N}{1,3}"}
-"""Pattern of the pieces that are encoded apart, by the format's name for it; None: GPT-2's, and digits one by one."""
+"""Pattern for splitting text before BPE, by its name in the format; None: GPT-2's, with single digits."""
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Models in the Hugging Face form: a folder with config.json and safetensors files."""
+"""Models in Hugging Face format: a folder with config.json and safetensors files."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ _LONGEST_NAME = 255
 
 
 def open_folder(folder: Path) -> Source:
-  """The model in a folder; its weights are read when they are asked for.
+  """Model in a folder, whose weights are read on demand.
 
   Raises: ModelFileError: a file is missing or broken, or the model is none of `ARCHITECTURES`.
   """
   path = folder / CONFIG
   values = read_json(path)
   config = transformer_config(values, path)
-  # Old checkpoints also hold what is worked out from the config, and tied ones the embedding twice.
+  # Old checkpoints also store values derived from the config; tied ones store the embedding twice.
   ignored = {f"model.layers.{i}.self_attn.rotary_emb.inv_freq" for i in range(config.layers)}
   return Source(
     path=folder,
@@ -74,7 +74,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
   Raises: ModelFileError: there is no such file, or it holds something else.
   """
-  if path.exists() and not path.is_file():  # a pipe would be waited for
+  if path.exists() and not path.is_file():  # reading a pipe would block
     raise ModelFileError(f"{path} is no file")
   try:
     values = json.loads(path.read_text(encoding="utf-8"))
@@ -135,7 +135,7 @@ def _rope(fields: Fields, path: Path) -> dict[str, Any]:
   """Fields of rotary positions: `rope_parameters` since transformers 5, `rope_theta` and `rope_scaling` before."""
   new, old = fields.section("rope_parameters", {}), fields.section("rope_scaling", {})
   if new and old and _without_base(new) != _without_base(old):
-    # transformers would take the old one, and lose the base that the new one has.
+    # transformers would use the old field and lose the base of the new one.
     raise ModelFileError(f"{path}: rope_parameters and rope_scaling={shown(old)} differ: leave one of them out")
   scaling = new or old
   rope = Fields(scaling, f"{path}: rope scaling")
@@ -165,12 +165,12 @@ def _without_base(scaling: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _weight_map(path: Path) -> dict[str, str]:
-  """Names of files by tensor, as an index has them; all inside of its folder."""
+  """File names by tensor, from an index; all inside its folder."""
   fields = Fields(read_json(path), path)
   shards = fields.section("weight_map")
   files = Fields(shards, f"{path}: weight_map")
   for tensor in shards:
-    # Not resolved: in the hub's cache the files of a folder are links out of it.
+    # Not resolved: in the hub's cache, files are links to another folder.
     place = PurePath(files.text(tensor))
     inside = place.parts and ".." not in place.parts and not place.is_absolute()
     if not inside or "\0" in str(place) or max(map(len, place.parts)) > _LONGEST_NAME:
@@ -223,5 +223,5 @@ class SafetensorsFolder:
     return self._shapes
 
   def read(self, tensor: str, index: Index) -> np.ndarray:
-    """A part of a tensor; the file is mapped into memory, and nothing else of it is touched."""
+    """Part of a tensor, read through a memory map without touching the rest of the file."""
     return self._files[tensor].get_slice(tensor)[index]

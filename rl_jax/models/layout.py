@@ -1,4 +1,4 @@
-"""Layout of a model's rows and vocabulary on the mesh that a program is traced for."""
+"""Sharding of a model's rows and vocabulary on the mesh for which a program is traced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters from files: tensor by tensor, and of each only what the devices of this process hold."""
+"""Loading of parameters, tensor by tensor, limited to what the devices of this process hold."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from rl_jax.models.model import Model, Params
 from rl_jax.models.transformer import TransformerConfig
 
 Index = tuple[slice, ...]
-"""A part of a tensor: start and stop along every axis."""
+"""Part of a tensor: start and stop along every axis."""
 
 MOST_LAYERS = 10_000
-"""Layers that a file may ask for."""
+"""Largest number of layers in a file."""
 
 
 class Tensors(Protocol):
@@ -33,7 +33,7 @@ class Tensors(Protocol):
     ...
 
   def read(self, tensor: str, index: Index) -> np.ndarray:
-    """A part of a tensor, and no more, in a type of floating point."""
+    """Part of a tensor, in a floating-point type."""
     ...
 
 
@@ -72,9 +72,9 @@ class Source:
     path: its folder or file.
     config: its sizes; the output layer is that of a language model.
     context: tokens that it was made for.
-    ignored: tensors that are not read and may be there.
+    ignored: tensors that may be present and are not read.
 
-  Raises: ModelFileError: a tensor is missing or has the wrong shape, or there are others than the model has.
+  Raises: ModelFileError: a tensor is missing, has the wrong shape, or is unknown to the model.
   """
 
   path: Path
@@ -124,21 +124,21 @@ def config_of(sizes: Mapping[str, Any], path: Path) -> TransformerConfig:
 
 
 def is_transposed(parameter: str, axes: int, config: TransformerConfig) -> bool:
-  """Return whether files hold a parameter transposed: they keep matrices as [outputs, inputs], and embeddings as
+  """Return whether files store a parameter transposed: matrices are [outputs, inputs] there, embeddings
   [vocabulary, width]."""
   return axes == 2 and (parameter != "embedding" or config.tied_embeddings)
 
 
 def path_name(path: tuple[Any, ...]) -> str:
-  """A path of JAX as the name of a parameter."""
+  """Name of a parameter from its path in a tree."""
   return "/".join(key.key for key in path)
 
 
 def load(source: Source, model: Model, shardings: Any = None, dtype: str | None = None) -> Params:
-  """The model's parameters as `Model.init` makes them, without boxes and without adapters, which no file holds.
+  """Load the model's parameters in the form of `Model.init`, unboxed and without adapters, which files do not have.
 
-  One tensor after the other is read, and of each the slices that the devices of this process hold, once: a process
-  never holds more than their share and one tensor's.
+  Tensors are read one after another, each limited to the slices of this process's devices, so that a process never
+  holds more than that share and one tensor.
 
   Args:
     shardings: a tree of shardings like the parameters; None: all on the first device.
@@ -163,7 +163,7 @@ def load(source: Source, model: Model, shardings: Any = None, dtype: str | None 
         parts[bounds] = source.read(name, tuple(slice(*ends) for ends in bounds)).astype(target)
       return parts[bounds]
 
-    # Waiting keeps the host from reading on while a tensor is still on its way to the devices.
+    # Wait for the transfer, so that the host does not read ahead.
     return jax.block_until_ready(jax.make_array_from_callback(leaf.shape, sharding, part))
 
   return jax.tree_util.tree_map_with_path(one, abstract, shardings)
@@ -176,7 +176,7 @@ def abstract_params(config: TransformerConfig) -> Params:
 
 
 def _named(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
-  """Shapes of the parameters by name. One layer is traced, as all are alike and a file may ask for any number."""
+  """Shapes of the parameters by name. Only one layer is traced: all are alike, and a file may have any number."""
   one_layer = abstract_params(dataclasses.replace(config, layers=1))
   shapes = {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(one_layer)}
   of_layer = {name.removeprefix("layer_0/"): shape for name, shape in shapes.items() if name.startswith("layer_0/")}

@@ -1,6 +1,6 @@
-"""Low-rank adapters (LoRA; Hu et al. 2021, arXiv 2106.09685): a matrix stays as it is, a thin product beside it learns.
+"""Low-rank adapters (LoRA; Hu et al. 2021, arXiv 2106.09685): a matrix is frozen, and a thin product beside it learns.
 
-In a tree of parameters the adapter of matrix "query" is beside it, as "query_lora_a" and "query_lora_b".
+In a tree of parameters the adapter of matrix "query" is next to it, as "query_lora_a" and "query_lora_b".
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from jaxtyping import Array, Float
 from rl_jax.models.dense import dense
 
 TARGETS = ("query", "key", "value", "output", "gate", "up", "down")
-"""The matrices of a layer that can have an adapter."""
+"""Matrices of a layer that can have an adapter."""
 
 FIELDS = ("lora_rank", "lora_alpha", "lora_targets")
-"""The fields of a model's config that say what adapters it has."""
+"""Fields of a model's config about adapters."""
 
 A, B = "_lora_a", "_lora_b"
-"""Suffixes that an adapter's two matrices add to the name of the matrix they belong to."""
+"""Suffixes of an adapter's two matrices, after the name of the adapted matrix."""
 
 
 def adapted(
@@ -32,7 +32,7 @@ def adapted(
   b: Float[Array, "r F"],
   scale: float,
 ) -> Float[Array, "*B F"]:
-  """x W + scale (x A) B (eq. 3, scale = alpha / r), with no gradient for W.
+  """x W + scale (x A) B (eq. 3, scale = alpha / r), without a gradient for W.
 
   A starts normally distributed with deviation D^-1/2, B with zeros: the first output is exactly x W.
   """
@@ -49,7 +49,7 @@ def merged_matrix(
 
 
 def merged(params: Any, scale: float) -> Any:
-  """The parameters without adapters, each of which is added to its matrix."""
+  """Parameters with every adapter merged into its matrix."""
   flat = flatten_dict(params)
 
   def one(path: tuple[str, ...], leaf: Array) -> Array:
@@ -60,12 +60,12 @@ def merged(params: Any, scale: float) -> Any:
 
 
 def without(params: Any) -> Any:
-  """The parameters without adapters, which are left out of the tree: the model with its adapters switched off."""
+  """Parameters without adapters: the model with its adapters switched off."""
   return unflatten_dict({path: leaf for path, leaf in flatten_dict(params).items() if not _is_adapter(path)})
 
 
 def only(params: Any, paths: Iterable[tuple[str, ...]] = ()) -> Any:
-  """The adapters, and the parameters at `paths`; None in place of the rest."""
+  """The adapters and the parameters at `paths`; None for all others."""
   path_set = set(paths)
   return unflatten_dict(
     {path: leaf if _is_adapter(path) or path in path_set else None for path, leaf in flatten_dict(params).items()}

@@ -1,4 +1,4 @@
-"""A model as the rest of the house sees it: pure functions of parameters, by the name of what comes out."""
+"""Interface of a model: pure functions of parameters, with outputs by name."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ class Model:
   """A transformer and its outputs.
 
   Attributes:
-    names: of its outputs, see models/outputs.py.
-    temperature: of the softmax, the sampler's and the trainer's alike; so every logprob is that of the policy sampled.
-    logprobs: how teacher-forced logprobs and entropies are made, one of `LOGPROBS`.
-    shared_prompts: run text once for the rows that share it, where a batch says which do; equal up to rounding.
-    trainable: path of a parameter -> whether training moves it; None: see `trained`.
+    names: names of its outputs, see models/outputs.py.
+    temperature: temperature of the softmax, the same in sampler and trainer, so that every logprob is that of the
+      sampled policy.
+    logprobs: computation of teacher-forced logprobs and entropies, one of `LOGPROBS`.
+    shared_prompts: True to compute shared text once, if a batch has `trees`; equal up to rounding.
+    trainable: path of a parameter -> whether it is trained; None: see `trained`.
   """
 
   config: TransformerConfig
@@ -64,8 +65,8 @@ class Model:
 
   @functools.cached_property
   def abstract(self) -> Params:
-    """Shapes of the parameters, boxed like those of `init`. Nothing is made, the key neither: devices may be described
-    as well."""
+    """Shapes of the parameters, boxed like those of `init`. Nothing is allocated, not even the key, so devices may be
+    abstract too."""
     return jax.eval_shape(lambda: self.init(jax.random.key(0)))
 
   @functools.cached_property
@@ -74,9 +75,9 @@ class Model:
     return dataclasses.replace(self, config=dataclasses.replace(self.config, lora_rank=0))
 
   def trained(self, params: Params) -> Params:
-    """The parameters that training moves, with None in place of the others.
+    """Trained parameters, with None for the others.
 
-    Those that are `trainable`; else all; with adapters those, and heads, which start from a draw.
+    These are the `trainable` ones, or all if that is None; with adapters, the adapters and freshly initialised heads.
     """
     if self.trainable is not None:
       flat = flatten_dict(params)
@@ -86,7 +87,7 @@ class Model:
     return lora.only(params, [("output",)] if self.of_heads else [])
 
   def merged(self, params: Params) -> Params:
-    """Parameters of `base` with the same outputs: every adapter added to its matrix."""
+    """Parameters of `base` with the same outputs: every adapter is merged into its matrix."""
     return lora.merged(params, self.config.lora_scale)
 
   def run(
@@ -126,8 +127,8 @@ def merge(part: Params, params: Params) -> Params:
 
 
 LOGPROBS = ("logits", "recomputed", "chunked", "pallas")
-"""Computation of logprobs: from logits [B, T, V], or without them by `rl_jax.kernels.logprobs.linear_logprobs`, whose
-implementation is chosen by the platform ("recomputed") or named. The latter is for large vocabularies."""
+"""Ways to compute logprobs: from logits [B, T, V], or without them by `rl_jax.kernels.logprobs.linear_logprobs`, for
+large vocabularies, with an implementation chosen by platform ("recomputed") or by name."""
 
 
 def param_count(params: Params) -> int:
@@ -150,11 +151,11 @@ def build(
   heads: int = 1,
   temperature: float = 1.0,
 ) -> Model:
-  """The model that a config's section `model` describes, for a task's vocabulary.
+  """Build the model of a config's section `model`, for a task's vocabulary.
 
   Args:
-    names: of its outputs.
-    heads: numbers that `values` and `rewards` hold.
+    names: names of its outputs.
+    heads: number of scalars in `values` and `rewards`.
   """
   own = ("logprobs", "shared_prompts")
   fields = {name: config[name] for name in get_config() if name not in own}

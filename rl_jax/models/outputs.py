@@ -1,5 +1,5 @@
-"""Outputs of a model over whole sequences, by name: [B, T], where entry t is of token t or of the state before it,
-unless stated otherwise.
+"""Outputs of a model over sequences, by name. Unless stated otherwise they are [B, T], and entry t belongs to token t
+or to the state before it.
 
   logprobs      log pi(token t | tokens before t), of the vocabulary
   entropies     of the distribution that token t was drawn from, in nats
@@ -34,7 +34,7 @@ NAMES = (*OF_VOCABULARY, "collisions", "hidden", *OF_HEADS, *OF_PARAMETERS)
 
 
 def check(names: tuple[str, ...]) -> None:
-  """Raise ValueError for outputs that are not known, or that one model cannot give together."""
+  """Raise ValueError for unknown outputs, or for outputs that one model cannot have together."""
   unknown = [name for name in names if name not in NAMES]
   if unknown or not names:
     raise ValueError(f"outputs {list(unknown) or 'none'}: a model gives some of {', '.join(NAMES)}")
@@ -43,7 +43,7 @@ def check(names: tuple[str, ...]) -> None:
 
 
 def width(names: tuple[str, ...], heads: int, vocabulary: int) -> int:
-  """Columns of the output layer of a model that gives these."""
+  """Width of the output layer of a model with these outputs."""
   return heads if of_heads(names) else vocabulary
 
 
@@ -65,18 +65,18 @@ class Sequences(NamedTuple):
 
 
 def outputs(model: Any, params: Any, batch: Any) -> dict[str, Array]:
-  """The outputs of a `Model` that it names. See the top of this file.
+  """Named outputs of a `Model`. See the top of this file.
 
   Args:
-    batch: has the fields of `Sequences`. With a `prompt_width` it has outputs of its responses alone, 0 elsewhere. What
-      its `trees` say is shared is run once, if the model has `shared_prompts`; then a row has outputs of its own text.
-      Of a batch with a `run_width` the slots after it are not run and have outputs 0.
+    batch: has the fields of `Sequences`. With a `prompt_width`, only responses have outputs, and 0 elsewhere. Text
+      shared by `trees` is computed once if the model has `shared_prompts`; a row then has outputs of its own text only.
+      Slots after `run_width` are not computed and have outputs 0.
 
   Raises: ValueError: `trees` of another number of rows.
   """
   count, first = batch.tokens.shape[0], max(getattr(batch, "prompt_width", 1), 1)
   trees = (model.shared_prompts and getattr(batch, "trees", ())) or (PrefixTrees.alone(count),)
-  if len(trees) == 1:  # of whatever part of an update's rows
+  if len(trees) == 1:  # also for a part of an update's rows
     trees = (trees[0]._replace(rows=count - count % trees[0].size),)
   ends = list(itertools.accumulate(part.rows for part in trees))
   if ends[-1] != count:
@@ -110,9 +110,9 @@ def outputs_after(
   """Outputs [B, T] of texts that continue others from some slot, by name, but those of the parameters alone.
 
   Args:
-    stems: N rows of S slots, each with B / N tails, which are adjacent; a batch as in `outputs`. They are run once, and
-      their prompts too, if the model has `shared_prompts`.
-    visible: slots of its stem that a tail continues; of a batch with prompts all of these.
+    stems: N rows of S slots, each with B / N adjacent tails; a batch as in `outputs`. They, and their prompts, are
+      computed once if the model has `shared_prompts`.
+    visible: slots of its stem that a tail sees, including all prompt slots.
   """
   owners = jnp.arange(visible.shape[0]) // (visible.shape[0] // stems.tokens.shape[0])
   seen, slots = stems.attention_mask[owners] & visible, visible.shape[1]
@@ -130,7 +130,7 @@ def outputs_after(
 
 
 def _last(mask: Bool[Array, "B T"]) -> Int[Array, " B"]:
-  """Number of the last slot that holds a token, counted from 1; 0 where none does."""
+  """Number of slots up to and including the last token; 0 if there is none."""
   return jnp.max(jnp.where(mask, 1 + jnp.arange(mask.shape[1]), 0), axis=1, initial=0)
 
 
@@ -148,13 +148,13 @@ def _run_stems(model: Any, params: Any, stems: Any) -> tuple[Float[Array, "N S1 
 
 
 def _of_rows(model: Any, params: Any, rows: Sequences, first: int) -> dict[str, Array]:
-  """Outputs of rows that are run alone, from slot `first` on."""
+  """Outputs of rows computed without sharing, from slot `first` on."""
   states, _ = _run(model, params, rows)
   return _in_slots(_read(model, params, rows.part(slice(None), slice(first, None)), states[:, first - 1 :]), first, 0)
 
 
 def _of_trees(model: Any, params: Any, rows: Sequences, trees: PrefixTrees) -> dict[str, Array]:
-  """Outputs of rows that are nodes of trees: prompts are run once, then each node's own text, level by level."""
+  """Outputs of rows that are nodes of trees: prompts are computed once, then each node's own text, level by level."""
   width, prompts = rows.tokens.shape[1], trees.rows // trees.size
   of_trees = lambda x: x.reshape(prompts, trees.size, *x.shape[1:])
   before, cache = _run(model, params, rows.part(slice(None, None, trees.size), slice(trees.starts[0])), last=True)
@@ -226,6 +226,6 @@ def _of_heads(model: Any, params: Any, own: Sequences, states: Float[Array, "B R
   """Values before each token, and `rewards` of the state after each row's last one."""
   heads = jnp.matmul(states, _matrix(model, params), preferred_element_type=jnp.float32)
   each = (lambda x: x[..., 0]) if heads.shape[-1] == 1 else (lambda x: x)
-  # A row without a token of its own ends before them.
+  # A row without tokens of its own ends at its parent's text.
   rewards = jnp.take_along_axis(heads, _last(own.attention_mask)[:, None, None], axis=1)[:, 0]
   return {"hidden": states[:, :-1], "values": each(heads[:, :-1]), "rewards": each(rewards)}

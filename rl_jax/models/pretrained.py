@@ -1,4 +1,4 @@
-"""The section `model` of a config for a pretrained checkpoint: its sizes come from the checkpoint, as do parameters."""
+"""Section `model` of a config for a pretrained checkpoint, which provides sizes and parameters."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def get_config() -> dict[str, Any]:
   """Defaults of the section `model` of a config."""
   return {
     "checkpoint": "smollm2-135m-instruct",  # a known model, folder, .gguf file, or "owner/name" of the hub
-    "dtype": "float32",  # of activations and matrix products
-    "param_dtype": "float32",  # of parameters, whatever the checkpoint's
-    "logprobs": "recomputed",  # their logits [B, T, V] are not held; see `rl_jax.models.model.LOGPROBS`
+    "dtype": "float32",  # type of activations and matrix products
+    "param_dtype": "float32",  # type of parameters, whatever the checkpoint's type
+    "logprobs": "recomputed",  # without holding logits [B, T, V]; see `rl_jax.models.model.LOGPROBS`
     "remat": "none",  # or "block": less memory for gradients, one more forward pass
-    "lora_rank": 0,  # of adapters, which then are all that is trained; 0: none
-    "lora_alpha": 32.0,  # the adapters' product is scaled by lora_alpha / lora_rank
-    "lora_targets": TARGETS,  # matrices of every layer that have an adapter
+    "lora_rank": 0,  # rank of adapters, which are then the only trained parameters; 0: none
+    "lora_alpha": 32.0,  # the product of an adapter is scaled by lora_alpha / lora_rank
+    "lora_targets": TARGETS,  # adapted matrices of every layer
   }
 
 
@@ -36,10 +36,10 @@ def build(
   heads: int = 1,
   temperature: float = 1.0,
 ) -> Model:
-  """The model that a config's section `model` describes.
+  """Build the model of a config's section `model`.
 
   Args:
-    vocabulary: size of the task's vocabulary. Checkpoints may have more rows, as some pad their embedding.
+    vocabulary: size of the task's vocabulary. Checkpoints may have more rows, since some pad their embedding.
     names, heads: as in `rl_jax.models.model.build`.
 
   Raises: ModelFileError: the checkpoint is missing, broken or unknown, or has a smaller vocabulary.
@@ -67,5 +67,5 @@ def start(config: Mapping[str, Any], model: Model, shardings: Any = None) -> Par
 
 
 def digest(config: Mapping[str, Any]) -> str:
-  """A hash of the checkpoint's files, for the record of a run."""
+  """Hash of the checkpoint's files, for the record of a run."""
   return pretrained_files.digest(pretrained_files.find(config["checkpoint"]))

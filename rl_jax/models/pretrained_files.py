@@ -17,7 +17,7 @@ _HUB_FILES = ("*.json", "*.safetensors", "*.jinja")
 
 
 def find(name: str) -> Path:
-  """The folder or .gguf file that a name stands for.
+  """Folder or .gguf file of a name.
 
   Args:
     name: a key of `fetch.KNOWN`; a path; or "owner/name" or "owner/name@revision", which huggingface_hub downloads
@@ -44,13 +44,13 @@ def find(name: str) -> Path:
 
 
 def _existing(name: str) -> Path | None:
-  """The path that a name is; None: there is nothing."""
+  """Path of a name if it exists, else None."""
   if not name:
     return None
   try:
     path = Path(name).expanduser()
     return path if path.exists() else None
-  except (OSError, RuntimeError, ValueError) as error:  # too long, the home of nobody, no text of a file system
+  except (OSError, RuntimeError, ValueError) as error:  # too long, an unknown home, or no valid file name
     raise ModelFileError(f"no model {shown(name)}: {getattr(error, 'strerror', None) or reason(error)}") from error
 
 
@@ -67,7 +67,7 @@ def _from_hub(name: str) -> Path:
 
 
 def open_source(name: str) -> Source:
-  """The model that a name stands for, its weights yet unread; see `find`."""
+  """Model of a name, with weights not read yet; see `find`."""
   path = find(name)
   return huggingface.open_folder(path) if path.is_dir() else gguf.open_file(path)
 

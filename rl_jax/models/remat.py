@@ -1,4 +1,4 @@
-"""Gradient checkpointing: a block keeps its input alone, and its gradient computes the rest again."""
+"""Gradient checkpointing: a block stores only its input and is recomputed in the backward pass."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Block = Callable[..., tuple[Array, Any]]
 
 
 def recomputed(block: Block) -> Block:
-  """Block whose gradient by `params`, `x` and `shared` runs it again; `rest` has no gradient.
+  """Block whose gradient by `params`, `x` and `shared` recomputes it; `rest` has no gradient.
 
-  `jax.checkpoint` lets the compiler run all blocks again as soon as their inputs are ready. XLA on CPU, which orders
-  work for concurrency, does just that and saves no memory (24 layers, 8 x 512 tokens: 4856 of 5204 MiB). Here a block's
-  second run reads the gradient of its output, so that it cannot begin before that is known (348 MiB).
+  `jax.checkpoint` lets the compiler recompute all blocks as soon as their inputs are ready. XLA on CPU, which schedules
+  for concurrency, does so and saves no memory (24 layers, 8 x 512 tokens: 4856 of 5204 MiB). Here the recomputation of
+  a block reads the gradient of its output and so cannot begin before that is known (348 MiB).
   """
 
   @jax.custom_vjp
@@ -30,7 +30,7 @@ def recomputed(block: Block) -> Block:
 
   def backward(inputs, gradients):
     params, x, shared, rest = inputs
-    late = jnp.where(jnp.isnan(gradients[0]), jnp.nan, x)  # x; where the gradient is NaN, so is all that it leads to
+    late = jnp.where(jnp.isnan(gradients[0]), jnp.nan, x)  # x, unless the gradient is NaN, which then spreads
     _, pull = jax.vjp(lambda params, x, shared: block(params, x, shared, *rest), params, late, shared)
     return (*pull(gradients), *[None] * len(rest))
 

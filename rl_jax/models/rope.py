@@ -1,4 +1,4 @@
-"""Rotary positions: how fast each pair of channels turns, and the turning."""
+"""Rotary position embedding: frequencies and rotation."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def frequencies(
 ) -> Float[Array, " half"]:
   """Radians per position of each channel pair: base^(-i / half) (RoFormer, arXiv 2104.09864, section 3.2.2).
 
-  The scaling "llama3" (Llama 3.1's, arXiv 2407.21783, section 3.4.2) makes slow pairs slower, for contexts longer than
-  the `context` tokens of the first training: pairs that turn fewer than `low_frequency` times in it by `factor`, those
-  above `high_frequency` turns not at all, and those between by a share that is linear in their turns.
+  The scaling "llama3" (Llama 3.1's, arXiv 2407.21783, section 3.4.2) slows down slow pairs, for contexts longer than
+  the `context` tokens of the first training. Pairs with fewer than `low_frequency` turns in it are slowed by `factor`,
+  pairs with more than `high_frequency` turns not at all, and those in between by a share that is linear in their turns.
   """
   half = head_width // 2
   plain = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
@@ -37,14 +37,14 @@ def frequencies(
 
 
 class Rotation(NamedTuple):
-  """Cosine of the angle of each channel pair, and the sine with which either channel of it takes in the other."""
+  """Cosine of each pair's angle, and the signed sine that multiplies the other channel of the pair."""
 
   cos: Float[Array, "B T 1 2 half"]
   sin: Float[Array, "B T 1 2 half"]
 
 
 def rotation(positions: Int[Array, "B T"], frequencies: Float[Array, " half"]) -> Rotation:
-  """Rotation of each position by position * frequency, the same for all heads and layers."""
+  """Rotation by position * frequency, the same for all heads and layers."""
   angles = positions[..., None, None, None].astype(jnp.float32) * frequencies
   cos, sin = jnp.cos(angles), jnp.sin(angles)
   # XLA on CPU would compute both anew for every head of every layer, a tenth of a decoded token, and drops barriers
@@ -55,8 +55,8 @@ def rotation(positions: Int[Array, "B T"], frequencies: Float[Array, " half"]) -
 def rotate(x: Float[Array, "B T H Dh"], rotation: Rotation) -> Float[Array, "B T H Dh"]:
   """Rotary position embedding (arXiv 2104.09864, eq. 34) on half-split channels.
 
-  (a, b) cos + (b, a) (-sin, sin): exchanging halves is a matter of indices, where joining two results by a
-  concatenation asks at every channel which one it is of, which XLA on CPU does not vectorise.
+  (a, b) cos + (b, a) (-sin, sin): exchanging halves is pure indexing, whereas a concatenation of two results branches
+  at every channel, which XLA on CPU does not vectorise.
   """
   halves = x.reshape(*x.shape[:-1], 2, -1).astype(jnp.float32)
   turned = halves * rotation.cos + halves[..., ::-1, :] * rotation.sin

@@ -1,4 +1,4 @@
-"""Models of known public sizes without their weights: to plan for, or to train from a random start.
+"""Models of known public sizes without weights, for plans or for training from a random start.
 
 `config.model.name = "qwen3-8b"` names one. Sizes are those of the models' own config.json on the Hugging Face hub.
 """
@@ -55,7 +55,7 @@ def get_config() -> dict[str, Any]:
   fields = {name: value for name, value in pretrained.get_config().items() if name != "checkpoint"}
   return {
     "architecture": "smollm2-135m",  # a name of ARCHITECTURES
-    "layers": None,  # a number: so many instead of the architecture's
+    "layers": None,  # a number of layers instead of the architecture's
     **fields,
   }
 
@@ -68,7 +68,7 @@ def build(
   heads: int = 1,
   temperature: float = 1.0,
 ) -> Model:
-  """The model that a config's section `model` describes.
+  """Build the model of a config's section `model`.
 
   Args:
     vocabulary: size of the task's vocabulary, at most that of the architecture.

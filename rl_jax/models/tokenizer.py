@@ -1,4 +1,4 @@
-"""Tokenizers of pretrained models: text to ids and back, and conversations as the text that the model knows."""
+"""Tokenizers of pretrained models: text to ids and back, and conversations through chat templates."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ TOKENIZER, SETTINGS, GENERATION, TEMPLATE = (
   "chat_template.jinja",
 )
 _MORE_TOKENS = chat_template.TOKENS[3:]
-"""Special tokens that `Tokenizer` has no field for."""
+"""Special tokens without a field in `Tokenizer`."""
 _IDS = 2**32
-"""Ids of the package tokenizers are unsigned numbers of 32 bits."""
+"""Bound of ids, which are unsigned 32-bit numbers in the package tokenizers."""
 _OPEN, _CLOSE = "\udffe", "\udfff"
-"""Marks around a text whose control tokens are text: lone surrogates, which no file of text can hold."""
+"""Marks around a text whose control tokens are plain text: lone surrogates, which no text file contains."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Tokenizer:
-  """A vocabulary as tasks use it.
+  """Tokenizer as used by tasks.
 
   Attributes:
     backend: a tokenizer of the package `tokenizers`.
-    end_id: ends a response, in a chat the turn.
-    pad_id: fills; often the same as `end_id`, as masks, not ids, say what a slot holds.
+    end_id: id that ends a response or a turn of a chat.
+    pad_id: id of padding; often the same as `end_id`, since masks, not ids, mark padding.
     start_token: text that some templates begin with; "": none.
-    text_start: begins what is no conversation, the start token or "".
+    text_start: beginning of text outside a conversation, the start token or "".
     chat_template: Jinja text; "": none, as base models have.
     more_end_ids: further ids of which each ends a response, as some models have one for a turn and one for a text.
     more_tokens: other special tokens that a template may name, by `chat_template.TOKENS`.
-    source: the file or folder that it was read from, for messages.
+    source: file or folder of the tokenizer, for messages.
   """
 
   backend: Any
@@ -59,8 +59,8 @@ class Tokenizer:
     return self.backend.get_vocab_size(with_added_tokens=True)
 
   def encode(self, text: str) -> list[int]:
-    """Ids of a text. Special tokens that are written out in it become one id each, except in what `quoted` has marked;
-    none are added.
+    """Ids of a text. Special tokens written out in it become one id each, except in text marked by `quoted`; none are
+    added.
 
     Raises: ModelFileError: a part that `quoted` has marked is not whole, or cannot be written without control tokens.
     """
@@ -74,16 +74,16 @@ class Tokenizer:
     return ids
 
   def quoted(self, text: str) -> str:
-    """A text as `encode` makes no control tokens of it: marked where it writes some out, else as it is."""
+    """Text that `encode` reads without control tokens: marked if it writes some out, else unchanged."""
     if not any(part in text for part in self._control_texts) or self._control.isdisjoint(self._ids(self.backend, text)):
       return text
-    inner = text.strip() or text  # templates cut white space off
+    inner = text.strip() or text  # templates strip white space
     before, _, after = text.partition(inner)
     return f"{before}{_OPEN}{inner}{_CLOSE}{after}"
 
   @functools.cached_property
   def _control(self) -> frozenset[int]:
-    """Ids that steer a conversation. Those of other added tokens, as <think>, are text of a kind."""
+    """Ids of control tokens. Other added tokens, such as <think>, count as text."""
     added = self.backend.get_added_tokens_decoder()
     own_ids = {self.end_id, *self.more_end_ids, self.pad_id, self.backend.token_to_id(self.start_token)}
     return frozenset(number for number, token in added.items() if token.special or number in own_ids)
@@ -97,7 +97,7 @@ class Tokenizer:
 
   @functools.cached_property
   def _literal(self) -> Any:
-    """A copy of the tokenizer that can take control tokens for text."""
+    """Copy of the tokenizer that can read control tokens as text."""
     values = json.loads(self.backend.to_str())
     for token in values["added_tokens"]:
       token["special"] = token["id"] in self._control
@@ -105,7 +105,7 @@ class Tokenizer:
       return package("tokenizers").Tokenizer.from_str(json.dumps(values))
 
   def _encode_literally(self, text: str) -> list[int]:
-    self._literal.encode_special_tokens = True  # set again each time, as a copy in another process has lost it
+    self._literal.encode_special_tokens = True  # set each time, since a copy in another process loses it
     ids = self._ids(self._literal, text)
     control = next((number for number in ids if number in self._control), None)
     if control is not None:
@@ -117,7 +117,7 @@ class Tokenizer:
       return backend.encode(text, add_special_tokens=False).ids
 
   def decode(self, ids: Iterable[int]) -> str:
-    """The text of ids, special tokens included; ids beyond the vocabulary, which padded models have, give none."""
+    """Text of ids, special tokens included; ids beyond the vocabulary, as in padded models, give no text."""
     return self.backend.decode([int(i) for i in ids], skip_special_tokens=False)
 
   def apply_chat_template(
@@ -128,7 +128,7 @@ class Tokenizer:
     Args:
       messages: each with "role" and "content".
       add_generation_prompt: end with the beginning of the assistant's turn.
-      variables: more that the template knows, e.g. `enable_thinking`.
+      variables: further variables of the template, such as `enable_thinking`.
 
     Raises: ModelFileError: there is no template, it refuses the conversation, or it does not know a variable.
     """
@@ -222,7 +222,7 @@ def _fields(path: Path) -> Fields:
 
 
 def _content(settings: Fields, name: str, folder: Path) -> str:
-  """A token of tokenizer_config.json, which is text, an object with its text, or null."""
+  """Token of tokenizer_config.json: text, an object with its text, or null."""
   token = settings.either(name, "", (str, dict), "text or an object with its text")
   return Fields(token, f"{folder / SETTINGS}: {name}").text("content", "") if isinstance(token, dict) else token
 

@@ -26,7 +26,7 @@ from rl_jax.models.remat import recomputed
 from rl_jax.models.rope import SCALINGS, frequencies, rotate, rotation
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
-"""Types of activations and parameters; float64 only where JAX has it switched on."""
+"""Types of activations and parameters; float64 only if enabled in JAX."""
 
 REMAT = ("none", "block")
 """Recomputation in the backward pass: none, or each block from its input."""
@@ -40,15 +40,15 @@ class TransformerConfig:
     outputs: width of the output layer: the vocabulary of a language model, 1 for a value head.
     dtype: type of activations and matrix products; norms, softmax and outputs are float32.
     param_dtype: type in which parameters are kept.
-    tied_embeddings: logits are products with the embedding, which then lies as the output layer would, [width,
-      vocabulary]; the output layer of another width (a value head) stays its own.
+    tied_embeddings: logits are products with the embedding, which is then stored as [width, vocabulary] like the output
+      layer; an output layer of another width (a value head) is separate.
     qkv_bias: queries, keys and values have a bias.
-    qk_norm: queries and keys are normalised per head before they turn.
+    qk_norm: queries and keys are normalised per head before rotation.
     rope_scaling: "none" or "llama3", which the next four belong to: see `rope.frequencies`.
-    remat: "block" keeps only the input of each block for the gradient and computes the rest again: less memory, one
-      more forward pass; see `remat.recomputed`.
-    lora_rank: of the adapters, which then are all that is trained of a language model; 0: there are none.
-    lora_alpha: the adapters' product is scaled by lora_alpha / lora_rank; see `lora.adapted`.
+    remat: "block" stores only the input of each block for the gradient and recomputes the rest: less memory, one more
+      forward pass; see `remat.recomputed`.
+    lora_rank: rank of the adapters, which are then the only trained parameters of a language model; 0: no adapters.
+    lora_alpha: the product of an adapter is scaled by lora_alpha / lora_rank; see `lora.adapted`.
     lora_targets: names of the matrices that have an adapter, in every layer.
   """
 
@@ -146,7 +146,7 @@ def _param(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str
 
 
 def _product(module: nn.Module, x: Array, weight: Array, name: str, axes: tuple[str, str]) -> Array:
-  """x times the matrix `name`, with the matrix's adapter where the config has one."""
+  """x times the matrix `name`, with its adapter if the config has one."""
   c: TransformerConfig = module.config  # type: ignore[attr-defined]
   if not c.lora_rank or name not in c.lora_targets:
     return dense(x, weight)
@@ -175,7 +175,7 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
-  """Causal grouped-query attention (arXiv 2305.13245) over the tokens given and, if there are any, those before."""
+  """Causal grouped-query attention (arXiv 2305.13245) over the given tokens and cached ones before them."""
 
   config: TransformerConfig
 
@@ -183,7 +183,7 @@ class Attention(nn.Module):
   def __call__(self, x, turned, allowed, cached, slot, prefixes: Sequence[Shared] = ()):
     """Attention output of tokens x [B, T, D] that are `turned` by their rotation, and (keys, values) with them.
 
-    allowed [B, T, S]: which slot a token may see; cached: (keys, values) of S slots or None.
+    allowed [B, T, S]: slots that a token may see; cached: (keys, values) of S slots or None.
     """
     c, (rows, time, width) = self.config, x.shape
     scale = width**-0.5
@@ -281,8 +281,8 @@ class Transformer(nn.Module):
       mask: False on padding, which no token attends to.
       cache: keys and values of the tokens before; None: there are none.
       slot: column of the cache for the first token, the same for all rows.
-      last: return the outputs of the last column alone, [B, 1, O]: those of a whole prompt are many and seldom needed.
-      readout: multiply with the output matrix; else return the hidden states [B, T, D] that it would read.
+      last: True to return the outputs of the last column only, [B, 1, O].
+      readout: True to multiply with the output matrix; else its inputs, the hidden states [B, T, D], are returned.
       prefixes: the tokens before those of the cache, in parts of N rows, each for B / N adjacent rows. A mask of B rows
         may restrict what each of the B rows sees.
     """

@@ -1,8 +1,8 @@
-"""TPU chips that a run can be planned for: their published rates, and topologies of them that need not be there.
+"""TPU chips for plans: published rates, and topologies without attached hardware.
 
-Rates per chip, as "System architecture" of https://cloud.google.com/tpu/docs/v5e, /v5p and /v6e gives them (read in
-2025): bfloat16 operations per second, bytes per second of HBM, and interconnect in both directions together, of which
-half is what a chip can send. `hbm` is what XLA for TPU lets a program have of the published 16, 95 and 32 GB.
+Rates per chip are from "System architecture" of https://cloud.google.com/tpu/docs/v5e, /v5p and /v6e (read in 2025):
+bfloat16 operations per second, HBM bytes per second, and interconnect in both directions together, half of which a chip
+can send. `hbm` is the part of the published 16, 95 and 32 GB that XLA for TPU grants a program.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Chip(NamedTuple):
   hbm_rate: float
   """Bytes per second between memory and chip."""
   link_rate: float
-  """Bytes per second that it sends over all its links to other chips."""
+  """Bytes per second sent over all links to other chips."""
 
 
 CHIPS = {
@@ -44,19 +44,19 @@ _QUIET = {
   "TPU_LOG_DIR": "disabled",
   "TPU_WORKER_HOSTNAMES": "localhost",
   "TPU_ACCELERATOR_TYPE": "v5litepod-8",
-  "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # plans side by side: none of them takes a device
+  "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # allows concurrent plans: none of them uses a device
 }
-"""Variables without which libtpu asks the cloud's metadata server about the machine, prints warnings, writes log files,
-and refuses a second process."""
+"""Environment variables that keep libtpu from asking the cloud's metadata server, printing warnings, writing log files
+and refusing a second process."""
 MOST = 256
-"""Chips of a topology, at most."""
+"""Largest number of chips in a topology."""
 
 
 def topology(name: str) -> tuple[Chip, list[Any]]:
-  """The chip and the devices of a topology as "v5p:4x4x4", none of which need be attached.
+  """Chip and devices of a topology such as "v5p:4x4x4", without attached hardware.
 
-  "cpu:8" are devices of this process instead (see --xla_force_host_platform_device_count), with the rates of a v5e:
-  programs are then those of XLA for CPU, and only what is counted in them means something.
+  "cpu:8" means devices of this process (see --xla_force_host_platform_device_count), with the rates of a v5e. Programs
+  are then those of XLA for CPU, and only counts are meaningful.
 
   Raises: UserError: there is no such topology, or libtpu, which compiles for it, is not installed.
   """

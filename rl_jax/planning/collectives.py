@@ -1,11 +1,11 @@
 """Collectives of a compiled program: kinds, counts, and bytes per chip.
 
-Bytes are those that a chip sends in a ring, which no algorithm undercuts. With n chips in a group and an operand of x
+Bytes are those that a chip sends in a ring, the minimum of all algorithms. With n chips in a group and an operand of x
 bytes:
 
   all-gather (n - 1) x    reduce-scatter, all-to-all x (n - 1) / n    all-reduce 2 x (n - 1) / n    others x
 
-An instruction in a loop counts as often as the loop turns: see `rl_jax.planning.hlo`.
+An instruction in a loop counts once per iteration: see `rl_jax.planning.hlo`.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ class Collective(NamedTuple):
 
   kind: str
   group: int
-  """Chips that take part together."""
+  """Number of chips in a group."""
   times: float
   """Number of executions in one run of the program."""
   bytes: float
-  """Bytes that each chip sends, in all."""
+  """Total bytes sent by each chip."""
 
 
 def collectives(program: Program) -> list[Collective]:
-  """The collectives of a program by kind and size of group, those that send most first."""
+  """Collectives of a program by kind and group size, largest senders first."""
   totals: dict[tuple[str, int], list[float]] = {}
   for name, instruction, times in instructions(program):
     kind = instruction.opcode.removesuffix("-start")
-    # How XLA for TPU writes a reduce-scatter: an all-reduce and a slice of it in one kernel of this name.
+    # XLA for TPU writes a reduce-scatter as an all-reduce and a slice in one kernel of this name.
     if kind == "all-reduce" and name.startswith("all-reduce-scatter"):
       kind = "reduce-scatter"
     group = group_size(instruction, program.devices)
@@ -58,10 +58,10 @@ def collectives(program: Program) -> list[Collective]:
 
 
 def instructions(program: Program) -> Iterator[tuple[str, Instruction, float]]:
-  """Each collective of a program once: the name of its computation, itself, and how often it runs.
+  """Each collective of a program once: the name of its computation, itself, and its number of executions.
 
-  XLA for TPU lets kernels carry a collective along, piece by piece, even through the iterations of a loop: each of them
-  then lists it, with one channel and chain. It runs as often as the kernel that begins it, outside of the loop.
+  XLA for TPU may spread a collective over other kernels, even over the iterations of a loop; each of them then lists
+  it, with one channel and chain. It runs as often as the kernel that begins it, outside of the loop.
   """
   chains: dict[tuple[str, ...], tuple[str, Instruction, float]] = {}
   for name, times in program.times.items():
@@ -86,10 +86,10 @@ def _sent(kind: str, n: int, size: float) -> float:
 
 
 def group_size(instruction: Instruction, devices: int) -> int:
-  """Chips of one group, in any of the forms that XLA prints: lists, iota, axes of a mesh; 2 of a permutation, in which
-  each sends to one other; all, where it says nothing.
+  """Number of chips in a group, in any of the forms that XLA prints: lists, iota, axes of a mesh. It is 2 for a
+  permutation, in which each chip sends to one other, and all chips if nothing is printed.
 
-  Raises: UserError: it says something in another form.
+  Raises: UserError: the form is unknown.
   """
   text = instruction.attributes
   listed = re.search(r"replica_groups=\{\{([\d,]+)\}", text)
@@ -98,7 +98,7 @@ def group_size(instruction: Instruction, devices: int) -> int:
   iota = re.search(r"replica_groups=\[\d+,(\d+)\]<=", text)
   if iota:
     return int(iota[1])
-  # Between a mesh and the axes of the group may stand the order of its devices.
+  # The order of devices may be printed between a mesh and the axes of the group.
   axes = re.search(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(\S+\))?\s*\{([^}]*)\}", text)
   if axes:
     sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", axes[1])}

@@ -1,4 +1,4 @@
-"""The programs of an iteration, compiled for a mesh and measured without being run."""
+"""Programs of an iteration, compiled for a mesh and analysed without being run."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class CompiledProgram(NamedTuple):
   hbm_bytes: float
   collectives: list[Collective]
   uncounted: int
-  """Loops of unknown length, of which each counts as one turn."""
+  """Number of loops of unknown length, each counted as one iteration."""
   seconds: float
-  """Time that the compiler took."""
+  """Compilation time."""
 
   @property
   def sent(self) -> float:
@@ -47,10 +47,10 @@ class CompiledProgram(NamedTuple):
 
 
 class OutOfMemory(NamedTuple):
-  """A program that the compiler refused because a chip's memory does not hold it."""
+  """Program that the compiler refused because it exceeds a chip's memory."""
 
   temporary: float
-  """Bytes that it would need."""
+  """Bytes that the program would need."""
 
 
 def compile_all(
@@ -59,7 +59,7 @@ def compile_all(
   """The programs of one iteration by name; see `rl_jax.training.programs.lower`.
 
   Args:
-    say: told what is being compiled, which may take minutes.
+    say: called with a line on each compilation, which may take minutes.
   """
   compiled: dict[str, CompiledProgram | OutOfMemory] = {}
   for name, lowered in programs.lower(experiment, device_mesh).items():
@@ -96,8 +96,8 @@ def _measured(lowered: Any) -> CompiledProgram | OutOfMemory:
 def extrapolated(
   few: CompiledProgram | OutOfMemory, more: CompiledProgram | OutOfMemory, at: tuple[int, int], layers: int
 ) -> Any:
-  """A program of `layers` layers from those of `at` layers: each number on the line through its two, or the deeper
-  one's where the line falls (see `falls`)."""
+  """Program of `layers` layers, extrapolated from those of `at` layers. Each number is on the line through its two, or
+  that of the deeper program if the line falls (see `falls`)."""
   if isinstance(few, OutOfMemory) or isinstance(more, OutOfMemory):
     return more
   along = lambda a, b: max(b, a + (b - a) * (layers - at[0]) / (at[1] - at[0]))
@@ -118,8 +118,8 @@ def extrapolated(
 
 
 def falls(few: CompiledProgram | OutOfMemory, more: CompiledProgram | OutOfMemory) -> list[str]:
-  """Names of quantities that are less in the deeper of two programs: the compiler treated them differently, so that a
-  line through them does not describe it."""
+  """Names of quantities that are smaller in the deeper of two programs. The compiler treated these differently, so that
+  a line does not describe them."""
   if isinstance(few, OutOfMemory) or isinstance(more, OutOfMemory):
     return []
   return [name for name in ("temporary", "flops", "hbm_bytes", "sent") if getattr(more, name) < getattr(few, name)]

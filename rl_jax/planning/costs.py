@@ -1,13 +1,13 @@
 """Costs of a compiled program on one chip: operations of its matrix products, and bytes that pass through its HBM.
 
-XLA's own `cost_analysis` counts the body of a loop once, whatever the loop's length, and so almost nothing of a
-sampler. Here an instruction counts as often as it runs (see `rl_jax.planning.hlo`).
+XLA's own `cost_analysis` counts the body of a loop once, whatever its length, and so misses nearly all of a sampler.
+Here an instruction counts as often as it runs (see `rl_jax.planning.hlo`).
 
 Operations: 2 per multiply-add of products and convolutions (on TPU all products are convolutions). Others count as 0,
 and so do Pallas kernels.
 
-Bytes: what kernels read and write, each array once per kernel, in the device's main memory alone. A kernel that takes a
-slice of an array reads the slice, one that updates a slice in place writes the slice. Padding counts as 0.
+Bytes: reads and writes of kernels in the device's main memory, each array once per kernel. A kernel that takes a slice
+of an array reads the slice; one that updates a slice in place writes the slice. Padding counts as 0.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _FREE = frozenset(
   "opt-barrier optimization-barrier async-start async-update async-done call-start call-done "
   "copy-done slice-done all-gather-done all-reduce-done collective-permute-done send-done recv-done domain".split()
 )
-"""Instructions that move nothing themselves."""
+"""Instructions that move no bytes themselves."""
 _PARTS = ("dynamic-slice", "slice", "gather")
 _CARRIERS = ("async-collective-start", "async-collective-done")
-"""Names of kernels that begin and end a collective which others carry along; that counts once, by itself."""
+"""Names of kernels that begin and end a collective spread over others, which counts once."""
 
 
 def flops(program: Program) -> float:
@@ -100,7 +100,7 @@ def memory_bytes(program: Program) -> float:
       moving = (instruction for instruction in computation.values() if instruction.opcode not in _FREE)
       total += times * sum(_moved(program, computation, instruction) for instruction in moving)
   for name, instruction, times in instructions(program):
-    if name in fused:  # carried along by kernels that do something else
+    if name in fused:  # spread over kernels with other work
       total += times * (_main(operands(program.computations[name], instruction)) + _main(list(instruction.arrays)))
   return total
 
@@ -151,7 +151,7 @@ def _updates(name: str, use: Instruction) -> bool:
 
 
 def _part(program: Program, computation: dict[str, Instruction], name: str) -> float | None:
-  """Bytes that a kernel reads of an array where they are parts, also in kernels within it; None: it reads the whole."""
+  """Bytes that a kernel reads of an array if it reads only parts, also in nested kernels; None if it reads all."""
   total, has_use = 0.0, False
   for use in computation.values():
     if name not in use.operands:

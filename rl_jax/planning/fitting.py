@@ -1,4 +1,4 @@
-"""Memory of a run on a chip, and changes to propose when it is too much."""
+"""Memory of a run on a chip, and proposed changes if it does not fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rl_jax.training.sizes import sizes_of
 from rl_jax.training.state import TrainState
 
 ROOM = 0.6
-"""Share of the memory that the state of a run may take in a layout that is proposed: programs need the rest."""
+"""Largest share of memory for the state of a run in a proposed layout; programs need the rest."""
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -53,8 +53,8 @@ def _bytes(tree: Any) -> float:
 
 
 def asked_for(error: Exception) -> float | None:
-  """Bytes of main memory that a program would need beside its arguments, by the compiler that refused it; None: the
-  error is another one, or does not say."""
+  """Bytes of main memory that a refused program needs besides its arguments, from the compiler's error; None if that is
+  another error or has no number."""
   text = str(error)
   if "RESOURCE_EXHAUSTED" not in text:
     return None
@@ -74,8 +74,8 @@ class Layout(NamedTuple):
 
 
 def propose(experiment: Experiment, devices: Sequence[Any], rows: int, chip: Chip) -> Layout | None:
-  """The layout over all devices whose state leaves room on a chip, with the least along tensor and then fsdp, which
-  cost traffic; else the one with the smallest state. None: the rows of an iteration go into none."""
+  """Layout over all devices whose state leaves room on a chip, with the smallest tensor and then fsdp axes, which cost
+  traffic; else the layout with the smallest state. None if no layout divides the rows of an iteration."""
   with jax.set_mesh(mesh.make_mesh({"data": len(devices), "fsdp": 1, "tensor": 1}, devices)):
     boxed = jax.eval_shape(lambda: state.init_seed(experiment, experiment.config.seed, None))
   layouts = list(_layouts(experiment, devices, rows, boxed))
@@ -115,7 +115,7 @@ def advice(
   """Changes to try, the most promising first.
 
   Args:
-    found: the state as it is laid out now.
+    found: current layout of the state.
     large: the program that is too large, "reshard", "rollout" or "update".
   """
   config, model = experiment.config, experiment.models["policy"].config

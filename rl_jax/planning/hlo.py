@@ -1,10 +1,10 @@
-"""The text of a compiled program: its instructions, and how often each computation runs.
+"""Parser of a compiled program's text: instructions, and the number of executions of each computation.
 
-XLA prints one instruction a line, with its result's shape, its operands by name and its attributes. A fusion, a call or
-a branch runs its computation once (of a conditional, all branches count), a while loop as often as it turns. That is
-`known_trip_count` where XLA says it; else the smallest number that the loop's condition compares with, counted from 0
-in steps of 1, as JAX's loops go: for a sampler, which also stops when all rows have ended, the longest that it can
-take. A loop that ends by data alone counts once.
+XLA prints one instruction per line, with its result's shape, its operands by name and its attributes. A fusion, call or
+branch runs its computation once (all branches of a conditional count), a while loop once per iteration. The number of
+iterations is `known_trip_count` if XLA prints it; else the smallest number that the loop's condition compares with,
+counted from 0 in steps of 1, as in JAX's loops. For a sampler, which also stops when all rows have ended, that is the
+maximum. A loop that ends by data alone counts once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Array(NamedTuple):
   @property
   def bytes(self) -> float:
     """Size without padding."""
-    bits = re.search(r"\d+", self.dtype)  # the first number, also of f8e4m3; pred has none
+    bits = re.search(r"\d+", self.dtype)  # the first number, as in f8e4m3; pred has none
     return math.prod(self.dims) * (1.0 if bits is None else int(bits[0]) / 8)
 
 
@@ -47,7 +47,7 @@ class Instruction(NamedTuple):
   opcode: str
   operands: tuple[str, ...]
   text: str
-  """Text in the operands' brackets: the number of a parameter, the value of a constant."""
+  """Text in the operands' brackets: a parameter's number or a constant's value."""
   attributes: str
   root: bool
 
@@ -59,15 +59,15 @@ class Instruction(NamedTuple):
 
 
 class Program:
-  """A compiled program of one device.
+  """Compiled program of one device.
 
   Args:
-    text: of `compiled.as_text()`.
+    text: result of `compiled.as_text()`.
 
   Attributes:
     computations: instructions by computation.
     devices: number of devices that it is for.
-    times: how often each computation runs.
+    times: number of executions of each computation.
     uncounted: while loops of unknown length, which count once.
   """
 
@@ -86,13 +86,13 @@ class Program:
     self.times = self._count()
 
   def instructions(self) -> Iterator[tuple[dict[str, Instruction], Instruction, float]]:
-    """Every instruction that runs: its computation, itself, and how often."""
+    """Executed instructions: computation, instruction, number of executions."""
     for name, times in self.times.items():
       for instruction in self.computations[name].values():
         yield self.computations[name], instruction, times
 
   def fused(self) -> set[str]:
-    """Computations that are part of one kernel: what flows inside of them touches no memory."""
+    """Computations inside a kernel, whose intermediate results touch no memory."""
     kernels = [i for computation in self.computations.values() for i in computation.values() if i.opcode == "fusion"]
     return {name for kernel in kernels for name in kernel.called}
 

@@ -1,4 +1,4 @@
-"""Lower bounds of one iteration's cost on each chip of a mesh, to compare its compiled programs with.
+"""Lower bounds of an iteration's cost on each chip of a mesh, for comparison with its compiled programs.
 
 With d, f and t chips along data, fsdp and tensor, rows are split over d f chips and matrices over f t. W bytes of
 matrices (in the type of the activations) and y bytes of activations [rows of a chip, D] then make a chip send

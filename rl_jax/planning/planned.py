@@ -1,4 +1,4 @@
-"""A plan in numbers, as text and as JSON; and how programs scale over several."""
+"""Plan of a run as numbers, text and JSON, and a scaling table of several plans."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Plan:
   """One config on one topology. All figures are of one chip and one iteration.
 
   Attributes:
-    what: model and task, in words.
+    what: description of model and task.
     mesh: chips along each axis.
-    layers: two numbers of layers that were compiled, where those are not the model's own.
-    notes: where that makes a figure a guess.
-    cache: bytes of keys and values, part of what a rollout takes temporarily.
-    ideal: of "rollout" (all its phases together) and "update".
-    advise: program that is too large -> what to change.
+    layers: the two compiled numbers of layers, if the model is extrapolated.
+    notes: notes on figures that are guesses for that reason.
+    cache: bytes of keys and values, part of a rollout's temporary memory.
+    ideal: lower bounds of "rollout" (all phases together) and "update".
+    advise: program that is too large -> changes to try.
   """
 
   what: str
@@ -43,11 +43,11 @@ class Plan:
 
   @property
   def chips(self) -> int:
-    """Number of chips that the mesh takes."""
+    """Number of chips in the mesh."""
     return math.prod(self.mesh.values())
 
   def total(self, name: str) -> float:
-    """Bytes that a chip holds while a program runs: the run's whole state, and what the program adds."""
+    """Bytes on a chip while a program runs: the state of the run and the program's own."""
     program = self.programs[name]
     if isinstance(program, OutOfMemory):
       return self.state.total + program.temporary
@@ -60,7 +60,7 @@ class Plan:
 
   @property
   def too_large(self) -> list[str]:
-    """Programs that a chip's memory does not hold."""
+    """Programs that exceed a chip's memory."""
     return [name for name, p in self.programs.items() if isinstance(p, OutOfMemory) or self.total(name) > self.chip.hbm]
 
   @property
@@ -69,7 +69,7 @@ class Plan:
     return not self.too_large
 
   def prediction(self) -> dict[str, Any] | None:
-    """Seconds of an iteration, tokens per second on all chips, and what binds longest; None: a program was refused."""
+    """Seconds per iteration, tokens per second on all chips, and the bottleneck; None if a program was refused."""
     times: dict[tuple[str, str], float] = {}
     for name, program in self.programs.items():
       if isinstance(program, OutOfMemory):
@@ -186,7 +186,7 @@ class Plan:
 
 
 def scaling(plans: list[Plan]) -> str:
-  """Table of programs by the number of chips, beside what their layouts need in theory."""
+  """Table of programs by number of chips, beside the theoretical minimum of their layouts."""
   lines = [f"{'chips':>6}  {'program':10}{'FLOP':>10}{'in theory':>11}{'sent':>10}{'in theory':>11}   mesh"]
   for plan in plans:
     for name, program in plan.programs.items():

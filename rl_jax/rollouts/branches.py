@@ -1,8 +1,8 @@
-"""Values inside responses: the mean reward of completions that the policy samples from there.
+"""Values inside responses: mean reward of completions sampled from there.
 
-A plain Monte Carlo estimate of V(text so far), without a critic. The completions are scored and dropped; their tokens
-count as generated. Boundaries with the same text (the bare prompt, a common beginning) are sampled once and share
-their value.
+This is the plain Monte Carlo estimate of V(text so far), without a critic. Completions are scored and discarded; their
+tokens count as generated. Boundaries with the same text (the prompt alone, a common beginning) are sampled once and
+share their value.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROVIDES = {
 
 
 class Boundaries(NamedTuple):
-  """Places in responses, S of them in each row at most."""
+  """Boundaries in responses, at most S per row."""
 
   starts: Int[Array, "B S"]
   """Number of response slots before each."""
@@ -43,17 +43,17 @@ class Branches(NamedTuple):
   """Completions from boundaries."""
 
   rows: Trajectories
-  """B * S * N of them, those of one boundary together; only those of boundaries that were sampled are in `row_mask`."""
+  """B * S * N rows, adjacent by boundary; `row_mask` is True on completions of sampled boundaries."""
   sources: Int[Array, "B S"]
-  """Index over all rows of the boundary that was sampled for this one: itself, or the first one with the same text."""
+  """Index of the boundary whose completions this one uses: itself, or the first with the same text."""
 
 
 class Values(NamedTuple):
-  """Values of boundaries; 0 where there is none."""
+  """Values of boundaries; 0 where there is no boundary."""
 
   values: Float[Array, "B S"]
-  """Mean reward of the completions. A completion cut at its limit, and so without a reward, counts as 0. Unscored ones
-  do not count; the value is 0 if none counts."""
+  """Mean reward of the completions. A completion that was cut at its limit counts as 0, an unscored one does not count.
+  The value is 0 if none counts."""
   variances: Float[Array, "B S"]
   """Population variance of their rewards."""
 
@@ -69,10 +69,10 @@ def branch(
   samples: int,
   sampling: Sampling,
 ) -> Branches:
-  """`samples` completions from each boundary, yet unscored.
+  """`samples` completions from each boundary, not yet scored.
 
   Args:
-    limits: response tokens after which a row's completions are cut, those before the boundary included.
+    limits: response length at which a row's completions are cut, tokens before the boundary included.
   """
   starts, mask = boundaries.starts, boundaries.mask & trajectories.row_mask[:, None]
   rows, places = starts.shape
@@ -93,7 +93,7 @@ def branch(
 
 
 def _first_alike(trajectories, starts, mask, limits) -> Int[Array, "B S"]:
-  """Index of the first existing boundary with the same problem, text before it, and limit."""
+  """Index of the first boundary with the same problem, preceding text and limit."""
 
   def longer(ids, token):
     ids = densify(ids, token)
@@ -101,7 +101,7 @@ def _first_alike(trajectories, starts, mask, limits) -> Int[Array, "B S"]:
 
   responses = jnp.where(trajectories.attention_mask, trajectories.tokens, -1)[:, trajectories.prompt_width :]
   prompts = densify(trajectories.prompt_ids, limits)
-  _, texts = jax.lax.scan(longer, prompts, responses.T)  # [R, B]: rows alike up to and with slot t have one id
+  _, texts = jax.lax.scan(longer, prompts, responses.T)  # [R, B]: an id per text up to and including slot t
   texts = jnp.concatenate([prompts[None], texts]).T
   text_ids = jnp.take_along_axis(texts, jnp.where(mask, starts, 0), axis=1)
   ids = densify(mask.ravel().astype(jnp.int32), starts.ravel(), text_ids.ravel())
@@ -110,7 +110,7 @@ def _first_alike(trajectories, starts, mask, limits) -> Int[Array, "B S"]:
 
 
 def values_of(branched: Branches, mask: Bool[Array, "B S"]) -> Values:
-  """Values of the boundaries in `mask`, when the verifier has scored the rows."""
+  """Values of the boundaries in `mask`, from scored rows."""
   rows, shape = branched.rows, branched.sources.shape
   by_boundary = lambda x: x.reshape(mask.size, -1)
   usable = by_boundary(rows.row_mask & (rows.reward_mask | rows.unfinished))
@@ -129,12 +129,12 @@ def branches(
   sampling: Sampling,
   by: str = "policy",
 ) -> Rollout:
-  """A rollout whose rows are those of its plan, and then `samples` completions from each of their boundaries.
+  """Rollout of the plan's rows, followed by `samples` completions from each of their boundaries.
 
-  Adds the extras of `PROVIDES`, in which S are `boundaries` of the finished rows.
+  Adds the extras of `PROVIDES`, where S counts the `boundaries` of finished rows.
 
   Args:
-    by: the model that writes the completions.
+    by: name of the model that samples the completions.
 
   Raises: ValueError: samples below 1.
   """

@@ -1,4 +1,4 @@
-"""Compaction: rows in use move together into a smaller batch, and its results move back."""
+"""Compaction: rows in use move into a smaller batch, and its results move back."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ SHARES = {"short": (4,), "long": (2, 8)}
 half, and that for one of an eighth. Each size is a loop more to compile, which short responses do not pay back."""
 
 FEWEST = 16
-"""Rows of the smallest batch: a step of fewer takes little less time, as it reads all parameters."""
+"""Number of rows of the smallest batch: fewer rows save little time, since each step reads all parameters."""
 
 
 def sizes(rows: int, *, long: bool) -> tuple[int, ...]:
-  """Numbers of rows of the batches that a batch of `rows` shrinks to, the largest first.
+  """Sizes of the batches that a batch of `rows` shrinks to, largest first.
 
   Args:
-    long: whether responses are long.
+    long: True if responses are long.
   """
   return tuple(rows // share for share in SHARES["long" if long else "short"] if rows // share >= FEWEST)
 
 
 @dataclasses.dataclass(frozen=True)
 class Compaction:
-  """The first R of B rows in an order that begins with those in use.
+  """First R of B rows, in an order that begins with the rows in use.
 
   Attributes:
     order: the rows of the batch, those in use first.
@@ -40,7 +40,7 @@ class Compaction:
 
   @property
   def rows(self) -> Int[Array, " R"]:
-    """The row of the batch that each of the R was."""
+    """Original row of each of the R rows."""
     return self.order[: self.size]
 
   def take(self, tree: Any, axis: int = 0) -> Any:
@@ -48,7 +48,7 @@ class Compaction:
     return jax.tree.map(lambda x: jnp.take(x, self.rows, axis=axis, unique_indices=True, mode="clip"), tree)
 
   def put(self, tree: Any, part: Any, axis: int = 0) -> Any:
-    """Arrays of B rows `tree` in which the rows that were taken are those of `part`."""
+    """Arrays of B rows `tree`, with the taken rows replaced by those of `part`."""
     place = jnp.argsort(self.order)
 
     def one(x: Array, new: Array) -> Array:
@@ -59,5 +59,5 @@ class Compaction:
 
 
 def compact(used: Bool[Array, " B"], size: int) -> Compaction:
-  """The rows in use, at most `size`, and others to fill it up."""
+  """The rows in use, at most `size`, padded with others."""
   return Compaction(jnp.argsort(~used, stable=True), size)

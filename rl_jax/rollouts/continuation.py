@@ -1,4 +1,4 @@
-"""New endings of responses, for every rollout that samples from the middle of a response."""
+"""New endings of responses, for rollouts that sample from the middle of a response."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rl_jax.trajectories import POLICY, PrefixTrees, Trajectories
 
 
 class Prefixes(NamedTuple):
-  """The beginnings of M rows, moved to the right edge as the sampler wants prompts."""
+  """Beginnings of M rows, right-aligned as prompts of the sampler."""
 
   tokens: Int[Array, "M T"]
   mask: Bool[Array, "M T"]
@@ -41,17 +41,19 @@ def resample_from(
   max_tokens: int | None = None,
   limits: Int[Array, " L"] | None = None,
 ) -> Trajectories:
-  """The rows with all from slot `cuts` on sampled anew; unscored, in as many slots.
+  """Rows with everything from slot `cuts` on sampled again, not yet scored, in the same number of slots.
 
-  Tokens before the cut keep their logprobs but are no longer trained on (`loss_mask` False); the new ones are. The
-  rows' `extras` are dropped: they describe the old ending.
+  Tokens before the cut keep their logprobs but are no longer trained on (`loss_mask` False); new tokens are. The rows'
+  `extras` are dropped: they describe the old ending.
 
   Args:
-    cuts: first slot that is new, from the first slot of the response to T (nothing new).
-    completions: number per row, adjacent: L = M * completions rows come back. The text before the cut is read once.
-    max_tokens: most new tokens of any row; None: the task's `response_tokens`.
-    limits: most new tokens of each row; rows never go past their slots. A response that is cut by its own limit, with
-      slots left, is `unfinished`; one that fills its slots is `truncated`. 0: the row gets nothing and is unfinished.
+    cuts: first new slot, from the first slot of the response to T (nothing new).
+    completions: number of adjacent completions per row: returns L = M * completions rows. The text before the cut is
+      processed once.
+    max_tokens: largest number of new tokens in any row; None: the task's `response_tokens`.
+    limits: largest number of new tokens in each row, which never exceeds its slots. A response that is cut by its own
+      limit, with slots left, is `unfinished`; one that fills its slots is `truncated`. 0: the row gets nothing and is
+      unfinished.
   """
   before = prefixes(trajectories, cuts)
   trajectories, cuts = jax.tree.map(lambda x: jnp.repeat(x, completions, axis=0), (trajectories, cuts))
@@ -106,9 +108,9 @@ def resample_from(
 
 
 def concatenate(*parts: Trajectories) -> Trajectories:
-  """Rows of all parts in order. Extras and objectives that not all of them have are 0 in the rows of the others.
+  """Rows of all parts, in order. Extras and objectives that a part lacks are 0 in its rows.
 
-  Raises: ValueError: their prompts, or whole rows, are not equally wide.
+  Raises: ValueError: prompts, or rows, differ in width.
   """
   widths = {(part.prompt_width, part.tokens.shape[1]) for part in parts}
   if len(widths) > 1:

@@ -1,4 +1,4 @@
-"""Rows that the policy did not write: the task's own worked solutions, imperfect on purpose."""
+"""Rollout of demonstrations: the task's worked solutions, imperfect on purpose."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def demonstrations(task: Task) -> Rollout:
 
   Raises: ValueError: the task has none.
   """
-  _traced(task)  # now, not in the midst of training
+  _traced(task)  # at build time, not during training
 
   def phase(models, state, plan, prompts, before, key):
     tokens, mask = task.demonstrate(key, prompts)

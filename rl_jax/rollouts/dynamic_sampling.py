@@ -1,4 +1,4 @@
-"""Dynamic sampling: prompts are asked in rounds until enough of them are worth training on."""
+"""Dynamic sampling: prompts are sampled in rounds until enough groups are worth training on."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def dynamic_sampling(
   keep: Callable[[Trajectories], Bool[Array, " B"]],
   max_rounds: int,
 ) -> Rollout:
-  """The responses to the first N prompts whose group is kept.
+  """Responses to the first N prompts whose group is kept.
 
-  The plan names max_rounds x N prompts, N for each. The first round asks all of its own, a later one as many of its
-  own as groups are still missing. Prompts that are not asked, and groups beyond the N-th, are dropped. Where all rounds
-  keep fewer than N groups, the others' rows have `row_mask` False.
+  The plan has max_rounds x N prompts, N per round. The first round samples all of its prompts, a later round as many as
+  groups are missing. Unused prompts, and groups beyond the N-th, are dropped. If all rounds keep fewer than N groups,
+  the missing rows have `row_mask` False.
 
-  Metrics: `rounds`, the number of them that sampled; `kept`, the share of the groups asked that were kept.
+  Metrics: `rounds`, the number of rounds that sampled; `kept`, the share of sampled groups that were kept.
 
   Args:
-    respond: what a round does for its part of the plan: independent responses, those of one prompt together.
-    keep: scored trajectories -> True on rows of groups that are worth training on; one row is enough for its group.
+    respond: rollout of a round on its part of the plan: independent responses, adjacent by prompt.
+    keep: scored trajectories -> True on rows of groups worth training on; one such row keeps its group.
 
   Raises: ValueError: max_rounds is less than 1, or does not divide the prompts of a plan.
   """

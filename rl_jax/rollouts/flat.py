@@ -1,4 +1,4 @@
-"""Flat rollouts: some independent completions of each prompt."""
+"""Flat rollouts: independent completions of each prompt."""
 
 from __future__ import annotations
 

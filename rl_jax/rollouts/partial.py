@@ -1,4 +1,4 @@
-"""Successive batching: every slot writes a window of tokens per iteration; finished slots take the next prompts."""
+"""Successive batching: every slot samples a window of tokens per iteration; finished slots take new prompts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROVIDES = {"response_mask": ExtraSpec(("T",), "bool", "tokens of the response, 
 
 
 class Slots(flax.struct.PyTreeNode):
-  """Responses written so far, one in each slot."""
+  """Responses so far, one per slot."""
 
   tokens: Int[Array, "B T"]
   attention_mask: Bool[Array, "B T"]
@@ -29,34 +29,33 @@ class Slots(flax.struct.PyTreeNode):
   group_ids: Int[Array, " B"]
   row_mask: Bool[Array, " B"]
   limits: Int[Array, " B"]
-  """Tokens after which the response is cut."""
+  """Length at which the response is cut."""
   free: Bool[Array, " B"]
-  """The response is finished: the slot takes the next prompt."""
+  """True if the response is finished, so that the slot takes the next prompt."""
   groups: Int[Array, ""]
-  """Prompts that plans named so far, so that ids of groups differ."""
+  """Number of prompts planned so far, which makes group ids unique."""
 
 
 def partial_rollouts(slots: int, window: int, task: Task, sampling: Sampling, *, staggered: bool = False) -> Rollout:
   """One phase that writes at most `window` more tokens in each of `slots` responses.
 
-  Free slots take the rows of the plan (as many as slots) in order; rows that no slot takes are dropped. A row is
-  `unfinished` until its response ends or has as many tokens as the plan allowed it. Of all tokens that it holds, those
-  of this window are trained and have the source POLICY; those of earlier ones keep the logprobs of the policies that
-  wrote them and have the source REPLAY. The cache of a response is made again from its tokens.
+  Free slots take the rows of the plan (as many as slots) in order; other rows are dropped. A row is `unfinished` until
+  its response ends or reaches its limit. Tokens of this window are trained on and have the source POLICY. Tokens of
+  earlier windows keep the logprobs of the policies that sampled them and have the source REPLAY. The cache of a
+  response is recomputed from its tokens.
 
-  Slots that all begin together also end together: iterations in which no response ends alternate with those in which
-  nearly all do. `staggered` ones write 1, 2, … and up to all of the task's response tokens in the first iteration.
+  Slots that begin together also end together: iterations in which no response ends alternate with those in which nearly
+  all do. With `staggered` the slots sample 1, 2, … up to all of the task's response tokens in the first iteration.
 
   Extras: "response_mask" [B, T], the response's tokens of all windows. Metrics: `finished`, the share of rows that
   ended.
 
-  Raises: ValueError: a window of less than one token; a task whose responses have turns; when it is traced: prompts
-    wider than the task's.
+  Raises: ValueError: a window below one token; a task with turns; when traced: prompts wider than the task's.
   """
   if window < 1:
     raise ValueError(f"a window has at least 1 token, got {window}")
   if task.turns is not None:
-    raise ValueError("a response of several turns does not go on in windows: take a task without turns")
+    raise ValueError("a response of several turns cannot continue in windows: use a task without turns")
   prompt_tokens, width = task.prompt_tokens, task.prompt_tokens + task.response_tokens
   in_first = 1 + jnp.arange(slots) * task.response_tokens // slots
 
@@ -119,13 +118,13 @@ def partial_rollouts(slots: int, window: int, task: Task, sampling: Sampling, *,
 
 
 def _refilled(state: Slots, plan, prompts: Prompts) -> Slots:
-  """The slots with the plan's rows in the free ones.
+  """Slots, with the plan's rows in the free ones.
 
   Raises: ValueError: as many rows as slots are needed.
   """
   slots, rows = state.free.shape[0], plan.row_mask.shape[0]
   if rows != slots:
-    raise ValueError(f"a plan of {rows} rows does not go with {slots} slots")
+    raise ValueError(f"a plan of {rows} rows does not match {slots} slots")
   num_prompts = prompts.ids.shape[0]
   row = refill(jnp.zeros(slots, jnp.int32), state.free, jnp.int32(0), num_prompts=rows).prompts
   prompt = row // (rows // num_prompts)
@@ -150,7 +149,7 @@ def _refilled(state: Slots, plan, prompts: Prompts) -> Slots:
 
 
 def _as_trajectories(state: Slots, prompt_tokens: int) -> Trajectories:
-  """The slots' responses so far, one per prompt."""
+  """Trajectories of the slots' responses so far, one per prompt."""
   slots, cut = state.free.shape[0], slice(prompt_tokens, None)
   tokens, mask = state.tokens[:, :prompt_tokens], state.attention_mask[:, :prompt_tokens]
   trajectories = assemble(

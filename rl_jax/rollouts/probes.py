@@ -1,7 +1,7 @@
-"""Probes: the policy's beliefs in the middle of a response, read by making it answer at once.
+"""Probes: the policy's beliefs in the middle of a response, found by forcing an answer there.
 
-A probe is a copy of the beginning of a row, with the task's opening of an answer after it, token by token as they were
-sampled. Its answer goes into the extras of the row; the copy is dropped.
+A probe is a copy of the beginning of a row, with the same tokens, followed by the task's opening of an answer. The
+answer goes into the extras of the row; the copy is dropped.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ Boundaries = Callable[[Task, Trajectories], tuple[Int[Array, "B K"], Bool[Array,
 
 
 class Probes(NamedTuple):
-  """Answers that the policy gives at K boundaries of each row; 0 where there is no probe."""
+  """Answers of the policy at K boundaries of each row; 0 where there is no probe."""
 
   answer_logprobs: Float[Array, "B K A"]
-  """Logprobs of the tokens of the right answer, given those before them."""
+  """Logprobs of the right answer's tokens, each given those before."""
   answer_mask: Bool[Array, "B A"]
   """Tokens of the right answer."""
   entropies: Float[Array, "B K N L"]
-  """Entropies, in nats, of the distribution that each token of N sampled answers was drawn from."""
+  """Entropies, in nats, of the distributions from which the tokens of N sampled answers were drawn."""
   sampled: Bool[Array, "B K N L"]
   """Tokens of the sampled answers."""
 
@@ -61,11 +61,11 @@ def probe(
   """Force answers at boundaries of rows.
 
   Args:
-    prompts: of the rows' plan; their metadata tell the right answers.
-    cuts: the probe sees the text before this slot; that of the response's first slot sees the prompt alone.
-    mask: where to probe. Other boundaries cost the same time but no tokens.
-    samples: N answers sampled at each boundary; 0: the right answer is scored and nothing is sampled.
-    max_tokens: L, most tokens of a sampled answer.
+    prompts: prompts of the rows' plan, whose metadata has the right answers.
+    cuts: slot up to which the probe sees the text; at the response's first slot it sees the prompt alone.
+    mask: boundaries to probe. Others cost the same time but no tokens.
+    samples: N, number of answers sampled at each boundary; 0: only the right answer is scored.
+    max_tokens: L, largest number of tokens in a sampled answer.
 
   Raises: ValueError: the task has no form of answer that can be forced.
   """
@@ -115,9 +115,9 @@ def required_forced_answer(task: Task) -> ForcedAnswer:
 def probed(
   task: Task, rollout: Rollout, boundaries: Boundaries, *, samples: int, max_tokens: int, sampling: Sampling
 ) -> Rollout:
-  """The rollout, and after it a phase that probes its rows.
+  """Rollout followed by a phase that probes its rows.
 
-  Adds the extras of `PROVIDES`. Sampled tokens count as generated; the right answer is given, not generated. Rows of
+  Adds the extras of `PROVIDES`. Sampled tokens count as generated; the right answer is given and does not. Rows of
   earlier plans (windows, replay) have no probes.
   """
 
@@ -134,9 +134,9 @@ def probed(
 
 
 def step_ends(task: Task, trajectories: Trajectories, steps: int) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:
-  """(first slot after each of the first `steps` steps, whether the row has that step): steps of reasoning alone.
+  """First slot after each of the first `steps` reasoning steps, and whether the row has that step.
 
-  A step that ends after the response has opened its own answer is none: there is nothing left to ask.
+  A step that ends after the response has opened its own answer does not count.
   """
   tokens, inside = trajectories.tokens, trajectories.attention_mask
   slots = jnp.arange(tokens.shape[1])

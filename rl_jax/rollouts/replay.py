@@ -1,7 +1,7 @@
-"""Replay: some rows of a rollout are trained on at once and the rest in later iterations.
+"""Replay: some rows of a rollout are trained on at once, others in later iterations.
 
-A replayed row keeps its original logprobs, so that ratios compare with the policy that wrote it, and has REPLAY as the
-source of its tokens.
+A replayed row keeps its original logprobs, so that ratios compare with the policy that sampled it; its tokens have the
+source REPLAY.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from rl_jax.trajectories import REPLAY, Trajectories
 
 
 class Buffer(flax.struct.PyTreeNode):
-  """Rows that wait, C at most. Those in use have `row_mask`."""
+  """Waiting rows, at most C; `row_mask` is True on those in use."""
 
   rows: Trajectories
   born: Int[Array, " C"]
-  """Iteration that made each."""
+  """Iteration in which each row was made."""
   iteration: Int[Array, ""]
   """Iterations done."""
 
 
 class ReplayState(flax.struct.PyTreeNode):
-  """State of the rollout that makes rows, and what waits."""
+  """State of the rollout that makes rows, and the waiting rows."""
 
   rollout: Any
   buffer: Buffer
@@ -43,7 +43,7 @@ def empty_buffer(task: Task, capacity: int, width: int, extras: Mapping[str, Any
   """A buffer without rows.
 
   Args:
-    width: slots of prompts; rows have as many more as the task's responses.
+    width: number of prompt slots; rows also have the task's response slots.
     extras: dtypes of the extras [B] that rows keep, by name.
   """
   per_row = lambda dtype: jnp.zeros(capacity, dtype)
@@ -55,7 +55,7 @@ def empty_buffer(task: Task, capacity: int, width: int, extras: Mapping[str, Any
 def places_in_group(
   group_ids: Int[Array, " B"], draws: Float[Array, " B"], mask: Bool[Array, " B"]
 ) -> Int[Array, " B"]:
-  """Place of each unmasked row among those of its group in the order of `draws`, from 0; B in masked rows."""
+  """Rank of each unmasked row within its group in the order of `draws`, from 0; B in masked rows."""
   rows = jnp.arange(mask.shape[0])
   groups = densify(group_ids)
   order = jnp.lexsort((draws, ~mask, groups))
@@ -75,22 +75,22 @@ def with_replay(
   max_age: int,
   extras: Mapping[str, Any],
 ) -> Rollout:
-  """`rows` rows in each iteration: new ones of `rollout`, and old ones in the slots that these leave free.
+  """Rollout of `rows` rows per iteration: new ones of `rollout`, and old ones in the slots that are left.
 
-  Of the usable new rows at most `rows_per_group` of each group are taken, at random. Free slots go to rows of the
-  buffer, at random; those still free have `row_mask` False. The other usable rows wait, the newest first where
-  `capacity` is not enough, and are dropped when they were made `max_age` iterations ago. Nothing is trained on twice.
+  At most `rows_per_group` usable new rows of each group are taken, at random. Free slots are filled with rows of the
+  buffer, at random; those still free have `row_mask` False. Other usable rows wait in the buffer, which drops the
+  oldest above `capacity` and those of age `max_age` iterations. No row is trained on twice.
 
-  Groups are named by their prompt, as rows of several iterations come together. Extras beside those to keep, and
+  Groups are identified by their prompt, since rows come from several iterations. Extras other than those to keep, and
   "correct", are dropped.
 
-  Metrics: `replayed`, the share of old rows; `usable`, the number of usable new rows for each row of the batch.
+  Metrics: `replayed`, the share of old rows; `usable`, the number of usable new rows per row of the batch.
 
   Args:
-    usable: scored trajectories -> rows that are worth training on.
+    usable: scored trajectories -> rows worth training on.
     extras: dtypes of the extras [B] that the method reads, by name.
 
-  Raises: ValueError, when it is traced: `rows` is more than are made and can wait.
+  Raises: ValueError, when traced: `rows` exceeds the rows that are made plus those that can wait.
   """
 
   def within(phase):
@@ -142,7 +142,7 @@ def with_replay(
 
 
 def _like(buffered: Trajectories, trajectories: Trajectories) -> Trajectories:
-  """New rows with the extras and types of the kept ones, grouped by prompt."""
+  """New rows with the extras and types of the buffer, grouped by prompt."""
   extras = trajectories.extras | {"correct": trajectories.correct}
   trajectories = trajectories.replace(
     group_ids=trajectories.prompt_ids, trees=(), extras={name: extras[name] for name in buffered.extras}

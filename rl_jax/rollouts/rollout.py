@@ -27,7 +27,7 @@ class BoundModel(NamedTuple):
 
 
 Models = Mapping[str, BoundModel]
-"""The models that a method names, the policy among them."""
+"""Models named by a method, including the policy."""
 
 
 class PhaseResult(NamedTuple):
@@ -38,9 +38,9 @@ class PhaseResult(NamedTuple):
   trajectories: Trajectories
   """All rows so far, new ones unscored."""
   verify: Bool[Array, " B"]
-  """Rows to ask the verifier about now, and no others: see `unasked`."""
+  """Rows to verify after this phase; see `unasked`."""
   generated_tokens: Int[Array, ""]
-  """Number of tokens that the phase sampled, probes and rows left out later included."""
+  """Number of tokens sampled in the phase, including probes and rows that are dropped later."""
   metrics: dict[str, Mean] = {}  # noqa: RUF012
 
 
@@ -50,17 +50,17 @@ Phase = Callable[[Models, Any, Plan, Prompts, Trajectories | None, PRNGKeyArray]
 
 @dataclasses.dataclass(frozen=True)
 class Rollout:
-  """A static list of phases over a state of the rollout's own.
+  """A static list of phases over the rollout's own state.
 
-  Between phases the verifier scores the rows that the phase names: on device within one program (`collect`), on the
-  host between two.
+  Between phases the verifier scores the requested rows: on device within one program (`collect`), for host tasks
+  between two programs.
 
   Attributes:
-    respond: (completions per prompt, sampling) -> the rollout of plain responses, or of turns, that held-out prompts
-      are answered with. None: `rollouts.turns.responses`.
+    respond: (completions per prompt, sampling) -> rollout of plain responses, or of turns, to held-out prompts. None:
+      `rollouts.turns.responses`.
     provides: extras that its phases set, by name.
-    keeps_verdicts: False where rows come back without the extras of the task's verdicts, as replayed ones do.
-    prompt_width: slots of the widest prompt that a phase makes, to which all prompts are padded; None: the task's.
+    keeps_verdicts: False if rows lack the extras of the task's verdicts, as replayed rows do.
+    prompt_width: number of slots of the widest prompt in any phase, to which all prompts are padded; None: the task's.
   """
 
   phases: tuple[Phase, ...]
@@ -71,7 +71,7 @@ class Rollout:
   prompt_width: int | None = None
 
   def given(self, of_task: Iterable[str]) -> set[str]:
-    """Names of the extras of its rows, by those of the task's verdicts."""
+    """Names of the extras of its rows, given those of the task's verdicts."""
     return {*self.provides, *(of_task if self.keeps_verdicts else ())}
 
 
@@ -93,7 +93,7 @@ def collect(
   split: Split,
   key_of: Callable[[int], PRNGKeyArray],
 ) -> RolloutResult:
-  """All phases of one iteration, verified on device.
+  """Run all phases of one iteration, verified on device.
 
   Args:
     key_of: index of a phase -> its key.
@@ -111,12 +111,12 @@ def collect(
 
 
 def joined_metrics(metrics: dict[str, Mean], more: dict[str, Mean]) -> dict[str, Mean]:
-  """Metrics of several phases; those with one name, as of several rounds, add up."""
+  """Metrics of several phases; those of the same name, as of several rounds, are added."""
   return metrics | {name: jax.tree.map(jnp.add, metrics[name], x) if name in metrics else x for name, x in more.items()}
 
 
 def unasked(trajectories: Trajectories) -> Bool[Array, " B"]:
-  """Finished rows in use that the verifier was not asked about."""
+  """Finished rows in use that have not been verified."""
   return trajectories.row_mask & ~trajectories.verified & ~trajectories.unfinished
 
 
@@ -128,7 +128,7 @@ def nothing_new(trajectories: Trajectories) -> Bool[Array, " B"]:
 def verify(
   task: Task, trajectories: Trajectories, requested: Bool[Array, " B"], split: Split = "train"
 ) -> Trajectories:
-  """The trajectories with the verdicts of the task's verifier on the rows `requested`."""
+  """Trajectories with the verdicts of the task's verifier on the rows `requested`."""
   prompts = task.prompts(trajectories.prompt_ids, split)
   responses = slice(trajectories.prompt_width, None)
   tokens, mask = trajectories.tokens[:, responses], trajectories.attention_mask[:, responses]
@@ -143,14 +143,14 @@ def judged(
   requested: Bool[Array, " B"],
   provides: Mapping[str, ExtraSpec],
 ) -> Trajectories:
-  """The trajectories with verdicts on the responses `requested`, and each row's level; other rows keep what they have.
+  """Trajectories with verdicts on the responses `requested`, and each row's level; other rows are unchanged.
 
-  Extras per token get slots for the prompt; others, such as an observation, stay as they are. Rows that continue in a
-  later iteration have no reward, but the steps and extras that the verdicts hold for them: a device task looks at all
-  rows, a host task at those it is asked about.
+  Extras per token are padded over the prompt; others, such as an observation, are kept as they are. Rows that continue
+  in a later iteration get no reward, but the steps and extras of their verdicts: a device task judges all rows, a host
+  task the requested ones.
 
   Args:
-    provides: the task's description of its extras. An extra that it does not name is per token if its shape is [B, R].
+    provides: the task's description of its extras. An extra without description is per token if its shape is [B, R].
   """
   width, responses = trajectories.prompt_width, verdicts.step_ids.shape
   of_tokens = lambda name, x: provides[name].shape[:1] == ("R",) if name in provides else x.shape == responses
@@ -182,12 +182,12 @@ def judged(
 def _objectives(trajectories: Trajectories, verdicts: Verdicts, requested: Bool[Array, " B"]) -> Float[Array, "B K"]:
   if verdicts.objectives is None:
     return trajectories.objectives
-  old = trajectories.objectives if trajectories.objectives.shape[1] else 0.0  # 0 wide until the first verdict
+  old = trajectories.objectives if trajectories.objectives.shape[1] else 0.0  # width 0 until the first verdict
   return jnp.where(requested[:, None], verdicts.objectives, old)
 
 
 def padded(prompts: Prompts, width: int | None) -> Prompts:
-  """Prompts of `width` slots, padded on the left; None: as they are.
+  """Prompts padded on the left to `width` slots; None: unchanged.
 
   Raises: ValueError: they have more slots.
   """
@@ -201,7 +201,7 @@ def padded(prompts: Prompts, width: int | None) -> Prompts:
 
 
 def prompts_of_rows(prompts: Prompts, trajectories: Trajectories) -> tuple[Prompts, Bool[Array, " B"]]:
-  """The prompt of each row, found by its id among those of a plan, and whether it is there."""
+  """Prompt of each row, looked up by its id in a plan, and whether it was found."""
   matches = prompts.ids == trajectories.prompt_ids[:, None]
   index = jnp.argmax(matches, axis=1)
   return jax.tree.map(lambda x: x[index], prompts), matches.any(axis=1)
@@ -218,7 +218,7 @@ def assemble(
   source: int = POLICY,
   **arrays: Array,
 ) -> Trajectories:
-  """Trajectories of responses to prompts, yet unscored; `arrays` [B, R] are set by name, 0 on the prompts.
+  """Trajectories of responses to prompts, not yet scored; `arrays` [B, R] are set by name, 0 on the prompts.
 
   Raises: ValueError when B is not N * completions_per_prompt.
   """

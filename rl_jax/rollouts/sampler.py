@@ -1,4 +1,4 @@
-"""Autoregressive sampling: prefill once per prompt, then one token per row and step until every row has ended."""
+"""Autoregressive sampling: one prefill per prompt, then one token per row and step until every row has ended."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from rl_jax.rollouts.categorical import argmax, draw
 from rl_jax.rollouts.truncation import Truncation, truncate
 
 SEED_AXIS = "seeds"
-"""Name of the vmapped axis over which the trainer runs seeds."""
+"""Name of the trainer's vmapped axis of seeds."""
 
 LONG = 64
-"""Slots of responses from which on more loops are worth their compilation: one over a cache of half as many slots for
-the first half of the tokens, and one more for a smaller batch."""
+"""Number of response slots from which more loops repay their compilation: one with a cache of half the slots for the
+first half of the tokens, and one more for a smaller batch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Sampling:
   Attributes:
     truncation: top-k, top-p, min-p.
     greedy: take the most likely token instead.
-    stop_sequences: tuples of token ids; a response ends with the first one that it contains.
-    seed_axis: name of the vmapped axis of seeds, None outside of one. A loop that stops seed by seed would select the
-      whole cache at every token (6 times slower), so all seeds stop together.
+    stop_sequences: tuples of token ids; a response ends after the first of them.
+    seed_axis: name of the vmapped axis of seeds; None outside of such an axis. A loop that stopped seed by seed would
+      select the whole cache at every token (6 times slower), so all seeds stop together.
   """
 
   truncation: Truncation = Truncation()
@@ -51,23 +51,23 @@ class Sampling:
 
 
 class Completions(NamedTuple):
-  """Sampled completions: B rows of R slots. Outside `mask` tokens are padding and the rest is 0."""
+  """Sampled completions, B rows of R slots. Outside `mask` tokens are padding and other arrays 0."""
 
   tokens: Int[Array, "B R"]
   mask: Bool[Array, "B R"]
-  """True on sampled tokens, the ending one included."""
+  """True on sampled tokens, including the end token."""
   logprobs: Float[Array, "B R"]
-  """Logprobs under the policy's whole distribution, at its temperature; the trainer recomputes these."""
+  """Logprobs under the policy's full distribution, at its temperature; the trainer recomputes these."""
   behaviour_logprobs: Float[Array, "B R"]
-  """Logprobs under the distribution drawn from, renormalised after truncation; equal to `logprobs` without it."""
+  """Logprobs under the sampling distribution, renormalised after truncation; equal to `logprobs` without it."""
   entropies: Float[Array, "B R"]
-  """Entropies of the policy's whole distribution."""
+  """Entropies of the policy's full distribution."""
   truncated: Bool[Array, " B"]
   """True if the row hit its limit without ending."""
 
 
 def positions_of(mask: Bool[Array, "B T"]) -> Int[Array, "B T"]:
-  """Position of each token in its own sequence: padding on either side does not count."""
+  """Position of each token in its own sequence, without padding on either side."""
   return jnp.maximum(jnp.cumsum(mask, axis=1) - 1, 0)
 
 
@@ -87,12 +87,12 @@ def sample(
 ) -> Completions:
   """Sample B = N * completions_per_prompt responses; rows of one prompt are adjacent.
 
-  Row b draws token t with the key fold_in(fold_in(key, b), t): a response depends on its row, not on the batch
-  around it, when it stops, or how rows are laid over devices.
+  Row b draws token t with the key fold_in(fold_in(key, b), t). A response thus depends on its row alone: not on the
+  rest of the batch, on when that stops, or on the sharding of rows.
 
-  A step costs what its rows and slots do. Keys and values of a prompt are kept once for all of its rows, slots of
-  responses are added when they are needed, and the last few rows continue as a smaller batch (`compaction`; not where a
-  mesh splits rows, which would have to move). Where no row is asked for a token, nothing is run.
+  The cost of a step follows its rows and slots. Keys and values of a prompt are stored once for all of its rows, slots
+  of responses are added when needed, and the last few rows continue as a smaller batch (`compaction`), unless a mesh
+  splits rows, which would have to move. If no row needs a token, nothing runs.
 
   Args:
     tokens, mask: left-padded prompts.
@@ -136,11 +136,11 @@ _TYPES = dict.fromkeys(("logprobs", "behaviour_logprobs", "entropies"), jnp.floa
 
 
 class _Rows(NamedTuple):
-  """The part of a row that no token changes."""
+  """Constant part of the state of rows."""
 
   keys: PRNGKeyArray
   lengths: Int[Array, " B"]
-  """Tokens of its prompt."""
+  """Number of tokens in the prompt."""
   limits: Int[Array, " B"]
 
 
@@ -154,7 +154,7 @@ class _Loop(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _Decoder:
-  """The steps of a batch, and of the smaller ones that it shrinks to."""
+  """Steps of a batch, and of the smaller batches that it shrinks to."""
 
   model: Model
   params: Params
@@ -194,12 +194,12 @@ class _Decoder:
     return loop._replace(time=loop.time + 1, token=token, active=active, written=written)
 
   def rest(self, loop: _Loop, rows: _Rows, prompts: Cache | None, sizes: tuple[int, ...]) -> dict[str, Array]:
-    """Draw all tokens after the first, and return the arrays written.
+    """Draw all tokens after the first; return the written arrays.
 
     Args:
-      loop: its cache has slots for prompts, or none beside `prompts`.
+      loop: state whose cache has slots for prompts, or none if `prompts` is given.
       prompts: keys and values of the prompts, each for its share of the rows; None: they are in the loop's cache.
-      sizes: rows of the batches that may follow this one, the largest first.
+      sizes: sizes of the batches that may follow this one, largest first.
     """
     before = loop.cache.slots
     for slots in (self.max_tokens // 2, self.max_tokens) if self.max_tokens >= LONG else (self.max_tokens,):
@@ -210,7 +210,7 @@ class _Decoder:
   def smaller(
     self, loop: _Loop, rows: _Rows, prompts: Cache | None, before: int, sizes: tuple[int, ...]
   ) -> dict[str, Array]:
-    """Continue in the batches of `sizes`, whose rows hold their prompts themselves."""
+    """Continue in batches of `sizes`, whose rows each hold their own prompt."""
     size, *later = sizes
 
     def run() -> dict[str, Array]:
@@ -258,7 +258,7 @@ def _stops(
 
 
 def sampling_from(config: ConfigDict) -> Sampling:
-  """The sampling that a config's section `sampling` describes, inside the axis of its seeds."""
+  """Sampling options of a config's section `sampling`, inside its axis of seeds."""
   section = config.sampling
   truncation = Truncation(top_k=section.top_k, top_p=section.top_p, min_p=section.min_p)
   stops = tuple(tuple(s) if isinstance(s, list | tuple) else s for s in section.stop_sequences)

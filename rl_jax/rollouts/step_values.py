@@ -1,7 +1,7 @@
-"""True values before and after the steps of responses: exact where the task knows them, else from completions.
+"""True values before and after the steps of responses, exact if the task knows them, else from completions.
 
-Both are [B, T], and 0 on tokens outside of steps. The value after the last step of a response that has ended is its
-reward, so that the differences of a response add up to its reward minus the value of its start.
+Both are [B, T], and 0 on tokens outside of steps. The value after the last step of a finished response is its reward,
+so that the differences add up to the reward minus the value of the start.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from rl_jax.trajectories import Trajectories
 
 
 def exact(task: Task, trajectories: Trajectories) -> StepValues:
-  """The task's own values of the steps of problems in the train split. See `DeviceTask.step_values`."""
+  """Exact values of steps on training problems; see `DeviceTask.step_values`."""
   assert task.step_values is not None, "the task knows exact values"
   values = task.step_values(*_responses(task, trajectories), ~trajectories.unfinished)
   return _in_slots(trajectories, values)
 
 
 def of_prover(task: Task, trajectories: Trajectories, strength: float) -> StepValues:
-  """Values of the steps under the task's own prover, in the train split. See `DeviceTask.prover_values`."""
+  """Exact values of steps under the task's prover on training problems; see `DeviceTask.prover_values`."""
   assert task.prover_values is not None, "the task has a prover"
   return _in_slots(trajectories, task.prover_values(*_responses(task, trajectories), strength))
 
@@ -44,7 +44,7 @@ def _in_slots(trajectories: Trajectories, values: StepValues) -> StepValues:
 
 
 def starts_of_steps(max_steps: int) -> Callable[[Trajectories], Boundaries]:
-  """Boundaries at the starts of the first `max_steps` steps of responses. Raises ValueError for less than one."""
+  """Boundaries at the starts of the first `max_steps` steps of responses. Raises ValueError for less than 1."""
   if max_steps < 1:
     raise ValueError(f"true values need at least 1 step, got {max_steps}")
 
@@ -60,12 +60,12 @@ def starts_of_steps(max_steps: int) -> Callable[[Trajectories], Boundaries]:
 
 
 def with_completions(rollout: Rollout, task: Task, samples: int, max_steps: int, sampling: Sampling) -> Rollout:
-  """A rollout that samples completions from the start of each step. They are a means of measurement: their tokens do
-  not count as generated.
+  """Rollout that samples completions from the start of each step. They are measurements: their tokens do not count as
+  generated.
 
   Args:
-    samples: completions from each start.
-    max_steps: steps with a value of their own; later ones count as a part of the last of these.
+    samples: number of completions from each start.
+    max_steps: number of steps with their own value; later steps are a part of the last of these.
 
   Raises: ValueError: samples or max_steps below 1.
   """
@@ -87,7 +87,7 @@ def from_completions(trajectories: Trajectories) -> StepValues:
 
 
 def from_starts(trajectories: Trajectories, values: Float[Array, "B S"], mask: Bool[Array, "B S"]) -> StepValues:
-  """Values of steps by those of their starts: what follows a step is worth the start of the next one, or the reward."""
+  """Values before and after steps, from those of their starts: after a step comes the next start, or the reward."""
   reward = jnp.where(trajectories.scored, trajectories.rewards, 0.0)[:, None]
   ahead = lambda x, fill: jnp.concatenate([x[:, 1:], jnp.full_like(x[:, :1], fill)], axis=1)
   after = jnp.where(ahead(mask, False), ahead(values, 0.0), reward)

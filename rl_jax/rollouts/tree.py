@@ -1,8 +1,7 @@
 """Trees of responses: every prompt branches into children, each of which branches again after some tokens.
 
-The samples that estimate values are the samples that are trained on. A row is a node: its text from the prompt on, of
-which only its own segment, the text added to its parent's, is the policy's (`loss_mask`, `source_ids`). The text before
-it is the segment's prompt.
+The samples that estimate values are also trained on. A row is a node and holds its whole text, but only its own
+segment, the text that it adds to its parent, counts as sampled (`loss_mask`, `source_ids`).
 """
 
 from __future__ import annotations
@@ -22,25 +21,25 @@ from rl_jax.tasks.task import ExtraSpec, Task
 from rl_jax.trajectories import POLICY, PROMPT, PrefixTrees, Trajectories
 
 PROVIDES = {
-  "parents": ExtraSpec((), "int32", "row of the node that this one goes on from; -1 under the root"),
+  "parents": ExtraSpec((), "int32", "row of the parent node; -1 for children of the prompt"),
   "is_leaf": ExtraSpec((), "bool", "the response ends here"),
-  "depths": ExtraSpec((), "int32", "edges between the node and the first level"),
+  "depths": ExtraSpec((), "int32", "level of the node, 0 for children of the prompt"),
 }
 
 
 def nodes_of(branching: tuple[int, ...]) -> int:
-  """Nodes below one prompt: the sum over levels of the products of the numbers of children."""
+  """Number of nodes below one prompt: the sum over levels of the products of the numbers of children."""
   return sum(itertools.accumulate(branching, lambda a, b: a * b))
 
 
 def tree(task: Task, branching: tuple[int, ...], segment_tokens: int, sampling: Sampling) -> Rollout:
-  """Rows are all nodes below the prompts, tree by tree and level by level; keeps no state.
+  """Rollout whose rows are all nodes below the prompts, tree by tree and level by level; keeps no state.
 
   Level l has branching[l] children of every node of the level above (of the prompt, at l = 0), each of at most
-  `segment_tokens` new tokens; those of the last level are not cut. A node that ends by itself, or fills the response,
-  has no children: the rows for them are not in `row_mask`. Inner nodes are `unfinished`, so only leaves are scored.
+  `segment_tokens` new tokens; nodes of the last level are not cut. A node that ends by itself, or fills the response,
+  has no children: `row_mask` is False on their rows. Inner nodes are `unfinished`, so only leaves are scored.
 
-  Of the plan, a prompt counts if any of its rows does, with the longest of their limits.
+  A prompt of the plan is used if any of its rows is, with the longest of their limits.
 
   Extras, all [B]: `parents`, the row that a node continues, -1 for the prompt; `is_leaf`; `depths`, the level.
 
@@ -89,7 +88,7 @@ def tree(task: Task, branching: tuple[int, ...], segment_tokens: int, sampling: 
         max_tokens=None if last else min(segment_tokens, width),
         limits=jnp.where(exists, room if last else jnp.minimum(room, segment_tokens), 0),
       )
-      full = nodes.unfinished & (nodes.loss_mask.sum(axis=1) >= room)  # of its own limit, with slots left
+      full = nodes.unfinished & (nodes.loss_mask.sum(axis=1) >= room)  # cut by its own limit, with slots left
       unfinished = exists & nodes.unfinished & ~full
       nodes = nodes.replace(
         row_mask=exists,
@@ -113,7 +112,7 @@ def tree(task: Task, branching: tuple[int, ...], segment_tokens: int, sampling: 
 
 
 def _parents(count: int, nodes: tuple[int, ...], level: int) -> Int[Array, " n"]:
-  """Row of the parent of each node of a level, tree by tree; -1 of the first level."""
+  """Row of the parent of each node of a level, tree by tree; -1 for the first level."""
   if not level:
     return jnp.full(count * nodes[0], -1)
   above = sum(nodes[: level - 1]) + jnp.arange(nodes[level]) // (nodes[level] // nodes[level - 1])
@@ -121,23 +120,23 @@ def _parents(count: int, nodes: tuple[int, ...], level: int) -> Int[Array, " n"]
 
 
 def _tree_by_tree(levels: Trajectories, count: int, nodes: tuple[int, ...]) -> Trajectories:
-  """Rows given level by level, in the order of `PrefixTrees`."""
+  """Rows of all levels, in the order of `PrefixTrees`."""
   ends = list(itertools.accumulate(count * n for n in nodes))
   of_levels = [jnp.arange(end - count * n, end).reshape(count, n) for n, end in zip(nodes, ends, strict=True)]
   return levels.rows(jnp.concatenate(of_levels, axis=1).reshape(-1))
 
 
 def tree_advantages(trajectories: Trajectories, *, levels: int, scale: str = "none") -> TreeAdvantages:
-  """Values and advantages of the scored rows of `tree`, each [B]; the prompt of each group is the root of its tree.
+  """Values and advantages of the scored rows of `tree`, each [B]; each group's prompt is the root of its tree.
 
   An unscored leaf is left out of its parent's mean. See `rl_jax.kernels.advantages.tree.spo_tree`.
 
   Args:
-    levels: of the tree.
+    levels: number of levels of the tree.
   """
   rows = trajectories.tokens.shape[0]
   parents, is_leaf = trajectories.extras["parents"], trajectories.extras["is_leaf"]
-  roots = lambda fill, x: jnp.concatenate([jnp.full(rows, fill, x.dtype), x])[None]  # as many as there can be groups
+  roots = lambda fill, x: jnp.concatenate([jnp.full(rows, fill, x.dtype), x])[None]  # as many groups at most
   advantages = spo_tree(
     roots(0.0, jnp.where(trajectories.scored, trajectories.rewards, 0.0)),
     roots(-1, jnp.where(parents < 0, densify(trajectories.group_ids), rows + parents)),

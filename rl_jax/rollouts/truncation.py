@@ -1,4 +1,4 @@
-"""Truncated sampling: which tokens may be drawn at all."""
+"""Truncated sampling: limits on the tokens that may be drawn."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from jaxtyping import Array, Float
 
 @dataclasses.dataclass(frozen=True)
 class Truncation:
-  """Limits on the tokens drawn. They change the distribution: see `Completions.behaviour_logprobs`.
+  """Limits on the drawn tokens. They change the distribution: see `Completions.behaviour_logprobs`.
 
   Attributes:
-    top_k: only the k most likely; 0: all.
-    top_p: only the most likely ones that together reach this probability (arXiv 1904.09751); 1: all.
-    min_p: only those at least this share as likely as the most likely one (arXiv 2407.01082); 0: all.
+    top_k: keep the k most likely tokens; 0: all.
+    top_p: keep the most likely tokens that together reach this probability (arXiv 1904.09751); 1: all.
+    min_p: keep tokens with at least this share of the largest probability (arXiv 2407.01082); 0: all.
   """
 
   top_k: int = 0
@@ -32,12 +32,12 @@ class Truncation:
 
   @property
   def active(self) -> bool:
-    """True if any token can be left out."""
+    """True if any token can be excluded."""
     return self.top_k > 0 or self.top_p < 1.0 or self.min_p > 0.0
 
 
 def truncate(logits: Float[Array, "B V"], temperature: float, truncation: Truncation) -> Float[Array, "B V"]:
-  """Logits with -inf on the tokens left out; the most likely token always stays. Ties at the border stay together."""
+  """Logits with -inf on excluded tokens. The most likely token is always kept, and ties at the border together."""
   if not truncation.active:
     return logits
   probabilities = jax.nn.softmax(logits / temperature, axis=-1)

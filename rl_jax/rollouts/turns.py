@@ -34,7 +34,7 @@ def responses(task: Task, completions_per_prompt: int, sampling: Sampling, by: s
 def required_turns(task: Task) -> Turns:
   """The task's turns; ValueError if it has none."""
   if task.turns is None:
-    raise ValueError("this task answers no turns: take one that does, such as rl_jax.tasks.lookup")
+    raise ValueError("this task has no turns: use one that has, such as rl_jax.tasks.lookup")
   return task.turns
 
 
@@ -121,7 +121,7 @@ def first_turn(
 
 
 def in_turns(trajectories: Trajectories, layout: Turns) -> Trajectories:
-  """The trajectories with the turn of each token, and with observations as the tool's, outside the loss."""
+  """Trajectories with turn ids, and with observations marked as tool output outside the loss."""
   width = trajectories.tokens.shape[1] - layout.response_tokens
   observed = jnp.pad(layout.observed, (width, 0))
   return trajectories.replace(
@@ -141,14 +141,14 @@ def next_turn(
   limits: Int[Array, " B"],
   sampling: Sampling,
 ) -> Trajectories:
-  """The episodes with one more turn, where they are not over; unscored.
+  """Episodes with one more turn, unless they are over; not yet scored.
 
-  The observation that the verifier gave on the turn before goes in front. A row is over when the verifier says `done`,
-  and when a turn hit a limit, its own or that of the row: it is `truncated`.
+  The verifier's observation on the previous turn is inserted first. A row is over when the verifier sets `done`, or
+  when a turn hits a limit, its own or the row's, in which case the row is `truncated`.
 
   Args:
-    turn: which, from 1; a row that is not over has all turns before.
-    limits: tokens of the policy after which a response is cut, over all its turns.
+    turn: index of the turn, from 1; a row that is not over has all earlier turns.
+    limits: number of sampled tokens, over all turns, at which a response is cut.
   """
   layout = required_turns(task)
   goes_on = _goes_on(trajectories)
@@ -208,7 +208,7 @@ def _observed(trajectories: Trajectories, start: int | Int[Array, ""], goes_on: 
 
 
 def turn_starts(task: Task, trajectories: Trajectories) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:
-  """(slot in which each turn begins, whether the row has that turn): all earlier observations are before the slot."""
+  """First slot of each turn, after all earlier observations, and whether the row has that turn."""
   layout = required_turns(task)
   starts = trajectories.prompt_width + jnp.array([layout.start(turn) for turn in range(layout.max_turns)])
   exists = trajectories.attention_mask[:, starts]

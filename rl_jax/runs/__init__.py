@@ -1,1 +1,1 @@
-"""Run directories, manifests, metrics, samples, progress, reports: files and numbers. Knows no jax and no training."""
+"""Run directories, manifests, metrics, samples, progress and reports: files and numbers, without jax or training."""

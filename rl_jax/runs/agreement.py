@@ -2,7 +2,7 @@
 
 One platform: the same CPU model and instruction sets, threads, devices, versions of numerical packages, XLA flags and
 JAX settings. The config, and with it the number of seeds, is the run's own. On another platform rounding differs, which
-in time changes single sampled tokens and then the whole path. There
+eventually changes single sampled tokens and then all that follows. There
   - training metrics of iteration 1 are within `FIRST` * max(1, |recorded|), if the start is bit-identical;
   - the last held-out accuracy, averaged over seeds, is within 2 (s + 0.5 / sqrt(n)) of the recorded one, s the largest
     standard deviation over seeds in the record and n the number of sampled answers of one seed: 0.5 / sqrt(n) is the
@@ -33,7 +33,7 @@ Line = Mapping[str, Any]
 
 
 class Departure(NamedTuple):
-  """The first number that is not as recorded."""
+  """First number that differs from the record."""
 
   kind: str
   iteration: int
@@ -44,7 +44,7 @@ class Departure(NamedTuple):
   measured: float | None
   """None: the metric is missing."""
   allowed: float
-  """Difference that would do; 0: none."""
+  """Allowed difference; 0: none."""
 
   def __str__(self) -> str:
     whose = "mean over seeds" if self.seed is None else f"seed {self.seed}"
@@ -74,7 +74,7 @@ def _platform(launch: Mapping[str, Any]) -> dict[str, Any]:
 def departure(
   recorded: Line, measured: Line, *, tolerance: float = 0.0, rounded: Callable[[float], float] | None = None
 ) -> Departure | None:
-  """The first number of a recorded line that another does not have.
+  """First number of a recorded line that differs in another line.
 
   Args:
     tolerance: |recorded - here| may be up to tolerance * max(1, |recorded|); 0: bit-identical, NaN equal to NaN.
@@ -96,12 +96,12 @@ def _agree(recorded: float, value: float, allowed: float) -> bool:
 
 
 def within_seed_spread(recorded: Sequence[Line], measured: Line, answers: int) -> Departure | None:
-  """Return whether an evaluation's accuracy, averaged over seeds, departs from that of the last of the recorded lines.
+  """Return whether an evaluation's accuracy, averaged over seeds, departs from that of the last recorded line.
 
   Args:
-    recorded: evaluations in order; the largest of their spreads counts.
-    here: one of the same iteration as the last of them.
-    answers: sampled answers of one seed in one evaluation.
+    recorded: evaluations in order; their largest spread counts.
+    here: evaluation of the same iteration as the last of them.
+    answers: number of sampled answers of one seed in one evaluation.
   """
   last = recorded[-1]
   if ACCURACY not in last:

@@ -21,18 +21,18 @@ from rl_jax.runs.visible import visible
 
 
 class CitedRun(NamedTuple):
-  """One run as it is cited."""
+  """Data of a cited run."""
 
   name: str
   content_sha256: str
   method: str
   command: str
   date: str
-  """Date of the end of its last launch, or else of its start, as in "2026-03-01"."""
+  """Date of the last launch's end, or else of its start, as in "2026-03-01"."""
   commits: tuple[str, ...]
   """Commits of its launches, each once; "unknown" where rl_jax was not run from a checkout."""
   uncommitted: tuple[str, ...]
-  """SHA-256 of the changes that were not committed, of launches that had any."""
+  """SHA-256 of uncommitted changes, for launches that had any."""
   accuracy: tuple[float, ...]
   """Final held-out accuracy of each seed; empty if it was never measured."""
   iterations: int
@@ -44,16 +44,16 @@ class CitedRun(NamedTuple):
   missing: tuple[str, ...] = ()
   """Names of stages that are gone, or are no longer what it started from."""
   faults: tuple[str, ...] = ()
-  """Faults of the record: parts that are no longer as its launches left them."""
+  """Faults of the record: parts that have changed since its launches."""
 
   @property
   def short(self) -> str:
-    """The name that a person types and reads."""
+    """Short name of the run, for users."""
     return self.content_sha256[:SHORT]
 
   @property
   def headline(self) -> str:
-    """The final number in words."""
+    """Final number as text."""
     if not self.accuracy:
       return "held-out accuracy was not measured"
     seeds = len(self.accuracy)
@@ -218,7 +218,7 @@ _ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308"
 
 
 def latex(text: str) -> str:
-  """Text for a BibTeX field: what TeX would read as a command is escaped, accents are written as commands."""
+  """Text for a BibTeX field, with TeX characters escaped and accents as commands."""
   escaped = "".join(_SPECIAL.get(character, character) for character in _line(text))
   return re.sub(r"[^\x00-\x7f]", lambda match: _accented(match.group()), escaped)
 

@@ -1,14 +1,14 @@
-"""Claims of a study: which of two entries is above the other in what, over what, with an interval that says so.
+"""Claims of a study: which of two entries is above the other, in which metric and over which axis, with an interval.
 
 A claim is {"left", "right", "metric", "direction", "across"}. `across` is the axis of the paper's claim:
 
-  tokens, updates, sequential_tokens  the metric's mean height up to where the shorter of both ends
+  tokens, updates, sequential_tokens  the metric's mean height up to the end of the shorter curve
   budget                              the metric at the budget of tokens
   accuracy                            the metric where a seed first has the accuracy that both entries reach
   relative_variance                   the metric's variance between evaluations over its squared mean, up to the budget
 
-Of several claims some hold by chance. So each has a second, wider interval, at 1 - 0.05 / n for n claims (Bonferroni):
-what holds there holds for all of them together.
+Some of several claims hold by chance. Each therefore has a second, wider interval, at 1 - 0.05 / n for n claims
+(Bonferroni); what holds there holds for all of them together.
 """
 
 from __future__ import annotations

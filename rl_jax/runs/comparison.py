@@ -1,7 +1,7 @@
 """Methods compared over seeds: interquartile means, bootstrap intervals, verdicts (Agarwal et al. 2021, 2108.13264).
 
-Seeds that share a start are not independent, nor are answers to the same problems: where there are several starts, and
-results by blocks of problems, an interval is over all three. A resample draws starts, then seeds of each of them, then
+Seeds that share a start are not independent, nor are answers to the same problems. With several starts, and results by
+blocks of problems, an interval therefore covers all three. A resample draws starts, then seeds of each start, then
 blocks of problems, which all seeds and both sides of a comparison share.
 """
 
@@ -31,34 +31,34 @@ class Estimate(NamedTuple):
 
 
 def interquartile_mean(values: np.ndarray) -> np.ndarray:
-  """Mean over the last axis without the floor(n / 4) lowest and highest of n values (rliable's IQM); NaN where one of
-  them is NaN, which would else be cut off as the highest."""
+  """Mean over the last axis without the floor(n / 4) lowest and highest of n values (rliable's IQM). NaN if any value
+  is NaN, which would otherwise be cut off as the highest."""
   cut = values.shape[-1] // 4
   mean = np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(axis=-1)
   return np.where(np.isnan(values).any(axis=-1), np.nan, mean)
 
 
 def estimate(values: Results, starts: int = 1, level: float = 0.95) -> Estimate:
-  """The interquartile mean over seeds, and percentiles of it over resampled starts, seeds and blocks."""
+  """Interquartile mean over seeds, with percentiles over resampled starts, seeds and blocks."""
   by_block = _by_block(values)
   return _estimate(interquartile_mean(by_block.mean(axis=1)), _resampled(by_block, 0, starts), level)
 
 
 def difference(left: Sequence[float], right: Sequence[float]) -> Estimate:
-  """IQM(left) - IQM(right), the seeds of each resampled on their own."""
+  """IQM(left) - IQM(right), with the seeds of each resampled separately."""
   a, b = _by_block(left), _by_block(right)
   value = interquartile_mean(a.mean(axis=1)) - interquartile_mean(b.mean(axis=1))
   return _estimate(value, _resampled(a, 0, 1) - _resampled(b, 1, 1), 0.95)
 
 
 def _by_block(values: Results) -> np.ndarray:
-  """[S, K], a single block where there are none."""
+  """Results as [S, K], with a single block if there are no blocks."""
   array = np.asarray(values, np.float64)
   return array if array.ndim == 2 else array[:, None]
 
 
 def _resampled(by_block: np.ndarray, stream: int, starts: int) -> np.ndarray:
-  """[RESAMPLES] interquartile means."""
+  """Interquartile means of resamples, [RESAMPLES]."""
   (members, blocks), rng = by_block.shape, np.random.default_rng([20211101, stream])
   drawn_seeds = _drawn_seeds(rng, members, starts)
   if blocks == 1:
@@ -69,7 +69,7 @@ def _resampled(by_block: np.ndarray, stream: int, starts: int) -> np.ndarray:
 
 
 def _drawn_seeds(rng: np.random.Generator, members: int, starts: int) -> np.ndarray:
-  """[RESAMPLES, members] of which seeds: of starts drawn with replacement, seeds drawn with replacement."""
+  """Indices [RESAMPLES, members] of seeds, drawn with replacement within starts drawn with replacement."""
   if starts == 1:
     return rng.integers(0, members, (RESAMPLES, members))
   drawn_starts = np.repeat(rng.integers(0, starts, (RESAMPLES, starts)), members // starts, axis=1)
@@ -83,7 +83,7 @@ def _estimate(value: np.ndarray, resampled: np.ndarray, level: float) -> Estimat
 
 
 def verdict(difference: Estimate, *, above: bool = True) -> str:
-  """Verdict, by the interval of a difference, on the claim that it is above (or below) 0.
+  """Verdict on the claim that a difference is above (or below) 0, by its interval.
 
   "holds" and "does not hold" (the opposite is true) require an interval without 0; otherwise it is "undecided".
   """
@@ -109,7 +109,7 @@ def paired_ratio(left: Results, right: Results, starts: int = 1) -> Estimate:
 def area_under(
   across: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray, end: float | None = None
 ) -> float:
-  """Mean height of a curve between its first point and `end`, its last by default, on straight lines between points."""
+  """Mean height of a curve from its first point to `end` (by default its last), with linear interpolation."""
   x, y = np.asarray(across, np.float64), np.asarray(values, np.float64)
   if end is not None:
     last = np.interp(end, x, y)
@@ -118,5 +118,5 @@ def area_under(
 
 
 def at_tokens(tokens: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray, budget: float) -> float:
-  """The value when `budget` tokens were generated, on the straight line between the measurements around it."""
+  """Value after `budget` generated tokens, interpolated linearly between measurements."""
   return float(np.interp(budget, np.asarray(tokens, np.float64), np.asarray(values, np.float64)))

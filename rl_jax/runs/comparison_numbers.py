@@ -1,4 +1,4 @@
-"""Final numbers of compared runs: accuracy at the end and after equal tokens, with intervals that say what they are."""
+"""Final numbers of compared runs: accuracy at the end and after equal tokens, with labelled intervals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 
 def final_numbers(runs: Mapping[str, Record]) -> str:
-  """The section, in which the first run is the one that others are compared with."""
+  """Section of final numbers; the first run is the baseline."""
   curves = {name: accuracy for name, record in runs.items() if (accuracy := _accuracy(record)) is not None}
   if not curves:
     return page.section("Final numbers", '<p class="note">No held-out accuracy.</p>')
@@ -98,7 +98,7 @@ def _kind(seeds: int) -> str:
 
 
 def _text(estimate: Estimate, sign: str = "") -> str:
-  """Equal seeds have no spread to make an interval from: they do not say that other seeds would be equal too."""
+  """Text of an estimate. Equal seeds get no interval, since they do not prove that other seeds would be equal too."""
   if estimate.low == estimate.high:
     return f"{estimate.value:{sign}.3f}, all seeds equal"
   if not estimate.low < estimate.high:

@@ -1,6 +1,6 @@
-"""Several runs on one page: how they differ, curves over iterations and generated tokens, final numbers, samples.
+"""Comparison of several runs on one page: differing fields, curves over iterations and tokens, final numbers, samples.
 
-The first run named is the one that others are compared with.
+The first run named is the baseline.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rl_jax.runs.panels import ITERATIONS, TOKENS, Panel, compared_panels, is_co
 from rl_jax.runs.record import Record, load, over_tokens
 
 _DECISIVE = ("model", "task", "evaluation")
-"""Sections whose fields make other numbers out of one method."""
+"""Sections whose fields change the numbers of the same method."""
 
 
 def write_comparison(
@@ -38,7 +38,7 @@ def write_comparison(
   Args:
     output: None: "comparison" in the deepest folder that holds all runs.
     across: the horizontal axis, `ITERATIONS` or `TOKENS` of panels.py.
-    faults: of each run, what is no longer as its launches left it; empty: of none.
+    faults: parts of each run that have changed since its launches; empty: no run has any.
 
   Returns: the paths of the picture and the page.
 
@@ -64,7 +64,7 @@ def write_comparison(
 
 
 def panels_of(runs: Mapping[str, Record], across: str = ITERATIONS) -> list[Panel]:
-  """The compared panels; over iterations the first of them, accuracy, is followed by the same over tokens."""
+  """Compared panels. Over iterations, the first one (accuracy) is followed by the same over tokens."""
   countable = all(GENERATED in record.series.get("train", {}) for record in runs.values())
   by_tokens = lambda: compared_panels({name: over_tokens(record) for name, record in runs.items()}, TOKENS)
   if across == TOKENS:
@@ -84,7 +84,7 @@ def render(runs: Mapping[str, Record], panels: Sequence[Panel], title: str, mark
 
 
 def _warning(runs: Mapping[str, Record]) -> str:
-  """Warning that the runs differ in more than the method, so that it may not explain a difference of curves."""
+  """Warning if the runs differ in more than the method, which then may not explain their curves."""
   sections = {name.partition(".")[0] for name in _fields(runs)}
   found = [section for section in _DECISIVE if section in sections]
   starts = {(r.config.get("init_from"), (r.launches or [{}])[0].get("start_sha256")) for r in runs.values()}
@@ -108,7 +108,7 @@ def _differences(runs: Mapping[str, Record]) -> str:
 
 
 def _fields(runs: Mapping[str, Record]) -> dict[str, list[Any]]:
-  """Fields of the configs that differ: method and what decides first, the record's own cadence last."""
+  """Differing fields of the configs, method and decisive sections first, logging cadence last."""
   order = ("method", *_DECISIVE, "init_from", "stages")
   last = ("checkpoint", "logging")
   rank = lambda section: order.index(section) if section in order else len(order) + (section in last)

@@ -1,4 +1,4 @@
-"""Samples of compared runs side by side: the newest answers of each run to prompts that all of them were given."""
+"""Samples of compared runs side by side: the newest answers of each run to prompts common to all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Samples = dict[tuple[Any, str], dict[str, Any]]
 
 
 def samples(runs: Mapping[str, Record]) -> str:
-  """The section: prompts that the runs share, or else those of each run's own last samples."""
+  """Section of samples: prompts common to the runs, or else each run's latest samples."""
   newest = {name: _newest(record) for name, record in runs.items()}
   shared = set.intersection(*(set(by_prompt) for by_prompt in newest.values()))
   shown = _first_shared(newest, shared) if shared else {name: _last(own) for name, own in newest.items()}

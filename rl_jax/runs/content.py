@@ -1,4 +1,4 @@
-"""Content hash that names a run, over what is bit-identical in an uninterrupted run and a resumed one."""
+"""Content hash that names a run, over files that are bit-identical in an uninterrupted and a resumed run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rl_jax.runs import json_lines
 from rl_jax.runs.directory import RunDirectory, read_identity
 
 SHORT = 12
-"""Hex digits that a person is shown."""
+"""Number of hex digits shown to users."""
 
 
 def content_sha256(directory: RunDirectory, until: int | None = None) -> str:
@@ -19,7 +19,7 @@ def content_sha256(directory: RunDirectory, until: int | None = None) -> str:
   Timings, checkpoints and the manifest are not part of it. A missing file counts as empty.
 
   Args:
-    until: iteration at which to take the files; None: as they are.
+    until: iteration up to which the files are read; None: all of them.
 
   Raises:
     UserError: identity.json is damaged, or a file cannot be read.

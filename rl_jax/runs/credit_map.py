@@ -1,8 +1,8 @@
-"""Credit of each token: sampled responses as coloured tokens, for a page.
+"""Credit of each token: sampled responses with tokens coloured by advantage, for a page.
 
-Colour is the advantage on a scale from blue (pushed up) over none to orange (pushed down). The sign is told apart
-without colour too: a solid line under tokens that are pushed up, a dotted one under those that are pushed down, and the
-number below each token of a short response (on all tokens when the pointer rests there).
+The scale goes from blue (pushed up) through none to orange (pushed down). The sign is visible without colour too:
+tokens pushed up have a solid underline, tokens pushed down a dotted one. Short responses have the number below each
+token; on any token the pointer shows it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from rl_jax.runs.page import escape
 from rl_jax.runs.samples import printable
 
 NUMBERED_TOKENS = 64
-"""Longest response with a number below each token."""
+"""Number of tokens of the longest response with a number below each token."""
 LONGEST = 600
-"""Tokens shown of a response."""
+"""Largest number of shown tokens of a response."""
 
 
 def has_credit(sample: Mapping[str, Any]) -> bool:
-  """Return whether a sample holds the credit of each token."""
+  """Return whether a sample has an advantage per token."""
   return bool(sample.get("tokens")) and len(sample["tokens"]) == len(sample.get("credit", ()))
 
 
 def strongest(samples: Sequence[Mapping[str, Any]]) -> float:
-  """The largest finite |advantage| of the samples, which the scale ends with; 0 if there is none."""
+  """Largest finite |advantage| of the samples, the end of the scale; 0 if there is none."""
   values = [abs(value) for sample in samples if has_credit(sample) for value in sample["credit"]]
   return max(filter(math.isfinite, values), default=0.0)
 
@@ -46,7 +46,7 @@ def tokens(sample: Mapping[str, Any], scale: float) -> str:
 
 
 def legend(scale: float) -> str:
-  """The ends of the scale, as tokens of their own."""
+  """Legend: the ends of the scale as two tokens."""
   ends = "".join(_token(word, value, scale, True) for word, value in (("up", scale), ("none", 0.0), ("down", -scale)))
   return f'<div class="tokens">{ends}</div>'
 

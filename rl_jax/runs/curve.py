@@ -1,4 +1,4 @@
-"""The small form of a run that is committed: one curve per metric, all seeds, and what made it."""
+"""Small JSON form of a run, for commits: one curve per metric with all seeds, and its origin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ORIGIN = (
   "command", "git_commit", "git_clean", "uncommitted_sha256", "cpu_model", "cpu_features_sha256", "cpu_threads_allowed",
   "devices", "python", "packages", "flags", "settings", "method_sha256", "data_fingerprint", "papers", "start_sha256",
 )  # fmt: skip
-"""Fields of the manifest that say where the numbers come from."""
+"""Fields of the manifest about the origin of the numbers."""
 
 
 def curve(directory: RunDirectory, names: list[str]) -> dict[str, Any]:
@@ -52,5 +52,5 @@ def curve(directory: RunDirectory, names: list[str]) -> dict[str, Any]:
 
 
 def rounded(value: float) -> float:
-  """A number of a curve as it is committed: four digits after the point."""
+  """Number of a committed curve, with four digits after the point."""
   return round(float(value), 4)

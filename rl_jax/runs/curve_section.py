@@ -1,4 +1,4 @@
-"""The section of a page that holds curves: those that change as figures, the others as numbers."""
+"""Section of curves on a page: changing metrics as figures, constant ones as numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EQUAL = " = "
 
 
 def curve_section(panels: Sequence[Panel], note: str) -> str:
-  """HTML. `note` says what lines and bands are."""
+  """Section as HTML; `note` explains lines and bands."""
   drawn = [panel for panel in panels if not is_constant(panel)]
   constant = [constant_text(panel) for panel in panels if is_constant(panel)]
   if any(EQUAL in panel.title or any(EQUAL in curve.label for curve in panel.curves) for panel in drawn):

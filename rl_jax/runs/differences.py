@@ -1,4 +1,4 @@
-"""Fields of nested configs by their dotted names, and those in which several configs differ."""
+"""Fields of nested configs by dotted name, and the fields in which several configs differ."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class _Absent:
 
 
 ABSENT = _Absent()
-"""The value of a field that a config does not have."""
+"""Marker for a field that a config does not have."""
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -29,7 +29,7 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differing(trees: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-  """The dotted fields whose values are not the same in all of several nested dicts, each with a value per dict."""
+  """Dotted fields whose values differ between several nested dicts, each with one value per dict."""
   flat = [flatten(tree) for tree in trees]
   names = dict.fromkeys(name for fields in flat for name in fields)
   values = {name: [fields.get(name, ABSENT) for fields in flat] for name in names}

@@ -1,4 +1,4 @@
-"""The folder of one run: where its files are, and whose run it is.
+"""Folder of a run: paths of its files, and the identity of the run.
 
 runs/<name>/
   identity.json    {"format", "identity", "fields"}: which run this is; its presence makes the folder a run
@@ -6,11 +6,11 @@ runs/<name>/
   method.py        source of the method of the latest launch that trained
   manifest.json    one entry per launch (manifest.py), with hashes of the three above (file_hashes.py)
   metrics.jsonl    bit-identical between a straight run and a resumed one (metrics.py)
-  timings.jsonl    seconds, tokens per second, wall clock: never the same twice
+  timings.jsonl    seconds, tokens per second, wall clock: different in every run
   samples.jsonl    decoded samples (samples.py)
-                   (checkpoints and ends of launches vouch for these three: log_hashes.py)
+                   (checkpoints and launches record hashes of these three: log_hashes.py)
   tensorboard/  checkpoints/  profile/  report.png  report.html
-  traceback.txt    of the last launch that an error in a user's own code has ended; may be there before the run is
+  traceback.txt    of the last launch that ended in an error of a user's code; may exist before the run does
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from rl_jax.runs.lock import Lock
 from rl_jax.runs.manifest import read_launches
 
 FORMAT = 1
-"""Version of the layout above. A run of another format is refused."""
+"""Version of the layout above. Runs of another version are refused."""
 
 TRACEBACK = "traceback.txt"
-"""The traceback of a launch that an error in a user's own code has ended."""
+"""Name of the file with the traceback of an error in a user's code."""
 
 _SHOWN_FIELDS = 3
 _IS_KEPT = "the run keeps {}: move it away, or choose another --workdir"
@@ -62,19 +62,19 @@ class RunDirectory:
 
   @property
   def begun(self) -> bool:
-    """True if the folder holds something that a next launch would resume from: an iteration, or a checkpoint."""
+    """True if a next launch could resume from an iteration or a checkpoint in the folder."""
     if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()):
       return True
     return self.metrics.exists() and b'"train"' in self.metrics.read_bytes()
 
   @property
   def log(self) -> tuple[Path, Path, Path]:
-    """The files that grow line by line."""
+    """Files that grow line by line."""
     return self.metrics, self.samples, self.timings
 
   def check_kinds(self) -> None:
-    """Raise UserError for a folder where the run has a file, or something else where it has a folder: most would be
-    found only when they are written, after the training."""
+    """Raise UserError for a folder in place of a file, or the reverse. Most would otherwise be found only after
+    training, when they are written."""
     for file in (*self.record, self.report_png, self.report_html, self.traceback):
       if file.exists() and not file.is_file():
         raise UserError(f"{file} is {'a folder' if file.is_dir() else 'no file'}, where {_IS_KEPT.format('a file')}")
@@ -84,17 +84,17 @@ class RunDirectory:
 
   @property
   def record(self) -> tuple[Path, ...]:
-    """The files that say what the run is and what became of it."""
+    """Files of the run's identity and record."""
     return self.manifest, *self.log, self.method, self.config, self.identity
 
   def check_regular(self) -> None:
-    """Raise UserError where a file of the record is a pipe or a device, whose reader would wait, or never end."""
+    """Raise UserError if a file of the record is a pipe or device, which a reader would block on."""
     for file in self.record:
       check_regular(file)
 
   def check_in_place(self) -> None:
-    """Raise UserError unless the folder that `open_run` locked is still the one at `path`: files written there would be
-    lost to this run, and might disturb another."""
+    """Raise UserError unless the folder at `path` is still the one that `open_run` locked. Files written to another
+    folder would be lost, or disturb another run."""
     if self._lock is None or (self._lock.in_place() and self.identity.exists()):
       return
     moved, lost = self._lock.moved_to(), "what came after its last checkpoint is lost"
@@ -112,8 +112,8 @@ class RunDirectory:
     write_json(self.identity, {"format": FORMAT, "identity": identity, "fields": fields})
 
   def leave(self) -> None:
-    """Remove the files and the lock of a start that has not begun, so that the folder is free for another run. Do
-    nothing if it is no longer ours."""
+    """Remove the files and the lock of a run before its first iteration, so that the folder is free for another run.
+    Do nothing if the folder is no longer ours."""
     if self._lock is not None and self._lock.in_place():
       self._clear()
       self._lock.remove()
@@ -167,15 +167,15 @@ def open_run(
     if path.exists() and not path.is_dir():
       raise UserError(f"{path} is a file, not a folder: choose another --workdir")
     path.mkdir(parents=True, exist_ok=True)
-    _check_holder(path, identity, fields)  # before the lock: a folder that is not ours stays as it is
+    _check_holder(path, identity, fields)  # before the lock: a folder that is not ours is left unchanged
     RunDirectory(path).check_kinds()
   lock = Lock(path / ".lock", wait)
   try:
     continued = _check_holder(path, identity, fields)
     directory = RunDirectory(path, continued=continued, lock=lock)
     if not continued:
-      directory._clear()  # what a killed start of another run left
-      # First, so that a kill right after leaves a run that can be continued and not a folder of strange files.
+      directory._clear()  # leftovers of another run, killed before its first iteration
+      # First, so that a kill right after it leaves a run that can be resumed.
       directory.write_identity(identity, fields)
     directory.traceback.unlink(missing_ok=True)  # of an earlier launch
     if not directory.config.exists():
@@ -206,7 +206,7 @@ def find_run(workdir: str | os.PathLike[str]) -> RunDirectory:
 
 
 def read_identity(directory: RunDirectory) -> str:
-  """The hash that says which run a folder holds.
+  """Hash of the identity of the run in a folder.
 
   Raises:
     UserError: identity.json is missing or damaged.
@@ -219,7 +219,7 @@ def read_identity(directory: RunDirectory) -> str:
 
 
 def _check_holder(path: Path, identity: str, fields: dict[str, Any]) -> bool:
-  """True if `path` holds this run, False if it holds nothing, or a start of another that has not begun."""
+  """Return True if `path` holds this run, False if it is empty or holds another run before its first iteration."""
   RunDirectory(path).check_regular()
   file = path / "identity.json"
   if not file.exists():
@@ -253,7 +253,7 @@ def is_run_or_free(workdir: Path) -> bool:
 
 
 def _other_files(path: Path) -> list[str]:
-  """Names in a folder of what an ended start does not leave there."""
+  """Names in a folder other than leftovers of a run before its first iteration."""
   names = ["identity.json", "config.json"]
   own_files = {".lock", TRACEBACK, *(temporary_path(path / name).name for name in names)}
   return sorted(entry.name for entry in path.iterdir() if entry.name not in own_files)

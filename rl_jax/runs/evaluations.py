@@ -1,6 +1,6 @@
-"""An evaluation as a record: results per problem, their summary with intervals, and two evaluations side by side.
+"""Record of an evaluation: results per problem, a summary with intervals, and the comparison of two evaluations.
 
-Numbers of several seeds are averaged per problem first: intervals are over problems, for these policies as they are.
+Several seeds are averaged per problem first: intervals are over problems, for the given policies.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def compare(this: dict[str, Any], other: dict[str, Any], name: str) -> dict[str,
 
 
 def text(record: Mapping[str, Any]) -> str:
-  """The record as a person reads it."""
+  """Record as text for the terminal."""
   problems, seeds = len(record["problems"]["ids"]), record["seeds"]
   of_seeds = f", {len(seeds)} seeds averaged" if len(seeds) > 1 else ""
   lines = [

@@ -1,4 +1,4 @@
-"""Types of fields of JSON objects: a damaged file ends in one line that names the field."""
+"""Checks of field types in JSON objects, so that a damaged file gives a one-line error with the field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rl_jax.runs.files import decode_number
 
 
 class Kind(NamedTuple):
-  """A type of JSON values, and its name in an error."""
+  """Type of JSON values, and its name in an error."""
 
   name: str
   fits: Callable[[Any], bool]
@@ -42,11 +42,11 @@ ANYTHING = Kind("a value", lambda value: True)
 
 
 def check_fields(fields: Any, where: str, kinds: Mapping[str, Kind], required: Collection[str]) -> None:
-  """Check that an object has fields, each of its type; others may be there too.
+  """Check that an object has the given fields with their types. Further fields are allowed.
 
   Args:
     where: file and place of the object, for the error.
-    required: those of `kinds` that it cannot lack.
+    required: fields of `kinds` that must be present.
 
   Raises:
     UserError: it is no object, or a field is missing, or of another type.

@@ -1,4 +1,4 @@
-"""Curves over iterations: every seed a thin line, the mean a thick one, mean plus and minus spread a band.
+"""Figures of curves over iterations: thin lines for seeds, a thick line for the mean, a band for the spread.
 
 Colours are Okabe and Ito's, and curves differ in dash as well. matplotlib is imported when a figure is drawn.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2.5)))
 FEW = 5
-"""Curves that leave room for a legend among them."""
+"""Largest number of curves with a legend inside the panel."""
 TITLE_WIDTH = 34
 """Characters of a heading on one line above a panel."""
 MAX_POINTS = 400
@@ -93,7 +93,7 @@ def svg(panel: Panel) -> str:
   from matplotlib.style import context
 
   with context(["default", _STYLE]):
-    figure = Figure(figsize=(3.9, 2.75), layout="constrained")  # small, so that its letters are large on the page
+    figure = Figure(figsize=(3.9, 2.75), layout="constrained")  # small, so that letters are large on the page
     FigureCanvasSVG(figure)
     draw(figure.add_subplot(), panel)
     buffer = io.StringIO()
@@ -101,9 +101,9 @@ def svg(panel: Panel) -> str:
   text = buffer.getvalue()
   text = text[text.index("<svg") :]
   text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-  text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)  # HTML needs none, and the page shall name no address
+  text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)  # not needed in HTML, and the page must not contain addresses
   text = re.sub(r'^<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 role="img">', text)
-  # The default style would blacken the text that matplotlib leaves to it.
+  # The default style would turn text black where matplotlib sets no colour.
   text = text.replace("font: ", "fill: currentColor; font: ")
   text = text.replace(_INK, "currentColor").replace(_GRID, "var(--grid)")
   for index, colour in enumerate(COLOURS):
@@ -146,7 +146,7 @@ def draw(axes: Axes, panel: Panel) -> None:
 
 
 def _share_legend(figure: Figure) -> None:
-  """One legend beside all panels that show the same many curves, where one in each would hide them."""
+  """One legend beside all panels that share many curves, since one in each panel would hide them."""
   legends = [axes.get_legend_handles_labels() for axes in figure.axes]
   handles, labels = max(legends, key=lambda legend: len(legend[1]), default=([], []))
   if len(labels) <= FEW:
@@ -184,12 +184,11 @@ def _draw_curve(axes: Axes, series: Series, label: str, colour: str, dash: Any, 
 
 
 def _format_ticks(axis: Axis) -> None:
-  """All ticks of an axis in the unit of its largest."""
+  """Formatter that writes all ticks of an axis in the unit of the largest."""
   axis.set_major_formatter(lambda value, _: tick(value, max(map(abs, axis.get_view_interval()))))
 
 
 def _literal(text: str) -> str:
-  """`text` as one line with nothing that matplotlib takes for mathematics, nor a leading underscore (hidden from
-  legends)."""
+  """`text` as one line, without mathematics for matplotlib and without a leading underscore, which legends hide."""
   text = visible(text, keep="").replace("$", r"\$")
   return f" {text}" if text.startswith("_") else text

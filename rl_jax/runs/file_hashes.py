@@ -1,7 +1,7 @@
-"""Hashes of the files that say what a run is, by which each of its launches vouches for them.
+"""Hashes of the files that identify a run, as recorded by each of its launches.
 
-{"identity.json": "<SHA-256>", "config.json": …, "method.py": …} is the field `files` of a launch. Only a launch writes
-these files, so they are as the latest one left them. Launches of older versions have the hash of method.py alone, in
+{"identity.json": "<SHA-256>", "config.json": …, "method.py": …} is the field `files` of a launch. Only launches write
+these files, so they must equal what the latest one recorded. Launches of older versions record only method.py, in the
 field `method_sha256`, which newer ones have too.
 """
 

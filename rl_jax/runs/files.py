@@ -1,4 +1,4 @@
-"""Writing whole files so that a kill, a crash or a full disk leaves the old content or the new, never a mixture."""
+"""Atomic writes: a kill, a crash or a full disk leaves the old content or the new, never a mixture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rl_jax.errors import UserError
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-  """Turns an `OSError` (full disk, no permission, read-only system) into one clear line.
+  """Context that turns an `OSError` (full disk, no permission, read-only system) into a one-line error.
 
   Raises:
     UserError: with the path and the system's reason.
@@ -24,7 +24,7 @@ def writing(path: Path) -> Iterator[None]:
     yield
   except OSError as error:
     reason = error.strerror or str(error)
-    raise UserError(f"cannot write {path}: {reason}: mend that and run the same command again") from error
+    raise UserError(f"cannot write {path}: {reason}: fix that and run the same command again") from error
 
 
 def temporary_path(path: Path) -> Path:
@@ -35,7 +35,7 @@ def temporary_path(path: Path) -> Path:
 def write_atomically(path: Path, content: bytes) -> None:
   """Replace `path` by `content`: temporary file, fsync, rename, fsync of the folder.
 
-  One writer at a time (the run's lock sees to that). On failure the old file stays and no temporary file is left.
+  The run's lock ensures a single writer. On failure the old file remains and no temporary file is left.
 
   Raises:
     UserError: if the file cannot be written.
@@ -59,7 +59,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def plain(value: Any) -> Any:
-  """`value` as JSON has it: dicts with string keys, lists, str, int, float, bool, None; anything else by `str`.
+  """`value` in JSON types: dicts with string keys, lists, str, int, float, bool, None; anything else by `str`.
 
   Tuples and arrays become lists; NaN and infinities become the strings "NaN", "Infinity", "-Infinity", so that a
   strict JSON parser reads what is written and can tell them apart.
@@ -101,14 +101,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def check_regular(path: Path) -> None:
-  """Check that a file can be read to its end, which a pipe or a device may not have. A folder says so when it is read.
+  """Check that a file is regular: reading a pipe or device may never end. Folders fail when they are read.
 
   Raises:
     UserError: it is a pipe, a device or a socket.
   """
   try:
     mode = path.stat().st_mode
-  except OSError:  # it is missing, or whoever reads it says what it has
+  except OSError:  # missing, or the reader reports the error
     return
   if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
     raise UserError(f"{path} is no regular file but a pipe, a device or a socket: restore it from a copy, or remove it")

@@ -1,4 +1,4 @@
-"""The last values of a run's metrics as a table, with intervals over seeds and over problems."""
+"""Table of the last values of a run's metrics, with intervals over seeds and over problems."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _MAIN = (
   ("train", "skipped_updates"),
 )
 _OVER_PROBLEMS = re.compile(rf"{ACCURACY}|{GREEDY}|held_out/pass_at_\d+")
-"""Metrics that are a mean over all problems of an evaluation, of a number from 0 to 1."""
+"""Metrics that are means, over all problems of an evaluation, of numbers from 0 to 1."""
 
 
 class Row(NamedTuple):
-  """The last point of a metric."""
+  """Last point of a metric."""
 
   kind: str
   name: str
@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
   @property
   def rank(self) -> int:
-    """Index among the main metrics, or the index after them all. A name there that ends in "_" is a prefix."""
+    """Index among the main metrics, or the index after them. A main name that ends in "_" is a prefix."""
     for index, (kind, name) in enumerate(_MAIN):
       if self.kind == kind and (self.name == name or (name.endswith("_") and self.name.startswith(name))):
         return index
@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 
 def rows(record: Record) -> list[Row]:
-  """The last point of each metric, the chief ones first."""
+  """Last point of each metric, main metrics first."""
   last = [
     Row(kind, name, int(series.iterations[-1]), series.values[-1].tolist())
     for kind, group in sorted(record.series.items())
@@ -62,7 +62,7 @@ def main_rows(record: Record) -> list[Row]:
 
 
 def problems(record: Record) -> int:
-  """Held-out problems of an evaluation; 0 where the config does not say."""
+  """Number of held-out problems of an evaluation; 0 if the config does not say."""
   count = record.config.get("evaluation", {}).get("prompts")
   return count if isinstance(count, int) else 0
 

@@ -1,4 +1,4 @@
-"""Numbers and durations as a person reads them, the same in the terminal, the figures and the page."""
+"""Formats of numbers and durations, shared by terminal, figures and pages."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """Gates of a study: conditions on the curves of its controls that must hold before its claims are judged.
 
   start      greedy accuracy of the start below .3: the mode of the policy is not already right
-  no_reward  training without a reward gains less than .05: growing surer is not enough
-  baseline   the baseline gains more than .05: it learns at all
-  oracle     with true step values the baseline's final accuracy takes at most half of its tokens: credit can pay
+  no_reward  training without a reward gains less than .05: sharpening is not enough
+  baseline   the baseline gains more than .05: it learns
+  oracle     with true step values, at most half of the tokens reach the baseline's final accuracy: credit can pay
 
-Where no true values are known there is no oracle. Three gates are then left, and whether credit can pay is unknown.
+Without known true values there is no oracle: three gates remain, and whether credit can pay is unknown.
 Curves are means over seeds. If seeds have several starts, the oracle's figures are printed for each start too, because
 the gate may hold for the mean and not from every start. A gate that fails is a result too: it is printed with its
 figures, and claims are not judged.
@@ -24,14 +24,14 @@ MOST_START = 0.3
 MOST_GAIN = 0.05
 MOST_SHARE = 0.5
 ALREADY_RIGHT = 0.9
-"""Greedy accuracy above which a start leaves nothing to learn but to be surer."""
+"""Greedy accuracy of a start above which only sharpening is left to learn."""
 
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """(tokens, mean accuracy) by entry."""
 
 
 class Gate(NamedTuple):
-  """One gate: None where what it needs was not run."""
+  """One gate; `passed` is None if the runs that it needs are missing."""
 
   name: str
   passed: bool | None
@@ -45,7 +45,7 @@ class Gate(NamedTuple):
 
 
 def already_right(held_out: Mapping[str, Any]) -> str:
-  """A warning where the greedy answers of a start are nearly all right; "" where they are not, or were not measured."""
+  """Warning if nearly all greedy answers of a start are right; "" if not, or not measured."""
   greedy = float(np.mean(held_out.get(GREEDY, 0.0)))
   if not greedy > ALREADY_RIGHT:
     return ""
@@ -56,7 +56,7 @@ def already_right(held_out: Mapping[str, Any]) -> str:
 
 
 def first_reached(across: np.ndarray, curve: np.ndarray, level: float) -> float:
-  """Point at which a curve first reaches a level, on straight lines between its points; inf if it does not."""
+  """Point at which a curve first reaches a level, with linear interpolation; inf if it never does."""
   reached = np.flatnonzero(curve >= level)
   if not len(reached):
     return float("inf")
@@ -73,7 +73,7 @@ def gates(
   """The gates of a study.
 
   Args:
-    roles: names of the entries that are its controls, by "oracle" and "no_reward"; without an oracle no gate is on it.
+    roles: names of the control entries "oracle" and "no_reward"; without an oracle its gate is left out.
     entries: `study_results.Entry` by name.
     accuracy: metric of sampled answers.
     budget: tokens per seed.

@@ -13,11 +13,11 @@ from rl_jax.runs.formatting import duration
 from rl_jax.runs.record import Record
 
 WIDE = ("command",)
-"""Facts that may be long."""
+"""Facts with long values."""
 
 
 def facts(record: Record) -> dict[str, str]:
-  """Names and values in reading order; what the run's files do not say is left out."""
+  """Names and values in reading order, without those missing in the run's files."""
   config, launches = record.config, record.launches
   first, last = (launches[0], launches[-1]) if launches else ({}, {})
   values = {
@@ -39,7 +39,7 @@ def facts(record: Record) -> dict[str, str]:
 
 
 def mark(faults: Sequence[str], name: str = "This run") -> list[str]:
-  """Paragraph on a run whose files are no longer as its launches left them; none where they are."""
+  """Warning about a run whose files have changed since its launches; empty if none has."""
   if not faults:
     return []
   text = f"{name} is not as recorded: {'; '.join(faults)}."
@@ -47,7 +47,7 @@ def mark(faults: Sequence[str], name: str = "This run") -> list[str]:
 
 
 def _part(config: dict[str, Any], section: str) -> str:
-  """The module of a part, without the package that holds all parts of its kind."""
+  """Module of a part, without the package of its kind."""
   name = str(config.get(section, {}).get("name", ""))
   return name.removeprefix(f"rl_jax.{section}s.")
 
@@ -82,7 +82,7 @@ def _rates(config: dict[str, Any]) -> str:
 
 
 def _duration(launches: list[dict[str, Any]]) -> str:
-  """Time of all launches that ended in order; the end of others is unknown."""
+  """Total time of launches with a recorded end."""
   ended = [launch["end"]["wall_seconds"] for launch in launches if "wall_seconds" in launch.get("end", {})]
   text = duration(sum(ended)) if ended else ""
   if len(launches) > 1:

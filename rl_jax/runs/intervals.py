@@ -10,7 +10,7 @@ import numpy as np
 
 
 def wilson(share: float, n: int, level: float = 0.95) -> tuple[float, float]:
-  """Wilson's score interval of a share p of n independent answers, inside [0, 1] also for p = 0 and p = 1.
+  """Wilson's score interval of a share p of n independent answers, inside [0, 1] even for p = 0 and p = 1.
 
   (p + z^2/2n -+ z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n), z the normal quantile of (1 + level)/2 (Wilson 1927).
   (NaN, NaN) for n = 0.

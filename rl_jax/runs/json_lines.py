@@ -1,7 +1,7 @@
-"""Append-only files of one JSON object a line, each with an integer "iteration".
+"""Append-only files with one JSON object per line, each with an integer "iteration".
 
-No file is held open between calls: a line is on its way to disk when `append` returns, and a rewrite by `cut_after`
-cannot leave a writer behind on the old file.
+Files are not held open between calls: a line is with the operating system when `append` returns, and a rewrite by
+`cut_after` cannot leave a writer on the old file.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from rl_jax.errors import UserError
 from rl_jax.runs.files import write_atomically, writing
 
 _MOST_ITERATIONS = 1 << 63
-"""Arrays of iterations are int64."""
+"""Bound of iterations, whose arrays are int64."""
 
 
 def append(path: Path, records: list[dict[str, Any]]) -> None:
-  """Add one line per record. Either all of them are in the file afterwards, or none.
+  """Append one line per record: either all of them or none.
 
-  Floats are written by `repr`, the shortest text that reads back as the same 64 bits. An unfinished last line that a
-  kill left behind is dropped first.
+  Floats are written by `repr`, the shortest text that reads back as the same 64 bits. An unfinished last line, left by
+  a kill, is dropped first.
 
   Raises:
     UserError: if the disk is full or the file cannot be written.
@@ -46,7 +46,7 @@ def append(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 def sync(path: Path) -> None:
-  """Wait until the file is on the disk itself. Nothing to do if there is no file yet."""
+  """Flush the file to disk; do nothing if there is no file yet."""
   if not path.exists():
     return
   with writing(path):
@@ -58,7 +58,7 @@ def sync(path: Path) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-  """The records in file order. No file means no records yet; an unfinished last line is left out.
+  """Records in file order; empty without a file. An unfinished last line is left out.
 
   Raises:
     UserError: if a line that has its end is not a record.
@@ -74,7 +74,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def until(path: Path, iteration: int) -> bytes:
-  """The file up to the first record of a later iteration, whatever it holds before that."""
+  """Content of the file up to the first record of a later iteration."""
   lines = _lines(path)
   records = [_record(line) for line in lines]
   later = [i for i, record in enumerate(records) if record is not None and record["iteration"] > iteration]
@@ -82,7 +82,7 @@ def until(path: Path, iteration: int) -> bytes:
 
 
 def iteration_at(path: Path, size: int) -> int | None:
-  """The iteration of the record with which the first `size` bytes end; None where no record ends there."""
+  """Iteration of the record that ends at byte `size`; None if no record ends there."""
   lines = _lines(path)
   by_end = dict(zip(itertools.accumulate(map(len, lines)), lines, strict=True))
   record = _record(by_end[size]) if size in by_end else None
@@ -93,10 +93,10 @@ def cut_after(path: Path, iteration: int, size: int | None = None) -> str | None
   """Drop the records after `iteration`, and an unfinished end, by one atomic rewrite. Kept lines keep their bytes.
 
   Args:
-    size: bytes that a checkpoint vouches for: anything after them is dropped too, whatever iteration it names.
+    size: number of bytes covered by a checkpoint; all later bytes are dropped too.
 
   Returns:
-    One line on what was dropped, or None if nothing was.
+    A line on what was dropped, or None.
 
   Raises:
     UserError: if a damaged line precedes a line to be kept.
@@ -136,7 +136,7 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-  """The record of a line, or None if it is not one. A cut line never ends its object, so it never parses."""
+  """Record of a line, or None. A cut line never parses, since its object has no end."""
   try:
     record = json.loads(line)
   except (ValueError, RecursionError):
@@ -150,7 +150,7 @@ def _damaged(path: Path, index: int) -> str:
 
 
 def _mend_tail(file: int, path: Path) -> int:
-  """End the unfinished last line if it is whole, else remove it; return the new size."""
+  """Terminate the last line if its record is complete, else remove it; return the new size."""
   last = _lines(path)[-1]
   if _record(last) is not None:
     _write_all(file, b"\n")

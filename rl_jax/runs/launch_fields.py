@@ -1,4 +1,4 @@
-"""Fields of a launch in manifest.json and their types: a damaged entry ends in one line that names the field."""
+"""Fields of a launch in manifest.json and their types; damaged entries give a one-line error with the field."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _EVERY_END_HAS = ("ended", "wall_seconds", "iterations", "finished", "content_sh
 
 
 def check_launch(launch: Any, where: str) -> None:
-  """Check that an entry of manifest.json has the fields that every version writes, each of its type.
+  """Check that an entry of manifest.json has the fields that every version writes, with their types.
 
   Args:
     where: file and place of the entry, for the error.
@@ -63,7 +63,7 @@ def check_launch(launch: Any, where: str) -> None:
 
 
 def check_origin(fields: Mapping[str, Any], where: str) -> None:
-  """Check those fields of a launch that a committed result has; null is what its launch did not have.
+  """Check the launch fields in a committed result; null marks a field that its launch lacked.
 
   Raises:
     UserError: a field is of another type.

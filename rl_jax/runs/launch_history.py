@@ -1,4 +1,4 @@
-"""History of a run from the entries of manifest.json: lost launches, and how far the run has been saved."""
+"""History of a run from manifest.json: lost launches, and the last saved iteration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Launches = Sequence[Mapping[str, Any]]
-"""The entries of manifest.json, first launch first."""
+"""Entries of manifest.json, in order of launches."""
 
 
 def lost_launches(launches: Launches, iterations: int) -> list[str]:
@@ -31,7 +31,7 @@ def lost_launches(launches: Launches, iterations: int) -> list[str]:
 
 
 def contradictions(launches: Launches, identity: str | None) -> list[str]:
-  """Entries that launches of this run cannot have written, a line each.
+  """Faults of entries that launches of this run cannot have written, one line each.
 
   Args:
     identity: identity of the run; None: not known.
@@ -52,7 +52,7 @@ def contradictions(launches: Launches, identity: str | None) -> list[str]:
 
 
 def misjudged_end(launches: Launches, config: Mapping[str, Any]) -> list[str]:
-  """Line that says that the latest launch is called finished where it is not, or the reverse; none if it is right."""
+  """Line on a latest launch that is wrongly recorded as finished or unfinished; empty if it is right."""
   end, planned = launches[-1].get("end") if launches else None, config.get("num_iterations")
   if not end or type(planned) is not int:
     return []
@@ -65,7 +65,7 @@ def misjudged_end(launches: Launches, config: Mapping[str, Any]) -> list[str]:
 
 
 def _lost_fields(launches: Launches) -> list[str]:
-  """Fields that an entry lacks although an earlier one, or another of its own, shows that its version writes them."""
+  """Fields missing in an entry although its version writes them, as an earlier entry or another field shows."""
   lost: list[str] = []
   known: set[str] = set()
   for number, launch in enumerate(launches, 1):
@@ -82,7 +82,7 @@ def _beginning(launch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def saved_iterations(launches: Launches) -> int:
-  """Last iteration that launches have saved, by where they ended and where others began; 0 if none has."""
+  """Last iteration saved by launches, from their ends and from the beginnings of others; 0 if there is none."""
   began = (launch.get("resumed_from", 0) for launch in launches)
   ended = (launch.get("end", {}).get("iterations", 0) for launch in launches)
   return max((*began, *ended), default=0)

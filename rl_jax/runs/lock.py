@@ -1,4 +1,4 @@
-"""One process at a time writes a run."""
+"""Lock of a run: one process at a time may write."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rl_jax.runs.files import writing
 
 
 class Lock:
-  """An exclusive `flock` on a file, held until `release` or the end of the process, however it ends.
+  """Exclusive `flock` on a file, held until `release` or the end of the process.
 
-  The file names the holder of the lock. It stays, unless its holder removes it: a process that waited and locks a
-  removed file begins again with the file now at the path.
+  The file contains the name of the holder and remains unless the holder removes it. A waiting process that locks a
+  removed file starts again with the file now at the path.
 
   Args:
     wait: called with the name of the holder, repeatedly, for as long as it returns True.
@@ -44,7 +44,7 @@ class Lock:
       assert self._file is not None
       os.ftruncate(self._file, 0)
       os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-    # A forked child shares the lock and would keep it when this process is killed: it lets go of its copy at once.
+    # A forked child shares the lock and would keep it if this process were killed: it closes its copy at once.
     reference = weakref.ref(self)
     os.register_at_fork(after_in_child=lambda: _let_go(reference))
 
@@ -58,7 +58,7 @@ class Lock:
       return False
 
   def moved_to(self) -> Path | None:
-    """The folder that the file is in now; None where it is gone, or where the system does not tell."""
+    """Current folder of the file; None if it is gone or unknown to the system."""
     try:
       place = Path(os.readlink(f"/proc/self/fd/{self._file}"))
       return place.parent if os.path.samestat(os.fstat(self._file or 0), os.stat(place)) else None
@@ -66,17 +66,17 @@ class Lock:
       return None
 
   def release(self) -> None:
-    """Let the next process in. Harmless when called again."""
+    """Release the lock. May be called again."""
     self._close()
 
   def remove(self) -> None:
-    """Let the next process in and remove the file, unless it is no longer ours."""
+    """Release the lock and remove the file, unless it is no longer ours."""
     if self.in_place():
       self.path.unlink()
     self._close()
 
   def _taken(self) -> bool:
-    """Take the lock, and return whether it was free."""
+    """Try to take the lock; return whether it was free."""
     while True:
       self._close()
       self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)

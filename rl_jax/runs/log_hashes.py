@@ -1,9 +1,7 @@
-"""Sizes and hashes of a run's log, by which a checkpoint vouches for the lines up to its step, and the end of a launch
-for all of them.
+"""Sizes and hashes of a run's log, stored in each checkpoint for the lines up to its step and at the end of a launch.
 
 {"metrics.jsonl": [bytes, "<SHA-256>"], "samples.jsonl": …, "timings.jsonl": …}. The log only grows, and a resume cuts
-it back to where the checkpoint left it, so these bytes are the beginning of each file for as long as the checkpoint is
-of use.
+it back to its state at the checkpoint. These bytes are thus the beginning of each file while the checkpoint is usable.
 """
 
 from __future__ import annotations
@@ -22,13 +20,13 @@ _AT_A_TIME = 1 << 20
 
 
 class LogHashes:
-  """Hashes of the log that one launch writes. Each byte is read once, so that what is edited later is noticed later."""
+  """Hashes of the log of one launch. Each byte is read once, so that later edits are noticed."""
 
   def __init__(self, directory: RunDirectory) -> None:
     self._files = [_GrowingFile(path) for path in directory.log]
 
   def now(self) -> dict[str, list[Any]]:
-    """Size and SHA-256 of every file as it is.
+    """Current size and SHA-256 of every file.
 
     Raises:
       UserError: a file has become shorter, or cannot be read.
@@ -48,7 +46,7 @@ def departure(directory: RunDirectory, hashes: Hashes, *, may_have_grown: bool =
   """Difference of the log from its state when the hashes were taken; "" if there is none.
 
   Args:
-    may_have_grown: lines may have been added since.
+    may_have_grown: True if lines may have been added since.
 
   Raises:
     UserError: a file cannot be read.
@@ -83,7 +81,7 @@ class _GrowingFile:
     if size < self._size:
       raise UserError(
         f"{self.path} was removed or cut under this run ({size} of its {self._size} bytes are left): restore it from a "
-        "copy; the same command goes on from the newest checkpoint that it fits"
+        "copy; the same command resumes from the newest checkpoint that it fits"
       )
     for part in _parts(self.path, self._size, size - self._size):
       self._sha256.update(part)
@@ -92,7 +90,7 @@ class _GrowingFile:
 
 
 def _parts(path: Path, start: int, size: int):
-  """The bytes of a part of a file, as far as it is there."""
+  """Bytes of a part of a file, as far as they exist."""
   if not path.exists():
     return
   try:

@@ -1,4 +1,4 @@
-"""Record of a launch: versions, commit, command, machine. Enough to run it again elsewhere."""
+"""Record of a launch: versions, commit, command and machine, enough to repeat it elsewhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FLAGS = (
 )  # fmt: skip
 _FLAG_PREFIXES = ("JAX_", "XLA_PYTHON_")
 _NOT_FLAGS = ("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")
-"""Beginnings of names that say where compiled programs are kept."""
+"""Prefixes of variables for the cache of compiled programs."""
 
 
 def manifest(
@@ -41,9 +41,9 @@ def manifest(
 
   Args:
     command: the command line, one argument an element.
-    devices: what the computation runs on, in words ("cpu x1", "TPU v5e x8").
-    flags: settings that matter to the numbers; None takes XLA_FLAGS, JAX_* and their like from the environment.
-    extra: more fields, as JSON (dataset fingerprints, hash of the start checkpoint, method source).
+    devices: description of the devices ("cpu x1", "TPU v5e x8").
+    flags: settings that affect numbers; None takes XLA_FLAGS, JAX_* and the like from the environment.
+    extra: further fields as JSON (dataset fingerprints, hash of the start checkpoint, method source).
 
   Returns:
     `started` (UTC, ISO 8601), `command`, `devices`, `flags`, `packages` (name to version), `python`, `platform`,
@@ -83,7 +83,7 @@ def _is_flag(name: str) -> bool:
 
 
 def append_launch(path: Path, entry: Mapping[str, Any]) -> None:
-  """Add a launch to manifest.json, {"format", "launches": [entry, …]}, atomically. Earlier launches stay.
+  """Append a launch to manifest.json, {"format", "launches": [entry, …]}, atomically.
 
   Raises:
     UserError: if the file there is damaged, or cannot be written.
@@ -93,7 +93,7 @@ def append_launch(path: Path, entry: Mapping[str, Any]) -> None:
 
 
 def end_launch(path: Path, end: Mapping[str, Any]) -> None:
-  """Set field `end` of the latest launch, which has come to an orderly one.
+  """Set field `end` of the latest launch, after an orderly end.
 
   Raises:
     UserError: if the file is missing or damaged, holds no launch, or cannot be written.
@@ -105,7 +105,7 @@ def end_launch(path: Path, end: Mapping[str, Any]) -> None:
 
 
 def now() -> str:
-  """UTC, as a manifest has it: ISO 8601 to the second."""
+  """Current UTC time in ISO 8601, to the second."""
   return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
@@ -132,7 +132,7 @@ def read_launches(path: Path, *, missing_ok: bool = False) -> list[dict[str, Any
 
 
 def first_launch(path: Path) -> dict[str, Any]:
-  """The entry of the launch that began a run.
+  """Entry of the launch that began a run.
 
   Raises:
     UserError: if the file is missing or damaged, or holds no launch.
@@ -144,7 +144,7 @@ def first_launch(path: Path) -> dict[str, Any]:
 
 
 RESULTS = "experiments/results"
-"""Folder of committed results: it does not affect runs, and a study writes to it after each of its entries."""
+"""Folder of committed results. It does not affect runs, and studies write to it after each entry."""
 
 
 def git_state(root: Path) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def git_state(root: Path) -> dict[str, Any]:
   Python file that git does not ignore, in order of name: a new method file changes the run as much as an edited one.
   """
   unknown = {"git_commit": None, "git_clean": None, "uncommitted_sha256": None}
-  # The top of the checkout must be ours: an installed copy may lie inside somebody else's repository.
+  # The top of the checkout must be ours: an installed copy may be inside another repository.
   top = _git(root, "rev-parse", "--show-toplevel")
   commit = _git(root, "rev-parse", "--verify", "HEAD")
   options = "--binary", "--no-ext-diff", "--no-textconv", "--no-color"

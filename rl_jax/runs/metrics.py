@@ -1,4 +1,4 @@
-"""Metrics of a run: JSON lines that say everything, TensorBoard for the eye.
+"""Metrics of a run: JSON lines as the record, TensorBoard as a view.
 
 metrics.jsonl: {"kind": "train", "iteration": 40, "reward": [0.71, 0.69, 0.73], …}. Every value is a list with one
 number per seed. A float is written by `repr` and reads back as the same 64 bits; a whole number stays a whole number.
@@ -46,7 +46,8 @@ class MetricsWriter:
     self._purge_step: int | None = None
 
   def write(self, kind: str, iteration: int, values: Mapping[str, Sequence[float] | np.ndarray]) -> None:
-    """Add one line: `kind` ("train", "evaluation", …) after `iteration` iterations, a number per seed for each name.
+    """Append a line: `kind` ("train", "evaluation", …) after `iteration` iterations, with a number per seed for each
+    name.
 
     Raises:
       UserError: a name is reserved, a value is no list of numbers, lengths differ, or the disk is full.
@@ -72,7 +73,7 @@ class MetricsWriter:
           self._scalar(f"{kind}/{name}_spread", spread(numbers), iteration)
 
   def write_timings(self, iteration: int, values: Mapping[str, float]) -> None:
-    """Add one line to timings.jsonl: single numbers, and `wall_clock` (seconds since 1970) of the writing.
+    """Append a line to timings.jsonl: single numbers, and `wall_clock` (seconds since 1970).
 
     Raises:
       UserError: a name is reserved, a value is no number, or the disk is full.
@@ -93,11 +94,11 @@ class MetricsWriter:
     TensorBoard is told to hide later events (its files only grow).
 
     Args:
-      vouched: sizes of the files, first of each entry, when the checkpoint was saved (`log_hashes`); anything after
-        them is dropped, whatever it says. None: not known.
+      vouched: sizes of the files when the checkpoint was saved, first of each entry (`log_hashes`); all later bytes
+        are dropped. None: unknown.
 
     Returns:
-      One line per file that lost something, to be shown.
+      A line for each shortened file, for the user.
 
     Raises:
       UserError: a line to be kept cannot be trusted, because a damaged one precedes it.
@@ -111,7 +112,7 @@ class MetricsWriter:
     return [note for note in notes if note is not None]
 
   def sync(self) -> None:
-    """Wait until all that was written is on the disk. Called before a checkpoint counts as saved."""
+    """Flush everything to disk, before a checkpoint counts as saved."""
     for path in (self._directory.metrics, self._directory.timings, self._directory.samples):
       json_lines.sync(path)
     if self._events is not None:
@@ -126,14 +127,14 @@ class MetricsWriter:
     if self._events is None:
       import tensorboardX
 
-      # The default file name has whole seconds: two writers of one second would write over each other.
+      # The default file name has whole seconds: two writers within a second would overwrite each other.
       self._events = tensorboardX.SummaryWriter(
         str(self._directory.tensorboard),
         purge_step=self._purge_step,
         filename_suffix=f".{time.time_ns()}",
         flush_secs=10,
       )
-    if math.isfinite(value):  # of a mean of nothing the page of events has no point, and its writer a warning each
+    if math.isfinite(value):  # NaN would give no point, and a warning each
       self._events.add_scalar(visible(name, keep=""), value, int(iteration))
 
   def _close_events(self) -> None:
@@ -143,9 +144,9 @@ class MetricsWriter:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-  """The lines of metrics.jsonl, in file order, NaN and infinities as floats.
+  """Lines of metrics.jsonl in file order, with NaN and infinities as floats.
 
-  A missing file gives no lines; an unfinished last line (the run is going on, or was killed) is left out.
+  A missing file has no lines; an unfinished last line (of a running or killed run) is left out.
 
   Raises:
     UserError: if another line is damaged, has no kind, or has not a number for each seed.
@@ -160,7 +161,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def read_timings(path: Path) -> list[dict[str, Any]]:
-  """The lines of timings.jsonl, as `read_metrics` reads its own.
+  """Lines of timings.jsonl, read like those of `read_metrics`.
 
   Raises:
     UserError: if a line is damaged, has no kind, or a value that is no number.

@@ -1,4 +1,4 @@
-"""The page of a run: one HTML file that needs nothing else, on a light or a dark screen, on paper or a telephone."""
+"""Page of a run: one self-contained HTML file for light and dark screens, paper and phones."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ details.section > summary { font-size: 20px; font-weight: 600; margin: 24px 0 10
 
 
 def page(title: str, body: Sequence[str]) -> str:
-  """The whole document. `title` is text; `body` holds HTML."""
+  """Full document; `title` is text, `body` is HTML."""
   return (
     '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -76,17 +76,17 @@ def page(title: str, body: Sequence[str]) -> str:
 
 
 def escape(text: Any) -> str:
-  """Text as HTML: markup is shown, and characters that steer a screen are escapes (visible.py)."""
+  """Text as HTML, with markup and control characters escaped (visible.py)."""
   return html.escape(visible(text), quote=True)
 
 
 def name(text: Any) -> str:
-  """The name of a metric, field or run as HTML, which a narrow screen breaks after its separators only."""
+  """Name of a metric, field or run as HTML that breaks only after separators."""
   return re.sub(r"[/_.]+", r"\g<0><wbr>", escape(text))
 
 
 def facts(values: Mapping[str, str], wide: Sequence[str] = ()) -> str:
-  """Names and values as a strip; those named in `wide` take its whole width."""
+  """Names and values as a grid; those in `wide` take a full row."""
   items = [
     f'<div class="{"wide" if label in wide else ""}"><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>'
     for label, value in values.items()
@@ -103,7 +103,7 @@ def section(heading: str, content: str, *, note: str = "", folded: bool = False)
 
 
 def figures(pictures: Sequence[tuple[str, str]]) -> str:
-  """(name, svg element) as a grid of cards; the name is read out to those who cannot see the picture."""
+  """Grid of cards from (name, svg element); the name is the accessible label."""
   cards = [f'<figure aria-label="{escape(name)}">{picture}</figure>' for name, picture in pictures]
   return '<div class="figures">' + "\n".join(cards) + "</div>"
 

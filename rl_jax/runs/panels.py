@@ -1,4 +1,4 @@
-"""Panels of figures: which metrics belong in one, its heading and unit, and those that a run or several runs have."""
+"""Panels of figures: their metrics, headings and units, for one or several runs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Curve(NamedTuple):
   """"" where the panel's title says it."""
   series: Series
   in_ink: bool = False
-  """True to draw in the colour of the text: for a bound, which is not a method among others."""
+  """True to draw in the colour of text, for a bound that is not one of the methods."""
   style: int | None = None
-  """Index of its colour and dash; None: those of its place in the panel."""
+  """Index of its colour and dash; None: by its place in the panel."""
 
 
 class Panel(NamedTuple):
@@ -46,7 +46,7 @@ class Panel(NamedTuple):
   """"lines": each seed a thin line, and a band of one spread; "band": the band alone; "hidden": neither, for many
   curves."""
   resolution: float = 0.0
-  """The smallest difference that means anything, in the panel's unit."""
+  """Smallest meaningful difference, in the panel's unit."""
 
 
 class _Rule(NamedTuple):
@@ -138,13 +138,13 @@ _RULES = (
 )
 
 MAX_CURVES = 5
-"""Curves in one panel: as many as can be told apart by colour and dash."""
+"""Largest number of curves in a panel, distinguishable by colour and dash."""
 _VISIBLE = 1e-3
-"""Relative change that a curve needs to be one."""
+"""Smallest relative change of a curve that is not constant."""
 
 
 def main_panels(record: Record, across: str = ITERATIONS) -> list[Panel]:
-  """The panels with a heading of their own, in reading order; a panel without data is left out."""
+  """Main panels in reading order, without panels that have no data."""
   panels = []
   for rule in _RULES:
     curves = [Curve(label, series["run"]) for label, series in _metrics(rule, {"run": record}).items()]
@@ -157,7 +157,7 @@ def main_panels(record: Record, across: str = ITERATIONS) -> list[Panel]:
 
 
 def compared_panels(records: Mapping[str, Record], across: str = ITERATIONS) -> list[Panel]:
-  """A panel for each metric of the main panels that any of several runs has, a curve for each run that has it."""
+  """One panel per metric of the main panels, with a curve for each run that has the metric."""
   styles = {name: index for index, name in enumerate(records)}
   return [
     Panel(
@@ -190,7 +190,7 @@ def is_constant(panel: Panel) -> bool:
     values = np.where(np.isfinite(curve.series.values), curve.series.values, np.nan)
     values = values[:, np.isfinite(values).any(axis=0)]
     if not values.size:
-      return False  # nothing is finite: the panel says so
+      return False  # nothing is finite, which the panel states
     change = np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
     if (change > max(panel.resolution, _VISIBLE * np.nanmax(np.abs(values)))).any():
       return False

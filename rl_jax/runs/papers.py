@@ -1,4 +1,4 @@
-"""The papers that the methods implement, by arXiv id: kernels/papers.json holds title, year and authors of each.
+"""Papers of the methods by arXiv id, with title, year and authors from kernels/papers.json.
 
 An author list that ends in "others" is cut there. A paper without a title in the file is cited by its id alone.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-# Read as a file: a record is read without the kernels, whose import takes jax.
+# Read as a file, since importing the kernels would import jax.
 _FILE = Path(__file__).parents[1] / "kernels" / "papers.json"
 
 
@@ -42,6 +42,6 @@ def known() -> dict[str, Paper]:
 
 
 def look_up(ids: Iterable[str]) -> list[Paper]:
-  """The papers of arXiv ids, each once, in the order of their first mention."""
+  """Papers of arXiv ids, each once, in order of first mention."""
   papers = known()
   return [papers.get(arxiv, Paper(arxiv)) for arxiv in dict.fromkeys(ids)]

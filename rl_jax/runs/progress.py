@@ -1,4 +1,4 @@
-"""The live line of a run.
+"""Progress line of a run.
 
 iteration 120/400 | reward 0.71 ±0.03 | held-out 0.82 ±0.02 | length 12.3 | entropy 0.41 | 48.2k tokens/s | 1m12s left
 """
@@ -19,24 +19,24 @@ from rl_jax.runs.statistics import mean
 from rl_jax.runs.visible import encodable, visible
 
 _FIELDS = (
-  # metric, label, digits, with spread. The label is what a person calls it.
+  # metric, label, digits, with spread
   (REWARD, "reward", 2, True),
   (ACCURACY, "held-out", 2, True),
   ("response_length", "length", 1, False),
   ("entropy", "entropy", 2, False),
 )
 _DROPPED_FIRST = ("speed", "entropy", "response_length", "skipped", ACCURACY, "left", "unscored", REWARD)
-"""Columns that a narrow terminal leaves out, in this order."""
+"""Columns dropped on a narrow terminal, in this order."""
 
 
 class Progress:
   """One line redrawn in place on a terminal; one plain line per update into a file or a pipe.
 
   Args:
-    num_iterations: where the run ends.
-    stream: where to write.
-    clock: seconds, for tests.
-    columns: width of the terminal, asked anew at each update (it may be resized); for tests.
+    num_iterations: last iteration of the run.
+    stream: output stream.
+    clock: seconds, replaceable in tests.
+    columns: width of the terminal, read at each update, replaceable in tests.
   """
 
   def __init__(
@@ -64,14 +64,14 @@ class Progress:
     tokens_per_second: float | None = None,
     share: float | None = None,
   ) -> None:
-    """Show the state after `iteration` iterations. A metric that is not given keeps its last value.
+    """Show the state after `iteration` iterations. Missing metrics keep their last value.
 
     Args:
       iteration: iterations done, over all launches.
       values: one number per seed; shown are reward, held_out/sampled_accuracy, response_length, entropy, and, of the
         worst seed and where it is not 0, skipped_in_a_row and the share unscored of rows without a verdict.
       tokens_per_second: speed of this stretch.
-      share: of the run that is done, from 0 to 1, where something else than its iterations may end it.
+      share: completed fraction of the run, from 0 to 1, if something other than iterations may end it.
     """
     self._values.update(values)
     now = self._clock()
@@ -94,22 +94,22 @@ class Progress:
     self._draw(parts)
 
   def start_over(self) -> None:
-    """Compute the time left from the next update on: earlier updates do not show the speed."""
+    """Measure the time left from the next update on, since earlier updates do not show the speed."""
     self._first = None
 
   def message(self, text: str) -> None:
-    """A lasting line (a note, samples), above the live one."""
+    """Print a permanent line (a note, samples) above the progress line."""
     self._clear()
     self._write(visible(text) + "\n")
 
   def close(self) -> None:
-    """End the live line, so that the shell's prompt starts a new one. Harmless when called again."""
+    """End the progress line, so that the shell's prompt starts a new one. May be called again."""
     if self._live and self._drawn:
       self._write("\n")
     self._drawn = 0
 
   def _seconds_left(self, share: float, now: float) -> float | None:
-    """Seconds left, from this launch's speed after the first update: the time before it went into compiling."""
+    """Seconds left, by this launch's speed after its first update, before which it was compiling."""
     if share >= 1:
       return None
     if self._first is None:
@@ -125,7 +125,7 @@ class Progress:
     if not self._live:
       self._write(" | ".join(parts.values()) + "\n")
       return
-    # The last column stays free: some terminals fold the line as soon as it is filled.
+    # The last column stays empty: some terminals wrap a full line at once.
     width = max(1, self._columns() - 1)
     dropped = iter(_DROPPED_FIRST)
     while len(" | ".join(parts.values())) > width and len(parts) > 1:
@@ -148,5 +148,5 @@ class Progress:
       self._stream.write(self._encodable(text))
       self._stream.flush()
     except OSError as error:
-      if error.errno != errno.EIO:  # the terminal is closed: what is left to do is to save
+      if error.errno != errno.EIO:  # the terminal is closed: the run must still save
         raise

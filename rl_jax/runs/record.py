@@ -1,4 +1,4 @@
-"""A run read back: what figures, tables and pages are made of."""
+"""Record of a run, read back for figures, tables and pages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Series(NamedTuple):
 
 
 class Record(NamedTuple):
-  """The files of a run. `series` maps kind ("train", "evaluation", "timings") to metric name to its numbers."""
+  """Contents of a run's files. `series` maps kind ("train", "evaluation", "timings") and metric name to numbers."""
 
   name: str
   config: dict[str, Any]
@@ -40,7 +40,7 @@ class Record(NamedTuple):
 
   @property
   def iterations_done(self) -> int:
-    """The last iteration of any training or evaluation metric; 0 if there is none."""
+    """Last iteration of any training or evaluation metric; 0 if there is none."""
     lasts = [int(s.iterations[-1]) for kind, group in self.series.items() if kind != "timings" for s in group.values()]
     return max(lasts, default=0)
 
@@ -52,7 +52,7 @@ class Record(NamedTuple):
 
   @property
   def num_seeds(self) -> int:
-    """Columns of the widest training or evaluation metric; 0 if there is none."""
+    """Number of seeds: columns of the widest training or evaluation metric; 0 if there is none."""
     widths = [s.values.shape[1] for kind, group in self.series.items() if kind != "timings" for s in group.values()]
     return max(widths, default=0)
 
@@ -75,13 +75,13 @@ def load(directory: RunDirectory) -> Record:
 
 
 def at(series: Series, iteration: int) -> np.ndarray:
-  """The values at or before an iteration, one per seed; 0 before the first."""
+  """Values at or before an iteration, one per seed; 0 before the first."""
   index = np.searchsorted(series.iterations, iteration, side="right") - 1
   return series.values[index] if index >= 0 else np.zeros(series.values.shape[1])
 
 
 def over_tokens(record: Record) -> Record:
-  """The record with the tokens generated so far, averaged over seeds, in place of iterations.
+  """Record with generated tokens, averaged over seeds, in place of iterations.
 
   Raises:
     UserError: the run did not count them.

@@ -1,4 +1,4 @@
-"""The report of a run: report.png for a paper or a message, report.html for a reader."""
+"""Report of a run: report.png for papers and messages, report.html for reading."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ OTHERS_DRAWN = 40
 
 
 def write_report(directory: RunDirectory, across: str = ITERATIONS, faults: Sequence[str] = ()) -> tuple[Path, Path]:
-  """Write report.png and report.html from what the run has written so far.
+  """Write report.png and report.html from the run's current files.
 
-  Works for an unfinished run, for one without metrics (the page says so), for any number of seeds.
+  The run may be unfinished, may lack metrics (which the page states), and may have any number of seeds.
 
   Args:
     across: the horizontal axis, `ITERATIONS` or `TOKENS` of panels.py.
-    faults: what is no longer as the run's launches left it, for a mark at the top of the page.
+    faults: parts that have changed since the run's launches, for a warning at the top of the page.
 
   Returns:
     The paths of the picture and the page.
@@ -140,7 +140,7 @@ def _samples(record: Record) -> str:
 
 
 def _credit(record: Record) -> list[str]:
-  """A section where samples say what each token got: the newest ones that got anything."""
+  """Section of the newest samples with nonzero advantages, token by token."""
   credited = [sample for sample in record.samples if credit_map.has_credit(sample)]
   if not credited:
     return []

@@ -1,4 +1,4 @@
-"""Fields of committed results, curves and studies, and their types: a damaged file ends in one line."""
+"""Fields of committed results (curves and studies) and their types; a damaged file gives a one-line error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENTRY = {"identity": TEXT, "chosen": list_of(TEXT), "iterations": list_of(COUNT
 
 
 def check_curves(saved: Any, where: str) -> None:
-  """Check what `rl_jax.curve` has written.
+  """Check a file written by `rl_jax.curve`.
 
   Args:
     where: the file, for the error.
@@ -35,7 +35,7 @@ def check_curves(saved: Any, where: str) -> None:
 
 
 def check_study(saved: Any, where: str) -> None:
-  """Check what `rl_jax.study` has written, except for its entries.
+  """Check a file written by `rl_jax.study`, except for its entries.
 
   Raises:
     UserError: a field is missing or of another type.

@@ -1,8 +1,8 @@
-"""Decoded samples of a run, for reading.
+"""Decoded samples of a run.
 
 samples.jsonl: {"iteration", "seed", "prompt", "response", "reward", …}: text as text, reward a number or null
-(unscored), further fields ("level", "truncated", …) as JSON. "tokens" and "credit" are lists of one length: the
-response token by token, and the advantage that each was pushed with.
+(unscored), further fields ("level", "truncated", …) as JSON. "tokens" and "credit" are lists of equal length: the
+tokens of the response and their advantages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rl_jax.runs.visible import visible
 FIELDS = ("iteration", "seed", "prompt", "response", "reward")
 """Fields of every sample."""
 BY_TOKEN = ("tokens", "credit")
-"""Lists with an element per token of the response, where a sample has them."""
+"""Optional lists with an element per token of the response."""
 _KINDS = {
   "seed": COUNT, "prompt": TEXT, "response": TEXT, "reward": or_null(MEASURED), "tokens": list_of(TEXT),
   "credit": list_of(MEASURED),
@@ -45,7 +45,7 @@ def write_samples(directory: RunDirectory, samples: Sequence[Mapping[str, Any]])
 
 
 def read_samples(path: Path) -> list[dict[str, Any]]:
-  """The samples in file order; none if there is no file. An unfinished last line is left out.
+  """Samples in file order; none without a file. An unfinished last line is left out.
 
   Raises:
     UserError: if another line is damaged, lacks one of `FIELDS`, or has one of another type.
@@ -68,7 +68,7 @@ def reward_text(reward: float | None) -> str:
 
 
 def show(samples: Sequence[Mapping[str, Any]], width: int = 100) -> str:
-  """Samples for the terminal: a line of facts, then prompt and response, folded to `width`.
+  """Samples for the terminal: a line of facts, then prompt and response, wrapped to `width`.
 
   Newlines and escape sequences that a policy may emit are shown as escapes and never sent.
   """

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 FEWEST_FOR_T = 3
-"""Seeds from which on pages show Student's t interval. Of two it is 12.7 standard errors to either side and says less
-than the two values."""
+"""Number of seeds from which pages show Student's t interval. For two it would reach 12.7 standard errors to either
+side, less informative than the two values."""
 
 
 class Summary(NamedTuple):
@@ -54,7 +54,7 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
 
 
 def difference_interval(left: Sequence[float], right: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-  """Student's t interval of mean(left) - mean(right) of independent seeds with spreads of their own:
+  """Student's t interval of mean(left) - mean(right) of independent seeds with separate spreads:
   -+ t sqrt(s_l^2 / n_l + s_r^2 / n_r), t with min(n_l, n_r) - 1 degrees of freedom, so at least as wide as Welch's.
 
   (NaN, NaN) where one of them has fewer than two values.

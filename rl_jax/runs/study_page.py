@@ -1,4 +1,4 @@
-"""Pages of a study: gates, figure, claims and a table as Markdown, the curves as JSON, the figure as a picture."""
+"""Pages of a study: gates, figure, claims and a table as Markdown, curves as JSON, the figure as PNG."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StudyPages(NamedTuple):
 
 
 def read(folder: Path, name: str) -> dict[str, Entry]:
-  """The entries that pages of the study in a folder were made of; none where there are no pages."""
+  """Entries of a study's pages in a folder; none if there are no pages."""
   file = folder / f"{name}.json"
   return {key: from_json(saved) for key, saved in read_json(file)["entries"].items()} if file.exists() else {}
 
@@ -59,13 +59,13 @@ def write(folder: Path, name: str, config: Config, entries: Entries, command: st
 
 
 def _compact(record: dict[str, Any]) -> str:
-  """JSON with a line for each field, and one for each list of numbers."""
+  """JSON with one line per field and per list of numbers."""
   text = json.dumps(plain(record), indent=1)
   return re.sub(r"\[[^][{}\"]*\]", lambda numbers: " ".join(numbers[0].split()), text) + "\n"
 
 
 def markdown(name: str, config: Config, entries: Entries, command: str) -> str:
-  """The page: gates, figure, claims, a table with interquartile means and bootstrap intervals, what was tuned."""
+  """Page with gates, figure, claims, a table of interquartile means with bootstrap intervals, and the tuning."""
   first = next(iter(entries.values()))
   origin = first.origin
   judged = _gates(config, entries)
@@ -102,13 +102,13 @@ def _sources(entry: Entry) -> str:
 
 
 def _seeds(entry: Entry) -> str:
-  """Number of seeds and of their starts: an interval over seeds says little about other starts."""
+  """Number of seeds and of starts, since an interval over seeds says little about other starts."""
   seeds = f"{entry.tokens.shape[1]} seeds"
   return f"{seeds} of {entry.starts} starts" if entry.starts > 1 else seeds
 
 
 def _commits(entries: Entries) -> str:
-  """The commits that the entries were run at, and which of them had changes beside."""
+  """Commits of the entries, with those that had uncommitted changes."""
   names_by_commit: dict[str, list[str]] = {}
   for name, entry in entries.items():
     state = "clean" if entry.origin.get("git_clean") else "changed"
@@ -132,7 +132,7 @@ def _gates(config: Config, entries: Entries) -> list[Gate]:
 
 
 def _table(config: Config, entries: Entries) -> list[str]:
-  """Rows of the table: a column for each thing that is known of any entry."""
+  """Rows of the table, with a column for each quantity known of any entry."""
   columns = _columns(config, entries)
   lines = [f"| method | tuned | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]
   for name, entry in entries.items():
@@ -235,7 +235,7 @@ def _cell(estimated: Estimate, *, signed: bool = False) -> str:
 
 
 def _small(config: Config, entries: Entries, command: str) -> dict[str, Any]:
-  """Everything that table and figure are made of, at few points."""
+  """Data of table and figure, at few points."""
   gate = [{"name": g.name, "passed": g.passed, "figures": g.figures} for g in _gates(config, entries)]
   return {
     "command": command, "study": config, "gates": gate,

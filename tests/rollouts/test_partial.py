@@ -170,5 +170,5 @@ def test_sizes_that_do_not_fit_are_errors():
     partial_rollouts(SLOTS, 0, parts()[1], Sampling())
   step, state = stepper(4)
   two = jax.ShapeDtypeStruct((2,), jnp.int32)
-  with pytest.raises(ValueError, match="a plan of 2 rows does not go with 3 slots"):
+  with pytest.raises(ValueError, match="a plan of 2 rows does not match 3 slots"):
     jax.eval_shape(step, state, two, two, jax.random.key(0))

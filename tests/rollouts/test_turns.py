@@ -174,5 +174,5 @@ def test_demonstrations_of_turns_teach_the_policys_part(taught):
 
 
 def test_a_task_without_turns_is_named():
-  with pytest.raises(ValueError, match="this task answers no turns: take one that does, such as rl_jax.tasks.lookup"):
+  with pytest.raises(ValueError, match="this task has no turns: use one that has, such as rl_jax.tasks.lookup"):
     required_turns(chain.build({}))
