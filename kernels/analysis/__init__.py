@@ -11,6 +11,17 @@ from rl_jax.kernels.analysis.planted_prover import (
   prover_values,
 )
 from rl_jax.kernels.analysis.provers import ProverDiagnostics, natural_policy_gradient, prover_diagnostics
+from rl_jax.kernels.analysis.scaling_laws import (
+  CapabilityDensity,
+  DensityTrend,
+  LossLaw,
+  ScoreLaw,
+  capability_density,
+  combined_doubling_time,
+  density_trend,
+  scaling_loss,
+  score_from_loss,
+)
 from rl_jax.kernels.analysis.state_graph import (
   Observation,
   StateGraph,
@@ -22,13 +33,20 @@ from rl_jax.kernels.analysis.state_graph import (
 )
 
 __all__ = [
+  "CapabilityDensity",
+  "DensityTrend",
+  "LossLaw",
   "Observation",
   "PlantedValues",
   "ProverDiagnostics",
+  "ScoreLaw",
   "StateGraph",
   "TrainingDue",
   "average_ranks",
+  "capability_density",
+  "combined_doubling_time",
   "correlation",
+  "density_trend",
   "empty_graph",
   "laplacian_distance",
   "laplacian_spectrum",
@@ -41,6 +59,8 @@ __all__ = [
   "prover_values",
   "rank_correlation",
   "reconstruction_loss",
+  "scaling_loss",
+  "score_from_loss",
   "sign_agreement",
   "training_due",
   "unexplained",
