@@ -31,6 +31,15 @@ from rl_jax.kernels.analysis.state_graph import (
   reconstruction_loss,
   training_due,
 )
+from rl_jax.kernels.analysis.universal import (
+  UniversalCombination,
+  WealthStatistics,
+  buy_and_hold,
+  component_payoffs,
+  prefer,
+  universal_combination,
+  wealth_statistics,
+)
 
 __all__ = [
   "CapabilityDensity",
@@ -42,9 +51,13 @@ __all__ = [
   "ScoreLaw",
   "StateGraph",
   "TrainingDue",
+  "UniversalCombination",
+  "WealthStatistics",
   "average_ranks",
+  "buy_and_hold",
   "capability_density",
   "combined_doubling_time",
+  "component_payoffs",
   "correlation",
   "density_trend",
   "empty_graph",
@@ -54,6 +67,7 @@ __all__ = [
   "natural_policy_gradient",
   "observe",
   "planted_values",
+  "prefer",
   "prover_diagnostics",
   "prover_policy",
   "prover_values",
@@ -64,5 +78,7 @@ __all__ = [
   "sign_agreement",
   "training_due",
   "unexplained",
+  "universal_combination",
   "update_selective_merge",
+  "wealth_statistics",
 ]
