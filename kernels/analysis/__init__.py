@@ -11,6 +11,17 @@ from rl_jax.kernels.analysis.planted_prover import (
   prover_values,
 )
 from rl_jax.kernels.analysis.provers import ProverDiagnostics, natural_policy_gradient, prover_diagnostics
+from rl_jax.kernels.analysis.scaling_laws import (
+  CapabilityDensity,
+  DensityTrend,
+  LossLaw,
+  ScoreLaw,
+  capability_density,
+  combined_doubling_time,
+  density_trend,
+  scaling_loss,
+  score_from_loss,
+)
 from rl_jax.kernels.analysis.state_graph import (
   Observation,
   StateGraph,
@@ -20,15 +31,35 @@ from rl_jax.kernels.analysis.state_graph import (
   reconstruction_loss,
   training_due,
 )
+from rl_jax.kernels.analysis.universal import (
+  UniversalCombination,
+  WealthStatistics,
+  buy_and_hold,
+  component_payoffs,
+  prefer,
+  universal_combination,
+  wealth_statistics,
+)
 
 __all__ = [
+  "CapabilityDensity",
+  "DensityTrend",
+  "LossLaw",
   "Observation",
   "PlantedValues",
   "ProverDiagnostics",
+  "ScoreLaw",
   "StateGraph",
   "TrainingDue",
+  "UniversalCombination",
+  "WealthStatistics",
   "average_ranks",
+  "buy_and_hold",
+  "capability_density",
+  "combined_doubling_time",
+  "component_payoffs",
   "correlation",
+  "density_trend",
   "empty_graph",
   "laplacian_distance",
   "laplacian_spectrum",
@@ -36,13 +67,18 @@ __all__ = [
   "natural_policy_gradient",
   "observe",
   "planted_values",
+  "prefer",
   "prover_diagnostics",
   "prover_policy",
   "prover_values",
   "rank_correlation",
   "reconstruction_loss",
+  "scaling_loss",
+  "score_from_loss",
   "sign_agreement",
   "training_due",
   "unexplained",
+  "universal_combination",
   "update_selective_merge",
+  "wealth_statistics",
 ]

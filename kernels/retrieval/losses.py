@@ -72,6 +72,20 @@ def false_negatives(document_ids: Int[Array, " C"], positives: Int[Array, " B"])
   return document_ids == document_ids[positives][:, None]
 
 
+def other_positives(positives: Int[Array, " B"], *, num_documents: int) -> Bool[Array, "B C"]:
+  """True where a batch's document is the positive of another query, and not of this one.
+
+  Backdoored retrieval, arXiv 2402.13532: excluded from `contrastive_loss`, only the hard negatives are left; excluded
+  where they are also perturbed, the share of negatives with the style of an attack changes, and nothing else.
+
+  >>> print(other_positives(jnp.array([0, 2]), num_documents=3))
+  [[False False  True]
+   [ True False False]]
+  """
+  own = jnp.arange(num_documents) == positives[:, None]
+  return own.any(axis=0) & ~own
+
+
 def pair_loss(
   positive_scores: Float[Array, " B"],
   negative_scores: Float[Array, " B"],

@@ -119,6 +119,20 @@ def test_copies_of_a_positive_are_no_negatives():
   assert found[1] > without[1]  # for this query both copies are negatives
 
 
+def test_positives_of_other_queries_without_them_only_hard_negatives_are_left():
+  scores, positives = jnp.array(SCORES[:2], jnp.float32), jnp.array([0, 2])
+  others = losses.other_positives(positives, num_documents=4)
+  found = losses.contrastive_loss(scores, positives, jnp.ones(2), excluded=others).losses
+  hard = jnp.array([[0, 1, 3], [1, 2, 3]])  # the own positive, and the documents that are nobody's
+  kept = jnp.take_along_axis(scores, hard, axis=1)
+  alone = losses.contrastive_loss(kept, jnp.array([0, 1]), jnp.ones(2)).losses
+  np.testing.assert_allclose(found, alone, rtol=1e-6)
+  # Those that are perturbed as well are fewer, so the loss lies between.
+  perturbed = losses.contrastive_loss(scores, positives, jnp.ones(2), excluded=others & (jnp.arange(4) == 0)).losses
+  every = losses.contrastive_loss(scores, positives, jnp.ones(2)).losses
+  assert (found <= perturbed).all() and (perturbed <= every).all()
+
+
 def test_a_student_like_the_teacher_up_to_a_constant_has_no_loss():
   teacher, every = jnp.array(TEACHER, jnp.float32), jnp.ones((3, 4))
   np.testing.assert_allclose(losses.score_distillation(teacher + 3, teacher, every), np.zeros(3), atol=1e-6)
@@ -188,6 +202,7 @@ KERNELS = [
     draws=DRAWS,
   ),
   Kernel(losses.false_negatives, {"document_ids": "C", "positives": "B"}, mask=None, draws=DRAWS, sizes=SIZES),
+  Kernel(losses.other_positives, {"positives": "L"}, {"num_documents": 4}, mask=None, draws=DRAWS, sizes={"L": 2}),
   Kernel(losses.pair_loss, PAIR, {"form": "logistic"}, gradients=("positive_scores", "negative_scores")),
   Kernel(losses.score_distillation, LISTS, gradients=("scores",)),
   Kernel(losses.margin_mse, {**LISTS, "relevant": "BS"}, gradients=("scores",), draws=DRAWS),
