@@ -10,6 +10,7 @@ from rl_jax.kernels.curricula.bandit import (
 from rl_jax.kernels.curricula.batching import Schedule, Slots, refill, successive_batches, synchronous_tokens
 from rl_jax.kernels.curricula.filters import accuracy_filter, informative_groups
 from rl_jax.kernels.curricula.hints import difficulty, hint_lengths, hint_ratio
+from rl_jax.kernels.curricula.hybrid import HybridRows, hybrid_rows
 from rl_jax.kernels.curricula.length_schedule import LengthLimit, efficiency, length_limit, truncate
 from rl_jax.kernels.curricula.replay import ReplaySlots, needs_reflection, replay_slots
 from rl_jax.kernels.curricula.stopping import (
@@ -23,6 +24,7 @@ from rl_jax.kernels.curricula.stopping import (
 __all__ = [
   "Allocation",
   "Bandit",
+  "HybridRows",
   "LengthLimit",
   "ReplaySlots",
   "Schedule",
@@ -34,6 +36,7 @@ __all__ = [
   "expected_gain",
   "hint_lengths",
   "hint_ratio",
+  "hybrid_rows",
   "informative_groups",
   "learnability",
   "length_limit",

@@ -34,7 +34,7 @@ def assert_finite(kernel, arrays):
     assert np.isfinite(np.asarray(x, np.float32)).all()
 
 
-FAMILIES = ("advantages.", "analysis.", "flow.", "layers.", "logprobs.", "losses.", "rewards.")
+FAMILIES = ("advantages.", "analysis.", "flow.", "games.", "layers.", "logprobs.", "losses.", "rewards.")
 
 
 @over(lambda k: k.gradients and k.name.startswith(FAMILIES))
