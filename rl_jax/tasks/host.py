@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -370,9 +370,14 @@ def _levels_of(problems: Mapping[Split, _Problems], ids: Int[Array, " N"], split
 
 
 class Notes:
-  """Lines since the last call; what is known before the first response comes with the first one."""
+  """Lines since the last call; what is known before the first response comes with the first one.
 
-  def __init__(self, scorers: list[Scorer], first: list[str]):
+  Args:
+    scorers: sources of lines, those with `notes()`.
+    first: lines before the first response.
+  """
+
+  def __init__(self, scorers: Sequence[Any], first: list[str]):
     self._scorers, self._first, self._last = scorers, first, list[str]()
 
   def __call__(self) -> list[str]:

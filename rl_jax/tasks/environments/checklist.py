@@ -120,7 +120,7 @@ def _prompts(checklist: _Checklist, ids: Int[Array, " N"], split: Split) -> Prom
   levels, content = splits.draw_problems(checklist.space, ids, split)
   letters = jax.vmap(jax.vmap(_different))(content.reshape(len(ids), checklist.rounds, ITEMS))
   tokens = jax.vmap(_question)(letters[:, 0])
-  metadata = {"letters": letters, "hash": splits.content_hash(content)}
+  metadata = {"letters": letters, "hash": jnp.asarray(splits.content_hash(content))}
   return Prompts(tokens, jnp.ones(tokens.shape, bool), ids, levels, metadata)
 
 

@@ -69,13 +69,13 @@ class Problems:
     starts: split -> {"problem": …, "seed": …} of each problem.
   """
 
-  def __init__(self, starts: Mapping[str, list[dict[str, Any]]], questions: Mapping[str, list[str]]):
+  def __init__(self, starts: Mapping[Split, list[dict[str, Any]]], questions: Mapping[Split, list[str]]):
     self.starts, self.questions = starts, questions
     self.levels = {split: [str(s["problem"].get("level", "environment")) for s in starts[split]] for split in SPLITS}
     texts = [[split, questions[split], [entries.dumps(start) for start in starts[split]]] for split in SPLITS]
     self.fingerprint = hashlib.sha256(repr(texts).encode(errors="surrogatepass")).hexdigest()
 
-  def entries(self, places: Sequence[int] | np.ndarray, split: str) -> list[dict[str, Any]]:
+  def entries(self, places: Sequence[int] | np.ndarray, split: Split) -> list[dict[str, Any]]:
     """Problems and seeds at `places` of a split."""
     return [self.starts[split][int(place)] for place in places]
 
@@ -157,7 +157,7 @@ def _plain(arguments: Any) -> dict[str, Any]:
   return entries.loads(entries.dumps(dict(arguments)))
 
 
-def _starts(config: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def _starts(config: Mapping[str, Any]) -> dict[Split, list[dict[str, Any]]]:
   """Problems and seeds of both splits, which are told apart by their hash alone."""
   number = fields.whole(config["problems"], 2, 2**31 - 1, where="task.problems")
   seed = fields.whole(config["seed"], 0, 2**31 - 1, where="task.seed")
@@ -173,7 +173,7 @@ def _starts(config: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
   return {split: [problem.entry for problem in getattr(divided, split)] for split in SPLITS}
 
 
-def _questions(calls: Calls, workers: int, starts: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
+def _questions(calls: Calls, workers: int, starts: Mapping[Split, list[dict[str, Any]]]) -> dict[Split, list[str]]:
   """First observations of all problems. Raises: ValueError: the environment gives none, in one line."""
   places = [(split, place) for split in SPLITS for place in range(len(starts[split]))]
   jobs = [

@@ -123,9 +123,13 @@ class Episode:
         put(before[name])
 
 
-def _generators() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Callable[[int], Any]]]:
-  """(read, write, seed) of the global generators of the modules that are imported."""
-  found = {"random": (random.getstate, random.setstate, random.seed)}
+_Generator = tuple[Callable[[], Any], Callable[[Any], Any], Callable[[int], Any]]
+"""(read, write, seed) of a global generator of random numbers."""
+
+
+def _generators() -> dict[str, _Generator]:
+  """The global generators of the modules that are imported."""
+  found: dict[str, _Generator] = {"random": (random.getstate, random.setstate, random.seed)}
   if "numpy" in sys.modules:
     generator = sys.modules["numpy"].random
     found["numpy"] = (generator.get_state, generator.set_state, lambda seed: generator.seed(seed % 2**32))

@@ -197,7 +197,8 @@ class _Agents:
   """The agents of an episode: one seat, whatever its name, for the policy."""
 
   def __init__(self, ask: Ask):
-    self._ask, self._name, self.seat = ask, "", None
+    self._ask, self._name = ask, ""
+    self.seat: _Seat | None = None
 
   def __getattr__(self, name: str) -> Any:
     if self._name not in ("", name):
@@ -210,7 +211,9 @@ class _Seat:
   """An agent that is the policy: what of `verifiers.v1.Agent` an environment calls."""
 
   def __init__(self, ask: Ask):
-    self._ask, self.trace, self._task = ask, None, None
+    self._ask = ask
+    self.trace: Any = None
+    self._task: Any = None
 
   async def run(self, task: Any) -> Any:
     """Reply to a task once; return the trace, scored."""

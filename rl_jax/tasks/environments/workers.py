@@ -73,15 +73,17 @@ class Workers:
     """Answers in the order of the jobs; {"ended": TIME or CRASH} of one that has ended its worker."""
     answers: list[dict[str, Any]] = [{}] * len(jobs)
     waiting: list[deque[int]] = [deque() for _ in self._workers]
-    for number, (worker, _) in enumerate(jobs):
-      waiting[worker].append(number)
+    for number, (index, _) in enumerate(jobs):
+      waiting[index].append(number)
     try:
       while True:
         for index, queue in enumerate(waiting):
           self._give(index, queue, jobs)
         busy = [worker for worker in self._workers if worker is not None and not worker.idle]
-        if not busy:
+        if not busy and not any(waiting):
           return answers
+        if not busy:  # one died while it had nothing to do, and is started again
+          continue
         until = min(worker.deadline for worker in busy)
         connections = [worker.connection for worker in busy]
         readable = multiprocessing.connection.wait(connections, max(0.0, until - time.monotonic()))
@@ -91,9 +93,8 @@ class Workers:
           elif time.monotonic() >= worker.deadline:
             self._lost(worker, waiting, answers, TIME)
     finally:  # an interrupted call: its answer would be taken for that of another job
-      for worker in self._workers:
-        if worker is not None and worker.job is not None:
-          self._remove(worker)
+      for worker in [worker for worker in self._workers if worker is not None and worker.job is not None]:
+        self._remove(worker)
 
   def _give(self, index: int, queue: deque[int], jobs: Sequence[Job]) -> None:
     """Give a worker its next job, if it is ready for one; start it where there is none."""
