@@ -1,4 +1,10 @@
-"""GRPO on words in cipher (rl_jax/methods/grpo.py, rl_jax/tasks/cipher.py): one number for a whole response."""
+"""GRPO on words in cipher (rl_jax/methods/grpo.py, rl_jax/tasks/cipher.py): one number for a whole response.
+
+Question: how fast is an outcome that is partly additive learned without credit of its parts?
+
+Command: rl-jax train grpo_cipher --workdir=runs/grpo_cipher
+Expected: no result yet.
+"""
 
 from rl_jax.experiments import scar
 

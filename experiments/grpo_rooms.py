@@ -1,8 +1,13 @@
 """GRPO in two rooms, with a door between start and goal (rl_jax/methods/grpo.py, rl_jax/tasks/environments/rooms.py).
 
+Question: does one number for a whole episode teach a policy to fetch a key first?
+
 GRPO has one number for a whole episode. With method.name=rl_jax.methods.ppo and task.key_reward=0.5 the reward of a key
 is on the turn that takes it; with method.name=rl_jax.methods.oracle the advantages of turns are exact. The variant
 "easy" has two rooms of three cells in a row, "hard" three rooms of six cells, "smoke" two of two.
+
+Command: rl-jax train grpo_rooms --workdir=runs/grpo_rooms
+Expected: no result yet.
 """
 
 from ml_collections import ConfigDict

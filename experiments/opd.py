@@ -1,6 +1,8 @@
 """Where a few labels are best spent: on a teacher whose judgement then reaches a student at every token, or on the
 student itself (rl_jax/methods/opd.py, rl_jax/methods/distillation.py, arXiv 2605.12483).
 
+Question: are scarce labels better spent on a teacher that then judges every token of a student?
+
 One chain of stages, on deceptive chains of four operations, where few of the student's first responses are right:
 
   warm_start       the student's start: supervised, on imperfect demonstrations
@@ -16,6 +18,9 @@ A label is a response that is verified and learned from. The verifier looks at t
 Variants end with the transfer, for a comparison at equal labels: "bridged" is `bridge`, then distillation; "raw" has
 the start as its teacher; in "opd_only" both parts are on-policy, in "teacher_samples" both learn the teacher's
 responses as hard labels. "cold" is GRPO on the student's start. Others are those of common.py.
+
+Command: rl-jax train opd --workdir=runs/opd
+Expected: no result yet.
 """
 
 from ml_collections import ConfigDict

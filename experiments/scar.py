@@ -1,8 +1,13 @@
 """SCAR on words in cipher, whose reward is partly additive (rl_jax/methods/scar.py, rl_jax/tasks/cipher.py,
 arXiv 2505.20417).
 
+Question: does Shapley credit of spans learn a partly additive reward sooner than the outcome?
+
 The start has a symbol right two times in three. The variants "easy" and "hard" have words of four letters and of eight,
 "smoke" of three, of three letters in all.
+
+Command: rl-jax train scar --workdir=runs/scar
+Expected: no result yet.
 """
 
 from ml_collections import ConfigDict

@@ -15,6 +15,9 @@ There are no gates: one asks that all entries start where the likeliest response
 where its first part has ended. `no_reward` is the control of `cold`. Every entry takes four optimiser steps per
 iteration and is tuned alike, over three learning rates from starts and teachers of their own, on half of the budget;
 the rates of the stages are fixed.
+
+Command: python -m rl_jax.study opd --results=experiments/results
+Expected: no result yet.
 """
 
 from ml_collections import ConfigDict

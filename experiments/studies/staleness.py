@@ -10,6 +10,9 @@ correction.
 No paper is tested: the claims are that staleness costs accuracy, and that each correction wins some of it back. There
 is no oracle, as they are not of credit. Every entry is tuned alike, over three learning rates from starts of their own,
 on half of the budget. The rate that is best for a stale policy may be lower.
+
+Command: python -m rl_jax.study staleness --results=experiments/results
+Expected: no result yet.
 """
 
 from ml_collections import ConfigDict

@@ -13,6 +13,9 @@ as the claims are not of credit.
 
 Every entry has 16 prompts and four optimiser steps per iteration, and is tuned alike, over three learning rates from
 starts of their own, on half of the budget.
+
+Command: python -m rl_jax.study v05 --results=experiments/results
+Expected: no result yet.
 """
 
 from ml_collections import ConfigDict
