@@ -30,7 +30,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("_
 HOST = [name for name in NAMES if name.startswith("smollm2")]
 """Experiments on tasks that are scored in Python."""
 DEVICE = [name for name in NAMES if name not in HOST]
-ALIKE = ("gpg", "maxrl", "opo", "pass_at_k", "reinforce_pp")
+ALIKE = ("gpg", "maxrl", "opo", "passk", "reinforce_pp")
 """Experiments that differ from that of Dr. GRPO in an estimator, which other tests have."""
 
 

@@ -58,8 +58,9 @@ def clip_cov(
   [[2. 2.]] [[0. 1.]]
   """
   same_shape("clip_cov", "B T", logprobs=logprobs, draws=draws)
-  bounds = dict(clip_low=clip_low, clip_high=clip_high, max_log_ratio=max_log_ratio)
-  loss = policy_gradient(logprobs, old_logprobs, advantages, mask, **bounds)
+  loss = policy_gradient(
+    logprobs, old_logprobs, advantages, mask, clip_low=clip_low, clip_high=clip_high, max_log_ratio=max_log_ratio
+  )
   covariances = token_covariances(logprobs, advantages, mask)
   unclipped = (mask != 0) & ~(loss.clipped_low | loss.clipped_high)
   candidates = unclipped & (covariances > lowest) & (covariances < highest)

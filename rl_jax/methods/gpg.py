@@ -45,11 +45,11 @@ def build(config: ConfigDict, task: Task) -> Method:
   """GPG from its section of a config."""
   check_answers(config)
   m = config.method
-  options = {"counted": one_of(m, "counted", group.COUNTED), "scale": one_of(m, "scale", ("none", "group"))}
+  counted, scale = one_of(m, "counted", group.COUNTED), one_of(m, "scale", ("none", "group"))
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     rows = trajectories.rewards, trajectories.group_ids, trajectories.scored
-    advantages = group.gpg(*rows, ddof=m.ddof, eps=m.epsilon, **options)
+    advantages = group.gpg(*rows, counted=counted, scale=scale, ddof=m.ddof, eps=m.epsilon)
     return Signal({"policy": policy_gradient.token_stream(trajectories, advantages)})
 
   return policy_gradient.method(config, task, signal, papers=("2504.02546",))
