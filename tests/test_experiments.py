@@ -32,7 +32,7 @@ HOST = [name for name in NAMES if name.startswith("smollm2")]
 DEVICE = [name for name in NAMES if name not in HOST]
 LONG = ("opd",)
 """Experiments that are a chain of stages: the smoke variant takes a minute or two."""
-ALIKE = ("gpg", "maxrl", "opo", "pass_at_k", "reinforce_pp")
+ALIKE = ("gpg", "maxrl", "opo", "passk", "reinforce_pp")
 """Experiments that differ from that of Dr. GRPO in an estimator, which other tests have."""
 
 

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from rl_jax.kernels.losses.divergence import kl
 from rl_jax.kernels.losses.off_policy import off_policy_mask
 from rl_jax.kernels.reductions import Mean, aggregate
-from rl_jax.methods._clips import clipped_loss, correction
+from rl_jax.methods._clips import clipped_loss
+from rl_jax.methods._corrections import correction
 from rl_jax.methods.method import Loss, LossFunction, Outputs, Stream, Streams, Term, one_of
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories

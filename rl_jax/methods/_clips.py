@@ -1,4 +1,4 @@
-"""Losses of the family by the name of their clip, and corrections of the sampler, from a config's section `method`."""
+"""Losses of the family by the name of their clip, from a config's section `method`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,23 @@ from ml_collections import ConfigDict
 
 from rl_jax.inputs.ranges import FINITE
 from rl_jax.kernels.losses.covariance import clip_cov, kl_cov
-from rl_jax.kernels.losses.off_policy import Correction, sampler_correction
 from rl_jax.kernels.losses.policy import PolicyLoss, cispo, policy_gradient
 from rl_jax.kernels.losses.trust_region import dppo, gmpo, sapo, vespo
 from rl_jax.methods.method import one_of
 from rl_jax.trajectories import Trajectories
+
+
+def get_config() -> dict[str, Any]:
+  """PPO's clip, with its kernel's bounds."""
+  return {
+    "clip": "ppo",  # or another of CLIPS
+    "ratio": "token",  # or "sequence" (GSPO), "sequence_sum" (TRL's RLOO)
+    "clip_low": None,  # None: the kernel's, 0.2 and 0.2 for "ppo", the ratios 0 and 5 for "cispo"
+    "clip_high": None,
+    "dual_clip": None,  # a number c > 1: the loss of a negative advantage is at most c |A| (arXiv 1912.09729)
+    "clip_options": {},  # more numbers of the clip's kernel by name, as {"tau_negative": 1.1} of "sapo"
+  }
+
 
 Clipped = Callable[[Float[Array, "B T"], Trajectories, Float[Array, "B T"], Bool[Array, "B T"]], PolicyLoss]
 """(logprobs, trajectories, advantages, mask) -> per-token losses"""
@@ -39,7 +51,7 @@ class Clip(NamedTuple):
 
 
 def draws(trajectories: Trajectories) -> dict[str, Array]:
-  """Uniform numbers [B, T] by a key of the tokens that are trained: equal rows have equal draws, on any mesh."""
+  """Uniform numbers [B, T] by a key of the tokens that are trained: equal batches have equal draws, on any mesh."""
   tokens = jnp.where(trajectories.loss_mask, trajectories.tokens, 0).sum()
   return {"draws": jax.random.uniform(jax.random.fold_in(jax.random.key(0), tokens), trajectories.tokens.shape)}
 
@@ -80,22 +92,4 @@ def clipped_loss(config: ConfigDict) -> Clipped:
       raise ValueError(f"method.clip_options: {name} is {value!r}, want a finite number")
   return lambda logprobs, trajectories, advantages, mask: clip.loss(
     logprobs, trajectories.old_logprobs, advantages, mask, **clip.arrays(trajectories), **options
-  )
-
-
-def correction(m: ConfigDict) -> Callable[[Trajectories, Bool[Array, "B T"]], Correction | None]:
-  """The correction that `method.correction` names, or of a cap alone; gives None where neither is set.
-
-  Raises: ValueError: bounds without a rejection, or other than two.
-  """
-  preset, cap, bounds = m.correction, m.importance_sampling_cap, m.rejection_bounds
-  if bounds is not None and (not isinstance(bounds, tuple | list) or len(bounds) != 2 or "_rs" not in preset):
-    raise ValueError(
-      f"method.rejection_bounds={bounds!r}: give two, as (0.5, 2.0), to a rejection, as method.correction=sequence_rs"
-    )
-  if preset == "none" and cap is None:
-    return lambda trajectories, mask: None
-  options: dict[str, Any] = {"preset": "token_tis" if preset == "none" else preset, "cap": cap, "bounds": bounds}
-  return lambda trajectories, mask: sampler_correction(
-    trajectories.old_logprobs, trajectories.behaviour_logprobs, mask, **options
   )

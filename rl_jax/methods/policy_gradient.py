@@ -27,6 +27,7 @@ from rl_jax.curricula.epochs import epochs
 from rl_jax.curricula.uniform import uniform
 from rl_jax.inputs.arrays import is_real
 from rl_jax.kernels.reductions import per_token, zero_masked
+from rl_jax.methods import _clips, _corrections
 from rl_jax.methods._clipped_loss import loss_function as loss_function
 from rl_jax.methods.method import LossFunction, Method, ModelRole, Signal, Stream, one_of
 from rl_jax.rollouts.rollout import Rollout
@@ -41,13 +42,8 @@ CURRICULA = {"uniform": uniform, "epochs": epochs}
 def get_config() -> dict[str, Any]:
   """PPO's clipped objective (arXiv 1707.06347, eq. 7), averaged over the tokens of the batch."""
   return {
-    "ratio": "token",  # or "sequence" (GSPO), "sequence_sum" (TRL's RLOO)
-    # or "none", "reinforce", "cispo", "sapo", "gmpo", "dppo_tv", "dppo_kl", "vespo", "clip_cov", "kl_cov"
-    "clip": "ppo",
-    "clip_low": None,  # None: the kernel's, 0.2 and 0.2 for "ppo", the ratios 0 and 5 for "cispo"
-    "clip_high": None,
-    "clip_options": {},  # more numbers of the clip's kernel by name, as {"tau_negative": 1.1} of "sapo"
-    "dual_clip": None,  # a number c > 1: the loss of a negative advantage is at most c |A| (arXiv 1912.09729)
+    **_clips.get_config(),
+    **_corrections.get_config(),
     "aggregation": "token_mean",  # see AGGREGATIONS in _clipped_loss.py
     "aggregation_constant": None,  # None: the response tokens of the task
     "kl_coefficient": 0.0,  # of KL(policy || reference) in the loss; 0: no reference model is kept
@@ -56,12 +52,6 @@ def get_config() -> dict[str, Any]:
     "entropy_coefficient": 0.0,  # of the entropy bonus
     "curriculum": "uniform",  # or "epochs": shuffled passes over the problems of a finite task
     "old_logprobs": "sampler",  # or "trainer": scored again before the update
-    # of the trainer-sampler gap old / behaviour: "none", or a preset of kernels/losses/off_policy.py, several with "+":
-    # "token_tis", "sequence_tis", "token_mis", "sequence_mis", "icepop"; "token_rs", "sequence_rs", "geometric_rs", …
-    "correction": "none",
-    "importance_sampling_cap": None,  # a number: of the correction's weights, or alone that of "token_tis"
-    "rejection_bounds": None,  # two numbers: of the correction's rejection
-    "off_policy_threshold": None,  # a number: mask A < 0 in rows whose mean log(behaviour / policy) is above it
   }
 
 

@@ -13,7 +13,7 @@ or to the state before it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -199,27 +199,30 @@ def _of_vocabulary(model: Any, params: Any, own: Sequences, states: Float[Array,
   if not set(model.names) & {*OF_VOCABULARY, "collisions"}:
     return found
   matrix = _matrix(model, params)
-  at: Callable[[float], Any]
-  if model.logprobs == "logits":
-    logits = jnp.matmul(states, matrix, preferred_element_type=jnp.float32)
-    at = lambda temperature: categorical(logits, own.tokens, temperature=temperature)
-  else:
-    at = lambda temperature: linear_logprobs(
-      states,
-      matrix,
-      own.tokens,
-      own.attention_mask,
-      layout="DV",
-      temperature=temperature,
-      placement=layout.of_output(matrix.shape[1]),
-      implementation=None if model.logprobs == "recomputed" else model.logprobs,
-    )
-  tokens = at(model.temperature)
+  tokens = _tokens(model, own, states, matrix, model.temperature)
   found |= {"logprobs": tokens.logprobs, "entropies": tokens.entropies}
   if "collisions" in model.names:
     # With logits z at the temperature, log sum_v p_v^2 = lse(2 z) - 2 lse(z): of the same token at half of it, twice.
-    found["collisions"] = jnp.exp(2 * tokens.logprobs - at(model.temperature / 2).logprobs)
+    at_half = _tokens(model, own, states, matrix, model.temperature / 2)
+    found["collisions"] = jnp.exp(2 * tokens.logprobs - at_half.logprobs)
   return found
+
+
+def _tokens(model: Any, own: Sequences, states: Float[Array, "B R D"], matrix: Array, temperature: float) -> Any:
+  """Logprobs and entropies of tokens at a temperature, of the states before them."""
+  if model.logprobs == "logits":
+    logits = jnp.matmul(states, matrix, preferred_element_type=jnp.float32)
+    return categorical(logits, own.tokens, temperature=temperature)
+  return linear_logprobs(
+    states,
+    matrix,
+    own.tokens,
+    own.attention_mask,
+    layout="DV",
+    temperature=temperature,
+    placement=layout.of_output(matrix.shape[1]),
+    implementation=None if model.logprobs == "recomputed" else model.logprobs,
+  )
 
 
 def _of_heads(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"]) -> dict[str, Array]:

@@ -10,18 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.methods import gpg, maxrl, opo, optimal_token_baseline, pass_at_k, rae, reinforce_pp
+from rl_jax.methods import gpg, maxrl, opo, optimal_token_baseline, passk, rae, reinforce_pp
 from rl_jax.methods.method import ModelRole
 from rl_jax.rollouts.role_baselines import with_role_baselines
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, nothing_new
 from tests.methods.batches import TASK, batch_of, config_of
 
 METHODS = {
-  "gpg": gpg, "maxrl": maxrl, "pass_at_k": pass_at_k, "rae": rae, "opo": opo, "reinforce_pp": reinforce_pp,
+  "gpg": gpg, "maxrl": maxrl, "passk": passk, "rae": rae, "opo": opo, "reinforce_pp": reinforce_pp,
   "optimal_token_baseline": optimal_token_baseline,
 }  # fmt: skip
 PAPERS = {
-  "gpg": ("2504.02546",), "maxrl": ("2602.02710",), "pass_at_k": ("2503.19595", "2505.15201"), "rae": ("2506.24119",),
+  "gpg": ("2504.02546",), "maxrl": ("2602.02710",), "passk": ("2503.19595", "2505.15201"), "rae": ("2506.24119",),
   "optimal_token_baseline": ("2602.07078",), "opo": ("2505.23585",), "reinforce_pp": ("2501.03262",),
 }  # fmt: skip
 WITH_LEVELS = types.SimpleNamespace(
@@ -63,8 +63,8 @@ def trajectories_scored(trajectories):
     ("gpg", {"scale": "group", "epsilon": 0.0, "ddof": 0}, [1, -1, -1, 1]),
     ("maxrl", {"epsilon": 0.0}, [1, -1, -0.5, 0.5]),
     ("maxrl", {"epsilon": 0.5}, [0.5, -0.5, -0.25, 0.25]),
-    ("pass_at_k", {}, [1, 0, 0, 0.5]),
-    ("pass_at_k", {"k": 2, "scale": "group", "epsilon": 0.0, "ddof": 0}, [2, 0, 0, 2]),
+    ("passk", {}, [1, 0, 0, 0.5]),
+    ("passk", {"k": 2, "scale": "group", "epsilon": 0.0, "ddof": 0}, [2, 0, 0, 2]),
     ("rae", {}, [0.5, -0.5, 0.125, 0]),
     ("opo", {}, np.array([1, 0, 0.25, 0.75]) - [3 / 5, 3 / 5, 1.5 / 4, 1.5 / 4]),
   ],
@@ -136,7 +136,7 @@ def test_unscored_rows_have_no_weight_and_papers_are_named(name):
 
 
 def test_metrics_are_means_over_scored_rows():
-  assert targets("pass_at_k")[1]["advantaged"].value == 0.5
+  assert targets("passk")[1]["advantaged"].value == 0.5
   np.testing.assert_allclose(targets("rae")[1]["baseline"].value, (0.5 + 0.5 + 0.125 + 0.75) / 4)
 
 
@@ -165,8 +165,8 @@ def test_the_baselines_of_roles_go_from_one_iteration_to_the_next():
   ("name", "options", "said"),
   [
     ("gpg", {"counted": "some"}, "method.counted is one of varying, nonzero, all, got 'some'"),
-    ("pass_at_k", {"k": 3}, "method.k=3: a prompt has completions_per_prompt=2 answers"),
-    ("pass_at_k", {"scale": "batch"}, "method.scale is one of none, group, got 'batch'"),
+    ("passk", {"k": 3}, "method.k=3: a prompt has completions_per_prompt=2 answers"),
+    ("passk", {"scale": "batch"}, "method.scale is one of none, group, got 'batch'"),
     ("reinforce_pp", {"baseline": "greedy"}, "method.baseline is one of none, group, got 'greedy'"),
     ("optimal_token_baseline", {"align": "turn"}, "method.align is one of token, slot, got 'turn'"),
   ],

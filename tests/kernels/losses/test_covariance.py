@@ -45,9 +45,10 @@ def test_clip_cov_leaves_out_candidates_by_their_draws():
 
 
 def test_clip_cov_without_candidates_is_ppo():
-  plain = policy_gradient(*ARGS)
-  assert (plain.clipped_low | plain.clipped_high).any()
-  for a, b in zip(clip_cov(*ARGS, jnp.array(DRAWS), lowest=50.0, highest=60.0), plain, strict=True):
+  far = (ARGS[0], ARGS[0] - 0.5 * jnp.sign(ARGS[2]), *ARGS[2:])
+  plain = policy_gradient(*far)
+  assert plain.clipped_low.any() and plain.clipped_high.any()
+  for a, b in zip(clip_cov(*far, jnp.array(DRAWS), lowest=50.0, highest=60.0), plain, strict=True):
     np.testing.assert_array_equal(a, b)
 
 

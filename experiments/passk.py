@@ -1,4 +1,4 @@
-"""Pass@4 training on chains of four operations modulo 10 (rl_jax/methods/pass_at_k.py, arXiv 2503.19595).
+"""Pass@4 training on chains of four operations modulo 10 (rl_jax/methods/passk.py, arXiv 2503.19595).
 
 Question: does training for the best of k answers keep pass@k up?
 
@@ -12,6 +12,6 @@ from rl_jax.experiments import common
 
 
 def get_config(variant: str = ""):
-  config = common.policy_gradient("rl_jax.methods.pass_at_k")
+  config = common.policy_gradient("rl_jax.methods.passk")
   config.method.k = 4
   return common.variant(config, variant)

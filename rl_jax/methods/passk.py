@@ -11,7 +11,7 @@ All advantages are 0 or above. `scale` "group" divides by the group's std, verl'
 
 Metrics: those of policy_gradient.py, and
   advantaged: share of scored rows with an advantage.
-Config: experiments/pass_at_k.py.
+Config: experiments/passk.py.
 """
 
 from __future__ import annotations
