@@ -1,9 +1,9 @@
 """Addition of two numbers, written digit by digit.
 
-"34+58=": a step is a letter, the digit of the sum and the carry, from the least significant digit on: 4+8 = 12 is "a21"
-(digit 2, carry 1), 3+5+1 = 9 is "b90". So "a21b90#92<end>" is a full response (`worked_steps` has the format). A step's
-value is the two-digit number as written, 10 * digit + carry. Both operands have all digits of their level (no leading
-zeros, except the number 0 itself); the answer is the sum in ordinary order without leading zeros.
+In "34+58=" a step is a letter, the digit of the sum and the carry, from the least significant digit on: 4+8 = 12 is
+"a21" (digit 2, carry 1), 3+5+1 = 9 is "b90". So "a21b90#92<end>" is a full response (`worked_steps` has the format). A
+step's value is the two-digit number as written, 10 * digit + carry. Both operands have all digits of their level (no
+leading zeros, except the number 0 itself); the answer is the sum in ordinary order without leading zeros.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from rl_jax.tasks import fields, splits, worked_steps
 from rl_jax.tasks.task import DeviceTask, Prompts, Split
 
 MOST_DIGITS = 9
-"""The sum of two such numbers still fits in int32."""
+"""Largest number of digits, for which sums fit in int32."""
 
 _LEVEL = {
   "digits": 3,  # of each operand, 1 to 9
-  "weight": 1.0,  # share in the mixture of levels, relative to the others; 0 takes the level out
+  "weight": 1.0,  # relative weight among the levels; 0 drops the level
 }
 _VOCABULARY = worked_steps.vocabulary("+=")
 _VALUE_WIDTH = 2  # a digit and a carry
@@ -33,13 +33,13 @@ _OUTCOMES = 20  # ten digits with and without carry
 
 
 def get_config() -> dict[str, Any]:
-  """The fields and their defaults. A level may leave out any of its fields."""
+  """Fields and their defaults. A level may omit any of its fields."""
   return {
-    "levels": {"three": dict(_LEVEL)},  # name -> fields of the level
-    "seed": 0,  # another seed: other problems for the same ids
-    "pool_size": 0,  # ids (of each split) to draw problems from; 0: unlimited
-    "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
-    "spare_tokens": 6,  # room in a response for re-checks, beyond all steps once
+    "levels": {"three": dict(_LEVEL)},  # fields of each level, by name
+    "seed": 0,  # seed of the problems
+    "pool_size": 0,  # number of problems per split; 0: unlimited
+    "held_out_fraction": 0.125,  # held-out share of all problems, 1/64 to 1/2
+    "spare_tokens": 6,  # room for re-checks, beyond writing all steps once
     **worked_steps.RATES,
   }
 
@@ -54,7 +54,7 @@ class _Additions:
 
 
 def build(config: Mapping[str, Any]) -> DeviceTask:
-  """The task of `config` (fields as in `get_config`); ValueError in one line for a field that makes no sense."""
+  """Build the task of `config` (fields as in `get_config`). Raises ValueError, in one line, for an invalid field."""
   config = fields.complete(config, get_config(), where="task")
   levels = {
     name: fields.complete(level, _LEVEL, where=f"task.levels.{name}")
@@ -91,7 +91,7 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
 
 
 def _choices(digits: int) -> list[list[int]]:
-  """Content: the digits of both operands in turn, least significant first; leading digits are not 0."""
+  """Choices of the content fields: digits of both operands in turn, least significant first, no leading 0."""
   leading = list(range(1 if digits > 1 else 0, 10))
   return [list(range(10))] * (2 * digits - 2) + [leading] * 2
 
@@ -116,9 +116,9 @@ def _prompts(additions: _Additions, ids: Int[Array, " N"], split: Split) -> Prom
 
 
 def _work_out(digits: Int[Array, "N 2 D"], slips: Int[Array, "N D"]) -> tuple[Int[Array, "N D"], Int[Array, " N"]]:
-  """(values, answers): 10 * digit + carry of each place, and the number that the digits and the last carry make.
+  """(values, answers): 10 * digit + carry of each place, and the number formed by the digits and the last carry.
 
-  A slip moves a place around the 20 pairs of digit and carry; the next place goes on with the carry as stated.
+  A slip shifts a place among the 20 pairs of digit and carry; the next place continues with the stated carry.
   """
 
   def place(state, inputs):

@@ -1,10 +1,10 @@
-"""Sums with a tool that may be called early or late: a task of two turns in which the time of the call earns nothing.
+"""Sums with a tool that may be called early or late: a task of two turns whose reward ignores the time of the call.
 
-"4+7+2=" asks for the sum of the operands modulo m, 3 with m = 10. The policy may think, which is to write "." as often
-as there is room, and call the tool with "!", which ends its turn. The tool answers the sum of all operands but the
-last, ">1", and the policy adds the last one and answers "#3<end>", again after any number of ".". So "..![>1]#3<end>"
-is a full response, with the observation in brackets, and "![>1]..#3<end>" is as good. It may answer without a call. The
-reward is 1 for the right answer; `first_call` says where the call was.
+"4+7+2=" asks for the sum of the operands modulo m, 3 with m = 10. The policy may think by writing "." as often as there
+is room, and call the tool with "!", which ends its turn. The tool returns the sum of all operands but the last, ">1".
+The policy adds the last one and answers "#3<end>", again after any number of ".". So "..![>1]#3<end>" is a full
+response, with the observation in brackets, and "![>1]..#3<end>" is equally good. It may answer without a call. The
+reward is 1 for the right answer; `first_call` records the place of the call.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ _ANSWER, _OBSERVATION = len("#3."), len(">1")
 
 PROVIDES = {
   "answer_correct": ExtraSpec((), "bool", "the answer is right"),
-  "answer_ids": ExtraSpec((), "int32", "the number that is answered, -1 without an answer"),
-  "first_call": ExtraSpec((), "int32", "tokens of the policy before its first call of the tool, -1 without one"),
+  "answer_ids": ExtraSpec((), "int32", "answered number, -1 without an answer"),
+  "first_call": ExtraSpec((), "int32", "number of sampled tokens before the first tool call, -1 without a call"),
   **OF_TURNS,
 }
 
 
 def get_config() -> dict[str, Any]:
-  """The fields and their defaults. A level may leave out any of its fields."""
+  """Fields and their defaults. A level may omit any of its fields."""
   return {
-    "levels": {"three": dict(sums.LEVEL)},  # name -> fields of the level
+    "levels": {"three": dict(sums.LEVEL)},  # fields of each level, by name
     "modulus": 10,  # 2 to 10; operands and answers have digits below it
     "thinking": 8,  # room for "." in a turn, beside an answer
-    "seed": 0,  # another seed: other problems for the same ids
-    "pool_size": 0,  # ids (of each split) to draw problems from; 0: unlimited
-    "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
-    "direct_rate": 0.1,  # share of the demonstrations that answer at random without a call
+    "seed": 0,  # seed of the problems
+    "pool_size": 0,  # number of problems per split; 0: unlimited
+    "held_out_fraction": 0.125,  # held-out share of all problems, 1/64 to 1/2
+    "direct_rate": 0.1,  # share of demonstrations that answer at random without a call
     **sums.RATES,  # of the others, which add the last operand
   }
 
@@ -70,7 +70,7 @@ class _Calls:
 
 
 def build(config: Mapping[str, Any]) -> DeviceTask:
-  """The task of `config` (fields as in `get_config`); ValueError in one line for a field that makes no sense."""
+  """Build the task of `config` (fields as in `get_config`). Raises ValueError, in one line, for an invalid field."""
   config = fields.complete(config, get_config(), where="task")
   modulus, levels, space = sums.read(config)
   thinking = fields.whole(config["thinking"], 0, 1024, where="task.thinking")
@@ -117,7 +117,7 @@ def _answers(prompts: Prompts) -> tuple[Int[Array, "N A"], Bool[Array, "N A"]]:
 
 
 def _verify(calls: _Calls, prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]) -> Verdicts:
-  """Score episodes as written, and answer the first turn if it calls; the slots may hold anything.
+  """Score episodes, and answer the first turn if it calls; slots may hold any token.
 
   A turn is its masked slots up to the first one that is not masked, and up to its first call or end token. The second
   turn counts only if the first calls. The answer is what follows the first '#' of the last turn: a digit below the
@@ -165,7 +165,7 @@ def _verify(calls: _Calls, prompts: Prompts, tokens: Int[Array, "B R"], mask: Bo
 
 
 def _demonstrate(calls: _Calls, key: PRNGKeyArray, prompts: Prompts) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:
-  """A call after any number of "." alike, and the answer right after the observation; or an answer alone."""
+  """Demonstrations: a call after a uniform number of ".", then the answer; or an answer without a call."""
   m, layout, metadata = calls.modulus, calls.turns, prompts.metadata
   rows = metadata["answers"].shape[0]
   direct, guesses, waits = jax.random.uniform(jax.random.fold_in(key, 0), (3, rows))

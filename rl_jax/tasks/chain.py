@@ -1,16 +1,16 @@
 """Chains of modular arithmetic with worked steps.
 
-"7+5*3-8=" is worked out LEFT TO RIGHT, each operation modulo m: with m = 10, (7+5)%10 = 2, (2*3)%10 = 6, (6-8)%10 = 8,
+"7+5*3-8=" is computed LEFT TO RIGHT, each operation modulo m: with m = 10, (7+5)%10 = 2, (2*3)%10 = 6, (6-8)%10 = 8,
 so "a2b6c8#8<end>" is a full response (`worked_steps` has the format). Numbers have one digit for m <= 10, else two, and
 so have the answers: "07". With several moduli in the levels, the prompt starts with the modulus: "%10:7+5*3-8=".
 
-Demonstrations that slip at random leave the most likely digit of every step right, so that a policy which only grows
-surer of itself gets better without any reward. A lure makes the likeliest digit wrong: in demonstrations, steps with
-`lure_operator` are off by +1 with chance `lure_rate`. "*" absorbs at 0, so that a constant answer is often right; with
-"+-" alone answers are uniform. `DeviceTask.guessing_floor` is what the best constant earns.
+If demonstrations slip at random, the most likely digit of every step is right, so that a policy improves by sharpening
+alone, without any reward. A lure makes the likeliest digit wrong: in demonstrations, steps with `lure_operator` are off
+by +1 with probability `lure_rate`. "*" absorbs at 0, so that a constant answer is often right; with "+-" alone answers
+are uniform. `DeviceTask.guessing_floor` is the accuracy of the best constant answer.
 
-With `length_objective` verdicts have two objectives, "answer" (the reward) and "length": 1 if a response has at most so
-many tokens, end token included. The reward is that of the answer alone.
+With `length_objective` verdicts have two objectives: "answer" (the reward) and "length", 1 if a response has at most
+that many tokens, end token included. The reward is that of the answer alone.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ OBJECTIVES = ("answer", "length")
 
 _LEVEL = {
   "operations": 4,  # 2 to 16
-  "operators": OPERATORS,  # those that occur, a part of "+-*"
+  "operators": OPERATORS,  # a subset of "+-*"
   "modulus": 10,  # 2 to 100; operands are in [0, modulus)
-  "weight": 1.0,  # share in the mixture of levels, relative to the others; 0 takes the level out
+  "weight": 1.0,  # relative weight among the levels; 0 drops the level
 }
 _VOCABULARY = worked_steps.vocabulary("+=-*%:")
 
 
 def get_config() -> dict[str, Any]:
-  """The fields and their defaults. A level may leave out any of its fields."""
+  """Fields and their defaults. A level may omit any of its fields."""
   return {
-    "levels": {"four": dict(_LEVEL)},  # name -> fields of the level
-    "modulus_in_prompt": False,  # True: in every prompt; False: only if the levels have several moduli
-    "seed": 0,  # another seed: other problems for the same ids
-    "pool_size": 0,  # ids (of each split) to draw problems from; 0: unlimited
-    "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
-    "spare_tokens": 5,  # room in a response for re-checks, beyond all steps once
-    "lure_rate": 0.0,  # share of the demonstrated steps with `lure_operator` that are off by +1; above 1/2 it deceives
+    "levels": {"four": dict(_LEVEL)},  # fields of each level, by name
+    "modulus_in_prompt": False,  # True: state it in every prompt; False: only if levels differ in it
+    "seed": 0,  # seed of the problems
+    "pool_size": 0,  # number of problems per split; 0: unlimited
+    "held_out_fraction": 0.125,  # held-out share of all problems, 1/64 to 1/2
+    "spare_tokens": 5,  # room for re-checks, beyond writing all steps once
+    "lure_rate": 0.0,  # share of demonstrated `lure_operator` steps that are off by +1; above 1/2 it deceives
     "lure_operator": "-",
-    "length_objective": None,  # tokens that a response may have for its objective "length"; None: no objectives
+    "length_objective": None,  # largest length for the objective "length"; None: no objectives
     **worked_steps.RATES,
   }
 
@@ -71,7 +71,7 @@ class _Chains:
 
 
 def build(config: Mapping[str, Any]) -> DeviceTask:
-  """The task of `config` (fields as in `get_config`); ValueError in one line for a field that makes no sense."""
+  """Build the task of `config` (fields as in `get_config`). Raises ValueError, in one line, for an invalid field."""
   config = fields.complete(config, get_config(), where="task")
   levels, space = splits.read_levels(config, _LEVEL, _check_level, _choices)
   spare = fields.whole(config["spare_tokens"], 0, 1024, where="task.spare_tokens")
@@ -114,13 +114,13 @@ def _lure_operator(value: Any) -> int:
 
 
 def _guessing_floor(levels: Mapping[str, Mapping[str, Any]]) -> float:
-  """Chance of the likeliest answer, the mean over the levels by their weights."""
+  """Probability of the likeliest answer, averaged over levels by weight."""
   floors = [_answer_chances(level).max() for level in levels.values()]
   return float(np.average(floors, weights=[level["weight"] for level in levels.values()]))
 
 
 def _answer_chances(level: Mapping[str, Any]) -> np.ndarray:
-  """[m] chance of each answer, as all operands and the level's operators are equally likely."""
+  """Probability [m] of each answer, with uniform operands and operators."""
   m = level["modulus"]
   left, right = np.divmod(np.arange(m * m), m)
   transition = np.zeros((m, m))
@@ -150,7 +150,7 @@ def _prompt_length(level: Mapping[str, Any], header: bool) -> int:
 
 
 def _choices(level: Mapping[str, Any]) -> list[list[int]]:
-  """Content: modulus, operations, operand, then operator and operand in turn, so a longer level only adds fields."""
+  """Choices of the content fields: modulus, operations, operand, then operators and operands in turn."""
   operands = list(range(level["modulus"]))
   operators = sorted({OPERATORS.index(operator) for operator in level["operators"]})
   return [[level["modulus"]], [level["operations"]], operands] + [operators, operands] * level["operations"]
@@ -171,7 +171,7 @@ def _prompts(chains: _Chains, ids: Int[Array, " N"], split: Split) -> Prompts:
 def _work_out(
   operands: Int[Array, "N S+1"], operators: Int[Array, "N S"], moduli: Int[Array, " N"], slips: Int[Array, "N S"]
 ) -> tuple[Int[Array, "N S"], Int[Array, " N"]]:
-  """(values, answers): each operation goes on from the value before, which is off by its slip, modulo m."""
+  """(values, answers): each operation continues from the value before, shifted by its slip, modulo m."""
 
   def step(value, inputs):
     operator, operand, slip = inputs
@@ -220,7 +220,7 @@ def _demonstrate(chains: _Chains, key: PRNGKeyArray, prompts: Prompts) -> tuple[
   metadata = prompts.metadata
   flaws = worked_steps.draw_flaws(key, metadata["operators"].shape[1], metadata["moduli"], **chains.rates)
   operators = metadata["operators"]
-  # A key of its own: without a lure, demonstrations are what they were before there were lures.
+  # A separate key, so that demonstrations without a lure equal those of older versions.
   lured = jax.random.bernoulli(jax.random.fold_in(key, 1), chains.lure_rate, operators.shape)
   slips = jnp.where(lured & (operators == chains.lure_operator), 1, flaws.slips)
   values, answers = _work_out(metadata["operands"], operators, metadata["moduli"], slips)

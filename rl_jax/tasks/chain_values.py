@@ -1,21 +1,21 @@
-"""True values of the steps of chains: the chance that a response continued from there ends in the right answer.
+"""True values of the steps of chains: the probability that a continuation from there ends in the right answer.
 
-A response that works step by step is a Markov chain. Its state is the value v stated last and the number e of steps
-that were written a second time. From there it continues with the next operation o, off by s with chance p_oe(s), or
-writes the last step again, off by s with chance r_oe(s). With # for the answer in the place of an operation,
+A step-by-step response is a Markov chain. Its state is the last stated value v and the number e of repeated steps. From
+there it continues with the next operation o, off by s with probability p_oe(s), or repeats the last step, off by s with
+probability r_oe(s). With # for the answer in place of an operation,
 
   W_Se(v) = p_#e(answer - v)                              + sum_s r_#e(s) W_S,e+1(v + s)       before the answer
   W_ke(v) = sum_s p_{o_k}e(s) W_k+1,e(v o_k b_k + s)      + sum_s r_{o_k}e(s) W_k,e+1(v + s)   before operation k
 
-all modulo m, and 0 where the slots do not hold e repeated steps. V after a step that states v for operation k is
-W_{k+1,e}(v), but 0 where the slots that are left do not hold the steps to come and the answer; of a step that is
-malformed the mean reward of the rows that hold one; of one that a window cuts its value before; and after the last
-step of a response that has ended its reward.
+all modulo m, and 0 if the slots cannot hold e repeated steps. V after a step that states v for operation k is
+W_{k+1,e}(v), or 0 if the remaining slots cannot hold the remaining steps and the answer. After a malformed step it is
+the mean reward of rows with one; after a step cut by a window it is the value before; after the last step of a finished
+response it is the reward.
 
-The chances are counted over the batch, for each level, operator and e, where those of all e count as `_PRIOR` further
-states. Before the first operation there is no step to repeat: it counts among the slips of e = 0 alone. So W is exact
-for a policy whose slips depend on nothing else, which takes the operations in turn and repeats fewer than `_REPEATS`
-steps; errors that cancel one another count. What was never seen has no chance, an operator that was never seen is
+Probabilities are counted over the batch, for each level, operator and e, with the pool over all e counted as `_PRIOR`
+further states. Before the first operation there is no step to repeat, so it counts among the slips of e = 0 alone. W is
+thus exact for a policy whose slips depend on nothing else, which takes the operations in order and repeats fewer than
+`_REPEATS` steps; errors that cancel count as right. Unseen events have probability 0; an unseen operator is always
 right.
 """
 
@@ -32,11 +32,11 @@ from rl_jax.tasks.task import Prompts, StepValues, Verdicts
 
 _OPERATORS = 3
 ANSWER = _OPERATORS
-"""Index of the answer, in the place of an operator's: the answer states the last value again."""
+"""Index of the answer in place of an operator; the answer states the last value again."""
 _REPEATS = 4
-"""Numbers of repeated steps that are told apart: 0, 1, 2, and 3 or more, whose further repeats are left out."""
+"""Number of distinguished counts of repeated steps: 0, 1, 2, and 3 or more, which repeat no further."""
 _PRIOR = 16.0
-"""States that the pool over all numbers of repeats counts for: few responses repeat a step twice."""
+"""Weight, in states, of the pool over all counts of repeats, since few responses repeat a step twice."""
 
 
 def applied(operator: Array, value: Array, operand: Array) -> Array:
@@ -45,7 +45,7 @@ def applied(operator: Array, value: Array, operand: Array) -> Array:
 
 
 class _Steps(NamedTuple):
-  """Steps at the slots where they begin, [B, R]."""
+  """Steps, stored at the slots where they begin, [B, R]."""
 
   starts: Bool[Array, "B R"]
   operations: Int[Array, "B R"]
@@ -53,7 +53,7 @@ class _Steps(NamedTuple):
   values: Int[Array, "B R"]
   """Value that the step states, -1 if malformed."""
   last: Bool[Array, "B R"]
-  """The response has no step after it."""
+  """True on the last step of a response."""
 
 
 def step_values(

@@ -1,4 +1,4 @@
-"""Checks of the results of a task's functions, made at the call so that a user's own task gets a clear message."""
+"""Checks of the results of a task's functions, with clear messages for users' tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REAL, _WHOLE = "real", "whole"
 
 
 def checked_prompts(prompts: Any, task: Any, ids: Any) -> Prompts:
-  """The prompts that `task.prompts` gave for ids. Raises: UserError: they are none, or of other shapes."""
+  """Prompts of a task for ids. Raises: UserError: the result is not Prompts, or has wrong shapes."""
   rows = jnp.shape(ids)[-1]
   tokens = rows, task.prompt_tokens
   arrays = {"tokens": (tokens, _WHOLE), "mask": (tokens, _REAL), "ids": ((rows,), _WHOLE), "levels": ((rows,), _WHOLE)}
@@ -27,10 +27,10 @@ def checked_prompts(prompts: Any, task: Any, ids: Any) -> Prompts:
 
 
 def checked_verdicts(verdicts: Any, task: Any, responses: tuple[int, ...]) -> Verdicts:
-  """The verdicts that `task.verify` gave. Raises: UserError: they are none, or of other shapes.
+  """Verdicts of a task. Raises: UserError: the result is not Verdicts, or has wrong shapes.
 
   Args:
-    responses: shape [B, R] of what it was asked about.
+    responses: shape [B, R] of the verified responses.
   """
   rows = responses[:1]
   arrays = {"rewards": (rows, _REAL), "reward_mask": (rows, _REAL), "step_ids": (responses, _WHOLE)}

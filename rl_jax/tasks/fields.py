@@ -1,4 +1,4 @@
-"""Fields of a task's config: each known and in range, else a ValueError with one line that says what to write."""
+"""Checks of a task's config: unknown or out-of-range fields raise a one-line ValueError with advice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task of fixed lengths, to time an iteration: random prompts, responses that no token ends."""
+"""Task of fixed lengths for benchmarks: random prompts, and responses without an end token."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rl_jax.tasks.task import DeviceTask, Prompts, Verdicts, Vocabulary
 
 
 def get_config() -> dict[str, Any]:
-  """The fields and their defaults."""
+  """Fields and their defaults."""
   return {"prompt_tokens": 16, "response_tokens": 32, "words": 64}
 
 
 class _Endless(Vocabulary):
-  """No token ends a response, so all have the same length."""
+  """Vocabulary without an end token, so that all responses have the same length."""
 
   end_id = -1
 

@@ -1,4 +1,4 @@
-"""A host task: problems are text, and a verifier in Python scores the responses between compiled programs."""
+"""Host tasks: text problems, scored by a verifier in Python between compiled programs."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ FAILED_RESPONSES = {"zero": 0.0, "unscored": None}
 _AT_A_TIME = 4096
 
 FIELDS = {
-  "tokenizer": "smollm2-135m-instruct",  # the pretrained model whose tokenizer and chat template are used
+  "tokenizer": "smollm2-135m-instruct",  # pretrained model that provides tokenizer and chat template
   "system_prompt": "",  # "": none
   "question_template": "{question}",  # the user's turn
-  "prompt_tokens": 256,  # problems with a longer prompt are left out
+  "prompt_tokens": 256,  # problems with longer prompts are dropped
   "response_tokens": 256,
-  "workers": 2,  # processes that score; 0: in this one, without a deadline
-  "seconds_per_response": 10.0,  # of CPU, after which a response has failed; it may sleep some times as long
+  "workers": 2,  # number of scoring processes; 0: this process, without a deadline
+  "seconds_per_response": 10.0,  # CPU seconds after which a response has failed; wall time may be some times longer
   # "required": workers have no network, a read-only view of Python's folders and a user of their own, or the task is
   # refused; "none": they have the rights of this process (no namespaces here, or a verifier that needs a network)
   "isolation": "required",
@@ -49,16 +49,16 @@ FIELDS = {
   # in a row, in which every response timed out, crashed or had no verdict, after which a run stops; errors of the
   # verifier on all of them stop it at once
   "max_unscored_iterations": 3,
-  "chat_template_arguments": {},  # for the model's chat template, as in {"enable_thinking": False}
+  "chat_template_arguments": {},  # variables of the chat template, as in {"enable_thinking": False}
   # in training alone, beside the task's own score: name -> {"verifier": "package.module:function", "arguments": {…},
   # "weight": 1.0}, as in {"format": {"verifier": "rl_jax.tasks.verifiers.rewards:tags", "arguments": {"names": […]}}}
   "training_terms": {},
 }
-"""Fields that the configs of all host tasks share."""
+"""Config fields common to all host tasks."""
 
 
 PROVIDES = {
-  "correct": ExtraSpec((), "bool", "the task's own score is 1, whatever else the reward holds"),
+  "correct": ExtraSpec((), "bool", "True if the task's own score is 1, whatever other terms the reward has"),
   "part/timed_out": ExtraSpec((), "float32", "1 where the verifier ran out of time"),
   "part/crashed": ExtraSpec((), "float32", "1 where the verifier's process ended"),
   "part/error": ExtraSpec((), "float32", "1 where the verifier raised an error"),
@@ -67,7 +67,7 @@ PROVIDES = {
 
 
 def on_rows(verdicts: Verdicts, index: Int[np.ndarray, " n"], rows: int) -> Verdicts:
-  """Verdicts on the rows `index` of a batch as those of the whole batch: others have no step, zeros and no reward."""
+  """Verdicts on the rows `index`, extended to the whole batch; other rows have no step, zeros and no reward."""
 
   def spread(x: Any, fill: Any = 0) -> np.ndarray:
     array = np.full((rows, *np.shape(x)[1:]), fill, np.asarray(x).dtype)
@@ -81,10 +81,10 @@ class Scorers(NamedTuple):
   """Functions that score responses.
 
   Attributes:
-    own: the task's own score; used on the held-out split, and in training unless there is a `train`.
-    train: scores training responses, e.g. with format and length terms.
-    parts: names of the verdicts' parts; fixed, as the arrays of a compiled program are.
-    ready: checks entries before anything is scored, and returns lines to show to the user.
+    own: the task's own score, used on the held-out split, and in training if there is no `train`.
+    train: scores training responses, for example with format and length terms.
+    parts: names of the verdicts' parts, fixed because compiled programs have fixed arrays.
+    ready: checks entries before scoring, and returns notes for the user.
   """
 
   own: Scorer
@@ -95,7 +95,7 @@ class Scorers(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class HostTask:
-  """The Python counterpart of `rl_jax.tasks.task.DeviceTask`; `problem_ids` alone runs under jit.
+  """Python counterpart of `rl_jax.tasks.task.DeviceTask`; only `problem_ids` runs under jit.
 
   Attributes:
     vocabulary: tokenizer with pad_id, end_id, len, encode and decode.
@@ -110,10 +110,10 @@ class HostTask:
       names none, for shapes and types. On the held-out split the rewards are the task's own score alone, without format
       or length terms. Objectives: the parts of the verdicts, 0 where one has no such part. Extras: `correct` [B], bool,
       the own score is 1; `part/<name>` [B], float32, for each of `FAILURES`.
-    notes: lines on the verifier since the last call, to show to the user.
-    reasons: the last lines of `notes` on the outcomes of responses, shown before or not.
+    notes: lines on the verifier since the last call, for the user.
+    reasons: latest lines of `notes` on the outcomes of responses, whether shown before or not.
     close: ends the verifier's workers.
-    left_out: problems of each split whose prompt has more than `prompt_tokens` tokens.
+    left_out: number of problems in each split with a prompt longer than `prompt_tokens`.
     max_unscored_iterations: number of consecutive iterations in which every response timed out, crashed or had no
       verdict, after which a run stops.
     turns, provides, objectives: as in a DeviceTask.
@@ -140,7 +140,7 @@ class HostTask:
 
   on_device: ClassVar[bool] = False
   forced_answer: ClassVar[None] = None
-  """Answers are texts that a verifier reads: there is no one form to force."""
+  """None: answers are free text, without a form that could be forced."""
   step_values: ClassVar[None] = None
   prover_values: ClassVar[None] = None
   guessing_floor: ClassVar[None] = None
@@ -154,7 +154,7 @@ class HostTask:
 
 @dataclasses.dataclass(frozen=True)
 class _Problems:
-  """The problems of one split that are put to the policy, by id."""
+  """Problems of one split, by id, without those whose prompt is too long."""
 
   encoded: Encoding
   levels: Int[np.ndarray, " n"]
@@ -167,12 +167,12 @@ def build(
   vocabulary: Tokenizer,
   scorers: Scorers,
 ) -> HostTask:
-  """A host task over prepared data.
+  """Build a host task over prepared data.
 
   Args:
     config: has `FIELDS`.
 
-  Raises: ValueError: a field makes no sense, or no prompt of a split is short enough.
+  Raises: ValueError: an invalid field, or a split without a prompt that is short enough.
   """
   for name in ("prompt_tokens", "response_tokens"):
     fields.whole(config[name], 1, MOST_TOKENS, where=f"task.{name}")
@@ -205,7 +205,7 @@ def build(
 
 
 def scorer(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, Any]) -> Scorer:
-  """Run a verifier in `workers` isolated processes with a deadline for each response, or in this one if there are none.
+  """Scorer that runs a verifier in `workers` isolated processes with a deadline per response, or in this process.
 
   Args:
     verifier: 'package.module:function', see `scoring`.
@@ -237,7 +237,7 @@ def scorer(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, Any
 
 
 def scorers(verifier: str, arguments: Mapping[str, Any], config: Mapping[str, Any]) -> Scorers:
-  """The task's own score, and in training its sum with the terms of `training_terms`.
+  """Scorers: the task's own score, and for training its sum with the terms of `training_terms`.
 
   Args:
     verifier, arguments: the task's own score.

@@ -25,7 +25,7 @@ RULE_WITHOUT_DEFAULT = "number"
 
 
 def get_config() -> dict[str, Any]:
-  """The fields and their defaults."""
+  """Fields and their defaults."""
   return {
     "file": "",  # one problem a line
     "held_out_file": "",  # "": `file` is split by the hash of the question; else its questions are taken out of train

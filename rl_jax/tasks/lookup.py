@@ -1,4 +1,4 @@
-"""Lookups of several hops in a table that the policy cannot see: a task of several turns with a tool.
+"""Lookups of several hops in a hidden table: a task of several turns with a tool.
 
 The prompt "c2=" means: start with key c and follow the table for two hops. The policy asks for a key, "?c<end>", and
 the tool answers ">k": c leads to k ("!" where the table has no such key). It asks again, "?k<end>" gives ">f", and
@@ -41,7 +41,7 @@ _FIELDS_BEFORE_TABLE = 3
 _LEVEL = {
   "hops": 3,  # 1 to 9
   "keys": 10,  # 4 to 26, of the table; the path may come back to a key
-  "weight": 1.0,  # share in the mixture of levels, relative to the others; 0 takes the level out
+  "weight": 1.0,  # relative weight among the levels; 0 drops the level
 }
 RATES = {
   "stray_rate": 0.1,  # share of the questions that a demonstration asks for a random key; it goes on from there
@@ -50,21 +50,21 @@ RATES = {
 
 
 PROVIDES = {
-  "step_correct": ExtraSpec(("R",), "bool", "the turn takes the next hop, or is the right answer"),
+  "step_correct": ExtraSpec(("R",), "bool", "True on turns that take the next hop or give the right answer"),
   "answer_correct": ExtraSpec((), "bool", "an answer is right"),
   **OF_TURNS,
 }
 
 
 def get_config() -> dict[str, Any]:
-  """The fields and their defaults. A level may leave out any of its fields."""
+  """Fields and their defaults. A level may omit any of its fields."""
   return {
-    "levels": {"three": dict(_LEVEL)},  # name -> fields of the level
+    "levels": {"three": dict(_LEVEL)},  # fields of each level, by name
     "max_turns": None,  # the answer's included; None: one more than the longest level needs
     "spare_tokens": 1,  # room in a turn beyond a question or an answer
-    "seed": 0,  # another seed: other problems for the same ids
-    "pool_size": 0,  # ids (of each split) to draw problems from; 0: unlimited
-    "held_out_fraction": 0.125,  # share of all pairs of table and start that is never trained on, 1/64 to 1/2
+    "seed": 0,  # seed of the problems
+    "pool_size": 0,  # number of problems per split; 0: unlimited
+    "held_out_fraction": 0.125,  # held-out share of all pairs of table and start, 1/64 to 1/2
     **RATES,
   }
 
@@ -79,7 +79,7 @@ class _Lookup:
 
 
 def build(config: Mapping[str, Any]) -> DeviceTask:
-  """The task of `config` (fields as in `get_config`); ValueError in one line for a field that makes no sense."""
+  """Build the task of `config` (fields as in `get_config`). Raises ValueError, in one line, for an invalid field."""
   config = fields.complete(config, get_config(), where="task")
   levels, space = splits.read_levels(config, _LEVEL, _check_level, _choices)
   hops = max(level["hops"] for level in levels.values())
@@ -146,7 +146,7 @@ def _answers(prompts: Prompts) -> tuple[Int[Array, "N A"], Bool[Array, "N A"]]:
 
 
 def _verify(lookup: _Lookup, prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]) -> Verdicts:
-  """Score episodes as written, and answer their last turn; the slots may hold anything.
+  """Score episodes, and answer their last turn; slots may hold any token.
 
   An episode is its turns up to the first that is not a question. The reward is 1 if that one is the right answer.
   Observations are not read.

@@ -1,7 +1,7 @@
-"""Questions that are conversations: a list of messages as the text of a question, and back.
+"""Conversations as questions: lists of messages as text, and back.
 
-Prepared data holds questions as text, so a list of messages is written as JSON after a mark that no other question
-begins with.
+Prepared data stores questions as text, so a list of messages is written as JSON after a mark that begins no other
+question.
 """
 
 from __future__ import annotations

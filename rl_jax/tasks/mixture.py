@@ -1,9 +1,9 @@
-"""A mixture of device tasks: one task over a joint vocabulary, with a level per component and level.
+"""Mixture of device tasks: one task over a joint vocabulary, with a level for each level of each component.
 
 An id determines its component: id = C * (id within the component) + index of the component, for C components in the
-order of their names. Every component computes every row, and each row keeps what its component says; so a mixture costs
-the sum of its components, and needs no branch on data. A prompt must show by itself which problem it poses: give chain
-components of different moduli `modulus_in_prompt=True`.
+order of their names. Every component computes every row, and each row keeps the result of its own; so a mixture costs
+the sum of its components, and needs no branch on data. A prompt must identify its problem: give chain components of
+different moduli `modulus_in_prompt=True`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rl_jax.tasks.task import DeviceTask, ExtraSpec, ForcedAnswer, Prompts, Spli
 
 
 def get_config() -> dict[str, Any]:
-  """The fields and their defaults."""
+  """Fields and their defaults."""
   return {
     # component name -> {"name": dotted path of a task, "weight": share in the mixture (default 1, 0 takes the component
     # out), and any fields of that task; the others take that task's defaults}
@@ -55,7 +55,7 @@ class _Mixture:
 
 
 def build(config: Mapping[str, Any]) -> DeviceTask:
-  """The task of `config` (fields as in `get_config`); ValueError in one line for a field that makes no sense."""
+  """Build the task of `config` (fields as in `get_config`). Raises ValueError, in one line, for an invalid field."""
   config = fields.complete(config, get_config(), where="task")
   components = fields.named(config["components"], where="task.components")
   tasks = _build_components(components)
@@ -88,13 +88,13 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
 
 
 def _provided(tasks: tuple[DeviceTask, ...]) -> dict[str, ExtraSpec]:
-  """The extras that all components give, in the same form."""
+  """Extras provided by all components in the same form."""
   alike = lambda name, spec: all(name in task.provides and task.provides[name][:2] == spec[:2] for task in tasks)
   return {name: spec for name, spec in tasks[0].provides.items() if alike(name, spec)}
 
 
 def _objectives(tasks: tuple[DeviceTask, ...]) -> tuple[str, ...]:
-  """The parts of a reward that all components name, in the order of the first."""
+  """Objectives named by all components, in the order of the first."""
   return tuple(name for name in tasks[0].objectives if all(name in task.objectives for task in tasks))
 
 

@@ -1,10 +1,10 @@
-"""Pairs of digits with a given sum: a task with several right answers, of which demonstrations show some seldom.
+"""Pairs of digits with a given sum: a task with several right answers, some rare in demonstrations.
 
 "4+7+2=" asks for two digits whose sum is that of the operands modulo m: with m = 10 it is 3, so "12<end>", "21<end>"
-and "85<end>" are right, one answer for each first digit. Demonstrations draw the first digit k with a chance in
-proportion to (1 - skew)^k, so that a policy that learns from them writes high first digits seldom. What keeps them
-alive shows in pass@k, and in `part/rare`: the share of responses that are right with a first digit that less than half
-of an equal share of the demonstrations have. Levels differ in the number of operands.
+and "85<end>" are right, one answer for each first digit. Demonstrations draw the first digit k with a probability
+proportional to (1 - skew)^k, so that a policy that learns from them seldom writes high first digits. Whether they
+survive shows in pass@k, and in `part/rare`: the share of right responses whose first digit has less than half of its
+uniform share in demonstrations. Levels differ in the number of operands.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ _ANSWER = len("12.")
 PROVIDES = {
   "answer_correct": ExtraSpec((), "bool", "the answer is right"),
   "answer_ids": ExtraSpec((), "int32", "10 * first digit + second digit, -1 without an answer"),
-  "part/rare": ExtraSpec((), "float32", "1 if the answer is right and its first digit rare in demonstrations"),
+  "part/rare": ExtraSpec((), "float32", "1 if the answer is right and its first digit is rare in demonstrations"),
 }
 
 
 def get_config() -> dict[str, Any]:
-  """The fields and their defaults. A level may leave out any of its fields."""
+  """Fields and their defaults. A level may omit any of its fields."""
   return {
-    "levels": {"three": dict(sums.LEVEL)},  # name -> fields of the level
+    "levels": {"three": dict(sums.LEVEL)},  # fields of each level, by name
     "modulus": 10,  # 2 to 10; operands and answers have digits below it
-    "seed": 0,  # another seed: other problems for the same ids
-    "pool_size": 0,  # ids (of each split) to draw problems from; 0: unlimited
-    "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
+    "seed": 0,  # seed of the problems
+    "pool_size": 0,  # number of problems per split; 0: unlimited
+    "held_out_fraction": 0.125,  # held-out share of all problems, 1/64 to 1/2
     "spare_tokens": 1,  # room in a response beyond an answer
     "skew": 0.4,  # 0: demonstrations have all first digits alike; below 1
     **sums.RATES,
@@ -60,7 +60,7 @@ class _Pairs:
 
 
 def build(config: Mapping[str, Any]) -> DeviceTask:
-  """The task of `config` (fields as in `get_config`); ValueError in one line for a field that makes no sense."""
+  """Build the task of `config` (fields as in `get_config`). Raises ValueError, in one line, for an invalid field."""
   config = fields.complete(config, get_config(), where="task")
   modulus, levels, space = sums.read(config)
   # Chances of all digits are above 0 up to the highest skew.

@@ -1,16 +1,16 @@
-"""A planted sequence: the didactic task of PAV (arXiv 2410.08146), a search whose steps have exact values.
+"""Planted sequence: the didactic task of PAV (arXiv 2410.08146), a search whose steps have exact values.
 
-The one problem asks for a hidden target, such as "36035". A response of up to `response_tokens` words is right if it
-contains the target contiguously, before the end token. Only the reward tells the policy about the target, and it is
-rare at the start, so a reward of the outcome alone finds little. Each token is a step.
+The only problem asks for a hidden target, such as "36035". A response of up to `response_tokens` words is right if it
+contains the target contiguously, before the end token. Only the reward reveals the target, and it is rare at the start,
+so the outcome alone teaches little. Each token is a step.
 
-Demonstrations are drawn from a policy that knows the target by a little: after k words of it (the longest match) the
-next one has weight gamma, all other tokens 1. The same policy of a larger gamma is a prover, and its values are exact
-(planted_values.py): `prover_values`. With the paper's fields a policy of gamma 5 succeeds with a chance of 0.0054, and
-yet its likeliest response is right: a policy that learns it well needs but grow surer. A `lure` makes it wrong.
+Demonstrations come from a policy with a slight knowledge of the target: after k words of it (the longest match) the
+next one has weight gamma, all other tokens 1. The same policy with a larger gamma is a prover with exact values
+(planted_values.py): `prover_values`. With the paper's fields a policy of gamma 5 succeeds with probability 0.0054, yet
+its likeliest response is right: a policy that has learned it well only needs to sharpen. A `lure` makes it wrong.
 
-The prompt is the end token alone, as a response begins at nothing. Train and held-out problem are the same: what is
-learned is the target. Padding is a token that no demonstration holds; in a response it ends what is read.
+The prompt is the end token alone. Training and held-out problem are the same, since the target is what is learned.
+Padding occurs in no demonstration; in a response it ends the part that is read.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _WORDS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def get_config() -> dict[str, Any]:
-  """The fields and their defaults, which are the paper's."""
+  """Fields and their defaults, which are the paper's."""
   return {
     "target": "36035",  # words in a row
     "words": 14,  # beside the end token: the first of 0-9 and a-z
     "response_tokens": 10,
     "gamma": 5.0,  # weight of the next word of the target in demonstrations; 1: they are uniform
-    "lure": 1.0,  # weight of the last word in them; above gamma the likeliest response is wrong (not in the paper)
+    "lure": 1.0,  # weight of the last word; above gamma the likeliest response is wrong (not in the paper)
   }
 
 
@@ -53,7 +53,7 @@ class _Planted:
 
 
 def build(config: Mapping[str, Any]) -> DeviceTask:
-  """The task of `config` (fields as in `get_config`); ValueError in one line for a field that makes no sense."""
+  """Build the task of `config` (fields as in `get_config`). Raises ValueError, in one line, for an invalid field."""
   config = fields.complete(config, get_config(), where="task")
   words = _WORDS[: fields.whole(config["words"], 2, len(_WORDS), where="task.words")]
   length, target = fields.whole(config["response_tokens"], 1, 1024, where="task.response_tokens"), config["target"]

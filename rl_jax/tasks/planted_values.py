@@ -1,8 +1,8 @@
-"""Exact values of a prover of the task planted.py: its chance to write the target, before and after each token.
+"""Exact values of a prover of the task planted.py: its probability of writing the target, before and after each token.
 
-The prover of strength gamma writes the next word of the target with weight gamma and any other token with weight 1. All
-that matters of a prefix is how many words of the target it ends in, so that dynamic programming over these states and
-the tokens that are left gives V exactly (rl_jax/kernels/analysis/planted_prover.py, arXiv 2410.08146). The value of a
+The prover of strength gamma writes the next word of the target with weight gamma and any other token with weight 1. The
+state of a prefix is the number of words of the target that it ends in. Dynamic programming over these states and the
+remaining tokens gives V exactly (rl_jax/kernels/analysis/planted_prover.py, arXiv 2410.08146). The value of a
 finished response is its reward.
 """
 

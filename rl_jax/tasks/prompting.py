@@ -1,7 +1,7 @@
-"""Questions as prompt tokens: system prompt, question template, the model's chat template, a limit on the length.
+"""Questions as prompt tokens: system prompt, question template, chat template, and a limit on the length.
 
-A question is data: what it writes out of a model's control tokens stays text. The templates and the system prompt are
-the config's own and may hold some.
+A question is data: control tokens written out in it are plain text. Templates and the system prompt come from the
+config and may contain control tokens.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class Tokenizer(Protocol):
 
 
 class Encoding(NamedTuple):
-  """The prompts that fit, concatenated.
+  """Prompts that fit, concatenated.
 
   Attributes:
-    tokens: all ids in a row.
-    ends: [n] where each prompt ends in `tokens`.
-    places: [n] place of each among the questions given.
-    longest: tokens of the longest question given, left out or not.
+    tokens: ids of all prompts.
+    ends: [n] end of each prompt in `tokens`.
+    places: [n] index of each among the given questions.
+    longest: number of tokens of the longest question, dropped or not.
   """
 
   tokens: Int[np.ndarray, " T"]
@@ -77,7 +77,7 @@ class Encoding(NamedTuple):
 
 
 def quoted(text: str, vocabulary: Any) -> str:
-  """A text of which `vocabulary.encode` makes no control tokens, though it may write some out."""
+  """Text that `vocabulary.encode` reads without control tokens, even if it writes some out."""
   return vocabulary.quoted(text) if hasattr(vocabulary, "quoted") else text
 
 
@@ -112,7 +112,7 @@ def _template_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def encode(questions: Sequence[str], config: Mapping[str, Any], vocabulary: Tokenizer) -> Encoding:
-  """The prompts of `questions` that have at most `prompt_tokens` tokens; longer ones are left out, never cut.
+  """Prompts of `questions` with at most `prompt_tokens` tokens; longer ones are dropped, never cut.
 
   Raises: ValueError: the template has no place for the question.
   """

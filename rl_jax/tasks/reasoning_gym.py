@@ -1,6 +1,6 @@
-"""Problems of reasoning-gym: any of its data sets, or a weighted mixture.
+"""Task of reasoning-gym: any of its data sets, or a weighted mixture.
 
-Each is scored by its own scorer, or by one of this package where that runs answers as code or pays a constant.
+Each data set has its own scorer, or one of this package if that executes answers or pays for a constant.
 
 config.task = {"name": "rl_jax.tasks.reasoning_gym", "dataset": "chain_sum"}
 config.task.levels = {"short": {"max_terms": 3}, "long": {"min_terms": 4, "weight": 0.5}, "gcd": {"dataset": "gcd"}}
@@ -21,13 +21,13 @@ VERIFIER = "rl_jax.tasks.datasets.procedural:score"
 
 
 def get_config() -> dict[str, Any]:
-  """The fields and their defaults."""
+  """Fields and their defaults."""
   return {
-    "dataset": "chain_sum",  # of the levels that name none
+    "dataset": "chain_sum",  # data set of levels that name none
     # level name -> {"dataset": a reasoning-gym name, "weight": share in the mixture (default 1, 0 takes the level out),
     # and any parameters of that data set}; {}: one level, the data set as it is
     "levels": {},
-    "problems": 4096,  # made in all, before repeated questions are left out
+    "problems": 4096,  # total number generated, before repeated questions are dropped
     "seed": 0,  # another seed: other problems
     "held_out_fraction": 0.125,  # share of all questions that is never trained on
     "answer": "tag",  # how the answer is found: last <answer>…</answer>; "line" Answer: …; last "number"; "whole" text

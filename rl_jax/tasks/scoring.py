@@ -1,7 +1,7 @@
-"""Scoring of text: a response and what is known of its problem give a verdict. Imports no JAX: workers load this file.
+"""Scoring of text: a response and its problem's entry give a verdict. Imports no JAX, since workers load this file.
 
-A verifier is a function (response, entry, **arguments) -> Verdict, or a number as the reward, named by its dotted path,
-so that a worker process can be told of it. A scorer runs one over many responses.
+A verifier is a function (response, entry, **arguments) -> Verdict, or a number as the reward. It is named by its dotted
+path, which worker processes can load. A scorer runs one over many responses.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Verdict(NamedTuple):
 
 
 FAILURES = ("timed_out", "crashed", "error")
-"""Parts of a verdict that say what became of a response: too slow, the end of its worker, an error of the verifier."""
+"""Parts of a verdict for failed responses: timed out, worker crashed, verifier raised."""
 
 
 def without_rewards_of_failures_alone(verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
-  """The verdicts on responses that were asked together; no rewards where none was judged, as then it is the verifier
-  that has failed.
+  """Verdicts on responses that were scored together, without rewards if none was judged, since then the verifier
+  failed.
 
   >>> crashed = Verdict(0.0, {"crashed": 1.0})
   >>> [[v.reward for v in without_rewards_of_failures_alone(all)] for all in ([crashed], [crashed, Verdict(1.0)])]
@@ -74,11 +74,11 @@ ANSWERS: dict[str, Callable[[str], str | None]] = {
   "whole": str.strip,
   "choice": choices.choice,
 }
-"""Rules by which an answer is taken from a response; None: there is no answer."""
+"""Rules that extract an answer from a response; None: there is no answer."""
 
 
 def rule(name: str) -> Callable[[str], str | None]:
-  """The rule called `name`; ValueError for one that is not known."""
+  """Rule by name; ValueError if it is unknown."""
   if not isinstance(name, str) or name not in ANSWERS:
     raise ValueError(f"task.answer: got {name!r}, want one of {', '.join(ANSWERS)}")
   return ANSWERS[name]
@@ -118,9 +118,9 @@ def load(verifier: str, *, field: str = "task.verifier", kind: str = "function")
     raise ValueError(f"{field}: got {verifier!r}, want 'package.module:{kind}'")
   try:
     module = importlib.import_module(path)
-  except (Exception, SystemExit) as error:  # a module is anybody's code, and may be a script that ends itself
+  except (Exception, SystemExit) as error:  # a module may be any code, even a script that exits
     reason = str(error) if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: {error}"
-    place = None if isinstance(error, SyntaxError) else place_of(error)  # a SyntaxError says it
+    place = None if isinstance(error, SyntaxError) else place_of(error)  # a SyntaxError has it
     where = f", {place}" if place else ""
     raise ValueError(f"{field}: cannot import {path!r} ({' '.join(reason.split())}{where})") from error
   try:

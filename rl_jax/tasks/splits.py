@@ -1,9 +1,9 @@
-"""Problems by id, and the split into train and held out.
+"""Problems by id, and their split into train and held out.
 
-A problem is a row of small whole numbers, its content. A level lists the choices of each content field; each field is
-drawn uniformly. The split of a problem is a hash of its content and of nothing else (not of its id, its level, the seed
-or the other levels), so one problem is in the same split in every run and every mixture, and train and held-out
-problems are disjoint by construction, also where two ids give the same problem.
+A problem is a row of small whole numbers, its content. A level lists the choices of each content field, which are drawn
+uniformly. The split of a problem is a hash of its content alone (not of its id, its level, the seed or other levels),
+so a problem is in the same split in every run and mixture. Training and held-out problems are thus disjoint by
+construction, even if two ids give the same problem.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rl_jax.tasks import fields
 from rl_jax.tasks.task import Split
 
 ABSENT = -1
-"""Content of a field that a problem does not have."""
+"""Value of a content field that a problem lacks."""
 UNLIMITED_IDS = 2**31 - 1
 
 _MOST_ENUMERATED = 2**16
@@ -32,13 +32,13 @@ _LOWEST_FRACTION, _HIGHEST_FRACTION = 1 / 64, 1 / 2
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-  """All problems of a task: L levels, F content fields, at most C choices for a field.
+  """Space of a task's problems: L levels, F content fields, at most C choices per field.
 
   Attributes:
     thresholds: [L] cumulative shares of the levels, the last is 1.
     choices: [L, F, C] the choices of each field, padded with ABSENT.
-    counts: [L, F] how many there are.
-    seed: another seed gives other problems for the same ids, in the same splits.
+    counts: [L, F] numbers of choices.
+    seed: seed of the problems; the split of a problem does not depend on it.
     pool_size: ids are in [0, pool_size); 0 means unlimited.
     held_out_fraction: share of the contents that is held out.
   """
@@ -88,7 +88,7 @@ def read_levels(
   check: Callable[[dict[str, Any], str], dict[str, Any]],
   choices: Callable[[Mapping[str, Any]], Sequence[Sequence[int]]],
 ) -> tuple[dict[str, dict[str, Any]], Space]:
-  """The levels of a task's config, whole and checked, and the space of their problems.
+  """Completed and checked levels of a task's config, and the space of their problems.
 
   Args:
     config: has `levels`, `seed`, `pool_size` and `held_out_fraction`.
@@ -143,7 +143,7 @@ def held_out(content: Int[Array, "*N F"] | np.ndarray, fraction: float) -> Bool[
 
 
 def draw_ids(space: Space, key: PRNGKeyArray, n: int, split: Split) -> Int[Array, " n"]:
-  """Random ids: from the pool, where there is one. A pool holds `pool_size` problems of each split."""
+  """Random ids, from the pool if there is one. A pool has `pool_size` problems of each split."""
   del split  # the same ids serve both splits; `draw_problems` finds the problem in the split
   return jax.random.randint(key, (n,), 0, space.pool_size or UNLIMITED_IDS, jnp.int32)
 
@@ -156,7 +156,7 @@ def draw_problems(space: Space, ids: Int[Array, " N"], split: Split) -> tuple[In
   """
   if split not in ("train", "held_out"):
     raise ValueError(f"split: got {split!r}, want 'train' or 'held_out'")
-  # The generator is named, so that a global setting cannot change the problems.
+  # The generator is explicit, so that a global setting cannot change the problems.
   keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(space.seed, impl="threefry2x32"), ids)
   levels = jnp.sum(_unit(_bits(keys, 0, 1)) >= space.thresholds[:-1], axis=1, dtype=jnp.int32)
   _, num_fields, most = space.choices.shape

@@ -1,4 +1,4 @@
-"""Problems that are sums of digits, "4+7+2=": what the tasks that ask something of a sum share."""
+"""Sums of digits, "4+7+2=": shared parts of tasks about sums."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rl_jax.tasks.worked_steps import align
 
 LEVEL = {
   "operands": 3,  # 2 to 9
-  "weight": 1.0,  # share in the mixture of levels, relative to the others; 0 takes the level out
+  "weight": 1.0,  # relative weight among the levels; 0 drops the level
 }
 
 RATES = {
-  "error_rate": 0.3,  # share of the demonstrations that end in a wrong digit, all wrong ones alike
+  "error_rate": 0.3,  # share of demonstrations that end in a uniformly wrong digit
   "lure_rate": 0.0,  # share of the others whose last digit is one too large; above 1/2 the likeliest answer is wrong
 }
 

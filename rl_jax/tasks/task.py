@@ -1,4 +1,4 @@
-"""The interface of a task: problems by id, prompts, a verifier. Device tasks are JAX; host tasks score in Python."""
+"""Interface of a task: problems by id, prompts, a verifier. Device tasks are JAX; host tasks score in Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Split = Literal["train", "held_out"]
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-  """One symbol per token. Id 0 is padding and id 1 ends a response; masks, not ids, say what a slot holds."""
+  """Vocabulary with one symbol per token. Id 0 pads and id 1 ends a response; masks, not ids, mark empty slots."""
 
   symbols: tuple[str, ...]
 
@@ -34,7 +34,7 @@ class Vocabulary:
     return [self.symbols.index(character) for character in text]
 
   def decode(self, ids: Iterable[int]) -> str:
-    """The symbols of `ids` in a row."""
+    """Text of `ids`."""
     return "".join(self.symbols[int(i)] for i in ids)
 
 
@@ -45,7 +45,7 @@ def end_ids(vocabulary: Any) -> tuple[int, ...]:
 
 @flax.struct.dataclass
 class Prompts:
-  """N problems, put to the policy. Prompts are left-padded, so that responses start in one column."""
+  """Prompts of N problems, left-padded so that responses start in one column."""
 
   tokens: Int[Array, "N P"]
   mask: Bool[Array, "N P"]
@@ -53,11 +53,11 @@ class Prompts:
   levels: Int[Array, " N"]
   """Index of the difficulty level in `Task.levels`."""
   metadata: dict[str, Array]
-  """Data of each problem for the verifier (answer, true values of the steps …), leading axis N."""
+  """Data of each problem for the verifier (answer, true values of steps, …), with leading axis N."""
 
 
 class ExtraSpec(NamedTuple):
-  """An extra that a task's verdicts hold, or that a phase of a rollout sets."""
+  """Description of an extra in a task's verdicts, or set by a phase of a rollout."""
 
   shape: tuple[str | int, ...]
   """Shape after the row axis. "R" is the slots of a response, "T" those of a row, prompt included; "R" in verdicts
@@ -75,7 +75,7 @@ class Verdicts:
   step_ids: Int[Array, "B R"]
   """Index of the step that a response token belongs to, -1 outside."""
   extras: dict[str, Array]
-  """More that the task knows, e.g. `step_correct [B, R]`: whether the step of a token is true."""
+  """Further arrays of the task, such as `step_correct [B, R]`: whether a token's step is true."""
   objectives: Float[Array, "B K"] | None = None
   """Parts of the reward, as `Task.objectives` names them; None where it names none."""
   token_rewards: Float[Array, "B R"] | None = None
@@ -83,23 +83,23 @@ class Verdicts:
 
 
 class StepValues(NamedTuple):
-  """Chances of success before and after the step of each token; 0 on tokens outside of steps."""
+  """Probabilities of success before and after the step of each token; 0 on tokens outside of steps."""
 
   before: Float[Array, "B R"]
   after: Float[Array, "B R"]
 
 
 OF_TURNS = {
-  "observation": ExtraSpec(("O",), "int32", "what the environment answers to the last turn, right-aligned"),
+  "observation": ExtraSpec(("O",), "int32", "answer of the environment to the last turn, right-aligned"),
   "observation_mask": ExtraSpec(("O",), "bool", "its tokens"),
   "done": ExtraSpec((), "bool", "the episode is over"),
 }
-"""Extras of every task with turns; O slots of an observation."""
+"""Extras of every task with turns; O counts slots of an observation."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ForcedAnswer:
-  """Form in which a policy is made to answer at once, in the middle of a response, to probe its beliefs.
+  """Form of an answer forced in the middle of a response, to probe a policy's beliefs.
 
   Attributes:
     opening: token ids before an answer.
@@ -138,12 +138,12 @@ class Turns:
         raise ValueError(f"task.{name} is at least 1, got {getattr(self, name)}")
 
   def start(self, turn: Any) -> Any:
-    """The response's slot in which a turn begins; of a number, or of a traced one."""
+    """First slot of a turn in the response; the turn may be a traced number."""
     return turn * (self.turn_tokens + self.observation_tokens)
 
   @property
   def response_tokens(self) -> int:
-    """Slots of a whole response."""
+    """Number of slots of a complete response."""
     return self.start(self.max_turns) - self.observation_tokens
 
   def check(self, responses: Int[Array | np.ndarray, "B R"]) -> None:
@@ -155,12 +155,12 @@ class Turns:
 
   @property
   def slots(self) -> Int[np.ndarray, "K C"]:
-    """The response's slots of each turn: x[:, slots] are the turns of per-token arrays x [B, R]."""
+    """Slots of each turn in the response: x[:, slots] are the turns of per-token arrays x [B, R]."""
     return np.array([np.arange(self.turn_tokens) + self.start(turn) for turn in range(self.max_turns)])
 
   @property
   def turn_ids(self) -> Int[np.ndarray, " R"]:
-    """The turn of each slot; an observation belongs to the turn that it answers."""
+    """Turn of each slot; an observation belongs to the turn before it."""
     return np.arange(self.response_tokens, dtype=np.int32) // self.start(1)
 
   @property
@@ -170,10 +170,10 @@ class Turns:
 
 
 class Task(Protocol):
-  """Interface of a task. A class that inherits from it has defaults for all but the first group.
+  """Interface of a task. A class that inherits from it has defaults for all but the first group of attributes.
 
-  `on_device` says which of two forms it has: pure functions under jit and vmap, as `DeviceTask` describes them, or
-  Python between compiled programs, as `rl_jax.tasks.host.HostTask` does. `prompts` and `verify` differ between them.
+  With `on_device` it consists of pure functions under jit and vmap, as described in `DeviceTask`. Otherwise it runs in
+  Python between compiled programs, as described in `rl_jax.tasks.host.HostTask`. `prompts` and `verify` differ.
   """
 
   on_device: bool
@@ -197,7 +197,7 @@ class Task(Protocol):
   max_unscored_iterations: int = 3
 
   def demonstrate(self, key: PRNGKeyArray, prompts: Prompts) -> tuple[Array, Array]:
-    """Worked solutions. Raises ValueError: there are none."""
+    """Worked solutions. Raises ValueError if there are none."""
     raise ValueError("this task demonstrates nothing: start from a model that can do something, without a warm start")
 
   def levels_of(self, ids: Int[Array, " N"], split: Split) -> Int[Array, " N"]:
@@ -205,7 +205,7 @@ class Task(Protocol):
     return self.prompts(ids, split).levels
 
   def notes(self) -> list[str]:
-    """Lines for the terminal."""
+    """Lines for the terminal, since the last call."""
     return []
 
   def reasons(self) -> list[str]:
@@ -213,7 +213,7 @@ class Task(Protocol):
     return []
 
   def close(self) -> None:
-    """Close what the task holds open."""
+    """Release resources of the task."""
 
 
 def missing(task: Any) -> list[str]:
@@ -232,18 +232,18 @@ class DeviceTask:
     vocabulary: the symbols.
     prompt_tokens, response_tokens: static widths P and R.
     levels: names of the difficulty levels.
-    problem_ids: (key, n, split) -> ids [n], int32 >= 0, drawn from the task's distribution (from the finite pool,
-      where set). One id names one problem of each split.
+    problem_ids: (key, n, split) -> ids [n], int32 >= 0, drawn from the task's distribution (from the finite pool, if
+      set). An id names one problem of each split.
     prompts: (ids [N], split) -> Prompts.
     verify: (prompts of the B rows, tokens [B, R], mask [B, R]) -> Verdicts. R may be any width, not only
       `response_tokens`; any slot may hold any token id. Reads the rows' metadata, not their order.
     demonstrate: (key, prompts) -> (tokens [N, R], mask [N, R]): imperfect worked solutions for a warm start, with the
       environment's answers in the slots of observations where there are turns.
-    forced_answer: None where the task has no form of answer that can be forced.
-    step_values: (prompts of the B rows, tokens [B, R], mask [B, R], finished [B]) -> StepValues, exact but for what is
-      said of the policy; `finished` rows have ended. None: the task knows no exact ones.
-    prover_values: (prompts of the B rows, tokens [B, R], mask [B, R], strength) -> StepValues of a prover that the task
-      itself has, of a given strength, exact; the value of a finished response is its reward. None: it has none.
+    forced_answer: form of a forced answer; None if answers cannot be forced.
+    step_values: (prompts of the B rows, tokens [B, R], mask [B, R], finished [B]) -> StepValues, exact up to stated
+      assumptions on the policy; `finished` rows have ended. None: the task has no exact values.
+    prover_values: (prompts of the B rows, tokens [B, R], mask [B, R], strength) -> exact StepValues of the task's own
+      prover of a given strength; the value of a finished response is its reward. None: it has no prover.
     provides: extras of its verdicts, by name; methods and curricula may require them.
     objectives: names of the parts of a reward that `Verdicts.objectives` holds.
     guessing_floor: accuracy of the best constant answer to each level; None: it is not known.

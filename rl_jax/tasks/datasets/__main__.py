@@ -1,4 +1,4 @@
-"""The process that prepares data: an order on stdin, on stdout what was made or why not, both as JSON."""
+"""Process that prepares data: reads an order as JSON from stdin and writes the result as JSON to stdout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Base of the TFDS builders: array_record files of problems, split without overlap, with a fingerprint.
+"""Base of the TFDS builders: array_record files of problems, in disjoint splits, with a fingerprint.
 
 TFDS writes and reads array_record without TensorFlow. `DatasetInfo` is made directly, because the usual shortcut looks
 for files beside the builder's source.
@@ -33,7 +33,7 @@ def fingerprint(records: Iterable[tuple[str, dict[str, bytes]]]) -> str:
 
 
 def reported(problems: Iterable[Problem], seconds: float = 10.0) -> Iterator[Problem]:
-  """The problems, with a line on stderr about every `seconds`: some reasoning-gym data sets take long to make."""
+  """Yield the problems, with a line on stderr every `seconds`: some reasoning-gym data sets are slow."""
   last = time.monotonic()
   for count, problem in enumerate(problems, start=1):
     yield problem
@@ -43,10 +43,10 @@ def reported(problems: Iterable[Problem], seconds: float = 10.0) -> Iterator[Pro
 
 
 class ProblemBuilder(tfds.core.GeneratorBasedBuilder):
-  """A TFDS builder whose subclass says which problems there are.
+  """TFDS builder; subclasses provide the problems.
 
-  Metadata of the prepared data set: `fingerprint` of all records, `repeated` (problems left out as their question was
-  there already).
+  Metadata of the prepared data set: `fingerprint` of all records, and `repeated`, the number of problems left out
+  because their question occurred before.
   """
 
   VERSION = tfds.core.Version("1.0.0")

@@ -13,7 +13,7 @@ from typing import Any
 from rl_jax.tasks.datasets import formulas
 
 POINTS, FEWEST_POINTS = 24, 8
-"""Points that are tried, and those of them at which both sides need a value."""
+"""Number of tried points, and of points at which both sides must have a value."""
 TOLERANCE = 1e-8
 """Largest error relative to the integrand, or to 1 where that is smaller."""
 
@@ -77,7 +77,7 @@ _FUNCTIONS: dict[str, Callable[[_Dual], _Dual]] = {
 
 
 def is_antiderivative(text: str, integrand: str, variable: str) -> bool:
-  """Return whether d `text` / d `variable` equals `integrand`, at points that follow from the text itself.
+  """Return whether d `text` / d `variable` equals `integrand` at random points, seeded by the text.
 
   The letters C, c, K and k are constants. A point where either side has no finite value is left out.
   """

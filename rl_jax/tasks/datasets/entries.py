@@ -1,4 +1,4 @@
-"""Entries of problems for the verifier, to text and back with every Python type kept.
+"""Entries of problems as text and back, with all Python types preserved.
 
 Scorers compare tuples and look numbers up as keys, which plain JSON turns into lists and text. So types that JSON lacks
 are written as an object with one key that begins with NUL: {"\\0tuple": [1, 2]}.

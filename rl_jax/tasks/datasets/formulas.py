@@ -1,4 +1,4 @@
-"""Formulas of answers, read by Python's grammar and computed node by node, never run. Imports no JAX.
+"""Formulas in answers, parsed by Python's grammar and evaluated node by node, never executed. Imports no JAX.
 
 A formula is made of numbers, names, + - * / ** and functions of one argument. Each reader allows its own few of these
 and computes in its own numbers, whose size is bounded, so that no formula takes long.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 LONGEST = 2**14
-"""Characters of a formula that is read."""
+"""Largest length of a formula, in characters."""
 _ALPHABET = re.compile(r"[A-Za-z0-9\s.+\-*/()]+")
 _OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
   ast.Add: operator.add,
@@ -26,7 +26,7 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 class NoFormula(ValueError):
-  """The text is no formula, or none that the reader allows."""
+  """Error for text that is no formula, or none that the reader allows."""
 
 
 @dataclasses.dataclass(frozen=True)

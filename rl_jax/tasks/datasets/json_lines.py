@@ -23,7 +23,7 @@ from rl_jax.tasks.verifiers.sandbox import check_useful
 ANSWER_MARK = "####"
 TESTS, SOLUTION = "tests", "solution"
 OWN_COLUMN = "row_"
-"""Prefix under which an entry keeps a column of the row named `question` or `answer` that is another field."""
+"""Prefix for a row's own column `question` or `answer`, if another field provides that value."""
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -58,7 +58,7 @@ class JsonLines(ProblemBuilder):
   `question` is the text of all messages, and a column `question` that holds the list is kept as `row_question`.
   """
 
-  # Another version is made again: an older one took rows that are now refused.
+  # A new version forces a rebuild: older ones accepted rows that are now refused.
   VERSION = tfds.core.Version("1.1.0")
   config_class = JsonLinesConfig
 
@@ -97,7 +97,7 @@ def _problem(config: JsonLinesConfig, row: dict[str, Any]) -> Problem:
 
 
 def _solution(config: JsonLinesConfig, row: Mapping[str, Any]) -> str | None:
-  """The text that the answer is in; None for a row that has tests instead."""
+  """Text that contains the answer; None for a row with tests instead."""
   field = config.answer_field
   missing = not field or row.get(field) is None or _blank(str(row[field]))
   if TESTS in row:
@@ -128,7 +128,7 @@ def _check_tests(tests: Any, *, alone: bool) -> None:
 
 
 def _with_ours(row: dict[str, Any], name: str, value: str, field: str) -> dict[str, Any]:
-  """The row with `name` for our value. What the row has by that name is kept, unless it is the same as text."""
+  """The row with our value under `name`; its own value is kept under another name unless it is equal as text."""
   replaceable = name not in row or (field == name and not isinstance(row[name], list))
   own = {} if replaceable else {f"{OWN_COLUMN}{name}": row[name]}
   if own.keys() & row.keys():
@@ -137,7 +137,7 @@ def _with_ours(row: dict[str, Any], name: str, value: str, field: str) -> dict[s
 
 
 def _question(row: Mapping[str, Any], field: str) -> str:
-  """The question as `Problem` has it: text, or a list of messages."""
+  """Question in the form of `Problem`: text, or a list of messages."""
   if isinstance(row.get(field), list):
     conversation = messages.check(row[field])
     if _blank(conversation[-1]["content"]):

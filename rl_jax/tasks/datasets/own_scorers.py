@@ -1,4 +1,4 @@
-"""Scorers that replace those of reasoning-gym which run the answer as code or pay a constant. Imports no JAX.
+"""Replacements for scorers of reasoning-gym that execute the answer or pay for a constant. Imports no JAX.
 
 Each takes an answer that is not blank and its entry, and returns a reward from 0 to 1. An answer that cannot be read
 raises ValueError, SyntaxError, ArithmeticError or RecursionError. A wrong answer earns the same as in reasoning-gym

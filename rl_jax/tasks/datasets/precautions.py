@@ -1,4 +1,4 @@
-"""Precautions around the scorers of reasoning-gym, which trust the answer that they score. Imports no JAX.
+"""Precautions around the scorers of reasoning-gym, which trust the scored answer. Imports no JAX.
 
 Each table names the data sets whose scorer needs a precaution, and holds one line for each.
 """
@@ -14,13 +14,13 @@ from typing import Any
 
 Entry = Mapping[str, Any]
 DEEPEST = 32
-"""Brackets within brackets of an answer that is read as a Python literal."""
+"""Deepest nesting of brackets in an answer that is read as a Python literal."""
 MOST_COMPARISONS = 2**20
-"""Characters of an answer times those of the reference, where the scorer compares all pairs of them."""
+"""Largest product of the lengths of answer and reference, for scorers that compare all pairs of characters."""
 
 
 def literal(text: str) -> list[Any] | tuple[Any, ...] | str:
-  """The list, tuple or text that `text` is a Python literal of.
+  """List, tuple or text of a Python literal.
 
   Raises: ValueError, SyntaxError: it is none, it is nested too deeply, or it holds more than text and numbers.
   """

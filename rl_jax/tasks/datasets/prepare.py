@@ -1,8 +1,8 @@
-"""PreparedDataset data: made once in a process of its own, kept in a cache folder, read by random access.
+"""Prepared data: made once in a separate process, cached in a folder, read by random access.
 
-A process of its own, because some reasoning-gym data sets iterate over Python sets: what they make depends on
-PYTHONHASHSEED, which a process cannot change for itself. It builds in a folder of its own, which is then renamed, so
-the cache never holds a half.
+The process is separate because some reasoning-gym data sets iterate over Python sets and so depend on PYTHONHASHSEED,
+which a process cannot change for itself. It builds in a temporary folder that is then renamed, so that the cache never
+holds partial data.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _AT_A_TIME = 4096
 
 
 class PreparedDataset:
-  """The problems of both splits, checked against their fingerprint when opened.
+  """Problems of both splits, checked against their fingerprint when opened.
 
   Attributes:
     fingerprint: SHA-256 of all records.
-    repeated: problems that were left out because their question was there already.
+    repeated: number of problems left out because their question occurred before.
     questions, levels: split -> one text per problem.
 
   Raises: ValueError: the files are damaged.
@@ -64,11 +64,11 @@ class PreparedDataset:
 
 
 def prepare(builder: type[ProblemBuilder], settings: Mapping[str, Any], source: Mapping[str, str]) -> PreparedDataset:
-  """The data of a builder, made if the cache does not hold it yet.
+  """Data of a builder, made if it is not in the cache.
 
   Args:
     settings: fields of the builder's config, except its name.
-    source: what else decides the content: versions of packages by name, and hashes of files in place of their paths.
+    source: further inputs of the content: package versions by name, and hashes of files in place of their paths.
 
   Raises: ValueError: settings that make no data, in one line.
   """

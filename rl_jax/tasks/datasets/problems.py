@@ -1,9 +1,8 @@
-"""A problem of text, and the split of problems into train and held out.
+"""Text problems, and their split into train and held out.
 
-The split of a problem is a hash of its question and of nothing else (not of its place, its level, the seed or the other
-problems), so one question is in the same split in every data set and mixture. White space and case do not enter the
-hash: questions that differ in nothing else are in the same split. Of a conversation the contents of all messages enter
-it.
+The split of a problem is a hash of its question alone (not of its place, its level, the seed or other problems), so a
+question is in the same split in every data set and mixture. The hash ignores white space and case. For a conversation
+it covers the contents of all messages.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ class Problem(NamedTuple):
   """One problem.
 
   Attributes:
-    question: what the policy is asked; a conversation as `messages.dumps` writes it.
+    question: text for the policy, or a conversation in the form of `messages.dumps`.
     level: name of the data set or difficulty level.
-    entry: all that the verifier knows of it; holds "question", and "answer" unless tests judge it.
+    entry: data for the verifier, with "question", and with "answer" unless tests judge it.
   """
 
   question: str
@@ -33,7 +32,7 @@ class SplitProblems(NamedTuple):
   """Problems of two splits that share no question.
 
   Attributes:
-    repeated: problems left out because their question was there already.
+    repeated: number of problems left out because their question occurred before.
   """
 
   train: list[Problem]
@@ -42,7 +41,7 @@ class SplitProblems(NamedTuple):
 
 
 def words_of(question: str) -> str:
-  """The question without regard to white space and case: what makes two questions the same for the split."""
+  """Question normalised in white space and case, which defines equality of questions for the split."""
   return " ".join(messages.text(question).casefold().split())
 
 

@@ -20,7 +20,7 @@ class ReasoningGymConfig(tfds.core.BuilderConfig):
 
   Attributes:
     levels: name -> {"dataset": its reasoning-gym name, "parameters": {…}, "weight": share relative to the others}.
-    problems: number made in all, before repeated questions are left out.
+    problems: total number generated, before repeated questions are dropped.
     seed: seed of the problems.
     held_out_fraction: share of all questions that is held out.
   """

@@ -1,4 +1,4 @@
-"""Rows of a file of JSON lines, read strictly: what cannot be stored or read again is refused with file and line."""
+"""Strict reader of JSON lines: values that cannot be stored or read back are refused with file and line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 DEEPEST = 100
-"""Lists and objects within one another, which are walked by functions that call themselves."""
+"""Deepest nesting of lists and objects, which are walked recursively."""
 _TOO_DEEP = f"more than {DEEPEST} lists or objects within one another: write them as text"
 _KINDS = {type(None): "null", bool: "a boolean", int: "a number", str: "text", list: "a list", dict: "an object"}
 

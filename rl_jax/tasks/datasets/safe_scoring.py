@@ -1,4 +1,4 @@
-"""Scores of reasoning-gym that run no answer as code, end soon, and pay neither silence nor two answers at once.
+"""Safe scores of reasoning-gym: no execution of answers, bounded time, no pay for silence or for two answers.
 
 Imports no JAX. The precautions for single data sets are in `precautions` and `own_scorers`.
 """
@@ -18,7 +18,7 @@ from rl_jax.tasks.datasets.own_scorers import SCORERS
 from rl_jax.tasks.datasets.precautions import ENDS_SOON, EVALUATORS, SHARES, Entry
 
 LONGEST = 2**16
-"""Characters of an answer that is looked at."""
+"""Largest length of a scored answer, in characters."""
 ROUNDING = 1e-6
 """Excess over 1 of a reward that is summed from parts."""
 _NOT_FINITE = re.compile(r"(?<![a-z])[-+]?(?:nan|inf|infinity)[ij]?(?![a-z])")
