@@ -1,5 +1,15 @@
 """Analysis of policies, environments and parameters, beside the training loop."""
 
+from rl_jax.kernels.analysis.agent_costs import (
+  AgentCost,
+  BestSystem,
+  agent_cost,
+  cost_at_score,
+  cost_of_pass,
+  edit_distance,
+  score_at_budget,
+  tool_productivity,
+)
 from rl_jax.kernels.analysis.agreement import average_ranks, correlation, rank_correlation, sign_agreement, unexplained
 from rl_jax.kernels.analysis.graph_spectrum import laplacian_distance, laplacian_spectrum
 from rl_jax.kernels.analysis.merging import update_selective_merge
@@ -42,6 +52,8 @@ from rl_jax.kernels.analysis.universal import (
 )
 
 __all__ = [
+  "AgentCost",
+  "BestSystem",
   "CapabilityDensity",
   "DensityTrend",
   "LossLaw",
@@ -53,13 +65,17 @@ __all__ = [
   "TrainingDue",
   "UniversalCombination",
   "WealthStatistics",
+  "agent_cost",
   "average_ranks",
   "buy_and_hold",
   "capability_density",
   "combined_doubling_time",
   "component_payoffs",
   "correlation",
+  "cost_at_score",
+  "cost_of_pass",
   "density_trend",
+  "edit_distance",
   "empty_graph",
   "laplacian_distance",
   "laplacian_spectrum",
@@ -74,8 +90,10 @@ __all__ = [
   "rank_correlation",
   "reconstruction_loss",
   "scaling_loss",
+  "score_at_budget",
   "score_from_loss",
   "sign_agreement",
+  "tool_productivity",
   "training_due",
   "unexplained",
   "universal_combination",

@@ -45,6 +45,7 @@ from rl_jax.kernels.rewards.process import (
 )
 from rl_jax.kernels.rewards.ranking import EntropyRanking, entropy_ranking, length_bonus_reward
 from rl_jax.kernels.rewards.subgoals import subgoal_shaping
+from rl_jax.kernels.rewards.tool_calls import fewest_calls, otc_reward
 from rl_jax.kernels.rewards.unit_tests import (
   Outcome,
   UnitTestWeights,
@@ -73,6 +74,7 @@ __all__ = [
   "difficulty_limits",
   "effective_rewards",
   "entropy_ranking",
+  "fewest_calls",
   "first_pit",
   "full_pass_outcome",
   "g4rl_high_level",
@@ -85,6 +87,7 @@ __all__ = [
   "monte_carlo_values",
   "newest",
   "oni_rewards",
+  "otc_reward",
   "overlong_penalty",
   "owen",
   "permutation_shapley",
