@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 
+ROWS = 6
+"""Rows of a batch by hand: programs are compiled for one number of rows."""
 
-def written(task, *rows, garbage=7):
+
+def padded(function, problems, task, *rows, extra=()):
+  """What a function of problems and episodes gives for so many rows; the others of a batch of `ROWS` are empty.
+
+  Args:
+    problems: of `ROWS` rows.
+    extra: further arguments.
+  """
+  found = function(problems, *written(task, *rows, *[[]] * (ROWS - len(rows))), *extra)
+  return jax.device_get(jax.tree.map(lambda x: x[: len(rows)], found))
+
+
+def written(task, *rows):
   """(tokens, mask): each row is its turns as text, "." is the end token. Observations are left as gaps."""
   layout = task.turns
-  tokens, mask = np.full((len(rows), layout.response_tokens), garbage, np.int32), None
+  tokens = np.full((len(rows), layout.response_tokens), 7, np.int32)
   mask = np.zeros(tokens.shape, bool)
   for row, turns in enumerate(rows):
     for number, text in enumerate(turns):

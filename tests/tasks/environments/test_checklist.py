@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rl_jax.tasks.environments import checklist
-from tests.tasks.environments.episodes import spoiled, told, written
+from tests.tasks.environments.episodes import ROWS, padded, spoiled, told
 
 
 @functools.cache
@@ -19,10 +19,10 @@ def built(**fields):
   return task, jax.jit(task.verify), jax.jit(task.demonstrate)
 
 
-def problems(task, rows):
-  """`rows` times the letters dbf and ahc."""
-  prompts = task.prompts(jnp.arange(rows), "train")
-  letters = jnp.tile(jnp.array([[[3, 1, 5], [0, 7, 2]]]), (rows, 1, 1))
+def problems(task):
+  """The letters dbf and ahc in every row."""
+  prompts = task.prompts(jnp.arange(ROWS), "train")
+  letters = jnp.tile(jnp.array([[[3, 1, 5], [0, 7, 2]]]), (ROWS, 1, 1))
   return prompts.replace(metadata=prompts.metadata | {"letters": letters})
 
 
@@ -35,7 +35,7 @@ def test_episodes_by_hand():
   late = ["d.", "b.", "b.", "f."]
   rows = ROUND[:1], ROUND, [*ROUND, "a.", "c.", "h.", "x"], late, ["f.", "d.", "b.", "a."], ["bb", "b.", "d.", "f."]
   rows[2][-1] = "j."
-  verdicts = jax.device_get(verify(problems(task, 6), *written(task, *rows)))
+  verdicts = padded(verify, problems(task), task, *rows)
   assert told(task, verdicts)[:3] == [(".", False), ("ahc=", False), ("", True)]
   sixth = 1 / 6
   rewards = np.zeros((6, 8))
@@ -67,22 +67,18 @@ def test_a_label_is_wrong_with_its_chance_and_one_text_has_one_judgement():
   said = np.asarray(tokens)[:, 0]
   for letter in np.unique(said):
     assert len(np.unique(first[said == letter], axis=0)) == 1, "equal texts"
-  exact = built()[1](prompts, tokens, mask).extras
-  np.testing.assert_array_equal(exact["judge_exact"], extras["judge_exact"])
-  np.testing.assert_array_equal(exact["correct"], extras["correct"])
 
 
 def test_letters_of_a_round_differ_and_demonstrations_know_them():
   task, verify, _ = built()
-  prompts = jax.device_get(task.prompts(jnp.arange(300), "train"))
+  prompts = jax.device_get(task.prompts(jnp.arange(400), "train"))
   letters = prompts.metadata["letters"]
   assert (np.diff(np.sort(letters, axis=2), axis=2) > 0).all() and letters.min() == 0 and letters.max() == 9
-  for rate, low, high in ((0.0, 1, 1), (1.0, 0, 0.05)):
-    tokens, mask = built(error_rate=rate)[2](jax.random.key(0), prompts)
-    verdicts = verify(prompts, tokens, mask)
-    assert verdicts.extras["done"].all() and low <= verdicts.extras["correct"].mean() <= high
-    garbage = verify(prompts, *spoiled(task, tokens, mask, np.random.default_rng(0)))
-    assert np.isfinite(garbage.rewards).all()
+  tokens, mask = built(error_rate=0.0)[2](jax.random.key(0), prompts)
+  verdicts = verify(prompts, tokens, mask)
+  assert verdicts.extras["done"].all() and verdicts.extras["correct"].all()
+  garbage = verify(prompts, *spoiled(task, tokens, mask, np.random.default_rng(0)))
+  assert np.isfinite(garbage.rewards).all() and 0.05 < garbage.extras["correct"].mean() < 0.8
 
 
 @pytest.mark.parametrize(

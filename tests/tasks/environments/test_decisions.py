@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rl_jax.tasks.environments import decisions
-from tests.tasks.environments.episodes import spoiled, told, written
+from tests.tasks.environments.episodes import ROWS, padded, spoiled, told
 
 LEVEL = {"three": {"decisions": 3}}
 
@@ -22,10 +22,14 @@ def built(**fields):
   return task, {name: jax.jit(getattr(task, name)) for name in ("verify", "demonstrate", "step_values")}
 
 
-def problems(task, rows):
-  """`rows` times the problem 1+2, 9+4, 0+0."""
-  prompts = task.prompts(jnp.zeros(rows, jnp.int32), "train")
-  operands = jnp.tile(jnp.array([[[1, 2], [9, 4], [0, 0]]]), (rows, 1, 1))
+def verdicts_of(task, jitted, *rows):
+  return padded(jitted["verify"], problems(task), task, *rows)
+
+
+def problems(task):
+  """The problem 1+2, 9+4, 0+0 in every row."""
+  prompts = task.prompts(jnp.zeros(ROWS, jnp.int32), "train")
+  operands = jnp.tile(jnp.array([[[1, 2], [9, 4], [0, 0]]]), (ROWS, 1, 1))
   return prompts.replace(metadata=prompts.metadata | {"operands": operands})
 
 
@@ -38,7 +42,7 @@ RIGHT = ["3.", "3.", "0."]
 def test_episodes_by_hand():
   task, jitted = built()
   rows = ["3."], ["3.", "5."], RIGHT, ["3.", "33", "0."], ["4.", "4.", "4."]
-  verdicts = jax.device_get(jitted["verify"](problems(task, 5), *written(task, *rows)))
+  verdicts = verdicts_of(task, jitted, *rows)
   assert told(task, verdicts) == [("9+4=", False), ("0+0=", False), ("", True), ("", True), ("", True)]
   third = 1 / 3
   np.testing.assert_allclose(
@@ -51,20 +55,19 @@ def test_episodes_by_hand():
 
 def test_the_reward_of_all():
   task, jitted = built(reward="all")
-  verdicts = jitted["verify"](problems(task, 3), *written(task, RIGHT, ["3.", "5.", "0."], ["3.", "3."]))
+  verdicts = verdicts_of(task, jitted, RIGHT, ["3.", "5.", "0."], ["3.", "3."])
   np.testing.assert_array_equal(verdicts.extras["turn_rewards"], [[0, 0, 1], [0] * 3, [0] * 3])
 
 
 def test_the_bait_is_better_at_once_and_worse_in_the_end():
   task, jitted = built(bait=1.5)
   rows = ["$.", "3.", "0."], ["3.", "$.", "0."], ["3.", "3.", "$."], RIGHT
-  verdicts = jitted["verify"](problems(task, 4), *written(task, *rows))
+  verdicts = verdicts_of(task, jitted, *rows)
   third = 1 / 3
   rewards = [[1.5 * third, 0, 0], [third, 1.5 * third, 0], [third, third, 0], [third] * 3]
   np.testing.assert_allclose(verdicts.extras["turn_rewards"], rewards, rtol=1e-6)
   assert verdicts.extras["baited"].tolist() == [[True, False, False], [False, True, False], [False] * 3, [False] * 3]
-  plain, jitted = built()
-  assert not jitted["verify"](problems(plain, 5), *written(plain, *[["$."]] * 5)).extras["baited"].any()
+  assert not verdicts_of(*built(), ["$."]).extras["baited"].any()
 
 
 # Against enumeration.
@@ -75,7 +78,7 @@ def test_values_against_enumeration(fields):
   """The chances of what a turn is are counted over four rows, and all that can come is added up."""
   task, jitted = built(**fields)
   rows = RIGHT, ["3.", "5.", "0."], ["$.", "3.", "1."], ["1.", "3."]
-  found = jax.device_get(jitted["step_values"](problems(task, 4), *written(task, *rows), jnp.ones(4, bool)))
+  found = padded(jitted["step_values"], problems(task), task, *rows, extra=[jnp.ones(ROWS, bool)])
   bait = fields.get("bait", 0.0)
   baited = {"bait": 0.25, "wrong": 0.25} if bait else {"wrong": 0.5}
   # The second turn of row 3 is right, though nothing comes after it.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rl_jax.tasks.environments import duplicate_checks
-from tests.tasks.environments.episodes import spoiled, told, written
+from tests.tasks.environments.episodes import ROWS, padded, spoiled, told, written
 
 
 @functools.cache
@@ -19,8 +19,8 @@ def built(**fields):
   return task, {name: jax.jit(getattr(task, name)) for name in ("verify", "demonstrate", "step_values")}
 
 
-def problems(task, rows):
-  """`rows` times the problem "37="."""
+def problems(task, rows=ROWS):
+  """The problem "37=" in every row."""
   prompts = task.prompts(jnp.arange(rows), "train")
   return prompts.replace(metadata={"digits": jnp.tile(jnp.array([3, 7, 0, 1]), (rows, 1))})
 
@@ -28,7 +28,7 @@ def problems(task, rows):
 def test_attempts_by_hand():
   task, jitted = built()
   rows = ["3701."], ["3791."], ["4700."], ["370."], ["3791.", "3701."], ["3000.", "3791."]
-  verdicts = jax.device_get(jitted["verify"](problems(task, 6), *written(task, *rows)))
+  verdicts = padded(jitted["verify"], problems(task), task, *rows)
   assert told(task, verdicts) == [("", True), ("81", False), ("41", False), ("00", False), ("", True), ("", True)]
   assert verdicts.rewards.tolist() == [1, 0, 0, 0, 1, 0]
   assert verdicts.extras["correct"].tolist() == [True, False, False, False, True, False]
@@ -43,7 +43,7 @@ def test_values_by_hand():
   """One of four passes at once; of two that go on one passes then, and one is cut."""
   task, jitted = built()
   rows = ["3701."], ["3791.", "3701."], ["3791.", "3791."], ["3791."]
-  values = jitted["step_values"](problems(task, 4), *written(task, *rows), jnp.ones(4, bool))
+  values = padded(jitted["step_values"], problems(task), task, *rows, extra=[jnp.ones(ROWS, bool)])
   first, second = task.turns.slots[:, 0]
   np.testing.assert_allclose(values.before[:, first], [0.25 + 0.5 * 0.5] * 4)
   np.testing.assert_allclose(values.after[:, first], [1, 0.5, 0.5, 0])
@@ -68,7 +68,7 @@ def test_demonstrations_pass_easy_checks_more_often():
 
 def test_one_attempt_is_not_answered():
   task = duplicate_checks.build({"max_turns": 1})
-  verdicts = task.verify(problems(task, 1), *written(task, ["3791."]))
+  verdicts = jax.jit(task.verify)(problems(task, 1), *written(task, ["3791."]))
   assert verdicts.extras["done"].all() and not verdicts.extras["observation_mask"].any()
 
 

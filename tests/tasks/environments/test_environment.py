@@ -15,7 +15,7 @@ from rl_jax.rollouts.turns import in_turns
 from rl_jax.tasks.environments.environment import as_task
 from rl_jax.trajectories import Trajectories
 from tests.tasks.environments import counting
-from tests.tasks.environments.episodes import spoiled, told, written
+from tests.tasks.environments.episodes import ROWS, padded, spoiled, told, written
 
 
 def expected(prompts, episodes):
@@ -29,9 +29,9 @@ def built():
   return task, jax.jit(task.verify), jax.jit(task.step_values)
 
 
-def prompts(rows):
+def prompts():
   """The target is 7 in every row."""
-  return counting.prompts(jnp.full(rows, 2), "train")
+  return counting.prompts(jnp.full(ROWS, 2), "train")
 
 
 # Hand-computed.
@@ -40,7 +40,7 @@ def prompts(rows):
 def test_episodes_by_hand():
   task, verify, _ = built()
   rows = ["3."], ["3.", "4."], ["3.", "9."], ["1.", "1.", "1."], ["3.", "44", "4."], []
-  verdicts = jax.device_get(verify(prompts(6), *written(task, *rows)))
+  verdicts = padded(verify, prompts(), task, *rows)
   assert told(task, verdicts) == [("3", False), ("", True), ("", True), ("", True), ("", True), ("", True)]
   np.testing.assert_allclose(verdicts.rewards, [0.3, 0.7, 1.2, 0.3, 0.3, 0], atol=1e-6)
   assert verdicts.reward_mask.all()
@@ -59,7 +59,7 @@ def test_episodes_by_hand():
 
 def test_a_reward_is_on_the_last_token_of_its_turn():
   task, verify, _ = built()
-  verdicts = verify(prompts(2), *written(task, ["3.", "4."], ["3.", "44"]))
+  verdicts = padded(verify, prompts(), task, ["3.", "4."], ["3.", "44"])
   np.testing.assert_allclose(
     verdicts.token_rewards, [[0, 0.3, 0, 0, 0, 0, 0.4, 0, 0, 0, 0, 0, 0], [0, 0.3, *[0] * 11]], atol=1e-6
   )
@@ -72,7 +72,8 @@ def test_values_by_hand():
   task, _, values = built()
   rows = ["3.", "4."], ["3.", "44"], ["1."], ["1."], ["3.", "44"]
   tokens, mask = written(task, *rows)
-  found = values(prompts(5), tokens, mask, jnp.array([True, True, True, False, False]))
+  finished = jnp.array([True, True, True, False, False, True])
+  found = padded(values, prompts(), task, *rows, extra=[finished])
   of_turns = lambda x: np.asarray(x)[:, task.turns.slots[:, 0]]
   before = [[0.7, 0.7, 0]] * 2 + [[0.7, 0, 0]] * 2 + [[0.7, 0.7, 0]]
   after = [[0.7, 0.7, 0], [0.7, 0.3, 0], [0.1, 0, 0], [0.7, 0, 0], [0.7, 0.7, 0]]
@@ -80,7 +81,7 @@ def test_values_by_hand():
   np.testing.assert_allclose(of_turns(found.after), after, atol=1e-6)
   outside = ~(mask & ~task.turns.observed)
   assert not np.asarray(found.before)[outside].any() and not np.asarray(found.after)[outside].any()
-  prover = task.prover_values(prompts(5), tokens, mask, 0.5)
+  prover = padded(jax.jit(task.prover_values), prompts(), task, *rows, extra=[0.5])
   np.testing.assert_allclose(of_turns(prover.before)[2], [0.35, 0, 0], atol=1e-6)
   np.testing.assert_allclose(of_turns(prover.after)[:3], [[0.5, 0.7, 0], [0.5, 0.3, 0], [0.4, 0, 0]], atol=1e-6)
 
@@ -134,25 +135,23 @@ def test_garbage_is_finite_and_rows_stand_alone():
 def test_rewards_reach_the_batch_and_ppo():
   """A method with token rewards has each turn's on its last token; what is not asked keeps what it had."""
   task, verify, _ = built()
-  tokens, mask = written(task, ["3.", "4."], ["3.", "9."], ["3."])
+  tokens, mask = written(task, ["3.", "4."], ["3.", "9."], *[["3."]] * (ROWS - 2))
   width = task.prompt_tokens
   wide = lambda x: jnp.pad(jnp.asarray(x), ((0, 0), (width, 0)))
-  batch = Trajectories.empty(3, tokens.shape[1] + width, width).replace(
-    tokens=wide(tokens), attention_mask=wide(mask), loss_mask=wide(mask), row_mask=jnp.ones(3, bool)
+  batch = Trajectories.empty(ROWS, tokens.shape[1] + width, width).replace(
+    tokens=wide(tokens), attention_mask=wide(mask), loss_mask=wide(mask), row_mask=jnp.ones(ROWS, bool)
   )
-  asked = jnp.array([True, True, False])
-  rows = judged(
-    in_turns(batch, task.turns), verify(prompts(3), tokens, mask), jnp.zeros(3, jnp.int32), asked, task.provides
-  )
+  levels, asked = jnp.zeros(ROWS, jnp.int32), jnp.arange(ROWS) < 2
+  rows = judged(in_turns(batch, task.turns), verify(prompts(), tokens, mask), levels, asked, task.provides)
   of_tokens = np.asarray(ppo.token_rewards(rows))
   slots = width + task.turns.slots
-  np.testing.assert_allclose(of_tokens[:, slots].sum(axis=2), [[0.3, 0.4, 0], [0.3, 0.9, 0], [0, 0, 0]], atol=1e-6)
+  np.testing.assert_allclose(of_tokens[:, slots].sum(axis=2), [[0.3, 0.4, 0], [0.3, 0.9, 0], *[[0] * 3] * 4], atol=1e-6)
   np.testing.assert_allclose(of_tokens[:2, slots[:, 1]], [[0.3, 0.4, 0], [0.3, 0.9, 0]], atol=1e-6)
   np.testing.assert_allclose(of_tokens.sum(axis=1), rows.rewards, atol=1e-6)
-  assert rows.correct.tolist() == [True, False, False], "a reward above 1 is no solution"
+  assert rows.correct.tolist() == [True, *[False] * 5], "a reward above 1 is no solution"
 
 
 def test_a_response_of_another_width_is_one_line():
   task, *_ = built()
   with pytest.raises(ValueError, match="a response of 3 turns has 13 slots, got 6"):
-    task.verify(prompts(1), jnp.zeros((1, 6), jnp.int32), jnp.ones((1, 6), bool))
+    task.verify(prompts(), jnp.zeros((1, 6), jnp.int32), jnp.ones((1, 6), bool))

@@ -15,12 +15,13 @@ from rl_jax.tasks.task import Prompts
 from tests.tasks.environments.episodes import spoiled, told, written
 
 CELLS = rooms.CELLS
+FOUR = {"max_turns": 4, "key_reward": 0.25}
 
 
 @functools.cache
 def built(**fields):
   task = rooms.build(fields)
-  jitted = {name: jax.jit(getattr(task, name)) for name in ("verify", "demonstrate", "step_values")}
+  jitted = {name: jax.jit(getattr(task, name)) for name in ("verify", "demonstrate", "step_values", "prover_values")}
   return task, jax.jit(task.prompts, static_argnums=1), jitted
 
 
@@ -57,8 +58,8 @@ def test_an_episode_by_hand():
 
 
 def test_keys_may_be_worth_something():
-  _, verdicts = verdict("bc1g=", "W.", "S.", "E.", "E.", key_reward=0.25)
-  np.testing.assert_allclose(verdicts.extras["turn_rewards"], [[0, 0.25, 0, 0.75, 0, 0, 0, 0]])
+  _, verdicts = verdict("bc1g=", "W.", "S.", "E.", "E.", **FOUR)
+  np.testing.assert_allclose(verdicts.extras["turn_rewards"], [[0, 0.25, 0, 0.75]])
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,9 @@ def test_a_policy_that_never_comes_anywhere_is_stopped():
 
 # Against enumeration.
 
+MANY = 2000
+"""Rows of demonstrations: programs are compiled for one number of rows."""
+
 
 def moves(text, state):
   """State after each step, for rooms of 2 x 2 cells with one door, by a plain reading of the map."""
@@ -135,23 +139,24 @@ def kinds(text, state):
 
 
 def enumerated(text, state, turns, chances):
-  """Chance of the goal within so many turns, over all sequences of steps. Args: chances: state -> of the steps."""
-  if state == (CELLS.index(text[3]), 1) or not turns:
+  """Expected rewards of so many turns, over all sequences of steps. Args: chances: state -> of the steps."""
+  goal = CELLS.index(text[3]), 1
+  if state == goal or not turns:
     return 0.0
   total = 0.0
   for chance, after in zip(chances(state), moves(text, state), strict=True):
-    reached = after == (CELLS.index(text[3]), 1)
-    total += chance * (1.0 if reached else enumerated(text, after, turns - 1, chances))
+    reward = 0.25 * (after[1] - state[1]) + 0.75 * (after == goal)
+    total += chance * (reward + enumerated(text, after, turns - 1, chances))
   return total
 
 
-ROWS = (["S.", "W.", "E.", "E."], ["N.", "S.", "W.", "E."], ["S.", "E.", "xx"], ["E.", "W.", "S.", "N."])
+EPISODES = (["S.", "W.", "E.", "E."], ["N.", "S.", "W.", "E."], ["S.", "E.", "xx"], ["E.", "W.", "S.", "N."])
 
 
 def test_values_against_enumeration():
   """Four turns; the policy's chances are counted by kind of step and signature of the state."""
-  task, _, jitted = built(max_turns=4)
-  text, rows = "bc1g=", [[turn for turn in row] for row in ROWS]
+  task, _, jitted = built(**FOUR)
+  text, rows = "bc1g=", EPISODES
   tokens, mask = written(task, *rows)
   found = jitted["step_values"](problem(task, text, 4), tokens, mask, jnp.ones(4, bool))
   signature = lambda state: (kinds(text, state).count(0), kinds(text, state).count(1))
@@ -176,17 +181,18 @@ def test_values_against_enumeration():
   slots = task.turns.slots[:, 0]
   for row, path in enumerate(paths):
     turns = len(rows[row])
-    values = [enumerated(text, state, 4 - turn, chances) for turn, state in enumerate(path)]
-    end = float(row == 0)
+    earned = [0.25 * keys for _, keys in path]
+    values = [enumerated(text, state, 4 - turn, chances) + earned[turn] for turn, state in enumerate(path)]
+    end = 1.0 if row == 0 else earned[-1]
     np.testing.assert_allclose(found.before[row, slots[:turns]], values[:-1], atol=1e-6, err_msg=str(row))
     np.testing.assert_allclose(found.after[row, slots[:turns]], [*values[1:-1], end], atol=1e-6, err_msg=str(row))
 
 
 @pytest.mark.parametrize("strength", [1.0, 4.0])
 def test_values_of_a_prover_against_enumeration(strength):
-  task, *_ = built(max_turns=4)
+  task, _, jitted = built(**FOUR)
   text = "bc1g="
-  found = task.prover_values(problem(task, text), *written(task, ["S.", "E."]), strength)
+  found = jitted["prover_values"](problem(task, text), *written(task, ["S.", "E."]), strength)
 
   def chances(state):
     weights = np.array([strength if kind == 0 else 1.0 for kind in kinds(text, state)])
@@ -201,10 +207,10 @@ def test_values_of_a_prover_against_enumeration(strength):
 def test_values_are_the_chances_of_success():
   """Demonstrations are a policy of the kind that values are exact for."""
   task, prompts, jitted = built()
-  problems = prompts(jnp.arange(2000), "train")
+  problems = prompts(jnp.arange(MANY), "train")
   tokens, mask = jitted["demonstrate"](jax.random.key(0), problems)
   rewards = np.asarray(jitted["verify"](problems, tokens, mask).rewards)
-  found = jitted["step_values"](problems, tokens, mask, jnp.ones(2000, bool))
+  found = jitted["step_values"](problems, tokens, mask, jnp.ones(MANY, bool))
   first = np.asarray(found.before)[:, 0]
   np.testing.assert_allclose(first.mean(), rewards.mean(), atol=0.03)
   for low, high in ((0.0, 0.8), (0.8, 0.9), (0.9, 1.0)):
@@ -236,9 +242,9 @@ def test_problems_are_those_of_their_prompts_and_the_splits_are_disjoint():
 
 def test_demonstrations_without_flaws_arrive_and_with_them_sometimes():
   task, prompts, jitted = built()
-  problems = prompts(jnp.arange(300), "train")
-  for rate, low, high in ((0.0, 1, 1), (1.0, 0.02, 0.15)):
-    tokens, mask = built(stray_rate=rate)[2]["demonstrate"](jax.random.key(0), problems)
+  problems = prompts(jnp.arange(MANY), "train")
+  for demonstrating, low, high in ((built(stray_rate=0.0)[2], 1, 1), (jitted, 0.75, 0.9)):
+    tokens, mask = demonstrating["demonstrate"](jax.random.key(0), problems)
     verdicts = jitted["verify"](problems, tokens, mask)
     assert low <= verdicts.rewards.mean() <= high and verdicts.extras["done"].all()
     assert ((verdicts.step_ids >= 0) == (mask & ~task.turns.observed)).all()
@@ -246,11 +252,11 @@ def test_demonstrations_without_flaws_arrive_and_with_them_sometimes():
 
 def test_garbage_ends_an_episode_or_is_read():
   task, prompts, jitted = built()
-  problems = prompts(jnp.arange(300), "train")
+  problems = prompts(jnp.arange(MANY), "train")
   tokens, mask = spoiled(task, *jitted["demonstrate"](jax.random.key(1), problems), np.random.default_rng(0))
   verdicts = jax.device_get(jitted["verify"](problems, tokens, mask))
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(verdicts)) and 0.2 < verdicts.rewards.mean() < 0.7
-  values = jax.device_get(jitted["step_values"](problems, tokens, mask, np.ones(300, bool)))
+  values = jax.device_get(jitted["step_values"](problems, tokens, mask, np.ones(MANY, bool)))
   assert all((-1e-6 <= x).all() and (x <= 1 + 1e-6).all() for x in values)
 
 
