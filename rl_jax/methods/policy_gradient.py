@@ -1,13 +1,13 @@
-"""Policy gradient, the base of its family: independent responses, a stream of advantages, clipped loss, KL, entropy.
+"""Base of the policy-gradient family: independent responses, a stream of advantages, clipped loss, KL, entropy.
 
-A method of this family adds a `signal`, its advantage estimator. It may also add other prompts, another rollout, more
-terms of the loss and more models. See grpo.py, dr_grpo.py, dapo.py, ppo.py.
+A method of this family adds a `signal`, its advantage estimator. It may also change prompts and rollout, and add terms
+of the loss and models. See grpo.py, dr_grpo.py, dapo.py, ppo.py.
 
 Metrics:
   clip_fraction: share of trained tokens whose ratio was clipped.
-  entropy: of the policy, mean over trained tokens.
-  kl_to_reference: estimate of KL(policy || reference), where there is a reference.
-  importance_weight: mean of the truncated trainer-to-sampler weights, where they are used.
+  entropy: entropy of the policy, mean over trained tokens.
+  kl_to_reference: estimate of KL(policy || reference), if there is a reference.
+  importance_weight: mean of the truncated trainer-to-sampler weights, if they are used.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ def get_config() -> dict[str, Any]:
     "dual_clip": None,  # a number c > 1: the loss of a negative advantage is at most c |A| (arXiv 1912.09729)
     "aggregation": "token_mean",  # see AGGREGATIONS in _clipped_loss.py
     "aggregation_constant": None,  # None: the response tokens of the task
-    "kl_coefficient": 0.0,  # of KL(policy || reference) in the loss; 0: no reference model is kept
+    "kl_coefficient": 0.0,  # coefficient of KL(policy || reference); 0: no reference model
     "kl_value": "k3",
     "kl_gradient": None,  # None: the gradient of kl_value
-    "entropy_coefficient": 0.0,  # of the entropy bonus
+    "entropy_coefficient": 0.0,  # coefficient of the entropy bonus
     "curriculum": "uniform",  # or "epochs": shuffled passes over the problems of a finite task
     "old_logprobs": "sampler",  # or "trainer": scored again before the update
-    "importance_sampling_cap": None,  # a number: weigh by min(old / behaviour, cap), the trainer-sampler gap
+    "importance_sampling_cap": None,  # a number: weight by min(old / behaviour, cap) for the trainer-sampler mismatch
   }
 
 
 def token_stream(trajectories: Trajectories, advantages: Float[Array, " B"] | Float[Array, "B T"]) -> Stream:
   """Advantages on all trained tokens of scored rows; one number per row is given to all its tokens.
 
-  Raises: ValueError: they are no real numbers, or of another shape, as one number for all rows is, which would push
-    every token alike.
+  Raises: ValueError: they are not real numbers, or have another shape, such as a single number for all rows, which
+    would push every token alike.
   """
   (rows, tokens_of_row), shape = trajectories.tokens.shape, getattr(advantages, "shape", None)
   per_row_or_token = f"one per row, [{rows}], or one per token, [{rows}, {tokens_of_row}]"
@@ -89,10 +89,10 @@ def method(
 
   Args:
     requires: extras that it reads, see `Method`.
-    prompts: of a plan, for each of the config's `prompts_per_iteration`.
-    rollout: None: independent responses.
-    loss: None: `loss_function`.
-    models, scoring: beside those of the family.
+    prompts: number of prompts in a plan for each of the config's `prompts_per_iteration`.
+    rollout: its rollout; None: independent responses.
+    loss: its loss; None: `loss_function`.
+    models, scoring: in addition to those of the family.
   """
   m, completions = config.method, config.completions_per_prompt
   of_family, scored = {"policy": ModelRole()}, {}
@@ -115,5 +115,5 @@ def method(
 
 
 def independent(config: ConfigDict, task: Task) -> Rollout:
-  """Independent responses to each prompt, as the config samples them."""
+  """Rollout of independent responses to each prompt, sampled by the config."""
   return responses(task, config.completions_per_prompt, sampling_from(config))

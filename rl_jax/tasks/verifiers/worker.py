@@ -1,7 +1,7 @@
-"""A worker of the pool: it scores one response after the other. Imports no JAX.
+"""Worker of the pool: scores one response after another. Imports no JAX.
 
-The process that the pool starts imports the verifier and forks; a child scores. A child that a response has brought
-down is replaced by another fork in no time, and no response is scored by a process that another one has damaged.
+The process started by the pool imports the verifier and forks; a child scores. A child crashed by a response is quickly
+replaced by another fork, and no response is scored by a process that another one has damaged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rl_jax.tasks.verifiers.attempt import attempt, line
 WALL = 5
 """Time that a verifier may sleep, as a multiple of its CPU time."""
 IDLE_SHARE = 0.02
-"""Share of a CPU below which a process has slept, and not waited for others to let it run."""
+"""Share of a CPU below which a process counts as sleeping, rather than waiting for the CPU."""
 _POOL_HAS_GONE = 3
 
 
