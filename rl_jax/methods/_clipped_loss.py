@@ -1,4 +1,4 @@
-"""The loss of the policy-gradient family: clipped ratios, a divergence from a reference, an entropy bonus."""
+"""Loss of the policy-gradient family: clipped ratios, a divergence from a reference, an entropy bonus."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
 AGGREGATIONS = ("token_mean", "sequence_mean_token_mean", "sequence_mean_token_sum", "sequence_mean_constant")
-"""Means of a loss over tokens and rows. One that divides by a constant of the batch would know its size."""
+"""Aggregations of a loss over tokens and rows, none of which depends on the size of the batch."""
 
 
 def loss_function(config: ConfigDict, task: Task) -> LossFunction:
-  """The loss of the family for a config. Options are validated here, at build time (ValueError)."""
+  """Loss of the family for a config. Options are validated here, at build time (ValueError)."""
   m = config.method
   one_of(m, "aggregation", AGGREGATIONS)
   clipped, corrected = clipped_loss(config), correction(m)

@@ -1,4 +1,4 @@
-"""Provers: policies under which a step is judged, other than the one that learns, and where their values come from."""
+"""Provers: policies other than the learning one, under which steps are judged, and the sources of their values."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from rl_jax.trajectories import Trajectories
 
 
 class Prover(NamedTuple):
-  """Values of steps under a frozen policy, and what they need of a method."""
+  """Values of steps under a frozen policy, with the rollout, models and scores that they need."""
 
   values: Callable[[Trajectories], StepValues]
-  """Chances of success before and after the step of each token, [B, T]."""
+  """Probabilities of success before and after the step of each token, [B, T]."""
   rollout: Rollout
   models: Mapping[str, ModelRole] = {}  # noqa: RUF012
   scoring: Mapping[str, tuple[str, str]] = {}  # noqa: RUF012
@@ -31,7 +31,7 @@ class Prover(NamedTuple):
 
 
 def truth(config: ConfigDict, task: Task) -> Prover:
-  """The task's own prover, of strength `prover_gamma`. Raises ValueError: the task has none."""
+  """Prover of the task, of strength `prover_gamma`. Raises ValueError if the task has none."""
   if task.prover_values is None:
     raise ValueError("method.prover='truth': the task has no prover of its own; take 'samples' or 'verifier'")
   exact = lambda trajectories: step_values.of_prover(task, trajectories, config.method.prover_gamma)
@@ -39,7 +39,7 @@ def truth(config: ConfigDict, task: Task) -> Prover:
 
 
 def samples(config: ConfigDict, task: Task) -> Prover:
-  """A model whose completions from the start of each step are scored. They count as generated."""
+  """Prover as a model whose completions from the start of each step are scored. They count as generated."""
   m, episodes, starts = config.method, policy_gradient.independent(config, task), starts_of(config)
   rollout = branches(task, episodes, starts, m.completions, sampling_from(config), by="prover")
   role = ModelRole(trained=False, init_from=m.prover_init_from)
@@ -47,7 +47,7 @@ def samples(config: ConfigDict, task: Task) -> Prover:
 
 
 def verifier(config: ConfigDict, task: Task) -> Prover:
-  """A model whose head holds the logit of success. Raises ValueError for one that nothing has trained."""
+  """Prover as a model whose head is the logit of success. Raises ValueError if nothing has trained it."""
   m, starts = config.method, starts_of(config)
   if m.prover_init_from == "policy":
     raise ValueError("method.prover='verifier' was trained before: method.prover_init_from, as in 'verifier#verifier'")
@@ -64,7 +64,7 @@ def verifier(config: ConfigDict, task: Task) -> Prover:
 
 
 def starts_of(config: ConfigDict) -> Callable[[Trajectories], Boundaries]:
-  """Boundaries at the starts of the steps whose values are known, `max_steps` at most."""
+  """Boundaries at the starts of steps with known values, at most `max_steps`."""
   return step_values.starts_of_steps(config.method.max_steps)
 
 

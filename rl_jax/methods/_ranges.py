@@ -1,4 +1,4 @@
-"""Ranges of the numbers in a config's section `method`: of the family, and of a method what its own RANGES say."""
+"""Ranges of the numbers in a config's section `method`: those of the family, and a method's own RANGES."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ FAMILY = {
   "rejection_bounds": Range(0, _MOST, above=True).optional(),
   "off_policy_threshold": NOT_NEGATIVE.optional(),
 }
-"""Ranges of the options of `policy_gradient.get_config`, which users' methods build on too."""
+"""Ranges of the options of `policy_gradient.get_config`, on which users' methods build too."""
 
 
 def check_options(config: ConfigDict, module: Any) -> None:
-  """Raise UserError for a number of the method's section that is out of its range: in RANGES of the module, by option,
-  and in those of the family. Raise ValueError for RANGES that are none."""
+  """Raise UserError for a number in section `method` outside of its range, by RANGES of the module and of the family.
+  Raise ValueError if RANGES is malformed."""
   options = config.method
   if set(FAMILY) <= set(options):
     ranges.check("method", options, FAMILY)
@@ -45,7 +45,7 @@ def ranges_of(module: Any) -> dict[str, Range]:
 
 
 def _check_ranges(own: Any) -> None:
-  """Raise ValueError for RANGES of a user's method that are none."""
+  """Raise ValueError if RANGES of a user's method is malformed."""
   if not isinstance(own, Mapping):
     raise ValueError(f"RANGES is {own!r}, want a dict by option, {_WANTED}")
   for name, allowed in own.items():
@@ -54,7 +54,7 @@ def _check_ranges(own: Any) -> None:
 
 
 def check_answers(config: ConfigDict) -> None:
-  """Raise ValueError for groups of one answer, of which a method that compares answers learns nothing."""
+  """Raise ValueError for groups of one answer, from which a method that compares answers learns nothing."""
   if config.completions_per_prompt < 2:
     raise ValueError(
       "completions_per_prompt=1: its advantages compare the answers to a prompt, and those of a single one are all 0: "

@@ -1,4 +1,4 @@
-"""Data between the roles `signal` and `loss`: streams of targets and weights, terms with one division each."""
+"""Data passed from `signal` to `loss`: streams of targets and weights, and terms with one division each."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ class Stream:
   """Per-token targets and weights of one loss term."""
 
   targets: Float[Array, "B T"]
-  """Advantages, value targets, or what else the stream's loss compares with. Constants: no gradient flows in."""
+  """Advantages, value targets or other inputs of the stream's loss; constants without gradient."""
   weights: Float[Array, "B T"]
-  """0 on tokens that the term ignores. May be non-zero outside `loss_mask` (hints)."""
+  """Weights, 0 on tokens that the term ignores. May be non-zero outside `loss_mask` (hints)."""
 
 
 @flax.struct.dataclass
 class Term:
-  """One term of a loss: `mean` is divided once, after the sum over all rows, then scaled."""
+  """Term of a loss: `mean` is divided once, after the sum over all rows, then scaled."""
 
   mean: Mean
   coefficient: float | Array = 1.0
   trains: str | None = flax.struct.field(pytree_node=False, default=None)
-  """The model whose outputs it reads; None: any. In a minibatch in which no term of a model has weight the model stays
-  as it is: a step would be one of its momentum alone."""
+  """Model whose outputs it reads; None: any. If no term of a model has weight in a minibatch, the model takes no step,
+  which would be one of its momentum alone."""
 
 
 class Signal(NamedTuple):
   """Streams and metrics that a method computes from a batch, constants for the gradient."""
 
   streams: dict[str, Stream]
-  """Streams by name; samples and the evaluation of credit show "policy"."""
+  """Streams by name; samples and credit evaluation use "policy"."""
   metrics: dict[str, Mean] = {}  # noqa: RUF012
 
 

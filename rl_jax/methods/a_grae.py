@@ -1,8 +1,8 @@
 """A-GRAE: asymmetric group relative advantages (arXiv 2602.05548).
 
-Idea: GRPO's advantages add up to 0 in a group, so responses that were not sampled gain nothing, and their size is
-largest at success rate p = 1/2 however far training is. A-GRAE damps positive advantages while few responses succeed,
-and moves weight from easy to hard prompts as more do. With the advantage A of the base and omega the success rate of
+Idea: GRPO's advantages add up to 0 in a group, so responses that were not sampled gain nothing, and they are largest at
+success rate p = 1/2 throughout training. A-GRAE damps positive advantages while few responses succeed, and moves weight
+from easy to hard prompts as more do. With the advantage A of the base and omega the success rate of
 the batch (eq. 11)
 
   A_i <- (omega / sqrt(p) + (1 - omega) / sqrt(1 - p)) / 2 A_i   where 0 < p < 1                  (eq. 12)
@@ -18,7 +18,7 @@ dynamic sampling in the paper's rows). `form`:
   hard_focused, easy_focused: gamma A_i / sqrt(p), gamma A_i / sqrt(1 - p), the controls of eq. 12.
   base: A_i as it is.
 
-Inferred: p and omega are shares of correct responses where rewards are anything else than 0 and 1. A group of one has
+Inferred: p and omega are shares of correct responses if rewards are other than 0 and 1. A group of one has
 advantage 0 (5e5 in the code). The paper's theorems have ddof 0, its code ddof 1. The length of "dr_grpo" is Dr. GRPO's.
 
 Metrics: those of policy_gradient.py, and
@@ -48,7 +48,7 @@ from rl_jax.trajectories import Trajectories
 LOSSES: dict[str, dict[str, Any]] = {
   "grpo": {}, "dr_grpo": {"aggregation": "sequence_mean_constant"}, "dapo": {"clip_low": 0.2, "clip_high": 0.28}
 }  # fmt: skip
-"""Options of the base's loss, beside the mean over tokens."""
+"""Options of the base's loss, apart from the mean over tokens."""
 
 
 def get_config() -> dict[str, Any]:
@@ -70,7 +70,7 @@ RANGES = grpo.RANGES | {"alpha": Range(0, 1, above=True), "beta": POSITIVE, "gam
 
 
 def released(rewards: Array, ids: Array, mask: Array, correct: Array, alpha: float, **options: Any) -> Array:
-  """Advantages as the authors' code means them; arguments as those of the kernel `a_grae`."""
+  """Advantages as intended by the authors' code, with the arguments of the kernel `a_grae`."""
   success, eps = group_mean(correct, ids, mask), options["eps"]
   omega, root = masked_mean(success, mask / jnp.maximum(group_size(ids, mask), 1)).value, jnp.sqrt(success)
   factor = jnp.where((0 < success) & (success < 1), (omega / (root + eps) + (1 - omega) / (1 - root + eps)) / 2, 1)

@@ -1,9 +1,9 @@
 """ADORA: a weight per prompt by the lengths of its right and wrong responses (arXiv 2602.10019).
 
-Idea: GRPO gives every prompt the same say, whatever the policy can do with it now. After each rollout a prompt is
-labelled by what its answers show, and all their advantages are multiplied by one weight. Longer thinking pays where
-the longest right answer is longer than wrong ones are on average; a prompt is hard where at most tau of its answers
-are right. For the G answers of one prompt (eq. 4 to 8)
+Idea: GRPO gives every prompt the same weight, whatever the policy can currently learn from it. After each rollout ADORA
+labels a prompt by its answers and multiplies all their advantages by one weight. Longer thinking pays if the longest
+right answer is longer than the mean wrong answer; a prompt is hard if at most a share tau of its answers is right. For
+the G answers of one prompt (eq. 4 to 8)
 
   pays = max over right answers of |o_i| > mean over wrong answers that were not cut of |o_i|
   hard = number of right answers / G <= tau
@@ -11,14 +11,14 @@ are right. For the G answers of one prompt (eq. 4 to 8)
   w = 2 if pays and hard, else 1                        variant "paper_llm"
   A_i = w (r_i - mean_j r_j) / (std_j r_j + eps)
 
-The default is the authors' released code for language models, "code_llm", which damps. Their paper amplifies there,
-and damps for vision-language models alone: the two damping variants are one here, as the paper does not say what a
-group without a right or without a wrong answer weighs. Without a right one thinking does not pay, without a wrong one
-it does, as in that code. The authors' code for vision-language models has it the other way round, which differs where
-all wrong answers were cut: it is no variant. A right answer has a reward above `correct_threshold`; wrong ones of
-`length_cap` tokens or more were cut. That both labels must hold is inferred: `combine` "and", "or", "length" or
-"difficulty". The mean over each answer is that of the vision-language code. With scale "none" the weights are on
-rewards less their mean.
+The default is the authors' released code for language models, "code_llm", which damps. Their paper amplifies for
+language models and damps only for vision-language models. The two damping variants are one here, because the paper
+gives no weight for a group without a right or without a wrong answer. As in that code, thinking does not pay without a
+right answer and pays without a wrong one. The authors' code for vision-language models has the reverse, which differs
+if all wrong answers were cut; it is not a variant. A right answer has a reward above `correct_threshold`; wrong answers
+of `length_cap` tokens or more count as cut. That both labels must hold is inferred: `combine` is "and", "or", "length"
+or "difficulty". The mean over each answer is that of the vision-language code. With scale "none" the weights multiply
+rewards minus their mean.
 
 Metrics: those of policy_gradient.py, and group_weight, the mean of w over scored rows.
 Config: experiments/adora.py.
@@ -54,7 +54,7 @@ def get_config() -> dict[str, Any]:
     "attenuated": 0.1,  # w of damped prompts
     "amplified": 2.0,  # w of amplified prompts, "paper_llm"
     "success_threshold": 0.5,  # tau, "paper_llm"
-    "combine": "and",  # of the two labels, "paper_llm"; or "or", "length", "difficulty"
+    "combine": "and",  # combination of the labels, "paper_llm"; or "or", "length", "difficulty"
     "correct_threshold": 0.5,  # the code's rewards of -3 to 3 take 1.01
     "length_cap": None,  # None: the response tokens of the task
   }

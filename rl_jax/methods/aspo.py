@@ -1,21 +1,21 @@
 """ASPO: advantages shaped for earlier tool calls (arXiv 2508.19201).
 
-Idea: correct responses should call the tool earlier. As a reward this is unstable: in a group whose responses are all
-correct the 1 of correctness cancels, what is left is scaled to unit variance, and late calls get negative advantages.
-ASPO adds a clipped bias to the advantage after it was taken from correctness. With p_i the tokens before the first call
-of response i, L_i its length, and means over E, the correct responses with a call of its group
+Idea: correct responses should call the tool earlier. As a reward this is unstable: in a group of correct responses the
+reward of 1 for correctness cancels, the rest is scaled to unit variance, and late calls get negative advantages. ASPO
+adds a clipped bias to the advantage that correctness gives. With p_i the number of tokens before the first call of
+response i, L_i its length, and means over E, the correct responses with a call in its group
 
   A_i = (r_i - mean_j r_j) / (std_j r_j + eps)
   A_i <- A_i + clip(delta (p_i - mean_E p) / mean_E L, -k |A_i|, k |A_i|)   for i in E            (eq. 2)
 
-so that A_i keeps its sign for k < 1. Where A_i is 0, as in a group that is all correct, there is no bias. `shaping`:
+so that A_i keeps its sign for k < 1. There is no bias where A_i is 0, as in a group of correct responses. `shaping`:
   advantage: as above. "conservative" in the paper is delta = -2, k = 0.7, "aggressive" delta = -2.5, k = 0.9.
   reward: GRPO of r_i + delta clip((p_i - mean_E p) / std_E p, -c, c) for i in E (eq. 1), the unstable baseline, with
     `reward_delta` and `reward_clip`, whose values the paper does not give.
 
 The paper runs DAPO. Here it is DAPO's loss (upper clip 0.28, mean over tokens) without its dynamic sampling, which
 drops the groups on which the two forms differ most. Inferred: |A_i| in the bounds (A_i in the paper, the same for
-correct responses), p and L in tokens that the policy wrote, no loss on what the tool says, ddof and eps of eq. 1.
+correct responses), p and L in sampled tokens, no loss on tool output, ddof and eps of eq. 1.
 
 Metrics: those of policy_gradient.py, and
   calls: share of scored rows with a call.

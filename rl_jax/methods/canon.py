@@ -1,9 +1,9 @@
 """CANON: advantages against half of a group, by length or entropy (arXiv 2509.23962).
 
-Idea: against the mean of all other answers, the length or the entropy of an answer has no say of its own. The answers
-of a prompt are cut at the median of such a metric into a low half C- and a high half C+, which has the extra answer
-of an odd group. Against the other half, the trend that earns more reward is pushed, whichever it is; against the own
-half, the best answers within a trend. For an answer i in C+ (in C- with the signs + and - exchanged)
+Idea: a comparison with the mean of all other answers ignores the length or entropy of an answer. CANON splits the
+answers of a prompt at the median of such a metric into a low half C- and a high half C+, which has the extra answer of
+an odd group. Compared with the other half, the trend with more reward is reinforced, whichever it is; compared with the
+own half, the best answers within a trend. For an answer i in C+ (in C- with the signs + and - exchanged)
 
   inter_i = r_i - m-,  m+ and m- the mean rewards of C+ and C-                                     (eq. 3)
   intra_i = r_i - m+                                                                               (eq. 4)
@@ -12,20 +12,20 @@ half, the best answers within a trend. For an answer i in C+ (in C- with the sig
 
 With mu 1/2 and equal halves this is Dr. GRPO (eq. 7). alpha tilts the competition: inter is alpha r_i - m- in C+ and
 r_i - alpha m+ in C- (eq. 9). CANON-Eff, with metric "length", mu 1/2 and alpha slightly below 1, shortens answers:
-groups that are all right push to the shorter half. The code weighs C- instead where the metric is the entropy
-(`weighted` "lower"), and adds beta to inter in C+ and takes it off in C-.
+groups of right answers push towards the shorter half. The code weights C- instead if the metric is the entropy
+(`weighted` "lower"), and adds beta to inter in C+ and subtracts it in C-.
 
 mu is constant (1: CANON-Inter, 0: CANON-Intra), or 1 - mean reward of the batch (mixing "accuracy"), or a cosine with
 restarts after a warm-up (mixing "cosine"), falling from inter to intra; with `first` "intra" the other way round.
 
-The entropy is that of the policy before the update, at the temperature of the rollout, over the tokens of the answer:
-one forward pass over all rows. Metric "random", the control of the paper, draws halves anew in each iteration, and the
-same for all seeds. Clip 0.2 below and the dual clip are the defaults of the authors' code, not in the
-paper. In a group with a single scored answer both means are 0, as in the code.
+The entropy is that of the policy before the update, at the temperature of the rollout, over the tokens of the answer;
+it costs one forward pass over all rows. Metric "random", the control of the paper, draws new halves in each iteration,
+the same for all seeds. The lower clip of 0.2 and the dual clip are defaults of the authors' code, not in the paper. In
+a group with a single scored answer both means are 0, as in the code.
 
 Metrics: those of policy_gradient.py, and
-  mu: of this iteration.
-  reward_upper, reward_lower: mean rewards of C+ and C-; their difference says which trend earns more.
+  mu: its value in this iteration.
+  reward_upper, reward_lower: mean rewards of C+ and C-; their difference shows which trend earns more.
 Config: experiments/canon.py.
 Source: paper and code.
 """
@@ -58,13 +58,13 @@ def get_config() -> dict[str, Any]:
     "aggregation": "sequence_mean_constant",
     "metric": "entropy",  # or "length", "random"
     "mixing": "constant",  # or "accuracy", "cosine"
-    "mu": 1.0,  # of "constant": the share of inter
-    "first": "inter",  # or "intra": what schedules begin with
-    "schedule_iterations": 150,  # of "cosine", with its warm-up
+    "mu": 1.0,  # share of inter, for "constant"
+    "first": "inter",  # first part of schedules; or "intra"
+    "schedule_iterations": 150,  # length of "cosine", with its warm-up
     "warmup_iterations": 30,
     "cycles": 3,
     "alpha": 1.0,  # weight of one half's rewards in inter
-    "weighted": "upper",  # the half that alpha weighs; or "lower"
+    "weighted": "upper",  # half weighted by alpha; or "lower"
     "beta": 0.0,
   }
 

@@ -1,9 +1,8 @@
 """COPO: local and global losses, blended by how far answers agree (arXiv 2508.04138).
 
 Idea: a prompt whose responses all succeed or all fail has no gradient under GRPO. A second, global advantage compares
-the prompts of the batch. How much it counts beside the local one is a matter of how far the final answers to a prompt
-agree: where they differ the local loss counts, where they agree the global one does. With frequencies p(a) of the
-answers in the group
+the prompts of the batch. Its weight depends on the agreement of the final answers to a prompt: where they differ the
+local loss dominates, where they agree the global loss does. With frequencies p(a) of the answers in the group
 
   H = -sum_a p(a) log2 p(a),  w = sigmoid(gamma (H - rho))                                        (in bits)
   A_i = (r_i - mean_j r_j) / (std_j r_j + eps),  A^g = (R - mean R) / (std R + eps)               (eq. 6)
@@ -18,7 +17,7 @@ different sides. `blend` gives W, by the names of the authors' code:
     every group, and gain probability where the prompt is easier than the others.
   soft with zero group: w where any reward of the group is not 0: the paper's reason for the rule before (inferred).
 
-The formulas are those of the code, the paper is known at second hand. The code's scripts have gamma 20, rho 1.5 with
+The formulas are those of the code; the paper is known at second hand. The code's scripts have gamma 20, rho 1.5 with
 "soft with zero" and KL 0.001, or gamma 5, rho 1 without KL; here it is "soft with forced" without KL. Inferred: one
 prompt in an iteration has A^g = 0 (NaN in the code), and responses without an answer agree with each other.
 
@@ -50,7 +49,7 @@ BLENDS = {
   "only forced": ("advantage", False), "soft with forced": ("advantage", True),
   "only zero": ("reward", False), "soft with zero": ("reward", True), "soft with zero group": ("group", True),
 }  # fmt: skip
-"""Rows that have a local loss, and whether the entropy weighs it."""
+"""Rows with a local loss, and whether the entropy weights it."""
 
 
 def get_config() -> dict[str, Any]:
@@ -58,7 +57,7 @@ def get_config() -> dict[str, Any]:
   return policy_gradient.get_config() | {
     "blend": "soft with forced",
     "gamma": 20.0,
-    "rho": 1.5,  # bits; log2 G is the most that G answers have
+    "rho": 1.5,  # bits; at most log2 G for G answers
     "prompt_reward": "mean",  # or "consistent": times 1 - H (1 - 1/G) / log2 G, off in the code's scripts
     "aggregation": "sequence_mean_token_mean",
     "dual_clip": 3.0,

@@ -1,16 +1,16 @@
 """DAPO: dynamic sampling and a wider upper clip (arXiv 2503.14476).
 
-Idea: GRPO with four changes that keep a long run going. Groups that are all right or all wrong have no gradient, so
-prompts are sampled until enough groups have both; the upper clip is wider, so that unlikely tokens can grow; every
-token weighs the same, also in long answers; an answer that comes near the length limit pays before it is cut.
+Idea: GRPO with four changes that keep long runs improving. Groups of only right or only wrong answers have no gradient,
+so prompts are sampled until enough groups have both. The upper clip is wider, so that unlikely tokens can grow. Every
+token has the same weight, also in long answers. Answers near the length limit are penalised before they are cut.
 
   keep a group iff 0 < number of its right answers < G                                            (eq. 11)
   A_i = (r_i - mean_j r_j) / std_j r_j,  r_i = 2 y_i + penalty(|o_i|)                              (eq. 9)
   penalty = 0 up to L_max - L_c tokens, then -(|o| - (L_max - L_c)) / L_c, at most -1             (eq. 13)
   loss = - sum_i sum_t min(rho_t A_i, clip(rho_t, 1 - 0.2, 1 + 0.28) A_i) / sum_i |o_i|, no KL     (eq. 8)
 
-The paper's y is -1 or 1; here it is the task's, mostly 0 or 1, times `reward_scale`: a constant has no advantage. Its
-code samples up to ten times and then stops with an error; here the rows that are missing are masked.
+The paper's y is -1 or 1; here it is the task's reward, mostly 0 or 1, times `reward_scale`, since constants cancel. Its
+code samples up to ten times and then stops with an error; here missing rows are masked.
 
 Metrics: those of policy_gradient.py and rollouts/dynamic_sampling.py (`reward` is that of the kept groups), and
   overlong: mean of -penalty over kept rows.
@@ -45,8 +45,8 @@ def get_config() -> dict[str, Any]:
     "clip_high": 0.28,
     "ddof": 1,  # the code's std; the paper does not say
     "epsilon": 1e-6,
-    "max_rounds": 3,  # most sampling rounds of one iteration; the code's is 10
-    "reward_scale": 2.0,  # what a right answer earns more than a wrong one
+    "max_rounds": 3,  # largest number of sampling rounds per iteration; 10 in the code
+    "reward_scale": 2.0,  # difference in reward between a right and a wrong answer
     "overlong_factor": 1.0,  # the largest penalty; 0: none
     "overlong_share": 0.2,  # L_c / L_max
   }

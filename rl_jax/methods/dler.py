@@ -1,19 +1,19 @@
 """DLER: truncation as length penalty, advantages normalised over the batch (arXiv 2510.15110).
 
-Idea: the simplest length penalty, no reward for an answer that is not finished after L tokens, costs accuracy because
-of the optimiser around it. Cut answers make the rewards of a group vary, which biases advantages divided by the
-group's std: divide by the batch's. A symmetric clip removes exploring tokens: widen it above. Groups of equal
-rewards, all 0 early and all 1 late, have no gradient: sample until enough groups have both.
+Idea: the simplest length penalty, no reward for an answer that is unfinished after L tokens, costs accuracy because of
+the optimiser around it. Cut answers make the rewards of a group vary, which biases advantages divided by the group's
+std: divide by the batch's std. A symmetric clip removes exploratory tokens: widen it above. Groups of equal rewards,
+all 0 early and all 1 late, have no gradient: sample until enough groups have both.
 
   r'_i = r_i if the answer is finished within L tokens, else 0                                     (section 3)
   keep a group iff its r' differ
   A_i = r'_i - mean_j r'_j, less the mean of all A and divided by their std, of the kept groups    (eq. 3)
   loss = - sum_i sum_t min(rho_t A_i, clip(rho_t, 1 - 0.2, 1 + 0.28) A_i) / sum_i |o_i| + 0.0005 k2
 
-Mean and std are over tokens ("token", the code: long answers count more) or over answers ("sequence"); the paper does
-not say. The paper's KL is k2; its script leaves k3. The dual clip is the script's. The code also pays 0.1 of the
-reward for answers that were cut: not here, as not in the paper. It samples until it has all groups; here missing rows
-are masked.
+Mean and std are over tokens ("token", as in the code, where long answers count more) or over answers ("sequence"); the
+paper does not say. The paper's KL is k2, its script's default k3. The dual clip is the script's. The code also gives
+cut answers 0.1 of the reward, which neither the paper nor this method does. It samples until it has all groups; here
+missing rows are masked.
 
 L is `target_shares` of the task's response tokens; one half is our choice (the paper: 4000 of 32k). DA-DLER continues
 from a policy of DLER with limits by difficulty: answers are sampled up to the largest limit, and count as right up to
@@ -59,9 +59,9 @@ def get_config() -> dict[str, Any]:
     "dual_clip": 10.0,
     "kl_coefficient": 0.0005,
     "kl_value": "k2",
-    "normalization": "token",  # what mean and std are over; or "sequence"
-    "max_rounds": 3,  # most sampling rounds of one iteration
-    "target_shares": (0.5,),  # of the response tokens; that of the hardest prompts first
+    "normalization": "token",  # unit of mean and std; or "sequence"
+    "max_rounds": 3,  # largest number of sampling rounds per iteration
+    "target_shares": (0.5,),  # shares of the response tokens, the hardest prompts' first
     "difficulty_thresholds": (),  # shares of right answers, ascending, one less than target_shares
   }
 

@@ -1,7 +1,7 @@
 """DLER's merge: the largest updates of a tuned policy, added to its base weights (arXiv 2510.15110).
 
-Idea: accuracy that was lost while answers became shorter comes back where small changes of weights are undone and large
-ones are shrunk. delta is the change by tuning, M the entries with the largest |delta|, a quarter of them (section 4)
+Idea: accuracy lost while answers became shorter comes back if small changes of weights are undone and large ones are
+shrunk. delta is the change by tuning, M the quarter of entries with the largest |delta| (section 4)
 
   theta = theta_base + 0.7 M delta,  delta = theta_tuned - theta_base
 
@@ -35,10 +35,10 @@ from rl_jax.tasks.task import Task
 def get_config() -> dict[str, Any]:
   """DLER, and the paper's merge."""
   return dler.get_config() | {
-    "base_init_from": "warm_start",  # a stage or the folder of a run: what the policy was tuned from
-    "keep": 0.25,  # share of entries, those of largest change
-    "scale": 0.7,  # of their change
-    "scope": "global",  # entries of all arrays compete; or "per_tensor": those of each
+    "base_init_from": "warm_start",  # stage or folder of the run that the policy was tuned from
+    "keep": 0.25,  # share of entries with the largest change
+    "scale": 0.7,  # factor of their change
+    "scope": "global",  # one threshold for all arrays; or "per_tensor"
   }
 
 

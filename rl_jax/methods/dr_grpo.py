@@ -1,7 +1,7 @@
 """Dr. GRPO: GRPO without its two biased divisions (Liu et al. 2025, arXiv 2503.20783, section 3).
 
-Idea: two divisions bias GRPO. That by |o_i| favours long wrong answers, that by the group's std favours prompts that
-are nearly solved or nearly hopeless. Leave both out:
+Idea: two divisions bias GRPO. Division by |o_i| favours long wrong answers; division by the group's std favours prompts
+that are nearly solved or nearly hopeless. Dr. GRPO leaves both out:
 
   A_i = r_i - mean_j r_j
   loss = 1/B sum_i 1/L sum_t -min(rho_t A_i, clip(rho_t, 1-e, 1+e) A_i),   L a constant: the response limit

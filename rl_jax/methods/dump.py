@@ -1,13 +1,14 @@
 """DUMP: a bandit over difficulty levels (arXiv 2504.09710).
 
-Idea: a problem teaches most when the policy is right about half of the time, and then the |A| of GRPO is largest. The
-difficulty levels of the task are arms of a bandit that pay the mean |A| of their recent responses; GRPO is unchanged.
+Idea: a problem teaches most when the policy is right about half of the time, which is when the |A| of GRPO is largest.
+The difficulty levels of the task are arms of a bandit, whose pay-off is the mean |A| of recent responses. GRPO itself
+is unchanged.
 
   L_j = mean |A| over the last W responses of level j, n_j = responses ever seen of it, n = sum_j n_j   (section 3)
   UCB_j = L_j + sqrt(2 ln(n + 1) / (n_j + 1)),  P = softmax(UCB / tau)                                   (section 3)
 
-Each problem of an iteration draws its level by P, and is then any problem of it. Nothing corrects the loss for the
-mixture. At W = 300 and hundreds of responses an iteration, the window holds the last iteration alone.
+Each problem of an iteration has a level drawn from P and is then uniform within it. The loss is not corrected for the
+mixture. With W = 300 and hundreds of responses per iteration, the window holds only the last iteration.
 
 Metrics: those of policy_gradient.py, and share/<level>, the share of rows of a level.
 Config: experiments/dump.py. Result: on six levels of chains, 5 seeds and 160,000 tokens each, accuracy over all levels
@@ -39,7 +40,7 @@ def get_config() -> dict[str, Any]:
     "aggregation": "token_mean",
     "kl_coefficient": 0.001,
     "entropy_coefficient": 0.001,
-    "window": 300,  # responses remembered of each level
+    "window": 300,  # number of remembered responses per level
     "tau": 0.1,  # 0: always the best level
     "exploration": 1.0,  # weight of the bonus
   }

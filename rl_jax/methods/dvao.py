@@ -1,24 +1,25 @@
 """DVAO: several rewards, weighted by their spread (arXiv 2605.25604).
 
-Idea: a response has K rewards. Normalised one by one and added with fixed weights, an objective on which a group agrees
-keeps its weight and says nothing; added and then normalised, the advantages are large however the rewards correlate.
-DVAO weighs each normalised reward by its spread in the group. With mean mu_k, std sigma_k of reward k over the G
-responses to a prompt
+Idea: a response has K rewards. If each is normalised and then added with a fixed weight, an objective without spread in
+the group keeps its weight and carries no signal. If they are added and then normalised, advantages are large however
+the rewards correlate. DVAO weights each normalised reward by its spread in the group. With mean mu_k and std sigma_k of
+reward k over the G responses to a prompt
 
   A_ik = (r_ik - mu_k) / (sigma_k + eps)
   v_k = w_k sigma_k / (sum_l w_l sigma_l + eps),  A_i = sum_k v_k A_ik
   loss: GRPO's, mean over all tokens
 
-so that |A_i| is at most that of "rewards" below (proposition 2), and an objective without spread leaves its weight to
-the others. Rewards are the task's objectives (`Task.objectives`); they must be on one scale, as c r_k weighs c times as
-much. `combination`, of which all but "dvao" are the paper's baselines:
+so that |A_i| is at most that of "rewards" below (proposition 2), and an objective without spread passes its weight to
+the others. Rewards are the task's objectives (`Task.objectives`) and must share a scale, since c r_k has c times the
+weight. `combination`, of which all but "dvao" are the paper's baselines:
   dvao: as above.
   rewards: RC, GRPO of sum_k w_k r_ik.
   advantages: AC, sum_k w_k A_ik.
   gdpo: AC normalised over the batch (arXiv 2601.05242).
 
-The formulas are known at second hand, without equation numbers; that weights go with the std, not with the variance,
-follows from the propositions. Inferred: ddof 1, eps 1e-6 and its place, advantage 0 without any spread, no KL.
+The formulas are known at second hand, without equation numbers. That weights are proportional to the std, not to the
+variance, follows from the propositions. Inferred: ddof 1, eps 1e-6 and its place, advantage 0 without any spread, no
+KL.
 
 Metrics: those of policy_gradient.py, part/<objective> (rl_jax/training/describing.py), and
   weight/<objective>: v_k over scored rows; for "dvao" alone.
@@ -51,7 +52,7 @@ def get_config() -> dict[str, Any]:
   """The paper's options: equal weights, no KL."""
   return policy_gradient.get_config() | {
     "combination": "dvao",
-    "weights": (),  # one per objective of the task, in its order; scaled to add up to 1; (): equal
+    "weights": (),  # one per objective, in the task's order, scaled to sum 1; (): equal
     "ddof": 1,
     "epsilon": None,  # None: 1e-4 for "gdpo", as in its paper, else 1e-6
   }

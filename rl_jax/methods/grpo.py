@@ -1,12 +1,12 @@
 """GRPO: group relative policy optimisation (DeepSeekMath, arXiv 2402.03300, section 4.1).
 
-Idea: the mean reward of a prompt's other answers replaces the critic. For the G answers of one prompt
+Idea: the mean reward of a prompt's answers replaces the critic. For the G answers of one prompt
 
   A_i = (r_i - mean_j r_j) / (std_j r_j + eps)                                                    (section 4.1.2)
   loss = 1/G sum_i 1/|o_i| sum_t [ -min(rho_t A_i, clip(rho_t, 1-e, 1+e) A_i) + beta k3_t ]       (eq. 3 and 4)
 
-A group of equal rewards has advantage 0, and so has an unscored row. The paper averages each answer first and so
-favours short right and long wrong answers (dr_grpo.py mends it).
+Groups of equal rewards and unscored rows have advantage 0. The paper averages over each answer first, and so favours
+short right and long wrong answers (dr_grpo.py corrects this).
 
 Metrics: those of policy_gradient.py. Config: experiments/grpo.py.
 Source: verified in code.
@@ -32,7 +32,7 @@ def get_config() -> dict[str, Any]:
   return policy_gradient.get_config() | {
     "aggregation": "sequence_mean_token_mean",
     "kl_coefficient": 0.04,
-    "scale": "group",  # what the difference is divided by: std of the "group", of the "batch", or "none"
+    "scale": "group",  # divisor: std of the "group", of the "batch", or "none"
     "ddof": 1,  # the libraries' std; the paper writes ddof 0
     "epsilon": 1e-6,
   }

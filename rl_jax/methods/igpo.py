@@ -1,14 +1,14 @@
 """IGPO: information gain of turns with a tool (arXiv 2510.14967).
 
-Idea: in an episode of many turns the policy's own belief in the right answer, measured after every turn by forcing it,
-says what the turn was worth. So a group in which every episode fails still has a gradient.
+Idea: in an episode of many turns, the policy's belief in the right answer, measured by forcing it after every turn,
+shows the worth of that turn. A group in which every episode fails thus still has a gradient.
 
   log pi_t = mean_j log p(a_j | prompt, first t turns with their observations, opening, a_<j)
   r_t = pi_t - pi_{t-1},  and of the last turn the reward of the episode instead
   x = (r - mean) / std over all turn rewards of the prompt's group
   A_t = sum_{k >= t} gamma^(k-t) x_k over turns, on every token of the policy in turn t
 
-The loss is GRPO's, over tokens of the policy alone: what the tool says has no advantage and no weight. With gain
+The loss is GRPO's, over sampled tokens only: tool output has no advantage and no weight. With gain
 "prob_diff", discount 1 and no normalisation the gains of an episode sum to pi_{T-1} - pi_0. The authors' later release
 has gain "log_prob_diff" and normalization "separate". Not in the paper: the ddof of std (0), the mean over tokens.
 
@@ -51,10 +51,10 @@ def get_config() -> dict[str, Any]:
     "dual_clip": 3.0,
     "kl_coefficient": 0.001,
     "gain": "prob_diff",  # or "log_prob_diff"
-    "normalization": "joint",  # one mean and std for all turn rewards of a group; or "separate" for gains and outcomes
+    "normalization": "joint",  # one mean and std per group; or "separate" ones for gains and outcomes
     "scale": True,  # False: no division by the std
     "discount": 1.0,  # per turn
-    "curriculum_iterations": None,  # a number: over so many, outcomes go from weight 0.5 to 1 and gains from 1 to 0.5
+    "curriculum_iterations": None,  # iterations over which outcomes go from weight 0.5 to 1, gains from 1 to 0.5
   }
 
 

@@ -1,4 +1,4 @@
-"""The interface of a method: five roles over one state, and the models that it names."""
+"""Interface of a method: five roles over one state, and the models that it names."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class ModelRole:
   """One of the models that a method names.
 
   Attributes:
-    config: fields in which its section `model` differs from the config's, `name` among them; a method reads them from
+    config: fields in which its section `model` differs from the config's, including `name`; a method reads them from
       its own section, as in method.teacher.model.
-    init_from: where its parameters come from: another role of the method (those whose shapes agree; the rest is
-      drawn), or a stage or the folder of a run, as in the field `init_from` of a config, with #critic after it for
-      another model than that run's policy. "": a fresh draw, or the checkpoint of a pretrained model. The policy's is
-      the config's field.
-    outputs: what loss and `Method.scoring` read of it, by name: see rl_jax/models/outputs.py. A loss reads those of the
-      models that it trains, and of others those that are of the parameters alone ("readout").
-    heads: numbers that `values` and `rewards` hold.
-    trained: whether a loss trains it, or path of a parameter -> whether it does; a frozen model carries no optimiser.
-    learning_rate: None: that of the config.
-    loss: (outputs, trajectories) -> Loss, with the outputs of this model alone: trains it before it scores, but after
-      all models without one have, in as many passes and minibatches as the policy takes later. None: the method's
-      `loss` trains it.
+    init_from: source of its parameters: another role of the method (where shapes agree; the rest is freshly
+      initialised), a stage, or the folder of a run, as in a config's `init_from`. #critic after it selects a model
+      other than that run's policy. "": freshly initialised, or the checkpoint of a pretrained model. For the policy
+      the config's field applies.
+    outputs: names of outputs that loss and `Method.scoring` read, see rl_jax/models/outputs.py. A loss reads those of
+      the models that it trains, and of other models those that depend on the parameters alone ("readout").
+    heads: number of scalars in `values` and `rewards`.
+    trained: True if a loss trains it, or path of a parameter -> whether it is trained; a frozen model has no optimiser.
+    learning_rate: its learning rate; None: the config's.
+    loss: (outputs, trajectories) -> Loss, from the outputs of this model alone. It trains the model before it scores,
+      but after all models without their own loss have scored, in as many passes and minibatches as the policy takes
+      later. None: the method's `loss` trains it.
   """
 
   config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -59,7 +59,7 @@ class ModelRole:
 
 
 def as_found(params: dict[str, Params]) -> dict[str, Params]:
-  """Parameters unchanged: each model starts where its `init_from` leads."""
+  """Parameters unchanged: each model starts from its `init_from`."""
   return params
 
 
@@ -68,22 +68,22 @@ class Method:
   """A method of a paper. The trainer runs its roles and never looks inside their states.
 
   Attributes:
-    curriculum: which prompts, how many samples, how long.
-    rollout: how trajectories are made.
-    signal: (trajectories, iterations done) -> Signal. A schedule states its own length: a run may be continued past its
-      `num_iterations`.
+    curriculum: selects prompts, numbers of samples and length limits.
+    rollout: makes trajectories.
+    signal: (trajectories, completed iterations) -> Signal. A schedule has its own length, since a run may continue past
+      its `num_iterations`.
     loss: (outputs, trajectories, streams) -> Loss, for one minibatch.
-    models: the models by name, "policy" among them.
+    models: models by name, including "policy".
     scoring: array name -> (model, output): teacher-forced over all rows with the parameters before the update, but
-      after that of models with a loss of their own. Those that name a field of Trajectories are set there
-      ("old_logprobs", "ref_logprobs"), others in its extras.
-    initial: parameters by role, as their `init_from` gave them, for one seed -> those that the run starts with. A merge
-      of two runs, or the end of a method that ends in one. Frozen models that borrow from a trained one keep doing so.
-    evaluations: by name, (models with the parameters that are evaluated, key) -> metrics, beside the plain responses to
+      after that of models with their own loss. Names of fields of Trajectories ("old_logprobs", "ref_logprobs") are set
+      there, others in its extras.
+    initial: parameters by role from `init_from`, for one seed -> parameters that the run starts with, such as a merge
+      of two runs. Frozen models that share parameters with a trained one keep doing so.
+    evaluations: by name, (models with the evaluated parameters, key) -> metrics, in addition to plain responses to
       held-out prompts: other forms of inference, the accuracy of a reward model.
-    requires: extras that signal and loss read, beside what `scoring` makes: those of the task's verdicts
-      (`Task.provides`) and of the rollout (`Rollout.provides`).
-    papers: arXiv ids of the papers that this is.
+    requires: extras that signal and loss read, besides those of `scoring`: from the task's verdicts (`Task.provides`)
+      or the rollout (`Rollout.provides`).
+    papers: arXiv ids of its papers.
   """
 
   curriculum: Curriculum
@@ -101,7 +101,7 @@ class Method:
 
 
 def one_of(m: ConfigDict, name: str, known: Iterable[str]) -> str:
-  """The value of an option of a config's section `method`; ValueError if it is not one of the known ones."""
+  """Value of an option in section `method`; ValueError if it is not a known one."""
   if m[name] not in known:
     raise ValueError(f"method.{name} is one of {', '.join(known)}, got {m[name]!r}")
   return m[name]

@@ -1,10 +1,10 @@
 """No reward: sharpens the policy without a verifier; a control for studies.
 
-Idea: a token is pushed by its own probability, so that the entropy falls whatever the verifier says,
+Idea: a token is pushed by its own probability, so that the entropy falls independently of the verifier,
 
   A_t = log pi_old(token t) - mean over the trained tokens of the batch
 
-A task on which this improves measures how fast a method lowers the temperature, not how it uses rewards.
+A task on which this helps measures how fast a method lowers the temperature, not how it uses rewards.
 
 Metrics: those of policy_gradient.py. Config: experiments/no_reward.py.
 """

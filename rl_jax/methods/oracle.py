@@ -1,11 +1,11 @@
 """Oracle: true values of steps as advantages, the best that dense credit could do; a control for studies.
 
-Idea: the advantage of a step is what it did to the chance of success,
+Idea: the advantage of a step is the change that it makes in the probability of success,
 
   A = V(text after the step) - V(text before it),   on all tokens of the step                 (no other credit)
 
-with V from the task itself where it knows it (exact up to the prompt: see rl_jax/tasks/chain_values.py), else the mean
-reward of completions of the policy, whose tokens are not charged.
+with V from the task if it has exact values (see rl_jax/tasks/chain_values.py), else the mean reward of completions of
+the policy, whose tokens do not count.
 
 Metrics: those of policy_gradient.py. Config: experiments/oracle.py.
 """
@@ -29,9 +29,9 @@ TRUTHS = ("task", "exact", "completions")
 
 
 def get_config() -> dict[str, Any]:
-  """Exact values where the task has them."""
+  """Exact values, if the task has them."""
   return policy_gradient.get_config() | {
-    "truth": "task",  # "exact" where the task knows them, else "completions"
+    "truth": "task",  # "exact" if the task has them, else "completions"
     "completions": 32,  # from the start of each step
     "max_steps": 16,  # with completions of their own
   }
@@ -46,7 +46,7 @@ def build(config: ConfigDict, task: Task) -> Method:
   one_of(m, "truth", TRUTHS)
   is_exact = m.truth == "exact" or (m.truth == "task" and task.step_values is not None)
   if is_exact and task.step_values is None:
-    raise ValueError("method.truth='exact': the task knows no exact values of steps; take 'completions'")
+    raise ValueError("method.truth='exact': the task has no exact values of steps; use 'completions'")
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     values = step_values.exact(task, trajectories) if is_exact else step_values.from_completions(trajectories)

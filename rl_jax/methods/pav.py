@@ -1,23 +1,24 @@
 """PAV: progress of steps under a frozen prover (arXiv 2410.08146).
 
-Idea: a step is worth what it changes in the chance of success, under a prover mu that is another policy than the one
-that learns. The value of a step under the policy itself adds nothing to its outcome: Q^pi + alpha A^pi is
-(1 + alpha) Q^pi less a baseline. A prover that always or never succeeds sees no step that matters; one of middle
-strength tells steps apart, and rewards a good beginning long before any response is right. With q_h the chance of
-success of a completion by mu from the end of step h, q_0 that of the bare prompt,
+Idea: the worth of a step is its change in the probability of success under a prover mu, a policy other than the
+learning one. Values under the policy itself add nothing to the outcome: Q^pi + alpha A^pi is (1 + alpha) Q^pi minus a
+baseline. To a prover that always or never succeeds no step matters. One of medium strength distinguishes steps, and
+rewards a good beginning long before any response is right. With q_h the probability of success of a completion by mu
+from the end of step h, and q_0 that from the prompt,
 
   A_h = q_h - q_{h-1}                                                                               (eq. 2)
   w_t = R + alpha A_{step of t} - b_t,   R the outcome, the estimate of Q^pi from one sample        (eq. 5)
   loss = - mean over tokens of w_t log pi(token t)  +  beta k3_t
   value loss: 1/2 (V_t - R - alpha A_{step of t})^2,   b_t = V_t before the update
 
-The prover is frozen. With best_of K its values are 1 - (1 - q)^K, those of the best of K of its completions (remark
-3.1), before differences are taken. `prover`:
-  truth: the task's own prover of strength `prover_gamma`, exact, where it has one.
+The prover is frozen. With best_of K its values are 1 - (1 - q)^K, those of the best of K completions (remark 3.1),
+before differences are taken. `prover`:
+  truth: the task's own prover of strength `prover_gamma`, with exact values, if the task has one.
   samples: q_h is the mean outcome of completions by a model; "policy": the one that training starts from.
-  verifier: a model that was trained to predict q_h, a stage (verifier_training.py).
-`form` "to_go" gives a token the progress of its step and of all after it, which telescopes to the outcome less a
-baseline: the trap that the paper warns of. The objective takes its states from the old policy, so A_h is step h's own.
+  verifier: a model trained to predict q_h in a stage (verifier_training.py).
+`form` "to_go" gives a token the progress of its step and of all later ones, which telescopes to the outcome minus a
+baseline: the trap that the paper warns of. The objective takes its states from the old policy, so A_h belongs to step h
+alone.
 
 Inferred: the mean over tokens; q after the last step is the outcome (the paper: the verifier's prediction); the loss is
 that of the family, whose ratio is 1 in the first of several minibatches.
@@ -51,17 +52,17 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's options for its 2B model, with a prover of samples of the policy that training starts from."""
+  """The paper's options for its 2B model, with samples of the initial policy as prover."""
   return policy_gradient.get_config() | {
     "clip": "none",
     "kl_coefficient": 0.001,
     "alpha": 5.0,  # 3 for 9B, 1 in the didactic task
     "form": "step",  # or "to_go"
     "prover": "samples",  # or "truth", "verifier"
-    "prover_gamma": 10.0,  # of "truth"
-    "prover_init_from": "policy",  # of a model: another role, a stage or a run, as in "verifier#verifier"
-    "completions": 20,  # of "samples", from the start of each step
-    "max_steps": 16,  # of a response, with values of their own by a model; later ones are a part of the last of these
+    "prover_gamma": 10.0,  # strength, for "truth"
+    "prover_init_from": "policy",  # for a model: another role, a stage or a run, as in "verifier#verifier"
+    "completions": 20,  # number from the start of each step, for "samples"
+    "max_steps": 16,  # steps with their own value by a model; later ones join the last
     "best_of": 1,  # K
     "value_coefficient": 1.0,
     "critic_learning_rate": None,  # None: the policy's
@@ -75,7 +76,7 @@ RANGES = {name: ppo.RANGES[name] for name in ("value_coefficient", "critic_learn
 
 
 def to_go(progress: Float[Array, "B T"], step_ids: Int[Array, "B T"], mask: Bool[Array, "B T"]) -> Float[Array, "B T"]:
-  """The progress of a token's step and of all after it."""
+  """Progress of a token's step and of all later steps."""
   return discounted_sums(jnp.where(segment_ends(step_ids, mask), progress, 0.0), mask)
 
 

@@ -1,7 +1,7 @@
-"""Policy gradient, the base of its family: independent responses, a stream of advantages, clipped loss, KL, entropy.
+"""Base of the policy-gradient family: independent responses, a stream of advantages, clipped loss, KL, entropy.
 
-A method of this family adds a `signal`, its advantage estimator. It may also add other prompts, another rollout, more
-terms of the loss and more models. See grpo.py, dr_grpo.py, dapo.py, ppo.py.
+A method of this family adds a `signal`, its advantage estimator. It may also change prompts and rollout, and add terms
+of the loss and models. See grpo.py, dr_grpo.py, dapo.py, ppo.py.
 
 Metrics:
   clip_fraction: share of trained tokens whose ratio was clipped.
@@ -46,10 +46,10 @@ def get_config() -> dict[str, Any]:
     **_corrections.get_config(),
     "aggregation": "token_mean",  # see AGGREGATIONS in _clipped_loss.py
     "aggregation_constant": None,  # None: the response tokens of the task
-    "kl_coefficient": 0.0,  # of KL(policy || reference) in the loss; 0: no reference model is kept
+    "kl_coefficient": 0.0,  # coefficient of KL(policy || reference); 0: no reference model
     "kl_value": "k3",
     "kl_gradient": None,  # None: the gradient of kl_value
-    "entropy_coefficient": 0.0,  # of the entropy bonus
+    "entropy_coefficient": 0.0,  # coefficient of the entropy bonus
     "curriculum": "uniform",  # or "epochs": shuffled passes over the problems of a finite task
     "old_logprobs": "sampler",  # or "trainer": scored again before the update
   }
@@ -58,8 +58,8 @@ def get_config() -> dict[str, Any]:
 def token_stream(trajectories: Trajectories, advantages: Float[Array, " B"] | Float[Array, "B T"]) -> Stream:
   """Advantages on all trained tokens of scored rows; one number per row is given to all its tokens.
 
-  Raises: ValueError: they are no real numbers, or of another shape, as one number for all rows is, which would push
-    every token alike.
+  Raises: ValueError: they are not real numbers, or have another shape, such as a single number for all rows, which
+    would push every token alike.
   """
   (rows, tokens_of_row), shape = trajectories.tokens.shape, getattr(advantages, "shape", None)
   per_row_or_token = f"one per row, [{rows}], or one per token, [{rows}, {tokens_of_row}]"
@@ -90,10 +90,10 @@ def method(
 
   Args:
     requires: extras that it reads, see `Method`.
-    prompts: of a plan, for each of the config's `prompts_per_iteration`.
-    rollout: None: independent responses.
-    loss: None: `loss_function`.
-    models, scoring: beside those of the family.
+    prompts: number of prompts in a plan for each of the config's `prompts_per_iteration`.
+    rollout: its rollout; None: independent responses.
+    loss: its loss; None: `loss_function`.
+    models, scoring: in addition to those of the family.
   """
   m, completions = config.method, config.completions_per_prompt
   of_family, scored = {"policy": ModelRole()}, {}

@@ -1,9 +1,9 @@
 """PPO: proximal policy optimisation with a critic (Schulman et al. 2017, arXiv 1707.06347) and GAE (arXiv 1506.02438).
 
-Idea: a second transformer learns V(state before token t); the advantage is the discounted sum of its surprises:
+Idea: a second transformer learns V(state before token t). The advantage is the discounted sum of its errors:
 
   delta_t = r_t + gamma V_{t+1} - V_t,   A_t = delta_t + gamma lambda A_{t+1}      (GAE, eq. 11 and 16)
-  policy loss: tokens' mean of -min(rho_t A_t, clip(rho_t, 1-e, 1+e) A_t)          (PPO, eq. 7)
+  policy loss: mean over tokens of -min(rho_t A_t, clip(rho_t, 1-e, 1+e) A_t)      (PPO, eq. 7)
   value loss: 1/2 max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2),  R = A + V_old
 
 The reward of an answer falls on its last token, in an environment that of a turn on the turn's last token. The value
@@ -12,7 +12,7 @@ interruption. Advantages are whitened over all tokens of the batch.
 
 Metrics: those of policy_gradient.py, and
   value_error: mean square of V_old - R over trained tokens.
-  value_correlation: where the task knows true values of steps, their correlation with V_old over trained tokens.
+  value_correlation: correlation of V_old with true values of steps over trained tokens, if the task has them.
 Config: experiments/ppo.py.
 Source: verified in code.
 """
@@ -59,7 +59,7 @@ def token_rewards(trajectories: Trajectories) -> Float[Array, "B T"]:
 
 
 def critic(m: ConfigDict) -> dict[str, Any]:
-  """The models and the scoring that a critic adds to a method, as arguments of `policy_gradient.method`."""
+  """Models and scoring of a critic, as arguments of `policy_gradient.method`."""
   role = ModelRole(outputs=("values",), init_from=m.critic_init_from, learning_rate=m.critic_learning_rate)
   return {"models": {"critic": role}, "scoring": {"values": ("critic", "values")}, "requires": ("values",)}
 
@@ -67,7 +67,7 @@ def critic(m: ConfigDict) -> dict[str, Any]:
 def value_term(
   m: ConfigDict, outputs: Outputs, trajectories: Trajectories, stream: Stream, *, clip: float | None
 ) -> Term:
-  """The critic's loss, the mean over the tokens of its stream."""
+  """Loss of the critic, averaged over the tokens of its stream."""
   losses = value_loss(
     outputs["critic"]["values"], trajectories.extras["values"], stream.targets, stream.weights > 0, clip=clip
   )

@@ -1,21 +1,21 @@
 """PRIME: implicit process rewards, learned online (arXiv 2502.01456).
 
-Idea: a second language model pi_phi is trained on outcomes alone, with the sum of its log-ratio to a reference as the
-logit of being right. That sum splits into a reward for every token, so no step is ever labelled.
+Idea: a second language model pi_phi is trained on outcomes alone, with the sum of its log-ratios to a reference as the
+logit of a right answer. That sum is a sum of token rewards, so no step needs a label.
 
   r_t = beta (log pi_phi(y_t) - log pi_ref(y_t)),  r(y) = sum_t r_t                                (eq. 3)
   PRM loss: - mean_i [ y_i log sigmoid(r(y_i)) + (1 - y_i) log sigmoid(-r(y_i)) ]                  (algorithm 1)
   R_t = sum_{s >= t} (r_s - mean_{j != i} r(y_j) / |y_j|) + y_i - mean_{j != i} y_j               (eq. 5)
   A = R whitened over the tokens of the batch; policy loss: PPO's clip, mean over tokens, no KL
 
-As in the code, r is divided by its largest return before eq. 5 (whose factor K / (K - 1) of r_s is left out: it is not
-the paper's). Both models start as the policy: r is 0 at first, and the method begins as RLOO. The PRM learns from the
-same rows: "after" they were scored, by a term of the joint loss, or "before", by a loss of its own. Groups are kept if
-low <= mean outcome <= high; the code keeps the surplus prompts for the next iteration, here they are dropped.
+As in the code, r is divided by its largest return before eq. 5. The code's factor K / (K - 1) of r_s is left out, since
+it is not in the paper. Both models start as the policy, so r is 0 at first and the method begins as RLOO. The PRM
+learns from the same rows: "after" they were scored, by a term of the joint loss, or "before", by its own loss. Groups
+are kept if low <= mean outcome <= high; the code keeps surplus prompts for the next iteration, here they are dropped.
 
 Metrics: those of policy_gradient.py and of rollouts/dynamic_sampling.py, and
-  prm_accuracy: share of a prompt's pairs that r(y), as the policy gets it, puts in the order of outcomes; ties half.
-  loss/prm ("after") or prm/loss/prm ("before"): the PRM's loss, log 2 = 0.69 where it knows nothing.
+  prm_accuracy: share of a prompt's pairs that r(y), as used for the policy, ranks by outcome; ties count half.
+  loss/prm ("after") or prm/loss/prm ("before"): the PRM's loss; log 2 = 0.69 without knowledge.
 Config: experiments/prime.py. Result: experiments/results/credit.md.
 Source: paper and code; the std of the GRPO variant is inferred.
 """
@@ -52,13 +52,13 @@ def get_config() -> dict[str, Any]:
     "rounding": 1e-5,  # log-ratios up to this count as 0, relative to the logprob where that is above 1
     "granularity": "token",  # or "whole": the sum on the last token
     "last_token": "keep",  # or "zero", as in verl
-    "reference": "freeze",  # the initial policy, or "policy": that of the moment
+    "reference": "freeze",  # the initial policy, or "policy": the current one
     "prm_update": "after",  # or "before" it scores
     "prm_learning_rate": None,  # None: the policy's; the paper's is twice that
     "lowest_accuracy": 0.2,
     "highest_accuracy": 0.8,
     "keep_truncated": True,  # False: also drop groups with an answer that was cut
-    "max_rounds": 3,  # most sampling rounds of one iteration
+    "max_rounds": 3,  # largest number of sampling rounds per iteration
   }
 
 
@@ -89,7 +89,7 @@ def build(config: ConfigDict, task: Task) -> Method:
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     outcomes = trajectories.rewards, trajectories.group_ids, trajectories.scored
     prm, ref = trajectories.extras["prm_logprobs"], trajectories.ref_logprobs
-    # Equal models differ by rounding, which the division by the largest return would make as large as any reward.
+    # Equal models differ by rounding, which the division by the largest return would blow up to full size.
     equal = jnp.abs(prm - ref) <= m.rounding * jnp.maximum(1.0, jnp.abs(ref))
     mask, (rewards, scores) = implicit(jnp.where(equal, ref, prm), trajectories)
     rewards = scale_to_unit_return(rewards, mask, eps=m.unit_return_epsilon) if m.unit_return else rewards

@@ -1,8 +1,8 @@
 """SIRI: a response limit that falls and rises during training (arXiv 2509.25176).
 
-Idea: the response limit falls and rises again during training. A falling limit forces dense reasoning, as an
-answer that is cut earns nothing; a rising one lets the policy explore from there. There is no penalty on length. At
-iteration t of cycles of T, between the limits L_max and L_min (section 3)
+Idea: the response limit falls and rises again during training. A falling limit forces dense reasoning, because a cut
+answer earns nothing; a rising one lets the policy explore from there. There is no penalty on length. At iteration t, in
+cycles of T and between the limits L_max and L_min (section 3)
 
   cosine:        L(t) = (L_max + L_min) / 2 + (L_max - L_min) / 2 cos(2 pi t / T)
   stair:         L_min in the first half of a cycle, L_max in the second

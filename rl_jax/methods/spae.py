@@ -1,8 +1,8 @@
 """SPAE: step potentials from forced answers (arXiv 2601.03823).
 
-Idea: after each step of reasoning the policy is made to answer at once. How sure it is (Conf) and how likely it finds
-the right answer (Acc) give a potential in [-1, 1]: 0 exploring, 1 sure and right, -1 sure and wrong. Steps that raise
-it get a bonus, and what is written after the answer is known counts less, so re-checking is no longer rewarded.
+Idea: after each reasoning step the policy is forced to answer. Its confidence (Conf) and the probability of the right
+answer (Acc) give a potential in [-1, 1]: 0 exploring, 1 certain and right, -1 certain and wrong. Steps that raise it
+get a bonus. Text after the answer is known counts less, so that re-checking is not rewarded.
 
   Conf_k = mean_n exp(-mean_l H_nl) over sampled answers,  Acc_k = mean_m pi(y*_m | steps <= k, opening, y*_<m)
   Phi_k = 1.5 Acc_k Conf_k + 0.5 Acc_k - Conf_k
@@ -51,13 +51,13 @@ def get_config() -> dict[str, Any]:
   return policy_gradient.get_config() | {
     "clip_low": 0.2,
     "clip_high": 0.28,
-    "alpha": 0.5,  # how much less counts what comes after the answer is known
-    "xi": 0.5,  # of the bonus for a step that raises the potential
+    "alpha": 0.5,  # reduction of credit after the answer is known
+    "xi": 0.5,  # coefficient of the bonus for steps that raise the potential
     "threshold": 0.9,  # potential from which the answer counts as known
     "normalization": "batch",  # or "none"
-    "max_steps": 8,  # steps of a response that are probed; later ones take f and g of the last of them
+    "max_steps": 8,  # number of probed steps; later ones take f and g of the last
     "probe_samples": 5,  # answers sampled at each boundary
-    "probe_tokens": 10,  # most tokens of one
+    "probe_tokens": 10,  # largest number of tokens of an answer
     "uninformative_groups": "drop",  # those of equal rewards; or "keep": they have the bonus alone
   }
 

@@ -1,16 +1,16 @@
 """SPO-chain: segment values from completions at cut points (arXiv 2505.23564).
 
-Idea: a response is cut where the policy was uncertain (every `interval`-th token of probability p < rho); the value of
-a cut is the mean reward of N completions from there, and a segment earns the difference of the values at its ends.
+Idea: a response is cut where the policy was uncertain, at every `interval`-th token of probability p < rho. The value
+of a cut is the mean reward of N completions from there, and a segment earns the difference of the values at its ends.
 
   A_j = V_{j+1} - V_j,  A_last = reward - V_last,  on tokens with p <= rho          (segments add up to reward - V_0)
   A is whitened over M, the tokens with p < rho, and only these are trained:
   loss = sum_M -min(r A, clip(r, 1 - e, 1 + e) A) / |M|  +  beta mean_rows sum_{t in M} k3_t
 
-log r is held within +-10; a minibatch with a mean r above `max_ratio` is skipped. Tokens before the first cut have
-A = 0 before whitening. All is as in the authors' code, but for: whitening pools the rows of an iteration, not of a
-minibatch; with fewer `max_segments` than cuts the last segment runs to the end; micro-batches are skipped one by one.
-Cuts with equal text share their completions.
+log r is clamped to +-10; a minibatch with a mean r above `max_ratio` is skipped. Tokens before the first cut have A = 0
+before whitening. Differences from the authors' code: whitening pools the rows of an iteration, not of a minibatch; with
+fewer `max_segments` than cuts the last segment runs to the end; micro-batches are skipped one by one; cuts with equal
+text share their completions.
 
 Metrics: those of policy_gradient.py, over M, and
   uncertain: share of trained tokens that are in M.
@@ -40,7 +40,7 @@ from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
-OPEN = ("kl_coefficient", "entropy_coefficient", "curriculum")  # of the family, as the paper's loss has room for them
+OPEN = ("kl_coefficient", "entropy_coefficient", "curriculum")  # options of the family that fit the paper's loss
 
 
 def loss_config() -> dict[str, Any]:
@@ -80,7 +80,7 @@ def signal_of(m: ConfigDict, trajectories: Trajectories, advantages: Float[Array
 
 
 def loss_function(config: ConfigDict, task: Task) -> LossFunction:
-  """The loss of chain and tree. Raises ValueError for another option of the family that is set."""
+  """Loss of chain and tree. Raises ValueError if an option of the family that SPO fixes is set."""
   m, base = config.method, policy_gradient.loss_function(config, task)
   for name, only in policy_gradient.get_config().items():
     if name not in OPEN and m[name] != only:

@@ -1,22 +1,22 @@
 """SPO-tree: trees whose samples estimate values and are trained on (arXiv 2505.23564).
 
-Idea: each prompt grows a tree of segments of `segment_tokens` tokens. The value of a leaf is its reward, that of any
-other node the mean of its children's, and an edge, the tokens that a node adds to its parent's text, earns
+Idea: each prompt grows a tree of segments of `segment_tokens` tokens. The value of a leaf is its reward, and the value
+of any other node the mean over its children. An edge, the tokens that a node adds to its parent's text, earns
 
   A(n) = V(n) - V(parent)                                                        (siblings add up to 0)
 
-or, with `scale` "group", that over the children's std (the authors call the two rloo and grpo). A training sample is an
-edge with A != 0, given the text before it. All of them are trained on, each tree run once (`Trajectories.trees`). With
-`edges_per_prompt` (the paper's 32) at most so many of each prompt are at once, at random; free rows of the batch go to
-edges that earlier iterations left, until they are `replay_age` iterations old, and each runs its stem again. How
-replayed edges are picked and that they only fill free rows is inferred. Whitening, probability mask and loss are those
-of spo_chain.py.
+or, with `scale` "group", the same divided by the children's std (the authors call the two rloo and grpo). A training
+sample is an edge with A != 0, given the text before it. All of them are trained on, and each tree is computed once
+(`Trajectories.trees`). With `edges_per_prompt` (32 in the paper), at most that many edges of each prompt are trained on
+at once, at random. Free rows of the batch are filled with edges left over from earlier iterations, until these are
+`replay_age` iterations old; each recomputes its stem. The choice of replayed edges, and that they only fill free rows,
+is inferred. Whitening, probability mask and loss are those of spo_chain.py.
 
 `prompts_per_iteration` trees grow; `completions_per_prompt` is not read. Rewards are known at leaves only, so `reward`
 and `accuracy` are of the leaves among the trained edges: read the held-out metrics.
 
 Metrics: those of spo_chain.py, and
-  usable: new edges with A != 0, for each row of the batch.
+  usable: number of new edges with A != 0, per row of the batch.
   replayed: with `edges_per_prompt`, share of old edges among those trained.
 Config: experiments/spo_tree.py. Result: experiments/results/credit.md
 Source: authors' code.
@@ -47,11 +47,11 @@ def get_config() -> dict[str, Any]:
   """The paper's options for GSM8K: 6-6-6, segments of 30 tokens."""
   return spo_chain.loss_config() | {
     "branching": (6, 6, 6),  # children by level
-    "segment_tokens": 30,  # of all levels but the last, which has no limit
+    "segment_tokens": 30,  # for all levels but the last, which has no limit
     "scale": "none",  # or "group"
-    "edges_per_prompt": None,  # trained on at once; None: all that are usable, and none waits
+    "edges_per_prompt": None,  # trained on at once; None: all usable edges, without replay
     "replay_age": 8,
-    "replay_capacity": None,  # edges that can wait; None: a batch for each iteration of replay_age
+    "replay_capacity": None,  # size of the replay buffer; None: replay_age batches
   }
 
 

@@ -1,7 +1,7 @@
 """Supervised learning: the warm start, on the task's imperfect demonstrations.
 
-Idea: demonstrations are imperfect at rates that the task's config states (wrong steps, skipped steps, re-checks), so
-the policy learns the form of an answer and is right some of the time.
+Idea: demonstrations are imperfect at rates set in the task's config (wrong steps, skipped steps, re-checks). The policy
+learns the form of an answer and is right some of the time, from where RL can improve it.
 
   loss = - sum_t log pi(token t) / number of demonstrated tokens
 
@@ -31,7 +31,7 @@ def get_config() -> dict[str, Any]:
 
 
 def signal(trajectories: Trajectories, iteration: Array) -> Signal:
-  """Signal that weighs every demonstrated token alike, whatever its reward."""
+  """Signal with equal weight on every demonstrated token, whatever its reward."""
   weights = trajectories.trained.astype(jnp.float32)
   return Signal({"demonstrations": Stream(targets=weights, weights=weights)})
 

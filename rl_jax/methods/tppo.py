@@ -1,20 +1,21 @@
 """T-PPO: PPO on windows of generation, with a critic of finished responses (arXiv 2506.15050).
 
-Idea: a step of PPO waits for its longest answer. Here every slot writes a window of l tokens per step. Unfinished
-answers continue in the next one, and the policy is updated on the tokens so far, with GAE that takes the value at the
-cut for the rest. The critic sees finished answers alone, with Monte Carlo returns, so its targets have no bias.
+Idea: an iteration of PPO waits for its longest answer. In T-PPO every slot samples a window of l tokens per iteration.
+Unfinished answers continue in the next one, and the policy is updated on the tokens so far, with GAE that bootstraps
+from the value at the cut. The critic learns only from finished answers, with Monte Carlo returns, so its targets have
+no bias.
 
   delta_t = r_t + gamma V_{t+1} - V_t,  A_t = sum_k (gamma lambda)^k delta_{t+k}
   V after the last token: 0 if the answer is finished, else V before that token                    (eq. 6)
   policy loss: mean over the tokens of this window of -min(rho_t A_t, clip(rho_t, 1 - 0.2, 1 + 0.28) A_t)
   value loss: mean over all tokens of finished answers of (V_t - G_t)^2 / 2,  G_t = sum_k gamma^k r_{t+k}
 
-The ratio of a token is to the policy that wrote it. The paper's full text was not at hand: which tokens train the
+The ratio of a token is to the policy that sampled it. The paper's full text was not at hand: which tokens train the
 policy, clip, lambda, gamma and aggregation are inferred from its abstract, reviews and the same group's papers. In a
-step without a finished answer the critic has no gradient. With an untrained critic unfinished answers teach nothing
-true. Not in the paper: a critic that is trained before, as a stage (`critic_init_from`, see value_pretraining.py), or
-`critic_warmup_iterations` that leave the policy as it is; windows that begin `staggered`; `at_cut` "next", the critic's
-own value of the state at the cut in place of eq. 6.
+step without a finished answer the critic has no gradient. With an untrained critic, unfinished answers teach nothing
+useful. Not in the paper: a critic pretrained in a stage (`critic_init_from`, see value_pretraining.py), or
+`critic_warmup_iterations` without updates of the policy; windows that begin `staggered`; `at_cut` "next", the critic's
+value of the state at the cut in place of eq. 6.
 
 Metrics: those of policy_gradient.py and of rollouts/partial.py, where `reward` is that of finished answers, and
   value_error: mean square of V - G over the tokens of finished answers.

@@ -1,12 +1,12 @@
 """VC-PPO's value pretraining: a stage that trains the critic before the policy (arXiv 2503.01491).
 
-Idea: a critic that starts as a copy of the policy knows little of which steps are right; a policy that trusts it from
-the first update on, as with windows (tppo.py) or lambda < 1, unlearns. So the critic is trained first, on what the
-answers of a policy that stays are worth, with Monte Carlo returns, whose targets have no bias:
+Idea: a critic that starts as a copy of the policy knows little about steps. A policy that trusts it from the first
+update on, as with windows (tppo.py) or lambda < 1, gets worse. The critic is therefore trained first, on answers of a
+frozen policy, with Monte Carlo returns, whose targets have no bias:
 
   loss = mean over the tokens of answers of (V_t - G_t)^2 / 2,  G_t = sum_{k >= t} gamma^(k - t) r_k
 
-It is a stage of another method's config, which takes the critic over by `critic_init_from`, as in "critic#critic".
+It is a stage of another method's config, which uses the critic through `critic_init_from`, as in "critic#critic".
 
 Metrics: value_error and value_correlation, see ppo.py. Config: the stage `critic` of experiments/common.py.
 """
@@ -36,7 +36,7 @@ RANGES = {name: ppo.RANGES[name] for name in ("value_coefficient", "critic_learn
 
 
 def build(config: ConfigDict, task: Task) -> Method:
-  """A frozen policy that answers and a critic that learns."""
+  """Frozen policy that answers, and a learning critic."""
   m = config.method
   critic = ppo.critic(m)
 

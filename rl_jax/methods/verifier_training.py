@@ -1,16 +1,17 @@
 """PAV's verifier: a model of the prover's chance of success from every prefix (arXiv 2410.08146).
 
-Idea: completions from each prefix are too dear to sample for every response that is trained on. So they are sampled
-once, from responses of the prover itself, and a model learns to predict them, which then judges the steps of another
-policy. With q_h the mean outcome of N completions from the beginning of step h, and z_h the head before its first token
+Idea: sampling completions from each prefix of every training response is too expensive. They are therefore sampled
+once, from responses of the prover itself, and a model learns to predict their outcomes; it then judges the steps of
+another policy. With q_h the mean outcome of N completions from the beginning of step h, and z_h the head before its
+first token
 
   loss = mean over prefixes of c_h [ -q_h log sigmoid(z_h) - (1 - q_h) log sigmoid(-z_h) ]
 
-c_h makes the classes q < 1/2 and q >= 1/2 weigh the same, as the paper's balanced sampling does. In a response that
-fails the prefixes after its first pit, the first of value 0 after one of `pit_threshold`, are left out.
+c_h gives the classes q < 1/2 and q >= 1/2 equal weight, like the paper's balanced sampling. In a failing response the
+prefixes after its first pit (the first of value 0 after one of `pit_threshold`) are left out.
 
-It is a stage of another method's config: the stage starts from the prover, which stays, and PAV takes the verifier over
-by `prover_init_from`, as in "verifier#verifier". Inferred: the binary form with soft labels, the threshold of the pit.
+It is a stage of another method's config. The stage starts from the prover, which is frozen, and PAV uses the verifier
+through `prover_init_from`, as in "verifier#verifier". Inferred: the binary form with soft labels, the pit threshold.
 
 Metrics:
   verifier_error: mean square of sigmoid(z) - q over the prefixes, by their weights.
@@ -47,7 +48,7 @@ def get_config() -> dict[str, Any]:
   """Options: the paper's number of completions; the verifier starts as the prover."""
   return {
     "completions": 20,  # N, from the beginning of each step
-    "max_steps": 16,  # of a response, from which completions are sampled
+    "max_steps": 16,  # number of steps of a response with completions
     "pit_threshold": 0.5,  # above 1: no prefix is left out
     "verifier_init_from": "policy",
   }
@@ -57,7 +58,7 @@ RANGES = {"completions": COUNT, "max_steps": COUNT, "pit_threshold": NOT_NEGATIV
 
 
 def build(config: ConfigDict, task: Task) -> Method:
-  """A frozen prover, the policy of the stage, and a verifier that learns."""
+  """Frozen prover as policy of the stage, and a learning verifier."""
   m, episodes = config.method, policy_gradient.independent(config, task)
   starts = step_values.starts_of_steps(m.max_steps)
 

@@ -1,10 +1,10 @@
-"""Question-answer data with a tool: the policy writes <tool>2+3</tool>, reads what comes back, and answers.
+"""Question-answer data with a tool: the policy writes <tool>2+3</tool>, reads the result, and answers.
 
 config.task = {"name": "rl_jax.tasks.tool_use", "tool": "calculator", "source": "reasoning_gym", "dataset": "chain_sum"}
 
-Each turn is a message of the policy. One with a call is answered by the tool, in the form of `result_template`; the
-first one without a call is the answer, and it alone is scored, so what a tool says is never taken for an answer. In the
-last turn a call is not answered, and scored as no answer.
+Each turn is a message of the policy. The tool answers a message with a call, in the form of `result_template`. The
+first message without a call is the answer and is the only one that is scored, so a tool's result never counts as an
+answer. A call in the last turn is not answered, and scored as no answer.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ INSTRUCTIONS = {
   "calculator": f"You may use a calculator: write {OPENING}(2 + 3) * 4{CLOSING} and its result follows. Then answer.",
   "search": f"You may search for facts: write {OPENING}words to look for{CLOSING} and a passage follows. Then answer.",
 }
-"""The system prompt of each tool, where the config has none."""
+"""Default system prompt of each tool."""
 
 
 def get_config() -> dict[str, Any]:
-  """The fields and their defaults: those of the sources, which share some, and of the tool."""
+  """Fields and their defaults: those of both sources and of the tool."""
   of_sources = {name: value for source in SOURCES.values() for name, value in source.get_config().items()}
   return of_sources | {
-    "source": "reasoning_gym",  # where the questions are from; or "json_lines"
+    "source": "reasoning_gym",  # source of the questions; or "json_lines"
     "answer": "tag",  # how the answer is found, in both sources
     "tool": "calculator",  # or "search"
-    "corpus": search.PYTHON_TOPICS,  # of "search": Python's documentation, or a text file in paragraphs
-    "results": 1,  # of "search": passages that come back
-    "max_turns": 3,  # the answer's included
-    "turn_tokens": 64,  # most tokens of a turn
-    "observation_tokens": 32,  # most tokens of what comes back; a longer result is cut
+    "corpus": search.PYTHON_TOPICS,  # for "search": Python's documentation, or a text file in paragraphs
+    "results": 1,  # for "search": number of returned passages
+    "max_turns": 3,  # including the answer
+    "turn_tokens": 64,  # largest number of tokens in a turn
+    "observation_tokens": 32,  # largest number of tokens in a result; longer ones are cut
     "result_template": "\n<result>{result}</result>\n",
     "response_tokens": None,  # follows from the turns
   }
@@ -95,7 +95,7 @@ def build(
 
 
 def _tool(config: Mapping[str, Any]) -> tuple[Tool, str]:
-  """The tool, and the fingerprint of what it reads."""
+  """The tool, and the fingerprint of its corpus."""
   if config["tool"] == "calculator":
     return calculate, ""
   texts = search.passages(config["corpus"])
@@ -104,9 +104,9 @@ def _tool(config: Mapping[str, Any]) -> tuple[Tool, str]:
 
 
 def _of_source(config: Mapping[str, Any]) -> dict[str, Any]:
-  """The fields of the source; ValueError for one of the other source that is set."""
+  """Fields of the source; ValueError if a field of the other source is set."""
   own, defaults = SOURCES[config["source"]].get_config(), get_config()
-  plain = lambda value: dict(value) if hasattr(value, "items") else value  # a section of a config is no dict
+  plain = lambda value: dict(value) if hasattr(value, "items") else value  # a section of a config is not a dict
   for name, source in SOURCES.items():
     for field in source.get_config():
       if field not in own and plain(config[field]) != defaults[field]:
@@ -115,7 +115,7 @@ def _of_source(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stop_sequences(vocabulary: Tokenizer, text: str) -> tuple[tuple[int, ...], ...]:
-  """Token sequences of a text after any ASCII character: the first token may hold that character too.
+  """Token sequences of a text after any ASCII character, which the first token may contain.
 
   A policy may write the text in tokens that the tokenizer would not choose. The turn then continues to its end.
   """
@@ -137,8 +137,8 @@ def _verify(
   tokens: Int[np.ndarray, "B R"],
   mask: Bool[np.ndarray, "B R"],
 ) -> Verdicts:
-  """The source's verdict on the answers, and the tool's answers to the calls that are last in their rows, about which
-  the source is not asked. A call in the last turn is an answer without text."""
+  """Verdicts of the source on answers, and results of the tool for rows that end in a call, which the source does not
+  judge. A call in the last turn is an answer without text."""
   layout.check(tokens)
   tokens, mask = np.asarray(tokens), np.asarray(mask)
   rows, last = len(tokens), np.maximum(mask[:, layout.slots].any(axis=2).sum(axis=1) - 1, 0)
@@ -160,13 +160,13 @@ def _verify(
   own_slots = mask & ~layout.observed
   more: dict[str, Any] = {"observation": observation, "observation_mask": observation_mask, "done": done}
   return verdicts.replace(
-    reward_mask=verdicts.reward_mask | ~done,  # a call is no answer yet, and worth 0
+    reward_mask=verdicts.reward_mask | ~done,  # a call is not an answer yet: worth 0
     step_ids=np.where(own_slots, layout.turn_ids, -1).astype(np.int32),
     extras={**verdicts.extras, **more},
   )
 
 
 def find_call(text: str) -> str | None:
-  """Text of the first call of a turn; None without a whole call."""
+  """Text of the first call of a turn; None without a complete call."""
   match = re.search(f"{OPENING}(.*?){CLOSING}", text, re.DOTALL)
   return match[1].strip() if match else None

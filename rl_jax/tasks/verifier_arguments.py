@@ -20,16 +20,16 @@ def bound_arguments(
   fallback: Mapping[str, Any] | None = None,
   where: str = "task.verifier_arguments",
 ) -> dict[str, Any]:
-  """Keyword arguments of a verifier: all `options`, and those of the `offered` and the `fallback` that it takes.
+  """Keyword arguments of a verifier: all `options`, and those of `offered` and `fallback` that it accepts.
 
   Args:
     verifier: 'package.module:function', see `scoring`.
-    offered: arguments that a task has for any verifier. One in `options` too has the value there.
-    options: arguments that a person wrote.
-    fallback: values for parameters that have no default and that are in neither of the two.
+    offered: arguments from the task; `options` take precedence.
+    options: arguments from the user.
+    fallback: values for parameters without a default that are in neither of the two.
     where: name of the field that holds `options`, for messages.
 
-  Raises: ValueError: the verifier does not take one of `options`, or wants one that nobody gave.
+  Raises: ValueError: the verifier does not accept one of `options`, or a required argument is missing.
   """
   if not isinstance(options, Mapping) and not hasattr(options, "items"):
     raise ValueError(f"{where}: got {options!r}, want names and values")
@@ -51,7 +51,7 @@ def bound_arguments(
 
 
 def names_argument(verifier: str, argument: str) -> bool:
-  """Return whether a verifier has a parameter of that name, for itself and not among any others.
+  """Return whether a verifier has a parameter of that name (**kwargs do not count).
 
   Raises: ValueError: it is no verifier.
   """
@@ -69,12 +69,12 @@ def _parameters(verifier: str) -> Mapping[str, inspect.Parameter]:
 
 
 def _first_two(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
-  """The names of the response and the entry."""
+  """Names of the parameters for response and entry."""
   return [name for name, p in parameters.items() if p.kind in _POSITIONAL][:2]
 
 
 def _named(parameters: Mapping[str, inspect.Parameter]) -> dict[str, inspect.Parameter]:
-  """The parameters beside the response and the entry that an argument can name."""
+  """Parameters other than response and entry that can be passed by name."""
   reserved = _first_two(parameters)
   return {name: p for name, p in parameters.items() if p.kind in _BY_NAME and name not in reserved}
 

@@ -1,8 +1,8 @@
-"""Responses that show their work: "a2b6c8#8<end>".
+"""Format of worked responses: "a2b6c8#8<end>".
 
 A step is a letter, which names an operation ('a' the first), and the operation's value in a fixed number of digits.
-After the steps come the answer mark '#', the answer and the end token. A response may leave steps out, repeat them, put
-them in any order, and hold any garbage. What a task adds is arithmetic: the true values and the answer.
+After the steps come the answer mark '#', the answer and the end token. A response may omit, repeat and reorder steps,
+and contain any garbage. A task adds the arithmetic: true values and the answer.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _ZERO, _MARK, _FIRST_LETTER = _SYMBOLS.index("0"), _SYMBOLS.index("#"), _SYMBOLS
 _END = Vocabulary.end_id
 
 RATES = {
-  "step_error_rate": 0.1,  # share of the steps that a demonstration works out wrong; later steps go on from there
-  "skip_rate": 0.1,  # share of the steps that a demonstration does not write
-  "recheck_rate": 0.1,  # share of the written steps that it writes twice, as far as there is room
+  "step_error_rate": 0.1,  # share of wrong steps in demonstrations; later steps continue from them
+  "skip_rate": 0.1,  # share of omitted steps in demonstrations
+  "recheck_rate": 0.1,  # share of written steps that are written twice, if there is room
 }
 
 
 def vocabulary(prompt_symbols: str) -> Vocabulary:
-  """The symbols of worked steps, and after them those that only prompts hold."""
+  """Symbols of worked steps, followed by those that occur only in prompts."""
   return Vocabulary(_SYMBOLS + tuple(prompt_symbols))
 
 
 def response_length(steps: int, value_width: int, answer_width: int) -> int:
-  """Tokens of a response that writes every step once."""
+  """Number of tokens of a response that writes every step once."""
   return steps * (1 + value_width) + 1 + answer_width + 1
 
 

@@ -89,7 +89,7 @@ def test_no_reward_moves_the_policy():
 def test_a_task_without_exact_values_takes_completions():
   task = addition.build(addition.get_config())
   config = config_of("oracle", **{"truth": "exact"})
-  with pytest.raises(ValueError, match="knows no exact values of steps; take 'completions'"):
+  with pytest.raises(ValueError, match="has no exact values of steps; use 'completions'"):
     oracle.build(config, task)
   assert len(oracle.build(config_of("oracle"), task).rollout.phases) > 1
 

@@ -1,6 +1,6 @@
-"""Equality of answers by type: tuples in order, sets without, lists without but counted, matrices entry by entry.
+"""Equality of answers by type: ordered tuples, unordered sets, unordered but counted lists, matrices by entry.
 
-An algebra decides on formulas, for which this package has no engine.
+Formulas are compared by an algebra, for which this package has no engine.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-r"""Answers found in responses: in tags, boxes, "Answer:" lines, formulas and numbers. Time is linear in the text.
+r"""Search for answers in responses: tags, boxes, "Answer:" lines, formulas and numbers. Time is linear in the text.
 
-The last statement alone counts, so a response gains nothing by several answers. Boxes and formulas that commas, "and"
+Only the last statement counts, so a response gains nothing by several answers. Boxes and formulas that commas, "and"
 or "or" join are one statement, a list.
 """
 

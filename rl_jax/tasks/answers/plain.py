@@ -1,6 +1,6 @@
-"""Answers as plain text: Unicode becomes ASCII and LaTeX, and what only dresses an answer up is taken off.
+"""Answers as plain text: Unicode becomes ASCII and LaTeX, and decoration is removed.
 
-LaTeX commands stay as they are: `tokens` reads them whole, so no clean-up cuts one in two.
+LaTeX commands are kept: `tokens` reads them whole, so that no clean-up splits one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 import unicodedata
 
 MOST_CHARACTERS = 8000
-"""The longest text that is read as an answer."""
+"""Length of the longest text that is read as an answer."""
 
 _SCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ", "0123456789+-()ni"
 _SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉₊₋ₙᵢ", "0123456789+-ni"

@@ -1,4 +1,4 @@
-"""Types of answers. An answer is read to one of them, and values are compared by type."""
+"""Types of answers. Every answer is parsed to one of them, and values are compared by type."""
 
 from __future__ import annotations
 

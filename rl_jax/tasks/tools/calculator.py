@@ -1,4 +1,4 @@
-"""A calculator: exact arithmetic on numbers written in text. Nothing is evaluated as a program. The grammar is
+"""Calculator: exact arithmetic on numbers in text, never evaluated as a program. The grammar is
 
 sum = product (("+" | "-") product)*
 product = signed (("*" | "/" | "//" | "%") signed)*
@@ -6,7 +6,7 @@ signed = ("+" | "-") signed | power
 power = atom (("**" | "^") signed)?          to the right, and before a sign to its left: -2**2 is -4
 atom = number | "(" sum ")"
 
-Numbers are those of answers, 1,200 and 2.5e3, without units and blanks; 1_200 is one too.
+Numbers are as in answers, 1,200 and 2.5e3, without units and blanks; 1_200 is a number too.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from rl_jax.tasks.answers import numbers
 
 MOST_CHARACTERS = 512
 MOST_DEPTH = 64
-"""Most levels of nested parentheses, signs and powers."""
+"""Deepest nesting of parentheses, signs and powers."""
 MOST_DIGITS = 64
-"""Most digits of a numerator or denominator; nothing larger is computed."""
+"""Largest number of digits of a numerator or denominator."""
 SHOWN_DIGITS = 10
-"""Significant ones of a result that is no whole number."""
+"""Number of significant digits of a result that is not a whole number."""
 
 _TOKEN = re.compile(r"\s*((?:\d|\.\d)[\d.,_]*(?:[eE][-+]?\d+)?|\*\*|//|[-+*/%^()])")
 _UNDERSCORE = re.compile(r"(?<=\d)_(?=\d)")
@@ -38,7 +38,7 @@ _OPERATORS: dict[str, Callable[[Fraction, Fraction], Fraction]] = {
 
 
 class CalculatorError(ValueError):
-  """An expression without a value; the message says why."""
+  """Error of an expression without a value; the message has the reason."""
 
 
 def calculate(expression: str) -> str:
@@ -68,14 +68,14 @@ def value(expression: str) -> Fraction:
 
 
 def written(number: Fraction) -> str:
-  """A whole number in full, another as a decimal of `SHOWN_DIGITS` digits."""
+  """Text of a number: whole ones in full, others as decimals of `SHOWN_DIGITS` digits."""
   if number.denominator == 1:
     return str(number.numerator)
   return f"{float(number):.{SHOWN_DIGITS}g}"
 
 
 def _tokens(expression: str) -> list[str]:
-  """Last first, so that the next one is popped."""
+  """Tokens in reverse order, so that the next one is popped."""
   tokens, at, text = [], 0, expression.rstrip()
   while at < len(text):
     match = _TOKEN.match(text, at)
@@ -87,7 +87,7 @@ def _tokens(expression: str) -> list[str]:
 
 
 class _Parser:
-  """Recursive descent over tokens; each rule takes the depth that is left."""
+  """Recursive descent over tokens; each rule takes the remaining depth."""
 
   def __init__(self, tokens: list[str]):
     self.tokens = tokens
@@ -147,7 +147,7 @@ def _power(base: Fraction, exponent: Fraction) -> Fraction:
     raise CalculatorError("a power is a whole number")
   if base == 0 and exponent < 0:
     raise CalculatorError("division by 0")
-  # Known before it is worked out: |exponent| times the digits of the base.
+  # Known before it is computed: |exponent| times the digits of the base.
   digits = len(str(max(abs(base.numerator), base.denominator)))
   if abs(base) not in (0, 1) and abs(exponent) * max(digits - 1, 0.3) > MOST_DIGITS:
     raise CalculatorError(f"more than {MOST_DIGITS} digits")

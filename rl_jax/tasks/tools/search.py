@@ -1,7 +1,7 @@
 """Search over passages of text by BM25 (Robertson et al. 1994; Lucene's form), with the package bm25s.
 
-The corpus that is always there is the documentation of the Python language that every Python carries
-(`pydoc_data.topics`, PSF License 2.0): some 80 topics. Another one is a text file.
+The built-in corpus is the documentation of the Python language in every Python (`pydoc_data.topics`, PSF License 2.0),
+some 80 topics. Other corpora are text files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 PYTHON_TOPICS = "python_topics"
 _NOTHING = "nothing found"
 _WORDS = 8
-"""Fewest words of a paragraph; a shorter one is a heading, and is joined to the next."""
+"""Smallest number of words of a paragraph; shorter ones are headings and are joined to the next."""
 
 
 class Search:
@@ -25,7 +25,7 @@ class Search:
 
   Args:
     passages: at least one.
-    results: passages that an answer holds, at most.
+    results: largest number of passages in a result.
 
   Raises: ValueError: there are no passages, or bm25s is not installed.
   """
@@ -52,7 +52,7 @@ class Search:
 
 
 def passages(corpus: str) -> list[str]:
-  """The paragraphs of a corpus, each once: of "python_topics", or of a text file where blank lines part them.
+  """Distinct paragraphs of a corpus: "python_topics", or a text file with blank lines between paragraphs.
 
   Raises: ValueError: there is no such file.
   """
@@ -67,7 +67,7 @@ def passages(corpus: str) -> list[str]:
 
 
 def fingerprint(texts: Sequence[str]) -> str:
-  """Hash of passages: that of Python's documentation changes with its version."""
+  """Hash of passages; Python's documentation changes with its version."""
   digest = hashlib.sha256()
   for text in texts:
     digest.update(f"{len(text)}:{text}".encode())

@@ -1,12 +1,12 @@
-"""Tests written as Python code, split so that what is expected stays outside of the program's interpreter.
+"""Tests written as Python code, split so that expected values stay outside of the program's interpreter.
 
 `assert CALL == LITERAL` becomes a step that reports the value of CALL, and a condition on it that is evaluated here.
 So do other comparisons of one expression of the program with literals, `assert CALL` of a function of its own, `and`,
 `not`, `abs(CALL - LITERAL) < LITERAL`, `math.isclose(CALL, LITERAL)` and `all([…])` of such, several assertions in a
-row, names for literals, and `def check(candidate)` with `check(f)`. What is expected then never reaches the program,
-which can say no more than a wrong function could.
-Anything else has to run inside, where a program that was written to deceive its judge can make it pass: a comparison of
-two expressions, one with an object or a constant of a module, a helper of the test, a comparison in a loop.
+row, names for literals, and `def check(candidate)` with `check(f)`. Expected values then never reach the program, which
+can gain no more than a wrong function could.
+Anything else has to run inside, where a program written to deceive its judge can make it pass: a comparison of two
+expressions, one with an object or a constant of a module, a helper of the test, a comparison in a loop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rl_jax.tasks.verifiers.values import Unreadable, decoded
 
 
 class Split(NamedTuple):
-  """A test taken apart.
+  """Parts of a test.
 
   Attributes:
     steps: steps run in order after the program.
@@ -41,7 +41,7 @@ class Split(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def split(test: str) -> Split:
-  """Take a test apart. One that is no Python runs inside, and fails there."""
+  """Split a test. Text that is not Python runs inside, and fails there."""
   unsplit = Split((("prove", test),), (), {}, True)
   try:
     statements = _inlined(ast.parse(test).body)

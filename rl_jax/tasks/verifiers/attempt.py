@@ -1,4 +1,4 @@
-"""One call of a verifier, which may raise or be brought down by what it reads, and the count of what came of many."""
+"""Calls of a verifier, which may raise or crash on a response, and counts of their outcomes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rl_jax.tasks.verifiers.errors import CannotVerify
 EXHAUSTED = (MemoryError, RecursionError)
 """Errors caused by a response that is too large or too deep."""
 LARGEST = 1e19
-"""Rewards beyond it have squares beyond float32, in which the statistics of a group are."""
+"""Largest magnitude of a reward, whose square must fit in float32 for the statistics of groups."""
 LONGEST_LINE = 500
 
 
@@ -49,7 +49,7 @@ def attempt(
     return Attempt(error=str(error), fatal=True)
   except EXHAUSTED:
     return Attempt(exhausted=True)
-  except Exception as error:  # a verifier is anybody's code; were its process to end, a response would be blamed
+  except Exception as error:  # a verifier may be any code; if its process ended, a response would be blamed
     return Attempt(error=line(error, verify))
 
 
@@ -63,7 +63,7 @@ def _number(value: Any, what: str) -> float:
 
 
 def line(error: BaseException, function: Callable[..., Any] | None = None) -> str:
-  """An exception in one line, with file and line of the user's own code that it came through: see `place_of`."""
+  """Exception as one line, with file and line of the user's code that raised it: see `place_of`."""
   try:
     text = str(error)
   except Exception:  # the text of anybody's exception is anybody's code too
@@ -79,7 +79,7 @@ def _short(text: str) -> str:
 
 @dataclasses.dataclass
 class Tally:
-  """Counts of a verifier's responses without a reward so far, to be reported.
+  """Counts of responses without a reward, for reports.
 
   Attributes:
     verifier: its name.
@@ -111,7 +111,7 @@ class Tally:
     return verdict
 
   def notes(self) -> list[str]:
-    """Lines on what has been counted since the last call."""
+    """Lines on the counts since the last call."""
     counts = (self.errors, self.timeouts + self.crashes, self.refusals)
     lines = (
       f"{self.verifier} has raised {self.errors} times, last: {self.last_error}",

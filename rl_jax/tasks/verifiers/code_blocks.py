@@ -1,7 +1,7 @@
-"""Fenced blocks of code in responses, by CommonMark 4.5 and as models write them.
+"""Fenced code blocks in responses, by CommonMark 4.5 and as models write them.
 
-Where the block that CommonMark reads does not compile, another end is tried: a fence in a docstring does not end a
-block, and a fence with text after it or at the end of a line of code may.
+If the block by CommonMark does not compile, other ends are tried: a fence in a docstring does not end a block, and a
+fence with text after it or at the end of a line of code may.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 MOST_ATTEMPTS = 32
-"""Most attempts, in one response, to end a block elsewhere."""
+"""Largest number of attempts, in one response, to end a block elsewhere."""
 MOST_CHARACTERS = 30_000
-"""Most characters of a block that is compiled; a longer one is taken as CommonMark reads it."""
+"""Largest number of characters of a compiled block; longer ones are taken as CommonMark reads them."""
 
 _MARKS = re.compile(r"[ \t]*(?:(?:>|[-*+]|\d{1,9}[.)])[ \t]*)*")
 _QUOTE = re.compile(r"[ \t]*> ?")

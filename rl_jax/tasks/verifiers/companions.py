@@ -1,4 +1,4 @@
-"""Functions beside a verifier that say more of it: <name>_parts, <name>_seconds and <name>_ready, all optional."""
+"""Optional functions beside a verifier that describe it: <name>_parts, <name>_seconds and <name>_ready."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def parts(verifier: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def seconds(verifier: str, arguments: Mapping[str, Any]) -> float:
-  """CPU time that one response may need by its own limits; 0 without <name>_seconds(**arguments)."""
+  """CPU time that one response may need, by the verifier's limits; 0 without <name>_seconds(**arguments)."""
   seconds_of = _companion(verifier, "seconds")
   return float(seconds_of(**arguments)) if seconds_of else 0.0
 
@@ -24,7 +24,7 @@ def seconds(verifier: str, arguments: Mapping[str, Any]) -> float:
 def ready(verifier: str, arguments: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> list[str]:
   """Check a verifier's requirements before anything is scored, by <name>_ready(entries, **arguments).
 
-  Returns: lines to show to the user.
+  Returns: notes for the user.
   Raises: CannotVerify, ValueError: something is missing.
   """
   check = _companion(verifier, "ready")

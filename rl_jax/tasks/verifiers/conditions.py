@@ -1,4 +1,4 @@
-"""Conditions on values that a program has reported: a small part of Python's expressions, evaluated with bounds."""
+"""Conditions on values reported by a program: a bounded evaluator of a small part of Python's expressions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LONGEST_SHOWN = 200
 
 
 class CannotEvaluate(Exception):
-  """A condition that raises, or needs more than its bounds; it has not passed."""
+  """Error of a condition that raises or exceeds its bounds, which then has not passed."""
 
 
 class _Raised:
-  """The value of an expression that has raised an exception; a condition that reads it raises too."""
+  """Value of an expression that raised an exception; a condition that reads it raises too."""
 
 
 RAISED = _Raised()
@@ -157,7 +157,7 @@ def _bounded(kind: ast.operator, a: Any, b: Any) -> Any:
 
 
 def shown(item: Any) -> str:
-  """A value as a message has it."""
+  """Value as text for a message."""
   if item is RAISED:
     return "an exception"
   try:

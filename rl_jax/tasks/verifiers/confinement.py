@@ -1,4 +1,4 @@
-"""Confinement of a worker: its command, its environment, and the folders that it sees."""
+"""Confinement of a worker: its command, environment and visible folders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rl_jax.tasks.verifiers.isolation.warden import SCRATCH, Worker
 
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime")
 PASSED = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "RL_JAX_CACHE", "OPENBLAS_CORETYPE")
-"""Variables of this process's environment that a worker has too; no other, as there are tokens among them."""
+"""Environment variables passed on to workers; others are withheld, since they may hold tokens."""
 _SET = {
   "HOME": SCRATCH,
   "TMPDIR": SCRATCH,
@@ -22,7 +22,7 @@ _SET = {
   "CUDA_VISIBLE_DEVICES": "",
   "OMP_NUM_THREADS": "1",  # threads do not outlive the fork that scores
   "OPENBLAS_NUM_THREADS": "1",
-  "PYTHONHASHSEED": "0",  # so that a verdict that hangs on the order of a set is the same in each run
+  "PYTHONHASHSEED": "0",  # so that a verdict that depends on set order is the same in each run
   "PYTHONDONTWRITEBYTECODE": "1",
 }
 PROBE_SECONDS = 60.0

@@ -2,4 +2,4 @@
 
 
 class CannotVerify(ValueError):
-  """No response can be scored: one line that says what is missing. A pool passes it on to its caller."""
+  """Error if no response can be scored: one line on what is missing. A pool passes it on to its caller."""

@@ -1,4 +1,4 @@
-"""A scorer that runs its verifier in this process: for tests, and to see what a verifier raises."""
+"""Scorer that runs its verifier in this process, for tests and debugging."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class InProcess:
   Args:
     verifier: 'package.module:function'.
     arguments: keyword arguments of it.
-    failed_reward: of a response that exhausts the verifier; None: it is unscored.
+    failed_reward: reward of a response that exhausts the verifier; None: it is unscored.
 
   Attributes:
-    tally: what has become of the responses so far.
+    tally: counts of outcomes so far.
   """
 
   def __init__(self, verifier: str, arguments: Mapping[str, Any], *, failed_reward: float | None = 0.0):

@@ -1,8 +1,8 @@
-"""Mathematical answers: the final one of a response is found, read to a typed value and compared by type.
+"""Mathematical answers: the final answer of a response is found, parsed to a typed value and compared by type.
 
-math-verify is the engine for sums, integrals, limits and derivatives. It is asked last and sees one formula at a time,
-whose powers and factorials are small. Its own time limits are switched off, as they use signals: SymPy may compute
-without end, so this runs in a pool with a deadline.
+math-verify is the engine for sums, integrals, limits and derivatives. It is used last, on one formula at a time with
+small powers and factorials. Its own time limits use signals and are switched off. SymPy may compute without end, so
+this runs in a pool with a deadline.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Formulas compared by their values at random points, to fifty digits.
 
-Formulas that differ at one point are different; those that agree at all points are equal but for chance. Symbols take
-values of both signs, so that sqrt(x^2) is not x. Numbers beyond use are not evaluated, so no formula takes long.
+Formulas that differ at one point are different; those that agree at all points are almost surely equal. Symbols take
+values of both signs, so that sqrt(x^2) is not x. Huge numbers are not evaluated, so no formula takes long.
 """
 
 from __future__ import annotations

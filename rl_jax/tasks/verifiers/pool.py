@@ -1,7 +1,7 @@
 """A pool of isolated worker processes that score responses, each with a deadline.
 
-A response that brings its verifier down (by its time, its memory, a signal) has failed, as a wrong one has: were it
-left out, a policy could learn to write it. What the machine does to a worker gives no verdict.
+A response that crashes its verifier (by time, memory or a signal) has failed like a wrong one: if it were left out, a
+policy could learn to write it. Faults of the machine give no verdict.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from rl_jax.tasks.verifiers.isolation.execution import STARVED
 
 _MODULE = "rl_jax.tasks.verifiers.worker"
 START_SECONDS = 120.0
-"""Time that a worker may take to start and import its verifier."""
+"""Time limit for a worker to start and import its verifier."""
 SEND_SECONDS = 60.0
 MOST_FAILED_STARTS = 3
 MOST_ATTEMPTS = 2
-"""A response whose worker has died twice has ended it; once may have been the machine."""
+"""Number of worker deaths after which a response is to blame; a single one may be the machine's fault."""
 RAISED = Verdict(None, {"error": 1.0})
 Item = tuple[str, dict[str, Any]]
 
@@ -59,14 +59,14 @@ class _Worker:
     self.item, self.deadline = item, time.monotonic() + seconds
 
   def receive(self) -> list[dict[str, Any]]:
-    """Messages that have arrived from the worker. Raises: wire.Broken: it has died."""
+    """Messages received from the worker. Raises: wire.Broken: it has died."""
     messages = self._inbox.read()
     if not all(isinstance(message, dict) for message in messages):
       raise wire.Broken("no answer")
     return messages
 
   def kill(self) -> None:
-    """End the worker and all that it has started."""
+    """End the worker and all processes that it has started."""
     self._process.close()
     self.connection.close()
 
@@ -78,7 +78,7 @@ class Pool:
   Workers end with close(), with the pool, and with this process, even if that is killed.
 
   Attributes:
-    tally: what has become of the responses so far.
+    tally: counts of outcomes so far.
 
   Args:
     verifier: 'package.module:function', see `rl_jax.tasks.scoring`.
@@ -87,7 +87,7 @@ class Pool:
     seconds: CPU time of one response. The clock ends one that sleeps some times as long.
     items_per_worker: responses after which a process is replaced, whatever its verifier has leaked.
     megabytes: memory that a process may allocate; one that holds half of it after a response is replaced.
-    failed_reward: of a response that brought its verifier down; None: it is unscored.
+    failed_reward: reward of a response that crashed its verifier; None: it is unscored.
     isolated: whether workers are confined: no network, a read-only view of Python's folders, a user of their own.
 
   Raises: CannotVerify: the workers cannot start, or the verifier can score no response.
@@ -155,7 +155,7 @@ class Pool:
       item = waiting.popleft()
       try:
         worker.give(item, items[item], self._deadline)
-      except wire.Broken:  # it died while it had nothing to do
+      except wire.Broken:  # it died while idle
         waiting.appendleft(item)
         self._remove(worker)
 
@@ -220,7 +220,7 @@ class Pool:
     return False
 
   def _lost(self, worker: _Worker, verdicts: list[Verdict], verdict: Verdict) -> None:
-    """End a worker that the machine has lost; the item that it had gets no verdict."""
+    """End a worker lost to a machine fault; its item gets no verdict."""
     self._remove(worker)
     if not worker.ready:
       self._failed_starts += 1

@@ -15,7 +15,7 @@ from rl_jax.tasks.verifiers.errors import CannotVerify
 REWARDS = ("all", "share")
 UNJUDGED = ("failed", "unscored")
 MOST_SLOTS = 4096
-"""Most test slots, each of which is a number for every row of a batch."""
+"""Largest number of test slots, each of which is a number per row of a batch."""
 
 
 def unit_tests_parts(*, slots: int = 0, **_: Any) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def unit_tests_ready(
   limits: Mapping[str, Any] | None = None,
   service: str = "",
 ) -> list[str]:
-  """Check, before training, all that `unit_tests` needs; return lines to show to the user.
+  """Check all requirements of `unit_tests` before training; return notes for the user.
 
   Raises:
     CannotVerify: an argument makes no sense, an entry has no usable tests, or there is no isolation; or the service,
@@ -76,7 +76,7 @@ def unit_tests(
   limits: Mapping[str, Any] | None = None,
   service: str = "",
 ) -> Verdict:
-  """The verdict of `entry["tests"]`, a list of `sandbox.Test`, on the response's last block of code.
+  """Verdict of `entry["tests"]`, a list of `sandbox.Test`, on the response's last code block.
 
   Parts: numbers of tests, of those passed, of those without verdict and of those that ran inside the program's
   interpreter; and of the first `slots` tests `test/<u>`, 1 passed, 0 failed, -1 no verdict. With p the stack of
@@ -86,10 +86,10 @@ def unit_tests(
 
   Args:
     reward: "all", 1 if every test passed, else 0; "share", the share of tests passed.
-    unjudged: result of a test whose program had to be ended: "failed", it counts as failed; "unscored", the row has no
-      reward, which a program can cause by an endless loop. A row whose program the machine could not run is unscored
-      with either, unless another test decides.
-    slots: number of tests with a part of their own.
+    unjudged: result of a test whose program had to be ended: "failed" counts it as failed; with "unscored" the row has
+      no reward, which a program can cause by an endless loop. A row whose program the machine could not run is unscored
+      in both cases, unless another test decides.
+    slots: number of tests with their own part.
     limits: fields of `sandbox.Limits`.
     service: address of a service that runs programs, see the module `service`; "": they run here.
 

@@ -1,4 +1,4 @@
-"""Proofs that a sandbox isolates: small programs that try to get out, run as tests before any other program is."""
+"""Proofs of isolation: small programs that try to escape the sandbox, run as tests before any other program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rewards of text that are made of parts: format, length, and weighted sums and products of verifiers.
+"""Composite rewards of text: format, length, and weighted sums and products of verifiers.
 
 rl_jax.tasks.verifiers.rewards:combined with components =
   {"right": {"verifier": "rl_jax.tasks.verifiers.mathematics:equal_answers"},
@@ -40,10 +40,10 @@ def _compiled(regex: str) -> re.Pattern[str]:
 def tags(response: str, entry: Mapping[str, Any], *, names: Sequence[str], shortest: int = 1) -> Verdict:
   """Share of `names` that the response has exactly once as <name>…</name>, each after the ones before it.
 
-  As a term of a sum it is paid for without a right answer; `combined` with how="product" pays for both or neither.
+  As a term of a sum it pays even without a right answer; `combined` with how="product" pays for both or neither.
 
   Args:
-    shortest: characters that a tag holds at least, blanks around them left out; 0: an empty tag counts too.
+    shortest: smallest number of characters in a tag, without surrounding blanks; 0: an empty tag counts too.
   """
   if not names or isinstance(names, str):
     raise CannotVerify(f"tags: names is {names!r}, want a list of at least one tag")
@@ -80,8 +80,8 @@ def combined(
 ) -> Verdict:
   """The weighted sum, sum_c weight_c reward_c, or product, prod_c reward_c ** weight_c, of verifiers.
 
-  Without a reward of one component there is none of the whole. Parts: the reward of each component by its name, and
-  its own parts as <component>/<part>; `combined_parts` lists the names for `rl_jax.tasks.host.build`.
+  If a component has no reward, neither has the whole. Parts: the reward of each component by its name, and its own
+  parts as <component>/<part>; `combined_parts` lists the names for `rl_jax.tasks.host.build`.
 
   Args:
     components: name -> {"verifier": 'package.module:function', "arguments": of it, "weight": 1 by default}.

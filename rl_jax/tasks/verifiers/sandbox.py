@@ -1,10 +1,10 @@
-"""Run a Python program against unit tests in a process of its own that can reach nothing and outlive nothing.
+"""Sandbox that runs a Python program against unit tests in an isolated process.
 
 Each test runs in its own interpreter without packages, in namespaces of its own: no network, no other processes, no
 files but Python's (read-only) and an empty /tmp, no environment, a user without rights, and limits on time, memory,
-files, processes and threads. What is expected stays outside: the right output of an input/output test, and the literals
-that assertions compare with. Assertions of other shapes run in the program's interpreter, where a program written to
-fool them can; an outcome says so.
+files, processes and threads. Expected values stay outside: the right output of an input/output test, and the literals
+that assertions compare with. Other assertions run in the program's interpreter, where a program can forge them; the
+outcome marks these.
 
 A program that is refused memory, a file, a process or a socket sees an exception, and its test fails if it does not
 handle it. A test has no verdict of its own (None) if the program had to be ended: by time, by output, or by a signal.
@@ -37,13 +37,13 @@ class Limits(NamedTuple):
 
   Attributes:
     seconds: CPU time of one test. It may sleep some times as long.
-    total_seconds: time of all tests of a program; those that do not begin in time have no verdict.
-    memory_bytes: of all its processes together: each gets its share where the machine has no cgroups.
-    file_bytes: of one file, and of all in /tmp together.
-    processes: at once; 1: threads alone.
-    threads: of all processes at once.
-    output_bytes: printed in one test.
-    shown_bytes: of the output that an outcome keeps.
+    total_seconds: time of all tests of a program; tests that do not begin in time have no verdict.
+    memory_bytes: memory of all its processes together, divided between them on a machine without cgroups.
+    file_bytes: size of one file, and of all files in /tmp.
+    processes: number of concurrent processes; 1: threads only.
+    threads: number of concurrent threads of all processes.
+    output_bytes: largest output of one test.
+    shown_bytes: part of the output that an outcome keeps.
   """
 
   seconds: float = 2.0
@@ -82,9 +82,9 @@ Test = str | Mapping[str, str]
 
 @functools.cache
 def isolation() -> tuple[str, ...]:
-  """Return what isolates a program here, as tests from inside a sandbox have shown, once per process.
+  """Return the proven properties of isolation on this machine, tested once per process from inside a sandbox.
 
-  Raises: CannotVerify: one of it is missing.
+  Raises: CannotVerify: a property is missing.
   """
   refuse = "programs cannot be scored safely here: {}, or name a `service` that runs them elsewhere"
   if not sys.platform.startswith("linux"):

@@ -1,4 +1,4 @@
-"""Programs run by a service elsewhere, over HTTP: for machines where no program can be isolated.
+"""Client of a service that runs programs over HTTP, for machines that cannot isolate programs.
 
 The service speaks the run_code interface of SandboxFusion: POST {"code", "language", "stdin", "run_timeout",
 "memory_limit_MB"} gives {"status", "message", "run_result": {"status", "execution_time", "return_code", "stdout",
@@ -20,7 +20,7 @@ from rl_jax.tasks.verifiers.isolation import driver
 from rl_jax.tasks.verifiers.isolation.execution import Execution, Job
 
 GRACE_SECONDS = 30.0
-"""Time that the service may take beyond that of the program."""
+"""Time allowed to the service beyond that of the program."""
 MOST_BYTES = 64 * 2**20
 _TRIAL = Job(
   program="print(6 * 7)", name="__main__", stdin="", steps=None, seconds=5.0, memory_bytes=512 * 2**20, processes=1,

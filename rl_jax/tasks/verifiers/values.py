@@ -1,4 +1,4 @@
-"""Values that a program reports as plain data, read without running anything of it (see `isolation.driver`)."""
+"""Values that a program reports as plain data, parsed without running its code (see `isolation.driver`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LARGEST_EXPONENT = 10_000
 
 
 class Unreadable(Exception):
-  """A report that is no value."""
+  """Error of a report that is not a value."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ _LENGTH = struct.Struct("!I")
 
 
 class Broken(Exception):
-  """The other end has gone, or sent something that is not a message."""
+  """Error if the other end is gone, or sent something that is not a message."""
 
 
 def packed(message: Any) -> bytes:
@@ -40,7 +40,7 @@ def receive(connection: socket.socket) -> Any:
 
 
 class Inbox:
-  """Messages that arrive at a connection. Never waits for the rest of one that has begun."""
+  """Messages received on a connection, without waiting for the rest of an incomplete one."""
 
   def __init__(self, connection: socket.socket):
     self.connection = connection

@@ -1,4 +1,4 @@
-"""A worker of the pool: it scores one response after the other. Imports no JAX.
+"""Worker of the pool: scores one response after another. Imports no JAX.
 
 The process that the pool starts imports the verifier and forks; a child scores. A child that a response has brought
 down is replaced by another fork in no time, and no response is scored by a process that another one has damaged.
