@@ -102,3 +102,8 @@ def pair_accuracy_by_order(scores, outcomes, group_ids, mask):
   """PRIME's pair accuracy with ties for the later row: an untrained model scores 0 or 1 by the order of the rows."""
   position = jnp.argsort(jnp.argsort(zero_masked(scores, mask), stable=True))
   return pair_accuracy(position.astype(scores.dtype), outcomes, group_ids, mask)
+
+
+def mean_of_log_distributions(logprobs):
+  """HDEE's 'simple average' of K experts [*N K V]: no distribution, unlike `layers.geometric_mixture`."""
+  return logprobs.mean(axis=-2)
