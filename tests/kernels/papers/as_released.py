@@ -118,3 +118,8 @@ def first_two_margin_mse(scores, teacher_margins):
   teacher = jnp.stack([teacher_margins, jnp.zeros_like(teacher_margins)], axis=1)
   every = jnp.ones(teacher.shape)
   return margin_mse(scores[:, :2], teacher, every.at[:, 1].set(0), every).mean()
+
+
+def mean_of_log_distributions(logprobs):
+  """HDEE's 'simple average' of K experts [*N K V]: no distribution, unlike `layers.geometric_mixture`."""
+  return logprobs.mean(axis=-2)
