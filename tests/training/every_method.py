@@ -38,6 +38,7 @@ OF_METHOD = {
   "dler": ("method.target_shares=(1.0,)",),  # an untrained policy seldom ends sooner
   "dler_merge": ("method.target_shares=(1.0,)", "method.base_init_from=policy"),
   "aspo": ("task.thinking=2",),
+  "scar": ("method.orders=2", "method.kl_in_reward=0.1"),  # orders are drawn, and a reference is kept
 }
 SMALL = (
   "num_seeds=1",
