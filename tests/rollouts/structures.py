@@ -7,7 +7,9 @@ import functools
 import jax.numpy as jnp
 
 from rl_jax.curricula.curriculum import Plan
+from rl_jax.rollouts.blanked import blanked
 from rl_jax.rollouts.branches import Boundaries, branches
+from rl_jax.rollouts.coalitions import random_orders
 from rl_jax.rollouts.dynamic_sampling import dynamic_sampling
 from rl_jax.rollouts.estimators import stateless
 from rl_jax.rollouts.flat import flat
@@ -66,6 +68,7 @@ STRUCTURES = {
   "flat": lambda task, plain: plain,
   "tree": lambda task, plain: tree(task, (2, 2), 3, GREEDY),
   "branches": lambda task, plain: branches(task, plain, _cuts, 2, GREEDY),
+  "blanked": lambda task, plain: blanked(task, plain, random_orders(3, 2), 3, spans="tokens", token=0),
   "probes": _probed,
   "rounds": lambda task, plain: dynamic_sampling(plain, GROUP, _right, 2),
   "replay": _replayed,
