@@ -65,24 +65,27 @@ def look_ahead(
 
     return run
 
-  def fused(trajectories: Trajectories, prompts: Prompts) -> _Fused:
-    """The prompts' rewards so far, fused with their estimates."""
-    index = jnp.arange(prompts.ids.shape[0]) * completions_per_prompt
+  def evidence(trajectories: Trajectories, prompts: Prompts) -> _Evidence:
+    rows = jnp.arange(prompts.ids.shape[0]) * completions_per_prompt
     ids, scored = trajectories.group_ids, trajectories.scored
-    means, scores = group_mean(trajectories.rewards, ids, scored)[index], group_size(ids, scored)[index]
-    priors = trajectories.extras["priors"][index]
-    of_prompts = fuse_prior(means, scores, priors, noise_variance=noise_variance)
-    return _Fused(index, of_prompts, group_size(ids, trajectories.row_mask)[index])
+    means, scores = group_mean(trajectories.rewards, ids, scored)[rows], group_size(ids, scored)[rows]
+    fusion = fuse_prior(means, scores, trajectories.extras["priors"][rows], noise_variance=noise_variance)
+    return _Evidence(rows, fusion, group_size(ids, trajectories.row_mask)[rows])
 
   def asking(number: int, step: int, phase: Phase) -> Phase:
     def run(models, state, plan, prompts, trajectories, key):
       start = plan.row_mask.shape[0] + number * rows_per_round
       before = trajectories.first(start)
       begun = trajectories.rows(jnp.arange(start, start + rows_per_round)) if step else None
-      so_far = fused(before, prompts)
-      options = {"k_max": k_max, "cost": cost, "noise_variance": noise_variance}
+      so_far = evidence(before, prompts)
       chosen, asked = look_ahead_allocation(
-        so_far.fusion.squared_bias, so_far.fusion.samples, so_far.sampled, responses=rows_per_round, **options
+        so_far.fusion.squared_bias,
+        so_far.fusion.samples,
+        so_far.sampled,
+        responses=rows_per_round,
+        k_max=k_max,
+        cost=cost,
+        noise_variance=noise_variance,
       )
       rows = so_far.rows[chosen]
       planned = Plan(
@@ -101,24 +104,23 @@ def look_ahead(
     return run
 
   def learn(models, state, plan, prompts, trajectories, key):
-    of_prompts, sampled = fused(trajectories, prompts)[1:]
-    scored, in_use = of_prompts.samples > 0, sampled > 0
-    weights = jnp.where(
-      trajectories.scored, 1 / jnp.maximum(group_size(trajectories.group_ids, trajectories.scored), 1), 0
-    )
-    asks = expected_gain(of_prompts.squared_bias, of_prompts.samples, noise_variance=noise_variance) > cost
-    in_rounds = trajectories.row_mask[plan.row_mask.shape[0] :].reshape(rounds, rows_per_round).any(axis=1)
-    count = lambda x: x.sum().astype(jnp.float32)
+    so_far, count = evidence(trajectories, prompts), lambda x: x.sum().astype(jnp.float32)
+    fusion, known = so_far.fusion, so_far.fusion.samples > 0
+    gains = expected_gain(fusion.squared_bias, fusion.samples, noise_variance=noise_variance)
+    sampled = trajectories.row_mask[plan.row_mask.shape[0] :].reshape(rounds, rows_per_round).any(axis=1)
     metrics = {
-      "rows_per_prompt": masked_mean(sampled, in_use),
-      "rounds": Mean(count(in_rounds), jnp.float32(1.0)),
-      "refuted": masked_mean(of_prompts.weight > 0, scored),
-      "undecided": masked_mean(asks & (sampled < k_max), scored),
+      "rows_per_prompt": masked_mean(so_far.sampled, so_far.sampled > 0),
+      "rounds": Mean(count(sampled), jnp.float32(1.0)),
+      "refuted": masked_mean(fusion.weight > 0, known),
+      "undecided": masked_mean((gains > cost) & (so_far.sampled < k_max), known),
     }
-    state = estimator.update(state, prompts, of_prompts.mean, scored)
+    scored = trajectories.scored
+    weights = jnp.where(scored, 1 / jnp.maximum(group_size(trajectories.group_ids, scored), 1), 0.0)
     trees = trajectories.first(plan.row_mask.shape[0]).trees
-    alone = (PrefixTrees.alone(rounds * rows_per_round),) if trees and rounds else ()  # one part: models run each apart
+    # Models run each part by itself, so that those of all rounds are one.
+    alone = (PrefixTrees.alone(rounds * rows_per_round),) if trees and rounds else ()
     trajectories = trajectories.replace(trees=(*trees, *alone)).with_extras(prompt_weights=weights)
+    state = estimator.update(state, prompts, fusion.mean, known)
     return PhaseResult(state, trajectories, nothing_new(trajectories), jnp.int32(0), metrics)
 
   begins, *ends = first.phases
@@ -131,9 +133,12 @@ def look_ahead(
   )
 
 
-class _Fused(NamedTuple):
+class _Evidence(NamedTuple):
+  """The responses so far, by prompt."""
+
   rows: Int[Array, " N"]
-  """A row of each prompt."""
+  """First row of each."""
   fusion: Fusion
+  """Their rewards, fused with the estimate."""
   sampled: Float[Array, " N"]
-  """Rows of each prompt, unscored ones too."""
+  """Number of responses, unscored ones too."""

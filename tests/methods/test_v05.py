@@ -146,7 +146,7 @@ def test_four_responses_with_a_prior_are_less_noisy_than_four_and_each_no_more_t
   fused = lambda rewards, ids, mask: v05_advantages(rewards, jnp.asarray(priors)[ids], ids, mask, noise_variance=0.25)
   four, sixteen = (noise(rng, chances, responses, dr_grpo) for responses in (4, 16))
   with_prior = noise(rng, chances, 4, fused)
-  np.testing.assert_allclose([four, sixteen, with_prior], [1.94, 1.29, 1.27], rtol=0.05)
+  np.testing.assert_allclose([four, sixteen, with_prior], [1.94, 1.3, 1.25], rtol=0.05)
   assert with_prior < 0.7 * four and with_prior < 1.02 * sixteen
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import jax.numpy as jnp
+import pytest
 
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.rollouts.blanked import blanked
@@ -75,3 +76,5 @@ STRUCTURES = {
   "look_ahead": _looking_ahead,
 }
 """(task, independent responses) -> rollout."""
+CASES = [pytest.param(name, marks=pytest.mark.slow) if name == "look_ahead" else name for name in STRUCTURES]
+"""Their names, for tests of all; those that take long to compile are slow."""
