@@ -21,7 +21,7 @@ GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [*GUIDES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "kernels/README.md"))]
 BLOCKS = {page: re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE) for page in GUIDES}
 PYTHON = {
-  text.splitlines()[0].removeprefix("# "): text
+  text.splitlines()[0].removeprefix("# ").partition(":")[0]: text
   for blocks in BLOCKS.values()
   for language, text in blocks
   if language == "python"
