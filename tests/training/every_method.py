@@ -43,6 +43,7 @@ OF_METHOD = {
   "v05": ("method.prior=regression",),
   "opd": ("method.teacher.init_from=",),
   "distillation": ("method.teacher.init_from=",),
+  "scar": ("method.orders=2", "method.kl_in_reward=0.1"),  # orders are drawn, and a reference is kept
 }
 SMALL = (
   "num_seeds=1",
