@@ -11,17 +11,31 @@ from rl_jax.kernels.curricula.batching import Schedule, Slots, refill, successiv
 from rl_jax.kernels.curricula.filters import accuracy_filter, informative_groups
 from rl_jax.kernels.curricula.hints import difficulty, hint_lengths, hint_ratio
 from rl_jax.kernels.curricula.length_schedule import LengthLimit, efficiency, length_limit, truncate
+from rl_jax.kernels.curricula.mixture import (
+  BatchSchedule,
+  Rebalanced,
+  Stage,
+  allocate_batch,
+  batch_schedule,
+  rebalance,
+  stage_at,
+)
 from rl_jax.kernels.curricula.replay import ReplaySlots, needs_reflection, replay_slots
 from rl_jax.kernels.curricula.stopping import Stopping, expected_gain, look_ahead_stopping
 
 __all__ = [
   "Bandit",
+  "BatchSchedule",
   "LengthLimit",
+  "Rebalanced",
   "ReplaySlots",
   "Schedule",
   "Slots",
+  "Stage",
   "Stopping",
   "accuracy_filter",
+  "allocate_batch",
+  "batch_schedule",
   "difficulty",
   "efficiency",
   "expected_gain",
@@ -32,9 +46,11 @@ __all__ = [
   "length_limit",
   "look_ahead_stopping",
   "needs_reflection",
+  "rebalance",
   "refill",
   "replay_slots",
   "source_probabilities",
+  "stage_at",
   "successive_batches",
   "synchronous_tokens",
   "truncate",
