@@ -10,7 +10,14 @@ from rl_jax.kernels.analysis.agent_costs import (
   score_at_budget,
   tool_productivity,
 )
-from rl_jax.kernels.analysis.agreement import average_ranks, correlation, rank_correlation, sign_agreement, unexplained
+from rl_jax.kernels.analysis.agreement import (
+  average_ranks,
+  correlation,
+  order_reversals,
+  rank_correlation,
+  sign_agreement,
+  unexplained,
+)
 from rl_jax.kernels.analysis.graph_spectrum import laplacian_distance, laplacian_spectrum
 from rl_jax.kernels.analysis.merging import update_selective_merge
 from rl_jax.kernels.analysis.planted_prover import (
@@ -82,6 +89,7 @@ __all__ = [
   "match_transitions",
   "natural_policy_gradient",
   "observe",
+  "order_reversals",
   "planted_values",
   "prefer",
   "prover_diagnostics",

@@ -12,6 +12,15 @@ from rl_jax.kernels.curricula.filters import accuracy_filter, informative_groups
 from rl_jax.kernels.curricula.hints import difficulty, hint_lengths, hint_ratio
 from rl_jax.kernels.curricula.hybrid import HybridRows, hybrid_rows
 from rl_jax.kernels.curricula.length_schedule import LengthLimit, efficiency, length_limit, truncate
+from rl_jax.kernels.curricula.mixture import (
+  BatchSchedule,
+  Rebalanced,
+  Stage,
+  allocate_batch,
+  batch_schedule,
+  rebalance,
+  stage_at,
+)
 from rl_jax.kernels.curricula.replay import ReplaySlots, needs_reflection, replay_slots
 from rl_jax.kernels.curricula.stopping import (
   Allocation,
@@ -25,12 +34,17 @@ __all__ = [
   "Allocation",
   "Bandit",
   "HybridRows",
+  "BatchSchedule",
   "LengthLimit",
+  "Rebalanced",
   "ReplaySlots",
   "Schedule",
   "Slots",
+  "Stage",
   "Stopping",
   "accuracy_filter",
+  "allocate_batch",
+  "batch_schedule",
   "difficulty",
   "efficiency",
   "expected_gain",
@@ -43,9 +57,11 @@ __all__ = [
   "look_ahead_allocation",
   "look_ahead_stopping",
   "needs_reflection",
+  "rebalance",
   "refill",
   "replay_slots",
   "source_probabilities",
+  "stage_at",
   "successive_batches",
   "synchronous_tokens",
   "truncate",

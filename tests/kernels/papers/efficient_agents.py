@@ -14,11 +14,20 @@ from tests.kernels.kernel import quick_jit
 
 
 def compute(case, inputs):
-  kinds = {"cost_model": cost_model, "frontier": frontier, "otc_curves": curves, "planning": planning}
+  kinds = {
+    "cost_model": cost_model,
+    "frontier": frontier,
+    "otc_curves": lambda **inputs: _curves(**inputs),
+    "planning": planning,
+  }
   return kinds.get(case, group)(**inputs)
 
 
 def cost_model(n_tok, alpha, used, costs, counts):
+  return quick_jit(_cost_model)(n_tok, alpha, used, costs, counts)
+
+
+def _cost_model(n_tok, alpha, used, costs, counts):
   run = lambda uses, charge: agent_costs.agent_cost(
     jnp.array([n_tok]), uses[None], costs, jnp.ones(1), token_price=alpha, charge=charge
   )
@@ -32,10 +41,11 @@ def cost_model(n_tok, alpha, used, costs, counts):
 
 def frontier(costs, scores, budget, target, tiny_budget, huge_target):
   every = jnp.ones(costs.shape)
-  kept = np.flatnonzero(pareto_front(jnp.stack([-costs, scores], axis=1), every))
+  kept = np.flatnonzero(quick_jit(pareto_front)(jnp.stack([-costs, scores], axis=1), every))
   value = lambda best: best.value if best.exists else None
-  at_budget = lambda x: value(agent_costs.score_at_budget(costs, scores, every, budget=x))
-  at_score = lambda x: value(agent_costs.cost_at_score(costs, scores, every, score=x))
+  scored = quick_jit(lambda x: agent_costs.score_at_budget(costs, scores, every, budget=x))
+  paid = quick_jit(lambda x: agent_costs.cost_at_score(costs, scores, every, score=x))
+  at_budget, at_score = (lambda x: value(scored(x))), (lambda x: value(paid(x)))
   return {
     "frontier": kept[np.argsort(np.asarray(costs)[kept], kind="stable")],
     "score_at_budget": at_budget(budget),
@@ -68,7 +78,8 @@ def group(costs, correct, tool_calls, c, alpha):
   }
 
 
-def curves(m, n, c):
+@quick_jit
+def _curves(m, n, c):
   every = jnp.ones(m.shape)
   reward = lambda n: otc_reward(every, m, every, smoothing=c, fewest=n)
   return {"ppo": reward(None), "grpo_n3": reward(0 * m + n), "grpo_n0": reward(0 * m)}
@@ -77,7 +88,7 @@ def curves(m, n, c):
 def planning(path, truth, path_cost, optimal_cost, valid):
   return {
     "cost_gap": path_cost - optimal_cost,
-    "edit_distance": agent_costs.edit_distance(
+    "edit_distance": quick_jit(agent_costs.edit_distance)(
       path[None], truth[None], jnp.ones((1, path.size)), jnp.ones((1, truth.size))
     )[0],
     "invalid_call_rate": masked_mean(valid == 0, jnp.ones(valid.shape)).value,
