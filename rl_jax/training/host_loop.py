@@ -27,7 +27,7 @@ from rl_jax.trajectories import Trajectories
 
 Judged = tuple[Trajectories, Verdicts, Any, Any]
 """Trajectories, their verdicts, the level of each row and the mask of verified rows, not joined yet."""
-NO_TIME = "the verifier has no time, see task.seconds_per_response and task.workers"
+NO_TIME = "the verifier has no time, see task.seconds_per_response (environments: seconds_per_call) and task.workers"
 NO_REASON = "the verifier gave no reason, call it once on a response to see what it lacks"
 
 
