@@ -80,7 +80,7 @@ class CitedRun(NamedTuple):
 
   @property
   def beginning(self) -> str:
-    """Where its models started, in words."""
+    """Starts of its models, in words."""
     return ", ".join(self.starts) or "from random parameters"
 
 
