@@ -1,7 +1,7 @@
 """Measure the peak memory of experiments: python docs/measure.py grpo ppo. Results go to docs/memory.json.
 
-Each experiment runs for a few iterations in its own process on the CPU, at full size, with short stages. Memory peaks in
-compilation and evaluation, which are included.
+Each experiment runs for a few iterations in its own process on the CPU, at full size and with short stages. Compilation
+and evaluation, where memory peaks, are included.
 """
 
 from __future__ import annotations
