@@ -204,6 +204,15 @@ def times() -> str:
   return markdown(header, rows)
 
 
+def memory() -> str:
+  """Peak memory of experiments, as docs/measure.py found it."""
+  results = json.loads((ROOT / "docs/memory.json").read_text(encoding="utf-8"))
+  rows = [
+    (f"[{name}](../experiments/{name}.py)", f"{result['peak_mib']:,}") for name, result in sorted(results.items())
+  ]
+  return markdown(("experiment", "peak memory, MiB"), rows)
+
+
 def _hardware(origin: dict[str, Any]) -> str:
   return f"{origin['cpu_model'].replace('(R)', '').removesuffix(' Processor')}, {origin['cpu_threads_allowed']} threads"
 
@@ -217,6 +226,7 @@ TABLES: dict[str, Callable[[], str]] = {
   "claims": claims,
   "smollm2": smollm2,
   "times": times,
+  "memory": memory,
 }
 _BLOCK = re.compile(r"^(<!-- (\w+): made by [^\n]* -->\n).*?^(<!-- end -->)$", re.M | re.S)
 

@@ -138,7 +138,7 @@ def test_one_that_inherits_has_all():
 
 def test_demonstrations_that_it_does_not_have_are_one_line(tmp_path):
   plain = config_of(bit_strings).to_dict() | {"method": {"name": "rl_jax.methods.supervised"}}
-  with pytest.raises(UserError, match="this task demonstrates nothing"):
+  with pytest.raises(UserError, match="this task has no demonstrations"):
     train(configs.resolve_config(plain), tmp_path / "run")
 
 

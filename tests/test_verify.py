@@ -261,7 +261,7 @@ def test_a_curve_is_read_whatever_form_its_command_had(form, run, tmp_path):
 
 def test_what_verify_would_pass_over_is_refused(run, capsys):
   assert verify.main([str(run), "--only=x"]) == 1
-  assert "is no study: it has no entries to take x of" in capsys.readouterr().err
+  assert "is not a study: it has no entries to select x of" in capsys.readouterr().err
   assert verify.main([str(run), "--iterations=-3"]) == 1
   assert "--iterations=-3: 0 looks at the log alone" in capsys.readouterr().err
 

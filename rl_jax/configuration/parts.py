@@ -195,7 +195,7 @@ def load(name: str, section: str = "", short: Iterable[str] = ()) -> Any:
     return _attribute(module, file[2], name) if file[2] else module
   path, _, attribute = name.partition(":")
   if not re.fullmatch(r"\w+(\.\w+)*", path):
-    raise UserError(f"{name!r} names no Python code: write 'package.module', 'package.module:Name' or 'file.py:Name'")
+    raise UserError(f"{name!r} is not Python code: write 'package.module', 'package.module:Name' or 'file.py:Name'")
   imported = _import(path)
   if imported is not None:
     return _attribute(imported, attribute, name) if attribute else imported

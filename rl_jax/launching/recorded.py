@@ -64,7 +64,7 @@ def read(target: Path, only: Collection[str] = ()) -> list[RecordedRun]:
   saved = read_json(target) if target.suffix == ".json" else {}
   kinds = saved.keys() & {"curves", "study"} if isinstance(saved, dict) else set()
   if only and "study" not in kinds:
-    raise UserError(f"{target} is no study: it has no entries to take {', '.join(only)} of")
+    raise UserError(f"{target} is not a study: it has no entries to select {', '.join(only)} of")
   if target.suffix != ".json":
     return [_read_run(target)]
   if "curves" in kinds:
@@ -107,7 +107,7 @@ def _config_of(directory: RunDirectory) -> tuple[ConfigDict, list[str]]:
   if not name.endswith(".py") or Path(name).expanduser().is_file():
     return configs.resolve_config(values), []
   section["name"] = f"{directory.method}{colon}{attribute}"
-  return configs.resolve_config(values), [f"{name} is not there: the method is the copy in the run's folder"]
+  return configs.resolve_config(values), [f"{name} is missing: the method is the copy in the run's folder"]
 
 
 def _read_curve(file: Path, saved: dict[str, Any]) -> RecordedRun:

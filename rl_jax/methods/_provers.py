@@ -33,7 +33,7 @@ class Prover(NamedTuple):
 def truth(config: ConfigDict, task: Task) -> Prover:
   """Prover of the task, of strength `prover_gamma`. Raises ValueError if the task has none."""
   if task.prover_values is None:
-    raise ValueError("method.prover='truth': the task has no prover of its own; take 'samples' or 'verifier'")
+    raise ValueError("method.prover='truth': the task has no prover of its own; use 'samples' or 'verifier'")
   exact = lambda trajectories: step_values.of_prover(task, trajectories, config.method.prover_gamma)
   return Prover(exact, policy_gradient.independent(config, task))
 

@@ -64,7 +64,7 @@ RANGES = grpo.RANGES | {"weights": NOT_NEGATIVE, "epsilon": NOT_NEGATIVE.optiona
 def weights_of(m: ConfigDict, names: tuple[str, ...]) -> Float[Array, " K"]:
   """The weights of a task's objectives, which add up to 1; ValueError for another number of them, or none above 0."""
   if not names:
-    raise ValueError("this task names no objectives: take one that does, as rl_jax.tasks.chain with length_objective")
+    raise ValueError("this task has no objectives: use one that has, such as rl_jax.tasks.chain with length_objective")
   weights = tuple(m.weights) or (1.0,) * len(names)
   if len(weights) != len(names) or not sum(weights) > 0:
     raise ValueError(f"method.weights={weights}: give one for each of {', '.join(names)}, one of them above 0")

@@ -46,7 +46,7 @@ class Model:
     if self.logprobs not in LOGPROBS:
       raise ValueError(f"model.logprobs={self.logprobs!r} is not known: use one of {', '.join(LOGPROBS)}")
     if not self.temperature > 0:
-      raise ValueError(f"sampling.temperature={self.temperature}: it is above 0 (greedy is a field of its own)")
+      raise ValueError(f"sampling.temperature={self.temperature}: must be above 0 (greedy is a separate option)")
 
   @property
   def of_heads(self) -> bool:

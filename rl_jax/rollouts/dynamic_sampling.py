@@ -43,7 +43,7 @@ def dynamic_sampling(
   def prompts_of_a_round(plan: Plan) -> int:
     prompts = plan.prompt_ids.shape[0]
     if prompts % max_rounds:
-      raise ValueError(f"a plan of {prompts} prompts does not go into {max_rounds} rounds: name a multiple of them")
+      raise ValueError(f"a plan of {prompts} prompts does not divide into {max_rounds} rounds: use a multiple")
     return prompts // max_rounds
 
   def missing(plan: Plan, before: Trajectories | None) -> Int[Array, ""] | int:

@@ -77,7 +77,7 @@ def partial_rollouts(slots: int, window: int, task: Task, sampling: Sampling, *,
   def phase(models, state, plan, prompts, before, key):
     if prompts.tokens.shape[1] != prompt_tokens:
       slots_of_prompts = prompts.tokens.shape[1]
-      raise ValueError(f"prompts of {slots_of_prompts} slots do not go into windows of prompts of {prompt_tokens}")
+      raise ValueError(f"prompts of {slots_of_prompts} slots do not fit into windows with prompts of {prompt_tokens}")
     first = state.groups == 0
     state = _refilled(state, plan, prompts)
     lengths = state.attention_mask[:, prompt_tokens:].sum(axis=1)

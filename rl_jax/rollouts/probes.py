@@ -108,7 +108,7 @@ def probe(
 def required_forced_answer(task: Task) -> ForcedAnswer:
   """The task's form of answer that can be forced; ValueError if it has none."""
   if task.forced_answer is None:
-    raise ValueError("probes make the policy answer at once, but this task has no `forced_answer`: take another task")
+    raise ValueError("probes force an answer, but this task has no `forced_answer`: use another task")
   return task.forced_answer
 
 

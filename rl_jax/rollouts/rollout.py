@@ -195,7 +195,7 @@ def padded(prompts: Prompts, width: int | None) -> Prompts:
   if width is None or width == slots:
     return prompts
   if width < slots:
-    raise ValueError(f"prompts of {slots} slots do not go into a rollout's prompt_width of {width}")
+    raise ValueError(f"prompts of {slots} slots do not fit into a rollout's prompt_width of {width}")
   wider = lambda x: jnp.pad(x, [(0, 0), (width - slots, 0)])
   return dataclasses.replace(prompts, tokens=wider(prompts.tokens), mask=wider(prompts.mask))
 

@@ -149,7 +149,7 @@ class HostTask:
 
   def demonstrate(self, key: PRNGKeyArray, prompts: Prompts) -> tuple[Any, Any]:
     """Raise ValueError: answers are texts, and no solution is known."""
-    raise ValueError("a task that is scored in Python demonstrates nothing: start from a pretrained model or a run")
+    raise ValueError("a task that is scored in Python has no demonstrations: start from a pretrained model or a run")
 
 
 @dataclasses.dataclass(frozen=True)

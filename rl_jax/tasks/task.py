@@ -198,7 +198,7 @@ class Task(Protocol):
 
   def demonstrate(self, key: PRNGKeyArray, prompts: Prompts) -> tuple[Array, Array]:
     """Worked solutions. Raises ValueError if there are none."""
-    raise ValueError("this task demonstrates nothing: start from a model that can do something, without a warm start")
+    raise ValueError("this task has no demonstrations: start from a trained model, without a warm start")
 
   def levels_of(self, ids: Int[Array, " N"], split: Split) -> Int[Array, " N"]:
     """Index of each problem's level."""

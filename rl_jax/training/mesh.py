@@ -80,7 +80,7 @@ def make_mesh(section: ConfigDict | Mapping[str, int], among: Sequence[Any] | No
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=among[: math.prod(shape)])
   except RuntimeError as error:  # chips that are linked in a torus
     raise UserError(
-      f"mesh: {layout} does not lie on the links of these devices: each size is a product of sides of their topology"
+      f"mesh: {layout} does not match the torus of these devices: each axis is a product of torus dimensions"
     ) from error
 
 

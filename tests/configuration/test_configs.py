@@ -204,7 +204,7 @@ def test_roles_by_path_file_and_object(files):
     ("fake_method:Othe", "'fake_method:Othe': there is no 'Othe' in it: did you mean 'Other'?"),
     ("fake_metod.py", "no file 'fake_metod.py': did you mean 'fake_method.py'?"),
     ("json", "'json' cannot be used as method, task or model: it has no get_config()"),
-    ("a b", "'a b' names no Python code: write 'package.module', 'package.module:Name' or 'file.py:Name'"),
+    ("a b", "'a b' is not Python code: write 'package.module', 'package.module:Name' or 'file.py:Name'"),
   ],
 )
 def test_unknown_roles(name, expected):

@@ -161,7 +161,7 @@ def test_numbers_out_of_range_are_refused():
 
 
 def test_a_task_without_objectives_is_one_line():
-  with pytest.raises(ValueError, match="this task names no objectives"):
+  with pytest.raises(ValueError, match="this task has no objectives"):
     built(types.SimpleNamespace(**vars(batches.TASK), objectives=()))
 
 

@@ -229,7 +229,7 @@ def test_options_that_are_not_known_are_refused(options, message):
 
 
 def test_a_task_without_a_prover_is_one_line():
-  with pytest.raises(ValueError, match="method.prover='truth': the task has no prover of its own; take 'samples'"):
+  with pytest.raises(ValueError, match="method.prover='truth': the task has no prover of its own; use 'samples'"):
     built(task_with(None))
 
 

@@ -95,7 +95,7 @@ def test_rows_are_chosen_whole():
 def test_sizes_that_do_not_fit_are_errors():
   with pytest.raises(ValueError, match="max_rounds is at least 1, got 0"):
     dynamic_sampling(flat(None, 2, Sampling()), 2, keep, 0)
-  with pytest.raises(ValueError, match="a plan of 4 prompts does not go into 3 rounds"):
+  with pytest.raises(ValueError, match="a plan of 4 prompts does not divide into 3 rounds"):
     jax.eval_shape(program(), jax.ShapeDtypeStruct((4,), jnp.int32))
 
 

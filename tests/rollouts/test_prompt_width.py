@@ -111,7 +111,7 @@ def test_wider_rows_than_the_rollout_says_are_refused():
     rows = assemble(prompts, tokens, tokens > 0, completions_per_prompt=1, row_mask=one, truncated=~one)
     return PhaseResult(state, rows, unasked(rows), jnp.int32(0))
 
-  with pytest.raises(ValueError, match=f"prompts of {task.prompt_tokens} slots do not go into .* prompt_width of 2"):
+  with pytest.raises(ValueError, match=f"prompts of {task.prompt_tokens} slots do not fit into .* prompt_width of 2"):
     rolled(Rollout((phase,), prompt_width=2), task, policy, 2)
 
 
@@ -119,6 +119,6 @@ def test_windows_of_wider_prompts_are_refused():
   task, policy = parts()
   plain = partial_rollouts(PROMPTS * GROUP, 4, task, GREEDY)
   rollout = dataclasses.replace(plain, prompt_width=task.prompt_tokens + MORE)
-  said = f"prompts of {task.prompt_tokens + MORE} slots do not go into windows of prompts of {task.prompt_tokens}"
+  said = f"prompts of {task.prompt_tokens + MORE} slots do not fit into windows with prompts of {task.prompt_tokens}"
   with pytest.raises(ValueError, match=said):
     rolled(rollout, task, policy, task.prompt_tokens + MORE)

@@ -200,7 +200,7 @@ def test_prompts_are_padded_on_the_left():
   np.testing.assert_array_equal(wide.mask, np.array(wide.tokens) > 0)
   np.testing.assert_array_equal(wide.ids, PROMPTS.ids)
   assert padded(PROMPTS, None) is padded(PROMPTS, 3) is PROMPTS
-  said = "prompts of 3 slots do not go into a rollout's prompt_width of 2"
+  said = "prompts of 3 slots do not fit into a rollout's prompt_width of 2"
   with pytest.raises(ValueError, match=re.escape(said)):
     padded(PROMPTS, 2)
 
