@@ -26,6 +26,7 @@ def base() -> ConfigDict:
       "minibatches_of": "groups",  # all rows of a prompt are in one; or "rows": single ones are shuffled
       "rows_per_microbatch": None,  # rows differentiated at a time; None, or 0: the whole minibatch
       "length_buckets": 1,  # widths that rows run at, sorted by length; 1: all run all slots
+      "staleness": 0,  # iterations that the policy which samples is behind, as in asynchronous RL; 0: none
       "learning_rate": 3e-4,  # peak, of the policy
       # several rates, with each of which every seed is trained, side by side in one program; rates of other models keep
       # their proportion to the policy's
@@ -118,6 +119,7 @@ def warm_start() -> dict:
     "epochs": 1,
     "minibatches_per_epoch": 1,
     "rows_per_microbatch": None,
+    "staleness": 0,
     "learning_rate": 3e-3,
     "learning_rates": (),
     "optimizer": {"schedule": "cosine", "warmup_updates": 50, "weight_decay": 0.0, "parameter_average": 0.0},
@@ -203,6 +205,7 @@ def tuned(method: str) -> dict:
     "epochs": 1,
     "minibatches_per_epoch": 4,
     "rows_per_microbatch": None,
+    "staleness": 0,
     "learning_rate": 1e-4,
     "learning_rates": (),
     "optimizer": {"warmup_updates": 5},

@@ -20,7 +20,6 @@ def apart(function: Callable[..., Any]) -> Callable[..., Any]:
   [2. 2.]
   """
 
-
   def unit(*arrays: Any) -> Any:
     traced = any(isinstance(x, jax.core.Tracer) for x in arrays)
     if not traced or jax.default_backend() != "cpu":

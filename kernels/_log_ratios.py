@@ -1,4 +1,4 @@
-"""Log ratios within bounds that keep losses and gradients finite, and the straight-through estimator."""
+"""Log ratios within bounds that keep losses and gradients finite, importance ratios, the straight-through estimator."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-from rl_jax.kernels.reductions import zero_masked
+from rl_jax.kernels.reductions import masked_mean, zero_masked
 
+RATIOS = ("token", "sequence", "sequence_sum")
 FAR = 1e5
 """Largest |log ratio|: beyond any difference of a model's finite logprobs; sums of its squares do not overflow."""
 _LOWEST = -1e30
@@ -27,5 +28,20 @@ def log_ratios(
 
 def straight_through(value: Float[Array, "*N"], differentiated: Float[Array, "*N"]) -> Float[Array, "*N"]:
   """`value` exactly, with the gradient of `differentiated`, which has to be finite."""
-  # Not sg(value - differentiated) + differentiated, which rounds the value to the other's last digit.
-  return jax.lax.stop_gradient(value) + (differentiated - jax.lax.stop_gradient(differentiated))
+  # Not sg(value - differentiated) + differentiated, which rounds the value to the other's last digit; and a difference
+  # of differences, as a sum would lose the sign of a value of -0.
+  return jax.lax.stop_gradient(value) - (jax.lax.stop_gradient(differentiated) - differentiated)
+
+
+def importance_ratios(
+  differences: Float[Array, "B T"], mask: Num[Array, "B T"], ratio: str, max_log_ratio: float
+) -> Float[Array, "B T"]:
+  """exp of log ratios [B, T], 0 in masked slots: each token's own, or its sequence's; see `policy_gradient`."""
+  if ratio == "sequence":
+    # The value is the sequence's, the gradient of each token its own: with one advantage per row and
+    # sequence_mean_token_mean this is GSPO exactly, and per-token advantages remain possible (GSPO-token).
+    mean = masked_mean(differences, mask != 0, axis=1).value[:, None]
+    differences = straight_through(mean, differences)
+  elif ratio == "sequence_sum":
+    differences = jnp.broadcast_to(differences.sum(axis=1, keepdims=True), differences.shape)
+  return jnp.exp(jnp.clip(differences, -max_log_ratio, max_log_ratio))

@@ -219,14 +219,17 @@ def whiten(x: Float[Array, "..."], mask: Num[Array, "..."], *, form: str = "verl
   """(x - mean) / sqrt(variance) over all unmasked slots of the batch, 0 in masked slots and where x is constant.
 
   Over [B, T] this is weighted by tokens: long responses count more. `form` "verl": unbiased variance + 1e-8;
-  "openrlhf": population variance, at least 1e-8. Call it on the whole rollout batch, never on a micro-batch.
+  "openrlhf": population variance, at least 1e-8; "appo" (Sample Factory): over max(std, 1e-3), std with ddof 1. Call it
+  on the whole rollout batch, never on a micro-batch.
 
   >>> print(whiten(jnp.array([1.0, 2.0, 3.0, jnp.nan]), jnp.array([1, 1, 1, 0])).round(3))
   [-1.  0.  1.  0.]
   """
-  known_option("whiten", "form", form, ("verl", "openrlhf"))
+  known_option("whiten", "form", form, ("verl", "openrlhf", "appo"))
   if form == "openrlhf":
     variance = jnp.maximum(jnp.square(group_std(x, None, mask, ddof=0)), 1e-8)
+  elif form == "appo":
+    return group_deviations(x, None, mask) / jnp.maximum(group_std(x, None, mask, ddof=1), 1e-3)
   else:
     variance = jnp.square(group_std(x, None, mask, ddof=1)) + 1e-8
   return group_deviations(x, None, mask) * jax.lax.rsqrt(variance)

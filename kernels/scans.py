@@ -21,9 +21,7 @@ from rl_jax.kernels._checks import same_shape
 from rl_jax.kernels.reductions import widen, zero_masked
 
 
-def reverse_scan(
-  step: Callable[..., tuple[Any, Any]], init: Any, *arrays: Num[Array, "B T"]
-) -> tuple[Any, Any]:
+def reverse_scan(step: Callable[..., tuple[Any, Any]], init: Any, *arrays: Num[Array, "B T"]) -> tuple[Any, Any]:
   """(carry, y_t) = step(carry, x_t, ...) for t = T-1 .. 0: the final carry, and the y [B, T].
 
   `init` and the carry are pytrees of [B] arrays, x_t and y_t are [B].
@@ -94,9 +92,7 @@ def _stepped(terms, y):
   return b + a * y
 
 
-def values_after(
-  a: Float[Array, "B T"], b: Float[Array, "B T"], last: Float[Array, " B"]
-) -> Float[Array, "B T"]:
+def values_after(a: Float[Array, "B T"], b: Float[Array, "B T"], last: Float[Array, " B"]) -> Float[Array, "B T"]:
   """y_{t+1} on slot t, where y_t = b_t + a_t y_{t+1} and y after the last slot is `last`: `recurrence` of a and b.
 
   >>> print(values_after(jnp.full((1, 3), 0.5), jnp.array([[1.0, 2.0, 4.0]]), jnp.array([8.0])))
@@ -164,9 +160,7 @@ def _linear_backward(number, residuals, d_y):
 _linear.defvjp(_linear_forward, _linear_backward)
 
 
-def discounted_sums(
-  x: Float[Array, "B T"], mask: Num[Array, "B T"], *, discount: float = 1.0
-) -> Float[Array, "B T"]:
+def discounted_sums(x: Float[Array, "B T"], mask: Num[Array, "B T"], *, discount: float = 1.0) -> Float[Array, "B T"]:
   """G_t = x_t + discount G_{t+1} over the unmasked slots; 0 in masked slots.
 
   What sits on a masked slot is ignored: see `move_to_trainable`.

@@ -57,9 +57,7 @@ def segment_mean(
   return Mean(total, segment_lengths(segment_ids, mask, num_segments=num_segments)).value
 
 
-def on_tokens(
-  x: Num[Array, "B S"], segment_ids: Int[Array, "B T"], mask: Num[Array, "B T"]
-) -> Float[Array, "B T"]:
+def on_tokens(x: Num[Array, "B S"], segment_ids: Int[Array, "B T"], mask: Num[Array, "B T"]) -> Float[Array, "B T"]:
   """The value of a token's segment on each unmasked token; 0 outside segments.
 
   >>> print(on_tokens(jnp.array([[3.0, 4.0]]), jnp.array([[0, 0, 1, -1]]), jnp.array([[1, 0, 1, 1]])))

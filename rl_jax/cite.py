@@ -1,7 +1,7 @@
 """Print how to cite a run: python -m rl_jax.cite runs/grpo --with=runs/rloo.
 
-Prints BibTeX for the run (hash, commit, command, final held-out accuracy) and for the papers of its method. `--with`
-adds a baseline that it is compared with.
+The run with its hash, commit, command and final held-out accuracy, the stages that it comes from, and the papers that
+their methods implement; with `--with` also those of a baseline that it is compared with.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,9 +40,10 @@ def entry_of(name: str, tree: ast.Module) -> Entry:
 
 
 def roles(folder: str) -> list[Entry]:
-  """Modules of rl_jax/<folder> that a config can name: those with get_config() and build()."""
-  modules = _modules(ROOT / folder, ("get_config", "build"))
-  return [entry_of(f"rl_jax.{folder}.{path.stem}", tree) for path, tree in modules]
+  """The modules in rl_jax/<folder>, and below, that a config can name: those with get_config() and build()."""
+  modules = _modules((ROOT / folder).rglob("*.py"), ("get_config", "build"))
+  name = lambda path: ".".join(("rl_jax", *path.relative_to(ROOT).with_suffix("").parts))
+  return [entry_of(name(path), tree) for path, tree in modules]
 
 
 def models() -> list[Entry]:
@@ -55,17 +56,18 @@ def models() -> list[Entry]:
 
 
 def experiments() -> list[Entry]:
-  """Experiments, by the names that --config takes."""
-  return [entry_of(path.stem, tree) for path, tree in _modules(ROOT / "experiments", ("get_config",))]
+  """The experiments, by the names that --config takes."""
+  return [entry_of(path.stem, tree) for path, tree in _modules((ROOT / "experiments").glob("*.py"), ("get_config",))]
 
 
 def studies() -> list[Entry]:
-  """Studies, by the names that `rl-jax study` takes."""
-  return [entry_of(path.stem, tree) for path, tree in _modules(ROOT / "experiments/studies", ("get_config",))]
+  """The studies, by the names that `rl-jax study` takes."""
+  files = (ROOT / "experiments/studies").glob("*.py")
+  return [entry_of(path.stem, tree) for path, tree in _modules(files, ("get_config",))]
 
 
-def _modules(folder: Path, required: tuple[str, ...]) -> Iterator[tuple[Path, ast.Module]]:
-  for path in sorted(folder.glob("*.py")):
+def _modules(files: Iterable[Path], required: tuple[str, ...]) -> Iterator[tuple[Path, ast.Module]]:
+  for path in sorted(files):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     if functions.issuperset(required):

@@ -101,7 +101,8 @@ class Trajectories(flax.struct.PyTreeNode):
   objectives: Float[Array, "B K"]
   """Parts of the reward, named by the task (`Task.objectives`); 0 where a row has none."""
   token_rewards: Float[Array, "B T"]
-  """Dense rewards, in addition to `rewards`; 0 where there is none."""
+  """Parts of `rewards` on the tokens that earned them, as the reward of a turn; the rest is earned by the last token.
+  All 0 where the reward is one of the whole response."""
   verified: Bool[Array, " B"]
   """True if the verifier was asked about the response."""
   reward_mask: Bool[Array, " B"]

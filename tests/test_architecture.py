@@ -185,10 +185,7 @@ def public(body, prefix=""):
 
 def test_every_public_function_says_what_it_does():
   silent = [
-    f"{name}:{function}"
-    for name in OURS
-    for function, node in public(TREES[name].body)
-    if not ast.get_docstring(node)
+    f"{name}:{function}" for name in OURS for function, node in public(TREES[name].body) if not ast.get_docstring(node)
   ]
   assert silent == []
 

@@ -48,9 +48,17 @@ def test_what_it_asks_and_how_to_run_it(name):
   assert "Expected: " in text, "say what is expected, or: no result yet"
 
 
-@pytest.mark.parametrize("name", [name for name, text in DOCSTRINGS.items() if AT_TOKENS.search(text)])
-def test_numbers_at_a_budget_of_tokens(name):
-  text = DOCSTRINGS[name]
+BLOCKS = [
+  (name, f"Command: {block}")
+  for name, text in DOCSTRINGS.items()
+  for block in text.split("Command: ")[1:]
+  if AT_TOKENS.search(block)
+]
+"""Docstrings from each command on: a study has one for each of its variants that has been run."""
+
+
+@pytest.mark.parametrize(("name", "text"), BLOCKS, ids=[f"{name}-{i}" for i, (name, _) in enumerate(BLOCKS)])
+def test_numbers_at_a_budget_of_tokens(name, text):
   metric, tokens, numbers, seeds, file = AT_TOKENS.search(text).groups()
   saved = result(file)
   entries = saved["entries"]

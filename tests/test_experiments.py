@@ -30,6 +30,12 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("_
 HOST = [name for name in NAMES if name.startswith("smollm2")]
 """Experiments on tasks that are scored in Python."""
 DEVICE = [name for name in NAMES if name not in HOST]
+LONG = ("opd",)
+"""Experiments that are a chain of stages: the smoke variant takes a minute or two."""
+ALIKE = ("gpg", "maxrl", "opo", "passk", "reinforce_pp")
+"""Experiments that differ from that of Dr. GRPO in an estimator, which other tests have."""
+
+
 def config_of(name, variant):
   return configs.resolve(f"{FOLDER / name}.py" + (f":{variant}" if variant else ""))
 
@@ -69,7 +75,9 @@ def stages(tmp_path_factory):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("name", DEVICE)
+@pytest.mark.parametrize(
+  "name", [pytest.param(name, marks=pytest.mark.slow if name in (*LONG, *ALIKE) else ()) for name in DEVICE]
+)
 def test_every_iteration_of_its_smoke_variant_moves_the_policy(name, stages):
   """Some responses are right and some are wrong, and all parameters of every seed change in every iteration."""
   config = configs.resolve(f"{FOLDER / name}.py:smoke", ["logging.every_iterations=1"])
@@ -93,15 +101,19 @@ def test_every_iteration_of_its_smoke_variant_moves_the_policy(name, stages):
 
 @pytest.mark.parametrize("variant", ["", "smoke"])
 @pytest.mark.parametrize("name", DEVICE)
-def test_its_stages_resolve_and_give_the_parameters_that_it_starts_from(name, variant):
+def test_its_stages_resolve_and_give_the_parameters_of_whoever_starts_from_them(name, variant):
+  """The run and each of its stages: policies, critics, provers and teachers."""
   config = config_of(name, variant)
-  assert not config.init_from or config.init_from in config.stages
-  for stage in config.stages:
-    built = initialization.build(initialization.stage_config(config, stage))
-    own = initialization.build(config).models["policy"]
-    shapes = [jax.eval_shape(lambda m=m: nn.unbox(m.init(jax.random.key(0)))) for m in (built.models["policy"], own)]
-    assert jax.tree.structure(shapes[0]) == jax.tree.structure(shapes[1])
-    assert jax.tree.leaves(shapes[0]) == jax.tree.leaves(shapes[1])
+  built = {stage: initialization.build(initialization.stage_config(config, stage)) for stage in config.stages}
+  shapes = lambda model: jax.eval_shape(lambda: nn.unbox(model.init(jax.random.key(0))))
+  for experiment in (initialization.build(config), *built.values()):
+    for role, own in experiment.method.models.items():
+      init_from = experiment.config.init_from if role == "policy" else own.init_from
+      if init_from and init_from not in experiment.method.models:
+        place, of_stage, _ = initialization.parsed(init_from)
+        start, model = shapes(built[place].models[of_stage]), shapes(experiment.models[role])
+        assert jax.tree.structure(start) == jax.tree.structure(model)
+        assert jax.tree.leaves(start) == jax.tree.leaves(model)
 
 
 def test_a_verbose_start_is_taught_long_and_short_responses():
@@ -124,3 +136,24 @@ def test_a_stage_of_a_stage_is_the_one_that_other_runs_start_from():
   shared = initialization.stage_folder(config, "warm_start", Path("runs/mine"))
   half_way = initialization.stage_folder(config, "half_way", Path("runs/mine"))
   assert initialization.stage_folder(initialization.stage_config(config, "half_way"), "warm_start", half_way) == shared
+
+
+def paths(config):
+  """(stage, its folder) for all ways that lead to a stage, from a config or from one of its stages."""
+  experiment = initialization.build(config)
+  fields = [config.init_from, *(role.init_from for role in experiment.method.models.values())]
+  for place in {initialization.parsed(field).place for field in fields} & set(config.stages):
+    yield place, initialization.stage_folder(config, place, Path("runs/mine")).name
+    yield from paths(initialization.stage_config(config, place))
+
+
+@pytest.mark.parametrize("variant", ["", "smoke", "bridged", "raw", "opd_only", "teacher_samples", "cold"])
+def test_a_stage_of_a_chain_is_one_run_whichever_way_leads_to_it(variant):
+  """Else a teacher would be trained once for the bridge and again for what comes after it."""
+  found = list(paths(config_of("opd", variant)))
+  assert len(set(found)) == len(dict(found))
+  chain = {"warm_start", "teacher_start", "trained_teacher", "bridge", "distillation"}
+  left_out = {
+    "raw": {"trained_teacher", "distillation"}, "cold": chain - {"warm_start"}, "": set(), "smoke": set()
+  }  # fmt: skip
+  assert set(dict(found)) == chain - left_out.get(variant, {"distillation"})

@@ -22,7 +22,7 @@ def test_the_four_kinds(capsys):
     "rl_jax.tasks.chain  Chains of modular arithmetic with worked steps",
     "Decoder-only transformer",
     "smollm2-135m-instruct",
-      "  grpo  ",
+    "  grpo  ",
   ):
     assert line in out
   assert "rl_jax.methods.policy_gradient" not in out and "rl_jax.tasks.host" not in out

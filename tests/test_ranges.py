@@ -67,7 +67,6 @@ def test_every_number_of_the_common_sections_has_a_range():
   assert tables == numbers(common) | {"learning_rates", "evaluation.pass_at"}
 
 
-
 @pytest.mark.parametrize("name", sorted(path.stem for path in METHODS.glob("[a-z]*.py")))
 def test_every_number_of_a_method_has_a_range(name):
   module = configs.load(f"rl_jax.methods.{name}")
@@ -101,8 +100,10 @@ def test_every_number_of_a_method_has_a_range(name):
     ("learning_rates=(1e-2,0)", "learning_rates[1]: want a finite number above 0, got 0"),
     ("learning_rates=(1e-2,'x')", "learning_rates[1]: want a finite number above 0, got 'x'"),
     ("mesh.rules.batch=((nan,),)", "mesh.rules.batch[0][0]: want a finite number, got nan"),
-    ("sampling.stop_sequences=((4,),(5,999))", "sampling.stop_sequences: 999 in (5, 999) is no token id: the "
-     "vocabulary of rl_jax.tasks.chain has "),
+    (
+      "sampling.stop_sequences=((4,),(5,999))",
+      "sampling.stop_sequences: 999 in (5, 999) is no token id: the vocabulary of rl_jax.tasks.chain has ",
+    ),
     ("sampling.stop_sequences=((-1,),)", "sampling.stop_sequences: -1 in (-1,) is no token id"),
     ("sampling.stop_sequences=((True,),)", "sampling.stop_sequences: True in (True,) is no token id"),
     ("sampling.stop_sequences=(('a',),)", "sampling.stop_sequences: 'a' in ('a',) is no token id"),
@@ -138,7 +139,9 @@ def test_what_makes_sense_passes(override):
   initialization.build(configs.resolve("grpo:smoke", [override]))
 
 
-@pytest.mark.parametrize("name", ["adora", "canon", "dapo", "dler", "dr_grpo", "dump", "grpo", "rloo", "siri", "spae"])
+@pytest.mark.parametrize(
+  "name", ["adora", "canon", "dapo", "dler", "dr_grpo", "dump", "gpg", "grpo", "maxrl", "rloo", "siri", "spae"]
+)
 def test_methods_that_compare_answers_refuse_one_answer(name):
   with pytest.raises(UserError, match="completions_per_prompt=1: .* take at least 2"):
     initialization.build(configs.resolve(f"{name}:smoke", ["completions_per_prompt=1"]))

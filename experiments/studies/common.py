@@ -90,19 +90,24 @@ def tuned_study(
   tuning_starts: int = 3,
   final_samples: int = 4,
   runs: str = "",
+  stages: tuple = ("warm_start", "critic"),
+  tuning_overrides: tuple = (),
 ) -> ConfigDict:
   """A study as most are: `rates` side by side, each from `tuning_starts` starts of their own, on half of the
   budget, by the area under the curve; then `seeds` seeds of `starts` other starts: starts differ more than seeds
   do. Tuning and final run are one compiled program where they have as many members. Accuracy is that on 512 held-out
-  prompts, one answer each on the way and `final_samples` at the end, in 16 blocks that intervals resample."""
+  prompts, one answer each on the way and `final_samples` at the end, in 16 blocks that intervals resample.
+
+  Args:
+    stages: those of which there is one for each start; `tuning_overrides` give other seeds to those that are drawn.
+  """
   return study(
     token_budget=token_budget,
     entries=entries,
     seeds=seeds,
     tuning_seeds=tuning_starts,
     overrides=(
-      f"stages.warm_start.num_seeds={starts}",
-      f"stages.critic.num_seeds={starts}",
+      *(f"stages.{stage}.num_seeds={starts}" for stage in stages),
       "evaluation.prompts=512",
       "evaluation.prompt_blocks=16",
       "evaluation.samples_per_prompt=1",
@@ -112,9 +117,9 @@ def tuned_study(
       *overrides,
     ),
     tuning_overrides=(
-      f"stages.warm_start.num_seeds={tuning_starts}",
-      f"stages.critic.num_seeds={tuning_starts}",
+      *(f"stages.{stage}.num_seeds={tuning_starts}" for stage in stages),
       "stages.warm_start.seed=1500",
+      *tuning_overrides,
     ),
     final_samples=final_samples,
     runs=runs,

@@ -14,8 +14,14 @@ policy.
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.
 
-Command: rl-jax study pav --results=FOLDER
-Expected: no result yet.
+The prover that is too strong is as good as the other. A response has ten places, and the target takes five: this prover
+is sure to succeed until the last place where the target can begin, and cannot after it. A wrong word there costs it
+0.93, which is a signal that longer responses would not have.
+
+Command: python -m rl_jax.study pav --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 125 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 60,000 tokens: grpo 0.003 ± 0.007, outcome 0.000 ± 0.000, prover_10 0.989 ±
+  0.004, prover_1000 0.991 ± 0.004, to_go 0.659 ± 0.510, verifier 0.990 ± 0.004; 6 seeds (results/pav.json).
 """
 
 from ml_collections import ConfigDict

@@ -1,5 +1,6 @@
 """Advantage estimators, one file per family."""
 
+from rl_jax.kernels.advantages.best_of_k import pass_at_k
 from rl_jax.kernels.advantages.candidates import candidate_weights, commit_probabilities, slate
 from rl_jax.kernels.advantages.checklist import StepAdvantages, cm2_step, cm2_turn
 from rl_jax.kernels.advantages.conditional import (
@@ -21,7 +22,17 @@ from rl_jax.kernels.advantages.consistency import (
 from rl_jax.kernels.advantages.difficulty import a_grae, batch_success_rate, difficulty_focused, sign_dominant
 from rl_jax.kernels.advantages.distillation import minillm, opd, opd_with_rewards
 from rl_jax.kernels.advantages.graph import EdgeAdvantages, salt
-from rl_jax.kernels.advantages.group import dr_grpo, gdpo, grpo, opo, reinforce_pp_baseline, remax, rloo
+from rl_jax.kernels.advantages.group import (
+  dr_grpo,
+  gdpo,
+  gpg,
+  grpo,
+  maxrl,
+  opo,
+  reinforce_pp_baseline,
+  remax,
+  rloo,
+)
 from rl_jax.kernels.advantages.hierarchy import (
   HAE,
   TokenAdvantages,
@@ -32,7 +43,14 @@ from rl_jax.kernels.advantages.hierarchy import (
   switch_gain,
 )
 from rl_jax.kernels.advantages.hints import KindWeights, adhint, hint_token_weights, kind_weights
-from rl_jax.kernels.advantages.multi_reward import VarianceAdaptive, advantage_combination, dvao, reward_combination
+from rl_jax.kernels.advantages.multi_reward import (
+  VarianceAdaptive,
+  advantage_combination,
+  dvao,
+  reward_combination,
+  scalarized_advantages,
+)
+from rl_jax.kernels.advantages.off_policy import VTrace, vtrace
 from rl_jax.kernels.advantages.outcome import VeRPO, degenerate_groups, verpo
 from rl_jax.kernels.advantages.prior import Fusion, fuse_prior, prior_baseline, v05
 from rl_jax.kernels.advantages.process import (
@@ -46,6 +64,7 @@ from rl_jax.kernels.advantages.process import (
 from rl_jax.kernels.advantages.replay import r3_mixed
 from rl_jax.kernels.advantages.returns import GAE, gae, length_adaptive_lambda, reinforce_pp
 from rl_jax.kernels.advantages.reweighting import adora, adora_damping, adora_weights
+from rl_jax.kernels.advantages.role import RAE, rae
 from rl_jax.kernels.advantages.segment import (
   ChainAdvantages,
   Segments,
@@ -56,6 +75,7 @@ from rl_jax.kernels.advantages.segment import (
 )
 from rl_jax.kernels.advantages.shaping import ShapedAdvantages, aspo, early_tool_reward
 from rl_jax.kernels.advantages.step import exponential_shaping, potential_gains, saturation_factors, spae
+from rl_jax.kernels.advantages.token_baseline import optimal_token_baseline
 from rl_jax.kernels.advantages.tree import TreeAdvantages, spo_tree, tree_values
 from rl_jax.kernels.advantages.truncated import TruncatedEstimate, extended_gae, tppo
 from rl_jax.kernels.advantages.turn import igpo, normalize_turn_rewards
@@ -70,12 +90,14 @@ __all__ = [
   "HAE",
   "KindWeights",
   "ProcessAdvantages",
+  "RAE",
   "Segments",
   "ShapedAdvantages",
   "StepAdvantages",
   "TokenAdvantages",
   "TreeAdvantages",
   "TruncatedEstimate",
+  "VTrace",
   "VarianceAdaptive",
   "VeRPO",
   "a_grae",
@@ -107,6 +129,7 @@ __all__ = [
   "fuse_prior",
   "gae",
   "gdpo",
+  "gpg",
   "grpo",
   "hae",
   "hierarchy_on_tokens",
@@ -114,6 +137,7 @@ __all__ = [
   "igpo",
   "kind_weights",
   "length_adaptive_lambda",
+  "maxrl",
   "mean_entropy",
   "minillm",
   "mixing_by_accuracy",
@@ -122,6 +146,8 @@ __all__ = [
   "opd",
   "opd_with_rewards",
   "opo",
+  "optimal_token_baseline",
+  "pass_at_k",
   "potential_gains",
   "prime",
   "prior_baseline",
@@ -131,6 +157,7 @@ __all__ = [
   "process_reinforce",
   "process_value",
   "r3_mixed",
+  "rae",
   "reinforce_pp",
   "reinforce_pp_baseline",
   "remax",
@@ -138,6 +165,7 @@ __all__ = [
   "rloo",
   "salt",
   "saturation_factors",
+  "scalarized_advantages",
   "segment_boundaries",
   "sign_dominant",
   "slate",
@@ -151,5 +179,6 @@ __all__ = [
   "upper_half",
   "v05",
   "verpo",
+  "vtrace",
   "whiten_uncertain",
 ]

@@ -34,9 +34,7 @@ class ConditionalAdvantages(NamedTuple):
   """Rows of the half with the high metric."""
 
 
-def mean_entropy(
-  entropies: Float[Array, "B T"], mask: Num[Array, "B T"], *, eps: float = 1e-8
-) -> Float[Array, " B"]:
+def mean_entropy(entropies: Float[Array, "B T"], mask: Num[Array, "B T"], *, eps: float = 1e-8) -> Float[Array, " B"]:
   """sum_t H_t / (|o| + eps), CANON's entropy metric; 0 for an empty response. No gradient.
 
   arXiv 2509.23962; eps as in its code. H_t are the entropies of the old policy's next token distributions, at the
@@ -50,9 +48,7 @@ def mean_entropy(
   return jax.lax.stop_gradient(Mean(mean.sum, mean.weight + eps).value)
 
 
-def upper_half(
-  metric: Num[Array, " B"], group_ids: Int[Array, " B"], mask: Bool[Array, " B"]
-) -> Bool[Array, " B"]:
+def upper_half(metric: Num[Array, " B"], group_ids: Int[Array, " B"], mask: Bool[Array, " B"]) -> Bool[Array, " B"]:
   """True on the ceil(n / 2) scored rows of each group with the highest metric; the later of equal rows is the higher.
 
   CANON's split at the median, arXiv 2509.23962. Unscored rows are False and do not count.

@@ -12,10 +12,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from rl_jax.kernels._checks import known_option, same_shape
-from rl_jax.kernels.reductions import group_deviations, group_size, group_std, per_token, whiten, zero_masked
+from rl_jax.kernels.reductions import (
+  group_deviations,
+  group_is_constant,
+  group_mean,
+  group_size,
+  group_std,
+  per_token,
+  whiten,
+  zero_masked,
+)
 from rl_jax.kernels.scans import discounted_sums
 
 SINGLETONS = ("raw", "zero")
+COUNTED = ("varying", "nonzero", "all")
 
 
 def _centred(rewards, group_ids, mask, singleton, weights=None):
@@ -84,6 +94,60 @@ def rloo(
   """
   size = group_size(group_ids, mask)
   return jax.lax.stop_gradient(_centred(rewards, group_ids, mask, singleton) * size / jnp.maximum(size - 1, 1))
+
+
+def maxrl(
+  rewards: Float[Array, " B"],
+  group_ids: Int[Array, " B"],
+  mask: Bool[Array, " B"],
+  *,
+  eps: float = 1e-6,
+  singleton: str = "zero",
+) -> Float[Array, " B"]:
+  """A_i = (r_i - mean_g) / (mean_g + eps): prompts that are seldom solved count as log p asks, about 1 / p.
+
+  MaxRL, arXiv 2602.02710: for rewards 0 and 1 and n rows the expected gradient is that of log p, expanded at p = 1 up
+  to order n - 1 (n without the baseline). eps as in the authors' code. Groups whose mean reward is not above 0, and
+  constant groups, get exactly 0.
+
+  >>> rewards, mask = jnp.array([1.0, 0.0, 0.0, 0.0]), jnp.array([True] * 4)
+  >>> print(maxrl(rewards, jnp.array([7, 7, 7, 7]), mask, eps=0.0))
+  [ 3. -1. -1. -1.]
+  """
+  mean = group_mean(rewards, group_ids, mask)
+  centred = _centred(rewards, group_ids, mask, singleton)
+  scale = jnp.where(group_size(group_ids, mask) == 1, 1, jnp.where(mean > 0, mean + eps, jnp.inf))
+  return jax.lax.stop_gradient(centred / scale)
+
+
+def gpg(
+  rewards: Float[Array, " B"],
+  group_ids: Int[Array, " B"],
+  mask: Bool[Array, " B"],
+  *,
+  counted: str = "varying",
+  scale: str = "none",
+  ddof: int = 1,
+  eps: float = 1e-6,
+  singleton: str = "raw",
+) -> Float[Array, " B"]:
+  """A_i = alpha (r_i - mean_g) / F, alpha = N / N': the mean over N rows of which only N' have a gradient is mended.
+
+  GPG, arXiv 2504.02546, section 3. `counted` says which of the N scored rows N' counts: "varying", those of groups
+  whose rewards differ (the authors' code); "nonzero", those with a reward other than 0 (verl); "all", alpha = 1. F is
+  1, or with `scale` "group" the group's std + eps. N' is at least 1. Constant groups get exactly 0. Its loss is
+  REINFORCE: `losses.cispo` with both bounds at 1.
+
+  >>> rewards, mask = jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([True] * 4)
+  >>> print(gpg(rewards, jnp.array([7, 7, 9, 9]), mask))
+  [ 1. -1.  0.  0.]
+  """
+  known_option("gpg", "counted", counted, COUNTED)
+  known_option("gpg", "scale", scale, ("none", "group"))
+  advantages = grpo(rewards, group_ids, mask, scale=scale, ddof=ddof, eps=eps, singleton=singleton)
+  useful = {"varying": ~group_is_constant(rewards, group_ids, mask), "nonzero": rewards != 0, "all": mask != 0}[counted]
+  rows = (mask != 0).sum().astype(advantages.dtype)
+  return advantages * rows / jnp.maximum(((mask != 0) & useful).sum(), 1)
 
 
 def opo(

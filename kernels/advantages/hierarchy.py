@@ -153,9 +153,7 @@ def switch_estimate(
   >>> print(switch_estimate(r, jnp.array([[1, 0, 1]]), jnp.array([True]), 0.25 + half, half, jnp.ones((1, 3))).returns)
   [[0.75 0.75 1.  ]]
   """
-  same_shape(
-    "switch_estimate", "B S", rewards=rewards, high_values=high_values, switch_values=switch_values, mask=mask
-  )
+  same_shape("switch_estimate", "B S", rewards=rewards, high_values=high_values, switch_values=switch_values, mask=mask)
   boundaries = segment_boundaries(switch, mask)
   rewards, high_values = zero_masked(rewards, mask), zero_masked(high_values, mask)
   after = _bootstrap(high_values, boundaries, terminated, bootstrap_truncated)

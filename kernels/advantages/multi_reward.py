@@ -123,3 +123,31 @@ def dvao(
   else:
     advantages = (adapted * each(standardize, ddof=ddof, eps=eps)).sum(axis=1)
   return jax.lax.stop_gradient(VarianceAdaptive(advantages, adapted, std))
+
+
+def scalarized_advantages(
+  returns: Float[Array, "B K"],
+  values: Float[Array, "B K"],
+  mask: Bool[Array, " B"],
+  *,
+  weights: Float[Array, " K"] | None = None,
+  variances: Float[Array, " K"] | None = None,
+  eps: float = 1e-5,
+) -> Float[Array, " B"]:
+  """A = sum_k w_k (R_k - V_k) sqrt(var_k + 1e-8), less its mean over the batch and divided by its std (ddof 1) + eps.
+
+  C-MORL, arXiv 2410.02236. A row is a sample: a response, or a step. R is a critic's return of each objective (`gae`
+  of each), in units in which the objective's variance was divided out; `variances` bring the objectives back to their
+  own; None: they are in those. Weight 1 on one objective alone maximises that one.
+
+  >>> returns = jnp.array([[1.0, 9.0], [3.0, 9.0]])
+  >>> print(scalarized_advantages(returns, 0 * returns, jnp.ones(2, bool), weights=jnp.array([1.0, 0.0])).round(3))
+  [-0.707  0.707]
+  """
+  same_shape("scalarized_advantages", "B K", returns=returns, values=values)
+  groups = jnp.zeros(mask.shape, jnp.int32)
+  returns, weights = _prepared("scalarized_advantages", returns, groups, mask, weights)
+  if variances is not None:
+    weights = weights * jnp.sqrt(widen(variances) + 1e-8).astype(weights.dtype)
+  totals = ((returns - zero_masked(values, mask[:, None])) * weights).sum(axis=1)
+  return jax.lax.stop_gradient(standardize(totals, None, mask, ddof=1, eps=eps))

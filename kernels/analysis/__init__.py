@@ -1,6 +1,23 @@
 """Analysis of policies, environments and parameters, beside the training loop."""
 
-from rl_jax.kernels.analysis.agreement import average_ranks, correlation, rank_correlation, sign_agreement, unexplained
+from rl_jax.kernels.analysis.agent_costs import (
+  AgentCost,
+  BestSystem,
+  agent_cost,
+  cost_at_score,
+  cost_of_pass,
+  edit_distance,
+  score_at_budget,
+  tool_productivity,
+)
+from rl_jax.kernels.analysis.agreement import (
+  average_ranks,
+  correlation,
+  order_reversals,
+  rank_correlation,
+  sign_agreement,
+  unexplained,
+)
 from rl_jax.kernels.analysis.graph_spectrum import laplacian_distance, laplacian_spectrum
 from rl_jax.kernels.analysis.merging import update_selective_merge
 from rl_jax.kernels.analysis.planted_prover import (
@@ -11,6 +28,17 @@ from rl_jax.kernels.analysis.planted_prover import (
   prover_values,
 )
 from rl_jax.kernels.analysis.provers import ProverDiagnostics, natural_policy_gradient, prover_diagnostics
+from rl_jax.kernels.analysis.scaling_laws import (
+  CapabilityDensity,
+  DensityTrend,
+  LossLaw,
+  ScoreLaw,
+  capability_density,
+  combined_doubling_time,
+  density_trend,
+  scaling_loss,
+  score_from_loss,
+)
 from rl_jax.kernels.analysis.state_graph import (
   Observation,
   StateGraph,
@@ -20,29 +48,63 @@ from rl_jax.kernels.analysis.state_graph import (
   reconstruction_loss,
   training_due,
 )
+from rl_jax.kernels.analysis.universal import (
+  UniversalCombination,
+  WealthStatistics,
+  buy_and_hold,
+  component_payoffs,
+  prefer,
+  universal_combination,
+  wealth_statistics,
+)
 
 __all__ = [
+  "AgentCost",
+  "BestSystem",
+  "CapabilityDensity",
+  "DensityTrend",
+  "LossLaw",
   "Observation",
   "PlantedValues",
   "ProverDiagnostics",
+  "ScoreLaw",
   "StateGraph",
   "TrainingDue",
+  "UniversalCombination",
+  "WealthStatistics",
+  "agent_cost",
   "average_ranks",
+  "buy_and_hold",
+  "capability_density",
+  "combined_doubling_time",
+  "component_payoffs",
   "correlation",
+  "cost_at_score",
+  "cost_of_pass",
+  "density_trend",
+  "edit_distance",
   "empty_graph",
   "laplacian_distance",
   "laplacian_spectrum",
   "match_transitions",
   "natural_policy_gradient",
   "observe",
+  "order_reversals",
   "planted_values",
+  "prefer",
   "prover_diagnostics",
   "prover_policy",
   "prover_values",
   "rank_correlation",
   "reconstruction_loss",
+  "scaling_loss",
+  "score_at_budget",
+  "score_from_loss",
   "sign_agreement",
+  "tool_productivity",
   "training_due",
   "unexplained",
+  "universal_combination",
   "update_selective_merge",
+  "wealth_statistics",
 ]

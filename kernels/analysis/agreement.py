@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Bool, Float, Num
 
+from rl_jax.kernels._checks import same_shape
 from rl_jax.kernels.reductions import Mean, group_deviations, masked_mean, zero_masked
 
 
@@ -74,3 +75,17 @@ def sign_agreement(x: Float[Array, "..."], y: Float[Array, "..."], mask: Num[Arr
   """
   agree = jnp.sign(zero_masked(x, mask)) == jnp.sign(zero_masked(y, mask))
   return masked_mean(agree, mask)
+
+
+def order_reversals(x: Float[Array, " N"], y: Float[Array, " N"], mask: Num[Array, " N"]) -> Bool[Array, "N N"]:
+  """True at i < j where x and y order i and j oppositely; a tie in either is no reversal.
+
+  daVinci-LLM, arXiv 2603.27164: checkpoints that two protocols of evaluation rank in different orders.
+
+  >>> print(order_reversals(jnp.array([1.0, 2.0, 3.0]), jnp.array([1.0, 3.0, 2.0]), jnp.ones(3))[1])
+  [False False  True]
+  """
+  same_shape("order_reversals", "N", x=x, y=y, mask=mask)
+  exists, (x, y) = mask != 0, (zero_masked(v, mask) for v in (x, y))
+  higher, lower = ((x[:, None] > x) & (y[:, None] < y)), ((x[:, None] < x) & (y[:, None] > y))
+  return jnp.triu((higher | lower) & exists[:, None] & exists, k=1)

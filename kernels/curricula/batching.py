@@ -100,9 +100,7 @@ def successive_batches(
   return jax.lax.scan(step, start, length=bound)[1]
 
 
-def synchronous_tokens(
-  lengths: Int[Array, " N"], *, num_slots: int, max_length: int = 24576
-) -> Int[Array, ""]:
+def synchronous_tokens(lengths: Int[Array, " N"], *, num_slots: int, max_length: int = 24576) -> Int[Array, ""]:
   """Tokens decoded one after the other without successive batching: the longest of every num_slots responses, added up.
 
   T-PPO, arXiv 2506.15050: the baseline of `Schedule.sequential_tokens`.

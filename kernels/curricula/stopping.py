@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from rl_jax.kernels._checks import same_shape
 from rl_jax.kernels.advantages.prior import Fusion, fuse_prior
@@ -24,6 +24,14 @@ class Stopping(NamedTuple):
   """Expected fall of the baseline's error through one more response; 0 where not used."""
   fusions: Fusion
   """Prior and responses fused after each of them [B, S]; 0 where not used."""
+
+
+class Allocation(NamedTuple):
+  """Prompts of the next R responses, in order of expected gain."""
+
+  prompts: Int[Array, " R"]
+  mask: Bool[Array, " R"]
+  """True on responses that the rule asks for; no prompt asks for the others."""
 
 
 def expected_gain(
@@ -85,3 +93,41 @@ def look_ahead_stopping(
       Fusion(*(zero_masked(x, used) for x in fusions)),
     )
   )
+
+
+def look_ahead_allocation(
+  squared_bias: Float[Array, " B"],
+  samples: Num[Array, " B"],
+  sampled: Num[Array, " B"],
+  *,
+  responses: int,
+  k_max: int = 16,
+  cost: float = 0.0039,
+  noise_variance: float = 1.0,
+) -> Allocation:
+  """The `responses` of largest expected gain among all that look-ahead stopping asks for while D^2 is held fixed.
+
+  V0.5 (OSLA), arXiv 2603.10848: a round of a fixed number of responses, which is not in the paper. A prompt asks for
+  its (k + j)-th response iff expected_gain(k + j - 1) > cost and no more than k_max are sampled. Gains fall with k, so
+  the largest come to a prompt in order; of equal gains the first prompt's comes first.
+
+  Args:
+    squared_bias: D^2 of each prompt, see `fuse_prior`. A prompt without samples (padding) has 0 and asks for nothing.
+    samples: scored responses k.
+    sampled: all responses, unscored ones too; k_max bounds these.
+
+  Raises: ValueError: more responses than k_max for each prompt.
+
+  >>> allocation = look_ahead_allocation(jnp.array([0.1, 2.0]), jnp.array([4, 4]), jnp.array([4, 4]), responses=3)
+  >>> print(allocation.prompts, allocation.mask)
+  [1 1 1] [ True  True  True]
+  """
+  same_shape("look_ahead_allocation", "B", squared_bias=squared_bias, samples=samples, sampled=sampled)
+  further = jnp.arange(min(responses, k_max))
+  if responses > squared_bias.shape[0] * further.size:
+    most = f"{squared_bias.shape[0]} prompts of {k_max} responses (k_max) each"
+    raise ValueError(f"look_ahead_allocation: {responses} responses are more than those of {most}")
+  gains = expected_gain(squared_bias[:, None], widen(samples)[:, None] + further, noise_variance=noise_variance)
+  asked = (gains > cost) & (sampled[:, None] + further < k_max)
+  _, index = jax.lax.top_k(jnp.where(asked, gains, -1).ravel(), responses)
+  return Allocation(index // further.size, asked.ravel()[index])

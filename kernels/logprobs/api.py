@@ -76,7 +76,8 @@ def linear_logprobs(
     scores = reference.linear_scores(hidden, matrix, layout=layout, soft_cap=soft_cap)
     rows = (*reference.categorical(scores, targets, temperature=temperature), *_top(scores / temperature, top_k))
   else:
-    _check_placement(placement, matrix, targets, layout)
+    if placement is not None:
+      placement.check("linear_logprobs", targets.size, matrix.shape[layout.index("V")])
     readout = Readout(layout, temperature, soft_cap)
     rows = tuple(Recomputed(_passes(name, hidden.shape[1]), readout, top_k, placement)(hidden, matrix, targets))
   logprobs, entropies, *top = (x.reshape(*axes, *x.shape[1:]) for x in rows)
@@ -132,14 +133,3 @@ def _check(hidden, matrix, targets, mask, layout, temperature, soft_cap, top_k):
   vocabulary = matrix.shape[layout.index("V")]
   if not 0 <= top_k <= vocabulary:
     raise ValueError(f"linear_logprobs: expected top_k between 0 and {vocabulary}, the vocabulary, got {top_k}")
-
-
-def _check_placement(placement, matrix, targets, layout):
-  if placement is None:
-    return
-  vocabulary = matrix.shape[layout.index("V")]
-  for what, size, axes in (("rows", targets.size, placement.rows), ("tokens", vocabulary, placement.vocabulary_axes)):
-    if size % placement.shards(axes):
-      raise ValueError(
-        f"linear_logprobs: {size} {what} do not divide over the {placement.shards(axes)} devices of mesh axes {axes}"
-      )

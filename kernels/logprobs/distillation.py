@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Num
 
 from rl_jax.kernels import _divergences
@@ -19,6 +20,7 @@ from rl_jax.kernels._checks import known_option
 from rl_jax.kernels.logprobs import _blocks
 from rl_jax.kernels.logprobs.chunked import Chunked
 from rl_jax.kernels.logprobs.readout import LAYOUTS, Readout
+from rl_jax.kernels.logprobs.recomputed import Placement, on_devices, over_shards, summed
 from rl_jax.kernels.logprobs.reference import linear_scores
 from rl_jax.kernels.reductions import zero_masked
 
@@ -36,13 +38,14 @@ def linear_generalized_jsd(
   beta: float = 0.5,
   temperature: float = 1.0,
   soft_cap: float | None = None,
+  placement: Placement | None = None,
   implementation: str | None = None,
 ) -> Float[Array, "*N"]:
   """`generalized_jsd` of the logits hidden @ matrix, with the gradient by the student's hidden states and matrix.
 
   `layout`, "DV" or "VD", and `soft_cap` hold for both matrices. `implementation` "reference" holds the logits of both,
-  "chunked" (what None means) blocks of them. The logits are those of the tokens in the same rows: shifted already. 0 in
-  masked rows, from which nothing reaches a gradient.
+  "chunked" (what None means) blocks of them. `placement` is that of `linear_logprobs`, of both matrices. The logits are
+  those of the tokens in the same rows: shifted already. 0 in masked rows, from which nothing reaches a gradient.
 
   >>> student, teacher = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([[0.0, 0.5, 1.0]])
   >>> found = linear_generalized_jsd(student, jnp.eye(3), teacher, jnp.eye(3), jnp.ones(1), layout="DV")
@@ -71,8 +74,10 @@ def linear_generalized_jsd(
     )
     divergence = _divergences.generalized_jsd(student_logprobs, teacher_logprobs, beta)
   else:
+    if placement is not None:
+      placement.check(name, len(student), vocabularies[0])
     chunks = Chunked.sized(max(student.shape[1], teacher.shape[1]))
-    how = _Divergence(chunks, Readout(layout, temperature, soft_cap), beta)
+    how = _Divergence(chunks, Readout(layout, temperature, soft_cap), beta, placement)
     divergence = _divergence(student, student_matrix, teacher, teacher_matrix, how)
   return zero_masked(divergence.reshape(mask.shape), mask)
 
@@ -87,6 +92,7 @@ def linear_forward_kl(
   layout: str,
   temperature: float = 1.0,
   soft_cap: float | None = None,
+  placement: Placement | None = None,
   implementation: str | None = None,
 ) -> Float[Array, "*N"]:
   """KL(T || S): `linear_generalized_jsd` with beta 0.
@@ -106,6 +112,7 @@ def linear_forward_kl(
     beta=0.0,
     temperature=temperature,
     soft_cap=soft_cap,
+    placement=placement,
     implementation=implementation,
   )
 
@@ -120,6 +127,7 @@ def linear_reverse_kl(
   layout: str,
   temperature: float = 1.0,
   soft_cap: float | None = None,
+  placement: Placement | None = None,
   implementation: str | None = None,
 ) -> Float[Array, "*N"]:
   """KL(S || T): `linear_generalized_jsd` with beta 1.
@@ -139,6 +147,7 @@ def linear_reverse_kl(
     beta=1.0,
     temperature=temperature,
     soft_cap=soft_cap,
+    placement=placement,
     implementation=implementation,
   )
 
@@ -147,6 +156,7 @@ class _Divergence(NamedTuple):
   chunks: Chunked
   readout: Readout
   beta: float
+  placement: Placement | None
 
   def of_block(self, student_logprobs, teacher_logprobs):
     """The part of the divergence [n] that a block of both logprobs [n, C] gives, and its slope by the student's."""
@@ -155,11 +165,17 @@ class _Divergence(NamedTuple):
     return divergence, pull_back(jnp.ones_like(divergence))[0]
 
   def normalizers(self, hidden, matrix):
-    statistics, _ = self.chunks.statistics(hidden, matrix, jnp.zeros((len(hidden), 1), jnp.int32), self.readout)
-    return statistics.finish()[2][:, None]
+    statistics, top = self.chunks.statistics(hidden, matrix, jnp.zeros((len(hidden), 1), jnp.int32), self.readout)
+    return over_shards(statistics, top, self.placement)[0].finish()[2][:, None]
 
   def logprobs(self, hidden, block, normalizers):
     return self.readout.scores(self.readout.products(hidden, block)) - normalizers
+
+  def on_devices(self, local, *inputs, **options):
+    return on_devices(local, inputs, self.readout, self.placement, matrices=(1, 3), **options)
+
+  def over_vocabulary(self, sums):
+    return sums if self.placement is None else lax.psum(sums, self.placement.vocabulary_axes)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -168,40 +184,50 @@ def _divergence(student, student_matrix, teacher, teacher_matrix, how):
 
 
 def _forward(student, student_matrix, teacher, teacher_matrix, how):
-  readout = how.readout
-  normalizers = how.normalizers(student, student_matrix), how.normalizers(teacher, teacher_matrix)
+  readout, chunks = how.readout, how.chunks
 
-  def of_rows(student, teacher, *normalizers):
-    def with_columns(carry, start, width):
-      blocks = (_blocks.columns_of(m, readout, start, width) for m in (student_matrix, teacher_matrix))
-      logprobs = map(how.logprobs, (student, teacher), blocks, normalizers)
-      divergence, slopes = how.of_block(*logprobs)
-      return carry[0] + divergence, carry[1] + slopes.sum(axis=1)
+  def local(student, student_matrix, teacher, teacher_matrix):
+    normalizers = how.normalizers(student, student_matrix), how.normalizers(teacher, teacher_matrix)
 
-    first = (jnp.zeros(len(student), normalizers[0].dtype),) * 2
-    return _blocks.over_columns(with_columns, first, student_matrix.shape[readout.vocabulary_axis], how.chunks.columns)
+    def of_rows(student, teacher, *normalizers):
+      def with_columns(carry, start, width):
+        blocks = (_blocks.columns_of(m, readout, start, width) for m in (student_matrix, teacher_matrix))
+        logprobs = map(how.logprobs, (student, teacher), blocks, normalizers)
+        divergence, slopes = how.of_block(*logprobs)
+        return carry[0] + divergence, carry[1] + slopes.sum(axis=1)
 
-  divergence, slope = _blocks.over_rows(of_rows, (student, teacher, *normalizers), how.chunks.rows)
-  return divergence, (student, student_matrix, teacher, teacher_matrix, *normalizers, slope)
+      first = (jnp.zeros(len(student), normalizers[0].dtype),) * 2
+      return _blocks.over_columns(with_columns, first, student_matrix.shape[readout.vocabulary_axis], chunks.columns)
+
+    sums = how.over_vocabulary(_blocks.over_rows(of_rows, (student, teacher, *normalizers), chunks.rows))
+    return (*sums, *normalizers)
+
+  inputs = (student, student_matrix, teacher, teacher_matrix)
+  divergence, slope, *normalizers = how.on_devices(local, *inputs)
+  return divergence, (*inputs, *normalizers, slope)
 
 
 def _backward(how, residuals, gradient):
-  student, student_matrix, teacher, teacher_matrix, *normalizers, slope = residuals
-  readout = how.readout
+  readout, chunks = how.readout, how.chunks
 
-  def d_products(start, block, student, teacher, student_normalizers, teacher_normalizers, slope, gradient):
-    products = readout.products(student, block)
-    log_s = readout.scores(products) - student_normalizers
-    teacher_block = _blocks.columns_of(teacher_matrix, readout, start, products.shape[1])
-    log_t = how.logprobs(teacher, teacher_block, teacher_normalizers)
-    # d D / dz_v = f'_v - p_v sum_u f'_u for D = sum_v f(log p_v), log p_v = z_v - logsumexp z.
-    d_scores = gradient * (how.of_block(log_s, log_t)[1] - jnp.exp(log_s) * slope)
-    return readout.pull_back(d_scores, products)
+  def local(student, student_matrix, teacher, teacher_matrix, *per_row):
+    def d_products(start, block, student, teacher, student_normalizers, teacher_normalizers, slope, gradient):
+      products = readout.products(student, block)
+      log_s = readout.scores(products) - student_normalizers
+      teacher_block = _blocks.columns_of(teacher_matrix, readout, start, products.shape[1])
+      log_t = how.logprobs(teacher, teacher_block, teacher_normalizers)
+      # d D / dz_v = f'_v - p_v sum_u f'_u for D = sum_v f(log p_v), log p_v = z_v - logsumexp z.
+      d_scores = gradient * (how.of_block(log_s, log_t)[1] - jnp.exp(log_s) * slope)
+      return readout.pull_back(d_scores, products)
 
-  per_row = (student, teacher, *normalizers, slope[:, None], gradient[:, None])
-  chunks = how.chunks
-  d_hidden, d_matrix = _blocks.gradients(d_products, per_row, student_matrix, readout, chunks.rows, chunks.columns)
-  return d_hidden.astype(student.dtype), d_matrix, None, None
+    rows = (student, teacher, *per_row)
+    found = _blocks.gradients(d_products, rows, student_matrix, readout, chunks.rows, chunks.columns)
+    d_hidden, d_matrix = summed(*found, how.placement)
+    return d_hidden.astype(student.dtype), d_matrix
+
+  *inputs, slope = residuals
+  d_hidden, d_matrix = how.on_devices(local, *inputs, slope[:, None], gradient[:, None], matrix_out=True)
+  return d_hidden, d_matrix, None, None
 
 
 _divergence.defvjp(_forward, _backward)

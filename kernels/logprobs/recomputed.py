@@ -7,6 +7,7 @@ the part that runs on each device, so all collectives are here: [N] forward, the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -43,6 +44,13 @@ class Placement(NamedTuple):
   def shards(self, axes: tuple[str, ...]) -> int:
     """Number of devices along axes of the mesh."""
     return math.prod(self.mesh.shape[name] for name in axes)
+
+  def check(self, name: str, rows: int, vocabulary: int) -> None:
+    """Raise ValueError, for a function of this name, unless rows and vocabulary go evenly over their devices."""
+    for what, size, axes in (("rows", rows, self.rows), ("tokens", vocabulary, self.vocabulary_axes)):
+      if size % self.shards(axes):
+        devices = f"the {self.shards(axes)} devices of mesh axes {axes}"
+        raise ValueError(f"{name}: {size} {what} do not divide over {devices}")
 
 
 class Outputs(NamedTuple):
@@ -81,12 +89,11 @@ def _forward(hidden, matrix, targets, how):
   def local(hidden, matrix, targets):
     start = _shard_start(matrix, readout, placement)
     statistics, top = passes.statistics(hidden, matrix, targets[:, None] - start, readout, top_k)
-    if placement is not None and placement.vocabulary is not None:
-      statistics, top = _over_shards(statistics, (top[0], top[1] + start), placement.vocabulary)
+    statistics, top = over_shards(statistics, (top[0], top[1] + start), placement)
     logprobs, entropies, normalizers = statistics.finish()
     return Outputs(logprobs, entropies, top[0] - normalizers[:, None], top[1]), normalizers
 
-  outputs, normalizers = _on_devices(local, (hidden, matrix, targets), readout, placement)
+  outputs, normalizers = on_devices(local, (hidden, matrix, targets), readout, placement)
   return outputs, (hidden, matrix, targets, normalizers, outputs.entropies)
 
 
@@ -96,13 +103,11 @@ def _backward(how, residuals, gradients):
   def local(hidden, matrix, targets, *per_row):
     row_gradients = RowGradients(*(x[:, None] for x in per_row))
     targets = targets[:, None] - _shard_start(matrix, readout, placement)
-    d_hidden, d_matrix = passes.gradients(hidden, matrix, targets, row_gradients, readout)
-    if placement is not None:
-      d_hidden, d_matrix = lax.psum(d_hidden, placement.vocabulary_axes), lax.psum(d_matrix, placement.rows)
+    d_hidden, d_matrix = summed(*passes.gradients(hidden, matrix, targets, row_gradients, readout), placement)
     return d_hidden.astype(hidden.dtype), d_matrix
 
   inputs = (*residuals, gradients.logprobs, gradients.entropies)
-  d_hidden, d_matrix = _on_devices(local, inputs, readout, placement, matrix_out=True)
+  d_hidden, d_matrix = on_devices(local, inputs, readout, placement, matrix_out=True)
   return d_hidden, d_matrix, None
 
 
@@ -116,18 +121,34 @@ def _shard_start(matrix, readout, placement):
   return lax.axis_index(placement.vocabulary) * matrix.shape[readout.vocabulary_axis]
 
 
-def _on_devices(local, inputs, readout, placement, matrix_out=False):
+def on_devices(
+  local: Callable[..., Any],
+  inputs: tuple[Array, ...],
+  readout: Readout,
+  placement: Placement | None,
+  *,
+  matrices: tuple[int, ...] = (1,),
+  matrix_out: bool = False,
+) -> Any:
+  """local(*inputs) on the rows and the part of the vocabulary that each device has; without a placement, on all.
+
+  `matrices` are the places of output matrices among the inputs; the others have one entry per row, and so have the
+  results, of which the second is a matrix with `matrix_out`.
+  """
   if placement is None:
     return local(*inputs)
   rows, matrix = placement.specs(readout)
-  in_specs = (rows, matrix, *(rows for _ in inputs[2:]))
+  in_specs = tuple(matrix if place in matrices else rows for place in range(len(inputs)))
   out_specs = (rows, matrix) if matrix_out else rows
   # Nothing is differentiated through here, so no check of what varies over which axis is needed.
   return jax.shard_map(local, mesh=placement.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)(*inputs)
 
 
-def _over_shards(statistics: RowStatistics, top: Any, axis: str) -> tuple[RowStatistics, Any]:
+def over_shards(statistics: RowStatistics, top: Any, placement: Placement | None) -> tuple[RowStatistics, Any]:
   """Statistics and largest scores of all shards of the vocabulary: one pmax and one psum of [2, N] arrays."""
+  if placement is None or placement.vocabulary is None:
+    return statistics, top
+  axis = placement.vocabulary
   maximum, chosen = lax.pmax(jnp.stack([statistics.maximum, statistics.chosen]), axis)
   own = statistics.scaled(maximum)
   total, moment = lax.psum(jnp.stack([own.total, own.moment]), axis)
@@ -136,3 +157,10 @@ def _over_shards(statistics: RowStatistics, top: Any, axis: str) -> tuple[RowSta
     best, places = lax.top_k(scores, top[0].shape[1])
     top = best, jnp.take_along_axis(ids, places, axis=1)
   return RowStatistics(maximum, total, moment, chosen), top
+
+
+def summed(d_hidden: Array, d_matrix: Array, placement: Placement | None) -> tuple[Array, Array]:
+  """Both gradients from those of each device: d hidden over the vocabulary's axis, d matrix over the rows' axes."""
+  if placement is None:
+    return d_hidden, d_matrix
+  return lax.psum(d_hidden, placement.vocabulary_axes), lax.psum(d_matrix, placement.rows)

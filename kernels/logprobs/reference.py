@@ -46,9 +46,7 @@ def token_logprobs(
   return jax.tree.map(lambda x: align(x) if mask is None else zero_masked(align(x), mask), outputs)
 
 
-def categorical(
-  logits: Float[Array, "*N V"], tokens: Int[Array, "*N"], *, temperature: float = 1.0
-) -> TokenLogprobs:
+def categorical(logits: Float[Array, "*N V"], tokens: Int[Array, "*N"], *, temperature: float = 1.0) -> TokenLogprobs:
   """log p(token) and the entropy of p = softmax(logits / temperature): `token_logprobs` without its shift.
 
   For a sampler, which holds the logits that a token is drawn from. Logits of -inf add nothing to the entropy.

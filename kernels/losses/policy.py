@@ -9,10 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 
 from rl_jax.kernels._checks import known_option, same_shape
-from rl_jax.kernels._log_ratios import FAR, log_ratios, straight_through
-from rl_jax.kernels.reductions import masked_mean, zero_masked
+from rl_jax.kernels._log_ratios import FAR, RATIOS, importance_ratios, log_ratios
+from rl_jax.kernels.reductions import zero_masked
 
-RATIOS = ("token", "sequence", "sequence_sum")
 CLIPS = ("ppo", "none")
 
 
@@ -22,23 +21,28 @@ class PolicyLoss(NamedTuple):
   losses: Float[Array, "B T"]
   ratios: Float[Array, "B T"]
   clipped_low: Bool[Array, "B T"]
-  """The lower bound took effect: ppo, A < 0 and r < 1 - clip_low; cispo, r < clip_low."""
+  """The lower bound took effect: ppo, A < 0 and r < 1 - clip_low; cispo, r < clip_low; others, see their docstrings."""
   clipped_high: Bool[Array, "B T"]
   """The upper bound took effect: ppo, A > 0 and r > 1 + clip_high; cispo, r > clip_high."""
   clipped_dual: Bool[Array, "B T"]
   """The dual clip took effect: A < 0 and r > dual_clip."""
 
-
-def _ratios(logprobs, old_logprobs, mask, ratio, max_log_ratio):
-  differences = log_ratios(logprobs, old_logprobs, mask)
-  if ratio == "sequence":
-    # The value is the sequence's, the gradient of each token its own: with one advantage per row and
-    # sequence_mean_token_mean this is GSPO exactly, and per-token advantages remain possible (GSPO-token).
-    mean = masked_mean(differences, mask != 0, axis=1).value[:, None]
-    differences = straight_through(mean, differences)
-  elif ratio == "sequence_sum":
-    differences = jnp.broadcast_to(differences.sum(axis=1, keepdims=True), differences.shape)
-  return jnp.exp(jnp.clip(differences, -max_log_ratio, max_log_ratio))
+  @classmethod
+  def masked(
+    cls,
+    losses: Float[Array, "B T"],
+    ratios: Float[Array, "B T"],
+    mask: Num[Array, "B T"],
+    low: Bool[Array, "B T"] | bool = False,
+    high: Bool[Array, "B T"] | bool = False,
+    dual: Bool[Array, "B T"] | bool = False,
+  ) -> PolicyLoss:
+    """The loss with 0 and False in masked slots; only `losses` keep their gradient."""
+    return cls(
+      zero_masked(losses, mask),
+      jax.lax.stop_gradient(zero_masked(ratios, mask)),
+      *((mask != 0) & clipped for clipped in (low, high, dual)),
+    )
 
 
 def policy_gradient(
@@ -58,7 +62,8 @@ def policy_gradient(
 
   PPO, arXiv 1707.06347, equation 7. `ratio`: "token"; "sequence", exp(mean_t(logp - old)) (GSPO, arXiv 2507.18071,
   equations 5 and 14, bounds 3e-4 and 4e-4); "sequence_sum", exp(sum_t(logp - old)) (RLOO as in TRL). Both sequence
-  forms go with aggregation "sequence_mean_token_mean". `clip`:
+  forms go with aggregation "sequence_mean_token_mean"; LUSPO (arXiv 2602.05261), which multiplies GSPO's loss of a
+  response by its length, is "sequence" with "sequence_mean_token_sum". `clip`:
   - "ppo": bounds are distances from 1; DAPO (arXiv 2503.14476, equation 10) raises clip_high to 0.28. `dual_clip` c > 1
     (arXiv 1912.09729): for A < 0 the loss is at most -c A; verl has c = 3 on, others off.
   - "none": -r_t A_t.
@@ -75,7 +80,7 @@ def policy_gradient(
   if dual_clip is not None and clip != "ppo":
     raise ValueError(f"policy_gradient: dual_clip belongs to clip='ppo', got clip={clip!r}")
   advantages = jax.lax.stop_gradient(zero_masked(advantages, mask))
-  ratios = _ratios(logprobs, old_logprobs, mask, ratio, max_log_ratio)
+  ratios = importance_ratios(log_ratios(logprobs, old_logprobs, mask), mask, ratio, max_log_ratio)
   losses = -ratios * advantages
   clipped_low = clipped_high = clipped_dual = jnp.zeros(ratios.shape, bool)
   if clip == "ppo":
@@ -85,7 +90,7 @@ def policy_gradient(
   if dual_clip is not None:
     losses = jnp.where(advantages < 0, jnp.minimum(losses, -dual_clip * advantages), losses)
     clipped_dual = (advantages < 0) & (ratios > dual_clip)
-  return _policy_loss(losses, ratios, clipped_low, clipped_high, clipped_dual, mask)
+  return PolicyLoss.masked(losses, ratios, mask, clipped_low, clipped_high, clipped_dual)
 
 
 def cispo(
@@ -115,42 +120,8 @@ def cispo(
   if isinstance(clip_high, int | float) and clip_high < 1:
     raise ValueError(f"cispo: clip_high is an absolute ratio of at least 1, got {clip_high}")
   advantages = jax.lax.stop_gradient(zero_masked(advantages, mask))
-  ratios = jax.lax.stop_gradient(_ratios(logprobs, old_logprobs, mask, ratio, max_log_ratio))
+  differences = log_ratios(logprobs, old_logprobs, mask)
+  ratios = jax.lax.stop_gradient(importance_ratios(differences, mask, ratio, max_log_ratio))
   bounded = jnp.maximum(zero_masked(logprobs, mask), -FAR)  # finite, with gradient 0, where a logprob is -inf
   losses = -jnp.clip(ratios, clip_low, clip_high) * advantages * bounded
-  never = jnp.zeros(ratios.shape, bool)
-  return _policy_loss(losses, ratios, ratios < clip_low, ratios > clip_high, never, mask)
-
-
-def _policy_loss(losses, ratios, clipped_low, clipped_high, clipped_dual, mask):
-  trained = mask != 0
-  return PolicyLoss(
-    zero_masked(losses, mask),
-    jax.lax.stop_gradient(zero_masked(ratios, mask)),
-    clipped_low & trained,
-    clipped_high & trained,
-    clipped_dual & trained,
-  )
-
-
-def truncated_importance_weights(
-  old_logprobs: Float[Array, "B T"],
-  behaviour_logprobs: Float[Array, "B T"],
-  mask: Num[Array, "B T"],
-  *,
-  cap: float = 2.0,
-) -> Float[Array, "B T"]:
-  """w_t = min(exp(old_t - behaviour_t), cap): corrects for a sampler that differs from the trainer.
-
-  Truncated importance sampling (Ionides 2008), per token as in verl. No gradient; 0 in masked slots. Multiply the
-  per-token losses by it, not the aggregation weights.
-
-  >>> print(truncated_importance_weights(jnp.log(jnp.array([[0.5, 0.9]])), jnp.log(jnp.array([[0.4, 0.1]])),
-  ...                                    jnp.ones((1, 2))).round(3))
-  [[1.25 2.  ]]
-  """
-  same_shape(
-    "truncated_importance_weights", "B T", old_logprobs=old_logprobs, behaviour_logprobs=behaviour_logprobs, mask=mask
-  )
-  log_weights = log_ratios(old_logprobs, behaviour_logprobs, mask)
-  return jax.lax.stop_gradient(zero_masked(jnp.minimum(jnp.exp(log_weights), cap), mask))
+  return PolicyLoss.masked(losses, ratios, mask, ratios < clip_low, ratios > clip_high)

@@ -25,13 +25,16 @@ def dpo(
   ref_rejected_logprobs: Float[Array, " B"],
   mask: Bool[Array, " B"],
   *,
-  beta: float = 0.1,
+  beta: float | Float[Array, ""] = 0.1,
   label_smoothing: float = 0.0,
 ) -> PreferenceLoss:
   """z = beta ((c - ref_c) - (r - ref_r)); loss = -(1 - e) log sigmoid(z) - e log sigmoid(-z).
 
   DPO, arXiv 2305.18290, equation 7; label_smoothing e > 0 is cDPO. Inputs are logprobs of whole responses (sums over
   tokens); `mask` is True on pairs that count. Gradient only through the policy's logprobs.
+
+  BiPO, arXiv 2406.00045, and YaPO, arXiv 2601.08441: a steering vector is trained with d beta in the place of beta,
+  d = -1 where it is subtracted (`activations.steer_sparse`).
 
   >>> args = [jnp.array([x]) for x in (-10.0, -12.0, -11.0, -11.5)]
   >>> print(dpo(*args, jnp.array([True])).losses.round(4))

@@ -62,9 +62,7 @@ def ranking_consistency(
   return Mean(right.sum().astype(rewards.dtype), better.sum().astype(rewards.dtype))
 
 
-def best_of_n(
-  rewards: Float[Array, " B"], group_ids: Int[Array, " B"], mask: Num[Array, " B"]
-) -> Bool[Array, " B"]:
+def best_of_n(rewards: Float[Array, " B"], group_ids: Int[Array, " B"], mask: Num[Array, " B"]) -> Bool[Array, " B"]:
   """True on the response with the largest reward of its group, the first of several; False in unscored rows.
 
   >>> print(best_of_n(jnp.array([1.0, 2.0, 2.0, -1.0]), jnp.array([7, 7, 7, 9]), jnp.ones(4)))

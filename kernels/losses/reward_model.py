@@ -26,6 +26,23 @@ def binary_cross_entropy(
   return zero_masked(-labels * jax.nn.log_sigmoid(logits) - (1 - labels) * jax.nn.log_sigmoid(-logits), mask)
 
 
+def bradley_terry(
+  first: Float[Array, " B"], second: Float[Array, " B"], labels: Int[Array, " B"], mask: Num[Array, " B"]
+) -> Float[Array, " B"]:
+  """l = -(1 - q) log sigmoid(r_1 - r_2) - q log sigmoid(r_2 - r_1), to be averaged with `masked_mean`.
+
+  ONI, arXiv 2410.23022. Labels 0: the first of the pair is better, q = 0; 1: the second, q = 1; anything else, a tie or
+  no answer, q = 1/2. 0 in masked pairs.
+
+  >>> args = jnp.array([1.0, 1.0]), jnp.array([1.0, 1.0]), jnp.array([0, 2]), jnp.array([1, 0])
+  >>> print(bradley_terry(*args) > 0.69)
+  [ True False]
+  """
+  same_shape("bradley_terry", "B", first=first, second=second, labels=labels, mask=mask)
+  wins = jnp.where(labels == 0, 1.0, jnp.where(labels == 1, 0.0, 0.5))
+  return binary_cross_entropy(zero_masked(first, mask) - zero_masked(second, mask), wins, mask)
+
+
 def class_balanced_weights(
   labels: Num[Array, " B"], mask: Num[Array, " B"], *, threshold: float = 0.5
 ) -> Float[Array, " B"]:

@@ -18,9 +18,7 @@ def negative_log_likelihood(logprobs: Float[Array, "B T"], mask: Num[Array, "B T
   return zero_masked(-logprobs, mask)
 
 
-def positive_example_nll(
-  logprobs: Float[Array, "B T"], correct: Bool[Array, " B"], mask: Num[Array, "B T"]
-) -> Mean:
+def positive_example_nll(logprobs: Float[Array, "B T"], correct: Bool[Array, " B"], mask: Num[Array, "B T"]) -> Mean:
   """-sum of logp over the tokens of correct responses, over the number of those tokens.
 
   VAPO, arXiv 2504.05118, equation 13; added to the policy loss with coefficient 0.1. No correct response: weight 0,

@@ -17,6 +17,19 @@ from rl_jax.kernels.rewards.information_gain import (
   information_gain_rewards,
   log_beliefs,
 )
+from rl_jax.kernels.rewards.intrinsic import (
+  Repeats,
+  Retrieved,
+  RewardStatistics,
+  classified_rewards,
+  newest,
+  oni_rewards,
+  ranked_rewards,
+  repeat_factors,
+  retrieved_rewards,
+  similarity_rewards,
+  update_statistics,
+)
 from rl_jax.kernels.rewards.judged_step import judged_step_reward
 from rl_jax.kernels.rewards.length import difficulty_limits, overlong_penalty, truncation_reward
 from rl_jax.kernels.rewards.potential import potential_shaping
@@ -32,6 +45,7 @@ from rl_jax.kernels.rewards.process import (
 )
 from rl_jax.kernels.rewards.ranking import EntropyRanking, entropy_ranking, length_bonus_reward
 from rl_jax.kernels.rewards.subgoals import subgoal_shaping
+from rl_jax.kernels.rewards.tool_calls import fewest_calls, otc_reward
 from rl_jax.kernels.rewards.unit_tests import (
   Outcome,
   UnitTestWeights,
@@ -47,15 +61,20 @@ __all__ = [
   "FirstPit",
   "ImplicitRewards",
   "Outcome",
+  "Repeats",
+  "Retrieved",
+  "RewardStatistics",
   "UnitTestWeights",
   "best_of_k_values",
   "checklist_progress",
   "checklist_trajectory_reward",
   "checklist_turn_rewards",
+  "classified_rewards",
   "curriculum_weights",
   "difficulty_limits",
   "effective_rewards",
   "entropy_ranking",
+  "fewest_calls",
   "first_pit",
   "full_pass_outcome",
   "g4rl_high_level",
@@ -66,6 +85,9 @@ __all__ = [
   "length_bonus_reward",
   "log_beliefs",
   "monte_carlo_values",
+  "newest",
+  "oni_rewards",
+  "otc_reward",
   "overlong_penalty",
   "owen",
   "permutation_shapley",
@@ -74,15 +96,20 @@ __all__ = [
   "probe_accuracy",
   "probe_confidence",
   "progress",
+  "ranked_rewards",
+  "repeat_factors",
   "response_steps",
+  "retrieved_rewards",
   "scale_to_unit_return",
   "scar_rewards",
   "shapley",
+  "similarity_rewards",
   "step_potential",
   "subgoal_shaping",
   "token_weights",
   "truncation_reward",
   "turns_passed",
   "unit_test_weights",
+  "update_statistics",
   "weighted_passes",
 ]

@@ -53,9 +53,7 @@ def _owen_weights(block_ids, mask, members, dtype):
   return jnp.where(exists[:, None] & ~inside & ~broken & ~unknown, weights, 0)
 
 
-def owen(
-  values: Float[Array, "B C"], block_ids: Int[Array, "B S"], mask: Num[Array, "B S"]
-) -> Float[Array, "B S"]:
+def owen(values: Float[Array, "B C"], block_ids: Int[Array, "B S"], mask: Num[Array, "B S"]) -> Float[Array, "B S"]:
   """Owen value: the Shapley value of unit i over the orders that keep each block B_1 .. B_m together.
 
   sum over sets H of other blocks and S of B_k minus i of |H|! (m-|H|-1)! / m! |S|! (|B_k|-|S|-1)! / |B_k|!

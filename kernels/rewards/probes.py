@@ -14,9 +14,7 @@ from rl_jax.kernels._checks import same_shape
 from rl_jax.kernels.reductions import masked_mean, zero_masked
 
 
-def probe_confidence(
-  entropies: Float[Array, "*steps N L"], mask: Num[Array, "*steps N L"]
-) -> Float[Array, "*steps"]:
+def probe_confidence(entropies: Float[Array, "*steps N L"], mask: Num[Array, "*steps N L"]) -> Float[Array, "*steps"]:
   """Conf = mean_n exp(-mean_l H_{n,l}) in (0, 1], over N probe answers of up to L tokens; 0 without any answer.
 
   SPAE, arXiv 2601.03823. `entropies`: of the whole vocabulary in nats, at each position of a sampled answer. Answers

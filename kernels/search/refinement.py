@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Num
 
 from rl_jax.kernels._checks import known_option, same_shape
-from rl_jax.kernels.reductions import widen
+from rl_jax.kernels._order import largest
 
 
 class Budget(NamedTuple):
@@ -123,11 +123,7 @@ def top_drafts(scores: Num[Array, "B S"], mask: Num[Array, "B S"], *, k: int = 2
   [[1 2]]
   """
   same_shape("top_drafts", "B S", scores=scores, mask=mask)
-  exists = mask != 0
-  # Not by lowering scores: one of -inf would tie with the drafts that do not exist.
-  order = jnp.lexsort((-widen(jnp.where(exists, scores, 0)), ~exists), axis=1)[:, :k].astype(jnp.int32)
-  selected = jnp.take_along_axis(exists, order, axis=1)
-  return Selection(jnp.where(selected, order, 0), selected)
+  return Selection(*largest(scores, mask, k))
 
 
 def join_drafts(

@@ -67,7 +67,7 @@ def ours(model: Model, params: Params) -> Generate:
     rows = tokens.shape[0]
     mask, limits = jnp.ones(tokens.shape, bool), jnp.full(rows, new_tokens)
     return sample(
-      model, params, tokens, mask, key, completions_per_prompt=1, max_tokens=new_tokens, limits=limits, end_id=-1
+      model, params, tokens, mask, key, completions_per_prompt=1, max_tokens=new_tokens, limits=limits, end_ids=()
     )
 
   program = jax.jit(run, static_argnums=3)

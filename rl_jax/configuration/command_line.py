@@ -21,6 +21,7 @@ class Flags(NamedTuple):
   workdir: Path | None
   overrides: list[str]  # 'key=value', in the order of the command line
   options: argparse.Namespace  # flags of the program's own
+  asked: tuple[str, ...] = ()  # fields of '--config.FIELD?'
 
 
 def program(name: str) -> str:
@@ -81,10 +82,8 @@ def to_path(text: str) -> Path:
   return Path(expanded)
 
 
-def make_parser(
-  name: str = "train", about: str = "", *, positional: bool = False, workdir: bool = True
-) -> Parser:
-  """Parser with --config and --workdir, to which a program can add its own flags.
+def make_parser(name: str = "train", about: str = "", *, positional: bool = False, workdir: bool = True) -> Parser:
+  """A parser with --config and --workdir, to which a program can add its own flags.
 
   Args:
     name, about: see `Parser`.
@@ -140,11 +139,18 @@ def parse_flags(
   argv: Sequence[str],
   parser: Parser | None = None,
   required: Sequence[str] = ("config", "workdir"),
+  *,
+  explains: bool = False,
 ) -> Flags:
-  """Parse the arguments after the program's name; raise UserError for unknown ones."""
+  """Read the arguments after the program's name; raise UserError for unknown ones.
+
+  Args:
+    explains: the command answers --config.FIELD?, in `Flags.asked`.
+  """
   parser = parser or make_parser()
   own: list[str] = []
   overrides: list[str] = []
+  asked: list[str] = []
   waiting = list(argv)
   while waiting:
     argument = waiting.pop(0)
@@ -152,6 +158,11 @@ def parse_flags(
       own.append(argument)
       continue
     key, equals, value = argument.removeprefix("--config.").partition("=")
+    if not equals and key.endswith("?"):
+      if not explains:
+        raise UserError(f"--config.{key}: this command explains no field: rl-jax describe {key[:-1]} does")
+      asked.append(key.removesuffix("?"))
+      continue
     if not equals:
       if not waiting or waiting[0].startswith("--"):
         raise UserError(f"--config.{key} has no value: write --config.{key}=VALUE")
@@ -167,7 +178,7 @@ def parse_flags(
   for name in required:
     if getattr(options, name) is None:
       raise UserError(f"--{name} is missing: write for example --{name}={examples.get(name, 'VALUE')}")
-  return Flags(options.config, getattr(options, "workdir", None), overrides, options)
+  return Flags(options.config, getattr(options, "workdir", None), overrides, options, tuple(asked))
 
 
 OF_OTHERS = {

@@ -95,8 +95,8 @@ def parts_of(section: str) -> list[str]:
   """Parts of the package for section "method", "task" or "model", by their names in a config."""
   folder = EXPERIMENTS.parent / f"{section}s"
   is_part = lambda text: "\ndef get_config(" in text and "\ndef build(" in text
-  names = [path.stem for path in folder.glob("[a-z]*.py") if is_part(path.read_text())]
-  return [f"rl_jax.{section}s.{name}" for name in sorted(names)]
+  files = [path.relative_to(folder) for path in folder.rglob("[a-z]*.py") if is_part(path.read_text())]
+  return sorted(".".join(("rl_jax", f"{section}s", *file.with_suffix("").parts)) for file in files)
 
 
 def load_file(path: str, known: Iterable[str] = ()) -> ModuleType:
@@ -249,9 +249,7 @@ def source(value: Any) -> str:
   for read, target in ((_functions, value),) if holds else ((inspect.getsource, origin), (_functions, origin)):
     with contextlib.suppress(OSError, TypeError):
       return read(target)
-  raise UserError(
-    f"the source of {name_of(value)} cannot be read: define it in a file, so that the run can record it"
-  )
+  raise UserError(f"the source of {name_of(value)} cannot be read: define it in a file, so that the run can record it")
 
 
 def _functions(holder: Any) -> str:

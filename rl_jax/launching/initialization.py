@@ -98,6 +98,13 @@ def _needed(stages: dict[str, Any], name: str, fields: Iterable[Any]) -> dict[st
   return required
 
 
+def stages_before(config: ConfigDict) -> list[str]:
+  """Names of the stages that models of a config's method start from."""
+  fields = [config.init_from, *flatten(config.method.to_dict()).values()]
+  places = (parsed(field).place for field in fields if isinstance(field, str))
+  return list(dict.fromkeys(place for place in places if place in config.stages))
+
+
 def stage_folder(config: ConfigDict, name: str, workdir: Path) -> Path:
   """Folder of a stage, next to the run or to the stage that starts from it.
 

@@ -18,6 +18,7 @@ from rl_jax.runs.files import read_json
 from rl_jax.runs.launch_history import Launches, contradictions, last_iteration, lost_launches, misjudged_end
 from rl_jax.runs.manifest import read_launches
 from rl_jax.runs.metrics import read_metrics, read_timings
+from rl_jax.runs.stages import stages
 from rl_jax.training import manifests
 
 LOG = "log"
@@ -107,17 +108,22 @@ def _check(directory: RunDirectory, launches: Launches, damaged: Mapping[str, st
 
 
 def say_faults(command: str, directory: RunDirectory) -> list[str]:
-  """Warn on stderr, one line each, of files that differ from what the launches of a published run recorded.
+  """Warn on stderr, a line each, of what is no longer as its launches left it in a run that a command publishes, and in
+  its stages.
 
   Args:
     command: beginning of the lines, "rl_jax.cite".
 
   Returns: the faults.
   """
-  faults = record_faults(directory)
-  for fault in faults:
-    say_error(command, UserError(f"warning: {directory.path}: {fault}"))
-  return faults
+  said = []
+  of_stages = [stage.directory for stage in stages(directory) if stage.directory is not None]
+  for run in (directory, *of_stages):
+    prefix = "" if run is directory else f"stage {run.path.name}: "
+    for fault in record_faults(run):
+      say_error(command, UserError(f"warning: {run.path}: {fault}"))
+      said.append(prefix + fault)
+  return said
 
 
 def manifest_faults(directory: RunDirectory, launches: Launches, iterations: int) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -11,8 +9,10 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from rl_jax.kernels.losses.divergence import kl
-from rl_jax.kernels.losses.policy import PolicyLoss, cispo, policy_gradient, truncated_importance_weights
+from rl_jax.kernels.losses.off_policy import off_policy_mask
 from rl_jax.kernels.reductions import Mean, aggregate
+from rl_jax.methods._clips import clipped_loss
+from rl_jax.methods._corrections import correction
 from rl_jax.methods.method import Loss, LossFunction, Outputs, Stream, Streams, Term, one_of
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
@@ -20,37 +20,32 @@ from rl_jax.trajectories import Trajectories
 AGGREGATIONS = ("token_mean", "sequence_mean_token_mean", "sequence_mean_token_sum", "sequence_mean_constant")
 """Aggregations of a loss over tokens and rows, none of which depends on the size of the batch."""
 
-CLIPS = ("ppo", "none", "cispo")
-"""Clips of `policy_gradient`, and CISPO, which is a separate loss."""
-
 
 def loss_function(config: ConfigDict, task: Task) -> LossFunction:
   """Loss of the family for a config. Options are validated here, at build time (ValueError)."""
   m = config.method
   one_of(m, "aggregation", AGGREGATIONS)
-  clip = one_of(m, "clip", CLIPS)
-  if clip == "cispo" and m.dual_clip is not None:
-    raise ValueError(f"method.dual_clip belongs to clip='ppo', got clip={clip!r}")
-  clipped: Callable[..., PolicyLoss] = partial(policy_gradient, clip=clip, dual_clip=m.dual_clip)
-  clipped = cispo if clip == "cispo" else clipped
-  options = {name: m[name] for name in ("ratio", "clip_low", "clip_high") if m[name] is not None}
+  clipped, corrected = clipped_loss(config), correction(m)
   constant = (m.aggregation_constant or task.response_tokens) if m.aggregation.endswith("constant") else None
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     stream, out = streams["policy"], outputs["policy"]
-    mask = stream.weights > 0
-    reduce = lambda x: aggregate(x, stream.weights, mode=m.aggregation, constant=constant)
-    tokens = lambda x: aggregate(x, stream.weights, mode="token_mean")
+    weights, metrics, factors = stream.weights, dict[str, Mean](), jnp.float32(1.0)
+    found = corrected(trajectories, weights > 0)
+    if found is not None:
+      of_sampler = lambda x: aggregate(x, stream.weights, mode="token_mean")
+      metrics |= {"importance_weight": of_sampler(found.weights), "rejected": of_sampler(1.0 - found.kept)}
+      weights, factors = weights * found.kept, found.weights
+    mask = weights > 0
+    reduce = lambda x: aggregate(x, weights, mode=m.aggregation, constant=constant)
+    tokens = lambda x: aggregate(x, weights, mode="token_mean")
 
-    advantages = stream.targets
-    metrics: dict[str, Mean] = {}
-    if m.importance_sampling_cap is not None:
-      weights = truncated_importance_weights(
-        trajectories.old_logprobs, trajectories.behaviour_logprobs, mask, cap=m.importance_sampling_cap
-      )
-      advantages, metrics["importance_weight"] = advantages * weights, tokens(weights)
-    policy = clipped(out["logprobs"], trajectories.old_logprobs, advantages, mask, **options)
-    terms = {"policy": Term(reduce(policy.losses), trains="policy")}
+    policy = clipped(out["logprobs"], trajectories, stream.targets, mask)
+    if m.off_policy_threshold is not None:
+      logprobs = out["logprobs"], trajectories.behaviour_logprobs
+      kept = off_policy_mask(*logprobs, stream.targets, mask, threshold=m.off_policy_threshold)
+      factors, metrics["off_policy"] = factors * kept, tokens(1.0 - kept)
+    terms = {"policy": Term(reduce(policy.losses * factors), trains="policy")}
     metrics["clip_fraction"] = tokens((policy.clipped_low | policy.clipped_high).astype(jnp.float32))
     metrics["entropy"] = tokens(out["entropies"])
     if m.kl_coefficient:

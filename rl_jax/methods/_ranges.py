@@ -22,6 +22,8 @@ FAMILY = {
   "kl_coefficient": NOT_NEGATIVE,
   "entropy_coefficient": FINITE,  # below 0 entropy costs
   "importance_sampling_cap": Range(0, _MOST, above=True).optional(),
+  "rejection_bounds": Range(0, _MOST, above=True).optional(),
+  "off_policy_threshold": NOT_NEGATIVE.optional(),
 }
 """Ranges of the options of `policy_gradient.get_config`, on which users' methods build too."""
 
@@ -35,6 +37,11 @@ def check_options(config: ConfigDict, module: Any) -> None:
   own = getattr(module, "RANGES", {})
   _check_ranges(own)
   ranges.check("method", options, own)
+
+
+def ranges_of(module: Any) -> dict[str, Range]:
+  """Ranges of the options of a method's module, by option: those of the family, and its own."""
+  return {**FAMILY, **getattr(module, "RANGES", {})}
 
 
 def _check_ranges(own: Any) -> None:

@@ -43,8 +43,9 @@ class Signal(NamedTuple):
 Streams = Mapping[str, Stream]
 """Streams by name."""
 
-Outputs = Mapping[str, Mapping[str, Float[Array, "B T"]]]
-"""Outputs of the trained models by model and output name, e.g. outputs["policy"]["logprobs"]."""
+Outputs = Mapping[str, Mapping[str, Float[Array, "..."]]]
+"""Outputs of the trained models by model and output name, e.g. outputs["policy"]["logprobs"]; of the others those that
+need no rows, e.g. outputs["teacher"]["readout"]."""
 
 
 class Loss(NamedTuple):

@@ -13,6 +13,7 @@ from rl_jax.curricula.curriculum import Curriculum
 from rl_jax.kernels.reductions import Mean
 from rl_jax.methods._ranges import check_answers as check_answers
 from rl_jax.methods._ranges import check_options as check_options
+from rl_jax.methods._ranges import ranges_of as ranges_of
 from rl_jax.methods._streams import Loss as Loss
 from rl_jax.methods._streams import Outputs as Outputs
 from rl_jax.methods._streams import Signal as Signal
@@ -38,7 +39,8 @@ class ModelRole:
       initialised), a stage, or the folder of a run, as in a config's `init_from`. #critic after it selects a model
       other than that run's policy. "": freshly initialised, or the checkpoint of a pretrained model. For the policy
       the config's field applies.
-    outputs: names of outputs that loss and `Method.scoring` read, see rl_jax/models/outputs.py.
+    outputs: names of outputs that loss and `Method.scoring` read, see rl_jax/models/outputs.py. A loss reads those of
+      the models that it trains, and of other models those that depend on the parameters alone ("readout").
     heads: number of scalars in `values` and `rewards`.
     trained: True if a loss trains it, or path of a parameter -> whether it is trained; a frozen model has no optimiser.
     learning_rate: its learning rate; None: the config's.

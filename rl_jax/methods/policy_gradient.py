@@ -5,9 +5,13 @@ of the loss and models. See grpo.py, dr_grpo.py, dapo.py, ppo.py.
 
 Metrics:
   clip_fraction: share of trained tokens whose ratio was clipped.
-  entropy: entropy of the policy, mean over trained tokens.
-  kl_to_reference: estimate of KL(policy || reference), if there is a reference.
-  importance_weight: mean of the truncated trainer-to-sampler weights, if they are used.
+  entropy: of the policy, mean over trained tokens.
+  kl_to_reference: estimate of KL(policy || reference), where there is a reference.
+  importance_weight: mean of the trainer-to-sampler weights, where they are used.
+  rejected: share of trained tokens that the correction's rejection leaves out, where there is a correction.
+  off_policy: share of trained tokens that the off-policy mask leaves out, where there is one.
+
+What the options are called in other trainers: README.md beside this file.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from rl_jax.curricula.epochs import epochs
 from rl_jax.curricula.uniform import uniform
 from rl_jax.inputs.arrays import is_real
 from rl_jax.kernels.reductions import per_token, zero_masked
+from rl_jax.methods import _clips, _corrections
 from rl_jax.methods._clipped_loss import loss_function as loss_function
 from rl_jax.methods.method import LossFunction, Method, ModelRole, Signal, Stream, one_of
 from rl_jax.rollouts.rollout import Rollout
@@ -37,11 +42,8 @@ CURRICULA = {"uniform": uniform, "epochs": epochs}
 def get_config() -> dict[str, Any]:
   """PPO's clipped objective (arXiv 1707.06347, eq. 7), averaged over the tokens of the batch."""
   return {
-    "ratio": "token",  # or "sequence" (GSPO), "sequence_sum" (TRL's RLOO)
-    "clip": "ppo",  # or "cispo", "none"
-    "clip_low": None,  # None: the kernel's, 0.2 and 0.2 for "ppo", the ratios 0 and 5 for "cispo"
-    "clip_high": None,
-    "dual_clip": None,  # a number c > 1: the loss of a negative advantage is at most c |A| (arXiv 1912.09729)
+    **_clips.get_config(),
+    **_corrections.get_config(),
     "aggregation": "token_mean",  # see AGGREGATIONS in _clipped_loss.py
     "aggregation_constant": None,  # None: the response tokens of the task
     "kl_coefficient": 0.0,  # coefficient of KL(policy || reference); 0: no reference model
@@ -50,7 +52,6 @@ def get_config() -> dict[str, Any]:
     "entropy_coefficient": 0.0,  # coefficient of the entropy bonus
     "curriculum": "uniform",  # or "epochs": shuffled passes over the problems of a finite task
     "old_logprobs": "sampler",  # or "trainer": scored again before the update
-    "importance_sampling_cap": None,  # a number: weight by min(old / behaviour, cap) for the trainer-sampler mismatch
   }
 
 
@@ -114,6 +115,6 @@ def method(
   )
 
 
-def independent(config: ConfigDict, task: Task) -> Rollout:
-  """Rollout of independent responses to each prompt, sampled by the config."""
-  return responses(task, config.completions_per_prompt, sampling_from(config))
+def independent(config: ConfigDict, task: Task, by: str = "policy") -> Rollout:
+  """Independent responses to each prompt, as the config samples them, by the model of a name."""
+  return responses(task, config.completions_per_prompt, sampling_from(config), by)

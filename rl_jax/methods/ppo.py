@@ -6,8 +6,9 @@ Idea: a second transformer learns V(state before token t). The advantage is the 
   policy loss: mean over tokens of -min(rho_t A_t, clip(rho_t, 1-e, 1+e) A_t)      (PPO, eq. 7)
   value loss: 1/2 max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2),  R = A + V_old
 
-The reward of an answer is on its last token. The value after it is 0, even for a truncated answer, because the limit is
-a rule of the task, known to the policy, and no interruption. Advantages are whitened over all tokens of the batch.
+The reward of an answer falls on its last token, in an environment that of a turn on the turn's last token. The value
+after an answer is 0, also after a truncated one: the limit is a rule of the task, known to the policy, not an
+interruption. Advantages are whitened over all tokens of the batch.
 
 Metrics: those of policy_gradient.py, and
   value_error: mean square of V_old - R over trained tokens.
@@ -31,7 +32,7 @@ from rl_jax.kernels.losses.value import value_loss
 from rl_jax.kernels.reductions import Mean, aggregate, whiten, zero_masked
 from rl_jax.kernels.scans import move_to_trainable
 from rl_jax.methods import policy_gradient
-from rl_jax.methods.method import Loss, Method, ModelRole, Outputs, Signal, Stream, Streams, Term
+from rl_jax.methods.method import Loss, LossFunction, Method, ModelRole, Outputs, Signal, Stream, Streams, Term
 from rl_jax.rollouts import step_values
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
@@ -51,9 +52,9 @@ def get_config() -> dict[str, Any]:
 
 
 def token_rewards(trajectories: Trajectories) -> Float[Array, "B T"]:
-  """Dense rewards plus the reward of the answer on its last trained token, [B, T]."""
+  """Rewards where they were earned, the rest of a row's reward on its last trained token, [B, T]."""
   dense = zero_masked(trajectories.token_rewards, trajectories.attention_mask)
-  last = dense.at[:, -1].add(jnp.where(trajectories.scored, trajectories.rewards, 0.0))
+  last = dense.at[:, -1].add(jnp.where(trajectories.scored, trajectories.rewards - dense.sum(axis=1), 0.0))
   return move_to_trainable(last, trajectories.trained, jnp.ones_like(trajectories.trained))
 
 
@@ -98,23 +99,35 @@ RANGES = {
 }
 
 
-def build(config: ConfigDict, task: Task) -> Method:
-  """PPO from its section of a config."""
-  m = config.method
-  policy_loss = policy_gradient.loss_function(config, task)
+def streams(m: ConfigDict, trajectories: Trajectories, rewards: Float[Array, "B T"]) -> dict[str, Stream]:
+  """Advantages of trained tokens by GAE of their rewards, and the critic's targets."""
+  mask = trajectories.trained & trajectories.scored[:, None]
+  estimate = gae(rewards, trajectories.extras["values"], mask, discount=m.discount, lam=m.lam)
+  advantages = whiten(estimate.advantages, mask) if m.whiten else estimate.advantages
+  value = Stream(targets=estimate.returns, weights=mask.astype(jnp.float32))
+  return {"policy": policy_gradient.token_stream(trajectories, advantages), "value": value}
 
-  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
-    mask = trajectories.trained & trajectories.scored[:, None]
-    values = trajectories.extras["values"]
-    estimate = gae(token_rewards(trajectories), values, mask, discount=m.discount, lam=m.lam)
-    advantages = whiten(estimate.advantages, mask) if m.whiten else estimate.advantages
-    value = Stream(targets=estimate.returns, weights=mask.astype(jnp.float32))
-    streams = {"policy": policy_gradient.token_stream(trajectories, advantages), "value": value}
-    return Signal(streams, value_metrics(task, trajectories, value))
+
+def loss_function(config: ConfigDict, task: Task) -> LossFunction:
+  """The clipped loss of the policy, and the critic's."""
+  m, policy_loss = config.method, policy_gradient.loss_function(config, task)
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     terms, metrics = policy_loss(outputs, trajectories, streams)
     value = value_term(m, outputs, trajectories, streams["value"], clip=m.value_clip or None)
     return Loss(terms | {"value": value}, metrics)
 
-  return policy_gradient.method(config, task, signal, papers=("1707.06347", "1506.02438"), loss=loss, **critic(m))
+  return loss
+
+
+def build(config: ConfigDict, task: Task) -> Method:
+  """PPO from its section of a config."""
+  m = config.method
+
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
+    estimated = streams(m, trajectories, token_rewards(trajectories))
+    return Signal(estimated, value_metrics(task, trajectories, estimated["value"]))
+
+  return policy_gradient.method(
+    config, task, signal, papers=("1707.06347", "1506.02438"), loss=loss_function(config, task), **critic(m)
+  )

@@ -52,8 +52,9 @@ def export(
   values = hub_config(model.config, context) | {"torch_dtype": target.name}
   generation: dict[str, Any] = {"_from_model_config": True}
   if tokenizer is not None:
-    ends = {"eos_token_id": tokenizer.end_id, "pad_token_id": tokenizer.pad_id}
-    values, generation = values | ends, generation | ends
+    pad, ends = {"pad_token_id": tokenizer.pad_id}, [tokenizer.end_id, *tokenizer.more_end_ids]
+    values |= {"eos_token_id": tokenizer.end_id, **pad}
+    generation |= {"eos_token_id": ends if len(ends) > 1 else ends[0], **pad}
   arrays = _named(model, params)
   shards = list(_shards(model.base.config, target.itemsize, shard_bytes))
   try:

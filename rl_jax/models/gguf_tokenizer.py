@@ -56,6 +56,7 @@ def read(path: Path) -> dict[str, Any]:
   return {
     "backend": backend,
     "end_id": end_id,
+    "more_end_ids": tuple(number for number in [of_vocabulary("eot_token_id", end_id)] if number != end_id),
     "pad_id": of_vocabulary("padding_token_id", end_id),
     "start_token": start,
     "text_start": start if fields.flag(f"{_PREFIX}.add_bos_token", True) else "",

@@ -1,11 +1,13 @@
 """Outputs of a model over sequences, by name. Unless stated otherwise they are [B, T], and entry t belongs to token t
 or to the state before it.
 
-  logprobs      log pi(token t | tokens before t)
-  entropies     entropy of the distribution that token t was drawn from, in nats
-  hidden        [B, T, D], inputs of the output layer for these, for full-vocabulary divergences
-  values        value of the state before token t; [B, T, H] from H heads
-  rewards       [B], one number per sequence, read at its last token; [B, H] from H heads
+  logprobs      log pi(token t | tokens before t), of the vocabulary
+  entropies     of the distribution that token t was drawn from, in nats
+  collisions    sum over the vocabulary of its squared probabilities
+  hidden        [B, T, D], the inputs of the output layer for these: with its matrix, full-vocabulary divergences
+  readout       [D, V], that matrix, in the type of activations: of the parameters alone, whatever the rows
+  values        of the state before token t, a number; [B, T, H] from H heads
+  rewards       [B], one number for the sequence, read at its last token; [B, H] from H heads
 """
 
 from __future__ import annotations
@@ -24,8 +26,11 @@ from rl_jax.models.cache import Cache
 from rl_jax.trajectories import PrefixTrees
 
 OF_VOCABULARY = ("logprobs", "entropies")
+"""Outputs of a model of the vocabulary, unless it is asked for others."""
 OF_HEADS = ("values", "rewards")
-NAMES = (*OF_VOCABULARY, "hidden", *OF_HEADS)
+OF_PARAMETERS = ("readout",)
+"""Outputs without an axis of rows: a loss reads them, of frozen models too; nothing scores them."""
+NAMES = (*OF_VOCABULARY, "collisions", "hidden", *OF_HEADS, *OF_PARAMETERS)
 
 
 def check(names: tuple[str, ...]) -> None:
@@ -33,7 +38,7 @@ def check(names: tuple[str, ...]) -> None:
   unknown = [name for name in names if name not in NAMES]
   if unknown or not names:
     raise ValueError(f"outputs {list(unknown) or 'none'}: a model gives some of {', '.join(NAMES)}")
-  if set(names) & set(OF_VOCABULARY) and of_heads(names):
+  if set(names) & {*OF_VOCABULARY, "collisions"} and of_heads(names):
     raise ValueError(f"outputs {list(names)}: {OF_VOCABULARY} and {OF_HEADS} are of two models, with a head each")
 
 
@@ -85,13 +90,24 @@ def outputs(model: Any, params: Any, batch: Any) -> dict[str, Array]:
     shared = bool(trees_of_part.children)
     found.append(_of_trees(model, params, part, trees_of_part) if shared else _of_rows(model, params, part, first))
   whole = found[0] if len(found) == 1 else jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
-  return whole if run_width == width else _in_slots(whole, 0, width - run_width)
+  of_rows = whole if run_width == width else _in_slots(whole, 0, width - run_width)
+  return of_rows | of_parameters(model, params)
+
+
+def of_parameters(model: Any, params: Any) -> dict[str, Array]:
+  """The outputs that a `Model` names and no row is needed for."""
+  return {"readout": _matrix(model, params)} if "readout" in model.names else {}
+
+
+def _matrix(model: Any, params: Any) -> Float[Array, "D V"]:
+  """The matrix of the output layer, which may be the embedding."""
+  return params["embedding" if model.config.output_is_embedding else "output"].astype(model.config.dtype)
 
 
 def outputs_after(
   model: Any, params: Any, stems: Any, visible: Bool[Array, "B S"], tails: Sequences
 ) -> dict[str, Array]:
-  """Outputs [B, T] of texts that continue stems from some slot, by name.
+  """Outputs [B, T] of texts that continue others from some slot, by name, but those of the parameters alone.
 
   Args:
     stems: N rows of S slots, each with B / N adjacent tails; a batch as in `outputs`. They, and their prompts, are
@@ -174,34 +190,44 @@ def _in_slots(found: dict[str, Array], before: int, after: int) -> dict[str, Arr
 def _read(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"]) -> dict[str, Array]:
   """Outputs of R tokens, of the states before each of them and after the last."""
   found = (_of_heads if model.of_heads else _of_vocabulary)(model, params, own, states)
-  return {name: found[name] for name in model.names}
+  return {name: found[name] for name in model.names if name not in OF_PARAMETERS}
 
 
 def _of_vocabulary(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"]) -> dict[str, Array]:
   states = states[:, :-1]
   found = {"hidden": states}
-  if set(model.names) == {"hidden"}:
+  if not set(model.names) & {*OF_VOCABULARY, "collisions"}:
     return found
-  matrix = params["embedding" if model.config.output_is_embedding else "output"].astype(states.dtype)
+  matrix = _matrix(model, params)
+  tokens = _tokens(model, own, states, matrix, model.temperature)
+  found |= {"logprobs": tokens.logprobs, "entropies": tokens.entropies}
+  if "collisions" in model.names:
+    # With logits z at the temperature, log sum_v p_v^2 = lse(2 z) - 2 lse(z): of the same token at half of it, twice.
+    at_half = _tokens(model, own, states, matrix, model.temperature / 2)
+    found["collisions"] = jnp.exp(2 * tokens.logprobs - at_half.logprobs)
+  return found
+
+
+def _tokens(model: Any, own: Sequences, states: Float[Array, "B R D"], matrix: Array, temperature: float) -> Any:
+  """Logprobs and entropies of tokens at a temperature, of the states before them."""
   if model.logprobs == "logits":
     logits = jnp.matmul(states, matrix, preferred_element_type=jnp.float32)
-    return found | categorical(logits, own.tokens, temperature=model.temperature)._asdict()
-  linear = linear_logprobs(
+    return categorical(logits, own.tokens, temperature=temperature)
+  return linear_logprobs(
     states,
     matrix,
     own.tokens,
     own.attention_mask,
     layout="DV",
-    temperature=model.temperature,
+    temperature=temperature,
     placement=layout.of_output(matrix.shape[1]),
     implementation=None if model.logprobs == "recomputed" else model.logprobs,
   )
-  return found | {"logprobs": linear.logprobs, "entropies": linear.entropies}
 
 
 def _of_heads(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"]) -> dict[str, Array]:
   """Values before each token, and `rewards` of the state after each row's last one."""
-  heads = jnp.matmul(states, params["output"].astype(states.dtype), preferred_element_type=jnp.float32)
+  heads = jnp.matmul(states, _matrix(model, params), preferred_element_type=jnp.float32)
   each = (lambda x: x[..., 0]) if heads.shape[-1] == 1 else (lambda x: x)
   # A row without tokens of its own ends at its parent's text.
   rewards = jnp.take_along_axis(heads, _last(own.attention_mask)[:, None, None], axis=1)[:, 0]

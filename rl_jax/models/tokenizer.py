@@ -40,6 +40,7 @@ class Tokenizer:
     start_token: text that some templates begin with; "": none.
     text_start: beginning of text outside a conversation, the start token or "".
     chat_template: Jinja text; "": none, as base models have.
+    more_end_ids: further ids of which each ends a response, as some models have one for a turn and one for a text.
     more_tokens: other special tokens that a template may name, by `chat_template.TOKENS`.
     source: file or folder of the tokenizer, for messages.
   """
@@ -50,6 +51,7 @@ class Tokenizer:
   start_token: str = ""
   text_start: str = ""
   chat_template: str = ""
+  more_end_ids: tuple[int, ...] = ()
   more_tokens: Mapping[str, str] = dataclasses.field(default_factory=dict)
   source: str = "a tokenizer"
 
@@ -83,7 +85,7 @@ class Tokenizer:
   def _control(self) -> frozenset[int]:
     """Ids of control tokens. Other added tokens, such as <think>, count as text."""
     added = self.backend.get_added_tokens_decoder()
-    own_ids = {self.end_id, self.pad_id, self.backend.token_to_id(self.start_token)}
+    own_ids = {self.end_id, *self.more_end_ids, self.pad_id, self.backend.token_to_id(self.start_token)}
     return frozenset(number for number, token in added.items() if token.special or number in own_ids)
 
   @functools.cached_property
@@ -184,7 +186,7 @@ def from_folder(folder: Path) -> Tokenizer:
   with one_line(f"{path} is no tokenizer of the package tokenizers"):
     backend = read(str(path))
   settings = _fields(folder / SETTINGS)
-  end_id = _end_id(backend, settings, folder)
+  end_id, *more_end_ids = _end_ids(backend, settings, folder)
   pad = _content(settings, "pad_token", folder)
   start = _content(settings, "bos_token", folder)
   more = {name: _content(settings, name, folder) for name in _MORE_TOKENS}
@@ -195,6 +197,7 @@ def from_folder(folder: Path) -> Tokenizer:
     start_token=start,
     text_start=start if settings.flag("add_bos_token", True) else "",
     chat_template=_chat_template(settings, folder),
+    more_end_ids=tuple(more_end_ids),
     more_tokens={name: token for name, token in more.items() if token},
     source=str(folder),
   )
@@ -202,7 +205,8 @@ def from_folder(folder: Path) -> Tokenizer:
 
 
 def _checked(tokenizer: Tokenizer, path: Path) -> Tokenizer:
-  for name, token in (("eos_token", tokenizer.end_id), ("pad_token", tokenizer.pad_id)):
+  ends = [("eos_token", token) for token in (tokenizer.end_id, *tokenizer.more_end_ids)]
+  for name, token in (*ends, ("pad_token", tokenizer.pad_id)):
     if tokenizer.backend.id_to_token(token) is None:
       size = len(tokenizer)
       raise ModelFileError(f"{path}: {name} has the id {token}, which is not in the vocabulary of {size} tokens")
@@ -230,22 +234,22 @@ def _id(backend: Any, token: str, folder: Path) -> int:
   return token_id
 
 
-def _end_id(backend: Any, settings: Fields, folder: Path) -> int:
-  """Id of the end token in the tokenizer's settings (in chat models the end of a turn), else in those of generation."""
+def _end_ids(backend: Any, settings: Fields, folder: Path) -> list[int]:
+  """Ids of which each ends a response: the end token of the tokenizer's settings (in chat models the end of a turn)
+  first, where they have one, and those of generation."""
   end = _content(settings, "eos_token", folder)
-  if end:
-    return _id(backend, end, folder)
+  own = [_id(backend, end, folder)] if end else []
   path = folder / GENERATION
   generation = _fields(path)
   ids = generation.either("eos_token_id", None, (int, list), "an id or a list of ids")
   ids = generation.wholes("eos_token_id") if isinstance(ids, list) else [] if ids is None else [ids]
-  if not ids:
+  if not own and not ids:
     raise ModelFileError(f"no token ends a response: neither {folder / SETTINGS} has eos_token nor {path} eos_token_id")
   unknown = [number for number in ids if not 0 <= number < _IDS or backend.id_to_token(number) is None]
   if unknown:
     size = backend.get_vocab_size(with_added_tokens=True)
     raise generation.refused("eos_token_id", f"ids of the vocabulary, which has {size} tokens and none {unknown[0]}")
-  return ids[0]
+  return list(dict.fromkeys([*own, *ids]))
 
 
 def _chat_template(settings: Fields, folder: Path) -> str:

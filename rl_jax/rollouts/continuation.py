@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.rollouts.sampler import Sampling, positions_of, sample
-from rl_jax.tasks.task import Task
+from rl_jax.tasks.task import Task, end_ids
 from rl_jax.trajectories import POLICY, PrefixTrees, Trajectories
 
 
@@ -69,7 +69,7 @@ def resample_from(
     completions_per_prompt=completions,
     max_tokens=max_tokens or task.response_tokens,
     limits=limits,
-    end_id=task.vocabulary.end_id,
+    end_ids=end_ids(task.vocabulary),
     pad_id=task.vocabulary.pad_id,
     sampling=sampling,
   )

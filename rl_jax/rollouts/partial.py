@@ -36,10 +36,8 @@ class Slots(flax.struct.PyTreeNode):
   """Number of prompts planned so far, which makes group ids unique."""
 
 
-def partial_rollouts(
-  slots: int, window: int, task: Task, sampling: Sampling, *, staggered: bool = False
-) -> Rollout:
-  """One phase that samples at most `window` more tokens in each of `slots` responses.
+def partial_rollouts(slots: int, window: int, task: Task, sampling: Sampling, *, staggered: bool = False) -> Rollout:
+  """One phase that writes at most `window` more tokens in each of `slots` responses.
 
   Free slots take the rows of the plan (as many as slots) in order; other rows are dropped. A row is `unfinished` until
   its response ends or reaches its limit. Tokens of this window are trained on and have the source POLICY. Tokens of

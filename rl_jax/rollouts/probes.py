@@ -17,7 +17,7 @@ from rl_jax.models.model import Sequences
 from rl_jax.rollouts.continuation import prefixes
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, nothing_new, prompts_of_rows
 from rl_jax.rollouts.sampler import Sampling, positions_of, sample
-from rl_jax.tasks.task import ExtraSpec, ForcedAnswer, Prompts, Task
+from rl_jax.tasks.task import ExtraSpec, ForcedAnswer, Prompts, Task, end_ids
 from rl_jax.trajectories import Trajectories
 
 PROVIDES = {
@@ -98,7 +98,7 @@ def probe(
     completions_per_prompt=samples,
     max_tokens=max_tokens,
     limits=jnp.repeat(jnp.where(mask, max_tokens, 0).reshape(-1), samples),
-    end_id=task.vocabulary.end_id,
+    end_ids=end_ids(task.vocabulary),
     pad_id=task.vocabulary.pad_id,
     sampling=sampling,
   )

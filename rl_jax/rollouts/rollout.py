@@ -165,6 +165,10 @@ def judged(
     return chosen(marked, new, trajectories.extras.get(name, jnp.zeros_like(new)))
 
   scored = verdicts.reward_mask & ~trajectories.unfinished
+  earned = verdicts.token_rewards
+  if earned is not None:
+    earned = chosen(requested, padded(earned, 0.0), trajectories.token_rewards)
+    trajectories = trajectories.replace(token_rewards=earned)
   return trajectories.replace(
     rewards=chosen(requested, verdicts.rewards, trajectories.rewards),
     objectives=_objectives(trajectories, verdicts, requested),

@@ -81,7 +81,7 @@ def sample(
   completions_per_prompt: int,
   max_tokens: int,
   limits: Int[Array, " B"],
-  end_id: int,
+  end_ids: tuple[int, ...],
   pad_id: int = 0,
   sampling: Sampling = Sampling(),
 ) -> Completions:
@@ -97,11 +97,12 @@ def sample(
   Args:
     tokens, mask: left-padded prompts.
     max_tokens: R, the static number of slots.
-    limits: length at which a row is cut, at most R; 0 makes an empty row.
+    end_ids: tokens of which each ends a response.
+    limits: number of tokens after which a row is cut, at most R; 0 makes an empty row.
   """
   count, shards = completions_per_prompt, row_shards()
   batch = tokens.shape[0] * count
-  decoder = _Decoder(model, params, max_tokens, end_id, pad_id, sampling)
+  decoder = _Decoder(model, params, max_tokens, end_ids, pad_id, sampling)
   empty = {name: jnp.zeros((max_tokens, batch), t) for name, t in _TYPES.items()} | {
     "tokens": jnp.full((max_tokens, batch), pad_id, jnp.int32)
   }
@@ -158,7 +159,7 @@ class _Decoder:
   model: Model
   params: Params
   max_tokens: int
-  end_id: int
+  end_ids: tuple[int, ...]
   pad_id: int
   sampling: Sampling
 
@@ -186,7 +187,8 @@ class _Decoder:
       "entropies": jnp.where(loop.active, policy.entropies, 0.0),
     }
     written = {name: write(loop.written[name], value[None], loop.time, 0) for name, value in new.items()}
-    ends = loop.active & ((token == self.end_id) | _stops(written["tokens"], loop.time, sampling.stop_sequences))
+    stops = (*((end_id,) for end_id in self.end_ids), *sampling.stop_sequences)
+    ends = loop.active & _stops(written["tokens"], loop.time, stops)
     written["ends"] = write(loop.written["ends"], ends[None], loop.time, 0)
     active = loop.active & ~ends & (loop.time + 1 < rows.limits)
     return loop._replace(time=loop.time + 1, token=token, active=active, written=written)

@@ -1,4 +1,4 @@
-"""Rollouts of several turns: the policy samples a turn and the environment answers, until the episode is over.
+"""Rollouts of several turns: a model writes a turn, the task's environment answers it, until the episode is over.
 
 The environment is the task's verifier, which runs after each phase: see `rl_jax.tasks.task.Turns`. All rows have all
 slots from the first turn on. Unused slots are masked out of attention and have no position; the trainer runs over the
@@ -14,18 +14,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.rollouts.continuation import prefixes
-from rl_jax.rollouts.flat import PROVIDES, flat
+from rl_jax.rollouts.flat import PROVIDES, flat, source_of
 from rl_jax.rollouts.rollout import BoundModel, PhaseResult, Rollout, assemble
 from rl_jax.rollouts.sampler import Completions, Sampling, positions_of, sample
-from rl_jax.tasks.task import Prompts, Task, Turns
-from rl_jax.trajectories import TOOL, Trajectories
+from rl_jax.tasks.task import Prompts, Task, Turns, end_ids
+from rl_jax.trajectories import POLICY, TOOL, Trajectories
 
 
-def responses(task: Task, completions_per_prompt: int, sampling: Sampling) -> Rollout:
-  """Independent complete responses to each prompt: in turns if the task has turns, else in one piece."""
-  if task.turns is None:
-    return flat(task, completions_per_prompt, sampling)
-  return turns(task, completions_per_prompt, sampling)
+def responses(task: Task, completions_per_prompt: int, sampling: Sampling, by: str = "policy") -> Rollout:
+  """Independent whole responses to each prompt: in turns where the task answers them, else in one piece.
+
+  Args:
+    by: the model that writes them.
+  """
+  of_task = flat if task.turns is None else turns
+  return of_task(task, completions_per_prompt, sampling, by)
 
 
 def required_turns(task: Task) -> Turns:
@@ -35,15 +38,18 @@ def required_turns(task: Task) -> Turns:
   return task.turns
 
 
-def turns(task: Task, completions_per_prompt: int, sampling: Sampling) -> Rollout:
+def turns(task: Task, completions_per_prompt: int, sampling: Sampling, by: str = "policy") -> Rollout:
   """`completions_per_prompt` episodes of each prompt of the plan, a phase for each turn; keeps no state.
 
-  Rows that have written a turn are verified.
+  The verifier is asked about the rows that have written a turn.
+
+  Args:
+    by: the model that writes them, see `flat.source_of`.
   """
 
   def first(models, state, plan, prompts, before, key):
     rows = first_turn(
-      models["policy"],
+      models[by],
       task,
       prompts,
       key,
@@ -51,13 +57,14 @@ def turns(task: Task, completions_per_prompt: int, sampling: Sampling) -> Rollou
       row_mask=plan.row_mask,
       limits=plan.response_limits,
       sampling=sampling,
+      source=source_of(by),
     )
     return PhaseResult(state, rows, rows.row_mask, rows.sampled_tokens)
 
   def later(turn: int):
     def phase(models, state, plan, prompts, before, key):
       limits = plan.response_limits
-      rows = next_turn(models["policy"], task, before, turn, key, limits=limits, sampling=sampling)
+      rows = next_turn(models[by], task, before, turn, key, limits=limits, sampling=sampling)
       return PhaseResult(state, rows, _goes_on(before), rows.sampled_tokens - before.sampled_tokens)
 
     return phase
@@ -81,6 +88,7 @@ def first_turn(
   row_mask: Bool[Array, " B"],
   limits: Int[Array, " B"],
   sampling: Sampling,
+  source: int = POLICY,
 ) -> Trajectories:
   """`completions_per_prompt` episodes of each prompt with their first turn; see `next_turn`."""
   layout = required_turns(task)
@@ -93,6 +101,7 @@ def first_turn(
     completions_per_prompt=completions_per_prompt,
     row_mask=row_mask,
     truncated=jnp.zeros(rows, bool),
+    source=source,
     behaviour_entropies=jnp.zeros(shape, jnp.float32),
   )
   completions = sample(
@@ -104,7 +113,7 @@ def first_turn(
     completions_per_prompt=completions_per_prompt,
     max_tokens=layout.turn_tokens,
     limits=jnp.minimum(limits, layout.turn_tokens),
-    end_id=task.vocabulary.end_id,
+    end_ids=end_ids(task.vocabulary),
     pad_id=task.vocabulary.pad_id,
     sampling=_stopping(sampling, layout),
   )
@@ -156,7 +165,7 @@ def next_turn(
     completions_per_prompt=1,
     max_tokens=layout.turn_tokens,
     limits=jnp.where(goes_on, left, 0),
-    end_id=task.vocabulary.end_id,
+    end_ids=end_ids(task.vocabulary),
     pad_id=task.vocabulary.pad_id,
     sampling=_stopping(sampling, layout),
   )

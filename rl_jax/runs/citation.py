@@ -1,4 +1,4 @@
-"""Citation of a run: hash, commit, command, headline number, and the papers of its method."""
+"""Citation of a run: its hash, code, command and headline number, its stages, and the papers that all implement."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rl_jax.runs.formatting import mean_and_spread
 from rl_jax.runs.metric_names import ACCURACY
 from rl_jax.runs.papers import Paper, look_up
 from rl_jax.runs.record import load
+from rl_jax.runs.stages import stages, starts
 from rl_jax.runs.statistics import mean, spread
 from rl_jax.runs.visible import visible
 
@@ -36,6 +37,12 @@ class CitedRun(NamedTuple):
   """Final held-out accuracy of each seed; empty if it was never measured."""
   iterations: int
   papers: tuple[str, ...]
+  starts: tuple[str, ...] = ()
+  """Starts of its models in words; empty where all were drawn."""
+  stages: tuple[CitedRun, ...] = ()
+  """The runs that it comes from, in the order of training; they name no stages of their own."""
+  missing: tuple[str, ...] = ()
+  """Names of stages that are gone, or are no longer what it started from."""
   faults: tuple[str, ...] = ()
   """Faults of the record: parts that have changed since its launches."""
 
@@ -62,14 +69,33 @@ class CitedRun(NamedTuple):
       notes.append(f"run with uncommitted changes (SHA-256 {changes}): the commit alone does not give this number")
     if len(self.commits) > 1:
       notes.append(f"its launches were of {len(self.commits)} commits")
+    notes += [f"stage {name} is gone, or is no longer what this run started from" for name in self.missing]
     return notes
+
+  @property
+  def as_stage(self) -> str:
+    """What it did for a run that started from it, in words."""
+    papers = "".join(f", arXiv:{paper}" for paper in self.papers)
+    return f"{self.name} ({self.short}): {self.method}{papers}, {self.headline}; {self.beginning}"
+
+  @property
+  def beginning(self) -> str:
+    """Where its models started, in words."""
+    return ", ".join(self.starts) or "from random parameters"
 
 
 def cited(directory: RunDirectory) -> CitedRun:
-  """Read a run; the caller adds its faults.
+  """Read a run with its stages; its faults are for the caller to add.
 
-  Raises: UserError: it was never launched, or one of its files is damaged.
+  Raises: UserError: it was never launched, or one of its files, or of those of its stages, is damaged.
   """
+  found = stages(directory)
+  before = tuple(_alone(stage.directory) for stage in found if stage.directory is not None)
+  missing = tuple(stage.name for stage in found if stage.directory is None)
+  return _alone(directory)._replace(stages=before, missing=missing)
+
+
+def _alone(directory: RunDirectory) -> CitedRun:
   record = load(directory)
   if not record.launches:
     raise UserError(f"{directory.path} has no launch in manifest.json: there is nothing to cite yet")
@@ -88,6 +114,7 @@ def cited(directory: RunDirectory) -> CitedRun:
     accuracy=() if series is None else tuple(series.values[-1].tolist()),
     iterations=0 if series is None else int(series.iterations[-1]),
     papers=tuple(dict.fromkeys(paper for papers in launched("papers") for paper in papers or ())),
+    starts=tuple(start.text for start in starts(record.launches)),
   )
 
 
@@ -99,6 +126,8 @@ def as_text(runs: Sequence[CitedRun]) -> str:
       _line(f"{run.name} ({run.short}): {run.headline}"),
       _line(f"  method {run.method}, {run.date}, commit {', '.join(run.commits)}"),
       _line(f"  {run.command}"),
+      *([_line(f"  {run.beginning}")] if run.starts else []),
+      *(_line(f"  stage {stage.as_stage}") for stage in run.stages),
       *(f"  note: {note}" for note in run.notes),
     ]
   for paper in _papers(runs):
@@ -110,12 +139,18 @@ def as_text(runs: Sequence[CitedRun]) -> str:
 def as_record(runs: Sequence[CitedRun]) -> dict[str, Any]:
   """Citations as plain JSON values."""
   return {
-    "runs": [
-      run._asdict()
-      | {"headline": run.headline, "mean": mean(run.accuracy), "spread": spread(run.accuracy), "notes": run.notes}
-      for run in runs
-    ],
+    "runs": [_run_record(run) for run in runs],
     "papers": [paper._asdict() for paper in _papers(runs)],
+  }
+
+
+def _run_record(run: CitedRun) -> dict[str, Any]:
+  return run._asdict() | {
+    "headline": run.headline,
+    "mean": mean(run.accuracy),
+    "spread": spread(run.accuracy),
+    "notes": run.notes,
+    "stages": [_run_record(stage) for stage in run.stages],
   }
 
 
@@ -129,13 +164,14 @@ def _line(text: str) -> str:
 
 
 def _papers(runs: Sequence[CitedRun]) -> list[Paper]:
-  return look_up(paper for run in runs for paper in run.papers)
+  return look_up(paper for run in runs for one in (run, *run.stages) for paper in one.papers)
 
 
 def _run_entry(run: CitedRun) -> str:
   year, _, rest = run.date.partition("-")
   about = [f"{run.headline[0].upper()}{run.headline[1:]}", f"content {run.content_sha256}"]
-  about += [f"commit {', '.join(run.commits)}", *run.notes]
+  about += [f"commit {', '.join(run.commits)}", *run.notes, *([run.beginning] if run.starts else [])]
+  about += [f"stage {stage.as_stage}" for stage in run.stages]
   fields = {
     "key": _line(run.name),
     "title": f"{{{latex(f'rl_jax run {run.name} ({run.method}), {run.short}')}}}",

@@ -4,7 +4,8 @@ A claim is {"left", "right", "metric", "direction", "across"}. `across` is the a
 
   tokens, updates, sequential_tokens  the metric's mean height up to the end of the shorter curve
   budget                              the metric at the budget of tokens
-  accuracy                            the metric where a seed first reaches the accuracy that both entries reach
+  accuracy                            the metric where a seed first has the accuracy that both entries reach
+  relative_variance                   the metric's variance between evaluations over its squared mean, up to the budget
 
 Some of several claims hold by chance. Each therefore has a second, wider interval, at 1 - 0.05 / n for n claims
 (Bonferroni); what holds there holds for all of them together.
@@ -76,8 +77,11 @@ def _compared(pair: tuple[Entry, Entry], metric: str, across: str, budget: float
   if across == "accuracy":
     level = min(float(np.mean(entry.at_budget[ACCURACY])) for entry in pair)
     return _Compared(f"{metric} at accuracy {level:.3f}", *(_at_accuracy(entry, metric, level) for entry in pair))
+  if across == "relative_variance":
+    return _Compared(f"relative variance of {metric}", *(_variance(entry, metric, budget) for entry in pair))
   if across not in AXES:
-    raise ValueError(f"a claim across {across!r}: want one of {', '.join(('budget', 'accuracy', *AXES))}")
+    known = ", ".join(("budget", "accuracy", "relative_variance", *AXES))
+    raise ValueError(f"a claim across {across!r}: want one of {known}")
   end = min(entry.end(across, budget) for entry in pair)
   words = f"mean {metric} over {end:,.0f} {across.replace('_', ' ')}"
   return _Compared(words, left.mean_over(metric, across, end), right.mean_over(metric, across, end))
@@ -89,6 +93,14 @@ def _at_accuracy(entry: Entry, metric: str, level: float) -> np.ndarray:
   for tokens, accuracy, curve in zip(entry.tokens.T, entry.values[ACCURACY].T, entry.values[metric].T, strict=True):
     found.append(np.interp(min(first_reached(tokens, accuracy, level), tokens[-1]), tokens, curve))
   return np.array(found)[:, None]
+
+
+def _variance(entry: Entry, metric: str, budget: float) -> np.ndarray:
+  """[S, 1] half the mean square of a metric's steps from evaluation to evaluation, to which a slow trend adds little,
+  over the square of its mean."""
+  pairs = zip(entry.tokens.T, entry.values[metric].T, strict=True)
+  curves = [curve[tokens <= budget] for tokens, curve in pairs]
+  return np.array([[np.mean(np.square(np.diff(curve))) / 2 / np.square(np.mean(curve))] for curve in curves])
 
 
 def _shown(estimated: Estimate) -> str:

@@ -138,9 +138,7 @@ def _race(curves: Curves, oracle: str, baseline: str) -> tuple[float, float, flo
   return level, first_reached(*curves[oracle], level), first_reached(*curves[baseline], level)
 
 
-def _mean_curve(
-  entry: Any, metric: str, budget: float, seeds: slice = slice(None)
-) -> tuple[np.ndarray, np.ndarray]:
+def _mean_curve(entry: Any, metric: str, budget: float, seeds: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
   """(tokens, mean over some seeds), up to exactly the budget."""
   tokens = np.append(entry.tokens[:, seeds].mean(axis=1), budget)
   inside = tokens < budget

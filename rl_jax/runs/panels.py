@@ -180,8 +180,7 @@ def other_panels(record: Record, across: str = ITERATIONS) -> list[Panel]:
     Panel(name, kind, [Curve("", series)], across=across)
     for kind, group in sorted(record.series.items())
     for name, series in sorted(group.items())
-    if is_shown(name)
-    and not any(re.fullmatch(p, name) for rule in _RULES for k, p, _ in rule.patterns if k == kind)
+    if is_shown(name) and not any(re.fullmatch(p, name) for rule in _RULES for k, p, _ in rule.patterns if k == kind)
   ]
 
 

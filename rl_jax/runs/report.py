@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rl_jax.errors import UserError
 from rl_jax.runs import credit_map, final_numbers, header, page
 from rl_jax.runs.curve_section import curve_section
 from rl_jax.runs.directory import RunDirectory
@@ -17,6 +19,8 @@ from rl_jax.runs.metric_names import ACCURACY, GREEDY
 from rl_jax.runs.panels import ITERATIONS, TOKENS, Panel, is_constant, main_panels, other_panels
 from rl_jax.runs.record import Record, load, over_tokens
 from rl_jax.runs.samples import reward_text
+from rl_jax.runs.stage_section import stage_section
+from rl_jax.runs.stages import stages
 
 HEADLINE = ((ACCURACY, "held-out accuracy"), (GREEDY, "greedy"))
 SAMPLES_SHOWN = 8
@@ -44,8 +48,16 @@ def write_report(directory: RunDirectory, across: str = ITERATIONS, faults: Sequ
   panels = main_panels(over_tokens(record) if across == TOKENS else record, across)
   drawn = [panel for panel in panels if not is_constant(panel)]
   write_atomically(directory.report_png, png(drawn or panels, f"{record.name}: {status(record)}"))
-  write_atomically(directory.report_html, render(record, panels, faults).encode())
+  before = {stage.name: _readable(stage.directory) for stage in stages(directory)}
+  write_atomically(directory.report_html, render(record, panels, faults, before).encode())
   return directory.report_png, directory.report_html
+
+
+def _readable(directory: RunDirectory | None) -> Record | None:
+  """The record of a stage; None where it cannot be read, for which the page of another run is still made."""
+  with contextlib.suppress(UserError):
+    return None if directory is None else load(directory)
+  return None
 
 
 def status(record: Record) -> str:
@@ -64,11 +76,17 @@ def status(record: Record) -> str:
   return " · ".join(parts)
 
 
-def render(record: Record, panels: Sequence[Panel], faults: Sequence[str] = ()) -> str:
-  """The page as text."""
+def render(
+  record: Record,
+  panels: Sequence[Panel],
+  faults: Sequence[str] = (),
+  before: Mapping[str, Record | None] = {},  # noqa: B006
+) -> str:
+  """The page as text. `before` are the records of the run's stages by name, as in `stage_section`."""
   body = [f"<h1>{page.escape(record.name)}</h1>", f'<p class="status">{page.escape(status(record))}</p>']
   body += header.mark(faults)
   body.append(page.facts(header.facts(record), header.WIDE))
+  body += stage_section(record, before)
   if panels:
     several = "Thick line: mean over seeds. Band: ± one standard deviation. Thin lines: seeds."
     note = several if record.num_seeds > 1 else "One seed: a curve without a spread."

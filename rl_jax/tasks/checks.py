@@ -34,6 +34,8 @@ def checked_verdicts(verdicts: Any, task: Any, responses: tuple[int, ...]) -> Ve
   """
   rows = responses[:1]
   arrays = {"rewards": (rows, _REAL), "reward_mask": (rows, _REAL), "step_ids": (responses, _WHOLE)}
+  if getattr(verdicts, "token_rewards", None) is not None:
+    arrays["token_rewards"] = (responses, _REAL)
   where = f"verify ({place_of_function(task.verify)})"
   _check(verdicts, Verdicts, arrays, where)
   _check_names(verdicts.extras, f"{where}: extras")

@@ -15,9 +15,10 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.tasks import fields
 from rl_jax.tasks.datasets.prepare import PreparedDataset
+from rl_jax.tasks.notes import Notes
 from rl_jax.tasks.prompting import Encoding, Tokenizer, encode
 from rl_jax.tasks.scoring import FAILURES, Scorer, without_rewards_of_failures_alone
-from rl_jax.tasks.task import ExtraSpec, Prompts, Split, Turns, Verdicts
+from rl_jax.tasks.task import ExtraSpec, Prompts, Split, Turns, Verdicts, end_ids
 from rl_jax.tasks.verifiers import companions, rewards
 from rl_jax.tasks.verifiers.attempt import LARGEST
 from rl_jax.tasks.verifiers.errors import CannotVerify
@@ -143,6 +144,8 @@ class HostTask:
   step_values: ClassVar[None] = None
   prover_values: ClassVar[None] = None
   guessing_floor: ClassVar[None] = None
+  blank_token: ClassVar[None] = None
+  """Which token says nothing is a matter of the tokenizer."""
 
   def demonstrate(self, key: PRNGKeyArray, prompts: Prompts) -> tuple[Any, Any]:
     """Raise ValueError: answers are texts, and no solution is known."""
@@ -178,7 +181,7 @@ def build(
   sizes = {split: len(problems[split].levels) for split in SPLITS}
   by_split = {"train": scorers.train or scorers.own, "held_out": scorers.own}
   unique_scorers = list({id(scorer): scorer for scorer in by_split.values()}.values())
-  notes = _Notes(unique_scorers, scorers.ready(_all_entries(data, problems)))
+  notes = Notes(unique_scorers, scorers.ready(_all_entries(data, problems)))
   return HostTask(
     vocabulary=vocabulary,
     prompt_tokens=config["prompt_tokens"],
@@ -358,34 +361,13 @@ def _verify(
 
 def _text(vocabulary: Tokenizer, ids: Int[np.ndarray, " n"]) -> str:
   """The response without its end token."""
-  if len(ids) and ids[-1] == vocabulary.end_id:
+  if len(ids) and ids[-1] in end_ids(vocabulary):
     ids = ids[:-1]
   return vocabulary.decode([int(token) for token in ids])
 
 
 def _levels_of(problems: Mapping[Split, _Problems], ids: Int[Array, " N"], split: Split) -> Int[Array, " N"]:
   return jnp.asarray(problems[split].levels)[ids]
-
-
-class _Notes:
-  """Lines since the last call; notes made before the first response come with the first call."""
-
-  def __init__(self, scorers: list[Scorer], first: list[str]):
-    self._scorers, self._first, self._last = scorers, first, list[str]()
-
-  def __call__(self) -> list[str]:
-    first, self._first = self._first, []
-    return first + self._new()
-
-  def reasons(self) -> list[str]:
-    """Latest lines of the scorers, whether returned before or not."""
-    self._new()
-    return self._last
-
-  def _new(self) -> list[str]:
-    lines = [note for source in self._scorers for note in getattr(source, "notes", list)()]
-    self._last = lines or self._last
-    return lines
 
 
 def _all_entries(data: PreparedDataset, problems: Mapping[Split, _Problems]) -> Iterator[dict[str, Any]]:

@@ -197,7 +197,16 @@ def _verify(mixture: _Mixture, prompts: Prompts, tokens: Int[Array, "B R"], mask
       key: _select(component, [part.extras.get(key, _missing(like)) for part in parts]) for key, like in extras.items()
     },
     objectives=_shared_objectives(mixture, component, parts),
+    token_rewards=_token_rewards(component, parts),
   )
+
+
+def _token_rewards(component: Int[Array, " B"], parts: list[Verdicts]) -> Float[Array, "B R"] | None:
+  """Rewards where they were earned; 0 in the rows of a component that says nothing of it."""
+  if all(part.token_rewards is None for part in parts):
+    return None
+  nothing = jnp.zeros(parts[0].step_ids.shape, jnp.float32)
+  return _select(component, [nothing if part.token_rewards is None else part.token_rewards for part in parts])
 
 
 def _shared_objectives(

@@ -23,7 +23,8 @@ class Tokenizer(Protocol):
 
   A vocabulary with `apply_chat_template(messages, add_generation_prompt=True, **arguments) -> text` puts questions as a
   chat, unless its `chat_template` is "", as in a base model: then they are plain text after its `text_start`. A
-  vocabulary with control tokens has `quoted(text) -> text`, whose result `encode` reads as text alone.
+  vocabulary of which more than `end_id` ends a response has `more_end_ids`. One
+  with control tokens has `quoted(text) -> text`, whose result `encode` reads as text alone.
   """
 
   @property

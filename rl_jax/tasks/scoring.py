@@ -104,22 +104,26 @@ def equal_numbers(response: str, entry: Mapping[str, Any], *, answer: str) -> Ve
   return Verdict(float(first.value == second.value and len(units) < 2))
 
 
-def load(verifier: str) -> Callable[..., Verdict]:
-  """Load the function 'package.module:name'.
+def load(verifier: str, *, field: str = "task.verifier", kind: str = "function") -> Callable[..., Any]:
+  """The function, or class, that 'package.module:name' names.
+
+  Args:
+    field: the config's, which holds the name.
+    kind: of what it names.
 
   Raises: ValueError: there is none.
   """
   path, _, name = verifier.partition(":") if isinstance(verifier, str) else ("", "", "")
   if not path or path.startswith("."):
-    raise ValueError(f"task.verifier: got {verifier!r}, want 'package.module:function'")
+    raise ValueError(f"{field}: got {verifier!r}, want 'package.module:{kind}'")
   try:
     module = importlib.import_module(path)
   except (Exception, SystemExit) as error:  # a module may be any code, even a script that exits
     reason = str(error) if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: {error}"
     place = None if isinstance(error, SyntaxError) else place_of(error)  # a SyntaxError has it
     where = f", {place}" if place else ""
-    raise ValueError(f"task.verifier: cannot import {path!r} ({' '.join(reason.split())}{where})") from error
+    raise ValueError(f"{field}: cannot import {path!r} ({' '.join(reason.split())}{where})") from error
   try:
     return getattr(module, name)
   except AttributeError as error:
-    raise ValueError(f"task.verifier: there is no {name!r} in {path}") from error
+    raise ValueError(f"{field}: there is no {name!r} in {path}") from error

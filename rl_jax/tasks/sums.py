@@ -63,9 +63,7 @@ def read_rates(config: Mapping[str, Any]) -> dict[str, float]:
   return {name: fields.number(config[name], 0.0, 1.0, where=f"task.{name}") for name in RATES}
 
 
-def draw_slips(
-  key: PRNGKeyArray, rows: int, modulus: int, *, error_rate: float, lure_rate: float
-) -> Int[Array, " N"]:
+def draw_slips(key: PRNGKeyArray, rows: int, modulus: int, *, error_rate: float, lure_rate: float) -> Int[Array, " N"]:
   """Error of the digit of each demonstration, modulo `modulus`; 0 is right."""
   errs, lures, draws = jax.random.uniform(key, (3, rows))
   anything = 1 + jnp.minimum((draws * (modulus - 1)).astype(jnp.int32), modulus - 2)

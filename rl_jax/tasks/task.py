@@ -38,6 +38,11 @@ class Vocabulary:
     return "".join(self.symbols[int(i)] for i in ids)
 
 
+def end_ids(vocabulary: Any) -> tuple[int, ...]:
+  """Ids of which each ends a response: `end_id`, and `more_end_ids` of a vocabulary that has them."""
+  return (vocabulary.end_id, *getattr(vocabulary, "more_end_ids", ()))
+
+
 @flax.struct.dataclass
 class Prompts:
   """Prompts of N problems, left-padded so that responses start in one column."""
@@ -55,8 +60,8 @@ class ExtraSpec(NamedTuple):
   """Description of an extra in a task's verdicts, or set by a phase of a rollout."""
 
   shape: tuple[str | int, ...]
-  """Shape after the row axis. "R" counts slots of a response, "T" slots of a row with its prompt; "R" in verdicts
-  becomes "T" in a batch. Other letters are other sizes."""
+  """Shape after the row axis. "R" is the slots of a response, "T" those of a row, prompt included; "R" in verdicts
+  becomes "T" in a batch. "K" is the turns of a task, at most. Other letters are sizes of their own."""
   dtype: str
   meaning: str
 
@@ -72,7 +77,9 @@ class Verdicts:
   extras: dict[str, Array]
   """Further arrays of the task, such as `step_correct [B, R]`: whether a token's step is true."""
   objectives: Float[Array, "B K"] | None = None
-  """Parts of the reward, named by `Task.objectives`; None if there are none."""
+  """Parts of the reward, as `Task.objectives` names them; None where it names none."""
+  token_rewards: Float[Array, "B R"] | None = None
+  """Parts of the reward where they were earned, see `Trajectories.token_rewards`; None: all of it at the end."""
 
 
 class StepValues(NamedTuple):
@@ -184,6 +191,7 @@ class Task(Protocol):
   step_values: Any = None
   prover_values: Any = None
   guessing_floor: float | None = None
+  blank_token: int | None = None
   turns: Turns | None = None
   fingerprint: str = ""
   max_unscored_iterations: int = 3
@@ -237,12 +245,14 @@ class DeviceTask:
     prover_values: (prompts of the B rows, tokens [B, R], mask [B, R], strength) -> exact StepValues of the task's own
       prover of a given strength; the value of a finished response is its reward. None: it has no prover.
     provides: extras of its verdicts, by name; methods and curricula may require them.
-    objectives: names of the parts of a reward in `Verdicts.objectives`.
-    guessing_floor: accuracy of the best constant answer to each level; None if unknown.
-    turns: layout of turns; R is then `turns.response_tokens`, in `verify` too. None: a response is one piece.
-    fingerprint: hash of the task's data; "" without data.
-    notes, reasons: lines on the verifier for the user; none.
-    close: releases resources; does nothing.
+    objectives: names of the parts of a reward that `Verdicts.objectives` holds.
+    guessing_floor: accuracy of the best constant answer to each level; None: it is not known.
+    blank_token: token that takes the place of those of a part that is left out of a response: it says nothing to the
+      verifier. None: there is none.
+    turns: None where a response is one piece; else R is `turns.response_tokens`, in `verify` too.
+    fingerprint: of data that is read; "" as there is none.
+    notes, reasons: lines on the verifier to show to the user; empty.
+    close: closes what the task holds open; does nothing.
   """
 
   on_device: ClassVar[bool] = True
@@ -262,6 +272,7 @@ class DeviceTask:
   provides: Mapping[str, ExtraSpec] = dataclasses.field(default_factory=dict)
   objectives: tuple[str, ...] = ()
   guessing_floor: float | None = None
+  blank_token: int | None = None
   turns: Turns | None = None
   fingerprint: str = ""
   notes: Callable[[], list[str]] = list

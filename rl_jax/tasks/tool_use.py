@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from rl_jax.tasks import fields, json_lines, reasoning_gym
+from rl_jax.tasks import fields, json_lines, observations, reasoning_gym
 from rl_jax.tasks.host import MOST_TOKENS, HostTask, Scorers, on_rows
-from rl_jax.tasks.prompting import Tokenizer, quoted
+from rl_jax.tasks.prompting import Tokenizer
 from rl_jax.tasks.task import OF_TURNS, Split, Turns, Verdicts
 from rl_jax.tasks.tools import search
 from rl_jax.tasks.tools.calculator import calculate
@@ -82,13 +82,14 @@ def build(
     "system_prompt": config["system_prompt"] or INSTRUCTIONS[config["tool"]],
   }
   task = SOURCES[config["source"]].build(questions, vocabulary=vocabulary, scorers=scorers)
-  around = _around(config["result_template"], task.vocabulary, layout.observation_tokens)
+  slots = layout.observation_tokens
+  template = observations.template(config["result_template"], PLACE, task.vocabulary, slots, field="result_template")
   layout = dataclasses.replace(layout, stop_sequences=stop_sequences(task.vocabulary, CLOSING))
   return dataclasses.replace(
     task,
     turns=layout,
     provides={**task.provides, **OF_TURNS},
-    verify=partial(_verify, task, layout, tool, around),
+    verify=partial(_verify, task, layout, tool, template),
     fingerprint=hashlib.sha256(f"{task.fingerprint} {corpus}".encode()).hexdigest(),
   )
 
@@ -113,20 +114,6 @@ def _of_source(config: Mapping[str, Any]) -> dict[str, Any]:
   return {field: plain(config[field]) for field in own}
 
 
-def _around(template: str, vocabulary: Tokenizer, room: int) -> tuple[list[int], list[int]]:
-  """Tokens before and after a result."""
-  before, place, after = template.partition(PLACE)
-  if not place:
-    raise ValueError(f"task.result_template: got {template!r}, want {PLACE} somewhere in it")
-  around = list(vocabulary.encode(before)), list(vocabulary.encode(after))
-  length = sum(map(len, around))
-  if not 0 < length < room:
-    raise ValueError(
-      f"task.result_template has {length} tokens without a result, want 1 to {room - 1}: task.observation_tokens={room}"
-    )
-  return around
-
-
 def stop_sequences(vocabulary: Tokenizer, text: str) -> tuple[tuple[int, ...], ...]:
   """Token sequences of a text after any ASCII character, which the first token may contain.
 
@@ -144,7 +131,7 @@ def _verify(
   task: HostTask,
   layout: Turns,
   tool: Tool,
-  around: tuple[list[int], list[int]],
+  template: observations.Template,
   ids: Int[np.ndarray, " B"],
   split: Split,
   tokens: Int[np.ndarray, "B R"],
@@ -166,7 +153,7 @@ def _verify(
     if call is None:
       answers[row, turn_slots] = True
     elif not done[row]:
-      observed = _observation(tool(call), around, task.vocabulary, layout.observation_tokens)
+      observed, _ = template.tokens(tool(call), task.vocabulary)
       observation[row, -len(observed) :], observation_mask[row, -len(observed) :] = observed, True
   index = np.flatnonzero(done)
   verdicts: Any = on_rows(task.verify(ids[index], split, tokens[index], answers[index]), index, rows)
@@ -183,10 +170,3 @@ def find_call(text: str) -> str | None:
   """Text of the first call of a turn; None without a complete call."""
   match = re.search(f"{OPENING}(.*?){CLOSING}", text, re.DOTALL)
   return match[1].strip() if match else None
-
-
-def _observation(result: str, around: tuple[list[int], list[int]], vocabulary: Tokenizer, room: int) -> list[int]:
-  """Token ids of a result, cut to at most `room`."""
-  before, after = around
-  result_tokens = list(vocabulary.encode(quoted(result, vocabulary)))
-  return [*before, *result_tokens[: room - len(before) - len(after)], *after]

@@ -58,13 +58,17 @@ def checked_signal(signal: Any, function: Callable[..., Any], rows: Trajectories
   return signal
 
 
-def checked_loss(loss: LossFunction, signal: Callable[..., Any]) -> LossFunction:
-  """The loss, with one-line errors for missing names and for a wrong result."""
+def checked_loss(loss: LossFunction, signal: Callable[..., Any], constants: Outputs) -> LossFunction:
+  """The loss, with one-line errors for names that it looks up in vain and for a wrong result.
+
+  Args:
+    constants: outputs of models that it does not train.
+  """
 
   def checked(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     where = f"loss ({place_of_function(loss)})"
     try:
-      result = loss(outputs, trajectories, streams)
+      result = loss({**constants, **outputs}, trajectories, streams)
     except KeyError as error:
       raise UserError(
         f"signal ({place_of_function(signal)}) gives the streams {_names(streams)}, and the trained models are "

@@ -15,6 +15,7 @@ from rl_jax.inputs.calls import check_call, fields_of
 from rl_jax.inputs.users_code import joined, place_of, place_of_function
 from rl_jax.methods.method import Method, ModelRole, check_options
 from rl_jax.models.model import Model
+from rl_jax.models.outputs import OF_PARAMETERS
 from rl_jax.rollouts.sampler import sampling_from
 from rl_jax.tasks.host import HostTask
 from rl_jax.tasks.task import DeviceTask, Task, missing
@@ -174,6 +175,9 @@ def _check_models(method: Method) -> None:
     if name not in roles or output not in roles[name].outputs:
       outputs = ", ".join(f"{name}: {'/'.join(role.outputs)}" for name, role in roles.items())
       raise ValueError(f"scoring of {array}: no model {name!r} has an output {output!r} ({outputs})")
+    if output in OF_PARAMETERS:
+      read = f"outputs[{name!r}][{output!r}]"
+      raise ValueError(f"scoring of {array}: {output} has no rows to score: a loss reads it as {read}")
 
 
 def model_section(config: ConfigDict, role: ModelRole, models: Callable[[str], ModelModule]) -> dict[str, Any]:

@@ -22,12 +22,12 @@ from rl_jax.training.held_out import HostAnswers, host_phase, joined, judge, led
 from rl_jax.training.iteration import Report
 from rl_jax.training.rollout_layout import before_rollout, generating
 from rl_jax.training.seeds import over_seeds
-from rl_jax.training.state import CURRICULUM, ROLLOUT, RunState, TrainState, bind, iteration_key
+from rl_jax.training.state import CURRICULUM, ROLLOUT, RunState, TrainState, bind_for_rollout, iteration_key
 from rl_jax.trajectories import Trajectories
 
 Judged = tuple[Trajectories, Verdicts, Any, Any]
 """Trajectories, their verdicts, the level of each row and the mask of verified rows, not joined yet."""
-NO_TIME = "the verifier has no time, see task.seconds_per_response and task.workers"
+NO_TIME = "the verifier has no time, see task.seconds_per_response (environments: seconds_per_call) and task.workers"
 NO_REASON = "the verifier gave no reason, call it once on a response to see what it lacks"
 
 
@@ -182,7 +182,7 @@ def _phase(
 ) -> PhaseResult:
   """One phase of the rollout, with prompts and verdicts from the host."""
   rollout, key = experiment.method.rollout, iteration_key(seed, number, ROLLOUT)
-  with generating(experiment, bind(experiment, seed.models)) as models:
+  with generating(experiment, bind_for_rollout(experiment, seed)) as models:
     draw = jax.random.fold_in(key, index)
     return host_phase(experiment.task, rollout, index, models, seed.rollout, plan, prompts, before, draw)
 

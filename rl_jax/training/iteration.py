@@ -31,7 +31,9 @@ from rl_jax.training.state import (
   TrainState,
   add_tokens,
   bind,
+  bind_for_rollout,
   iteration_key,
+  past_after,
 )
 from rl_jax.training.update import Update
 from rl_jax.trajectories import Trajectories
@@ -94,7 +96,7 @@ def make_plan(experiment: Experiment, seed: TrainState, key: PRNGKeyArray) -> tu
 
 def make_rows(experiment: Experiment, seed: TrainState, plan: Plan, key: PRNGKeyArray) -> RolloutResult:
   """The rollout of a device task, with verdicts."""
-  with generating(experiment, bind(experiment, seed.models)) as models:
+  with generating(experiment, bind_for_rollout(experiment, seed)) as models:
     phase_key = lambda index: jax.random.fold_in(key, index)
     return collect(experiment.method.rollout, models, seed.rollout, plan, experiment.task, "train", phase_key)
 
@@ -107,12 +109,12 @@ def learn(
   method, trees = experiment.method, result.trajectories.trees
   alone = updates_of_models(experiment, trees)
   rows = score(experiment, seed, result.trajectories, experiment.models.keys() - alone.keys())
-  before = seed.skipped_in_a_row
+  before, past = seed.skipped_in_a_row, past_after(experiment, seed)
   seed, own = _learn_alone(alone, seed, whole_trees(experiment, rows), number)
   rows = score(experiment, seed, rows, alone)
   signal = make_signal(experiment, rows, number)
 
-  update = update_of_method(experiment, trees)
+  update = update_of_method(experiment, trees, bind(experiment, seed.models))
   key = iteration_key(seed, number, UPDATE)
   updated = update(seed.models, before, whole_trees(experiment, rows), signal.streams, key)
   trainers = {
@@ -128,6 +130,7 @@ def learn(
     rollout=result.state,
     generated_tokens=add_tokens(seed.generated_tokens, result.generated_tokens),
     skipped_in_a_row=jnp.maximum(seed.skipped_in_a_row, updated.skipped_in_a_row),
+    past=past,
   )
   samples = _samples(rows, signal, experiment.config.logging.samples)
   unjudged = rows.verified.any() & ~(rows.verified & rows.reward_mask).any()  # also of rows that a filter left out
@@ -147,10 +150,8 @@ def score(experiment: Experiment, seed: TrainState, rows: Trajectories, among: C
   """The rows with the scores that the method reads from the models `among`, each run once before the update."""
   models = bind(experiment, seed.models)
   arrays = {array: output_of for array, output_of in experiment.method.scoring.items() if output_of[0] in among}
-  outputs = {
-    name: outputs_in_buckets(experiment, models[name], rows)
-    for name in sorted({model for model, _ in arrays.values()})
-  }
+  names = {model: {output for of, output in arrays.values() if of == model} for model, _ in arrays.values()}
+  outputs = {model: outputs_in_buckets(experiment, models[model], rows, names[model]) for model in sorted(names)}
   scored = {array: outputs[model][output] for array, (model, output) in arrays.items()}
   fields = {name: array for name, array in scored.items() if name in SCORED_FIELDS}
   return rows.replace(**fields).with_extras(**{name: x for name, x in scored.items() if name not in fields})

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from types import MappingProxyType
 
 import jax
 from jaxtyping import Array
 
 from rl_jax.methods.method import Loss, Outputs, Streams
-from rl_jax.rollouts.rollout import BoundModel
+from rl_jax.models.outputs import of_parameters
+from rl_jax.rollouts.rollout import BoundModel, Models
 from rl_jax.rollouts.sampler import SEED_AXIS
 from rl_jax.training import mesh
 from rl_jax.training.contracts import checked_loss
@@ -21,16 +23,24 @@ from rl_jax.training.update import Objective, Update, Watch, make_update
 from rl_jax.trajectories import PrefixTrees, Trajectories
 
 
-def method_objective(experiment: Experiment) -> Objective:
-  """The method's loss, which trains all models without their own loss."""
-  roles = experiment.method.models
-  names = [name for name, role in roles.items() if role.trained and role.loss is None]
-  return _objective(experiment, names, checked_loss(experiment.method.loss, experiment.method.signal), WATCH)
+def method_objective(experiment: Experiment, models: Models = MappingProxyType({})) -> Objective:
+  """The method's loss, which trains all models without one of their own.
+
+  Args:
+    models: of others the loss reads the outputs that are of the parameters alone, as they are here: a teacher's matrix.
+  """
+  roles, method = experiment.method.models, experiment.method
+  trained = [name for name, role in roles.items() if role.trained and role.loss is None]
+  others = {name: of_parameters(bound.model, bound.params) for name, bound in models.items() if name not in trained}
+  constants = {name: outputs for name, outputs in others.items() if outputs}
+  return _objective(experiment, trained, checked_loss(method.loss, method.signal, constants), WATCH)
 
 
-def update_of_method(experiment: Experiment, trees: tuple[PrefixTrees, ...] = ()) -> Update:
-  """Update of the method's loss, for rows that share text as in `trees`."""
-  return _update(experiment, method_objective(experiment), trees)
+def update_of_method(
+  experiment: Experiment, trees: tuple[PrefixTrees, ...] = (), models: Models = MappingProxyType({})
+) -> Update:
+  """The update of the method's loss, for rows that share what `trees` say; `models` as in `method_objective`."""
+  return _update(experiment, method_objective(experiment, models), trees)
 
 
 def updates_of_models(experiment: Experiment, trees: tuple[PrefixTrees, ...] = ()) -> dict[str, Update]:
@@ -67,9 +77,16 @@ def whole_trees(experiment: Experiment, rows: Trajectories) -> Trajectories:
   return rows.replace(trees=trees if held else ())
 
 
-def outputs_in_buckets(experiment: Experiment, bound: BoundModel, rows: Trajectories) -> dict[str, Array]:
-  """Outputs of a model for a full batch, in length buckets if the config has them."""
-  of_model, buckets = lambda rows: bound.model.outputs(bound.params, rows), buckets_of(experiment)
+def outputs_in_buckets(
+  experiment: Experiment, bound: BoundModel, rows: Trajectories, names: Collection[str]
+) -> dict[str, Array]:
+  """Some outputs of a model for a whole batch, by name, in length buckets where the config has them."""
+  buckets = buckets_of(experiment)
+
+  def of_model(rows: Trajectories) -> dict[str, Array]:
+    found = bound.model.outputs(bound.params, rows)
+    return {name: found[name] for name in names}
+
   if buckets is None:
     return of_model(rows)
   count = rows.tokens.shape[0]

@@ -20,7 +20,8 @@ RANGES: dict[str, dict[str, Range]] = {
     "minibatches_per_epoch": COUNT,
     "rows_per_microbatch": WHOLE.optional(),
     "length_buckets": COUNT,
-    "learning_rate": NOT_NEGATIVE,  # 0 is allowed as a control: nothing moves
+    "staleness": WHOLE,
+    "learning_rate": NOT_NEGATIVE,  # at 0 nothing moves, a control
     "learning_rates": POSITIVE,
   },
   "optimizer": {

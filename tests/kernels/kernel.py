@@ -33,6 +33,7 @@ class Kernel:
   `scope`: what an output entry depends on, so how a batch may be split: "row", "group" or "batch".
   `gradients`: arguments to differentiate, empty where the output carries no gradient.
   `zero_masked`: whether outputs are 0 in masked slots.
+  `moves`: axes of the largest array that has to move between devices, where rows share more than a number each.
   `ordered`: the order of the rows is part of the input, such as the order of sampling.
   `draws`: argument to a function of (rng, shape) that draws it, where its name does not say how.
   """
@@ -46,6 +47,7 @@ class Kernel:
   zero_masked: bool = True
   public: Callable[..., Any] | None = None
   covers: dict[str, str] = field(default_factory=dict)
+  moves: str = ""
   ordered: bool = False
   draws: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = field(default_factory=dict)
   sizes: dict[str, int] = field(default_factory=dict)

@@ -82,6 +82,13 @@ def test_a_constant_group_has_no_rounding_residue(size):
   assert not whiten(x, mask).any()
 
 
+def test_whitening_as_in_appo_has_a_least_deviation():
+  x, mask = jnp.array([[1.0, 2.0, jnp.nan], [4.0, 3.0, 3.0]]), jnp.array([[1, 1, 0], [1, 1, 1]])
+  values = np.array([1.0, 2, 4, 3, 3])
+  np.testing.assert_allclose(whiten(x, mask, form="appo")[mask != 0], (values - 2.6) / values.std(ddof=1), rtol=1e-5)
+  np.testing.assert_allclose(whiten(1e-5 * x, mask, form="appo")[0, 0], -1.6e-2, rtol=1e-4)
+
+
 def test_statistics_match_numpy():
   rng = np.random.default_rng(0)
   x, ids, mask = rng.normal(size=12), np.arange(12) % 3, rng.random(12) < 0.8

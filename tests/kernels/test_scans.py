@@ -44,9 +44,9 @@ def test_recurrence_and_gradient_against_a_loop():
   a, b, weights = rng.normal(size=(3, 3, 5))
   with jax.enable_x64(True):
     y = linear_recurrence(jnp.array(a), jnp.array(b), jnp.array(MASK))
-    gradients = jax.grad(
-      lambda a, b: (weights * linear_recurrence(a, b, jnp.array(MASK))).sum(), argnums=(0, 1)
-    )(jnp.array(a), jnp.array(b))
+    gradients = jax.grad(lambda a, b: (weights * linear_recurrence(a, b, jnp.array(MASK))).sum(), argnums=(0, 1))(
+      jnp.array(a), jnp.array(b)
+    )
   np.testing.assert_allclose(y, recurrence_loop(a, b, MASK), atol=1e-12)
   by_a = finite_difference(lambda a: (weights * recurrence_loop(a, b, MASK)).sum(), a)
   by_b = finite_difference(lambda b: (weights * recurrence_loop(a, b, MASK)).sum(), b)

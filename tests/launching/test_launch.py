@@ -213,9 +213,7 @@ def test_fields_that_make_no_sense_are_refused_before_anything_is_trained(overri
 def test_a_cadence_that_the_checkpoint_does_not_fit_is_refused(tmp_path, monkeypatch):
   """Else the run would step over its end, and over every checkpoint on the way."""
   monkeypatch.setattr(launch.Checkpoints, "newest_intact", lambda self: 3)
-  with pytest.raises(
-    UserError, match=r"of iteration 3, which is not a multiple of logging.every_iterations \(2\): 1"
-  ):
+  with pytest.raises(UserError, match=r"of iteration 3, which is not a multiple of logging.every_iterations \(2\): 1"):
     launch.train(resolved("init_from="), tmp_path / "run", quiet())
 
 

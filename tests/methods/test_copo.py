@@ -125,9 +125,7 @@ def test_without_the_global_loss_it_is_grpo():
 
 def test_the_family_s_terms_are_there_once():
   trajectories = batch(ref_logprobs=OLD + 0.3)
-  with_kl, without = (
-    loss_and_gradient(built(kl_coefficient=c, kl_value="k1"), trajectories)[0] for c in (0.5, 0.0)
-  )
+  with_kl, without = (loss_and_gradient(built(kl_coefficient=c, kl_value="k1"), trajectories)[0] for c in (0.5, 0.0))
   per_row = np.where(MASK, LOGPROBS - OLD - 0.3, 0).sum(axis=1) / MASK.sum(axis=1)
   np.testing.assert_allclose(with_kl - without, 0.5 * per_row.mean(), rtol=1e-4)
 
@@ -199,6 +197,8 @@ def test_numbers_out_of_range_are_refused(option, value):
     check_options(config_of(copo, **{option: value}), copo)
 
 
+@pytest.mark.slow  # the smoke variant of its experiment runs these roles too
+@pytest.mark.integration
 def test_two_iterations():
   """Untrained responses seldom hold an answer, so that all agree and the global loss counts."""
   done = two_iterations("copo")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.methods import dr_grpo, grpo, policy_gradient, ppo, rloo
+from rl_jax.kernels.losses import cispo, dppo, gmpo, sapo, vespo
+from rl_jax.methods import _clips, dr_grpo, grpo, policy_gradient, ppo, rloo
 from rl_jax.methods._clipped_loss import AGGREGATIONS
 from rl_jax.methods.method import ModelRole
 from tests.methods.batches import RESPONSE_TOKENS, TASK, batch_of, config_of
@@ -88,11 +91,11 @@ def test_advantages_of_groups_by_hand(name, options, advantages):
 
 
 def test_ppo_with_lambda_one_is_monte_carlo():
-  """The answer's reward falls on its last trained token; every token's target is the reward still to come."""
+  """What of a reward no token has earned falls on the last trained one; a target is the reward still to come."""
   dense = np.zeros((4, 4), np.float32)
   dense[0, 2], dense[1, 2] = 0.5, 2.0  # that of row 1 is on a tool's token: it moves to token 1
   streams = streams_of(built("ppo", whiten=False), batch(token_rewards=dense))
-  returns = np.array([[0, 1.5, 1.5, 1.0], [0, 2.0, 0, 0.0], [0, 0.25, 0.25, 0.25], [0, 0.75, 0, 0]])
+  returns = np.array([[0, 1.0, 1.0, 0.5], [0, 0.0, 0, -2.0], [0, 0.25, 0.25, 0.25], [0, 0.75, 0, 0]])
   np.testing.assert_allclose(streams["value"].targets, returns, atol=1e-6)
   np.testing.assert_allclose(streams["policy"].targets, np.where(LOSS_MASK, returns - VALUES, 0), atol=1e-6)
 
@@ -227,6 +230,68 @@ def test_importance_weights_are_capped():
   assert "importance_weight" not in plain.metrics
 
 
+@pytest.mark.parametrize("clip", ["reinforce", "sapo", "gmpo", "dppo_tv", "dppo_kl", "vespo"])
+def test_the_clips_are_those_of_their_kernels(clip):
+  """Off policy, with a bound and an option of a run's own, each loss is its kernel's mean over tokens."""
+  kernel, of_run = {
+    "reinforce": (partial(cispo, clip_low=1.0, clip_high=1.0), {}),
+    "sapo": (sapo, {"clip_options": {"tau_negative": 2.0}}), "gmpo": (gmpo, {"clip_low": 0.05}),
+    "dppo_tv": (dppo, {"clip_high": 0.01}), "vespo": (vespo, {"clip_options": {"k_positive": 1.0}}),
+    "dppo_kl": (partial(dppo, divergence="kl", clip_low=0.05), {"clip_high": 0.001}),
+  }[clip]  # fmt: skip
+  options = {name: value for name, value in of_run.items() if name != "clip_options"} | of_run.get("clip_options", {})
+  method = built("dr_grpo", clip=clip, aggregation="token_mean", **of_run)
+  targets = streams_of(method, batch())["policy"].targets
+  losses = kernel(LOGPROBS, LOGPROBS - 0.1, targets, jnp.asarray(LOSS_MASK), **options).losses
+  np.testing.assert_allclose(loss_of(method).terms["policy"].mean.value, losses.sum() / LOSS_MASK.sum(), rtol=1e-5)
+
+
+def test_clips_that_compare_tokens_need_the_whole_minibatch():
+  """Clip-Cov draws by the tokens of the batch: again the same, of other tokens others."""
+  options = {"clip": "clip_cov", "clip_options": {"share": 0.3, "lowest": -9.0, "highest": 9.0}}
+  method = built("dr_grpo", **options)
+  first, again = (loss_of(method).metrics["clip_fraction"] for _ in range(2))
+  assert first.value == again.value == pytest.approx(2 / 9)
+  drawn = lambda tokens: np.asarray(_clips.draws(batch(tokens=np.full((4, 4), tokens)))["draws"])
+  np.testing.assert_array_equal(drawn(1), drawn(1))
+  assert (drawn(1) != drawn(2)).all()
+  config = config_of("dr_grpo", **options)
+  for field, value in (("rows_per_microbatch", 2), ("length_buckets", 2)):
+    with config.unlocked():
+      config.update({"rows_per_microbatch": None, "length_buckets": 1} | {field: value})
+    with pytest.raises(ValueError, match="compares all tokens of a minibatch: leave rows_per_microbatch=None"):
+      dr_grpo.build(config, TASK)
+
+
+def test_rejections_leave_tokens_out_of_sum_and_count():
+  """Row 0's sampler is far from the trainer; the others are near, at a ratio of e^0.2."""
+  behaviour = LOGPROBS - 0.3
+  behaviour[0] -= 2.0
+  given = batch(behaviour_logprobs=behaviour)
+  plain = loss_of(built("dr_grpo", aggregation="token_mean"), given)
+  method = built("dr_grpo", aggregation="token_mean", correction="sequence_rs+token_tis", rejection_bounds=(0.5, 3.0))
+  loss, losses = loss_of(method, given), -np.array([0.5, -0.5, -0.25, 0.25])[:, None] * np.exp(0.1) * LOSS_MASK
+  np.testing.assert_allclose(plain.terms["policy"].mean.value, losses.sum() / 9, rtol=1e-5)
+  np.testing.assert_allclose(total(loss), np.exp(0.2) * losses[1:].sum() / 6, rtol=1e-5)
+  np.testing.assert_allclose(loss.metrics["rejected"].value, 1 / 3, rtol=1e-6)
+  np.testing.assert_allclose(loss.metrics["importance_weight"].value, (3 * 2 + 6 * np.exp(0.2)) / 9, rtol=1e-5)
+  masked = loss_of(
+    built("dr_grpo", aggregation="token_mean", correction="token_mis", importance_sampling_cap=3.0), given
+  )
+  np.testing.assert_allclose(total(masked), np.exp(0.2) * losses[1:].sum() / 9, rtol=1e-5)
+
+
+def test_the_off_policy_mask_drops_bad_rows_that_have_become_unlikely():
+  """Rows 1 and 2 are below the mean; row 2's sampler found it likelier by 0.5 a token."""
+  behaviour = LOGPROBS - 0.3
+  behaviour[2] = LOGPROBS[2] + 0.5
+  method = built("dr_grpo", off_policy_threshold=0.4)
+  loss = loss_of(method, batch(behaviour_logprobs=behaviour))
+  np.testing.assert_allclose(loss.metrics["off_policy"].value, 3 / 9, rtol=1e-6)
+  push = gradient(method, batch(behaviour_logprobs=behaviour))["logprobs"]
+  np.testing.assert_array_equal(np.any(push != 0, axis=1), [True, True, False, True])
+
+
 def test_entropy_is_a_bonus():
   method = built("dr_grpo", entropy_coefficient=0.2)
   np.testing.assert_allclose(gradient(method)["entropies"], np.where(LOSS_MASK, -0.2 / (4 * RESPONSE_TOKENS), 0))
@@ -319,7 +384,7 @@ def test_value_loss_by_hand():
   ("name", "options", "said"),
   [
     ("grpo", {"ratio": "tokens"}, "unknown ratio 'tokens'; known: token, sequence"),
-    ("ppo", {"clip": "hard"}, "method.clip is one of ppo, none, cispo, got 'hard'"),
+    ("ppo", {"clip": "hard"}, "method.clip is one of ppo, none, cispo, reinforce, sapo, .*, got 'hard'"),
     ("rloo", {"aggregation": "mean"}, f"method.aggregation is one of {', '.join(AGGREGATIONS)}, got 'mean'"),
     ("grpo", {"aggregation": "constant"}, f"method.aggregation is one of {', '.join(AGGREGATIONS)}, got 'constant'"),
     ("grpo", {"kl_value": "k4"}, "unknown value 'k4'; known: k1, k2, k3"),
@@ -327,7 +392,15 @@ def test_value_loss_by_hand():
     ("dr_grpo", {"old_logprobs": "verifier"}, "method.old_logprobs is one of sampler, trainer, got 'verifier'"),
     ("grpo", {"scale": "std"}, "method.scale is one of group, batch, none, got 'std'"),
     ("rloo", {"singleton": "one"}, "method.singleton is one of raw, zero, got 'one'"),
-    ("grpo", {"clip": "cispo", "dual_clip": 3.0}, "dual_clip belongs to clip='ppo'"),
+    ("grpo", {"clip": "cispo", "dual_clip": 3.0}, "method.clip='cispo' has no option 'dual_clip'; it has clip_high, "),
+    ("grpo", {"clip": "none", "dual_clip": 3.0}, "dual_clip belongs to clip='ppo'"),
+    ("rloo", {"clip": "gmpo"}, "method.clip='gmpo' has no option 'ratio'"),
+    ("grpo", {"clip": "sapo", "clip_options": {"tau": 1.0}}, "no option 'tau'; it has max_log_ratio, ratio, tau_neg"),
+    ("grpo", {"clip": "sapo", "clip_options": {"tau_positive": "1"}}, "tau_positive is '1', want a finite number"),
+    ("grpo", {"clip": "sapo", "clip_options": {"tau_positive": 0}}, "sapo: tau_positive is above 0, got 0"),
+    ("grpo", {"correction": "tis"}, "unknown preset 'tis'; known: token_tis, "),
+    ("grpo", {"rejection_bounds": (0.5, 2.0)}, r"rejection_bounds=\(0.5, 2.0\): give two, .* to a rejection"),
+    ("grpo", {"correction": "k3_rs", "rejection_bounds": (1.0,)}, "rejection_bounds=.*: give two"),
   ],
 )
 def test_options_that_are_not_known_are_one_line_before_training(name, options, said):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import jax
@@ -61,6 +62,10 @@ def test_the_tokenizer_goes_along(tmp_path):
   assert (again.end_id, again.pad_id, again.start_token, len(again)) == (0, 0, "<|start|>", 13)
   generation = json.loads((tmp_path / "out" / "generation_config.json").read_text())
   assert (generation["eos_token_id"], generation["pad_token_id"]) == (0, 0)
+  two = dataclasses.replace(words, more_end_ids=(2,))
+  export(model, params, tmp_path / "two", context=128, tokenizer=two)
+  again = tokenizer.load(str(tmp_path / "two"))
+  assert (again.end_id, again.more_end_ids) == (0, (2,))
 
 
 def test_what_can_not_be_exported_leaves_nothing(tmp_path):

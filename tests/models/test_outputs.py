@@ -14,6 +14,7 @@ import pytest
 from rl_jax.kernels.logprobs import token_logprobs
 from rl_jax.models import model as model_module
 from rl_jax.models.model import LOGPROBS, Sequences
+from rl_jax.models.outputs import of_parameters
 from rl_jax.models.transformer import TransformerConfig
 
 VOCABULARY, WIDTH, TIME = 11, 8, 6
@@ -95,12 +96,13 @@ def test_a_reward_is_read_at_the_last_token_whatever_the_padding(padding, garbag
 @pytest.mark.parametrize("logprobs", [name for name in LOGPROBS if name != "pallas"])
 @pytest.mark.parametrize("tied", [False, True])
 def test_hidden_states_times_the_output_matrix_are_the_logits_of_the_logprobs(logprobs, tied):
-  model, params = made("logprobs", "entropies", "hidden", logprobs=logprobs, tied=tied)
+  model, params = made("logprobs", "entropies", "hidden", "readout", logprobs=logprobs, tied=tied)
   batch = sequences()
   found = outputs(model, params, batch)
   assert found["hidden"].shape == (len(LENGTHS), TIME, WIDTH) and not found["hidden"][:, 0].any()
   assert ("output" in params) != tied
-  logits = found["hidden"] @ np.asarray(params["embedding" if tied else "output"])
+  np.testing.assert_array_equal(found["readout"], params["embedding" if tied else "output"])
+  logits = found["hidden"] @ found["readout"]
   # Entry t of `hidden` speaks of token t: one column on, it is what `token_logprobs` reads.
   ahead = jnp.asarray(np.concatenate([logits[:, 1:], logits[:, :1]], axis=1))
   expected = token_logprobs(ahead, batch.tokens, temperature=model.temperature)
@@ -109,6 +111,18 @@ def test_hidden_states_times_the_output_matrix_are_the_logits_of_the_logprobs(lo
     here, there = found[name][:, 1:][told], np.asarray(getattr(expected, name))[:, 1:][told]
     np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-5)
     assert np.abs(here).min() > 0.01
+
+
+@pytest.mark.parametrize("logprobs", ["logits", "recomputed"])
+def test_collisions_are_sums_of_squared_probabilities(logprobs):
+  model, params = made("logprobs", "collisions", logprobs=logprobs)
+  batch = sequences()
+  found, logits = outputs(model, params, batch)["collisions"], raw(*made("logprobs"), batch)
+  expected = np.square(jax.nn.softmax(logits / model.temperature)).sum(axis=-1)[:, :-1]
+  told = np.asarray(batch.attention_mask)[:, 1:]
+  np.testing.assert_allclose(found[:, 1:][told], expected[told], rtol=1e-5)
+  with pytest.raises(ValueError, match="are of two models"):
+    model_module.build(CONFIG, VOCABULARY, names=("collisions", "values"))
 
 
 @pytest.mark.parametrize("logprobs", ["logits", "recomputed"])
@@ -131,10 +145,19 @@ def test_hidden_states_alone_need_no_output_matrix():
 
 @pytest.mark.parametrize("heads", [1, 3])
 def test_hidden_states_of_a_critic_times_its_heads_are_its_values(heads):
-  model, params = made("values", "hidden", heads=heads)
+  model, params = made("values", "hidden", "readout", heads=heads)
   found = outputs(model, params, sequences())
-  read = found["hidden"] @ np.asarray(params["output"])
+  read = found["hidden"] @ found["readout"]
   np.testing.assert_allclose(found["values"], read[..., 0] if heads == 1 else read, rtol=1e-5, atol=1e-6)
+
+
+def test_a_matrix_is_read_of_the_parameters_alone():
+  """In the type of activations, where others are kept; and no row is run for it."""
+  model, params = made("readout")
+  narrow = dataclasses.replace(model, config=dataclasses.replace(model.config, dtype="bfloat16"))
+  assert of_parameters(narrow, params)["readout"].dtype == jnp.bfloat16
+  assert "dot" not in jax.jit(model.outputs).lower(params, sequences()).compile().as_text()
+  assert of_parameters(made("hidden")[0], params) == {}
 
 
 def test_hidden_states_have_a_gradient():
@@ -149,7 +172,10 @@ def test_hidden_states_have_a_gradient():
   [
     (("logprobs", "values"), "are of two models, with a head each"),
     (("rewards", "entropies"), "are of two models, with a head each"),
-    (("logits",), r"outputs \['logits'\]: a model gives some of logprobs, entropies, hidden, values, rewards"),
+    (
+      ("logits",),
+      r"outputs \['logits'\]: a model gives some of logprobs, entropies, collisions, hidden, values, rewards",
+    ),
     ((), "outputs none: a model gives some of"),
   ],
 )

@@ -110,7 +110,7 @@ def test_greedy_answers_are_those_of_transformers(words, policy):
       completions_per_prompt=1,
       max_tokens=16,
       limits=jnp.full(len(asked), 16),
-      end_id=words.end_id,
+      end_ids=(words.end_id,),
       pad_id=words.pad_id,
       sampling=Sampling(greedy=True),
     )

@@ -71,9 +71,17 @@ def test_a_folder_tells_ends_padding_and_template(folder):
   words = tokenizer.load(str(folder({"eos_token": {"content": "<|end|>"}, "pad_token": "c", "bos_token": None})))
   assert (words.end_id, words.pad_id, words.start_token, words.chat_template) == (0, 5, "", "")
   words = tokenizer.load(str(folder({"eos_token": "<|start|>"}, {"eos_token_id": 0})))
-  assert (words.end_id, words.pad_id) == (1, 1)
+  assert (words.end_id, words.pad_id, words.more_end_ids) == (1, 1, (0,))
   words = tokenizer.load(str(folder({}, {"eos_token_id": [2, 0]}, template="from the file")))
-  assert (words.end_id, words.chat_template) == (2, "from the file")
+  assert (words.end_id, words.more_end_ids, words.chat_template) == (2, (0,), "from the file")
+  words = tokenizer.load(str(folder({"eos_token": "<|end|>"}, {"eos_token_id": [1, 0]})))
+  assert (words.end_id, words.more_end_ids) == (0, (1,)), "each ends a response"
+
+
+def test_a_gguf_may_have_an_end_of_turn_beside_the_end(tmp_path):
+  assert gguf_tokenizer(tmp_path).more_end_ids == ()
+  assert gguf_tokenizer(tmp_path, **{"tokenizer.ggml.eot_token_id": 2}).more_end_ids == (2,)
+  assert gguf_tokenizer(tmp_path, **{"tokenizer.ggml.eot_token_id": 0}).more_end_ids == ()
 
 
 def test_a_list_of_templates_has_a_default(folder):

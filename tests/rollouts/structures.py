@@ -5,10 +5,16 @@ from __future__ import annotations
 import functools
 
 import jax.numpy as jnp
+import pytest
 
 from rl_jax.curricula.curriculum import Plan
+from rl_jax.rollouts.blanked import blanked
 from rl_jax.rollouts.branches import Boundaries, branches
+from rl_jax.rollouts.coalitions import random_orders
 from rl_jax.rollouts.dynamic_sampling import dynamic_sampling
+from rl_jax.rollouts.estimators import stateless
+from rl_jax.rollouts.flat import flat
+from rl_jax.rollouts.look_ahead import look_ahead
 from rl_jax.rollouts.probes import probed, step_ends
 from rl_jax.rollouts.replay import with_replay
 from rl_jax.rollouts.rollout import BoundModel
@@ -53,12 +59,22 @@ def _probed(task, rollout):
   return probed(task, rollout, lambda task, rows: step_ends(task, rows, 3), **options)
 
 
+def _looking_ahead(task, rollout):
+  half = stateless(lambda models, state, prompts: jnp.full(prompts.ids.shape, 0.5))
+  options = {"rounds": 1, "rows_per_round": 2, "k_max": 3, "cost": 0.0, "noise_variance": 0.25}
+  return look_ahead(lambda count: flat(task, count, GREEDY), half, GROUP, **options)
+
+
 STRUCTURES = {
   "flat": lambda task, plain: plain,
   "tree": lambda task, plain: tree(task, (2, 2), 3, GREEDY),
   "branches": lambda task, plain: branches(task, plain, _cuts, 2, GREEDY),
+  "blanked": lambda task, plain: blanked(task, plain, random_orders(3, 2), 3, spans="tokens", token=0),
   "probes": _probed,
   "rounds": lambda task, plain: dynamic_sampling(plain, GROUP, _right, 2),
   "replay": _replayed,
+  "look_ahead": _looking_ahead,
 }
 """(task, independent responses) -> rollout."""
+CASES = [pytest.param(name, marks=pytest.mark.slow) if name == "look_ahead" else name for name in STRUCTURES]
+"""Their names, for tests of all; those that take long to compile are slow."""

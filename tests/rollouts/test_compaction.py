@@ -56,7 +56,7 @@ def responses(model, params, key, limits, count=COUNT, sampling=WHOLE):
   tokens, mask = prompts_of(ROWS // count)
   return sample(
     model, params, tokens, mask, key,
-    completions_per_prompt=count, max_tokens=STEPS, limits=limits, end_id=END, sampling=sampling,
+    completions_per_prompt=count, max_tokens=STEPS, limits=limits, end_ids=(END,), sampling=sampling,
   )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pytest
 from rl_jax.rollouts.flat import flat
 from tests.methods.two_iterations import two_iterations
 from tests.rollouts.collecting import collected
-from tests.rollouts.structures import GREEDY, GROUP, STRUCTURES, parts, plan_of
+from tests.rollouts.structures import CASES, GREEDY, GROUP, STRUCTURES, parts, plan_of
 
 
 def in_parts(task):
@@ -29,7 +29,7 @@ def of_experiment(experiment):
   return dataclasses.replace(experiment, task=in_parts(experiment.task))
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("structure", CASES)
 def test_every_verified_row_has_its_own_parts(structure):
   plain, policy = parts()
   task = in_parts(plain)

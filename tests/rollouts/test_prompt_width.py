@@ -16,7 +16,7 @@ from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.turns import turn_starts, turns
 from tests.rollouts import test_turns
 from tests.rollouts.collecting import collected
-from tests.rollouts.structures import GREEDY, GROUP, PROMPTS, STRUCTURES, parts, plan_of
+from tests.rollouts.structures import CASES, GREEDY, GROUP, PROMPTS, STRUCTURES, parts, plan_of
 from tests.training import small
 
 MORE = 3
@@ -55,7 +55,7 @@ def assert_alike(wide, narrow):
     np.testing.assert_allclose(one, other, atol=1e-5, err_msg=jax.tree_util.keystr(path))
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("structure", CASES)
 def test_greedy_responses_do_not_know_how_wide_prompts_are(structure):
   task, policy = parts()
   plain = flat(task, GROUP, GREEDY)

@@ -39,15 +39,25 @@ def params():
   return parameters(0)
 
 
-@functools.partial(jax.jit, static_argnames=("temperature", "count", "steps", "sampling"))
+@functools.partial(jax.jit, static_argnames=("temperature", "count", "steps", "sampling", "ends"))
 def draw(
-  params, key, prompts=PROMPTS, mask=MASK, limits=None, *, temperature=1.0, count=2, steps=STEPS, sampling=WHOLE
+  params,
+  key,
+  prompts=PROMPTS,
+  mask=MASK,
+  limits=None,
+  *,
+  temperature=1.0,
+  count=2,
+  steps=STEPS,
+  sampling=WHOLE,
+  ends=(END,),
 ):
   """Completions of the toy model."""
   limits = jnp.full(prompts.shape[0] * count, steps) if limits is None else limits
   return sample(
     Model(CONFIG, temperature=temperature), params, prompts, mask, key,
-    completions_per_prompt=count, max_tokens=steps, limits=limits, end_id=END, pad_id=PAD, sampling=sampling,
+    completions_per_prompt=count, max_tokens=steps, limits=limits, end_ids=ends, pad_id=PAD, sampling=sampling,
   )  # fmt: skip
 
 
@@ -210,6 +220,14 @@ def test_ending_on_the_last_slot_is_no_truncation(params):
   assert on_last.any() and not done.truncated[on_last].any()
 
 
+def test_each_of_several_ids_ends_a_response_as_stop_sequences_of_one_token_do(params):
+  several = draw(params, jax.random.key(3), count=32, ends=(END, 3))
+  stops = dataclasses.replace(WHOLE, stop_sequences=((3,),))
+  jax.tree.map(np.testing.assert_array_equal, several, draw(params, jax.random.key(3), count=32, sampling=stops))
+  ended = [row[mask][-1] for row, mask in zip(np.asarray(several.tokens), np.asarray(several.mask), strict=True)]
+  assert {END, 3} <= set(ended)
+
+
 def test_stop_sequences_end_a_response(params):
   free = draw(params, jax.random.key(2), count=40)
   done = draw(params, jax.random.key(2), count=40, sampling=Sampling(stop_sequences=((4, 2), (3,))))
@@ -257,7 +275,7 @@ def test_stops_when_all_rows_have_ended(params, limits, steps):
       completions_per_prompt=1,
       max_tokens=STEPS,
       limits=limits,
-      end_id=-1,
+      end_ids=(),
       pad_id=PAD,
     )  # fmt: skip
   )

@@ -98,6 +98,15 @@ def test_whose_a_token_is():
   assert result(jnp.full(ROWS, task.response_tokens)).generated_tokens == rows.loss_mask.sum()
 
 
+def test_another_model_can_write_the_episodes():
+  """And no other is asked."""
+  experiment, writer = parts()
+  rollout = responses(experiment.task, 2, Sampling(), by="teacher")
+  plan = Plan(jnp.arange(ROWS // 2), jnp.ones(ROWS, bool), jnp.ones(ROWS, jnp.int32))
+  collect = lambda plan: collected(rollout, {"teacher": writer}, (), plan, experiment.task, jax.random.key(0))
+  assert jax.eval_shape(collect, plan).trajectories.tokens.shape[0] == ROWS
+
+
 def test_an_observation_stands_right_before_the_turn_that_reads_it():
   task, rows = parts()[0].task, rolled()
   starts, exists = turn_starts(task, rows)

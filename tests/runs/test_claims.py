@@ -48,6 +48,22 @@ def test_lengths_are_compared_where_accuracies_are_equal():
   assert "**does not hold** (held_out/response_length at accuracy 0.400, dense minus plain: +5.9" in line
 
 
+def test_a_relative_variance_is_that_of_steps_between_evaluations():
+  """Up to the budget a zigzag of 1 and 3 has a mean of 9/5 and steps of 2, so 50/81; a line of tenfold size from 10 to
+  30 a mean of 20 and steps of 5, so 1/32."""
+  across = lambda *curve: entry(0.5)._replace(
+    tokens=50.0 * np.arange(6.0)[:, None] * np.ones(SEEDS), values={ACCURACY: np.array(curve)[:, None] * np.ones(SEEDS)}
+  )
+  zigzag, line = across(1, 3, 1, 3, 1, 9), across(10, 15, 20, 25, 30, 90)
+  found = judged("relative_variance", line, zigzag, direction="below")
+  difference = f"{1 / 32 - 50 / 81:.3f}"
+  words = (
+    f"relative variance of held_out/sampled_accuracy, dense minus plain: {difference} [{difference}, {difference}]"
+  )
+  assert f"**holds** ({words})" in found
+  assert "**does not hold** (" in judged("relative_variance", line, zigzag)
+
+
 def test_the_number_of_comparisons_widens_the_interval():
   """The claim holds for itself; with twenty others its interval at 99.8 % has 0 in it."""
   rng = np.random.default_rng(0)
@@ -69,7 +85,7 @@ def test_a_failed_gate_is_said_in_place_of_a_verdict():
 
 
 def test_an_unknown_axis_lists_the_known():
-  with pytest.raises(ValueError, match="across 'time': want one of budget, accuracy, tokens"):
+  with pytest.raises(ValueError, match="across 'time': want one of budget, accuracy, relative_variance, tokens"):
     judged("time", entry(0.8), entry(0.4))
 
 

@@ -166,7 +166,7 @@ def test_another_corpus_is_other_data(tmp_path):
     ({"dataset": "gcd"}, "task.dataset is a field of the source 'reasoning_gym', but task.source is 'json_lines'"),
     ({"response_tokens": 9}, "task.response_tokens follows from max_turns, turn_tokens and observation_tokens"),
     ({"result_template": "there"}, "task.result_template: got 'there', want {result} somewhere in it"),
-    ({"observation_tokens": 2}, "task.result_template has 2 tokens without a result, want 1 to 1"),
+    ({"observation_tokens": 2}, "task.result_template has 2 tokens beside {result}, want 1 to 1"),
     ({"max_turns": 0}, "task.max_turns: got 0, want a whole number from 1"),
     ({"corpora": ""}, "task: unknown field 'corpora'; did you mean 'corpus'"),
   ],

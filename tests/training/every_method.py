@@ -26,6 +26,8 @@ STAGE = {
   "supervised": ("grpo", "warm_start"),
   "value_pretraining": ("grpo", "critic"),
   "verifier_training": ("pav", "verifier"),
+  "opd": ("opd", "distillation"),
+  "distillation": ("opd", "bridge"),
 }
 """Methods of a stage, which have no experiment of their own: an experiment, and the stage of it."""
 OF_METHOD = {
@@ -38,6 +40,10 @@ OF_METHOD = {
   "dler": ("method.target_shares=(1.0,)",),  # an untrained policy seldom ends sooner
   "dler_merge": ("method.target_shares=(1.0,)", "method.base_init_from=policy"),
   "aspo": ("task.thinking=2",),
+  "v05": ("method.prior=regression",),
+  "opd": ("method.teacher.init_from=",),
+  "distillation": ("method.teacher.init_from=",),
+  "scar": ("method.orders=2", "method.kl_in_reward=0.1"),  # orders are drawn, and a reference is kept
 }
 SMALL = (
   "num_seeds=1",

@@ -72,23 +72,28 @@ def noting(told, function, arrays_of):
   return run
 
 
-@pytest.fixture(scope="module")
-def noted(tmp_path_factory):
-  folder = tmp_path_factory.mktemp("data")
+def config_of(folder, experiment, **options):
+  """An experiment on problems in a folder, with a tiny model; `options` are the method's."""
   problems = [{"question": f"{i}+1=", "answer": f"{i + 1}"} for i in range(60)]
   (folder / "sums.jsonl").write_text("".join(json.dumps(problem) + "\n" for problem in problems))
-  plain = configs.resolve("experiments/dapo.py:smoke").to_dict()
+  plain = configs.resolve(f"experiments/{experiment}.py:smoke").to_dict()
   plain |= {"task": {"name": str(TASK), "file": str(folder / "sums.jsonl"), "workers": 0}, "stages": {}}
   plain |= {"init_from": "", "num_seeds": 1, "prompts_per_iteration": PROMPTS, "completions_per_prompt": GROUP}
   plain["model"] |= {"width": 8, "heads": 1, "head_width": 8, "feed_forward": 8}
   plain["logging"] |= {"every_iterations": 1}
-  plain["method"] |= {"max_rounds": ROUNDS}
+  plain["method"] |= options
   plain["evaluation"] |= {"prompts": 4, "prompts_at_a_time": 2, "samples_per_prompt": 2, "pass_at": (1,)}
+  return configs.resolve_config(plain)
+
+
+@pytest.fixture(scope="module")
+def noted(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("data")
   kept, trained, verifier = [], [], Verifier()
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("RL_JAX_CACHE", str(folder / "cache"))
     patch.setattr(dapo, "informative_groups", noting(kept, dapo.informative_groups, lambda *arrays: arrays))
-    experiment = initialization.build(configs.resolve_config(plain))
+    experiment = initialization.build(config_of(folder, "dapo", max_rounds=ROUNDS))
     signal = noting(
       trained, experiment.method.signal, lambda rows, iteration: (rows.rewards, rows.group_ids, rows.scored)
     )
@@ -147,3 +152,26 @@ def test_held_out_responses_are_verified_once(noted):
   noted.verifier.asked.clear()
   noted.trainer.evaluate()
   assert noted.verifier.sizes == [4, 2] * 2, "of two chunks of two prompts, two samples and a greedy response to each"
+
+
+@pytest.mark.slow
+def test_further_rows_are_verified_once_and_only_where_a_prior_is_refuted(tmp_path, monkeypatch):
+  """Answers to odd problems are wrong, which refutes a prior of 1: gains are 0.033 and 0.018 at 2 and 3 of them, which
+  pay, and 0.011 at 4, which does not."""
+  monkeypatch.setenv("RL_JAX_CACHE", str(tmp_path / "cache"))
+  options = {"prior": "constant", "prior_start": 1.0, "rounds": 2, "rows_per_round": PROMPTS, "cost": 0.056}
+  experiment, verifier = initialization.build(config_of(tmp_path, "v05", **options)), Verifier()
+  verifier.rewards = lambda ids: ids % 2 == 0
+  experiment = dataclasses.replace(experiment, task=dataclasses.replace(experiment.task, verify=verifier))
+  trainer, sizes = Trainer(experiment, mesh.make_mesh(experiment.config.mesh)), set()
+  for _ in range(4):
+    verifier.asked.clear()
+    (metrics,) = trainer.advance().metrics
+    first, *further = filter(None, verifier.asked)
+    wrong = [number for number in first[::GROUP] if number % 2]
+    assert len(first) == ROWS and metrics["refuted"] == len(wrong) / PROMPTS
+    assert sorted(number for ids in further for number in ids) == sorted(wrong * 2)
+    assert metrics["rows_per_prompt"] == (ROWS + 2 * len(wrong)) / PROMPTS
+    assert metrics["unscored"] == metrics["undecided"] == 0
+    sizes.add(len(wrong))
+  assert len(sizes) > 1

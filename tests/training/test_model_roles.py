@@ -453,6 +453,11 @@ NEVER = ModelRole(trained=False)
       {"x": ("judge", "values")},
       "scoring of x: no model 'judge' has an output 'values' (policy: log",
     ),
+    (
+      {"judge": ModelRole(trained=False, outputs=("hidden", "readout"))},
+      {"x": ("judge", "readout")},
+      "scoring of x: readout has no rows to score: a loss reads it as outputs['judge']['readout']",
+    ),
   ],
 )
 def test_models_that_do_not_go_together_are_one_line(models, scoring, expected):

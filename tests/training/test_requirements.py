@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pkgutil
 import sys
 import types
 from pathlib import Path
@@ -23,6 +22,7 @@ from rl_jax.launching import initialization
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Signal
 from rl_jax.tasks import chain, json_lines, mixture, reasoning_gym, tool_use
+from rl_jax.tasks.environments import host
 from rl_jax.tasks.scoring import FAILURES
 from rl_jax.training import iteration, state
 from rl_jax.training.experiment import ALWAYS
@@ -33,18 +33,14 @@ from tests.training import small
 FOLDER = Path(__file__).parents[2] / "experiments"
 ROWS = 5
 
-HOST = ("json_lines", "reasoning_gym", "tool_use")
+HOST = ("json_lines", "reasoning_gym", "tool_use", "environments.host")
 """Tasks that are scored in Python."""
 
 
 def device_tasks() -> list[str]:
   """All others of the package: modules with a config and a `build` of that alone."""
-  found = []
-  for info in pkgutil.iter_modules(tasks.__path__):
-    module = parts.load(f"{tasks.__name__}.{info.name}")
-    if hasattr(module, "get_config") and hasattr(module, "build") and info.name not in HOST:
-      found.append(info.name)
-  return found
+  names = [name.removeprefix(f"{tasks.__name__}.") for name in parts.parts_of("task")]
+  return [name for name in names if name not in HOST]
 
 
 DEVICE = device_tasks()
@@ -52,8 +48,10 @@ DEVICE = device_tasks()
 
 def declared(task) -> dict[str, tuple[tuple[int, ...], str]]:
   """Shape, rows in front, and dtype of each extra that a task declares."""
-  slots = {"R": task.response_tokens, "O": task.turns.observation_tokens if task.turns else None}
+  turns = task.turns
+  slots = {"R": task.response_tokens, "O": turns.observation_tokens if turns else None}
   assert len({ROWS, *slots.values()}) == 3, "a shape says which slots are meant"
+  slots |= {"K": turns.max_turns, "S": turns.max_turns + 1} if turns else {}
   return {
     name: ((ROWS, *(slots.get(size, size) for size in one.shape)), one.dtype) for name, one in task.provides.items()
   }
@@ -75,7 +73,9 @@ def verdicts_of(task):
 
 
 def test_the_tasks_are_found():
-  assert {"chain", "addition", "lookup", "calls", "pairs", "planted", "mixture", "fixed_length"} == set(DEVICE)
+  plain = {"chain", "addition", "pairs", "planted", "cipher", "fixed_length"}
+  environments = {f"environments.{name}" for name in ("rooms", "decisions", "checklist", "duplicate_checks")}
+  assert {*plain, *environments, "lookup", "calls", "mixture"} == set(DEVICE)
 
 
 @pytest.mark.parametrize("name", DEVICE)
@@ -133,6 +133,10 @@ def host_task(tmp_path, monkeypatch):
       return reasoning_gym.build(fields, vocabulary=Bytes())
     if name == "tool_use":
       return tool_use.build(of_file | turns, vocabulary=Bytes())
+    if name == "environments.host":
+      sizes = {"max_turns": 2, "turn_tokens": 24, "observation_tokens": 32, "prompt_tokens": 160}
+      environment = "tests.tasks.environments.guessing:Guess"
+      return host.build({"environment": environment, "workers": 0, **sizes}, vocabulary=Bytes())
     return json_lines.build(of_file | {"response_tokens": 24}, vocabulary=Bytes())
 
   return make
@@ -152,7 +156,8 @@ def test_verdicts_of_a_host_task_hold_what_it_declares_and_nothing_else(name, ho
   verdicts = task.verify(np.arange(ROWS), "train", tokens, mask)
   assert forms(verdicts.extras) == declared(task)
   if task.turns:
-    assert verdicts.extras["observation_mask"][0].any() and verdicts.extras["done"].tolist() == [False] + [True] * 4
+    answered = verdicts.extras["observation_mask"].any(axis=1)
+    assert answered[0] and (verdicts.extras["done"] == ~answered).all()
   task.close()
 
 

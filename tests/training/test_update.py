@@ -313,9 +313,7 @@ def test_a_batch_that_does_not_divide_is_refused_when_it_is_traced():
   experiment = small.make_experiment("minibatches_per_epoch=4")
   seed = small.make_seed(experiment)
   trajectories = small.make_trajectories(experiment, seed).rows(jnp.arange(6))
-  with pytest.raises(
-    UserError, match=r"rows of an iteration \(6\) is not a multiple of minibatches_per_epoch \(4\)"
-  ):
+  with pytest.raises(UserError, match=r"rows of an iteration \(6\) is not a multiple of minibatches_per_epoch \(4\)"):
     update = update_of_method(experiment)
     jax.eval_shape(lambda: update(seed.models, seed.skipped_in_a_row, trajectories, {}, jax.random.key(0)))
 

@@ -33,14 +33,19 @@ def environment() -> dict[str, str]:
   return {name: os.environ[name] for name in PASSED if name in os.environ} | _SET
 
 
-def command(connection: int, more: str) -> list[str]:
-  """The command of a worker. Args: more: further arguments of `worker.main`."""
-  return _python(f"from rl_jax.tasks.verifiers import worker; sys.exit(worker.main({connection}, {more}))")
+def command(module: str, connection: int, more: str) -> list[str]:
+  """The command of a worker.
+
+  Args:
+    module: where its `main` is, which takes what `rl_jax.tasks.verifiers.worker.main` takes.
+    more: further arguments of `main`.
+  """
+  return _python(f"import {module} as worker; sys.exit(worker.main({connection}, {more}))")
 
 
-def worker(connection: int) -> Worker:
+def worker(module: str, connection: int) -> Worker:
   """A worker for the warden to confine."""
-  return Worker(command(connection, "jobs_fd={jobs}"), environment(), _shown(), connection)
+  return Worker(command(module, connection, "jobs_fd={jobs}"), environment(), _shown(), connection)
 
 
 def _python(code: str) -> list[str]:

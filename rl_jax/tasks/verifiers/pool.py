@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing.connection
-import os
-import signal
 import socket
-import subprocess
 import threading
 import time
 import weakref
@@ -21,12 +18,12 @@ from typing import Any
 
 from rl_jax.tasks.datasets import entries
 from rl_jax.tasks.scoring import Verdict
-from rl_jax.tasks.verifiers import confinement, wire
+from rl_jax.tasks.verifiers import processes, wire
 from rl_jax.tasks.verifiers.attempt import Tally
 from rl_jax.tasks.verifiers.errors import CannotVerify
 from rl_jax.tasks.verifiers.isolation.execution import STARVED
-from rl_jax.tasks.verifiers.isolation.launch import Warden
 
+_MODULE = "rl_jax.tasks.verifiers.worker"
 START_SECONDS = 120.0
 """Time limit for a worker to start and import its verifier."""
 SEND_SECONDS = 60.0
@@ -43,8 +40,7 @@ class _Worker:
   def __init__(self, verifier: str, order: Mapping[str, Any], isolated: bool):
     ours, theirs = socket.socketpair()
     with theirs:
-      start = _Confined if isolated else _Unconfined
-      self._process: _Confined | _Unconfined = start(theirs.fileno())
+      self._process = processes.start(_MODULE, theirs.fileno(), isolated=isolated)
     ours.settimeout(SEND_SECONDS)
     self.connection, self.isolated = ours, isolated
     self._inbox = wire.Inbox(ours)
@@ -73,41 +69,6 @@ class _Worker:
     """End the worker and all processes that it has started."""
     self._process.close()
     self.connection.close()
-
-
-class _Confined:
-  """A worker inside a warden's namespaces."""
-
-  def __init__(self, connection: int):
-    self._warden = Warden(worker=confinement.worker(connection))
-
-  def close(self) -> None:
-    self._warden.close()
-
-
-class _Unconfined:
-  """A worker with the rights of this process."""
-
-  def __init__(self, connection: int):
-    lifeline, self._held = os.pipe()
-    # A program of its own: a fork of a process with JAX's threads may hang, and multiprocessing's spawn would import
-    # the module that was started, JAX included.
-    self._process = subprocess.Popen(
-      confinement.command(connection, f"lifeline_fd={lifeline}"),
-      pass_fds=[connection, lifeline],
-      stdin=subprocess.DEVNULL,
-      stdout=subprocess.DEVNULL,  # a verifier that prints without end must not fill a terminal
-      stderr=subprocess.DEVNULL,
-      env=confinement.environment(),
-      start_new_session=True,  # so that what a verifier starts can be killed with it, and Ctrl-C does not reach it
-    )
-    os.close(lifeline)
-
-  def close(self) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-      os.killpg(self._process.pid, signal.SIGKILL)
-    self._process.wait()
-    os.close(self._held)
 
 
 class Pool:

@@ -1,7 +1,8 @@
 """Worker of the pool: scores one response after another. Imports no JAX.
 
-The process started by the pool imports the verifier and forks; a child scores. A child crashed by a response is quickly
-replaced by another fork, and no response is scored by a process that another one has damaged.
+The process that the pool starts imports the verifier and forks; a child scores. A child that a response has brought
+down is replaced by another fork in no time, and no response is scored by a process that another one has damaged.
+Workers of other kinds, such as those of environments, are served in the same way (`supervise`).
 """
 
 from __future__ import annotations
@@ -26,17 +27,32 @@ from rl_jax.tasks.verifiers.attempt import attempt, line
 WALL = 5
 """Time that a verifier may sleep, as a multiple of its CPU time."""
 IDLE_SHARE = 0.02
-"""Share of a CPU below which a process counts as sleeping, rather than waiting for the CPU."""
-_POOL_HAS_GONE = 3
+"""Share of a CPU below which a process has slept, and not waited for others to let it run."""
+POOL_HAS_GONE = 3
+"""Exit status of a child whose owner has gone."""
+
+
+Serve = Callable[[socket.socket, Any, dict[str, Any], memoryview], int]
+"""(connection, what was loaded, order, number of the current item) -> exit status of a child, `POOL_HAS_GONE` if so."""
 
 
 def main(connection_fd: int, lifeline_fd: int = -1, jobs_fd: int = -1) -> int:
-  """Serve the pool at the other end of a socket until it goes away.
+  """Serve the pool of verifiers at the other end of a socket until it goes away; see `supervise`."""
+  load = lambda order: scoring.load(order["verifier"])
+  return supervise(connection_fd, lifeline_fd, jobs_fd, load=load, serve=_serve)
+
+
+def supervise(
+  connection_fd: int, lifeline_fd: int, jobs_fd: int, *, load: Callable[[dict[str, Any]], Any], serve: Serve
+) -> int:
+  """Let one child after the other serve the owner of a socket until it goes away; return the exit status.
 
   Args:
     lifeline_fd: pipe that the pool's process holds open; its end ends this process group, even in an endless loop. -1:
       a warden sees to that.
     jobs_fd: socket of the warden that runs programs; -1: there is none.
+    load: imports what the order, the first message, names; ValueError in one line.
+    serve: what a child does. It keeps the number of the item that it works at in the shared memory, and 0 between.
   """
   if lifeline_fd >= 0:
     fcntl.fcntl(lifeline_fd, fcntl.F_SETOWN, -os.getpgrp())
@@ -48,7 +64,7 @@ def main(connection_fd: int, lifeline_fd: int = -1, jobs_fd: int = -1) -> int:
   try:
     order = wire.receive(connection)
     try:
-      verify = scoring.load(order["verifier"])
+      loaded = load(order)
     except ValueError as error:
       wire.send(connection, {"fatal": line(error)})
       return 1
@@ -58,14 +74,14 @@ def main(connection_fd: int, lifeline_fd: int = -1, jobs_fd: int = -1) -> int:
       busy[0] = 0
       child = os.fork()
       if child == 0:
-        os._exit(_serve(connection, verify, order, busy))
+        os._exit(serve(connection, loaded, order, busy))
       status = _status(child)
       if busy[0]:
         how = "time" if status == -signal.SIGPROF else f"status {status}"
         wire.send(connection, {"item": busy[0], "ended": how})
         if jobs_fd < 0:  # what the child has started may live on, and ends with the whole group
           return 1
-      elif status == _POOL_HAS_GONE:
+      elif status == POOL_HAS_GONE:
         return 0
   except wire.Broken:
     return 0
@@ -90,14 +106,13 @@ def _kill_others() -> None:
 
 def _serve(connection: socket.socket, verify: Callable[..., Verdict], order: dict[str, Any], busy: memoryview) -> int:
   """Score responses until this process has served or grown enough; return its exit status."""
-  resource.setrlimit(resource.RLIMIT_DATA, (order["memory_bytes"],) * 2)
-  signal.signal(signal.SIGPROF, signal.SIG_DFL)
+  limit(order["memory_bytes"])
   arguments = entries.loads(order["arguments"])
   try:
     for _ in range(order["items"]):
       item, response, entry = wire.receive(connection)
       busy[0] = item
-      clock = _Clock(connection, order["seconds"])
+      clock = Clock(order["seconds"])
       result = attempt(verify, response, entries.loads(entry), arguments)
       clock.stop()
       wire.send(connection, {"item": item, **result._asdict()})
@@ -105,21 +120,28 @@ def _serve(connection: socket.socket, verify: Callable[..., Verdict], order: dic
       if _resident_bytes() > order["memory_bytes"] // 2:
         break
   except wire.Broken:
-    return _POOL_HAS_GONE
+    return POOL_HAS_GONE
   return 0
 
 
-class _Clock:
+def limit(memory_bytes: int) -> None:
+  """Limit the memory that this process may allocate, and let a `Clock` end it."""
+  resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes,) * 2)
+  signal.signal(signal.SIGPROF, signal.SIG_DFL)
+
+
+class Clock:
   """Clock that ends this process when a response has used its CPU time, or has slept too long."""
 
-  def __init__(self, connection: socket.socket, seconds: float):
-    self._connection, self._wall = connection, WALL * seconds
+  def __init__(self, seconds: float):
+    self._wall = WALL * seconds
     self._began, self._used = time.monotonic(), time.process_time()
     signal.signal(signal.SIGALRM, self._wake)
     signal.setitimer(signal.ITIMER_REAL, self._wall)
     signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF ends a process, also one deep in a library
 
   def stop(self) -> None:
+    """Stop the clock."""
     signal.setitimer(signal.ITIMER_PROF, 0.0)
     signal.setitimer(signal.ITIMER_REAL, 0.0)
 

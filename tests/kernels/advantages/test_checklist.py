@@ -62,9 +62,7 @@ def test_baselines_over_who_attempted():
 def test_an_item_in_company_is_weighted():
   eligible = jnp.ones((2, 1, 2), bool)
   satisfied, weights = jnp.array([[True, False], [False, False]]), jnp.array([[0.2, 0.6]] * 2)
-  step = checklist.cm2_step(
-    eligible, satisfied, weights, IDS[:2], jnp.ones((2, 2)), jnp.ones((2, 1))
-  )
+  step = checklist.cm2_step(eligible, satisfied, weights, IDS[:2], jnp.ones((2, 2)), jnp.ones((2, 1)))
   np.testing.assert_allclose(step.advantages, [[0.125], [-0.125]], rtol=1e-6)  # 0.2 (+-0.5) / 0.8
 
 

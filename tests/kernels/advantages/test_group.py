@@ -19,6 +19,33 @@ def test_unscored_rows_are_left_out_and_get_zero():
   np.testing.assert_allclose(group.grpo(*ARGS, eps=0.0, ddof=0), [1, -1, 0, -1, 1, 0.5])
 
 
+def test_maxrl_by_hand():
+  """One of four solved: advantages 3 and -1; all solved, none solved, a mean below 0: no gradient."""
+  rewards = jnp.array([1.0, 0, 0, 0, 1, 1, 0, 0, -1, 0])
+  ids, mask = jnp.array([0, 0, 0, 0, 1, 1, 2, 2, 3, 3]), jnp.ones(10, bool)
+  np.testing.assert_allclose(group.maxrl(rewards, ids, mask, eps=0.0), [3, -1, -1, -1, 0, 0, 0, 0, 0, 0], rtol=1e-6)
+
+
+def test_the_gradient_of_maxrl_is_that_of_log_p_up_to_its_order():
+  """Exact expectation over the answers of n rows: the slope of -sum_k (1 - p)^k / k for k = 1 .. n - 1."""
+  p, n = 0.3, 3
+  total = 0.0
+  for outcome in np.ndindex(*[2] * n):
+    rewards = np.array(outcome, float)
+    chance = np.prod(np.where(rewards == 1, p, 1 - p))
+    score = np.where(rewards == 1, 1 / p, -1 / (1 - p))  # d log prob(answer) / dp
+    advantages = group.maxrl(jnp.array(rewards), jnp.zeros(n, jnp.int32), jnp.ones(n, bool), eps=0.0)
+    total += chance * (np.asarray(advantages) * score).mean()
+  np.testing.assert_allclose(total, sum((1 - p) ** k for k in range(n - 1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("counted, alpha", [("varying", 5 / 4), ("nonzero", 5 / 4), ("all", 1.0)])
+def test_gpg_mends_the_mean_over_rows_without_a_gradient(counted, alpha):
+  """Of five scored rows four are in groups that vary, and four have a reward other than 0."""
+  np.testing.assert_allclose(group.gpg(*ARGS, counted=counted), alpha * group.dr_grpo(*ARGS), rtol=1e-6)
+  assert not group.gpg(jnp.zeros(6), IDS, SCORED, counted=counted).any()
+
+
 @pytest.mark.parametrize("estimator", [group.grpo, group.dr_grpo, group.rloo])
 def test_a_group_of_one(estimator):
   assert estimator(*ARGS, singleton="raw")[5] == pytest.approx(0.5, rel=1e-5)
@@ -83,6 +110,10 @@ KERNELS = [
   Kernel(group.dr_grpo, ROWS, scope="group"),
   Kernel(group.rloo, ROWS, scope="group"),
   Kernel(group.rloo, ROWS, {"singleton": "zero"}, scope="group"),
+  Kernel(group.maxrl, ROWS, scope="group"),
+  Kernel(group.maxrl, ROWS, {"singleton": "raw"}, scope="group"),
+  Kernel(group.gpg, ROWS, scope="batch"),
+  Kernel(group.gpg, ROWS, {"counted": "nonzero", "scale": "group"}, scope="batch"),
   Kernel(group.opo, {**ROWS, "lengths": "B"}, scope="group"),
   Kernel(group.gdpo, {**ROWS, "rewards": "BK"}, scope="batch"),
   Kernel(group.gdpo, {**ROWS, "rewards": "BK"}, {"normalization": "none"}, scope="group"),

@@ -70,9 +70,7 @@ def test_a_loop_over_segments(terminated):
       expected_high[i, b] = following = total + decay * value - high[i, b] + decay * 0.7 * following
       end = b
   options = dict(discount=0.9, lam_turn=0.8, lam_segment=0.7, bootstrap_truncated=True)
-  actual = hierarchy.hae(
-    *(jnp.array(x) for x in (rewards, switch, np.full(4, terminated), low, high, mask)), **options
-  )
+  actual = hierarchy.hae(*(jnp.array(x) for x in (rewards, switch, np.full(4, terminated), low, high, mask)), **options)
   np.testing.assert_allclose(actual.low.advantages, expected_low, rtol=1e-4, atol=1e-6)
   np.testing.assert_allclose(actual.high.advantages, expected_high, rtol=1e-4, atol=1e-6)
 
@@ -137,9 +135,7 @@ def test_normalisation_counts_each_turn_that_has_the_tokens_once():
 def test_rows_without_turns_and_no_gradient():
   empty = hierarchy.hae(REWARDS, SWITCH, CUT, LOW, HIGH, jnp.zeros((1, 5)), bootstrap_truncated=True)
   assert not any(leaf.any() for leaf in jax.tree.leaves(empty))
-  total = lambda v: sum(
-    leaf.sum() for leaf in jax.tree.leaves(hierarchy.hae(REWARDS, SWITCH, ENDED, v, v, TURNS)[:2])
-  )
+  total = lambda v: sum(leaf.sum() for leaf in jax.tree.leaves(hierarchy.hae(REWARDS, SWITCH, ENDED, v, v, TURNS)[:2]))
   assert not jax.grad(total)(LOW).any()
 
 

@@ -97,6 +97,23 @@ def test_errors():
     multi_reward.reward_combination(REWARDS[:, 0], *ARGS[1:])
 
 
+def test_scalarised_advantages_do_not_know_the_units_of_the_critic():
+  rng = np.random.default_rng(0)
+  returns, values = jnp.array(rng.normal(size=(2, 6, 3)), jnp.float32)
+  mask, weights, scale = jnp.arange(6) < 5, jnp.array([0.5, 0.2, 0.3]), jnp.array([4.0, 1.0, 0.5])
+  expected = multi_reward.scalarized_advantages(returns, values, mask, weights=weights)
+  scaled = (returns / scale, values / scale, mask)
+  actual = multi_reward.scalarized_advantages(*scaled, weights=weights, variances=jnp.square(scale))
+  np.testing.assert_allclose(actual, expected, rtol=1e-4)
+  total = np.asarray((returns - values) @ weights)[:5]
+  np.testing.assert_allclose(expected[:5], (total - total.mean()) / (total.std(ddof=1) + 1e-5), rtol=1e-4)
+  # One objective alone is that objective, and a baseline for all samples alike changes nothing.
+  alone = multi_reward.scalarized_advantages(returns, values, mask, weights=jnp.array([0.0, 1.0, 0.0]))
+  shifted = multi_reward.scalarized_advantages(returns + 3, values, mask, weights=jnp.array([0.0, 1.0, 0.0]))
+  np.testing.assert_allclose(alone, shifted, atol=1e-5)
+  assert not multi_reward.scalarized_advantages(returns * 0 + 2, values * 0, mask).any()
+
+
 REWARD_AXES = {"rewards": "BK", "group_ids": "B", "mask": "B"}
 
 KERNELS = [
@@ -104,4 +121,9 @@ KERNELS = [
   Kernel(multi_reward.advantage_combination, REWARD_AXES, scope="group"),
   Kernel(multi_reward.dvao, {**REWARD_AXES, "weights": "K"}, scope="group"),
   Kernel(multi_reward.dvao, REWARD_AXES, {"form": "closed", "ddof": 0}, scope="group"),
+  Kernel(
+    multi_reward.scalarized_advantages,
+    {"returns": "BK", "values": "BK", "mask": "B", "weights": "K"},
+    scope="batch",
+  ),
 ]

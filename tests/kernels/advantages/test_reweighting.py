@@ -92,7 +92,5 @@ ROWS = {"rewards": "B", "lengths": "B", "group_ids": "B", "mask": "B"}
 KERNELS = [
   Kernel(adora_weights, ROWS, {"combine": "or"}, scope="group"),
   Kernel(adora_damping, ROWS, {"length_cap": 200.0}, scope="group"),
-  Kernel(
-    adora, {"rewards": "B", "group_weights": "B", "group_ids": "B", "mask": "B"}, scope="group"
-  ),
+  Kernel(adora, {"rewards": "B", "group_weights": "B", "group_ids": "B", "mask": "B"}, scope="group"),
 ]

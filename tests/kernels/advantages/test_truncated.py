@@ -32,8 +32,9 @@ def test_the_critics_own_value_at_the_cut_is_the_entry_after_the_last_token():
 
 def test_finished_responses_are_those_of_gae():
   everyone = jnp.ones(2, bool)
-  actual, expected = extended_gae(REWARDS, VALUES, MASK, everyone, discount=0.9), gae(
-    REWARDS, VALUES, MASK, discount=0.9, lam=0.95
+  actual, expected = (
+    extended_gae(REWARDS, VALUES, MASK, everyone, discount=0.9),
+    gae(REWARDS, VALUES, MASK, discount=0.9, lam=0.95),
   )
   np.testing.assert_array_equal(actual.advantages, expected.advantages)
 

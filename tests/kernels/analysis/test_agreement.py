@@ -6,7 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.analysis.agreement import average_ranks, correlation, rank_correlation, sign_agreement, unexplained
+from rl_jax.kernels.analysis.agreement import (
+  average_ranks,
+  correlation,
+  order_reversals,
+  rank_correlation,
+  sign_agreement,
+  unexplained,
+)
 from tests.kernels.kernel import Kernel
 
 ALL = jnp.ones(4)
@@ -60,6 +67,16 @@ def test_monotone_maps_keep_the_rank_correlation():
   np.testing.assert_allclose(rank_correlation(jnp.exp(x), y**3, ALL), rank_correlation(x, y, ALL), atol=1e-6)
 
 
+def test_reversals_against_a_loop_and_under_monotone_maps():
+  rng = np.random.default_rng(1)
+  x, y, mask = rng.integers(0, 4, 7).astype(np.float32), rng.integers(0, 4, 7).astype(np.float32), np.arange(7) != 2
+  found = order_reversals(*map(jnp.array, (x, y, mask)))
+  pairs = [(i, j) for i in range(7) for j in range(i + 1, 7) if mask[i] and mask[j]]
+  assert np.argwhere(found).tolist() == [[i, j] for i, j in pairs if (x[i] - x[j]) * (y[i] - y[j]) < 0]
+  np.testing.assert_array_equal(order_reversals(jnp.exp(jnp.array(x)), jnp.array(y), jnp.array(mask)), found)
+  assert not order_reversals(jnp.array(x), jnp.array(x), jnp.array(mask)).any()
+
+
 PAIR = {"x": "BS", "y": "BS", "mask": "BS"}
 
 KERNELS = [
@@ -68,4 +85,5 @@ KERNELS = [
   Kernel(correlation, PAIR, scope="batch"),
   Kernel(rank_correlation, PAIR, scope="batch"),
   Kernel(sign_agreement, PAIR, scope="batch"),
+  Kernel(order_reversals, {"x": "N", "y": "N", "mask": "N"}, sizes={"N": 4}),
 ]

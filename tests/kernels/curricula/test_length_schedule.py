@@ -65,10 +65,7 @@ DRAWS = {
 }
 
 KERNELS = [
-  *(
-    Kernel(length_limit, {"step": "B"}, {"kind": kind}, mask=None, draws=DRAWS)
-    for kind in ("cosine", "stair_cosine")
-  ),
+  *(Kernel(length_limit, {"step": "B"}, {"kind": kind}, mask=None, draws=DRAWS) for kind in ("cosine", "stair_cosine")),
   Kernel(truncate, {"mask": "BT", "limits": "B"}, draws=DRAWS),
   Kernel(
     efficiency,

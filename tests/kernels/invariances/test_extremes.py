@@ -7,7 +7,10 @@ import pytest
 
 from tests.kernels.invariances.over_kernels import over
 
-HELD = ("kl", "policy_gradient", "cispo", "copo_loss", "spo", "implicit_rewards")
+HELD = (
+  "kl", "policy_gradient", "cispo", "sapo", "gmpo", "dppo", "vespo", "clip_cov", "kl_cov", "copo_loss", "spo",
+  "implicit_rewards",
+)  # fmt: skip
 """Functions that hold log ratios within bounds, so that a logprob may be -inf. Elsewhere the loss is then infinite."""
 
 
@@ -31,7 +34,7 @@ def assert_finite(kernel, arrays):
     assert np.isfinite(np.asarray(x, np.float32)).all()
 
 
-FAMILIES = ("advantages.", "analysis.", "layers.", "logprobs.", "losses.", "rewards.")
+FAMILIES = ("advantages.", "analysis.", "flow.", "games.", "layers.", "logprobs.", "losses.", "rewards.")
 
 
 @over(lambda k: k.gradients and k.name.startswith(FAMILIES))

@@ -23,9 +23,7 @@ def test_each_part_clips_on_its_own_side():
   logprobs, ones = jnp.log(jnp.array([[4.0, 1.0, 0.5]])), jnp.ones((1, 3))
   loss = copo_loss(logprobs, 0 * ones, ones, -2 * ones, jnp.array([0.25]), ones)
   np.testing.assert_allclose(loss.losses, [[-0.3 + 4.5, -0.25 + 1.5, -0.125 + 1.2]], rtol=1e-6)
-  doubled = copo_loss(
-    logprobs, 0 * ones, ones, -2 * ones, jnp.array([0.25]), ones, global_coefficient=2.0
-  )
+  doubled = copo_loss(logprobs, 0 * ones, ones, -2 * ones, jnp.array([0.25]), ones, global_coefficient=2.0)
   np.testing.assert_allclose(doubled.losses, [[-0.3 + 9.0, -0.25 + 3.0, -0.125 + 2.4]], rtol=1e-6)
   np.testing.assert_array_equal(loss.local.clipped_high, [[True, False, False]])
   np.testing.assert_array_equal(loss.between.clipped_low, [[False, False, True]])
@@ -43,9 +41,7 @@ def test_gradient_is_that_of_the_loss_in_numpy():
 
   with jax.enable_x64():
     arrays = [jnp.array(x) for x in (OLD, LOCAL, GLOBAL, WEIGHTS, MASK)]
-    loss = lambda x: aggregate(
-      copo_loss(x, *arrays, **CLIPS).losses, arrays[-1], mode="sequence_mean_token_mean"
-    ).value
+    loss = lambda x: aggregate(copo_loss(x, *arrays, **CLIPS).losses, arrays[-1], mode="sequence_mean_token_mean").value
     value, gradient = jax.value_and_grad(loss)(jnp.array(LOGPROBS))
   np.testing.assert_allclose(value, objective(LOGPROBS), rtol=1e-10)
   np.testing.assert_allclose(gradient, finite_difference(objective, LOGPROBS), rtol=1e-6, atol=1e-9)

@@ -178,9 +178,7 @@ def test_an_unknown_estimator_lists_the_known():
 
 
 def _kl(**options):
-  return Kernel(
-    kl, {"logprobs": "BT", "ref_logprobs": "BT", "mask": "BT"}, options, gradients=("logprobs",)
-  )
+  return Kernel(kl, {"logprobs": "BT", "ref_logprobs": "BT", "mask": "BT"}, options, gradients=("logprobs",))
 
 
 KERNELS = [

@@ -95,6 +95,17 @@ def test_pair_accuracies_of_micro_batches_add():
   np.testing.assert_allclose(whole, jnp.add(jnp.array(a), jnp.array(b)), rtol=1e-6)
 
 
+def test_pairs_that_tie_pull_together():
+  """Bradley-Terry, with a gradient of sigmoid(r_1 - r_2) - (1 - q)."""
+  first, second = jnp.array([1.0, 1.0, 1.0, 1.0]), jnp.array([0.0, 0.0, 0.0, 1.0])
+  args = second, jnp.array([0, 1, 3, 2]), jnp.ones(4)
+  losses = reward_model.bradley_terry(first, *args)
+  expected = [np.log1p(np.exp(-1)), np.log1p(np.exp(1)), (np.log1p(np.exp(-1)) + np.log1p(np.exp(1))) / 2, np.log(2)]
+  np.testing.assert_allclose(losses, expected, rtol=1e-6)
+  gradient = jax.grad(lambda r: reward_model.bradley_terry(r, *args).sum())(first)
+  np.testing.assert_allclose(gradient, 1 / (1 + np.exp([-1, -1, -1, 0])) - np.array([1, 0, 0.5, 0.5]), atol=1e-6)
+
+
 def test_nobody_scored():
   nobody = jnp.zeros(5, bool)
   args = jnp.array(REWARDS), jnp.array(OUTCOMES), jnp.array(IDS), nobody
@@ -116,6 +127,12 @@ KERNELS = [
     {"logits": "BS", "labels": "BS", "mask": "BS"},
     gradients=("logits",),
     draws=LABELS,
+  ),
+  Kernel(
+    reward_model.bradley_terry,
+    {"first": "B", "second": "B", "labels": "B", "mask": "B"},
+    gradients=("first", "second"),
+    draws={"labels": lambda rng, shape: rng.integers(0, 4, shape).astype(np.int32)},
   ),
   Kernel(reward_model.class_balanced_weights, {"labels": "B", "mask": "B"}, scope="batch", draws=LABELS),
   Kernel(

@@ -30,7 +30,5 @@ def test_all_correct_is_token_mean():
 
 KERNELS = [
   Kernel(negative_log_likelihood, {"logprobs": "BT", "mask": "BT"}, gradients=("logprobs",)),
-  Kernel(
-    positive_example_nll, {"logprobs": "BT", "correct": "B", "mask": "BT"}, gradients=("logprobs",)
-  ),
+  Kernel(positive_example_nll, {"logprobs": "BT", "correct": "B", "mask": "BT"}, gradients=("logprobs",)),
 ]

@@ -13,7 +13,9 @@ from rl_jax.kernels.advantages.process import prime
 from rl_jax.kernels.advantages.reweighting import adora_damping
 from rl_jax.kernels.layers.experts import router_cross_entropy
 from rl_jax.kernels.losses.reward_model import pair_accuracy
+from rl_jax.kernels.pareto.constrained import ratio_barrier
 from rl_jax.kernels.reductions import group_mean, group_size, masked_mean, per_token, zero_masked
+from rl_jax.kernels.retrieval.losses import margin_mse
 from rl_jax.kernels.scans import discounted_sums
 
 
@@ -102,3 +104,22 @@ def pair_accuracy_by_order(scores, outcomes, group_ids, mask):
   """PRIME's pair accuracy with ties for the later row: an untrained model scores 0 or 1 by the order of the rows."""
   position = jnp.argsort(jnp.argsort(zero_masked(scores, mask), stable=True))
   return pair_accuracy(position.astype(scores.dtype), outcomes, group_ids, mask)
+
+
+def whole_ratio_barrier(ratios, returns, mask, *, objective, **options):
+  """C-MORL's barrier over all objectives, the maximised one too, and all samples but number `objective`."""
+  losses = [ratio_barrier(ratios, returns, mask, objective=i, **options) for i in range(returns.shape[1])]
+  # Each leaves out one objective, so their mean is the mean over all of them.
+  return masked_mean(sum(losses) / len(losses), (jnp.arange(mask.size) != objective) * mask).value
+
+
+def first_two_margin_mse(scores, teacher_margins):
+  """BPR with GPL in learning-to-hash: the first two documents of the batch as every query's positive and negative."""
+  teacher = jnp.stack([teacher_margins, jnp.zeros_like(teacher_margins)], axis=1)
+  every = jnp.ones(teacher.shape)
+  return margin_mse(scores[:, :2], teacher, every.at[:, 1].set(0), every).mean()
+
+
+def mean_of_log_distributions(logprobs):
+  """HDEE's 'simple average' of K experts [*N K V]: no distribution, unlike `layers.geometric_mixture`."""
+  return logprobs.mean(axis=-2)

@@ -125,8 +125,7 @@ def policy_losses(logprobs, old_logprobs, ref_logprobs, seq_advantages, mask):
       for name in ("k1", "k2", "k3")
       for aggregation in ("token-mean", "seq-mean-token-mean")
     },
-    "grpo_paper_total_beta0.04": pairs["ppo_clip_0.2_seq-mean-token-mean"][0]
-    + 0.04 * divergence("k3", sequence_mean),
+    "grpo_paper_total_beta0.04": pairs["ppo_clip_0.2_seq-mean-token-mean"][0] + 0.04 * divergence("k3", sequence_mean),
     "positive_nll_correct_0_2": positive_example_nll(logprobs, jnp.array([True, False, True, False]), mask).value,
   }
 

@@ -78,9 +78,7 @@ def token_rewards(credit, unit_end, mask, terminal_reward, alpha, logprobs, ref_
 
 
 def shaping(potentials, gamma, mask):
-  return {
-    "F": potential_shaping(potentials[None, :-1], mask[None], discount=gamma, terminal=potentials[None, -1])[0]
-  }
+  return {"F": potential_shaping(potentials[None, :-1], mask[None], discount=gamma, terminal=potentials[None, -1])[0]}
 
 
 def graph(features, cap, eps_d, emb, beta):
@@ -104,9 +102,7 @@ def hierarchy(r_ext, g_state, g_goal, alpha_h, next_feature, goal_feature, g_nex
   one = jnp.ones((1, 1))
   slot = lambda x: jnp.asarray(x, g_state.dtype)[None, None]
   high = goals.g4rl_high_level(slot(r_ext), slot(g_state), slot(g_goal), one, alpha=alpha_h)
-  low = goals.g4rl_low_level(
-    slot(next_feature), slot(goal_feature), slot(g_next), slot(g_goal), one, alpha=alpha_l
-  )
+  low = goals.g4rl_low_level(slot(next_feature), slot(goal_feature), slot(g_next), slot(g_goal), one, alpha=alpha_l)
   return {"r_high": high[0, 0], "r_low": low[0, 0]}
 
 

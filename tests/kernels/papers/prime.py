@@ -63,7 +63,5 @@ def variants(prm_logprobs, ref_logprobs, mask, outcome_rewards, group_ids, beta=
 
 
 def policy_loss(logprobs, old_logprobs, advantages, mask, clip):
-  losses = policy_gradient(
-    logprobs, old_logprobs, advantages, mask, clip_low=clip, clip_high=clip
-  ).losses
+  losses = policy_gradient(logprobs, old_logprobs, advantages, mask, clip_low=clip, clip_high=clip).losses
   return {"loss": aggregate(losses, mask, mode="token_mean").value}

@@ -46,9 +46,9 @@ def test_who_is_ranked():
 def test_the_number_of_peak_tokens_is_exact():
   """0.29 of 100 tokens are 29, though 0.29 * 100 < 29 in floating point; of 2 tokens at least 1."""
   entropies = jnp.arange(100, 0, -1.0)[None]
-  peak = lambda length: rank(
-    entropies, NONE[:1], ALL[:1], IDS[:1], ALL[:1], jnp.arange(100)[None] < length, top_share=0.29
-  ).peaks
+  peak = lambda length: (
+    rank(entropies, NONE[:1], ALL[:1], IDS[:1], ALL[:1], jnp.arange(100)[None] < length, top_share=0.29).peaks
+  )
   np.testing.assert_allclose(peak(100), [np.arange(100, 71, -1).mean()])
   np.testing.assert_allclose(peak(2), [100])
 

@@ -24,9 +24,7 @@ def test_worked_example():
   outcome = unit_tests.full_pass_outcome(PASSES, TURNS, TESTS)
   assert not outcome.rewards.any()
   result = verpo(turns, outcome.discounted, IDS, TURNS)
-  np.testing.assert_allclose(
-    result.advantages[:, 0], [0.071851624, -0.253184253, -0.037314976, 0.218647605], rtol=1e-5
-  )
+  np.testing.assert_allclose(result.advantages[:, 0], [0.071851624, -0.253184253, -0.037314976, 0.218647605], rtol=1e-5)
 
 
 def test_two_prompts_with_different_numbers_of_tests():

@@ -1,0 +1,37 @@
+"""GRPO in two rooms, with a door between start and goal (rl_jax/methods/grpo.py, rl_jax/tasks/environments/rooms.py).
+
+Question: does one number for a whole episode teach a policy to fetch a key first?
+
+GRPO has one number for a whole episode. With method.name=rl_jax.methods.ppo and task.key_reward=0.5 the reward of a key
+is on the turn that takes it; with method.name=rl_jax.methods.oracle the advantages of turns are exact. The variant
+"easy" has two rooms of three cells in a row, "hard" three rooms of six cells, "smoke" two of two.
+
+Command: rl-jax train grpo_rooms --workdir=runs/grpo_rooms
+Expected: no result yet.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments import common
+
+LEVELS = {
+  "easy": {"levels": {"easy": {"doors": 1}}, "width": 3, "height": 1},
+  "hard": {"levels": {"hard": {"doors": 2}}, "width": 3, "height": 2},
+}
+"""The ends of the environment's difficulty, as fields of the task."""
+
+
+def in_rooms(method: str, variant: str) -> ConfigDict:
+  """A method in the rooms, from a warm start that goes anywhere in half of its steps."""
+  config = common.policy_gradient(method)
+  config.task = {"name": "rl_jax.tasks.environments.rooms", "levels": {"one": {"doors": 1}}, "stray_rate": 0.5}
+  if variant in LEVELS:
+    config.task.update(LEVELS[variant])
+    return config
+  if variant == "smoke":
+    config.task.update({"width": 2, "height": 1, "max_turns": 4, "stray_rate": 0.3})
+  return common.variant(config, variant)
+
+
+def get_config(variant: str = ""):
+  return in_rooms("rl_jax.methods.grpo", variant)

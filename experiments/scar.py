@@ -1,0 +1,42 @@
+"""SCAR on words in cipher, whose reward is partly additive (rl_jax/methods/scar.py, rl_jax/tasks/cipher.py,
+arXiv 2505.20417).
+
+Question: does Shapley credit of spans learn a partly additive reward sooner than the outcome?
+
+The start has a symbol right two times in three. The variants "easy" and "hard" have words of four letters and of eight,
+"smoke" of three, of three letters in all.
+
+Command: rl-jax train scar --workdir=runs/scar
+Expected: no result yet.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments import common
+
+LEVELS = {"easy": {"letters": 4}, "hard": {"letters": 8}}
+"""The ends of the task's difficulty."""
+
+
+def on_cipher(method: str, variant: str) -> ConfigDict:
+  """A method on the task, from a warm start on demonstrations with errors."""
+  config = common.policy_gradient(method)
+  config.task = {"name": "rl_jax.tasks.cipher", "levels": {"six": {"letters": 6}}}
+  config.prompts_per_iteration = 8
+  config.num_iterations = 150
+  config.learning_rate = 2e-4
+  config.stages.warm_start.update({"num_iterations": 400, "prompts_per_iteration": 128})
+  if variant in LEVELS:
+    config.task.levels = {variant: LEVELS[variant]}
+    return config
+  config = common.variant(config, variant)
+  if variant == "smoke":
+    config.task.levels = {"three": {"letters": 3}}
+    config.task.alphabet = 3
+  return config
+
+
+def get_config(variant: str = ""):
+  config = on_cipher("rl_jax.methods.scar", variant)
+  config.method.critic_learning_rate = 1e-3
+  return config

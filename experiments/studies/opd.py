@@ -1,0 +1,57 @@
+"""Are scarce labels better spent on a teacher that then judges every token of a student, or on the student itself?
+
+The paper claims that at equal labels the student of a raw teacher is worse than GRPO on the student, and that of a
+teacher that the labels have trained is better; that the bridge (forward KL on the teacher's responses) and then
+distillation on the student's own beat distillation alone, and this the teacher's samples as hard labels. Distillation
+comes nearer to the teacher on the student's own states, `teacher/reverse_kl`, which samples of the teacher do not show.
+
+On deceptive chains of four operations, where the likeliest response of both starts is wrong. A label is a response
+that is verified and learned from. GRPO on the teacher takes 120 iterations of 128 responses, 15,360 labels, once for
+each start; GRPO on the student (`cold`) has as many at the budget, at 11.4 tokens a response. The others spend no
+labels but the teacher's, `raw` none at all. What a transfer costs is tokens: the first of its two parts, 60 iterations
+before the run, is as long in all four entries and not in the budget, and nor is the training of teachers.
+
+There are no gates: one asks that all entries start where the likeliest response is wrong, and those of a transfer start
+where its first part has ended. `no_reward` is the control of `cold`. Every entry takes four optimiser steps per
+iteration and is tuned alike, over three learning rates from starts and teachers of their own, on half of the budget;
+the rates of the stages are fixed.
+
+Command: python -m rl_jax.study opd --results=experiments/results
+Expected: no result yet.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
+
+BUDGET = 175_000
+STAGES = ("warm_start", "critic", "teacher_start", "trained_teacher", "bridge")
+REVERSE, FORWARD = "teacher/reverse_kl", "teacher/forward_kl"
+
+
+def get_config() -> ConfigDict:
+  """GRPO on the student, four ways to learn from a teacher, and no reward."""
+  entries = {name: {"config": f"opd:{name}", "overrides": ()} for name in ("cold", "raw", "bridged", "opd_only")}
+  return common.tuned_study(
+    token_budget=BUDGET,
+    entries={
+      **entries,
+      "teacher_samples": {"config": "opd:teacher_samples", "overrides": ()},
+      "no_reward": {"config": "opd:cold", "overrides": ("method.name=rl_jax.methods.no_reward",)},
+    },
+    **common.SMALL,
+    stages=STAGES,
+    tuning_overrides=("stages.teacher_start.seed=1600",),
+    baseline="cold",
+    metrics=(ACCURACY, GREEDY, LENGTH, REVERSE, FORWARD),
+    gates={},
+    claims={
+      "the student of a raw teacher is less accurate than GRPO on the student": below("raw", "cold", ACCURACY),
+      "the student of a trained teacher is more accurate than GRPO on the student": above("bridged", "cold"),
+      "it is more accurate than that of the raw teacher": above("bridged", "raw"),
+      "the bridge and distillation are more accurate than distillation alone": above("bridged", "opd_only"),
+      "distillation alone is more accurate than the teacher's samples": above("opd_only", "teacher_samples"),
+      "it is nearer to the teacher on the student's own states": below("opd_only", "teacher_samples", REVERSE),
+    },
+  )

@@ -1,0 +1,68 @@
+"""How far behind may the policy that samples be, and which correction helps?
+
+Asynchronous trainers learn from responses of an older policy. Here `staleness` says exactly how much older it is, in
+iterations of four updates, on deceptive chains of four operations: the same run but for one number. `stale_k` is GRPO
+whose ratios are taken against the policy that sampled, so that PPO's clip bounds them. At the largest staleness the
+corrections of the field (rl_jax/kernels/losses/off_policy.py) stand beside it; they take ratios against the policy
+before the update and weigh, or reject, by how far this one is from the sampler. `trainer` has such ratios and no
+correction.
+
+No paper is tested: the claims are that staleness costs accuracy, and that each correction wins some of it back. There
+is no oracle, as they are not of credit. Every entry is tuned alike, over three learning rates from starts of their own,
+on half of the budget. The rate that is best for a stale policy may be lower.
+
+Command: python -m rl_jax.study staleness --results=experiments/results
+Expected: no result yet.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, above, below
+
+BUDGET = 120_000
+STALENESS = (1, 2, 4, 8)
+MOST = STALENESS[-1]
+CORRECTIONS = {
+  "trainer": (),
+  "token_tis": ("method.correction=token_tis",),
+  "sequence_tis": ("method.correction=sequence_tis",),
+  "sequence_mis": ("method.correction=sequence_mis",),
+  "geometric_rs": ("method.correction=geometric_rs", "method.rejection_bounds=(0.9,1.1)"),
+  "off_policy_mask": ("method.off_policy_threshold=0.1",),
+}
+"""With bounds that suit a policy of a million parameters: the trainers' are for a far smaller gap."""
+
+
+def get_config() -> ConfigDict:
+  """GRPO fresh and stale, corrections at the largest staleness, and no reward."""
+  stale = {f"stale_{k}": (f"staleness={k}",) for k in STALENESS}
+  corrected = {
+    name: (f"staleness={MOST}", "method.old_logprobs=trainer", *overrides) for name, overrides in CORRECTIONS.items()
+  }
+  return common.tuned_study(
+    token_budget=BUDGET,
+    entries={
+      name: {"config": "grpo:deceptive_4", "overrides": overrides}
+      for name, overrides in {"fresh": (), **stale, **corrected}.items()
+    }
+    | {"no_reward": {"config": "no_reward:deceptive_4", "overrides": ()}},
+    **common.SMALL,
+    baseline="fresh",
+    metrics=(ACCURACY, GREEDY, "kl_to_behaviour", "clip_fraction", "gradient_norm"),
+    gates={"no_reward": "no_reward"},
+    claims={
+      **{
+        f"a policy {k} iterations behind is less accurate over equal tokens": below(
+          f"stale_{k}", "fresh", ACCURACY, "tokens"
+        )
+        for k in STALENESS
+      },
+      **{
+        f"at {MOST} iterations {name} is more accurate than no correction": above(
+          name, f"stale_{MOST}", ACCURACY, "tokens"
+        )
+        for name in CORRECTIONS
+      },
+    },
+  )

@@ -1,0 +1,240 @@
+"""Four-bit block formats, emulated: values that share a scale along the last axis, rounded and given back as floats.
+
+HiFloat4 (arXiv 2604.08826; format 2602.11287), and what it is compared with: MXFP4 and NVFP4. Input is finite, in any
+width: the last group of an axis is filled up with zeros, which are dropped again. Gradients pass straight through,
+where values saturate too. A row's result depends on nothing else, except for NVFP4's scale per tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Num
+
+from rl_jax.kernels._checks import known_option
+from rl_jax.kernels._log_ratios import straight_through
+from rl_jax.kernels.layers.hadamard import random_hadamard
+from rl_jax.kernels.reductions import widen
+
+LARGEST = 49152.0
+"""HiFloat4's largest scale, 1.5 * 2^15; the smallest is 2^-48."""
+SEVENTH = 0.142578125
+"""1/7 in bfloat16."""
+
+
+class HiFloat4(NamedTuple):
+  """Groups of 64 values in 36 bytes each, field by field."""
+
+  scales: Int[Array, "*N G"]
+  """Bits of the scale, E6M2: exponent + 48 in six bits, mantissa in two; 0xFF, which is NaN, is never written."""
+  level2: Int[Array, "*N G"]
+  """One bit for each eight values, the first in the highest of 8 bits: their unit is doubled."""
+  level3: Int[Array, "*N G"]
+  """One bit for each four values, the first in the highest of 16 bits: their unit is doubled."""
+  elements: Int[Array, "*N G 64"]
+  """Sign in the highest of four bits, then the magnitude in quarters of the unit."""
+
+
+def _groups(x, size):
+  """x in groups of its last axis, filled up with zeros."""
+  fill = -x.shape[-1] % size
+  x = jnp.pad(widen(x), [(0, 0)] * (x.ndim - 1) + [(0, fill)])
+  return x.reshape(*x.shape[:-1], -1, size)
+
+
+def _ungroup(groups, width):
+  return groups.reshape(*groups.shape[:-2], -1)[..., :width]
+
+
+def _exponent(x):
+  """floor(log2 x) for x > 0; -1 for 0."""
+  return jnp.frexp(x)[1] - 1
+
+
+def _round_bits(x, bits):
+  """x to so many significant bits, of two equally near ones the even."""
+  mantissa, exponent = jnp.frexp(x)
+  return jnp.ldexp(jnp.round(jnp.ldexp(mantissa, bits)), exponent - bits)
+
+
+def _packed(bits):
+  """Bits along the last axis as one number, the first highest."""
+  return (bits << jnp.arange(bits.shape[-1])[::-1]).sum(axis=-1, dtype=jnp.int32)
+
+
+def _unpacked(number, count):
+  return (number[..., None] >> jnp.arange(count)[::-1]) & 1
+
+
+def hifloat4_encode(x: Float[Array, "*N D"]) -> HiFloat4:
+  """Bits of x in HiFloat4: a scale for 64 values, a bit for each 8 and for each 4 of them, sign and magnitude of each.
+
+  arXiv 2604.08826, bit by bit as in its reference code. S = E6M2(bf16(max |x| bf16(1/7))) within 2^-48 and 49152,
+  r = bf16(1 / S); level 2: max of 8 r >= 4; level 3: max of 4 r >= 2 in its unit; a magnitude is rounded to quarters
+  of the unit S 2^(level 2 + level 3), half away from zero, and is at most 7/4 of it. The scale is rounded half to
+  even. A negative value that rounds to 0 keeps its sign. A group of zeros has scale 2^-48; |x| above 344064 saturates.
+
+  >>> codes = hifloat4_encode(jnp.full(64, 7.0))
+  >>> print(codes.scales, codes.level2, codes.level3, codes.elements[0, 0])
+  [192] [255] [65535] 7
+  """
+  groups = _groups(jax.lax.stop_gradient(x), 64)
+  magnitudes = jnp.abs(groups)
+  largest = lambda size: magnitudes.reshape(*magnitudes.shape[:-1], -1, size).max(axis=-1)
+  scale = _round_bits(jnp.clip(_round_bits(largest(64) * SEVENTH, 8), 2.0**-48, LARGEST), 3)
+  reciprocal = _round_bits(1 / scale, 8)
+  level2 = (largest(8) * reciprocal >= 4).astype(jnp.int32)
+  level3 = (jnp.ldexp(largest(4) * reciprocal, -jnp.repeat(level2, 2, axis=-1)) >= 2).astype(jnp.int32)
+  doubled = jnp.repeat(level2, 8, axis=-1) + jnp.repeat(level3, 4, axis=-1)
+  quarters = jnp.minimum(jnp.floor(jnp.ldexp(magnitudes * reciprocal, 2 - doubled) + 0.5), 7).astype(jnp.int32)
+  mantissa, exponent = jnp.frexp(scale[..., 0])
+  codes = ((exponent + 47) << 2) | (jnp.ldexp(mantissa, 3).astype(jnp.int32) & 3)
+  elements = ((groups < 0).astype(jnp.int32) << 3) | quarters
+  return HiFloat4(codes.astype(jnp.int32), _packed(level2), _packed(level3), elements)
+
+
+def hifloat4_decode(codes: HiFloat4, *, width: int) -> Float[Array, "*N D"]:
+  """The first `width` values that the bits stand for: sign S 2^(level 2 + level 3) magnitude / 4.
+
+  arXiv 2604.08826. In JAX's default float, exactly.
+
+  >>> print(hifloat4_decode(hifloat4_encode(jnp.array([7.0, -3.3, 0.1])), width=3))
+  [ 7. -3.  0.]
+  """
+  bits = jnp.repeat(_unpacked(codes.level2, 8), 8, axis=-1) + jnp.repeat(_unpacked(codes.level3, 16), 4, axis=-1)
+  exponents = (codes.scales >> 2)[..., None] - 48 + bits - 4  # a magnitude in quarters, a mantissa in quarters
+  magnitudes = ((codes.elements & 7) * (4 + (codes.scales & 3)[..., None])).astype(jnp.result_type(float))
+  values = jnp.ldexp(magnitudes, exponents)
+  return _ungroup(jnp.where(codes.elements >= 8, -values, values), width)
+
+
+def hifloat4(x: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
+  """x rounded to HiFloat4, 4.5 bits a value: `hifloat4_decode` of `hifloat4_encode`.
+
+  arXiv 2604.08826. Meant for all three products of a linear layer, with a random Hadamard transform and without a scale
+  per tensor or stochastic rounding; one large outlier takes more from 63 neighbours than from NVFP4's 15.
+
+  >>> print(hifloat4(jnp.array([7.0, -3.3, 0.1])))
+  [ 7. -3.  0.]
+  """
+  return straight_through(hifloat4_decode(hifloat4_encode(x), width=x.shape[-1]).astype(widen(x).dtype), widen(x))
+
+
+def _e2m1(magnitudes, uniforms=None):
+  """The nearest of 0, 0.5, 1, 1.5, 2, 3, 4, 6, half to even; with `uniforms`, up by chance, in proportion."""
+  places = jnp.where(magnitudes < 2, 1, jnp.where(magnitudes < 4, 0, -1))
+  scaled = jnp.ldexp(magnitudes, places)
+  whole = jnp.round(scaled) if uniforms is None else jnp.floor(scaled + uniforms)
+  return jnp.minimum(jnp.ldexp(whole, -places), 6)
+
+
+def mxfp4(
+  x: Float[Array, "*N D"], uniforms: Float[Array, "*N D"] | None = None, *, scaling: str = "floor"
+) -> Float[Array, "*N D"]:
+  """x rounded to MXFP4: 32 values share a power of two, each is sign and E2M1 (0, 0.5, 1, 1.5, 2, 3, 4, 6).
+
+  The baseline of arXiv 2604.08826. `scaling`: "floor", 2^(floor log2 max|x| - 2), above which up to a quarter of the
+  range saturates; "truncation_free", 2^ceil(log2(max|x| / 6)). Not below 2^-127. `uniforms` in [0, 1), of x's shape,
+  round stochastically, so that the mean is x (the form is ours). Half to even without them.
+
+  >>> print(mxfp4(jnp.array([7.0, -3.3, 0.1])), mxfp4(jnp.array([7.0, -3.3, 0.1]), scaling="truncation_free"))
+  [ 6. -3.  0.] [ 8. -3.  0.]
+  """
+  known_option("mxfp4", "scaling", scaling, ("floor", "truncation_free"))
+  groups = _groups(jax.lax.stop_gradient(x), 32)
+  largest = jnp.abs(groups).max(axis=-1, keepdims=True)
+  mantissa, exponent = jnp.frexp(largest)
+  # max|x| = m 2^e with m from 1/2 to 1, and 6 = 0.75 * 2^3.
+  shift = exponent - 3 if scaling == "floor" else exponent - 3 + (mantissa > 0.75)
+  shift = jnp.maximum(shift, -127)
+  noise = None if uniforms is None else _groups(uniforms, 32)
+  rounded = jnp.ldexp(_e2m1(jnp.ldexp(jnp.abs(groups), -shift), noise), shift)
+  return straight_through(_ungroup(jnp.where(groups < 0, -rounded, rounded), x.shape[-1]), widen(x))
+
+
+def nvfp4(x: Float[Array, "*N D"], *, per_tensor: bool = False) -> Float[Array, "*N D"]:
+  """x rounded to NVFP4: 16 values share a scale E4M3(max|x| / 6), each is sign and E2M1 of x over the scale.
+
+  The baseline of arXiv 2604.08826. Half to even. The scale is at most 448 and a multiple of 2^-9, so tiny groups become
+  0. `per_tensor` first divides by max|x| / 2688 of the whole array, which needs no such range.
+
+  >>> print(nvfp4(jnp.array([6.0, -3.3, 0.1])))
+  [ 6. -3.  0.]
+  """
+  values = jax.lax.stop_gradient(widen(x))
+  if per_tensor:
+    largest = jnp.abs(values).max()
+    # Not by a constant, which XLA turns into a product with its rounded reciprocal.
+    tensor = jnp.where(largest > 0, largest / jnp.where(largest > 0, 2688, 1), 1).astype(values.dtype)
+    return straight_through(nvfp4(values / tensor) * tensor, widen(x))
+  groups = _groups(values, 16)
+  largest = jnp.abs(groups).max(axis=-1, keepdims=True)
+  mantissa, exponent = jnp.frexp(largest)
+  # The exponent of max|x| / 6, and below it three bits; 6 times a power of two divides exactly where a tie is one.
+  unit = jnp.maximum(exponent - 4 + (mantissa >= 0.75), -6) - 3
+  steps = jnp.round(largest / jnp.ldexp(jnp.full_like(largest, 6), unit))
+  scale = jnp.minimum(jnp.ldexp(steps, unit), 448)
+  rounded = _e2m1(jnp.abs(groups) / jnp.where(scale > 0, scale, 1)) * scale
+  rounded = jnp.where((groups < 0) & (scale > 0), -rounded, rounded)
+  return straight_through(_ungroup(rounded, x.shape[-1]), widen(x))
+
+
+PRODUCTS = ("forward", "input_gradient", "weight_gradient")
+
+
+def quantized_linear(
+  x: Float[Array, "*N D"],
+  weight: Float[Array, "O D"],
+  signs: Num[Array, " block"],
+  *,
+  quantize: Callable[[Array], Array] = hifloat4,
+  rotated: tuple[str, ...] = ("weight_gradient",),
+) -> Float[Array, "*N O"]:
+  """y = Q(x) Q(W)^T, and in the backward pass dx = Q(g) Q(W), dW = Q(g)^T Q(x): each along the axis it sums over.
+
+  arXiv 2604.08826, all three products of a linear layer in four bits; sums and master weights are floats. `rotated`
+  names the products whose operands go through `random_hadamard` first, which cancels but for the rounding: that it is
+  the weight gradient's alone is inferred (NVIDIA's recipe for NVFP4); "forward", "input_gradient" and "weight_gradient"
+  are the three. `quantize` is a format of this file, or any function along the last axis.
+
+  >>> x, weight, signs = jnp.array([[7.0, -3.3]]), 7 * jnp.eye(2), jnp.ones(64)
+  >>> print(quantized_linear(x, weight, signs))
+  [[ 49. -21.]]
+  """
+  for name in rotated:
+    known_option("quantized_linear", "rotated", name, PRODUCTS)
+  if weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+    raise ValueError(f"quantized_linear: expected x [*N D] and weight [O D], got {x.shape} and {weight.shape}")
+  y = _linear(quantize, rotated, widen(x).reshape(-1, x.shape[-1]), widen(weight), widen(signs))
+  return y.reshape(*x.shape[:-1], -1)
+
+
+def _product(quantize, rotate, left, right, signs):
+  """Q(left) Q(right)^T along the last axis of both; zeros fill up the blocks of the transform."""
+  if rotate:
+    fill = -left.shape[-1] % signs.shape[0]
+    left, right = (random_hadamard(jnp.pad(x, ((0, 0), (0, fill))), signs) for x in (left, right))
+  return quantize(left) @ quantize(right).T
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _linear(quantize, rotated, x, weight, signs):
+  return _product(quantize, "forward" in rotated, x, weight, signs)
+
+
+def _linear_forward(quantize, rotated, x, weight, signs):
+  return _linear(quantize, rotated, x, weight, signs), (x, weight, signs)
+
+
+def _linear_backward(quantize, rotated, residuals, gradient):
+  x, weight, signs = residuals
+  product = lambda name, *operands: _product(quantize, name in rotated, *operands, signs)
+  d_x = product("input_gradient", gradient, weight.T)
+  return d_x, product("weight_gradient", gradient.T, x.T), None
+
+
+_linear.defvjp(_linear_forward, _linear_backward)

@@ -1,0 +1,87 @@
+"""Stages of a run: the runs that its models started from, those that these started from, and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rl_jax.errors import UserError
+from rl_jax.runs.content import SHORT
+from rl_jax.runs.directory import RunDirectory, find_run
+from rl_jax.runs.launch_history import Launches
+from rl_jax.runs.manifest import read_launches
+
+FOLDER = "stages"
+"""Name of the folder of stages, beside the runs that they are of."""
+
+
+class Start(NamedTuple):
+  """Where one model of a run started."""
+
+  role: str
+  origin: str
+  """Folder of a run as its launch knew it, or the name of a pretrained checkpoint."""
+  sha256: str
+  """SHA-256 of the manifest of its checkpoint."""
+
+  @property
+  def text(self) -> str:
+    """The start in words: "teacher from teacher_start-0a1b2c (checkpoint 0123456789ab)"."""
+    return f"{self.role} from {Path(self.origin).name} (checkpoint {self.sha256[:SHORT]})"
+
+
+class Stage(NamedTuple):
+  """A run that others started from. `directory` is None where its folder is gone, or holds no such run any more."""
+
+  name: str
+  directory: RunDirectory | None
+
+
+def starts(launches: Launches) -> list[Start]:
+  """The starts of a run's models, the policy's first; none where all were drawn."""
+  found: list[Start] = []
+  for launch in launches:  # a start that failed before its first checkpoint is made again by the launch after it
+    policy = [Start("policy", launch["started_from"], launch["start_sha256"])] if "started_from" in launch else []
+    others = launch.get("models_started_from", {})
+    found = [*policy, *(Start(role, *others[role]) for role in sorted(others))] or found
+  return found
+
+
+def stages(directory: RunDirectory) -> list[Stage]:
+  """The runs that a run comes from, each once, in an order in which they can be trained; itself not."""
+  return [Stage(name, found) for name, found in dict(_before(directory, set())).items()]
+
+
+def _before(directory: RunDirectory, seen: set[str]) -> Iterator[tuple[str, RunDirectory | None]]:
+  for start in starts(read_launches(directory.manifest, missing_ok=True)):
+    name = Path(start.origin).name
+    if name in seen:
+      continue
+    seen.add(name)
+    found = _found(start, directory)
+    if found is not None:
+      yield from _before(found, seen)
+    if found is not None or Path(start.origin).parent.name == FOLDER:  # else a pretrained checkpoint
+      yield name, found
+
+
+def _found(start: Start, run: RunDirectory) -> RunDirectory | None:
+  """The run of a start: in its folder, or beside a run that was moved; None where the checkpoint is of neither."""
+  parent = run.path.resolve().parent
+  beside = parent if parent.name == FOLDER else parent / FOLDER
+  for folder in (Path(start.origin), beside / Path(start.origin).name):
+    try:
+      found = find_run(folder)
+      launches = read_launches(found.manifest, missing_ok=True)
+    except UserError:
+      continue
+    digests = [digest for launch in launches for digest in _checkpoints(launch)]
+    if start.sha256 in digests or not digests:  # an older record does not say
+      return found
+  return None
+
+
+def _checkpoints(launch: dict[str, Any]) -> list[str]:
+  """Hashes of the checkpoints that a launch left."""
+  return list(launch.get("end", {}).get("checkpoints", {}).values())

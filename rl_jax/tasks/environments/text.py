@@ -1,0 +1,217 @@
+"""Environments of text in plain Python: their protocol, and their calls, with checked results. Imports no JAX.
+
+An environment is anybody's code. What it gives is checked here, where it is called, so that a wrong result is one line:
+of `reset` a text that is not empty, or a conversation; of `step` a text, a finite number and a truth value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+from rl_jax.tasks import messages
+from rl_jax.tasks.verifiers.attempt import EXHAUSTED, LARGEST, line
+from rl_jax.tasks.verifiers.errors import CannotVerify
+
+MOST_CHARACTERS = 2**20
+"""Most characters of an answer; a policy reads few of them."""
+
+
+class TextEnvironment(Protocol):
+  """One episode. A class with these methods is an environment; each episode is an object of its own.
+
+  Given the same problem and seed, and the same actions, an episode is to be the same: Python's and NumPy's global
+  generators are seeded for it. A class may also have `problems(**arguments)`, see `problems_of`, and `close()`.
+  """
+
+  def reset(self, problem: Mapping[str, Any], seed: int) -> str | list[messages.Message]:
+    """Begin; return what the policy sees first: a text, or a conversation that ends with a user's message."""
+    ...
+
+  def step(self, action: str) -> tuple[str, float, bool]:
+    """Take a turn of the policy, as text without its end token; return (observation, reward of the turn, done)."""
+    ...
+
+
+class Answer(NamedTuple):
+  """Checked result of a step."""
+
+  observation: str
+  reward: float
+  done: bool
+
+
+def problems_of(environment: Any, arguments: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+  """The problems that a class lists: mappings of plain data, each given to `reset`. None: it has seeds alone.
+
+  Raises: ValueError: it lists no problems, in one line.
+  """
+  if not hasattr(environment, "problems"):
+    return None
+  try:
+    found = list(environment.problems(**arguments))
+  except Exception as error:  # anybody's code
+    raise ValueError(f"task.environment: problems raised {line(error, environment.problems)}") from error
+  wrong = next((problem for problem in found if not isinstance(problem, Mapping)), None)
+  if not found or wrong is not None:
+    raise ValueError(
+      f"task.environment: problems gave {found[:1] if not found else wrong!r:.80}, want mappings of data"
+    )
+  return [dict(problem) for problem in found]
+
+
+class Episode:
+  """A live episode, alone with its random numbers.
+
+  Args:
+    make: makes the environment.
+    seed: of the global generators that it draws from.
+    clock: a context in which each of its calls runs, as one with a deadline.
+  """
+
+  def __init__(self, make: Callable[[], TextEnvironment], seed: int, clock: Callable[[], AbstractContextManager[Any]]):
+    self._seed, self._clock = seed, clock
+    self._states: dict[str, Any] = {}
+    with self._clock(), self._own_randomness():
+      self._environment = make()
+
+  def reset(self, problem: Mapping[str, Any]) -> str:
+    """The first observation, a conversation as `messages.dumps` writes it. Raises: ValueError: it is none."""
+    with self._clock(), self._own_randomness():
+      first = self._environment.reset(problem, self._seed)
+    if isinstance(first, list):
+      return messages.dumps(messages.check(first))
+    if not isinstance(first, str) or not first.strip():
+      raise ValueError(f"reset gave {_shown(first)}, want text, or a list of messages")
+    return _short_enough("reset", first)
+
+  def step(self, action: str) -> Answer:
+    """The answer to a turn. Raises: ValueError: it is none."""
+    with self._clock(), self._own_randomness():
+      result = self._environment.step(action)
+    if not isinstance(result, tuple) or len(result) != len(Answer._fields):
+      raise ValueError(f"step gave {_shown(result)}, want (observation, reward, done)")
+    observation, reward, done = result
+    if not isinstance(observation, str):
+      raise ValueError(f"step gave the observation {_shown(observation)}, want text")
+    if not hasattr(reward, "__float__") or not math.isfinite(float(reward)) or abs(float(reward)) > LARGEST:
+      raise ValueError(f"step gave the reward {_shown(reward)}, want a number of at most {LARGEST:g} either way")
+    return Answer(_short_enough("step", observation), float(reward), bool(done))
+
+  def close(self) -> None:
+    """Close the environment, if it can be."""
+    with contextlib.suppress(Exception):  # anybody's code; nothing comes after it
+      getattr(self._environment, "close", lambda: None)()
+
+  @contextlib.contextmanager
+  def _own_randomness(self) -> Iterator[None]:
+    """Give the global generators the episode's own state, and take it back."""
+    generators = _generators()
+    before = {name: get() for name, (get, _, _) in generators.items()}
+    for name, (_, put, seeded) in generators.items():
+      put(self._states[name]) if name in self._states else seeded(self._seed)
+    try:
+      yield
+    finally:
+      for name, (get, put, _) in generators.items():
+        self._states[name] = get()
+        put(before[name])
+
+
+_Generator = tuple[Callable[[], Any], Callable[[Any], Any], Callable[[int], Any]]
+"""(read, write, seed) of a global generator of random numbers."""
+
+
+def _generators() -> dict[str, _Generator]:
+  """The global generators of the modules that are imported."""
+  found: dict[str, _Generator] = {"random": (random.getstate, random.setstate, random.seed)}
+  if "numpy" in sys.modules:
+    generator = sys.modules["numpy"].random
+    found["numpy"] = (generator.get_state, generator.set_state, lambda seed: generator.seed(seed % 2**32))
+  return found
+
+
+def _short_enough(name: str, text: str) -> str:
+  if len(text) > MOST_CHARACTERS:
+    raise ValueError(f"{name} gave {len(text)} characters, want at most {MOST_CHARACTERS}")
+  return text
+
+
+def _shown(value: Any) -> str:
+  return repr(value)[:60] if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"
+
+
+class Host:
+  """Live episodes by number, in one process.
+
+  Args:
+    environment: the class, or a function that makes an environment.
+    arguments: keyword arguments of it.
+    clock: a context in which each call of an environment runs.
+  """
+
+  def __init__(
+    self,
+    environment: Callable[..., TextEnvironment],
+    arguments: Mapping[str, Any],
+    clock: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
+  ):
+    self._environment, self._arguments, self._clock = environment, dict(arguments), clock
+    self._live: dict[int, Episode] = {}
+
+  def answer(self, job: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the last of the actions of an episode if it is live here, and else all of them, from its start.
+
+    Args:
+      job: `episode`, its number; `problem` and `seed`; `actions`, all so far; `drop`, numbers of episodes to forget.
+
+    Returns: `first`, the first observation of an episode that began, else None, and `answers` to the actions that were
+      taken; or one of `error` (a line: the environment failed), `fatal` (a line: none can do better) and `exhausted`.
+      An episode lives on here until it is done, has failed, or nothing but its first observation was asked for.
+    """
+    for number in job["drop"]:
+      self._forget(number)
+    number = job["episode"]
+    try:
+      episode, first, actions = self._live.pop(number, None), None, job["actions"][-1:]
+      if episode is None:
+        episode, actions = (
+          Episode(lambda: self._environment(**self._arguments), job["seed"], self._clock),
+          job["actions"],
+        )
+        first = episode.reset(job["problem"])
+      answers: list[Answer] = []
+      for action in actions:
+        answers.append(episode.step(action))
+        if answers[-1].done:
+          break
+    except CannotVerify as error:
+      return {"fatal": str(error)}
+    except EXHAUSTED:
+      return {"exhausted": True}
+    except Exception as error:  # an environment is anybody's code
+      return {"error": line(error, self._environment)}
+    if not answers or answers[-1].done:
+      episode.close()
+    else:
+      self._live[number] = episode
+    return {"first": first, "answers": [tuple(answer) for answer in answers]}
+
+  def _forget(self, number: int) -> None:
+    episode = self._live.pop(number, None)
+    if episode is not None:
+      episode.close()
+
+  def __call__(self, jobs: Iterable[tuple[int, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Answers to jobs, as `Workers` gives them, in this process and without a deadline."""
+    return [self.answer(job) for _, job in jobs]
+
+  def close(self) -> None:
+    """Forget all episodes."""
+    for number in list(self._live):
+      self._forget(number)

@@ -1,0 +1,72 @@
+"""Fields in words, by `rl-jax describe` and by --config.FIELD? of training; and a launch that runs nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from rl_jax import describe, train
+from tests.test_experiments import DEVICE, config_of
+
+
+def lines_of(capsys, *argv, main=describe.main) -> list[str]:
+  assert main(list(argv)) == 0
+  return capsys.readouterr().out.splitlines()
+
+
+def test_a_field_has_value_default_range_and_comment(capsys):
+  assert lines_of(capsys, "pav", "method.alpha") == [
+    "method.alpha = 1.0  (default 5.0)  [a finite number at least 0]  3 for 9B, 1 in the didactic task"
+  ]
+
+
+@pytest.mark.parametrize("asked, count", [("beta1", 1), ("optimizer", 14), ("epochs", 1), ("sampling.top_p", 1)])
+def test_a_field_is_named_whole_by_its_end_or_by_its_section(capsys, asked, count):
+  found = lines_of(capsys, asked)
+  assert len(found) == count and all(asked.rpartition(".")[2] in line for line in found)
+
+
+def test_overrides_count_and_variants_too(capsys):
+  (line,) = lines_of(capsys, "grpo:smoke", "num_seeds", "--config.num_seeds=7")
+  assert line.startswith("num_seeds = 7  (default 3)  [a whole number at least 1]")
+
+
+def test_training_explains_fields_and_trains_nothing(capsys, tmp_path):
+  argv = ("grpo", f"--workdir={tmp_path / 'run'}", "--config.staleness?")
+  assert lines_of(capsys, *argv, main=train.main) == lines_of(capsys, "grpo", "staleness")
+  assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", DEVICE)
+def test_every_field_of_an_experiment_is_described(name):
+  described = describe.described(config_of(name, ""))
+  assert all(line.startswith(f"{field} = ") for field, line in described.items())
+  bare = [field for field, line in described.items() if field.startswith(("method.", "task.")) and "  " not in line]
+  assert len(bare) < len(described) / 4, "a comment or a range says more than a value"
+
+
+@pytest.mark.parametrize(
+  "argv, said",
+  [
+    (["grpo", "learning_rat"], "no field 'learning_rat': did you mean 'learning_rate'?"),
+    (["grpo", "method.kl_coef"], "no field 'method.kl_coef': did you mean 'method.kl_coefficient'?"),
+  ],
+)
+def test_an_unknown_field_is_one_line(capsys, argv, said):
+  assert describe.main(argv) == 1
+  assert capsys.readouterr().err == f"rl_jax.describe: {said}\n"
+
+
+def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(capsys, tmp_path):
+  found = lines_of(capsys, "grpo:smoke", f"--workdir={tmp_path / 'run'}", "--dry_run", main=train.main)
+  text = "\n".join(found)
+  assert '"learning_rate": 0.01' in text
+  assert f"stage warm_start: 40 iterations of rl_jax.methods.supervised, to be trained in {tmp_path}/stages/" in text
+  assert "iteration: 4 prompts, 32 rows of 10 + 16 slots: at most 512 tokens of responses" in text
+  assert found[-1] == "programs to compile: rollout, update, evaluation"
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_of_what_cannot_be_launched_is_one_line(capsys, tmp_path):
+  argv = ["grpo:smoke", f"--workdir={tmp_path / 'run'}", "--dry_run", "--config.minibatches_per_epoch=7"]
+  assert train.main(argv) == 1
+  assert "rows of an iteration (32) is not a multiple of minibatches_per_epoch (7)" in capsys.readouterr().err
