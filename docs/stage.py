@@ -16,13 +16,6 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[1]
-RENAMED = {
-  "README.md": "index.md",
-  "kernels/README.md": "kernels/index.md",
-  "CONTRIBUTING.md": "contributing.md",
-  "CHANGELOG.md": "changelog.md",
-}
-"""Files of the repository that are pages, and their places in the site."""
 GUIDES = {
   "Guides": ("experiments", "read_a_report", "runs", "time_and_memory", "text_tasks", "pods", "troubleshooting"),
   "Extend": ("add_a_paper", "add_a_task", "architecture", "contributing", "changelog"),
@@ -36,6 +29,16 @@ API = {
   "models": "rl_jax/models",
 }
 """Sections of the API and their folders."""
+RENAMED = {
+  "README.md": "index.md",
+  "CONTRIBUTING.md": "contributing.md",
+  "CHANGELOG.md": "changelog.md",
+} | {
+  f"{folder}/README.md": f"{section}/index.md"
+  for section, folder in API.items()
+  if (ROOT / folder / "README.md").exists()
+}
+"""Files of the repository that are pages, and their places in the site."""
 _LINK = re.compile(r"(\]\()((?!https?://|#)[^)\s]+)(\))")
 _CODE = re.compile(r"(^```.*?^```)", re.M | re.S)
 

@@ -18,7 +18,11 @@ from tests import commands
 ROOT = Path(__file__).parents[2]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 """Pages whose commands are run."""
-PAGES = [*GUIDES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "kernels/README.md"))]
+PAGES = [
+  *GUIDES,
+  *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "kernels/README.md")),
+  *(ROOT / "rl_jax").glob("*/README.md"),
+]
 BLOCKS = {page: re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE) for page in GUIDES}
 PYTHON = {
   text.splitlines()[0].removeprefix("# ").partition(":")[0]: text
