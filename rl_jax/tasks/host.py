@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.tasks import fields
 from rl_jax.tasks.datasets.prepare import PreparedDataset
+from rl_jax.tasks.notes import Notes
 from rl_jax.tasks.prompting import Encoding, Tokenizer, encode
 from rl_jax.tasks.scoring import FAILURES, Scorer, without_rewards_of_failures_alone
 from rl_jax.tasks.task import ExtraSpec, Prompts, Split, Turns, Verdicts
@@ -365,32 +366,6 @@ def _text(vocabulary: Tokenizer, ids: Int[np.ndarray, " n"]) -> str:
 
 def _levels_of(problems: Mapping[Split, _Problems], ids: Int[Array, " N"], split: Split) -> Int[Array, " N"]:
   return jnp.asarray(problems[split].levels)[ids]
-
-
-class Notes:
-  """Lines since the last call; what is known before the first response comes with the first one.
-
-  Args:
-    scorers: sources of lines, those with `notes()`.
-    first: lines before the first response.
-  """
-
-  def __init__(self, scorers: Sequence[Any], first: list[str]):
-    self._scorers, self._first, self._last = scorers, first, list[str]()
-
-  def __call__(self) -> list[str]:
-    first, self._first = self._first, []
-    return first + self._new()
-
-  def reasons(self) -> list[str]:
-    """The last lines of the scorers, told before or not."""
-    self._new()
-    return self._last
-
-  def _new(self) -> list[str]:
-    lines = [note for source in self._scorers for note in getattr(source, "notes", list)()]
-    self._last = lines or self._last
-    return lines
 
 
 def _all_entries(data: PreparedDataset, problems: Mapping[Split, _Problems]) -> Iterator[dict[str, Any]]:

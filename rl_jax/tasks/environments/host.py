@@ -28,6 +28,7 @@ from rl_jax.tasks.environments.episodes import Calls, Episodes, Outcome, Record
 from rl_jax.tasks.environments.text import Host, problems_of
 from rl_jax.tasks.environments.workers import Workers
 from rl_jax.tasks.host import MOST_TOKENS, SPLITS, HostTask, Scorers
+from rl_jax.tasks.notes import Notes
 from rl_jax.tasks.prompting import Tokenizer, encode
 from rl_jax.tasks.scoring import FAILURES
 from rl_jax.tasks.task import Split, Turns, Verdicts
@@ -125,7 +126,7 @@ def build(config: Mapping[str, Any], *, vocabulary: Tokenizer | None = None) -> 
   start = lambda problem: problems.starts[problem[0]][problem[1]]
   episodes = Episodes(config["environment"], calls, workers, layout.max_turns, start, vocabulary, template)
   environment = _Environment(layout, episodes, task.sizes, vocabulary, solved_reward)
-  notes = host.Notes([episodes], [])
+  notes = Notes([episodes], [])
   return dataclasses.replace(
     task,
     turns=dataclasses.replace(layout, stop_sequences=tuple(dict.fromkeys(stops))),
