@@ -15,21 +15,21 @@ def base() -> ConfigDict:
   """All fields that every run has."""
   return ConfigDict(
     {
-      "seed": 0,  # the first; further ones count up from it
-      "num_seeds": 3,  # run together, shown as mean and spread; each counts once for every learning rate
+      "seed": 0,  # the first seed; further ones count up from it
+      "num_seeds": 3,  # run together, shown as mean and spread; counted once per learning rate
       "num_iterations": 100,
-      "num_tokens": None,  # a number: the run ends sooner, when every seed has generated so many, of whatever use
+      "num_tokens": None,  # token budget per seed (all generated tokens count); ends the run early
       "prompts_per_iteration": 32,
       "completions_per_prompt": 8,
       "epochs": 1,  # passes over one iteration's rows
       "minibatches_per_epoch": 1,  # optimiser updates per pass
-      "minibatches_of": "groups",  # all rows of a prompt are in one; or "rows": single ones are shuffled
-      "rows_per_microbatch": None,  # rows differentiated at a time; None, or 0: the whole minibatch
-      "length_buckets": 1,  # widths that rows run at, sorted by length; 1: all run all slots
+      "minibatches_of": "groups",  # keeps all rows of a prompt together; or "rows": single rows are shuffled
+      "rows_per_microbatch": None,  # rows differentiated at a time; None or 0: the whole minibatch
+      "length_buckets": 1,  # number of widths for rows sorted by length; 1: all rows run all slots
       "staleness": 0,  # iterations that the policy which samples is behind, as in asynchronous RL; 0: none
       "learning_rate": 3e-4,  # peak, of the policy
-      # several rates, with each of which every seed is trained, side by side in one program; rates of other models keep
-      # their proportion to the policy's
+      # several rates: every seed is trained with each of them, side by side in one program; rates of other models scale
+      # with the policy's
       "learning_rates": (),
       "optimizer": {
         "schedule": "constant",  # or "linear", "cosine": down to final_share over the run
@@ -43,9 +43,9 @@ def base() -> ConfigDict:
         "max_gradient_norm": 1.0,  # 0: no clipping
         "parameter_average": 0.0,  # decay per update; above 0, evaluation uses the average
         "state_dtype": "float32",  # of the moments, between updates
-        "master_weights": "float32",  # copies of parameters of fewer bits, to which updates add up; or "none"
-        "gradient_dtype": "float32",  # in which micro-batches add up
-        "max_skipped_updates": 10,  # in a row, because a number was not finite; then the run stops
+        "master_weights": "float32",  # copies of narrower parameters, in which updates accumulate; or "none"
+        "gradient_dtype": "float32",  # type in which micro-batches accumulate
+        "max_skipped_updates": 10,  # in a row, for numbers that are not finite; then the run stops
       },
       "sampling": {
         "temperature": 1.0,
@@ -53,41 +53,41 @@ def base() -> ConfigDict:
         "top_p": 1.0,
         "min_p": 0.0,
         "stop_sequences": (),  # of token ids
-        # How far sampler and trainer may be apart in the first iteration, in float32: KL, and |ratio - 1| relative to
+        # Largest mismatch of sampler and trainer in the first iteration, in float32: KL, and |ratio - 1| relative to
         # max(1, |logprob|). A deep pretrained model rounds more.
         "agreement": 1e-5,
       },
       "evaluation": {
-        "every_iterations": 10,  # and at the start and the end; 0: never
-        "prompts": 128,  # held out, the same for every evaluation and seed
+        "every_iterations": 10,  # and at start and end; 0: never
+        "prompts": 128,  # held-out prompts, the same in every evaluation and for every seed
         "prompts_seed": 0,
-        "prompts_at_a_time": None,  # in one program, for tasks scored in Python; None: all
-        "prompt_blocks": 0,  # parts of these prompts whose accuracies are recorded too; studies resample them
+        "prompts_at_a_time": None,  # prompts per program, for tasks scored in Python; None: all
+        "prompt_blocks": 0,  # number of parts of these prompts with recorded accuracies; studies resample them
         "samples_per_prompt": 4,
         "pass_at": (4,),
         "greedy": True,
-        "credit_prompts": 0,  # problems on which credit is compared with the truth; 0: none
+        "credit_prompts": 0,  # number of problems on which credit is compared with the truth
         "credit_samples": 32,  # completions from each end of a step that estimate its true value
       },
       "checkpoint": {
-        "every_iterations": 50,  # and at the end and when stopped; 0: only then
-        "keep": 2,  # newest
-        "keep_best": 1,  # beside them, by best_metric
+        "every_iterations": 50,  # and at the end, and when stopped; 0: only then
+        "keep": 2,  # number of newest ones
+        "keep_best": 1,  # number of best ones, by best_metric
         "best_metric": "held_out/sampled_accuracy",
       },
       "logging": {
         "every_iterations": 5,  # iterations per compiled call and progress line
-        "samples": 4,  # decoded rows per seed and line; 0: none
+        "samples": 4,  # decoded rows per seed and progress line; 0: none
         "tensorboard": True,
-        "report": True,  # report.png and report.html at the end; `rl_jax.report` makes them later too
-        "profile_iteration": None,  # trace the call that holds this iteration
+        "report": True,  # report.png and report.html at the end; `rl-jax report` writes them at any time
+        "profile_iteration": None,  # profile the call that contains this iteration
       },
       "mesh": {
-        "data": -1,  # devices; -1: all the rest
+        "data": -1,  # number of devices; -1: all remaining ones
         "fsdp": 1,
         "tensor": 1,
-        "rules": {},  # changes of the table in rl_jax/training/mesh.py, logical axis: "mesh axes, with commas"
-        "rollout_rules": {},  # further ones while responses are generated
+        "rules": {},  # changes to the table in rl_jax/training/mesh.py, logical axis: "mesh axes, with commas"
+        "rollout_rules": {},  # further changes during generation
       },
       "init_from": "",  # a stage below, or "run directory" or "run directory@hash" of another run
       "stages": {},  # by name: fields that differ from this config
@@ -130,7 +130,7 @@ def warm_start() -> dict:
 
 
 def critic() -> dict:
-  """A stage: what answers of the warm start are worth, for methods that take it over as "critic#critic"."""
+  """A stage: a critic of the warm start's answers, for methods that use it as "critic#critic"."""
   return warm_start() | {
     "init_from": "warm_start",
     "method": {"name": "rl_jax.methods.value_pretraining"},
@@ -143,7 +143,7 @@ def critic() -> dict:
 
 
 def policy_gradient(method: str) -> ConfigDict:
-  """The standard comparison: four operations modulo 10, from the shared warm start."""
+  """Config of the standard comparison: four operations modulo 10, from the shared warm start."""
   config = base()
   config.method.name = method
   config.task.levels = {"four": {"operations": 4, "operators": "+-*", "modulus": 10}}
@@ -176,7 +176,7 @@ HORIZONS: dict[str, dict[str, Any]] = {
 
 
 def deceptive(config: ConfigDict, name: str = "deceptive") -> ConfigDict:
-  """The config on deceptive chains, from a warm start that is long enough to be as good as its demonstrations."""
+  """The config on deceptive chains, from a warm start long enough to match its demonstrations."""
   horizon = HORIZONS[name]
   config.task = {
     "name": config.task.name,
@@ -216,7 +216,7 @@ def tuned(method: str) -> dict:
 
 
 def half_way(config: ConfigDict) -> ConfigDict:
-  """The config on deceptive chains, from where GRPO is after 60 iterations of its own: some 150,000 tokens."""
+  """The config on deceptive chains, from the policy of GRPO after 60 iterations, some 150,000 tokens."""
   config = deceptive(config)
   config.stages.half_way = tuned("rl_jax.methods.grpo")
   config.init_from = "half_way"
@@ -224,11 +224,11 @@ def half_way(config: ConfigDict) -> ConfigDict:
 
 
 VERBOSE = {"recheck_rate": 0.6, "skip_rate": 0.15, "spare_tokens": 11}
-"""Rates and room of verbose chains: of four operations all steps once take 11 tokens, all twice 19; there are 22."""
+"""Rates and room of verbose chains: with four operations, all steps once take 11 tokens, all twice 19; there are 22."""
 
 
 def verbose(config: ConfigDict) -> ConfigDict:
-  """The config where the length of a response is free: the start writes most steps twice and leaves out some.
+  """The config with responses of free length: the start writes most steps twice and leaves out some.
 
   A second copy of a step says nothing new and costs two tokens. A step that is left out saves two, and the next one
   takes two operations at once. On four operations modulo 10 the start writes 6 to 19 tokens, 14 on average, and is
@@ -239,11 +239,11 @@ def verbose(config: ConfigDict) -> ConfigDict:
 
 
 def smoke(config: ConfigDict) -> ConfigDict:
-  """The config in seconds: four iterations of a tiny model, on chains modulo 2, whose answer is 0 or 1.
+  """The config made to end in seconds: four iterations of a tiny model, on chains modulo 2, whose answer is 0 or 1.
 
   A warm start of a second teaches the form of a response and little arithmetic, so that the policy is right about half
   of the time: groups have right and wrong answers, and every iteration has a gradient. In forty iterations accuracy
-  rises from 0.5 to 0.7, as the policy becomes surer of the form, and that 0 is the likelier answer.
+  rises from 0.5 to 0.7, as the policy becomes more certain of the form, and that 0 is the likelier answer.
   """
   config.num_seeds = 2
   config.num_iterations = 4

@@ -4,7 +4,7 @@ Pairs of digits with a given sum: five right answers to each prompt, of which de
 that makes the likeliest answer wrong (rl_jax/tasks/pairs.py). The paper's claims are on pass@k at the end of training,
 at a pass@1 that is no worse: A-GRAE and the negative-dominant control above GRPO, the positive-dominant one below it;
 and that the hard-focused control ends higher on hard prompts, here those with more operands. `no_reward` is the control
-of the task: growing surer must not be enough. There is no oracle.
+of the task: sharpening must not be enough. There is no oracle.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.

@@ -3,7 +3,7 @@
 Sums with a tool that earns as much late as early, from a start that thinks for any time alike before it calls, and that
 a lure makes wrong more often than not (rl_jax/tasks/calls.py). Each token before the call is one of the response, so
 that an earlier call shows in its length; the training metric `first_call` is in the runs. The paper claims earlier
-calls at equal accuracy for ASPO, and that the reward (eq. 1) is unstable. `no_reward` is the control: growing surer
+calls at equal accuracy for ASPO, and that the reward (eq. 1) is unstable. `no_reward` is the control: sharpening
 must not be enough. There is no oracle.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
