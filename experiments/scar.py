@@ -1,9 +1,14 @@
 """SCAR on words in cipher, whose reward is partly additive (rl_jax/methods/scar.py, rl_jax/tasks/cipher.py,
 arXiv 2505.20417).
 
+Question: does Shapley credit of spans learn a partly additive reward sooner than the outcome?
+
 Seven symbols in ten of the start are right. Responses are short, and lambda is lower than it is over hundreds of
 tokens: near 1 the advantage of a symbol holds the luck of all later ones. The variants "easy" and "hard" have words of
 four letters and of eight, "smoke" of three, over an alphabet of three.
+
+Command: rl-jax train scar --workdir=runs/scar
+Expected: no result yet.
 """
 
 from ml_collections import ConfigDict
