@@ -5,11 +5,18 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax.kernels import scans
+from rl_jax.kernels import layers, scans
 from rl_jax.kernels.logprobs import reference
 from tests.kernels.invariances.over_kernels import assert_close, over
 
-KEEP_TYPE = (scans.recurrence, scans.reverse_scan, scans.values_after, reference.align)
+KEEP_TYPE = (
+  scans.recurrence,
+  scans.reverse_scan,
+  scans.values_after,
+  reference.align,
+  layers.partition,
+  layers.unpartition,
+)
 """These give what they are given, in its type."""
 
 
