@@ -1,4 +1,4 @@
-"""Which residual blocks to leave out, decided before training from gradients at the random start.
+"""Choice of residual blocks to leave out, made before training from gradients at the random start.
 
 Layer lottery, arXiv 2301.10835: y_l = f_l(y_{l-1}) + y_{l-1}, so that a block that is removed becomes the identity; the
 shallower network keeps the initial weights of the others and is trained as usual. Compare with random blocks: they win

@@ -28,7 +28,7 @@ class SparseShape(NamedTuple):
   inner: int
   """Branches (parallel), width between the factors (factorized) or rank (doped)."""
   exact: float
-  """What was rounded: the factor of both widths (wide), else `inner`."""
+  """Exact size before rounding: the factor of both widths (wide), else `inner`."""
   flops: float
   """Multiply-adds per position after rounding."""
   dense_flops: float
@@ -203,8 +203,8 @@ def rigl_schedule(
   Sparse-IFT, arXiv 2303.11525.
 
   >>> drop = rigl_schedule(jnp.array([0, 400, 800]), total_steps=1000, end=0.8)
-  >>> print(drop.fraction.round(2), drop.update)
-  [0.3  0.15 0.  ] [False  True False]
+  >>> print([f"{x:.2f}" for x in drop.fraction], drop.update)
+  ['0.30', '0.15', '0.00'] [False  True False]
   """
   last = end * total_steps
   step = jnp.asarray(step)

@@ -21,7 +21,7 @@ def layer(weight, x, bias, block, sparsity, relu):
       "cols": stored.columns,
       "row_ptr": stored.starts,
       "y": block_sparse_matmul(stored, x, bias, relu=relu),
-      "achieved_sparsity": 1 - mask.mean(),
+      "achieved_sparsity": 1 - mask.astype(weight.dtype).mean(),
     }
 
   return outputs(weight, x, bias)
