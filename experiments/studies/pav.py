@@ -6,9 +6,10 @@ under a prover of gamma 10 passes 0.9, and that provers that are too weak (2) or
 the trap of the sum over later steps, should be as the outcome alone. `outcome` is the method with alpha 0, `verifier`
 has a trained model in place of exact values.
 
-The likeliest words of the paper's demonstrations are those of the target, so that a start that has learned them well only
-needs to sharpen. A lure makes a wrong word likelier here, and `no_reward` is the control. There are no gates: one demands
-that the baseline learns, and the claim is that it does not. There is no oracle: the task has no values of the policy.
+The likeliest words of the paper's demonstrations are those of the target, so that a start that has learned them well
+only needs to sharpen. A lure makes a wrong word likelier here, and `no_reward` is the control. There are no gates: one
+demands that the baseline learns, and the claim is that it does not. There is no oracle: the task has no values of the
+policy.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.
