@@ -27,9 +27,11 @@ sys.exit(status)
 
 def arguments(name: str, stages: list[str]) -> list[str]:
   """Arguments of the short run of an experiment."""
-  short = [f"--config.stages.{stage}.num_iterations=4" for stage in stages]
-  every = [f"--config.{name}.every_iterations=2" for name in ("logging", "evaluation", "checkpoint")]
-  return [name, "--config.num_iterations=4", *every, "--config.logging.report=False", *short]
+  short = []
+  for prefix in ("", *(f"stages.{stage}." for stage in stages)):
+    short.append(f"--config.{prefix}num_iterations=4")
+    short += [f"--config.{prefix}{section}.every_iterations=2" for section in ("logging", "evaluation", "checkpoint")]
+  return [name, *short, "--config.logging.report=False"]
 
 
 def peak(name: str) -> float:

@@ -1,5 +1,5 @@
-"""Where a few labels are best spent: on a teacher whose judgement then reaches a student at every token, or on the
-student itself (rl_jax/methods/opd.py, rl_jax/methods/distillation.py, arXiv 2605.12483).
+"""GRPO on a student that a trained teacher has taught, token by token (rl_jax/methods/opd.py,
+rl_jax/methods/distillation.py, arXiv 2605.12483).
 
 Question: are scarce labels better spent on a teacher that then judges every token of a student?
 
@@ -29,7 +29,7 @@ from rl_jax.experiments import common
 
 TEACHER = {"width": 128, "layers": 3, "heads": 4, "key_value_heads": 2, "head_width": 16, "feed_forward": 256}
 SMALL_TEACHER = {"width": 24, "layers": 2, "heads": 4, "key_value_heads": 2, "head_width": 8, "feed_forward": 48}
-"""That of the variant "smoke"."""
+"""Teacher of the variant "smoke"."""
 
 TRANSFERS = {
   "bridged": ("trained_teacher", "forward_kl", "opd"),

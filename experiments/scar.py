@@ -3,8 +3,9 @@ arXiv 2505.20417).
 
 Question: does Shapley credit of spans learn a partly additive reward sooner than the outcome?
 
-The start has a symbol right two times in three. The variants "easy" and "hard" have words of four letters and of eight,
-"smoke" of three, of three letters in all.
+Seven symbols in ten of the start are right. Responses are short, and lambda is lower than it is over hundreds of
+tokens: near 1 the advantage of a symbol holds the luck of all later ones. The variants "easy" and "hard" have words of
+four letters and of eight, "smoke" of three, over an alphabet of three.
 
 Command: rl-jax train scar --workdir=runs/scar
 Expected: no result yet.
@@ -38,5 +39,6 @@ def on_cipher(method: str, variant: str) -> ConfigDict:
 
 def get_config(variant: str = ""):
   config = on_cipher("rl_jax.methods.scar", variant)
-  config.method.critic_learning_rate = 1e-3
+  config.method.update({"lam": 0.5, "critic_learning_rate": 1e-3})
+  config.method.max_spans = max(level.get("letters", 8) for level in config.task.levels.values())
   return config

@@ -32,8 +32,14 @@ HOST = [name for name in NAMES if name.startswith("smollm2")]
 DEVICE = [name for name in NAMES if name not in HOST]
 LONG = ("opd",)
 """Experiments that are a chain of stages: the smoke variant takes a minute or two."""
-ALIKE = ("gpg", "maxrl", "opo", "passk", "reinforce_pp")
-"""Experiments that differ from that of Dr. GRPO in an estimator, which other tests have."""
+ALIKE = ("gpg", "maxrl", "opo", "passk", "rae", "reinforce_pp", "grpo_addition", "grpo_cipher", "grpo_lookup")
+"""Experiments that differ from another in an estimator or a task alone, which other tests have."""
+TRAINED = (
+  "a_grae", "adora", "aspo", "canon", "copo", "dapo", "dler", "dler_merge", "dump", "dvao", "igpo", "prime", "siri",
+  "spae", "spo_chain", "spo_tree", "tppo",
+)  # fmt: skip
+"""Experiments of methods that tests/methods/ takes through two iterations."""
+SLOW = (*LONG, *ALIKE, *TRAINED)
 
 
 def config_of(name, variant):
@@ -76,7 +82,7 @@ def stages(tmp_path_factory):
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-  "name", [pytest.param(name, marks=pytest.mark.slow if name in (*LONG, *ALIKE) else ()) for name in DEVICE]
+  "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in DEVICE]
 )
 def test_every_iteration_of_its_smoke_variant_moves_the_policy(name, stages):
   """Some responses are right and some are wrong, and all parameters of every seed change in every iteration."""

@@ -71,6 +71,6 @@ def test_a_misspelt_field_is_refused(batch):
 
 def test_an_extra_with_the_name_of_a_field_is_refused(batch):
   with pytest.raises(
-    ValueError, match=r"rewards, tokens: a field of the batch, no extra; set it with replace\(\.\.\.\)"
+    ValueError, match=r"rewards, tokens: a field of the batch and not an extra: set it with replace\(\.\.\.\)"
   ):
     batch.with_extras(values=batch.rewards, tokens=batch.tokens, rewards=batch.rewards)

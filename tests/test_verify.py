@@ -122,7 +122,7 @@ def test_a_method_file_that_is_gone_is_taken_from_the_run(copy):
   without(copy, "files", "end")
   edit(copy / "config.json", lambda config: config["method"].update(name="gone.py"))
   (record,) = recorded.read(copy)
-  assert record.config.method.name == f"{copy}/method.py" and "gone.py is not there" in record.notes[0]
+  assert record.config.method.name == f"{copy}/method.py" and "gone.py is missing" in record.notes[0]
 
 
 def test_an_entry_of_a_study_is_read_with_its_overrides(tmp_path):

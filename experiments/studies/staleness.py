@@ -31,7 +31,7 @@ CORRECTIONS = {
   "geometric_rs": ("method.correction=geometric_rs", "method.rejection_bounds=(0.9,1.1)"),
   "off_policy_mask": ("method.off_policy_threshold=0.1",),
 }
-"""With bounds that suit a policy of a million parameters: the trainers' are for a far smaller gap."""
+"""Corrections by name; their bounds suit a small policy: the trainers' are for a far smaller gap."""
 
 
 def get_config() -> ConfigDict:

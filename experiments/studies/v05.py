@@ -15,7 +15,9 @@ Every entry has 16 prompts and four optimiser steps per iteration, and is tuned 
 starts of their own, on half of the budget.
 
 Command: python -m rl_jax.study v05 --results=experiments/results
-Expected: no result yet.
+Hardware: 2 threads of an AMD EPYC; 1,048 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 300,000 tokens: grpo_16 0.777 ± 0.197, grpo_4 0.801 ± 0.214, model 0.773 ±
+  0.203, no_rounds 0.810 ± 0.217, regression 0.789 ± 0.207; 6 seeds (results/v05.json).
 """
 
 from ml_collections import ConfigDict

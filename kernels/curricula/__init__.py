@@ -23,7 +23,7 @@ from rl_jax.kernels.curricula.mixture import (
 )
 from rl_jax.kernels.curricula.replay import ReplaySlots, needs_reflection, replay_slots
 from rl_jax.kernels.curricula.stopping import (
-  Allocation,
+  SampleAllocation,
   Stopping,
   expected_gain,
   look_ahead_allocation,
@@ -31,7 +31,7 @@ from rl_jax.kernels.curricula.stopping import (
 )
 
 __all__ = [
-  "Allocation",
+  "SampleAllocation",
   "Bandit",
   "HybridRows",
   "BatchSchedule",

@@ -26,7 +26,7 @@ class Stopping(NamedTuple):
   """Prior and responses fused after each of them [B, S]; 0 where not used."""
 
 
-class Allocation(NamedTuple):
+class SampleAllocation(NamedTuple):
   """Prompts of the next R responses, in order of expected gain."""
 
   prompts: Int[Array, " R"]
@@ -104,7 +104,7 @@ def look_ahead_allocation(
   k_max: int = 16,
   cost: float = 0.0039,
   noise_variance: float = 1.0,
-) -> Allocation:
+) -> SampleAllocation:
   """The `responses` of largest expected gain among all that look-ahead stopping asks for while D^2 is held fixed.
 
   V0.5 (OSLA), arXiv 2603.10848: a round of a fixed number of responses, which is not in the paper. A prompt asks for
@@ -130,4 +130,4 @@ def look_ahead_allocation(
   gains = expected_gain(squared_bias[:, None], widen(samples)[:, None] + further, noise_variance=noise_variance)
   asked = (gains > cost) & (sampled[:, None] + further < k_max)
   _, index = jax.lax.top_k(jnp.where(asked, gains, -1).ravel(), responses)
-  return Allocation(index // further.size, asked.ravel()[index])
+  return SampleAllocation(index // further.size, asked.ravel()[index])

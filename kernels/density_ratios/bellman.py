@@ -18,7 +18,7 @@ from rl_jax.kernels.reductions import masked_mean, widen, zero_masked
 
 
 class GlowSchedule(NamedTuple):
-  """What an iteration allows: the cap of weights, the penalty of their square, and the largest statistic."""
+  """Limits of an iteration: the cap of weights, the penalty of their square, and the largest statistic."""
 
   cap: Float[Array, "*N"]
   penalty: Float[Array, "*N"]

@@ -22,7 +22,7 @@ class ReverseStep(NamedTuple):
 
   means: Float[Array, "B D"]
   std: Float[Array, ""]
-  """Of the step: diffusion sqrt(-dt)."""
+  """Standard deviation of the step: diffusion sqrt(-dt)."""
   diffusion: Float[Array, ""]
   """Noise per square root of time."""
 

@@ -18,7 +18,7 @@ from rl_jax.kernels.reductions import widen, zero_masked
 
 
 class ExpertShape(NamedTuple):
-  """What the law sees of a layer."""
+  """Variables of the law, of one layer."""
 
   activation: float
   """(active + shared) / (routable + shared)."""

@@ -2,7 +2,7 @@
 
 from rl_jax.kernels.logprobs.api import LinearLogprobs, linear_logprobs
 from rl_jax.kernels.logprobs.distillation import linear_forward_kl, linear_generalized_jsd, linear_reverse_kl
-from rl_jax.kernels.logprobs.recomputed import Placement
+from rl_jax.kernels.logprobs.placement import Placement
 from rl_jax.kernels.logprobs.reference import TokenLogprobs, align, categorical, linear_scores, token_logprobs
 
 __all__ = [

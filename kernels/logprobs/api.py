@@ -12,8 +12,9 @@ from rl_jax.kernels._checks import known_option
 from rl_jax.kernels.logprobs import reference
 from rl_jax.kernels.logprobs._blocks import largest
 from rl_jax.kernels.logprobs.chunked import Chunked
+from rl_jax.kernels.logprobs.placement import Placement
 from rl_jax.kernels.logprobs.readout import LAYOUTS, Readout
-from rl_jax.kernels.logprobs.recomputed import Placement, Recomputed
+from rl_jax.kernels.logprobs.recomputed import Recomputed
 from rl_jax.kernels.reductions import zero_masked
 
 IMPLEMENTATIONS = ("reference", "chunked", "pallas")

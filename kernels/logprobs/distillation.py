@@ -18,9 +18,10 @@ from jaxtyping import Array, Float, Num
 from rl_jax.kernels import _divergences
 from rl_jax.kernels._checks import known_option
 from rl_jax.kernels.logprobs import _blocks
+from rl_jax.kernels.logprobs._sharding import on_devices, over_shards, summed
 from rl_jax.kernels.logprobs.chunked import Chunked
+from rl_jax.kernels.logprobs.placement import Placement
 from rl_jax.kernels.logprobs.readout import LAYOUTS, Readout
-from rl_jax.kernels.logprobs.recomputed import Placement, on_devices, over_shards, summed
 from rl_jax.kernels.logprobs.reference import linear_scores
 from rl_jax.kernels.reductions import zero_masked
 

@@ -20,7 +20,7 @@ from rl_jax.kernels.scans import running_sums
 
 
 class Repeats(NamedTuple):
-  """How often a caption came in its episode so far, this time included, and what its reward is multiplied by."""
+  """Occurrences of a caption in its episode so far, this one included, and the factor of its reward."""
 
   counts: Int[Array, "B T"]
   factors: Float[Array, "B T"]
@@ -42,7 +42,7 @@ class RewardStatistics(NamedTuple):
 
   @classmethod
   def empty(cls) -> RewardStatistics:
-    """Those before the first batch: they weigh a ten-thousandth of a reward."""
+    """Statistics before the first batch, which weigh a ten-thousandth of a reward."""
     return cls(jnp.array(0.0), jnp.array(1.0), jnp.array(1e-4))
 
 

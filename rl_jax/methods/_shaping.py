@@ -34,7 +34,8 @@ def none(m: ConfigDict, rows: Trajectories, mask: Bool[Array, "B T"]) -> Float[A
 
 
 def potential(m: ConfigDict, rows: Trajectories, mask: Bool[Array, "B T"]) -> Float[Array, "B T"]:
-  """gamma Phi(s') - Phi(s), 0 after the end: a function of the text so far, so that the optimum stays."""
+  """gamma Phi(s') - Phi(s), with 0 after the end. Phi is a function of the text so far, as the optimum needs it to be,
+  if the number of blanks after it says nothing to the verifier."""
   before = _beginnings(rows)[:, :-1]
   return potential_shaping(on_tokens(before, rows.extras["unit_ids"], mask), mask, discount=m.discount)
 

@@ -1,4 +1,4 @@
-"""Distillation: over the whole vocabulary, on the student's responses or the teacher's (arXiv 2605.12483, 2306.13649).
+"""Distillation: over the whole vocabulary, on the student's responses or the teacher's (arXiv 2605.12483).
 
 Idea: a teacher's distribution at a state says more than the token that it drew there. `rollout_by` says whose states:
 the teacher's for the bridge that a student crosses first, where its own responses are too poor to be worth correcting;
@@ -7,7 +7,7 @@ the sampling. With S and T at one state, M = beta T + (1 - beta) S, and the mean
 
   forward_kl   KL(T || S)                                                                   the bridge, stage 2a
   reverse_kl   KL(S || T)                                                  on-policy distillation, eq. 4, stage 2b
-  jsd          beta KL(T || M) + (1 - beta) KL(S || M)             GKD; beta 0 and 1 are the two above, not its limits
+  jsd          beta KL(T || M) + (1 - beta) KL(S || M)     GKD (2306.13649); beta 0 and 1 are the two above, not limits
   nll          -log S(token)                                          the teacher's samples as hard labels, a control
 
 Neither model's logits exist: a divergence is made of hidden states and output matrices, block by block of the

@@ -29,9 +29,9 @@ from rl_jax.inputs.ranges import NOT_NEGATIVE, SHARE
 from rl_jax.kernels.advantages.returns import gae
 from rl_jax.kernels.analysis.agreement import correlation
 from rl_jax.kernels.losses.value import value_loss
-from rl_jax.kernels.reductions import Mean, aggregate, whiten, zero_masked
-from rl_jax.kernels.scans import move_to_trainable
+from rl_jax.kernels.reductions import Mean, aggregate, whiten
 from rl_jax.methods import policy_gradient
+from rl_jax.methods._token_rewards import token_rewards as token_rewards
 from rl_jax.methods.method import Loss, LossFunction, Method, ModelRole, Outputs, Signal, Stream, Streams, Term
 from rl_jax.rollouts import step_values
 from rl_jax.tasks.task import Task
@@ -49,13 +49,6 @@ def get_config() -> dict[str, Any]:
     "critic_learning_rate": None,  # None: the policy's
     "critic_init_from": "policy",  # or a stage or run, as in "critic#critic"
   }
-
-
-def token_rewards(trajectories: Trajectories) -> Float[Array, "B T"]:
-  """Rewards where they were earned, the rest of a row's reward on its last trained token, [B, T]."""
-  dense = zero_masked(trajectories.token_rewards, trajectories.attention_mask)
-  last = dense.at[:, -1].add(jnp.where(trajectories.scored, trajectories.rewards - dense.sum(axis=1), 0.0))
-  return move_to_trainable(last, trajectories.trained, jnp.ones_like(trajectories.trained))
 
 
 def critic(m: ConfigDict) -> dict[str, Any]:

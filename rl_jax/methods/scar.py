@@ -6,9 +6,9 @@ blanked. Shapley values split its reward among them fairly:
   SV_i = sum over S without i of |S|! (N - |S| - 1)! / N! (v(S + i) - v(S)),   sum_i SV_i = v(all) - v(none)
   R_t  = -beta (log pi_old(t) - log pi_ref(t)) + alpha [t ends span i] SV_i + (1 - alpha) [t ends the response] r
 
-The rest is PPO with GAE. The rewards of a response add up to r - alpha v(none), less the KL: the optimum stays where
-v(none) is one number per prompt, as it is with `empty` "fixed", a response that ends at once. (With "blanks" it may
-depend on the length.) So it does with discount 1; with lambda below 1, which the dense rewards are for, nearly.
+The rest is PPO with GAE. With discount 1 the rewards of a response add up to r - alpha v(none), less the KL, so that
+the optimum stays where v(none) is one number per prompt. It is with `empty` "fixed", a response that ends at once; with
+"blanks", as many as the row has tokens, it may depend on their number. A lambda below 1 makes it approximate.
 
 v comes from the task's verifier, which has to score parts: a 0/1 outcome that needs all parts gives each 1/N, and then
 `credit` "uniform", equal shares, does as well. Other forms of credit:
@@ -16,7 +16,7 @@ v comes from the task's verifier, which has to score parts: a 0/1 outcome that n
   owen: the orders that keep blocks of adjacent spans together. The authors take SHAP's hierarchy of such blocks.
 `spans` are the verifier's steps, or tokens; adjacent ones are merged, evenly, to `max_spans`.
 `shaping` adds rewards of the beginnings of a response, with Phi = v(its first i spans), see _shaping.py:
-  potential: gamma Phi(s') - Phi(s). With alpha 0 a span gets what it adds to those before it.
+  potential: gamma Phi(s') - Phi(s). With alpha 0 a span earns what it adds to those before it, and the optimum stays.
   graph: closeness to the best state on a graph of states, as in G4RL (arXiv 2511.10872). It may move the optimum.
 
 Inferred: the credit on the last token of a span, lambda, the even merge, one level of blocks, the forms of shaping.
@@ -70,9 +70,10 @@ def get_config() -> dict[str, Any]:
   }
 
 
-RANGES = ppo.RANGES | {"alpha": SHARE, "shaping_coefficient": FINITE, "orders": WHOLE}
-RANGES |= {"blank_token": WHOLE.optional(), **dict.fromkeys(("max_spans", "block_spans"), COUNT)}
-RANGES |= dict.fromkeys(("kl_in_reward", "graph_eps"), NOT_NEGATIVE)
+RANGES = ppo.RANGES | {
+  "alpha": SHARE, "kl_in_reward": NOT_NEGATIVE, "max_spans": COUNT, "orders": WHOLE, "block_spans": COUNT,
+  "blank_token": WHOLE.optional(), "shaping_coefficient": FINITE, "graph_eps": NOT_NEGATIVE,
+}  # fmt: skip
 READ = ("unit_ids", "unit_mask", "empty_values", "valued")
 
 

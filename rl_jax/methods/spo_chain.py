@@ -82,9 +82,10 @@ def signal_of(m: ConfigDict, trajectories: Trajectories, advantages: Float[Array
 def loss_function(config: ConfigDict, task: Task) -> LossFunction:
   """Loss of chain and tree. Raises ValueError if an option of the family that SPO fixes is set."""
   m, base = config.method, policy_gradient.loss_function(config, task)
+  given = m.to_dict()
   for name, only in policy_gradient.get_config().items():
-    if name not in OPEN and m[name] != only:
-      raise ValueError(f"method.{name} is {only} in SPO, got {m[name]!r}: leave it out")
+    if name not in OPEN and given[name] != only:
+      raise ValueError(f"method.{name} is {only} in SPO, got {given[name]!r}: leave it out")
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     terms, metrics = base(outputs, trajectories, streams)

@@ -90,37 +90,38 @@ def blanked(
   blank = blank_of(task, token)
 
   def copied(models, state, plan, prompts, before, key):
-    ids = unit_ids(SPANS[spans](before), before.trained, units)
+    ids, usable = unit_ids(SPANS[spans](before), before.trained, units), before.scored
     exists = (ids[:, :, None] == jnp.arange(units)).any(axis=1)
-    usable = before.scored & ~before.unfinished
-    sources = _first_rows(before, usable) if empty == "fixed" else jnp.arange(len(usable))
+    sources = _first_rows(before) if empty == "fixed" else jnp.arange(len(usable))
     extras = {"unit_ids": ids, "unit_mask": exists, "empty_sources": sources, **coalitions.draw(exists, key)}
     before = before.with_extras(**extras)
 
-    own = usable & (sources == jnp.arange(len(usable)))
     blanks = before.replace(tokens=jnp.where(ids >= 0, blank, before.tokens))
-    nothing = _copies(_ended(before, task) if empty == "fixed" else blanks, own)
+    no_unit = _ended(before, task) if empty == "fixed" else blanks
+    without = _copies(no_unit, usable & (sources == jnp.arange(len(usable))))
+
     members = coalitions.members(exists, before.extras)
     kept = jnp.take_along_axis(members, jnp.maximum(ids, 0)[:, None], axis=2) | (ids < 0)[:, None]
     tokens = jnp.where(kept, before.tokens[:, None], blank).reshape(-1, ids.shape[1])
-    asked = usable[:, None] & ~_whole(members, exists) & ~(members & ~exists[:, None]).any(axis=2)
+    asked = usable[:, None] & ~_all_units(members, exists) & ~(members & ~exists[:, None]).any(axis=2)
     owners = jnp.repeat(jnp.arange(len(usable)), coalitions.size)
     parts = _copies(before.rows(owners).replace(tokens=tokens), asked.ravel())
-    verify = jnp.concatenate([nothing_new(before), unasked(nothing), unasked(parts)])
-    return PhaseResult(state, concatenate(before, nothing, parts), verify, jnp.int32(0))
+    verify = jnp.concatenate([nothing_new(before), unasked(without), unasked(parts)])
+    return PhaseResult(state, concatenate(before, without, parts), verify, jnp.int32(0))
 
   def reduced(models, state, plan, prompts, before, key):
     rows = before.tokens.shape[0] // (2 + coalitions.size)
-    originals, usable = before.first(rows), before.scored[:rows] & ~before.unfinished[:rows]
+    originals = before.first(rows)
     extras: dict[str, Any] = dict(originals.extras)
-    sources = extras.pop("empty_sources")
-    every = jnp.where(usable, originals.rewards, 0.0)
-    rewards, known = jnp.where(before.scored, before.rewards, 0.0)[rows:], (before.scored | ~before.row_mask)[rows:]
-    none, is_known = rewards[:rows][sources], before.scored[rows : 2 * rows][sources]
-    by_row = lambda x: x[rows:].reshape(rows, coalitions.size)
-    whole = _whole(coalitions.members(extras["unit_mask"], extras), extras["unit_mask"])
-    extras |= coalitions.values(none, jnp.where(whole, every[:, None], by_row(rewards)), every)
-    extras |= {"empty_values": none, "valued": usable & is_known & by_row(known).all(axis=1)}
+    sources, exists = extras.pop("empty_sources"), extras["unit_mask"]
+    of_empty = lambda x: x[rows : 2 * rows][sources]
+    of_parts = lambda x: x[2 * rows :].reshape(rows, coalitions.size)
+
+    rewards = jnp.where(before.scored, before.rewards, 0.0)
+    none, every = of_empty(rewards), rewards[:rows]
+    some = jnp.where(_all_units(coalitions.members(exists, extras), exists), every[:, None], of_parts(rewards))
+    known = of_parts(before.scored | ~before.row_mask).all(axis=1) & of_empty(before.scored)
+    extras |= coalitions.values(none, some, every) | {"empty_values": none, "valued": originals.scored & known}
     originals = originals.replace(extras=extras)
     return PhaseResult(state, originals, nothing_new(originals), jnp.int32(0))
 
@@ -128,7 +129,7 @@ def blanked(
     "unit_ids": ExtraSpec(("T",), "int32", "unit of each token that the policy wrote, -1 on others"),
     "unit_mask": ExtraSpec((units,), "bool", "units that there are"),
     "empty_values": ExtraSpec((), "float32", "value of no unit"),
-    "valued": ExtraSpec((), "bool", "the row is finished, and has a verdict, as all of its copies have"),
+    "valued": ExtraSpec((), "bool", "the row has a verdict, and so have all copies of it that were asked about"),
   }
   return dataclasses.replace(
     rollout,
@@ -137,16 +138,16 @@ def blanked(
   )
 
 
-def _whole(members: Bool[Array, "B C S"], exists: Bool[Array, "B S"]) -> Bool[Array, "B C"]:
+def _all_units(members: Bool[Array, "B C S"], exists: Bool[Array, "B S"]) -> Bool[Array, "B C"]:
   """Coalitions of all units: their copy is the row itself."""
   return (members | ~exists[:, None]).all(axis=2)
 
 
-def _first_rows(trajectories: Trajectories, usable: Bool[Array, " B"]) -> Int[Array, " B"]:
-  """Index of the first usable row of each row's prompt; of any row where none is usable."""
-  order = jnp.where(usable, jnp.arange(len(usable)), len(usable) - 1)
-  ids = densify(trajectories.prompt_ids)
-  return jax.ops.segment_min(order, ids, num_segments=len(usable))[ids]
+def _first_rows(trajectories: Trajectories) -> Int[Array, " B"]:
+  """Index of the first scored row of each row's prompt; of some row where none is scored."""
+  scored, ids = trajectories.scored, densify(trajectories.prompt_ids)
+  order = jnp.where(scored, jnp.arange(len(scored)), len(scored) - 1)
+  return jax.ops.segment_min(order, ids, num_segments=len(scored))[ids]
 
 
 def _ended(rows: Trajectories, task: Task) -> Trajectories:
@@ -162,5 +163,5 @@ def _ended(rows: Trajectories, task: Task) -> Trajectories:
 
 def _copies(rows: Trajectories, asked: Bool[Array, " M"]) -> Trajectories:
   """Rows as the verifier is to see them, unscored; others than those asked about are not in use."""
-  none = jnp.zeros_like(asked)
-  return rows.replace(row_mask=asked, verified=none, reward_mask=none, unfinished=none, extras={}, trees=())
+  no = jnp.zeros_like(asked)
+  return rows.replace(row_mask=asked, verified=no, reward_mask=no, extras={}, trees=())

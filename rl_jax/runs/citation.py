@@ -74,13 +74,13 @@ class CitedRun(NamedTuple):
 
   @property
   def as_stage(self) -> str:
-    """What it did for a run that started from it, in words."""
+    """Part that it had for a run that started from it, in words."""
     papers = "".join(f", arXiv:{paper}" for paper in self.papers)
     return f"{self.name} ({self.short}): {self.method}{papers}, {self.headline}; {self.beginning}"
 
   @property
   def beginning(self) -> str:
-    """Where its models started, in words."""
+    """Starts of its models, in words."""
     return ", ".join(self.starts) or "from random parameters"
 
 

@@ -37,7 +37,8 @@ def known() -> dict[str, Paper]:
   """The papers of the file that have a title, by arXiv id."""
   entries = [entry for entry in json.loads(_FILE.read_text(encoding="utf-8")) if "title" in entry]
   return {
-    entry["arxiv"]: Paper(entry["arxiv"], entry["title"], entry["year"], tuple(entry["authors"])) for entry in entries
+    entry["arxiv"]: Paper(entry["arxiv"], entry["title"], entry["year"], tuple(entry.get("authors", ())))
+    for entry in entries
   }
 
 

@@ -17,7 +17,7 @@ FOLDER = "stages"
 
 
 class Start(NamedTuple):
-  """Where one model of a run started."""
+  """Start of one model of a run."""
 
   role: str
   origin: str

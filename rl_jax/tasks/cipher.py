@@ -62,7 +62,7 @@ class _Cipher:
   space: splits.Space
   alphabet: int
   letters: int
-  """Of the longest words."""
+  """Letters of the longest words."""
   scoring: Scoring
   rates: dict[str, float]
 

@@ -32,7 +32,7 @@ class Scoring(NamedTuple):
   """Points of a response."""
 
   weights: tuple[int, ...]
-  """Of a right symbol, for each of L places."""
+  """Weight of a right symbol in each of L places."""
   pair_bonus: int
   reward: str
   """One of REWARDS."""
@@ -75,7 +75,7 @@ def _gains(right: Bool[Array, "B L"], scoring: Scoring) -> Int[Array, "B L"]:
 
 
 def _before(x: Array) -> Array:
-  """What the place before holds; 0 at the first."""
+  """Content of the place before; 0 at the first."""
   return jnp.pad(x[:, :-1], ((0, 0), (1, 0)))
 
 

@@ -145,7 +145,7 @@ class HostTask:
   prover_values: ClassVar[None] = None
   guessing_floor: ClassVar[None] = None
   blank_token: ClassVar[None] = None
-  """Which token says nothing is a matter of the tokenizer."""
+  """A tokenizer has no token that says nothing."""
 
   def demonstrate(self, key: PRNGKeyArray, prompts: Prompts) -> tuple[Any, Any]:
     """Raise ValueError: answers are texts, and no solution is known."""

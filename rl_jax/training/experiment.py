@@ -169,7 +169,8 @@ def _check_models(method: Method) -> None:
     chain = [name]
     while (ahead := roles[chain[-1]].init_from) in roles:
       if ahead in chain:
-        raise ValueError(f"models start from one another: {' from '.join([*chain, ahead])}")
+        circle = " from ".join([*chain, ahead])
+        raise ValueError(f"models start from one another: {circle} (a stage has a name that no model has)")
       chain.append(ahead)
   for array, (name, output) in method.scoring.items():
     if name not in roles or output not in roles[name].outputs:

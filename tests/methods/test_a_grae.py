@@ -185,8 +185,6 @@ def test_numbers_out_of_range_are_refused(option, value):
     check_options(config_of(a_grae, **{option: value}), a_grae)
 
 
-@pytest.mark.slow  # the smoke variant of its experiment runs these roles too
-@pytest.mark.integration
 def test_two_iterations():
   done = two_iterations("a_grae")
   assert_whole(done)

@@ -120,8 +120,6 @@ def test_a_number_that_makes_no_sense_is_one_line(options):
   assert "\n" not in str(error.value)
 
 
-@pytest.mark.slow  # the smoke variant of its experiment runs these roles too
-@pytest.mark.integration
 def test_two_iterations_weigh_groups():
   done = two_iterations("adora", "method.length_cap=100")  # answers that were cut count as well: most are
   assert_whole(done)

@@ -171,8 +171,6 @@ def test_a_number_that_makes_no_sense_is_one_line(options):
   assert "\n" not in str(error.value)
 
 
-@pytest.mark.slow  # the smoke variant of its experiment runs these roles too
-@pytest.mark.integration
 def test_two_iterations_compare_halves_by_the_entropies_of_the_policy():
   done = two_iterations("canon")
   assert_whole(done)

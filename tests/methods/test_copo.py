@@ -197,8 +197,6 @@ def test_numbers_out_of_range_are_refused(option, value):
     check_options(config_of(copo, **{option: value}), copo)
 
 
-@pytest.mark.slow  # the smoke variant of its experiment runs these roles too
-@pytest.mark.integration
 def test_two_iterations():
   """Untrained responses seldom hold an answer, so that all agree and the global loss counts."""
   done = two_iterations("copo")

@@ -165,8 +165,6 @@ def test_a_task_without_objectives_is_one_line():
     built(types.SimpleNamespace(**vars(batches.TASK), objectives=()))
 
 
-@pytest.mark.slow  # the smoke variant of its experiment runs these roles too
-@pytest.mark.integration
 def test_two_iterations():
   done = two_iterations("dvao", of="dvao")
   assert_whole(done)

@@ -115,7 +115,7 @@ def test_the_weights_of_a_curriculum_move_from_gains_to_outcomes():
 
 
 def test_a_task_without_turns_is_one_line():
-  with pytest.raises(ValueError, match="this task answers no turns"):
+  with pytest.raises(ValueError, match="this task has no turns"):
     igpo.build(config_of("igpo"), types.SimpleNamespace(response_tokens=4, turns=None))
 
 

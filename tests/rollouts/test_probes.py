@@ -152,5 +152,5 @@ def test_a_rollout_with_probes_counts_what_they_sample():
 
 def test_a_task_that_cannot_be_forced_is_one_line():
   task = dataclasses.replace(parts()[0], forced_answer=None)
-  with pytest.raises(ValueError, match="this task has no `forced_answer`: take another task"):
+  with pytest.raises(ValueError, match="this task has no `forced_answer`: use another task"):
     probe(None, task, None, parts()[2], jnp.zeros((8, 1)), jnp.ones((8, 1), bool), None, sampling=Sampling())
