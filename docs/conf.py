@@ -24,6 +24,7 @@ autodoc_preserve_defaults = True
 maximum_signature_line_length = 80
 napoleon_use_ivar = True
 napoleon_use_rtype = False
+napoleon_attr_annotations = False  # shapes such as "*N" are no markup
 
 
 def read_docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
