@@ -49,8 +49,10 @@ def top_k_codes(
   if not 1 <= k <= codes.shape[-1]:
     raise ValueError(f"top_k_codes: expected k from 1 to the {codes.shape[-1]} latents, got {k}")
   scores = jax.lax.stop_gradient(codes if decoder_norms is None else codes * widen(decoder_norms))
-  _, indices = jax.lax.top_k(scores, k)
-  return jnp.where(jnp.put_along_axis(jnp.zeros(codes.shape, bool), indices, True, axis=-1, inplace=False), codes, 0)
+  least = jnp.sort(scores, axis=-1)[..., -k, None]  # `top_k` would gather the tokens of all devices
+  larger, equal = scores > least, scores == least
+  room = k - larger.sum(axis=-1, keepdims=True)
+  return jnp.where(larger | (equal & (jnp.cumsum(equal, axis=-1) <= room)), codes, 0)
 
 
 def jump_relu_codes(

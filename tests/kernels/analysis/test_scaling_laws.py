@@ -105,8 +105,8 @@ def _density(scores, num_params):
 
 
 def _trend(times, densities, mask):
-  """On days that differ."""
-  return scaling_laws.density_trend(times + jnp.arange(times.size), densities, mask)
+  """Of records alone, on days that differ."""
+  return scaling_laws.density_trend(times + jnp.arange(times.size), jnp.sort(densities), mask)
 
 
 DRAWS = {

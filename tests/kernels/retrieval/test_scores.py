@@ -42,7 +42,7 @@ def test_late_interaction_against_loops():
       np.testing.assert_allclose(found[b, c], expected, rtol=1e-5, atol=1e-6)
 
 
-SIZES = {"D": 3, "C": 4}
+SIZES = {"D": 3, "C": 4, "J": 2}
 
 KERNELS = [
   Kernel(
@@ -55,7 +55,7 @@ KERNELS = [
   ),
   Kernel(
     scores.max_similarity,
-    {"query_tokens": "BSD", "document_tokens": "CTD", "query_mask": "BS", "document_mask": "CT"},
+    {"query_tokens": "BSD", "document_tokens": "CJD", "query_mask": "BS", "document_mask": "CJ"},
     mask="query_mask",
     covers={"document_tokens": "document_mask"},
     gradients=("query_tokens", "document_tokens"),
