@@ -45,7 +45,7 @@ class BatchSchedule(NamedTuple):
 class Stage(NamedTuple):
   """Stage of training, counted from 0, and the tokens since it began; the number of stages and 0 after the last."""
 
-  index: Int[Array, "*N"]
+  number: Int[Array, "*N"]
   tokens: Float[Array, "*N"]
 
 

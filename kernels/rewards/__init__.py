@@ -31,6 +31,7 @@ from rl_jax.kernels.rewards.process import (
   token_weights,
 )
 from rl_jax.kernels.rewards.ranking import EntropyRanking, entropy_ranking, length_bonus_reward
+from rl_jax.kernels.rewards.scaling import ReturnStatistics, ScaledRewards, scale_rewards
 from rl_jax.kernels.rewards.subgoals import subgoal_shaping
 from rl_jax.kernels.rewards.tool_calls import fewest_calls, otc_reward
 from rl_jax.kernels.rewards.unit_tests import (
@@ -48,6 +49,8 @@ __all__ = [
   "FirstPit",
   "ImplicitRewards",
   "Outcome",
+  "ReturnStatistics",
+  "ScaledRewards",
   "UnitTestWeights",
   "best_of_k_values",
   "checklist_progress",
@@ -78,6 +81,7 @@ __all__ = [
   "probe_confidence",
   "progress",
   "response_steps",
+  "scale_rewards",
   "scale_to_unit_return",
   "scar_rewards",
   "shapley",

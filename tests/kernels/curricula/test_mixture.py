@@ -68,7 +68,7 @@ def test_tokens_are_the_sum_of_all_batches_before():
 
 def test_stages_begin_where_the_last_ends():
   stages = compiled(mixture.stage_at, lengths=(4, 2))(np.array([0.0, 3.5, 4.0, 5.9, 6.0, 99.0]))
-  assert stages.index.tolist() == [0, 0, 1, 1, 2, 2]
+  assert stages.number.tolist() == [0, 0, 1, 1, 2, 2]
   np.testing.assert_allclose(stages.tokens, [0, 3.5, 0, 1.9, 0, 0], rtol=1e-5)
 
 

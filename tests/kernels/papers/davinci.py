@@ -37,7 +37,7 @@ def last_size(steps):
 def schedule(steps):
   sizes, tokens = quick_jit(mixture.batch_schedule)(steps)
   stages = quick_jit(mixture.stage_at)(jnp.array(REACHED))
-  names = [STAGES[i] for i in stages.index.tolist()]
+  names = [STAGES[i] for i in stages.number.tolist()]
   rates = {name: quick_jit(RATES[name])(jnp.array(at, float)) for name, at in STEPS.items()}
   return rates | {
     "gbs": sizes,
