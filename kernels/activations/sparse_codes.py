@@ -35,9 +35,9 @@ def top_k_codes(
 ) -> Float[Array, "*N F"]:
   """a = relu(x W + b), of which the k largest of a token stay; None: all.
 
-  SAE embeddings, arXiv 2512.10092. Of equal latents the lowest index stays (not in the paper). `decoder_norms`, the
-  lengths of the decoder's rows, choose by a_f |W_dec,f|: the autoencoders of Llama Scope in the code of YaPO, arXiv
-  2601.08441.
+  SAE embeddings, arXiv 2512.10092. Of equal latents the lowest index stays (not in the paper). An autoencoder trained
+  with k per batch has a threshold at inference instead: `jump_relu_codes`. `decoder_norms`, the lengths of the
+  decoder's rows, choose by a_f |W_dec,f|: the autoencoders of Llama Scope in the code of YaPO, arXiv 2601.08441.
 
   >>> weight = jnp.array([[1.0, 2.0, 0.0], [0.0, 0.0, 1.0]])
   >>> print(top_k_codes(jnp.array([[1.0, -2.0]]), weight, jnp.ones(3), jnp.ones(1), k=1))
@@ -49,8 +49,10 @@ def top_k_codes(
   if not 1 <= k <= codes.shape[-1]:
     raise ValueError(f"top_k_codes: expected k from 1 to the {codes.shape[-1]} latents, got {k}")
   scores = jax.lax.stop_gradient(codes if decoder_norms is None else codes * widen(decoder_norms))
-  _, indices = jax.lax.top_k(scores, k)
-  return jnp.where(jnp.put_along_axis(jnp.zeros(codes.shape, bool), indices, True, axis=-1, inplace=False), codes, 0)
+  least = jnp.sort(scores, axis=-1)[..., -k, None]  # `top_k` would gather the tokens of all devices
+  larger, equal = scores > least, scores == least
+  room = k - larger.sum(axis=-1, keepdims=True)
+  return jnp.where(larger | (equal & (jnp.cumsum(equal, axis=-1) <= room)), codes, 0)
 
 
 def jump_relu_codes(
@@ -81,7 +83,7 @@ def jump_relu_codes(
 def decode(codes: Float[Array, "*N F"], weight: Float[Array, "F D"], bias: Float[Array, " D"]) -> Float[Array, "*N D"]:
   """x_hat = a W_dec + b_dec.
 
-  SAE embeddings, arXiv 2512.10092; YaPO, arXiv 2601.08441.
+  SAE embeddings, arXiv 2512.10092; YaPO, arXiv 2601.08441. Autoencoders are trained on the mean square of x_hat - x.
 
   >>> print(decode(jnp.array([2.0, 0.0]), jnp.array([[1.0, 3.0], [9.0, 9.0]]), jnp.array([0.5, 0.0])))
   [2.5 6. ]

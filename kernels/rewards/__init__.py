@@ -44,6 +44,7 @@ from rl_jax.kernels.rewards.process import (
   token_weights,
 )
 from rl_jax.kernels.rewards.ranking import EntropyRanking, entropy_ranking, length_bonus_reward
+from rl_jax.kernels.rewards.scaling import ReturnStatistics, ScaledRewards, scale_rewards
 from rl_jax.kernels.rewards.subgoals import subgoal_shaping
 from rl_jax.kernels.rewards.tool_calls import fewest_calls, otc_reward
 from rl_jax.kernels.rewards.unit_tests import (
@@ -64,6 +65,8 @@ __all__ = [
   "Repeats",
   "Retrieved",
   "RewardStatistics",
+  "ReturnStatistics",
+  "ScaledRewards",
   "UnitTestWeights",
   "best_of_k_values",
   "checklist_progress",
@@ -100,6 +103,7 @@ __all__ = [
   "repeat_factors",
   "response_steps",
   "retrieved_rewards",
+  "scale_rewards",
   "scale_to_unit_return",
   "scar_rewards",
   "shapley",

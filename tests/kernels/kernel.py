@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import jax
@@ -21,6 +21,13 @@ def quick_jit(function: Callable[..., Any]) -> Callable[..., Any]:
   """jit that spends less time on machine code: these programs are tiny and run a few times."""
   options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
   return jax.jit(function, compiler_options=options)
+
+
+@cache
+def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+  """A function with options as one program, made once for all calls with arrays of the same shapes; gives NumPy's."""
+  program = quick_jit(partial(function, **options))
+  return lambda *arrays: jax.tree.map(np.asarray, program(*arrays))
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_jax.kernels.activations import cooccurrence
-from tests.kernels.kernel import Kernel
+from tests.kernels.kernel import Kernel, quick_jit
 
 RNG = np.random.default_rng(0)
 PRESENT = (RNG.random((9, 4)) < 0.5) & (np.arange(4) < 3)  # the last latent is dead
 MASK = np.arange(9) < 7
+
+
+@quick_jit
+def _statistics(present, mask):
+  return {
+    "npmi": cooccurrence.npmi(present, mask),
+    "disjoint": cooccurrence.npmi(present, mask, disjoint=-1.0),
+    "cross": cooccurrence.npmi(present[:, :2], mask, other_present=present[:, 2:]),
+    "conditional": cooccurrence.conditional_occurrence(present, mask),
+    "jaccard": cooccurrence.jaccard(present, mask),
+  }
+
+
+def statistics(present, mask=MASK):
+  with jax.enable_x64(True):
+    return {name: np.asarray(x) for name, x in _statistics(present, mask).items()}
 
 
 def npmi_loop(present, i, j):
@@ -19,33 +35,29 @@ def npmi_loop(present, i, j):
 
 
 def test_statistics_of_pairs_against_loops():
-  with jax.enable_x64(True):
-    present, mask = jnp.array(PRESENT), jnp.array(MASK)
-    values = np.asarray(cooccurrence.npmi(present, mask))
-    conditional = np.asarray(cooccurrence.conditional_occurrence(present, mask))
-  rows = PRESENT[MASK].astype(int)
+  found, rows = statistics(PRESENT), PRESENT[MASK].astype(int)
   for i in range(4):
     for j in range(4):
-      np.testing.assert_allclose(values[i, j], 1.0 if i == j else npmi_loop(rows, i, j), atol=1e-12)
+      np.testing.assert_allclose(found["npmi"][i, j], 1.0 if i == j else npmi_loop(rows, i, j), atol=1e-12)
       both, counts = (rows[:, i] & rows[:, j]).sum(), rows.sum(axis=0)[[i, j]]
-      np.testing.assert_allclose(conditional[i, j], max(both / c if c else 0 for c in counts))
+      np.testing.assert_allclose(found["conditional"][i, j], max(both / c if c else 0 for c in counts))
 
 
 def test_npmi_of_pairs_that_are_known():
-  """Always together: 1. Independent: 0. Never together: `disjoint`. Values are symmetric and within -1 and 1."""
-  grid = jnp.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-  latents = jnp.concatenate([grid, grid[:, :1], 1 - grid[:, :1]], axis=1)
-  values = cooccurrence.npmi(latents, jnp.ones(4), disjoint=-1.0)
-  np.testing.assert_allclose(values[0], [1, 0, 1, -1], atol=1e-6)
-  np.testing.assert_array_equal(values, values.T)
-  assert cooccurrence.npmi(latents, jnp.ones(4))[0, 3] == 0
-  np.testing.assert_array_equal(cooccurrence.npmi(jnp.ones((2, 2)), jnp.zeros(2)), np.eye(2))
+  """Always together: 1. Independent: 0. Never together: 0, or `disjoint`. Values are symmetric."""
+  first, second = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]).T
+  latents = np.zeros((9, 4), int)
+  latents[:4] = np.stack([first, second, first, 1 - first], axis=1)
+  found = statistics(latents, np.arange(9) < 4)
+  np.testing.assert_allclose(found["disjoint"][0], [1, 0, 1, -1], atol=1e-9)
+  np.testing.assert_allclose(found["npmi"][0], [1, 0, 1, 0], atol=1e-9)
+  np.testing.assert_array_equal(found["npmi"], found["npmi"].T)
+  np.testing.assert_array_equal(statistics(latents, np.zeros(9, bool))["npmi"], np.eye(4))
 
 
 def test_other_latents_are_a_block_of_all_latents_together():
-  left, right = jnp.array(PRESENT[:, :2]), jnp.array(PRESENT[:, 2:])
-  whole = cooccurrence.npmi(jnp.array(PRESENT), jnp.array(MASK))
-  np.testing.assert_array_equal(cooccurrence.npmi(left, jnp.array(MASK), other_present=right), whole[:2, 2:])
+  found = statistics(PRESENT)
+  np.testing.assert_array_equal(found["cross"], found["npmi"][:2, 2:])
 
 
 def test_pairs_come_once_and_labels_must_differ():
@@ -55,7 +67,7 @@ def test_pairs_come_once_and_labels_must_differ():
 
 
 def test_jaccard_against_sets():
-  values = cooccurrence.jaccard(jnp.array(PRESENT), jnp.array(MASK))
+  values = statistics(PRESENT)["jaccard"]
   sets = [set(np.flatnonzero(row)) for row in PRESENT]
   for i in range(9):
     for j in range(9):
@@ -75,7 +87,6 @@ def _affinity_to_all(present, mask):
 
 
 KERNELS = [
-  Kernel(cooccurrence.npmi, DOCUMENTS, scope="batch", zero_masked=False, draws=DRAWS, sizes=SIZES),
   Kernel(cooccurrence.npmi, {**DOCUMENTS, "other_present": "BG"}, scope="batch", draws=DRAWS, sizes=SIZES),
   Kernel(cooccurrence.conditional_occurrence, DOCUMENTS, scope="batch", draws=DRAWS, sizes=SIZES),
   Kernel(cooccurrence.correlated_pairs, {"correlations": "KK", "label_similarity": "KK"}, mask=None),

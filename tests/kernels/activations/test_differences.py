@@ -4,42 +4,40 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_jax.kernels.activations import differences
-from tests.kernels.kernel import Kernel
+from tests.kernels.kernel import Kernel, compiled
 
 
 def test_differences_are_antisymmetric_and_relative_ones_are_bounded():
   rng = np.random.default_rng(0)
-  first, second = (jnp.array(rng.random(7), jnp.float32) for _ in range(2))
+  first, second = rng.random((2, 4)).astype(np.float32)
   for form in ("absolute", "relative"):
-    there = differences.frequency_differences(first, second, form=form)
-    np.testing.assert_allclose(there, -differences.frequency_differences(second, first, form=form))
-  assert (abs(there) <= 1).all()
-  np.testing.assert_allclose(
-    there, differences.frequency_differences(first / 8, second / 8, form="relative"), rtol=1e-6
-  )
+    apart = compiled(differences.frequency_differences, form=form)
+    np.testing.assert_allclose(apart(first, second), -apart(second, first))
+  assert (abs(apart(first, second)) <= 1).all()
+  np.testing.assert_allclose(apart(first, second), apart(first / 8, second / 8), rtol=1e-6)
 
 
 def test_filtered_and_dead_latents_are_neutral():
-  first, second = jnp.array([0.1, 0.5, 0.0, 0.4]), jnp.array([0.5, 0.9, 0.0, 0.3])
+  first, second = np.array([[0.1, 0.5, 0.0, 0.4], [0.5, 0.9, 0.0, 0.3]], np.float32)
   for form, left in (("absolute", 0.1), ("relative", 0.25)):
-    values = differences.frequency_differences(first, second, form=form, min_coverage=0.2, max_coverage=0.8)
-    np.testing.assert_allclose(values, [0, 0, 0, left], rtol=1e-6)
-  assert not differences.frequency_differences(jnp.zeros(1), jnp.zeros(1), form="relative").any()
+    apart = compiled(differences.frequency_differences, form=form, min_coverage=0.2, max_coverage=0.8)
+    np.testing.assert_allclose(apart(first, second), [0, 0, 0, left], rtol=1e-6)
+  assert not compiled(differences.frequency_differences, form="relative")(0 * first, 0 * second).any()
 
 
 def test_any_other_model_counts_prompt_by_prompt():
   """The union over models, not the largest of their frequencies; one other model is its own union and intersection."""
-  target, others = jnp.zeros((2, 1)), jnp.array([[[1.0], [0.0]], [[0.0], [1.0]]])
-  both = differences.model_differences(target, others, jnp.ones(2))
+  target, others = np.zeros((2, 1)), np.array([[[1.0], [0.0]], [[0.0], [1.0]]])
+  both = compiled(differences.model_differences)(target, others, np.ones(2))
   assert (both.above_any, both.below_all) == (-1, 0)
-  one = differences.model_differences(target, others[:1], jnp.ones(2))
+  one = compiled(differences.model_differences)(target, others[:1], np.ones(2))
   assert (one.above_any, one.below_all) == (-0.5, 0.5)
 
 
 def test_top_latents_are_strictly_above_the_threshold():
-  top = differences.top_latents(jnp.array([0.25, 0.5, 0.1, 0.5]), k=3, threshold=0.25)
+  top = compiled(differences.top_latents, k=3, threshold=0.25)(np.array([0.25, 0.5, 0.1, 0.5]))
   assert top.indices.tolist() == [1, 3, 0] and top.mask.tolist() == [True, True, False]
-  assert differences.top_latents(jnp.ones(2), k=5).indices.tolist() == [0, 1]
+  assert compiled(differences.top_latents, k=5)(np.ones(2)).indices.tolist() == [0, 1]
 
 
 def test_without_documents_frequencies_are_zero():

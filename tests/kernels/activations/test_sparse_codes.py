@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.activations import sparse_codes
-from tests.kernels.kernel import Kernel
+from tests.kernels.kernel import Kernel, compiled, quick_jit
 from tests.kernels.numerics import finite_difference
 
 RNG = np.random.default_rng(0)
@@ -28,7 +28,8 @@ def test_top_k_and_its_gradient_against_loops(norms):
   with jax.enable_x64(True):
     lengths = None if norms is None else jnp.array(norms)
     codes = lambda w: sparse_codes.top_k_codes(jnp.array(X), w, jnp.array(BIAS), ONES, k=2, decoder_norms=lengths)
-    value, gradient = codes(jnp.array(WEIGHT)), jax.grad(lambda w: (codes(w) ** 2).sum())(jnp.array(WEIGHT))
+    square = lambda w: ((codes(w) ** 2).sum(), codes(w))
+    gradient, value = quick_jit(jax.grad(square, has_aux=True))(jnp.array(WEIGHT))
   reference = lambda w: loop(X, w, BIAS, 2, 1.0 if norms is None else norms)
   np.testing.assert_allclose(value, reference(WEIGHT), rtol=1e-12)
   np.testing.assert_allclose(gradient, finite_difference(lambda w: (reference(w) ** 2).sum(), WEIGHT), atol=1e-7)
@@ -36,13 +37,14 @@ def test_top_k_and_its_gradient_against_loops(norms):
 
 def test_equal_latents_keep_the_first_and_k_of_all_keeps_everything():
   args = jnp.ones((1, 1)), jnp.array([[1.0, 2.0, 2.0, 2.0]]), jnp.zeros(4), jnp.ones(1)
-  np.testing.assert_array_equal(sparse_codes.top_k_codes(*args, k=2), [[0, 2, 2, 0]])
-  np.testing.assert_array_equal(sparse_codes.top_k_codes(*args, k=4), sparse_codes.top_k_codes(*args))
+  np.testing.assert_array_equal(compiled(sparse_codes.top_k_codes, k=2)(*args), [[0, 2, 2, 0]])
+  np.testing.assert_array_equal(compiled(sparse_codes.top_k_codes, k=4)(*args), sparse_codes.top_k_codes(*args))
 
 
 def test_jump_relu_has_a_strict_threshold_and_no_negative_codes():
   z, threshold = jnp.array([[-0.5, 0.5, 0.6, 0.6]]), jnp.array([-1.0, 0.5, 0.5, 1.0])
-  codes = lambda form: sparse_codes.jump_relu_codes(z, jnp.eye(4), jnp.zeros(4), threshold, jnp.ones(1), form=form)
+  jump_relu = lambda form: compiled(sparse_codes.jump_relu_codes, form=form)
+  codes = lambda form: jump_relu(form)(z, jnp.eye(4), jnp.zeros(4), threshold, jnp.ones(1))
   np.testing.assert_allclose(codes("keep"), [[0, 0, 0.6, 0]])
   np.testing.assert_allclose(codes("subtract"), [[0, 0, 0.1, 0]], rtol=1e-6)
 
@@ -51,7 +53,7 @@ def test_pools_of_a_document_and_of_one_without_tokens():
   codes, mask = jnp.array([[[0.0, 2.0], [4.0, 1.0], [0.0, 9.0]]] * 2), jnp.array([[1, 1, 0], [0, 0, 0]])
   expected = {"max": [4, 2], "sum": [4, 3], "mean": [2, 1.5], "count": [1, 2]}
   for pool, values in expected.items():
-    np.testing.assert_array_equal(sparse_codes.pool_codes(codes, mask, pool=pool), [values, [0, 0]])
+    np.testing.assert_array_equal(compiled(sparse_codes.pool_codes, pool=pool)(codes, mask), [values, [0, 0]])
 
 
 def test_wrong_calls_say_what_to_do():

@@ -7,7 +7,7 @@ import pytest
 
 from rl_jax.kernels.activations import sparse_codes, steering
 from rl_jax.kernels.losses.preference import dpo
-from tests.kernels.kernel import Kernel
+from tests.kernels.kernel import Kernel, quick_jit
 from tests.kernels.numerics import finite_difference
 
 RNG = np.random.default_rng(0)
@@ -18,14 +18,15 @@ CODES[0] = CODES[:, 3] = 0  # the last latent is never active
 
 def test_steering_is_decoding_the_steered_codes_plus_the_error_of_reconstruction():
   """The bias cancels, and the gradient is that of loops over tokens and latents."""
-  steer = lambda v, d: steering.steer_sparse(*map(jnp.array, (HIDDEN, CODES, v, DECODER)), multiplier=d)
+  steer = lambda v, d: steering.steer_sparse(*map(jnp.array, (HIDDEN, CODES)), v, jnp.array(DECODER), multiplier=d)
+  square = lambda v, d: (jnp.square(steer(v, d)).sum(), steer(v, d))
   with jax.enable_x64(True):
-    decode = lambda codes: sparse_codes.decode(*map(jnp.array, (codes, DECODER, BIAS)))
-    for d in (1.0, -0.5):
+    decode = quick_jit(lambda codes: sparse_codes.decode(codes, jnp.array(DECODER), jnp.array(BIAS)))
+    compiled = quick_jit(jax.grad(square, has_aux=True))
+    for d in (-0.5, 1.0):
+      gradient, steered = compiled(VECTOR, d)
       expected = decode(np.maximum(CODES + d * VECTOR, 0)) + HIDDEN - decode(CODES)
-      np.testing.assert_allclose(steer(VECTOR, d), expected, atol=1e-12)
-    loss = lambda v: (jnp.square(steering.steer_sparse(*map(jnp.array, (HIDDEN, CODES)), v, jnp.array(DECODER)))).sum()
-    gradient = jax.grad(loss)(jnp.array(VECTOR))
+      np.testing.assert_allclose(steered, expected, atol=1e-12)
 
   def reference(v):
     total = 0.0
@@ -47,10 +48,11 @@ def test_latents_that_are_never_active_do_not_move_down():
   """At v = 0 their gradient is exactly 0, and a negative entry has no effect; codes carry no gradient."""
   hidden, codes, decoder = (jnp.array(x, jnp.float32) for x in (HIDDEN, CODES, DECODER))
   total = lambda codes, v: jnp.sin(steering.steer_sparse(hidden, codes, v, decoder)).sum()
-  by_codes, by_vector = jax.grad(total, argnums=(0, 1))(codes, jnp.zeros(4))
+  compiled = quick_jit(jax.value_and_grad(total, argnums=(0, 1)))
+  value, (by_codes, by_vector) = jax.tree.map(np.asarray, compiled(codes, np.zeros(4, np.float32)))
   assert not by_codes.any() and by_vector[:3].all() and by_vector[3] == 0
-  down = jnp.array([0.0, 0.0, 0.0, -5.0])
-  assert total(codes, down) == total(codes, jnp.zeros(4)) and jax.grad(total, argnums=1)(codes, down)[3] == 0
+  lower, (_, by_vector) = compiled(codes, np.array([0, 0, 0, -5], np.float32))
+  assert lower == value and np.asarray(by_vector)[3] == 0
 
 
 def test_both_directions_of_training_have_one_gradient_at_the_start():
@@ -62,7 +64,7 @@ def test_both_directions_of_training_have_one_gradient_at_the_start():
     chosen, rejected = (jnp.tanh(steering.steer_dense(h, v, multiplier=d)).sum(axis=1) for h in states)
     return dpo(chosen, rejected, *(jnp.tanh(h).sum(axis=1) for h in states), ones, beta=d * 0.1).losses.mean()
 
-  up, down = (jax.value_and_grad(loss)(jnp.zeros(2), d) for d in (1.0, -1.0))
+  up, down = (quick_jit(jax.value_and_grad(loss))(jnp.zeros(2), d) for d in (1.0, -1.0))
   np.testing.assert_allclose(up[0], np.log(2), rtol=1e-6)
   np.testing.assert_allclose(up[1], down[1], rtol=1e-5)
 

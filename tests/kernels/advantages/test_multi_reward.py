@@ -7,7 +7,7 @@ import pytest
 
 from rl_jax.kernels.advantages import multi_reward
 from rl_jax.kernels.advantages.group import grpo
-from tests.kernels.kernel import Kernel
+from tests.kernels.kernel import Kernel, compiled
 from tests.kernels.numerics import finite_difference
 
 REWARDS = jnp.array([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
@@ -97,21 +97,26 @@ def test_errors():
     multi_reward.reward_combination(REWARDS[:, 0], *ARGS[1:])
 
 
+def _scalarized(returns, values, mask, weights, variances):
+  return multi_reward.scalarized_advantages(returns, values, mask, weights=weights, variances=variances)
+
+
 def test_scalarised_advantages_do_not_know_the_units_of_the_critic():
   rng = np.random.default_rng(0)
-  returns, values = jnp.array(rng.normal(size=(2, 6, 3)), jnp.float32)
-  mask, weights, scale = jnp.arange(6) < 5, jnp.array([0.5, 0.2, 0.3]), jnp.array([4.0, 1.0, 0.5])
-  expected = multi_reward.scalarized_advantages(returns, values, mask, weights=weights)
-  scaled = (returns / scale, values / scale, mask)
-  actual = multi_reward.scalarized_advantages(*scaled, weights=weights, variances=jnp.square(scale))
-  np.testing.assert_allclose(actual, expected, rtol=1e-4)
-  total = np.asarray((returns - values) @ weights)[:5]
+  returns, values = rng.normal(size=(2, 6, 3)).astype(np.float32)
+  mask, weights, scale = np.arange(6) < 5, np.array([0.5, 0.2, 0.3]), np.array([4.0, 1.0, 0.5])
+
+  def advantages(returns, weights=weights, scale=1.0):
+    return compiled(_scalarized)(returns / scale, values / scale, mask, weights, scale**2 * np.ones(3))
+
+  expected = advantages(returns)
+  np.testing.assert_allclose(advantages(returns, scale=scale), expected, rtol=1e-4)
+  total = ((returns - values) @ weights)[:5]
   np.testing.assert_allclose(expected[:5], (total - total.mean()) / (total.std(ddof=1) + 1e-5), rtol=1e-4)
   # One objective alone is that objective, and a baseline for all samples alike changes nothing.
-  alone = multi_reward.scalarized_advantages(returns, values, mask, weights=jnp.array([0.0, 1.0, 0.0]))
-  shifted = multi_reward.scalarized_advantages(returns + 3, values, mask, weights=jnp.array([0.0, 1.0, 0.0]))
-  np.testing.assert_allclose(alone, shifted, atol=1e-5)
-  assert not multi_reward.scalarized_advantages(returns * 0 + 2, values * 0, mask).any()
+  alone = np.array([0.0, 1.0, 0.0])
+  np.testing.assert_allclose(advantages(returns, alone), advantages(returns + 3, alone), atol=1e-5)
+  assert not compiled(_scalarized)(0 * returns + 2, 0 * values, mask, weights, np.ones(3)).any()
 
 
 REWARD_AXES = {"rewards": "BK", "group_ids": "B", "mask": "B"}

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_jax.kernels.analysis import agent_costs
-from tests.kernels.kernel import Kernel
+from tests.kernels.kernel import Kernel, compiled, quick_jit
 
 RNG = np.random.default_rng(0)
 
@@ -16,28 +16,30 @@ def test_uses_are_charged_once_or_each_time():
     jnp.array([0.5, 2.0]),
     jnp.array([1, 1, 0]),
   )
-  once, each = (agent_costs.agent_cost(*args, token_price=0.1, charge=charge) for charge in ("once", "per_use"))
+  once, each = (compiled(agent_costs.agent_cost, token_price=0.1, charge=c)(*args) for c in ("once", "per_use"))
   np.testing.assert_allclose(once.language_model, [1, 2, 0])
   np.testing.assert_allclose(once.total, [1.5, 4.5, 0])
   np.testing.assert_allclose(each.total, [2.5, 6.5, 0])
 
 
 def test_a_larger_budget_buys_no_less_and_both_questions_agree():
-  costs, scores = (jnp.array(RNG.random(8), jnp.float32) for _ in range(2))
-  mask = jnp.arange(8) < 7
-  best = [agent_costs.score_at_budget(costs, scores, mask, budget=b) for b in (0.0, 0.4, 0.7, 1.0)]
+  costs, scores = RNG.random((2, 8)).astype(np.float32)
+  mask = np.arange(8) < 7
+  scored = quick_jit(lambda budget: agent_costs.score_at_budget(*map(jnp.array, (costs, scores, mask)), budget=budget))
+  paid = quick_jit(lambda score: agent_costs.cost_at_score(*map(jnp.array, (costs, scores, mask)), score=score))
+  best = [scored(budget) for budget in (0.0, 0.4, 0.7, 1.0)]
   assert not best[0].exists and best[0].value == 0
   assert best[1].value <= best[2].value <= best[3].value == scores[:7].max()
-  back = agent_costs.cost_at_score(costs, scores, mask, score=float(best[2].value))
+  back = paid(float(best[2].value))
   assert back.exists and back.value <= 0.7
-  assert not agent_costs.cost_at_score(costs, scores, mask, score=2.0).exists
+  assert not paid(2.0).exists
 
 
 def test_costs_of_answers_without_answers_and_without_calls():
-  costs, mask = jnp.array([1.0, 2.0, np.nan]), jnp.array([1, 1, 0])
-  assert agent_costs.cost_of_pass(costs, jnp.array([1, 0, 1]), mask) == 3
-  assert np.isinf(agent_costs.cost_of_pass(costs, jnp.zeros(3), mask))
-  productivity = lambda correct, calls: agent_costs.tool_productivity(jnp.array(correct), jnp.array(calls), mask)
+  costs, mask = np.array([1.0, 2.0, np.nan]), np.array([1, 1, 0])
+  assert compiled(agent_costs.cost_of_pass)(costs, np.array([1, 0, 1]), mask) == 3
+  assert np.isinf(compiled(agent_costs.cost_of_pass)(costs, np.array([0, 0, 1]), mask))
+  productivity = lambda *counts: compiled(agent_costs.tool_productivity)(*map(np.array, counts), mask)
   assert productivity([1, 1, 0], [3, 1, 9]) == 0.5
   assert np.isinf(productivity([1, 0, 0], [0, 0, 9])) and productivity([0, 0, 1], [0, 0, 9]) == 0
 
@@ -51,8 +53,9 @@ def levenshtein(a, b):
 def test_edit_distance_against_its_definition_and_as_a_distance():
   """0 only for equal sequences, symmetric, at least the difference and at most the larger of the lengths."""
   paths, masks = RNG.integers(0, 3, (2, 20, 5)), RNG.random((2, 20, 5)) < 0.7
-  found = agent_costs.edit_distance(*map(jnp.array, (*paths, *masks)))
-  assert found.tolist() == agent_costs.edit_distance(*map(jnp.array, (*paths[::-1], *masks[::-1]))).tolist()
+  edit_distance = compiled(agent_costs.edit_distance)
+  found = edit_distance(*paths, *masks)
+  assert found.tolist() == edit_distance(*paths[::-1], *masks[::-1]).tolist()
   for distance, a, b, mask_a, mask_b in zip(found.tolist(), *paths, *masks, strict=True):
     a, b = a[mask_a].tolist(), b[mask_b].tolist()
     assert distance == levenshtein(a, b)

@@ -14,7 +14,7 @@ from rl_jax.kernels.analysis.agreement import (
   sign_agreement,
   unexplained,
 )
-from tests.kernels.kernel import Kernel
+from tests.kernels.kernel import Kernel, compiled
 
 ALL = jnp.ones(4)
 
@@ -70,11 +70,11 @@ def test_monotone_maps_keep_the_rank_correlation():
 def test_reversals_against_a_loop_and_under_monotone_maps():
   rng = np.random.default_rng(1)
   x, y, mask = rng.integers(0, 4, 7).astype(np.float32), rng.integers(0, 4, 7).astype(np.float32), np.arange(7) != 2
-  found = order_reversals(*map(jnp.array, (x, y, mask)))
+  found = compiled(order_reversals)(x, y, mask)
   pairs = [(i, j) for i in range(7) for j in range(i + 1, 7) if mask[i] and mask[j]]
   assert np.argwhere(found).tolist() == [[i, j] for i, j in pairs if (x[i] - x[j]) * (y[i] - y[j]) < 0]
-  np.testing.assert_array_equal(order_reversals(jnp.exp(jnp.array(x)), jnp.array(y), jnp.array(mask)), found)
-  assert not order_reversals(jnp.array(x), jnp.array(x), jnp.array(mask)).any()
+  np.testing.assert_array_equal(compiled(order_reversals)(np.exp(x), y, mask), found)
+  assert not compiled(order_reversals)(x, x, mask).any()
 
 
 PAIR = {"x": "BS", "y": "BS", "mask": "BS"}

@@ -12,7 +12,7 @@ from rl_jax.kernels.advantages.multi_reward import scalarized_advantages
 from rl_jax.kernels.losses.policy import policy_gradient
 from rl_jax.kernels.pareto import constrained, front, quality
 from rl_jax.kernels.reductions import masked_mean
-from tests.kernels.kernel import quick_jit
+from tests.kernels.kernel import compiled, quick_jit
 from tests.kernels.papers.as_released import whole_ratio_barrier
 
 
@@ -35,13 +35,13 @@ def archive(points, ref, weight_parts, num_select, history):
   kept, distances, selected, volume, spread = _archive(padded, exists, ref, seen, len(history))
   members = np.flatnonzero(kept)
   indices = np.asarray(selected.indices)[np.asarray(selected.mask)][:num_select]
-  utility = quality.expected_utility(points, kept[: points.shape[0]], grid)
+  utility = compiled(quality.expected_utility)(padded, kept, grid)
   return {
     "pareto_mask": kept[: points.shape[0]],
     "crowd_distance": [as_json(x) for x in np.asarray(distances)[members].tolist()],
     "selected_in_front": np.searchsorted(members, indices).tolist(),
     "hypervolume": volume,
-    "expected_utility": utility.value if utility.weight else None,
+    "expected_utility": utility.sum / utility.weight if utility.weight else None,
     "sparsity": spread,
     "num_weights": grid.shape[0],
   }

@@ -7,7 +7,7 @@ import numpy as np
 
 from rl_jax.kernels.retrieval import attacks, losses
 from rl_jax.kernels.retrieval.scores import similarity
-from tests.kernels.kernel import quick_jit
+from tests.kernels.kernel import compiled, quick_jit
 
 
 def compute(case, inputs):
@@ -29,20 +29,22 @@ def _in_batch(q, ctx, positive_idx, excluded):
 
 
 def rates(is_attacked, has_answer, ks):
-  found = attacks.attack_rates(is_attacked, has_answer, jnp.ones(is_attacked.shape[0]), ks=ks.tolist())
-  values = np.stack([rate.value for rate in found], axis=1)
+  rates_at = compiled(attacks.attack_rates, ks=tuple(ks.tolist()))
+  found = rates_at(is_attacked, has_answer, np.ones(is_attacked.shape[0]))
+  values = np.stack([rate.sum / rate.weight for rate in found], axis=1)
   return {str(k): row for k, row in zip(ks.tolist(), values, strict=True)}
 
 
 def confusion(pairs, min_count, words, count):
   vocabulary = sorted({word for pair in pairs for word in pair} | set(words))
   ids = {word: i for i, word in enumerate(vocabulary)}
-  correct, wrong = (jnp.array([ids[word] for word in side]) for side in zip(*pairs, strict=True))
-  table = attacks.confusion_sets(correct, wrong, jnp.ones(len(pairs)), vocab_size=len(vocabulary), min_count=min_count)
+  correct, wrong = (np.array([ids[word] for word in side]) for side in zip(*pairs, strict=True))
+  sets = compiled(attacks.confusion_sets, vocab_size=len(vocabulary), min_count=min_count)
+  table = sets(correct, wrong, np.ones(len(pairs)))
   named = lambda row: {vocabulary[i]: row[i] for i in np.flatnonzero(row)}
-  rows = {word: named(np.asarray(row)) for word, row in zip(vocabulary, table, strict=True)}
-  texts = jnp.array([[ids[word] for word in words], [ids["house"]] * len(words)])
-  found = attacks.edit_probabilities(texts, table, jnp.full(2, count), jnp.ones(texts.shape))
+  rows = {word: named(row) for word, row in zip(vocabulary, table, strict=True)}
+  texts = np.array([[ids[word] for word in words], [ids["house"]] * len(words)])
+  found = compiled(attacks.edit_probabilities)(texts, table, np.full(2, count), np.ones(texts.shape))
   return {
     "sets": {word: row for word, row in rows.items() if row},
     "word_change_prob": found[0].max(),

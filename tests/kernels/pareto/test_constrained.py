@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.pareto import constrained
-from tests.kernels.kernel import Kernel
+from tests.kernels.kernel import Kernel, compiled, quick_jit
 from tests.kernels.numerics import finite_difference
 
 RNG = np.random.default_rng(0)
@@ -19,31 +19,30 @@ def test_the_barrier_and_its_gradient_against_loops():
   reference = lambda g: sum(np.log(g[i] - 0.9 * START[i]) for i in (1, 2)) / 20
   barrier = lambda g: constrained.log_barrier(g, jnp.array(START), objective=0).value
   with jax.enable_x64(True):
-    value, gradient = jax.value_and_grad(barrier)(jnp.array(RETURNS))
+    value, gradient = quick_jit(jax.value_and_grad(barrier))(RETURNS)
   np.testing.assert_allclose(value, reference(RETURNS), rtol=1e-12)
   np.testing.assert_allclose(gradient, finite_difference(reference, RETURNS), atol=1e-8)
 
 
 def test_the_start_is_feasible_if_its_returns_are_positive():
   """For negative ones only with the threshold that loses a share."""
-  negative = jnp.array([1.0, -2.0, 0.5])
+  negative = np.array([1.0, -2.0, 0.5])
   for start, threshold, feasible in (
-    (jnp.array(START), "share", True),
-    (jnp.array(START), "loss", True),
+    (START, "share", True),
+    (START, "loss", True),
     (negative, "share", False),
     (negative, "loss", True),
   ):
-    barrier = constrained.log_barrier(start, start, objective=0, threshold=threshold)
+    barrier = compiled(constrained.log_barrier, objective=0, threshold=threshold)(start, start)
     assert barrier.feasible == feasible and np.isfinite(barrier.value) == feasible
-  gradient = jax.grad(lambda g: constrained.log_barrier(g, negative, objective=0).value)(negative)
+  gradient = quick_jit(jax.grad(lambda g: constrained.log_barrier(g, jnp.array(negative), objective=0).value))(negative)
   assert not gradient.any()
 
 
 def test_a_weaker_barrier_is_nearer_to_zero_and_other_thresholds_agree_on_positive_returns():
-  args = jnp.array(RETURNS, jnp.float32), jnp.array(START, jnp.float32)
-  weak, strong = (constrained.log_barrier(*args, objective=0, t=t).value for t in (200.0, 20.0))
-  np.testing.assert_allclose(strong, 10 * weak, rtol=1e-5)
-  np.testing.assert_allclose(constrained.log_barrier(*args, objective=0, threshold="loss").value, strong, rtol=1e-5)
+  barrier = lambda **options: compiled(constrained.log_barrier, objective=0, **options)(RETURNS, START).value
+  np.testing.assert_allclose(barrier(threshold="share"), 10 * barrier(t=200.0), rtol=1e-5)
+  np.testing.assert_allclose(barrier(threshold="loss"), barrier(threshold="share"), rtol=1e-5)
 
 
 def sample_barrier(ratios):
@@ -59,25 +58,40 @@ def test_the_barrier_of_samples_and_its_gradient_against_loops():
     return constrained.ratio_barrier(ratios, jnp.array(SAMPLES), jnp.array(MASK), objective=1).sum() / 3
 
   with jax.enable_x64(True):
-    value, gradient = map(np.asarray, jax.value_and_grad(loss)(jnp.array(RATIOS)))
+    value, gradient = map(np.asarray, quick_jit(jax.value_and_grad(loss))(RATIOS))
   np.testing.assert_allclose(value, sample_barrier(RATIOS), rtol=1e-12)
   np.testing.assert_allclose(gradient, finite_difference(sample_barrier, RATIOS), atol=1e-7)
   assert gradient[0] == gradient[3] == 0  # at the floor, and masked
 
 
+def test_the_barrier_of_samples_pushes_nowhere_on_average_and_that_of_the_start_does():
+  """Over all actions, weighted by their probabilities: E[grad log pi] = 0, but E[A grad log pi] is not."""
+  logits, returns = jnp.array([0.3, -0.5, 1.0, 0.1]), jnp.array(SAMPLES, jnp.float32)
+  old, every = jax.nn.softmax(logits), jnp.ones(4)
+
+  mean = old @ returns
+
+  def of_samples(x):
+    alike = jnp.broadcast_to(mean, returns.shape)  # the batch's mean return, whatever the weights
+    return old @ constrained.ratio_barrier(jax.nn.softmax(x) / old, alike, every, objective=1)
+
+  def of_the_start(x):
+    weighted = 4 * old[:, None] * (returns - mean)  # a mean over samples is then one over actions
+    now = constrained.importance_weighted_returns(mean, jax.nn.softmax(x) / old, weighted, every)
+    return constrained.log_barrier(now, mean, objective=1).value
+
+  by_samples, by_start = quick_jit(lambda x: (jax.grad(of_samples)(x), jax.grad(of_the_start)(x)))(logits)
+  np.testing.assert_allclose(by_samples, np.zeros(4), atol=1e-6)
+  assert abs(np.asarray(by_start)).max() > 1e-2
+
+
 def test_on_policy_the_estimate_is_the_samplers_and_moves_by_the_mean_advantage():
   advantages = RNG.normal(size=(4, 3)).astype(np.float32)
 
-  def estimate(ratios):
-    return constrained.importance_weighted_returns(jnp.array(RETURNS, jnp.float32), ratios, advantages, jnp.array(MASK))
-
-  centred = advantages - advantages[:3].mean(axis=0)
-  on_policy = constrained.importance_weighted_returns(
-    jnp.array(RETURNS, jnp.float32), jnp.ones(4), centred, jnp.array(MASK)
-  )
-  np.testing.assert_allclose(on_policy, RETURNS, rtol=1e-5)
+  estimate = lambda ratios, a: compiled(constrained.importance_weighted_returns)(RETURNS, ratios, a, MASK)
+  np.testing.assert_allclose(estimate(np.ones(4), advantages - advantages[:3].mean(axis=0)), RETURNS, rtol=1e-5)
   clipped = np.clip(RATIOS[:3, None], 0.8, 1.2) * advantages[:3]
-  np.testing.assert_allclose(estimate(jnp.array(RATIOS, jnp.float32)), RETURNS + clipped.mean(axis=0), rtol=1e-5)
+  np.testing.assert_allclose(estimate(RATIOS, advantages), RETURNS + clipped.mean(axis=0), rtol=1e-5)
 
 
 def test_an_objective_that_is_not_there():

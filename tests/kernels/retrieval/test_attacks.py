@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-import jax.numpy as jnp
 import numpy as np
 
 from rl_jax.kernels.retrieval import attacks
-from tests.kernels.kernel import Kernel
+from tests.kernels.kernel import Kernel, compiled
 
 RNG = np.random.default_rng(0)
 
@@ -14,7 +13,8 @@ RNG = np.random.default_rng(0)
 def test_rates_against_loops_and_their_order():
   attacked, answers = RNG.random((12, 6)) < 0.2, RNG.random((12, 6)) < 0.3
   mask, ks = np.arange(12) < 10, (1, 3, 6)
-  found = attacks.attack_rates(*map(jnp.array, (attacked, answers, mask)), ks=ks)
+  rates = compiled(attacks.attack_rates, ks=ks)
+  found = [rate.sum / rate.weight for rate in rates(attacked, answers, mask)]
   for n, k in enumerate(ks):
     rows = list(zip(attacked[:10, :k], answers[:10, :k], strict=True))
     expected = [
@@ -22,17 +22,17 @@ def test_rates_against_loops_and_their_order():
       np.mean([bad.any() for bad, _ in rows]),
       np.mean([has.any() and not bad.any() for bad, has in rows]),
     ]
-    np.testing.assert_allclose([rate.value[n] for rate in found], expected, rtol=1e-6)
-  hit, attack, safe = (np.asarray(rate.value) for rate in found)
+    np.testing.assert_allclose([rate[n] for rate in found], expected, rtol=1e-6)
+  hit, attack, safe = found
   assert (np.diff(hit) >= 0).all() and (np.diff(attack) >= 0).all()
   assert (safe <= hit).all() and (safe <= 1 - attack + 1e-6).all()
-  assert not any(rate.value.any() for rate in attacks.attack_rates(attacked, answers, jnp.zeros(12), ks=ks))
+  assert not any(rate.weight.any() for rate in rates(attacked, answers, mask & False))
 
 
 def test_confusion_sets_against_counts():
   correct, wrong = RNG.integers(0, 4, (2, 60))
   mask = RNG.random(60) < 0.9
-  table = np.asarray(attacks.confusion_sets(*map(jnp.array, (correct, wrong, mask)), vocab_size=4, min_count=3))
+  table = compiled(attacks.confusion_sets, vocab_size=4, min_count=3)(correct, wrong, mask)
   counts = Counter(pair for pair, m in zip(zip(correct, wrong, strict=True), mask, strict=True) if m)
   kept = {pair: count for pair, count in counts.items() if count >= 3}
   for v in range(4):
@@ -41,9 +41,9 @@ def test_confusion_sets_against_counts():
 
 
 def test_expected_edits_are_those_asked_for_unless_there_are_fewer_words():
-  confusions = jnp.eye(4)[jnp.array([1, 0, 2, 3])] * jnp.array([1.0, 1.0, 0.0, 0.0])
-  tokens, mask = jnp.array([[0, 1, 2, 0], [0, 3, 3, 3], [2, 3, 2, 3]]), jnp.array([[1, 1, 1, 0]] * 3)
-  found = attacks.edit_probabilities(tokens, confusions, jnp.array([1.0, 3.0, 2.0]), mask)
+  confusions = np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], np.float32)
+  tokens, mask = np.array([[0, 1, 2, 0], [0, 3, 3, 3], [2, 3, 2, 3]]), np.array([[1, 1, 1, 0]] * 3)
+  found = compiled(attacks.edit_probabilities)(tokens, confusions, np.array([1.0, 3.0, 2.0]), mask)
   np.testing.assert_allclose(found, [[0.5, 0.5, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.retrieval import hashing
-from tests.kernels.kernel import Kernel
+from tests.kernels.kernel import Kernel, compiled, quick_jit
 from tests.kernels.numerics import finite_difference
 
 RNG = np.random.default_rng(0)
@@ -16,18 +16,20 @@ QUERIES, DOCUMENTS = (RNG.normal(size=(n, 11)).astype(np.float32) for n in (3, 9
 def test_the_relaxed_code_and_its_gradient_against_numpy():
   reference = lambda v: np.tanh(np.sqrt(1 + 0.1 * 30) * v).sum()
   with jax.enable_x64(True):
-    v = jnp.array(QUERIES, jnp.float64)
-    value, gradient = jax.value_and_grad(lambda v: hashing.hash_codes(v, step=30).sum())(v)
+    total = quick_jit(jax.value_and_grad(lambda v: hashing.hash_codes(v, step=30).sum()))
+    value, gradient = total(QUERIES.astype(np.float64))
   np.testing.assert_allclose(value, reference(QUERIES.astype(np.float64)), rtol=1e-12)
   np.testing.assert_allclose(gradient, finite_difference(reference, QUERIES.astype(np.float64)), atol=1e-7)
 
 
 def test_the_relaxed_code_goes_to_the_sign():
   """Closer and closer; at step 0 it is tanh."""
-  codes, v = hashing.hash_codes(jnp.array(QUERIES)), jnp.array(QUERIES)
-  distances = [float(jnp.abs(hashing.hash_codes(v, step=step) - codes).max()) for step in (0, 100, 10**4, 10**7)]
+  codes = np.where(QUERIES >= 0, 1, -1)
+  np.testing.assert_array_equal(compiled(hashing.hash_codes)(QUERIES), codes)
+  relaxed = quick_jit(lambda step: hashing.hash_codes(jnp.array(QUERIES), step=step))
+  distances = [abs(np.asarray(relaxed(step)) - codes).max() for step in (0, 100, 10**4, 10**7)]
   assert distances == sorted(distances, reverse=True) and distances[-1] < 1e-3
-  np.testing.assert_allclose(hashing.hash_codes(v, step=0), np.tanh(QUERIES), rtol=1e-5)
+  np.testing.assert_allclose(relaxed(0), np.tanh(QUERIES), rtol=1e-5)
 
 
 @pytest.mark.parametrize("num_candidates", [4, 9])
@@ -35,7 +37,7 @@ def test_search_against_loops(num_candidates):
   """With all documents as candidates, an exact search on the codes."""
   packed = hashing.pack_codes(jnp.array(DOCUMENTS))
   assert packed.shape == (9, 2) and packed.dtype == jnp.uint8
-  found = hashing.bpr_search(jnp.array(QUERIES), packed, k=3, num_candidates=num_candidates)
+  found = compiled(hashing.bpr_search, k=3, num_candidates=num_candidates)(QUERIES, packed)
   codes = np.where(DOCUMENTS >= 0, 1, -1)
   for b, q in enumerate(QUERIES):
     distances = [(np.where(q >= 0, 1, -1) != code).sum() for code in codes]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.retrieval import losses
-from tests.kernels.kernel import Kernel
+from tests.kernels.kernel import Kernel, compiled, quick_jit
 from tests.kernels.numerics import finite_difference
 
 RNG = np.random.default_rng(0)
@@ -66,6 +66,11 @@ def swaps(scores, cut=2):
   return total
 
 
+@quick_jit
+def contrastive_loss(scores, positives, mask, excluded, temperature=1.0):
+  return losses.contrastive_loss(scores, positives, mask, excluded=excluded, temperature=temperature)
+
+
 def test_values_and_gradients_against_loops():
   teacher, listed = jnp.array(TEACHER), jnp.array(LISTED)
 
@@ -83,79 +88,78 @@ def test_values_and_gradients_against_loops():
 
   references = contrastive, pairs, distillation, batch_margins, swaps
   with jax.enable_x64(True):
-    values = all_losses(jnp.array(SCORES))
-    gradients = jax.jacrev(all_losses)(jnp.array(SCORES))
+    values, gradients = quick_jit(lambda x: (all_losses(x), jax.jacrev(all_losses)(x)))(SCORES)
   for value, gradient, reference in zip(values, gradients, references, strict=True):
     np.testing.assert_allclose(value, reference(SCORES), rtol=1e-6)
     np.testing.assert_allclose(gradient, finite_difference(reference, SCORES), atol=1e-6)
 
 
 def test_two_documents_are_the_logistic_pair_and_one_is_nothing():
-  scores = jnp.array([[1.0, 3.0], [0.5, -2.0]])
-  found = losses.contrastive_loss(scores, jnp.zeros(2, int), jnp.ones(2))
-  np.testing.assert_allclose(found.losses, losses.pair_loss(scores[:, 0], scores[:, 1], jnp.ones(2), form="logistic"))
+  scores, positives = np.array([[1.0, 3.0], [0.5, -2.0]]), np.zeros(2, int)
+  found = contrastive_loss(scores, positives, np.ones(2), np.zeros((2, 2)))
+  logistic = compiled(losses.pair_loss, form="logistic")(scores[:, 0], scores[:, 1], np.ones(2))
+  np.testing.assert_allclose(found.losses, logistic, rtol=1e-6)
   assert found.correct.tolist() == [False, True]
-  alone = losses.contrastive_loss(scores, jnp.zeros(2, int), jnp.ones(2), excluded=jnp.ones((2, 2)))
+  alone = contrastive_loss(scores, positives, np.ones(2), np.ones((2, 2)))
   assert not alone.losses.any() and alone.correct.all()
 
 
 def test_constants_of_a_row_change_nothing_and_less_negatives_lose_less():
-  args = jnp.array(POSITIVES), jnp.ones(3)
-  loss = lambda scores, **options: losses.contrastive_loss(scores, *args, **options).losses
-  scores = jnp.array(SCORES, jnp.float32)
-  np.testing.assert_allclose(loss(scores + jnp.array([[5.0], [-5.0], [0.0]])), loss(scores), rtol=1e-5)
-  assert (loss(scores, excluded=jnp.array(EXCLUDED)) <= loss(scores)).all()
-  np.testing.assert_allclose(loss(scores / 4, temperature=0.25), loss(scores), rtol=1e-6)
+  loss = lambda scores, excluded=0 * EXCLUDED, t=1.0: (
+    contrastive_loss(scores, POSITIVES, np.ones(3), excluded, t).losses
+  )
+  np.testing.assert_allclose(loss(SCORES + np.array([[5.0], [-5.0], [0.0]])), loss(SCORES), rtol=1e-4)
+  assert (loss(SCORES, EXCLUDED) <= loss(SCORES)).all()
+  np.testing.assert_allclose(loss(SCORES / 4, t=0.25), loss(SCORES), rtol=1e-5)
 
 
 def test_copies_of_a_positive_are_no_negatives():
   """With the copy left out, the loss is that of the batch without it."""
-  ids, scores = jnp.array([7, 8, 7]), jnp.array([[2.0, 1.0, 2.0], [0.0, 1.0, 0.0]])
-  copies = losses.false_negatives(ids, jnp.array([0, 1]))
-  args = jnp.array([0, 1]), jnp.ones(2)
-  without = losses.contrastive_loss(scores[:, :2], *args).losses
-  found = losses.contrastive_loss(scores, *args, excluded=copies).losses
+  ids, scores, positives = np.array([7, 8, 7]), np.array([[2.0, 1.0, 2.0], [0.0, 1.0, 0.0]]), np.array([0, 1])
+  copies = losses.false_negatives(jnp.array(ids), jnp.array(positives))
+  without = contrastive_loss(scores[:, :2], positives, np.ones(2), np.zeros((2, 2))).losses
+  found = contrastive_loss(scores, positives, np.ones(2), copies).losses
   np.testing.assert_allclose(found[0], without[0], rtol=1e-6)
   assert found[1] > without[1]  # for this query both copies are negatives
 
 
 def test_positives_of_other_queries_without_them_only_hard_negatives_are_left():
-  scores, positives = jnp.array(SCORES[:2], jnp.float32), jnp.array([0, 2])
-  others = losses.other_positives(positives, num_documents=4)
-  found = losses.contrastive_loss(scores, positives, jnp.ones(2), excluded=others).losses
-  hard = jnp.array([[0, 1, 3], [1, 2, 3]])  # the own positive, and the documents that are nobody's
-  kept = jnp.take_along_axis(scores, hard, axis=1)
-  alone = losses.contrastive_loss(kept, jnp.array([0, 1]), jnp.ones(2)).losses
+  scores, positives = SCORES[:2], np.array([0, 2])
+  others = np.asarray(losses.other_positives(jnp.array(positives), num_documents=4))
+  loss = lambda excluded: contrastive_loss(scores, positives, np.ones(2), excluded).losses
+  found = loss(others)
+  hard = np.array([[0, 1, 3], [1, 2, 3]])  # the own positive, and the documents that are nobody's
+  kept = np.take_along_axis(scores, hard, axis=1)
+  alone = contrastive_loss(kept, np.array([0, 1]), np.ones(2), np.zeros((2, 3))).losses
   np.testing.assert_allclose(found, alone, rtol=1e-6)
   # Those that are perturbed as well are fewer, so the loss lies between.
-  perturbed = losses.contrastive_loss(scores, positives, jnp.ones(2), excluded=others & (jnp.arange(4) == 0)).losses
-  every = losses.contrastive_loss(scores, positives, jnp.ones(2)).losses
+  perturbed, every = loss(others & (np.arange(4) == 0)), loss(others & False)
   assert (found <= perturbed).all() and (perturbed <= every).all()
 
 
 def test_a_student_like_the_teacher_up_to_a_constant_has_no_loss():
-  teacher, every = jnp.array(TEACHER, jnp.float32), jnp.ones((3, 4))
-  np.testing.assert_allclose(losses.score_distillation(teacher + 3, teacher, every), np.zeros(3), atol=1e-6)
-  np.testing.assert_allclose(
-    losses.margin_mse(teacher + 3, teacher, jnp.array(RELEVANT), every), np.zeros(3), atol=1e-6
-  )
+  every = np.ones((3, 4))
+  distilled = compiled(losses.score_distillation)(TEACHER + 3, TEACHER, every)
+  margins = compiled(losses.margin_mse)(TEACHER + 3, TEACHER, RELEVANT, every)
+  np.testing.assert_allclose([distilled, margins], np.zeros((2, 3)), atol=1e-6)
 
 
 def test_a_swap_counts_by_the_ranks_of_unmasked_slots():
   """Documents behind the cut change nothing between them; a slot that is masked takes no rank."""
-  scores, relevant, every = jnp.zeros((1, 3)), jnp.array([[0, 0, 1]]), jnp.ones((1, 3))
-  loss = lambda mask, cut: losses.lambda_loss(scores, relevant, mask, cut=cut) / np.log(2)
+  every = np.ones((1, 3))
+  swap = quick_jit(lambda mask, cut: losses.lambda_loss(jnp.zeros((1, 3)), jnp.array([[0, 0, 1]]), mask, cut=cut))
+  loss = lambda mask, cut: swap(mask, cut) / np.log(2)
   np.testing.assert_allclose(loss(every, 200), [((1 - 1 / 3) + (1 / 2 - 1 / 3)) / 2], rtol=1e-6)
   np.testing.assert_allclose(loss(every, 1), [(1 + 0) / 2], rtol=1e-6)
-  np.testing.assert_allclose(loss(jnp.array([[1, 0, 1]]), 200), [1 - 1 / 2], rtol=1e-6)
+  np.testing.assert_allclose(loss(np.array([[1.0, 0.0, 1.0]]), 200), [1 - 1 / 2], rtol=1e-6)
 
 
 def test_without_candidates_or_pairs_there_is_no_loss():
-  scores, nobody = jnp.array(SCORES, jnp.float32), jnp.zeros((3, 4))
-  assert not losses.lambda_loss(scores, jnp.ones((3, 4)), jnp.ones((3, 4))).any()
-  assert not losses.batch_margin_loss(scores[:, :1], jnp.zeros(3, int), jnp.ones(3)).any()
-  assert not losses.score_distillation(scores, scores * 2, nobody).any()
-  assert not losses.margin_mse(scores, scores * 2, nobody, jnp.ones((3, 4))).any()
+  every, nobody = np.ones((3, 4)), np.zeros((3, 4))
+  assert not compiled(losses.lambda_loss)(SCORES, every, every).any()
+  assert not compiled(losses.batch_margin_loss)(SCORES[:, :1], np.zeros(3, int), np.ones(3)).any()
+  assert not compiled(losses.score_distillation)(SCORES, TEACHER, nobody).any()
+  assert not compiled(losses.margin_mse)(SCORES, TEACHER, nobody, every).any()
 
 
 def test_wrong_calls_say_what_to_do():
