@@ -17,7 +17,16 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = {
-  "Guides": ("experiments", "read_a_report", "runs", "time_and_memory", "text_tasks", "pods", "troubleshooting"),
+  "Guides": (
+    "experiments",
+    "read_a_report",
+    "runs",
+    "time_and_memory",
+    "text_tasks",
+    "pods",
+    "trainers",
+    "troubleshooting",
+  ),
   "Extend": ("add_a_paper", "add_a_task", "architecture", "contributing", "changelog"),
 }
 API = {
@@ -31,12 +40,10 @@ API = {
 """Sections of the API and their folders."""
 RENAMED = {
   "README.md": "index.md",
+  "kernels/README.md": "kernels/index.md",
+  "rl_jax/methods/README.md": "trainers.md",
   "CONTRIBUTING.md": "contributing.md",
   "CHANGELOG.md": "changelog.md",
-} | {
-  f"{folder}/README.md": f"{section}/index.md"
-  for section, folder in API.items()
-  if (ROOT / folder / "README.md").exists()
 }
 """Files of the repository that are pages, and their places in the site."""
 _LINK = re.compile(r"(\]\()((?!https?://|#)[^)\s]+)(\))")
