@@ -12,7 +12,10 @@ is no oracle, as they are not of credit. Every entry is tuned alike, over three 
 on half of the budget. The rate that is best for a stale policy may be lower.
 
 Command: python -m rl_jax.study staleness --results=experiments/results
-Expected: no result yet.
+Hardware: 2 threads of an AMD EPYC; 296 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 120,000 tokens: fresh 0.941 ± 0.015, off_policy_mask 0.900 ± 0.022,
+  sequence_tis 0.885 ± 0.046, stale_1 0.932 ± 0.022, stale_2 0.914 ± 0.021, stale_4 0.891 ± 0.016, stale_8 0.844 ±
+  0.022; 6 seeds (results/staleness.json).
 """
 
 from ml_collections import ConfigDict
