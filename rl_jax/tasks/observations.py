@@ -8,16 +8,24 @@ from rl_jax.tasks.prompting import Tokenizer, quoted
 
 
 class Template(NamedTuple):
-  """Token ids around the text of an observation, and the slots of all of it."""
+  """Text around an observation, and the slots of all of it."""
 
-  before: list[int]
-  after: list[int]
+  before: str
+  after: str
   slots: int
 
   def tokens(self, text: str, vocabulary: Tokenizer) -> tuple[list[int], bool]:
-    """Token ids of an observation, at most `slots`, and whether its text was cut. Control tokens in it stay text."""
-    ids, room = list(vocabulary.encode(quoted(text, vocabulary))), self.slots - len(self.before) - len(self.after)
-    return [*self.before, *ids[:room], *self.after], len(ids) > room
+    """Token ids of an observation, at most `slots`, and whether its text was cut. Control tokens in it stay text.
+
+    An observation that fits is encoded whole, as it is in a conversation.
+    """
+    text = quoted(text, vocabulary)
+    whole = list(vocabulary.encode(f"{self.before}{text}{self.after}"))
+    if len(whole) <= self.slots:
+      return whole, False
+    before, ids, after = (list(vocabulary.encode(part)) for part in (self.before, text, self.after))
+    room = self.slots - len(before) - len(after)
+    return [*before, *ids[:room], *after], len(ids) > room
 
 
 def template(text: str, place: str, vocabulary: Tokenizer, slots: int, *, field: str) -> Template:
@@ -32,10 +40,9 @@ def template(text: str, place: str, vocabulary: Tokenizer, slots: int, *, field:
   before, found, after = text.partition(place)
   if not found:
     raise ValueError(f"task.{field}: got {text!r}, want {place} somewhere in it")
-  around = list(vocabulary.encode(before)), list(vocabulary.encode(after))
-  length = sum(map(len, around))
+  length = sum(len(vocabulary.encode(part)) for part in (before, after))
   if not 0 < length < slots:
     raise ValueError(
       f"task.{field} has {length} tokens beside {place}, want 1 to {slots - 1}: task.observation_tokens={slots}"
     )
-  return Template(*around, slots)
+  return Template(before, after, slots)
