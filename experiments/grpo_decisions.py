@@ -35,7 +35,8 @@ def deciding(method: str, variant: str) -> ConfigDict:
     return config
   config = common.variant(config, variant)
   if variant == "smoke":
-    config.task.update({"levels": LEVELS["easy"], "modulus": 2})
+    config.task.levels = LEVELS["easy"]
+    config.task.modulus = 2
   return config
 
 

@@ -65,7 +65,7 @@ def candidates(
   def later(turn: int):
     def phase(models, state, plan, prompts, before, key):
       width = plan.row_mask.shape[0]
-      last = before.rows(jnp.arange((turn - 1) * width, turn * width))
+      last = jax.tree.map(lambda x: x[-width:], before.replace(trees=()))
       committed = commit(last, advantages(last), count, jax.random.fold_in(key, 0), temperature=temperature)
       prefixes = _untrained(last.rows(committed))
       written = (prefixes.attention_mask[:, prefixes.prompt_width :] & ~layout.observed).sum(axis=1)
