@@ -100,7 +100,9 @@ def test_programs_are_run_and_one_that_the_machine_cannot_run_has_no_verdict(mon
   monkeypatch.setattr(sandbox, "isolation", lambda: ())
   outcomes = {
     "print(5)": sandbox.Outcome(True, "finished", "5\n"),
-    "1/0": sandbox.Outcome(False, "failed", "Traceback …\nZeroDivisionError: division by zero\n"),
+    "1/0": sandbox.Outcome(
+      False, "failed", "Traceback (most recent call last):\n  File …\nZeroDivisionError: division by zero\n"
+    ),
     "print(6)": sandbox.Outcome(None, "refused", "no memory"),
   }
   monkeypatch.setattr(sandbox, "execute", lambda program, limits, *, address: outcomes[program])

@@ -6,6 +6,7 @@ result, as one that raises does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from rl_jax.tasks.verifiers.code_blocks import code_block
 from rl_jax.tasks.verifiers.errors import CannotVerify
 
 _SILENT = "nothing printed"
+_RAISED = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\S.*)", re.MULTILINE)
+"""A traceback, which ends in a line that names the exception."""
 
 
 class Python:
@@ -41,18 +44,18 @@ class Python:
     """
     block = code_block(call)
     outcome = sandbox.execute(call if block is None else block, self._limits, address=self._address)
-    output = outcome.output.strip()
     if outcome.passed:
-      return output or _SILENT
+      return outcome.output.strip()[: self._limits.shown_bytes] or _SILENT
     if outcome.ended == "refused":
-      self._notes = [f"the tool 'python' could not run a program: {output}"]
+      self._notes = [f"the tool 'python' could not run a program: {outcome.output}"]
       raise CannotVerify(self._notes[0])
+    raised = _RAISED.findall(outcome.output)
     reasons = {
-      "failed": output.rpartition("\n")[2] or "the program has failed",
+      "failed": raised[-1] if raised else "the program has failed",
       "time": f"more than {self._limits.seconds:g} s",
       "output": f"more than {self._limits.output_bytes} bytes of output",
     }
-    return f"error: {reasons.get(outcome.ended, 'the program was ended')}"
+    return f"error: {reasons.get(outcome.ended, 'the program was ended')}"[: self._limits.shown_bytes]
 
   def notes(self) -> list[str]:
     """The last refusal of the machine since the last call."""

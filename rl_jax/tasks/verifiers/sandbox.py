@@ -135,9 +135,9 @@ def run(
 
 
 def execute(program: str, limits: Limits = DEFAULTS, *, address: str = "") -> Outcome:
-  """Return the outcome of a program that runs once as a script without input; errors are part of its output.
+  """Return the outcome of a program that runs once as a script without input; `passed` is True where it has finished.
 
-  `passed` is True where it has finished, and the output of one that has failed is its end.
+  The output is whole, errors included: a buffer of standard output may come after them.
 
   Raises: CannotVerify: there is no effective isolation here, or a limit makes no sense.
   """
@@ -148,9 +148,8 @@ def execute(program: str, limits: Limits = DEFAULTS, *, address: str = "") -> Ou
   if "refused" in answer:
     return Outcome(None, "refused", str(answer["refused"]))
   execution = Execution(**answer)
-  shown = slice(-limits.shown_bytes, None) if execution.ended == "failed" else slice(limits.shown_bytes)
   passed = {"finished": True, "failed": False}.get(execution.ended)
-  return Outcome(passed, execution.ended, execution.output[shown])
+  return Outcome(passed, execution.ended, execution.output)
 
 
 def _job(program: str, limits: Limits, seconds: float, **fields: Any) -> Job:

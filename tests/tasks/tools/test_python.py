@@ -33,6 +33,7 @@ def tool(**limits):
     ("x = 5", "nothing printed"),
     ("import sys; print('seen', flush=True); print('too', file=sys.stderr)", "seen\ntoo"),
     ("print(1)\n1 / 0", "error: ZeroDivisionError: division by zero"),
+    ("print('7' * 9999)\ndef f():\n  raise KeyError('x')\ntry:\n  1 / 0\nfinally:\n  f()", "error: KeyError: 'x'"),
     ("print(", "error: SyntaxError: '(' was never closed"),
     ("import sys; sys.exit(3)", "error: the program has failed"),
     ("input()", "error: EOFError: EOF when reading a line"),
