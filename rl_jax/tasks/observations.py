@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rl_jax.tasks.prompting import Tokenizer, quoted
 
 
 class Template(NamedTuple):
-  """Text around an observation, and the slots of all of it."""
+  """Text around an observation, and the slots of all of it.
+
+  Attributes:
+    turn_ends: ids that end a turn of a chat. A turn that a stop text has ended is closed with the first of them, before
+      the observation; (): it is left open.
+  """
 
   before: str
   after: str
   slots: int
+  turn_ends: tuple[int, ...] = ()
 
-  def tokens(self, text: str, vocabulary: Tokenizer) -> tuple[list[int], bool]:
+  def tokens(self, text: str, vocabulary: Tokenizer, turn: Sequence[int] = ()) -> tuple[list[int], bool]:
     """Token ids of an observation, at most `slots`, and whether its text was cut. Control tokens in it stay text.
 
     An observation that fits is encoded whole, as it is in a conversation.
+
+    Args:
+      turn: ids of the turn that it answers.
     """
-    text = quoted(text, vocabulary)
-    whole = list(vocabulary.encode(f"{self.before}{text}{self.after}"))
+    text, closing = (
+      quoted(text, vocabulary),
+      list(self.turn_ends[:1] if {*turn[-1:]}.isdisjoint(self.turn_ends) else ()),
+    )
+    whole = [*closing, *vocabulary.encode(f"{self.before}{text}{self.after}")]
     if len(whole) <= self.slots:
       return whole, False
     before, ids, after = (list(vocabulary.encode(part)) for part in (self.before, text, self.after))
-    room = self.slots - len(before) - len(after)
-    return [*before, *ids[:room], *after], len(ids) > room
+    room = max(self.slots - len(closing) - len(before) - len(after), 0)
+    return [*closing, *before, *ids[:room], *after], len(ids) > room
 
 
 def template(text: str, place: str, vocabulary: Tokenizer, slots: int, *, field: str) -> Template:

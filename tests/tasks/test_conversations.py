@@ -117,9 +117,9 @@ def conversation(words, *turns):
   return list(words.encode(text))
 
 
-def talk(words):
+def talk(words, **fields):
   """The task of an environment that talks."""
-  sizes = {"prompt_tokens": 128, "turn_tokens": 16, "max_turns": 3}
+  sizes = {"prompt_tokens": 128, "turn_tokens": 16, "max_turns": 3, **fields}
   return host.build(
     {"environment": f"{__name__}:Talk", "workers": 0, "held_out_fraction": 0.5, **sizes}, vocabulary=words
   )
@@ -151,6 +151,20 @@ def test_a_turn_that_is_written_in_other_tokens_stays_as_it_was(words):
   (start,) = [at for at in range(len(whole)) if whole[at : at + len(joined)] == joined]
   assert row.ids == [*whole[:start], *letters, *whole[start + len(joined) :]]
   assert row.trained()[0] == letters and words.decode(row.ids) == words.decode(whole)
+
+
+def test_a_turn_that_a_stop_text_has_ended_is_closed_by_the_template(words):
+  """The end token is not the policy's, and not in the loss. It has a slot of its own where an observation is cut."""
+  said = "one </act>"
+  row, ids = Row(talk(words, stop_texts=("</act>",))), list(words.encode(said))
+  assert not row.write(0, ids)
+  assert row.ids == conversation(words, ("assistant", said), ("user", ANSWERS["one"]))
+  assert row.trained()[0] == ids
+  before = int(row.prompts.mask.sum()) + len(ids)
+  short = Row(talk(words, stop_texts=("</act>",), observation_tokens=len(row.ids) - before - 3))
+  short.write(0, ids)
+  assert len(short.ids) == len(row.ids) - 3 and short.ids[before] == words.end_id
+  assert short.ids[:before] == row.ids[:before] and short.ids[-5:] == row.ids[-5:]
 
 
 def test_a_result_of_a_tool_is_a_turn_of_the_chat_where_its_template_says_so(words, tmp_path, monkeypatch):
