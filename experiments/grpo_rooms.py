@@ -26,7 +26,8 @@ def in_rooms(method: str, variant: str) -> ConfigDict:
   config = common.policy_gradient(method)
   config.task = {"name": "rl_jax.tasks.environments.rooms", "levels": {"one": {"doors": 1}}, "stray_rate": 0.5}
   if variant in LEVELS:
-    config.task.update(LEVELS[variant])
+    for field, value in LEVELS[variant].items():
+      config.task[field] = value  # `update` would leave the other level
     return config
   if variant == "smoke":
     config.task.update({"width": 2, "height": 1, "max_turns": 4, "stray_rate": 0.3})

@@ -65,7 +65,7 @@ def turns(task: Task, completions_per_prompt: int, sampling: Sampling, by: str =
     def phase(models, state, plan, prompts, before, key):
       limits = plan.response_limits
       rows = next_turn(models[by], task, before, turn, key, limits=limits, sampling=sampling)
-      return PhaseResult(state, rows, _goes_on(before), rows.sampled_tokens - before.sampled_tokens)
+      return PhaseResult(state, rows, goes_on(before), rows.sampled_tokens - before.sampled_tokens)
 
     return phase
 
@@ -73,7 +73,7 @@ def turns(task: Task, completions_per_prompt: int, sampling: Sampling, by: str =
   return Rollout(phases=phases, provides=PROVIDES)
 
 
-def _goes_on(trajectories: Trajectories) -> Bool[Array, " B"]:
+def goes_on(trajectories: Trajectories) -> Bool[Array, " B"]:
   """Rows in use whose episode is not over."""
   return trajectories.row_mask & ~trajectories.extras["done"] & ~trajectories.truncated
 
@@ -138,8 +138,9 @@ def next_turn(
   turn: int | Int[Array, ""],
   key: PRNGKeyArray,
   *,
-  limits: Int[Array, " B"],
+  limits: Int[Array, " L"],
   sampling: Sampling,
+  completions: int = 1,
 ) -> Trajectories:
   """Episodes with one more turn, unless they are over; not yet scored.
 
@@ -148,28 +149,33 @@ def next_turn(
 
   Args:
     turn: index of the turn, from 1; a row that is not over has all earlier turns.
-    limits: number of sampled tokens, over all turns, at which a response is cut.
+    limits: number of trained tokens, over all turns, at which a response is cut.
+    completions: number of adjacent episodes with a turn of their own after each of B rows: returns L = B * completions
+      rows. The text before the turn is processed once.
   """
   layout = required_turns(task)
-  goes_on = _goes_on(trajectories)
+  continues = goes_on(trajectories)
   start = trajectories.prompt_width + layout.start(turn)
-  trajectories = _observed(trajectories, start - layout.observation_tokens, goes_on)
-  before = prefixes(trajectories, jnp.full(goes_on.shape, start))
+  trajectories = _observed(trajectories, start - layout.observation_tokens, continues)
+  before = prefixes(trajectories, jnp.full(continues.shape, start))
+  if completions > 1:
+    repeat = lambda x: jnp.repeat(x, completions, axis=0)
+    trajectories, continues = jax.tree.map(repeat, (trajectories.replace(trees=()), continues))
   left = jnp.clip(limits - trajectories.loss_mask.sum(axis=1), 0, layout.turn_tokens)
-  completions = sample(
+  sampled = sample(
     policy.model,
     policy.params,
     before.tokens,
     before.mask,
     key,
-    completions_per_prompt=1,
+    completions_per_prompt=completions,
     max_tokens=layout.turn_tokens,
-    limits=jnp.where(goes_on, left, 0),
+    limits=jnp.where(continues, left, 0),
     end_ids=end_ids(task.vocabulary),
     pad_id=task.vocabulary.pad_id,
     sampling=_stopping(sampling, layout),
   )
-  return _written(trajectories, completions, start, goes_on)
+  return _written(trajectories, sampled, start, continues)
 
 
 def _stopping(sampling: Sampling, layout: Turns) -> Sampling:
@@ -181,7 +187,7 @@ def _put(old: Array, new: Array, start: int | Int[Array, ""]) -> Array:
 
 
 def _written(
-  trajectories: Trajectories, completions: Completions, start: int | Int[Array, ""], goes_on: Bool[Array, " B"]
+  trajectories: Trajectories, completions: Completions, start: int | Int[Array, ""], continues: Bool[Array, " B"]
 ) -> Trajectories:
   """Trajectories with a turn from slot `start` on; it is empty in rows that have ended."""
   mask = _put(trajectories.attention_mask, completions.mask, start)
@@ -193,14 +199,14 @@ def _written(
     loss_mask=_put(trajectories.loss_mask, completions.mask, start),
     behaviour_logprobs=_put(trajectories.behaviour_logprobs, completions.behaviour_logprobs, start),
     old_logprobs=_put(trajectories.old_logprobs, completions.logprobs, start),
-    truncated=jnp.where(goes_on, completions.truncated, trajectories.truncated),
+    truncated=jnp.where(continues, completions.truncated, trajectories.truncated),
   )
 
 
-def _observed(trajectories: Trajectories, start: int | Int[Array, ""], goes_on: Bool[Array, " B"]) -> Trajectories:
+def _observed(trajectories: Trajectories, start: int | Int[Array, ""], continues: Bool[Array, " B"]) -> Trajectories:
   """Trajectories with the observation of the last turn from slot `start` on, in rows that have not ended."""
   extras = trajectories.extras
-  mask = extras["observation_mask"] & goes_on[:, None]
+  mask = extras["observation_mask"] & continues[:, None]
   return trajectories.replace(
     tokens=_put(trajectories.tokens, extras["observation"], start),
     attention_mask=_put(trajectories.attention_mask, mask, start),

@@ -4,7 +4,8 @@ config.task = {"name": "rl_jax.tasks.tool_use", "tool": "calculator", "source": 
 
 Each turn is a message of the policy. The tool answers a message with a call, in the form of `result_template`. The
 first message without a call is the answer and is the only one that is scored, so a tool's result never counts as an
-answer. A call in the last turn is not answered, and scored as no answer.
+answer. A call in the last turn is not answered, and scored as no answer. The tool "python" runs programs in the
+sandbox; a row with one that the machine cannot run has no verdict.
 """
 
 from __future__ import annotations
@@ -22,21 +23,25 @@ from jaxtyping import Bool, Int
 
 from rl_jax.tasks import fields, json_lines, observations, reasoning_gym
 from rl_jax.tasks.host import MOST_TOKENS, HostTask, Scorers, on_rows
+from rl_jax.tasks.notes import Notes
 from rl_jax.tasks.prompting import Tokenizer
 from rl_jax.tasks.task import OF_TURNS, Split, Turns, Verdicts
 from rl_jax.tasks.tools import search
 from rl_jax.tasks.tools.calculator import calculate
+from rl_jax.tasks.tools.python import Python
+from rl_jax.tasks.verifiers.errors import CannotVerify
 
 SOURCES = {"json_lines": json_lines, "reasoning_gym": reasoning_gym}
 OPENING, CLOSING = "<tool>", "</tool>"
 PLACE = "{result}"
 
 Tool = Callable[[str], str]
-"""Text of a call -> result. Never raises, and returns equal results for equal texts."""
+"""Text of a call -> result, equal for equal texts. Raises: CannotVerify: the machine has none."""
 
 INSTRUCTIONS = {
   "calculator": f"You may use a calculator: write {OPENING}(2 + 3) * 4{CLOSING} and its result follows. Then answer.",
   "search": f"You may search for facts: write {OPENING}words to look for{CLOSING} and a passage follows. Then answer.",
+  "python": f"You may run Python: write {OPENING}print(2 + 3){CLOSING} and what it prints follows. Then answer.",
 }
 """Default system prompt of each tool."""
 
@@ -47,9 +52,11 @@ def get_config() -> dict[str, Any]:
   return of_sources | {
     "source": "reasoning_gym",  # source of the questions; or "json_lines"
     "answer": "tag",  # how the answer is found, in both sources
-    "tool": "calculator",  # or "search"
+    "tool": "calculator",  # or "search", "python"
     "corpus": search.PYTHON_TOPICS,  # for "search": Python's documentation, or a text file in paragraphs
     "results": 1,  # for "search": number of returned passages
+    "limits": {},  # for "python": fields of `rl_jax.tasks.verifiers.sandbox.Limits`, as in {"seconds": 2.0}
+    "service": "",  # for "python": address of a service that runs the programs; "": the sandbox here
     "max_turns": 3,  # including the answer
     "turn_tokens": 64,  # largest number of tokens in a turn
     "observation_tokens": 32,  # largest number of tokens in a result; longer ones are cut
@@ -85,11 +92,14 @@ def build(
   slots = layout.observation_tokens
   template = observations.template(config["result_template"], PLACE, task.vocabulary, slots, field="result_template")
   layout = dataclasses.replace(layout, stop_sequences=stop_sequences(task.vocabulary, CLOSING))
+  of_tool = Notes([tool], [])
   return dataclasses.replace(
     task,
     turns=layout,
     provides={**task.provides, **OF_TURNS},
     verify=partial(_verify, task, layout, tool, template),
+    notes=lambda: task.notes() + of_tool(),
+    reasons=lambda: task.reasons() + of_tool.reasons(),
     fingerprint=hashlib.sha256(f"{task.fingerprint} {corpus}".encode()).hexdigest(),
   )
 
@@ -98,6 +108,8 @@ def _tool(config: Mapping[str, Any]) -> tuple[Tool, str]:
   """The tool, and the fingerprint of its corpus."""
   if config["tool"] == "calculator":
     return calculate, ""
+  if config["tool"] == "python":
+    return Python(config["limits"], config["service"]), ""
   texts = search.passages(config["corpus"])
   results = fields.whole(config["results"], 1, 1024, where="task.results")
   return search.Search(texts, results=results), search.fingerprint(texts)
@@ -138,13 +150,14 @@ def _verify(
   mask: Bool[np.ndarray, "B R"],
 ) -> Verdicts:
   """Verdicts of the source on answers, and results of the tool for rows that end in a call, which the source does not
-  judge. A call in the last turn is an answer without text."""
+  judge. A call in the last turn is an answer without text; one that the tool cannot answer ends the episode, without a
+  verdict."""
   layout.check(tokens)
   tokens, mask = np.asarray(tokens), np.asarray(mask)
   rows, last = len(tokens), np.maximum(mask[:, layout.slots].any(axis=2).sum(axis=1) - 1, 0)
   observation = np.full((rows, layout.observation_tokens), task.vocabulary.pad_id, np.int32)
   observation_mask = np.zeros(observation.shape, bool)
-  answers, done = np.zeros(mask.shape, bool), np.zeros(rows, bool)
+  answers, done, refused = np.zeros(mask.shape, bool), np.zeros(rows, bool), np.zeros(rows, bool)
   for row in range(rows):
     slots = layout.slots[last[row]]
     turn_slots = slots[mask[row, slots]]
@@ -153,14 +166,23 @@ def _verify(
     if call is None:
       answers[row, turn_slots] = True
     elif not done[row]:
-      observed, _ = template.tokens(tool(call), task.vocabulary)
+      try:
+        observed, _ = template.tokens(tool(call), task.vocabulary)
+      except CannotVerify:
+        refused[row] = True
+        continue
       observation[row, -len(observed) :], observation_mask[row, -len(observed) :] = observed, True
   index = np.flatnonzero(done)
   verdicts: Any = on_rows(task.verify(ids[index], split, tokens[index], answers[index]), index, rows)
   own_slots = mask & ~layout.observed
-  more: dict[str, Any] = {"observation": observation, "observation_mask": observation_mask, "done": done}
+  more: dict[str, Any] = {
+    "observation": observation,
+    "observation_mask": observation_mask,
+    "done": done | refused,
+    "part/error": np.where(refused, np.float32(1), verdicts.extras["part/error"]),
+  }
   return verdicts.replace(
-    reward_mask=verdicts.reward_mask | ~done,  # a call is not an answer yet: worth 0
+    reward_mask=verdicts.reward_mask | ~(done | refused),  # a call is not an answer yet: worth 0
     step_ids=np.where(own_slots, layout.turn_ids, -1).astype(np.int32),
     extras={**verdicts.extras, **more},
   )

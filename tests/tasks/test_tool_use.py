@@ -10,6 +10,7 @@ import pytest
 from rl_jax.tasks import tool_use
 from rl_jax.tasks.scoring import Verdict
 from rl_jax.tasks.tool_use import Scorers, find_call, stop_sequences
+from rl_jax.tasks.verifiers import sandbox
 from tests.tasks.byte_vocabulary import Bytes
 
 FIELDS = {
@@ -94,6 +95,27 @@ def test_the_answer_alone_is_scored_without_what_the_tool_said():
   assert verdicts.extras["correct"].tolist() == [False, True, False, False]
 
 
+def test_programs_are_run_and_one_that_the_machine_cannot_run_has_no_verdict(monkeypatch):
+  """An error of the program is a result. No turn follows where there is none, and the answers of others are scored."""
+  monkeypatch.setattr(sandbox, "isolation", lambda: ())
+  outcomes = {
+    "print(5)": sandbox.Outcome(True, "finished", "5\n"),
+    "1/0": sandbox.Outcome(
+      False, "failed", "Traceback (most recent call last):\n  File …\nZeroDivisionError: division by zero\n"
+    ),
+    "print(6)": sandbox.Outcome(None, "refused", "no memory"),
+  }
+  monkeypatch.setattr(sandbox, "execute", lambda program, limits, *, address: outcomes[program])
+  task = built(tool="python", limits={"seconds": 1.0}, observation_tokens=48)
+  calls = [[f"<tool>{program}</tool>"] for program in outcomes]
+  verdicts = verdicts_of(task, *calls, ["<answer>1</answer>."])
+  assert told(verdicts) == ["[5]", "[error: ZeroDivisionError: division by zero]", "", ""]
+  assert verdicts.extras["done"].tolist() == [False, False, True, True]
+  assert verdicts.reward_mask.tolist() == [True, True, False, True] and verdicts.rewards.tolist()[:3] == [0, 0, 0]
+  assert verdicts.extras["part/error"].tolist() == [0, 0, 1, 0]
+  assert task.notes()[-1:] == ["the tool 'python' could not run a program: no memory"]
+
+
 def test_a_long_result_is_cut_and_keeps_its_template():
   task = built(tool="search", corpus="python_topics", turn_tokens=64)
   verdicts = verdicts_of(task, ["<tool>floor division quotient</tool>"], ["<tool>zzzz</tool>"])
@@ -161,7 +183,8 @@ def test_another_corpus_is_other_data(tmp_path):
 @pytest.mark.parametrize(
   ("fields", "message"),
   [
-    ({"tool": "oracle"}, "task.tool: got 'oracle', want one of calculator, search"),
+    ({"tool": "oracle"}, "task.tool: got 'oracle', want one of calculator, search, python"),
+    ({"tool": "python", "limits": {"minutes": 1}}, r"task: unknown limits \['minutes'\]"),
     ({"source": "web"}, "task.source: got 'web', want one of json_lines, reasoning_gym"),
     ({"dataset": "gcd"}, "task.dataset is a field of the source 'reasoning_gym', but task.source is 'json_lines'"),
     ({"response_tokens": 9}, "task.response_tokens follows from max_turns, turn_tokens and observation_tokens"),

@@ -30,6 +30,8 @@ STAGE = {
   "distillation": ("opd", "bridge"),
 }
 """Methods of a stage, which have no experiment of their own: an experiment, and the stage of it."""
+DIGITS_END = f"sampling.stop_sequences={tuple((token,) for token in range(2, 10))}"
+"""An untrained policy ends few turns."""
 OF_METHOD = {
   "oracle": ("method.truth=completions", "method.completions=2", "method.max_steps=2"),  # exact ones are 0 of garbage
   "tppo": ("method.critic_init_from=policy",),
@@ -43,6 +45,7 @@ OF_METHOD = {
   "v05": ("method.prior=regression",),
   "opd": ("method.teacher.init_from=",),
   "distillation": ("method.teacher.init_from=",),
+  "slate": (DIGITS_END,),
   "scar": ("method.orders=2", "method.kl_in_reward=0.1"),  # orders are drawn, and a reference is kept
 }
 SMALL = (

@@ -18,7 +18,6 @@ from typing import Any
 
 from rl_jax.tasks.verifiers import sandbox
 from rl_jax.tasks.verifiers.code_blocks import code_block
-from rl_jax.tasks.verifiers.errors import CannotVerify
 
 NO_CODE = "There is no block of code."
 
@@ -34,10 +33,7 @@ class CodeRepair:
 
   def __init__(self, file: str, limits: Mapping[str, Any] | None = None, shown: int = 200):
     del file
-    unknown = sorted(set(limits or {}) - set(sandbox.Limits._fields))
-    if unknown:
-      raise CannotVerify(f"code_repair: unknown limits {unknown} (known: {', '.join(sandbox.Limits._fields)})")
-    self._limits, self._shown = sandbox.DEFAULTS._replace(**(limits or {})), shown
+    self._limits, self._shown = sandbox.limits_of(limits or {}, "code_repair"), shown
 
   @staticmethod
   def problems(file: str, **_: Any) -> list[dict[str, Any]]:

@@ -165,7 +165,8 @@ class Episodes:
     if failure := self._failure(answer):
       return Outcome((), (), (), True, failure)
     answers = [Answer(*x) for x in answer["answers"]]
-    observed = [self._tokens(x.observation) for x in answers]
+    turns = record.turns[-1:] if answer["first"] is None else record.turns
+    observed = [self._tokens(x.observation, turn) for x, turn in zip(answers, turns, strict=False)]
     rewards, states = place.rewards, place.states
     if answer["first"] is not None:
       if not self._repeats(record, answers, observed):
@@ -203,8 +204,8 @@ class Episodes:
       return failure
     return ""
 
-  def _tokens(self, observation: str) -> Tokens:
-    tokens, is_cut = self._template.tokens(observation, self._vocabulary)
+  def _tokens(self, observation: str, turn: Tokens) -> Tokens:
+    tokens, is_cut = self._template.tokens(observation, self._vocabulary, turn)
     self._cut += is_cut
     return tuple(tokens)
 

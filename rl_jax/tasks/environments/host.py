@@ -31,7 +31,7 @@ from rl_jax.tasks.host import MOST_TOKENS, SPLITS, HostTask, Scorers
 from rl_jax.tasks.notes import Notes
 from rl_jax.tasks.prompting import Tokenizer, encode
 from rl_jax.tasks.scoring import FAILURES
-from rl_jax.tasks.task import Split, Turns, Verdicts
+from rl_jax.tasks.task import Split, Turns, Verdicts, end_ids
 from rl_jax.tasks.tool_use import stop_sequences
 
 PLACE = "{observation}"
@@ -120,8 +120,10 @@ def build(config: Mapping[str, Any], *, vocabulary: Tokenizer | None = None) -> 
   task = host.build(
     cast(PreparedDataset, problems), of_text, vocabulary=vocabulary, scorers=Scorers(own=lambda items: [])
   )
-  slots, text = layout.observation_tokens, config["observation_template"] or _chat_turn(vocabulary, config)
+  slots, given = layout.observation_tokens, config["observation_template"]
+  text, turn_ends = (given, ()) if given else _chat_turn(vocabulary, config)
   template = observations.template(text, PLACE, vocabulary, slots, field="observation_template")
+  template = template._replace(turn_ends=turn_ends)
   stops = [stop for text in config["stop_texts"] for stop in stop_sequences(vocabulary, text)]
   start = lambda problem: problems.starts[problem[0]][problem[1]]
   episodes = Episodes(config["environment"], calls, workers, layout.max_turns, start, vocabulary, template)
@@ -192,17 +194,17 @@ def _questions(calls: Calls, workers: int, starts: Mapping[Split, list[dict[str,
   return {split: [by_place[split, place] for place in range(len(starts[split]))] for split in SPLITS}
 
 
-def _chat_turn(vocabulary: Tokenizer, config: Mapping[str, Any]) -> str:
-  """The template of an observation as the user's turn of a chat, up to where the policy's next turn begins; lines of
-  their own where the vocabulary has no chat template."""
+def _chat_turn(vocabulary: Tokenizer, config: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
+  """The template of an observation as the user's turn of a chat, up to where the policy's next turn begins, and the ids
+  that end the turn before it; lines of their own where the vocabulary has no chat template."""
   if not hasattr(vocabulary, "apply_chat_template") or getattr(vocabulary, "chat_template", None) == "":
-    return f"\n{PLACE}\n"
+    return f"\n{PLACE}\n", ()
   turns = ("user", _QUESTION), ("assistant", _ANSWER), ("user", PLACE)
   conversation = [{"role": role, "content": content} for role, content in turns]
   arguments = dict(config["chat_template_arguments"])
   text = vocabulary.apply_chat_template(conversation, add_generation_prompt=True, **arguments)
-  rest = text.partition(_ANSWER)[2]
-  return rest.removeprefix(vocabulary.decode([vocabulary.end_id]))  # the policy has written it
+  rest, end = text.partition(_ANSWER)[2], vocabulary.decode([vocabulary.end_id])
+  return (rest.removeprefix(end), end_ids(vocabulary)) if rest.startswith(end) else (rest, ())
 
 
 def _verify(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -143,13 +142,4 @@ def _tests(entry: Mapping[str, Any]) -> list[Any]:
 
 
 def _limits(limits: Mapping[str, Any]) -> sandbox.Limits:
-  if not hasattr(limits, "items"):
-    raise CannotVerify(f"unit_tests: limits is {limits!r}, want names and numbers")
-  unknown = set(limits) - set(sandbox.Limits._fields)
-  if unknown:
-    raise CannotVerify(f"unit_tests: unknown limits {sorted(unknown)} (known: {', '.join(sandbox.Limits._fields)})")
-  for name, value in limits.items():
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-      raise CannotVerify(f"unit_tests: limits.{name} is {value!r}, want a finite number")
-  integers = {name: int(value) for name, value in limits.items() if not name.endswith("seconds")}
-  return sandbox.DEFAULTS._replace(**{**limits, **integers})
+  return sandbox.limits_of(limits, "unit_tests")

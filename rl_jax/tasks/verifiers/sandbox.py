@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 import os
 import signal
 import socket
@@ -133,16 +134,39 @@ def run(
   return outcomes
 
 
+def execute(program: str, limits: Limits = DEFAULTS, *, address: str = "") -> Outcome:
+  """Return the outcome of a program that runs once as a script without input; `passed` is True where it has finished.
+
+  The output is whole, errors included: a buffer of standard output may come after them.
+
+  Raises: CannotVerify: there is no effective isolation here, or a limit makes no sense.
+  """
+  checked(limits)
+  if not address:
+    isolation()
+  answer = _execute(_job(program, limits, limits.seconds, name="__main__", steps=[]), address)
+  if "refused" in answer:
+    return Outcome(None, "refused", str(answer["refused"]))
+  execution = Execution(**answer)
+  passed = {"finished": True, "failed": False}.get(execution.ended)
+  return Outcome(passed, execution.ended, execution.output)
+
+
+def _job(program: str, limits: Limits, seconds: float, **fields: Any) -> Job:
+  of_limits = {name: getattr(limits, name) for name in Job._fields if name in limits._fields and name != "seconds"}
+  return Job(program=program, seconds=seconds, **{"stdin": "", **of_limits, **fields})
+
+
 def _outcome(program: str, test: Test, limits: Limits, seconds: float, address: str) -> tuple[Outcome, float]:
   """The outcome of one test, and the CPU time that it took."""
   parts = assertions.split(test) if isinstance(test, str) else None
-  job = Job(
-    program=program,
+  job = _job(
+    program,
+    limits,
+    seconds,
     name="__main__" if parts is None else "program",
     stdin=test["input"] if isinstance(test, Mapping) else "",
     steps=None if parts is None else list(parts.steps),
-    seconds=seconds,
-    **{name: getattr(limits, name) for name in Job._fields if name in limits._fields and name != "seconds"},
   )
   answer = _execute(job, address)
   if "refused" in answer:
@@ -199,6 +223,24 @@ def _can_fail(statement: ast.stmt) -> bool:
   if isinstance(statement, ast.Assert):
     return any(isinstance(node, ast.Name) for node in ast.walk(statement.test))
   return any(isinstance(node, ast.Assert | ast.Raise | ast.Call) for node in ast.walk(statement))
+
+
+def limits_of(fields: Mapping[str, Any], where: str) -> Limits:
+  """Limits with some fields of a config. Raises: CannotVerify: one is none, or no finite number.
+
+  Args:
+    where: what the fields belong to, for messages.
+  """
+  if not hasattr(fields, "items"):
+    raise CannotVerify(f"{where}: limits is {fields!r}, want names and numbers")
+  unknown = set(fields) - set(Limits._fields)
+  if unknown:
+    raise CannotVerify(f"{where}: unknown limits {sorted(unknown)} (known: {', '.join(Limits._fields)})")
+  for name, value in fields.items():
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+      raise CannotVerify(f"{where}: limits.{name} is {value!r}, want a finite number")
+  integers = {name: int(value) for name, value in fields.items() if not name.endswith("seconds")}
+  return DEFAULTS._replace(**{**fields, **integers})
 
 
 def checked(limits: Limits) -> Limits:

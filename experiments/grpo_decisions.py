@@ -1,0 +1,44 @@
+"""GRPO on independent decisions, each of which is a turn (rl_jax/methods/grpo.py,
+rl_jax/tasks/environments/decisions.py).
+
+Question: how much of the advantage of one decision is the luck of the others?
+
+An episode's reward is the share of its decisions that are right, known at once. The start decides at random in half of
+the cases. With task.reward=all only an episode without a wrong decision is worth something. The variants "easy" and
+"hard" have two decisions and eight; "smoke" has two, modulo 2.
+
+Command: rl-jax train grpo_decisions --workdir=runs/grpo_decisions
+Expected: no result yet.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments import common
+
+LEVELS = {"easy": {"two": {"decisions": 2}}, "hard": {"eight": {"decisions": 8}}}
+"""The ends of the environment's difficulty."""
+
+
+def deciding(method: str, variant: str) -> ConfigDict:
+  """A method on the decisions, from a warm start on demonstrations with errors."""
+  config = common.policy_gradient(method)
+  config.task = {
+    "name": "rl_jax.tasks.environments.decisions",
+    "levels": {"turns": {"decisions": 4}},
+    "error_rate": 0.5,
+  }
+  config.prompts_per_iteration = 8
+  config.num_iterations = 100
+  config.stages.warm_start.update({"num_iterations": 300, "prompts_per_iteration": 128})
+  if variant in LEVELS:
+    config.task.levels = LEVELS[variant]
+    return config
+  config = common.variant(config, variant)
+  if variant == "smoke":
+    config.task.levels = LEVELS["easy"]
+    config.task.modulus = 2
+  return config
+
+
+def get_config(variant: str = ""):
+  return deciding("rl_jax.methods.grpo", variant)

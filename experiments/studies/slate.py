@@ -1,0 +1,72 @@
+"""Do candidates of one step from a shared prefix need fewer updates than whole episodes, the fewer the more steps?
+
+Episodes of two, four and eight independent decisions (rl_jax/tasks/environments/decisions.py), each of which earns its
+share of the reward at once. The start decides at random, so that growing surer does not help, as `no_reward` shows. The
+advantage of a decision in a whole episode holds the luck of all others: over T decisions its variance is T times that
+of SLATE, which tests/methods/test_slate.py shows by enumeration. The paper claims faster learning for that reason.
+`grpo_8` and `slate_8` have eight decisions, `outcome` is GRPO with a reward for episodes without a wrong decision
+alone. Whatever T is, an iteration has 256 decisions and as many tokens in eight candidates or episodes each, and a
+reward is the share of right decisions: differences at the three horizons can be compared.
+
+The negative control is a bait: one and a half times as much as a right decision, at the price of all later ones. From a
+start that is right three times in four, whole episodes learn to leave it, and steps judged by themselves to take it.
+
+Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
+own, on half of the budget. The oracle is drawn, and is no gate: its gate asks for tokens, and claims are on updates.
+
+Command: python -m rl_jax.study slate --results=experiments/results
+Expected: no result yet.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
+
+BUDGET = 60_000
+"""Some 120 iterations."""
+REWARD = "held_out/reward"
+HORIZONS = {"2": (":easy", 16), "4": ("", 8), "8": (":hard", 4)}
+"""By the number of decisions: the variant, and prompts per iteration."""
+BAIT = ("task.bait=1.5", "task.error_rate=0.3")
+
+
+def get_config() -> ConfigDict:
+  """Episodes and candidates of three horizons, the outcome alone, two controls, and both methods with a bait."""
+
+  def entry(method: str, horizon: str = "4", *overrides: str) -> dict:
+    variant, prompts = HORIZONS[horizon]
+    return {"config": f"{method}{variant}", "overrides": (f"prompts_per_iteration={prompts}", *overrides)}
+
+  updates = lambda left, right, metric=REWARD: above(left, right, metric, "updates")
+  return common.tuned_study(
+    token_budget=BUDGET,
+    entries={
+      **{f"grpo_{horizon}": entry("grpo_decisions", horizon) for horizon in HORIZONS},
+      **{f"slate_{horizon}": entry("slate", horizon) for horizon in HORIZONS},
+      "outcome": entry("grpo_decisions", "4", "task.reward=all"),
+      "oracle": entry("grpo_decisions", "4", "method.name=rl_jax.methods.oracle"),
+      "no_reward": entry("grpo_decisions", "4", "method.name=rl_jax.methods.no_reward"),
+      "grpo_bait": entry("grpo_decisions", "4", *BAIT),
+      "slate_bait": entry("slate", "4", *BAIT),
+    },
+    overrides=("task.modulus=4", "task.error_rate=1.0", "minibatches_per_epoch=4"),
+    stages=("warm_start",),
+    **common.SMALL,
+    baseline="grpo_4",
+    metrics=(REWARD, ACCURACY, GREEDY, LENGTH),
+    gates={"no_reward": "no_reward"},
+    claims={
+      **{
+        f"of {horizon} decisions SLATE has a higher reward than GRPO over equal updates": updates(
+          f"slate_{horizon}", f"grpo_{horizon}"
+        )
+        for horizon in HORIZONS
+      },
+      "SLATE is more accurate than GRPO on the outcome alone": updates("slate_4", "outcome", ACCURACY),
+      "GRPO on all rewards is more accurate than on the outcome alone": updates("grpo_4", "outcome", ACCURACY),
+      "negative control, a bait: SLATE has a lower reward than GRPO": below(
+        "slate_bait", "grpo_bait", REWARD, "updates"
+      ),
+    },
+  )
