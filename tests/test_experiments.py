@@ -32,7 +32,10 @@ HOST = [name for name in NAMES if name.startswith("smollm2")]
 DEVICE = [name for name in NAMES if name not in HOST]
 LONG = ("opd",)
 """Experiments that are a chain of stages: the smoke variant takes a minute or two."""
-ALIKE = ("gpg", "maxrl", "opo", "passk", "rae", "reinforce_pp", "grpo_addition", "grpo_cipher", "grpo_lookup")
+ALIKE = (
+  "gigpo", "gpg", "maxrl", "mt_grpo", "opo", "passk", "rae", "reinforce_pp", "turn_gae",
+  "grpo_addition", "grpo_cipher", "grpo_lookup",
+)  # fmt: skip
 """Experiments that differ from another in an estimator or a task alone, which other tests have."""
 TRAINED = (
   "a_grae", "adora", "aspo", "canon", "copo", "dapo", "dler", "dler_merge", "dump", "dvao", "igpo", "prime", "siri",

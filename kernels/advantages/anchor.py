@@ -54,19 +54,19 @@ def gigpo(
   ddof: int = 1,
   eps: float = 1e-6,
 ) -> AnchorAdvantages:
-  """A_t = A^E + step_weight A^S_t; A^E = (R - mean_g) / F, A^S_t = (G_t - mean_anchor) / F, G_t = r_t + discount G_{t+1}.
+  """A_t = A^E + step_weight A^S_t, with A^E = (R - mean_g) / F and A^S_t = (G_t - mean_anchor) / F.
 
-  GiGPO, arXiv 2505.10978, equations 3 and 5 to 8. R is the sum of a row's rewards. An anchor is a state of a prompt:
-  all turns of its group that begin in it, of several rows or of one that comes again, are compared by what they have
-  earned from there on. `states` are ids from 0; a negative one is unknown, and its step advantage 0, as that of an
-  anchor of one turn. `normalization` "none": F = 1 (the authors' default); "std": F = std + eps of the group, or of the
-  anchor; "leave_one_out": F = 1, and the means are those of other ROWS, 0 where there is none.
+  GiGPO, arXiv 2505.10978, equations 3 and 5 to 8. R is the sum of a row's rewards, G_t = r_t + discount G_{t+1}. An
+  anchor is a state of a prompt: all turns of its group that begin in it, of several rows or of one that comes back, are
+  compared by what they have earned from there on. `states` are ids from 0. A negative one is unknown: its step
+  advantage is 0, as that of an anchor of one turn. `normalization` "none": F = 1 (the authors' default); "std":
+  F = std + eps of the group, or of the anchor; "leave_one_out": F = 1 and means over other ROWS, 0 without any.
 
-  With the mean of its own row in it, a baseline scales the gradient of a state by 1 - 1 / n, n the turns of the anchor,
-  and a row's later turns depend on its earlier ones. "leave_one_out" with discount 1 has the expectation
-  (1 + step_weight) grad J and is the only unbiased one. The paper calls F = 1 leave-one-out, which holds for episodes
-  up to a factor. Not here: the similarity of texts as an anchor, and the authors' episode means over turns instead of
-  rows, which count long rollouts more. All turns are sorted by state, so [B, S] arrays move between devices.
+  "leave_one_out" with discount 1 expects (1 + step_weight) grad J. Means with the row itself in them do not: they scale
+  the gradient of a state by 1 - E[1 / n], n its turns, and a row that comes back is a part of its own baseline. (For
+  episodes they are leave-one-out up to a factor.) Not here: similar texts as one anchor, and the released episode mean
+  over turns instead of rows, which counts long rollouts more. All turns are sorted by state, so [B, S] arrays move
+  between devices.
 
   >>> rewards, states = jnp.array([[0.0, 1.0], [0.0, 0.0]]), jnp.array([[0, 1], [0, 2]])
   >>> print(gigpo(rewards, states, jnp.array([7, 7]), jnp.ones((2, 2)), discount=0.5).advantages)

@@ -1,5 +1,7 @@
-"""Advantages from token rewards: generalised advantage estimation, over tokens or over turns, and whitened returns. They
-carry no gradient."""
+"""Advantages from token rewards: generalised advantage estimation over tokens or turns, and whitened returns.
+
+They carry no gradient.
+"""
 
 from __future__ import annotations
 
@@ -92,9 +94,9 @@ def turn_gae(
   """delta_k = r_k + discount V_{k+1} - V_k; A_k = delta_k + discount lam A_{k+1}, over TURNS, on all tokens of turn k.
 
   The high level of RAGEN's bi-level GAE, arXiv 2504.20073, alone: a turn is one action. r_k is the sum of the rewards
-  of a turn's tokens, V_k the value of its first token, which is that of the state that the environment has left. Only
-  this token has a target, A_k + V_k. After the last turn V is 0. With turns of one token it is `gae`. `values` are
-  those before their tokens, turns are runs of `turn_ids` 0 .. num_turns - 1.
+  of a turn's tokens and V_k the value of its first token, the state before the turn; the code takes the last token.
+  Only the first token has a target, A_k + V_k. After the last turn V is 0. With turns of one token it is `gae`.
+  `values` are those before their tokens; turns are runs of `turn_ids` 0 .. num_turns - 1.
 
   >>> rewards, values = jnp.array([[0.0, 0.0, 1.0, 0.0]]), jnp.array([[0.5, 9.0, 0.25, 9.0]])
   >>> estimate = turn_gae(rewards, values, jnp.array([[0, 0, 1, 1]]), jnp.ones((1, 4)), num_turns=2, lam=0.0)

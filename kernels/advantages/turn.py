@@ -4,10 +4,10 @@ Arrays are [B, S], one value per turn, with a mask of the turns that exist; the 
 the others information gains (`rewards.information_gain`) or rewards of the environment. An unscored row is a row
 without turns.
 
-A baseline leaves the expected gradient alone if it does not depend on the actions after it. Where the policy decides
-when an episode ends, the sum of one mean for each turn that a row still takes does depend on them: with a positive mean
-every further turn costs, and the gradient is that of another objective, by the sum of those means. So are the sums of
-IGPO, and of MT-GRPO with absent="skip"; `mt_grpo` says what mends it, docs/turn_credit.md how much it is.
+A baseline leaves the expected gradient alone if the actions that it is a baseline for do not change it. One mean for
+each turn that a row still takes adds up to one that they do change, where the policy decides when to end: with positive
+means every further turn costs. IGPO's sums have this bias, and MT-GRPO's with absent="skip"; `mt_grpo` says what mends
+it, docs/turn_credit.md how much it is.
 """
 
 from __future__ import annotations
@@ -111,29 +111,25 @@ def mt_grpo(
 ) -> Float[Array, "B S"]:
   """A_k = A^O + turn_weight sum_{l >= k} discount^(l - k) A^I_l, each normalised over the rows of a group.
 
-  MT-GRPO, arXiv 2505.11821, section 4. A^O is GRPO's advantage of the outcomes, on all turns of a row; A^I_l that of
-  the rewards of turn l, of rows for which it is not the last. `scale` False leaves out the std. `estimate` "cumulative"
-  is the authors' other form: GRPO's advantage of the discounted sum of rewards from turn k on, outcome included,
-  without `turn_weight`. Not in the paper, whose episodes all have two turns: the sum over more of them, and `absent`.
+  MT-GRPO, arXiv 2505.11821, as in the authors' trainer. A^O is GRPO's advantage of the outcomes, on all turns of a row;
+  A^I_l that of the rewards of turn l, of rows for which it is not the last. `scale` False leaves out the std.
+  `estimate` "cumulative" is the authors' other form: GRPO's advantage of the discounted sum of rewards from turn k on,
+  outcome included, without `turn_weight`. Episodes there have two turns; the sum over more is inferred.
 
-  `absent`: whether a row that has no turn l takes part there. "zero": with a reward of 0, in the mean as in its own
-  sum. The baseline of turn k is then one number for all rows; without the std and with weight 1 the expectation is
-  (n - 1) / n grad J for a group of n rows. "skip": not at all, the literal reading. Then "additive" has the baseline
-  sum_{l = k}^{K_i - 1} mean_l, whose number of terms the row's own end decides: each turn that it still takes costs
-  mean_l, which is a bias. "cumulative" has none of this, but scales turn k by 1 - E[1 / n_k], n_k its rows, so late
-  turns count less. A std is a weight too, by turn and group, in either form. Two turns for all rows make "zero" and
-  "skip" one.
+  `absent` says how a row without turn l takes part in it. With "zero" it earns 0, in the mean as in its own sum: the
+  baseline of turn k is one number for all rows, and without the std, with weight and discount 1, the expectation is
+  (n - 1) / n grad J for n rows. With "skip" it does not: "additive" has the baseline sum_{l = k}^{K_i - 1} mean_l,
+  whose number of terms the row's own end decides, which is a bias; "cumulative" scales turn k by 1 - E[1 / n_k], n_k
+  its rows, so that late turns count less. A std is one more weight, by turn and group. Equal numbers of turns make both
+  the same. Constant groups and groups of one give 0.
 
-  >>> rewards, mask = jnp.array([[0.5, 1.0], [0.0, 0.0], [0.0, 0.0]]), jnp.array([[1, 1], [1, 1], [1, 0]])
-  >>> group_ids = jnp.array([7, 7, 7])
-  >>> print(mt_grpo(rewards, group_ids, mask, scale=False).round(3))
-  [[ 1.     0.667]
-   [-0.5   -0.333]
-   [-0.5    0.   ]]
-  >>> print(mt_grpo(rewards, group_ids, mask, scale=False, absent="skip").round(3))
-  [[ 0.917  0.667]
-   [-0.583 -0.333]
-   [-0.333  0.   ]]
+  >>> args = jnp.array([[0.5, 1.0], [0.0, 0.0]]), jnp.array([7, 7]), jnp.array([[1, 1], [1, 0]])
+  >>> print(mt_grpo(*args, scale=False))
+  [[ 0.75  0.5 ]
+   [-0.75  0.  ]]
+  >>> print(mt_grpo(*args, scale=False, absent="skip"))
+  [[ 0.5  0.5]
+   [-0.5  0. ]]
   """
   known_option("mt_grpo", "estimate", estimate, ESTIMATES)
   known_option("mt_grpo", "absent", absent, ABSENT)
