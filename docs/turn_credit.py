@@ -32,7 +32,7 @@ TURNS = ("E.", "W.", ".")
 LOGITS = (0.0, 0.0, -1.0)
 """East, west and the end of the episode, in every state: chances of 0.42, 0.42 and 0.16."""
 ROWS = 3
-KEY_REWARDS = tuple(round(0.1 * i, 1) for i in range(11))
+KEY_REWARDS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 ESTIMATORS: dict[str, Callable] = {
   "MT-GRPO, absent turns skipped": lambda rewards, states, ids, exists: mt_grpo(
     rewards, ids, exists, scale=False, absent="skip"

@@ -58,7 +58,7 @@ BIASED = {
   "mt_grpo_cumulative_skip": turns(mt_grpo, scale=False, estimate="cumulative", absent="skip"),
   "igpo_joint": turns(igpo, scale=False),
   "igpo_separate": turns(igpo, scale=False, mode="separate"),
-  "gigpo": anchors(),
+  "gigpo_own_row": anchors(),
   "rows_of_turns": lambda rewards, states, group_ids, exists: episode_means_over_turns(rewards, group_ids, exists),
 }
 """Estimators whose expected gradient has another direction than the exact one."""
