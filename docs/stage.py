@@ -22,6 +22,7 @@ GUIDES = {
     "read_a_report",
     "runs",
     "time_and_memory",
+    "turn_credit",
     "text_tasks",
     "pods",
     "trainers",

@@ -33,8 +33,8 @@ DEVICE = [name for name in NAMES if name not in HOST]
 LONG = ("opd",)
 """Experiments that are a chain of stages: the smoke variant takes a minute or two."""
 ALIKE = (
-  "gpg", "maxrl", "opo", "passk", "rae", "reinforce_pp", "grpo_addition", "grpo_cipher", "grpo_decisions",
-  "grpo_lookup",
+  "gigpo", "gpg", "maxrl", "mt_grpo", "opo", "passk", "rae", "reinforce_pp", "turn_gae", "grpo_addition",
+  "grpo_cipher", "grpo_decisions", "grpo_lookup",
 )  # fmt: skip
 """Experiments that differ from another in an estimator or a task alone, which other tests have."""
 TRAINED = (

@@ -1,5 +1,6 @@
 """Advantage estimators, one file per family."""
 
+from rl_jax.kernels.advantages.anchor import AnchorAdvantages, gigpo
 from rl_jax.kernels.advantages.best_of_k import pass_at_k
 from rl_jax.kernels.advantages.candidates import candidate_weights, commit_probabilities, slate
 from rl_jax.kernels.advantages.checklist import StepAdvantages, cm2_step, cm2_turn
@@ -62,7 +63,15 @@ from rl_jax.kernels.advantages.process import (
   process_value,
 )
 from rl_jax.kernels.advantages.replay import r3_mixed
-from rl_jax.kernels.advantages.returns import GAE, gae, length_adaptive_lambda, reinforce_pp
+from rl_jax.kernels.advantages.returns import (
+  GAE,
+  TurnGAE,
+  bi_level_gae,
+  gae,
+  length_adaptive_lambda,
+  reinforce_pp,
+  turn_gae,
+)
 from rl_jax.kernels.advantages.reweighting import adora, adora_damping, adora_weights
 from rl_jax.kernels.advantages.role import RAE, rae
 from rl_jax.kernels.advantages.segment import (
@@ -78,9 +87,10 @@ from rl_jax.kernels.advantages.step import exponential_shaping, potential_gains,
 from rl_jax.kernels.advantages.token_baseline import optimal_token_baseline
 from rl_jax.kernels.advantages.tree import TreeAdvantages, spo_tree, tree_values
 from rl_jax.kernels.advantages.truncated import TruncatedEstimate, extended_gae, tppo
-from rl_jax.kernels.advantages.turn import igpo, normalize_turn_rewards
+from rl_jax.kernels.advantages.turn import igpo, mt_grpo, normalize_turn_rewards
 
 __all__ = [
+  "AnchorAdvantages",
   "ChainAdvantages",
   "ConditionalAdvantages",
   "ConsistencyAdvantages",
@@ -97,6 +107,7 @@ __all__ = [
   "TokenAdvantages",
   "TreeAdvantages",
   "TruncatedEstimate",
+  "TurnGAE",
   "VTrace",
   "VarianceAdaptive",
   "VeRPO",
@@ -109,6 +120,7 @@ __all__ = [
   "aspo",
   "batch_success_rate",
   "between_prompts",
+  "bi_level_gae",
   "blend_weights",
   "candidate_weights",
   "canon",
@@ -129,6 +141,7 @@ __all__ = [
   "fuse_prior",
   "gae",
   "gdpo",
+  "gigpo",
   "gpg",
   "grpo",
   "hae",
@@ -142,6 +155,7 @@ __all__ = [
   "minillm",
   "mixing_by_accuracy",
   "mixing_by_cosine",
+  "mt_grpo",
   "normalize_turn_rewards",
   "opd",
   "opd_with_rewards",
@@ -176,6 +190,7 @@ __all__ = [
   "switch_gain",
   "tppo",
   "tree_values",
+  "turn_gae",
   "upper_half",
   "v05",
   "verpo",

@@ -1,7 +1,13 @@
-"""IGPO: turn rewards normalised in their group, then accumulated over the turns of a row.
+"""IGPO and MT-GRPO: turn rewards normalised in their group, then accumulated over the turns of a row.
 
 Arrays are [B, S], one value per turn, with a mask of the turns that exist; the last of a row holds the outcome reward,
-the others information gains (`rewards.information_gain`). An unscored row is a row without turns.
+the others information gains (`rewards.information_gain`) or rewards of the environment. An unscored row is a row
+without turns.
+
+A baseline leaves the expected gradient alone if the actions that it is a baseline for do not change it. One mean for
+each turn that a row still takes adds up to one that they do change, where the policy decides when to end: with positive
+means every further turn costs. IGPO's sums have this bias, and MT-GRPO's with absent="skip"; `mt_grpo` says what mends
+it, docs/turn_credit.md how much it is.
 """
 
 from __future__ import annotations
@@ -11,7 +17,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
 from rl_jax.kernels._checks import known_option, same_shape
-from rl_jax.kernels.reductions import group_deviations, group_std, zero_masked
+from rl_jax.kernels.advantages.group import grpo
+from rl_jax.kernels.reductions import group_deviations, group_std, per_token, zero_masked
 from rl_jax.kernels.scans import discounted_sums
 from rl_jax.kernels.segments import last_token
 
@@ -83,3 +90,61 @@ def igpo(
     turn_rewards, group_ids, mask, mode=mode, scale=scale, outcome_weight=outcome_weight, gain_weight=gain_weight
   )
   return jax.lax.stop_gradient(discounted_sums(normalized, mask, discount=discount))
+
+
+ESTIMATES = ("additive", "cumulative")
+ABSENT = ("zero", "skip")
+
+
+def mt_grpo(
+  turn_rewards: Float[Array, "B S"],
+  group_ids: Int[Array, " B"],
+  mask: Num[Array, "B S"],
+  *,
+  turn_weight: float = 1.0,
+  estimate: str = "additive",
+  absent: str = "zero",
+  discount: float = 1.0,
+  scale: bool = True,
+  ddof: int = 1,
+  eps: float = 1e-4,
+) -> Float[Array, "B S"]:
+  """A_k = A^O + turn_weight sum_{l >= k} discount^(l - k) A^I_l, each normalised over the rows of a group.
+
+  MT-GRPO, arXiv 2505.11821, as in the authors' trainer. A^O is GRPO's advantage of the outcomes, on all turns of a row;
+  A^I_l that of the rewards of turn l, of rows for which it is not the last. `scale` False leaves out the std.
+  `estimate` "cumulative" is the authors' other form: GRPO's advantage of the discounted sum of rewards from turn k on,
+  outcome included, without `turn_weight`. Episodes there have two turns; the sum over more is inferred.
+
+  `absent` says how a row without turn l takes part in it. With "zero" it earns 0, in the mean as in its own sum: the
+  baseline of turn k is one number for all rows, and without the std, with weight and discount 1, the expectation is
+  (n - 1) / n grad J for n rows. With "skip" it does not: "additive" has the baseline sum_{l = k}^{K_i - 1} mean_l,
+  whose number of terms the row's own end decides, which is a bias; "cumulative" scales turn k by 1 - E[1 / n_k], n_k
+  its rows, so that late turns count less. A std is one more weight, by turn and group. Equal numbers of turns make both
+  the same. Constant groups and groups of one give 0.
+
+  >>> args = jnp.array([[0.5, 1.0], [0.0, 0.0]]), jnp.array([7, 7]), jnp.array([[1, 1], [1, 0]])
+  >>> print(mt_grpo(*args, scale=False))
+  [[ 0.75  0.5 ]
+   [-0.75  0.  ]]
+  >>> print(mt_grpo(*args, scale=False, absent="skip"))
+  [[ 0.5  0.5]
+   [-0.5  0. ]]
+  """
+  known_option("mt_grpo", "estimate", estimate, ESTIMATES)
+  known_option("mt_grpo", "absent", absent, ABSENT)
+  same_shape("mt_grpo", "B S", turn_rewards=turn_rewards, mask=mask)
+  exists, rewards = mask != 0, zero_masked(turn_rewards, mask)
+  rows, last = exists.any(axis=1), last_token(exists)
+  takes_part = lambda turns: jnp.broadcast_to(rows[:, None], turns.shape) if absent == "zero" else turns
+  normalized = lambda x, mask: grpo(
+    x, group_ids, mask, scale="group" if scale else "none", ddof=ddof, eps=eps, singleton="zero"
+  )
+  by_turn = jax.vmap(normalized, in_axes=1, out_axes=1)
+  if estimate == "cumulative":
+    to_come = discounted_sums(rewards, rows[:, None] & jnp.ones_like(exists), discount=discount)
+    return jax.lax.stop_gradient(zero_masked(by_turn(to_come, takes_part(exists)), exists))
+  of_turns = takes_part(exists & ~last)
+  intermediate = discounted_sums(by_turn(jnp.where(last, 0, rewards), of_turns), of_turns, discount=discount)
+  outcomes = normalized(jnp.where(last, rewards, 0).sum(axis=1), rows)
+  return jax.lax.stop_gradient(per_token(outcomes, exists) + turn_weight * zero_masked(intermediate, exists))

@@ -39,6 +39,9 @@ OF_METHOD = {
   "spo_tree": ("method.branching=(2, 2)", "method.segment_tokens=3"),
   "dump": ("task.levels={'two': {'operations': 2}, 'three': {'operations': 3}}",),
   "igpo": ("task.levels={'one': {'hops': 1}}",),
+  "gigpo": ("task.max_turns=2", "method.normalization=leave_one_out"),
+  "mt_grpo": ("task.max_turns=2",),
+  "turn_gae": ("task.max_turns=2",),
   "dler": ("method.target_shares=(1.0,)",),  # an untrained policy seldom ends sooner
   "dler_merge": ("method.target_shares=(1.0,)", "method.base_init_from=policy"),
   "aspo": ("task.thinking=2",),

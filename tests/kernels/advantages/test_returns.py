@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_jax.kernels.advantages.returns import gae, length_adaptive_lambda, reinforce_pp
+from rl_jax.kernels.advantages.returns import bi_level_gae, gae, length_adaptive_lambda, reinforce_pp, turn_gae
 from rl_jax.kernels.scans import discounted_sums
 from tests.kernels.kernel import Kernel
 
@@ -60,12 +60,58 @@ def test_no_gradient():
     assert not gradient.any()
 
 
+# Over turns: a prompt, a turn of two tokens, a tool's token between two others of the next, a row without turns.
+TURN_IDS = jnp.array([[0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0]])
+OF_TURNS = jnp.array([[0, 1, 1, 1, 0, 1], [0, 0, 0, 0, 0, 0]])
+TOKEN_REWARDS = jnp.array([[9.0, 0.0, 0.5, 0.0, 9.0, 1.0], [jnp.nan] * 6])
+TOKEN_VALUES = jnp.array([[9.0, 0.25, 0.75, 0.5, 9.0, 0.125], [jnp.nan] * 6])
+TURNS = TOKEN_REWARDS, TOKEN_VALUES, TURN_IDS, OF_TURNS
+
+
+def test_a_turn_has_one_value_and_one_advantage():
+  """Values 0.25 and 0.5 at the turns' starts: deltas 0.5 + 0.4 - 0.25 = 0.65 and 1 - 0.5 = 0.5."""
+  estimate = turn_gae(*TURNS, num_turns=2, discount=0.8, lam=0.5)
+  first = 0.65 + 0.8 * 0.5 * 0.5
+  np.testing.assert_allclose(estimate.advantages, [[0, first, first, 0.5, 0, 0.5], [0] * 6], rtol=1e-6)
+  np.testing.assert_allclose(estimate.returns, [[0, first + 0.25, 0, 1, 0, 0], [0] * 6], rtol=1e-6)
+  np.testing.assert_array_equal(estimate.has_target, [[0, 1, 0, 1, 0, 0], [0] * 6])
+
+
+def test_bi_level_by_hand():
+  """Values 0.75 and 0.125 at the turns' ends; from there back, 0.5 of what the next token's value is worth."""
+  high, low = {"discount": 0.8, "lam": 0.5}, {"token_discount": 0.5, "token_lam": 0.25}
+  estimate = bi_level_gae(*TURNS, num_turns=2, **high, **low)
+  second = 1 - 0.125
+  first = 0.5 + 0.8 * 0.125 - 0.75 + 0.4 * second
+  expected = [0, 0.375 - 0.25 + 0.125 * first, first, 0.0625 - 0.5 + 0.125 * second, 0, second]
+  np.testing.assert_allclose(estimate.advantages, [expected, [0] * 6], rtol=1e-6)
+  values = np.array([0, 0.25, 0.75, 0.5, 0, 0.125])
+  np.testing.assert_allclose(estimate.returns, [expected + values, [0] * 6], rtol=1e-6)
+
+
+def test_turns_of_one_token_and_four_ones_are_gae():
+  slots, mask = jnp.broadcast_to(jnp.arange(6), MASK.shape), jnp.array(MASK)
+  args = jnp.array(REWARDS), jnp.array(VALUES), slots, mask
+  plain = gae(args[0], args[1], mask, discount=0.9, lam=0.8)
+  for of_turns in (turn_gae, bi_level_gae):
+    estimate = of_turns(*args, num_turns=6, discount=0.9, lam=0.8)
+    np.testing.assert_allclose(estimate.advantages, plain.advantages, atol=1e-6)
+    np.testing.assert_allclose(estimate.returns, plain.returns, atol=1e-6)
+  ends_only = jnp.array(REWARDS) * jnp.array([0, 0, 0, 0, 0, 1]) * mask  # rewards within a turn are at its end
+  found = bi_level_gae(ends_only, args[1], slots // 3, mask, num_turns=2)
+  np.testing.assert_allclose(found.advantages, gae(ends_only, args[1], mask).advantages, atol=1e-6)
+
+
+OVER_TURNS = {"token_rewards": "BT", "values": "BT", "turn_ids": "BT", "mask": "BT"}
+
 KERNELS = [
   Kernel(
     gae,
     {"token_rewards": "BT", "values": "BT", "mask": "BT", "lam": "B", "bootstrap": "B"},
     {"discount": 0.9},
   ),
+  Kernel(turn_gae, OVER_TURNS, {"num_turns": 4, "discount": 0.9, "lam": 0.8}),
+  Kernel(bi_level_gae, OVER_TURNS, {"num_turns": 4, "discount": 0.9, "lam": 0.8, "token_lam": 0.7}),
   Kernel(length_adaptive_lambda, {"lengths": "B"}, mask=None),
   Kernel(reinforce_pp, {"token_rewards": "BT", "mask": "BT"}, scope="batch"),
 ]

@@ -14,7 +14,14 @@ from rl_jax.kernels.advantages.reweighting import adora_damping
 from rl_jax.kernels.layers.experts import router_cross_entropy
 from rl_jax.kernels.losses.reward_model import pair_accuracy
 from rl_jax.kernels.pareto.constrained import ratio_barrier
-from rl_jax.kernels.reductions import group_mean, group_size, masked_mean, per_token, zero_masked
+from rl_jax.kernels.reductions import (
+  group_deviations,
+  group_mean,
+  group_size,
+  masked_mean,
+  per_token,
+  zero_masked,
+)
 from rl_jax.kernels.retrieval.losses import margin_mse
 from rl_jax.kernels.scans import discounted_sums
 
@@ -123,3 +130,9 @@ def first_two_margin_mse(scores, teacher_margins):
 def mean_of_log_distributions(logprobs):
   """HDEE's 'simple average' of K experts [*N K V]: no distribution, unlike `layers.geometric_mixture`."""
   return logprobs.mean(axis=-2)
+
+
+def episode_means_over_turns(turn_rewards, group_ids, mask):
+  """GiGPO's released episode advantage: the mean of the group counts a row once for each of its turns."""
+  total = per_token(zero_masked(turn_rewards, mask).sum(axis=1), mask)
+  return group_deviations(total, group_ids, mask)

@@ -1,0 +1,23 @@
+"""Turns of a batch: which there are, and the reward of each."""
+
+from __future__ import annotations
+
+from jaxtyping import Array, Bool, Float
+
+from rl_jax.kernels.segments import segment_sum
+from rl_jax.methods._token_rewards import token_rewards
+from rl_jax.rollouts.turns import required_turns, turn_starts
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
+
+
+def scored_turns(task: Task, trajectories: Trajectories) -> Bool[Array, "B K"]:
+  """True on the turns that a scored row has."""
+  return turn_starts(task, trajectories)[1] & trajectories.scored[:, None]
+
+
+def turn_rewards(task: Task, trajectories: Trajectories) -> Float[Array, "B K"]:
+  """Rewards of turns, which add up to that of the row; what no turn has earned is the last one's."""
+  rewards = token_rewards(trajectories)
+  turns = required_turns(task).max_turns
+  return segment_sum(rewards, trajectories.turn_ids, trajectories.trained, num_segments=turns)
