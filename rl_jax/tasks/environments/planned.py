@@ -4,8 +4,9 @@ A turn is "*cS<end>", which switches to the sub-goal c and then takes the enviro
 "-cS<end>", which keeps the sub-goal and names it again. A turn without a plan is an empty one to the environment. Plans
 change nothing else: they are text that later turns read.
 
-Demonstrations keep a sub-goal until it is reached, then switch to the one that is sought. At any turn they may switch
-to any sub-goal by error. Their actions go to the sub-goal that is named, also to a wrong one.
+Demonstrations keep a sub-goal until it is reached, then switch to the one that is sought. In a turn that errs they keep
+it, or switch to any sub-goal, one as often as the other. Their actions go to the sub-goal that is named, be it a wrong
+one.
 
 Values are those of the environment: exact if the chances of its actions do not depend on plans.
 """
@@ -47,7 +48,7 @@ class Subgoals:
     sought: (problem, state) -> the sub-goal to seek.
     reached: (problem, state, sub-goal) -> whether it is reached.
     act: (problem, state, sub-goal, key) -> (tokens [C], mask [C]): an imperfect turn toward it.
-    error_rate: share of the turns of a demonstration that switch to any sub-goal.
+    error_rate: share of the turns of a demonstration that err.
   """
 
   first_token: int
@@ -95,13 +96,15 @@ def planned(environment: Environment, subgoals: Subgoals) -> Environment:
     return inner._replace(state=after, facts={**inner.facts, **facts})
 
   def act(problem: Problem, state: PlannedState, key: PRNGKeyArray) -> tuple[Int[Array, " C"], Bool[Array, " C"]]:
-    errs = jax.random.uniform(jax.random.fold_in(key, 0)) < subgoals.error_rate
-    over = (state.subgoal < 0) | subgoals.reached(problem, state.inner, state.subgoal)
-    drawn = jax.random.randint(jax.random.fold_in(key, 1), (), 0, subgoals.count)
-    sought = jnp.where(over, subgoals.sought(problem, state.inner), state.subgoal)
-    subgoal = jnp.where(errs, drawn, sought)
-    tokens, mask = subgoals.act(problem, state.inner, subgoal, jax.random.fold_in(key, 2))
-    decision = jnp.where(errs | over, len(symbols), len(symbols) + 1)
+    draw = partial(jax.random.fold_in, key)
+    errs = jax.random.uniform(draw(0)) < subgoals.error_rate
+    none = state.subgoal < 0
+    over = none | subgoals.reached(problem, state.inner, state.subgoal)
+    switches = jnp.where(errs, none | jax.random.bernoulli(draw(1)), over)
+    chosen = jnp.where(errs, jax.random.randint(draw(2), (), 0, subgoals.count), subgoals.sought(problem, state.inner))
+    subgoal = jnp.where(switches, chosen, state.subgoal)
+    tokens, mask = subgoals.act(problem, state.inner, subgoal, draw(3))
+    decision = jnp.where(switches, len(symbols), len(symbols) + 1)
     plan = jnp.stack([decision, subgoals.first_token + subgoal])
     return jnp.concatenate([plan, tokens]), jnp.concatenate([jnp.ones(_TOKENS, bool), mask])
 

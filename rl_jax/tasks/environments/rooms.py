@@ -63,7 +63,7 @@ def get_config() -> dict[str, Any]:
     "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
     "stray_rate": 0.3,  # share of the steps of a demonstration that go anywhere, as any other
     "plans": False,  # True: turns begin with a plan
-    "plan_error_rate": 0.1,  # share of the plans of a demonstration that switch to any cell
+    "plan_error_rate": 0.2,  # share of the plans of a demonstration that err
   }
 
 
