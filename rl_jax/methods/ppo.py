@@ -51,25 +51,35 @@ def get_config() -> dict[str, Any]:
   }
 
 
-def critic(m: ConfigDict) -> dict[str, Any]:
+def critic(m: ConfigDict, heads: int = 1) -> dict[str, Any]:
   """Models and scoring of a critic, as arguments of `policy_gradient.method`."""
-  role = ModelRole(outputs=("values",), init_from=m.critic_init_from, learning_rate=m.critic_learning_rate)
+  role = ModelRole(outputs=("values",), heads=heads, init_from=m.critic_init_from, learning_rate=m.critic_learning_rate)
   return {"models": {"critic": role}, "scoring": {"values": ("critic", "values")}, "requires": ("values",)}
 
 
 def value_term(
-  m: ConfigDict, outputs: Outputs, trajectories: Trajectories, stream: Stream, *, clip: float | None
+  m: ConfigDict,
+  outputs: Outputs,
+  trajectories: Trajectories,
+  stream: Stream,
+  *,
+  clip: float | None,
+  head: int | None = None,
 ) -> Term:
-  """Loss of the critic, averaged over the tokens of its stream."""
-  losses = value_loss(
-    outputs["critic"]["values"], trajectories.extras["values"], stream.targets, stream.weights > 0, clip=clip
-  )
+  """Loss of the critic, or of one of its heads, averaged over the tokens of its stream."""
+  values, old_values = (_of_head(x["values"], head) for x in (outputs["critic"], trajectories.extras))
+  losses = value_loss(values, old_values, stream.targets, stream.weights > 0, clip=clip)
   return Term(aggregate(losses, stream.weights, mode="token_mean"), m.value_coefficient, "critic")
 
 
-def value_error(trajectories: Trajectories, stream: Stream) -> Mean:
+def _of_head(values: Float[Array, "B T *H"], head: int | None) -> Float[Array, "B T"]:
+  return values if head is None else values[..., head]
+
+
+def value_error(trajectories: Trajectories, stream: Stream, head: int | None = None) -> Mean:
   """Mean square of V_old - R over the tokens of the critic's stream."""
-  difference = jnp.where(stream.weights > 0, trajectories.extras["values"] - stream.targets, 0.0)
+  old_values = _of_head(trajectories.extras["values"], head)
+  difference = jnp.where(stream.weights > 0, old_values - stream.targets, 0.0)
   return aggregate(jnp.square(difference), stream.weights, mode="token_mean")
 
 

@@ -11,6 +11,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.rollouts.continuation import prefixes
@@ -211,6 +212,21 @@ def _observed(trajectories: Trajectories, start: int | Int[Array, ""], continues
     tokens=_put(trajectories.tokens, extras["observation"], start),
     attention_mask=_put(trajectories.attention_mask, mask, start),
   )
+
+
+_MULTIPLIER = 1_000_003
+"""Odd, and larger than ids of tokens: texts of two tokens never have one hash."""
+
+
+def turn_hashes(task: Task, trajectories: Trajectories) -> Int[Array, "B K"]:
+  """Hashes of the texts of turns, without observations: equal for equal tokens; two other texts share one as often as
+  numbers of 32 bits do."""
+  layout = required_turns(task)
+  slots = trajectories.prompt_width + layout.slots
+  powers = np.cumprod(np.full(layout.turn_tokens, _MULTIPLIER, np.uint32), dtype=np.uint32)
+  tokens = (trajectories.tokens[:, slots] + 1).astype(jnp.uint32)  # a token of id 0 is not an empty slot
+  terms = jnp.where(trajectories.loss_mask[:, slots], tokens * powers, jnp.uint32(0))
+  return jax.lax.bitcast_convert_type(terms.sum(axis=-1, dtype=jnp.uint32), jnp.int32)
 
 
 def turn_starts(task: Task, trajectories: Trajectories) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:

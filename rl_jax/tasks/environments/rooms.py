@@ -10,7 +10,8 @@ in cell c, the door is in row 1 (from 0), the goal is cell g. Cells have letters
 
 A turn is one step, "S<end>"; the environment answers with the cell and the number of keys, "d1". A step against a wall
 or a locked door leaves all as it is. A key is taken where it lies. Any other turn ends the episode, and so do the goal,
-which is worth 1 with the keys on the way, and the last turn.
+which is worth 1 with the keys on the way, and the last turn. With `plans` a turn names a cell as its sub-goal first,
+see planned.py.
 
 Values: see graph_values.py.
 """
@@ -30,6 +31,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from rl_jax.tasks import fields, splits
 from rl_jax.tasks.environments import graph_values
 from rl_jax.tasks.environments.environment import Environment, Problem, Step, as_task
+from rl_jax.tasks.environments.planned import Subgoals, planned
 from rl_jax.tasks.task import DeviceTask, ExtraSpec, Prompts, Split, Turns, Vocabulary
 
 CELLS = "abcdefghijklmnopqrstuvwxyz"
@@ -60,6 +62,8 @@ def get_config() -> dict[str, Any]:
     "pool_size": 0,  # ids (of each split) to draw problems from; 0: unlimited
     "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
     "stray_rate": 0.3,  # share of the steps of a demonstration that go anywhere, as any other
+    "plans": False,  # True: turns begin with a plan
+    "plan_error_rate": 0.2,  # share of the plans of a demonstration that err
   }
 
 
@@ -114,7 +118,8 @@ def environment(config: Mapping[str, Any]) -> Environment:
   )
   number_of = lambda state: state.keys * rooms.cells + state.cell
   walks = graph_values.Walks(partial(_graph, rooms), number_of, _actions, longest, len(levels))
-  return Environment(
+  error_rate = fields.number(config["plan_error_rate"], 0.0, 1.0, where="task.plan_error_rate")
+  plain = Environment(
     vocabulary=Vocabulary(_SYMBOLS),
     prompt_tokens=2 * doors + len("bg="),
     levels=tuple(levels),
@@ -128,6 +133,12 @@ def environment(config: Mapping[str, Any]) -> Environment:
     facts={"subgoals": ExtraSpec(("K",), "int32", "keys held before the turn: the next key, or the goal, is sought")},
     expected_rewards=partial(graph_values.expected_rewards, walks),
     prover_rewards=partial(graph_values.prover_rewards, walks),
+  )
+  if not config["plans"]:
+    return plain
+  reached = lambda problem, state, cell: state.cell == cell
+  return planned(
+    plain, Subgoals(_A, rooms.cells, partial(_sought, rooms), reached, partial(_act_toward, rooms, walks), error_rate)
   )
 
 
@@ -195,8 +206,13 @@ def _moved(rooms: _Rooms, problem: Problem, state: State, action: Int[Array, ""]
   free = (next_row >= 0) & (next_row < rooms.height) & ((across == 0) | (exists & at_door & (door < state.keys)))
   cell = (room + across) * size + next_row * rooms.width + next_column % rooms.width
   cell = jnp.where(free, cell, state.cell)
-  wanted = problem["keys"][jnp.minimum(state.keys, rooms.doors - 1)]
-  return State(cell, state.keys + ((state.keys < problem["doors"]) & (cell == wanted)))
+  return State(cell, state.keys + ((state.keys < problem["doors"]) & (cell == _sought(rooms, problem, state))))
+
+
+def _sought(rooms: _Rooms, problem: Problem, state: State) -> Int[Array, ""]:
+  """Cell of the next key, or of the goal if all keys are held."""
+  key = problem["keys"][jnp.minimum(state.keys, rooms.doors - 1)]
+  return jnp.where(state.keys < problem["doors"], key, problem["goals"])
 
 
 def _is_goal(problem: Problem, state: State) -> Bool[Array, ""]:
@@ -245,9 +261,25 @@ def _graph(rooms: _Rooms, problem: Problem) -> graph_values.Graph:
 def _act(
   rooms: _Rooms, walks: graph_values.Walks, problem: Problem, state: State, key: PRNGKeyArray
 ) -> tuple[Int[Array, " C"], Bool[Array, " C"]]:
-  """A step on a shortest way to the goal, any of them alike; or, astray, any step."""
-  toward = graph_values.toward(walks, _graph(rooms, problem))[walks.number_of(state)]
-  stray = jax.random.uniform(jax.random.fold_in(key, 0)) < rooms.stray_rate
+  """A step on a shortest way to the goal."""
+  return _walk(rooms, walks, _graph(rooms, problem), state, key)
+
+
+def _act_toward(
+  rooms: _Rooms, walks: graph_values.Walks, problem: Problem, state: State, cell: Int[Array, ""], key: PRNGKeyArray
+) -> tuple[Int[Array, " C"], Bool[Array, " C"]]:
+  """A step on a shortest way to a cell."""
+  graph = _graph(rooms, problem)
+  at_cell = jnp.arange(graph.final.shape[0]) % rooms.cells == cell
+  return _walk(rooms, walks, graph._replace(final=at_cell), state, key)
+
+
+def _walk(
+  rooms: _Rooms, walks: graph_values.Walks, graph: graph_values.Graph, state: State, key: PRNGKeyArray
+) -> tuple[Int[Array, " C"], Bool[Array, " C"]]:
+  """A step on a shortest way to a final state, any of them alike; or, astray or without a way, any step."""
+  toward = graph_values.toward(walks, graph)[walks.number_of(state)]
+  stray = (jax.random.uniform(jax.random.fold_in(key, 0)) < rooms.stray_rate) | ~toward.any()
   action = jax.random.categorical(jax.random.fold_in(key, 1), jnp.where(toward | stray, 0.0, -jnp.inf))
   spare = jnp.full(rooms.turns.turn_tokens - _TURN, Vocabulary.pad_id)
   tokens = jnp.concatenate([jnp.stack([_NORTH + action, _END]), spare])

@@ -1,0 +1,17 @@
+"""SALT in two rooms, with a door between start and goal (rl_jax/methods/salt.py, rl_jax/tasks/environments/rooms.py,
+arXiv 2510.20022).
+
+Question: does averaging over the episodes that share a step tell the steps that matter from the others?
+
+Episodes of a prompt go through the same cells, so many steps are shared. For comparison: experiments/grpo_rooms.py,
+whose variants these are.
+
+Command: rl-jax train salt --workdir=runs/salt
+Expected: no result yet.
+"""
+
+from rl_jax.experiments import grpo_rooms
+
+
+def get_config(variant: str = ""):
+  return grpo_rooms.in_rooms("rl_jax.methods.salt", variant)

@@ -1,0 +1,78 @@
+"""Does credit for sub-goals learn faster than flat advantages in the same turns?
+
+Two rooms of four cells with a key and a door, in turns that name a sub-goal before they act
+(rl_jax/tasks/environments/planned.py), whose only reward is at the goal. Demonstrations go to the sub-goal that they
+name, and half of the time keep it, else draw another one of all cells: the start obeys its plans and plans blindly. It
+arrives one time in three, not by its likeliest plan, so that growing surer does not help, as `no_reward` shows.
+
+The paper claims more success than PPO in the same turns, the more so the more sub-goals a task has, and less variance.
+`two` are three rooms, so that two keys come before the goal; no claim compares the two differences. `ppo` is flat GAE
+with lambda 1, as HiPER's inside a segment, `ppo_short` with 0.95. `penalties` are the authors' for ALFWorld, where
+success is worth ten times as much. All share divergence, entropy bonus, dual clip and rates of their critics.
+
+There is no oracle: exact values are those of a policy whose steps do not depend on its plans. That the variance of the
+executor's gradient falls with more segments is a test (tests/methods/test_hiper.py) and no claim.
+
+Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
+own, on half of the budget.
+
+Command: python -m rl_jax.study hiper --results=experiments/results
+Expected: no result yet.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
+
+BUDGET = 120_000
+"""Some 130 iterations of 32 episodes."""
+TWO = ("task.levels={'two': {'doors': 2}}",)
+OF_LOSS = ("method.kl_coefficient=0.01", "method.entropy_coefficient=0.001", "method.dual_clip=3.0")
+"""HiPER's options of the loss, for the others."""
+OF_CRITIC = ("method.critic_learning_rate=1e-3",)
+
+
+def get_config() -> ConfigDict:
+  """Flat advantages in three forms, HiPER with and without penalties, both with two doors, and no reward."""
+  updates = lambda left, right: above(left, right, ACCURACY, "updates")
+  flat = lambda method, *overrides: {
+    "config": "hiper", "overrides": (f"method.name=rl_jax.methods.{method}", *overrides)
+  }  # fmt: skip
+  hiper = lambda *overrides: {"config": "hiper", "overrides": (*OF_CRITIC, *overrides)}
+  penalties = ("method.keep_penalty=-0.03", "method.inconsistency_penalty=-0.03", "method.invalid_penalty=-0.01")
+  return common.tuned_study(
+    token_budget=BUDGET,
+    entries={
+      "ppo": flat("ppo", *OF_LOSS, *OF_CRITIC),
+      "ppo_short": flat("ppo", *OF_LOSS, *OF_CRITIC, "method.lam=0.95"),
+      "grpo": flat("grpo", *OF_LOSS, "method.aggregation=token_mean"),
+      "hiper": hiper(),
+      "penalties": hiper(*penalties),
+      "ppo_two": flat("ppo", *OF_LOSS, *OF_CRITIC, *TWO),
+      "hiper_two": hiper(*TWO),
+      "no_reward": flat("no_reward"),
+    },
+    overrides=(
+      "task.stray_rate=0.1",
+      "task.plan_error_rate=1.0",
+      "prompts_per_iteration=8",
+      "completions_per_prompt=4",
+      "minibatches_per_epoch=4",
+      "stages.warm_start.num_iterations=400",
+      "stages.warm_start.prompts_per_iteration=128",
+      "evaluation.prompts=128",  # an episode is eight turns: the usual 512 would take longer than training
+      "evaluation.every_iterations=16",
+    ),
+    **common.SMALL,
+    baseline="ppo",
+    metrics=(ACCURACY, GREEDY, LENGTH),
+    gates={"no_reward": "no_reward"},
+    claims={
+      "HiPER is more accurate than PPO in the same turns over equal updates": updates("hiper", "ppo"),
+      "it is than PPO with a shorter lambda": updates("hiper", "ppo_short"),
+      "it is than GRPO": updates("hiper", "grpo"),
+      "with two doors it is more accurate than PPO": updates("hiper_two", "ppo_two"),
+      "the authors' penalties help: it is more accurate with them": updates("penalties", "hiper"),
+    },
+  )
