@@ -34,26 +34,24 @@ Source: verified in code and paper; latch and empty steps inferred.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from rl_jax.inputs.ranges import NOT_NEGATIVE, Range
-from rl_jax.kernels.advantages.checklist import cm2_step, cm2_turn
-from rl_jax.kernels.advantages.group import grpo
-from rl_jax.kernels.reductions import masked_mean, per_token
-from rl_jax.kernels.rewards import checklist
-from rl_jax.kernels.segments import on_tokens, segment_lengths
+from rl_jax.kernels.reductions import masked_mean
+from rl_jax.kernels.segments import on_tokens
 from rl_jax.methods import policy_gradient
+from rl_jax.methods._checklists import BASELINES, LEVELS, READ, worked_through
 from rl_jax.methods.method import Method, Signal, check_answers, one_of
 from rl_jax.rollouts.turns import required_turns
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
-READ = ("judge", "item_needs", "item_rounds", "rounds", "item_weights")
-"""Extras of its task."""
+EXACT = "exact_rewards"
+"""Extra of a task whose judge errs on purpose."""
 
 
 def get_config() -> dict[str, Any]:
@@ -71,72 +69,23 @@ def get_config() -> dict[str, Any]:
 RANGES = {"epsilon": NOT_NEGATIVE, "min_count": Range(0, whole=True)}
 
 
-class Checked(NamedTuple):
-  """Checklists of a batch, worked through: S steps, C items, L turns of the dialogue."""
-
-  progress: checklist.ChecklistProgress
-  rewards: Float[Array, "B L"]
-  reference: Bool[Array, "B L"]
-  """Turns of the reference dialogue: those with items."""
-  step_turns: Int[Array, "B S"]
-  steps: Bool[Array, "B S"]
-  """Steps taken, in scored rows."""
-  weights: Float[Array, "B C"]
-  group_ids: Int[Array, " B"]
-  scored: Bool[Array, " B"]
-
-
-def checked(trajectories: Trajectories, max_turns: int) -> Checked:
-  """Progress on the items, and rewards of the turns of the dialogue, which has at most as many as it has steps."""
-  judge, needs, item_turns, step_turns, weights = (trajectories.extras[name] for name in READ)
-  exists = lambda ids, mask: segment_lengths(ids, mask, num_segments=max_turns) > 0
-  steps = exists(trajectories.turn_ids, trajectories.trained & trajectories.scored[:, None])
-  progress = checklist.checklist_progress(judge, needs, item_turns, step_turns, steps)
-  reference = exists(item_turns, item_turns >= 0)
-  rewards = checklist.checklist_turn_rewards(progress.satisfied, weights, item_turns, reference)
-  return Checked(progress, rewards, reference, step_turns, steps, weights, trajectories.group_ids, trajectories.scored)
-
-
-def of_trajectories(x: Checked, m: ConfigDict) -> Float[Array, "B S"]:
-  """Advantages of whole trajectories, on their steps."""
-  rewards = checklist.checklist_trajectory_reward(x.rewards, x.reference, x.scored)
-  return per_token(grpo(rewards, x.group_ids, x.scored, scale=m.scale, eps=m.epsilon, singleton="zero"), x.steps)
-
-
-def of_turns(x: Checked, m: ConfigDict) -> Float[Array, "B S"]:
-  """Advantages of the dialogue's turns, on their steps."""
-  reached = segment_lengths(x.step_turns, x.steps, num_segments=x.rewards.shape[1])
-  options = {"scale": m.scale, "eps": m.epsilon, "min_count": m.min_count}
-  return on_tokens(cm2_turn(x.rewards, reached, x.group_ids, x.scored, **options), x.step_turns, x.steps)
-
-
-def of_steps(x: Checked, m: ConfigDict) -> Float[Array, "B S"]:
-  """Advantages of steps."""
-  counted = {"all": jnp.ones_like(x.progress.attempted), "attempted": x.progress.attempted}[m.baseline]
-  args = x.progress.eligible, x.progress.satisfied, x.weights, x.group_ids, counted & x.scored[:, None], x.steps
-  return cm2_step(*args, scale=m.scale, eps=m.epsilon, min_count=m.min_count).advantages
-
-
-LEVELS = {"trajectory": of_trajectories, "turn": of_turns, "step": of_steps}
-
-
 def build(config: ConfigDict, task: Task) -> Method:
   """CM2 from its section of a config. Raises ValueError for a task without turns."""
   check_answers(config)
   m, max_turns = config.method, required_turns(task).max_turns
   of_level = LEVELS[one_of(m, "level", LEVELS)]
   one_of(m, "scale", ("none", "group"))
-  one_of(m, "baseline", ("all", "attempted"))
+  one_of(m, "baseline", BASELINES)
+  requires = READ + ((EXACT,) if EXACT in task.provides else ())
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
-    advantages = of_level(checked(trajectories, max_turns), m)
+    advantages = of_level(worked_through(trajectories, max_turns), m)
     on_turns = on_tokens(advantages, trajectories.turn_ids, trajectories.trained)
     stream = policy_gradient.token_stream(trajectories, on_turns)
     values = {"advantage_size": jnp.abs(stream.targets), "zero_advantage": stream.targets == 0}
     metrics = {name: masked_mean(x, stream.weights) for name, x in values.items()}
-    if "exact_rewards" in trajectories.extras:
-      exact = trajectories.extras["exact_rewards"].sum(axis=1)
-      metrics["exact_reward"] = masked_mean(exact, trajectories.scored)
+    if EXACT in requires:
+      metrics["exact_reward"] = masked_mean(trajectories.extras[EXACT].sum(axis=1), trajectories.scored)
     return Signal({"policy": stream}, metrics)
 
-  return policy_gradient.method(config, task, signal, papers=("2602.12268",), requires=READ)
+  return policy_gradient.method(config, task, signal, papers=("2602.12268",), requires=requires)

@@ -47,12 +47,12 @@ def built(task=TASK, **options):
 
 
 @functools.cache
-def compiled(**options):
-  return jax.jit(built(**options).signal)
+def compiled(of_demonstrations: bool, **options):
+  return jax.jit(built(demonstrated()[0] if of_demonstrations else TASK, **options).signal)
 
 
-def signal_of(trajectories, **options):
-  return compiled(**options)(trajectories, jnp.int32(0))
+def signal_of(trajectories, *, of_demonstrations=False, **options):
+  return compiled(of_demonstrations, **options)(trajectories, jnp.int32(0))
 
 
 def of_turns(trajectories, **options):
@@ -140,7 +140,7 @@ def demonstrated():
 
 def advantages_and_metrics(**options):
   task, rows = demonstrated()
-  streams, metrics = signal_of(rows, task=task, **options)
+  streams, metrics = signal_of(rows, of_demonstrations=True, **options)
   first = np.asarray(streams["policy"].targets)[:, task.turns.slots[:, 0]]
   return first, {name: float(mean.value) for name, mean in metrics.items()}
 
@@ -169,7 +169,7 @@ def test_its_advantages_follow_hard_checks_and_those_of_pass_rates_follow_easy_o
 def test_the_outcome_alone_is_grpo_on_the_task_s_reward():
   task, rows = demonstrated()
   same = grpo.build(config_of(grpo, scale="none"), task).signal(rows, jnp.int32(0)).streams["policy"].targets
-  targets = signal_of(rows, task=task, beta=0.0, gamma=1.0).streams["policy"].targets
+  targets = signal_of(rows, of_demonstrations=True, beta=0.0, gamma=1.0).streams["policy"].targets
   np.testing.assert_allclose(targets, same, atol=1e-6)
   assert np.abs(targets).max() > 0.5
 
