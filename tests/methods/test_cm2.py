@@ -72,15 +72,15 @@ TAKEN = np.arange(3) < np.array([3, 2, 2, 1])[:, None]
 @pytest.mark.parametrize(
   ("options", "wanted"),
   [
-    ({}, [[0.55], [-0.05], [-0.05], [-0.45]]),
+    ({"level": "trajectory"}, [[0.55], [-0.05], [-0.05], [-0.45]]),
     ({"scale": "group"}, [[1.333942702], [-0.121267518], [-0.121267518], [-1.091407666]]),
     ({"level": "turn"}, [[0.55], [-0.05], [-0.05], [-0.45]]),
     ({"level": "step"}, [[0.25, 0.75, 0.75], [0.25] * 3, [0.25] * 3, [-0.75] * 3]),
+    # In the first row alone the second item was ever open: it has nobody to be compared with.
     ({"level": "step", "baseline": "attempted"}, [[0.25, 0, 0], [0.25] * 3, [0.25] * 3, [-0.75] * 3]),
   ],
 )
 def test_the_worked_example_of_the_spec(options, wanted):
-  """In the first row alone the second item was ever open: it has nobody to be compared with."""
   np.testing.assert_allclose(of_steps(example(), **options), np.where(TAKEN, wanted, 0), atol=1e-6)
   stream = signal_of(example(), **options).streams["policy"]
   np.testing.assert_array_equal(stream.weights, example().loss_mask)
@@ -114,7 +114,7 @@ def test_the_loss_is_reinforce_with_a_penalty_where_all_ratios_are_1():
   method = built(kl_coefficient=0.5)
   logprobs = jnp.asarray(RNG.normal(size=(4, 8)), jnp.float32)
   rows = example(old_logprobs=logprobs, ref_logprobs=logprobs)
-  streams = signal_of(rows).streams
+  streams = signal_of(rows, level="trajectory").streams
 
   @jax.jit
   def total(logprobs):
@@ -230,6 +230,7 @@ def test_numbers_out_of_range_are_refused(option, value):
 # Through the trainer.
 
 
+@pytest.mark.slow
 def test_an_iteration_assigned_to_steps():
   config = every_method.config_of("cm2", "method.level=step", "num_iterations=1")
   (metrics,) = every_method.trainer_of(every_method.built(config)).advance().metrics

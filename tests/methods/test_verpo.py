@@ -225,6 +225,7 @@ def test_numbers_out_of_range_are_refused(option, value):
 # Through the trainer.
 
 
+@pytest.mark.slow
 def test_an_iteration_has_a_gradient_where_no_attempt_passes_all():
   config = every_method.config_of("verpo", "num_iterations=1")
   (metrics,) = every_method.trainer_of(every_method.built(config)).advance().metrics
