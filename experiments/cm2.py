@@ -24,6 +24,7 @@ def on_checklists(method: str, variant: str) -> ConfigDict:
   config = common.policy_gradient(method)
   config.task = {"name": "rl_jax.tasks.environments.checklist", "flip_rate": 0.1}
   config.prompts_per_iteration = 16
+  config.stages.warm_start.update({"num_iterations": 400, "prompts_per_iteration": 128})
   if variant in LEVELS:
     config.task.update(LEVELS[variant])
     return config

@@ -23,6 +23,7 @@ def on_checks(method: str, variant: str) -> ConfigDict:
   config = common.policy_gradient(method)
   config.task = {"name": "rl_jax.tasks.environments.duplicate_checks"}
   config.prompts_per_iteration = 16
+  config.stages.warm_start.update({"num_iterations": 400, "prompts_per_iteration": 128})
   if variant in LEVELS:
     config.task.update(LEVELS[variant])
     return config

@@ -23,8 +23,8 @@ from ml_collections import ConfigDict
 from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
 
-BUDGET = 120_000
-"""Some 160 iterations."""
+BUDGET = 80_000
+"""A hundred iterations."""
 LEVELS = ("trajectory", "turn", "step")
 ERRS = "task.flip_rate=0.2"
 EXACT = "exact_reward"
@@ -53,6 +53,8 @@ def get_config() -> ConfigDict:
       "task.lure_rate=0.7",
       "prompts_per_iteration=8",
       "minibatches_per_epoch=4",
+      "evaluation.every_iterations=16",  # as dear as several iterations
+      "evaluation.prompts=256",
     ),
     **common.SMALL,
     baseline="grpo",

@@ -23,7 +23,7 @@ from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
 
 BUDGET = 150_000
-"""Some 130 iterations."""
+"""Some 120 iterations."""
 DEGENERATE = "degenerate_rows"
 
 
