@@ -30,21 +30,18 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("_
 HOST = [name for name in NAMES if name.startswith("smollm2")]
 """Experiments on tasks that are scored in Python."""
 DEVICE = [name for name in NAMES if name not in HOST]
-LONG = (
-  "gigpo", "gpg", "maxrl", "mt_grpo", "opd", "opo", "passk", "rae", "reinforce_pp", "salt", "turn_gae",
-  "grpo_addition", "grpo_cipher", "grpo_decisions", "grpo_lookup",
-)  # fmt: skip
+LONG = ("opd",)
 """Experiments that are a chain of stages: the smoke variant takes a minute or two."""
 ALIKE = (
   "gigpo", "gpg", "maxrl", "mt_grpo", "opo", "passk", "rae", "reinforce_pp", "salt", "turn_gae", "grpo_addition",
-  "grpo_cipher", "grpo_decisions", "grpo_lookup",
+  "grpo_checklist", "grpo_checks", "grpo_cipher", "grpo_decisions", "grpo_lookup",
 )  # fmt: skip
 """Experiments that differ from another in an estimator or a task alone, which other tests have."""
 TRAINED = (
-  "a_grae", "adora", "aspo", "canon", "copo", "dapo", "dler", "dler_merge", "dump", "dvao", "hiper", "igpo", "prime",
-  "siri", "slate", "spae", "spo_chain", "spo_tree", "tppo",
+  "a_grae", "adora", "aspo", "canon", "cm2", "copo", "dapo", "dler", "dler_merge", "dump", "dvao", "hiper", "igpo",
+  "prime", "siri", "slate", "spae", "spo_chain", "spo_tree", "tppo", "verpo",
 )  # fmt: skip
-"""Experiments of methods that tests/methods/ takes through two iterations."""
+"""Experiments of methods that tests/methods/ takes through an iteration or two."""
 SLOW = (*LONG, *ALIKE, *TRAINED)
 
 

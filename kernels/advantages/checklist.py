@@ -1,6 +1,6 @@
 """Advantages from checklists, assigned to turns or to steps; arrays as in `rewards.checklist`.
 
-Assigned to the trajectory, the final method of CM2 (equation 5) is GRPO on the mean turn reward:
+Assigned to the trajectory, the final method of CM2 (arXiv 2602.12268, equation 5) is GRPO on the mean turn reward:
 `grpo(rewards, group_ids, mask, scale="none", singleton="zero")`; the released code keeps singleton "raw".
 """
 
@@ -39,9 +39,9 @@ def cm2_turn(
 ) -> Float[Array, "B L"]:
   """A_t = (R_t - mean R_t) / F, over the group's rows that reached turn t; 0 for turns not reached.
 
-  CM2, equation 7; that only rows which reached the turn count is inferred (the released code does so). F is 1, or the
-  group's std + eps (`scale` "group"). Turns that at most `min_count` rows reached get 0; the released code has 4 and
-  masks rows whose judge or tools failed. Constant rewards and a single row give 0.
+  CM2, arXiv 2602.12268, equation 7; that only rows which reached the turn count is inferred (the released code does
+  so). F is 1, or the group's std + eps (`scale` "group"). Turns that at most `min_count` rows reached get 0; the
+  released code has 4 and masks rows whose judge or tools failed. Constant rewards and a single row give 0.
 
   >>> rewards, reached = jnp.array([[1.0, 0.5], [0.0, 0.0]]), jnp.array([[1, 1], [1, 0]])
   >>> print(cm2_turn(rewards, reached, jnp.array([7, 7]), jnp.array([True, True])))
@@ -77,12 +77,12 @@ def cm2_step(
 ) -> StepAdvantages:
   """A_s = sum_{c in E_s} w_c A_c / sum_{c in E_s} w_c, A_c = (1[c satisfied] - b_c) / F_c.
 
-  CM2, equations 3 and 8 to 10. Every step at which an item is eligible gets the item's final outcome (backfilled), so
-  A_c is one number per row. F is 1, or the std of the outcomes + eps (`scale` "group"). `counted` are the rows in b_c:
-  in the paper all rows of the group; in the released code those that attempted the item (`ChecklistProgress`) and
-  whose calls succeeded, at least `min_count` + 1 of them (it has 4), and are
-  not divided by the weights. A step without eligible items gets 0 (inferred), and so does an item with constant
-  outcomes or one row.
+  CM2, arXiv 2602.12268, equations 3 and 8 to 10. Every step at which an item is eligible gets the item's final outcome
+  (backfilled), so A_c is one number per row. F is 1, or the std of the outcomes + eps (`scale` "group"). `counted` are
+  the rows in b_c: in the paper all rows of the group; in the released code those that attempted the item
+  (`ChecklistProgress`) and whose calls succeeded, at least `min_count` + 1 of them (it has 4), and its sum is not
+  divided by the weights. A step without eligible items gets 0 (inferred), and so does an item with constant outcomes or
+  one row.
 
   >>> eligible = jnp.array([[[True, False], [False, True]], [[True, False], [True, False]]])
   >>> satisfied, weights = jnp.array([[True, True], [False, False]]), jnp.full((2, 2), 0.5)

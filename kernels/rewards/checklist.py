@@ -47,10 +47,10 @@ def checklist_progress(
 ) -> ChecklistProgress:
   """Sat_c(x_{s+1}) = Sat_c(x_s) or (judge_sc and every dependency of c in Sat(x_s)), Sat(x_0) = 0.
 
-  CM2 (code namezhenzhang/CM2-RLCR-Tool-Agent), equations 2 and 10; that Sat never flips back is inferred. `judge` is
-  1 where the turn up to and including step s satisfies item c; `dependencies` [b, c, d] is 1 where c needs d, of the
-  same turn. Without dependencies (zeros) an item is satisfied once any step of its turn is judged so: the released code
-  does this for its turn and trajectory rewards.
+  CM2, arXiv 2602.12268, equations 2 and 10; that Sat never flips back is inferred. `judge` is 1 where the turn up to
+  and including step s satisfies item c; `dependencies` [b, c, d] is 1 where c needs d, of the same turn. Without
+  dependencies (zeros) an item is satisfied once any step of its turn is judged so: the released code does this for its
+  turn and trajectory rewards.
 
   >>> judge, needs = jnp.array([[[0, 1], [1, 0]]]), jnp.array([[[0, 0], [1, 0]]])
   >>> turns = jnp.zeros((1, 2), jnp.int32)

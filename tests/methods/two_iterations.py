@@ -27,10 +27,16 @@ class Done(NamedTuple):
 
 
 def even(task):
-  """The task, where a response is right if its tokens add up to an even number. The first objective is that too."""
+  """The task, where a response is right if its tokens add up to an even number. The first objective is that too.
+  Unit test u of a task that has some is passed if the sum can be divided by u + 2."""
 
   def verify(prompts, tokens, mask):
-    verdicts, rewards = task.verify(prompts, tokens, mask), ((tokens * mask).sum(axis=1) % 2 == 0).astype(np.float32)
+    verdicts, sums = task.verify(prompts, tokens, mask), (tokens * mask).sum(axis=1)
+    rewards = (sums % 2 == 0).astype(np.float32)
+    if "passes" in verdicts.extras:
+      passes = verdicts.extras["passes"]
+      divided = sums[:, None, None] % (np.arange(passes.shape[2]) + 2) == 0
+      verdicts = verdicts.replace(extras={**verdicts.extras, "passes": divided & np.ones(passes.shape, bool)})
     if verdicts.objectives is not None:
       verdicts = verdicts.replace(objectives=verdicts.objectives.at[:, 0].set(rewards))
     return verdicts.replace(rewards=rewards)

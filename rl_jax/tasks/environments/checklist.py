@@ -4,6 +4,9 @@ The prompt "dbf=" wants its letters in the order of the alphabet, one in a turn:
 an item of a checklist, and each depends on the one before it. A round has `steps` turns; after each but the last the
 environment answers ".", and after the last it gives the letters of the next round, "ahc=". Any other turn is empty.
 
+With `strict` a round whose items are not all satisfied ends the episode. Demonstrations err, and a lure makes them
+write the letters in the order of the prompt.
+
 The judge says of every item whether its letter was written in the round so far. An item is satisfied, and stays so,
 when the judge says so and the item before it was satisfied before the turn. A turn earns the share of all items that it
 satisfies. Each label of the judge is wrong with the chance `flip_rate`, by a hash of the problem and of all turns so
@@ -20,6 +23,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, UInt32
 
 from rl_jax.tasks import fields, splits
@@ -41,11 +45,13 @@ def get_config() -> dict[str, Any]:
     "rounds": 2,
     "steps": 4,  # turns of a round, 3 or more; one more than its items allows for a slip
     "flip_rate": 0.0,  # chance that a label of the judge is wrong
+    "strict": False,  # True: a round whose items the judge does not find all satisfied is the last
     "spare_tokens": 1,  # room in a turn beyond a letter
     "seed": 0,  # another seed: other problems for the same ids, and other errors of the judge
     "pool_size": 0,  # ids (of each split) to draw problems from; 0: unlimited
     "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
     "error_rate": 0.4,  # share of the turns of a demonstration that write any letter
+    "lure_rate": 0.0,  # share of the others that write the next letter of the prompt, not of the alphabet
   }
 
 
@@ -71,7 +77,14 @@ class _Checklist:
   rounds: int
   steps: int
   flip_rate: float
+  strict: bool
   error_rate: float
+  lure_rate: float
+
+  @property
+  def item_rounds(self) -> Int[np.ndarray, " C"]:
+    """Round of each item."""
+    return np.repeat(np.arange(self.rounds, dtype=np.int32), ITEMS)
 
 
 def build(config: Mapping[str, Any]) -> DeviceTask:
@@ -96,8 +109,11 @@ def environment(config: Mapping[str, Any]) -> Environment:
     rounds=rounds,
     steps=steps,
     flip_rate=fields.number(config["flip_rate"], 0.0, 0.5, where="task.flip_rate"),
+    strict=bool(config["strict"]),
     error_rate=fields.number(config["error_rate"], 0.0, 1.0, where="task.error_rate"),
+    lure_rate=fields.number(config["lure_rate"], 0.0, 1.0, where="task.lure_rate"),
   )
+  items = ITEMS * rounds
   return Environment(
     vocabulary=_VOCABULARY,
     prompt_tokens=_QUESTION,
@@ -109,9 +125,15 @@ def environment(config: Mapping[str, Any]) -> Environment:
     step=partial(_step, checklist),
     act=partial(_act, checklist),
     facts={
-      "judge": ExtraSpec(("K", ITEMS), "bool", "label of each item of the turn's round, by the judge that errs"),
-      "judge_exact": ExtraSpec(("K", ITEMS), "bool", "the same by one that does not"),
+      "rounds": ExtraSpec(("K",), "int32", "round of the turn"),
+      "judge": ExtraSpec(("K", items), "bool", "label of each item by the judge that errs; False in other rounds"),
+      "judge_exact": ExtraSpec(("K", items), "bool", "the same by one that does not"),
       "exact_rewards": ExtraSpec(("K",), "float32", "reward of each turn by it"),
+    },
+    problem_facts={
+      "item_rounds": ExtraSpec((items,), "int32", "round of each item"),
+      "item_needs": ExtraSpec((items, items), "bool", "an item (row) depends on another"),
+      "item_weights": ExtraSpec((items,), "float32", "weight of each item, 1 in all in each round"),
     },
   )
 
@@ -120,7 +142,17 @@ def _prompts(checklist: _Checklist, ids: Int[Array, " N"], split: Split) -> Prom
   levels, content = splits.draw_problems(checklist.space, ids, split)
   letters = jax.vmap(jax.vmap(_different))(content.reshape(len(ids), checklist.rounds, ITEMS))
   tokens = jax.vmap(_question)(letters[:, 0])
-  metadata = {"letters": letters, "hash": jnp.asarray(splits.content_hash(content))}
+  rounds = checklist.item_rounds
+  of_items = {
+    "item_rounds": rounds,
+    "item_needs": np.eye(len(rounds), k=-1, dtype=bool) & (rounds[:, None] == rounds),
+    "item_weights": np.full(len(rounds), 1 / ITEMS, np.float32),
+  }
+  metadata = {
+    "letters": letters,
+    "hash": jnp.asarray(splits.content_hash(content)),
+    **{name: jnp.broadcast_to(x, (len(ids), *x.shape)) for name, x in of_items.items()},
+  }
   return Prompts(tokens, jnp.ones(tokens.shape, bool), ids, levels, metadata)
 
 
@@ -154,6 +186,8 @@ def _step(
   letter = jnp.where(well_formed, tokens[0] - _A, -1)
   written = state.written | (jnp.sort(_round(checklist, problem, state.turn)) == letter)
   history = (state.history ^ (letter + 2).astype(jnp.uint32)) * jnp.uint32(_MIX) + jnp.uint32(1)
+  round_of_turn = jnp.minimum(state.turn // checklist.steps, checklist.rounds - 1)
+  on_items = lambda labels: jnp.tile(labels, checklist.rounds) & (checklist.item_rounds == round_of_turn)
   key = jax.random.fold_in(jax.random.key(checklist.space.seed, impl="threefry2x32"), problem["hash"])
   flips = jax.random.bernoulli(jax.random.fold_in(key, history), checklist.flip_rate, (ITEMS,))
   judge = written ^ flips
@@ -170,9 +204,14 @@ def _step(
     observation=jnp.where(round_ends, _question(_round(checklist, problem, state.turn + 1)), goes_on),
     observation_mask=round_ends | (jnp.arange(_QUESTION) == _QUESTION - 1),
     reward=share(satisfied, state.satisfied),
-    done=is_last,
+    done=is_last | (round_ends & checklist.strict & ~satisfied.all()),
     solved=is_last & perfect,
-    facts={"judge": judge, "judge_exact": written, "exact_rewards": share(exact, state.exact)},
+    facts={
+      "rounds": round_of_turn,
+      "judge": on_items(judge),
+      "judge_exact": on_items(written),
+      "exact_rewards": share(exact, state.exact),
+    },
   )
 
 
@@ -185,9 +224,12 @@ def _satisfied(before: Bool[Array, " 3"], judge: Bool[Array, " 3"]) -> Bool[Arra
 def _act(
   checklist: _Checklist, problem: Problem, state: State, key: PRNGKeyArray
 ) -> tuple[Int[Array, " C"], Bool[Array, " C"]]:
-  """The first letter that is not written yet, or any letter."""
-  errs, anything = jax.random.uniform(key, (2,))
-  wanted = jnp.sort(_round(checklist, problem, state.turn))[jnp.argmin(state.written)]
+  """The first letter that is not written yet, by the alphabet or as asked, or any letter."""
+  errs, anything, lured = jax.random.uniform(key, (3,))
+  asked = _round(checklist, problem, state.turn)
+  in_order = jnp.sort(asked)
+  next_asked = asked[jnp.argmin(state.written[jnp.searchsorted(in_order, asked)])]
+  wanted = jnp.where(lured < checklist.lure_rate, next_asked, in_order[jnp.argmin(state.written)])
   any_letter = jnp.minimum((anything * len(LETTERS)).astype(jnp.int32), len(LETTERS) - 1)
   token = _A + jnp.where(errs < checklist.error_rate, any_letter, wanted)
   spare = jnp.full(checklist.turns.turn_tokens - _TURN, Vocabulary.pad_id)

@@ -1,9 +1,13 @@
 """Attempts that eight near-duplicate easy checks and two hard ones look at: an environment for weights of unit tests.
 
-The prompt "37=" wants four digits in a turn, "3701<end>": the two of the prompt, the last digit of their sum, and that
-of their product. Checks 0 to 3 look at the first digit, 4 to 7 at the second, 8 at the third and 9 at the fourth. The
-environment answers how many of the easy and of the hard ones the attempt has passed, "81". The episode ends with an
-attempt that passes all, which is worth 1, or with the last one. An attempt of another form passes none.
+The prompt "37=" wants four digits in a turn, "3746<end>": the two of the prompt, the one after the first, and the one
+before the second (after the last digit comes 0). Checks 0 to 3 look at the first digit, 4 to 7 at the second, 8 at the
+third and 9 at the fourth. The environment answers how many of the easy and of the hard ones the attempt has passed,
+"81". The episode ends with an attempt that passes all, which is worth 1, or with the last one. An attempt of another
+form passes none.
+
+Nothing is hard in the digits themselves, so that problems not seen in training can be solved: hard checks are those
+that demonstrations seldom pass. They err, and a lure makes them repeat the digits of the prompt.
 
 Values: the chance to pass all checks is counted over the batch, for each level and turn, as is that of a turn that is
 cut. So they are exact for a policy that depends on nothing else.
@@ -32,12 +36,13 @@ _VOCABULARY = Vocabulary(("<pad>", "<end>", *"0123456789", "="))
 _ZERO, _EQUALS = _VOCABULARY.encode("0=")
 _END = Vocabulary.end_id
 _DIGITS = 4
-_TURN, _PROMPT, _OBSERVATION = len("3701."), len("37="), len("81")
+_TURN, _PROMPT, _OBSERVATION = len("3746."), len("37="), len("81")
 
 
 def get_config() -> dict[str, Any]:
   """The fields and their defaults."""
   return {
+    "base": 10,  # number of different digits, 2 to 10
     "max_turns": 2,  # attempts
     "spare_tokens": 1,  # room in a turn beyond an attempt
     "seed": 0,  # another seed: other problems for the same ids
@@ -45,6 +50,7 @@ def get_config() -> dict[str, Any]:
     "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
     "easy_error_rate": 0.2,  # share of the digits of the prompt that a demonstration takes for any digit
     "hard_error_rate": 0.7,  # share of the others
+    "lure_rate": 0.0,  # share of the others without an error that repeat a digit of the prompt
   }
 
 
@@ -52,8 +58,10 @@ def get_config() -> dict[str, Any]:
 class _Checks:
   space: splits.Space
   turns: Turns
+  base: int
   error_rates: tuple[float, ...]
   """Chance of each digit to be any."""
+  lure_rate: float
 
 
 def build(config: Mapping[str, Any]) -> DeviceTask:
@@ -66,14 +74,16 @@ def environment(config: Mapping[str, Any]) -> Environment:
   config = fields.complete(config, get_config(), where="task")
   most = fields.whole(config["max_turns"], 1, 1024, where="task.max_turns")
   spare = fields.whole(config["spare_tokens"], 0, 1024, where="task.spare_tokens")
-  easy, hard = (
-    fields.number(config[name], 0.0, 1.0, where=f"task.{name}") for name in ("easy_error_rate", "hard_error_rate")
+  base = fields.whole(config["base"], 2, 10, where="task.base")
+  easy, hard, lure = (
+    fields.number(config[name], 0.0, 1.0, where=f"task.{name}")
+    for name in ("easy_error_rate", "hard_error_rate", "lure_rate")
   )
   space = splits.build_space(
-    {"two": [list(range(10))] * 2}, [1.0],
+    {"two": [list(range(base))] * 2}, [1.0],
     seed=config["seed"], pool_size=config["pool_size"], held_out_fraction=config["held_out_fraction"],
   )  # fmt: skip
-  checks = _Checks(space, Turns(most, _TURN + spare, _OBSERVATION), (easy, easy, hard, hard))
+  checks = _Checks(space, Turns(most, _TURN + spare, _OBSERVATION), base, (easy, easy, hard, hard), lure)
   return Environment(
     vocabulary=_VOCABULARY,
     prompt_tokens=_PROMPT,
@@ -92,9 +102,8 @@ def environment(config: Mapping[str, Any]) -> Environment:
 
 def _prompts(checks: _Checks, ids: Int[Array, " N"], split: Split) -> Prompts:
   levels, content = splits.draw_problems(checks.space, ids, split)
-  total, product = content.sum(axis=1, keepdims=True) % 10, content.prod(axis=1, keepdims=True) % 10
-  tokens = jnp.concatenate([_ZERO + content, jnp.full_like(total, _EQUALS)], axis=1)
-  digits = jnp.concatenate([content, total, product], axis=1)
+  tokens = jnp.concatenate([_ZERO + content, jnp.full((len(ids), 1), _EQUALS)], axis=1)
+  digits = jnp.concatenate([content, (content + jnp.array([1, -1])) % checks.base], axis=1)
   return Prompts(tokens, jnp.ones(tokens.shape, bool), ids, levels, {"digits": digits})
 
 
@@ -116,10 +125,11 @@ def _step(problem: Problem, attempts: Int[Array, ""], tokens: Int[Array, " C"], 
 def _act(
   checks: _Checks, problem: Problem, attempts: Int[Array, ""], key: PRNGKeyArray
 ) -> tuple[Int[Array, " C"], Bool[Array, " C"]]:
-  """The right digits, each of which may be any."""
-  errs, any_digit = jax.random.uniform(key, (2, _DIGITS))
-  wrong = jnp.minimum((any_digit * 10).astype(jnp.int32), 9)
-  digits = jnp.where(errs < jnp.array(checks.error_rates), wrong, problem["digits"])
+  """The right digits, each of which may be any; the last two may be those of the prompt."""
+  errs, any_digit, lured = jax.random.uniform(key, (3, _DIGITS))
+  wrong = jnp.minimum((any_digit * checks.base).astype(jnp.int32), checks.base - 1)
+  digits = jnp.where(lured < checks.lure_rate, jnp.tile(problem["digits"][:2], 2), problem["digits"])
+  digits = jnp.where(errs < jnp.array(checks.error_rates), wrong, digits)
   spare = jnp.full(checks.turns.turn_tokens - _TURN, Vocabulary.pad_id)
   tokens = jnp.concatenate([_ZERO + digits, jnp.full(1, _END), spare])
   return tokens, jnp.arange(tokens.shape[0]) < _TURN

@@ -87,6 +87,7 @@ class Environment:
     state_id: (problem, state) -> a number >= 0 that names the state among those of the problem; `UNKNOWN` by default.
     facts: extras per turn that `Step.facts` holds, by name; the shapes begin with "K". 0, or -1 of integers, without a
       turn.
+    problem_facts: extras that do not depend on the episode; metadata of the problem hold them by the same names.
     expected_rewards: (prompts, episodes) -> expected sum of the rewards still to come from each state, [B, K + 1],
       exact but for what is said of the policy. None: not known.
     prover_rewards: (prompts, episodes, strength) -> the same under a prover of the environment's own. None: it has
@@ -104,6 +105,7 @@ class Environment:
   act: Callable[[Problem, State, PRNGKeyArray], tuple[Int[Array, " C"], Bool[Array, " C"]]]
   state_id: Callable[[Problem, State], Int[Array, ""]] = lambda problem, state: jnp.int32(UNKNOWN)
   facts: Mapping[str, ExtraSpec] = dataclasses.field(default_factory=dict)
+  problem_facts: Mapping[str, ExtraSpec] = dataclasses.field(default_factory=dict)
   expected_rewards: Callable[[Prompts, Episodes], Float[Array, "B S"]] | None = None
   prover_rewards: Callable[[Prompts, Episodes, float], Float[Array, "B S"]] | None = None
 
@@ -122,7 +124,7 @@ def as_task(environment: Environment) -> DeviceTask:
     demonstrate=partial(_demonstrate, environment),
     step_values=None if expected is None else partial(_step_values, environment, expected),
     prover_values=None if of_prover is None else partial(_prover_values, environment, of_prover),
-    provides={**OF_ENVIRONMENTS, **environment.facts},
+    provides={**OF_ENVIRONMENTS, **environment.facts, **environment.problem_facts},
     turns=environment.turns,
   )
 
@@ -190,6 +192,7 @@ def _verify(
       "turn_rewards": steps.reward,
       "state_ids": jnp.where(jnp.arange(layout.max_turns + 1) <= count[:, None], ids, UNKNOWN),
       **{name: _without_turn(steps.facts[name], exists) for name in environment.facts},
+      **{name: prompts.metadata[name] for name in environment.problem_facts},
     },
   )
 

@@ -44,10 +44,35 @@ def test_episodes_by_hand():
   np.testing.assert_allclose(verdicts.extras["turn_rewards"], rewards, atol=1e-6)
   np.testing.assert_allclose(verdicts.extras["exact_rewards"], rewards, atol=1e-6)
   assert verdicts.extras["correct"].tolist() == [False, False, True, False, False, False]
-  assert verdicts.extras["judge"][3, :4].tolist() == [
+  assert verdicts.extras["judge"][3, :4, :3].tolist() == [
     [False, True, False], [True, True, False], [True, True, False], [True, True, True]
   ]  # fmt: skip
   np.testing.assert_array_equal(verdicts.extras["judge"], verdicts.extras["judge_exact"])
+  assert verdicts.extras["judge"][2].any(axis=0).all() and not verdicts.extras["judge"][2, :4, 3:].any()
+  np.testing.assert_array_equal(verdicts.extras["rounds"][:3], [[0, *[-1] * 7], [0] * 4 + [-1] * 4, [0] * 4 + [1] * 4])
+
+
+def test_items_depend_on_the_one_before_in_their_round():
+  task, _, _ = built()
+  extras = padded(built()[1], problems(task), task, ROUND).extras
+  np.testing.assert_array_equal(extras["item_rounds"], [[0, 0, 0, 1, 1, 1]])
+  np.testing.assert_array_equal(np.argwhere(extras["item_needs"][0]), [[1, 0], [2, 1], [4, 3], [5, 4]])
+  np.testing.assert_allclose(extras["item_weights"], np.full((1, 6), 1 / 3))
+
+
+def test_a_strict_checklist_ends_with_a_round_that_is_not_satisfied():
+  task, verify, _ = built(strict=True)
+  verdicts = padded(verify, problems(task), task, ROUND, ["f.", "d.", "b.", "a."], ROUND[:3])
+  assert verdicts.extras["done"].tolist() == [False, True, False]
+
+
+def test_a_lure_writes_the_letters_as_they_were_asked():
+  task, verify, demonstrate = built(lure_rate=1.0, error_rate=0.0)
+  prompts = task.prompts(jnp.arange(200), "train")
+  tokens, mask = demonstrate(jax.random.key(0), prompts)
+  written = np.asarray(tokens)[:, task.turns.slots[:3, 0]] - task.vocabulary.encode("a")[0]
+  np.testing.assert_array_equal(written, prompts.metadata["letters"][:, 0])
+  assert 0.25 < verify(prompts, tokens, mask).extras["correct"].mean() < 0.65
 
 
 def test_a_label_is_wrong_with_its_chance_and_one_text_has_one_judgement():
@@ -55,7 +80,7 @@ def test_a_label_is_wrong_with_its_chance_and_one_text_has_one_judgement():
   prompts = task.prompts(jnp.arange(400), "train")
   tokens, mask = demonstrate(jax.random.key(0), prompts)
   extras = jax.device_get(verify(prompts, tokens, mask)).extras
-  wrong = extras["judge"] != extras["judge_exact"]
+  wrong = np.where(np.arange(8)[:, None] < 4, *np.split(extras["judge"] != extras["judge_exact"], 2, axis=2))
   np.testing.assert_allclose(wrong.mean(axis=(0, 1)), [0.2] * 3, atol=0.03)
   assert np.abs(extras["turn_rewards"].sum(axis=1) - extras["exact_rewards"].sum(axis=1)).mean() > 0.05
   start = task.turns.start(3)

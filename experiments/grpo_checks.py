@@ -1,0 +1,16 @@
+"""GRPO on attempts that near-duplicate checks look at (rl_jax/methods/grpo.py,
+rl_jax/tasks/environments/duplicate_checks.py).
+
+Question: how fast is it learned that an attempt has to pass all checks, from that alone?
+
+Command: rl-jax train grpo_checks --workdir=runs/grpo_checks
+Expected: no result yet.
+"""
+
+from rl_jax.experiments import verpo
+
+
+def get_config(variant: str = ""):
+  config = verpo.on_checks("rl_jax.methods.grpo", variant)
+  config.method.update({"kl_coefficient": 0.0, "aggregation": "token_mean"})  # as in VeRPO
+  return config

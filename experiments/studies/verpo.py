@@ -1,0 +1,64 @@
+"""Do unit tests weighted by their difficulty in the group teach what many easy tests drown?
+
+Eight near-duplicate easy checks and two hard ones (rl_jax/tasks/environments/duplicate_checks.py), in two attempts. The
+start passes easy checks four times in five and a hard one once in five, since a lure makes it repeat the digits of the
+prompt: its likeliest attempt is wrong, and `no_reward`, which only grows surer, is the control. One episode in twenty
+passes all checks, so that two groups of eight in three see no reward.
+
+The paper claims that VeRPO passes more than the outcome alone (GRPO, `grpo`; without division by the std, `outcome`),
+than pass rates beside the outcome (`pass_rate`), which easy checks dominate, and than either of its parts: `tests` has
+no outcome, `difficulty` does not divide by the number of tests of one difficulty. It also claims fewer degenerate
+groups than the outcome has. The oracle is drawn, and is no gate: its credit is of attempts, and asks for accuracy.
+
+Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
+own, on half of the budget.
+
+Command: python -m rl_jax.study verpo --results=experiments/results
+Expected: no result yet.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
+
+BUDGET = 150_000
+"""Some 120 iterations."""
+DEGENERATE = "degenerate_rows"
+
+
+def get_config() -> ConfigDict:
+  """GRPO and the outcome alone, pass rates, VeRPO and two of its parts, true credit, and no reward."""
+  of_method = {
+    "outcome": ("method.beta=0.0",),
+    "pass_rate": ("method.weights=pass_rate",),
+    "difficulty": ("method.weights=difficulty",),
+    "tests": ("method.full_pass_reward=0.0",),
+    "verpo": (),
+  }
+  updates = lambda left, right: above(left, right, ACCURACY, "updates")
+  return common.tuned_study(
+    token_budget=BUDGET,
+    entries={
+      "grpo": {"config": "grpo_checks", "overrides": ()},
+      **{name: {"config": "verpo", "overrides": overrides} for name, overrides in of_method.items()},
+      **{
+        name: {"config": "grpo_checks", "overrides": (f"method.name=rl_jax.methods.{name}",)}
+        for name in ("oracle", "no_reward")
+      },
+    },
+    overrides=("task.easy_error_rate=0.2", "task.hard_error_rate=0.1", "task.lure_rate=0.8", "minibatches_per_epoch=4"),
+    **common.SMALL,
+    baseline="grpo",
+    metrics=(ACCURACY, GREEDY, LENGTH, DEGENERATE, "pass_rate"),
+    gates={"no_reward": "no_reward"},
+    claims={
+      "VeRPO is more accurate than GRPO over equal updates": updates("verpo", "grpo"),
+      "it is more accurate than the outcome alone": updates("verpo", "outcome"),
+      "it is more accurate than with pass rates": updates("verpo", "pass_rate"),
+      "it is more accurate than with difficulties alone": updates("verpo", "difficulty"),
+      "it is more accurate than without the outcome": updates("verpo", "tests"),
+      "fewer of its groups are degenerate than of the outcome alone": below("verpo", "outcome", DEGENERATE, "updates"),
+      "fewer of its groups are degenerate than with pass rates": below("verpo", "pass_rate", DEGENERATE, "updates"),
+    },
+  )
