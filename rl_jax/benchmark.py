@@ -2,7 +2,8 @@
 
 `iteration`: one GRPO iteration, rollout and update, beside Tunix and TRL. `seeds`: an iteration with 1, 4 and 8 seeds.
 `generate`: the sampler on a pretrained model, beside `transformers`. `reshard`: resharding parameters for generation.
-`shared`: scoring and its gradient for rows that share text. Each is described in its file in rl_jax/benchmarks/.
+`shared`: scoring and its gradient for rows that share text. `kernels`: gates, structured layers, four-bit formats and
+retrieval, beside plain operations and bounds. Each is described in its file in rl_jax/benchmarks/.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from rl_jax.benchmarks import generation, iteration, peer_process
+from rl_jax.benchmarks import generation, iteration, kernels, peer_process
 from rl_jax.benchmarks.generation import Settings, generate_benchmark
 from rl_jax.benchmarks.iteration import iteration_benchmark
 from rl_jax.benchmarks.reshard import reshard_benchmark
@@ -54,6 +55,17 @@ def _shared(flags: command_line.Flags) -> None:
   shared_benchmark(options.prompt, options.response, options.shape, options.repeats)
 
 
+def _kernels(flags: command_line.Flags) -> None:
+  _refuse(flags, "kernels times families of kernels by --rows and --width")
+  options = flags.options
+  unknown = [name for name in options.family if name not in kernels.FAMILIES]
+  if unknown:
+    raise UserError(f"--family is {', '.join(kernels.FAMILIES)}, or several with commas, got {unknown[0]!r}")
+  if min(*options.rows, *options.width) < 64 or any(width % 64 for width in options.width):
+    raise UserError("kernels needs --rows of at least 64, and --width of multiples of 64")
+  kernels.kernels_benchmark(options.family, options.rows, options.width, options.repeats)
+
+
 def _refuse(flags: command_line.Flags, what: str) -> None:
   if flags.config or flags.overrides:
     raise UserError(f"{what}: it takes no --config")
@@ -65,6 +77,7 @@ BENCHMARKS: dict[str, Callable[[command_line.Flags], None]] = {
   "generate": _generate,
   "reshard": _reshard,
   "shared": _shared,
+  "kernels": _kernels,
 }
 
 
@@ -105,6 +118,10 @@ def _parser() -> command_line.Parser:
   shared.add_argument("--prompt", type=_numbers, default=(16, 64), help="slots of prompts, as in 16,64")
   shared.add_argument("--response", type=_numbers, default=(16, 64), help="slots of responses, of a tree's segments")
   shared.add_argument("--shape", type=_shapes, default=((4,), (8,), (16,), (4, 4, 4)), help="groups and trees: 8,4-4-4")
+  of_kernels = parser.add_argument_group("kernels")
+  of_kernels.add_argument("--family", type=_words, default=tuple(kernels.FAMILIES), help="as in gates,search; else all")
+  of_kernels.add_argument("--rows", type=_numbers, default=(4096,), help="tokens or documents, as in 1024,4096")
+  of_kernels.add_argument("--width", type=_numbers, default=(1024,), help="of a vector, as in 512,1024")
   return parser
 
 

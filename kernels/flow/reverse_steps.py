@@ -39,7 +39,8 @@ def reverse_step(
   """mean = x (1 + c dt) + v (1 + c (1 - sigma)) dt, c = d^2 / (2 sigma), d = noise_level sqrt(sigma / (1 - sigma)).
 
   arXiv 2509.25050, dt = next_sigma - sigma < 0; the next point is mean + d sqrt(-dt) times noise. At sigma = 1 the
-  root's denominator is 1 - largest_sigma, that of the scheduler's next sigma. Noise level 0 is the Euler step x + v dt.
+  root's denominator is 1 - largest_sigma, that of the scheduler's next sigma, which has to be given.
+  Noise level 0 is the Euler step x + v dt.
 
   >>> step = reverse_step(jnp.ones((1, 1)), jnp.ones((1, 1)), jnp.array(0.5), jnp.array(0.25), noise_level=1.0)
   >>> print(step.means, step.std)
@@ -47,7 +48,8 @@ def reverse_step(
   """
   same_shape("reverse_step", "B D", x=x, velocities=velocities)
   sigma, next_sigma = (widen(jnp.asarray(s)) for s in (sigma, next_sigma))
-  diffusion = noise_level * jnp.sqrt(sigma / (1 - jnp.where(sigma == 1, largest_sigma, sigma)))
+  denominator = 1 - jnp.where(sigma == 1, largest_sigma, sigma)
+  diffusion = jnp.where(noise_level == 0, 0, noise_level * jnp.sqrt(sigma / denominator))
   dt, drift = next_sigma - sigma, jnp.square(diffusion) / (2 * sigma)
   means = widen(x) * (1 + drift * dt) + widen(velocities) * (1 + drift * (1 - sigma)) * dt
   return ReverseStep(means, diffusion * jnp.sqrt(-dt), diffusion)

@@ -24,7 +24,10 @@ def training_indices(
   [1 4 8]
   """
   known_option("training_indices", "kind", kind, ("discrete_wo_init", "discrete"))
-  bounds = np.floor(np.linspace(int(kind == "discrete_wo_init"), int(num_steps * fraction), uniforms.shape[0] + 1))
+  start, stop = int(kind == "discrete_wo_init"), int(num_steps * fraction)
+  if stop < start:
+    raise ValueError(f"training_indices: {num_steps} steps times {fraction} are too few for kind {kind!r}")
+  bounds = np.floor(np.linspace(start, stop, uniforms.shape[0] + 1))
   low, high = (jnp.asarray(x, jnp.int32) for x in (bounds[:-1], bounds[1:]))
   return low + jnp.floor(widen(uniforms) * (high - low)).astype(jnp.int32)
 

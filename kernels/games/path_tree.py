@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from rl_jax.kernels._checks import same_shape
+from rl_jax.kernels._checks import matching_axes, same_shape
 from rl_jax.kernels.reductions import widen
 
 
@@ -65,7 +65,8 @@ def path_cost(
   >>> print(path_cost(one, jnp.array([0.25, 0.75]), jnp.array([1.0]), jnp.array([[4.0, 0.0]])))
   2.0
   """
-  same_shape("path_cost", "P I", probabilities=probabilities.T, terminal=terminal)
+  arrays = dict(probabilities=(probabilities, "I P"), prior=(prior, "I"))
+  matching_axes("path_cost", **arrays, running=(running, "P"), terminal=(terminal, "P I"))
   costs = widen(running)[:, None] + widen(terminal)
   return (widen(prior) * (widen(probabilities).T * costs).sum(axis=0)).sum()
 

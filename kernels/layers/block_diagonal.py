@@ -106,6 +106,8 @@ def monarch_projection(matrix: Float[Array, "O I"], *, blocks: tuple[int, int] |
   >>> print(monarch_dense(*factors)[0].round())
   [1. 1. 1. 1.]
   """
+  if matrix.ndim != 2 or not matrix.size:
+    raise ValueError(f"monarch_projection: expected a matrix [O I] with entries, got {matrix.shape}")
   outputs, inputs = matrix.shape
   if blocks is None:
     if inputs != outputs:
@@ -113,7 +115,7 @@ def monarch_projection(matrix: Float[Array, "O I"], *, blocks: tuple[int, int] |
     smaller = max(d for d in range(1, math.isqrt(inputs) + 1) if inputs % d == 0)
     blocks = inputs // smaller, smaller
   rows, columns = blocks
-  if inputs % rows or outputs % columns:
+  if min(blocks) < 1 or inputs % rows or outputs % columns:
     raise ValueError(
       f"monarch_projection: expected blocks that divide inputs and outputs, got {blocks} for {matrix.shape}"
     )
@@ -124,8 +126,7 @@ def monarch_projection(matrix: Float[Array, "O I"], *, blocks: tuple[int, int] |
 
 
 def _check(function, first, second):
-  (k, q, _), (m, _, r) = first.shape, second.shape
-  if k * q != m * r:
+  if first.ndim != 3 or second.ndim != 3 or math.prod(first.shape[:2]) != second.shape[0] * second.shape[2]:
     raise ValueError(
       f"{function}: expected factors [k q p] and [m s r] with k q = m r, got {first.shape}, {second.shape}"
     )

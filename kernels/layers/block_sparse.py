@@ -103,6 +103,8 @@ def pruning_sparsity(
   >>> print(pruning_sparsity(jnp.array([0, 550, 900]), begin=100, end=900, final=0.8))
   [0.  0.7 0.8]
   """
+  if not begin < end or frequency < 1:
+    raise ValueError(f"pruning_sparsity: expected begin < end, frequency >= 1, got {begin}, {end} and {frequency}")
   step = jnp.asarray(step)
   held = begin + (step - begin) // frequency * frequency
   left = 1 - jnp.clip(widen(held - begin) / (end - begin), 0, 1)

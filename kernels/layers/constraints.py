@@ -142,5 +142,6 @@ def unpartition(pieces: Num[Array, "E *P"], *, experts: tuple[int, ...]) -> Num[
 
 
 def _check(function, shape, experts):
-  if len(shape) < len(experts) or any(total % count for total, count in zip(shape, experts, strict=False)):
+  fits = len(shape) >= len(experts) and min(experts, default=1) > 0
+  if not fits or any(total % count for total, count in zip(shape, experts, strict=False)):
     raise ValueError(f"{function}: expected axes that {experts} experts divide, got {shape}")

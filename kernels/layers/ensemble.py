@@ -59,14 +59,15 @@ def cached_prior(log_likelihoods: Float[Array, "N K"], *, decay: float = 0.3, fo
   """prior proportional to sum_n decay^n p(D = k | text n), n = 1 .. N, posteriors under a uniform prior.
 
   Branch-Train-Merge, as described in HDEE, arXiv 2502.19385: N = 100 texts. `form` "running" is HDEE's code: P_0 = 1,
-  the posterior of text n under P_{n-1}, and P_n = decay^n P_{n-1} + posterior, normalised in the end.
+  the posterior of text n under P_{n-1}, and P_n = decay^n P_{n-1} + posterior, normalised in the end. Uniform without
+  texts.
 
   >>> print(cached_prior(jnp.log(jnp.array([[0.75, 0.25], [0.25, 0.75]])), decay=1.0))
   [0.5 0.5]
   """
   known_option("cached_prior", "form", form, ("btm", "running"))
-  if log_likelihoods.ndim != 2:
-    raise ValueError(f"cached_prior: expected log_likelihoods [N K], got {log_likelihoods.shape}")
+  if log_likelihoods.ndim != 2 or not log_likelihoods.shape[1]:
+    raise ValueError(f"cached_prior: expected log_likelihoods [N K], K of at least 1, got {log_likelihoods.shape}")
   log_likelihoods = widen(log_likelihoods)
   count, experts = log_likelihoods.shape
   powers = decay ** jnp.arange(1, count + 1, dtype=log_likelihoods.dtype)
@@ -79,7 +80,7 @@ def cached_prior(log_likelihoods: Float[Array, "N K"], *, decay: float = 0.3, fo
       return power * total + jax.nn.softmax(likelihoods + _log(total)), None
 
     total = jax.lax.scan(step, jnp.ones(experts, powers.dtype), (log_likelihoods, powers))[0]
-  return total / total.sum()
+  return jnp.where(total.sum() > 0, total / jnp.where(total.sum() > 0, total.sum(), 1), 1 / experts)
 
 
 def geometric_mixture(logprobs: Float[Array, "*N K V"]) -> Float[Array, "*N V"]:
@@ -97,11 +98,12 @@ def iso_compute_steps(ratios: Num[Array, " K"], costs: Num[Array, " K"], *, budg
   """Steps of each expert in proportion to `ratios`, with sum of cost times steps = budget, up to rounding.
 
   HDEE, arXiv 2502.19385: `costs` are FLOPs per step, 1 for equal models, whose budget is a number of steps. 3 : 4 : 5
-  by difficulty in place of 4 : 4 : 4.
+  by difficulty in place of 4 : 4 : 4. 0 if all ratios are.
 
   >>> print(iso_compute_steps(jnp.array([3, 4, 5]), jnp.ones(3), budget=1200))
   [300 400 500]
   """
   same_shape("iso_compute_steps", "K", ratios=ratios, costs=costs)
   ratios = widen(ratios)
-  return jnp.round(budget * ratios / (ratios * widen(costs)).sum()).astype(jnp.int32)
+  total = (ratios * widen(costs)).sum()
+  return jnp.round(budget * ratios / jnp.where(total > 0, total, 1)).astype(jnp.int32)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
+from rl_jax.kernels._checks import matching_axes
 from rl_jax.kernels.logprobs.reference import categorical
 from rl_jax.kernels.reductions import widen, zero_masked
 from rl_jax.kernels.segments import last_token
@@ -54,6 +55,7 @@ def router(
   >>> print(routing.logits, routing.tasks)
   [[1. 2.]] [1]
   """
+  matching_axes("router", z=(z, "B D"), weight=(weight, "Q D"), bias=(bias, "Q"), mask=(mask, "B"))
   logits = zero_masked(_affine(zero_masked(z, mask[:, None]), weight, bias), mask[:, None])
   tasks = jnp.where(mask != 0, jnp.argmax(logits, axis=-1), 0).astype(jnp.int32)
   return Routing(logits, zero_masked(jax.nn.softmax(logits), mask[:, None]), tasks)
@@ -69,6 +71,7 @@ def router_cross_entropy(
   >>> print(router_cross_entropy(jnp.array([[0.0, 0.0]]), jnp.array([1]), jnp.ones(1)).round(4))
   [0.6931]
   """
+  matching_axes("router_cross_entropy", logits=(logits, "B Q"), labels=(labels, "B"), mask=(mask, "B"))
   logits = zero_masked(logits, mask[:, None])
   return zero_masked(-categorical(logits, jnp.where(mask != 0, labels, 0)).logprobs, mask)
 
@@ -89,6 +92,11 @@ def lora(
   >>> print(lora(jnp.ones(2), jnp.eye(2), jnp.ones((1, 2)), jnp.array([[0.0], [0.5]]), lora_alpha=1.0))
   [1. 2.]
   """
+  if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
+    raise ValueError(f"lora: expected x [*N D] and weight [O D], got {x.shape} and {weight.shape}")
+  matching_axes("lora", weight=(weight, "O D"), down=(down, "R D"), up=(up, "O R"))
+  if not down.shape[0]:
+    raise ValueError("lora: expected a rank of at least 1, got 0")
   x, weight, down, up = (widen(a) for a in (x, weight, down, up))
   return x @ weight.T + lora_alpha / down.shape[0] * (x @ down.T) @ up.T
 
@@ -104,6 +112,7 @@ def expert_rewards(
   >>> print(expert_rewards(zs, jnp.array([[1.0, 1.0], [0.0, 2.0]]), jnp.array([0.0, 1.0]), jnp.ones(1)))
   [[3. 9.]]
   """
+  matching_axes("expert_rewards", zs=(zs, "B K D"), weights=(weights, "K D"), biases=(biases, "K"), mask=(mask, "B"))
   zs = zero_masked(zs, mask[:, None, None])
   return zero_masked(jnp.einsum("bkd,kd->bk", zs, widen(weights)) + widen(biases), mask[:, None])
 
@@ -128,6 +137,8 @@ def fused_reward(
   """
   if zs.ndim != 3 or hidden_weight.shape[1] != zs.shape[1] * zs.shape[2]:
     raise ValueError(f"fused_reward: expected zs [B K D] and weights [H K*D], got {zs.shape}, {hidden_weight.shape}")
+  arrays = dict(hidden_weight=(hidden_weight, "H C"), hidden_bias=(hidden_bias, "H"), out_weight=(out_weight, "H"))
+  matching_axes("fused_reward", zs=(zs, "B K D"), **arrays, mask=(mask, "B"))
   joined = zero_masked(zs, mask[:, None, None]).reshape(zs.shape[0], -1)
   before = _affine(joined, hidden_weight, hidden_bias)
   after = jnp.where(before >= 0, before, widen(jnp.asarray(slope)) * before)

@@ -40,9 +40,11 @@ def random_hadamard(
   >>> print(random_hadamard(random_hadamard(x, signs), signs, inverse=True).round())
   [3. 1. 0. 2.]
   """
-  (block,) = signs.shape
+  block = signs.shape[0] if signs.ndim == 1 else 0
   if block < 1 or x.shape[-1] % block:
-    raise ValueError(f"random_hadamard: expected a last axis in blocks of {block} (signs), got {x.shape}")
-  blocks, signs = widen(x).reshape(*x.shape[:-1], -1, block), widen(signs)
+    raise ValueError(
+      f"random_hadamard: expected a last axis in blocks of {block} (signs), got {x.shape} and {signs.shape}"
+    )
+  blocks, signs = widen(x).reshape(*x.shape[:-1], x.shape[-1] // block, block), widen(signs)
   y = signs * hadamard_transform(blocks) if inverse else hadamard_transform(signs * blocks)
   return y.reshape(x.shape)

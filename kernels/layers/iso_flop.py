@@ -206,6 +206,8 @@ def rigl_schedule(
   >>> print([f"{x:.2f}" for x in drop.fraction], drop.update)
   ['0.30', '0.15', '0.00'] [False  True False]
   """
+  if min(total_steps, frequency) < 1:
+    raise ValueError(f"rigl_schedule: total_steps and frequency start at 1, got {total_steps} and {frequency}")
   last = end * total_steps
   step = jnp.asarray(step)
   fraction = start * (1 + jnp.cos(jnp.pi * jnp.minimum(widen(step) / last, 1))) / 2

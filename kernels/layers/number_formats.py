@@ -43,11 +43,11 @@ def _groups(x, size):
   """x in groups of its last axis, filled up with zeros."""
   fill = -x.shape[-1] % size
   x = jnp.pad(widen(x), [(0, 0)] * (x.ndim - 1) + [(0, fill)])
-  return x.reshape(*x.shape[:-1], -1, size)
+  return x.reshape(*x.shape[:-1], x.shape[-1] // size, size)
 
 
 def _ungroup(groups, width):
-  return groups.reshape(*groups.shape[:-2], -1)[..., :width]
+  return groups.reshape(*groups.shape[:-2], groups.shape[-2] * groups.shape[-1])[..., :width]
 
 
 def _exponent(x):
@@ -59,6 +59,13 @@ def _round_bits(x, bits):
   """x to so many significant bits, of two equally near ones the even."""
   mantissa, exponent = jnp.frexp(x)
   return jnp.ldexp(jnp.round(jnp.ldexp(mantissa, bits)), exponent - bits)
+
+
+def _power(exponent, dtype):
+  """2^exponent for the exponents of normal numbers, from its bits: exact, and cheaper than `ldexp` of every value."""
+  info = jnp.finfo(dtype)
+  bits = (exponent.astype(f"int{info.bits}") + (info.maxexp - 1)) << info.nmant
+  return jax.lax.bitcast_convert_type(bits, dtype)
 
 
 def _packed(bits):
@@ -84,13 +91,13 @@ def hifloat4_encode(x: Float[Array, "*N D"]) -> HiFloat4:
   """
   groups = _groups(jax.lax.stop_gradient(x), 64)
   magnitudes = jnp.abs(groups)
-  largest = lambda size: magnitudes.reshape(*magnitudes.shape[:-1], -1, size).max(axis=-1)
+  largest = lambda size: magnitudes.reshape(*magnitudes.shape[:-1], 64 // size, size).max(axis=-1)
   scale = _round_bits(jnp.clip(_round_bits(largest(64) * SEVENTH, 8), 2.0**-48, LARGEST), 3)
   reciprocal = _round_bits(1 / scale, 8)
   level2 = (largest(8) * reciprocal >= 4).astype(jnp.int32)
-  level3 = (jnp.ldexp(largest(4) * reciprocal, -jnp.repeat(level2, 2, axis=-1)) >= 2).astype(jnp.int32)
+  level3 = (largest(4) * reciprocal >= 2 << jnp.repeat(level2, 2, axis=-1)).astype(jnp.int32)
   doubled = jnp.repeat(level2, 8, axis=-1) + jnp.repeat(level3, 4, axis=-1)
-  quarters = jnp.minimum(jnp.floor(jnp.ldexp(magnitudes * reciprocal, 2 - doubled) + 0.5), 7).astype(jnp.int32)
+  quarters = jnp.minimum(jnp.floor(magnitudes * reciprocal * (4 >> doubled) + 0.5), 7).astype(jnp.int32)
   mantissa, exponent = jnp.frexp(scale[..., 0])
   codes = ((exponent + 47) << 2) | (jnp.ldexp(mantissa, 3).astype(jnp.int32) & 3)
   elements = ((groups < 0).astype(jnp.int32) << 3) | quarters
@@ -105,10 +112,13 @@ def hifloat4_decode(codes: HiFloat4, *, width: int) -> Float[Array, "*N D"]:
   >>> print(hifloat4_decode(hifloat4_encode(jnp.array([7.0, -3.3, 0.1])), width=3))
   [ 7. -3.  0.]
   """
+  if width > 64 * codes.scales.shape[-1]:
+    raise ValueError(f"hifloat4_decode: {codes.scales.shape[-1]} groups of 64 values are too few for width {width}")
   bits = jnp.repeat(_unpacked(codes.level2, 8), 8, axis=-1) + jnp.repeat(_unpacked(codes.level3, 16), 4, axis=-1)
-  exponents = (codes.scales >> 2)[..., None] - 48 + bits - 4  # a magnitude in quarters, a mantissa in quarters
-  magnitudes = ((codes.elements & 7) * (4 + (codes.scales & 3)[..., None])).astype(jnp.result_type(float))
-  values = jnp.ldexp(magnitudes, exponents)
+  dtype = jnp.result_type(float)
+  # A mantissa in quarters, a magnitude in quarters.
+  quarter = (4 + (codes.scales & 3)).astype(dtype) * _power((codes.scales >> 2) - 52, dtype)
+  values = ((codes.elements & 7) << bits).astype(dtype) * quarter[..., None]
   return _ungroup(jnp.where(codes.elements >= 8, -values, values), width)
 
 
@@ -126,10 +136,10 @@ def hifloat4(x: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
 
 def _e2m1(magnitudes, uniforms=None):
   """The nearest of 0, 0.5, 1, 1.5, 2, 3, 4, 6, half to even; with `uniforms`, up by chance, in proportion."""
-  places = jnp.where(magnitudes < 2, 1, jnp.where(magnitudes < 4, 0, -1))
-  scaled = jnp.ldexp(magnitudes, places)
+  low, high = magnitudes < 2, magnitudes >= 4
+  scaled = magnitudes * jnp.where(low, 2, jnp.where(high, 0.5, 1))
   whole = jnp.round(scaled) if uniforms is None else jnp.floor(scaled + uniforms)
-  return jnp.minimum(jnp.ldexp(whole, -places), 6)
+  return jnp.minimum(whole * jnp.where(low, 0.5, jnp.where(high, 2, 1)), 6)
 
 
 def mxfp4(
@@ -152,7 +162,9 @@ def mxfp4(
   shift = exponent - 3 if scaling == "floor" else exponent - 3 + (mantissa > 0.75)
   shift = jnp.maximum(shift, -127)
   noise = None if uniforms is None else _groups(uniforms, 32)
-  rounded = jnp.ldexp(_e2m1(jnp.ldexp(jnp.abs(groups), -shift), noise), shift)
+  half = shift // 2  # 2^-127 is no normal number
+  rounded = _e2m1(jnp.abs(groups) * _power(-shift, groups.dtype), noise)
+  rounded = rounded * _power(half, groups.dtype) * _power(shift - half, groups.dtype)
   return straight_through(_ungroup(jnp.where(groups < 0, -rounded, rounded), x.shape[-1]), widen(x))
 
 
@@ -167,7 +179,7 @@ def nvfp4(x: Float[Array, "*N D"], *, per_tensor: bool = False) -> Float[Array, 
   """
   values = jax.lax.stop_gradient(widen(x))
   if per_tensor:
-    largest = jnp.abs(values).max()
+    largest = jnp.abs(values).max(initial=0)
     # Not by a constant, which XLA turns into a product with its rounded reciprocal.
     tensor = jnp.where(largest > 0, largest / jnp.where(largest > 0, 2688, 1), 1).astype(values.dtype)
     return straight_through(nvfp4(values / tensor) * tensor, widen(x))
@@ -210,7 +222,7 @@ def quantized_linear(
   if weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
     raise ValueError(f"quantized_linear: expected x [*N D] and weight [O D], got {x.shape} and {weight.shape}")
   y = _linear(quantize, rotated, widen(x).reshape(-1, x.shape[-1]), widen(weight), widen(signs))
-  return y.reshape(*x.shape[:-1], -1)
+  return y.reshape(*x.shape[:-1], weight.shape[0])
 
 
 def _product(quantize, rotate, left, right, signs):

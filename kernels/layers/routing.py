@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.scipy.special import entr
 from jaxtyping import Array, Float, Int, Num
 
-from rl_jax.kernels._checks import known_option, same_shape
+from rl_jax.kernels._checks import known_option, matching_axes, same_shape
 from rl_jax.kernels.reductions import Mean, masked_mean, widen, zero_masked
 
 SURGE, STABILISATION, RELAXATION = range(3)
@@ -54,8 +54,11 @@ def expert_loads(expert_ids: Int[Array, "B K"], mask: Num[Array, " B"], *, num_e
   >>> print(expert_loads(jnp.array([[0, 1], [0, 2], [1, 1]]), jnp.array([1, 1, 0]), num_experts=3))
   [0.5  0.25 0.25]
   """
-  if expert_ids.ndim != 2 or mask.shape != expert_ids.shape[:1]:
-    raise ValueError(f"expert_loads: expected expert_ids [B K] and mask [B], got {expert_ids.shape} and {mask.shape}")
+  if expert_ids.ndim != 2 or mask.shape != expert_ids.shape[:1] or num_experts < 1:
+    raise ValueError(
+      "expert_loads: expected expert_ids [B K] and mask [B], and an expert, "
+      f"got {expert_ids.shape}, {mask.shape} and {num_experts}"
+    )
   hits = (expert_ids[..., None] == jnp.arange(num_experts)) & (mask != 0)[:, None, None]
   counts = widen(hits.sum(axis=(0, 1)))
   return jnp.where(counts.sum() > 0, Mean(counts, counts.sum()).value, 1 / num_experts)
@@ -79,11 +82,8 @@ def expert_quality(
   [ 0.5 -0.5]
   """
   known_option("expert_quality", "estimator", estimator, ("log_probability", "logit", "probability_when_selected"))
-  if router_logits.ndim != 2 or expert_ids.shape[:1] + mask.shape != router_logits.shape[:1] * 2:
-    raise ValueError(
-      "expert_quality: expected router_logits [B E], expert_ids [B K] and mask [B], "
-      f"got {router_logits.shape}, {expert_ids.shape} and {mask.shape}"
-    )
+  arrays = dict(router_logits=(router_logits, "B E"), expert_ids=(expert_ids, "B K"), mask=(mask, "B"))
+  matching_axes("expert_quality", **arrays)
   logits = zero_masked(router_logits, mask[:, None])
   weights = jnp.broadcast_to((mask != 0)[:, None], logits.shape)
   if estimator == "log_probability":

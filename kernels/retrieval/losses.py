@@ -25,9 +25,11 @@ class ContrastiveLoss(NamedTuple):
   correct: Bool[Array, " B"]
 
 
-def _excluded(excluded, positives, columns):
+def _excluded(function, excluded, positives, scores):
   """[B C]: entries that do not count; never the positive."""
-  positive = jnp.arange(columns) == positives[:, None]
+  if excluded is not None:
+    same_shape(function, "B C", scores=scores, excluded=excluded)
+  positive = jnp.arange(scores.shape[1]) == positives[:, None]
   return positive, (jnp.zeros_like(positive) if excluded is None else (excluded != 0) & ~positive)
 
 
@@ -51,7 +53,7 @@ def contrastive_loss(
   [0.6931472] [ True]
   """
   matching_axes("contrastive_loss", scores=(scores, "B C"), positives=(positives, "B"), mask=(mask, "B"))
-  positive, excluded = _excluded(excluded, positives, scores.shape[1])
+  positive, excluded = _excluded("contrastive_loss", excluded, positives, scores)
   scores = zero_masked(scores, (mask[:, None] != 0) & ~excluded) / temperature
   kept = jnp.where(excluded, -jnp.inf, scores)
   losses = jax.nn.logsumexp(kept, axis=1) - jnp.where(positive, scores, 0).sum(axis=1)
@@ -124,7 +126,7 @@ def batch_margin_loss(
   [0.5]
   """
   matching_axes("batch_margin_loss", scores=(scores, "B C"), positives=(positives, "B"), mask=(mask, "B"))
-  positive, excluded = _excluded(excluded, positives, scores.shape[1])
+  positive, excluded = _excluded("batch_margin_loss", excluded, positives, scores)
   scores = zero_masked(scores, (mask[:, None] != 0) & ~excluded)
   own = jnp.where(positive, scores, 0).sum(axis=1, keepdims=True)
   others = masked_mean(jax.nn.relu(margin - own + scores), ~positive & ~excluded, axis=1).value

@@ -44,7 +44,8 @@ def ranking_metrics(
   """Precision, recall, reciprocal rank, average precision and nDCG of the first k results; None: of the whole list.
 
   "Dense Text Retrieval", arXiv 2211.14876, with the conventions of trec_eval: gains enter nDCG as they are, not as
-  2^gain - 1. Masked places (a list shorter than K) are misses.
+  2^gain - 1. Masked places (a list shorter than K) are misses; an empty
+  list has 0 in all.
 
   >>> metrics = ranking_metrics(jnp.array([[0, 3, 0, 1]]), jnp.ones((1, 4)), jnp.array([[3, 1, 2]]), k=3)
   >>> print(*(x.item() for x in metrics[:3]), f"{metrics.ndcg.item():.4f}")
@@ -59,7 +60,7 @@ def ranking_metrics(
   share = lambda x, total: jnp.where(total > 0, x / jnp.where(total > 0, total, 1), 0)
   best = _discounted(jnp.flip(jnp.sort(relevant_gains, axis=1), axis=1), k)
   metrics = RankingMetrics(
-    precision=found / k,
+    precision=share(found, k),
     recall=share(found, relevant),
     reciprocal_rank=(hits / ranks).max(axis=1, initial=0),
     average_precision=share((hits * jnp.cumsum(hits, axis=1) / ranks).sum(axis=1), relevant),
@@ -109,6 +110,8 @@ def rank_biased_overlap(first: Int[Array, "B K"], second: Int[Array, "B K"], *, 
   [0.5]
   """
   same_shape("rank_biased_overlap", "B K", first=first, second=second)
+  if not first.shape[1]:
+    raise ValueError("rank_biased_overlap: expected lists of at least one document")
   rows, places = jnp.arange(first.shape[0])[:, None, None], jnp.arange(first.shape[1])
   # A document is in the beginnings of both lists from the later of its two places on.
   later = jnp.where(first[:, :, None] == second[:, None, :], jnp.maximum(places[:, None], places), first.shape[1])

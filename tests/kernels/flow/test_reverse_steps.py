@@ -59,6 +59,9 @@ def test_noise_leaves_the_marginals_alone():
 def test_at_sigma_one_the_next_sigma_stands_in_the_denominator():
   found = step(jnp.asarray(V), 1.0, 0.9, largest_sigma=0.95)
   np.testing.assert_allclose(found.diffusion, 0.7 * np.sqrt(1 / 0.05), rtol=1e-5)
+  without = step(jnp.asarray(V), 1.0, 0.9, noise_level=0.0)
+  np.testing.assert_allclose(without.means, step(jnp.asarray(V), 0.5, 0.4, noise_level=0.0).means, rtol=1e-5)
+  assert without.std == 0
 
 
 def test_wrong_shapes_say_what_is_expected():

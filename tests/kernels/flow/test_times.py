@@ -67,6 +67,8 @@ def test_times_are_in_strata_and_shifted():
 def test_an_unknown_kind_lists_the_known():
   with pytest.raises(ValueError, match="unknown kind 'cosine'; known: logit_normal, uniform"):
     times.training_times(jnp.ones(1), kind="cosine")
+  with pytest.raises(ValueError, match="1 steps times 0.9 are too few for kind 'discrete_wo_init'"):
+    times.training_indices(jnp.ones(1), num_steps=1)
 
 
 UNIFORM = lambda rng, shape: rng.uniform(0.05, 0.45, shape).astype(np.float32)

@@ -77,6 +77,8 @@ def test_nodes_that_moved_come_back():
 def test_wrong_shapes_say_what_is_expected():
   with pytest.raises(ValueError, match=r"expected signals \(2, 2, 'J'\) at step 1, got \(4, 2, 2\)"):
     public_paths(jnp.ones(2), [jnp.ones((1, 2, 2)), jnp.ones((4, 2, 2))])
+  with pytest.raises(ValueError, match=r"running \[P\], terminal \[P I\], got \(2, 4\), \(2,\), \(1,\), \(4, 2\)"):
+    path_cost(jnp.ones((2, 4)), jnp.ones(2), jnp.ones(1), jnp.ones((4, 2)))
 
 
 SIZES = {"I": 2, "J": 2, "N": 2, "P": 4, "O": 1}

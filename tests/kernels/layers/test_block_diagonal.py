@@ -105,6 +105,12 @@ def test_wrong_sizes_say_what_to_do():
     monarch(X, FIRST, SECOND[..., :2])
   with pytest.raises(ValueError, match="6 inputs and 8 outputs are too few for 9 and width None"):
     monarch(jnp.ones(9), FIRST, SECOND)
+  with pytest.raises(ValueError, match=r"with k q = m r, got \(3, 2\), \(2, 4, 3\)"):
+    monarch(X, FIRST[..., 0], SECOND)
+  with pytest.raises(ValueError, match=r"a matrix \[O I\] with entries, got \(4,\)"):
+    monarch_projection(jnp.ones(4))
+  with pytest.raises(ValueError, match=r"blocks that divide inputs and outputs, got \(0, 2\)"):
+    monarch_projection(jnp.ones((8, 6)), blocks=(0, 2))
   with pytest.raises(ValueError, match="needs blocks"):
     monarch_projection(jnp.ones((8, 6)))
   with pytest.raises(ValueError, match="sizes start at 1"):

@@ -74,6 +74,8 @@ def test_the_schedule_is_cubic_and_steps():
 
 
 def test_wrong_calls_say_what_to_do():
+  with pytest.raises(ValueError, match="expected begin < end, frequency >= 1, got 5, 5 and 100"):
+    pruning_sparsity(jnp.arange(3), begin=5, end=5, final=0.9)
   with pytest.raises(ValueError, match=r"a block that divides O and 0 <= sparsity <= 1, got \(8, 6\), 3 and 0.5"):
     block_mask(jnp.asarray(WEIGHT), sparsity=0.5, block=3)
   with pytest.raises(ValueError, match=r"expected x \[I P\] and bias \[8\], got \(6, 3\) and \(4,\)"):

@@ -95,6 +95,8 @@ def test_wrong_calls_say_what_to_do():
     hard_constraint(cubic, jnp.ones((6, 2)), jnp.ones(3), jnp.ones(6))
   with pytest.raises(ValueError, match=r"axes that \(4,\) experts divide, got \(6,\)"):
     partition(jnp.ones(6), experts=(4,))
+  with pytest.raises(ValueError, match=r"axes that \(0,\) experts divide, got \(6,\)"):
+    partition(jnp.ones(6), experts=(0,))
   with pytest.raises(ValueError, match="unknown gradient 'unrolled'; known: exact, paper"):
     solve(jnp.ones((6, 2)), jnp.ones(6), gradient="unrolled")
 

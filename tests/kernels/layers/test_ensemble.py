@@ -87,6 +87,13 @@ def test_a_budget_is_used_up():
   np.testing.assert_allclose(steps / ratios, steps[0] / 3, rtol=1e-4)
 
 
+def test_no_texts_no_memory_and_no_ratios():
+  for form in ("btm", "running"):
+    np.testing.assert_array_equal(ensemble.cached_prior(jnp.zeros((0, 2)), form=form), [0.5, 0.5])
+  np.testing.assert_array_equal(ensemble.cached_prior(jnp.zeros((1, 2)), decay=0.0), [0.5, 0.5])
+  np.testing.assert_array_equal(ensemble.iso_compute_steps(jnp.zeros(2), jnp.ones(2), budget=9.0), [0, 0])
+
+
 def test_wrong_shapes_say_what_is_expected():
   with pytest.raises(ValueError, match=r"logprobs \[B K T\], prior \[K\] and mask \[B T\]"):
     ensemble.domain_mixture(jnp.ones((2, 3, 5)), jnp.ones(2), jnp.ones((2, 5)))

@@ -72,6 +72,16 @@ def test_each_expert_has_its_own_head():
 
 
 def test_wrong_calls_say_what_to_do():
+  with pytest.raises(ValueError, match=r"expected x \[\*N D\] and weight \[O D\], got \(3,\) and \(4, 2\)"):
+    experts.lora(jnp.ones(3), jnp.ones((4, 2)), jnp.ones((1, 2)), jnp.ones((4, 1)))
+  with pytest.raises(ValueError, match=r"up \[O R\], got \(4, 2\), \(1, 2\), \(1, 1\)"):
+    experts.lora(jnp.ones(2), jnp.ones((4, 2)), jnp.ones((1, 2)), jnp.ones((1, 1)))
+  with pytest.raises(ValueError, match="lora: expected a rank of at least 1, got 0"):
+    experts.lora(jnp.ones(2), jnp.ones((4, 2)), jnp.ones((0, 2)), jnp.ones((4, 0)))
+  with pytest.raises(ValueError, match=r"mask \[B\], got \(1, 2\), \(3, 2\), \(3,\), \(1, 1\)"):
+    experts.router(jnp.ones((1, 2)), jnp.ones((3, 2)), jnp.ones(3), jnp.ones((1, 1)))
+  with pytest.raises(ValueError, match=r"expert_rewards: expected zs \[B K D\], weights \[K D\]"):
+    experts.expert_rewards(jnp.ones((1, 2, 3)), jnp.ones((1, 3)), ONE, ONE)
   with pytest.raises(ValueError, match=r"expected zs \[B K D\] and weights \[H K\*D\]"):
     experts.fused_reward(jnp.ones((1, 2, 3)), jnp.ones((4, 5)), ONE, ONE, ONE[0], ONE[0], ONE)
 

@@ -36,8 +36,10 @@ def test_an_outlier_is_spread_over_its_block_alone():
 def test_wrong_sizes_say_what_to_do():
   with pytest.raises(ValueError, match=r"a power of two, got \(6,\)"):
     hadamard_transform(jnp.ones(6))
-  with pytest.raises(ValueError, match=r"in blocks of 4 \(signs\), got \(6,\)"):
+  with pytest.raises(ValueError, match=r"in blocks of 4 \(signs\), got \(6,\) and \(4,\)"):
     random_hadamard(jnp.ones(6), jnp.ones(4))
+  with pytest.raises(ValueError, match=r"in blocks of 0 \(signs\), got \(4,\) and \(2, 2\)"):
+    random_hadamard(jnp.ones(4), jnp.ones((2, 2)))
 
 
 SIZES = {"D": 4, "P": 2}

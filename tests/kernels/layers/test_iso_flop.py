@@ -100,11 +100,21 @@ def test_no_update_at_either_end():
   np.testing.assert_allclose(drop.fraction[jnp.array([0, 4, 5])], [0.3, 0, 0], atol=1e-7)
 
 
+def test_all_pruned_stays_so():
+  weights = jnp.ones(4)
+  update = iso_flop.rigl_update(weights, weights, jnp.zeros(4), jnp.array(0.3), sparsity=1.0)
+  assert not update.mask.any() and not update.weights.any()
+  x, none = jnp.ones((2, 3)), jnp.zeros((5, 3))
+  np.testing.assert_array_equal(iso_flop.parallel_layer(x, none[None] + jnp.nan, none[None]), jnp.zeros((2, 5)))
+
+
 def test_wrong_calls_say_what_to_do():
   with pytest.raises(ValueError, match="unknown family 'tall'; known: wide, parallel"):
     iso_flop.sparse_shape("tall", 8, 8, 0.5)
   with pytest.raises(ValueError, match="expected 0 < sparsity < 1"):
     iso_flop.sparse_shape("wide", 8, 8, 1.0)
+  with pytest.raises(ValueError, match="start at 1, got 0 and 100"):
+    iso_flop.rigl_schedule(jnp.array(0), total_steps=0)
   with pytest.raises(ValueError, match=r"weights and masks \[J O I\]"):
     iso_flop.parallel_layer(X, WEIGHTS, MASKS[0])
   with pytest.raises(ValueError, match=r"first \[M I\], second \[O M\] and masks like them"):

@@ -125,7 +125,18 @@ def test_a_linear_layer_sums_rounded_values_three_times():
       np.testing.assert_allclose(a, b, atol=2e-5)
 
 
+def test_the_smallest_scales_and_nothing_at_all():
+  """2^-127, MXFP4's smallest scale, is no normal number, but multiples of it are."""
+  tiny = jnp.array([6 * 2.0**-127, -2 * 2.0**-127, 0.0])
+  np.testing.assert_array_equal(mxfp4(tiny), tiny)
+  for shape in ((2, 0), (0, 3)):
+    rounded = jax.eval_shape(lambda x: {name: quantize(x) for name, quantize in FORMATS.items()}, jnp.zeros(shape))
+    assert {x.shape for x in rounded.values()} == {shape}
+
+
 def test_wrong_calls_say_what_to_do():
+  with pytest.raises(ValueError, match="hifloat4_decode: 1 groups of 64 values are too few for width 65"):
+    hifloat4_decode(hifloat4_encode(jnp.ones(64)), width=65)
   with pytest.raises(ValueError, match="unknown scaling 'ceil'; known: floor, truncation_free"):
     mxfp4(jnp.ones(3), scaling="ceil")
   with pytest.raises(ValueError, match=r"expected x \[\*N D\] and weight \[O D\], got \(2, 3\) and \(4, 5\)"):

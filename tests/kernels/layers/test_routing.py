@@ -94,6 +94,10 @@ def test_the_papers_run_has_three_phases():
 def test_wrong_calls_say_what_to_do():
   with pytest.raises(ValueError, match=r"expected expert_ids \[B K\] and mask \[B\]"):
     routing.expert_loads(jnp.zeros(3, int), jnp.ones(3), num_experts=2)
+  with pytest.raises(ValueError, match=r"and an expert, got \(2, 1\), \(2,\) and 0"):
+    routing.expert_loads(jnp.zeros((2, 1), int), jnp.ones(2), num_experts=0)
+  with pytest.raises(ValueError, match=r"expert_ids \[B K\], mask \[B\], got \(2, 2\), \(2,\), \(2,\)"):
+    routing.expert_quality(jnp.ones((2, 2)), jnp.zeros(2, int), jnp.ones(2))
   with pytest.raises(ValueError, match="unknown estimator 'votes'"):
     routing.expert_quality(jnp.ones((1, 2)), jnp.zeros((1, 1), int), jnp.ones(1), estimator="votes")
 

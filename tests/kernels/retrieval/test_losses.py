@@ -167,6 +167,8 @@ def test_wrong_calls_say_what_to_do():
     ValueError, match=r"expected scores \[B C\], positives \[B\], mask \[B\], got \(3, 4\), \(2,\), \(3,\)"
   ):
     losses.contrastive_loss(jnp.ones((3, 4)), jnp.zeros(2, int), jnp.ones(3))
+  with pytest.raises(ValueError, match=r"one shape \[B C\], got scores \(3, 4\), excluded \(4,\)"):
+    losses.contrastive_loss(jnp.ones((3, 4)), jnp.zeros(3, int), jnp.ones(3), excluded=jnp.ones(4))
   with pytest.raises(ValueError, match="unknown form 'hinge'; known: triplet, logistic"):
     losses.pair_loss(jnp.ones(3), jnp.ones(3), jnp.ones(3), form="hinge")
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from rl_jax.kernels.retrieval import metrics
 from tests.kernels.kernel import Kernel, compiled
@@ -45,6 +47,14 @@ def test_the_best_order_has_one_and_no_order_of_the_results_has_more():
   np.testing.assert_allclose([metric(best).ndcg, metric(best).average_precision, metric(best).recall], 1, rtol=1e-6)
   for high, low in zip(metric(best)[2:], metric(worst)[2:], strict=True):
     assert high > low
+
+
+def test_an_empty_list():
+  nothing = np.zeros((1, 0))
+  for k in (None, 3):
+    assert not np.any(compiled(metrics.ranking_metrics, k=k)(nothing, nothing, np.ones((1, 2))))
+  with pytest.raises(ValueError, match="rank_biased_overlap: expected lists of at least one document"):
+    metrics.rank_biased_overlap(jnp.asarray(nothing, int), jnp.asarray(nothing, int))
 
 
 def test_a_fused_ranking_does_not_know_the_scores_and_a_missing_document_adds_nothing():
