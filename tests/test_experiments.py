@@ -35,8 +35,8 @@ LONG = ("opd",)
 ALIKE = ("gpg", "maxrl", "opo", "passk", "rae", "reinforce_pp", "grpo_addition", "grpo_cipher", "grpo_lookup")
 """Experiments that differ from another in an estimator or a task alone, which other tests have."""
 TRAINED = (
-  "a_grae", "adora", "aspo", "canon", "copo", "dapo", "dler", "dler_merge", "dump", "dvao", "igpo", "prime", "siri",
-  "spae", "spo_chain", "spo_tree", "tppo",
+  "a_grae", "adhint", "adora", "aspo", "canon", "copo", "dapo", "dler", "dler_merge", "dump", "dvao", "igpo", "prime",
+  "siri", "spae", "spo_chain", "spo_tree", "tppo",
 )  # fmt: skip
 """Experiments of methods that tests/methods/ takes through two iterations."""
 SLOW = (*LONG, *ALIKE, *TRAINED)

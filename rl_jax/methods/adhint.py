@@ -26,7 +26,7 @@ Inferred, as the paper was read in part: floor, clip of w, the form of a and rho
 and all defaults. The last token of a solution is never given.
 
 Metrics: those of policy_gradient.py, over hint tokens too, and
-  plain_reward, hinted_reward: means of each kind; `reward` is that of both.
+  plain_reward, hinted_reward: means of each kind, and hint_gap, their difference; `reward` is that of both.
   hint_ratio, hint_length: w and the tokens of a hint, means over prompts.
   hint_weight: g, mean over hint tokens.
   hint_logprob: of hint tokens before the update, mean.
@@ -44,7 +44,7 @@ from ml_collections import ConfigDict
 
 from rl_jax.inputs.ranges import COUNT, NOT_NEGATIVE, SHARE
 from rl_jax.kernels.advantages.hints import adhint, hint_token_weights
-from rl_jax.kernels.reductions import masked_mean, per_token
+from rl_jax.kernels.reductions import Mean, masked_mean, per_token
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Loss, Method, Outputs, Signal, Stream, Streams, one_of
 from rl_jax.rollouts.hints import hint_tokens, hinted
@@ -67,9 +67,7 @@ def get_config() -> dict[str, Any]:
   }
 
 
-RANGES = {
-  "hinted_completions": COUNT.optional(), "w_min": SHARE, "w_max": SHARE, "noise": SHARE, "beta": NOT_NEGATIVE
-}  # fmt: skip
+RANGES = {"w_min": SHARE, "w_max": SHARE, "noise": SHARE, "beta": NOT_NEGATIVE, "hinted_completions": COUNT.optional()}
 
 HINT_GRADIENTS = {
   "modulated": hint_token_weights,
@@ -95,10 +93,12 @@ def build(config: ConfigDict, task: Task) -> Method:
     advantages = adhint(trajectories.rewards, helped, trajectories.group_ids, scored, base=base, beta=m.beta)
     weights = weights_of(trajectories.extras["entropies"], advantages, hint, mask)
     stream = Stream(targets=per_token(advantages, mask) * weights, weights=mask.astype(jnp.float32))
-    of_kind = lambda rows: masked_mean(trajectories.rewards, rows & scored)
+    plain_reward, hinted_reward = (masked_mean(trajectories.rewards, kind & scored) for kind in (~helped, helped))
     of_hints = {"hint_weight": weights, "hint_logprob": trajectories.old_logprobs}
     metrics = {name: masked_mean(x, hint) for name, x in of_hints.items()}
-    return Signal({"policy": stream}, metrics | {"plain_reward": of_kind(~helped), "hinted_reward": of_kind(helped)})
+    metrics |= {"plain_reward": plain_reward, "hinted_reward": hinted_reward}
+    metrics["hint_gap"] = Mean(hinted_reward.value - plain_reward.value, jnp.float32(1.0))
+    return Signal({"policy": stream}, metrics)
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     written = jnp.where(hint_tokens(trajectories), trajectories.old_logprobs, trajectories.behaviour_logprobs)

@@ -60,8 +60,8 @@ def test_the_worked_example_of_the_spec():
   wanted[6, :HINT_SLOTS] = 0
   np.testing.assert_allclose(streams["policy"].targets, wanted, rtol=1e-5)
   np.testing.assert_array_equal(streams["policy"].weights, np.ones((8, WIDTH)))
-  found = [metrics[name].value for name in ("plain_reward", "hinted_reward", "hint_weight")]
-  np.testing.assert_allclose(found, [0.25, 0.75, MATCH.mean() * 3 / 4], rtol=1e-5)
+  found = [metrics[name].value for name in ("plain_reward", "hinted_reward", "hint_gap", "hint_weight")]
+  np.testing.assert_allclose(found, [0.25, 0.75, 0.5, MATCH.mean() * 3 / 4], rtol=1e-5)
 
 
 @pytest.mark.parametrize(

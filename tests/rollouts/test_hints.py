@@ -81,7 +81,9 @@ def test_a_limit_of_the_plan_ends_a_response_and_unused_prompts_get_nothing():
     row_mask=jnp.arange(PROMPTS * PLAIN) < 2 * PLAIN, response_limits=jnp.full(PROMPTS * PLAIN, 6)
   )
   rollout = hinted(task, PLAIN, HELPED, Sampling(), low=0.5, high=0.5, noise=0.0)
-  rows = jax.jit(lambda key: collected(rollout, {"policy": policy}, (), plan, task, key))(jax.random.key(1)).trajectories
+  rows = jax.jit(lambda key: collected(rollout, {"policy": policy}, (), plan, task, key))(
+    jax.random.key(1)
+  ).trajectories
   response = np.asarray(rows.attention_mask)[:, rows.prompt_width :].sum(axis=1)
   np.testing.assert_array_equal(rows.row_mask, np.asarray(rows.prompt_ids) < 2)
   assert (response[rows.row_mask] <= 6).all() and not rows.unfinished.any()

@@ -41,6 +41,7 @@ OF_METHOD = {
   "dler_merge": ("method.target_shares=(1.0,)", "method.base_init_from=policy"),
   "aspo": ("task.thinking=2",),
   "v05": ("method.prior=regression",),
+  "adhint": ("method.w_min=0.4",),  # even a prompt that is always solved has a hint
   "opd": ("method.teacher.init_from=",),
   "distillation": ("method.teacher.init_from=",),
   "scar": ("method.orders=2", "method.kl_in_reward=0.1"),  # orders are drawn, and a reference is kept
