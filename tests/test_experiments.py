@@ -32,11 +32,22 @@ HOST = [name for name in NAMES if name.startswith("smollm2")]
 DEVICE = [name for name in NAMES if name not in HOST]
 LONG = ("opd",)
 """Experiments that are a chain of stages: the smoke variant takes a minute or two."""
-ALIKE = ("gpg", "maxrl", "opo", "passk", "rae", "reinforce_pp", "grpo_addition", "grpo_cipher", "grpo_lookup")
+ALIKE = (
+  "gpg",
+  "maxrl",
+  "opo",
+  "passk",
+  "rae",
+  "reinforce_pp",
+  "grpo_addition",
+  "grpo_cipher",
+  "grpo_lookup",
+  "grpo_pool",
+)
 """Experiments that differ from another in an estimator or a task alone, which other tests have."""
 TRAINED = (
   "a_grae", "adhint", "adora", "aspo", "canon", "copo", "dapo", "dler", "dler_merge", "dump", "dvao", "igpo", "prime",
-  "siri", "spae", "spo_chain", "spo_tree", "tppo",
+  "r3", "siri", "spae", "spo_chain", "spo_tree", "tppo",
 )  # fmt: skip
 """Experiments of methods that tests/methods/ takes through two iterations."""
 SLOW = (*LONG, *ALIKE, *TRAINED)

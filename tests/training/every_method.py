@@ -42,6 +42,7 @@ OF_METHOD = {
   "aspo": ("task.thinking=2",),
   "v05": ("method.prior=regression",),
   "adhint": ("method.w_min=0.4",),  # even a prompt that is always solved has a hint
+  "r3": ("method.reflect_below=1.0",),  # whatever is wrong is asked again
   "opd": ("method.teacher.init_from=",),
   "distillation": ("method.teacher.init_from=",),
   "scar": ("method.orders=2", "method.kl_in_reward=0.1"),  # orders are drawn, and a reference is kept
