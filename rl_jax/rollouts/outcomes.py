@@ -147,7 +147,7 @@ def with_past(
   are asked again.
 
   Args:
-    pool: S, the number of prompts with a past, the lowest of a pool's ids or as many places as memory allows.
+    pool: S, the number of prompts with a past: that of the task's pool, or as many as memory allows.
     kept: H, the number of right and of wrong responses of each.
     reflected: most prompts of a plan that are asked again; None: all.
     instruction: token ids at the end of a prompt to reflect.
@@ -205,7 +205,7 @@ def with_past(
     if replayed:
       everything = concatenate(before, past.right, past.wrong)
       old, found = (jnp.pad(x, ((0, groups - count), (0, 0))) for x in opposite(plain, past))
-      # In place of a row that a group lacks stands its first one, not in use.
+      # Its first row, not in use, fills the place of one that a group lacks.
       index = jnp.concatenate([index, jnp.where(found, rows + old, index[:, :1])], axis=1)
       mask = jnp.concatenate([mask, found], axis=1)
     joined = everything.rows(index.ravel()).replace(
