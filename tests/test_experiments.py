@@ -34,12 +34,12 @@ LONG = ("opd",)
 """Experiments that are a chain of stages: the smoke variant takes a minute or two."""
 ALIKE = (
   "gigpo", "gpg", "maxrl", "mt_grpo", "opo", "passk", "rae", "reinforce_pp", "salt", "turn_gae", "grpo_addition",
-  "grpo_checklist", "grpo_checks", "grpo_cipher", "grpo_decisions", "grpo_lookup",
+  "grpo_checklist", "grpo_checks", "grpo_cipher", "grpo_decisions", "grpo_lookup", "grpo_pool",
 )  # fmt: skip
 """Experiments that differ from another in an estimator or a task alone, which other tests have."""
 TRAINED = (
-  "a_grae", "adora", "aspo", "canon", "cm2", "copo", "dapo", "dler", "dler_merge", "dump", "dvao", "hiper", "igpo",
-  "prime", "siri", "slate", "spae", "spo_chain", "spo_tree", "tppo", "verpo",
+  "a_grae", "adhint", "adora", "aspo", "canon", "cm2", "copo", "dapo", "dler", "dler_merge", "dump", "dvao", "hiper",
+  "igpo", "prime", "r3", "siri", "slate", "spae", "spo_chain", "spo_tree", "tppo", "verpo",
 )  # fmt: skip
 """Experiments of methods that tests/methods/ takes through an iteration or two."""
 SLOW = (*LONG, *ALIKE, *TRAINED)

@@ -113,7 +113,7 @@ def with_replay(
     order = jnp.concatenate([jnp.where(new, -1.0, 1.0), jnp.where(fresh, draws[num_new:], 1.0)])
     index = jnp.argsort(order, stable=True)[:rows]
     filled = order[index] < 1.0
-    everything = concatenate(_like(buffer.rows, trajectories), buffer.rows)
+    everything = concatenate(as_buffered(buffer.rows, trajectories), buffer.rows)
     batch = everything.rows(index).replace(row_mask=filled)
     born = jnp.concatenate([jnp.full(num_new, now), buffer.born])
     waiting = jnp.concatenate([good, fresh])
@@ -141,7 +141,7 @@ def with_replay(
   )
 
 
-def _like(buffered: Trajectories, trajectories: Trajectories) -> Trajectories:
+def as_buffered(buffered: Trajectories, trajectories: Trajectories) -> Trajectories:
   """New rows with the extras and types of the buffer, grouped by prompt."""
   extras = trajectories.extras | {"correct": trajectories.correct}
   trajectories = trajectories.replace(

@@ -86,6 +86,7 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     verify=worked_steps.verify,
     forced_answer=worked_steps.FORCED_ANSWER,
     demonstrate=partial(_demonstrate, additions),
+    solutions=partial(worked_steps.solutions, additions.response_tokens),
     provides=worked_steps.PROVIDES,
   )
 

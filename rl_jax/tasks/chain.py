@@ -100,6 +100,7 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     verify=worked_steps.verify if length is None else partial(_verify, length),
     forced_answer=worked_steps.FORCED_ANSWER,
     demonstrate=partial(_demonstrate, chains),
+    solutions=partial(worked_steps.solutions, chains.response_tokens),
     step_values=partial(chain_values.step_values, modulus=max(level["modulus"] for level in levels.values())),
     guessing_floor=_guessing_floor(levels),
     provides=worked_steps.PROVIDES,

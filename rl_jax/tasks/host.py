@@ -146,6 +146,7 @@ class HostTask:
   guessing_floor: ClassVar[None] = None
   blank_token: ClassVar[None] = None
   """A tokenizer has no token that says nothing."""
+  solutions: ClassVar[None] = None
 
   def demonstrate(self, key: PRNGKeyArray, prompts: Prompts) -> tuple[Any, Any]:
     """Raise ValueError: answers are texts, and no solution is known."""

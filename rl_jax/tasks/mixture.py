@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -82,6 +82,7 @@ def build(config: Mapping[str, Any]) -> DeviceTask:
     verify=partial(_verify, mixture),
     forced_answer=_forced_answer(mixture),
     demonstrate=partial(_demonstrate, mixture),
+    solutions=partial(_solutions, mixture) if all(task.solutions for task in tasks) else None,
     provides=_provided(tasks),
     objectives=_objectives(tasks),
   )
@@ -242,9 +243,20 @@ def _forced_answer(mixture: _Mixture) -> ForcedAnswer | None:
 def _demonstrate(
   mixture: _Mixture, key: PRNGKeyArray, prompts: Prompts
 ) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:
+  return _written(mixture, prompts, lambda c, task, own: task.demonstrate(jax.random.fold_in(key, c), own))
+
+
+def _solutions(mixture: _Mixture, prompts: Prompts) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:
+  return _written(mixture, prompts, lambda c, task, own: task.solutions(own))
+
+
+def _written(
+  mixture: _Mixture, prompts: Prompts, write: Callable[[int, Any, Prompts], tuple[Array, Array]]
+) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:
+  """(tokens, mask) of the response that each row's component writes: (its index, the task, its prompts) -> response."""
   tokens, masks = [], []
   for c, task in enumerate(mixture.tasks):
-    part, mask = task.demonstrate(jax.random.fold_in(key, c), _own_prompts(mixture, prompts, c))
+    part, mask = write(c, task, _own_prompts(mixture, prompts, c))
     right = ((0, 0), (0, mixture.response_tokens - part.shape[1]))
     tokens.append(jnp.pad(jnp.asarray(mixture.to_joint[c])[part], right, constant_values=Vocabulary.pad_id))
     masks.append(jnp.pad(mask, right))

@@ -192,6 +192,7 @@ class Task(Protocol):
   prover_values: Any = None
   guessing_floor: float | None = None
   blank_token: int | None = None
+  solutions: Any = None
   turns: Turns | None = None
   fingerprint: str = ""
   max_unscored_iterations: int = 3
@@ -249,6 +250,8 @@ class DeviceTask:
     guessing_floor: accuracy of the best constant answer to each level; None: it is not known.
     blank_token: token that takes the place of those of a part that is left out of a response: it says nothing to the
       verifier. None: there is none.
+    solutions: prompts -> (tokens [N, R], mask [N, R]): reference solutions, left-aligned right responses with the end
+      token. None: there are none.
     turns: None where a response is one piece; else R is `turns.response_tokens`, in `verify` too.
     fingerprint: of data that is read; "" as there is none.
     notes, reasons: lines on the verifier to show to the user; empty.
@@ -273,6 +276,7 @@ class DeviceTask:
   objectives: tuple[str, ...] = ()
   guessing_floor: float | None = None
   blank_token: int | None = None
+  solutions: Callable[[Prompts], tuple[Int[Array, "N R"], Bool[Array, "N R"]]] | None = None
   turns: Turns | None = None
   fingerprint: str = ""
   notes: Callable[[], list[str]] = list

@@ -276,3 +276,10 @@ def write(
     [steps.reshape(num_rows, -1), jnp.full((num_rows, 1), _MARK), jnp.maximum(answer_tokens, 0)], axis=1
   )
   return align(tokens, jnp.concatenate([steps_keep.reshape(num_rows, -1), answer_keep], axis=1), response_tokens)
+
+
+def solutions(response_tokens: int, prompts: Prompts) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:
+  """(tokens, mask) of responses that write every step once, with its true value, and the answer."""
+  metadata = prompts.metadata
+  values = metadata["step_values"]
+  return write(metadata, values, metadata["answer_tokens"], jnp.ones_like(values), response_tokens)

@@ -63,7 +63,7 @@ def two_iterations(method: str, *overrides: str, of: str = "grpo", change=lambda
   return Done(trainer, before, metrics, sum(counts))
 
 
-OF_FINISHED_ROWS = ("reward", "accuracy", "zero_spread_rows", "loss/value", "value_error")
+OF_FINISHED_ROWS = ("reward", "accuracy", "zero_spread_rows", "loss/value", "value_error", "reflected_reward")
 
 
 def assert_whole(done: Done) -> None:

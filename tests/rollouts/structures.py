@@ -14,6 +14,7 @@ from rl_jax.rollouts.coalitions import random_orders
 from rl_jax.rollouts.dynamic_sampling import dynamic_sampling
 from rl_jax.rollouts.estimators import stateless
 from rl_jax.rollouts.flat import flat
+from rl_jax.rollouts.hints import hinted
 from rl_jax.rollouts.look_ahead import look_ahead
 from rl_jax.rollouts.probes import probed, step_ends
 from rl_jax.rollouts.replay import with_replay
@@ -74,7 +75,9 @@ STRUCTURES = {
   "rounds": lambda task, plain: dynamic_sampling(plain, GROUP, _right, 2),
   "replay": _replayed,
   "look_ahead": _looking_ahead,
+  "hints": lambda task, plain: hinted(task, GROUP, 2, GREEDY, low=0.2, high=0.6, noise=0.1),
 }
 """(task, independent responses) -> rollout."""
-CASES = [pytest.param(name, marks=pytest.mark.slow) if name == "look_ahead" else name for name in STRUCTURES]
+SLOW = ("look_ahead", "hints")
+CASES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in STRUCTURES]
 """Their names, for tests of all; those that take long to compile are slow."""

@@ -232,6 +232,11 @@ def test_flawless_demonstrations_are_right_and_write_every_step():
   np.testing.assert_array_equal(verdicts.step_ids.max(axis=1), prompts.metadata["step_counts"])
 
 
+def test_a_solution_writes_every_step_once():
+  tokens, mask = worked_steps.solutions(13, by_hand(1))
+  assert build().vocabulary.decode(np.asarray(tokens[0])[np.asarray(mask[0])]) == "a2b6c8#8<end>"
+
+
 def test_an_error_carries_on():
   task = build(step_error_rate=1.0, skip_rate=0.0, recheck_rate=0.0, levels={"one": {"operators": "+", "modulus": 2}})
   prompts = task.prompts(jnp.arange(50), "train")

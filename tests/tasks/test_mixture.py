@@ -27,6 +27,7 @@ def build(**components):
     prompts=jax.jit(task.prompts, static_argnums=1),
     verify=jax.jit(task.verify),
     demonstrate=jax.jit(task.demonstrate),
+    solutions=jax.jit(task.solutions),
   )
 
 
@@ -83,15 +84,15 @@ def test_verdicts_are_those_of_the_components(task, prompts, plain):
     jax.tree.map(np.testing.assert_array_equal, jax.tree.map(lambda x, here=here: x[here], verdicts), own)
 
 
-def test_flawless_demonstrations_are_right():
+def test_flawless_demonstrations_and_solutions_are_right():
   rates = {"step_error_rate": 0.0, "skip_rate": 0.0, "recheck_rate": 0.0}
   task = build(
     a={"name": "rl_jax.tasks.addition", **rates, **ADDITION}, b={"name": "rl_jax.tasks.chain", **rates, **CHAIN}
   )
   prompts = task.prompts(task.problem_ids(jax.random.key(0), 100, "held_out"), "held_out")
-  tokens, mask = task.demonstrate(jax.random.key(1), prompts)
-  assert tokens.shape[1] == task.response_tokens
-  assert task.verify(prompts, tokens, mask).rewards.all()
+  for tokens, mask in (task.demonstrate(jax.random.key(1), prompts), task.solutions(prompts)):
+    assert tokens.shape[1] == task.response_tokens
+    assert task.verify(prompts, tokens, mask).rewards.all()
 
 
 def test_row_permutation_and_vmap(task, prompts):

@@ -46,6 +46,8 @@ OF_METHOD = {
   "dler_merge": ("method.target_shares=(1.0,)", "method.base_init_from=policy"),
   "aspo": ("task.thinking=2",),
   "v05": ("method.prior=regression",),
+  "adhint": ("method.w_min=0.4",),  # even a prompt that is always solved has a hint
+  "r3": ("method.reflect_below=1.0",),  # whatever is wrong is asked again
   "opd": ("method.teacher.init_from=",),
   "distillation": ("method.teacher.init_from=",),
   "slate": (DIGITS_END,),

@@ -1,0 +1,33 @@
+"""R3 on a pool of chains that are seldom solved and often cut (rl_jax/methods/r3.py, arXiv 2601.19620).
+
+Question: do past outcomes, reflection and a ranking of cut responses give groups a signal that have none?
+
+256 chains, each visited some twenty times. The demonstrations write most steps twice and have room for that; a response
+has less, so that many are cut at first.
+
+Command: rl-jax train r3 --workdir=runs/r3
+Expected: no result yet.
+"""
+
+from rl_jax.experiments import common
+
+POOL = 256
+
+
+def get_config(variant: str = ""):
+  config = on_a_pool("rl_jax.methods.r3", variant)
+  config.method.update({"pool": config.task.pool_size, "reflected_prompts": 4, "instruction": "="})
+  return config
+
+
+def on_a_pool(method: str, variant: str):
+  """A method on the task, from a warm start whose responses are longer than there is room for."""
+  config = common.variant(common.policy_gradient(method), variant or "deceptive_4")
+  config.task.pool_size = POOL
+  if variant == "":
+    config.num_iterations = 300
+    config.task.update({"lure_rate": 0.9, "recheck_rate": common.VERBOSE["recheck_rate"], "spare_tokens": 2})
+    config.stages.warm_start.task = {"pool_size": 0, "spare_tokens": common.VERBOSE["spare_tokens"]}
+  elif variant == "smoke":
+    config.task.pool_size = 8
+  return config

@@ -1,0 +1,76 @@
+"""Do hints open a task whose reward is too rare for GRPO, and which parts of ADHint does that take?
+
+Chains of six subtractions, whose start gets every step wrong in eight of ten cases: one response in fifteen thousand is
+right, so that nearly all groups fail. The paper claims accuracy without hints, which evaluation never gives, above GRPO
+and above hints of a fixed length. `fixed` has hints of half of each solution, pooled as by GRPO. Each part is taken
+away: `no_posterior` (advantages of GRPO), `no_masking` (hints of failures are pushed down), `no_modulation` (hints of
+successes count in full), `continuations` (hints have no gradient, so that the solutions are never imitated).
+
+GRPO has eight responses, ADHint four plain ones and four with hints; tokens of hints are given and do not count as
+generated. `no_reward` is the control: hints are of solutions, but without a reward nothing is learned from them. There
+is no oracle, as the claims are not of credit.
+
+Every entry has 16 prompts and four optimiser steps per iteration, and is tuned alike, over three learning rates from
+starts of their own, on half of the budget.
+
+Command: python -m rl_jax.study adhint --results=experiments/results
+Expected: no result yet.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, above, below
+
+BUDGET = 150_000
+"""Some eighty iterations of GRPO."""
+SILENT = "zero_spread_rows"
+GAP = "hint_gap"
+HINT = "hint_logprob"
+
+
+def get_config() -> ConfigDict:
+  """GRPO, ADHint, hints of a fixed length, ADHint without each of its parts, and no reward."""
+  of_method = {
+    "adhint": (),
+    "fixed": (
+      "method.w_min=0.5",
+      "method.w_max=0.5",
+      "method.noise=0.0",
+      "method.beta=0.0",
+      "method.hint_gradient=full",
+    ),
+    "no_posterior": ("method.beta=0.0",),
+    "no_masking": ("method.hint_gradient=consistency",),
+    "no_modulation": ("method.hint_gradient=selective",),
+    "continuations": ("method.hint_gradient=none",),
+  }
+  updates = lambda left, right: above(left, right, ACCURACY, "updates")
+  return common.tuned_study(
+    token_budget=BUDGET,
+    entries={
+      "grpo": {"config": "grpo:deceptive", "overrides": ("method.aggregation=token_mean",)},
+      **{name: {"config": "adhint:deceptive", "overrides": overrides} for name, overrides in of_method.items()},
+      "no_reward": {"config": "no_reward:deceptive", "overrides": ()},
+    },
+    overrides=("task.levels={'six': {'operations': 6, 'operators': '-'}}", "task.lure_rate=0.8"),
+    **common.SMALL,
+    baseline="grpo",
+    metrics=(ACCURACY, GREEDY, SILENT, "entropy", "plain_reward", GAP, HINT, "hint_length"),
+    gates={"no_reward": "no_reward"},
+    claims={
+      "more accurate than GRPO over equal updates": updates("adhint", "grpo"),
+      "more accurate than GRPO over equal tokens": above("adhint", "grpo", ACCURACY, "tokens"),
+      "more accurate than hints of a fixed length over equal updates": updates("adhint", "fixed"),
+      "fewer rows without a signal than GRPO, over equal tokens": below("adhint", "grpo", SILENT, "tokens"),
+      "a smaller gap between responses with and without a hint than with a fixed length": below("adhint", "fixed", GAP),
+      "without selective masking hints are less likely at the end": below("no_masking", "adhint", HINT),
+      "the difficulty posterior is worth its while over equal updates": updates("adhint", "no_posterior"),
+      "so is selective masking": updates("adhint", "no_masking"),
+      "so is the modulation": updates("adhint", "no_modulation"),
+      "so is learning from the hints at all": updates("adhint", "continuations"),
+      "keeps more entropy than hints of a fixed length at equal accuracy": above(
+        "adhint", "fixed", "entropy", "accuracy"
+      ),
+    },
+  )

@@ -1,0 +1,73 @@
+"""Do past outcomes, reflection and a ranking of cut responses pay where most groups have no signal?
+
+A pool of 256 chains, each visited some eight times. Nine of ten subtractions are wrong in the demonstrations, and these
+are longer than a response may be, so that right responses are rarer than one in ten and many are cut. The paper claims
+that groups keep a signal, that accuracy grows faster than GRPO's, and that the ranking keeps entropy up. Here all
+generated tokens count, those of reflections too; replayed ones were counted when they were made.
+
+`grpo` is the method without its parts, so that it reports the same metrics; `dapo` drops groups without a signal.
+`replay`, `reflection` and `ranking` have one part each, without the bonus for short responses; `r3` has all and the
+bonus, and each of `no_replay`, `no_reflection` and `no_ranking` lacks one. `no_reward` is the control. There is no
+oracle, as the claims are not of credit.
+
+Every entry has 16 prompts, 8 responses and four optimiser steps per iteration, and is tuned alike, over three learning
+rates from starts of their own, on half of the budget.
+
+Command: python -m rl_jax.study r3 --results=experiments/results
+Expected: no result yet.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
+
+BUDGET = 200_000
+SIGNAL = "informative"
+OFF = {
+  "replay": ("method.replayed=0",),
+  "reflection": ("method.reflected_prompts=0",),
+  "ranking": ("method.ranking_reward=0.0",),
+}
+"""Overrides that take a part away."""
+
+
+def without(*parts: str) -> tuple[str, ...]:
+  """Overrides that take some parts away."""
+  return tuple(override for part in parts for override in OFF[part])
+
+
+def get_config() -> ConfigDict:
+  """GRPO, DAPO, R3, each part alone, R3 without each part, and no reward."""
+  alone = {part: (*without(*(other for other in OFF if other != part)), "method.max_length=1") for part in OFF}
+  of_method = {
+    "grpo": (*without(*OFF), "method.max_length=1"),
+    "r3": (),
+    **alone,
+    **{f"no_{part}": without(part) for part in OFF},
+  }
+  updates = lambda left, right: above(left, right, ACCURACY, "updates")
+  tokens = lambda left, right, metric: above(left, right, metric, "tokens")
+  return common.tuned_study(
+    token_budget=BUDGET,
+    entries={
+      **{name: {"config": "r3", "overrides": overrides} for name, overrides in of_method.items()},
+      "dapo": {"config": "grpo_pool", "overrides": ("method.name=rl_jax.methods.dapo",)},
+      "no_reward": {"config": "grpo_pool", "overrides": ("method.name=rl_jax.methods.no_reward",)},
+    },
+    **common.SMALL,
+    baseline="grpo",
+    metrics=(ACCURACY, GREEDY, LENGTH, SIGNAL, "entropy", "truncated", "replayed", "reflections", "ranking_reward"),
+    gates={"no_reward": "no_reward"},
+    claims={
+      "more new responses have a signal than under GRPO, over equal tokens": tokens("r3", "grpo", SIGNAL),
+      **{f"so it is by {part} alone": tokens(part, "grpo", SIGNAL) for part in ("replay", "ranking")},
+      "replay alone is more accurate than GRPO over equal updates": updates("replay", "grpo"),
+      "replay alone is more accurate than GRPO over equal tokens": tokens("replay", "grpo", ACCURACY),
+      "R3 is more accurate than GRPO over equal updates": updates("r3", "grpo"),
+      "R3 is more accurate than GRPO over equal tokens": tokens("r3", "grpo", ACCURACY),
+      "R3 is more accurate than dropping groups without a signal, over equal tokens": tokens("r3", "dapo", ACCURACY),
+      "the ranking keeps more entropy than GRPO, over equal tokens": tokens("ranking", "grpo", "entropy"),
+      **{f"R3 needs its {part}: more accurate over equal updates": updates("r3", f"no_{part}") for part in OFF},
+    },
+  )
