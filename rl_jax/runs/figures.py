@@ -121,7 +121,8 @@ def draw(axes: Axes, panel: Panel) -> None:
     colour, dash = COLOURS[index % len(COLOURS)], DASHES[(index + index // len(COLOURS)) % len(DASHES)]
     _draw_curve(axes, curve.series, curve.label, colour, dash, panel.seeds)
   for place, bound in enumerate(curve for curve in panel.curves if curve.in_ink):
-    _draw_curve(axes, bound.series, bound.label, _INK, DASHES[place % len(DASHES)], panel.seeds)
+    index = place if bound.style is None else bound.style
+    _draw_curve(axes, bound.series, bound.label, _INK, DASHES[index % len(DASHES)], panel.seeds)
   axes.set_title(textwrap.fill(_literal(panel.title), TITLE_WIDTH))
   axes.set_xlabel(_literal(panel.across))
   axes.set_ylabel(_literal(panel.unit))

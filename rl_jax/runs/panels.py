@@ -26,7 +26,7 @@ class Curve(NamedTuple):
   in_ink: bool = False
   """True to draw in the colour of text, for a bound that is not one of the methods."""
   style: int | None = None
-  """Index of its colour and dash; None: by its place in the panel."""
+  """Index of its colour and dash among those in ink, or not; None: by its place in the panel."""
 
 
 class Panel(NamedTuple):

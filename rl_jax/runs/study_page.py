@@ -245,14 +245,15 @@ def _small(config: Config, entries: Entries, command: str) -> dict[str, Any]:
 
 def _panels(config: Config, entries: Entries) -> list[Panel]:
   """One panel for each metric over tokens; of a study with gates accuracy over updates and sequential tokens too."""
-  panels = []
+  panels, styles = [], _styles(config, entries)
   for metric in config["metrics"]:
     measured = {name: entry for name, entry in entries.items() if metric in entry.values}
     axes = {"tokens": "generated tokens"}
     if metric == ACCURACY and config.get("gates"):
       axes |= {"updates": "optimiser updates", "sequential_tokens": "sequential tokens"}
     for axis, words in axes.items():
-      curves = [_curve(config, name, entry, metric, axis) for name, entry in measured.items() if _has(entry, axis)]
+      drawn = {name: entry for name, entry in measured.items() if _has(entry, axis)}
+      curves = [_curve(entry, name, metric, axis, *styles[name]) for name, entry in drawn.items()]
       if curves:
         unit = "share of answers" if metric in (ACCURACY, GREEDY) else ""
         panels.append(Panel(metric, unit, curves, across=words, seeds="hidden"))
@@ -263,8 +264,14 @@ def _has(entry: Entry, axis: str) -> bool:
   return {"tokens": True, "updates": bool(entry.iterations)}.get(axis, entry.sequential is not None)
 
 
-def _curve(config: Config, name: str, entry: Entry, metric: str, axis: str) -> Curve:
-  """Curve of the mean over seeds; controls, which bound the methods, are drawn in ink."""
+def _styles(config: Config, entries: Entries) -> dict[str, tuple[bool, int]]:
+  """Whether an entry is a control, drawn in ink as a bound of the methods, and its style, in panels that lack some."""
+  controls = set(config.get("gates", {}).values())
+  split = [name for name in entries if name not in controls], [name for name in entries if name in controls]
+  return {name: (bool(in_ink), place) for in_ink, names in enumerate(split) for place, name in enumerate(names)}
+
+
+def _curve(entry: Entry, name: str, metric: str, axis: str, in_ink: bool, style: int) -> Curve:
+  """Curve of the mean over seeds."""
   across = entry.across(axis).mean(axis=1).astype(np.int64)
-  control = name in config.get("gates", {}).values()
-  return Curve(name, Series(across, entry.values[metric]), in_ink=control)
+  return Curve(name, Series(across, entry.values[metric]), in_ink=in_ink, style=style)

@@ -106,6 +106,18 @@ def test_what_tuning_tried_is_shown(tmp_path):
   assert "| plain | 0.200 | 0.300 |" in table
 
 
+def test_an_entry_keeps_its_colour_and_dash_where_another_lacks_the_metric(tmp_path, monkeypatch):
+  drawn = []
+  monkeypatch.setattr(study_page.figures, "png", lambda panels, title: drawn.extend(panels) or b"")
+  without = lambda by_metric: {metric: value for metric, value in by_metric.items() if metric != LENGTH}
+  short = lambda found: found._replace(values=without(found.values), at_budget=without(found.at_budget))
+  entries = {"plain": short(gated(0.4)), "dense": gated(0.5), "oracle": short(gated(0.8)), "nothing": gated(0.02)}
+  study_page.write(tmp_path, "toy", GATED, entries, "")
+  styles = {panel.title: {curve.label: (curve.in_ink, curve.style) for curve in panel.curves} for panel in drawn}
+  assert styles[ACCURACY] == {"plain": (False, 0), "dense": (False, 1), "oracle": (True, 0), "nothing": (True, 1)}
+  assert styles[LENGTH] == {"dense": (False, 1), "nothing": (True, 1)}
+
+
 def test_a_start_that_is_already_right_is_said(tmp_path):
   right = entry(0.4, 20.0)
   right = right._replace(values=right.values | {"held_out/greedy_accuracy": np.ones((3, 5))})
