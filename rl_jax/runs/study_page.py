@@ -49,6 +49,7 @@ def write(folder: Path, name: str, config: Config, entries: Entries, command: st
   for entry, result in entries.items():
     if result.tokens.shape[1] < FEWEST_SEEDS:
       raise UserError(f"{entry} has {result.tokens.shape[1]} seeds: a study compares at least {FEWEST_SEEDS}")
+  entries = {key: from_json(entry.as_json()) for key, entry in entries.items()}  # as a later write will find them
   table = markdown(name, config, entries, command)
   folder.mkdir(parents=True, exist_ok=True)
   files = [folder / f"{name}.{kind}" for kind in ("md", "json", "png")]

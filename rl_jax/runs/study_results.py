@@ -21,8 +21,8 @@ AXES = ("tokens", "updates", "sequential_tokens")
 """Horizontal axes of curves: all generated tokens; optimiser updates; the tokens of each iteration's longest row, added
 up, which is proportional to the time of an iteration with enough parallel rows."""
 
-POINTS = 25
-"""Number of points of each committed curve."""
+POINTS = 100
+"""Largest number of points of a committed curve."""
 
 
 class Entry(NamedTuple):

@@ -10,7 +10,7 @@ import pytest
 from rl_jax.errors import UserError
 from rl_jax.runs import study_page
 from rl_jax.runs.metric_names import ACCURACY
-from rl_jax.runs.study_results import Entry
+from rl_jax.runs.study_results import POINTS, Entry
 
 LENGTH = "held_out/response_length"
 CONFIG = {
@@ -123,6 +123,20 @@ def test_a_start_that_is_already_right_is_said(tmp_path):
   right = right._replace(values=right.values | {"held_out/greedy_accuracy": np.ones((3, 5))})
   table = study_page.write(tmp_path, "toy", CONFIG, {"plain": right, "dense": right}, "").table
   assert table.count("warning: the start is already right (greedy accuracy 1.00)") == 1
+
+
+def test_the_page_is_that_of_the_committed_file(tmp_path):
+  """Entries are committed singly: a later one must not change the figures of those before it."""
+  rng, count = np.random.default_rng(0), 3 * POINTS
+  tokens = np.linspace(0, 200, count)[:, None] * np.ones(6)
+  noisy = lambda last: entry(last, 20.0, seeds=6)._replace(
+    tokens=tokens,
+    values={ACCURACY: last * tokens / 200 + 0.2 * rng.random((count, 6)), LENGTH: rng.random((count, 6))},
+  )
+  written = study_page.write(tmp_path, "toy", CONFIG, {"plain": noisy(0.4), "dense": noisy(0.45)}, "")
+  again = study_page.write(tmp_path, "toy", CONFIG, study_page.read(tmp_path, "toy"), "")
+  assert again.table == written.table
+  assert again.files[1].read_bytes() == written.files[1].read_bytes()
 
 
 def test_four_seeds_are_too_few(tmp_path):
