@@ -17,7 +17,9 @@ iteration and is tuned alike, over three learning rates from starts and teachers
 the rates of the stages are fixed.
 
 Command: python -m rl_jax.study opd --results=experiments/results
-Expected: no result yet.
+Hardware: 2 threads of an AMD EPYC; 240 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 175,000 tokens: bridged 0.917 ± 0.039, cold 0.935 ± 0.015, opd_only 0.932 ±
+  0.022, raw 0.141 ± 0.016, teacher_samples 0.878 ± 0.066; 6 seeds (results/opd.json).
 """
 
 from ml_collections import ConfigDict
