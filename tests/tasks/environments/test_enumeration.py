@@ -24,7 +24,8 @@ def corridor(max_turns: int = 3, key_reward: float = 0.5):
   cells = {"starts": jnp.array([0]), "keys": jnp.array([[1]]), "door_rows": jnp.array([[0]]), "goals": jnp.array([3])}
   prompts = environment.prompts(jnp.zeros(1, jnp.int32), "train")
   prompts = prompts.replace(metadata={**cells, "doors": jnp.array([1])})
-  encoded = [[rooms._SYMBOLS.index({".": "<end>"}.get(c, c)) for c in turn] for turn in TURNS]
+  symbols = environment.vocabulary.symbols
+  encoded = [[symbols.index("<end>" if c == "." else c) for c in turn] for turn in TURNS]
   return every_episode(environment, prompts, encoded)
 
 
