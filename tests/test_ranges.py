@@ -140,7 +140,7 @@ def test_what_makes_sense_passes(override):
 
 
 @pytest.mark.parametrize(
-  "name", ["adora", "canon", "dapo", "dler", "dr_grpo", "dump", "gpg", "grpo", "maxrl", "rloo", "siri", "spae"]
+  "name", ["adora", "canon", "dapo", "dler", "dr_grpo", "dump", "gpg", "grpo", "maxrl", "rloo", "salt", "siri", "spae"]
 )
 def test_methods_that_compare_answers_refuse_one_answer(name):
   with pytest.raises(UserError, match="completions_per_prompt=1: .* take at least 2"):

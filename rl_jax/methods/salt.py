@@ -18,6 +18,7 @@ Metrics: those of policy_gradient.py, and
   merged_turns: share of turns whose step is taken more than once.
   moved_advantage: |A(i, t) - A_i|, mean over turns.
 Config: experiments/salt.py, on rl_jax/tasks/environments/rooms.py.
+Source: second hand; loops, actions and history inferred.
 """
 
 from __future__ import annotations
@@ -51,6 +52,10 @@ def get_config() -> dict[str, Any]:
   }
 
 
+ESTIMATORS = {
+  "grpo": lambda m, *rows: group.grpo(*rows, ddof=m.ddof, eps=m.epsilon, singleton="zero"),
+  "rloo": lambda m, *rows: group.rloo(*rows, singleton="zero"),
+}
 RANGES = {"ddof": Range(0, 1, whole=True), "epsilon": NOT_NEGATIVE, "history": WHOLE}
 
 
@@ -58,18 +63,17 @@ def build(config: ConfigDict, task: Task) -> Method:
   """SALT from its section of a config. Raises ValueError for a task without turns."""
   check_answers(config)
   m, turns = config.method, required_turns(task).max_turns
-  of_rows = one_of(m, "estimator", ("grpo", "rloo"))
-  options = {"grpo": {"ddof": m.ddof, "eps": m.epsilon}, "rloo": {}}[of_rows]
+  estimator, history = ESTIMATORS[one_of(m, "estimator", ESTIMATORS)], min(m.history, turns)
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     ids, scored = trajectories.group_ids, trajectories.scored
-    whole = getattr(group, of_rows)(trajectories.rewards, ids, scored, singleton="zero", **options)
+    whole = estimator(m, trajectories.rewards, ids, scored)
     states = trajectories.extras["state_ids"]
     before, after = states[:, :-1], states[:, 1:]
     exists = segment_lengths(trajectories.turn_ids, trajectories.trained, num_segments=turns) > 0
     exists &= scored[:, None]
     named = exists & (before >= 0) & (after >= 0)
-    edges = graph.salt(whole, ids, before, turn_hashes(task, trajectories), after, named, history=m.history)
+    edges = graph.salt(whole, ids, before, turn_hashes(task, trajectories), after, named, history=history)
     advantages = jnp.where(named, edges.advantages, per_token(whole, exists))
     tokens = on_tokens(advantages, trajectories.turn_ids, trajectories.trained)
     metrics = {

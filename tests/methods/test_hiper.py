@@ -26,50 +26,54 @@ GOLDENS = {
 }
 WIDTH, SLOTS, STRIDE = 1, 4, 5
 """Prompt tokens; tokens of a turn (decision, sub-goal, action, end); slots to the next turn, with an observation."""
+ROWS, TURNS = 4, 6
+"""Of all batches by hand, whose further rows are not in use: what is compiled is compiled for one shape."""
+LAYOUT = Turns(max_turns=TURNS, turn_tokens=SLOTS, observation_tokens=STRIDE - SLOTS)
+TASK: Any = types.SimpleNamespace(response_tokens=LAYOUT.response_tokens, turns=LAYOUT, step_values=None)
 RNG = np.random.default_rng(0)
 
 
-def task_of(turns: int) -> Any:
-  layout = Turns(max_turns=turns, turn_tokens=SLOTS, observation_tokens=STRIDE - SLOTS)
-  return types.SimpleNamespace(response_tokens=layout.response_tokens, turns=layout, step_values=None)
+def whole(x, fill: float = 0) -> np.ndarray:
+  """Numbers of some rows, or of some of their turns, in an array of all."""
+  x = np.asarray(x)
+  sizes = (ROWS, TURNS)[: x.ndim]
+  return np.pad(x, [(0, size - own) for size, own in zip(sizes, x.shape, strict=True)], constant_values=fill)
 
 
-def on_slots(x, offset: int, fill: float) -> np.ndarray:
-  """Numbers of turns [B, K] on one token of each, [B, T]; the rest is filled."""
-  x = np.asarray(x, np.float32)
-  tokens = np.full((x.shape[0], WIDTH + STRIDE * x.shape[1] - (STRIDE - SLOTS)), fill, np.float32)
+def on_slots(x, offset: int, fill: float = 0) -> np.ndarray:
+  """Numbers of turns on one token of each, [ROWS, T]; the rest is filled."""
+  tokens = np.full((ROWS, WIDTH + LAYOUT.response_tokens), fill, np.float32)
   tokens[:, WIDTH + offset :: STRIDE] = x
   return tokens
 
 
-def of_slots(tokens, offset: int) -> np.ndarray:
-  return np.asarray(tokens)[:, WIDTH + offset :: STRIDE]
+def of_slots(tokens, offset: int, rows: int = 1, turns: int = 5) -> np.ndarray:
+  """Numbers on one token of each turn, of the first rows and turns."""
+  return np.asarray(tokens)[:rows, WIDTH + offset :: STRIDE][:, :turns]
 
 
 def rows_of(rewards, switch, lengths, terminated, v_low, v_high, v_term=None, subgoals=None, planned=None, **fields):
   """Episodes of planned turns. Values are NaN where no head is read."""
-  switch = np.array(switch)
-  (rows, turns), layout = switch.shape, task_of(switch.shape[1]).turns
-  exists = np.arange(turns) < np.array(lengths)[:, None]
-  ids = np.array([0, *layout.turn_ids])
-  earned = np.where(exists, rewards, 0.0)
-  plan = exists if planned is None else exists & np.array(planned)
-  acts = np.full((rows, on_slots(switch, 0, 0).shape[1]), np.nan, np.float32)
-  for i, t in np.argwhere(exists):
-    acts[i, WIDTH + STRIDE * t + (2 if plan[i, t] else 0)] = np.asarray(v_low)[i, t]
-  high = on_slots(np.where(exists, v_high, np.nan), 0, np.nan)
-  third = high if v_term is None else on_slots(np.where(exists, v_term, np.nan), 0, np.nan)
-  of_turns = lambda x: np.where(exists, x, -1).astype(np.int32)
+  exists = np.arange(TURNS) < whole(lengths)[:, None]
+  ids = np.array([0, *LAYOUT.turn_ids])
+  earned, plan = np.where(exists, whole(rewards), 0.0), exists & (True if planned is None else whole(planned) != 0)
+  subgoals = np.where(plan, 0 if subgoals is None else whole(subgoals), -1)
+  head = lambda x, offset: on_slots(np.where(exists, whole(x), np.nan), offset, np.nan)
+  low = np.where(
+    on_slots(plan, 2) > 0, head(v_low, 2), np.where(on_slots(exists & ~plan, 0) > 0, head(v_low, 0), np.nan)
+  )
+  of_turns = lambda x: jnp.asarray(np.where(exists, x, -1), jnp.int32)
   given = {
-    "turn_ids": np.tile(ids, (rows, 1)), "truncated": ~np.array(terminated, bool),
-    "token_rewards": on_slots(earned, 0, 0), "rewards": np.float32(earned.sum(axis=1)),
+    "turn_ids": np.tile(ids, (ROWS, 1)), "truncated": (exists[:, 0]) & (whole(terminated) == 0),
+    "token_rewards": on_slots(earned, 0), "rewards": np.float32(earned.sum(axis=1)),
+    "row_mask": exists[:, 0],
     "extras": {
-      "values": np.stack([acts, high, third], axis=-1), "switches": of_turns(switch), "switch_tokens": of_turns(plan),
-      "subgoal_ids": of_turns(np.where(plan, np.zeros_like(switch) if subgoals is None else subgoals, -1)),
-      "subgoal_tokens": of_turns(plan), "correct": np.ones(rows, bool),
+      "values": np.stack([low, head(v_high, 0), head(v_high if v_term is None else v_term, 0)], axis=-1),
+      "switches": of_turns(whole(switch)), "switch_tokens": of_turns(plan), "subgoal_tokens": of_turns(plan),
+      "subgoal_ids": of_turns(subgoals), "correct": np.ones(ROWS, bool),
     },
   }  # fmt: skip
-  trained = np.array([False, *~layout.observed]) & exists[:, ids]
+  trained = np.array([False, *~LAYOUT.observed]) & exists[:, ids]
   return batch_of(trained, prompt_width=WIDTH, **given | fields)
 
 
@@ -91,12 +95,12 @@ def hand(**fields):
   return rows_of(**arrays_of(HAND) | fields)
 
 
-def built(turns=5, **options):
-  return hiper.build(config_of(hiper, **options), task_of(turns))
+def built(**options):
+  return hiper.build(config_of(hiper, **options), TASK)
 
 
-def signal_of(rows, turns=5, **options):
-  return built(turns, **options).signal(rows, jnp.int32(0))
+def signal_of(rows, **options):
+  return built(**options).signal(rows, jnp.int32(0))
 
 
 # Hand-computed.
@@ -127,18 +131,15 @@ def test_the_worked_example_of_the_spec():
 
 def test_an_episode_without_all_its_turns_or_that_is_solved_was_not_cut():
   """The others bootstrap where that is asked for: those whose turns are used up, and those cut by a limit of tokens."""
-  case = {"rewards": np.zeros((4, 3)), "switch": np.tile([1, 0, 0], (4, 1)), "lengths": [3, 3, 2, 2]}
-  values = np.full((4, 3), 0.5)
-  extras = {"correct": np.array([True, False, False, False])}
-  rows = rows_of(**case, terminated=[1, 1, 1, 0], v_low=values, v_high=values)
-  rows = rows.with_extras(**{name: jnp.asarray(x) for name, x in extras.items()})
-  streams, _ = signal_of(rows, turns=3, normalize=False, bootstrap_truncated=True)
-  np.testing.assert_allclose(of_slots(streams["policy"].targets, 2)[:, 0], [-0.5, 0, -0.5, 0], atol=1e-6)
+  halves = np.full((4, TURNS), 0.5)
+  rows = rows_of(halves * 0, halves * 0, [TURNS, TURNS, 2, 2], [1, 1, 1, 0], halves, halves)
+  rows = rows.with_extras(correct=jnp.array([True, False, False, False]))
+  streams, _ = signal_of(rows, normalize=False, bootstrap_truncated=True)
+  np.testing.assert_allclose(of_slots(streams["policy"].targets, 2, rows=4)[:, 0], [-0.5, 0, -0.5, 0], atol=1e-6)
 
 
 def test_a_turn_without_a_plan_is_all_action_and_no_switch():
-  planned = np.array([[1, 1, 1, 0, 1]], bool)
-  rows = hand(planned=planned, switch=np.array([[1, 0, 1, 0, 0]]))
+  rows = hand(planned=[[1, 1, 1, 0, 1]])
   streams, metrics = signal_of(rows, **options_of(HAND))
   np.testing.assert_allclose(of_slots(streams["policy"].targets, 0), [[0.2455, 0.195, 0.31, 0.291, 0.3]], atol=1e-6)
   np.testing.assert_array_equal(of_slots(streams["policy"].weights, 1), [[1, 0, 1, 1, 0]])
@@ -149,14 +150,12 @@ def test_penalties_come_before_the_advantages():
   """-0.3 times 2 / 3, over the two turns that keep; -0.25 on the one that names another sub-goal, and -0.125 without
   a plan. Nothing is earned, and the values are 0."""
   zeros = np.zeros((1, 3))
-  rows = rows_of(
-    zeros, np.array([[1, 0, 0]]), [3], [1], zeros, zeros, subgoals=np.array([[4, 5, 5]]), planned=[[1, 1, 0]]
-  )
+  rows = rows_of(zeros, [[1, 0, 0]], [3], [1], zeros, zeros, subgoals=[[4, 5, 5]], planned=[[1, 1, 0]])
   options = {"keep_penalty": -0.3, "inconsistency_penalty": -0.25, "invalid_penalty": -0.125}
-  streams, _ = signal_of(rows, turns=3, normalize=False, **options)
-  np.testing.assert_allclose(of_slots(streams["policy"].targets, 3), [[-0.575, -0.575, -0.225]], atol=1e-6)
-  streams, _ = signal_of(rows, turns=3, normalize=False, keep_mode="fixed", **options)
-  np.testing.assert_allclose(of_slots(streams["policy"].targets, 3), [[-0.975, -0.975, -0.425]], atol=1e-6)
+  streams, _ = signal_of(rows, normalize=False, **options)
+  np.testing.assert_allclose(of_slots(streams["policy"].targets, 3, turns=3), [[-0.575, -0.575, -0.225]], atol=1e-6)
+  streams, _ = signal_of(rows, normalize=False, keep_mode="fixed", **options)
+  np.testing.assert_allclose(of_slots(streams["policy"].targets, 3, turns=3), [[-0.975, -0.975, -0.425]], atol=1e-6)
 
 
 def test_the_loss_has_a_term_for_each_head():
@@ -186,12 +185,10 @@ def test_the_loss_has_a_term_for_each_head():
 @pytest.mark.parametrize("name", ["truncated_no_bootstrap", "truncated_bootstrap", "random_ragged_norm"])
 def test_golden_cases(name):
   case, outputs = GOLDENS[name]["inputs"], GOLDENS[name]["outputs"]
-  turns = len(case["switch"][0])
-  targets = signal_of(rows_of(**arrays_of(case)), turns, **options_of(case)).streams["policy"].targets
-  found = {"adv_low": of_slots(targets, 2), "adv_high": of_slots(targets, 1)}
-  if "v_term" in case:
-    found["adv_term"] = of_slots(targets, 0)
-  for output, value in found.items():
+  targets = signal_of(rows_of(**arrays_of(case)), **options_of(case)).streams["policy"].targets
+  found = {"adv_low": 2, "adv_high": 1} | ({"adv_term": 0} if "v_term" in case else {})
+  for output, offset in found.items():
+    value = of_slots(targets, offset, *np.shape(case["switch"]))
     np.testing.assert_allclose(value, outputs[output], atol=1e-5, err_msg=output)
 
 
@@ -200,12 +197,12 @@ def test_golden_cases(name):
 
 def test_gradients_against_a_loop():
   """Of the whole loss at a ratio other than 1, with clipped values: policy and critic, from turns to terms."""
-  rows_count, turns, e, c = 3, 4, 0.2, 0.5
-  draw = lambda: RNG.normal(size=(rows_count, turns))
+  e, c, shape = 0.2, 0.5, (ROWS, TURNS)
+  draw = lambda: RNG.normal(size=shape)
   rewards, low, high, third = draw(), draw(), draw(), draw()
-  switch, lengths = RNG.integers(0, 2, (rows_count, turns)), np.array([4, 2, 3])
-  rows = rows_of(rewards, switch, lengths, np.ones(rows_count), low, high, third)
-  method = built(turns, kl_coefficient=0.0, entropy_coefficient=0.0, normalize=False, lam_turn=0.8, discount=0.9)
+  switch, lengths = RNG.integers(0, 2, shape), np.array([6, 2, 3, 5])
+  rows = rows_of(rewards, switch, lengths, np.ones(ROWS), low, high, third)
+  method = built(kl_coefficient=0.0, entropy_coefficient=0.0, normalize=False, lam_turn=0.8, discount=0.9)
   streams = method.signal(rows, jnp.int32(0)).streams
   logprobs, values = 0.2 * RNG.normal(size=rows.tokens.shape), RNG.normal(size=(*rows.tokens.shape, 3))
 
@@ -256,9 +253,9 @@ def test_gradients_against_a_loop():
 def test_unscored_rows_and_garbage_count_for_nothing():
   case = GOLDENS["random_ragged_norm"]["inputs"]
   rows, options = rows_of(**arrays_of(case)), options_of(case)
-  alone = signal_of(rows.replace(row_mask=jnp.arange(4) != 1), 6, **options)
+  alone = signal_of(rows.replace(row_mask=jnp.arange(4) != 1), **options)
   unscored = rows.replace(reward_mask=jnp.arange(4) != 1, rewards=rows.rewards.at[1].set(jnp.nan))
-  found = signal_of(unscored, 6, **options)
+  found = signal_of(unscored, **options)
   for name, stream in found.streams.items():
     np.testing.assert_array_equal(stream.targets, alone.streams[name].targets)
     assert not stream.weights[1].any()
@@ -268,27 +265,24 @@ def test_unscored_rows_and_garbage_count_for_nothing():
 # Reductions.
 
 
-def flat(rows, values, turns, lam=1.0):
+def flat(rows, values, task, lam=1.0):
   """PPO's advantages with a critic of one head on every token, not whitened."""
-  config = config_of(ppo, whiten=False, lam=lam)
-  return ppo.build(config, task_of(turns) if isinstance(turns, int) else turns).signal(
-    rows.with_extras(values=values), 0
-  )
+  method = ppo.build(config_of(ppo, whiten=False, lam=lam), task)
+  return jax.jit(method.signal)(rows.with_extras(values=values), jnp.int32(0)).streams["policy"].targets
 
 
 def test_without_switches_the_executor_has_flat_gae_and_with_one_per_turn_one_step():
-  case = {"rewards": RNG.normal(size=(2, 3)), "lengths": [3, 2], "terminated": [1, 1]}
-  low, high = RNG.normal(size=(2, 3)), RNG.normal(size=(2, 3))
-  never = rows_of(**case, switch=np.zeros((2, 3), int), v_low=low, v_high=high)
-  found = signal_of(never, 3, normalize=False).streams["policy"].targets
-  values = jnp.asarray(np.repeat(low, STRIDE, axis=1)[:, : 3 * STRIDE - 1], jnp.float32)
-  plain = flat(never, jnp.pad(values, ((0, 0), (WIDTH, 0))), 3).streams["policy"].targets
-  np.testing.assert_allclose(of_slots(found, 2), of_slots(plain, 0), atol=1e-5)
-  always = rows_of(**case, switch=np.ones((2, 3), int), v_low=low, v_high=high)
-  found = of_slots(signal_of(always, 3, normalize=False).streams["policy"].targets, 2)
-  following = np.where(np.arange(3) + 1 < np.array([[3], [2]]), np.roll(high, -1, axis=1), 0)
-  expected = np.where(np.arange(3) < np.array([[3], [2]]), case["rewards"] + following - low, 0)
-  np.testing.assert_allclose(found, expected, atol=1e-5)
+  shape, lengths = (2, 3), np.array([[3], [2]])
+  rewards, low, high = (RNG.normal(size=shape) for _ in range(3))
+  case = {"rewards": rewards, "lengths": [3, 2], "terminated": [1, 1], "v_low": low, "v_high": high}
+  executor = lambda rows: of_slots(signal_of(rows, normalize=False).streams["policy"].targets, 2, *shape)
+  never = rows_of(**case, switch=np.zeros(shape))
+  values = np.pad(np.repeat(whole(low), STRIDE, axis=1)[:, : LAYOUT.response_tokens], ((0, 0), (WIDTH, 0)))
+  plain = flat(never, jnp.asarray(values, jnp.float32), TASK)
+  np.testing.assert_allclose(executor(never), of_slots(plain, 0, *shape), atol=1e-5)
+  following = np.where(np.arange(3) + 1 < lengths, np.roll(high, -1, axis=1), 0)
+  expected = np.where(np.arange(3) < lengths, rewards + following - low, 0)
+  np.testing.assert_allclose(executor(rows_of(**case, switch=np.ones(shape))), expected, atol=1e-5)
 
 
 def gradients(found: walks.Walks, advantages: np.ndarray) -> np.ndarray:
@@ -314,28 +308,27 @@ def test_its_variance_is_not_above_that_of_flat_gae_and_falls_with_more_segments
   first = rows.prompt_width + layout.slots[:, 0]
   exact = np.pad(np.repeat(found.before, layout.start(1), axis=1), ((0, 0), (rows.prompt_width, 0)))
   exact = jnp.asarray(np.where(np.isfinite(exact), exact, 0)[:, : rows.tokens.shape[1]])
-  plain = np.asarray(flat(rows, exact, task).streams["policy"].targets)[:, first]
+  plain = np.asarray(flat(rows, exact, task))[:, first]
   of_flat = variance(gradients(found, plain))
 
   keys = np.asarray(rows.extras["subgoals"])
   at_key = np.diff(keys, axis=1, prepend=keys[:, :1]) > 0
   every_other = np.arange(layout.max_turns) % 2 == 0
   plans = {"never": at_key & False, "keys": at_key, "more": at_key | every_other, "always": at_key | True}
-  of_method, method = {}, hiper.build(config_of(hiper, normalize=False), task)
+  of_method, signal = {}, jax.jit(hiper.build(config_of(hiper, normalize=False), task).signal)
   for name, switch in plans.items():
     extras = {
       "values": jnp.repeat(exact[..., None], 3, axis=-1), "switches": jnp.asarray(np.where(found.exists, switch, -1)),
       **dict.fromkeys(("subgoal_ids", "switch_tokens", "subgoal_tokens"), jnp.where(found.exists, 0, -1)),
     }  # fmt: skip
-    streams = method.signal(rows.with_extras(**extras), jnp.int32(0)).streams
+    streams = signal(rows.with_extras(**extras), jnp.int32(0)).streams
     low = np.asarray(streams["policy"].targets)[:, first]
     of_method[name] = variance(gradients(found, low))
     at = np.asarray(streams["high"].weights)[:, first] > 0
     high = np.asarray(streams["high"].targets)[:, first] - found.before
     assert np.square(high[at]).mean() <= np.square(plain[at]).mean() + 1e-6, name
-    print(name, of_method[name], of_flat, np.square(high[at]).mean(), np.square(plain[at]).mean())
   assert of_method["never"] == pytest.approx(of_flat, rel=1e-4)
-  assert of_method["never"] > of_method["keys"] > of_method["more"] > of_method["always"] > 0
+  assert of_flat > 1.2 * of_method["keys"] > 1.2 * of_method["more"] > 1.2 * of_method["always"] > 0
 
 
 # Edge cases.

@@ -19,7 +19,6 @@ from rl_jax.methods.method import check_options
 from rl_jax.tasks.task import Turns
 from tests.methods import walks
 from tests.methods.batches import batch_of, config_of
-from tests.training import every_method
 
 GOLDENS = {
   case["name"]: case
@@ -114,13 +113,14 @@ def test_golden_cases(name):
 # Against a loop in float64.
 
 
-def test_advantages_against_a_loop():
+@pytest.mark.parametrize("draw", range(3))
+def test_advantages_against_a_loop(draw):
   """Edges by their texts, in random walks with an unscored episode and states without a name."""
-  count, turns = 12, 3
-  states = RNG.choice([-1, 0, 5, 2**30], (count, turns + 1), p=[0.1, 0.3, 0.3, 0.3])
-  actions, lengths = RNG.integers(0, 2, (count, turns)), RNG.integers(1, turns + 1, count)
-  groups, rewards = np.repeat([7, -3], count // 2), RNG.normal(size=count)
-  scored = np.arange(count) != 4
+  count, turns = 5, 4
+  rng = np.random.default_rng(draw)
+  states = rng.choice([-1, 0, 2**30], (count, turns + 1), p=[0.1, 0.45, 0.45])
+  actions, lengths = rng.integers(0, 2, (count, turns)), rng.integers(2, turns + 1, count)
+  groups, rewards, scored = np.array([7, 7, 7, -3, -3]), rng.normal(size=count), np.arange(count) != 1
   rows = rows_of(states, actions, lengths, np.where(scored, rewards, np.nan), groups, reward_mask=scored)
   whole = np.zeros(count)
   for i in np.flatnonzero(scored):
@@ -133,9 +133,10 @@ def test_advantages_against_a_loop():
     members[edge(i, t)].append(whole[i])
   for i, t in steps:
     expected[i, t] = np.mean(members[edge(i, t)]) if min(states[i, t], states[i, t + 1]) >= 0 else whole[i]
+  assert max(map(len, members.values())) > 1
   streams, _ = signal_of(rows, turns)
   np.testing.assert_allclose(of_turns(rows, streams["policy"].targets), expected, atol=1e-5)
-  assert not streams["policy"].weights[4].any()
+  assert not streams["policy"].weights[1].any()
 
 
 # Invariances.
@@ -199,13 +200,3 @@ def test_options_that_are_not_known_are_refused():
     salt.build(config_of(salt, estimator="ppo"), task_of(3))
   with pytest.raises(UserError, match="method.history: want"):
     check_options(config_of(salt, history=-1), salt)
-
-
-# Through the trainer.
-
-
-@pytest.mark.slow
-def test_an_iteration_merges_turns_of_a_policy():
-  trainer = every_method.trainer_of(every_method.built(every_method.config_of("salt", "num_iterations=1")))
-  (metrics,) = trainer.advance().metrics
-  assert (metrics["gradient_norm"] > 0).all() and (0 < metrics["merged_turns"]).all()
