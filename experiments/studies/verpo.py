@@ -1,9 +1,9 @@
 """Do unit tests weighted by their difficulty in the group teach what many easy tests drown?
 
 Eight near-duplicate easy checks and two hard ones (rl_jax/tasks/environments/duplicate_checks.py), in two attempts. The
-start passes easy checks four times in five and a hard one once in five, since a lure makes it repeat the digits of the
-prompt: its likeliest attempt is wrong, and `no_reward`, which only grows surer, is the control. One episode in twenty
-passes all checks, so that two groups of eight in three see no reward.
+start passes easy checks four times in five and a hard one once in seven, since a lure makes it repeat the digits of the
+prompt: its likeliest attempt is wrong, and `no_reward`, which only grows surer, is the control. One episode in 36
+passes all checks, so that four groups of eight in five see no reward.
 
 The paper claims that VeRPO passes more than the outcome alone (GRPO, `grpo`; without division by the std, `outcome`),
 than pass rates beside the outcome (`pass_rate`), which easy checks dominate, and than either of its parts: `tests` has
@@ -47,7 +47,12 @@ def get_config() -> ConfigDict:
         for name in ("oracle", "no_reward")
       },
     },
-    overrides=("task.easy_error_rate=0.2", "task.hard_error_rate=0.1", "task.lure_rate=0.8", "minibatches_per_epoch=4"),
+    overrides=(
+      "task.easy_error_rate=0.2",
+      "task.hard_error_rate=0.1",
+      "task.lure_rate=0.85",
+      "minibatches_per_epoch=4",
+    ),
     **common.SMALL,
     baseline="grpo",
     metrics=(ACCURACY, GREEDY, LENGTH, DEGENERATE, "pass_rate"),

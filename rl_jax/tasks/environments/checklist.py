@@ -169,9 +169,14 @@ def _question(letters: Int[Array, " 3"]) -> Int[Array, " 4"]:
   return jnp.append(_A + letters, _EQUALS)
 
 
-def _round(checklist: _Checklist, problem: Problem, turn: Int[Array, ""]) -> Int[Array, " 3"]:
-  """Letters of a turn's round, as asked; of the last round after it."""
-  return problem["letters"][jnp.minimum(turn // checklist.steps, checklist.rounds - 1)]
+def _round(checklist: _Checklist, turn: Int[Array, ""]) -> Int[Array, ""]:
+  """Round of a turn; the last one after it."""
+  return jnp.minimum(turn // checklist.steps, checklist.rounds - 1)
+
+
+def _asked(checklist: _Checklist, problem: Problem, turn: Int[Array, ""]) -> Int[Array, " 3"]:
+  """Letters of a turn's round, as asked."""
+  return problem["letters"][_round(checklist, turn)]
 
 
 def _reset(problem: Problem) -> State:
@@ -184,10 +189,10 @@ def _step(
 ) -> Step:
   well_formed = jnp.all(mask == (jnp.arange(mask.shape[0]) < _TURN)) & (tokens[1] == _END)
   letter = jnp.where(well_formed, tokens[0] - _A, -1)
-  written = state.written | (jnp.sort(_round(checklist, problem, state.turn)) == letter)
+  written = state.written | (jnp.sort(_asked(checklist, problem, state.turn)) == letter)
   history = (state.history ^ (letter + 2).astype(jnp.uint32)) * jnp.uint32(_MIX) + jnp.uint32(1)
-  round_of_turn = jnp.minimum(state.turn // checklist.steps, checklist.rounds - 1)
-  on_items = lambda labels: jnp.tile(labels, checklist.rounds) & (checklist.item_rounds == round_of_turn)
+  of_round = checklist.item_rounds == _round(checklist, state.turn)
+  on_items = lambda labels: jnp.tile(labels, checklist.rounds) & of_round
   key = jax.random.fold_in(jax.random.key(checklist.space.seed, impl="threefry2x32"), problem["hash"])
   flips = jax.random.bernoulli(jax.random.fold_in(key, history), checklist.flip_rate, (ITEMS,))
   judge = written ^ flips
@@ -201,13 +206,13 @@ def _step(
   goes_on = jnp.full(_QUESTION, _GOES_ON)
   return Step(
     state=State(state.turn + 1, new(written), new(satisfied), new(exact), perfect, history),
-    observation=jnp.where(round_ends, _question(_round(checklist, problem, state.turn + 1)), goes_on),
+    observation=jnp.where(round_ends, _question(_asked(checklist, problem, state.turn + 1)), goes_on),
     observation_mask=round_ends | (jnp.arange(_QUESTION) == _QUESTION - 1),
     reward=share(satisfied, state.satisfied),
     done=is_last | (round_ends & checklist.strict & ~satisfied.all()),
     solved=is_last & perfect,
     facts={
-      "rounds": round_of_turn,
+      "rounds": _round(checklist, state.turn),
       "judge": on_items(judge),
       "judge_exact": on_items(written),
       "exact_rewards": share(exact, state.exact),
@@ -226,7 +231,7 @@ def _act(
 ) -> tuple[Int[Array, " C"], Bool[Array, " C"]]:
   """The first letter that is not written yet, by the alphabet or as asked, or any letter."""
   errs, anything, lured = jax.random.uniform(key, (3,))
-  asked = _round(checklist, problem, state.turn)
+  asked = _asked(checklist, problem, state.turn)
   in_order = jnp.sort(asked)
   next_asked = asked[jnp.argmin(state.written[jnp.searchsorted(in_order, asked)])]
   wanted = jnp.where(lured < checklist.lure_rate, next_asked, in_order[jnp.argmin(state.written)])
