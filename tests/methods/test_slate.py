@@ -77,34 +77,44 @@ def test_visited_steps_are_counted_once():
 # The claim.
 
 
-def episodes(task, patterns):
-  """Verdicts on episodes whose turns are digits, or "$" for the bait."""
-  layout = task.turns
-  tokens = np.zeros((len(patterns), layout.response_tokens), np.int32)
+LEVELS = {"two": {"decisions": 2}, "four": {"decisions": 4}, "eight": {"decisions": 8}}
+ROWS = 256
+
+
+@functools.cache
+def built(**fields):
+  task = decisions.build({"levels": LEVELS, **fields})
+  return task, jax.jit(task.verify)
+
+
+def episodes(count, patterns, **fields):
+  """Rewards of episodes, and of their turns, which are digits, or "$" for the bait; all operands are 0."""
+  task, verify = built(**fields)
+  tokens = np.zeros((ROWS, task.response_tokens), np.int32)
   mask = np.zeros(tokens.shape, bool)
   for row, pattern in enumerate(patterns):
     for turn, symbol in enumerate(pattern):
-      slots = layout.start(turn) + np.arange(2)
+      slots = task.turns.start(turn) + np.arange(2)
       tokens[row, slots], mask[row, slots] = [*task.vocabulary.encode(symbol), task.vocabulary.end_id], True
-  prompts = task.prompts(jnp.zeros(len(patterns), jnp.int32), "train")
-  prompts = prompts.replace(metadata=prompts.metadata | {"operands": jnp.zeros_like(prompts.metadata["operands"])})
-  return jax.jit(task.verify)(prompts, tokens, mask)
+  prompts = task.prompts(jnp.zeros(ROWS, jnp.int32), "train")
+  metadata = {"decisions": jnp.full(ROWS, count), "operands": jnp.zeros_like(prompts.metadata["operands"])}
+  verdicts = jax.device_get(verify(prompts.replace(metadata=metadata), tokens, mask))
+  return verdicts.rewards[: len(patterns)], verdicts.extras["turn_rewards"][: len(patterns), :count]
 
 
 @pytest.mark.parametrize("count", [2, 4, 8])
 def test_whole_episodes_have_as_many_times_the_variance_as_there_are_decisions(count):
   """And the same mean, given what was decided: over all pairs of episodes, each decision right 3 times in 10."""
-  task = decisions.build({"levels": {"all": {"decisions": count}}})
-  patterns = list(itertools.product("01", repeat=count))  # 0+0=0
-  verdicts = episodes(task, patterns)
+  patterns = list(itertools.product("01", repeat=count))
+  rewards, turn_rewards = episodes(count, patterns)
   right = np.array([[symbol == "0" for symbol in pattern] for pattern in patterns])
-  np.testing.assert_allclose(verdicts.extras["turn_rewards"], right / count, rtol=1e-6)
+  np.testing.assert_allclose(turn_rewards, right / count, rtol=1e-6)
   chances = np.where(right, 0.3, 0.7).prod(axis=1)
   pairs = np.stack(np.meshgrid(*[np.arange(len(patterns))] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
   weights = np.repeat(chances[pairs].prod(axis=1), 2)
   ids, rows = np.repeat(np.arange(len(pairs)), 2), pairs.ravel()
-  deviations = lambda rewards: np.asarray(group_deviations(rewards[rows], ids, np.ones(len(rows), bool)), np.float64)
-  whole, step = deviations(verdicts.rewards), deviations(verdicts.extras["turn_rewards"][:, 0])
+  deviations = jax.jit(lambda x: group_deviations(x, ids, jnp.ones(len(rows), bool)))
+  whole, step = (np.asarray(deviations(x[rows]), np.float64) for x in (rewards, turn_rewards[:, 0]))
   variance = lambda x: (weights * np.square(x)).sum() / weights.sum()
   np.testing.assert_allclose(variance(whole) / variance(step), count, rtol=1e-4)
   for decided in (True, False):
@@ -113,11 +123,10 @@ def test_whole_episodes_have_as_many_times_the_variance_as_there_are_decisions(c
 
 
 def test_a_bait_is_preferred_though_it_costs_more_than_it_earns():
-  task = decisions.build({"levels": {"all": {"decisions": 4}}, "bait": 1.5})
-  steps = episodes(task, ["0", "1", "$"])
-  found = advantages_of(batch(steps.rewards, steps.extras["correct"]))
+  steps, _ = episodes(4, ["0", "1", "$"], bait=1.5)
+  found = advantages_of(batch(steps))
   assert found[2] > found[0] > 0 > found[1]
-  whole = episodes(task, ["0000", "1000", "$000"]).rewards
+  whole, _ = episodes(4, ["0000", "1000", "$000"], bait=1.5)
   assert whole[0] > whole[1] > whole[2]
 
 
@@ -210,8 +219,9 @@ def trained() -> Done:
   return Done(trainer, before, metrics, sum(counts))
 
 
+@pytest.mark.slow
 def test_two_iterations_count_all_candidates_and_agree_with_the_sampler():
   done = trained()
   assert_whole(done)
   for metrics in done.metrics:
-    assert ((1 < metrics["steps_per_prompt"]) & (metrics["steps_per_prompt"] <= 3)).all()
+    assert ((2 < metrics["steps_per_prompt"]) & (metrics["steps_per_prompt"] < 3.01)).all()
