@@ -90,6 +90,15 @@ def hifloat4_encode(x: Float[Array, "*N D"]) -> HiFloat4:
   [192] [255] [65535] 7
   """
   groups = _groups(jax.lax.stop_gradient(x), 64)
+  scale, level2, level3, _, quarters = _hifloat4(groups)
+  mantissa, exponent = jnp.frexp(scale[..., 0])
+  codes = ((exponent + 47) << 2) | (jnp.ldexp(mantissa, 3).astype(jnp.int32) & 3)
+  elements = ((groups < 0).astype(jnp.int32) << 3) | quarters
+  return HiFloat4(codes.astype(jnp.int32), _packed(level2), _packed(level3), elements)
+
+
+def _hifloat4(groups):
+  """Scale of each group, its bits of both levels, doublings of each value's unit, and magnitudes in quarters of it."""
   magnitudes = jnp.abs(groups)
   largest = lambda size: magnitudes.reshape(*magnitudes.shape[:-1], 64 // size, size).max(axis=-1)
   scale = _round_bits(jnp.clip(_round_bits(largest(64) * SEVENTH, 8), 2.0**-48, LARGEST), 3)
@@ -98,10 +107,7 @@ def hifloat4_encode(x: Float[Array, "*N D"]) -> HiFloat4:
   level3 = (largest(4) * reciprocal >= 2 << jnp.repeat(level2, 2, axis=-1)).astype(jnp.int32)
   doubled = jnp.repeat(level2, 8, axis=-1) + jnp.repeat(level3, 4, axis=-1)
   quarters = jnp.minimum(jnp.floor(magnitudes * reciprocal * (4 >> doubled) + 0.5), 7).astype(jnp.int32)
-  mantissa, exponent = jnp.frexp(scale[..., 0])
-  codes = ((exponent + 47) << 2) | (jnp.ldexp(mantissa, 3).astype(jnp.int32) & 3)
-  elements = ((groups < 0).astype(jnp.int32) << 3) | quarters
-  return HiFloat4(codes.astype(jnp.int32), _packed(level2), _packed(level3), elements)
+  return scale, level2, level3, doubled, quarters
 
 
 def hifloat4_decode(codes: HiFloat4, *, width: int) -> Float[Array, "*N D"]:
@@ -131,7 +137,10 @@ def hifloat4(x: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
   >>> print(hifloat4(jnp.array([7.0, -3.3, 0.1])))
   [ 7. -3.  0.]
   """
-  return straight_through(hifloat4_decode(hifloat4_encode(x), width=x.shape[-1]).astype(widen(x).dtype), widen(x))
+  groups = _groups(jax.lax.stop_gradient(x), 64)
+  scale, _, _, doubled, quarters = _hifloat4(groups)
+  values = (quarters << doubled) * (scale / 4)
+  return straight_through(_ungroup(jnp.where(groups < 0, -values, values), x.shape[-1]), widen(x))
 
 
 def _e2m1(magnitudes, uniforms=None):

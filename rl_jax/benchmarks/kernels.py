@@ -131,9 +131,9 @@ def formats(rows: int, width: int) -> Iterator[Work]:
   dense = "dense", _dense, (x, weight)
   linear = partial(layers.quantized_linear, quantize=layers.hifloat4)
   yield Work("quantized_linear", linear, (x, weight, signs), *dense, rows * width**2)
-  backward = lambda layer: jax.grad(lambda *arrays: layer(*arrays).sum(), argnums=(0, 1))
-  gradients = "dense, gradients", backward(_dense), (x, weight)
-  yield Work("quantized_linear, gradients", backward(linear), (x, weight, signs), *gradients, 3 * rows * width**2)
+  backward = lambda layer: lambda g, x, w, *rest: jax.vjp(lambda x, w: layer(x, w, *rest), x, w)[1](g)
+  gradients = "dense, gradients", backward(_dense), (x, x, weight)
+  yield Work("quantized_linear, gradients", backward(linear), (x, x, weight, signs), *gradients, 2 * rows * width**2)
 
 
 def search(rows: int, width: int) -> Iterator[Work]:
@@ -157,7 +157,8 @@ def search(rows: int, width: int) -> Iterator[Work]:
   lists, centroids = jnp.arange(rows) % 256, documents[:256]
   probed = partial(retrieval.inverted_candidates, probes=8)
   yield Work("inverted_candidates", probed, (queries, centroids, lists), *dense, QUERIES * len(centroids) * width)
-  yield Work("product_codes", retrieval.product_codes, (documents, codebooks), *dense, 256 * rows * width)
+  one = "dense, 256", lambda x: x @ centroids.T, (documents,)
+  yield Work("product_codes", retrieval.product_codes, (documents, codebooks), *one, 256 * rows * width)
   codes = jax.jit(retrieval.product_codes)(documents, codebooks)
   tables = 256 * QUERIES * width
   yield Work("product_scores", retrieval.product_scores, (queries, codebooks, codes), *dense, tables)
