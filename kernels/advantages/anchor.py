@@ -5,7 +5,7 @@ Arrays are [B, S], one value per turn, with a mask of the turns that exist. An u
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +83,7 @@ def gigpo(
   if normalization == "leave_one_out":
     episode, step = rloo(*of_rows), _against_other_rows(returns, anchors, known)
   else:
-    options = {"scale": "none" if normalization == "none" else "group", "ddof": ddof, "eps": eps}
+    options: dict[str, Any] = {"scale": "none" if normalization == "none" else "group", "ddof": ddof, "eps": eps}
     of_turns = returns.reshape(-1), anchors, known.reshape(-1)
     episode, step = grpo(*of_rows, **options), grpo(*of_turns, **options, singleton="zero").reshape(states.shape)
   counts = zero_masked(group_size(anchors, known.reshape(-1)).reshape(states.shape), known)

@@ -36,10 +36,11 @@ Source: second hand: formulas of w and the rules; the rest inferred.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from rl_jax.inputs.ranges import COUNT, NOT_NEGATIVE, SHARE
@@ -54,7 +55,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """As many hinted responses as plain ones; no number is the paper's."""
+  """Options with as many hinted responses as plain ones; no number is the paper's."""
   return policy_gradient.get_config() | {
     "old_logprobs": "trainer",  # no other: hints have no sampler
     "hinted_completions": None,  # per prompt, beside completions_per_prompt plain ones; None: as many
@@ -69,7 +70,7 @@ def get_config() -> dict[str, Any]:
 
 RANGES = {"w_min": SHARE, "w_max": SHARE, "noise": SHARE, "beta": NOT_NEGATIVE, "hinted_completions": COUNT.optional()}
 
-HINT_GRADIENTS = {
+HINT_GRADIENTS: dict[str, Callable[..., Float[Array, "B T"]]] = {
   "modulated": hint_token_weights,
   "consistency": lambda entropies, advantages, *masks: hint_token_weights(entropies, jnp.abs(advantages), *masks),
   "selective": lambda *arguments: (hint_token_weights(*arguments) > 0).astype(jnp.float32),

@@ -30,6 +30,7 @@ Config: experiments/hiper.py, on rl_jax/tasks/environments/rooms.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -40,7 +41,7 @@ from rl_jax.inputs.ranges import FINITE, SHARE
 from rl_jax.kernels.advantages import hierarchy
 from rl_jax.kernels.reductions import Mean, masked_mean
 from rl_jax.kernels.rewards.subgoals import subgoal_shaping
-from rl_jax.methods import policy_gradient, ppo
+from rl_jax.methods import _critics, policy_gradient, ppo
 from rl_jax.methods._plans import HEADS, READ, spans_of, turns_of, value_streams
 from rl_jax.methods.method import Loss, Method, Outputs, Signal, Stream, Streams, one_of
 from rl_jax.rollouts.turns import required_turns
@@ -80,7 +81,8 @@ def build(config: ConfigDict, task: Task) -> Method:
   """HiPER from its section of a config. Raises ValueError for a task without turns."""
   m, layout = config.method, required_turns(task)
   one_of(m, "keep_mode", ("normalized", "fixed"))
-  ends, lambdas, penalties = ({name: m[name] for name in names} for names in (ENDS, LAMBDAS, PENALTIES))
+  named: Callable[[tuple[str, ...]], dict[str, Any]] = lambda names: {name: m[name] for name in names}
+  ends, lambdas, penalties, clip = named(ENDS), named(LAMBDAS), named(PENALTIES), m.value_clip or None
   policy_loss = policy_gradient.loss_function(config, task)
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
@@ -89,21 +91,22 @@ def build(config: ConfigDict, task: Task) -> Method:
     exists, subgoals = turns.exists, turns.subgoal_ids
     shaped = subgoal_shaping(turns.rewards, turns.switches, subgoals, subgoals >= 0, exists, **penalties)
     rewards = shaped, turns.switches, turns.terminated
-    low, high, boundaries = hierarchy.hae(*rewards, turns.low_values, turns.high_values, exists, **lambdas, **ends)
+    low, high, boundaries = hierarchy.hae(*rewards, turns.low_values, turns.high_values, exists, **(lambdas | ends))
     switch = hierarchy.switch_estimate(*rewards, turns.high_values, turns.switch_values, exists, **ends)
     places = spans.action, spans.subgoal, spans.switch
     advantages = low.advantages, high.advantages, switch.advantages, boundaries, exists
     placed = hierarchy.hierarchy_on_tokens(*advantages, ids, *places, normalize=m.normalize)
     values = value_streams(ids, spans, (low, high, switch), (exists, boundaries, exists))
-    metrics = {f"{name}_value_error": ppo.value_error(trajectories, values[name], i) for i, name in enumerate(HEADS)}
+    error = lambda i: _critics.value_error(trajectories, values[HEADS[i]], i)
+    metrics = {f"{name}_value_error": error(i) for i, name in enumerate(HEADS)}
     lengths = Mean(exists.sum(dtype=jnp.float32), boundaries.sum(dtype=jnp.float32))
     metrics |= {"switches": masked_mean(turns.switches, exists), "segment_turns": lengths}
     return Signal({"policy": Stream(placed.advantages, placed.mask.astype(jnp.float32)), **values}, metrics)
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     terms, metrics = policy_loss(outputs, trajectories, streams)
-    of_head = lambda i: ppo.value_term(m, outputs, trajectories, streams[HEADS[i]], clip=m.value_clip or None, head=i)
+    of_head = lambda i: _critics.value_term(m, outputs, trajectories, streams[HEADS[i]], clip=clip, head=i)
     return Loss(terms | {f"{name}_value": of_head(i) for i, name in enumerate(HEADS)}, metrics)
 
-  of_critic = ppo.critic(m, heads=len(HEADS)) | {"requires": ("values", *READ)}
+  of_critic = _critics.critic(m, heads=len(HEADS)) | {"requires": ("values", *READ)}
   return policy_gradient.method(config, task, signal, papers=("2602.16165",), loss=loss, **of_critic)

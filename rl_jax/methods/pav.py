@@ -44,7 +44,7 @@ from rl_jax.kernels.reductions import masked_mean, per_token
 from rl_jax.kernels.rewards.process import best_of_k_values, effective_rewards
 from rl_jax.kernels.scans import discounted_sums
 from rl_jax.kernels.segments import segment_ends
-from rl_jax.methods import policy_gradient, ppo
+from rl_jax.methods import _critics, policy_gradient, ppo
 from rl_jax.methods._provers import PROVERS
 from rl_jax.methods.method import Loss, Method, Outputs, Signal, Stream, Streams, one_of
 from rl_jax.tasks.task import Task
@@ -87,7 +87,7 @@ def build(config: ConfigDict, task: Task) -> Method:
   """PAV from its section of a config. Raises ValueError for an unknown prover."""
   m = config.method
   prover = PROVERS[one_of(m, "prover", PROVERS)](config, task)
-  credited, critic = FORMS[one_of(m, "form", FORMS)], ppo.critic(m)
+  credited, critic = FORMS[one_of(m, "form", FORMS)], _critics.critic(m)
   policy_loss = policy_gradient.loss_function(config, task)
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
@@ -98,11 +98,12 @@ def build(config: ConfigDict, task: Task) -> Method:
     value = Stream(targets=returns, weights=mask.astype(jnp.float32))
     policy = policy_gradient.token_stream(trajectories, returns - trajectories.extras["values"])
     metrics = {"progress": masked_mean(progress, mask), "progress_size": masked_mean(jnp.abs(progress), mask)}
-    return Signal({"policy": policy, "value": value}, metrics | {"value_error": ppo.value_error(trajectories, value)})
+    metrics["value_error"] = _critics.value_error(trajectories, value)
+    return Signal({"policy": policy, "value": value}, metrics)
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     terms, metrics = policy_loss(outputs, trajectories, streams)
-    value = ppo.value_term(m, outputs, trajectories, streams["value"], clip=None)
+    value = _critics.value_term(m, outputs, trajectories, streams["value"], clip=None)
     return Loss(terms | {"value": value}, metrics)
 
   return policy_gradient.method(

@@ -83,12 +83,8 @@ def build(config: ConfigDict, task: Task) -> Method:
   ties, most = one_of(m, "ties", ("average", "stable")), m.max_length or 4 * task.response_tokens
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
-    extras, ids, scored, correct = (
-      trajectories.extras,
-      trajectories.group_ids,
-      trajectories.scored,
-      trajectories.correct,
-    )
+    extras, ids = trajectories.extras, trajectories.group_ids
+    scored, correct = trajectories.scored, trajectories.correct
     new = scored & ~extras["replayed"]
     ranking = entropy_ranking(
       extras["behaviour_entropies"], correct, trajectories.truncated, ids, new, trajectories.trained,

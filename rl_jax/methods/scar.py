@@ -42,7 +42,7 @@ from ml_collections import ConfigDict
 from rl_jax.inputs.ranges import COUNT, FINITE, NOT_NEGATIVE, SHARE, WHOLE
 from rl_jax.kernels.reductions import masked_mean
 from rl_jax.kernels.rewards import scar_rewards
-from rl_jax.methods import policy_gradient, ppo
+from rl_jax.methods import _critics, policy_gradient, ppo
 from rl_jax.methods._credits import CREDITS
 from rl_jax.methods._shaping import shaping
 from rl_jax.methods.method import Method, ModelRole, Signal, one_of
@@ -80,7 +80,7 @@ READ = ("unit_ids", "unit_mask", "empty_values", "valued")
 def build(config: ConfigDict, task: Task) -> Method:
   """SCAR from its section of a config. Raises ValueError for options that do not go together."""
   m = config.method
-  credit, parts = CREDITS[one_of(m, "credit", CREDITS)](m), ppo.critic(m)
+  credit, parts = CREDITS[one_of(m, "credit", CREDITS)](m), _critics.critic(m)
   shaped = shaping(m, credit)
   if m.kl_in_reward:
     parts["models"]["reference"] = ModelRole(trained=False, init_from="policy")
@@ -99,7 +99,7 @@ def build(config: ConfigDict, task: Task) -> Method:
       "spans": masked_mean(exists.sum(axis=1), rows.scored),
       "credit_spread": masked_mean(jnp.abs(credits - even), exists),
       "empty_value": masked_mean(extras["empty_values"], rows.scored),
-      "value_error": ppo.value_error(rows, streams["value"]),
+      "value_error": _critics.value_error(rows, streams["value"]),
     }
     return Signal(streams, metrics)
 

@@ -35,7 +35,7 @@ from ml_collections import ConfigDict
 from rl_jax.inputs.ranges import COUNT, WHOLE
 from rl_jax.kernels.advantages.truncated import tppo
 from rl_jax.kernels.reductions import whiten
-from rl_jax.methods import policy_gradient, ppo
+from rl_jax.methods import _critics, policy_gradient, ppo
 from rl_jax.methods.method import Loss, Method, Outputs, Signal, Stream, Streams, one_of
 from rl_jax.rollouts.partial import partial_rollouts
 from rl_jax.rollouts.sampler import sampling_from
@@ -93,16 +93,16 @@ def build(config: ConfigDict, task: Task) -> Method:
     weights = lambda mask: mask.astype(jnp.float32)
     value = Stream(targets=estimate.returns, weights=weights(estimate.value_mask))
     streams = {"policy": Stream(targets=advantages, weights=weights(estimate.policy_mask)), "value": value}
-    return Signal(streams, ppo.value_metrics(task, trajectories, value))
+    return Signal(streams, _critics.value_metrics(task, trajectories, value))
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     terms, metrics = policy_loss(outputs, trajectories, streams)
-    value = ppo.value_term(m, outputs, trajectories, streams["value"], clip=None)
+    value = _critics.value_term(m, outputs, trajectories, streams["value"], clip=None)
     return Loss(terms | {"value": value}, metrics)
 
   slots = config.prompts_per_iteration * config.completions_per_prompt
   rollout = partial_rollouts(slots, window, task, sampling_from(config), staggered=m.staggered)
-  critic = ppo.critic(m)
+  critic = _critics.critic(m)
   requires = (*critic.pop("requires"), "response_mask")
   return policy_gradient.method(
     config, task, signal, papers=("2506.15050",), requires=requires, rollout=rollout, loss=loss, **critic

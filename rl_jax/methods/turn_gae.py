@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 from rl_jax.inputs.ranges import SHARE
 from rl_jax.kernels.advantages.returns import bi_level_gae, turn_gae
 from rl_jax.kernels.reductions import whiten
-from rl_jax.methods import policy_gradient, ppo
+from rl_jax.methods import _critics, policy_gradient, ppo
 from rl_jax.methods.method import Method, Signal, Stream, one_of
 from rl_jax.rollouts.turns import required_turns
 from rl_jax.tasks.task import Task
@@ -50,20 +50,20 @@ def build(config: ConfigDict, task: Task) -> Method:
   """Turn GAE from its section of a config."""
   m = config.method
   one_of(m, "level", ("turn", "bi_level"))
-  options = {"num_turns": required_turns(task).max_turns, "discount": m.discount, "lam": m.lam}
-  within = {"token_discount": m.token_discount, "token_lam": m.token_lam}
+  options: dict[str, Any] = {"num_turns": required_turns(task).max_turns, "discount": m.discount, "lam": m.lam}
+  within: dict[str, Any] = {"token_discount": m.token_discount, "token_lam": m.token_lam}
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     mask = trajectories.trained & trajectories.scored[:, None]
     given = ppo.token_rewards(trajectories), trajectories.extras["values"], trajectories.turn_ids, mask
-    estimate = turn_gae(*given, **options) if m.level == "turn" else bi_level_gae(*given, **options, **within)
+    estimate = turn_gae(*given, **options) if m.level == "turn" else bi_level_gae(*given, **(options | within))
     advantages = whiten(estimate.advantages, mask) if m.whiten else estimate.advantages
     streams = {
       "policy": policy_gradient.token_stream(trajectories, advantages),
       "value": Stream(targets=estimate.returns, weights=estimate.has_target.astype(jnp.float32)),
     }
     valued = trajectories.replace(loss_mask=trajectories.loss_mask & estimate.has_target)
-    return Signal(streams, ppo.value_metrics(task, valued, streams["value"]))
+    return Signal(streams, _critics.value_metrics(task, valued, streams["value"]))
 
   loss = ppo.loss_function(config, task)
-  return policy_gradient.method(config, task, signal, papers=("2504.20073",), loss=loss, **ppo.critic(m))
+  return policy_gradient.method(config, task, signal, papers=("2504.20073",), loss=loss, **_critics.critic(m))

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from rl_jax.inputs.ranges import SHARE
 from rl_jax.kernels.scans import discounted_sums
-from rl_jax.methods import policy_gradient, ppo
+from rl_jax.methods import _critics, policy_gradient, ppo
 from rl_jax.methods.method import Loss, Method, ModelRole, Outputs, Signal, Stream, Streams
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
@@ -38,16 +38,16 @@ RANGES = {name: ppo.RANGES[name] for name in ("value_coefficient", "critic_learn
 def build(config: ConfigDict, task: Task) -> Method:
   """Frozen policy that answers, and a learning critic."""
   m = config.method
-  critic = ppo.critic(m)
+  critic = _critics.critic(m)
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     mask = trajectories.trained & trajectories.scored[:, None]
     returns = discounted_sums(ppo.token_rewards(trajectories), mask, discount=m.discount)
     value = Stream(targets=returns, weights=mask.astype(jnp.float32))
-    return Signal({"value": value}, ppo.value_metrics(task, trajectories, value))
+    return Signal({"value": value}, _critics.value_metrics(task, trajectories, value))
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
-    return Loss({"value": ppo.value_term(m, outputs, trajectories, streams["value"], clip=None)}, {})
+    return Loss({"value": _critics.value_term(m, outputs, trajectories, streams["value"], clip=None)}, {})
 
   return Method(
     curriculum=policy_gradient.CURRICULA["uniform"](config.prompts_per_iteration, config.completions_per_prompt),

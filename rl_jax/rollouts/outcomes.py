@@ -187,10 +187,9 @@ def with_past(
     count = past.responses.shape[0]
     right, wrong = (kind.row_mask.reshape(count, kept) for kind in (past.right, past.wrong))
     outcomes = jnp.concatenate([jnp.ones_like(right), jnp.zeros_like(wrong)], axis=1)
-    buffer = (
-      jnp.repeat(x, completions_per_prompt, axis=0) for x in (outcomes, jnp.concatenate([right, wrong], axis=1))
-    )
-    chosen = replay_slots(plain.correct, *buffer, plain.group_ids, plain.scored, num_replay=replayed)
+    of_rows = lambda x: jnp.repeat(x, completions_per_prompt, axis=0)
+    kept_outcomes, exists = of_rows(outcomes), of_rows(jnp.concatenate([right, wrong], axis=1))
+    chosen = replay_slots(plain.correct, kept_outcomes, exists, plain.group_ids, plain.scored, num_replay=replayed)
     # Unscored rows get none; those that are scored agree.
     first = jnp.arange(count) * completions_per_prompt + jnp.argmax(by_prompt(plain.scored), axis=1)
     own, slots = jnp.arange(count)[:, None] * kept, chosen.slots[first]

@@ -266,7 +266,7 @@ def _has(entry: Entry, axis: str) -> bool:
 
 
 def _styles(config: Config, entries: Entries) -> dict[str, tuple[bool, int]]:
-  """Whether an entry is a control, drawn in ink as a bound of the methods, and its style, in panels that lack some."""
+  """Styles of entries, one in all panels: (True for controls, drawn in ink as bounds of the methods; index)."""
   controls = set(config.get("gates", {}).values())
   split = [name for name in entries if name not in controls], [name for name in entries if name in controls]
   return {name: (bool(in_ink), place) for in_ink, names in enumerate(split) for place, name in enumerate(names)}

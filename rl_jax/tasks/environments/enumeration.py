@@ -111,8 +111,8 @@ def exact(episodes: EveryEpisode, logits: Float[np.ndarray, "M A"]) -> Exact:
   for h in range(1, turns + 1):
     of_actions[h] = rewards + np.where(continues, values[h - 1][following], 0)
     values[h] = (chances * of_actions[h]).sum(axis=1)
-  reached, gradient = np.zeros(states), np.zeros(logits.shape)
-  reached[episodes.states[0, 0]] = 1
+  reached = np.where(np.arange(states) == episodes.states[0, 0], 1.0, 0.0)
+  gradient = np.zeros(logits.shape)
   for h in range(turns, 0, -1):
     flow = reached[:, None] * chances
     gradient += flow * (of_actions[h] - values[h][:, None])
