@@ -27,7 +27,7 @@ BUDGET = 60_000
 """Some 120 iterations."""
 REWARD = "held_out/reward"
 HORIZONS = {"2": (":easy", 16), "4": ("", 8), "8": (":hard", 4)}
-"""By the number of decisions: the variant, and prompts per iteration."""
+"""Variant and prompts per iteration, by the number of decisions."""
 BAIT = ("task.bait=1.5", "task.error_rate=0.3")
 
 
