@@ -215,7 +215,7 @@ def _observed(trajectories: Trajectories, start: int | Int[Array, ""], continues
 
 
 _MULTIPLIER = 1_000_003
-"""Odd, and larger than ids of tokens: texts of two tokens never have one hash."""
+"""Odd, and larger than ids of tokens."""
 
 
 def turn_hashes(task: Task, trajectories: Trajectories) -> Int[Array, "B K"]:

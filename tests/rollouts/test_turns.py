@@ -16,7 +16,7 @@ from rl_jax.models.model import Sequences
 from rl_jax.rollouts.demonstrations import demonstrations
 from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.rollouts.sampler import SEED_AXIS, Sampling, positions_of
-from rl_jax.rollouts.turns import required_turns, responses, turn_starts
+from rl_jax.rollouts.turns import required_turns, responses, turn_hashes, turn_starts
 from rl_jax.tasks import chain, lookup
 from rl_jax.tasks.task import Turns
 from rl_jax.training import evaluation
@@ -171,6 +171,18 @@ def test_demonstrations_of_turns_teach_the_policys_part(taught):
   mine = ~observed & (np.arange(rows.tokens.shape[1]) >= task.prompt_tokens)
   np.testing.assert_array_equal(rows.loss_mask, rows.attention_mask & mine)
   assert 0.1 < rows.rewards.mean() < 0.9
+
+
+def test_turns_have_one_hash_where_their_tokens_are_the_same(taught):
+  """And another one elsewhere. Turns that are missing hash as empty ones."""
+  task, rows = taught
+  slots = task.prompt_tokens + task.turns.slots
+  texts = np.where(rows.loss_mask, rows.tokens, -1)[:, slots].reshape(-1, slots.shape[1])
+  hashes = np.asarray(turn_hashes(task, rows)).reshape(-1)
+  pairs = {(*text, number) for text, number in zip(texts.tolist(), hashes.tolist(), strict=True)}
+  assert len(set(map(tuple, texts.tolist()))) == len(set(hashes.tolist())) == len(pairs) > 10
+  missing = (texts == -1).all(axis=1)
+  assert missing.any() and (hashes[missing] == 0).all() and hashes[~missing].all()
 
 
 def test_a_task_without_turns_is_named():
