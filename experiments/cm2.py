@@ -3,9 +3,9 @@ rl_jax/tasks/environments/checklist.py, arXiv 2602.12268).
 
 Question: to what should the reward of a checklist be assigned, if its judge errs?
 
-One label in ten is wrong. With method.level=turn and method.level=step the reward is assigned to rounds and to turns.
-The variants "easy" and "hard" have one round and four, "smoke" one. experiments/grpo_checklist.py is GRPO on the same
-task.
+One label in ten is wrong, and a lure makes the likeliest episode of the start wrong. With method.level=turn and
+method.level=step the reward is assigned to rounds and to turns. The variants "easy" and "hard" have one round and four,
+"smoke" has one and no lure. experiments/grpo_checklist.py is GRPO on the same task.
 
 Command: rl-jax train cm2 --workdir=runs/cm2
 Expected: no result yet.
@@ -20,16 +20,23 @@ LEVELS = {"easy": {"rounds": 1}, "hard": {"rounds": 4}}
 
 
 def on_checklists(method: str, variant: str) -> ConfigDict:
-  """A method on checklists, from a warm start on demonstrations with errors."""
+  """A method on checklists, from a warm start on demonstrations that mostly write the letters as they were asked."""
   config = common.policy_gradient(method)
-  config.task = {"name": "rl_jax.tasks.environments.checklist", "flip_rate": 0.1}
+  config.task = {
+    "name": "rl_jax.tasks.environments.checklist",
+    "steps": 3,
+    "flip_rate": 0.1,
+    "error_rate": 0.1,
+    "lure_rate": 0.7,
+  }
   config.prompts_per_iteration = 16
   config.stages.warm_start.update({"num_iterations": 400, "prompts_per_iteration": 128})
+  config.stages.warm_start.task = {"flip_rate": 0.0, "strict": False}  # one start for all judges: it sees none
   if variant in LEVELS:
     config.task.update(LEVELS[variant])
     return config
   if variant == "smoke":
-    config.task.rounds = 1
+    config.task.update({"rounds": 1, "lure_rate": 0.0})
   return common.variant(config, variant)
 
 

@@ -3,8 +3,9 @@ rl_jax/tasks/environments/duplicate_checks.py, arXiv 2601.03525).
 
 Question: do rare checks of the group teach what eight easy ones drown?
 
-The variant "easy" has demonstrations with fewer errors in the digits of the hard checks, "hard" gives one attempt only,
-"smoke" has three digits and few errors. experiments/grpo_checks.py is GRPO on the same task.
+The start passes easy checks four times in five and a hard one once in seven: a lure makes its likeliest attempt wrong.
+The variant "easy" has a weaker lure, "hard" gives one attempt only, "smoke" has two digits, few errors and no lure.
+experiments/grpo_checks.py is GRPO on the same task.
 
 Command: rl-jax train verpo --workdir=runs/verpo
 Expected: no result yet.
@@ -14,22 +15,24 @@ from ml_collections import ConfigDict
 
 from rl_jax.experiments import common
 
-LEVELS = {"easy": {"hard_error_rate": 0.4}, "hard": {"max_turns": 1}}
+LEVELS = {"easy": {"lure_rate": 0.5}, "hard": {"max_turns": 1}}
 """The ends of the environment's difficulty, as fields of the task."""
 
 
 def on_checks(method: str, variant: str) -> ConfigDict:
-  """A method on the checks, from a warm start on demonstrations with errors."""
+  """A method on the checks, from a warm start on demonstrations that mostly repeat the prompt."""
   config = common.policy_gradient(method)
-  config.task = {"name": "rl_jax.tasks.environments.duplicate_checks"}
+  config.task = {"name": "rl_jax.tasks.environments.duplicate_checks", "hard_error_rate": 0.1, "lure_rate": 0.85}
   config.prompts_per_iteration = 16
   config.stages.warm_start.update({"num_iterations": 400, "prompts_per_iteration": 128})
   if variant in LEVELS:
     config.task.update(LEVELS[variant])
     return config
+  config = common.variant(config, variant)
   if variant == "smoke":
-    config.task.update({"base": 3, "easy_error_rate": 0.1, "hard_error_rate": 0.3})
-  return common.variant(config, variant)
+    config.task.update({"base": 2, "held_out_fraction": 0.25, "easy_error_rate": 0.1, "lure_rate": 0.0})
+    config.stages.warm_start.num_iterations = 80
+  return config
 
 
 def get_config(variant: str = ""):

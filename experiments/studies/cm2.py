@@ -48,9 +48,6 @@ def get_config() -> ConfigDict:
       "no_reward": {"config": "grpo_checklist", "overrides": (ERRS, "method.name=rl_jax.methods.no_reward")},
     },
     overrides=(
-      "task.steps=3",
-      "task.error_rate=0.1",
-      "task.lure_rate=0.7",
       "prompts_per_iteration=8",
       "minibatches_per_epoch=4",
       "evaluation.every_iterations=16",  # as dear as several iterations

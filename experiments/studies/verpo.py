@@ -47,12 +47,7 @@ def get_config() -> ConfigDict:
         for name in ("oracle", "no_reward")
       },
     },
-    overrides=(
-      "task.easy_error_rate=0.2",
-      "task.hard_error_rate=0.1",
-      "task.lure_rate=0.85",
-      "minibatches_per_epoch=4",
-    ),
+    overrides=("minibatches_per_epoch=4",),
     **common.SMALL,
     baseline="grpo",
     metrics=(ACCURACY, GREEDY, LENGTH, DEGENERATE, "pass_rate"),
