@@ -184,6 +184,7 @@ def parse_flags(
 OF_OTHERS = {
   "--across": "report",
   "--compare": "evaluate",
+  "--follow": "report",
   "--iteration": "evaluate",
   "--iterations": "verify",
   "--metrics": "curve",
