@@ -46,10 +46,10 @@ def main(argv: list[str]) -> int:
   output = flags.output
   if output is not None and output.suffix in (".html", ".png"):
     output = output.with_suffix("")
-  if len(runs) == 1 and output is not None:
-    raise UserError("--output is for a comparison: name several runs, or leave it out")
   if flags.follow and output is not None:
     raise UserError("--follow writes no file: leave --output out")
+  if len(runs) == 1 and output is not None:
+    raise UserError("--output is for a comparison: name several runs, or leave it out")
   if not flags.follow and (flags.port is not None or flags.host is not None):
     raise UserError("--port and --host are of --follow: add it, or leave them out")
   if flags.follow:
