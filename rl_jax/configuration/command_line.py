@@ -189,6 +189,7 @@ OF_OTHERS = {
   "--iterations": "verify",
   "--metrics": "curve",
   "--pages": "study",
+  "--push": "export",
   "--results": "study",
   "--topology": "plan",
   "--with": "cite",
