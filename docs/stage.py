@@ -26,6 +26,8 @@ GUIDES = {
     "text_tasks",
     "pods",
     "trainers",
+    "torch_trainers",
+    "tunix",
     "troubleshooting",
   ),
   "Extend": ("add_a_paper", "add_a_task", "architecture", "contributing", "changelog"),

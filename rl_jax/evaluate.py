@@ -9,7 +9,6 @@ results per problem; --compare=FILE compares with such a file. Exit status: 0, o
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import hashlib
@@ -17,7 +16,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,33 +29,23 @@ from rl_jax.errors import UserError
 from rl_jax.launching import initialization
 from rl_jax.launching.commands import command
 from rl_jax.launching.compilation import keep_programs
+from rl_jax.launching.policies import Policies, restored, to_iteration
 from rl_jax.methods.method import ModelRole, as_found
 from rl_jax.models.model import Params
 from rl_jax.runs import evaluations
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.files import read_json
-from rl_jax.runs.metrics import read_metrics
 from rl_jax.training import evaluation, held_out, mesh, state
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.held_out import EvaluationResult
-from rl_jax.training.optimizer import averages
 from rl_jax.training.seeds import member_seeds
-from rl_jax.training.state import ModelState
 
 CHANGEABLE = ("evaluation", "sampling", "task", "mesh")
 """Sections that an evaluation may change."""
 
 OF_THE_RUN = ("num_seeds", "seed", "learning_rates", "model", "optimizer")
 """Sections that always come from the run, even if --config names another experiment."""
-
-
-class Policies(NamedTuple):
-  """Policies to evaluate: parameters with a leading axis of seeds, and their origin."""
-
-  params: Params
-  iteration: int
-  what: str
 
 
 def evaluate(config: ConfigDict, workdir: Path | None, iteration: str = "newest") -> dict[str, Any]:
@@ -76,50 +65,12 @@ def evaluate(config: ConfigDict, workdir: Path | None, iteration: str = "newest"
         experiment = _policy_alone(experiment)
       policies = _start(experiment, device_mesh)
     else:
-      policies = _restored(experiment, device_mesh, workdir, iteration)
+      policies = restored(experiment, device_mesh, workdir, iteration)
     answer = held_out.answers_of(experiment, device_mesh)
     answered = answer(held_out.policies(experiment, policies.params), policies.iteration)
     for note in experiment.task.notes():
       print(note, file=sys.stderr)
     return _record(experiment, policies.what, answered)
-
-
-def _restored(experiment: Experiment, device_mesh: jax.sharding.Mesh, workdir: Path, iteration: str) -> Policies:
-  config, source = experiment.config, find_run(workdir)
-  with Checkpoints(source.checkpoints, best_metric=config.checkpoint.best_metric) as checkpoints:
-    step: int | None = None
-    if iteration == "best":
-      step = checkpoints.best_step()
-      if step is None:
-        raise UserError(f"no checkpoint in {source.checkpoints} has the metric {config.checkpoint.best_metric!r}")
-    elif iteration != "newest":
-      step = int(iteration)
-    abstract = held_out.abstract_policy(experiment, device_mesh)
-    averaged = config.optimizer.parameter_average and experiment.method.models["policy"].trained
-    trained = experiment.models["policy"].trained(abstract)
-    average = averages(config.optimizer, trained) if averaged else None
-    restored = checkpoints.restore_subtree("seeds/models/policy", ModelState(abstract, average=average), step)
-  for warning in restored.warnings:
-    print(warning, file=sys.stderr)
-  if iteration != "best":
-    return Policies(restored.state.evaluated, restored.step, f"{workdir}, iteration {restored.step}")
-  metric = config.checkpoint.best_metric
-  if note := _better_than_kept(read_metrics(source.metrics), metric, restored.step):
-    print(note, file=sys.stderr)
-  of_run = f"{workdir}, iteration {restored.step}, the best that was kept by {metric}"
-  return Policies(restored.state.evaluated, restored.step, of_run)
-
-
-def _better_than_kept(lines: list[dict[str, Any]], metric: str, kept: int) -> str:
-  """Line on an evaluation that was better than that of the checkpoint of iteration `kept`; "" if none was."""
-  values = {line["iteration"]: float(np.mean(line[metric])) for line in lines if metric in line}
-  best = max(values, key=lambda iteration: values[iteration], default=kept)
-  if kept not in values or not values[best] > values[kept]:
-    return ""
-  return (
-    f"iteration {best} was better ({metric} {values[best]:.4g} against {values[kept]:.4g}), but no checkpoint of it is "
-    "there: see checkpoint.every_iterations and checkpoint.keep_best"
-  )
 
 
 def _policy_alone(experiment: Experiment) -> Experiment:
@@ -236,17 +187,11 @@ def _run_alone(flags: command_line.Flags) -> command_line.Flags:
   return flags
 
 
-def _iteration(text: str) -> str:
-  if text not in ("newest", "best") and not text.isdecimal():
-    raise argparse.ArgumentTypeError(f"newest, best or a number, got {text!r}")
-  return text
-
-
 @command("rl_jax.evaluate")
 def main(argv: list[str]) -> int:
   """Run the command line; return the exit status."""
   parser = command_line.make_parser("evaluate", __doc__.splitlines()[0], positional=True)
-  parser.add_argument("--iteration", metavar="N", type=_iteration, help="newest (the default), best, or a number")
+  parser.add_argument("--iteration", metavar="N", type=to_iteration, help="newest (the default), best, or a number")
   parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed")
   parser.add_argument("--output", metavar="FILE", type=to_path, help="file for results per problem, as JSON")
   parser.add_argument("--compare", metavar="FILE", type=to_path, help="an --output of another evaluation")

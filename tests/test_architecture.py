@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 COMMAND = 7
 """Floor of the modules at the top of rl_jax: each is a command."""
 FLOORS = {
-  "": 0, "errors": 0, "inputs": 0, "kernels": 1, "trajectories": 2, "tasks": 2, "models": 2,
+  "": 0, "errors": 0, "inputs": 0, "kernels": 1, "trajectories": 2, "tasks": 2, "models": 2, "interop": 2,
   "rollouts": 3, "curricula": 3, "methods": 4,
   "training": 5, "planning": 6, "configuration": 6, "launching": 6, "benchmarks": 6,
 }  # fmt: skip

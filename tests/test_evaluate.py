@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import types
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from rl_jax import evaluate
+from rl_jax import evaluate, export
 from rl_jax.configuration import configs
 from rl_jax.errors import UserError
-from rl_jax.launching import launch
+from rl_jax.launching import initialization, launch
+from rl_jax.launching.policies import better_than_kept, restored
+from rl_jax.models import huggingface, loading
+from rl_jax.models.model import Model
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.evaluations import compare, estimate, summarise
 from rl_jax.runs.intervals import bootstrap, wilson
 from rl_jax.runs.metrics import read_metrics
-from rl_jax.training import evaluation
+from rl_jax.training import evaluation, mesh
 from tests.commands import SMALL, assert_moved
 from tests.launching.test_launch import quiet
 
@@ -83,9 +87,9 @@ def test_a_better_evaluation_without_a_checkpoint_is_told():
     {"kind": "evaluation", "iteration": iteration, "accuracy": [value, value]}
     for iteration, value in enumerate((0.1, 0.6, 0.5, float("nan")))
   ]
-  told = evaluate._better_than_kept(lines, "accuracy", 2)
+  told = better_than_kept(lines, "accuracy", 2)
   assert told.startswith("iteration 1 was better (accuracy 0.6 against 0.5), but no checkpoint of it is there")
-  assert evaluate._better_than_kept(lines, "accuracy", 1) == evaluate._better_than_kept(lines, "reward", 2) == ""
+  assert better_than_kept(lines, "accuracy", 1) == better_than_kept(lines, "reward", 2) == ""
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +168,39 @@ def test_mistakes_are_one_line(run, arguments, expected, capsys):
   status, out, err = command(capsys, *(argument.format(run=run) for argument in arguments))
   (line,) = err.splitlines()
   assert status == 1 and not out and line.startswith("rl_jax.evaluate: ") and expected.format(run=run) in line, err
+
+
+def test_an_exported_policy_is_that_of_the_checkpoint(run, tmp_path, capsys):
+  folder = tmp_path / "model"
+  assert export.main([str(run), f"--output={folder}", "--seed=1", "--iteration=2"]) == 0
+  assert capsys.readouterr().out == f"{folder}\n"
+  source = huggingface.open_folder(folder)
+  config = configs.resolve_config(json.loads((run / "config.json").read_text()))
+  experiment = initialization.build(config)
+  policies = restored(experiment, mesh.make_mesh(config.mesh), run, "2")
+  theirs = jax.tree.map(lambda x: np.asarray(x[1]), policies.params)
+  jax.tree.map(np.testing.assert_array_equal, theirs, loading.load(source, Model(source.config)))
+  assert source.context == experiment.task.prompt_tokens + experiment.task.response_tokens
+  card = (folder / "README.md").read_text()
+  assert "iteration 2, seed 1" in card and r"token ids are those of the task rl\_jax.tasks.chain" in card
+  assert sorted(path.name for path in folder.iterdir()) == [
+    "README.md", "config.json", "generation_config.json", "model.safetensors"
+  ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+  ("flags", "said"),
+  [
+    ([], "--output is missing: write for example --output=models/grpo"),
+    (["--output=x", "--public"], "--public is of --push: add it, or leave it out"),
+    (["--output=x", "--push=model"], "--push=model: a repository of the hub is written owner/name"),
+    (["--output=x", "--seed=2"], "has seeds 0 to 1"),
+    (["--output=.", "--iteration=2"], ". exists: export into a new folder"),
+    (["--output=x", "--iteration=last"], "newest, best or a number, got 'last'"),
+  ],
+)
+def test_mistakes_of_an_export_are_one_line(run, flags, said, capsys, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert export.main([str(run), *flags]) == 1
+  error = capsys.readouterr().err
+  assert said in error and error.count("\n") == 1 and not (tmp_path / "x").exists()

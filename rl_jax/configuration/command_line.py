@@ -184,10 +184,12 @@ def parse_flags(
 OF_OTHERS = {
   "--across": "report",
   "--compare": "evaluate",
+  "--follow": "report",
   "--iteration": "evaluate",
   "--iterations": "verify",
   "--metrics": "curve",
   "--pages": "study",
+  "--push": "export",
   "--results": "study",
   "--topology": "plan",
   "--with": "cite",

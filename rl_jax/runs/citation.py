@@ -130,10 +130,13 @@ def as_text(runs: Sequence[CitedRun]) -> str:
       *(_line(f"  stage {stage.as_stage}") for stage in run.stages),
       *(f"  note: {note}" for note in run.notes),
     ]
-  for paper in _papers(runs):
-    reference = f"{_names(paper)}: {paper.title} ({paper.year}), " if paper.title else ""
-    lines.append(f"{reference}arXiv:{paper.arxiv}")
-  return "\n".join(lines)
+  return "\n".join([*lines, *references(runs)])
+
+
+def references(runs: Sequence[CitedRun]) -> list[str]:
+  """One line for each paper of the runs and their stages."""
+  title = lambda paper: f"{_names(paper)}: {paper.title} ({paper.year}), " if paper.title else ""
+  return [f"{title(paper)}arXiv:{paper.arxiv}" for paper in _papers(runs)]
 
 
 def as_record(runs: Sequence[CitedRun]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_jax.runs import header, page
+from rl_jax.runs.advisory_section import advisory_section
 from rl_jax.runs.comparison_numbers import final_numbers
 from rl_jax.runs.comparison_samples import samples
 from rl_jax.runs.curve_section import curve_section
@@ -44,23 +45,42 @@ def write_comparison(
 
   Raises: UserError: a file of a run is damaged, or the comparison cannot be written.
   """
-  records = [load(directory) for directory in directories]
-  paths = [directory.path.resolve() for directory in directories]
-  common = Path(os.path.commonpath([path.parent for path in paths]))
-  names = [record.name for record in records]
-  if len(set(names)) < len(names):
-    names = [str(path.relative_to(common)) for path in paths]
-  runs = dict(zip(names, records, strict=True))
+  runs, common = _named(directories)
   output = output or (common.relative_to(Path.cwd()) if common.is_relative_to(Path.cwd()) else common) / "comparison"
   panels = panels_of(runs, across)
   with writing(output):
     output.parent.mkdir(parents=True, exist_ok=True)
   picture, html = output.with_name(f"{output.name}.png"), output.with_name(f"{output.name}.html")
   title = " · ".join(runs)
-  marks = [mark for name, of_run in zip(names, faults, strict=False) for mark in header.mark(of_run, name)]
   write_atomically(picture, png([panel for panel in panels if not is_constant(panel)] or panels, title))
-  write_atomically(html, render(runs, panels, title, marks).encode())
+  write_atomically(html, render(runs, panels, title, _marks(runs, faults)).encode())
   return picture, html
+
+
+def comparison_page(
+  directories: Sequence[RunDirectory], across: str = ITERATIONS, faults: Sequence[Sequence[str]] = ()
+) -> str:
+  """The page of `write_comparison` as text, without writing it.
+
+  Raises: UserError: a file of a run is damaged.
+  """
+  runs, _ = _named(directories)
+  return render(runs, panels_of(runs, across), " · ".join(runs), _marks(runs, faults))
+
+
+def _named(directories: Sequence[RunDirectory]) -> tuple[dict[str, Record], Path]:
+  """Records by the names of their folders, by longer paths where these repeat; and the deepest folder with all runs."""
+  records = [load(directory) for directory in directories]
+  paths = [directory.path.resolve() for directory in directories]
+  common = Path(os.path.commonpath([path.parent for path in paths]))
+  names = [record.name for record in records]
+  if len(set(names)) < len(names):
+    names = [str(path.relative_to(common)) for path in paths]
+  return dict(zip(names, records, strict=True)), common
+
+
+def _marks(runs: Mapping[str, Record], faults: Sequence[Sequence[str]]) -> list[str]:
+  return [mark for name, of_run in zip(runs, faults, strict=False) for mark in header.mark(of_run, name)]
 
 
 def panels_of(runs: Mapping[str, Record], across: str = ITERATIONS) -> list[Panel]:
@@ -76,7 +96,7 @@ def panels_of(runs: Mapping[str, Record], across: str = ITERATIONS) -> list[Pane
 def render(runs: Mapping[str, Record], panels: Sequence[Panel], title: str, marks: Sequence[str] = ()) -> str:
   """The page as text."""
   body = [f"<h1>{page.escape(title)}</h1>", f'<p class="status">{len(runs)} runs side by side</p>']
-  body += [*marks, _warning(runs), _differences(runs)]
+  body += [*marks, _warning(runs), *advisory_section(runs), _differences(runs)]
   if panels:
     body.append(curve_section(panels, "Line: mean over seeds. Band: ± one standard deviation."))
   body += [final_numbers(runs), samples(runs), _runs(runs)]

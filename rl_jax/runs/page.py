@@ -11,27 +11,32 @@ from typing import Any
 from rl_jax.runs.visible import visible
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --faint: #59626d; --page: #ffffff; --card: #f6f7f9; --line: #d5dae0;
-  --grid: #8a9199; --more: #9aa3ad; --good: #00694d; --plus: 0 114 178; --minus: 213 94 0;
+:root { color-scheme: light dark; --edge: 24px; --ink: #1b1f24; --faint: #59626d; --page: #ffffff; --card: #f6f7f9;
+  --line: #d5dae0; --grid: #8a9199; --more: #9aa3ad; --good: #00694d; --plus: 0 114 178; --minus: 213 94 0;
   --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b8558c; --c4: #b87a00; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --faint: #a3adb8; --page: #14171b; --card: #1d2126;
   --line: #363d46; --grid: #7d8791; --more: #5d6772; --good: #4fd0a5; --plus: 86 180 233; --minus: 255 138 61;
   --c0: #56b4e9; --c1: #ff8a3d; --c2: #2fc59b; --c3: #e39bc4;
   --c4: #f0b429; } }
+@media (max-width: 480px) { :root { --edge: 16px; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1180px; padding: 28px 24px 60px; background: var(--page); color: var(--ink);
+body { margin: 0 auto; max-width: 1180px; padding: 28px var(--edge) 60px; background: var(--page); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }
 h1 { font-size: 28px; margin: 0 0 4px; overflow-wrap: anywhere; }
 h2 { font-size: 20px; margin: 36px 0 10px; }
 .status { font-size: 17px; margin: 0; } .status b { color: var(--good); }
 .note { color: var(--faint); font-size: 14px; margin: 4px 0 10px; }
 .warning { border-left: 4px solid var(--c1); padding: 2px 0 2px 10px; margin: 10px 0; }
-.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(150px, 100%), 1fr)); gap: 6px 20px;
+.advisories { list-style: none; margin: 0; padding: 0; display: grid; gap: 8px; }
+.advisories li { border-left: 4px solid var(--c1); padding: 6px 12px; background: var(--card);
+  border-radius: 0 8px 8px 0; overflow-wrap: anywhere; max-width: 90ch; }
+.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(150px, 100%), 1fr)); gap: 6px 14px;
   margin: 14px 0 0; padding: 12px; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
   font-size: 14px; }
 .facts dt { color: var(--faint); font-size: 12px; } .facts dd { margin: 0; overflow-wrap: anywhere; }
 .facts .wide { grid-column: 1 / -1; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(340px, 100%), 1fr)); gap: 14px; }
+.scroll + .figures { margin-top: 14px; }
 figure { margin: 0; padding: 10px; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
   max-width: 560px; }
 figure svg { display: block; width: 100%; height: auto; }
@@ -56,6 +61,14 @@ th.number { white-space: normal; }
 .plus sub, .minus sub { color: var(--ink); }
 .plus { background: rgb(var(--plus) / calc(var(--w) * 0.5)); border-bottom-color: rgb(var(--plus)); }
 .minus { background: rgb(var(--minus) / calc(var(--w) * 0.5)); border-bottom: 2px dotted rgb(var(--minus)); }
+@media (max-width: 480px) {
+  .cards, .cards tbody, .cards tr, .cards td { display: block; }
+  .cards thead { display: none; }
+  .cards tr { padding: 8px 0; border-bottom: 1px solid var(--line); }
+  .cards td { padding: 2px 0; border: 0; text-align: left; }
+  .cards td.number, .cards td[class=""]:not(:last-child) { display: inline-block; margin-right: 14px; }
+  .cards td::before { content: attr(data-label) " "; font: 12px system-ui, sans-serif; color: var(--faint); }
+}
 details { margin: 4px 0; } summary { cursor: pointer; }
 details.section > summary { font-size: 20px; font-weight: 600; margin: 24px 0 10px; }
 .tree { font: 13px/1.6 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
@@ -116,13 +129,18 @@ def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> 
 
 
 def table_of_html(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
-  """Table as `table`, with cells that are HTML."""
+  """Table as `table`, with cells that are HTML. With a column of texts, each row is a card on a narrow screen."""
+  cards = any(kind == "text" for _, kind in columns)
   head = "".join(f'<th class="{"number" if kind == "number" else ""}">{escape(name)}</th>' for name, kind in columns)
+  labels = [f' data-label="{escape(label)}"' if cards and label else "" for label, _ in columns]
   lines = []
   for row in rows:
-    cells = [f'<td class="{kind}">{cell}</td>' for (_, kind), cell in zip(columns, row, strict=True)]
+    cells = [
+      f'<td class="{kind}"{label}>{cell}</td>' for (_, kind), label, cell in zip(columns, labels, row, strict=True)
+    ]
     lines.append(f"<tr>{''.join(cells)}</tr>")
-  return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+  kind = ' class="cards"' if cards else ""
+  return f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
 def tree(value: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rl_jax.errors import UserError
 from rl_jax.runs import credit_map, final_numbers, header, page
+from rl_jax.runs.advisory_section import advisory_section
 from rl_jax.runs.curve_section import curve_section
 from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.figures import png, svg
@@ -45,12 +46,31 @@ def write_report(directory: RunDirectory, across: str = ITERATIONS, faults: Sequ
     UserError: if a file of the run is damaged, or the report cannot be written.
   """
   record = load(directory)
-  panels = main_panels(over_tokens(record) if across == TOKENS else record, across)
+  panels = panels_of(record, across)
   drawn = [panel for panel in panels if not is_constant(panel)]
   write_atomically(directory.report_png, png(drawn or panels, f"{record.name}: {status(record)}"))
-  before = {stage.name: _readable(stage.directory) for stage in stages(directory)}
-  write_atomically(directory.report_html, render(record, panels, faults, before).encode())
+  write_atomically(directory.report_html, render(record, panels, faults, stages_before(directory)).encode())
   return directory.report_png, directory.report_html
+
+
+def report_page(directory: RunDirectory, across: str = ITERATIONS, faults: Sequence[str] = ()) -> str:
+  """The page of `write_report` as text, without writing it.
+
+  Raises:
+    UserError: if a file of the run is damaged.
+  """
+  record = load(directory)
+  return render(record, panels_of(record, across), faults, stages_before(directory))
+
+
+def panels_of(record: Record, across: str) -> list[Panel]:
+  """Main panels of a run over iterations or tokens."""
+  return main_panels(over_tokens(record) if across == TOKENS else record, across)
+
+
+def stages_before(directory: RunDirectory) -> dict[str, Record | None]:
+  """Records of the run's stages by name, in the order of training; None for one that cannot be read."""
+  return {stage.name: _readable(stage.directory) for stage in stages(directory)}
 
 
 def _readable(directory: RunDirectory | None) -> Record | None:
@@ -86,6 +106,7 @@ def render(
   body = [f"<h1>{page.escape(record.name)}</h1>", f'<p class="status">{page.escape(status(record))}</p>']
   body += header.mark(faults)
   body.append(page.facts(header.facts(record), header.WIDE))
+  body += advisory_section({record.name: record})
   body += stage_section(record, before)
   if panels:
     several = "Thick line: mean over seeds. Band: ± one standard deviation. Thin lines: seeds."

@@ -1,0 +1,122 @@
+"""Kernels on NumPy arrays: for trainers that are not in JAX.
+
+An argument is anything that NumPy reads: an array, a list, a tensor in CPU memory. A result is a writable NumPy array,
+or the kernel's tuple of them. Programs are compiled once for each shape, and run on the CPU, apart from the trainer's
+device.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+IDS = "group_ids"
+"""Name of the argument that may hold any labels: texts, hashes of 64 bits. Kernels get their ranks."""
+
+
+def on_numpy(kernel: Callable[..., Any], *, device: str | None = "cpu", **options: Any) -> Callable[..., Any]:
+  """A kernel as a function of NumPy arrays.
+
+  >>> from rl_jax.kernels.advantages import maxrl
+  >>> print(on_numpy(maxrl, eps=0.0)([1.0, 0.0, 0.0, 0.0], ["a"] * 4, [True] * 4))
+  [ 3. -1. -1. -1.]
+
+  Args:
+    kernel: function of `rl_jax.kernels`.
+    device: JAX platform that computes; None: JAX's default.
+    options: the kernel's options, fixed in the result.
+
+  Returns: function of the kernel's arrays, by position or name. float64 becomes float32.
+
+  Raises: ValueError, when it is called: an argument is no array of numbers, or has whole numbers beyond 32 bits.
+  """
+  signature = inspect.signature(kernel)
+  compiled = jax.jit(functools.partial(kernel, **options))
+  return functools.wraps(kernel)(
+    lambda *args, **kwargs: _call(compiled, signature, kernel.__name__, device, args, kwargs)
+  )
+
+
+def with_gradient(loss: Callable[..., Any], *, device: str | None = "cpu", **options: Any) -> Callable[..., Any]:
+  """A loss as a function of NumPy arrays that returns its value and its gradient by the first of them.
+
+  A torch trainer gives the gradient to autograd, `logprobs.backward(torch.from_numpy(gradient))`, which goes on from
+  there to the parameters.
+
+  Args:
+    loss: (logprobs [B, T], …) -> scalar, composed of kernels.
+    device, options: see `on_numpy`.
+
+  Returns: function of the loss's arrays -> (value, gradient [B, T]).
+  """
+  signature = inspect.signature(loss)
+  compiled = jax.jit(jax.value_and_grad(functools.partial(loss, **options)))
+  return functools.wraps(loss)(lambda *args, **kwargs: _call(compiled, signature, loss.__name__, device, args, kwargs))
+
+
+def group_estimator(
+  kernel: Callable[..., Any], *, device: str | None = "cpu", **options: Any
+) -> Callable[..., np.ndarray]:
+  """An estimator over rewards in which the responses to a prompt follow each other, as most trainers lay them out.
+
+  >>> from rl_jax.kernels.advantages import rloo
+  >>> print(group_estimator(rloo)(rewards=[1.0, 0.0, 1.0, 1.0], num_generations=2))
+  [ 1. -1.  0.  0.]
+
+  Args:
+    kernel: (rewards [B], group_ids [B], mask [B]) -> advantages [B].
+    device, options: see `on_numpy`.
+
+  Returns: (rewards [B], num_generations, valid_mask [B] or None) -> advantages [B], float32. A row with a reward of
+    NaN, or left out by the mask, has no verdict: it gets 0 and is no part of its group.
+
+  Raises: ValueError, when it is called: rewards are not [B], or B is no multiple of `num_generations`.
+  """
+  name, estimate = kernel.__name__, on_numpy(kernel, device=device, **options)
+
+  def estimator(rewards: Any, num_generations: int, valid_mask: Any = None) -> np.ndarray:
+    values = _numbers(name, "rewards", rewards)
+    if values.ndim != 1 or num_generations < 1 or len(values) % num_generations:
+      raise ValueError(
+        f"{name}: expected rewards [prompts * {num_generations}], the responses to a prompt side by side, got "
+        f"{values.shape}"
+      )
+    scored = ~np.isnan(values) if valid_mask is None else ~np.isnan(values) & (np.asarray(valid_mask) != 0)
+    return estimate(values, np.arange(len(values)) // num_generations, scored)
+
+  return estimator
+
+
+def _call(compiled: Any, signature: inspect.Signature, name: str, device: str | None, args: Any, kwargs: Any) -> Any:
+  bound = signature.bind_partial(*args, **kwargs)
+  arrays = {argument: _read(name, argument, value) for argument, value in bound.arguments.items()}
+  with jax.default_device(jax.devices(device)[0] if device else None):
+    result = compiled(*[arrays.pop(argument) for argument in list(bound.arguments)[: len(args)]], **arrays)
+  return jax.tree.map(np.array, result)
+
+
+def _read(name: str, argument: str, value: Any) -> np.ndarray:
+  if argument != IDS:
+    return _numbers(name, argument, value)
+  return np.unique(np.asarray(value), return_inverse=True)[1].reshape(np.shape(value)).astype(np.int32)
+
+
+def _numbers(name: str, argument: str, value: Any) -> np.ndarray:
+  """A value as an array of a type that kernels compute in."""
+  try:
+    array = np.asarray(value)
+  except Exception as error:  # a tensor on another device, or of a type that NumPy lacks, says so in its own way
+    raise ValueError(
+      f"{name}: {argument} is no array that NumPy reads ({error}): move it to the CPU, as float32"
+    ) from error
+  if array.dtype.kind not in "biuf":
+    raise ValueError(f"{name}: {argument} has type {array.dtype}, expected numbers")
+  if array.dtype.kind in "iu" and array.size and not (-(2**31) <= array.min() and array.max() < 2**31):
+    raise ValueError(f"{name}: {argument} has whole numbers beyond 32 bits, which kernels do not compute in")
+  narrow = {"f": np.float32, "i": np.int32, "u": np.int32, "b": np.bool_}[array.dtype.kind]
+  return array.astype(narrow)

@@ -1,0 +1,140 @@
+"""Kernels on NumPy arrays, and the pages that show them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import types
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rl_jax.interop.arrays import group_estimator, on_numpy, with_gradient
+from rl_jax.kernels.advantages import dr_grpo, grpo, opo, rloo
+from rl_jax.kernels.losses import policy_gradient
+from rl_jax.kernels.reductions import aggregate
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def blocks(page):
+  """The Python blocks of a page."""
+  return re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.M | re.S)
+
+
+class Tensor:
+  """A stand-in for a torch tensor: NumPy reads it, and knows none of its methods."""
+
+  def __init__(self, values, on_cpu=True):
+    self.values, self.on_cpu = np.asarray(values), on_cpu
+
+  def __array__(self, dtype=None, copy=None):
+    if not self.on_cpu:
+      raise TypeError("can't convert cuda:0 device type tensor to numpy")
+    return self.values
+
+
+def test_hand_computed_values_and_types():
+  result = on_numpy(dr_grpo)([3.0, 1.0, 5.0], [7, 7, 9], [True, True, True])
+  np.testing.assert_array_equal(result, [1.0, -1.0, 5.0])
+  assert type(result) is np.ndarray and result.dtype == np.float32 and result.flags.writeable
+
+
+def test_tensors_lists_and_double_precision_are_read():
+  expected = grpo(jnp.array([1.0, 0.0, 0.5]), jnp.array([0, 0, 1]), jnp.ones(3, bool), eps=1e-4)
+  for read in (np.array, list, Tensor):
+    values = read([1.0, 0.0, 0.5]), read([4, 4, 2]), read([True, True, True])
+    np.testing.assert_array_equal(on_numpy(grpo, eps=1e-4)(*values), expected)
+  args = {"mask": [1, 1, 1], "group_ids": [4, 4, 2], "rewards": [1.0, 0.0, 0.5]}
+  np.testing.assert_array_equal(on_numpy(grpo, eps=1e-4)(**args), expected)
+  np.testing.assert_array_equal(
+    on_numpy(grpo, eps=1e-4)([1.0, 0.0, 0.5], mask=[1, 1, 1], group_ids=[4, 4, 2]), expected
+  )
+
+
+def test_groups_may_have_any_labels():
+  rewards, mask = [3.0, 1.0, 5.0, 7.0], [True] * 4
+  expected = on_numpy(dr_grpo)(rewards, [0, 0, 1, 1], mask)
+  for labels in (["a", "a", "b", "b"], [2**40, 2**40, 2**40 + 1, 2**40 + 1], np.array([-1, -1, 0, 0])):
+    np.testing.assert_array_equal(on_numpy(dr_grpo)(rewards, labels, mask), expected)
+
+
+def test_tuples_keep_their_names():
+  result = on_numpy(policy_gradient, clip_high=0.28)(*np.zeros((2, 1, 2)), np.ones((1, 2)), np.ones((1, 2)))
+  assert type(result).__name__ == "PolicyLoss" and all(type(part) is np.ndarray for part in result)
+
+
+def dapo(logprobs, old, advantages, mask, high):
+  losses = policy_gradient(logprobs, old, advantages, mask, clip_high=high).losses
+  return aggregate(losses, mask, mode="token_mean").value
+
+
+def test_the_gradient_is_that_of_the_loss():
+  random = np.random.default_rng(0)
+  logprobs, old, advantages = random.normal(size=(3, 2, 5)).astype(np.float32)
+  mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
+  value, gradient = with_gradient(dapo, high=0.28)(logprobs, old, advantages, mask)
+  expected = jax.value_and_grad(dapo)(*map(jnp.asarray, (logprobs, old, advantages, mask)), high=0.28)
+  np.testing.assert_allclose(value, expected[0], rtol=1e-6)
+  np.testing.assert_allclose(gradient, expected[1], rtol=1e-6)
+  assert (gradient[~mask] == 0).all() and gradient.any()
+
+
+def test_a_group_estimator_reads_the_layout_of_trainers():
+  rewards = np.array([1.0, 0.0, 0.5, 0.5, 2.0, np.nan])
+  result = group_estimator(rloo)(rewards=rewards, num_generations=2)
+  np.testing.assert_array_equal(result, [1.0, -1.0, 0.0, 0.0, 2.0, 0.0])  # a row alone: its reward, baseline 0
+  masked = group_estimator(rloo)(np.nan_to_num(rewards), 2, valid_mask=[1, 1, 1, 1, 1, 0])
+  np.testing.assert_array_equal(masked, result)
+  np.testing.assert_array_equal(group_estimator(rloo, device=None)(rewards, 2), result)
+
+
+@pytest.mark.parametrize(
+  ("call", "said"),
+  [
+    (lambda: group_estimator(rloo)([1.0, 0.0, 1.0], 2), r"rloo: expected rewards \[prompts \* 2\], .* got \(3,\)"),
+    (lambda: group_estimator(rloo)([[1.0], [0.0]], 2), r"got \(2, 1\)"),
+    (
+      lambda: on_numpy(dr_grpo)(Tensor([1.0], on_cpu=False), [0], [1]),
+      "rewards is no array .*cuda.*move it to the CPU",
+    ),
+    (lambda: on_numpy(dr_grpo)(["x"], [0], [1]), "rewards has type <U1, expected numbers"),
+    (lambda: on_numpy(opo)([1.0], [0], [2**40], [1]), "lengths has whole numbers beyond 32 bits"),
+  ],
+)
+def test_errors_are_one_line(call, said):
+  with pytest.raises(ValueError, match=said) as raised:
+    call()
+  assert "\n" not in str(raised.value)
+
+
+def test_the_page_on_torch_trainers_runs(capsys, monkeypatch):
+  trl = types.SimpleNamespace(GRPOTrainer=type("GRPOTrainer", (), dict.fromkeys(
+    ("_calculate_rewards", "_generate_and_score_completions"), lambda self: None
+  )))  # fmt: skip
+  assigned = {}
+  prime = "prime_rl.orchestrator.algo"
+  base = types.SimpleNamespace(Algorithm=object, iter_trainable_traces=lambda episodes: ((e, e) for e in episodes))
+  routing = types.SimpleNamespace(assign_advantages=lambda trace, advantage: assigned.update({trace.name: advantage}))
+  for name, module in {"trl": trl, f"{prime}.base": base, f"{prime}.routing": routing}.items():
+    monkeypatch.setitem(sys.modules, name, module)
+  for parent in ("prime_rl", "prime_rl.orchestrator", prime):
+    monkeypatch.setitem(sys.modules, parent, types.ModuleType(parent))
+  estimators, loss, trainer, algorithm = blocks("torch_trainers.md")
+  exec(compile(estimators, "estimators", "exec"), {})
+  assert capsys.readouterr().out == "[ 3.   -1.   -1.   -1.    0.5   0.5   0.   -1.  ]\n[ 0.77 -0.23  1.  ]\n"
+  exec(compile(loss, "loss", "exec"), {})
+  value, gradient = re.findall(r"-?\d\.?\d*", capsys.readouterr().out)[0], None
+  assert float(value) == pytest.approx(0.0, abs=1e-6) and gradient is None
+  names = {}
+  exec(compile(trainer, "trainer", "exec"), names)
+  assert issubclass(names["Trainer"], trl.GRPOTrainer)
+  exec(compile(algorithm, "algorithm", "exec"), names)
+  traces = [types.SimpleNamespace(name=i, reward=reward) for i, reward in enumerate([1.0, 0.0, 0.0, 0.0])]
+  asyncio.run(names["PassAtK"]().score_group(traces))
+  assert assigned == {0: 1.0, 1: 0.0, 2: 0.0, 3: 0.0}
+  asyncio.run(names["PassAtK"]().score_group([]))
