@@ -277,6 +277,8 @@ def _literal(value: Any) -> Any:
     return value
 
 
+_BARE_WORDS = re.compile(r"[A-Za-z_]\w*(,[A-Za-z_]\w*)*")
+"""Names with commas, which stand for a tuple of texts."""
 _WORDS = {"true": True, "false": False, "none": None, "nan": math.nan, "inf": math.inf}
 
 
@@ -307,6 +309,10 @@ def _checked(key: str, value: Any, present: Any, nullable: bool = False, text: b
     if isinstance(value, str) or key.rpartition(".")[2] == "name":
       return value
   elif isinstance(present, tuple | list):
+    if (
+      text and isinstance(literal, str) and _BARE_WORDS.fullmatch(literal) and all(isinstance(x, str) for x in present)
+    ):
+      literal = literal.split(",")
     if isinstance(literal, tuple | list):
       like = present[0] if present and len({type(item) for item in present}) == 1 else None
       if like is not None:
