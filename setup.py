@@ -31,6 +31,7 @@ EXTRAS = {
   "cuda": ["jax[cuda13]>=0.10"],
   # Some packages that reasoning-gym needs have no wheel and want a C compiler.
   "tasks": [*TEXT, "reasoning-gym>=0.1.20"],
+  "datasets": ["datasets>=3"],
   # Trackers of runs (logging.trackers), one each.
   "wandb": ["wandb>=0.20"],
   "mlflow": ["mlflow>=2.20"],

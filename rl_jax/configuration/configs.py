@@ -48,7 +48,10 @@ OPEN = ("task.levels", "task.components", "task.training_terms", "task.verifier_
   "mesh.rules", "mesh.rollout_rules", "method.clip_options", "method.teacher.model",
 )  # fmt: skip
 # Short forms: config.task.name="reasoning_gym:chain_sum" names a part and one of its fields.
-SHORT = {("task", "reasoning_gym"): ("rl_jax.tasks.reasoning_gym", "dataset")}
+SHORT = {
+  ("task", "reasoning_gym"): ("rl_jax.tasks.reasoning_gym", "dataset"),
+  ("task", "hugging_face"): ("rl_jax.tasks.hugging_face", "dataset"),
+}
 # config.model.name="qwen3-8b" names a part by the field alone.
 BARE = {("model", name): (sizes.__name__, "architecture") for name in sizes.ARCHITECTURES}
 # Former names of fields, for a suggestion.

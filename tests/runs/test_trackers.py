@@ -248,5 +248,6 @@ def test_trackio_itself_on_this_machine(tmp_path, monkeypatch):
   for first in (1, 2):
     launch(tmp_path / "run", ("trackio",), said, first).close(finished=True)
   (run,) = trackio.Api().runs("rl_jax")
-  steps = [(row["step"], row["value"]) for row in run.history("train/reward")]
+  logs = trackio.sqlite_storage.SQLiteStorage.get_logs("rl_jax", run.name)
+  steps = [(row["step"], row["train/reward"]) for row in logs if "train/reward" in row]
   assert said == [] and steps == [(1, 0.5), (2, 1.0), (2, 0.5), (3, 1.0)]
