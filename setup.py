@@ -31,6 +31,11 @@ EXTRAS = {
   "cuda": ["jax[cuda13]>=0.10"],
   # Some packages that reasoning-gym needs have no wheel and want a C compiler.
   "tasks": [*TEXT, "reasoning-gym>=0.1.20"],
+  "datasets": ["datasets>=3"],
+  # Trackers of runs (logging.trackers), one each.
+  "wandb": ["wandb>=0.20"],
+  "mlflow": ["mlflow>=2.20"],
+  "trackio": ["trackio>=0.20"],
   "notebooks": ["jupyterlab>=4.3", "ipykernel>=6.29", "nbclient>=0.10", "nbconvert>=7.16"],
   "docs": ["sphinx>=8.2", "furo>=2025.7", "myst-parser>=4", "nbconvert>=7.16"],
   # No accelerator runtime here: libtpu beside a CPU test run grabs devices and prints warnings.

@@ -79,6 +79,9 @@ def base() -> ConfigDict:
         "every_iterations": 5,  # iterations per compiled call and progress line
         "samples": 4,  # decoded rows per seed and progress line; 0: none
         "tensorboard": True,
+        # further views of the metrics: some of "wandb", "mlflow", "trackio", as in wandb,mlflow; each reads its own
+        # environment variables, as WANDB_MODE=offline or MLFLOW_TRACKING_URI; one that fails is dropped with one line
+        "trackers": (),
         "report": True,  # report.png and report.html at the end; `rl-jax report` writes them at any time
         "profile_iteration": None,  # profile the call that contains this iteration
       },

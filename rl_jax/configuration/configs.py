@@ -48,7 +48,10 @@ OPEN = ("task.levels", "task.components", "task.training_terms", "task.verifier_
   "mesh.rules", "mesh.rollout_rules", "method.clip_options", "method.teacher.model",
 )  # fmt: skip
 # Short forms: config.task.name="reasoning_gym:chain_sum" names a part and one of its fields.
-SHORT = {("task", "reasoning_gym"): ("rl_jax.tasks.reasoning_gym", "dataset")}
+SHORT = {
+  ("task", "reasoning_gym"): ("rl_jax.tasks.reasoning_gym", "dataset"),
+  ("task", "hugging_face"): ("rl_jax.tasks.hugging_face", "dataset"),
+}
 # config.model.name="qwen3-8b" names a part by the field alone.
 BARE = {("model", name): (sizes.__name__, "architecture") for name in sizes.ARCHITECTURES}
 # Former names of fields, for a suggestion.
@@ -277,6 +280,8 @@ def _literal(value: Any) -> Any:
     return value
 
 
+_BARE_WORDS = re.compile(r"[A-Za-z_]\w*(,[A-Za-z_]\w*)*")
+"""Names with commas, which stand for a tuple of texts."""
 _WORDS = {"true": True, "false": False, "none": None, "nan": math.nan, "inf": math.inf}
 
 
@@ -307,6 +312,10 @@ def _checked(key: str, value: Any, present: Any, nullable: bool = False, text: b
     if isinstance(value, str) or key.rpartition(".")[2] == "name":
       return value
   elif isinstance(present, tuple | list):
+    if (
+      text and isinstance(literal, str) and _BARE_WORDS.fullmatch(literal) and all(isinstance(x, str) for x in present)
+    ):
+      literal = literal.split(",")
     if isinstance(literal, tuple | list):
       like = present[0] if present and len({type(item) for item in present}) == 1 else None
       if like is not None:

@@ -14,6 +14,7 @@ from rl_jax.configuration import configs
 from rl_jax.launching import initialization
 from rl_jax.planning import fitting, ideal
 from rl_jax.runs.directory import RunDirectory
+from rl_jax.runs.trackers import group as trackers
 from rl_jax.training import mesh, programs
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.sizes import sizes_of
@@ -27,6 +28,7 @@ def report(config: ConfigDict, workdir: Path) -> Iterator[str]:
 
   Raises: UserError: the launch would end so, as it does not reach its first iteration.
   """
+  trackers.check(config.logging.trackers)
   yield configs.to_json(config)
   experiment, device_mesh = initialization.build(config), mesh.make_mesh(config.mesh)
   with contextlib.closing(experiment.task):

@@ -23,6 +23,7 @@ from rl_jax.launching.recorder import Recorder
 from rl_jax.launching.stop import Stop
 from rl_jax.launching.vouching import checkpoint_fault
 from rl_jax.runs.directory import RunDirectory, open_run
+from rl_jax.runs.trackers import group as trackers
 from rl_jax.runs.visible import visible
 from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.experiment import check
@@ -54,6 +55,7 @@ def train(
   workdir = Path(workdir)
   try:
     check(config)
+    trackers.check(config.logging.get("trackers", ()))  # recorded configs may predate the field
   except UserError as error:
     if not is_stage:
       raise

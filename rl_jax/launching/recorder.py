@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rl_jax.configuration import configs
-from rl_jax.launching import machine, vouching
+from rl_jax.launching import machine, processes, vouching
 from rl_jax.launching.initialization import Start
 from rl_jax.models.model import param_count
 from rl_jax.runs.content import content_sha256
@@ -26,6 +26,7 @@ from rl_jax.runs.metrics import MetricsWriter
 from rl_jax.runs.progress import Progress
 from rl_jax.runs.report import write_report
 from rl_jax.runs.samples import show, write_samples
+from rl_jax.runs.trackers.group import Trackers
 from rl_jax.training.trainer import AdvanceResult, Trainer
 
 
@@ -40,11 +41,14 @@ class Recorder:
   def __init__(self, config: ConfigDict, identity: str, directory: RunDirectory, command: list[str], stream: TextIO):
     self.config, self.identity, self.directory, self.command = config, identity, directory, command
     self.progress = Progress(config.num_iterations, stream)
-    self.metrics = MetricsWriter(directory, tensorboard=config.logging.tensorboard)
+    # Recorded configs may predate the field.
+    self.trackers = Trackers(config.logging.get("trackers", ()) if processes.first() else (), self.say)
+    self.metrics = MetricsWriter(directory, tensorboard=config.logging.tensorboard, trackers=self.trackers)
     self._hashes = LogHashes(directory)
 
   def close(self) -> None:
     """Close the files and end the progress line."""
+    self.trackers.close(finished=False)  # of a launch that did not come to its end
     self.metrics.close()
     self.progress.close()
 
@@ -53,7 +57,7 @@ class Recorder:
     self.progress.message(text)
 
   def begin(self, trainer: Trainer, starts: Mapping[str, Start]) -> None:
-    """Append this launch to the manifest.
+    """Append this launch to the manifest, and open the trackers.
 
     Args:
       starts: initial parameters by role; empty for a resumed run.
@@ -91,6 +95,8 @@ class Recorder:
     write_json(self.directory.config, json.loads(configs.to_json(self.config)))
     write_atomically(self.directory.method, method.encode())
     append_launch(self.directory.manifest, entry | {"files": file_hashes(self.directory)})
+    name = self.directory.path.resolve().name
+    self.trackers.open(name, self.directory.trackers, json.loads(configs.to_json(self.config)))
 
   def end(self, iterations: int, finished: bool, seconds: float, checkpoints: Mapping[str, str]) -> None:
     """Record the end of this launch, with hashes that reveal later changes of log or checkpoints.
@@ -109,6 +115,7 @@ class Recorder:
       "log": self.log_on_disk(),
     }
     end_launch(self.directory.manifest, end)
+    self.trackers.close(finished)
 
   def iterations(self, first: int, result: AdvanceResult, wrote: np.ndarray) -> None:
     """Write metrics, samples and timings of iterations.

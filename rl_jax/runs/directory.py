@@ -9,7 +9,7 @@ runs/<name>/
   timings.jsonl    seconds, tokens per second, wall clock: different in every run
   samples.jsonl    decoded samples (samples.py)
                    (checkpoints and launches record hashes of these three: log_hashes.py)
-  tensorboard/  checkpoints/  profile/  report.png  report.html
+  tensorboard/  trackers/  checkpoints/  profile/  report.png  report.html
   traceback.txt    of the last launch that ended in an error of a user's code; may exist before the run does
 """
 
@@ -54,6 +54,7 @@ class RunDirectory:
     self.samples = path / "samples.jsonl"
     self.method = path / "method.py"
     self.tensorboard = path / "tensorboard"
+    self.trackers = path / "trackers"
     self.checkpoints = path / "checkpoints"
     self.report_png = path / "report.png"
     self.report_html = path / "report.html"
@@ -78,7 +79,7 @@ class RunDirectory:
     for file in (*self.record, self.report_png, self.report_html, self.traceback):
       if file.exists() and not file.is_file():
         raise UserError(f"{file} is {'a folder' if file.is_dir() else 'no file'}, where {_IS_KEPT.format('a file')}")
-    for folder in (self.tensorboard, self.checkpoints, self.profile):
+    for folder in (self.tensorboard, self.trackers, self.checkpoints, self.profile):
       if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is no folder, where {_IS_KEPT.format('one')}")
 
@@ -121,7 +122,8 @@ class RunDirectory:
   def _clear(self) -> None:
     for file in self.record:
       file.unlink(missing_ok=True)
-    shutil.rmtree(self.tensorboard, ignore_errors=True)
+    for folder in (self.tensorboard, self.trackers):
+      shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # it is not there
       self.checkpoints.rmdir()
 

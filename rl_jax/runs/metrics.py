@@ -1,4 +1,4 @@
-"""Metrics of a run: JSON lines as the record, TensorBoard as a view.
+"""Metrics of a run: JSON lines as the record, TensorBoard and other trackers as views.
 
 metrics.jsonl: {"kind": "train", "iteration": 40, "reward": [0.71, 0.69, 0.73], …}. Every value is a list with one
 number per seed. A float is written by `repr` and reads back as the same 64 bits; a whole number stays a whole number.
@@ -22,7 +22,8 @@ from rl_jax.runs import json_lines
 from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.files import decode_number, encode_float
 from rl_jax.runs.statistics import mean, spread
-from rl_jax.runs.visible import visible
+from rl_jax.runs.trackers.group import Trackers
+from rl_jax.runs.trackers.tensorboard import TensorBoard
 
 _RESERVED = ("kind", "iteration")
 _RESTORE = "restore the file from a copy"
@@ -36,14 +37,14 @@ class MetricsWriter:
   Args:
     directory: the run, open for writing.
     tensorboard: also write event files: `kind/name` is the mean over seeds, `kind/name_spread` the sample standard
-      deviation if there is more than one seed.
+      deviation if there is more than one seed. NaN and infinities are left out.
+    trackers: get the same values.
   """
 
-  def __init__(self, directory: RunDirectory, tensorboard: bool = True) -> None:
+  def __init__(self, directory: RunDirectory, tensorboard: bool = True, trackers: Trackers | None = None) -> None:
     self._directory = directory
-    self._tensorboard = tensorboard
-    self._events: Any = None
-    self._purge_step: int | None = None
+    self._tensorboard = TensorBoard(directory.tensorboard) if tensorboard else None
+    self._trackers = trackers or Trackers()
 
   def write(self, kind: str, iteration: int, values: Mapping[str, Sequence[float] | np.ndarray]) -> None:
     """Append a line: `kind` ("train", "evaluation", …) after `iteration` iterations, with a number per seed for each
@@ -66,11 +67,9 @@ class MetricsWriter:
       )
     encoded = {name: [_encoded(x) for x in numbers] for name, numbers in line.items()}
     json_lines.append(self._directory.metrics, [{"kind": kind, "iteration": int(iteration), **encoded}])
-    if self._tensorboard:
-      for name, numbers in line.items():
-        self._scalar(f"{kind}/{name}", mean(numbers), iteration)
-        if len(numbers) > 1:
-          self._scalar(f"{kind}/{name}_spread", spread(numbers), iteration)
+    scalars = {f"{kind}/{name}": mean(numbers) for name, numbers in line.items()}
+    spreads = {f"{kind}/{name}_spread": spread(numbers) for name, numbers in line.items() if len(numbers) > 1}
+    self._show(scalars | spreads, iteration)
 
   def write_timings(self, iteration: int, values: Mapping[str, float]) -> None:
     """Append a line to timings.jsonl: single numbers, and `wall_clock` (seconds since 1970).
@@ -84,9 +83,8 @@ class MetricsWriter:
         raise UserError(f"a timing cannot be named {name!r}: choose another name")
       (only,) = _numbers(name, [value])
       line[name] = _encoded(only)
-      if self._tensorboard:
-        self._scalar(f"timings/{name}", float(only), iteration)
     json_lines.append(self._directory.timings, [line])
+    self._show({f"timings/{name}": float(value) for name, value in values.items()}, iteration)
 
   def cut_after(self, iteration: int, vouched: Mapping[str, Sequence[Any]] | None = None) -> list[str]:
     """Drop metrics, timings and samples after `iteration`, and unfinished lines, to resume from its checkpoint.
@@ -107,40 +105,29 @@ class MetricsWriter:
     paths = (directory.metrics, directory.timings, directory.samples)
     size = lambda path: None if vouched is None else vouched.get(path.name, [0])[0]
     notes = [json_lines.cut_after(path, iteration, size(path)) for path in paths]
-    self._close_events()
-    self._purge_step = iteration + 1
+    if self._tensorboard is not None:
+      self._tensorboard.hide_after(iteration)
     return [note for note in notes if note is not None]
 
   def sync(self) -> None:
     """Flush everything to disk, before a checkpoint counts as saved."""
     for path in (self._directory.metrics, self._directory.timings, self._directory.samples):
       json_lines.sync(path)
-    if self._events is not None:
-      self._events.flush()
+    if self._tensorboard is not None:
+      self._tensorboard.flush()
 
   def close(self) -> None:
-    """Sync and close. A later `write` opens again."""
+    """Sync and close. A later `write` opens again. Trackers are closed by the caller."""
     self.sync()
-    self._close_events()
+    if self._tensorboard is not None:
+      self._tensorboard.close()
 
-  def _scalar(self, name: str, value: float, iteration: int) -> None:
-    if self._events is None:
-      import tensorboardX
-
-      # The default file name has whole seconds: two writers within a second would overwrite each other.
-      self._events = tensorboardX.SummaryWriter(
-        str(self._directory.tensorboard),
-        purge_step=self._purge_step,
-        filename_suffix=f".{time.time_ns()}",
-        flush_secs=10,
-      )
-    if math.isfinite(value):  # NaN would give no point, and a warning each
-      self._events.add_scalar(visible(name, keep=""), value, int(iteration))
-
-  def _close_events(self) -> None:
-    if self._events is not None:
-      self._events.close()
-      self._events = None
+  def _show(self, scalars: Mapping[str, float], iteration: int) -> None:
+    """Pass finite values on to the views: TensorBoard has no point for others, and a warning for each."""
+    finite = {name: value for name, value in scalars.items() if math.isfinite(value)}
+    if self._tensorboard is not None:
+      self._tensorboard.write(finite, int(iteration))
+    self._trackers.write(finite, int(iteration))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -67,7 +67,7 @@ def test_folder_that_is_no_run_stays_as_it_is(tmp_path):
 
 FILES = ("identity.json", "config.json", "manifest.json", "method.py", "metrics.jsonl", "samples.jsonl")
 FILES += ("timings.jsonl", "report.png", "report.html", "traceback.txt")
-FOLDERS = ("tensorboard", "checkpoints", "profile")
+FOLDERS = ("tensorboard", "trackers", "checkpoints", "profile")
 
 
 @pytest.mark.parametrize("name", (*FILES, *FOLDERS))

@@ -1,4 +1,4 @@
-"""TFDS builder of problems from JSON lines in the shape of GSM8K: {"question": "…", "answer": "… #### 42"}.
+"""TFDS builder of problems from JSON lines or parquet in the shape of GSM8K: {"question": "…", "answer": "… #### 42"}.
 
 A row of a task of programs has a list of `tests` instead of an answer, or both.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from rl_jax.tasks import messages
-from rl_jax.tasks.datasets import rows
+from rl_jax.tasks.datasets import columns, rows
 from rl_jax.tasks.datasets.builder import ProblemBuilder
 from rl_jax.tasks.datasets.problems import Problem, SplitProblems, divide, separate
 from rl_jax.tasks.datasets.rows import RowError
@@ -27,30 +27,52 @@ OWN_COLUMN = "row_"
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class JsonLinesConfig(tfds.core.BuilderConfig):
-  """Files of problems to read, and the fields of their lines.
+class RowsConfig(tfds.core.BuilderConfig):
+  """Columns of a problem.
 
   Attributes:
-    file: one problem a line.
+    question_field: a text, or a list of {"role", "content"} messages that ends with a user's turn.
+    answer_field: a text; "": all rows have tests. If it is the question's, the last message of the list, which is the
+      assistant's, is the answer.
+    answer_needed: whether each row must have an answer. Otherwise a row with tests may lack it.
+    tests_field: a list of tests.
+    shown_tests: number of tests, from the first, that the question shows.
+    level_field: name of a row's level; "": all are of the level "all".
+    columns: columns that an entry keeps beside these; empty: all.
+    held_out_fraction: share of all questions that is held out, without held-out problems of their own.
+  """
+
+  question_field: str
+  answer_field: str
+  answer_needed: bool = False
+  tests_field: str = TESTS
+  shown_tests: int = 0
+  level_field: str
+  columns: Collection[str] = ()
+  held_out_fraction: float
+
+  @property
+  def kept(self) -> set[str] | None:
+    """Columns that are read; None: all."""
+    named = (self.question_field, self.answer_field, self.tests_field, self.level_field)
+    return {*self.columns, *filter(None, named)} if self.columns else None
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class JsonLinesConfig(RowsConfig):
+  """Files of problems to read.
+
+  Attributes:
+    file: one problem a line; a name that ends in ".parquet" is read as such.
     held_out_file: held-out problems; "": `file` is split by the hash of the question.
-    question_field: key of a line: a text, or a list of {"role", "content"} messages that ends with a user's turn.
-    answer_field: key of a line; "": all rows have tests.
-    answer_needed: whether each row must have an answer. Otherwise a row with a list of `tests` may lack it.
-    level_field: key of a line that names its level; "": all are of the level "all".
-    held_out_fraction: share of all questions that is held out, without `held_out_file`.
   """
 
   file: str
   held_out_file: str
-  question_field: str
-  answer_field: str
-  answer_needed: bool = False
-  level_field: str
-  held_out_fraction: float
 
 
 class JsonLines(ProblemBuilder):
-  """Problems of a JSON lines file.
+  """Problems of a file.
 
   An entry holds the whole row and, of a row with an answer, `answer` (what follows the mark) and `solution` (all of
   it). A column of the row's own by the name of `solution` or `level` stays as it is; one by the name of `question` or
@@ -72,16 +94,32 @@ class JsonLines(ProblemBuilder):
 
 
 def _read(config: JsonLinesConfig, file: str) -> Iterator[Problem]:
-  for where, row in rows.read(file):
+  return problems(config, columns.read(file, config.kept) if file.endswith(".parquet") else rows.read(file))
+
+
+def problems(config: RowsConfig, placed_rows: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[Problem]:
+  """The problems of rows, each after its place.
+
+  Raises: ValueError: a row makes none, in one line with the place.
+  """
+  kept = config.kept
+  for where, row in placed_rows:
     try:
-      yield _problem(config, row)
+      yield _problem(config, row if kept is None else {name: row[name] for name in row if name in kept})
     except ValueError as error:
       raise ValueError(f"{where}: {error}") from error
 
 
-def _problem(config: JsonLinesConfig, row: dict[str, Any]) -> Problem:
+def _problem(config: RowsConfig, row: dict[str, Any]) -> Problem:
+  if config.tests_field != TESTS and config.tests_field in row:
+    row = _with_ours(row, TESTS, row[config.tests_field], config.tests_field)
+  reply = None
+  if config.answer_field == config.question_field:
+    row, reply = _parted(row, config.question_field)
   question = _question(row, config.question_field)
-  solution = _solution(config, row)
+  solution = _solution(config, row) if reply is None else reply
+  if config.shown_tests:
+    question = _with_tests_shown(question, row.get(TESTS), config.shown_tests)
   level = _text(row, config.level_field) if config.level_field else "all"
   entry = _with_ours(row, "question", messages.text(question), config.question_field)
   if solution is None:
@@ -96,7 +134,26 @@ def _problem(config: JsonLinesConfig, row: dict[str, Any]) -> Problem:
   return Problem(question, level, entry)
 
 
-def _solution(config: JsonLinesConfig, row: Mapping[str, Any]) -> str | None:
+def _parted(row: dict[str, Any], field: str) -> tuple[dict[str, Any], str]:
+  """A row without the last message of its conversation, and the text of that message."""
+  conversation = row.get(field)
+  last = conversation[-1] if isinstance(conversation, list) and conversation else None
+  if not isinstance(last, dict) or last.get("role") != "assistant" or not isinstance(last.get("content"), str):
+    raise RowError(f"{field!r} is the question and the answer, and does not end with a message of the role 'assistant'")
+  if _blank(last["content"]):
+    raise RowError(f"the last message of {field!r} is empty")
+  return {**row, field: conversation[:-1]}, last["content"]
+
+
+def _with_tests_shown(question: str, tests: Any, count: int) -> str:
+  """The question with the first tests below it, which name what a program is to define."""
+  shown = [test for test in tests[:count] if isinstance(test, str)] if isinstance(tests, list) else []
+  if len(shown) < count or question.startswith(messages.MARK):
+    raise RowError(f"task.shown_tests={count} wants a question that is text and as many tests that are Python code")
+  return "\n".join([question, "", "Your code has to pass:", *shown])
+
+
+def _solution(config: RowsConfig, row: Mapping[str, Any]) -> str | None:
   """Text that contains the answer; None for a row with tests instead."""
   field = config.answer_field
   missing = not field or row.get(field) is None or _blank(str(row[field]))
@@ -107,7 +164,7 @@ def _solution(config: JsonLinesConfig, row: Mapping[str, Any]) -> str | None:
   if not field and config.answer_needed:
     raise RowError("no answer for the verifier: task.answer_field is empty")
   if not field:
-    raise RowError(f"neither an answer (task.answer_field is empty) nor {TESTS!r}")
+    raise RowError(f"neither an answer (task.answer_field is empty) nor {config.tests_field!r}")
   return _text(row, field)
 
 
@@ -127,7 +184,7 @@ def _check_tests(tests: Any, *, alone: bool) -> None:
         raise RowError(f"{TESTS!r}, number {number}: {error}") from error
 
 
-def _with_ours(row: dict[str, Any], name: str, value: str, field: str) -> dict[str, Any]:
+def _with_ours(row: dict[str, Any], name: str, value: Any, field: str) -> dict[str, Any]:
   """The row with our value under `name`; its own value is kept under another name unless it is equal as text."""
   replaceable = name not in row or (field == name and not isinstance(row[name], list))
   own = {} if replaceable else {f"{OWN_COLUMN}{name}": row[name]}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rl_jax.tasks import messages
+from rl_jax.tasks import layouts, messages
 from rl_jax.tasks.datasets import entries, json_lines
 
 PASS = "assert f(1) == 1"
@@ -79,6 +79,74 @@ def test_a_question_may_be_a_conversation(tmp_path, field, kept):
   made = problem(tmp_path, {field: TALK, "answer": "4"}, question_field=field)
   assert messages.loads(made.question) == TALK
   assert made.entry == {"question": "Brief.\n\nHow  many?", kept: TALK, "answer": "4", "solution": "4"}
+
+
+def layout(name, **fields):
+  """Fields of columns in a layout."""
+  preset = layouts.LAYOUTS[name]
+  return {field: value for field, value in preset.items() if field not in ("answer", "verifier")} | fields
+
+
+def test_the_layouts_of_gsm8k_and_of_math(tmp_path):
+  row = {"question": "q", "answer": "so #### 4"}
+  assert problem(tmp_path, row, **layout("gsm8k")) == problem(tmp_path, row)
+  row = {"problem": "p", "level": "Level 3", "type": "Algebra", "solution": r"so $\boxed{\frac{1}{2}}$"}
+  made = problem(tmp_path, row, **layout("math"))
+  assert (made.question, made.level) == ("p", "Level 3")
+  assert made.entry == {**row, "question": "p", "answer": row["solution"]}
+
+
+def test_the_last_of_a_list_of_messages_may_be_the_answer(tmp_path):
+  reply = {"role": "assistant", "content": "so #### 4"}
+  made = problem(tmp_path, {"messages": [*TALK, reply], "answer": "own"}, **layout("messages"))
+  assert messages.loads(made.question) == TALK
+  assert made.entry == {
+    "question": "Brief.\n\nHow  many?", "messages": TALK, "answer": "4", "row_answer": "own", "solution": "so #### 4",
+  }  # fmt: skip
+  end = "line 1: 'messages' is the question and the answer, and does not end with a message of the role 'assistant'"
+  for talk, message in (
+    (TALK, end),
+    ([], end),
+    ("q", end),
+    ([*TALK, {**reply, "content": " "}], "line 1: the last message of 'messages' is empty"),
+    ([TALK[0], reply], "wants a message of the role 'user' at its end"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      problem(tmp_path, {"messages": talk}, **layout("messages"))
+
+
+def test_the_layout_of_code_shows_the_first_of_its_tests(tmp_path):
+  row = {"text": "Add one.", "code": "def f(x): …", "test_list": [PASS, "assert f(2) == 3"]}
+  made = problem(tmp_path, row, **layout("code"))
+  assert made.question == f"Add one.\n\nYour code has to pass:\n{PASS}"
+  assert made.entry == {**row, "question": made.question, "tests": row["test_list"]}
+  assert problem(tmp_path, row, **layout("code", shown_tests=0)).question == "Add one."
+  for tests, message in (
+    ([SUM], "task.shown_tests=1 wants a question that is text and as many tests that are Python code"),
+    ([], "'tests' is empty"),
+    (None, "'tests' is empty"),
+  ):
+    with pytest.raises(ValueError, match=f"line 1: {message}"):
+      problem(tmp_path, {**row, "test_list": tests}, **layout("code"))
+  with pytest.raises(ValueError, match="neither an answer .* nor 'test_list'"):
+    problem(tmp_path, {"text": "Add one."}, **layout("code"))
+
+
+def test_an_entry_keeps_the_columns_that_are_named(tmp_path):
+  row = {"question": "q", "answer": "4", "kind": "k", "other": 1}
+  assert problem(tmp_path, row, columns=["kind"]).entry == {
+    "question": "q", "answer": "4", "solution": "4", "kind": "k",
+  }  # fmt: skip
+
+
+def test_a_layout_stands_for_fields_that_keep_their_defaults():
+  defaults = {"layout": "", **FIELDS, "verifier": "v"}
+  assert layouts.applied({**defaults, "layout": "math", "level_field": "type"}, defaults) == {
+    **defaults, "layout": "math", "question_field": "problem", "answer_field": "solution", "level_field": "type",
+    "verifier": layouts.LAYOUTS["math"]["verifier"],
+  }  # fmt: skip
+  with pytest.raises(ValueError, match="task.layout: got 'maths', want one of gsm8k, math, messages, code, or ''"):
+    layouts.applied({**defaults, "layout": "maths"}, defaults)
 
 
 BLANK = ["", "  \n", "\u200b\ufeff", "\u0000\u001b"]
