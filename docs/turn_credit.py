@@ -34,19 +34,15 @@ LOGITS = (0.0, 0.0, -1.0)
 ROWS = 3
 KEY_REWARDS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 ESTIMATORS: dict[str, Callable] = {
-  "MT-GRPO, absent turns skipped": lambda rewards, states, ids, exists: mt_grpo(
-    rewards, ids, exists, scale=False, absent="skip"
-  ),
-  "IGPO, one mean of all turns": lambda rewards, states, ids, exists: igpo(rewards, ids, exists, scale=False),
-  "GiGPO, means with the own row": lambda rewards, states, ids, exists: (
-    gigpo(rewards, states, ids, exists, discount=1.0).advantages
-  ),
-  "MT-GRPO, absent turns earn 0": lambda rewards, states, ids, exists: mt_grpo(rewards, ids, exists, scale=False),
-  "GiGPO, means of other rows": lambda rewards, states, ids, exists: (
+  "MT-GRPO, skip": lambda rewards, states, ids, exists: mt_grpo(rewards, ids, exists, scale=False, absent="skip"),
+  "IGPO, joint": lambda rewards, states, ids, exists: igpo(rewards, ids, exists, scale=False),
+  "GiGPO, none": lambda rewards, states, ids, exists: gigpo(rewards, states, ids, exists, discount=1.0).advantages,
+  "MT-GRPO, zero": lambda rewards, states, ids, exists: mt_grpo(rewards, ids, exists, scale=False),
+  "GiGPO, left out": lambda rewards, states, ids, exists: (
     gigpo(rewards, states, ids, exists, discount=1.0, normalization="leave_one_out").advantages
   ),
 }
-"""All without a std, which is one more weight."""
+"""By the option that matters; all without a std, which is one more weight."""
 BIASED = tuple(ESTIMATORS)[:3]
 
 
