@@ -13,8 +13,8 @@ start that is right four times in five, whole episodes learn to leave it, and st
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget. There is no oracle: its gate asks for tokens, and the claims are on updates. The claims are older
-than any run; modulus, rates and budget were set anew after a first run of `grpo_4`, `slate_4` and the tuning of `grpo_8`,
-whose accuracy was 0 at every rate.
+than any run. Modulus, rates and budget were set anew after a first run of `grpo_4`, `slate_4` and the tuning of
+`grpo_8`, whose accuracy was 0 at every rate.
 
 Command: python -m rl_jax.study slate --results=experiments/results
 Expected: no result yet.
