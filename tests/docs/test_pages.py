@@ -54,7 +54,7 @@ SMALLER = {
 }
 """What the pages write, and what runs here in its place."""
 ELSEWHERE = ("rl_jax.study", "rl_jax benchmark", "rl_jax.kernels.benchmarks", "rl_jax.plan", "smollm2", "--follow")
-"""Minutes long or without an end, or in need of what a test machine may not have: their flags and files alone are checked."""
+"""Minutes long, endless, or in need of what a test machine may not have: their flags and files alone are checked."""
 
 
 def anchors(page: Path) -> set[str]:
