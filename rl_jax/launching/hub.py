@@ -43,14 +43,14 @@ def push(folder: Path, repository: str, *, public: bool, message: str) -> str:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     operations = [hub.CommitOperationAdd(str(path.relative_to(folder).as_posix()), str(path)) for path in files]
     api.create_commit(place.repo_id, operations, commit_message=message)
-  except (OSError, ValueError, _transport(hub)) as error:
+  except (OSError, ValueError, _transport_error()) as error:
     reason = " ".join(str(error).split())[:300]
     again = f"try again with: hf upload {repository} {folder}"
     raise UserError(f"{folder} was exported, but not pushed to {repository}: {reason}: {again}") from error
   return str(place)
 
 
-def _transport(hub: Any) -> type[Exception]:
+def _transport_error() -> type[Exception]:
   """The error of the client's HTTP library, which differs between versions, for servers that do not answer."""
-  bases = hub.errors.HfHubHTTPError.__mro__
-  return next((base for base in bases if base.__name__ == "HTTPError"), hub.errors.HfHubHTTPError)
+  refused = importlib.import_module("huggingface_hub.errors").HfHubHTTPError
+  return next((base for base in refused.__mro__ if base.__name__ == "HTTPError"), refused)

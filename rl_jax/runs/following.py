@@ -67,7 +67,7 @@ class Follower:
       return self._rendered
 
   def state(self) -> dict[str, str | float | bool | None]:
-    """What the page's script polls: version, whether the runs have ended, an error, and seconds since the last line."""
+    """State for the page to poll: its version, True if all runs have ended, an error, seconds since the last line."""
     rendered = self._rendered
     return {
       "version": self.version(),

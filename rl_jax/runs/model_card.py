@@ -15,7 +15,7 @@ class Exported(NamedTuple):
 
   iteration: int
   seed: int
-  """Its column on the pages of the run."""
+  """Column on the pages of the run."""
   base: str = ""
   """Pretrained model that the run started from, "owner/name" of the hub; "": none of the hub."""
   task: str = ""

@@ -53,8 +53,8 @@ SMALLER = {
   "--config.learning_rate=3e-4": "--config.learning_rate=3e-4 --config.num_seeds=2",
 }
 """What the pages write, and what runs here in its place."""
-ELSEWHERE = ("rl_jax.study", "rl_jax benchmark", "rl_jax.kernels.benchmarks", "rl_jax.plan", "smollm2")
-"""Minutes long, or in need of what a test machine may not have: their flags and files alone are checked."""
+ELSEWHERE = ("rl_jax.study", "rl_jax benchmark", "rl_jax.kernels.benchmarks", "rl_jax.plan", "smollm2", "--follow")
+"""Minutes long, endless, or in need of what a test machine may not have: their flags and files alone are checked."""
 
 
 def anchors(page: Path) -> set[str]:

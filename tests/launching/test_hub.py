@@ -14,7 +14,7 @@ import pytest
 from rl_jax.errors import UserError
 from rl_jax.launching.hub import check_name, push
 
-huggingface_hub = pytest.importorskip("huggingface_hub")
+constants = pytest.importorskip("huggingface_hub.constants")
 BIG = ".safetensors"
 
 
@@ -73,8 +73,8 @@ def server(monkeypatch):
   made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
   made.url, made.created, made.commits, made.stored = f"http://127.0.0.1:{made.server_address[1]}", [], [], {}
   threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-  monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", made.url)
-  monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)  # which has a protocol of its own
+  monkeypatch.setattr(constants, "ENDPOINT", made.url)
+  monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # which has a protocol of its own
   monkeypatch.setenv("HF_TOKEN", "hf_secret")
   monkeypatch.setenv("NO_PROXY", "127.0.0.1")
   yield made
@@ -121,7 +121,7 @@ def test_a_refusal_is_one_line_that_says_how_to_try_again(server, folder, monkey
 
 
 def test_a_hub_that_does_not_answer_is_one_line(server, folder, monkeypatch):
-  monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+  monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
   with pytest.raises(UserError, match="not pushed to me/model"):
     push(folder, "me/model", public=False, message="m")
 
