@@ -54,7 +54,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """As many hinted responses as plain ones; no number is the paper's."""
+  """Options with as many hinted responses as plain ones; no number is the paper's."""
   return policy_gradient.get_config() | {
     "old_logprobs": "trainer",  # no other: hints have no sampler
     "hinted_completions": None,  # per prompt, beside completions_per_prompt plain ones; None: as many
