@@ -6,6 +6,10 @@ and above hints of a fixed length. `fixed` has hints of half of each solution, p
 away: `no_posterior` (advantages of GRPO), `no_masking` (hints of failures are pushed down), `no_modulation` (hints of
 successes count in full), `continuations` (hints have no gradient, so that the solutions are never imitated).
 
+A hint of 0.9 of a solution holds all steps, and only the answer is left to write: what is learned of the steps is
+imitation. In `shorter` a hint has at most 0.7 and leaves one or two steps; `shorter_continuations` learns from these
+alone, and so shows hints as a help to explore.
+
 GRPO has eight responses, ADHint four plain ones and four with hints; tokens of hints are given and do not count as
 generated. `no_reward` is the control: hints are of solutions, but without a reward nothing is learned from them. There
 is no oracle, as the claims are not of credit.
@@ -44,6 +48,8 @@ def get_config() -> ConfigDict:
     "no_masking": ("method.hint_gradient=consistency",),
     "no_modulation": ("method.hint_gradient=selective",),
     "continuations": ("method.hint_gradient=none",),
+    "shorter": ("method.w_max=0.7",),
+    "shorter_continuations": ("method.w_max=0.7", "method.hint_gradient=none"),
   }
   updates = lambda left, right: above(left, right, ACCURACY, "updates")
   return common.tuned_study(
@@ -69,6 +75,9 @@ def get_config() -> ConfigDict:
       "so is selective masking": updates("adhint", "no_masking"),
       "so is the modulation": updates("adhint", "no_modulation"),
       "so is learning from the hints at all": updates("adhint", "continuations"),
+      "hints that are never imitated are more accurate than GRPO over equal updates": updates(
+        "shorter_continuations", "grpo"
+      ),
       "keeps more entropy than hints of a fixed length at equal accuracy": above(
         "adhint", "fixed", "entropy", "accuracy"
       ),
