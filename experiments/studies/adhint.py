@@ -1,6 +1,6 @@
 """Do hints open a task whose reward is too rare for GRPO, and which parts of ADHint does that take?
 
-Chains of six subtractions, whose start gets every step wrong in eight of ten cases: one response in fifteen thousand is
+Chains of six subtractions, whose start gets every step wrong in eight of ten cases: one response in twenty thousand is
 right, so that nearly all groups fail. The paper claims accuracy without hints, which evaluation never gives, above GRPO
 and above hints of a fixed length. `fixed` has hints of half of each solution, pooled as by GRPO. Each part is taken
 away: `no_posterior` (advantages of GRPO), `no_masking` (hints of failures are pushed down), `no_modulation` (hints of
@@ -11,8 +11,7 @@ imitation. In `shorter` a hint has at most 0.7 and leaves one or two steps; `sho
 alone, and so shows hints as a help to explore.
 
 GRPO has eight responses, ADHint four plain ones and four with hints; tokens of hints are given and do not count as
-generated. `no_reward` is the control: hints are of solutions, but without a reward nothing is learned from them. There
-is no oracle, as the claims are not of credit.
+generated. `no_reward`, which has no hints, is the control. There is no oracle, as the claims are not of credit.
 
 Every entry has 16 prompts and four optimiser steps per iteration, and is tuned alike, over three learning rates from
 starts of their own, on half of the budget.
