@@ -2,7 +2,7 @@
 
 Question: do hints open a task whose reward is too rare for GRPO?
 
-Six subtractions, each of which the demonstrations get wrong by one in eight of ten cases: one response in fifteen
+Six subtractions, each of which the demonstrations get wrong by one in eight of ten cases: one response in twenty
 thousand is right. The solutions that hints come from are right.
 
 Command: rl-jax train adhint --workdir=runs/adhint

@@ -1,14 +1,17 @@
 """Do hints open a task whose reward is too rare for GRPO, and which parts of ADHint does that take?
 
-Chains of six subtractions, whose start gets every step wrong in eight of ten cases: one response in fifteen thousand is
+Chains of six subtractions, whose start gets every step wrong in eight of ten cases: one response in twenty thousand is
 right, so that nearly all groups fail. The paper claims accuracy without hints, which evaluation never gives, above GRPO
 and above hints of a fixed length. `fixed` has hints of half of each solution, pooled as by GRPO. Each part is taken
 away: `no_posterior` (advantages of GRPO), `no_masking` (hints of failures are pushed down), `no_modulation` (hints of
 successes count in full), `continuations` (hints have no gradient, so that the solutions are never imitated).
 
+A hint of 0.9 of a solution holds all steps, and only the answer is left to write: what is learned of the steps is
+imitation. In `shorter` a hint has at most 0.7 and leaves one or two steps; `shorter_continuations` learns from these
+alone, and so shows hints as a help to explore.
+
 GRPO has eight responses, ADHint four plain ones and four with hints; tokens of hints are given and do not count as
-generated. `no_reward` is the control: hints are of solutions, but without a reward nothing is learned from them. There
-is no oracle, as the claims are not of credit.
+generated. `no_reward`, which has no hints, is the control. There is no oracle, as the claims are not of credit.
 
 Every entry has 16 prompts and four optimiser steps per iteration, and is tuned alike, over three learning rates from
 starts of their own, on half of the budget.
@@ -44,6 +47,8 @@ def get_config() -> ConfigDict:
     "no_masking": ("method.hint_gradient=consistency",),
     "no_modulation": ("method.hint_gradient=selective",),
     "continuations": ("method.hint_gradient=none",),
+    "shorter": ("method.w_max=0.7",),
+    "shorter_continuations": ("method.w_max=0.7", "method.hint_gradient=none"),
   }
   updates = lambda left, right: above(left, right, ACCURACY, "updates")
   return common.tuned_study(
@@ -69,6 +74,9 @@ def get_config() -> ConfigDict:
       "so is selective masking": updates("adhint", "no_masking"),
       "so is the modulation": updates("adhint", "no_modulation"),
       "so is learning from the hints at all": updates("adhint", "continuations"),
+      "hints that are never imitated are more accurate than GRPO over equal updates": updates(
+        "shorter_continuations", "grpo"
+      ),
       "keeps more entropy than hints of a fixed length at equal accuracy": above(
         "adhint", "fixed", "entropy", "accuracy"
       ),

@@ -137,7 +137,7 @@ def test_numbers_out_of_range_are_refused(option, value):
 
 def test_two_iterations():
   """One prompt, twice in each: in the second iteration it has a past and is asked again after a wrong response."""
-  options = ("task.pool_size=1", "method.pool=2", "method.kept=4", "method.reflect_below=1.0", "method.instruction='='")
+  options = ("task.pool_size=1", "method.pool=2", "method.kept=4", "method.reflect_below=1.0", "method.instruction==")
   done = two_iterations("r3", *options)
   assert_whole(done)
   first, second = done.metrics

@@ -21,6 +21,7 @@ from tests.methods.batches import batch_of
 GROUP, KEPT, WIDTH = 2, 2, 1
 TASK: Any = types.SimpleNamespace(prompt_tokens=1, response_tokens=2, objectives=(), turns=None)
 INSTRUCTION = (9, 8)
+KEY = jax.random.key(0)
 
 
 def rollout_of(**options):
@@ -51,11 +52,12 @@ def prompts_of(ids):
 
 
 push = jax.jit(lambda past, rows, ids: remembered(past, ids, rows))
+past_to = jax.jit(recalled)
 
 
 def past_of(*iterations, **options):
   """Past after rows of some iterations, (correct, names, ids) or with keywords."""
-  past, width = rollout_of(**options).init(jax.random.key(0)), rollout_of(**options).prompt_width or WIDTH
+  past, width = rollout_of(**options).init(KEY), rollout_of(**options).prompt_width or WIDTH
   for correct, names, ids, *scored in iterations:
     rows = rows_of(correct, names, ids, width=width, scored=scored[0] if scored else True)
     past = push(past, rows, jnp.asarray(ids, jnp.int32))
@@ -69,7 +71,7 @@ def names_of(rows):
 
 
 def kept_of(past, prompt):
-  found = recalled(past, jnp.array([prompt]))
+  found = past_to(past, jnp.array([prompt]))
   return names_of(found.right), names_of(found.wrong), float(found.responses[0]), float(found.successes[0])
 
 
@@ -83,7 +85,7 @@ def test_the_newest_of_each_outcome_are_kept():
 
 
 def test_a_kept_row_is_as_it_was():
-  found = recalled(past_of(([1, 0], [5, 6], [0])), jnp.array([0])).right
+  found = past_to(past_of(([1, 0], [5, 6], [0])), jnp.array([0])).right
   row = found.rows(jnp.flatnonzero(found.row_mask))
   np.testing.assert_array_equal(row.old_logprobs, [[0, -5, 0]])
   np.testing.assert_array_equal(row.source_ids, [[PROMPT, REPLAY, PROMPT]])
@@ -132,7 +134,7 @@ def test_a_prompt_to_reflect_on_holds_a_wrong_response_and_the_instruction():
   past = past_of(([0, 1, 1, 1], [5, 6, 7, 8], [0, 1]), reflected=None, instruction=INSTRUCTION)
   prompts = padded(prompts_of([0, 1]), width)
   run = jax.jit(lambda past, key: reflections(recalled(past, prompts.ids), prompts, INSTRUCTION, key))
-  longer, found = run(past, jax.random.key(0))
+  longer, found = run(past, KEY)
   np.testing.assert_array_equal(found, [True, False])
   np.testing.assert_array_equal(longer.mask, [[0, 1, 1, 1, 1], [0, 0, 0, 0, 1]])
   np.testing.assert_array_equal(np.where(longer.mask, longer.tokens, 0), [[0, 100, 5, 9, 8], [0, 0, 0, 0, 101]])
@@ -140,23 +142,21 @@ def test_a_prompt_to_reflect_on_holds_a_wrong_response_and_the_instruction():
 
 def test_only_hard_prompts_in_use_are_asked_again(monkeypatch):
   """Shares of right responses 0, 1/2, 0 and 0, the first of a prompt that is not in use; one or three may be asked."""
-  asked = {}
-
-  def phase(models, state, plan, prompts, before, key):
-    asked.update(plan=plan, prompts=prompts)
-
+  phase = lambda models, state, plan, prompts, before, key: (plan, prompts)
   monkeypatch.setattr("rl_jax.rollouts.outcomes.flat", lambda *arguments: types.SimpleNamespace(phases=(phase,)))
   ids, options = [0, 1, 2, 4], {"pool": 5, "instruction": INSTRUCTION}
   past = past_of(([0, 0, 0, 1, 0, 0, 0, 0], range(1, 9), ids), reflected=1, **options)
   plan = Plan(jnp.array(ids), jnp.repeat(jnp.array([False, True, True, True]), GROUP), jnp.full(8, 2))
   for most, extra in ((1, [2]), (3, [2, 4, 0])):
     rollout = rollout_of(reflected=most, **options)
-    rollout.phases[0]({}, past, plan, padded(prompts_of(ids), rollout.prompt_width), None, jax.random.key(0))
-    np.testing.assert_array_equal(asked["plan"].prompt_ids, [*ids, *extra])
+    prompts = padded(prompts_of(ids), rollout.prompt_width)
+    ask = jax.jit(lambda past, rollout=rollout, prompts=prompts: rollout.phases[0]({}, past, plan, prompts, None, KEY))
+    longer, asked = ask(past)
     used = np.isin(extra, (2, 4))
-    np.testing.assert_array_equal(asked["plan"].row_mask[8:], np.repeat(used, GROUP))
-    np.testing.assert_array_equal(asked["plan"].response_limits[8:], np.repeat(2 * used, GROUP))
-    np.testing.assert_array_equal(asked["prompts"].ids, asked["plan"].prompt_ids)
+    np.testing.assert_array_equal(longer.prompt_ids, [*ids, *extra])
+    np.testing.assert_array_equal(longer.row_mask[8:], np.repeat(used, GROUP))
+    np.testing.assert_array_equal(longer.response_limits[8:], np.repeat(2 * used, GROUP))
+    np.testing.assert_array_equal(asked.ids, longer.prompt_ids)
 
 
 @pytest.mark.parametrize(
