@@ -38,7 +38,7 @@ class Work(NamedTuple):
   plain: Callable[..., Any]
   plain_arguments: tuple[Any, ...]
   multiply_adds: float = 0.0
-  """Those of the equation, in matrix products."""
+  """Multiply-adds of the equation, in matrix products."""
 
 
 def _normal(seed: int, *shape: int) -> jax.Array:
