@@ -38,7 +38,7 @@ class Work(NamedTuple):
   plain: Callable[..., Any]
   plain_arguments: tuple[Any, ...]
   multiply_adds: float = 0.0
-  """Multiplications of the equation's matrix products, each with an addition."""
+  """Multiply-adds of the equation, in matrix products."""
 
 
 def _normal(seed: int, *shape: int) -> jax.Array:
