@@ -114,6 +114,7 @@ def first_turn(
     max_tokens=layout.turn_tokens,
     limits=jnp.minimum(limits, layout.turn_tokens),
     end_ids=end_ids(task.vocabulary),
+    stop_texts=task.stop_texts,
     pad_id=task.vocabulary.pad_id,
     sampling=_stopping(sampling, layout),
   )
@@ -166,6 +167,7 @@ def next_turn(
     max_tokens=layout.turn_tokens,
     limits=jnp.where(goes_on, left, 0),
     end_ids=end_ids(task.vocabulary),
+    stop_texts=task.stop_texts,
     pad_id=task.vocabulary.pad_id,
     sampling=_stopping(sampling, layout),
   )
