@@ -52,7 +52,7 @@ def base() -> ConfigDict:
         "top_k": 0,  # 0: all
         "top_p": 1.0,
         "min_p": 0.0,
-        "stop_sequences": (),  # of token ids
+        "stop_sequences": (),  # of token ids; task.stop_texts of tasks with text
         # Largest mismatch of sampler and trainer in the first iteration, in float32: KL, and |ratio - 1| relative to
         # max(1, |logprob|). A deep pretrained model rounds more.
         "agreement": 1e-5,

@@ -12,7 +12,7 @@ The negative control is a bait: one and a half times as much as a right decision
 start that is right four times in five, whole episodes learn to leave it, and steps judged by themselves to take it.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
-own, on half of the budget. There is no oracle: its gate asks for tokens, and the claims are on updates. The claims are older
+own, on half of the budget. There is no oracle: its gate asks for tokens, and the claims are on updates. They are older
 than any run. Modulus, rates and budget were set anew after a first run of `grpo_4`, `slate_4` and the tuning of
 `grpo_8`, whose accuracy was 0 at every rate.
 

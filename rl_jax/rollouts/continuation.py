@@ -70,6 +70,7 @@ def resample_from(
     max_tokens=max_tokens or task.response_tokens,
     limits=limits,
     end_ids=end_ids(task.vocabulary),
+    stop_texts=task.stop_texts,
     pad_id=task.vocabulary.pad_id,
     sampling=sampling,
   )

@@ -31,6 +31,7 @@ def flat(task: Task, completions_per_prompt: int, sampling: Sampling, by: str = 
       max_tokens=task.response_tokens,
       limits=plan.response_limits,
       end_ids=end_ids(task.vocabulary),
+      stop_texts=task.stop_texts,
       pad_id=task.vocabulary.pad_id,
       sampling=sampling,
     )

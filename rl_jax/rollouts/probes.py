@@ -99,6 +99,7 @@ def probe(
     max_tokens=max_tokens,
     limits=jnp.repeat(jnp.where(mask, max_tokens, 0).reshape(-1), samples),
     end_ids=end_ids(task.vocabulary),
+    stop_texts=task.stop_texts,
     pad_id=task.vocabulary.pad_id,
     sampling=sampling,
   )

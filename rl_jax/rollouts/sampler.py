@@ -18,6 +18,7 @@ from rl_jax.models.model import Model, Params
 from rl_jax.rollouts import compaction
 from rl_jax.rollouts.categorical import argmax, draw
 from rl_jax.rollouts.truncation import Truncation, truncate
+from rl_jax.tasks.stop_texts import StopTexts
 
 SEED_AXIS = "seeds"
 """Name of the trainer's vmapped axis of seeds."""
@@ -82,6 +83,7 @@ def sample(
   max_tokens: int,
   limits: Int[Array, " B"],
   end_ids: tuple[int, ...],
+  stop_texts: StopTexts | None = None,
   pad_id: int = 0,
   sampling: Sampling = Sampling(),
 ) -> Completions:
@@ -98,11 +100,12 @@ def sample(
     tokens, mask: left-padded prompts.
     max_tokens: R, the static number of slots.
     end_ids: tokens of which each ends a response.
+    stop_texts: texts that end a response, of which this one's own tokens have to write all.
     limits: number of tokens after which a row is cut, at most R; 0 makes an empty row.
   """
   count, shards = completions_per_prompt, row_shards()
   batch = tokens.shape[0] * count
-  decoder = _Decoder(model, params, max_tokens, end_ids, pad_id, sampling)
+  decoder = _Decoder(model, params, max_tokens, end_ids, stop_texts, pad_id, sampling)
   empty = {name: jnp.zeros((max_tokens, batch), t) for name, t in _TYPES.items()} | {
     "tokens": jnp.full((max_tokens, batch), pad_id, jnp.int32)
   }
@@ -120,6 +123,7 @@ def sample(
       cache=prompts.without_slots(batch) if shared else prompts.repeat(count),
       token=jnp.zeros(batch, jnp.int32),
       active=limits > 0,
+      text_states=jnp.zeros(batch, jnp.int32) if stop_texts is not None else None,
       written=empty,
     )
     first = decoder.choose(start, rows, jnp.repeat(logits[:, -1], count, axis=0))
@@ -149,6 +153,8 @@ class _Loop(NamedTuple):
   cache: Cache
   token: Int[Array, " B"]
   active: Bool[Array, " B"]
+  text_states: Int[Array, " B"] | None
+  """States of `StopTexts`; None without any."""
   written: dict[str, Array]  # each [R, B], time first so that a step writes one row
 
 
@@ -160,6 +166,7 @@ class _Decoder:
   params: Params
   max_tokens: int
   end_ids: tuple[int, ...]
+  stop_texts: StopTexts | None
   pad_id: int
   sampling: Sampling
 
@@ -188,7 +195,11 @@ class _Decoder:
     }
     written = {name: write(loop.written[name], value[None], loop.time, 0) for name, value in new.items()}
     stops = (*((end_id,) for end_id in self.end_ids), *sampling.stop_sequences)
-    ends = loop.active & _stops(written["tokens"], loop.time, stops)
+    ended = _stops(written["tokens"], loop.time, stops)
+    if self.stop_texts is not None and loop.text_states is not None:
+      states = self.stop_texts.step(loop.text_states, token)
+      loop, ended = loop._replace(text_states=states), ended | self.stop_texts.complete(states)
+    ends = loop.active & ended
     written["ends"] = write(loop.written["ends"], ends[None], loop.time, 0)
     active = loop.active & ~ends & (loop.time + 1 < rows.limits)
     return loop._replace(time=loop.time + 1, token=token, active=active, written=written)
@@ -219,8 +230,8 @@ class _Decoder:
       if prompts is not None:
         share = loop.active.shape[0] // prompts.mask.shape[0]
         cache, start = cache.after(prompts.rows(kept.rows // share)), prompts.slots
-      few = loop._replace(cache=cache, token=kept.take(loop.token), active=kept.take(loop.active))
-      few = few._replace(written=kept.take(loop.written, axis=1))
+      few = loop._replace(cache=cache, written=kept.take(loop.written, axis=1))
+      few = few._replace(**{name: kept.take(getattr(loop, name)) for name in ("token", "active", "text_states")})
       few_rows = kept.take(rows)
       few = self.steps(few, few_rows, None, start, self.max_tokens, later[0] if later else 0)
       written = self.smaller(few, few_rows, None, start, tuple(later)) if later else few.written

@@ -115,6 +115,7 @@ def first_turn(
     max_tokens=layout.turn_tokens,
     limits=jnp.minimum(limits, layout.turn_tokens),
     end_ids=end_ids(task.vocabulary),
+    stop_texts=task.stop_texts,
     pad_id=task.vocabulary.pad_id,
     sampling=_stopping(sampling, layout),
   )
@@ -173,6 +174,7 @@ def next_turn(
     max_tokens=layout.turn_tokens,
     limits=jnp.where(continues, left, 0),
     end_ids=end_ids(task.vocabulary),
+    stop_texts=task.stop_texts,
     pad_id=task.vocabulary.pad_id,
     sampling=_stopping(sampling, layout),
   )

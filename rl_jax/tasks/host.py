@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from rl_jax.tasks import fields
+from rl_jax.tasks import fields, stop_texts
 from rl_jax.tasks.datasets.prepare import PreparedDataset
 from rl_jax.tasks.notes import Notes
 from rl_jax.tasks.prompting import Encoding, Tokenizer, encode
 from rl_jax.tasks.scoring import FAILURES, Scorer, without_rewards_of_failures_alone
+from rl_jax.tasks.stop_texts import StopTexts
 from rl_jax.tasks.task import ExtraSpec, Prompts, Split, Turns, Verdicts, end_ids
 from rl_jax.tasks.verifiers import companions, rewards
 from rl_jax.tasks.verifiers.attempt import LARGEST
@@ -38,6 +39,9 @@ FIELDS = {
   "question_template": "{question}",  # the user's turn
   "prompt_tokens": 256,  # problems with longer prompts are dropped
   "response_tokens": 256,
+  # texts of which each ends a response with the token that completes it, as in ("\n\nQuestion:",), and stays in what is
+  # scored. What a prompt, an earlier turn, or a response before a cut holds of it does not count
+  "stop_texts": (),
   "workers": 2,  # number of scoring processes; 0: this process, without a deadline
   "seconds_per_response": 10.0,  # CPU seconds after which a response has failed; wall time may be some times longer
   # "required": workers have no network, a read-only view of Python's folders and a user of their own, or the task is
@@ -116,6 +120,7 @@ class HostTask:
     left_out: number of problems in each split with a prompt longer than `prompt_tokens`.
     max_unscored_iterations: number of consecutive iterations in which every response timed out, crashed or had no
       verdict, after which a run stops.
+    stop_texts: texts that end a response, or a turn; None: only end tokens do.
     turns, provides, objectives: as in a DeviceTask.
   """
 
@@ -135,6 +140,7 @@ class HostTask:
   left_out: Mapping[Split, int] = dataclasses.field(default_factory=dict)
   max_unscored_iterations: int = 3
   turns: Turns | None = None
+  stop_texts: StopTexts | None = None
   provides: Mapping[str, ExtraSpec] = dataclasses.field(default_factory=lambda: dict(PROVIDES))
   objectives: tuple[str, ...] = ()
 
@@ -199,6 +205,7 @@ def build(
     reasons=notes.reasons,
     close=partial(_close, unique_scorers),
     left_out={split: len(data.questions[split]) - sizes[split] for split in SPLITS},
+    stop_texts=stop_texts.build(config["stop_texts"], vocabulary),
     max_unscored_iterations=fields.whole(
       config["max_unscored_iterations"], 1, 2**31 - 1, where="task.max_unscored_iterations"
     ),

@@ -11,6 +11,8 @@ import flax.struct
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from rl_jax.tasks.stop_texts import StopTexts
+
 Split = Literal["train", "held_out"]
 
 
@@ -194,6 +196,7 @@ class Task(Protocol):
   blank_token: int | None = None
   solutions: Any = None
   turns: Turns | None = None
+  stop_texts: StopTexts | None = None
   fingerprint: str = ""
   max_unscored_iterations: int = 3
 
@@ -260,6 +263,8 @@ class DeviceTask:
 
   on_device: ClassVar[bool] = True
   max_unscored_iterations: ClassVar[int] = 3
+  stop_texts: ClassVar[None] = None
+  """Symbols end a response, no texts."""
 
   vocabulary: Vocabulary
   prompt_tokens: int

@@ -14,6 +14,8 @@ from rl_jax.models.model import Model
 from rl_jax.models.transformer import TransformerConfig
 from rl_jax.rollouts import compaction, sampler
 from rl_jax.rollouts.sampler import SEED_AXIS, Sampling, sample
+from rl_jax.tasks import stop_texts
+from tests.tasks.pieces import Pieces
 
 END, STEPS, PROMPTS, COUNT = 1, 12, 4, 8
 ROWS = PROMPTS * COUNT
@@ -21,6 +23,7 @@ CONFIG = TransformerConfig(
   vocabulary=5, outputs=5, width=8, layers=2, heads=2, key_value_heads=1, head_width=4, feed_forward=8
 )
 WHOLE = Sampling()
+WORDS = Pieces("", "", "a", "b", "cc")
 FEW = (16, 4)
 """The batches that 32 rows shrink to."""
 
@@ -52,19 +55,19 @@ def prompts_of(count):
   return jnp.asarray(np.where(mask, rng.integers(2, 5, (count, 6)), 0)), jnp.asarray(mask)
 
 
-def responses(model, params, key, limits, count=COUNT, sampling=WHOLE):
+def responses(model, params, key, limits, count=COUNT, sampling=WHOLE, texts=None):
   tokens, mask = prompts_of(ROWS // count)
   return sample(
     model, params, tokens, mask, key,
-    completions_per_prompt=count, max_tokens=STEPS, limits=limits, end_ids=(END,), sampling=sampling,
+    completions_per_prompt=count, max_tokens=STEPS, limits=limits, end_ids=(END,), stop_texts=texts, sampling=sampling,
   )  # fmt: skip
 
 
-def draw(limits=None, count=COUNT, sampling=WHOLE):
+def draw(limits=None, count=COUNT, sampling=WHOLE, texts=None):
   """Completions, and the rows of each run of the model after the prefill."""
   model = Counted(CONFIG)
   limits = jnp.full(ROWS, STEPS) if limits is None else jnp.asarray(limits)
-  program = jax.jit(lambda limits: responses(model, parameters(0), jax.random.key(2), limits, count, sampling))
+  program = jax.jit(lambda limits: responses(model, parameters(0), jax.random.key(2), limits, count, sampling, texts))
   done = jax.device_get(program(limits))
   jax.effects_barrier()
   return done, sorted(model.rows, reverse=True)
@@ -106,12 +109,12 @@ def test_rows_in_use_come_first_and_return_to_their_places():
 @pytest.mark.parametrize("count", [COUNT, 1])
 @pytest.mark.parametrize("stops", [(), ((2, 3), (4, 4, 2))])
 def test_the_tokens_are_those_of_a_batch_that_keeps_its_rows(shrink, count, stops):
-  """Rows end by the ending token and by stop sequences, some of which begin before the batch shrinks."""
-  sampling = Sampling(stop_sequences=stops)
+  """Rows end by the ending token, by stop sequences and by a text, some of which begin before the batch shrinks."""
+  sampling, texts = Sampling(stop_sequences=stops), stop_texts.build(("bcca",) if stops else (), WORDS)
   shrink(False)
-  whole, _ = draw(count=count, sampling=sampling)
+  whole, _ = draw(count=count, sampling=sampling, texts=texts)
   shrink(True)
-  small, rows = draw(count=count, sampling=sampling)
+  small, rows = draw(count=count, sampling=sampling, texts=texts)
   agree(small, whole)
   assert set(rows) >= {ROWS, *FEW}, "batches of all sizes were run"
 

@@ -18,6 +18,8 @@ from rl_jax.models.model import Model, Sequences
 from rl_jax.models.transformer import TransformerConfig
 from rl_jax.rollouts.sampler import SEED_AXIS, Sampling, positions_of, sample, sampling_from
 from rl_jax.rollouts.truncation import Truncation
+from rl_jax.tasks import stop_texts
+from tests.tasks.pieces import Pieces
 
 PAD, END, WORDS = 0, 1, 5
 SIZES = {"width": 8, "layers": 1, "heads": 2, "key_value_heads": 1, "head_width": 4, "feed_forward": 8}
@@ -39,7 +41,7 @@ def params():
   return parameters(0)
 
 
-@functools.partial(jax.jit, static_argnames=("temperature", "count", "steps", "sampling", "ends"))
+@functools.partial(jax.jit, static_argnames=("temperature", "count", "steps", "sampling", "ends", "texts"))
 def draw(
   params,
   key,
@@ -52,12 +54,14 @@ def draw(
   steps=STEPS,
   sampling=WHOLE,
   ends=(END,),
+  texts=None,
 ):
   """Completions of the toy model."""
   limits = jnp.full(prompts.shape[0] * count, steps) if limits is None else limits
   return sample(
     Model(CONFIG, temperature=temperature), params, prompts, mask, key,
-    completions_per_prompt=count, max_tokens=steps, limits=limits, end_ids=ends, pad_id=PAD, sampling=sampling,
+    completions_per_prompt=count, max_tokens=steps, limits=limits, end_ids=ends, stop_texts=texts, pad_id=PAD,
+    sampling=sampling,
   )  # fmt: skip
 
 
@@ -248,6 +252,22 @@ def test_a_prompt_does_not_complete_a_stop_sequence(params):
   done = draw(params, jax.random.key(2), count=40, sampling=Sampling(stop_sequences=((2, 4),)))
   begins = np.asarray(done.tokens)[:40, 0] == 4
   assert begins.any() and (np.asarray(done.mask)[:40].sum(axis=1) > 1)[begins].any()
+
+
+def test_a_stop_text_ends_a_response_with_the_token_that_completes_it(params):
+  words = ("", "", "a", "b", "ab")
+  texts = stop_texts.build(("bab", "bb"), Pieces(*words))
+  free, done = jax.device_get([draw(params, jax.random.key(2), count=40, texts=stops) for stops in (None, texts)])
+  stopped = 0
+  for row in range(120):
+    tokens = free.tokens[row][free.mask[row]].tolist()
+    read = ["".join(words[token] for token in tokens[: end + 1]) for end in range(len(tokens))]
+    cuts = [i + 1 for i, text in enumerate(read) if tokens[i] == END or "bab" in text or "bb" in text]
+    length = cuts[0] if cuts else len(tokens)
+    assert done.mask[row].sum() == length and done.tokens[row, :length].tolist() == tokens[:length]
+    assert done.truncated[row] == (not cuts)
+    stopped += bool(cuts) and tokens[length - 1] != END
+  assert stopped > 10
 
 
 @dataclasses.dataclass(frozen=True)

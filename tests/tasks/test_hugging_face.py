@@ -100,7 +100,7 @@ def test_what_cannot_be_loaded_is_one_line(package, request, tmp_path):
   request.getfixturevalue(package)
   mine = folder(tmp_path / "mine")
   for dataset, split, message in (
-    (str(tmp_path / "none"), "train", "doesn't exist"),
+    (str(tmp_path / "none"), "train", "(doesn't exist|Couldn't find)"),
     (mine, "validation", "Unknown split"),
   ):
     with pytest.raises(ValueError, match=f"task.dataset: cannot load {dataset}, split '{split}': .*{message}") as error:

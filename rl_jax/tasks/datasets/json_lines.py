@@ -136,7 +136,7 @@ def _problem(config: RowsConfig, row: dict[str, Any]) -> Problem:
 
 def _parted(row: dict[str, Any], field: str) -> tuple[dict[str, Any], str]:
   """A row without the last message of its conversation, and the text of that message."""
-  conversation = row.get(field)
+  conversation: Any = row.get(field)
   last = conversation[-1] if isinstance(conversation, list) and conversation else None
   if not isinstance(last, dict) or last.get("role") != "assistant" or not isinstance(last.get("content"), str):
     raise RowError(f"{field!r} is the question and the answer, and does not end with a message of the role 'assistant'")

@@ -32,7 +32,6 @@ from rl_jax.tasks.notes import Notes
 from rl_jax.tasks.prompting import Tokenizer, encode
 from rl_jax.tasks.scoring import FAILURES
 from rl_jax.tasks.task import Split, Turns, Verdicts, end_ids
-from rl_jax.tasks.tool_use import stop_sequences
 
 PLACE = "{observation}"
 FIELD = "task.environment"
@@ -124,14 +123,13 @@ def build(config: Mapping[str, Any], *, vocabulary: Tokenizer | None = None) -> 
   text, turn_ends = (given, ()) if given else _chat_turn(vocabulary, config)
   template = observations.template(text, PLACE, vocabulary, slots, field="observation_template")
   template = template._replace(turn_ends=turn_ends)
-  stops = [stop for text in config["stop_texts"] for stop in stop_sequences(vocabulary, text)]
   start = lambda problem: problems.starts[problem[0]][problem[1]]
   episodes = Episodes(config["environment"], calls, workers, layout.max_turns, start, vocabulary, template)
   environment = _Environment(layout, episodes, task.sizes, vocabulary, solved_reward)
   notes = Notes([episodes], [])
   return dataclasses.replace(
     task,
-    turns=dataclasses.replace(layout, stop_sequences=tuple(dict.fromkeys(stops))),
+    turns=layout,
     provides={**task.provides, **OF_ENVIRONMENTS},
     verify=partial(_verify, environment),
     notes=notes,
