@@ -50,15 +50,9 @@ def _ungroup(groups, width):
   return groups.reshape(*groups.shape[:-2], groups.shape[-2] * groups.shape[-1])[..., :width]
 
 
-def _exponent(x):
-  """floor(log2 x) for x > 0; -1 for 0."""
-  return jnp.frexp(x)[1] - 1
-
-
 def _round_bits(x, bits):
   """x to so many significant bits, of two equally near ones the even."""
-  mantissa, exponent = jnp.frexp(x)
-  return jnp.ldexp(jnp.round(jnp.ldexp(mantissa, bits)), exponent - bits)
+  return jax.lax.reduce_precision(x, jnp.finfo(x.dtype).nexp, bits - 1)
 
 
 def _power(exponent, dtype):
