@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from rl_jax.tasks.environments.environment import UNKNOWN, Environment, Episodes, Problem, State, Step
 from rl_jax.tasks.task import ExtraSpec, Prompts, Vocabulary
 
-SWITCH, KEEP = "*-"
+SWITCH, KEEP = "*", "-"
 _TOKENS = 2
 """Length of a plan: the decision and the sub-goal."""
 
