@@ -5,7 +5,7 @@ Question: to what should the reward of a checklist be assigned, if its judge err
 
 One label in ten is wrong, and a lure makes the likeliest episode of the start wrong. With method.level=turn and
 method.level=step the reward is assigned to rounds and to turns. The variants "easy" and "hard" have one round and four,
-"smoke" has one and no lure. experiments/grpo_checklist.py is GRPO on the same task.
+"smoke" has one, four letters, no errors and no lure. experiments/grpo_checklist.py is GRPO on the same task.
 
 Command: rl-jax train cm2 --workdir=runs/cm2
 Expected: no result yet.
@@ -35,9 +35,11 @@ def on_checklists(method: str, variant: str) -> ConfigDict:
   if variant in LEVELS:
     config.task.update(LEVELS[variant])
     return config
+  config = common.variant(config, variant)
   if variant == "smoke":
-    config.task.update({"rounds": 1, "lure_rate": 0.0})
-  return common.variant(config, variant)
+    config.task.update({"letters": 4, "rounds": 1, "steps": 4, "flip_rate": 0.0, "lure_rate": 0.0})
+    config.stages.warm_start.num_iterations = 80
+  return config
 
 
 def get_config(variant: str = ""):

@@ -2,14 +2,14 @@
 
 Two rounds of three items that depend on one another (rl_jax/tasks/environments/checklist.py), one turn for each item. A
 lure makes the start write the letters as they were asked, not in the order of the alphabet: its likeliest episode is
-wrong, and `no_reward`, which only grows surer, is the control. Accuracy asks for all items in order, by labels without
-errors, and so does `exact_reward`, the share of items in training.
+wrong, and `no_reward`, which only grows surer, is the control. Accuracy is the share of episodes that satisfy all
+items, `exact_reward` the share of items in training, both by labels without errors.
 
 The paper claims that fine assignment learns faster and breaks sooner, as it amplifies the errors of the judge: without
 errors advantages of steps are at least as good as those of turns, and these as those of trajectories; with one label in
 five wrong, those of trajectories end highest. It also claims that larger groups help advantages of trajectories where
-an episode ends with the first round that is not satisfied: `strict_16` has four prompts with 16 rows, `strict_4` 16
-prompts with four. `grpo` divides by the std, as the others do not. The oracle is left out: the task has no values.
+an episode ends with the first round that is not satisfied, which errors of the judge bring about too: `strict_16` has
+four prompts with 16 rows, `strict_4` 16 prompts with four. `grpo` divides by the std, as the others do not. The oracle is left out: the task has no values.
 
 Every entry has 64 rows and four optimiser steps per iteration and is tuned alike, over three learning rates from starts
 of their own, on half of the budget.

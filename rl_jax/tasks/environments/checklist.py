@@ -42,6 +42,7 @@ _MIX = 0x9E3779B1
 def get_config() -> dict[str, Any]:
   """The fields and their defaults."""
   return {
+    "letters": 10,  # number of different letters, 4 to 10
     "rounds": 2,
     "steps": 4,  # turns of a round, 3 or more; one more than its items allows for a slip
     "flip_rate": 0.0,  # chance that a label of the judge is wrong
@@ -74,6 +75,7 @@ class State(NamedTuple):
 class _Checklist:
   space: splits.Space
   turns: Turns
+  letters: int
   rounds: int
   steps: int
   flip_rate: float
@@ -98,7 +100,8 @@ def environment(config: Mapping[str, Any]) -> Environment:
   rounds = fields.whole(config["rounds"], 1, 64, where="task.rounds")
   steps = fields.whole(config["steps"], ITEMS, 64, where="task.steps")
   spare = fields.whole(config["spare_tokens"], 0, 1024, where="task.spare_tokens")
-  choices = [list(range(len(LETTERS) - place)) for place in range(ITEMS)]
+  letters = fields.whole(config["letters"], ITEMS + 1, len(LETTERS), where="task.letters")
+  choices = [list(range(letters - place)) for place in range(ITEMS)]
   space = splits.build_space(
     {"letters": choices * rounds}, [1.0],
     seed=config["seed"], pool_size=config["pool_size"], held_out_fraction=config["held_out_fraction"],
@@ -106,6 +109,7 @@ def environment(config: Mapping[str, Any]) -> Environment:
   checklist = _Checklist(
     space=space,
     turns=Turns(rounds * steps, _TURN + spare, _QUESTION),
+    letters=letters,
     rounds=rounds,
     steps=steps,
     flip_rate=fields.number(config["flip_rate"], 0.0, 0.5, where="task.flip_rate"),
@@ -235,7 +239,7 @@ def _act(
   in_order = jnp.sort(asked)
   next_asked = asked[jnp.argmin(state.written[jnp.searchsorted(in_order, asked)])]
   wanted = jnp.where(lured < checklist.lure_rate, next_asked, in_order[jnp.argmin(state.written)])
-  any_letter = jnp.minimum((anything * len(LETTERS)).astype(jnp.int32), len(LETTERS) - 1)
+  any_letter = jnp.minimum((anything * checklist.letters).astype(jnp.int32), checklist.letters - 1)
   token = _A + jnp.where(errs < checklist.error_rate, any_letter, wanted)
   spare = jnp.full(checklist.turns.turn_tokens - _TURN, Vocabulary.pad_id)
   tokens = jnp.concatenate([jnp.stack([token, jnp.full_like(token, _END)]), spare])

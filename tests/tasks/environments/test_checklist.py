@@ -109,6 +109,7 @@ def test_letters_of_a_round_differ_and_demonstrations_know_them():
 @pytest.mark.parametrize(
   ("fields", "message"),
   [
+    ({"letters": 3}, "task.letters: got 3, want a whole number from 4 to 10"),
     ({"steps": 2}, "task.steps: got 2, want a whole number from 3 to 64"),
     ({"flip_rate": 0.7}, "task.flip_rate: got 0.7, want a finite number from 0 to 0.5"),
     ({"items": 3}, "task: unknown field 'items'"),
