@@ -113,8 +113,8 @@ def test_whole_episodes_have_as_many_times_the_variance_as_there_are_decisions(c
   pairs = np.stack(np.meshgrid(*[np.arange(len(patterns))] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
   weights = np.repeat(chances[pairs].prod(axis=1), 2)
   ids, rows = np.repeat(np.arange(len(pairs)), 2), pairs.ravel()
-  deviations = jax.jit(lambda x: group_deviations(x, ids, jnp.ones(len(rows), bool)))
-  whole, step = (np.asarray(deviations(x[rows]), np.float64) for x in (rewards, turn_rewards[:, 0]))
+  deviations = jax.jit(lambda x, ids: group_deviations(x, ids, jnp.ones(x.shape, bool)))
+  whole, step = (np.asarray(deviations(x[rows], ids), np.float64) for x in (rewards, turn_rewards[:, 0]))
   variance = lambda x: (weights * np.square(x)).sum() / weights.sum()
   np.testing.assert_allclose(variance(whole) / variance(step), count, rtol=1e-4)
   for decided in (True, False):
