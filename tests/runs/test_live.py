@@ -16,12 +16,14 @@ import pytest
 from rl_jax import report as entry
 from rl_jax.errors import UserError
 from rl_jax.runs import live_page, page
-from rl_jax.runs.comparison_report import comparison_page, write_comparison
+from rl_jax.runs.advisory_section import advisory_section
+from rl_jax.runs.comparison_report import write_comparison
 from rl_jax.runs.directory import open_run
 from rl_jax.runs.following import SHARE, Follower, stamp
 from rl_jax.runs.live_page import live
 from rl_jax.runs.live_server import LiveServer
-from rl_jax.runs.report import report_page, write_report
+from rl_jax.runs.record import load
+from rl_jax.runs.report import write_report
 from tests.runs import fabricated
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -193,12 +195,34 @@ def test_flags_that_do_not_fit(run, flags, said, capsys):
   assert said in error and error.count("\n") == 1
 
 
+def _two_iterations(path):
+  """A run with one curve, which is soon drawn."""
+  with open_run(path, {}, path.name, {}) as directory:
+    for i in (1, 2):
+      _write(directory, f'{{"kind": "train", "iteration": {i}, "reward": [{i / 2}]}}\n')
+  return directory
+
+
 def test_the_followed_page_is_the_report(tmp_path):
-  runs = [fabricated.run(tmp_path / "a", seeds=1), fabricated.run(tmp_path / "b", seeds=1)]
-  assert report_page(runs[0]) == write_report(runs[0])[1].read_text() == entry.page_of(runs[:1], "iteration")
-  comparison = write_comparison(runs)[1].read_text()
-  assert comparison_page(runs) == comparison == entry.page_of(runs, "iteration")
-  assert "<h2>Advisories</h2>" in comparison and "None. Looked for: " in comparison
+  runs = [_two_iterations(tmp_path / name) for name in "ab"]
+  assert write_report(runs[0])[1].read_text() == entry.page_of(runs[:1], "iteration")
+  assert write_comparison(runs)[1].read_text() == entry.page_of(runs, "iteration")
+
+
+def test_advisories_are_on_the_pages(tmp_path):
+  records = {name: load(fabricated.run(tmp_path / name)) for name in "ab"}
+  (section,) = advisory_section(records)
+  assert section.startswith("<h2>Advisories</h2>") and "None. Looked for: " in section
+  reward = records["b"].series["train"]["reward"]
+  nothing = reward._replace(values=0 * reward.values)
+  bad = records["b"]._replace(series={"train": {"reward": nothing, "accuracy": nothing}})
+  (section,) = advisory_section({"a": records["a"], "<b>": bad})
+  assert "<li><b>&lt;b&gt;: Verifier never pays.</b> All scored responses of 8 iterations" in section
+  (section,) = advisory_section({"b": bad})
+  assert "<li><b>Verifier never pays.</b>" in section
+  short = records["a"]._replace(series={})
+  assert advisory_section({"a": short}) == []
+  assert "Not of a, which has fewer than 5 iterations." in advisory_section({"a": short, "b": bad})[0]
 
 
 DRIVER = """
