@@ -9,8 +9,8 @@ The paper claims that fine assignment learns faster and breaks sooner, as it amp
 errors advantages of steps are at least as good as those of turns, and these as those of trajectories; with one label in
 five wrong, those of trajectories end highest. It also claims that larger groups help advantages of trajectories where
 an episode ends with the first round that is not satisfied, which errors of the judge bring about too: `strict_16` has
-four prompts with 16 rows, `strict_4` 16 prompts with four. `grpo` divides by the std, as the others do not. The oracle
-is left out: the task has no values.
+four prompts with 16 rows, `strict_4` 16 prompts with four. `grpo` divides by the std, as the others do not. There is
+no oracle, as the task has no values.
 
 Every entry has 64 rows and four optimiser steps per iteration and is tuned alike, over three learning rates from starts
 of their own, on half of the budget.
