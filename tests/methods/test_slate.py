@@ -82,14 +82,14 @@ ROWS = 256
 
 
 @functools.cache
-def built(**fields):
-  task = decisions.build({"levels": LEVELS, **fields})
+def built():
+  task = decisions.build({"levels": LEVELS, "bait": 1.5})
   return task, jax.jit(task.verify)
 
 
-def episodes(count, patterns, **fields):
+def episodes(count, patterns):
   """Rewards of episodes, and of their turns, which are digits, or "$" for the bait; all operands are 0."""
-  task, verify = built(**fields)
+  task, verify = built()
   tokens = np.zeros((ROWS, task.response_tokens), np.int32)
   mask = np.zeros(tokens.shape, bool)
   for row, pattern in enumerate(patterns):
@@ -123,10 +123,10 @@ def test_whole_episodes_have_as_many_times_the_variance_as_there_are_decisions(c
 
 
 def test_a_bait_is_preferred_though_it_costs_more_than_it_earns():
-  steps, _ = episodes(4, ["0", "1", "$"], bait=1.5)
+  steps, _ = episodes(4, ["0", "1", "$"])
   found = advantages_of(batch(steps))
   assert found[2] > found[0] > 0 > found[1]
-  whole, _ = episodes(4, ["0000", "1000", "$000"], bait=1.5)
+  whole, _ = episodes(4, ["0000", "1000", "$000"])
   assert whole[0] > whole[1] > whole[2]
 
 
