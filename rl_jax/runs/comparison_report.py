@@ -96,7 +96,7 @@ def panels_of(runs: Mapping[str, Record], across: str = ITERATIONS) -> list[Pane
 def render(runs: Mapping[str, Record], panels: Sequence[Panel], title: str, marks: Sequence[str] = ()) -> str:
   """The page as text."""
   body = [f"<h1>{page.escape(title)}</h1>", f'<p class="status">{len(runs)} runs side by side</p>']
-  body += [*marks, _warning(runs), *advisory_section(runs), _differences(runs)]
+  body += [*marks, _warning(runs), _differences(runs), *advisory_section(runs)]
   if panels:
     body.append(curve_section(panels, "Line: mean over seeds. Band: ± one standard deviation."))
   body += [final_numbers(runs), samples(runs), _runs(runs)]
