@@ -8,8 +8,10 @@ of SLATE, which tests/methods/test_slate.py shows by enumeration. The paper clai
 alone. Whatever T is, an iteration has 256 decisions and as many tokens in eight candidates or episodes each, and a
 reward is the share of right decisions: differences at the three horizons can be compared.
 
-The negative control is a bait: one and a half times as much as a right decision, at the price of all later ones. From a
-start that is right four times in five, whole episodes learn to leave it, and steps judged by themselves to take it.
+The negative control, `slate:bait`, is a bait: one and a half times as much as a right decision, at the price of all
+later ones. From a start that is right four times in five, whole episodes learn to leave it, and steps judged by
+themselves to take it. It has no gates: that its start is right is the point. Both were run as one study, whose gate on
+starts failed by the control's, and parted afterwards.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget. There is no oracle: its gate asks for tokens, and the claims are on updates. They are older
@@ -17,8 +19,18 @@ than any run. Modulus, rates and budget were set anew after a first run of `grpo
 `grpo_8`, whose accuracy was 0 at every rate.
 
 Command: python -m rl_jax.study slate --results=experiments/results
-Expected: no result yet.
+Hardware: 2 threads of an AMD EPYC; 294 s in all, tuning not counted.
+Expected: held_out/reward after 40,000 tokens: grpo_2 0.874 ± 0.133, grpo_4 0.925 ± 0.062, grpo_8 0.551 ± 0.195,
+  no_reward 0.338 ± 0.010, outcome 0.014 ± 0.003, slate_2 0.810 ± 0.083, slate_4 0.851 ± 0.091, slate_8 0.666 ± 0.174;
+  6 seeds (results/slate.json).
+
+Command: python -m rl_jax.study slate:bait --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 67 s in all, tuning not counted.
+Expected: held_out/reward after 40,000 tokens: grpo_bait 0.992 ± 0.003, slate_bait 0.375 ± 0.000; 6 seeds
+  (results/slate_bait.json).
 """
+
+from functools import partial
 
 from ml_collections import ConfigDict
 
@@ -36,24 +48,18 @@ HORIZONS = {"2": (":easy", 16), "4": ("", 8), "8": (":hard", 4)}
 BAIT = ("task.bait=1.5", "task.error_rate=0.3", "stages.warm_start.num_iterations=300")
 
 
-def get_config() -> ConfigDict:
-  """Episodes and candidates of three horizons, the outcome alone, no reward, and both methods with a bait."""
+def get_config(variant: str = "") -> ConfigDict:
+  """Episodes and candidates of three horizons, the outcome alone, no reward. `variant` "bait": both with a bait."""
+  if variant not in ("", "bait"):
+    raise ValueError(f"no variant {variant!r}: leave it out, or take bait")
 
   def entry(method: str, horizon: str = "4", *overrides: str) -> dict:
     variant, prompts = HORIZONS[horizon]
     return {"config": f"{method}{variant}", "overrides": (f"prompts_per_iteration={prompts}", *overrides)}
 
-  updates = lambda left, right, metric=REWARD: above(left, right, metric, "updates")
-  return common.tuned_study(
+  study = partial(
+    common.tuned_study,
     token_budget=BUDGET,
-    entries={
-      **{f"grpo_{horizon}": entry("grpo_decisions", horizon) for horizon in HORIZONS},
-      **{f"slate_{horizon}": entry("slate", horizon) for horizon in HORIZONS},
-      "outcome": entry("grpo_decisions", "4", "task.reward=all"),
-      "no_reward": entry("grpo_decisions", "4", "method.name=rl_jax.methods.no_reward"),
-      "grpo_bait": entry("grpo_decisions", "4", *BAIT),
-      "slate_bait": entry("slate", "4", *BAIT),
-    },
     overrides=(
       "task.modulus=3",
       "task.error_rate=1.0",
@@ -62,8 +68,24 @@ def get_config() -> ConfigDict:
     ),
     stages=("warm_start",),
     **{**common.SMALL, "rates": RATES},
-    baseline="grpo_4",
     metrics=(REWARD, ACCURACY, GREEDY, LENGTH),
+  )
+  if variant == "bait":
+    return study(
+      entries={"grpo_bait": entry("grpo_decisions", "4", *BAIT), "slate_bait": entry("slate", "4", *BAIT)},
+      baseline="grpo_bait",
+      gates={},
+      claims={"SLATE has a lower reward than GRPO": below("slate_bait", "grpo_bait", REWARD, "updates")},
+    )
+  updates = lambda left, right, metric=REWARD: above(left, right, metric, "updates")
+  return study(
+    entries={
+      **{f"grpo_{horizon}": entry("grpo_decisions", horizon) for horizon in HORIZONS},
+      **{f"slate_{horizon}": entry("slate", horizon) for horizon in HORIZONS},
+      "outcome": entry("grpo_decisions", "4", "task.reward=all"),
+      "no_reward": entry("grpo_decisions", "4", "method.name=rl_jax.methods.no_reward"),
+    },
+    baseline="grpo_4",
     gates={"no_reward": "no_reward"},
     claims={
       **{
@@ -74,8 +96,5 @@ def get_config() -> ConfigDict:
       },
       "SLATE is more accurate than GRPO on the outcome alone": updates("slate_4", "outcome", ACCURACY),
       "GRPO on all rewards is more accurate than on the outcome alone": updates("grpo_4", "outcome", ACCURACY),
-      "negative control, a bait: SLATE has a lower reward than GRPO": below(
-        "slate_bait", "grpo_bait", REWARD, "updates"
-      ),
     },
   )
