@@ -52,13 +52,13 @@ from rl_jax.trajectories import Trajectories
 def get_config() -> dict[str, Any]:
   """The paper's alpha, with values of the other constants that are not in the sources."""
   return policy_gradient.get_config() | {
-    "weights": "verpo",
+    "weights": "verpo",  # or "difficulty", "density", "pass_rate"
     "alpha": 2.0,
     "sigma": 0.1,  # pass rates this far apart count as about the same
     "delta": 1e-6,
     "beta": 1.0,  # coefficient of the advantages of turns
     "gamma": 0.95,  # decay of the reward of a full pass, per turn
-    "full_pass_reward": 1.0,
+    "full_pass_reward": 1.0,  # of a last attempt that passes all tests; 0: the tests alone
     "scale": "none",  # or "group": each part over its std in the group
     "ddof": 1,
     "epsilon": 1e-6,
