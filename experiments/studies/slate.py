@@ -8,8 +8,9 @@ of SLATE, which tests/methods/test_slate.py shows by enumeration. The paper clai
 alone. Whatever T is, an iteration has 256 decisions and as many tokens in eight candidates or episodes each, and a
 reward is the share of right decisions: differences at the three horizons can be compared.
 
-The negative control is a bait: one and a half times as much as a right decision, at the price of all later ones. From a
-start that is right four times in five, whole episodes learn to leave it, and steps judged by themselves to take it.
+The negative control is the variant "bait": one and a half times as much as a right decision, at the price of all later ones. From a
+start that is right four times in five, whole episodes learn to leave it, and steps judged by themselves to take it. The
+greedy answers of that start are right, so it has no gates.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget. There is no oracle: its gate asks for tokens, and the claims are on updates. The claims are older
@@ -36,36 +37,38 @@ HORIZONS = {"2": (":easy", 16), "4": ("", 8), "8": (":hard", 4)}
 BAIT = ("task.bait=1.5", "task.error_rate=0.3", "stages.warm_start.num_iterations=300")
 
 
-def get_config() -> ConfigDict:
-  """Episodes and candidates of three horizons, the outcome alone, no reward, and both methods with a bait."""
+def get_config(variant: str = "") -> ConfigDict:
+  """Episodes and candidates of three horizons, the outcome alone, no reward; or both methods with a bait.
+
+  `variant`: "bait".
+  """
 
   def entry(method: str, horizon: str = "4", *overrides: str) -> dict:
-    variant, prompts = HORIZONS[horizon]
-    return {"config": f"{method}{variant}", "overrides": (f"prompts_per_iteration={prompts}", *overrides)}
+    form, prompts = HORIZONS[horizon]
+    return {"config": f"{method}{form}", "overrides": (f"prompts_per_iteration={prompts}", *overrides)}
 
   updates = lambda left, right, metric=REWARD: above(left, right, metric, "updates")
-  return common.tuned_study(
-    token_budget=BUDGET,
-    entries={
+  if variant == "bait":
+    return _study(
+      {"grpo_bait": entry("grpo_decisions", "4", *BAIT), "slate_bait": entry("slate", "4", *BAIT)},
+      {
+        "negative control, a bait: SLATE has a lower reward than GRPO": below(
+          "slate_bait", "grpo_bait", REWARD, "updates"
+        )
+      },
+      baseline="grpo_bait",
+      gates={},
+    )
+  if variant:
+    raise ValueError(f"no variant {variant!r}: leave it out, or take bait")
+  return _study(
+    {
       **{f"grpo_{horizon}": entry("grpo_decisions", horizon) for horizon in HORIZONS},
       **{f"slate_{horizon}": entry("slate", horizon) for horizon in HORIZONS},
       "outcome": entry("grpo_decisions", "4", "task.reward=all"),
       "no_reward": entry("grpo_decisions", "4", "method.name=rl_jax.methods.no_reward"),
-      "grpo_bait": entry("grpo_decisions", "4", *BAIT),
-      "slate_bait": entry("slate", "4", *BAIT),
     },
-    overrides=(
-      "task.modulus=3",
-      "task.error_rate=1.0",
-      "minibatches_per_epoch=4",
-      "stages.warm_start.num_iterations=100",  # the form of a turn is all that there is to learn
-    ),
-    stages=("warm_start",),
-    **{**common.SMALL, "rates": RATES},
-    baseline="grpo_4",
-    metrics=(REWARD, ACCURACY, GREEDY, LENGTH),
-    gates={"no_reward": "no_reward"},
-    claims={
+    {
       **{
         f"of {horizon} decisions SLATE has a higher reward than GRPO over equal updates": updates(
           f"slate_{horizon}", f"grpo_{horizon}"
@@ -74,8 +77,26 @@ def get_config() -> ConfigDict:
       },
       "SLATE is more accurate than GRPO on the outcome alone": updates("slate_4", "outcome", ACCURACY),
       "GRPO on all rewards is more accurate than on the outcome alone": updates("grpo_4", "outcome", ACCURACY),
-      "negative control, a bait: SLATE has a lower reward than GRPO": below(
-        "slate_bait", "grpo_bait", REWARD, "updates"
-      ),
     },
+    baseline="grpo_4",
+    gates={"no_reward": "no_reward"},
+  )
+
+
+def _study(entries: dict, claims: dict, *, baseline: str, gates: dict) -> ConfigDict:
+  return common.tuned_study(
+    token_budget=BUDGET,
+    entries=entries,
+    overrides=(
+      "task.modulus=3",
+      "task.error_rate=1.0",
+      "minibatches_per_epoch=4",
+      "stages.warm_start.num_iterations=100",  # the form of a turn is all that there is to learn
+    ),
+    stages=("warm_start",),
+    **{**common.SMALL, "rates": RATES},
+    baseline=baseline,
+    metrics=(REWARD, ACCURACY, GREEDY, LENGTH),
+    gates=gates,
+    claims=claims,
   )
