@@ -8,14 +8,14 @@ of SLATE, which tests/methods/test_slate.py shows by enumeration. The paper clai
 alone. Whatever T is, an iteration has 256 decisions and as many tokens in eight candidates or episodes each, and a
 reward is the share of right decisions: differences at the three horizons can be compared.
 
-The negative control is the variant "bait": one and a half times as much as a right decision, at the price of all later ones. From a
-start that is right four times in five, whole episodes learn to leave it, and steps judged by themselves to take it. The
-greedy answers of that start are right, so it has no gates.
+The negative control is the variant "bait": one and a half times as much as a right decision, at the price of all later
+ones. From a start that is right four times in five, whole episodes learn to leave it, and steps judged by themselves to
+take it. The greedy answers of that start are right, so it has no gates.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
-own, on half of the budget. There is no oracle: its gate asks for tokens, and the claims are on updates. The claims are older
-than any run. Modulus, rates and budget were set anew after a first run of `grpo_4`, `slate_4` and the tuning of
-`grpo_8`, whose accuracy was 0 at every rate.
+own, on half of the budget. There is no oracle: its gate asks for tokens, and the claims are on updates. The claims are
+older than any run. Modulus, rates and budget were set anew after a first run of `grpo_4`, `slate_4` and the tuning of
+`grpo_8`, whose accuracy was 0 at every rate; the bait was an entry until its start failed a gate.
 
 Command: python -m rl_jax.study slate --results=experiments/results
 Expected: no result yet.
