@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import signal
 from pathlib import Path
@@ -24,6 +25,21 @@ from rl_jax.training.trainer import Trainer
 from tests import commands
 
 NAN = Path(__file__).parent / "nan_method.py"
+TRACKER = """
+import pathlib, types
+
+def init(**named):
+  def log(values):
+    with (pathlib.Path(named["dir"]) / "iterations.txt").open("a") as file:
+      print(values["iteration"], file=file)
+    if values["iteration"] == 2:
+      raise ConnectionError("no route")
+  nothing = lambda *arguments, **named: None
+  return types.SimpleNamespace(id=named["id"], log=log, define_metric=nothing, finish=nothing)
+
+Settings = dict
+"""
+"""Source of a stand-in for the package wandb that fails at the second iteration."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +58,11 @@ def warmed(cache, tmp_path_factory):
   """A folder with a run of GRPO and its stage, and what was said on the way."""
 
   def make(folder):
-    done = commands.train(warm("grpo", folder / "grpo", "logging.profile_iteration=1"), cache)
+    (folder / "packages").mkdir()
+    (folder / "packages" / "wandb.py").write_text(TRACKER)
+    environment = commands.environment(cache, PYTHONPATH=f"{folder / 'packages'}{os.pathsep}{commands.ROOT}")
+    arguments = warm("grpo", folder / "grpo", "logging.profile_iteration=1", "logging.trackers=wandb")
+    done = commands.train(arguments, cache, env=environment)
     assert done.returncode == 0, done.stderr
     (folder / "grpo.txt").write_text(done.stderr)
 
@@ -116,6 +136,16 @@ def test_a_launch_leaves_its_record(warmed):
   assert traces and f"profile: {run / 'profile'}" in first
   kinds = [line["kind"] for line in read_metrics(run / "metrics.jsonl")]
   assert kinds == ["evaluation", "train", "train", "evaluation"]
+
+
+@pytest.mark.integration
+def test_a_tracker_that_fails_is_dropped_by_the_stage_and_by_the_run_with_a_line_each(warmed):
+  folder, first = warmed
+  dropped = "tracker wandb has failed, and the run goes on without it (ConnectionError: no route)"
+  assert first.count(dropped) == 2
+  told = [int(line) for line in (folder / "grpo" / "trackers" / "iterations.txt").read_text().split()]
+  assert told[0] == 0 and told[-1] == 2 and told.count(2) == 1
+  assert json.loads((folder / "grpo" / "trackers" / "ids.json").read_text()).keys() == {"wandb"}
 
 
 @pytest.mark.integration

@@ -14,6 +14,7 @@ import pytest
 
 from rl_jax.models import fetch, pretrained, tokenizer
 from rl_jax.rollouts.sampler import Sampling, positions_of, sample
+from rl_jax.tasks import stop_texts
 from tests.models import tiny
 
 NAME = "smollm2-135m-instruct"
@@ -80,6 +81,24 @@ def test_what_a_question_writes_out_of_control_tokens_stays_text(words):
   plain = words.encode(words.apply_chat_template([{"role": "user", "content": "hi"}], True))
   control = lambda ids: [token for token in ids if token < 17]
   assert control(ids) == control(plain) == [1, 2, 1, 2, 1] and said in words.decode(ids)
+
+
+def test_stop_texts_are_found_however_tokens_cut_them(words):
+  texts, rng, found = ("\n\nQuestion:", "###", "é"), np.random.default_rng(0), 0
+  stops = stop_texts.build(texts, words)
+  for text in ("It is 4.\n\nQuestion: what", "a ### b", "\n \nQuestion:", "no ## stop", "café\n\n\nQuestion:") * 6:
+    cuts = [0, *sorted(rng.integers(0, len(text), 3)), len(text)]
+    tokens = [token for a, b in zip(cuts, cuts[1:], strict=False) for token in words.encode(text[a:b])]
+    states, done = np.zeros(1, np.int32), []
+    for token in tokens:
+      states = stops.step(states, np.array([token]))
+      done.append(bool(stops.complete(states)[0]))
+    want = [any(stop in words.decode(tokens[: end + 1]) for stop in texts) for end in range(len(tokens))]
+    assert done == want, text
+    found += done[-1]
+  assert found == 18
+  with pytest.raises(ValueError, match="'✗' has a character that the tokenizer spreads over several tokens"):
+    stop_texts.build(("✗",), words)
 
 
 def test_logits_are_those_of_transformers(words, policy):
