@@ -86,12 +86,15 @@ def cached_prior(log_likelihoods: Float[Array, "N K"], *, decay: float = 0.3, fo
 def geometric_mixture(logprobs: Float[Array, "*N K V"]) -> Float[Array, "*N V"]:
   """log softmax of the mean of the experts' log distributions: a product of experts, normalised.
 
-  The baseline of HDEE, arXiv 2502.19385, whose code leaves out that the mean of logs is no distribution.
+  The baseline of HDEE, arXiv 2502.19385, whose code leaves out that the mean of logs is no distribution. -inf for all
+  tokens where no token is possible under every expert.
 
   >>> print(jnp.exp(geometric_mixture(jnp.log(jnp.array([[0.2, 0.8], [0.8, 0.2]])))).round(1))
   [0.5 0.5]
   """
-  return jax.nn.log_softmax(widen(logprobs).mean(axis=-2))
+  means = widen(logprobs).mean(axis=-2)
+  possible = (means > -jnp.inf).any(axis=-1, keepdims=True)
+  return jnp.where(possible, jax.nn.log_softmax(jnp.where(possible, means, 0)), -jnp.inf)
 
 
 def iso_compute_steps(ratios: Num[Array, " K"], costs: Num[Array, " K"], *, budget: float) -> Int[Array, " K"]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.layers import ensemble
-from tests.kernels.kernel import Kernel, quick_jit
+from tests.kernels.kernel import Kernel, compiled, quick_jit
 from tests.kernels.numerics import finite_difference
 from tests.kernels.papers.as_released import mean_of_log_distributions
 
@@ -78,6 +78,12 @@ def test_the_product_of_experts_is_a_distribution_and_the_released_average_is_no
   logprobs = jax.nn.log_softmax(jnp.asarray(RNG.normal(size=(4, 3, 6))))
   np.testing.assert_allclose(jnp.exp(ensemble.geometric_mixture(logprobs)).sum(axis=1), 1, rtol=1e-5)
   assert (jnp.exp(mean_of_log_distributions(logprobs)).sum(axis=1) < 0.95).all()
+
+
+def test_experts_without_a_common_token_allow_none():
+  logprobs = jnp.log(jnp.array([[[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.5], [1.0, 0.0]]]))
+  found = compiled(ensemble.geometric_mixture)(logprobs)
+  np.testing.assert_array_equal(found, [[-np.inf, -np.inf], [0, -np.inf]])
 
 
 def test_a_budget_is_used_up():

@@ -18,6 +18,8 @@ def test_the_order_of_equal_scores_and_of_fewer_documents_than_asked_for():
   found = compiled(indexes.top_documents, k=9)(scores, np.array([[1] * 4, [0] * 4]))
   assert found.ids.tolist() == [[1, 2, 0, 3], [0] * 4]
   assert found.mask.tolist() == [[True] * 4, [False] * 4] and found.scores[0, :3].tolist() == [2, 2, 1]
+  with pytest.raises(ValueError, match="a number of the largest is at least 0, got -1"):
+    indexes.top_documents(scores, np.ones((2, 4)), k=-1)
 
 
 def test_an_inverted_index_against_loops_and_with_all_lists_it_is_exact():
