@@ -15,13 +15,14 @@ from jaxtyping import Array, Bool
 from rl_jax.kernels.curricula.hints import difficulty, hint_lengths, hint_ratio
 from rl_jax.kernels.reductions import masked_mean
 from rl_jax.rollouts.continuation import concatenate, resample_from
+from rl_jax.rollouts.flat import PROVIDES as OF_RESPONSES
 from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, assemble, unasked
 from rl_jax.rollouts.sampler import Sampling
 from rl_jax.tasks.task import ExtraSpec, Task
 from rl_jax.trajectories import HINT, PrefixTrees, Trajectories
 
-PROVIDES = {"hinted": ExtraSpec((), "bool", "the response continues a hint")}
+PROVIDES = {**OF_RESPONSES, "hinted": ExtraSpec((), "bool", "the response continues a hint")}
 
 
 def hint_tokens(trajectories: Trajectories) -> Bool[Array, "B T"]:

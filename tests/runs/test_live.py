@@ -15,6 +15,7 @@ import pytest
 
 from rl_jax import report as entry
 from rl_jax.errors import UserError
+from rl_jax.launching import vouching
 from rl_jax.runs import live_page, page
 from rl_jax.runs.advisory_section import advisory_section
 from rl_jax.runs.comparison_report import write_comparison
@@ -205,8 +206,9 @@ def _two_iterations(path):
 
 def test_the_followed_page_is_the_report(tmp_path):
   runs = [_two_iterations(tmp_path / name) for name in "ab"]
-  assert write_report(runs[0])[1].read_text() == entry.page_of(runs[:1], "iteration")
-  assert write_comparison(runs)[1].read_text() == entry.page_of(runs, "iteration")
+  faults = [vouching.record_faults(run) for run in runs]
+  assert write_report(runs[0], faults=faults[0])[1].read_text() == entry.page_of(runs[:1], "iteration")
+  assert write_comparison(runs, faults=faults)[1].read_text() == entry.page_of(runs, "iteration")
 
 
 def test_advisories_are_on_the_pages(tmp_path):

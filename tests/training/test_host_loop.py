@@ -71,6 +71,7 @@ def test_it_trains_and_goes_on_exactly(data, tmp_path):
   assert all(line["ratio_error"][0] < 1e-5 for line in trained)
 
 
+@pytest.mark.slow
 def test_programs_are_scored_end_to_end(data, tmp_path):
   """The share of tests passed is the reward, and it rises: the policy finds the block that passes all of them."""
   rows = [{"question": f"after {i}", "tests": ["assert after(1) == 2", "assert after(0) == 1"]} for i in range(20)]

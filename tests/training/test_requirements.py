@@ -21,7 +21,7 @@ from rl_jax.errors import UserError
 from rl_jax.launching import initialization
 from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Signal
-from rl_jax.tasks import chain, json_lines, mixture, reasoning_gym, tool_use
+from rl_jax.tasks import chain, hugging_face, json_lines, mixture, reasoning_gym, tool_use
 from rl_jax.tasks.environments import host
 from rl_jax.tasks.scoring import FAILURES
 from rl_jax.training import iteration, state
@@ -33,7 +33,7 @@ from tests.training import small
 FOLDER = Path(__file__).parents[2] / "experiments"
 ROWS = 5
 
-HOST = ("json_lines", "reasoning_gym", "tool_use", "environments.host")
+HOST = ("json_lines", "hugging_face", "reasoning_gym", "tool_use", "environments.host")
 """Tasks that are scored in Python."""
 
 
@@ -121,9 +121,10 @@ def host_task(tmp_path, monkeypatch):
   """Tasks that are scored in Python by this process, with a vocabulary of bytes, by name."""
   monkeypatch.setenv("RL_JAX_CACHE", str(tmp_path / "cache"))
   problems = [{"question": f"{i}+1=", "answer": f"{i + 1}"} for i in range(40)]
-  (tmp_path / "sums.jsonl").write_text("".join(json.dumps(problem) + "\n" for problem in problems))
+  (tmp_path / "sums").mkdir()
+  (tmp_path / "sums" / "train.jsonl").write_text("".join(json.dumps(problem) + "\n" for problem in problems))
   common = {"workers": 0, "answer": "whole"}
-  of_file = common | {"file": str(tmp_path / "sums.jsonl"), "prompt_tokens": 160}
+  of_file = common | {"file": str(tmp_path / "sums" / "train.jsonl"), "prompt_tokens": 160}
   turns = {"source": "json_lines", "max_turns": 2, "turn_tokens": 24, "observation_tokens": 32}
 
   def make(name):
@@ -131,6 +132,11 @@ def host_task(tmp_path, monkeypatch):
       pytest.importorskip("reasoning_gym")
       fields = common | {"problems": 24, "prompt_tokens": 600, "response_tokens": 24}
       return reasoning_gym.build(fields, vocabulary=Bytes())
+    if name == "hugging_face":
+      pytest.importorskip("datasets")
+      monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+      of_folder = {"dataset": str(tmp_path / "sums"), "prompt_tokens": 160, "response_tokens": 24}
+      return hugging_face.build(common | of_folder, vocabulary=Bytes())
     if name == "tool_use":
       return tool_use.build(of_file | turns, vocabulary=Bytes())
     if name == "environments.host":

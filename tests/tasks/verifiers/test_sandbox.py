@@ -180,6 +180,7 @@ gate.wait()
   assert one(program).passed
 
 
+@pytest.mark.slow
 def test_sleep_is_bounded_by_the_clock_and_waiting_for_a_cpu_is_not():
   """A right program of half its CPU time, on cores that six others want."""
   spinners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3 * (os.cpu_count() or 1))]
