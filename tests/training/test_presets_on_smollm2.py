@@ -25,11 +25,16 @@ ESTIMATORS = {
   "reinforce_pp": (),
 }
 """Methods with options that suit four answers to a prompt."""
+WIDE = {"geometric_rs": ("method.rejection_bounds=(0.9,1.1)",), "k3_rs": ("method.rejection_bounds=(0,1)",)}
+"""Bounds for a policy that is a step old: the trainers', for one that differs in its rounding, reject all of it."""
 CASES = {
   **{f"clip={clip}": ("grpo", f"method.clip={clip}") for clip in CLIPS},
   "GSPO": ("grpo", "method.ratio=sequence", "method.clip_low=3e-4", "method.clip_high=4e-4"),
   "LUSPO": ("grpo", "method.ratio=sequence", "method.aggregation=sequence_mean_token_sum"),
-  **{f"correction={name}": ("grpo", "method.old_logprobs=trainer", f"method.correction={name}") for name in PRESETS},
+  **{
+    f"correction={name}": ("grpo", "method.old_logprobs=trainer", f"method.correction={name}", *WIDE.get(name, ()))
+    for name in PRESETS
+  },
   "off_policy_mask": ("grpo", "method.old_logprobs=trainer", "method.off_policy_threshold=0.5"),
   **{name: (name, *options) for name, options in ESTIMATORS.items()},
 }
