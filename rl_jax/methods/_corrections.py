@@ -19,7 +19,7 @@ def get_config() -> dict[str, Any]:
     # several with "+", as "geometric_rs+token_tis".
     "correction": "none",
     "importance_sampling_cap": None,  # a number: of the correction's weights, or alone that of "token_tis"
-    "rejection_bounds": None,  # two numbers: of the correction's rejection
+    "rejection_bounds": None,  # two numbers: of the correction's rejection; (0, …) of "k3_rs", which is 0 without a gap
     "off_policy_threshold": None,  # a number: A < 0 is masked in rows whose mean log(behaviour / policy) is above it
   }
 
@@ -27,13 +27,15 @@ def get_config() -> dict[str, Any]:
 def correction(m: ConfigDict) -> Callable[[Trajectories, Bool[Array, "B T"]], Correction | None]:
   """The correction that `method.correction` names, or of a cap alone; gives None where neither is set.
 
-  Raises: ValueError: bounds without a rejection, or other than two.
+  Raises: ValueError: bounds without a rejection, in the wrong order, or other than two.
   """
   preset, cap, bounds = m.correction, m.importance_sampling_cap, m.rejection_bounds
   if bounds is not None and (not isinstance(bounds, tuple | list) or len(bounds) != 2 or "_rs" not in preset):
     raise ValueError(
       f"method.rejection_bounds={bounds!r}: give two, as (0.5, 2.0), to a rejection, as method.correction=sequence_rs"
     )
+  if bounds is not None and not bounds[0] < bounds[1]:
+    raise ValueError(f"method.rejection_bounds={bounds!r}: the first has to be below the second")
   if preset == "none" and cap is None:
     return lambda trajectories, mask: None
   options: dict[str, Any] = {"preset": "token_tis" if preset == "none" else preset, "cap": cap, "bounds": bounds}

@@ -22,7 +22,7 @@ FAMILY = {
   "kl_coefficient": NOT_NEGATIVE,
   "entropy_coefficient": FINITE,  # below 0 entropy costs
   "importance_sampling_cap": Range(0, _MOST, above=True).optional(),
-  "rejection_bounds": Range(0, _MOST, above=True).optional(),
+  "rejection_bounds": NOT_NEGATIVE.optional(),
   "off_policy_threshold": NOT_NEGATIVE.optional(),
 }
 """Ranges of the options of `policy_gradient.get_config`, on which users' methods build too."""

@@ -401,6 +401,7 @@ def test_value_loss_by_hand():
     ("grpo", {"correction": "tis"}, "unknown preset 'tis'; known: token_tis, "),
     ("grpo", {"rejection_bounds": (0.5, 2.0)}, r"rejection_bounds=\(0.5, 2.0\): give two, .* to a rejection"),
     ("grpo", {"correction": "k3_rs", "rejection_bounds": (1.0,)}, "rejection_bounds=.*: give two"),
+    ("grpo", {"correction": "k3_rs", "rejection_bounds": (0.0, 0.0)}, "rejection_bounds=.*: the first has to be below"),
   ],
 )
 def test_options_that_are_not_known_are_one_line_before_training(name, options, said):

@@ -25,7 +25,7 @@ ESTIMATORS = {
   "reinforce_pp": (),
 }
 """Methods with options that suit four answers to a prompt."""
-WIDE = {"geometric_rs": ("method.rejection_bounds=(0.9,1.1)",), "k3_rs": ("method.rejection_bounds=(0,1)",)}
+WIDE = {"geometric_rs": ("method.rejection_bounds=(0.9,1.1)",), "k3_rs": ("method.rejection_bounds=(0.0,1.0)",)}
 """Bounds for a policy that is a step old: the trainers', for one that differs in its rounding, reject all of it."""
 CASES = {
   **{f"clip={clip}": ("grpo", f"method.clip={clip}") for clip in CLIPS},
