@@ -214,7 +214,8 @@ def quantized_linear(
   arXiv 2604.08826, all three products of a linear layer in four bits; sums and master weights are floats. `rotated`
   names the products whose operands go through `random_hadamard` first, which cancels but for the rounding: that it is
   the weight gradient's alone is inferred (NVIDIA's recipe for NVFP4); "forward", "input_gradient" and "weight_gradient"
-  are the three. `quantize` is a format of this file, or any function along the last axis.
+  are the three. `quantize` is a format of this file, or any function along the last axis. Blocks of the weight gradient
+  are of rows, so that over a mesh [N, D] and [N, O] move between devices.
 
   >>> x, weight, signs = jnp.array([[7.0, -3.3]]), 7 * jnp.eye(2), jnp.ones(64)
   >>> print(quantized_linear(x, weight, signs))

@@ -163,6 +163,7 @@ KERNELS = [
     number_formats.quantized_linear,
     {"x": "BD", "weight": "OD", "signs": "P"},
     mask=None,
+    moves="BT",
     gradients=("x", "weight"),
     draws=SIGNS,
     sizes=SIZES,
