@@ -36,6 +36,8 @@ def correction(m: ConfigDict) -> Callable[[Trajectories, Bool[Array, "B T"]], Co
     )
   if bounds is not None and not bounds[0] < bounds[1]:
     raise ValueError(f"method.rejection_bounds={bounds!r}: the first has to be below the second")
+  if bounds is not None and "k3_rs" not in preset and not bounds[0] <= 1 <= bounds[1]:
+    raise ValueError(f"method.rejection_bounds={bounds!r}: bounds of a ratio, which is 1 without a gap, have to hold 1")
   if preset == "none" and cap is None:
     return lambda trajectories, mask: None
   options: dict[str, Any] = {"preset": "token_tis" if preset == "none" else preset, "cap": cap, "bounds": bounds}

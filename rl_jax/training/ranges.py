@@ -20,7 +20,7 @@ RANGES: dict[str, dict[str, Range]] = {
     "minibatches_per_epoch": COUNT,
     "rows_per_microbatch": WHOLE.optional(),
     "length_buckets": COUNT,
-    "staleness": WHOLE,
+    "staleness": Range(0, 64, whole=True),
     "learning_rate": NOT_NEGATIVE,  # at 0 nothing moves, a control
     "learning_rates": POSITIVE,
   },

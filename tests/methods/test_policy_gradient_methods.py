@@ -401,6 +401,7 @@ def test_value_loss_by_hand():
     ("grpo", {"correction": "tis"}, "unknown preset 'tis'; known: token_tis, "),
     ("grpo", {"rejection_bounds": (0.5, 2.0)}, r"rejection_bounds=\(0.5, 2.0\): give two, .* to a rejection"),
     ("grpo", {"correction": "k3_rs", "rejection_bounds": (1.0,)}, "rejection_bounds=.*: give two"),
+    ("grpo", {"correction": "geometric_rs", "rejection_bounds": (0.0, 0.1)}, "rejection_bounds=.*: .* have to hold 1"),
     ("grpo", {"correction": "k3_rs", "rejection_bounds": (0.0, 0.0)}, "rejection_bounds=.*: the first has to be below"),
   ],
 )
