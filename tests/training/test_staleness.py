@@ -86,6 +86,7 @@ def test_no_staleness_keeps_no_past():
   assert seed.past == ()
 
 
-def test_a_staleness_below_0_is_one_line():
-  with pytest.raises(UserError, match="staleness: want a whole number at least 0, got -1"):
-    small.make_experiment("staleness=-1")
+@pytest.mark.parametrize("staleness", [-1, 10**9])
+def test_a_staleness_below_0_or_of_too_many_copies_is_one_line(staleness):
+  with pytest.raises(UserError, match=f"staleness: want a whole number at least 0 and at most 64, got {staleness}"):
+    small.make_experiment(f"staleness={staleness}")
