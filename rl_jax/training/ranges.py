@@ -20,7 +20,7 @@ RANGES: dict[str, dict[str, Range]] = {
     "minibatches_per_epoch": COUNT,
     "rows_per_microbatch": WHOLE.optional(),
     "length_buckets": COUNT,
-    "staleness": Range(0, 64, whole=True),
+    "staleness": Range(0, 64, whole=True),  # each costs a copy of the parameters
     "learning_rate": NOT_NEGATIVE,  # at 0 nothing moves, a control
     "learning_rates": POSITIVE,
   },
