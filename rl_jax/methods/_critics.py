@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,16 +12,16 @@ from ml_collections import ConfigDict
 from rl_jax.kernels.analysis.agreement import correlation
 from rl_jax.kernels.losses.value import value_loss
 from rl_jax.kernels.reductions import Mean, aggregate
-from rl_jax.methods.method import ModelRole, Outputs, Stream, Term
+from rl_jax.methods.method import ModelRole, Outputs, Stream, Streams, Term
 from rl_jax.rollouts import step_values
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
 
-def critic(m: ConfigDict, heads: int = 1) -> dict[str, Any]:
-  """Models and scoring of a critic, as arguments of `policy_gradient.method`."""
+def critic(m: ConfigDict, heads: int = 1, extras: tuple[str, ...] = ()) -> dict[str, Any]:
+  """Models, scoring and required extras of a method with a critic, as arguments of `policy_gradient.method`."""
   role = ModelRole(outputs=("values",), heads=heads, init_from=m.critic_init_from, learning_rate=m.critic_learning_rate)
-  return {"models": {"critic": role}, "scoring": {"values": ("critic", "values")}, "requires": ("values",)}
+  return {"models": {"critic": role}, "scoring": {"values": ("critic", "values")}, "requires": ("values", *extras)}
 
 
 def value_term(
@@ -38,6 +39,20 @@ def value_term(
   return Term(aggregate(losses, stream.weights, mode="token_mean"), m.value_coefficient, "critic")
 
 
+def value_terms(
+  m: ConfigDict,
+  outputs: Outputs,
+  trajectories: Trajectories,
+  streams: Streams,
+  heads: Sequence[str],
+  *,
+  clip: float | None,
+) -> dict[str, Term]:
+  """Loss of each head, each with the stream of its name."""
+  of_head = lambda i: value_term(m, outputs, trajectories, streams[heads[i]], clip=clip, head=i)
+  return {f"{name}_value": of_head(i) for i, name in enumerate(heads)}
+
+
 def _of_head(values: Float[Array, "B T *H"], head: int | None) -> Float[Array, "B T"]:
   return values if head is None else values[..., head]
 
@@ -47,6 +62,11 @@ def value_error(trajectories: Trajectories, stream: Stream, head: int | None = N
   old_values = _of_head(trajectories.extras["values"], head)
   difference = jnp.where(stream.weights > 0, old_values - stream.targets, 0.0)
   return aggregate(jnp.square(difference), stream.weights, mode="token_mean")
+
+
+def value_errors(trajectories: Trajectories, streams: Streams, heads: Sequence[str]) -> dict[str, Mean]:
+  """Error of each head, each with the stream of its name."""
+  return {f"{name}_value_error": value_error(trajectories, streams[name], i) for i, name in enumerate(heads)}
 
 
 def value_metrics(task: Task, trajectories: Trajectories, stream: Stream) -> dict[str, Mean]:

@@ -30,7 +30,6 @@ Config: experiments/hiper.py, on rl_jax/tasks/environments/rooms.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -81,8 +80,8 @@ def build(config: ConfigDict, task: Task) -> Method:
   """HiPER from its section of a config. Raises ValueError for a task without turns."""
   m, layout = config.method, required_turns(task)
   one_of(m, "keep_mode", ("normalized", "fixed"))
-  named: Callable[[tuple[str, ...]], dict[str, Any]] = lambda names: {name: m[name] for name in names}
-  ends, lambdas, penalties, clip = named(ENDS), named(LAMBDAS), named(PENALTIES), m.value_clip or None
+  ends, lambdas, penalties = ({name: m[name] for name in names} for names in (ENDS, LAMBDAS, PENALTIES))
+  clip = m.value_clip or None
   policy_loss = policy_gradient.loss_function(config, task)
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
@@ -97,16 +96,13 @@ def build(config: ConfigDict, task: Task) -> Method:
     advantages = low.advantages, high.advantages, switch.advantages, boundaries, exists
     placed = hierarchy.hierarchy_on_tokens(*advantages, ids, *places, normalize=m.normalize)
     values = value_streams(ids, spans, (low, high, switch), (exists, boundaries, exists))
-    error = lambda i: _critics.value_error(trajectories, values[HEADS[i]], i)
-    metrics = {f"{name}_value_error": error(i) for i, name in enumerate(HEADS)}
-    lengths = Mean(exists.sum(dtype=jnp.float32), boundaries.sum(dtype=jnp.float32))
-    metrics |= {"switches": masked_mean(turns.switches, exists), "segment_turns": lengths}
+    metrics = _critics.value_errors(trajectories, values, HEADS) | {"switches": masked_mean(turns.switches, exists)}
+    metrics["segment_turns"] = Mean(exists.sum(dtype=jnp.float32), boundaries.sum(dtype=jnp.float32))
     return Signal({"policy": Stream(placed.advantages, placed.mask.astype(jnp.float32)), **values}, metrics)
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     terms, metrics = policy_loss(outputs, trajectories, streams)
-    of_head = lambda i: _critics.value_term(m, outputs, trajectories, streams[HEADS[i]], clip=clip, head=i)
-    return Loss(terms | {f"{name}_value": of_head(i) for i, name in enumerate(HEADS)}, metrics)
+    return Loss(terms | _critics.value_terms(m, outputs, trajectories, streams, HEADS, clip=clip), metrics)
 
-  of_critic = _critics.critic(m, heads=len(HEADS)) | {"requires": ("values", *READ)}
-  return policy_gradient.method(config, task, signal, papers=("2602.16165",), loss=loss, **of_critic)
+  critic = _critics.critic(m, heads=len(HEADS), extras=READ)
+  return policy_gradient.method(config, task, signal, papers=("2602.16165",), loss=loss, **critic)
