@@ -74,7 +74,7 @@ def probe(
   rows, boundaries = mask.shape
   index = jnp.repeat(jnp.arange(rows), boundaries)
   ends = jnp.where(mask, cuts, trajectories.prompt_width).reshape(-1)
-  begun = jnp.broadcast_to(jnp.array(opening), (index.shape[0], len(opening)))
+  begun = jnp.broadcast_to(jnp.array(opening, jnp.int32), (index.shape[0], len(opening)))
 
   answer, answer_mask = forced_answer.answers(prompts_of_rows(prompts, trajectories)[0])
   visible = jnp.arange(trajectories.tokens.shape[1]) < ends[:, None]

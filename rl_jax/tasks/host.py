@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from rl_jax.tasks import fields, stop_texts
+from rl_jax.tasks import fields, forced_answers, stop_texts
 from rl_jax.tasks.datasets.prepare import PreparedDataset
 from rl_jax.tasks.notes import Notes
 from rl_jax.tasks.prompting import Encoding, Tokenizer, encode
 from rl_jax.tasks.scoring import FAILURES, Scorer, without_rewards_of_failures_alone
 from rl_jax.tasks.stop_texts import StopTexts
-from rl_jax.tasks.task import ExtraSpec, Prompts, Split, Turns, Verdicts, end_ids
+from rl_jax.tasks.task import ExtraSpec, ForcedAnswer, Prompts, Split, Turns, Verdicts, end_ids
 from rl_jax.tasks.verifiers import companions, rewards
 from rl_jax.tasks.verifiers.attempt import LARGEST
 from rl_jax.tasks.verifiers.errors import CannotVerify
@@ -42,6 +42,7 @@ FIELDS = {
   # texts of which each ends a response with the token that completes it, as in ("\n\nQuestion:",), and stays in what is
   # scored. What a prompt, an earlier turn, or a response before a cut holds of it does not count
   "stop_texts": (),
+  "forced_answer_tokens": 0,  # most tokens of a right answer that a method forces to probe a belief; 0: none does
   "workers": 2,  # number of scoring processes; 0: this process, without a deadline
   "seconds_per_response": 10.0,  # CPU seconds after which a response has failed; wall time may be some times longer
   # "required": workers have no network, a read-only view of Python's folders and a user of their own, or the task is
@@ -121,7 +122,7 @@ class HostTask:
     max_unscored_iterations: number of consecutive iterations in which every response timed out, crashed or had no
       verdict, after which a run stops.
     stop_texts: texts that end a response, or a turn; None: only end tokens do.
-    turns, provides, objectives: as in a DeviceTask.
+    turns, provides, objectives, forced_answer: as in a DeviceTask.
   """
 
   vocabulary: Any
@@ -143,10 +144,9 @@ class HostTask:
   stop_texts: StopTexts | None = None
   provides: Mapping[str, ExtraSpec] = dataclasses.field(default_factory=lambda: dict(PROVIDES))
   objectives: tuple[str, ...] = ()
+  forced_answer: ForcedAnswer | None = None
 
   on_device: ClassVar[bool] = False
-  forced_answer: ClassVar[None] = None
-  """None: answers are free text, without a form that could be forced."""
   step_values: ClassVar[None] = None
   prover_values: ClassVar[None] = None
   guessing_floor: ClassVar[None] = None
@@ -188,6 +188,7 @@ def build(
   sizes = {split: len(problems[split].levels) for split in SPLITS}
   by_split = {"train": scorers.train or scorers.own, "held_out": scorers.own}
   unique_scorers = list({id(scorer): scorer for scorer in by_split.values()}.values())
+  writer = forced_answers.writer(config, vocabulary)
   notes = Notes(unique_scorers, scorers.ready(_all_entries(data, problems)))
   return HostTask(
     vocabulary=vocabulary,
@@ -197,7 +198,8 @@ def build(
     sizes=sizes,
     fingerprint=_fingerprint(data, problems),
     problem_ids=partial(_problem_ids, sizes),
-    prompts=partial(_prompts, problems, config["prompt_tokens"], vocabulary.pad_id),
+    prompts=partial(_prompts, data, problems, config["prompt_tokens"], vocabulary.pad_id, writer),
+    forced_answer=writer and writer.forced_answer(),
     levels_of=partial(_levels_of, problems),
     verify=partial(_verify, data, problems, vocabulary, by_split, scorers.parts),
     objectives=scorers.parts,
@@ -312,13 +314,19 @@ def _problem_ids(sizes: Mapping[Split, int], key: PRNGKeyArray, n: int, split: S
 
 
 def _prompts(
-  problems: Mapping[Split, _Problems], width: int, pad_id: int, ids: Int[np.ndarray, " N"], split: Split
+  data: PreparedDataset,
+  problems: Mapping[Split, _Problems],
+  width: int,
+  pad_id: int,
+  writer: forced_answers.Writer | None,
+  ids: Int[np.ndarray, " N"],
+  split: Split,
 ) -> Prompts:
   ids = _checked(problems, ids, split)
   tokens, mask = problems[split].encoded.padded(ids, width, pad_id)
-  levels = problems[split].levels[ids]
-  arrays: dict[str, Any] = {"tokens": tokens, "mask": mask, "ids": ids.astype(np.int32), "levels": levels}
-  return Prompts(**arrays, metadata={})
+  answers = writer.metadata(data.entries(problems[split].encoded.places[ids], split)) if writer else {}
+  arrays: dict[str, Any] = {"tokens": tokens, "mask": mask, "ids": ids.astype(np.int32), "metadata": answers}
+  return Prompts(**arrays, levels=problems[split].levels[ids])
 
 
 def _checked(problems: Mapping[Split, _Problems], ids: Int[np.ndarray, " N"], split: Split) -> Int[np.ndarray, " N"]:

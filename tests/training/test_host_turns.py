@@ -1,4 +1,7 @@
-"""A task with a tool in Python trains and is evaluated turn by turn, the tool's answers between the programs."""
+"""A task with a tool in Python trains and is evaluated turn by turn, the tool's answers between the programs.
+
+The method is IGPO, which forces the right answer before every turn.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,8 @@ def trained(tmp_path_factory):
   problems = [{"question": f"{i}+1=", "answer": f"{i + 1}"} for i in range(60)]
   (folder / "sums.jsonl").write_text("".join(json.dumps(problem) + "\n" for problem in problems))
   plain = configs.resolve("experiments/grpo.py:smoke").to_dict()
-  plain |= {"task": {"name": str(TASK), "file": str(folder / "sums.jsonl")}, "stages": {}, "init_from": ""}
+  task = {"name": str(TASK), "file": str(folder / "sums.jsonl"), "forced_answer_tokens": 3}
+  plain |= {"task": task, "method": {"name": "rl_jax.methods.igpo"}, "stages": {}, "init_from": ""}
   plain["evaluation"] |= {"prompts": 4, "prompts_at_a_time": 2, "greedy": False}
   plain["logging"] |= {"samples": 16}
   plain["sampling"] |= {"stop_sequences": tuple((token,) for token in range(0, 256, 5))}
@@ -73,6 +77,12 @@ def test_sampler_and_trainer_agree_over_the_tools_tokens(trained):
   for metrics in trained[1].metrics:
     assert (metrics["ratio_error"] < 1e-5).all() and (np.abs(metrics["kl_to_behaviour"]) < 1e-5).all()
     assert metrics["unscored"] == 0 and metrics["accuracy"] == 0 < metrics["gradient_norm"]
+
+
+def test_turns_have_information_gain(trained):
+  """Calls end turns that are not the last, and an untrained policy's belief in a digit changes with them."""
+  for metrics in trained[1].metrics:
+    assert 0 < np.abs(metrics["information_gain"]) < 0.1 and 0 <= metrics["zero_advantage"] < 1
 
 
 def test_evaluation_plays_the_turns(trained):

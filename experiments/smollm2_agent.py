@@ -1,0 +1,50 @@
+"""Does credit of turns teach a real model to use a calculator faster than credit of episodes?
+
+SmolLM2-135M-Instruct on sums and products from reasoning-gym, which it rarely does in its head, with a calculator that
+it may call before it answers. Information gain of turns (IGPO, rl_jax/methods/igpo.py) beside GRPO, the variant "grpo".
+`python -m rl_jax.fetch smollm2-135m-instruct` brings the model, `make tasks` the packages.
+
+Variant "smoke" ends in a minute or two and learns nothing.
+
+Command: python -m rl_jax.train smollm2_agent --workdir=runs/smollm2_agent
+Expected: no result yet.
+"""
+
+from ml_collections import ConfigDict
+
+from rl_jax.experiments import smollm2_grpo
+
+LEVELS = {
+  "sum": {"dataset": "chain_sum", "min_terms": 2, "max_terms": 3, "min_digits": 2, "max_digits": 3},
+  "product": {"dataset": "products", "min_terms": 2, "max_terms": 2, "min_digits": 2, "max_digits": 2},
+}
+PROMPT = (
+  "You solve problems with a calculator. To use it, write the calculation between <tool> and </tool>, as in "
+  "<tool>3 * 17</tool>. Then answer with the number alone."
+)
+
+
+def get_config(variant: str = "") -> ConfigDict:
+  """One seed: a task that is scored in Python has a run for each."""
+  config = smollm2_grpo.get_config("smoke" if variant == "smoke" else "")
+  method = "grpo" if variant == "grpo" else "igpo"
+  config.method = {"name": f"rl_jax.methods.{method}", "kl_coefficient": 0.0, "curriculum": "epochs"}
+  config.task = {
+    "name": "rl_jax.tasks.tool_use",
+    "source": "reasoning_gym",
+    "tool": "calculator",
+    "levels": LEVELS,
+    "problems": 4096,
+    "held_out_fraction": 0.25,
+    "answer": "number",
+    "system_prompt": PROMPT,
+    "prompt_tokens": 112,
+    "max_turns": 2,
+    "turn_tokens": 24,
+    "observation_tokens": 20,
+    "forced_answer_tokens": 8,
+  }
+  config.num_iterations = 24 if variant != "smoke" else config.num_iterations
+  if variant not in ("", "grpo", "smoke"):
+    raise ValueError(f'variant {variant!r} is not known: leave it out, or one of "grpo", "smoke"')
+  return config
