@@ -1,7 +1,7 @@
 """Does credit of turns teach a real model to use a calculator faster than credit of episodes?
 
-SmolLM2-135M-Instruct on sums and products from reasoning-gym, which it rarely does in its head, with a calculator that
-it may call before it answers. Information gain of turns (IGPO, rl_jax/methods/igpo.py) beside GRPO, the variant "grpo".
+SmolLM2-135M-Instruct on sums from reasoning-gym that it rarely gets right in its head, with a calculator that it may
+call before it answers. Information gain of turns (IGPO, rl_jax/methods/igpo.py) beside GRPO, the variant "grpo".
 `python -m rl_jax.fetch smollm2-135m-instruct` brings the model, `make tasks` the packages.
 
 Variant "smoke" ends in a minute or two and learns nothing.
@@ -15,13 +15,18 @@ from ml_collections import ConfigDict
 from rl_jax.experiments import smollm2_grpo
 
 LEVELS = {
-  "sum": {"dataset": "chain_sum", "min_terms": 2, "max_terms": 3, "min_digits": 2, "max_digits": 3},
-  "product": {"dataset": "products", "min_terms": 2, "max_terms": 2, "min_digits": 2, "max_digits": 2},
+  "two": {"dataset": "chain_sum", "min_terms": 2, "max_terms": 2, "min_digits": 2, "max_digits": 3},
+  "three": {"dataset": "chain_sum", "min_terms": 3, "max_terms": 3, "min_digits": 2, "max_digits": 3},
 }
-PROMPT = (
-  "You solve problems with a calculator. To use it, write the calculation between <tool> and </tool>, as in "
-  "<tool>3 * 17</tool>. Then answer with the number alone."
-)
+PROMPT = "You solve problems with a calculator."
+EXAMPLE = """State the final answer to the following arithmetic problem: 312 + 30 =<|im_end|>
+<|im_start|>assistant
+<tool>312 + 30</tool>
+<result>342</result>
+342<|im_end|>
+<|im_start|>user
+{question}"""
+"""A call before the question: without it the model hardly ever makes any."""
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -38,10 +43,11 @@ def get_config(variant: str = "") -> ConfigDict:
     "held_out_fraction": 0.25,
     "answer": "number",
     "system_prompt": PROMPT,
-    "prompt_tokens": 112,
-    "max_turns": 2,
+    "question_template": EXAMPLE,
+    "prompt_tokens": 128,
+    "max_turns": 3,
     "turn_tokens": 24,
-    "observation_tokens": 20,
+    "observation_tokens": 16,
     "forced_answer_tokens": 8,
   }
   config.num_iterations = 24 if variant != "smoke" else config.num_iterations
