@@ -57,11 +57,11 @@ def _answers(prompts: Prompts) -> tuple[Int[Any, "N A"], Bool[Any, "N A"]]:
 
 
 def writer(config: Mapping[str, Any], vocabulary: Tokenizer) -> Writer | None:
-  """The form of a config's answers; None where `forced_answer_tokens` is 0.
+  """The form of a config's answers; None where `forced_answer_tokens` is 0, or no field as in environments.
 
   Raises: ValueError: the rule `answer` says no form.
   """
-  width = fields.whole(config["forced_answer_tokens"], 0, 1024, where="task.forced_answer_tokens")
+  width = fields.whole(config.get("forced_answer_tokens", 0), 0, 1024, where="task.forced_answer_tokens")
   if not width:
     return None
   form = FORMS.get(config.get("answer", ""))

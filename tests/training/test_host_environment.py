@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from signal import SIGKILL
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,11 @@ from rl_jax.configuration import configs
 from rl_jax.launching import initialization
 from rl_jax.training import mesh
 from rl_jax.training.trainer import Trainer
+from tests import commands
 from tests.training import small
+
+
+MODEL = {"width": 8, "heads": 1, "head_width": 8, "feed_forward": 8}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +30,7 @@ def trained():
   plain["evaluation"] |= {"every_iterations": 0}
   plain["logging"] |= {"every_iterations": 1, "samples": 8}
   plain["sampling"] |= {"stop_sequences": tuple((token,) for token in range(0, 256, 9))}
-  plain["model"] |= {"width": 8, "heads": 1, "head_width": 8, "feed_forward": 8}
+  plain["model"] |= MODEL
   config = configs.resolve_config(plain | {"num_seeds": 1})
   experiment = initialization.build(config)
   verify, episodes, asked = experiment.task.verify, experiment.task.verify.args[0].episodes, []
@@ -67,3 +72,29 @@ def test_a_record_is_worth_what_it_was_live(trained):
   assert all((one[name] == other[name]).all() for name in one) and any((one[name] != start[name]).any() for name in one)
   for name, value in metrics.items():
     np.testing.assert_array_equal(value, metrics_again[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_killed_between_the_turns_of_an_episode_it_ends_the_same(tmp_path):
+  """Each iteration has 32 first turns: the kills come at second turns, after a checkpoint and before the next."""
+  command = lambda run: commands.flags(
+    "experiments/grpo.py:smoke",
+    tmp_path / run,
+    "task.name=tests.training.struck_dice_task",
+    "init_from=",
+    "num_seeds=1",
+    "num_iterations=4",
+    "checkpoint.every_iterations=1",
+    "evaluation.every_iterations=0",
+    "logging.every_iterations=1",
+    f"sampling.stop_sequences={tuple((token,) for token in range(0, 256, 9))}",
+    *(f"model.{name}={size}" for name, size in MODEL.items()),
+  )
+  cache = tmp_path / "compiled"
+  assert commands.train(command("straight"), cache).returncode == 0
+  for strike_at, steps in ((100, [1]), (40, [1]), (100, [1, 2])):
+    struck = commands.train(command("struck"), cache, env=commands.environment(cache, STRIKE_AT=str(strike_at)))
+    assert struck.returncode == -SIGKILL, struck.stderr
+    assert commands.steps(tmp_path / "struck")[-1] == steps[-1]
+  assert commands.train(command("struck"), cache).returncode == 0
+  commands.assert_same_end(tmp_path / "straight", tmp_path / "struck")
