@@ -9,6 +9,7 @@ from rl_jax.tasks.environments import host
 from tests.tasks.byte_vocabulary import Bytes
 from tests.training import dice_task
 
+
 class StruckDice(dice_task.Dice):
   steps = 0
 

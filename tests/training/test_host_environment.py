@@ -17,7 +17,6 @@ from rl_jax.training.trainer import Trainer
 from tests import commands
 from tests.training import small
 
-
 MODEL = {"width": 8, "heads": 1, "head_width": 8, "feed_forward": 8}
 
 
