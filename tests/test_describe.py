@@ -67,6 +67,6 @@ def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(capsys, tmp_pat
 
 
 def test_a_dry_run_of_what_cannot_be_launched_is_one_line(capsys, tmp_path):
-  argv = ["grpo:smoke", f"--workdir={tmp_path / 'run'}", "--dry_run", "--config.minibatches_per_epoch=7"]
+  argv = ["grpo:smoke", f"--workdir={tmp_path / 'run'}", "--dry-run", "--config.minibatches_per_epoch=7"]
   assert train.main(argv) == 1
   assert "rows of an iteration (32) is not a multiple of minibatches_per_epoch (7)" in capsys.readouterr().err

@@ -56,9 +56,15 @@ class Parser(argparse.ArgumentParser):
     if action.choices is not None and value not in action.choices:
       raise argparse.ArgumentError(action, f"no choice {value!r}{nearest(str(value), action.choices)}")
 
+  def _spelled(self, argument: str) -> str:
+    """A flag of ours that is written with hyphens, as --dry-run, in its own spelling."""
+    name, equals, value = argument.partition("=")
+    spelled = f"--{name[2:].replace('-', '_')}"
+    return f"{spelled}{equals}{value}" if name[:2] == "--" and spelled in self._option_string_actions else argument
+
   def parse(self, argv: Sequence[str]) -> argparse.Namespace:
     """Parse arguments in any order. Raises: UserError: unknown argument, with a suggestion."""
-    options, unknown = self.parse_known_intermixed_args(argv)
+    options, unknown = self.parse_known_intermixed_args([self._spelled(argument) for argument in argv])
     if not unknown:
       return options
     flag = unknown[0].partition("=")[0]
