@@ -4,7 +4,9 @@ rl_jax/tasks/environments/duplicate_checks.py).
 Question: how fast is it learned that an attempt has to pass all checks, from that alone?
 
 Command: rl-jax train grpo_checks --workdir=runs/grpo_checks
-Expected: no result yet.
+Study: rl-jax study verpo --only=grpo --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 86 s.
+Expected: held_out/sampled_accuracy after 150,000 tokens: grpo 0.988 ± 0.006; 6 seeds (results/verpo.json).
 """
 
 from rl_jax.experiments import verpo

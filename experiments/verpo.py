@@ -8,7 +8,9 @@ The variant "easy" has a weaker lure, "hard" gives one attempt only, "smoke" has
 experiments/grpo_checks.py is GRPO on the same task.
 
 Command: rl-jax train verpo --workdir=runs/verpo
-Expected: no result yet.
+Study: rl-jax study verpo --only=verpo --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 106 s.
+Expected: held_out/sampled_accuracy after 150,000 tokens: verpo 0.976 ± 0.036; 6 seeds (results/verpo.json).
 """
 
 from ml_collections import ConfigDict

@@ -8,13 +8,17 @@ passes all checks, so that four groups of eight in five see no reward.
 The paper claims that VeRPO passes more than the outcome alone (GRPO, `grpo`; without division by the std, `outcome`),
 than pass rates beside the outcome (`pass_rate`), which easy checks dominate, and than either of its parts: `tests` has
 no outcome, `difficulty` does not divide by the number of tests of one difficulty. It also claims fewer degenerate
-groups than the outcome has. The oracle is drawn, and is no gate: its credit is of attempts, and asks for accuracy.
+groups than the outcome has. Groups in which all pass count too, so a method that learns sooner has more of them later.
+The oracle is drawn, and is no gate: its credit is of attempts, and asks for accuracy.
 
 Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
 own, on half of the budget.
 
 Command: python -m rl_jax.study verpo --results=experiments/results
-Expected: no result yet.
+Hardware: 2 threads of an AMD EPYC; 696 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 150,000 tokens: difficulty 0.980 ± 0.020, grpo 0.988 ± 0.006, no_reward 0.000
+  ± 0.000, oracle 0.972 ± 0.039, outcome 0.983 ± 0.023, pass_rate 0.991 ± 0.013, tests 0.992 ± 0.010, verpo 0.976 ±
+  0.036; 6 seeds (results/verpo.json).
 """
 
 from ml_collections import ConfigDict
