@@ -4,8 +4,9 @@ arXiv 2410.08146).
 Question: does progress under a prover find what a rare outcome does not?
 
 The start has learned from as many demonstrations as the paper's, of a policy that finds the target once in 185 times.
-Progress is exact, under a prover of gamma 10; the stages `prover` and `verifier` are models for the method's other
-provers. The variants "easy" and "hard" plant three words and seven; "smoke" has three words in all.
+Progress is exact, under a prover of gamma 10. The stages `prover` and `verifier` are models for the method's other
+provers: `method.prover` "samples" with `method.prover_init_from` "prover#policy", and "verifier" with
+"verifier#verifier". The variants "easy" and "hard" plant three words and seven; "smoke" has three words in all.
 
 Command: rl-jax train pav --workdir=runs/pav
 Expected: no result yet.

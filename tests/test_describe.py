@@ -70,3 +70,31 @@ def test_a_dry_run_of_what_cannot_be_launched_is_one_line(capsys, tmp_path):
   argv = ["grpo:smoke", f"--workdir={tmp_path / 'run'}", "--dry-run", "--config.minibatches_per_epoch=7"]
   assert train.main(argv) == 1
   assert "rows of an iteration (32) is not a multiple of minibatches_per_epoch (7)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("change", "said"),
+  [
+    ("init_from=nostage", "init_from='nostage' is neither a stage of this config (bridge, critic, "),
+    ("init_from=NOWHERE", "NOWHERE does not exist: give the --workdir of a run"),
+    ("stages.trained_teacher.init_from=NOWHERE", "NOWHERE does not exist"),
+    ("stages.bridge.method.teacher.init_from=NOWHERE", "NOWHERE does not exist"),
+    ("stages.bridge.method.form=renyi", "stage bridge: method rl_jax.methods.distillation: method.form is one of"),
+    ("stages.distillation.method.coefficient=-1", "stage distillation: method.coefficient: want a finite number"),
+    ("stages.teacher_start.learning_rate=-1", "stage teacher_start: learning_rate: want"),
+    ("stages.bridge.num_seeds=3", "stage bridge has 3 seeds, this run 1: start from a run of one learning rate"),
+    ("init_from=bridge#critic", "stage bridge has no model 'critic': it has policy, teacher"),
+    (
+      "stages.bridge.method.teacher.model.width=32",
+      "stage trained_teacher: its model 'policy' is no start for 'teacher': embedding is (35, 24) there and (35, 32)",
+    ),
+  ],
+)
+def test_a_mistake_in_any_stage_ends_a_launch_before_the_first_is_trained(change, said, capsys, tmp_path):
+  """With and without --dry_run, which ends as the launch does."""
+  change = change.replace("NOWHERE", str(tmp_path / "nowhere"))
+  for more in (["--dry_run"], []):
+    assert train.main(["opd:smoke", f"--workdir={tmp_path / 'run'}", f"--config.{change}", *more]) == 1
+    error = capsys.readouterr().err
+    assert said.replace("NOWHERE", str(tmp_path / "nowhere")) in error and error.count("\n") == 1
+    assert not any(file.is_file() for file in tmp_path.rglob("*"))

@@ -33,7 +33,7 @@ def report(config: ConfigDict, workdir: Path) -> Iterator[str]:
   experiment, device_mesh = initialization.build(config), mesh.make_mesh(config.mesh)
   with contextlib.closing(experiment.task):
     notes = check_batch(experiment, device_mesh)
-    yield from _stages(config, workdir)
+    yield from _stages(experiment, workdir)
     yield from _models(experiment)
     yield from _sizes(experiment)
     yield from _memory(experiment, device_mesh)
@@ -41,12 +41,10 @@ def report(config: ConfigDict, workdir: Path) -> Iterator[str]:
     yield from notes
 
 
-def _stages(config: ConfigDict, workdir: Path) -> Iterator[str]:
-  for name in initialization.stages_before(config):
-    stage, folder = initialization.stage_config(config, name), initialization.stage_folder(config, name, workdir)
+def _stages(experiment: Experiment, workdir: Path) -> Iterator[str]:
+  for name, stage, folder, depth in initialization.stages_before(experiment, workdir):
     state = "begun or done in" if RunDirectory(folder).identity.exists() else "to be trained in"
-    yield f"stage {name}: {stage.num_iterations} iterations of {stage.method.name}, {state} {folder}"
-    yield from (f"  {line}" for line in _stages(stage, folder))
+    yield f"{'  ' * depth}stage {name}: {stage.num_iterations} iterations of {stage.method.name}, {state} {folder}"
 
 
 def _models(experiment: Experiment) -> Iterator[str]:

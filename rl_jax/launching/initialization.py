@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from rl_jax.errors import UserError
 from rl_jax.models import lora
 from rl_jax.models.model import Model, Params
 from rl_jax.runs.differences import flatten
-from rl_jax.runs.directory import find_run
+from rl_jax.runs.directory import RunDirectory, find_run
 from rl_jax.runs.files import read_json
 from rl_jax.training import experiment, manifests
 from rl_jax.training.checkpoints import Checkpoints
@@ -41,6 +42,16 @@ class Start(NamedTuple):
   """SHA-256 of the checkpoint's manifest, which holds the checksums of all its files."""
   warnings: list[str]
   """Warnings about damaged checkpoints that were skipped."""
+
+
+class Stage(NamedTuple):
+  """Stage that a model starts from."""
+
+  name: str
+  config: ConfigDict
+  folder: Path
+  depth: int
+  """0 for a stage of the run itself, 1 for a stage of such a stage, and so on."""
 
 
 class StartName(NamedTuple):
@@ -98,13 +109,6 @@ def _needed(stages: dict[str, Any], name: str, fields: Iterable[Any]) -> dict[st
   return required
 
 
-def stages_before(config: ConfigDict) -> list[str]:
-  """Names of the stages that models of a config's method start from."""
-  fields = [config.init_from, *flatten(config.method.to_dict()).values()]
-  places = (parsed(field).place for field in fields if isinstance(field, str))
-  return list(dict.fromkeys(place for place in places if place in config.stages))
-
-
 def stage_folder(config: ConfigDict, name: str, workdir: Path) -> Path:
   """Folder of a stage, next to the run or to the stage that starts from it.
 
@@ -116,6 +120,58 @@ def stage_folder(config: ConfigDict, name: str, workdir: Path) -> Path:
   digest = hashlib.sha256(json.dumps([identity, stage.num_iterations, code]).encode()).hexdigest()
   beside = workdir.parent if workdir.parent.name == "stages" else workdir.parent / "stages"
   return beside / f"{name}-{digest[:12]}"
+
+
+def stages_before(built: experiment.Experiment, workdir: Path, depth: int = 0) -> Iterator[Stage]:
+  """Stages that are trained before a run, or were, the last one first. Those before a stage with a checkpoint are not
+  needed any more.
+
+  Raises: UserError: a stage cannot be built, or gives no start to the model that wants it; or another run does not
+    exist. Without this check it would come to light when all stages before are trained.
+  """
+  seen: set[str] = set()
+  for role, init_from in _starts(built).items():
+    name, source, _ = parsed(init_from)
+    if _other_run(built.config, name):
+      find_run(name)
+      continue
+    folder = stage_folder(built.config, name, workdir)
+    try:
+      before = build(stage_config(built.config, name))
+    except UserError as error:
+      raise UserError(f"stage {name}: {error}") from error
+    with contextlib.closing(before.task):
+      _check_fit(f"stage {name}", before, source, built, role)
+      if name in seen:
+        continue
+      seen.add(name)
+      yield Stage(name, before.config, folder, depth)
+      with Checkpoints(RunDirectory(folder).checkpoints) as checkpoints:
+        saved = bool(checkpoints.steps())
+      if not saved:
+        yield from stages_before(before, folder, depth + 1)
+
+
+def _starts(built: experiment.Experiment) -> dict[str, str]:
+  """`init_from` of the models that start from a stage or another run, by role."""
+  roles = built.method.models
+  own = {name: built.config.init_from if name == "policy" else role.init_from for name, role in roles.items()}
+  return {name: init_from for name, init_from in own.items() if init_from and init_from not in roles}
+
+
+def _check_fit(what: str, before: experiment.Experiment, source: str, built: experiment.Experiment, role: str) -> None:
+  """Raise UserError if a model of a stage cannot be the start of a model."""
+  _check_seeds(what, before.config, built.config)
+  if source not in before.models:
+    raise UserError(f"{what} has no model {source!r}: it has {', '.join(sorted(before.models))}")
+  shapes = lambda model: {"/".join(path): x.shape for path, x in flatten_dict(nn.unbox(model.base.abstract)).items()}
+  start, own = shapes(before.models[source]), shapes(built.models[role])
+  for name in sorted(start.keys() | own.keys()):
+    if start.get(name) != own.get(name):
+      raise UserError(
+        f"{what}: its model {source!r} is no start for {role!r}: {name} is {start.get(name, 'absent')} there and "
+        f"{own.get(name, 'absent')} here; give both the same fields of `model`"
+      )
 
 
 def find(
@@ -153,21 +209,28 @@ def find(
   return starts
 
 
+def _other_run(config: ConfigDict, name: str) -> bool:
+  """Return whether the place of an `init_from` is the folder of a run, not a stage. Raises UserError: it is neither."""
+  if name in config.stages:
+    return False
+  if re.search(r"[/\\]", name) or Path(name).is_dir():
+    return True
+  stages = ", ".join(config.stages) or "none"
+  raise UserError(f"init_from={name!r} is neither a stage of this config ({stages}) nor the folder of a run")
+
+
 def _led_to(
   built: experiment.Experiment, role: str, init_from: str, workdir: Path, train: Callable[[ConfigDict, Path], bool]
 ) -> Start | None:
   """Start named by `init_from`, "stage or folder[#role][@hash]"; None if its stage was stopped."""
   config = built.config
   name, source, expected = parsed(init_from)
-  if name in config.stages:
+  if _other_run(config, name):
+    folder = Path(name)
+  else:
     folder = stage_folder(config, name, workdir)
     if not train(stage_config(config, name), folder):
       return None
-  elif re.search(r"[/\\]", name) or Path(name).is_dir():
-    folder = Path(name)
-  else:
-    stages = ", ".join(config.stages) or "none"
-    raise UserError(f"init_from={name!r} is neither a stage of this config ({stages}) nor the folder of a run")
   return _read(folder, config, built.models[role], source, expected)
 
 
@@ -190,12 +253,7 @@ def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: s
   """Parameters of a model in a run's newest checkpoint (its average, if it kept one), for a model of this shape."""
   source = find_run(folder)
   saved = ConfigDict(read_json(source.config))
-  own = len(set(member_seeds(config)))
-  if own % saved.num_seeds or learning_rates(saved):
-    raise UserError(
-      f"{folder} has {saved.num_seeds} seeds, this run {own}: start from a run of one learning rate, with 1 seed or as "
-      "many, or a number that divides this run's"
-    )
+  _check_seeds(str(folder), saved, config)
   with Checkpoints(source.checkpoints) as checkpoints:
     contents = _ModelContents(checkpoints.leaves(), role)
     if contents.roles and role not in contents.roles:
@@ -215,6 +273,16 @@ def _read(folder: Path, config: ConfigDict, model: Model, role: str, expected: s
   if not sha256.startswith(expected):
     raise UserError(f"{folder} is not the start asked for: its checkpoint has hash {sha256[:12]}, not {expected}")
   return Start(model.merged(restored.state.evaluated), str(folder), sha256, restored.warnings)
+
+
+def _check_seeds(what: str, saved: ConfigDict, config: ConfigDict) -> None:
+  """Raise UserError if a run has not a start for each seed of another."""
+  own = len(set(member_seeds(config)))
+  if own % saved.num_seeds or learning_rates(saved):
+    raise UserError(
+      f"{what} has {saved.num_seeds} seeds, this run {own}: start from a run of one learning rate, with 1 seed or as "
+      "many, or a number that divides this run's"
+    )
 
 
 class _ModelContents(NamedTuple):

@@ -225,6 +225,8 @@ class RunLoop:
       )
 
   def _starts(self, experiment: Experiment) -> dict[str, initialization.Start] | None:
+    if not self.is_stage:
+      list(initialization.stages_before(experiment, self.workdir))  # a mistake in any ends the launch here
     starts = initialization.find(experiment, self.workdir, self.train_stage)
     for start in (starts or {}).values():
       for warning in start.warnings:

@@ -55,7 +55,9 @@ def owen(m: ConfigDict) -> Credit:
 
 
 def uniform(m: ConfigDict) -> Credit:
-  """Equal shares, for which no part of a response is scored."""
+  """Equal shares, for which no part of a response is scored. Raises ValueError: nothing is sampled."""
+  if m.orders:
+    raise ValueError(f"method.orders={m.orders}: equal shares need no part of a response, set it to 0")
 
   def shares(rows: Trajectories) -> Float[Array, "B S"]:
     exists = rows.extras["unit_mask"]

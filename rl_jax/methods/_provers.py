@@ -49,8 +49,11 @@ def samples(config: ConfigDict, task: Task) -> Prover:
 def verifier(config: ConfigDict, task: Task) -> Prover:
   """Prover as a model whose head is the logit of success. Raises ValueError if nothing has trained it."""
   m, starts = config.method, starts_of(config)
-  if m.prover_init_from == "policy":
-    raise ValueError("method.prover='verifier' was trained before: method.prover_init_from, as in 'verifier#verifier'")
+  if "#" not in m.prover_init_from:  # a policy, whose head nothing has trained
+    raise ValueError(
+      "method.prover='verifier' was trained before: method.prover_init_from names a stage or run and its model, as in "
+      f"'verifier#verifier', got {m.prover_init_from!r}"
+    )
 
   def predicted(trajectories: Trajectories) -> StepValues:
     at, exists = starts(trajectories)

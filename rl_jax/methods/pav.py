@@ -60,7 +60,7 @@ def get_config() -> dict[str, Any]:
     "form": "step",  # or "to_go"
     "prover": "samples",  # or "truth", "verifier"
     "prover_gamma": 10.0,  # strength, for "truth"
-    "prover_init_from": "policy",  # for a model: another role, a stage or a run, as in "verifier#verifier"
+    "prover_init_from": "policy",  # or a stage or run and its model: "prover#policy", "verifier#verifier"
     "completions": 20,  # number from the start of each step, for "samples"
     "max_steps": 16,  # steps with their own value by a model; later ones join the last
     "best_of": 1,  # K
@@ -85,10 +85,9 @@ FORMS = {"step": lambda progress, step_ids, mask: progress, "to_go": to_go}
 
 def build(config: ConfigDict, task: Task) -> Method:
   """PAV from its section of a config. Raises ValueError for an unknown prover."""
-  m = config.method
+  m, policy_loss = config.method, policy_gradient.loss_function(config, task)
   prover = PROVERS[one_of(m, "prover", PROVERS)](config, task)
   credited, critic = FORMS[one_of(m, "form", FORMS)], _critics.critic(m)
-  policy_loss = policy_gradient.loss_function(config, task)
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     mask = trajectories.trained & trajectories.scored[:, None]

@@ -81,6 +81,11 @@ def build(config: ConfigDict, task: Task) -> Method:
   m = config.method
   if m.highest_reward <= m.lowest_reward:
     raise ValueError(f"method.highest_reward={m.highest_reward} is not above lowest_reward={m.lowest_reward}")
+  if not m.lowest_reward <= m.prior_start <= m.highest_reward:
+    raise ValueError(f"method.prior_start={m.prior_start} is no reward from {m.lowest_reward} to {m.highest_reward}")
+  rows_per_round, most = m.rows_per_round or config.prompts_per_iteration, config.prompts_per_iteration * m.k_max
+  if rows_per_round > most:
+    raise ValueError(f"method.rows_per_round={rows_per_round} are more than k_max for each prompt: take {most} at most")
   prior = PRIORS[one_of(m, "prior", PRIORS)](config, task)
   noise = ((m.highest_reward - m.lowest_reward) / 2) ** 2
 
@@ -96,8 +101,7 @@ def build(config: ConfigDict, task: Task) -> Method:
   rollout = look_ahead(
     lambda completions: responses(task, completions, sampling_from(config)),
     prior.estimator, config.completions_per_prompt, rounds=m.rounds,
-    rows_per_round=m.rows_per_round or config.prompts_per_iteration,
-    k_max=m.k_max, cost=m.cost * noise, noise_variance=noise,
+    rows_per_round=rows_per_round, k_max=m.k_max, cost=m.cost * noise, noise_variance=noise,
   )  # fmt: skip
   return policy_gradient.method(
     config, task, signal, papers=("2603.10848",), requires=("priors", "prompt_weights"), rollout=rollout,

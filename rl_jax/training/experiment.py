@@ -170,7 +170,7 @@ def _check_models(method: Method) -> None:
     while (ahead := roles[chain[-1]].init_from) in roles:
       if ahead in chain:
         circle = " from ".join([*chain, ahead])
-        raise ValueError(f"models start from one another: {circle} (a stage has a name that no model has)")
+        raise ValueError(f"models start from one another: {circle} (a stage of the same name is {ahead}#policy)")
       chain.append(ahead)
   for array, (name, output) in method.scoring.items():
     if name not in roles or output not in roles[name].outputs:

@@ -220,7 +220,10 @@ def test_unscored_rows_count_for_nothing():
   [
     ({"prover": "oracle"}, "method.prover is one of truth, samples, verifier, got 'oracle'"),
     ({"form": "sum"}, "method.form is one of step, to_go, got 'sum'"),
-    ({"prover": "verifier"}, "method.prover='verifier' was trained before: method.prover_init_from, as in"),
+    *(
+      ({"prover": "verifier", "prover_init_from": start}, f"was trained before: .* 'verifier#verifier', got '{start}'")
+      for start in ("policy", "", "critic", "verifier", "warm_start", "runs/prover")
+    ),
   ],
 )
 def test_options_that_are_not_known_are_refused(options, message):

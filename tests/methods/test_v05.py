@@ -177,6 +177,9 @@ def test_unscored_rows_count_for_nothing():
   [
     ({"prior": "oracle"}, "method.prior is one of constant, running, regression, model, got 'oracle'"),
     ({"lowest_reward": 1.0}, "method.highest_reward=1.0 is not above lowest_reward=1.0"),
+    ({"prior_start": 1.5}, "method.prior_start=1.5 is no reward from 0.0 to 1.0"),
+    ({"prior_start": -0.5}, "method.prior_start=-0.5 is no reward from 0.0 to 1.0"),
+    ({"rows_per_round": 1000}, "method.rows_per_round=1000 are more than k_max for each prompt: take "),
     ({"k_max": 1}, r"k_max=1: the first round alone has 2 \(completions_per_prompt\)"),
   ],
 )
