@@ -3,7 +3,9 @@
 Question: how fast is an outcome that is partly additive learned without credit of its parts?
 
 Command: rl-jax train grpo_cipher --workdir=runs/grpo_cipher
-Expected: no result yet.
+Study: rl-jax study scar --only=grpo --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 11 s.
+Expected: held_out/sampled_accuracy after 40,000 tokens: grpo 0.791 ± 0.159; 6 seeds (results/scar.json).
 """
 
 from rl_jax.experiments import scar

@@ -8,7 +8,9 @@ the cases. With task.reward=all only an episode without a wrong decision is wort
 "hard" have two decisions and eight; "smoke" has two, modulo 2.
 
 Command: rl-jax train grpo_decisions --workdir=runs/grpo_decisions
-Expected: no result yet.
+Study: rl-jax study slate --only=grpo_4 --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 21 s.
+Expected: held_out/reward after 40,000 tokens: grpo_4 0.925 ± 0.062; 6 seeds (results/slate.json).
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,9 @@
 Question: can an outcome that one response in a thousand earns be learned from?
 
 Command: rl-jax train grpo_planted --workdir=runs/grpo_planted
-Expected: no result yet.
+Study: rl-jax study pav --only=grpo --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 13 s.
+Expected: held_out/sampled_accuracy after 60,000 tokens: grpo 0.003 ± 0.007; 6 seeds (results/pav.json).
 """
 
 from rl_jax.experiments import pav

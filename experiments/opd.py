@@ -20,7 +20,9 @@ the start as its teacher; in "opd_only" both parts are on-policy, in "teacher_sa
 responses as hard labels. "cold" is GRPO on the student's start. Others are those of common.py.
 
 Command: rl-jax train opd --workdir=runs/opd
-Expected: no result yet.
+Study: rl-jax study opd --only=bridged --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 54 s.
+Expected: held_out/sampled_accuracy after 175,000 tokens: bridged 0.917 ± 0.039; 6 seeds (results/opd.json).
 """
 
 from ml_collections import ConfigDict

@@ -9,7 +9,9 @@ provers: `method.prover` "samples" with `method.prover_init_from` "prover#policy
 "verifier#verifier". The variants "easy" and "hard" plant three words and seven; "smoke" has three words in all.
 
 Command: rl-jax train pav --workdir=runs/pav
-Expected: no result yet.
+Study: rl-jax study pav --only=prover_10 --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 17 s.
+Expected: held_out/sampled_accuracy after 60,000 tokens: prover_10 0.989 ± 0.004; 6 seeds (results/pav.json).
 """
 
 from ml_collections import ConfigDict

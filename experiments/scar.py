@@ -8,7 +8,9 @@ tokens: near 1 the advantage of a symbol holds the luck of all later ones. The v
 four letters and of eight, "smoke" of three, over an alphabet of three.
 
 Command: rl-jax train scar --workdir=runs/scar
-Expected: no result yet.
+Study: rl-jax study scar --only=scar --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 31 s.
+Expected: held_out/sampled_accuracy after 40,000 tokens: scar 0.983 ± 0.019; 6 seeds (results/scar.json).
 """
 
 from ml_collections import ConfigDict

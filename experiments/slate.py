@@ -7,7 +7,9 @@ Every decision earns its reward at once, and no decision changes another: the re
 task.bait above 1 it is not, and what is good at once costs more later on. The variants are those of grpo_decisions.
 
 Command: rl-jax train slate --workdir=runs/slate
-Expected: no result yet.
+Study: rl-jax study slate --only=slate_4 --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 42 s.
+Expected: held_out/reward after 40,000 tokens: slate_4 0.851 ± 0.091; 6 seeds (results/slate.json).
 """
 
 from rl_jax.experiments import grpo_decisions

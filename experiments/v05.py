@@ -4,7 +4,9 @@ arXiv 2603.10848).
 Question: is a prior worth more than further responses?
 
 Command: rl-jax train v05 --workdir=runs/v05
-Expected: no result yet.
+Study: rl-jax study v05 --only=regression --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 115 s.
+Expected: held_out/sampled_accuracy after 300,000 tokens: regression 0.789 ± 0.207; 6 seeds (results/v05.json).
 """
 
 from rl_jax.experiments import common
