@@ -28,6 +28,8 @@ def get_config(variant: str = ""):
   elif variant == "trace":
     config.method.refined_share = 0.0
   elif variant == "continual":
-    config.stages.trace = common.tuned("rl_jax.methods.pdr") | {"method": {"name": "rl_jax.methods.pdr", "refined_share": 0.0}}
+    config.stages.trace = common.tuned("rl_jax.methods.pdr") | {
+      "method": {"name": "rl_jax.methods.pdr", "refined_share": 0.0}
+    }
     config.init_from = "trace"
   return config

@@ -3,9 +3,9 @@
 With --workdir, or the folder alone, it evaluates a checkpoint of that run: --iteration=newest (the default), best (by
 checkpoint.best_metric) or a number. With --config alone it evaluates the model that the experiment starts from: a
 pretrained model, another run, or a trained stage in runs/stages. With both, it asks the run's policy the experiment's
-problems, and its method's other forms of inference, as --config=pdr does. For a run, --config.KEY=VALUE may change fields
-of evaluation, sampling, task and mesh; with --config also of method. --output=FILE saves results per problem;
---compare=FILE compares with such a file. Exit status: 0, or 1 after a one-line error.
+problems, also in the other forms of inference of its method, as --config=pdr does. For a run, --config.KEY=VALUE may
+change fields of evaluation, sampling, task and mesh; with --config also of method. --output=FILE saves results per
+problem; --compare=FILE compares with such a file. Exit status: 0, or 1 after a one-line error.
 """
 
 from __future__ import annotations

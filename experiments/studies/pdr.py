@@ -2,9 +2,10 @@
 
 Chains of three operations, which one pass solves half of the time at first. `trace` learns from plain responses alone;
 `pdr` from plain ones to half of the prompts, and to the other half from responses that read two of four drafts.
-`no_imitation` is `pdr` without its second term, `answers` shows the answers of drafts in place of their steps. `long` is
-`trace` on demonstrations that write every step twice: the longest single pass that the task has, still shorter than one
-round of sequential refinement. `no_reward` is the control. There is no oracle of steps, as the claims are not of credit.
+`no_imitation` is `pdr` without its second term; `answers` shows the answers of drafts in place of their steps. `long`
+is `trace` on demonstrations that write every step twice: the longest single pass that the task has, still shorter than
+one round of sequential refinement. `no_reward` is the control. There is no oracle of steps, as the claims are not of
+credit.
 
 Every entry is measured in a single pass, with two and three sequential rounds, and with four drafts in parallel; the
 last also with right drafts alone and with wrong ones. A path is longer with two sequential rounds than with four drafts
@@ -23,12 +24,10 @@ from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
 
 BUDGET = 200_000
-ONCE, TWICE, THRICE, PARALLEL = (f"{form}/accuracy" for form in ("single", "sequential_2", "sequential_3", "parallel_4"))
+MEASURED = ("single", "sequential_2", "sequential_3", "parallel_4")
+ONCE, TWICE, THRICE, PARALLEL = (f"{form}/accuracy" for form in MEASURED)
 RIGHT, ANY, WRONG = (f"oracles/{outcome}" for outcome in ("right", "any", "wrong"))
-TOKENS = tuple(
-  f"{form}/{kind}_tokens" for form in ("single", "sequential_2", "sequential_3", "parallel_4")
-  for kind in ("sequential", "total")
-)  # fmt: skip
+TOKENS = tuple(f"{form}/{kind}_tokens" for form in MEASURED for kind in ("sequential", "total"))
 FORMS = "method.inference=((), (1, 1), (1, 1, 1), (4,))"
 LONG = ("task.recheck_rate=1.0", "task.spare_tokens=8")
 
@@ -70,6 +69,7 @@ def get_config() -> ConfigDict:
       "two sequential rounds beat a single pass": within("pdr", TWICE, ONCE),
       "they beat a single pass that writes every step twice": above("trace", "long", TWICE, "updates")
         | {"right_metric": ONCE},
-      "three sequential rounds beat four drafts in parallel, which cost as much in all": within("pdr", THRICE, PARALLEL),
+      "three sequential rounds beat four drafts in parallel, which cost as much in all":
+        within("pdr", THRICE, PARALLEL),
     },
   )  # fmt: skip

@@ -13,17 +13,17 @@ long traces alone never meets this interface; here half of the prompts are one s
 At inference drafts may be written in several rounds, each from the workspace of the one before. `inference` lists the
 widths of the rounds of each form that is evaluated: () is a single pass, (1, 1, 1) sequential refinement, (8, 4) two
 rounds in parallel. B_seq and B_total are the tokens read and written along one path, and by all calls. Oracle
-workspaces show right drafts alone, or wrong ones alone. `rl-jax evaluate --workdir=RUN --config=pdr` measures the policy
-of any run so.
+workspaces show right drafts alone, or wrong ones alone. `rl-jax evaluate --workdir=RUN --config=pdr` measures the
+policy of any run in these forms.
 
 Without imitation and refinement (alpha 0, refined_share 0) it is CISPO with GRPO's advantage.
 
-Inferred: no gradient on drafts; the score of a draft, its mean logprob, and draws in proportion to its exponential where
-each response chooses its own; the end of a solution that is too long is kept; a prompt without a usable draft stays
-plain; ddof, eps, both clip bounds, the mean over the tokens of a half; the accepted path is the first draft of each
-round. In training the responses to a prompt share C, whatever the choice. Not as in the paper: minibatches hold whole
-groups of either half at random, each half divided by its own tokens; a response is cut at its limit, and no answer is
-forced.
+Inferred: no gradient on drafts; the score of a draft, its mean logprob, and draws in proportion to its exponential
+where each response chooses its own; the end of a solution that is too long is kept; a prompt without a usable draft
+stays plain; ddof, eps, both clip bounds, the mean over the tokens of a half; the accepted path is the first draft of
+each round. In training the responses to a prompt share C, whatever the choice. Not as in the paper: minibatches hold
+whole groups of either half at random, each half divided by its own tokens; a response is cut at its limit, and no
+answer is forced; no call writes a summary.
 
 Metrics: those of rollouts/refinement.py, and
   trace_reward, refined_reward: the verifier's, of each half.
@@ -39,7 +39,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array
 from ml_collections import ConfigDict
 

@@ -49,8 +49,8 @@ def spent(rows: Trajectories, prompts: int) -> Budget:
 def refined(task: Task, widths: Sequence[int], sampling: Sampling, operator: Operator, answers: int = 1) -> Rollout:
   """Inference: rounds of as many drafts as `widths` says, then `answers` to each of N prompts, the only rows returned.
 
-  The first round reads the prompt alone. Widths () are a single pass, (1, 1) sequential refinement, (8, 4) two rounds in
-  parallel. Drafts are judged only if the operator asks for an outcome.
+  The first round reads the prompt alone. Widths () are a single pass, (1, 1) sequential refinement, (8, 4) two rounds
+  in parallel. Drafts are judged only if the operator asks for an outcome.
 
   Metrics: `sequential_tokens` and `total_tokens`, read and written for a prompt, means over prompts.
 

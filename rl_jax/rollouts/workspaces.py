@@ -1,7 +1,7 @@
 """Workspaces: the solutions of some drafts to a prompt, in a bounded number of tokens after it.
 
-The workspace stands between the prompt and an instruction, in the slots of a wider prompt. Without a solution to show, the
-prompt stays as it is.
+The workspace stands between the prompt and an instruction, in the slots of a wider prompt. Without a solution to show,
+the prompt stays as it is.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Operator:
       Neither has an end token.
     separator: token between two solutions.
     instruction: tokens after the workspace.
-    outcome: index in OUTCOMES: only drafts that the verifier finds right, or wrong, are shown; None: the verifier is not
-      asked.
+    outcome: index in OUTCOMES: only drafts that the verifier finds right, or wrong, are shown; None: the verifier is
+      not asked.
   """
 
   choice: str = "shared_top_k"

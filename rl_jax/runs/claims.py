@@ -1,7 +1,7 @@
 """Claims of a study: which of two entries is above the other, in which metric and over which axis, with an interval.
 
-A claim is {"left", "right", "metric", "direction", "across"}, and "right_metric" if the right entry is compared in another
-metric, as for two forms of inference of one entry. `across` is the axis of the paper's claim:
+A claim is {"left", "right", "metric", "direction", "across"}, and "right_metric" if the right entry is compared in
+another metric, as for two forms of inference of one entry. `across` is the axis of the paper's claim:
 
   tokens, updates, sequential_tokens  the metric's mean height up to the end of the shorter curve
   budget                              the metric at the budget of tokens

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import json
 import types
 
@@ -15,13 +13,17 @@ import pytest
 from rl_jax.errors import UserError
 from rl_jax.kernels.advantages.group import grpo
 from rl_jax.kernels.losses.policy import cispo
-from rl_jax.kernels.reductions import per_token
+from rl_jax.kernels.reductions import Mean, per_token
 from rl_jax.methods import _refinement, pdr, refinement_start
 from rl_jax.methods.method import check_options
-from rl_jax.tasks.task import ForcedAnswer, Vocabulary
+from rl_jax.rollouts.rollout import BoundModel
+from rl_jax.tasks.task import Vocabulary
 from tests.kernels import goldens
 from tests.methods.batches import TASK, batch_of, config_of
-from tests.methods.two_iterations import assert_whole, two_iterations
+from tests.methods.two_iterations import assert_whole, even, two_iterations
+from tests.training import small
+
+is_mean = lambda x: isinstance(x, Mean)
 
 
 def task(**fields):
@@ -171,24 +173,21 @@ def test_two_iterations():
 
 
 @pytest.mark.slow
-def test_oracles_show_the_same_drafts_by_outcome():
-  """A policy that repeats the first draft it reads: right ones give 1, wrong ones 0, wherever there is one."""
-  from tests.rollouts import structures
-  from tests.training import small
-
-  experiment = small.make_experiment("num_seeds=1", "evaluation.prompts=8", method="pdr")
-  even, policy = structures.parts()
-  config = experiment.config.copy_and_resolve_references()
+def test_forms_of_inference_of_a_policy():
+  """Each reads and writes more than the one before; oracles show the same drafts, so that "any" is between them."""
+  experiment = small.make_experiment("num_seeds=1", method="pdr")
+  config, task = experiment.config.copy_and_resolve_references(), even(experiment.task)
   with config.unlocked():
-    config.method.inference, config.method.oracles = ((), (2,)), True
-  operator = dataclasses.replace(_refinement.operator(config, even))
-  found = _refinement.evaluations(config, even, operator)
-  assert set(found) == {"single", "parallel_2", "oracles"}
-  models = {"policy": policy}
-  run = jax.jit(lambda key: {name: measure(models, key) for name, measure in found.items()})
-  metrics = jax.device_get(run(jax.random.key(0)))
+    config.method.inference, config.method.oracles = ((), (1,), (2,)), True
+  found = _refinement.evaluations(config, task, _refinement.operator(config, task))
+  assert set(found) == {"single", "sequential_1", "parallel_2", "oracles"}
+  seed = small.make_seed(experiment)
+  models = {"policy": BoundModel(experiment.models["policy"], seed.models["policy"].params)}
+  measure = lambda key: {name: measured(models, key) for name, measured in found.items()}
+  metrics = jax.tree.map(lambda mean: float(mean.value), jax.jit(measure)(jax.random.key(0)), is_leaf=is_mean)
+  single, sequential, parallel = (metrics[name] for name in ("single", "sequential_1", "parallel_2"))
+  assert single["sequential_tokens"] == single["total_tokens"] < sequential["sequential_tokens"]
+  assert sequential["sequential_tokens"] == sequential["total_tokens"] < parallel["total_tokens"]
+  assert parallel["sequential_tokens"] < parallel["total_tokens"]
   assert set(metrics["oracles"]) == {"any", "right", "wrong"}
-  single, parallel = metrics["single"], metrics["parallel_2"]
-  assert single["sequential_tokens"].value == single["total_tokens"].value
-  assert parallel["total_tokens"].value > parallel["sequential_tokens"].value > single["sequential_tokens"].value
-  np.testing.assert_allclose(metrics["oracles"]["any"].value, parallel["accuracy"].value, atol=0.3)
+  assert all(0 <= value <= 1 for value in metrics["oracles"].values())

@@ -1,4 +1,4 @@
-"""Refinement: budgets by hand, what each round reads, both halves of a training batch, demonstrations of a workspace."""
+"""Refinement: budgets by hand, what each round reads, both halves of a batch, demonstrations of a workspace."""
 
 from __future__ import annotations
 
