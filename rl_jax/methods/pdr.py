@@ -78,15 +78,14 @@ RANGES = _refinement.RANGES | {
 def build(config: ConfigDict, task: Task) -> Method:
   """PDR from its section of a config. Raises ValueError for options, and for a task with turns."""
   check_answers(config)
-  m, share = config.method, config.method.refined_share
-  operator = _refinement.operator(config, task)
+  m, share, operator = config.method, config.method.refined_share, _refinement.operator(config, task)
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     scored, refined = trajectories.scored, trajectories.extras["refined"]
     rewards = 2.0 * trajectories.correct - 1.0
     advantages = grpo(rewards, trajectories.group_ids, scored, ddof=m.ddof, eps=m.epsilon, singleton="zero")
-    halves = {"trace_reward": ~refined, "refined_reward": refined}
-    metrics = {name: masked_mean(trajectories.rewards, half & scored) for name, half in halves.items()}
+    halves = {"trace": ~refined, "refined": refined}
+    metrics = {f"{name}_reward": masked_mean(trajectories.rewards, half & scored) for name, half in halves.items()}
     return Signal({"policy": policy_gradient.token_stream(trajectories, advantages)}, metrics)
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
