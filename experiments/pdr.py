@@ -2,8 +2,9 @@
 
 Question: does training on refinement rounds pay when drafts are refined at inference?
 
-Three operations, of which the demonstrations get four of ten subtractions wrong. A workspace shows two whole responses,
-which are as short as solutions. The start has read workspaces, and repeats one of the responses there half of the time.
+Three operations; the demonstrations get three of ten subtractions wrong. A workspace shows two whole responses, which
+are as short as solutions. In a stage after the warm start the policy learns to read workspaces, and to repeat one of
+the responses there half of the time (rl_jax/methods/refinement_start.py).
 
 Variants: "trace" trains on plain responses alone, "continual" goes on from there with both halves.
 
@@ -17,19 +18,30 @@ OWN = ("", "trace", "continual")
 LEVELS = {"three": {"operations": 3, "operators": "+-", "modulus": 10}}
 
 
+def reading() -> dict:
+  """A stage: demonstrations that read a workspace of others, from the warm start."""
+  return common.warm_start() | {
+    "init_from": "warm_start",
+    "method": {"name": "rl_jax.methods.refinement_start"},
+    "seed": 4000,
+    "num_iterations": 400,
+    "prompts_per_iteration": 128,
+    "learning_rate": 1e-3,
+  }
+
+
 def get_config(variant: str = ""):
-  config = common.variant(common.policy_gradient("rl_jax.methods.pdr"), "deceptive_4" if variant in OWN else variant)
+  config = common.policy_gradient("rl_jax.methods.pdr")
+  config.stages.reading, config.init_from = reading(), "reading"
+  config = common.variant(config, "deceptive_4" if variant in OWN else variant)
   if variant in OWN:
-    config.task.update({"levels": LEVELS, "lure_rate": 0.4})
-  start = config.stages.warm_start
-  start.method = {"name": "rl_jax.methods.refinement_start"}
+    config.task.update({"levels": LEVELS, "lure_rate": 0.3})
   if variant == "smoke":
+    config.stages.reading.update({"num_iterations": 40, "prompts_per_iteration": 64, "learning_rate": 1e-2})
     config.method.update({"drafts": 2, "inference": ((2,),), "oracles": False})
   elif variant == "trace":
     config.method.refined_share = 0.0
   elif variant == "continual":
-    config.stages.trace = common.tuned("rl_jax.methods.pdr") | {
-      "method": {"name": "rl_jax.methods.pdr", "refined_share": 0.0}
-    }
-    config.init_from = "trace"
+    trace = {"method": {"name": config.method.name, "refined_share": 0.0}, "init_from": "reading"}
+    config.stages.trace, config.init_from = common.tuned(config.method.name) | trace, "trace"
   return config

@@ -1,12 +1,12 @@
-"""Warm start of refinement: demonstrations, some of which read a workspace of others (for pdr.py).
+"""Warm start of refinement: demonstrations, some of which read a workspace of others.
 
-Idea: a policy that has never seen a workspace cannot read one, and a policy that never gains from it does not learn to.
-Here a share of the prompts shows one to k other demonstrations, and the response repeats one of them with probability
-`copied`, whether it is right or wrong.
+Idea: a policy that has never seen a workspace cannot read one, and one that never gains from it does not learn to. Here
+a share of the prompts shows one to k other demonstrations, and the response repeats one of them with probability
+`copied`, whether it is right or wrong. PDR (pdr.py) starts from there.
 
   loss = - sum_t log pi(token t) / number of demonstrated tokens
 
-Metrics: those of supervised.py. Config: the stage `warm_start` of experiments/pdr.py.
+Metrics: those of supervised.py. Config: the stage `reading` of experiments/pdr.py.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ STAGE = {
   "supervised": ("grpo", "warm_start"),
   "value_pretraining": ("grpo", "critic"),
   "verifier_training": ("pav", "verifier"),
-  "refinement_start": ("pdr", "warm_start"),
+  "refinement_start": ("pdr", "reading"),
   "opd": ("opd", "distillation"),
   "distillation": ("opd", "bridge"),
 }
