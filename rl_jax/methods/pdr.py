@@ -47,7 +47,7 @@ from rl_jax.inputs.ranges import COUNT, NOT_NEGATIVE, SHARE, Range
 from rl_jax.kernels.advantages.group import grpo
 from rl_jax.kernels.losses.mixture import pdr_loss
 from rl_jax.kernels.reductions import aggregate, masked_mean
-from rl_jax.methods import _refinement, policy_gradient
+from rl_jax.methods import _refinement, _workspaces, policy_gradient
 from rl_jax.methods.method import Loss, Method, Outputs, Signal, Streams, Term, check_answers
 from rl_jax.rollouts.refinement import with_refinement
 from rl_jax.rollouts.sampler import sampling_from
@@ -57,7 +57,7 @@ from rl_jax.trajectories import Trajectories
 
 def get_config() -> dict[str, Any]:
   """The paper's alpha, shares and drafts; bounds and sizes of the workspace are not in it."""
-  return _refinement.options() | {
+  return _workspaces.options() | {
     "refined_share": 0.5,  # of an iteration's prompts, and of the loss; 0: plain responses alone
     "drafts": 4,  # M
     "alpha": 0.1,  # of the imitation of right responses
@@ -65,11 +65,11 @@ def get_config() -> dict[str, Any]:
     "clip_high": 0.28,
     "ddof": 0,
     "epsilon": 1e-6,
-    **_refinement.forms(),
+    **_refinement.options(),
   }
 
 
-RANGES = _refinement.RANGES | {
+RANGES = _workspaces.RANGES | {
   "refined_share": SHARE, "drafts": COUNT, "alpha": NOT_NEGATIVE, "clip_low": SHARE, "clip_high": NOT_NEGATIVE,
   "ddof": Range(0, 1, whole=True), "epsilon": NOT_NEGATIVE,
 }  # fmt: skip
@@ -78,7 +78,7 @@ RANGES = _refinement.RANGES | {
 def build(config: ConfigDict, task: Task) -> Method:
   """PDR from its section of a config. Raises ValueError for options, and for a task with turns."""
   check_answers(config)
-  m, share, operator = config.method, config.method.refined_share, _refinement.operator(config, task)
+  m, share, operator = config.method, config.method.refined_share, _workspaces.operator(config, task)
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     scored, refined = trajectories.scored, trajectories.extras["refined"]
@@ -102,7 +102,7 @@ def build(config: ConfigDict, task: Task) -> Method:
 
   rollout = with_refinement(
     task, config.completions_per_prompt, sampling_from(config), operator,
-    refined_prompts=_refinement.refined_prompts(config), drafts=m.drafts,
+    refined_prompts=_workspaces.refined_prompts(config), drafts=m.drafts,
   )  # fmt: skip
   return Method(
     curriculum=uniform(config.prompts_per_iteration, config.completions_per_prompt),

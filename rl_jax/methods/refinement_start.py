@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from rl_jax.curricula.uniform import uniform
 from rl_jax.inputs.ranges import SHARE
-from rl_jax.methods import _refinement, supervised
+from rl_jax.methods import _workspaces, supervised
 from rl_jax.methods.method import Method
 from rl_jax.rollouts.refinement import demonstrated
 from rl_jax.tasks.task import Task
@@ -25,17 +25,17 @@ from rl_jax.tasks.task import Task
 
 def get_config() -> dict[str, Any]:
   """Options of the workspace, as in the method that starts here."""
-  return _refinement.options() | {
+  return _workspaces.options() | {
     "refined_share": 0.5,  # of the prompts
     "copied": 0.5,  # share of demonstrations that repeat one that they read
   }
 
 
-RANGES = _refinement.RANGES | {"refined_share": SHARE, "copied": SHARE}
+RANGES = _workspaces.RANGES | {"refined_share": SHARE, "copied": SHARE}
 
 
 def build(config: ConfigDict, task: Task) -> Method:
   """Take `prompts_per_iteration` demonstrations, one per prompt."""
-  operator, count = _refinement.operator(config, task), _refinement.refined_prompts(config)
+  operator, count = _workspaces.operator(config, task), _workspaces.refined_prompts(config)
   rollout = demonstrated(task, operator, refined_prompts=count, copied=config.method.copied)
   return Method(uniform(config.prompts_per_iteration, 1), rollout, supervised.signal, supervised.loss)

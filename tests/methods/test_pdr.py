@@ -14,7 +14,7 @@ from rl_jax.errors import UserError
 from rl_jax.kernels.advantages.group import grpo
 from rl_jax.kernels.losses.policy import cispo
 from rl_jax.kernels.reductions import Mean, per_token
-from rl_jax.methods import _refinement, pdr, refinement_start
+from rl_jax.methods import _refinement, _workspaces, pdr, refinement_start
 from rl_jax.methods.method import check_options
 from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.tasks.task import Vocabulary
@@ -158,8 +158,8 @@ def test_numbers_out_of_range_are_refused(option, value):
 
 def test_the_start_has_the_workspace_of_the_method():
   """Prompts are as wide, so that positions agree, and its options have the same defaults."""
-  assert refinement_start.get_config().items() >= _refinement.options().items()
-  assert pdr.get_config().items() >= _refinement.options().items()
+  assert refinement_start.get_config().items() >= _workspaces.options().items()
+  assert pdr.get_config().items() >= _workspaces.options().items()
 
 
 # Through the trainer.
@@ -179,7 +179,7 @@ def test_forms_of_inference_of_a_policy():
   config, task = experiment.config.copy_and_resolve_references(), even(experiment.task)
   with config.unlocked():
     config.method.inference, config.method.oracles = ((), (1,), (2,)), True
-  found = _refinement.evaluations(config, task, _refinement.operator(config, task))
+  found = _refinement.evaluations(config, task, _workspaces.operator(config, task))
   assert set(found) == {"single", "sequential_1", "parallel_2", "oracles"}
   seed = small.make_seed(experiment)
   models = {"policy": BoundModel(experiment.models["policy"], seed.models["policy"].params)}
