@@ -2,9 +2,9 @@
 
 Question: does training on refinement rounds pay when drafts are refined at inference?
 
-Three operations; the demonstrations get three of ten subtractions wrong. A workspace shows two whole responses, which
-are as short as solutions. In a stage after the warm start the policy learns to read workspaces, and to repeat one of
-the responses there half of the time (rl_jax/methods/refinement_start.py).
+Two operations; the demonstrations get most subtractions wrong, so that the likeliest response is wrong too. A workspace
+shows two whole responses, which are as short as solutions. In a stage after the warm start the policy learns to read
+workspaces, and to repeat one of the responses there half of the time (rl_jax/methods/refinement_start.py).
 
 Variants: "trace" trains on plain responses alone, "continual" goes on from there with both halves.
 
@@ -15,7 +15,7 @@ Expected: no result yet.
 from rl_jax.experiments import common
 
 OWN = ("", "trace", "continual")
-LEVELS = {"three": {"operations": 3, "operators": "+-", "modulus": 10}}
+LEVELS = {"two": {"operations": 2, "operators": "+-", "modulus": 10}}
 
 
 def reading() -> dict:
@@ -35,7 +35,7 @@ def get_config(variant: str = ""):
   config.stages.reading, config.init_from = reading(), "reading"
   config = common.variant(config, "deceptive_4" if variant in OWN else variant)
   if variant in OWN:
-    config.task.update({"levels": LEVELS, "lure_rate": 0.3})
+    config.task.levels, config.task.lure_rate = LEVELS, 0.55
   if variant == "smoke":
     config.stages.reading.update({"num_iterations": 40, "prompts_per_iteration": 64, "learning_rate": 1e-2})
     config.method.update({"drafts": 2, "inference": ((2,),), "oracles": False})

@@ -1,6 +1,6 @@
 """Does training on rounds of refinement pay, and does refinement of drafts pay at equal tokens?
 
-Chains of three operations, which one pass solves half of the time at first. `trace` learns from plain responses alone;
+Chains of two operations, which one pass solves half of the time at first. `trace` learns from plain responses alone;
 `pdr` from plain ones to half of the prompts, and to the other half from responses that read two of four drafts.
 `no_imitation` is `pdr` without its second term; `answers` shows the answers of drafts in place of their steps. `long`
 is `trace` on demonstrations that write every step twice: the longest single pass that the task has, still shorter than
