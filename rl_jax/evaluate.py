@@ -3,8 +3,9 @@
 With --workdir, or the folder alone, it evaluates a checkpoint of that run: --iteration=newest (the default), best (by
 checkpoint.best_metric) or a number. With --config alone it evaluates the model that the experiment starts from: a
 pretrained model, another run, or a trained stage in runs/stages. With both, it asks the run's policy the experiment's
-problems. For a run, --config.KEY=VALUE may change fields of evaluation, sampling, task and mesh. --output=FILE saves
-results per problem; --compare=FILE compares with such a file. Exit status: 0, or 1 after a one-line error.
+problems, also in the other forms of inference of its method, as --config=pdr does. For a run, --config.KEY=VALUE may
+change fields of evaluation, sampling, task and mesh; with --config also of method. --output=FILE saves results per
+problem; --compare=FILE compares with such a file. Exit status: 0, or 1 after a one-line error.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ from rl_jax.training.checkpoints import Checkpoints
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.held_out import EvaluationResult
 from rl_jax.training.seeds import member_seeds
+from rl_jax.training.state import TrainState
 
 CHANGEABLE = ("evaluation", "sampling", "task", "mesh")
-"""Sections that an evaluation may change."""
+"""Sections that an evaluation may change; with an experiment's --config also "method", which says how to answer."""
 
 OF_THE_RUN = ("num_seeds", "seed", "learning_rates", "model", "optimizer")
 """Sections that always come from the run, even if --config names another experiment."""
@@ -66,16 +68,31 @@ def evaluate(config: ConfigDict, workdir: Path | None, iteration: str = "newest"
       policies = _start(experiment, device_mesh)
     else:
       policies = restored(experiment, device_mesh, workdir, iteration)
-    answer = held_out.answers_of(experiment, device_mesh)
-    answered = answer(held_out.policies(experiment, policies.params), policies.iteration)
+    answer, seeds = held_out.answers_of(experiment, device_mesh), held_out.policies(experiment, policies.params)
+    answered = answer(seeds, policies.iteration)
+    own = _own_evaluations(experiment, device_mesh, seeds, policies.iteration)
     for note in experiment.task.notes():
       print(note, file=sys.stderr)
-    return _record(experiment, policies.what, answered)
+    return _record(experiment, policies.what, answered, own)
+
+
+def _own_evaluations(
+  experiment: Experiment, device_mesh: jax.sharding.Mesh, seeds: TrainState, iteration: int
+) -> dict[str, np.ndarray]:
+  """Metrics of the method's own evaluations; of none that ask models beside the policy, which are not restored."""
+  names = experiment.method.evaluations
+  if names and experiment.models.keys() != {"policy"}:
+    print(f"not measured, as models beside the policy are not restored: {', '.join(names)}", file=sys.stderr)
+  elif names:
+    return held_out.own_evaluations(experiment, device_mesh, seeds, iteration)
+  return {}
 
 
 def _policy_alone(experiment: Experiment) -> Experiment:
   """The experiment with the policy alone, and without adapters, which are added in training."""
-  alone = dataclasses.replace(experiment.method, models={"policy": ModelRole()})
+  method = experiment.method
+  own = method.evaluations if method.models.keys() == {"policy"} else {}
+  alone = dataclasses.replace(method, models={"policy": ModelRole()}, evaluations=own)
   return dataclasses.replace(experiment, method=alone, models={"policy": experiment.models["policy"].base})
 
 
@@ -114,7 +131,9 @@ def _trained_before(stage: ConfigDict, folder: Path) -> bool:
   return True
 
 
-def _record(experiment: Experiment, what: str, answered: EvaluationResult) -> dict[str, Any]:
+def _record(
+  experiment: Experiment, what: str, answered: EvaluationResult, own: dict[str, np.ndarray]
+) -> dict[str, Any]:
   config, task, (sampled, greedy) = experiment.config, experiment.task, answered.answers
   if not sampled.scored.any():
     reasons = "; ".join(task.reasons()) or "call its verifier once on a response to see what it lacks"
@@ -138,6 +157,7 @@ def _record(experiment: Experiment, what: str, answered: EvaluationResult) -> di
     "truncated": float(sampled.truncated.mean()),
     "response_length": float(sampled.lengths.mean()),
     "tokens_per_second": float(tokens / answered.seconds),
+    "own_evaluations": evaluations.by_seed(own),
     "problems": {
       "data": task.fingerprint or _sha256(config.task.to_dict()),
       "ids": np.asarray(evaluation.questions(experiment)).tolist(),
@@ -162,11 +182,12 @@ def config_of(flags: command_line.Flags) -> ConfigDict:
     if flags.config is None:
       raise UserError("nothing to evaluate: give the --workdir of a run, or an experiment's --config")
     return configs.resolve_experiment(flags.config, flags.overrides)
+  changeable = CHANGEABLE if flags.config is None else (*CHANGEABLE, "method")
   for override in flags.overrides:
     section = override.partition("=")[0].partition(".")[0]
-    if section not in CHANGEABLE:
+    if section not in changeable:
       raise UserError(
-        f"--config.{override}: a run is evaluated as it was trained; only fields of {', '.join(CHANGEABLE)} can differ"
+        f"--config.{override}: a run is evaluated as it was trained; only fields of {', '.join(changeable)} can differ"
       )
   saved = read_json(find_run(flags.workdir).config)
   changes = dict(override.split("=", 1) for override in flags.overrides)

@@ -19,7 +19,7 @@ from rl_jax.launching.policies import better_than_kept, restored
 from rl_jax.models import huggingface, loading
 from rl_jax.models.model import Model
 from rl_jax.runs.directory import find_run
-from rl_jax.runs.evaluations import compare, estimate, summarise
+from rl_jax.runs.evaluations import _own_line, by_seed, compare, estimate, summarise
 from rl_jax.runs.intervals import bootstrap, wilson
 from rl_jax.runs.metrics import read_metrics
 from rl_jax.training import evaluation, mesh
@@ -146,6 +146,33 @@ def test_the_start_of_an_experiment_is_evaluated(run, capsys):
   assert status == 0, err
   found = json.loads(out)
   assert found["what"] == str(run) and found["samples_per_prompt"] == 3 and found["seeds"] == [0, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+def test_a_run_answers_in_the_forms_of_another_method(run, capsys):
+  """A policy of GRPO, which has never read a workspace, in a single pass and with one draft to refine."""
+  forms = ("--config.method.inference=((),(1,))", "--config.evaluation.prompts=4")
+  arguments = f"--workdir={run}", "--config=experiments/pdr.py:smoke", "--config.task.levels.four.operations=2", *forms
+  status, out, err = command(capsys, *arguments, "--format=json")
+  assert status == 0, err
+  own = json.loads(out)["own_evaluations"]
+  kinds = ("accuracy", "sequential_tokens", "total_tokens")
+  assert set(own) == {f"{form}/{kind}" for form in ("single", "sequential_1") for kind in kinds}
+  assert all(len(found["seeds"]) == 2 for found in own.values())
+  assert own["sequential_1/total_tokens"]["value"] > own["single/total_tokens"]["value"] > 0
+  status, out, err = command(capsys, f"--workdir={run}", *forms)
+  assert status == 1 and "only fields of evaluation, sampling, task, mesh can differ" in err
+
+
+def test_own_evaluations_by_seed_by_hand():
+  """A metric that a seed does not have is null there and in the mean, and said so."""
+  found = by_seed({"b/accuracy": [0.25, 0.75], "a/accuracy": [np.nan, 0.5]})
+  assert found == {
+    "a/accuracy": {"value": None, "seeds": [None, 0.5]}, "b/accuracy": {"value": 0.5, "seeds": [0.25, 0.75]}
+  }  # fmt: skip
+  lines = [" ".join(_own_line(name, of_seeds).split()) for name, of_seeds in found.items()]
+  assert lines == ["a/accuracy not defined", "b/accuracy 0.500 (seeds 0.250 to 0.750)"]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ ALIKE = (
 """Experiments that differ from another in an estimator or a task alone, which other tests have."""
 TRAINED = (
   "a_grae", "adhint", "adora", "aspo", "canon", "cm2", "copo", "dapo", "dler", "dler_merge", "dump", "dvao", "hiper",
-  "igpo", "pav", "prime", "r3", "scar", "siri", "slate", "spae", "spo_chain", "spo_tree", "tppo", "v05", "verpo",
+  "igpo", "pav", "pdr", "prime", "r3", "scar", "siri", "slate", "spae", "spo_chain", "spo_tree", "tppo", "v05",
+  "verpo",
 )  # fmt: skip
 """Experiments of methods that tests/methods/ takes through an iteration or two."""
 SLOW = (*LONG, *ALIKE, *TRAINED)

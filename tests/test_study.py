@@ -128,7 +128,8 @@ def test_every_entry_of_the_committed_studies_resolves_with_its_stages(name, mon
   config = study.read_study(f"experiments/studies/{name}.py", None, None).config
   assert config.baseline in config.entries and set(config.overrides)
   for claim in config.claims.values():
-    assert {claim.left, claim.right} <= set(config.entries) and claim.metric in config.metrics
+    compared = {claim.metric, claim.get("right_metric", claim.metric)}
+    assert {claim.left, claim.right} <= set(config.entries) and compared <= set(config.metrics)
   for entry in config.entries.values():
     overrides = [*config.overrides, *config.final_overrides, *entry.overrides, "num_tokens=9"]
     resolved = configs.resolve(entry.config, overrides)

@@ -1,6 +1,7 @@
 """Claims of a study: which of two entries is above the other, in which metric and over which axis, with an interval.
 
-A claim is {"left", "right", "metric", "direction", "across"}. `across` is the axis of the paper's claim:
+A claim is {"left", "right", "metric", "direction", "across"}, and "right_metric" if the right entry is compared in
+another metric, as for two forms of inference of one entry. `across` is the axis of the paper's claim:
 
   tokens, updates, sequential_tokens  the metric's mean height up to the end of the shorter curve
   budget                              the metric at the budget of tokens
@@ -45,14 +46,16 @@ def _judged(
   claim: Mapping[str, Any], entries: Mapping[str, Entry], failed: Sequence[str], budget: float, level: float
 ) -> str:
   left, right, metric = (claim[key] for key in ("left", "right", "metric"))
-  pair = entries[left], entries[right]
-  if not all(metric in entry.at_budget for entry in pair):
-    return f"not measured ({metric})"
-  across = claim.get("across", "budget")
-  compared = _compared(pair, metric, across, budget)
+  sides = _Side(entries[left], metric), _Side(entries[right], claim.get("right_metric", metric))
+  for entry, metric in sides:
+    if metric not in entry.at_budget:
+      return f"not measured ({metric})"
+  pair, across = [entry for entry, _ in sides], claim.get("across", "budget")
+  compared = _compared(sides, across, budget)
   above, starts = claim.get("direction", "above") == "above", min(entry.starts for entry in pair)
   difference, wide = (paired_difference(compared.left, compared.right, starts, at) for at in (0.95, level))
-  found = f"{compared.words}, {left} minus {right}: {_shown(difference)}"
+  which = f"{left} minus {right}" if left != right else f"both of {left}"
+  found = f"{compared.words}, {which}: {_shown(difference)}"
   if failed:
     return f"not judged (gates: {', '.join(failed)}) ({found})"
   judgement = f"**{verdict(difference, above=above)}**"
@@ -60,6 +63,13 @@ def _judged(
     together = verdict(wide, above=above)
     found += f"; at {100 * level:.1f} %, for all together: {_interval(wide)}, {together}"
   return f"{judgement} ({found})"
+
+
+class _Side(NamedTuple):
+  """One side of a claim."""
+
+  entry: Entry
+  metric: str
 
 
 class _Compared(NamedTuple):
@@ -70,21 +80,22 @@ class _Compared(NamedTuple):
   right: np.ndarray
 
 
-def _compared(pair: tuple[Entry, Entry], metric: str, across: str, budget: float) -> _Compared:
-  left, right = pair
+def _compared(sides: tuple[_Side, _Side], across: str, budget: float) -> _Compared:
+  pair, metrics = zip(*sides, strict=True)
+  metric = " minus ".join(dict.fromkeys(metrics))
   if across == "budget":
-    return _Compared(metric, *(entry.value_at(metric, "tokens", budget) for entry in pair))
+    return _Compared(metric, *(entry.value_at(name, "tokens", budget) for entry, name in sides))
   if across == "accuracy":
     level = min(float(np.mean(entry.at_budget[ACCURACY])) for entry in pair)
-    return _Compared(f"{metric} at accuracy {level:.3f}", *(_at_accuracy(entry, metric, level) for entry in pair))
+    return _Compared(f"{metric} at accuracy {level:.3f}", *(_at_accuracy(*side, level) for side in sides))
   if across == "relative_variance":
-    return _Compared(f"relative variance of {metric}", *(_variance(entry, metric, budget) for entry in pair))
+    return _Compared(f"relative variance of {metric}", *(_variance(*side, budget) for side in sides))
   if across not in AXES:
     known = ", ".join(("budget", "accuracy", "relative_variance", *AXES))
     raise ValueError(f"a claim across {across!r}: want one of {known}")
   end = min(entry.end(across, budget) for entry in pair)
   words = f"mean {metric} over {end:,.0f} {across.replace('_', ' ')}"
-  return _Compared(words, left.mean_over(metric, across, end), right.mean_over(metric, across, end))
+  return _Compared(words, *(entry.mean_over(name, across, end) for entry, name in sides))
 
 
 def _at_accuracy(entry: Entry, metric: str, level: float) -> np.ndarray:

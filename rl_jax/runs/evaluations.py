@@ -56,6 +56,13 @@ def summarise(
   return summary
 
 
+def by_seed(metrics: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+  """Metrics of a method's own evaluations: mean over seeds, and each seed's; null where undefined."""
+  number = lambda x: float(x) if np.isfinite(x) else None
+  values = {name: [number(x) for x in of_seeds] for name, of_seeds in sorted(metrics.items())}
+  return {name: {"value": number(np.mean(metrics[name])), "seeds": seeds} for name, seeds in values.items()}
+
+
 def compare(this: dict[str, Any], other: dict[str, Any], name: str) -> dict[str, Any]:
   """Mean differences, this minus other, over the problems that both have answered, for each k that both have.
 
@@ -103,6 +110,8 @@ def text(record: Mapping[str, Any]) -> str:
     f"unscored {record['unscored']:.3f}, truncated {record['truncated']:.3f}, "
     f"length {record['response_length']:.1f} tokens, {rate(record['tokens_per_second'])} tokens/s"
   )
+  for metric, found in record.get("own_evaluations", {}).items():
+    lines.append(_own_line(visible(metric, keep=""), found))
   if "comparison" in record:
     lines.append(f"minus {visible(record['comparison']['with'], keep='')}")
     for metric, estimates in record["comparison"]["differences"].items():
@@ -114,6 +123,14 @@ def _line(name: str, estimate: Mapping[str, Any], sign: str = "") -> str:
   low, high = estimate["low"], estimate["high"]
   bounds = "no interval of one problem" if low is None else f"[{low:{sign}.3f}, {high:{sign}.3f}]"
   return f"  {name:24} {estimate['value']:{sign}.3f}  {bounds}"
+
+
+def _own_line(name: str, found: Mapping[str, Any]) -> str:
+  if found["value"] is None:
+    return f"  {name:32} not defined"
+  seeds = found["seeds"]
+  spread = f"  (seeds {min(seeds):.3f} to {max(seeds):.3f})" if len(seeds) > 1 else ""
+  return f"  {name:32} {found['value']:.3f}{spread}"
 
 
 def write(path: Path, record: Mapping[str, Any]) -> None:

@@ -159,6 +159,15 @@ def answers_of(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Device
   return HostAnswers(experiment, device_mesh)
 
 
+def own_evaluations(
+  experiment: Experiment, device_mesh: jax.sharding.Mesh, seeds: TrainState, iteration: int
+) -> dict[str, np.ndarray]:
+  """Metrics [S] of the method's own evaluations, with the policies of `seeds` and the keys of an iteration."""
+  every = over_seeds(lambda seed: evaluation.named(experiment, seed, iteration), experiment.config.num_seeds)
+  with mesh.use(device_mesh, experiment.rules):
+    return jax.device_get(jax.jit(every, out_shardings=mesh.replicated(device_mesh))(seeds))
+
+
 def judge(task: HostTask, trajectories: Trajectories, requested: Any, split: Split) -> tuple[Verdicts, Any]:
   """Verdicts on the responses `requested` of one seed (leading axis 1), and the level of each row.
 

@@ -17,10 +17,12 @@ from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.hints import hinted
 from rl_jax.rollouts.look_ahead import look_ahead
 from rl_jax.rollouts.probes import probed, step_ends
+from rl_jax.rollouts.refinement import with_refinement
 from rl_jax.rollouts.replay import with_replay
 from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.rollouts.sampler import Sampling
 from rl_jax.rollouts.tree import tree
+from rl_jax.rollouts.workspaces import Operator
 from tests.methods.two_iterations import even
 from tests.training import small
 
@@ -75,9 +77,10 @@ STRUCTURES = {
   "rounds": lambda task, plain: dynamic_sampling(plain, GROUP, _right, 2),
   "replay": _replayed,
   "look_ahead": _looking_ahead,
+  "refinement": lambda task, plain: with_refinement(task, GROUP, GREEDY, Operator(cap=9), refined_prompts=2, drafts=2),
   "hints": lambda task, plain: hinted(task, GROUP, 2, GREEDY, low=0.2, high=0.6, noise=0.1),
 }
 """(task, independent responses) -> rollout."""
-SLOW = ("look_ahead", "hints")
+SLOW = ("look_ahead", "refinement", "hints")
 CASES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in STRUCTURES]
 """Their names, for tests of all; those that take long to compile are slow."""

@@ -48,6 +48,15 @@ def test_lengths_are_compared_where_accuracies_are_equal():
   assert "**does not hold** (held_out/response_length at accuracy 0.400, dense minus plain: +5.9" in line
 
 
+def test_two_metrics_of_one_entry_are_compared():
+  """Accuracy 0.5 at the end, and a length that is half of the other one there."""
+  claim = {"left": "dense", "right": "dense", "metric": LENGTH, "right_metric": ACCURACY, "across": "budget"}
+  (line,) = claims.lines({"c": claim}, {"dense": entry(0.5)}, (), 200.0)[2:]
+  assert "**holds** (held_out/response_length minus held_out/sampled_accuracy, both of dense: +9.500" in line
+  (line,) = claims.lines({"c": claim | {"right_metric": "other"}}, {"dense": entry(0.5)}, (), 200.0)[2:]
+  assert line == "- c: not measured (other)"
+
+
 def test_a_relative_variance_is_that_of_steps_between_evaluations():
   """Up to the budget a zigzag of 1 and 3 has a mean of 9/5 and steps of 2, so 50/81; a line of tenfold size from 10 to
   30 a mean of 20 and steps of 5, so 1/32."""

@@ -26,6 +26,7 @@ STAGE = {
   "supervised": ("grpo", "warm_start"),
   "value_pretraining": ("grpo", "critic"),
   "verifier_training": ("pav", "verifier"),
+  "refinement_start": ("pdr", "reading"),
   "opd": ("opd", "distillation"),
   "distillation": ("opd", "bridge"),
 }
@@ -47,6 +48,7 @@ OF_METHOD = {
   "aspo": ("task.thinking=2",),
   "v05": ("method.prior=regression",),
   "adhint": ("method.w_min=0.4",),  # even a prompt that is always solved has a hint
+  "pdr": ("method.drafts=3", "method.k=2"),  # more drafts than a workspace shows
   "r3": ("method.reflect_below=1.0",),  # whatever is wrong is asked again
   "opd": ("method.teacher.init_from=",),
   "distillation": ("method.teacher.init_from=",),
