@@ -17,6 +17,6 @@ SUBTRACTIONS = {"six": {"operations": 6, "operators": "-", "modulus": 10}}
 def get_config(variant: str = ""):
   config = common.variant(common.policy_gradient("rl_jax.methods.adhint"), variant or "deceptive")
   if variant == "":
-    config.task.update({"levels": SUBTRACTIONS, "lure_rate": 0.8})
+    config.task.levels, config.task.lure_rate = SUBTRACTIONS, 0.8
   config.completions_per_prompt = 4
   return config
