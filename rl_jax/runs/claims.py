@@ -81,8 +81,8 @@ class _Compared(NamedTuple):
 
 
 def _compared(sides: tuple[_Side, _Side], across: str, budget: float) -> _Compared:
-  pair, metrics = zip(*sides, strict=True)
-  metric = " minus ".join(dict.fromkeys(metrics))
+  pair = [side.entry for side in sides]
+  metric = " minus ".join(dict.fromkeys(side.metric for side in sides))
   if across == "budget":
     return _Compared(metric, *(entry.value_at(name, "tokens", budget) for entry, name in sides))
   if across == "accuracy":

@@ -56,7 +56,7 @@ def summarise(
   return summary
 
 
-def by_seed(metrics: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+def by_seed(metrics: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, dict[str, Any]]:
   """Metrics of a method's own evaluations: mean over seeds, and each seed's; null where undefined."""
   number = lambda x: float(x) if np.isfinite(x) else None
   values = {name: [number(x) for x in of_seeds] for name, of_seeds in sorted(metrics.items())}

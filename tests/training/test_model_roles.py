@@ -430,7 +430,8 @@ def test_models_take_over_from_one_another_in_any_order():
 def test_models_that_start_as_one_another_are_refused(names):
   ahead = (*names[1:], names[0])
   models = {name: ModelRole(init_from=other, trained=False) for name, other in zip(names, ahead, strict=True)}
-  with pytest.raises(UserError, match="start from one another: .* .a stage of the same name is [ab]#policy.$") as refused:
+  said = "start from one another: .* .a stage of the same name is [ab]#policy.$"
+  with pytest.raises(UserError, match=said) as refused:
     initialization.build(config_with(models))
   assert all(name in str(refused.value) for name in names) and "\n" not in str(refused.value)
 
