@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.model import Model, Sequences
-from rl_jax.models.transformer import TransformerConfig
 from rl_jax.rollouts.sampler import SEED_AXIS, Sampling, positions_of, sample, sampling_from
 from rl_jax.rollouts.truncation import Truncation
 from rl_jax.tasks import stop_texts
