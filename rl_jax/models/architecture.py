@@ -66,7 +66,7 @@ class TransformerConfig:
   tied_embeddings: bool = False
   qkv_bias: bool = False
   qk_norm: bool = False
-  query_scalar: float = 0.0
+  query_scalar: int = 0
   attention_pattern: tuple[str, ...] = ("full",)
   window: int = 0
   window_rope_base: float = 10_000.0
@@ -93,12 +93,11 @@ class TransformerConfig:
     for name, allowed in (choices | {"activation": tuple(ACTIVATIONS)}).items():
       if getattr(self, name) not in allowed:
         raise ValueError(f"model.{name} is one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-    if not (self.rope_base > 0 and self.norm_epsilon > 0 and self.window_rope_base > 0 and self.query_scalar >= 0):
+    if not (self.rope_base > 0 and self.norm_epsilon > 0):
       raise ValueError(
-        "model.rope_base, model.norm_epsilon and model.window_rope_base are above 0 and model.query_scalar at least 0, "
-        f"got {self.rope_base}, {self.norm_epsilon}, {self.window_rope_base} and {self.query_scalar}"
+        f"model.rope_base and model.norm_epsilon are above 0, got {self.rope_base} and {self.norm_epsilon}"
       )
-    self._check_windows()
+    self._check_attention()
     if not (self.rope_factor > 0 and self.rope_context > 0 and self.rope_high_frequency > self.rope_low_frequency):
       raise ValueError(
         "model.rope_factor and model.rope_context are above 0 and model.rope_high_frequency above "
@@ -123,7 +122,12 @@ class TransformerConfig:
     if self.lora_rank and not self.lora_targets:
       raise ValueError(f"model.lora_rank={self.lora_rank} but model.lora_targets is empty: name a matrix, or rank 0")
 
-  def _check_windows(self) -> None:
+  def _check_attention(self) -> None:
+    if not (self.window_rope_base > 0 and self.query_scalar >= 0):
+      raise ValueError(
+        "model.window_rope_base is above 0 and model.query_scalar at least 0, got "
+        f"{self.window_rope_base} and {self.query_scalar}"
+      )
     if not self.attention_pattern or not set(self.attention_pattern) <= set(ATTENTIONS):
       raise ValueError(
         f"model.attention_pattern names one or more of {', '.join(ATTENTIONS)}, got {list(self.attention_pattern)}"

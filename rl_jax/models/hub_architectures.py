@@ -90,7 +90,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     left_out=("vision_tower.", "multi_modal_projector."),
   ),
 }
-"""By the name in the list `architectures` of config.json."""
+"""Architectures by their name in the list `architectures` of config.json."""
 
 
 def of_config(config: TransformerConfig) -> tuple[str, Architecture]:
