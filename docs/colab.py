@@ -38,7 +38,7 @@ def cells(name: str) -> list[dict[str, Any]]:
     "source": [f"[![Open in Colab]({BADGE})]({link})"],
   }
   source = INSTALL.splitlines(keepends=True)
-  run = {"execution_count": None, "metadata": {}, "outputs": []}
+  run: dict[str, Any] = {"execution_count": None, "metadata": {}, "outputs": []}
   return [badge, {"cell_type": "code", "id": "colab-install", "source": source, **run}]
 
 

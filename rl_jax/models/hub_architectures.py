@@ -27,7 +27,7 @@ class Architecture:
     windows: config.json says which layers have a sliding window, and scales queries.
     text: section of config.json for the text model; "": all of it.
     prefix: of the names of the text model's tensors.
-    left_out: beginnings of the names of the tensors of other parts, by what they are.
+    left_out: beginnings of the names of the tensors of other parts, which are not read.
   """
 
   kind: str

@@ -73,7 +73,7 @@ class Source:
     config: its sizes; the output layer is that of a language model.
     context: tokens that it was made for.
     ignored: tensors that may be present and are not read.
-    left_out: parts of the model that are not read, as images need them; "": none.
+    left_out: names of the parts that are not read, such as those for images; "": none.
 
   Raises: ModelFileError: a tensor is missing, has the wrong shape, or is unknown to the model.
   """
