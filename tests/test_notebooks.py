@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 
 import pytest
 
+from tests import byte_checkpoint
 from tests.commands import ROOT, environment, shared_cache
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -29,8 +31,8 @@ def texts(cell):
     yield from ("".join(data) for kind, data in output.get("data", {}).items() if kind.startswith("text/"))
 
 
-def test_there_are_four():
-  names = {"dense_rewards", "explore_a_run", "kernels_in_a_plain_loop", "your_own_advantage"}
+def test_there_are_five():
+  names = {"dense_rewards", "explore_a_run", "from_reward_to_curve", "kernels_in_a_plain_loop", "your_own_advantage"}
   assert {path.stem for path in NOTEBOOKS} == names
 
 
@@ -47,6 +49,9 @@ def test_it_runs_on_its_smoke_settings(notebook, tmp_path, tmp_path_factory):
   program = tmp_path / "notebook.py"
   program.write_text("\n\n".join("".join(cell["source"]) for cell in cells_of(notebook)))
   settings = {"RL_JAX_NOTEBOOK": "smoke", "TMPDIR": str(tmp_path), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+  if "RL_JAX_NOTEBOOK_MODEL" in program.read_text():
+    byte_checkpoint.write(tmp_path / "model")
+    settings["RL_JAX_NOTEBOOK_MODEL"] = str(tmp_path / "model")
   done = subprocess.run(
     [sys.executable, program],
     cwd=tmp_path,
@@ -66,6 +71,31 @@ def test_it_is_committed_with_small_outputs(notebook):
   assert any("image/png" in output.get("data", {}) for output in outputs), "no figure"
   assert not [output for output in outputs if output["output_type"] == "error"]
   assert notebook.stat().st_size < BYTES
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_begins_with_a_badge_and_installs_itself_on_colab(notebook):
+  badge, install = json.loads(notebook.read_text())["cells"][:2]
+  repository = re.search(r"git\+https://github\.com/([^\"]+)", "".join(install["source"]))
+  assert repository, "run `python docs/colab.py`"
+  (link,) = re.findall(r"\]\((https://colab\.research\.google\.com/\S+)\)", "".join(badge["source"]))
+  assert link.endswith(f"/github/{repository[1]}/blob/main/notebooks/{notebook.name}")
+  assert badge["cell_type"] == "markdown" and install["cell_type"] == "code" and not install["outputs"]
+
+
+def test_the_first_cells_are_those_of_the_script():
+  """Rewritten for another repository in one command."""
+  done = subprocess.run([sys.executable, "docs/colab.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+  assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_the_first_cell_installs_only_where_the_package_is_missing(found, monkeypatch):
+  commands: list[list[str]] = []
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if found and name == "rl_jax" else None)
+  monkeypatch.setattr(subprocess, "run", lambda command, **options: commands.append(command))
+  exec("".join(cells_of(NOTEBOOKS[0])[0]["source"]), {})
+  assert [command[1:4] for command in commands] == ([] if found else [["-m", "pip", "install"]])
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

@@ -159,8 +159,8 @@ def sampler_correction(
 ) -> Correction:
   """The weights and the mask of a preset: a name of `PRESETS`, or several with "+", as "geometric_rs+token_tis".
 
-  Several weights are multiplied, and what any rejection refuses is refused. `cap` replaces the upper bound of the
-  weights, `bounds` both of the rejections.
+  One of them may have weights, since two would count the ratio twice; what any rejection refuses is refused. `cap`
+  replaces the upper bound of the weights, `bounds` both of the rejections.
 
   >>> ratios = jnp.log(jnp.array([[0.5, 0.9]])), jnp.log(jnp.array([[0.4, 0.1]])), jnp.ones((1, 2))
   >>> correction = sampler_correction(*ratios, preset="token_rs+token_tis", cap=3.0)
@@ -168,14 +168,27 @@ def sampler_correction(
   [[1.25 3.  ]] [[ True False]]
   """
   correction = Correction(zero_masked(jnp.ones_like(old_logprobs), mask), mask != 0)
-  for name in preset.split("+"):
-    known_option("sampler_correction", "preset", name, PRESETS)
-    function, options = PRESETS[name]
+  for function, options in _parts(preset):
     logprobs = (old_logprobs, behaviour_logprobs, mask)
     if function is importance_weights:
       high = {} if cap is None else {"high": cap}
-      correction = correction._replace(weights=correction.weights * function(*logprobs, **{**options, **high}))
+      correction = correction._replace(weights=function(*logprobs, **{**options, **high}))
     else:
       own = {} if bounds is None else dict(zip(("low", "high"), bounds, strict=True))
       correction = correction._replace(kept=correction.kept & function(*logprobs, **{**options, **own}))
   return correction
+
+
+def _parts(preset: str) -> list[tuple[Callable[..., Any], Mapping[str, Any]]]:
+  """Functions and options of the names in a preset."""
+  names = preset.split("+")
+  if "" in names:
+    raise ValueError(f"sampler_correction: preset={preset!r}: want names joined by single '+', as 'k3_rs+token_tis'")
+  for name in names:
+    known_option("sampler_correction", "preset", name, PRESETS)
+  weights = [name for name in names if PRESETS[name][0] is importance_weights]
+  if len(weights) > 1:
+    raise ValueError(
+      f"sampler_correction: preset={preset!r}: {' and '.join(weights)} would count the ratio twice: name one of them"
+    )
+  return [PRESETS[name] for name in names]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rl_jax.kernels.benchmarks.timing import seconds
-from rl_jax.models.transformer import TransformerConfig
+from rl_jax.models.architecture import TransformerConfig
 
 
 def forward_flops(config: TransformerConfig, tokens: int, attended: float, outputs: int | None = None) -> float:

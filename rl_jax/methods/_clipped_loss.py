@@ -27,6 +27,11 @@ def loss_function(config: ConfigDict, task: Task) -> LossFunction:
   one_of(m, "aggregation", AGGREGATIONS)
   clipped, corrected = clipped_loss(config), correction(m)
   constant = (m.aggregation_constant or task.response_tokens) if m.aggregation.endswith("constant") else None
+  if m.aggregation_constant is not None and constant is None:
+    raise ValueError(
+      f"method.aggregation_constant={m.aggregation_constant!r} belongs to method.aggregation=sequence_mean_constant, "
+      f"got method.aggregation={m.aggregation}"
+    )
 
   def loss(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     stream, out = streams["policy"], outputs["policy"]

@@ -27,7 +27,7 @@ def get_config() -> dict[str, Any]:
 def correction(m: ConfigDict) -> Callable[[Trajectories, Bool[Array, "B T"]], Correction | None]:
   """The correction that `method.correction` names, or of a cap alone; gives None where neither is set.
 
-  Raises: ValueError: bounds without a rejection, in the wrong order, or other than two.
+  Raises: ValueError: a cap without weights; bounds without a rejection, in the wrong order, or other than two.
   """
   preset, cap, bounds = m.correction, m.importance_sampling_cap, m.rejection_bounds
   if bounds is not None and (not isinstance(bounds, tuple | list) or len(bounds) != 2 or "_rs" not in preset):
@@ -38,6 +38,10 @@ def correction(m: ConfigDict) -> Callable[[Trajectories, Bool[Array, "B T"]], Co
     raise ValueError(f"method.rejection_bounds={bounds!r}: the first has to be below the second")
   if bounds is not None and "k3_rs" not in preset and not bounds[0] <= 1 <= bounds[1]:
     raise ValueError(f"method.rejection_bounds={bounds!r}: bounds of a ratio, which is 1 without a gap, have to hold 1")
+  if cap is not None and all(name.endswith("_rs") for name in preset.split("+")):
+    raise ValueError(
+      f"method.importance_sampling_cap={cap!r}: method.correction={preset!r} has no weights to cap: add +token_tis"
+    )
   if preset == "none" and cap is None:
     return lambda trajectories, mask: None
   options: dict[str, Any] = {"preset": "token_tis" if preset == "none" else preset, "cap": cap, "bounds": bounds}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 
 class Shared(NamedTuple):
@@ -16,8 +16,14 @@ class Shared(NamedTuple):
 
   keys: Float[Array, "N K Dh P"]
   values: Float[Array, "N K P Dh"]
-  mask: Bool[Array, "N P"] | Bool[Array, "B P"]
-  """Slots visible to all rows of a prefix, or to each of them."""
+  mask: Bool[Array, "M #T P"]
+  """Slots visible to all rows of a prefix (M = N) or to each of them (M = B), at all of its T tokens or at each."""
+
+
+def within(window: int, positions: Int[Array, "B T"], of_keys: Int[Array, "M S"]) -> Bool[Array, "B T S"]:
+  """True where a key is at most window - 1 positions before the query; M divides B, as for `Shared`."""
+  of_rows = jnp.repeat(of_keys, positions.shape[0] // of_keys.shape[0], axis=0)
+  return positions[:, :, None] - of_rows[:, None] < window
 
 
 def attend(
@@ -58,7 +64,7 @@ def attend_with_prefixes(
   for prefix in prefixes:
     shared = _apart(scores_of(_together(flat, prefix), prefix.keys), rows).reshape(rows, kv, group, time, -1)
     mask = jnp.repeat(prefix.mask, rows // prefix.mask.shape[0], axis=0)
-    scores.append(jnp.where(mask[:, None, None, None], shared, least))
+    scores.append(jnp.where(mask[:, None, None], shared, least))
 
   maxima = [part.max(axis=-1, keepdims=True) for part in scores]
   highest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, maxima))

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 class Cache(NamedTuple):
-  """Keys and values of all layers, and which slots hold a token.
+  """Keys and values of all layers, which slots hold a token, and at which position if the model has windows.
 
   Keys have time last: the product with a query then reads them without a transpose.
   """
@@ -18,6 +18,7 @@ class Cache(NamedTuple):
   keys: tuple[Float[Array, "B K Dh S"], ...]
   values: tuple[Float[Array, "B K S Dh"], ...]
   mask: Bool[Array, "B S"]
+  positions: Int[Array, "B S"] | None = None
 
   @property
   def slots(self) -> int:
@@ -32,13 +33,14 @@ class Cache(NamedTuple):
     """Cache like this one with `rows` rows and no slots, to be grown."""
     keys = tuple(jnp.zeros((rows, *x.shape[1:3], 0), x.dtype) for x in self.keys)
     values = tuple(jnp.zeros((rows, x.shape[1], 0, x.shape[3]), x.dtype) for x in self.values)
-    return Cache(keys, values, jnp.zeros((rows, 0), bool))
+    positions = None if self.positions is None else jnp.zeros((rows, 0), self.positions.dtype)
+    return Cache(keys, values, jnp.zeros((rows, 0), bool), positions)
 
   def after(self, before: Cache) -> Cache:
     """Cache with the slots of `before` in front of its own, row by row."""
     join = lambda axis: lambda *parts: jnp.concatenate(parts, axis=axis)
     keys, values = tuple(map(join(3), before.keys, self.keys)), tuple(map(join(2), before.values, self.values))
-    return Cache(keys, values, join(1)(before.mask, self.mask))
+    return Cache(keys, values, *jax.tree.map(join(1), before[2:], self[2:]))
 
   def repeat(self, times: int) -> Cache:
     """Cache with each row repeated `times` times in succession: one prompt for many completions."""
@@ -48,7 +50,7 @@ class Cache(NamedTuple):
     """Cache with `slots` more empty slots."""
     last = lambda x: jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, slots)])
     values = tuple(jnp.pad(x, [(0, 0), (0, 0), (0, slots), (0, 0)]) for x in self.values)
-    return Cache(tuple(map(last, self.keys)), values, last(self.mask))
+    return Cache(tuple(map(last, self.keys)), values, last(self.mask), jax.tree.map(last, self.positions))
 
 
 def write(array: Array, new: Array, slot: Int[Array, ""] | int, axis: int) -> Array:

@@ -13,13 +13,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from rl_jax.models import hub_architectures
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.errors import ModelFileError, package
-from rl_jax.models.huggingface import CONFIG, INDEX, NAMES, WEIGHTS
+from rl_jax.models.huggingface import CONFIG, FULL, INDEX, WEIGHTS, WINDOW
 from rl_jax.models.loading import abstract_params, is_transposed, path_name
 from rl_jax.models.lora import A, B, merged_matrix
 from rl_jax.models.model import Model, Params
 from rl_jax.models.tokenizer import GENERATION, Tokenizer
-from rl_jax.models.transformer import TransformerConfig
 
 
 def export(
@@ -79,14 +80,13 @@ def export(
 def hub_config(config: TransformerConfig, context: int) -> dict[str, Any]:
   """The config.json of a language model, in the form that transformers 4 and 5 read.
 
-  Raises: ModelFileError: no architecture has both biases and normalised queries and keys.
+  Raises: ModelFileError: no architecture has the config's switches.
   """
-  if config.qkv_bias and config.qk_norm:
-    raise ModelFileError("no known architecture has both model.qkv_bias and model.qk_norm: it has no folder form")
-  kind = "qwen3" if config.qk_norm else "qwen2" if config.qkv_bias else "llama"
+  name, architecture = hub_architectures.of_config(config)
+  activation, function = architecture.activation
   values: dict[str, Any] = {
-    "architectures": [f"{kind.capitalize()}ForCausalLM"],
-    "model_type": kind,
+    "architectures": [name],
+    "model_type": architecture.kind,
     "vocab_size": config.vocabulary,
     "hidden_size": config.width,
     "num_hidden_layers": config.layers,
@@ -94,7 +94,7 @@ def hub_config(config: TransformerConfig, context: int) -> dict[str, Any]:
     "num_key_value_heads": config.key_value_heads,
     "head_dim": config.head_width,
     "intermediate_size": config.feed_forward,
-    "hidden_act": "silu",
+    activation: function,
     "rms_norm_eps": config.norm_epsilon,
     "tie_word_embeddings": config.tied_embeddings,
     "max_position_embeddings": context,
@@ -108,6 +108,16 @@ def hub_config(config: TransformerConfig, context: int) -> dict[str, Any]:
       "high_freq_factor": config.rope_high_frequency,
       "original_max_position_embeddings": config.rope_context,
     }
+  if config.rope_scaling == "linear":
+    values["rope_scaling"] = {"rope_type": "linear", "factor": config.rope_factor}
+  if architecture.windows:
+    values |= {
+      "query_pre_attn_scalar": config.query_scalar or config.head_width,
+      "layer_types": [{"full": FULL, "window": WINDOW}[kind] for kind in config.attentions],
+      "rope_local_base_freq": config.window_rope_base,
+    }
+  if config.window:
+    values["sliding_window"] = config.window
   return values
 
 
@@ -141,6 +151,7 @@ def _write_weights(
   folder: Path, shards: list[list[str]], arrays: dict[str, jax.Array], config: TransformerConfig, dtype: np.dtype
 ) -> None:
   save_file = package("safetensors.numpy").save_file
+  names = hub_architectures.names(config)
   weight_map: dict[str, str] = {}
   for number, shard in enumerate(shards, start=1):
     file = WEIGHTS if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
@@ -150,7 +161,7 @@ def _write_weights(
       if name + A in arrays:
         leaf = merged_matrix(leaf, arrays[name + A], arrays[name + B], config.lora_scale)
       array = np.asarray(leaf).astype(dtype)
-      tensors[NAMES.tensor(name)] = np.ascontiguousarray(array.T if is_transposed(name, array.ndim, config) else array)
+      tensors[names.tensor(name)] = np.ascontiguousarray(array.T if is_transposed(name, array.ndim, config) else array)
     save_file(tensors, folder / file, metadata={"format": "pt"})
     weight_map |= dict.fromkeys(tensors, file)
   if len(shards) > 1:

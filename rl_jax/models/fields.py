@@ -63,6 +63,14 @@ class Fields:
     """A value of one of several types, described by `want`."""
     return self._read(name, default, lambda value: isinstance(value, kinds) and not isinstance(value, bool), want)
 
+  def raw(self, name: str, default: Any) -> Any:
+    """A value of any type."""
+    return self._values.get(name, default)
+
+  def replaced(self, name: str, value: Any) -> Fields:
+    """These fields with another value in one of them."""
+    return Fields({**self._values, name: value}, self._where, self._noun)
+
   def refused(self, name: str, want: str) -> ModelFileError:
     """Error for a field with an unexpected value."""
     return ModelFileError(f"{self._where}: {name}={shown(self._values.get(name))}: want {want}")

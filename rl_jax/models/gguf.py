@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from rl_jax.models import gguf_file
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.errors import ModelFileError, package, reason, shown
 from rl_jax.models.fields import Fields
 from rl_jax.models.loading import MOST_LAYERS, Index, Names, Source, config_of
-from rl_jax.models.transformer import TransformerConfig
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {"llama": {}, "qwen2": {"qkv_bias": True}, "qwen3": {"qk_norm": True}}
 """Options that an architecture switches on."""

@@ -9,40 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from rl_jax.models import hub_architectures
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.errors import ModelFileError, package, reason, shown
 from rl_jax.models.fields import Fields
-from rl_jax.models.loading import MOST_LAYERS, Index, Names, Source, config_of
-from rl_jax.models.transformer import TransformerConfig
-
-ARCHITECTURES: dict[str, dict[str, Any]] = {
-  "LlamaForCausalLM": {},
-  "Qwen2ForCausalLM": {"qkv_bias": True},
-  "Qwen3ForCausalLM": {"qk_norm": True},
-}
-"""Options that an architecture switches on."""
-
-NAMES = Names(
-  whole={"embedding": "model.embed_tokens.weight", "output": "lm_head.weight", "final_norm/scale": "model.norm.weight"},
-  layer={
-    "attention_norm/scale": "input_layernorm.weight",
-    "attention/query": "self_attn.q_proj.weight",
-    "attention/query_bias": "self_attn.q_proj.bias",
-    "attention/query_norm/scale": "self_attn.q_norm.weight",
-    "attention/key": "self_attn.k_proj.weight",
-    "attention/key_bias": "self_attn.k_proj.bias",
-    "attention/key_norm/scale": "self_attn.k_norm.weight",
-    "attention/value": "self_attn.v_proj.weight",
-    "attention/value_bias": "self_attn.v_proj.bias",
-    "attention/output": "self_attn.o_proj.weight",
-    "feed_forward_norm/scale": "post_attention_layernorm.weight",
-    "feed_forward/gate": "mlp.gate_proj.weight",
-    "feed_forward/up": "mlp.up_proj.weight",
-    "feed_forward/down": "mlp.down_proj.weight",
-  },
-  prefix="model.layers.{}.",
-)
+from rl_jax.models.hub_architectures import ARCHITECTURES, Architecture
+from rl_jax.models.loading import MOST_LAYERS, Index, Source, config_of
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+
+FULL, WINDOW = "full_attention", "sliding_attention"
+_KINDS = {FULL: "full", WINDOW: "window"}
+"""Our kinds of attention by those of config.json."""
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _LONGEST_NAME = 255
@@ -50,22 +28,26 @@ _LONGEST_NAME = 255
 
 
 def open_folder(folder: Path) -> Source:
-  """Model in a folder, whose weights are read on demand.
+  """Model in a folder, whose weights are read on demand; of a model of text and images the one of text.
 
   Raises: ModelFileError: a file is missing or broken, or the model is none of `ARCHITECTURES`.
   """
   path = folder / CONFIG
   values = read_json(path)
-  config = transformer_config(values, path)
+  config, architecture = transformer_config(values, path), _architecture(values, path)
+  tensors = SafetensorsFolder(folder)
   # Old checkpoints also store values derived from the config; tied ones store the embedding twice.
   ignored = {f"model.layers.{i}.self_attn.rotary_emb.inv_freq" for i in range(config.layers)}
+  tied = {f"{architecture.prefix}lm_head.weight", "lm_head.weight"} if config.tied_embeddings else set()
+  left_out = frozenset(name for name in tensors.shapes if name.startswith(architecture.left_out))
   return Source(
     path=folder,
     config=config,
-    context=Fields(values, path).whole("max_position_embeddings", 2048, high=2**31 - 1),
-    names=NAMES,
-    tensors=SafetensorsFolder(folder),
-    ignored=frozenset(ignored | ({"lm_head.weight"} if config.tied_embeddings else set())),
+    context=_text_fields(values, architecture, path).whole("max_position_embeddings", 2048, high=2**31 - 1),
+    names=hub_architectures.names(config, architecture.prefix),
+    tensors=tensors,
+    ignored=frozenset(ignored | tied | left_out),
+    left_out=", ".join(part.rstrip(".") for part in architecture.left_out) if left_out else "",
   )
 
 
@@ -95,24 +77,18 @@ def transformer_config(values: Mapping[str, Any], path: Path) -> TransformerConf
 
   Raises: ModelFileError: a field is missing, or asks for something that the transformer does not do.
   """
-  fields = Fields(values, path)
-  names = fields.texts("architectures", ()) or ["none"]
-  if len(names) != 1 or names[0] not in ARCHITECTURES:
-    raise ModelFileError(f"{path}: architecture {', '.join(names)}: known are {', '.join(ARCHITECTURES)}")
+  architecture = _architecture(values, path)
+  fields = _text_fields(values, architecture, path)
   refused = {
-    "hidden_act": "silu",
+    architecture.activation[0]: architecture.activation[1],
     "attention_bias": False,
-    "mlp_bias": False,
-    "use_sliding_window": False,
-    "partial_rotary_factor": 1.0,
     "quantization_config": None,
+    **architecture.only,
   }
   for field, only in refused.items():
-    if values.get(field, only) != only:
-      raise ModelFileError(f"{path}: {field}={shown(values[field])}: only {only!r} can be run")
-  unsupported = set(fields.texts("layer_types", ())) - {"full_attention"}
-  if unsupported:
-    raise ModelFileError(f"{path}: layer_types has {shown(min(unsupported))}: only 'full_attention' can be run")
+    found = fields.raw(field, values.get(field, only))
+    if found != only:
+      raise ModelFileError(f"{path}: {field}={shown(found)}: only {only!r} can be run")
   heads = fields.whole("num_attention_heads", means="model.heads")
   vocabulary = fields.whole("vocab_size", means="model.vocabulary")
   width = fields.whole("hidden_size", means="model.width")
@@ -128,7 +104,55 @@ def transformer_config(values: Mapping[str, Any], path: Path) -> TransformerConf
     "norm_epsilon": fields.number("rms_norm_eps", high=1.0),
     "tied_embeddings": fields.flag("tie_word_embeddings", False),
   }
-  return config_of(sizes | _rope(fields, path) | ARCHITECTURES[names[0]], path)
+  layers = sizes["layers"]
+  of_layers = _windows(fields, layers, path) if architecture.windows else _without_windows(fields, path)
+  return config_of(sizes | of_layers | dict(architecture.switches), path)
+
+
+def _architecture(values: Mapping[str, Any], path: Path) -> Architecture:
+  names = Fields(values, path).texts("architectures", ()) or ["none"]
+  if len(names) != 1 or names[0] not in ARCHITECTURES:
+    raise ModelFileError(f"{path}: architecture {', '.join(names)}: known are {', '.join(ARCHITECTURES)}")
+  return ARCHITECTURES[names[0]]
+
+
+def _text_fields(values: Mapping[str, Any], architecture: Architecture, path: Path) -> Fields:
+  """Fields of the text model, with the architecture's defaults."""
+  section = Fields(values, path).section(architecture.text) if architecture.text else values
+  own = {name: value for name, value in section.items() if value is not None}
+  return Fields(dict(architecture.defaults) | own, f"{path}: {architecture.text}" if architecture.text else path)
+
+
+def _without_windows(fields: Fields, path: Path) -> dict[str, Any]:
+  unsupported = set(fields.texts("layer_types", ())) - {"full_attention"}
+  if unsupported:
+    raise ModelFileError(f"{path}: layer_types has {shown(min(unsupported))}: only 'full_attention' can be run")
+  return _rope(fields, path)
+
+
+def _windows(fields: Fields, layers: int, path: Path) -> dict[str, Any]:
+  """Fields of attention where layers are full or have windows, each kind with its own rotary positions."""
+  every = fields.whole("sliding_window_pattern")
+  types = fields.texts("layer_types", None)
+  types = types or [WINDOW if (i + 1) % every else FULL for i in range(layers)]
+  unknown = set(types) - _KINDS.keys()
+  if unknown or len(types) != layers:
+    raise fields.refused("layer_types", f"{layers} of {FULL!r} and {WINDOW!r}, one for each layer")
+  kinds = tuple(_KINDS[name] for name in types)
+  # The shortest pattern that gives all layers.
+  period = next(n for n in range(1, layers + 1) if all(kinds[i] == kinds[i % n] for i in range(layers)))
+  by_kind = fields.section("rope_parameters", {})
+  rope_of = Fields(by_kind, f"{path}: rope_parameters")
+  window_rope = Fields(rope_of.section(WINDOW, {}), f"{path}: rope_parameters: {WINDOW}")
+  if window_rope.text("rope_type", "default") != "default":
+    raise window_rope.refused("rope_type", "'default': others cannot be run")
+  full_rope = fields.replaced("rope_parameters", rope_of.section(FULL, {} if WINDOW in by_kind else by_kind))
+  return _rope(full_rope, path) | {
+    "query_scalar": fields.whole("query_pre_attn_scalar"),
+    "attention_pattern": kinds[:period],
+    "window": fields.whole("sliding_window", high=2**31 - 1) if "window" in kinds else 0,
+    "window_rope_base": window_rope.number("rope_theta", None) or fields.number("rope_local_base_freq"),
+  }
 
 
 def _rope(fields: Fields, path: Path) -> dict[str, Any]:
@@ -147,8 +171,11 @@ def _rope(fields: Fields, path: Path) -> dict[str, Any]:
     raise ModelFileError(f"{path}: rope scaling has no rope_type, but {shown(min(_without_base(scaling)))}")
   if kind in (None, "default"):
     return base
+  if kind == "linear":
+    factor = Fields(scaling, f"{path}: rope scaling 'linear'").number("factor")
+    return base | {"rope_scaling": "linear", "rope_factor": factor}
   if kind != "llama3":
-    raise ModelFileError(f"{path}: rope scaling {shown(kind)}: known are 'default' and 'llama3'")
+    raise ModelFileError(f"{path}: rope scaling {shown(kind)}: known are 'default', 'linear' and 'llama3'")
   rope = Fields(scaling, f"{path}: rope scaling 'llama3'")
   return base | {
     "rope_scaling": "llama3",

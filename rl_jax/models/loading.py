@@ -13,9 +13,9 @@ import jax
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.errors import ModelFileError
 from rl_jax.models.model import Model, Params
-from rl_jax.models.transformer import TransformerConfig
 
 Index = tuple[slice, ...]
 """Part of a tensor: start and stop along every axis."""
@@ -73,6 +73,7 @@ class Source:
     config: its sizes; the output layer is that of a language model.
     context: tokens that it was made for.
     ignored: tensors that may be present and are not read.
+    left_out: names of the parts that are not read, such as those for images; "": none.
 
   Raises: ModelFileError: a tensor is missing, has the wrong shape, or is unknown to the model.
   """
@@ -83,6 +84,7 @@ class Source:
   names: Names
   tensors: Tensors
   ignored: frozenset[str] = frozenset()
+  left_out: str = ""
 
   def __post_init__(self):
     expected = {self.names.tensor(name): _in_file(name, x, self.config) for name, x in _named(self.config).items()}

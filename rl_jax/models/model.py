@@ -13,9 +13,10 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.models import lora, outputs
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.cache import Cache
 from rl_jax.models.outputs import Sequences
-from rl_jax.models.transformer import Transformer, TransformerConfig
+from rl_jax.models.transformer import Transformer
 
 Params = Any
 """A tree of parameter arrays."""

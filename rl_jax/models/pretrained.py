@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,7 +64,10 @@ def start(config: Mapping[str, Any], model: Model, shardings: Any = None) -> Par
   Args:
     shardings: a tree like the parameters; see `loading.load`.
   """
-  return load(pretrained_files.open_source(config["checkpoint"]), model, shardings)
+  source = pretrained_files.open_source(config["checkpoint"])
+  if source.left_out:
+    print(f"{source.path}: the text model is read; {source.left_out} are left out", file=sys.stderr)
+  return load(source, model, shardings)
 
 
 def digest(config: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-SCALINGS = ("none", "llama3")
+SCALINGS = ("none", "linear", "llama3")
 
 
 def frequencies(
@@ -23,14 +23,17 @@ def frequencies(
 ) -> Float[Array, " half"]:
   """Radians per position of each channel pair: base^(-i / half) (RoFormer, arXiv 2104.09864, section 3.2.2).
 
-  The scaling "llama3" (Llama 3.1's, arXiv 2407.21783, section 3.4.2) slows down slow pairs, for contexts longer than
-  the `context` tokens of the first training. Pairs with fewer than `low_frequency` turns in it are slowed by `factor`,
-  pairs with more than `high_frequency` turns not at all, and those in between by a share that is linear in their turns.
+  The scaling "linear" slows down all pairs by `factor` (arXiv 2306.15595, eq. 4). "llama3" (Llama 3.1's, arXiv
+  2407.21783, section 3.4.2) slows down slow pairs, for contexts longer than the `context` tokens of the first training.
+  Pairs with fewer than `low_frequency` turns in it are slowed by `factor`, pairs with more than `high_frequency` turns
+  not at all, and those in between by a share that is linear in their turns.
   """
   half = head_width // 2
   plain = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
   if scaling == "none":
     return plain
+  if scaling == "linear":
+    return plain / factor
   turns = context * plain / (2 * math.pi)
   weight = jnp.clip((turns - low_frequency) / (high_frequency - low_frequency), 0.0, 1.0)
   return weight * plain + (1 - weight) * plain / factor

@@ -1,7 +1,7 @@
 """Decoder-only transformer: RMSNorm, rotary positions, grouped-query attention, SwiGLU (Llama 3, arXiv 2407.21783).
 
-Its switches also make SmolLM2 (arXiv 2502.02737; tied embeddings), Qwen2.5 (2412.15115; biases of query, key and value)
-and Qwen3 (2505.09388; normalised queries and keys).
+Its switches also make SmolLM2 (arXiv 2502.02737; tied embeddings), Qwen2.5 (2412.15115; biases of query, key, value),
+Qwen3 (2505.09388; normalised queries and keys) and Gemma 3 (2503.19786; sliding windows, norms after layers, GeGLU).
 
 One call serves training (whole sequences), prefill (whole prompts into a cache) and decoding (one token per row).
 Every parameter carries logical axis names; `rl_jax.training.mesh` maps them to a device mesh.
@@ -9,132 +9,21 @@ Every parameter carries logical axis names; `rl_jax.training.mesh` maps them to 
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rl_jax.models.attention import Shared, attend, attend_with_prefixes
+from rl_jax.models.architecture import ACTIVATIONS, TransformerConfig
+from rl_jax.models.attention import Shared, attend, attend_with_prefixes, within
 from rl_jax.models.cache import Cache, write
 from rl_jax.models.dense import dense
-from rl_jax.models.lora import TARGETS, A, B, adapted
+from rl_jax.models.lora import A, B, adapted
 from rl_jax.models.remat import recomputed
-from rl_jax.models.rope import SCALINGS, frequencies, rotate, rotation
-
-DTYPES = ("float32", "bfloat16", "float16", "float64")
-"""Types of activations and parameters; float64 only if enabled in JAX."""
-
-REMAT = ("none", "block")
-"""Recomputation in the backward pass: none, or each block from its input."""
-
-
-@dataclasses.dataclass(frozen=True)
-class TransformerConfig:
-  """Sizes and types of a transformer.
-
-  Attributes:
-    outputs: width of the output layer: the vocabulary of a language model, 1 for a value head.
-    dtype: type of activations and matrix products; norms, softmax and outputs are float32.
-    param_dtype: type in which parameters are kept.
-    tied_embeddings: logits are products with the embedding, which is then stored as [width, vocabulary] like the output
-      layer; an output layer of another width (a value head) is separate.
-    qkv_bias: queries, keys and values have a bias.
-    qk_norm: queries and keys are normalised per head before rotation.
-    rope_scaling: "none" or "llama3", which the next four belong to: see `rope.frequencies`.
-    remat: "block" stores only the input of each block for the gradient and recomputes the rest: less memory, one more
-      forward pass; see `remat.recomputed`.
-    lora_rank: rank of the adapters, which are then the only trained parameters of a language model; 0: no adapters.
-    lora_alpha: the product of an adapter is scaled by lora_alpha / lora_rank; see `lora.adapted`.
-    lora_targets: names of the matrices that have an adapter, in every layer.
-  """
-
-  vocabulary: int
-  outputs: int
-  width: int = 128
-  layers: int = 4
-  heads: int = 4
-  key_value_heads: int = 4
-  head_width: int = 32
-  feed_forward: int = 512
-  rope_base: float = 10_000.0
-  norm_epsilon: float = 1e-6
-  dtype: str = "float32"
-  param_dtype: str = "float32"
-  tied_embeddings: bool = False
-  qkv_bias: bool = False
-  qk_norm: bool = False
-  rope_scaling: str = "none"
-  rope_factor: float = 8.0
-  rope_low_frequency: float = 1.0
-  rope_high_frequency: float = 4.0
-  rope_context: int = 8192
-  remat: str = "none"
-  lora_rank: int = 0
-  lora_alpha: float = 32.0
-  lora_targets: tuple[str, ...] = TARGETS
-
-  def __post_init__(self):
-    sizes = ("vocabulary", "outputs", "width", "layers", "heads", "key_value_heads", "head_width", "feed_forward")
-    for name in sizes:
-      if not 1 <= getattr(self, name) < 2**31:
-        raise ValueError(f"model.{name}={getattr(self, name)}: sizes are at least 1, and int32")
-    choices = {"dtype": DTYPES, "param_dtype": DTYPES, "rope_scaling": SCALINGS, "remat": REMAT}
-    for name, allowed in choices.items():
-      if getattr(self, name) not in allowed:
-        raise ValueError(f"model.{name} is one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-    if not (self.rope_base > 0 and self.norm_epsilon > 0):
-      raise ValueError(
-        f"model.rope_base and model.norm_epsilon are above 0, got {self.rope_base} and {self.norm_epsilon}"
-      )
-    if not (self.rope_factor > 0 and self.rope_context > 0 and self.rope_high_frequency > self.rope_low_frequency):
-      raise ValueError(
-        "model.rope_factor and model.rope_context are above 0 and model.rope_high_frequency above "
-        f"model.rope_low_frequency, got {self.rope_factor}, {self.rope_context}, {self.rope_high_frequency}, "
-        f"{self.rope_low_frequency}"
-      )
-    if self.heads % self.key_value_heads:
-      raise ValueError(
-        f"model.heads={self.heads} is not a multiple of model.key_value_heads={self.key_value_heads}: "
-        "each key-value head serves the same number of query heads"
-      )
-    if self.head_width % 2:
-      raise ValueError(f"model.head_width={self.head_width} is odd: rotary positions turn pairs of channels")
-    if self.lora_rank < 0 or not self.lora_alpha > 0:
-      raise ValueError(
-        "model.lora_rank is at least 0 (0: no adapters) and model.lora_alpha above 0, got "
-        f"{self.lora_rank} and {self.lora_alpha}"
-      )
-    for name in self.lora_targets:
-      if name not in TARGETS:
-        raise ValueError(f"model.lora_targets are names out of {', '.join(TARGETS)}, got {name!r}")
-    if self.lora_rank and not self.lora_targets:
-      raise ValueError(f"model.lora_rank={self.lora_rank} but model.lora_targets is empty: name a matrix, or rank 0")
-
-  @property
-  def output_is_embedding(self) -> bool:
-    """True if the output layer is the embedding instead of a parameter of its own."""
-    return self.tied_embeddings and self.outputs == self.vocabulary
-
-  @property
-  def lora_scale(self) -> float:
-    """Factor of the adapters' product; 0 without adapters."""
-    return self.lora_alpha / self.lora_rank if self.lora_rank else 0.0
-
-  def rope_frequencies(self) -> Float[Array, " half"]:
-    """Radians per position of each pair of channels of a head."""
-    return frequencies(
-      self.head_width,
-      self.rope_base,
-      scaling=self.rope_scaling,
-      factor=self.rope_factor,
-      low_frequency=self.rope_low_frequency,
-      high_frequency=self.rope_high_frequency,
-      context=self.rope_context,
-    )
+from rl_jax.models.rope import Rotation, rotate, rotation
 
 
 def _param(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str, ...], scale: float, dtype: str):
@@ -157,20 +46,21 @@ def _product(module: nn.Module, x: Array, weight: Array, name: str, axes: tuple[
 
 
 class RMSNorm(nn.Module):
-  """x / sqrt(mean(x^2) + epsilon) * scale, in float32 (arXiv 1910.07467, eq. 4)."""
+  """x / sqrt(mean(x^2) + epsilon) * scale, in float32 (arXiv 1910.07467, eq. 4); 1 + scale with `offset_norms`."""
 
   config: TransformerConfig
 
   @nn.compact
   def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+    c = self.config
+    init = nn.initializers.zeros_init() if c.offset_norms else nn.initializers.ones_init()
     scale: Any = self.param(
-      "scale",
-      nn.with_logical_partitioning(nn.initializers.ones_init(), ("norm",)),
-      (x.shape[-1],),
-      jnp.dtype(self.config.param_dtype),
+      "scale", nn.with_logical_partitioning(init, ("norm",)), (x.shape[-1],), jnp.dtype(c.param_dtype)
     )
+    if c.offset_norms:
+      scale = 1.0 + scale.astype(jnp.float32)
     wide = x.astype(jnp.float32)
-    wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.config.norm_epsilon)
+    wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + c.norm_epsilon)
     return (wide * scale).astype(x.dtype)
 
 
@@ -211,7 +101,7 @@ class Attention(nn.Module):
     if cached is not None:
       keys, values = write(cached[0], keys, slot, 3), write(cached[1], values, slot, 2)
     q = q.reshape(rows, time, c.key_value_heads, group, c.head_width).transpose(0, 2, 3, 1, 4)
-    q = q * c.head_width**-0.5
+    q = q * c.query_scale
     if prefixes:
       out = attend_with_prefixes(q, keys, values, allowed, prefixes)
     else:
@@ -221,7 +111,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-  """SwiGLU (arXiv 2002.05202, eq. 6): (silu(x W_gate) * (x W_up)) W_down."""
+  """Gated feed-forward layer (arXiv 2002.05202, eq. 6): (silu(x W_gate) * (x W_up)) W_down, or with another gate."""
 
   config: TransformerConfig
 
@@ -232,22 +122,27 @@ class FeedForward(nn.Module):
     gate = _param(self, "gate", shape, axes, width**-0.5, c.dtype)
     up = _param(self, "up", shape, axes, width**-0.5, c.dtype)
     down = _param(self, "down", shape[::-1], axes[::-1], c.feed_forward**-0.5, c.dtype)
-    inner = nn.silu(_product(self, x, gate, "gate", axes)) * _product(self, x, up, "up", axes)
+    inner = ACTIVATIONS[c.activation](_product(self, x, gate, "gate", axes)) * _product(self, x, up, "up", axes)
     return _product(self, inner, down, "down", axes[::-1])
 
 
 class Block(nn.Module):
-  """Pre-norm residual block."""
+  """Residual block with a norm before each layer, and with `output_norms` one after it, too."""
 
   config: TransformerConfig
 
   @nn.compact
   def __call__(self, x, turned, allowed, cached, slot, prefixes: Sequence[Shared] = ()):
-    mixed, cached = Attention(self.config, name="attention")(
-      RMSNorm(self.config, name="attention_norm")(x), turned, allowed, cached, slot, prefixes
-    )
+    c = self.config
+    normed = RMSNorm(c, name="attention_norm")(x)
+    mixed, cached = Attention(c, name="attention")(normed, turned, allowed, cached, slot, prefixes)
+    if c.output_norms:
+      mixed = RMSNorm(c, name="attention_output_norm")(mixed)
     x = x + mixed
-    return x + FeedForward(self.config, name="feed_forward")(RMSNorm(self.config, name="feed_forward_norm")(x)), cached
+    fed = FeedForward(c, name="feed_forward")(RMSNorm(c, name="feed_forward_norm")(x))
+    if c.output_norms:
+      fed = RMSNorm(c, name="feed_forward_output_norm")(fed)
+    return x + fed, cached
 
 
 def _block(config: TransformerConfig) -> Callable[..., tuple[Array, Any]]:
@@ -256,6 +151,53 @@ def _block(config: TransformerConfig) -> Callable[..., tuple[Array, Any]]:
   return lambda params, x, prefixes, turned, allowed: module.apply(
     {"params": params}, x, turned, allowed, None, 0, prefixes
   )
+
+
+class _View(NamedTuple):
+  """Positions and sight of the given tokens in the layers of a kind of attention."""
+
+  turned: Rotation
+  allowed: Bool[Array, "B T S"]
+  """Slots that each token may see."""
+  of_prefixes: list[Bool[Array, "M #T P"]]
+  """Slots of each prefix that its rows, or their tokens, may see."""
+
+
+def _positions_of_slots(
+  c: TransformerConfig, positions: Int[Array, "B T"], cache: Cache | None, slot: Int[Array, ""] | int
+) -> Int[Array, "B S"] | None:
+  """Positions of the slots of a cache with the given tokens in it; None without windows."""
+  if "window" not in c.attentions:
+    return None
+  if cache is None:
+    return positions
+  if cache.positions is None:
+    raise ValueError("the cache has no positions: it was made by a model without windows")
+  return write(cache.positions, positions, slot, 1)
+
+
+def _views(
+  c: TransformerConfig,
+  positions: Int[Array, "B T"],
+  allowed: Bool[Array, "B T S"],
+  of_slots: Int[Array, "B S"] | None,
+  prefixes: Sequence[Cache],
+) -> Mapping[str, _View]:
+  """Views by kind of attention.
+
+  Args:
+    allowed: slots that each token may see without a window.
+    of_slots: positions of the slots; None without windows.
+  """
+  turned = {kind: rotation(positions, c.rope_frequencies(kind)) for kind in dict.fromkeys(c.attentions)}
+  masks = [prefix.mask[:, None] for prefix in prefixes]
+  views = {kind: _View(turned[kind], allowed, masks) for kind in turned}
+  if of_slots is not None:
+    near = lambda of_keys: within(c.window, positions, of_keys)
+    rows_of = lambda mask: jnp.repeat(mask, len(positions) // len(mask), axis=0)
+    of_prefixes = [rows_of(mask) & near(prefix.positions) for mask, prefix in zip(masks, prefixes, strict=True)]
+    views["window"] = _View(turned["window"], allowed & near(of_slots), of_prefixes)
+  return views
 
 
 class Transformer(nn.Module):
@@ -302,18 +244,21 @@ class Transformer(nn.Module):
     attended = mask if cache is None else write(cache.mask, mask, slot, 1)
     layers = [None] * c.layers if cache is None else list(zip(cache.keys, cache.values, strict=True))
     causal = jnp.arange(attended.shape[1]) <= slot + jnp.arange(time)[:, None]
-    allowed = attended[:, None, :] & causal
+    positions_of_slots = _positions_of_slots(c, positions, cache, slot)
 
     if c.tied_embeddings:
       embedded = jnp.moveaxis(jnp.take(embedding, tokens, axis=1), 0, -1)
     else:
       embedded = jnp.take(embedding, tokens, axis=0)
+    if c.scaled_embeddings:
+      embedded = embedded * jnp.asarray(c.width**0.5, embedded.dtype)
     x = nn.with_logical_constraint(embedded, ("batch", "time", "activation"))
-    turned = rotation(positions, c.rope_frequencies())
+    views = _views(c, positions, attended[:, None, :] & causal, positions_of_slots, prefixes)
     again = c.remat == "block" and cache is None and not self.is_initializing()
     layer_caches = []
-    for i in range(c.layers):
-      shared = [Shared(prefix.keys[i], prefix.values[i], prefix.mask) for prefix in prefixes]
+    for i, kind in enumerate(c.attentions):
+      turned, allowed, masks = views[kind]
+      shared = [Shared(prefix.keys[i], prefix.values[i], seen) for prefix, seen in zip(prefixes, masks, strict=True)]
       if again:
         x, kv = recomputed(_block(c))(self.variables["params"][f"layer_{i}"], x, shared, turned, allowed)
       else:
@@ -323,4 +268,4 @@ class Transformer(nn.Module):
     x = RMSNorm(c, name="final_norm")(x[:, -1:] if last else x)
     keys, values = zip(*layer_caches, strict=True)
     outputs = jnp.matmul(x, output, preferred_element_type=jnp.float32) if readout else x
-    return outputs, Cache(keys, values, attended)
+    return outputs, Cache(keys, values, attended, positions_of_slots)

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 
 from rl_jax.benchmarks.roofline import forward_flops
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.model import Model
-from rl_jax.models.transformer import TransformerConfig
 from rl_jax.training import mesh
 from rl_jax.training.experiment import Experiment
 from rl_jax.training.sizes import sizes_of

@@ -7,7 +7,10 @@ path, which worker processes can load. A scorer runs one over many responses.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from rl_jax.inputs.users_code import place_of
@@ -105,7 +108,7 @@ def equal_numbers(response: str, entry: Mapping[str, Any], *, answer: str) -> Ve
 
 
 def load(verifier: str, *, field: str = "task.verifier", kind: str = "function") -> Callable[..., Any]:
-  """The function, or class, that 'package.module:name' names.
+  """The function, or class, that 'package.module:name' or 'folder/file.py:name' names.
 
   Args:
     field: the config's, which holds the name.
@@ -115,9 +118,9 @@ def load(verifier: str, *, field: str = "task.verifier", kind: str = "function")
   """
   path, _, name = verifier.partition(":") if isinstance(verifier, str) else ("", "", "")
   if not path or path.startswith("."):
-    raise ValueError(f"{field}: got {verifier!r}, want 'package.module:{kind}'")
+    raise ValueError(f"{field}: got {verifier!r}, want 'package.module:{kind}' or 'file.py:{kind}'")
   try:
-    module = importlib.import_module(path)
+    module = module_of(path)
   except (Exception, SystemExit) as error:  # a module may be any code, even a script that exits
     reason = str(error) if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: {error}"
     place = None if isinstance(error, SyntaxError) else place_of(error)  # a SyntaxError has it
@@ -127,3 +130,20 @@ def load(verifier: str, *, field: str = "task.verifier", kind: str = "function")
     return getattr(module, name)
   except AttributeError as error:
     raise ValueError(f"{field}: there is no {name!r} in {path}") from error
+
+
+def module_of(path: str) -> ModuleType:
+  """Module of a dotted path or of a file, whose folder joins the search path, as workers have that alone.
+
+  Raises: ImportError: there is none, or another module has the name of the file.
+  """
+  if not path.endswith(".py"):
+    return importlib.import_module(path)
+  file = Path(path)
+  folder = str(file.expanduser().absolute().parent)
+  if folder not in sys.path:
+    sys.path.append(folder)
+  module = importlib.import_module(file.stem)
+  if file.is_file() and not (module.__file__ and file.samefile(module.__file__)):
+    raise ImportError(f"{file.stem} is another module, {module.__file__}: rename the file")
+  return module

@@ -11,9 +11,9 @@ import pytest
 
 from rl_jax import benchmark
 from rl_jax.benchmarks.roofline import decode_bytes, forward_flops
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.export import export
 from rl_jax.models.model import Model
-from rl_jax.models.transformer import TransformerConfig
 
 SIZES = dict(width=4, layers=2, heads=2, key_value_heads=1, head_width=2, feed_forward=8)
 CONFIG = TransformerConfig(vocabulary=10, outputs=10, tied_embeddings=True, **SIZES)

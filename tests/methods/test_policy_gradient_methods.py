@@ -399,6 +399,22 @@ def test_value_loss_by_hand():
     ("grpo", {"clip": "sapo", "clip_options": {"tau_positive": "1"}}, "tau_positive is '1', want a finite number"),
     ("grpo", {"clip": "sapo", "clip_options": {"tau_positive": 0}}, "sapo: tau_positive is above 0, got 0"),
     ("grpo", {"correction": "tis"}, "unknown preset 'tis'; known: token_tis, "),
+    (
+      "grpo",
+      {"correction": "token_tis+sequence_tis"},
+      "'token_tis.sequence_tis': token_tis and sequence_tis would count",
+    ),
+    ("grpo", {"correction": "k3_rs+"}, r"preset='k3_rs\+': want names joined by single '\+'"),
+    (
+      "grpo",
+      {"correction": "k3_rs", "importance_sampling_cap": 2.0},
+      "importance_sampling_cap=2.0: .* no weights to cap",
+    ),
+    (
+      "grpo",
+      {"aggregation_constant": 8},
+      "aggregation_constant=8 belongs to method.aggregation=sequence_mean_constant",
+    ),
     ("grpo", {"rejection_bounds": (0.5, 2.0)}, r"rejection_bounds=\(0.5, 2.0\): give two, .* to a rejection"),
     ("grpo", {"correction": "k3_rs", "rejection_bounds": (1.0,)}, "rejection_bounds=.*: give two"),
     ("grpo", {"correction": "geometric_rs", "rejection_bounds": (0.0, 0.1)}, "rejection_bounds=.*: .* have to hold 1"),

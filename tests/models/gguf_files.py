@@ -7,8 +7,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 
+from rl_jax.models import hub_architectures
 from rl_jax.models.gguf import NAMES
-from rl_jax.models.huggingface import NAMES as THEIRS
 from rl_jax.models.loading import Source
 
 TOKENS = ["<|end|>", "<|start|>", "<extra>", "a", "b", "c", "ab", "abc", "Ġ", "Ġa", "1", "2", "12", "[PAD13]"]
@@ -63,10 +63,11 @@ def write(
   writer.add_token_list(TOKENS)
   writer.add_token_types(KINDS)
   writer.add_token_merges(MERGES)
-  names = {THEIRS.whole[key]: NAMES.whole[key] for key in NAMES.whole}
+  theirs = hub_architectures.names(c)
+  names = {theirs.whole[key]: NAMES.whole[key] for key in NAMES.whole}
   for i in range(c.layers):
-    prefixes = THEIRS.prefix.format(i), NAMES.prefix.format(i)
-    names |= {prefixes[0] + THEIRS.layer[key]: prefixes[1] + NAMES.layer[key] for key in NAMES.layer}
+    prefixes = theirs.prefix.format(i), NAMES.prefix.format(i)
+    names |= {prefixes[0] + theirs.layer[key]: prefixes[1] + NAMES.layer[key] for key in NAMES.layer}
   for tensor, shape in source.tensors.shapes.items():
     array = source.tensors.read(tensor, tuple(slice(0, n) for n in shape)).astype(np.float32)
     if name == "llama" and tensor.endswith(("q_proj.weight", "k_proj.weight")):

@@ -2,10 +2,13 @@
 
 In a virtual environment with torch 2.13.0 and transformers 5.23.0, which the tests do without:
   python tests/models/make_tiny_checkpoints.py
+
+Names of models as arguments make these alone; that of gemma3 was made with torch 2.14.1 and transformers 5.24.0.
 """
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import torch
@@ -30,7 +33,19 @@ LLAMA3 = {
   "original_max_position_embeddings": 32,
   "rope_theta": 500.0,
 }
+# Sequences of 48 tokens are longer than the window, and both kinds of layers follow one another.
+GEMMA3 = {
+  "head_dim": 8,
+  "query_pre_attn_scalar": 12,
+  "sliding_window": 5,
+  "sliding_window_pattern": 2,
+  "rope_parameters": {
+    "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1000.0},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
+  },
+}
 MODELS = {
+  "gemma3": (transformers.Gemma3TextConfig(**SIZES | {"num_hidden_layers": 3}, **GEMMA3), None),
   "llama3": (transformers.LlamaConfig(**SIZES, head_dim=8, rope_parameters=LLAMA3, tie_word_embeddings=False), None),
   "smollm2": (transformers.LlamaConfig(**SIZES, tie_word_embeddings=True, rms_norm_eps=1e-5), torch.bfloat16),
   "qwen2": (transformers.Qwen2Config(**SIZES, tie_word_embeddings=True), None),
@@ -42,9 +57,10 @@ MODELS = {
 def main():
   """Write the folders; Qwen3's weights in shards."""
   tokens = torch.randint(0, 40, (2, 48), generator=torch.Generator().manual_seed(0))
-  for name, (config, dtype) in MODELS.items():
+  for name in sys.argv[1:] or MODELS:
+    config, dtype = MODELS[name]
     torch.manual_seed(1)
-    model = getattr(transformers, f"{type(config).__name__.removesuffix('Config')}ForCausalLM")(config).eval()
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
     with torch.no_grad():
       for parameter in model.parameters():  # biases and norms, too, which start as zeros and ones
         parameter.copy_(parameter + torch.randn_like(parameter) * 0.2)

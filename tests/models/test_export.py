@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from rl_jax.models import huggingface, tokenizer
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.errors import ModelFileError
 from rl_jax.models.export import export
 from rl_jax.models.loading import load
 from rl_jax.models.model import Model
-from rl_jax.models.transformer import TransformerConfig
 from tests.models import gguf_files, tiny
 
 
@@ -73,11 +73,13 @@ def test_what_can_not_be_exported_leaves_nothing(tmp_path):
   seeds = jax.tree.map(lambda x: x[None], params)
   critic = Model(TransformerConfig(4, 1), names=("values",))
   both = Model(TransformerConfig(4, 4, qkv_bias=True, qk_norm=True))
+  windows = Model(TransformerConfig(4, 4, attention_pattern=("window", "full"), window=2))
   refused = {
     r"embedding has shape \(1, 16, 40\), that of the model is \(16, 40\)": (model, seeds),
     "only one of the two has 'layer_1/": (model, {k: v for k, v in params.items() if k != "layer_1"}),
     "a model of values has no Hugging Face form": (critic, params),
-    "no known architecture has both": (both, params),
+    "no known architecture has model.qkv_bias=True, model.qk_norm=True together": (both, params),
+    "no known architecture has model.attention_pattern=.'window', 'full'. together": (windows, params),
   }
   for said, (wrong, tree) in refused.items():
     with pytest.raises(ModelFileError, match=said):

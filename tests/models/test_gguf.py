@@ -11,11 +11,11 @@ import pytest
 from gguf import GGMLQuantizationType
 
 from rl_jax.models import gguf, huggingface
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.errors import ModelFileError
 from rl_jax.models.export import export
 from rl_jax.models.loading import load
 from rl_jax.models.model import Model
-from rl_jax.models.transformer import TransformerConfig
 from tests.models import gguf_files, tiny
 
 SMOLLM2 = huggingface.open_folder(tiny.GOLDENS / "tiny" / "smollm2")

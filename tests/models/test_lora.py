@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from rl_jax.models import huggingface, lora, pretrained
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.export import export
 from rl_jax.models.loading import load
 from rl_jax.models.model import Model, merge
-from rl_jax.models.transformer import TransformerConfig
 from rl_jax.training import mesh
 from tests.models import tiny
 

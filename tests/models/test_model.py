@@ -11,7 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from rl_jax.models import model
-from rl_jax.models.transformer import TransformerConfig
+from rl_jax.models.architecture import TransformerConfig
 
 SIZES = {"width": 8, "layers": 1, "heads": 2, "key_value_heads": 1, "head_width": 4, "feed_forward": 8}
 TOKENS = np.array([[3, 1, 4, 1], [2, 0, 2, 3]])

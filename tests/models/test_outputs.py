@@ -13,9 +13,9 @@ import pytest
 
 from rl_jax.kernels.logprobs import token_logprobs
 from rl_jax.models import model as model_module
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.model import LOGPROBS, Sequences
 from rl_jax.models.outputs import of_parameters
-from rl_jax.models.transformer import TransformerConfig
 
 VOCABULARY, WIDTH, TIME = 11, 8, 6
 LENGTHS = (6, 3, 1, 4)

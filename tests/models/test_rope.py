@@ -9,6 +9,10 @@ import numpy as np
 from rl_jax.models.rope import frequencies
 
 
+def test_linear_scaling_divides_every_frequency():
+  np.testing.assert_allclose(frequencies(6, 1000.0, scaling="linear", factor=4.0), [1 / 4, 1 / 40, 1 / 400], rtol=1e-6)
+
+
 def test_llama3_scaling_pair_by_pair():
   """Written as in Llama 3.1's own code: by wavelength."""
   base, half, factor, low, high, context = 10_000.0, 16, 4.0, 1.0, 4.0, 500

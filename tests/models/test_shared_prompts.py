@@ -17,11 +17,22 @@ from rl_jax.trajectories import PrefixTrees, Trajectories, slots_run
 
 PROMPTS, ROWS, WIDTH, RESPONSES, VOCABULARY = 3, 4, 5, 6, 13
 BASE = {"width": 8, "layers": 2, "heads": 4, "key_value_heads": 2, "head_width": 4, "feed_forward": 16}
+WINDOWS = {
+  "attention_pattern": ("window", "full"),
+  "window": 3,
+  "window_rope_base": 100.0,
+  "output_norms": True,
+  "offset_norms": True,
+  "scaled_embeddings": True,
+}
+"""Shorter than a prompt and than a response."""
 CASES = {
   "plain": {},
   "tied": {"tied_embeddings": True},
   "norms and biases": {"qk_norm": True, "qkv_bias": True},
   "remat": {"remat": "block"},
+  "windows": WINDOWS,
+  "windows, remat, adapters": WINDOWS | {"remat": "block", "lora_rank": 2, "lora_alpha": 4.0},
   "adapters": {"lora_rank": 2, "lora_alpha": 4.0},
   "without logits": {"logprobs": "chunked"},
   "bfloat16": {"dtype": "bfloat16"},

@@ -11,6 +11,9 @@ from rl_jax.errors import UserError
 from rl_jax.models import sizes
 from rl_jax.models.model import param_count
 
+VISION = {width: 416_866_032 + 1152 + 1152 * width for width in (2560, 3840, 5376)}
+"""Elements of Gemma 3's model of images, of the norm after it, and of the matrix into the text model's width."""
+
 PUBLISHED = {
   "smollm2-135m": 134_515_008,
   "qwen2.5-0.5b": 494_032_768,
@@ -21,6 +24,11 @@ PUBLISHED = {
   "qwen3-4b": 4_022_468_096,
   "qwen3-8b": 8_190_735_360,
   "qwen3-32b": 32_762_123_264,
+  "gemma3-270m": 268_098_176,
+  "gemma3-1b": 999_885_952,
+  "gemma3-4b": 4_300_079_472 - VISION[2560],
+  "gemma3-12b": 12_187_325_040 - VISION[3840],
+  "gemma3-27b": 27_432_406_640 - VISION[5376],
   "llama3.2-1b": 1_235_814_400,
   "llama3.1-8b": 8_030_261_248,
   "llama3.1-70b": 70_553_706_496,

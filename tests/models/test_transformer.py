@@ -8,9 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rl_jax.models import huggingface
+from rl_jax.models.architecture import TransformerConfig
+from rl_jax.models.attention import within
+from rl_jax.models.loading import load
+from rl_jax.models.model import Model
 from rl_jax.models.rope import frequencies, rotate, rotation
-from rl_jax.models.transformer import Transformer, TransformerConfig
+from rl_jax.models.transformer import Transformer
 from rl_jax.training import mesh
+from tests.models import tiny
 
 SIZES = {"vocabulary": 7, "outputs": 5, "width": 8, "layers": 2, "heads": 4, "key_value_heads": 2, "head_width": 4}
 CONFIG = TransformerConfig(**SIZES, feed_forward=12, rope_base=100.0)
@@ -93,6 +99,12 @@ def plain_transformer(params, c, tokens):
   return np.stack([rms(row, p["final_norm"]["scale"], c.norm_epsilon) for row in x]) @ p["output"]
 
 
+def test_windows_by_hand():
+  positions, of_keys = jnp.array([[2, 3], [0, 1]]), jnp.array([[0, 1, 2, 3]])
+  want = [[[False, True, True, True], [False, False, True, True]], [[True] * 4] * 2]
+  np.testing.assert_array_equal(within(2, positions, of_keys), want)
+
+
 def test_rotation_by_hand():
   x = jnp.array([1.0, 2.0, 3.0, 4.0])[None, None, None]
   angles = np.array([3.0, 3.0 / 10])  # base 100, half 2: 100^0 and 100^(-1/2)
@@ -134,6 +146,28 @@ def test_the_outputs_of_the_last_column_alone_are_those_of_the_whole(run, params
   last, same = jax.jit(lambda params: MODULE.apply({"params": params}, *inputs, last=True))(params)
   np.testing.assert_allclose(last, outputs[:, -1:], atol=1e-6)
   jax.tree.map(np.testing.assert_array_equal, same, cache)
+
+
+def test_decoding_with_windows_equals_the_logits_of_transformers():
+  """Left-padded prompts of 30 and 22 tokens and a window of 5; the rest comes in steps of one and of three tokens."""
+  source = huggingface.open_folder(tiny.GOLDENS / "tiny" / "gemma3")
+  golden, module, steps = tiny.golden(source.path), Transformer(source.config), 12
+  params, ends = load(source, Model(source.config)), np.array([30, 22])
+  rows = np.array(golden["tokens"])
+  run = jax.jit(lambda *args: module.apply({"params": params}, *args))
+  inputs = left_padded([row[:end] for row, end in zip(rows, ends, strict=True)], 30)
+  _, cache = run(*inputs)
+  cache, found = cache.repeat(2).grow(steps), np.zeros((4, steps, 40))
+  after = np.repeat(ends, 2)[:, None]
+  for t, taken in [(0, 1), (1, 1), (2, 1), (3, 3), (6, 3), (9, 3)]:
+    at = after + np.arange(t, t + taken)
+    tokens = np.take_along_axis(np.repeat(rows, 2, axis=0), at, axis=1)
+    found[:, t : t + taken], cache = run(tokens, at, np.ones_like(tokens, bool), cache, jnp.int32(30 + t))
+  for i, end in enumerate(ends):
+    for logits, position in zip(np.array(golden["logits"])[i], golden["positions"], strict=True):
+      if end <= position < end + steps:
+        for row in found[2 * i : 2 * i + 2]:
+          np.testing.assert_allclose(row[position - end], logits, atol=1e-5)
 
 
 def test_tokens_may_be_fed_several_at_a_time(run, params):
@@ -267,9 +301,15 @@ def test_every_parameter_names_its_logical_axes():
     ({"width": -8}, "model.width=-8"),
     ({"dtype": "float31"}, "model.dtype is one of float32, .* got 'float31'"),
     ({"param_dtype": "int32"}, "model.param_dtype is one of"),
-    ({"rope_scaling": "yarn"}, "model.rope_scaling is one of none, llama3, got 'yarn'"),
+    ({"rope_scaling": "yarn"}, "model.rope_scaling is one of none, linear, llama3, got 'yarn'"),
     ({"remat": "all"}, "model.remat is one of none, block, got 'all'"),
     ({"rope_high_frequency": 1.0}, "model.rope_high_frequency above"),
+    ({"activation": "relu"}, "model.activation is one of silu, gelu_tanh, got 'relu'"),
+    ({"attention_pattern": ("full", "local")}, "model.attention_pattern names one or more of full, window, got"),
+    ({"attention_pattern": ()}, r"model.attention_pattern names one or more of full, window, got \[\]"),
+    ({"window": 4}, r"model.window=4 with model.attention_pattern=\['full'\]: a window of at least 1 goes with"),
+    ({"attention_pattern": ("window",)}, "model.window=0 with model.attention_pattern="),
+    ({"query_scalar": -1}, "model.query_scalar at least 0"),
   ],
 )
 def test_sizes_that_make_no_sense_are_one_line(fields, said):

@@ -7,8 +7,8 @@ import types
 import pytest
 
 from rl_jax.benchmarks.roofline import forward_flops
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.model import Model
-from rl_jax.models.transformer import TransformerConfig
 from rl_jax.planning import ideal
 from tests.training import small
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.model import Model
-from rl_jax.models.transformer import TransformerConfig
 from rl_jax.rollouts import compaction, sampler
 from rl_jax.rollouts.sampler import SEED_AXIS, Sampling, sample
 from rl_jax.tasks import stop_texts

@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.kernels.reductions import Mean
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.model import Model
-from rl_jax.models.transformer import TransformerConfig
 from rl_jax.rollouts.demonstrations import demonstrations
 from rl_jax.rollouts.flat import flat
 from rl_jax.rollouts.rollout import (

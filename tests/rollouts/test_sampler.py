@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.model import Model, Sequences
-from rl_jax.models.transformer import TransformerConfig
 from rl_jax.rollouts.sampler import SEED_AXIS, Sampling, positions_of, sample, sampling_from
 from rl_jax.rollouts.truncation import Truncation
 from rl_jax.tasks import stop_texts
@@ -154,6 +154,29 @@ def test_frequencies_are_the_exact_probabilities(params, temperature, truncation
       row = responses.index(response)
       np.testing.assert_allclose(done.behaviour_logprobs[row], behaviour[response], atol=1e-4)
       np.testing.assert_allclose(done.logprobs[row], whole[response], atol=1e-4)
+
+
+def test_windows_are_those_of_the_trainer():
+  """A window shorter than prompts and responses; prompts are shared, and rows end apart and move to smaller batches."""
+  windows = {"attention_pattern": ("window", "full"), "window": 3, "window_rope_base": 20.0}
+  model = Model(TransformerConfig(vocabulary=WORDS, outputs=WORDS, **SIZES | {"layers": 2}, **windows))
+  params, count = nn.unbox(model.init(jax.random.key(3))), 32
+  limits = jnp.arange(3 * count) % STEPS + 1
+
+  @jax.jit
+  def both(params, key):
+    done = sample(
+      model, params, PROMPTS, MASK, key, completions_per_prompt=count, max_tokens=STEPS, limits=limits, end_ids=(END,),
+      pad_id=PAD,
+    )  # fmt: skip
+    tokens = jnp.concatenate([jnp.repeat(PROMPTS, count, axis=0), done.tokens], axis=1)
+    mask = jnp.concatenate([jnp.repeat(MASK, count, axis=0), done.mask], axis=1)
+    return done, model.outputs(params, Sequences(tokens, positions_of(mask), mask))
+
+  done, found = both(params, jax.random.key(4))
+  expected = found["logprobs"][:, PROMPTS.shape[1] :]
+  np.testing.assert_allclose(done.logprobs, jnp.where(done.mask, expected, 0.0), atol=1e-5)
+  assert len(set(np.asarray(done.mask.sum(axis=1)).tolist())) == STEPS
 
 
 def test_truncation_leaves_the_trainers_logprobs_alone(params):

@@ -94,6 +94,22 @@ def test_a_verifier_by_name_runs_in_this_process():
   assert [v.reward for v in score([("so 5", {"answer": "5"}), ("so 6", {"answer": "5"})])] == [1.0, 0.0]
 
 
+def test_a_verifier_of_a_file_is_found_from_any_folder(tmp_path, monkeypatch):
+  """Workers have the search path of this process, but not its working directory."""
+  monkeypatch.setattr(sys, "path", list(sys.path))
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "own_length.py").write_text("def reward(response, entry):\n  return len(response)\n")
+  (tmp_path / "json.py").write_text("def reward(response, entry):\n  return 0\n")
+  assert scoring.load("own_length.py:reward")("four", {}) == 4
+  with pytest.raises(ValueError, match="cannot import 'json.py' .*json is another module, .*: rename the file"):
+    scoring.load("json.py:reward")
+  monkeypatch.chdir("/")
+  score = InProcess("own_length.py:reward", {})
+  assert [verdict.reward for verdict in score([("ab", {}), ("", {})])] == [2.0, 0.0]
+  with pytest.raises(ValueError, match="cannot import 'no_such_reward.py'"):
+    scoring.load("no_such_reward.py:reward")
+
+
 @pytest.mark.parametrize(
   ("verifier", "message"),
   [

@@ -18,9 +18,9 @@ from rl_jax.errors import UserError
 from rl_jax.launching import initialization, launch, recorder
 from rl_jax.launching.stop import Stop
 from rl_jax.models import pretrained_files
+from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.export import export
 from rl_jax.models.model import Model
-from rl_jax.models.transformer import TransformerConfig
 from rl_jax.runs.directory import find_run
 from rl_jax.runs.metrics import read_metrics
 from rl_jax.tasks.scoring import FAILURES, Verdict

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -34,4 +33,4 @@ def ready(verifier: str, arguments: Mapping[str, Any], entries: Iterable[Mapping
 def _companion(verifier: str, what: str) -> Callable[..., Any] | None:
   scoring.load(verifier)
   path, _, name = verifier.partition(":")
-  return getattr(importlib.import_module(path), f"{name}_{what}", None)
+  return getattr(scoring.module_of(path), f"{name}_{what}", None)

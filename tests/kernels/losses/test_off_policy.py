@@ -74,10 +74,8 @@ def test_presets_are_combined():
   own = sampler_correction(*ARGS, preset="sequence_rs+sequence_tis", cap=2.5, bounds=(0.5, 4.0))
   np.testing.assert_allclose(own.weights, importance_weights(*ARGS, level="sequence", high=2.5))
   np.testing.assert_array_equal(own.kept, MASK)
-  twice = sampler_correction(*ARGS, preset="icepop+token_tis").weights
-  np.testing.assert_allclose(
-    twice, importance_weights(*ARGS) * importance_weights(*ARGS, bound="mask", low=0.5, high=5.0)
-  )
+  masked = sampler_correction(*ARGS, preset="icepop+token_rs").weights
+  np.testing.assert_allclose(masked, importance_weights(*ARGS, bound="mask", low=0.5, high=5.0))
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -104,6 +102,12 @@ def test_an_impossible_token_weighs_nothing():
 def test_wrong_calls_list_the_known():
   with pytest.raises(ValueError, match="unknown preset 'tis'; known: token_tis, sequence_tis"):
     sampler_correction(*ARGS, preset="token_rs+tis")
+  for twice in ("token_tis+token_tis", "token_tis+sequence_tis", "icepop+k3_rs+token_mis"):
+    with pytest.raises(ValueError, match="would count the ratio twice: name one of them"):
+      sampler_correction(*ARGS, preset=twice)
+  for empty in ("k3_rs+", "+k3_rs", "k3_rs++token_tis", ""):
+    with pytest.raises(ValueError, match=r"preset='.*': want names joined by single '\+', as 'k3_rs\+token_tis'"):
+      sampler_correction(*ARGS, preset=empty)
   with pytest.raises(ValueError, match="unknown level 'row'; known: token, sequence, geometric"):
     importance_weights(*ARGS, level="row")
   with pytest.raises(ValueError, match="unknown over 'max'; known: token, every, sum, mean"):
