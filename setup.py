@@ -39,7 +39,7 @@ EXTRAS = {
   "notebooks": ["jupyterlab>=4.3", "ipykernel>=6.29", "nbclient>=0.10", "nbconvert>=7.16"],
   "docs": ["sphinx>=8.2", "furo>=2025.7", "myst-parser>=4", "nbconvert>=7.16"],
   # No accelerator runtime here: libtpu beside a CPU test run grabs devices and prints warnings.
-  "dev": [*TEXT, "pytest>=8.3", "pytest-xdist>=3.6", "hypothesis>=6.120", "ruff>=0.9", "mypy>=1.14"],
+  "dev": [*TEXT, "datasets>=3", "pytest>=8.3", "pytest-xdist>=3.6", "hypothesis>=6.120", "ruff>=0.9", "mypy>=1.14"],
 }
 
 setup(
