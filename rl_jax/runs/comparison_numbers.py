@@ -16,7 +16,7 @@ from rl_jax.runs.record import Record, at
 from rl_jax.runs.statistics import FEWEST_FOR_T
 
 Curve = tuple[np.ndarray, np.ndarray]
-"""Tokens and accuracy at each evaluation, [N, S] both."""
+"""Tokens and accuracy at each evaluation, both [N, S]."""
 
 
 def final_numbers(runs: Mapping[str, Record]) -> str:

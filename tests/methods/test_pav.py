@@ -220,7 +220,7 @@ def test_unscored_rows_count_for_nothing():
   [
     ({"prover": "oracle"}, "method.prover is one of truth, samples, verifier, got 'oracle'"),
     ({"form": "sum"}, "method.form is one of step, to_go, got 'sum'"),
-    ({"prover": "verifier"}, "method.prover='verifier' was trained before: method.prover_init_from, as in"),
+    ({"prover": "verifier"}, "method.prover='verifier' needs a trained model: set prover_init_from, as in"),
   ],
 )
 def test_options_that_are_not_known_are_refused(options, message):

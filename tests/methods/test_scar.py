@@ -228,7 +228,7 @@ def test_rows_without_a_value_count_for_nothing(options):
     ({"credit": "owen", "orders": 2}, "method.orders=2: Owen values are exact, set it to 0"),
     ({"shaping": "graph", "orders": 2}, "method.shaping='graph' reads all coalitions: method.credit is 'shapley'"),
     ({"shaping": "potential", "credit": "uniform"}, "method.shaping='potential' reads all coalitions"),
-    ({"blank_token": 99}, "the blank token 99 is none of the 16 of the task's vocabulary"),
+    ({"blank_token": 99}, "the blank token 99 is outside the task's vocabulary: want an id from 0 to 15"),
   ],
 )
 def test_options_that_do_not_go_together_are_refused(options, message):

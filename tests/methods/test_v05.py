@@ -177,7 +177,7 @@ def test_unscored_rows_count_for_nothing():
   [
     ({"prior": "oracle"}, "method.prior is one of constant, running, regression, model, got 'oracle'"),
     ({"lowest_reward": 1.0}, "method.highest_reward=1.0 is not above lowest_reward=1.0"),
-    ({"k_max": 1}, r"k_max=1: the first round alone has 2 \(completions_per_prompt\)"),
+    ({"k_max": 1}, "k_max=1: want at least completions_per_prompt=2, the first round"),
   ],
 )
 def test_options_that_make_no_sense_are_refused(options, message):

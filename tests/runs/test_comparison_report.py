@@ -120,7 +120,7 @@ def test_samples_without_a_common_prompt_stand_alone(tmp_path):
   other.samples.write_text(other.samples.read_text().replace("1+2=", "2+2=").replace("7*3-2=", "8="))
   _move(other, 5)
   text = write_comparison([one, other], tmp_path / "out" / "both")[1].read_text()
-  assert "x/grpo · y/grpo" in text and "No prompt was shown of all runs" in text
+  assert "x/grpo · y/grpo" in text and "No prompt is common to all runs" in text
   assert '<div class="text">a3#3&lt;end&gt;</div>' in text and "iteration 5, reward 1" in text
 
 

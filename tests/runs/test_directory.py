@@ -250,5 +250,5 @@ def test_a_pipe_or_a_device_in_place_of_a_file_is_refused_before_it_is_read(tmp_
   (tmp_path / "run" / name).unlink(missing_ok=True)
   make(tmp_path / "run" / name)
   for read in (find_run, lambda path: open_run(path, {}, "a", {})):
-    with pytest.raises(UserError, match=f"{name} is no regular file but a pipe, a device or a socket: restore it"):
+    with pytest.raises(UserError, match=f"{name} is not a regular file but a pipe, device or socket: restore it"):
       read(tmp_path / "run")
