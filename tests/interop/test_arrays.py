@@ -103,7 +103,7 @@ def test_a_group_estimator_reads_the_layout_of_trainers():
       "rewards is no array .*cuda.*move it to the CPU",
     ),
     (lambda: on_numpy(dr_grpo)(["x"], [0], [1]), "rewards has type <U1, expected numbers"),
-    (lambda: on_numpy(opo)([1.0], [0], [2**40], [1]), "lengths has whole numbers beyond 32 bits"),
+    (lambda: on_numpy(opo)([1.0], [0], [2**40], [1]), "lengths has integers beyond 32 bits"),
   ],
 )
 def test_errors_are_one_line(call, said):
