@@ -83,7 +83,7 @@ def test_a_name_of_the_run_that_is_of_another_kind_is_found_before_the_training(
   if name == "identity.json":
     assert str(refused.value) == f"cannot read {path}: Is a directory"
   else:
-    kinds = "a folder, where the run keeps a file" if name in FILES else "no folder, where the run keeps one"
+    kinds = "a folder, where the run keeps a file" if name in FILES else "not a folder, where the run keeps one"
     assert str(refused.value) == f"{path} is {kinds}: move it away, or choose another --workdir"
   path.rmdir() if name in FILES else path.unlink()
   if name != "identity.json":
