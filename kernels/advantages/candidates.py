@@ -1,7 +1,7 @@
-"""SLATE: candidate next steps sampled from one shared prefix, compared with each other only.
+"""SLATE: candidate next steps sampled from one shared prefix, compared only with each other.
 
-Rows [B] are candidates, `group_ids` name the prefix (the question and its step) that they continue, `mask` is True on
-candidates that exist. All candidates of a prefix are trained; one is committed to, and the next prefix extends it.
+Rows [B] are candidates. `group_ids` identify the prefix (the question and its step) that they continue; `mask` is True
+on candidates that exist. All candidates of a prefix are trained; one is committed to, and the next prefix extends it.
 """
 
 from __future__ import annotations
