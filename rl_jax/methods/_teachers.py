@@ -34,7 +34,7 @@ def options() -> dict[str, Any]:
       "init_from": "",  # a stage, a run or another role; "": as the section `model` initialises it
       "model": {},  # fields that differ from the section `model`, such as width and layers
     },
-    "held_out_prompts": 64,  # prompts on which student and teacher are evaluated on each other's answers; 0: none
+    "held_out_prompts": 64,  # held-out prompts; student and teacher are compared on the answers of both; 0: none
   }
 
 

@@ -133,7 +133,7 @@ class Plan:
 
   def _about(self, name: str, program: CompiledProgram | OutOfMemory) -> list[str]:
     if isinstance(program, OutOfMemory):
-      return [f"{name}: the compiler refused it, it needs {program.temporary / GIB:.2f} GiB beside its arguments"]
+      return [f"{name}: the compiler refused it, it needs {program.temporary / GIB:.2f} GiB besides its arguments"]
     times, ideal = program.times(self.chip), self.ideal.get(name)
     binds = max(times, key=lambda term: times[term])
     rows = [

@@ -53,7 +53,7 @@ def _note(ends: Mapping[str, float], shortest: str, with_problems: bool) -> str:
   )
   if with_problems:
     text += " Over problems: Wilson's interval for these policies, seeds averaged."
-  longer = [f"{name} goes on to {rate(end)}" for name, end in ends.items() if end > ends[shortest]]
+  longer = [f"{name} continues to {rate(end)}" for name, end in ends.items() if end > ends[shortest]]
   if longer:
     text += (
       f" Equal tokens are cut to the shortest run: {shortest} ends at {rate(ends[shortest])}, {', '.join(longer)}."

@@ -81,7 +81,7 @@ def test_item_9_a_warning_where_more_than_the_method_differs(tmp_path, config, l
 
 
 def test_item_10_the_page_says_where_runs_are_cut(runs, tmp_path):
-  assert "Equal tokens are cut to the shortest run: grpo ends at 8.0k, prime goes on to 16.0k." in text_of(*runs)
+  assert "Equal tokens are cut to the shortest run: grpo ends at 8.0k, prime continues to 16.0k." in text_of(*runs)
   equal = [fabricated.run(tmp_path / name) for name in ("a", "b")]
   assert "cut to the shortest" not in text_of(*equal)
 
