@@ -18,7 +18,7 @@ from rl_jax.experiments.studies.common import ACCURACY, FEW_TOKENS, LENGTH, MOST
 
 SHARE = FEW_TOKENS / MOST_TOKENS
 OFTEN = ("logging.every_iterations=2", "evaluation.every_iterations=4")
-"""With several rounds of sampling the budget lasts for fewer iterations, and every fourth one is measured."""
+"""Methods with several rounds of sampling need fewer iterations for the budget; every fourth one is measured."""
 
 
 def get_config() -> ConfigDict:
