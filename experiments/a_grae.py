@@ -2,7 +2,7 @@
 
 Question: do asymmetric advantages keep rare right answers alive?
 
-A prompt has five right answers, of which demonstrations show two seldom. The variants "easy" and "hard" have two and
+A prompt has five right answers; demonstrations rarely show two of them. The variants "easy" and "hard" have two and
 five operands, "smoke" has digits below 4.
 
 Command: rl-jax train a_grae --workdir=runs/a_grae
@@ -16,11 +16,11 @@ from ml_collections import ConfigDict
 from rl_jax.experiments import common
 
 LEVELS = {"easy": {"operands": 2}, "hard": {"operands": 5}}
-"""The ends of the task's difficulty."""
+"""Easiest and hardest setting of the task."""
 
 
 def on_pairs(method: str, variant: str) -> ConfigDict:
-  """A method on the task, from a warm start that seldom writes high first digits."""
+  """A method on the task, from a warm start that rarely writes high first digits."""
   config = common.policy_gradient(method)
   config.task = {
     "name": "rl_jax.tasks.pairs",

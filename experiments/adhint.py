@@ -1,9 +1,9 @@
-"""ADHint on chains that are nearly never solved at the start (rl_jax/methods/adhint.py, arXiv 2512.13095).
+"""ADHint on chains that are almost never solved at the start (rl_jax/methods/adhint.py, arXiv 2512.13095).
 
-Question: do hints open a task whose reward is too rare for GRPO?
+Question: do hints make a task learnable whose reward is too rare for GRPO?
 
-Six subtractions, each of which the demonstrations get wrong by one in eight of ten cases: one response in twenty
-thousand is right. The solutions that hints come from are right.
+Chains of six subtractions. The demonstrations get each of them wrong by one in eight cases of ten: one response in
+twenty thousand is right. The solutions that hints come from are right.
 
 Command: rl-jax train adhint --workdir=runs/adhint
 Expected: no result yet.

@@ -1,10 +1,10 @@
 """ASPO on sums with a tool that may be called early or late (rl_jax/methods/aspo.py, rl_jax/tasks/calls.py,
 arXiv 2508.19201).
 
-Question: does a shaped advantage move tool calls forward at no cost in accuracy?
+Question: does a shaped advantage make tool calls earlier at no cost in accuracy?
 
-The warm start thinks for any time alike before it calls. The variants "easy" and "hard" have two and nine operands,
-"smoke" adds modulo 3.
+In the warm start, thinking times before the call are uniformly distributed. The variants "easy" and "hard" have two and
+nine operands, "smoke" adds modulo 3.
 
 Command: rl-jax train aspo --workdir=runs/aspo
 Study: rl-jax study aspo --only=aspo --results=FOLDER
@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from rl_jax.experiments import common
 
 LEVELS = {"easy": {"operands": 2}, "hard": {"operands": 9}}
-"""The ends of the task's difficulty."""
+"""Easiest and hardest setting of the task."""
 
 
 def on_calls(method: str, variant: str) -> ConfigDict:

@@ -1,6 +1,6 @@
 """The fixed iteration of `python -m rl_jax.benchmark iteration`: 1.06M parameters, 32 x 8 rows, 16 + 32 tokens.
 
-Question: how long does one GRPO iteration take, against the roofline?
+Question: how long does one GRPO iteration take, compared with the roofline?
 
 Command: rl-jax train benchmark --workdir=runs/benchmark
 Expected: rl-jax benchmark iteration prints it for this machine.

@@ -1,6 +1,6 @@
 """CANON on chains whose responses may be long or short (rl_jax/methods/canon.py, arXiv 2509.23962).
 
-Question: do advantages against half of a group shorten responses at equal accuracy?
+Question: do advantages relative to half of a group shorten responses at equal accuracy?
 
 Command: rl-jax train canon --workdir=runs/canon
 Study: rl-jax study canon --only=alpha_90 --results=FOLDER

@@ -1,11 +1,11 @@
 """CM2 on checklists of items that depend on one another (rl_jax/methods/cm2.py,
 rl_jax/tasks/environments/checklist.py, arXiv 2602.12268).
 
-Question: to what should the reward of a checklist be assigned, if its judge errs?
+Question: should the reward of a checklist go to trajectories, turns or steps, if its judge errs?
 
-One label in ten is wrong, and a lure makes the likeliest episode of the start wrong. With method.level=turn and
-method.level=step the reward is assigned to rounds and to turns. The variants "easy" and "hard" have one round and four,
-"smoke" has one, four letters, no errors and no lure. experiments/grpo_checklist.py is GRPO on the same task.
+One label in ten is wrong, and a lure makes the start's most likely episode wrong. With method.level=turn and
+method.level=step the reward is assigned to rounds and to turns. The variants "easy" and "hard" have one round and four;
+"smoke" has one round, four letters, no errors and no lure. experiments/grpo_checklist.py is GRPO on the same task.
 
 Command: rl-jax train cm2 --workdir=runs/cm2
 Expected: no result yet.
@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from rl_jax.experiments import common
 
 LEVELS = {"easy": {"rounds": 1}, "hard": {"rounds": 4}}
-"""The ends of the environment's difficulty, as fields of the task."""
+"""Easiest and hardest setting of the environment, as fields of the task."""
 
 
 def on_checklists(method: str, variant: str) -> ConfigDict:
@@ -31,7 +31,7 @@ def on_checklists(method: str, variant: str) -> ConfigDict:
   }
   config.prompts_per_iteration = 16
   config.stages.warm_start.update({"num_iterations": 400, "prompts_per_iteration": 128})
-  config.stages.warm_start.task = {"flip_rate": 0.0, "strict": False}  # one start for all judges: it sees none
+  config.stages.warm_start.task = {"flip_rate": 0.0, "strict": False}  # one start for all judges, trained without one
   if variant in LEVELS:
     config.task.update(LEVELS[variant])
     return config

@@ -1,6 +1,7 @@
 """Shared parts of the experiments: every field with its unit, the standard task and model, the warm start, variants.
 
-Plain data. The sections `method`, `task` and `model` list only what differs from the defaults of the part they name.
+Plain data. The sections `method`, `task` and `model` list only fields that differ from the defaults of the module that
+they name.
 """
 
 import functools
@@ -15,7 +16,7 @@ def base() -> ConfigDict:
   """All fields that every run has."""
   return ConfigDict(
     {
-      "seed": 0,  # the first seed; further ones count up from it
+      "seed": 0,  # the first seed; the others count up from it
       "num_seeds": 3,  # run together, shown as mean and spread; counted once per learning rate
       "num_iterations": 100,
       "num_tokens": None,  # token budget per seed (all generated tokens count); ends the run early
@@ -23,64 +24,64 @@ def base() -> ConfigDict:
       "completions_per_prompt": 8,
       "epochs": 1,  # passes over one iteration's rows
       "minibatches_per_epoch": 1,  # optimiser updates per pass
-      "minibatches_of": "groups",  # keeps all rows of a prompt together; or "rows": single rows are shuffled
+      "minibatches_of": "groups",  # all rows of a prompt stay together; "rows": single rows are shuffled
       "rows_per_microbatch": None,  # rows differentiated at a time; None or 0: the whole minibatch
-      "length_buckets": 1,  # number of widths for rows sorted by length; 1: all rows run all slots
-      "staleness": 0,  # iterations that the policy which samples is behind, as in asynchronous RL; 0: none
+      "length_buckets": 1,  # number of widths for rows sorted by length; 1: all rows use all slots
+      "staleness": 0,  # iterations by which the sampling policy is behind, as in asynchronous RL; 0: none
       "learning_rate": 3e-4,  # peak, of the policy
-      # several rates: every seed is trained with each of them, side by side in one program; rates of other models scale
+      # several rates: every seed is trained with each of them, in parallel in one program; rates of other models scale
       # with the policy's
       "learning_rates": (),
       "optimizer": {
-        "schedule": "constant",  # or "linear", "cosine": down to final_share over the run
-        "final_share": 0.1,  # of the peak
+        "schedule": "constant",  # or "linear", "cosine": decay to final_share over the run
+        "final_share": 0.1,  # share of the peak at the end
         "warmup_updates": 5,
         "beta1": 0.9,
         "beta2": 0.99,
         "epsilon": 1e-8,
         "weight_decay": 0.0,
-        "no_weight_decay": ("scale", "embedding"),  # names of parameters
+        "no_weight_decay": ("scale", "embedding"),  # names of parameters without weight decay
         "max_gradient_norm": 1.0,  # 0: no clipping
         "parameter_average": 0.0,  # decay per update; above 0, evaluation uses the average
-        "state_dtype": "float32",  # of the moments, between updates
-        "master_weights": "float32",  # copies of narrower parameters, in which updates accumulate; or "none"
-        "gradient_dtype": "float32",  # type in which micro-batches accumulate
-        "max_skipped_updates": 10,  # in a row, for numbers that are not finite; then the run stops
+        "state_dtype": "float32",  # dtype of the moments between updates
+        "master_weights": "float32",  # dtype of the copies of narrower parameters that are updated; or "none"
+        "gradient_dtype": "float32",  # dtype in which gradients of micro-batches accumulate
+        "max_skipped_updates": 10,  # the run stops after this many non-finite updates in a row
       },
       "sampling": {
         "temperature": 1.0,
         "top_k": 0,  # 0: all
         "top_p": 1.0,
         "min_p": 0.0,
-        "stop_sequences": (),  # of token ids; task.stop_texts of tasks with text
+        "stop_sequences": (),  # sequences of token ids; tasks with text also have task.stop_texts
         # Largest mismatch of sampler and trainer in the first iteration, in float32: KL, and |ratio - 1| relative to
-        # max(1, |logprob|). A deep pretrained model rounds more.
+        # max(1, |logprob|). A deep pretrained model has larger rounding errors.
         "agreement": 1e-5,
       },
       "evaluation": {
-        "every_iterations": 10,  # and at start and end; 0: never
+        "every_iterations": 10,  # also at the start and the end; 0: never
         "prompts": 128,  # held-out prompts, the same in every evaluation and for every seed
         "prompts_seed": 0,
         "prompts_at_a_time": None,  # prompts per program, for tasks scored in Python; None: all
-        "prompt_blocks": 0,  # number of parts of these prompts with recorded accuracies; studies resample them
+        "prompt_blocks": 0,  # number of blocks of these prompts whose accuracies are recorded; studies resample them
         "samples_per_prompt": 4,
         "pass_at": (4,),
         "greedy": True,
-        "credit_prompts": 0,  # number of problems on which credit is compared with the truth
+        "credit_prompts": 0,  # number of problems on which credit is compared with true values
         "credit_samples": 32,  # completions from each end of a step that estimate its true value
       },
       "checkpoint": {
-        "every_iterations": 50,  # and at the end, and when stopped; 0: only then
-        "keep": 2,  # number of newest ones
-        "keep_best": 1,  # number of best ones, by best_metric
+        "every_iterations": 50,  # also at the end and when stopped; 0: only then
+        "keep": 2,  # number of newest checkpoints to keep
+        "keep_best": 1,  # number of best checkpoints to keep, by best_metric
         "best_metric": "held_out/sampled_accuracy",
       },
       "logging": {
         "every_iterations": 5,  # iterations per compiled call and progress line
         "samples": 4,  # decoded rows per seed and progress line; 0: none
         "tensorboard": True,
-        # further views of the metrics: some of "wandb", "mlflow", "trackio", as in wandb,mlflow; each reads its own
-        # environment variables, as WANDB_MODE=offline or MLFLOW_TRACKING_URI; one that fails is dropped with one line
+        # further views of the metrics, among "wandb", "mlflow" and "trackio", as in wandb,mlflow; each reads its own
+        # environment variables, such as WANDB_MODE=offline or MLFLOW_TRACKING_URI; one that fails is dropped and noted
         "trackers": (),
         "report": True,  # report.png and report.html at the end; `rl-jax report` writes them at any time
         "profile_iteration": None,  # profile the call that contains this iteration
@@ -110,7 +111,7 @@ def base() -> ConfigDict:
 
 
 def warm_start() -> dict:
-  """A stage: supervised learning on the task's imperfect demonstrations, one seed, shared by the experiments."""
+  """A stage of supervised learning on the task's imperfect demonstrations; one seed, shared by the experiments."""
   return {
     "method": {"name": "rl_jax.methods.supervised"},
     "seed": 1000,
@@ -133,7 +134,7 @@ def warm_start() -> dict:
 
 
 def critic() -> dict:
-  """A stage: a critic of the warm start's answers, for methods that use it as "critic#critic"."""
+  """A stage that trains a critic on the warm start's answers, for methods that use it as "critic#critic"."""
   return warm_start() | {
     "init_from": "warm_start",
     "method": {"name": "rl_jax.methods.value_pretraining"},
@@ -159,7 +160,7 @@ LEVELS = {
   "easy": {"operations": 2, "operators": "+-", "modulus": 10},
   "hard": {"operations": 16, "operators": "+-*", "modulus": 97},
 }
-"""The ends of the chain task's difficulty."""
+"""Easiest and hardest setting of the chain task."""
 
 
 DECEPTIVE = {
@@ -168,14 +169,14 @@ DECEPTIVE = {
   "skip_rate": 0.0,
   "recheck_rate": 0.05,
 }
-"""Chains whose demonstrations lure into a wrong step: success is rare, and the likeliest response is wrong."""
+"""Chains whose demonstrations lure into a wrong step: success is rare, and the most likely response is wrong."""
 
 HORIZONS: dict[str, dict[str, Any]] = {
   "deceptive_4": {"level": "four", "operations": 4, "lure_rate": 0.7, "prompts": 16},
   "deceptive": {"level": "eight", "operations": 8, "lure_rate": 0.7, "prompts": 16},
   "deceptive_16": {"level": "sixteen", "operations": 16, "lure_rate": 0.5, "prompts": 32},
 }
-"""Lengths of deceptive chains by the name of the variant, and the number of prompts of an iteration."""
+"""Lengths of deceptive chains and numbers of prompts per iteration, by variant."""
 
 
 def deceptive(config: ConfigDict, name: str = "deceptive") -> ConfigDict:
@@ -189,14 +190,14 @@ def deceptive(config: ConfigDict, name: str = "deceptive") -> ConfigDict:
   }
   config.prompts_per_iteration = horizon["prompts"]
   config.minibatches_per_epoch = 4
-  config.learning_rate = 2e-4  # the best for the oracle, near the best for GRPO: studies/settings.py
+  config.learning_rate = 2e-4  # best for the oracle, near the best for GRPO: studies/settings.py
   config.num_iterations = 60
   config.stages.warm_start.update({"num_iterations": 1200, "prompts_per_iteration": 128})
   return config
 
 
 def tuned(method: str) -> dict:
-  """A stage: sixty iterations of a method from the warm start, one seed."""
+  """A stage of sixty iterations of a method from the warm start, one seed."""
   return {
     "init_from": "warm_start",
     "method": {"name": method},
@@ -219,7 +220,7 @@ def tuned(method: str) -> dict:
 
 
 def half_way(config: ConfigDict) -> ConfigDict:
-  """The config on deceptive chains, from the policy of GRPO after 60 iterations, some 150,000 tokens."""
+  """The config on deceptive chains, from the policy after 60 iterations of GRPO, about 150,000 tokens."""
   config = deceptive(config)
   config.stages.half_way = tuned("rl_jax.methods.grpo")
   config.init_from = "half_way"
@@ -227,26 +228,26 @@ def half_way(config: ConfigDict) -> ConfigDict:
 
 
 VERBOSE = {"recheck_rate": 0.6, "skip_rate": 0.15, "spare_tokens": 11}
-"""Rates and room of verbose chains: with four operations, all steps once take 11 tokens, all twice 19; there are 22."""
+"""Rates and limit of verbose chains: four operations take 11 tokens written once, 19 written twice; the limit is 22."""
 
 
 def verbose(config: ConfigDict) -> ConfigDict:
   """The config with responses of free length: the start writes most steps twice and leaves out some.
 
-  A second copy of a step says nothing new and costs two tokens. A step that is left out saves two, and the next one
-  takes two operations at once. On four operations modulo 10 the start writes 6 to 19 tokens, 14 on average, and is
-  right 0.45 of the time: some 0.1 in 9 tokens, 0.3 in 11 to 13, 0.6 in 15 to 17.
+  A second copy of a step adds nothing new and costs two tokens. A step that is left out saves two tokens, and the next
+  step takes two operations at once. On four operations modulo 10 the start writes 6 to 19 tokens, 14 on average, and
+  45 % of its responses are right: about 10 % at 9 tokens, 30 % at 11 to 13, 60 % at 15 to 17.
   """
   config.task.update(VERBOSE)
   return config
 
 
 def smoke(config: ConfigDict) -> ConfigDict:
-  """The config made to end in seconds: four iterations of a tiny model, on chains modulo 2, whose answer is 0 or 1.
+  """The config made to end in seconds: four iterations of a tiny model on chains modulo 2, whose answer is 0 or 1.
 
-  A warm start of a second teaches the form of a response and little arithmetic, so that the policy is right about half
-  of the time: groups have right and wrong answers, and every iteration has a gradient. In forty iterations accuracy
-  rises from 0.5 to 0.7, as the policy becomes more certain of the form, and that 0 is the likelier answer.
+  A warm start of one second teaches the form of a response and little arithmetic, so the policy is right about half of
+  the time: groups have right and wrong answers, and every iteration has a gradient. In forty iterations accuracy rises
+  from 0.5 to 0.7, as the policy becomes more certain of the form and learns that 0 is the more frequent answer.
   """
   config.num_seeds = 2
   config.num_iterations = 4
@@ -275,20 +276,20 @@ VARIANTS: dict[str, Callable[[ConfigDict], ConfigDict]] = {
   "half_way": half_way,
   "verbose": verbose,
 }
-"""Changes of a config by the name of the variant; the ends of the task's difficulty are beside them."""
+"""Changes to a config by the name of the variant; the variants "easy" and "hard" are separate."""
 
 
 def variant(config: ConfigDict, name: str) -> ConfigDict:
-  """The variant of a config: "" as it is; "smoke" ends in seconds; "easy" and "hard" are ends of the task's difficulty;
-  "deceptive", "deceptive_4" and "deceptive_16" start where the likeliest response is wrong, "half_way" later on the way
-  of the first; "verbose" starts with responses of free length."""
+  """The variant of a config: "" leaves it as it is; "smoke" ends in seconds; "easy" and "hard" are the easiest and the
+  hardest setting of the task. "deceptive", "deceptive_4" and "deceptive_16" start with a wrong most likely response,
+  "half_way" from a partly trained policy on "deceptive", and "verbose" with responses of free length."""
   if name in VARIANTS:
     return VARIANTS[name](config)
   if name in LEVELS:
     config.task.levels = {name: LEVELS[name]}
   elif name != "":
     known = ", ".join(f'"{known}"' for known in (*VARIANTS, *LEVELS))
-    raise ValueError(f"variant {name!r} is not known: leave it out, or one of {known}")
+    raise ValueError(f"variant {name!r} is not known: leave it out, or take one of {known}")
   return config
 
 

@@ -1,6 +1,6 @@
 """COPO on chains of four operations modulo 10, six responses to a prompt (rl_jax/methods/copo.py, arXiv 2508.04138).
 
-Question: does a global advantage help where most groups are all right or all wrong?
+Question: does a global advantage help if most groups are all right or all wrong?
 
 Command: rl-jax train copo --workdir=runs/copo
 Study: rl-jax study copo --only=copo --results=FOLDER

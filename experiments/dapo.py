@@ -1,6 +1,6 @@
 """DAPO on chains of four operations modulo 10 (rl_jax/methods/dapo.py, arXiv 2503.14476).
 
-Question: what do dynamic sampling and a wider upper clip gain on a start that is half right?
+Question: what is gained by dynamic sampling and a wider upper clip from a start that is right half of the time?
 
 Command: rl-jax train dapo --workdir=runs/dapo
 Study: rl-jax study credit --only=dapo --results=FOLDER

@@ -1,6 +1,6 @@
 """DLER continued from the merge of its policy with the start (rl_jax/methods/dler_merge.py, arXiv 2510.15110).
 
-Question: does merging a policy back into its start regain accuracy?
+Question: does merging a policy with its start regain accuracy?
 
 Command: rl-jax train dler_merge --workdir=runs/dler_merge
 Expected: no result yet.

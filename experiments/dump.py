@@ -1,6 +1,6 @@
 """DUMP on six difficulty levels: chains of two to eight operations (rl_jax/methods/dump.py, arXiv 2504.09710).
 
-Question: does a bandit over difficulty levels beat uniform levels?
+Question: does a bandit over difficulty levels beat drawing them uniformly?
 
 Command: rl-jax train dump --workdir=runs/dump
 Study: rl-jax study curriculum --only=dump --results=FOLDER

@@ -1,9 +1,9 @@
-"""DVAO on chains of four operations modulo 10, with a length that is soon kept as its second objective
+"""DVAO on chains of four operations modulo 10, with a length that is easily met as its second objective
 (rl_jax/methods/dvao.py, rl_jax/tasks/chain.py, arXiv 2605.25604).
 
-Question: do weights by the spread of each reward help the answer?
+Question: do weights by the spread of each reward make answers more accurate?
 
-The length is that of a response that writes each step once, 11 tokens. The warm start's vary about it.
+The length is that of a response that writes each step once, 11 tokens. The warm start's lengths vary around it.
 
 Command: rl-jax train dvao --workdir=runs/dvao
 Study: rl-jax study dvao --only=dvao --results=FOLDER
@@ -17,7 +17,7 @@ from rl_jax.experiments import common
 
 
 def on_two_objectives(method: str, variant: str) -> ConfigDict:
-  """A method on the task, whose reward alone is the answer."""
+  """A method on the task; the reward by itself is only for the answer."""
   config = common.policy_gradient(method)
   config = common.variant(config, variant)
   (level,) = config.task.levels.values()

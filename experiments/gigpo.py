@@ -1,6 +1,6 @@
 """GiGPO in two rooms, with a door between start and goal (rl_jax/methods/gigpo.py, arXiv 2505.10978).
 
-Question: is it enough to compare turns that begin in the same state to tell which step led to the key?
+Question: do comparisons of turns that begin in the same state suffice to find the step that led to the key?
 
 The variants are those of experiments/grpo_rooms.py, which is GRPO on the same task.
 

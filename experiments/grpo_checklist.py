@@ -1,8 +1,7 @@
 """GRPO on checklists of items that depend on one another (rl_jax/methods/grpo.py,
 rl_jax/tasks/environments/checklist.py).
 
-Question: how much of a judge's errors does one number for a whole episode, divided by its std in the group, average
-out?
+Question: how far does one number per episode, divided by its std in the group, average out a judge's errors?
 
 Command: rl-jax train grpo_checklist --workdir=runs/grpo_checklist
 Expected: no result yet.

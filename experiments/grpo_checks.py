@@ -1,7 +1,7 @@
-"""GRPO on attempts that near-duplicate checks look at (rl_jax/methods/grpo.py,
+"""GRPO on attempts tested by near-duplicate checks (rl_jax/methods/grpo.py,
 rl_jax/tasks/environments/duplicate_checks.py).
 
-Question: how fast is it learned that an attempt has to pass all checks, from that alone?
+Question: how fast does a policy learn to pass all checks, from a reward for passing all of them alone?
 
 Command: rl-jax train grpo_checks --workdir=runs/grpo_checks
 Study: rl-jax study verpo --only=grpo --results=FOLDER

@@ -1,6 +1,6 @@
 """GRPO on words in cipher (rl_jax/methods/grpo.py, rl_jax/tasks/cipher.py): one number for a whole response.
 
-Question: how fast is an outcome that is partly additive learned without credit of its parts?
+Question: how fast is a partly additive outcome learned without credit for its parts?
 
 Command: rl-jax train grpo_cipher --workdir=runs/grpo_cipher
 Study: rl-jax study scar --only=grpo --results=FOLDER

@@ -1,10 +1,10 @@
-"""GRPO on independent decisions, each of which is a turn (rl_jax/methods/grpo.py,
+"""GRPO on independent decisions, one per turn (rl_jax/methods/grpo.py,
 rl_jax/tasks/environments/decisions.py).
 
-Question: how much of the advantage of one decision is the luck of the others?
+Question: how much of the advantage of one decision is due to the luck of the others?
 
-An episode's reward is the share of its decisions that are right, known at once. The start decides at random in half of
-the cases. With task.reward=all only an episode without a wrong decision is worth something. The variants "easy" and
+An episode's reward is the share of right decisions, and each is rewarded at once. The start decides at random in half
+of the cases. With task.reward=all only an episode without a wrong decision earns a reward. The variants "easy" and
 "hard" have two decisions and eight; "smoke" has two, modulo 2.
 
 Command: rl-jax train grpo_decisions --workdir=runs/grpo_decisions
@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from rl_jax.experiments import common
 
 LEVELS = {"easy": {"two": {"decisions": 2}}, "hard": {"eight": {"decisions": 8}}}
-"""The ends of the environment's difficulty."""
+"""Easiest and hardest setting of the environment."""
 
 
 def deciding(method: str, variant: str) -> ConfigDict:

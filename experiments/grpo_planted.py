@@ -1,6 +1,6 @@
 """GRPO on a planted sequence (rl_jax/methods/grpo.py, rl_jax/tasks/planted.py): the outcome alone.
 
-Question: can an outcome that one response in a thousand earns be learned from?
+Question: can a policy learn from an outcome that one response in a thousand earns?
 
 Command: rl-jax train grpo_planted --workdir=runs/grpo_planted
 Study: rl-jax study pav --only=grpo --results=FOLDER

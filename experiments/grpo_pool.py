@@ -1,6 +1,6 @@
 """GRPO on a pool of chains that are seldom solved and often cut (rl_jax/methods/grpo.py).
 
-Question: how far does GRPO come where most groups are all wrong?
+Question: how far does GRPO get if most groups are all wrong?
 
 Command: rl-jax train grpo_pool --workdir=runs/grpo_pool
 Expected: no result yet.

@@ -3,8 +3,8 @@ rl_jax/tasks/environments/rooms.py, arXiv 2602.16165).
 
 Question: does credit for sub-goals teach a policy to fetch a key first?
 
-A turn names a cell as its sub-goal before the step. The start errs in one plan of five and goes anywhere in half of its
-steps. With method.name=rl_jax.methods.ppo the policy has the same turns and flat advantages. The variants are those of
+A turn names a cell as its sub-goal before the step. The start errs in one plan of five, and half of its steps are
+random. With method.name=rl_jax.methods.ppo the policy has the same turns and flat advantages. The variants are those of
 experiments/grpo_rooms.py.
 
 Command: rl-jax train hiper --workdir=runs/hiper

@@ -1,8 +1,8 @@
 """IGPO on lookups of three hops in a hidden table (rl_jax/methods/igpo.py, rl_jax/tasks/lookup.py, arXiv 2510.14967).
 
-Question: does information gain help where nearly all groups fail at first?
+Question: does information gain help if nearly all groups fail at first?
 
-The variants "easy" and "hard" have one and six hops, "smoke" has a table of four keys, of which a guess is often right.
+The variants "easy" and "hard" have one and six hops; "smoke" has a table of four keys, where a guess is often right.
 experiments/grpo_lookup.py is GRPO on the same task.
 
 Command: rl-jax train igpo --workdir=runs/igpo
@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from rl_jax.experiments import common
 
 LEVELS = {"easy": {"hops": 1, "keys": 10}, "hard": {"hops": 6, "keys": 20}}
-"""The ends of the task's difficulty."""
+"""Easiest and hardest setting of the task."""
 
 
 def on_lookup(method: str, variant: str) -> ConfigDict:

@@ -1,6 +1,6 @@
 """MaxRL on chains of four operations modulo 10 (rl_jax/methods/maxrl.py, arXiv 2602.02710).
 
-Question: do prompts that are seldom solved gain from counting as the likelihood asks?
+Question: do rarely solved prompts gain from the weights of maximum likelihood?
 
 Command: rl-jax train maxrl --workdir=runs/maxrl
 Expected: no result yet.

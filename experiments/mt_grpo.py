@@ -1,7 +1,7 @@
 """MT-GRPO in two rooms, with a reward for each key (rl_jax/methods/mt_grpo.py, arXiv 2505.11821).
 
-Question: do rewards of turns, normalised in the group, teach a policy to fetch a key first, and does a bias against
-further turns show?
+Question: do turn rewards, normalised in the group, teach a policy to fetch a key first, and is there a visible bias
+against further turns?
 
 method.absent=skip has the bias. The variants are those of experiments/grpo_rooms.py.
 

@@ -1,6 +1,6 @@
 """No reward at all on chains of four operations modulo 10 (rl_jax/methods/no_reward.py): a control.
 
-Question: how much does a policy gain by sharpening alone?
+Question: how much does a policy gain from sharpening alone?
 
 Command: rl-jax train no_reward --workdir=runs/no_reward
 Study: rl-jax study horizon --only=no_reward --results=FOLDER

@@ -1,4 +1,4 @@
-"""GRPO on a student that a trained teacher has taught, token by token (rl_jax/methods/opd.py,
+"""GRPO on a student after distillation from a trained teacher, token by token (rl_jax/methods/opd.py,
 rl_jax/methods/distillation.py, arXiv 2605.12483).
 
 Question: are scarce labels better spent on a teacher that then judges every token of a student?
@@ -6,18 +6,18 @@ Question: are scarce labels better spent on a teacher that then judges every tok
 One chain of stages, on deceptive chains of four operations, where few of the student's first responses are right:
 
   warm_start       the student's start: supervised, on imperfect demonstrations
-  teacher_start    the teacher's, three times as large
-  trained_teacher  GRPO on it, which is what labels are spent on
+  teacher_start    the teacher's start, three times as large
+  trained_teacher  GRPO on the teacher, which spends the labels
   bridge           the student learns the teacher's distribution on the teacher's responses, by the forward KL
-  distillation     then on its own responses, by their sampled tokens
+  distillation     the student learns it on its own responses, by their sampled tokens
   (the run)        GRPO on the student, with labels of its own
 
-A label is a response that is verified and learned from. The verifier looks at the responses of `bridge` and
-`distillation` too, for the metric `reward`; nothing learns from that.
+A label is a response that is verified and learned from. The verifier also scores the responses of `bridge` and
+`distillation`, for the metric `reward`, but nothing learns from these scores.
 
 Variants end with the transfer, for a comparison at equal labels: "bridged" is `bridge`, then distillation; "raw" has
-the start as its teacher; in "opd_only" both parts are on-policy, in "teacher_samples" both learn the teacher's
-responses as hard labels. "cold" is GRPO on the student's start. Others are those of common.py.
+the teacher's start as its teacher; in "opd_only" both parts are on-policy, in "teacher_samples" both learn the
+teacher's responses as hard labels. "cold" is GRPO on the student's start. The other variants are those of common.py.
 
 Command: rl-jax train opd --workdir=runs/opd
 Study: rl-jax study opd --only=bridged --results=FOLDER
@@ -39,7 +39,7 @@ TRANSFERS = {
   "opd_only": ("trained_teacher", "opd", "opd"),
   "teacher_samples": ("trained_teacher", "nll", "nll"),
 }
-"""The teacher, and how the student learns from it in the first part and in the second."""
+"""The teacher, and the student's ways to learn from it in the first and in the second part."""
 
 
 def method(form: str, teacher: dict) -> dict:
@@ -50,7 +50,7 @@ def method(form: str, teacher: dict) -> dict:
 
 
 def stage(init_from: str, own_method: dict, **fields) -> dict:
-  """A stage between a start and the run. All say the same fields: those that one leaves out are the next one's."""
+  """A stage between a start and the run. All stages set the same fields: one left out would be the next stage's."""
   own = {"init_from": init_from, "method": own_method, "checkpoint": {"every_iterations": 20}}
   return common.tuned("") | own | fields
 

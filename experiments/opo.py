@@ -1,6 +1,6 @@
 """OPO on chains of four operations modulo 10 (rl_jax/methods/opo.py, arXiv 2505.23585).
 
-Question: does the baseline of least variance help?
+Question: does the minimum-variance baseline help?
 
 Command: rl-jax train opo --workdir=runs/opo
 Expected: no result yet.

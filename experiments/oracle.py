@@ -1,6 +1,6 @@
 """Exact credit of steps on chains of four operations modulo 10 (rl_jax/methods/oracle.py): a control.
 
-Question: how much could exact step credit gain?
+Question: how much could a method gain from exact step credit?
 
 Command: rl-jax train oracle --workdir=runs/oracle
 Study: rl-jax study horizon --only=oracle --results=FOLDER

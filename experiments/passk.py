@@ -1,8 +1,8 @@
 """Pass@4 training on chains of four operations modulo 10 (rl_jax/methods/passk.py, arXiv 2503.19595).
 
-Question: does training for the best of k answers keep pass@k up?
+Question: does training for the best of k answers keep pass@k high?
 
-The estimator for fewer answers than the group has is that of arXiv 2505.15201.
+The estimator for k below the group size is that of arXiv 2505.15201.
 
 Command: rl-jax train pass_at_k --workdir=runs/pass_at_k
 Expected: no result yet.

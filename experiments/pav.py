@@ -1,9 +1,9 @@
 """PAV on a planted sequence, the paper's didactic task (rl_jax/methods/pav.py, rl_jax/tasks/planted.py,
 arXiv 2410.08146).
 
-Question: does progress under a prover find what a rare outcome does not?
+Question: does progress under a prover find a target that a rare outcome does not?
 
-The start has learned from as many demonstrations as the paper's, of a policy that finds the target once in 185 times.
+The start has learned from as many demonstrations as in the paper, by a policy that finds the target once in 185 times.
 Progress is exact, under a prover of gamma 10. The stages `prover` and `verifier` are models for the method's other
 provers: `method.prover` "samples" with `method.prover_init_from` "prover#policy", and "verifier" with
 "verifier#verifier". The variants "easy" and "hard" plant three words and seven; "smoke" has three words in all.
@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from rl_jax.experiments import common
 
 TARGETS = {"easy": "360", "hard": "3603512"}
-"""The ends of the task's difficulty."""
+"""Easiest and hardest setting of the task."""
 
 
 def on_planted(method: str, variant: str) -> ConfigDict:
@@ -30,7 +30,7 @@ def on_planted(method: str, variant: str) -> ConfigDict:
   config.prompts_per_iteration = 8
   config.learning_rate = 1e-3
   config.stages.warm_start.update({"num_iterations": 50, "prompts_per_iteration": 64})
-  # A model has the success of its demonstrations after more of them; 15 is the strongest that the paper found to help.
+  # With more demonstrations a model succeeds as often as they do; 15 is the strongest prover that helped in the paper.
   config.stages.prover = common.warm_start() | {"seed": 1001, "task": {"gamma": 15.0, "lure": 1.0}}
   config.stages.verifier = common.critic() | {
     "init_from": "prover",

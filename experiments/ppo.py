@@ -1,6 +1,6 @@
 """PPO with a critic on chains of four operations modulo 10 (rl_jax/methods/ppo.py, arXiv 1707.06347).
 
-Question: what does a critic learned in training gain over a group baseline?
+Question: what does a critic learned during training gain over a group baseline?
 
 Command: rl-jax train ppo --workdir=runs/ppo
 Study: rl-jax study credit --only=ppo --results=FOLDER

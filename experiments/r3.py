@@ -1,9 +1,9 @@
-"""R3 on a pool of chains that are seldom solved and often cut (rl_jax/methods/r3.py, arXiv 2601.19620).
+"""R3 on a pool of chains that are rarely solved and often cut (rl_jax/methods/r3.py, arXiv 2601.19620).
 
-Question: do past outcomes, reflection and a ranking of cut responses give groups a signal that have none?
+Question: do past outcomes, reflection and a ranking of cut responses give a signal to groups that have none?
 
-256 chains, each visited some twenty times. The demonstrations write most steps twice and have room for that; a response
-has less, so that many are cut at first.
+A pool of 256 chains, each visited about twenty times. The demonstrations write most steps twice and have room for that;
+responses have less room, so many are cut at first.
 
 Command: rl-jax train r3 --workdir=runs/r3
 Expected: no result yet.
@@ -21,7 +21,7 @@ def get_config(variant: str = ""):
 
 
 def on_a_pool(method: str, variant: str):
-  """A method on the task, from a warm start whose responses are longer than there is room for."""
+  """A method on the task, from a warm start whose responses exceed the limit."""
   config = common.variant(common.policy_gradient(method), variant or "deceptive_4")
   config.task.pool_size = POOL
   if variant == "":

@@ -1,6 +1,6 @@
 """RAE on chains of two and of four operations modulo 10, each a role (rl_jax/methods/rae.py, arXiv 2506.24119).
 
-Question: does a running mean of each level's rewards do as a baseline?
+Question: does a running mean of each level's rewards suffice as a baseline?
 
 Command: rl-jax train rae --workdir=runs/rae
 Expected: no result yet.

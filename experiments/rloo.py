@@ -1,6 +1,6 @@
 """RLOO on chains of four operations modulo 10 (rl_jax/methods/rloo.py, arXiv 2402.14740).
 
-Question: does a leave-one-out baseline equal GRPO?
+Question: does a leave-one-out baseline match GRPO?
 
 Command: rl-jax train rloo --workdir=runs/rloo
 Study: rl-jax study credit --only=rloo --results=FOLDER

@@ -1,10 +1,10 @@
 """SALT in two rooms, with a door between start and goal (rl_jax/methods/salt.py, rl_jax/tasks/environments/rooms.py,
 arXiv 2510.20022).
 
-Question: does averaging over the episodes that share a step tell the steps that matter from the others?
+Question: does averaging over the episodes that share a step separate the steps that matter from the others?
 
-Episodes of a prompt go through the same cells, so many steps are shared. For comparison: experiments/grpo_rooms.py,
-whose variants these are.
+Episodes of a prompt go through the same cells, so many steps are shared. The variants are those of
+experiments/grpo_rooms.py, which is GRPO on the same task.
 
 Command: rl-jax train salt --workdir=runs/salt
 Expected: no result yet.

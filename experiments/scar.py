@@ -1,11 +1,11 @@
 """SCAR on words in cipher, whose reward is partly additive (rl_jax/methods/scar.py, rl_jax/tasks/cipher.py,
 arXiv 2505.20417).
 
-Question: does Shapley credit of spans learn a partly additive reward sooner than the outcome?
+Question: is a partly additive reward learned faster from Shapley credit of spans than from the outcome?
 
-Seven symbols in ten of the start are right. Responses are short, and lambda is lower than it is over hundreds of
-tokens: near 1 the advantage of a symbol holds the luck of all later ones. The variants "easy" and "hard" have words of
-four letters and of eight, "smoke" of three, over an alphabet of three.
+At the start, seven symbols in ten are right. Responses are short, so lambda is lower than for hundreds of tokens: near
+1, the advantage of a symbol includes the luck of all later ones. The variants "easy" and "hard" have words of four and
+of eight letters, "smoke" of three, over an alphabet of three.
 
 Command: rl-jax train scar --workdir=runs/scar
 Study: rl-jax study scar --only=scar --results=FOLDER
@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from rl_jax.experiments import common
 
 LEVELS = {"easy": {"letters": 4}, "hard": {"letters": 8}}
-"""The ends of the task's difficulty."""
+"""Easiest and hardest setting of the task."""
 
 
 def on_cipher(method: str, variant: str) -> ConfigDict:

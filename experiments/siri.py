@@ -1,4 +1,4 @@
-"""SIRI on chains whose responses may be long or short, three cycles (rl_jax/methods/siri.py, arXiv 2509.25176).
+"""SIRI, in three cycles, on chains with long or short responses (rl_jax/methods/siri.py, arXiv 2509.25176).
 
 Question: does a response limit that falls and rises give shorter responses at equal accuracy?
 

@@ -1,10 +1,10 @@
-"""SLATE on independent decisions, each of which is a turn (rl_jax/methods/slate.py,
+"""SLATE on independent decisions, one per turn (rl_jax/methods/slate.py,
 rl_jax/tasks/environments/decisions.py, arXiv 2602.23440).
 
-Question: do candidates of one step from a shared prefix learn sooner than whole episodes?
+Question: does a policy learn faster from candidates of one step with a shared prefix than from whole episodes?
 
-Every decision earns its reward at once, and no decision changes another: the reward of a step is its whole worth. With
-task.bait above 1 it is not, and what is good at once costs more later on. The variants are those of grpo_decisions.
+Every decision earns its reward at once, and no decision affects another: the reward of a step is its full value. With
+task.bait above 1 it is not: the bait pays at once but costs more later. The variants are those of grpo_decisions.
 
 Command: rl-jax train slate --workdir=runs/slate
 Study: rl-jax study slate --only=slate_4 --results=FOLDER

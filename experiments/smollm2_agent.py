@@ -1,8 +1,8 @@
 """Does credit of turns teach a real model to use a calculator faster than credit of episodes?
 
-SmolLM2-135M-Instruct on sums from reasoning-gym that it rarely gets right in its head, with a calculator that it may
-call before it answers. Information gain of turns (IGPO, rl_jax/methods/igpo.py) beside GRPO, the variant "grpo".
-`python -m rl_jax.fetch smollm2-135m-instruct` brings the model, `make tasks` the packages.
+SmolLM2-135M-Instruct on sums from reasoning-gym that it rarely solves without help, with a calculator that it may call
+before it answers. Information gain of turns (IGPO, rl_jax/methods/igpo.py) is compared with GRPO, the variant "grpo".
+`python -m rl_jax.fetch smollm2-135m-instruct` downloads the model, `make tasks` installs the packages.
 
 Variant "smoke" ends in a minute or two and learns nothing.
 
@@ -26,11 +26,11 @@ EXAMPLE = """State the final answer to the following arithmetic problem: 312 + 3
 342<|im_end|>
 <|im_start|>user
 {question}"""
-"""A call before the question: without it the model hardly ever makes any."""
+"""An example of a call before the question: without it the model almost never makes one."""
 
 
 def get_config(variant: str = "") -> ConfigDict:
-  """One seed: a task that is scored in Python has a run for each."""
+  """One seed: a task that is scored in Python has a run per seed."""
   config = smollm2_grpo.get_config("smoke" if variant == "smoke" else "")
   method = "grpo" if variant == "grpo" else "igpo"
   config.method = {"name": f"rl_jax.methods.{method}", "kl_coefficient": 0.0, "curriculum": "epochs"}
@@ -52,5 +52,5 @@ def get_config(variant: str = "") -> ConfigDict:
   }
   config.num_iterations = 24 if variant != "smoke" else config.num_iterations
   if variant not in ("", "grpo", "smoke"):
-    raise ValueError(f'variant {variant!r} is not known: leave it out, or one of "grpo", "smoke"')
+    raise ValueError(f'variant {variant!r} is not known: leave it out, or take one of "grpo", "smoke"')
   return config

@@ -1,10 +1,10 @@
 """Does GRPO teach a small pretrained model to write functions that pass their unit tests?
 
 SmolLM2-135M-Instruct on 64 one-line functions, experiments/data/functions.jsonl. The reward is the share of the tests
-that the last block of code passes, in the sandbox. `python -m rl_jax.fetch smollm2-135m-instruct` brings the
-model, `make tasks` the packages.
+that the last block of code passes, in the sandbox. `python -m rl_jax.fetch smollm2-135m-instruct` downloads the model,
+`make tasks` installs the packages.
 
-Variant "smoke" ends in some minutes and learns nothing.
+Variant "smoke" ends in a few minutes and learns nothing.
 
 Command: rl-jax train smollm2_code --workdir=runs/smollm2_code
 Expected: no result yet.
@@ -16,7 +16,7 @@ from rl_jax.experiments import common, smollm2_grpo
 
 
 def get_config(variant: str = "") -> ConfigDict:
-  """One seed: a task that is scored in Python has a run for each."""
+  """One seed: a task that is scored in Python has a run per seed."""
   config = smollm2_grpo.get_config(variant)
   config.task = {
     "name": "rl_jax.tasks.json_lines",

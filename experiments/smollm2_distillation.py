@@ -1,9 +1,9 @@
 """Can a real model learn from a copy of itself that was trained by reward, without a reward of its own?
 
 The teacher is SmolLM2-135M-Instruct after GRPO on the easy arithmetic of experiments/smollm2_grpo.py, a stage of this
-config. The student, the model as it is distributed, then learns the teacher's distribution on its own responses: the
-reverse KL over the whole vocabulary of 49,152 tokens, of which no logits are kept (rl_jax/methods/distillation.py).
-`python -m rl_jax.fetch smollm2-135m-instruct` brings the model, `make tasks` the packages.
+config. The student, the model as distributed, then learns the teacher's distribution on its own responses, by the
+reverse KL over the whole vocabulary of 49,152 tokens, without storing logits (rl_jax/methods/distillation.py).
+`python -m rl_jax.fetch smollm2-135m-instruct` downloads the model, `make tasks` installs the packages.
 
 Variant "smoke" ends in a few minutes and learns nothing.
 
@@ -17,7 +17,7 @@ from rl_jax.experiments import smollm2_grpo
 
 
 def get_config(variant: str = "") -> ConfigDict:
-  """One seed: a task that is scored in Python has a run for each."""
+  """One seed: a task that is scored in Python has a run per seed."""
   if variant not in ("", "smoke"):
     raise ValueError(f'variant {variant!r} is not known: leave it out, or take "smoke"')
   config = smollm2_grpo.get_config(variant)

@@ -1,7 +1,7 @@
 """Does GRPO make a real pretrained model better at easy arithmetic that it half knows?
 
-SmolLM2-135M-Instruct on sums, products and greatest common divisors of small numbers from reasoning-gym, scored by the
-data sets' own scorers and nothing else. `python -m rl_jax.fetch smollm2-135m-instruct` brings the model.
+SmolLM2-135M-Instruct on sums, products and greatest common divisors of small numbers from reasoning-gym, scored only by
+the data sets' own scorers. `python -m rl_jax.fetch smollm2-135m-instruct` downloads the model.
 
 Variant "smoke" ends in a minute and learns nothing; "lora" trains low-rank adapters.
 
@@ -24,7 +24,7 @@ LEVELS = {
 
 
 def get_config(variant: str = "") -> ConfigDict:
-  """One seed: a task that is scored in Python has a run for each."""
+  """One seed: a task that is scored in Python has a run per seed."""
   config = common.base()
   config.method = {"name": "rl_jax.methods.grpo", "kl_coefficient": 0.0, "curriculum": "epochs"}
   config.model = {"name": "rl_jax.models.pretrained", "checkpoint": "smollm2-135m-instruct"}
@@ -58,5 +58,5 @@ def get_config(variant: str = "") -> ConfigDict:
     config.evaluation.update({"every_iterations": 2, "prompts": 4, "samples_per_prompt": 2, "pass_at": (2,)})
     config.checkpoint.every_iterations = 2
   elif variant:
-    raise ValueError(f'variant {variant!r} is not known: leave it out, or one of "smoke", "lora"')
+    raise ValueError(f'variant {variant!r} is not known: leave it out, or take one of "smoke", "lora"')
   return config

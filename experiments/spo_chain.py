@@ -1,6 +1,6 @@
 """SPO-chain on chains of four operations modulo 10 (rl_jax/methods/spo_chain.py, arXiv 2505.23564).
 
-Question: do segment values from extra completions repay their tokens?
+Question: are segment values from extra completions worth their tokens?
 
 Command: rl-jax train spo_chain --workdir=runs/spo_chain
 Study: rl-jax study credit --only=spo_chain --results=FOLDER
@@ -13,7 +13,7 @@ from rl_jax.experiments import common
 
 def get_config(variant: str = ""):
   config = common.policy_gradient("rl_jax.methods.spo_chain")
-  # Answers have 11 tokens, of which four or five are uncertain: the paper's interval of 5 would hardly cut them.
+  # Answers have 11 tokens, four or five of them uncertain: the paper's interval of 5 would hardly split them.
   config.method.interval = 1
   config.method.max_segments = 4
   config.method.completions_per_cut = 4

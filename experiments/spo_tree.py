@@ -1,6 +1,6 @@
 """SPO-tree on chains of four operations modulo 10 (rl_jax/methods/spo_tree.py, arXiv 2505.23564).
 
-Question: do trees whose nodes are trained on repay their tokens?
+Question: are trees, with training on all their nodes, worth their tokens?
 
 Command: rl-jax train spo_tree --workdir=runs/spo_tree
 Study: rl-jax study credit --only=spo_tree --results=FOLDER

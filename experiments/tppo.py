@@ -13,7 +13,7 @@ from rl_jax.experiments import common
 
 def get_config(variant: str = ""):
   config = common.policy_gradient("rl_jax.methods.tppo")
-  config.method.critic_init_from = "critic#critic"  # what an answer is worth at the cut is the critic's guess alone
+  config.method.critic_init_from = "critic#critic"  # only the critic can tell what a cut answer is worth
   config.method.critic_learning_rate = 6e-4
   config.method.staggered = True
   return common.variant(config, variant)

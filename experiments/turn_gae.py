@@ -1,8 +1,8 @@
 """Turn GAE in two rooms, with a reward for each key (rl_jax/methods/turn_gae.py, arXiv 2504.20073).
 
-Question: what does a critic of turns gain over one of tokens, and over groups?
+Question: what does a critic of turns gain over a critic of tokens, and over group baselines?
 
-method.name=rl_jax.methods.ppo is the critic of tokens. The variants are those of experiments/grpo_rooms.py.
+method.name=rl_jax.methods.ppo has the critic of tokens. The variants are those of experiments/grpo_rooms.py.
 
 Command: rl-jax train turn_gae --workdir=runs/turn_gae
 Expected: no result yet.

@@ -1,4 +1,4 @@
-"""V0.5 on chains of four operations modulo 10, at first four responses to a prompt (rl_jax/methods/v05.py,
+"""V0.5 on chains of four operations modulo 10, with four first responses to a prompt (rl_jax/methods/v05.py,
 arXiv 2603.10848).
 
 Question: is a prior worth more than further responses?

@@ -1,9 +1,9 @@
-"""VeRPO on attempts that near-duplicate checks look at (rl_jax/methods/verpo.py,
+"""VeRPO on attempts tested by near-duplicate checks (rl_jax/methods/verpo.py,
 rl_jax/tasks/environments/duplicate_checks.py, arXiv 2601.03525).
 
-Question: do rare checks of the group teach what eight easy ones drown?
+Question: do weights for checks that the group rarely passes teach what eight easy checks drown out?
 
-The start passes easy checks four times in five and a hard one once in seven: a lure makes its likeliest attempt wrong.
+The start passes easy checks four times in five, a hard one once in seven: a lure makes its most likely attempt wrong.
 The variant "easy" has a weaker lure, "hard" gives one attempt only, "smoke" has two digits, few errors and no lure.
 experiments/grpo_checks.py is GRPO on the same task.
 
@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from rl_jax.experiments import common
 
 LEVELS = {"easy": {"lure_rate": 0.5}, "hard": {"max_turns": 1}}
-"""The ends of the environment's difficulty, as fields of the task."""
+"""Easiest and hardest setting of the environment, as fields of the task."""
 
 
 def on_checks(method: str, variant: str) -> ConfigDict:

@@ -70,7 +70,7 @@ def test_an_unknown_flag_is_one_line_and_status_1(name, capsys):
     (train, ["grpo:smoke", "--config.method.name=none.py"], "no file 'none.py' (known: rl_jax.methods.a_grae, "),
     (train, ["grpo:smoke", "--config.task.name=chain"], "no module 'chain': did you mean 'rl_jax.tasks.chain'?"),
     (train, ["grpo:smoke", "--config.model.name=llama"], "no module 'llama': did you mean 'llama3."),
-    (train, ["grpo:smok"], "variant 'smok' is not known: leave it out, or one of"),
+    (train, ["grpo:smok"], "variant 'smok' is not known: leave it out, or take one of"),
     (train, ["--config=README.md"], "no experiment 'README.md' (known: "),
     (train, ["--config=rl_jax/methods/grpo.py"], "grpo.py has no section method, task, model, checkpoint"),
     (plan, ["grpo"], "--topology is missing: write for example --topology=v5e:2x4"),

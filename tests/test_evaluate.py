@@ -185,7 +185,7 @@ def test_own_evaluations_by_seed_by_hand():
     (("--workdir={run}x",), "{run}x does not exist: give the --workdir of a run"),
     (("--workdir={run}", "--config.learning_rate=1.0"), "only fields of evaluation, sampling, task, mesh can differ"),
     (("--workdir={run}", "--config.evaluation.pass_at=(3,)"), "pass_at[0]: want at most evaluation.samples_per_"),
-    (("--workdir={run}", "--compare={run}/config.json"), "config.json is no evaluation of format 1"),
+    (("--workdir={run}", "--compare={run}/config.json"), "config.json is not an evaluation of format 1"),
     (("--config=experiments/grpo.py:smoke", "--config.init_from="), "the config names no start"),
     (("--config=experiments/grpo.py:smoke", "--iteration=2"), "--iteration=2 is one of a run's checkpoints"),
   ],

@@ -59,7 +59,7 @@ def test_memory_by_hand():
 def test_a_program_that_the_compiler_refused():
   plan = make(programs={"rollout": ROLLOUT, "update": OutOfMemory(20 * GIB)})
   assert plan.too_large == ["update"] and plan.total("update") == 26 * GIB and plan.prediction() is None
-  assert "update: the compiler refused it, it needs 20.00 GiB beside its arguments" in plan.text()
+  assert "update: the compiler refused it, it needs 20.00 GiB besides its arguments" in plan.text()
   assert json.loads(json.dumps(plan.record()))["programs"]["update"]["refused"]
 
 

@@ -114,7 +114,7 @@ def test_every_number_of_a_method_has_a_range(name):
     ("task.lure_rate=nan", "task.lure_rate: want a finite number, got nan"),
     ("model.norm_epsilon=0", "model.rope_base and model.norm_epsilon are above 0"),
     ("model.width=99999999999", "sizes are at least 1, and int32"),
-    ("completions_per_prompt=1", "completions_per_prompt=1: its advantages compare the answers to a prompt"),
+    ("completions_per_prompt=1", "completions_per_prompt=1: advantages compare the answers to a prompt"),
   ],
 )
 def test_a_number_that_is_out_of_range_is_one_line(override, expected, tmp_path, capsys):

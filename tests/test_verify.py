@@ -168,7 +168,7 @@ DAMAGED_RESULTS = {
   "help": (CURVES | {"curves": {}, "command": ["", "", "", "--help"]}, ", 'command' asks for help and trains nothing"),
   "no identity": ({"curves": {}, "command": []}, " has no field 'identity'"),
   "curves": (CURVES | {"curves": []}, ", 'curves': want a value by name, got []"),
-  "curve": (CURVES | {"curves": {"reward": 1}}, ", curve reward is no object"),
+  "curve": (CURVES | {"curves": {"reward": 1}}, ", curve reward is not a JSON object"),
   "seeds": (
     CURVES | {"curves": {"reward": {"iterations": [1], "seeds": []}}},
     ", curve reward has 0 points for 1 iterations",
@@ -180,13 +180,13 @@ DAMAGED_RESULTS = {
   "study": ({"study": [], "entries": []}, ", 'study': want a value by name, got []"),
   "entries": ({"study": STUDY}, " has no field 'entries'"),
   "overrides": ({"study": {"entries": {}}, "entries": {"a": 1}}, ", study has no field 'overrides'"),
-  "entry": ({"study": STUDY, "entries": {"a": 1}}, ", entry a is no object"),
+  "entry": ({"study": STUDY, "entries": {"a": 1}}, ", entry a is not a JSON object"),
   "values": ({"study": STUDY, "entries": {"a": ENTRY | {"values": []}}}, ", entry a, 'values': want a list, each a li"),
   "points": (
     {"study": STUDY, "entries": {"a": ENTRY | {"iterations": []}}}, ", entry a, 'reward' has 1 points for 0 iterations"
   ),
   "plan": (
-    {"study": STUDY | {"entries": {"a": 1}}, "entries": {"a": ENTRY}}, ", entry a of the study is no object"
+    {"study": STUDY | {"entries": {"a": 1}}, "entries": {"a": ENTRY}}, ", entry a of the study is not a JSON object"
   ),
 }  # fmt: skip
 """By name: what a file of results holds, and what is said of it."""
@@ -205,7 +205,7 @@ def test_an_entry_that_its_study_does_not_know_is_one_line(tmp_path, capsys):
   (tmp_path / "x.json").write_text(json.dumps({"study": STUDY, "entries": {"b": ENTRY}}))
   assert verify.main([str(tmp_path / "x.json")]) == 1
   (line,) = capsys.readouterr().err.splitlines()
-  assert line == f"rl_jax.verify: {tmp_path}/x.json, entry b is none of the study's own (there are: a)"
+  assert line == f"rl_jax.verify: {tmp_path}/x.json, entry b is not in the study (there are: a)"
 
 
 def record_of(lines: list[dict], complete: bool = True) -> RecordedRun:

@@ -1,13 +1,13 @@
 """Do asymmetric advantages keep rare right answers alive?
 
-Pairs of digits with a given sum: five right answers to each prompt, of which demonstrations show two seldom, and a lure
-that makes the likeliest answer wrong (rl_jax/tasks/pairs.py). The paper's claims are on pass@k at the end of training,
-at a pass@1 that is no worse: A-GRAE and the negative-dominant control above GRPO, the positive-dominant one below it;
-and that the hard-focused control ends higher on hard prompts, here those with more operands. `no_reward` is the control
-of the task: sharpening must not be enough. There is no oracle.
+Pairs of digits with a given sum. Each prompt has five right answers, two of them rare in demonstrations, and a lure
+makes the likeliest answer wrong (rl_jax/tasks/pairs.py). The paper claims about pass@k at the end of training, at a
+pass@1 that is no worse, that A-GRAE and the negative-dominant control are above GRPO and the positive-dominant one is
+below it; and that the hard-focused control ends higher on hard prompts, here those with more operands. `no_reward` is
+the control of the task: sharpening must not be enough. There is no oracle.
 
-Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
-own, on half of the budget.
+Every entry takes four optimiser steps per iteration and is tuned in the same way: over three learning rates, from
+separate starts, on half of the budget.
 
 Command: python -m rl_jax.study a_grae --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 609 s in all, tuning not counted.

@@ -1,20 +1,20 @@
-"""Do hints open a task whose reward is too rare for GRPO, and which parts of ADHint does that take?
+"""Do hints make a task learnable whose reward is too rare for GRPO, and which parts of ADHint are needed for that?
 
-Chains of six subtractions, whose start gets every step wrong in eight of ten cases: one response in twenty thousand is
-right, so that nearly all groups fail. The paper claims accuracy without hints, which evaluation never gives, above GRPO
-and above hints of a fixed length. `fixed` has hints of half of each solution, pooled as by GRPO. Each part is taken
-away: `no_posterior` (advantages of GRPO), `no_masking` (hints of failures are pushed down), `no_modulation` (hints of
-successes count in full), `continuations` (hints have no gradient, so that the solutions are never imitated).
+Chains of six subtractions. The start gets each step wrong in eight of ten cases: one response in twenty thousand is
+right, so nearly all groups fail. The paper claims higher accuracy without hints (evaluation never gives any) than GRPO
+and than hints of a fixed length. `fixed` has hints of half of each solution, pooled as by GRPO. Each part of ADHint is
+removed in turn: `no_posterior` (advantages of GRPO), `no_masking` (hints of failures are pushed down), `no_modulation`
+(hints of successes count in full), `continuations` (hints have no gradient, so the solutions are never imitated).
 
-A hint of 0.9 of a solution holds all steps, and only the answer is left to write: what is learned of the steps is
-imitation. In `shorter` a hint has at most 0.7 and leaves one or two steps; `shorter_continuations` learns from these
-alone, and so shows hints as a help to explore.
+A hint of 0.9 of a solution holds all steps and leaves only the answer to write, so the steps are learned by imitation.
+In `shorter` a hint has at most 0.7 of the solution and leaves one or two steps; `shorter_continuations` learns only
+from these, and so shows whether hints help exploration.
 
-GRPO has eight responses, ADHint four plain ones and four with hints; tokens of hints are given and do not count as
-generated. `no_reward`, which has no hints, is the control. There is no oracle, as the claims are not of credit.
+GRPO has eight responses, ADHint four plain ones and four with hints; hint tokens are given and do not count as
+generated. `no_reward`, which has no hints, is the control. There is no oracle, as the claims are not about credit.
 
-Every entry has 16 prompts and four optimiser steps per iteration, and is tuned alike, over three learning rates from
-starts of their own, on half of the budget.
+Every entry has 16 prompts and four optimiser steps per iteration, and is tuned in the same way: over three learning
+rates, from separate starts, on half of the budget.
 
 Command: python -m rl_jax.study adhint --results=experiments/results
 Expected: no result yet.
@@ -26,7 +26,7 @@ from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, above, below
 
 BUDGET = 150_000
-"""Some eighty iterations of GRPO."""
+"""About eighty iterations of GRPO."""
 SILENT = "zero_spread_rows"
 GAP = "hint_gap"
 HINT = "hint_logprob"
@@ -70,10 +70,10 @@ def get_config() -> ConfigDict:
       "fewer rows without a signal than GRPO, over equal tokens": below("adhint", "grpo", SILENT, "tokens"),
       "a smaller gap between responses with and without a hint than with a fixed length": below("adhint", "fixed", GAP),
       "without selective masking hints are less likely at the end": below("no_masking", "adhint", HINT),
-      "the difficulty posterior is worth its while over equal updates": updates("adhint", "no_posterior"),
-      "so is selective masking": updates("adhint", "no_masking"),
-      "so is the modulation": updates("adhint", "no_modulation"),
-      "so is learning from the hints at all": updates("adhint", "continuations"),
+      "the difficulty posterior improves accuracy over equal updates": updates("adhint", "no_posterior"),
+      "selective masking improves accuracy over equal updates": updates("adhint", "no_masking"),
+      "the modulation improves accuracy over equal updates": updates("adhint", "no_modulation"),
+      "learning from the hints improves accuracy over equal updates": updates("adhint", "continuations"),
       "hints that are never imitated are more accurate than GRPO over equal updates": updates(
         "shorter_continuations", "grpo"
       ),

@@ -1,8 +1,8 @@
-"""Does a weight per prompt by its rollouts (ADORA) make responses longer, and learning faster, than GRPO's?
+"""Does a weight per prompt, based on its rollouts (ADORA), make responses longer and learning faster than GRPO's?
 
-The paper's claims at small scale: damped prompts where longer thinking does not pay make responses longer than
-GRPO's; amplified prompts that are hard and where it pays are learnt in fewer updates, here those of five
-operations. See `of_length` in studies/common.py for task, gates and tuning.
+The paper's claims at small scale: damping prompts on which longer thinking does not pay makes responses longer than
+GRPO's; amplifying hard prompts on which it pays, here those of five operations, lets them be learnt in fewer updates.
+See `of_length` in studies/common.py for task, gates and tuning.
 
 Command: python -m rl_jax.study adora --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 139 s in all, tuning not counted.
@@ -17,7 +17,7 @@ from rl_jax.experiments.studies.common import ACCURACY, CORRECT_LENGTH, GREEDY, 
 
 
 def get_config() -> ConfigDict:
-  """Two forms of ADORA beside GRPO, 200,000 tokens for each seed."""
+  """GRPO and two forms of ADORA, 200,000 tokens for each seed."""
   return common.of_length(
     {
       "grpo": ("grpo", ("method.kl_coefficient=0.001",)),

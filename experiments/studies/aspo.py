@@ -1,13 +1,13 @@
-"""Does a shaped advantage move calls of the tool forward at no cost, where the same nudge as a reward costs accuracy?
+"""Does a shaped advantage make tool calls earlier at no cost, while the same shaping as a reward costs accuracy?
 
-Sums with a tool that earns as much late as early, from a start that thinks for any time alike before it calls, and that
-a lure makes wrong more often than not (rl_jax/tasks/calls.py). Each token before the call is one of the response, so
-that an earlier call shows in its length; the training metric `first_call` is in the runs. The paper claims earlier
-calls at equal accuracy for ASPO, and that the reward (eq. 1) is unstable. `no_reward` is the control: sharpening
-must not be enough. There is no oracle.
+Sums with a tool that earns as much late as early (rl_jax/tasks/calls.py). In the start, thinking times before the call
+are uniformly distributed, and a lure makes most answers wrong. Each token before the call belongs to the response, so
+an earlier call shortens the response; the runs record the training metric `first_call`. The paper claims earlier calls
+at equal accuracy for ASPO, and that the reward (eq. 1) is unstable. `no_reward` is the control: sharpening must not be
+enough. There is no oracle.
 
-Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
-own, on half of the budget.
+Every entry takes four optimiser steps per iteration and is tuned in the same way: over three learning rates, from
+separate starts, on half of the budget.
 
 Command: python -m rl_jax.study aspo --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 1,360 s in all, tuning not counted.

@@ -1,10 +1,10 @@
-"""Do advantages against halves of a group (CANON) shorten responses, or learn faster, than Dr. GRPO's?
+"""Do advantages relative to halves of a group (CANON) give shorter responses, or faster learning, than Dr. GRPO?
 
-The paper's claims at small scale: CANON-Eff (halves by length, mu 1/2, alpha below 1) is shorter at the accuracy of
-Dr. GRPO, and shorter yet as alpha falls; CANON-Inter reaches an accuracy in fewer updates, where halves at random do
-not; CANON-Intra keeps more entropy than CANON-Inter. `inter_length`, `inter_entropy` and `inter_random` differ in the
-metric alone. All have Dr. GRPO's loss with the clip of CANON. See `of_length` in
-studies/common.py for task, gates and tuning.
+The paper's claims at small scale: CANON-Eff (halves by length, mu 1/2, alpha below 1) is shorter than Dr. GRPO at equal
+accuracy, and the more so the lower alpha is; CANON-Inter reaches an accuracy in fewer updates, while random halves do
+not; CANON-Intra keeps more entropy than CANON-Inter. `inter_length`, `inter_entropy` and `inter_random` differ only in
+the metric that divides the group. All have Dr. GRPO's loss with the clip of CANON. See `of_length` in studies/common.py
+for task, gates and tuning.
 
 Command: python -m rl_jax.study canon --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 382 s in all, tuning not counted.
@@ -21,7 +21,7 @@ EFFICIENT = ("method.metric=length", "method.mu=0.5")
 
 
 def get_config() -> ConfigDict:
-  """Six forms of CANON beside Dr. GRPO, 200,000 tokens for each seed."""
+  """Dr. GRPO and six forms of CANON, 200,000 tokens for each seed."""
   return common.of_length(
     {
       "dr_grpo": ("dr_grpo", ("method.clip_high=0.28", "method.dual_clip=3.0")),

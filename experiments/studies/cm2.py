@@ -1,19 +1,18 @@
-"""To what should the reward of a checklist be assigned, if its judge errs?
+"""Should the reward of a checklist be assigned to trajectories, turns or steps, if its judge errs?
 
 Two rounds of three items that depend on one another (rl_jax/tasks/environments/checklist.py), one turn for each item. A
-lure makes the start write the letters as they were asked, not in the order of the alphabet: its likeliest episode is
-wrong, and `no_reward`, which only grows surer, is the control. Accuracy is the share of episodes that satisfy all
-items, `exact_reward` the share of items in training, both by labels without errors.
+lure makes the start write the letters in the order of the prompt, not of the alphabet: its likeliest episode is wrong,
+and `no_reward`, which only grows surer, is the control. Accuracy is the share of episodes that satisfy all items,
+`exact_reward` the share of items satisfied in training; both use labels without errors.
 
-The paper claims that fine assignment learns faster and breaks sooner, as it amplifies the errors of the judge: without
-errors advantages of steps are at least as good as those of turns, and these as those of trajectories; with one label in
-five wrong, those of trajectories end highest. It also claims that larger groups help advantages of trajectories where
-an episode ends with the first round that is not satisfied, which errors of the judge bring about too: `strict_16` has
-four prompts with 16 rows, `strict_4` 16 prompts with four. `grpo` divides by the std, as the others do not. There is
-no oracle, as the task has no values.
+The paper claims that finer assignment learns faster but is less robust, as it amplifies the judge's errors: without
+errors, step advantages are at least as good as turn advantages, and these as trajectory advantages; with one label in
+five wrong, trajectory advantages end highest. It also claims that larger groups help trajectory advantages if an
+episode ends with its first unsatisfied round, which the judge's errors can cause too: `strict_16` has four prompts with
+16 rows, `strict_4` 16 prompts with four. Only `grpo` divides by the std. There is no oracle, as the task has no values.
 
-Every entry has 64 rows and four optimiser steps per iteration and is tuned alike, over three learning rates from starts
-of their own, on half of the budget.
+Every entry has 64 rows and four optimiser steps per iteration and is tuned in the same way: over three learning rates,
+from separate starts, on half of the budget.
 
 Command: python -m rl_jax.study cm2 --results=experiments/results
 Expected: no result yet.
@@ -25,14 +24,14 @@ from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
 
 BUDGET = 80_000
-"""A hundred iterations."""
+"""About a hundred iterations."""
 LEVELS = ("trajectory", "turn", "step")
 ERRS = "task.flip_rate=0.2"
 EXACT = "exact_reward"
 
 
 def get_config() -> ConfigDict:
-  """Three assignments under a judge that does not err and one that does, two sizes of groups, GRPO, and no reward."""
+  """Three assignments with an exact judge and with one that errs, two group sizes, GRPO, and no reward."""
   strict = ("task.strict=True", ERRS)
   of_method = {
     **{f"exact_{level}": (f"method.level={level}", "task.flip_rate=0.0") for level in LEVELS},
@@ -51,7 +50,7 @@ def get_config() -> ConfigDict:
     overrides=(
       "prompts_per_iteration=8",
       "minibatches_per_epoch=4",
-      "evaluation.every_iterations=16",  # as dear as several iterations
+      "evaluation.every_iterations=16",  # an evaluation costs as much as several iterations
       "evaluation.prompts=256",
     ),
     **common.SMALL,

@@ -32,12 +32,12 @@ def study(
   """Budgets are tokens per seed, and all generated tokens count. Claims compare two entries, each at the budget.
 
   Args:
-    gates: entries that are controls, by "oracle" and "no_reward"; without them claims are judged as they are.
-    learning_rates: each method is tuned over these, side by side, `tuning_seeds` each.
+    gates: names of the control entries "oracle" and "no_reward"; without gates claims are always judged.
+    learning_rates: each method is tuned over these in parallel, with `tuning_seeds` seeds each.
     tuning_budget: tokens per seed while tuning; None: the whole budget.
-    tuning_overrides: only while tuning.
-    final_samples: answers to each held-out prompt when a run has ended; 0: none beside those of its curve.
-    runs: name of the folder of runs, for studies that share some; "": a folder of its own.
+    tuning_overrides: overrides used only while tuning.
+    final_samples: answers to each held-out prompt after a run has ended; 0: none besides those of its curve.
+    runs: name of the folder of runs, for studies that share runs; "": a folder of its own.
     note: text above the table.
   """
   return ConfigDict(
@@ -93,13 +93,14 @@ def tuned_study(
   stages: tuple = ("warm_start", "critic"),
   tuning_overrides: tuple = (),
 ) -> ConfigDict:
-  """A study as most are: `rates` side by side, each from `tuning_starts` starts of their own, on half of the
-  budget, by the area under the curve; then `seeds` seeds of `starts` other starts: starts differ more than seeds
-  do. Tuning and final run are one compiled program where they have as many members. Accuracy is that on 512 held-out
-  prompts, one answer each on the way and `final_samples` at the end, in 16 blocks that intervals resample.
+  """The usual study. Tuning tries `rates` in parallel, each from `tuning_starts` separate starts, on half of the
+  budget, and chooses by the area under the curve. The final run has `seeds` seeds of `starts` other starts, as starts
+  differ more than seeds do. Tuning and final run share a compiled program if they have equally many members. Accuracy
+  is over 512 held-out prompts in 16 blocks that intervals resample, with one answer each during training and
+  `final_samples` at the end.
 
   Args:
-    stages: those of which there is one for each start; `tuning_overrides` give other seeds to those that are drawn.
+    stages: stages that are trained once for each start; `tuning_overrides` give other seeds to those that are drawn.
   """
   return study(
     token_budget=token_budget,
@@ -138,29 +139,29 @@ def above(left: str, right: str, metric: str = ACCURACY, across: str = "budget")
 
 
 def below(left: str, right: str, metric: str, across: str = "budget") -> dict:
-  """The claim that `left` has less of it."""
+  """The claim that `left` has less of a metric than `right`, over an axis."""
   return above(left, right, metric, across) | {"direction": "below"}
 
 
 SMALL: dict[str, Any] = {"seeds": 6, "starts": 3, "rates": RATES[1:], "tuning_starts": 2, "final_samples": 0}
-"""Seeds, starts and rates of the studies of one paper's claim: six members in tuning and in the final run."""
+"""Seeds, starts and rates of studies of one paper's claims: six members in tuning and in the final run."""
 
 HARD = "held_out/five/sampled_accuracy"
 CORRECT_LENGTH = "held_out/correct_response_length"
 
 MOST_TOKENS = 24
 FEW_TOKENS = 14
-"""Room of a response in `of_length`, and a limit that is near half of it: five steps, each written once, take 13."""
+"""Response limit in `of_length`, and a limit near half of it: five steps, each written once, take 13 tokens."""
 
 FREE_LENGTH = (
   "task.levels={'three': {'operations': 3, 'operators': '+-'}, 'five': {'operations': 5, 'operators': '+-'}}",
   "task.recheck_rate=0.6",
   "task.skip_rate=0.05",
   "task.spare_tokens=11",
-  "sampling.agreement=1e-4",  # over so many tokens of so many members the largest rounding is 1.05e-5
+  "sampling.agreement=1e-4",  # over that many tokens and members, the largest rounding error is 1.05e-5
 )
-"""Demonstrations that write most steps twice, with room for all of that: 13 tokens on average for three operations, 19
-for five."""
+"""Demonstrations that write most steps twice, with room for it: 13 tokens on average for three operations, 19 for
+five."""
 
 
 def of_length(
@@ -177,11 +178,11 @@ def of_length(
   On the variant "verbose" of experiments/common.py length is free as well, but the greedy answers of its start are
   right, and the gates would not hold. All entries take four optimiser steps per iteration; they are tuned over three
   rates from two starts, and have six seeds of three others. These studies share their starts and controls.
-  The oracle is drawn, and is no gate: its gate asks whether exact credit of steps can pay, which no claim on lengths
-  and weights of whole responses is about. On chains as short as these it does not.
+  The oracle is drawn but is not a gate: its gate asks whether exact credit of steps can pay, while the claims are about
+  lengths and weights of whole responses. On chains as short as these it does not pay.
 
   Args:
-    entries: experiment and overrides by name; `controls`, which have the names of their experiments, are added.
+    entries: experiment and overrides by name; `controls`, named after their experiments, are added.
   """
   return tuned_study(
     token_budget=token_budget,

@@ -1,13 +1,13 @@
-"""Does a global advantage between prompts help where most groups are all right or all wrong?
+"""Does a global advantage between prompts help if most groups are all right or all wrong?
 
-Deceptive chains of eight operations in groups of six responses: success is rare, so that most groups have no gradient
-under GRPO (rl_jax/tasks/chain.py). The paper claims more accuracy than GRPO at equal steps; its own ablation has the
-global loss alone nearly as good as the blend, which the table shows. The training metric `no_gradient` says how many
-responses teach nothing. `no_reward` is the control; `oracle`, exact credit of steps, is drawn beside it and is no gate,
-as the claims are not of credit.
+Deceptive chains of eight operations in groups of six responses: success is rare, so most groups have no gradient under
+GRPO (rl_jax/tasks/chain.py). The paper claims higher accuracy than GRPO at equal steps; in its ablation the global loss
+alone is nearly as good as the blend, which the table shows. The training metric `no_gradient` is the share of responses
+that teach nothing. `no_reward` is the control; `oracle`, exact credit of steps, is drawn too but is not a gate, as the
+claims are not about credit.
 
-Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
-own, on half of the budget.
+Every entry takes four optimiser steps per iteration and is tuned in the same way: over three learning rates, from
+separate starts, on half of the budget.
 
 Command: python -m rl_jax.study copo --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 482 s in all, tuning not counted.

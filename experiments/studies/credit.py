@@ -1,10 +1,10 @@
 """How fast do methods sharpen a policy that is already right, for the same number of generated tokens?
 
-Four operations modulo 10 (the standard comparison), sampled answers right with chance 0.44. The greedy answers of the
-start are all right, so that training without any reward does as well as GRPO (rl_jax/methods/no_reward.py): the table
-compares what an optimiser update costs each method, and says nothing of credit. For that see studies/horizon.py, whose
-gates this task does not pass, and studies/credit_rows.py. Tuning budget: none. Every method has the learning rate of
-experiments/common.py and what its own experiment states.
+Four operations modulo 10 (the standard comparison); sampled answers are right with probability 0.44. The greedy answers
+of the start are all right, so training without any reward does as well as GRPO (rl_jax/methods/no_reward.py): the table
+compares the cost of an optimiser update for each method, and says nothing about credit. For credit see
+studies/horizon.py, whose gates this task does not pass, and studies/credit_rows.py. There is no tuning: every method
+has the learning rate of experiments/common.py and the settings of its own experiment.
 
 Command: python -m rl_jax.study experiments/studies/credit.py --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 647 s in all, tuning not counted.
@@ -31,7 +31,7 @@ ENTRIES = {
 }
 
 OFTEN = ("logging.every_iterations=2", "evaluation.every_iterations=2")
-"""Methods that spend the budget in few iterations are measured in each second one."""
+"""Methods that spend the budget in few iterations are measured in every second one."""
 
 
 def get_config() -> ConfigDict:

@@ -1,10 +1,10 @@
-"""Whose credit is like the truth, on the same responses of the same frozen policies?
+"""Which method's credit is closest to the truth, on the same responses of the same frozen policies?
 
-The policies are the warm starts of studies/horizon.py and, half way, what GRPO makes of them in 60 iterations; neither
-moves here (learning rate 0), so that every method credits the same answers to the same problems. PRIME's process model
-does learn. The truth of a step is the change of the value, from 64 completions at each of its ends;
-`credit/noise_floor` is what their noise leaves unexplained, and `oracle` the exact credit scored like the others.
-Accuracy stays where it is. Two warm starts x three seeds.
+The policies are the warm starts of studies/horizon.py and, "half way", those after 60 iterations of GRPO; neither
+changes here (learning rate 0), so every method credits the same answers to the same problems. PRIME's process model
+does learn. The true credit of a step is the change in value, estimated from 64 completions at each of its ends;
+`credit/noise_floor` is the part that remains unexplained due to their noise, and `oracle` is the exact credit, scored
+like the others. Accuracy does not change. Two warm starts x three seeds.
 
 Command: python -m rl_jax.study experiments/studies/credit_rows.py --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 654 s in all, tuning not counted.
@@ -21,7 +21,7 @@ from rl_jax.experiments.studies.horizon import own_overrides
 METHODS = ("grpo", "rloo", "prime", "spo_chain", "spae", "oracle")
 UNEXPLAINED = "credit/unexplained"
 ALL_GROUPS = ("method.lowest_accuracy=0.0", "method.highest_accuracy=1.0")
-"""PRIME's filter would leave rows out that the others are scored on."""
+"""PRIME's filter would leave out rows that the others are scored on."""
 
 
 POLICIES = {"": "deceptive", "_half_way": "half_way"}

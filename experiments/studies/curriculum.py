@@ -1,10 +1,10 @@
-"""Does a bandit over difficulty levels (DUMP) beat drawing all levels alike, for the same number of generated tokens?
+"""Does a bandit over difficulty levels (DUMP) beat drawing all levels equally, for the same number of generated tokens?
 
 Chains of two to eight operations, six levels. The same method at three temperatures of the bandit: as in the paper, so
-hot that all levels are alike, and 0, which always takes the best level. Held-out accuracy is the mean over all levels,
-which are asked alike. Tuning: none. There is no oracle of levels; claims are judged where the other gates hold, and
-`no_reward`, on levels drawn alike, is the negative control. The sampler may depart from the trainer by 1e-4: on some
-machines rounding reaches 1.6e-5 in the longest chains, more than the 1e-5 that a run allows by itself.
+high that all levels are equally likely, and 0, which always takes the best level. Held-out accuracy is the mean over
+all levels with equal weight. There is no tuning and no oracle of levels; claims are judged if the other gates hold, and
+`no_reward`, on levels drawn equally, is the negative control. The sampler may differ from the trainer by 1e-4: on some
+machines rounding errors reach 1.6e-5 in the longest chains, more than the 1e-5 that a run allows by default.
 
 Command: python -m rl_jax.study experiments/studies/curriculum.py --results=experiments/results
 Hardware: 2 threads of an Intel Xeon; 423 s in all, tuning not counted.

@@ -1,10 +1,9 @@
-"""Does DLER keep the accuracy that GRPO loses where responses are cut?
+"""Does DLER keep the accuracy that GRPO loses if responses are cut?
 
-The paper's claims at small scale: under one cap of 14 of 24 tokens, where the start writes 16 and five
-steps take 13, GRPO is less accurate than DLER over equal
-updates (`grpo_cut` is SIRI with a constant limit and GRPO's clip); dynamic sampling and the wider clip are each worth
-something; limits by difficulty shorten responses at equal accuracy. See `of_length` in studies/common.py for task,
-gates and tuning.
+The paper's claims at small scale: under a limit of 14 of 24 tokens, when the start writes 16 and five steps take 13,
+GRPO is less accurate than DLER over equal updates (`grpo_cut` is SIRI with a constant limit and GRPO's clip); dynamic
+sampling and the wider clip each improve accuracy; limits by difficulty shorten responses at equal accuracy. See
+`of_length` in studies/common.py for task, gates and tuning.
 
 Command: python -m rl_jax.study dler --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 384 s in all, tuning not counted.
@@ -19,11 +18,11 @@ from rl_jax.experiments.studies.common import ACCURACY, FEW_TOKENS, LENGTH, MOST
 
 SHARE = FEW_TOKENS / MOST_TOKENS
 OFTEN = ("logging.every_iterations=2", "evaluation.every_iterations=4")
-"""Rounds of sampling spend the budget in fewer iterations, which are measured in each fourth one."""
+"""Methods with several rounds of sampling need fewer iterations for the budget; every fourth one is measured."""
 
 
 def get_config() -> ConfigDict:
-  """DLER, three forms of it and GRPO under one cap, 200,000 tokens for each seed."""
+  """DLER, three forms of it and GRPO under one limit, 200,000 tokens for each seed."""
   cut = f"method.target_shares=({SHARE},)"
   return common.of_length(
     {

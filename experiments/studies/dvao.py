@@ -1,13 +1,13 @@
-"""Do weights by the spread of each reward help the answer, where a second reward is soon earned?
+"""Do weights by the spread of each reward make answers more accurate, if a second reward is easily earned?
 
 Deceptive chains of four operations, whose demonstrations write steps twice, with the second objective that a response
-is no longer than it has to be (rl_jax/tasks/chain.py). The paper claims more accurate answers than the sum of rewards
-(RC), the sum of advantages (AC) and GDPO after equal steps, at equal weights, and responses that keep the length no
-less. `grpo` learns from the answer alone. `no_reward` is the control; `oracle`, exact credit of steps, is drawn beside
-it and is no gate, as the claims are not of credit.
+is no longer than necessary (rl_jax/tasks/chain.py). The paper claims more accurate answers than the sum of rewards
+(RC), the sum of advantages (AC) and GDPO after equal steps, at equal weights, and responses that keep to the length at
+least as often. `grpo` learns only from the answer. `no_reward` is the control; `oracle`, exact credit of steps, is
+drawn too but is not a gate, as the claims are not about credit.
 
-Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
-own, on half of the budget.
+Every entry takes four optimiser steps per iteration and is tuned in the same way: over three learning rates, from
+separate starts, on half of the budget.
 
 Command: python -m rl_jax.study dvao --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 215 s in all, tuning not counted.

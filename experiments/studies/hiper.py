@@ -1,20 +1,21 @@
 """Does credit for sub-goals learn faster than flat advantages in the same turns?
 
 Two rooms of four cells with a key and a door, in turns that name a sub-goal before they act
-(rl_jax/tasks/environments/planned.py), whose only reward is at the goal. Demonstrations go to the sub-goal that they
-name, and half of the time keep it, else draw another one of all cells: the start obeys its plans and plans blindly. It
-arrives one time in three, not by its likeliest plan, so that growing surer does not help, as `no_reward` shows.
+(rl_jax/tasks/environments/planned.py); the only reward is at the goal. Demonstrations go to the sub-goal that they
+name; half of the time they keep it, otherwise they draw another one from all cells: the start follows its plans but
+plans blindly. It arrives one time in three, not by its likeliest plan, so growing surer does not help, as `no_reward`
+shows.
 
 The paper claims more success than PPO in the same turns, the more so the more sub-goals a task has, and less variance.
-`two` are three rooms, so that two keys come before the goal; no claim compares the two differences. `ppo` is flat GAE
-with lambda 1, as HiPER's inside a segment, `ppo_short` with 0.95. `penalties` are the authors' for ALFWorld, where
-success is worth ten times as much. All share divergence, entropy bonus, dual clip and rates of their critics.
+Entries with `two` have three rooms, so two keys come before the goal; no claim compares the two differences. `ppo` is
+flat GAE with lambda 1, as in HiPER's segments, `ppo_short` with 0.95. `penalties` are the authors' for ALFWorld, where
+success is worth ten times as much. All share divergence, entropy bonus, dual clip and the rates of their critics.
 
-There is no oracle: exact values are those of a policy whose steps do not depend on its plans. That the variance of the
-executor's gradient falls with more segments is a test (tests/methods/test_hiper.py) and no claim.
+There is no oracle: exact values assume a policy whose steps do not depend on its plans. That the variance of the
+executor's gradient falls with more segments is tested (tests/methods/test_hiper.py) and is not a claim.
 
-Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
-own, on half of the budget.
+Every entry takes four optimiser steps per iteration and is tuned in the same way: over three learning rates, from
+separate starts, on half of the budget.
 
 Command: python -m rl_jax.study hiper --results=experiments/results
 Expected: no result yet.
@@ -26,7 +27,7 @@ from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
 
 BUDGET = 120_000
-"""Some 130 iterations of 32 episodes."""
+"""About 130 iterations of 32 episodes."""
 TWO = ("task.levels={'two': {'doors': 2}}",)
 OF_LOSS = ("method.kl_coefficient=0.01", "method.entropy_coefficient=0.001", "method.dual_clip=3.0")
 """HiPER's options of the loss, for the others."""
@@ -70,9 +71,9 @@ def get_config() -> ConfigDict:
     gates={"no_reward": "no_reward"},
     claims={
       "HiPER is more accurate than PPO in the same turns over equal updates": updates("hiper", "ppo"),
-      "it is than PPO with a shorter lambda": updates("hiper", "ppo_short"),
-      "it is than GRPO": updates("hiper", "grpo"),
-      "with two doors it is more accurate than PPO": updates("hiper_two", "ppo_two"),
-      "the authors' penalties help: it is more accurate with them": updates("penalties", "hiper"),
+      "HiPER is more accurate than PPO with a shorter lambda": updates("hiper", "ppo_short"),
+      "HiPER is more accurate than GRPO": updates("hiper", "grpo"),
+      "with two doors HiPER is more accurate than PPO": updates("hiper_two", "ppo_two"),
+      "HiPER is more accurate with the authors' penalties": updates("penalties", "hiper"),
     },
   )

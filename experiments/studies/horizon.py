@@ -2,16 +2,17 @@
 
 Chains of eight operations whose demonstrations lure the policy into a wrong step: success is rare at the start, and the
 likeliest response is wrong (rl_jax/tasks/chain.py). The variants have four operations ("4"), where by the same argument
-credit should pay little, and sixteen ("16"). Two controls bound what a method can do: `oracle`, the true values of
-steps as advantages, and `no_reward`. Claims are judged only if the gates hold (rl_jax/runs/gates.py).
+credit should pay little, and sixteen ("16"). Two controls bound the possible gain of a method: `oracle`, the true
+values of steps as advantages, and `no_reward`. Claims are judged only if the gates hold (rl_jax/runs/gates.py).
 
-Every method takes four optimiser steps per iteration, or what its paper has, and is tuned alike: four learning rates
-side by side, each from three starts of their own, by the area under the curve over tokens, on half of the budget. The
-final run has twelve seeds of six other starts: starts differ more than seeds do. Both run one compiled program.
+Every method takes four optimiser steps per iteration, or as many as in its paper, and is tuned in the same way: four
+learning rates in parallel, each from three separate starts, by the area under the curve over tokens, on half of the
+budget. The final run has twelve seeds of six other starts, as starts differ more than seeds do. Both run one compiled
+program.
 
-Claims are those of the papers on the papers' axes: PRIME and SPO say more accuracy at equal steps, SPAE shorter
-responses at equal accuracy, DAPO more accuracy at equal steps, T-PPO less waiting (sequential tokens) than PPO with the
-same critic. "Per token" is our own question, and put to every method that takes credit apart.
+Claims are those of the papers, on the papers' axes: PRIME and SPO claim higher accuracy at equal steps, SPAE shorter
+responses at equal accuracy, DAPO higher accuracy at equal steps, T-PPO less waiting (sequential tokens) than PPO with
+the same critic. "Per token" is our own question, asked of every method that divides credit.
 
 Command: python -m rl_jax.study horizon --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 2,188 s in all, tuning not counted.
@@ -40,7 +41,7 @@ HORIZONS: dict[str, dict[str, Any]] = {
 METHODS = ("grpo", "dr_grpo", "rloo", "ppo", "dapo", "prime", "spo_chain", "spo_tree", "spae", "tppo")
 CONTROLS = ("oracle", "no_reward")
 CREDIT = {"prime": "PRIME", "spo_chain": "SPO-chain", "spo_tree": "SPO-tree", "spae": "SPAE", "tppo": "T-PPO"}
-"""Methods that give the tokens of a response credit of their own."""
+"""Methods that give credit to single tokens of a response."""
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -71,20 +72,20 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def own_overrides(name: str, operations: int = 8) -> tuple[str, ...]:
-  """Overrides of a method's own on chains of so many operations."""
+  """A method's own overrides on chains with this number of operations."""
   own: dict[str, tuple[str, ...]] = {
-    # The critic is trained before, as in T-PPO, so that the two differ in windows and lambda alone; then at twice the
-    # policy's rate: at five times it forgot within five iterations what it knew.
+    # The critic is pretrained, as in T-PPO, so the two differ only in windows and lambda. It then trains at twice the
+    # policy's rate: at five times, it forgot what it knew within five iterations.
     "ppo": ("method.critic_init_from=critic#critic", "method.critic_learning_rate=4e-4"),
-    # Its model learns before it scores, at ten times the policy's rate (the authors take one to two times, over many
-    # more updates). A start of 0.05 leaves next to no groups of eight within .2 to .8: one right answer will do.
+    # Its model learns before it scores, at ten times the policy's rate (the authors use one to two times, over many
+    # more updates). From a start of 0.05 hardly any group of eight is within .2 to .8: one right answer is enough.
     "prime": (
       "method.prm_update=before",
       "method.prm_learning_rate=2e-3",
       "method.lowest_accuracy=0.1",
       "method.highest_accuracy=0.9",
     ),
-    # A cut at every second uncertain token, about one per step; the authors' two passes over an iteration's rows.
+    # A cut at every second uncertain token, about one per step; two passes over an iteration's rows, as the authors do.
     "spo_chain": ("method.interval=2", "method.completions_per_cut=4", "method.max_segments=None", "epochs=2"),
     # Segments of a third of the steps; four trees have as many leaves as the others have responses.
     "spo_tree": (
@@ -93,7 +94,7 @@ def own_overrides(name: str, operations: int = 8) -> tuple[str, ...]:
       f"prompts_per_iteration={4 if operations < 16 else 8}",
     ),
     "spae": (f"method.max_steps={operations + 2}",),
-    # Windows of three steps and more that are no multiple of a step; the critic's own value at the cut.
+    # Windows of at least three steps, not a multiple of a step; the critic's own value at the cut.
     "tppo": (
       "method.critic_learning_rate=4e-4",
       "method.window_tokens=7",
@@ -110,6 +111,6 @@ def _entry(name: str, horizon: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cadence(name: str) -> tuple[str, ...]:
-  """Some fifteen evaluations: methods that spend the budget in few iterations are measured in more of them."""
+  """About fifteen evaluations: methods that spend the budget in few iterations are measured in more of them."""
   every = {"prime": 4, "spo_chain": 2, "spae": 4, "dapo": 4, "tppo": 25}.get(name, 8)
   return (f"logging.every_iterations={every}", f"evaluation.every_iterations={every}")

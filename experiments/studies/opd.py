@@ -1,20 +1,22 @@
 """Are scarce labels better spent on a teacher that then judges every token of a student, or on the student itself?
 
-The paper claims that at equal labels the student of a raw teacher is worse than GRPO on the student, and that of a
-teacher that the labels have trained is better; that the bridge (forward KL on the teacher's responses) and then
-distillation on the student's own beat distillation alone, and this the teacher's samples as hard labels. Distillation
-comes nearer to the teacher on the student's own states, `teacher/reverse_kl`, which samples of the teacher do not show.
+The paper claims that, at equal labels, the student of a raw teacher is worse than GRPO on the student, while the
+student of a teacher trained with the labels is better; that the bridge (forward KL on the teacher's responses) followed
+by distillation on the student's responses beats distillation alone, which in turn beats the teacher's samples as hard
+labels. Distillation comes closer to the teacher on the student's own states (`teacher/reverse_kl`), which samples of
+the teacher do not cover.
 
-On deceptive chains of four operations, where the likeliest response of both starts is wrong. A label is a response
-that is verified and learned from. GRPO on the teacher takes 120 iterations of 128 responses, 15,360 labels, once for
-each start; GRPO on the student (`cold`) has as many at the budget, at 11.4 tokens a response. The others spend no
-labels but the teacher's, `raw` none at all. What a transfer costs is tokens: the first of its two parts, 60 iterations
-before the run, is as long in all four entries and not in the budget, and nor is the training of teachers.
+The task is deceptive chains of four operations, where the likeliest response of both starts is wrong. A label is a
+response that is verified and learned from. GRPO on the teacher takes 120 iterations of 128 responses, 15,360 labels,
+once for each start; GRPO on the student (`cold`) has equally many at the budget, at 11.4 tokens per response. The
+others spend only the teacher's labels, `raw` none at all. A transfer costs tokens instead: the first of its two parts,
+60 iterations before the run, is equally long in all four entries and is not part of the budget, and neither is the
+training of teachers.
 
-There are no gates: one asks that all entries start where the likeliest response is wrong, and those of a transfer start
-where its first part has ended. `no_reward` is the control of `cold`. Every entry takes four optimiser steps per
-iteration and is tuned alike, over three learning rates from starts and teachers of their own, on half of the budget;
-the rates of the stages are fixed.
+There are no gates: one requires that the likeliest response is wrong where an entry starts, but transfers start where
+their first part has ended. `no_reward` is the control of `cold`. Every entry takes four optimiser steps per iteration
+and is tuned in the same way: over three learning rates, from separate starts and teachers, on half of the budget; the
+rates of the stages are fixed.
 
 Command: python -m rl_jax.study opd --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 240 s in all, tuning not counted.

@@ -1,22 +1,22 @@
-"""Does progress under a prover find what a rare outcome does not?
+"""Does progress under a prover find a target that a rare outcome does not?
 
-The paper's didactic task (rl_jax/tasks/planted.py): a hidden sequence of five words, which nothing reveals but a reward
-that one response in a thousand earns at the start. The paper claims that the outcome alone stays near 0 where progress
-under a prover of gamma 10 passes 0.9, and that provers that are too weak (2) or too strong (1000) help little. `to_go`,
-the trap of the sum over later steps, should be as the outcome alone. `outcome` is the method with alpha 0, `verifier`
-has a trained model in place of exact values.
+The paper's didactic task (rl_jax/tasks/planted.py): a hidden sequence of five words, revealed only by a reward that one
+response in a thousand earns at the start. The paper claims that the outcome alone stays near 0 while progress under a
+prover of gamma 10 passes 0.9, and that provers that are too weak (2) or too strong (1000) help little. `to_go`, the
+pitfall of summing over later steps, should do no better than the outcome alone. `outcome` is the method with alpha 0;
+`verifier` has a trained model in place of exact values.
 
-The likeliest words of the paper's demonstrations are those of the target, so that a start that has learned them well
-only needs to sharpen. A lure makes a wrong word likelier here, and `no_reward` is the control. There are no gates: one
-demands that the baseline learns, and the claim is that it does not. There is no oracle: the task has no values of the
-policy.
+In the paper's demonstrations the likeliest words are those of the target, so a start that has learned them well only
+needs to sharpen. Here a lure makes a wrong word likelier, and `no_reward` is the control. There are no gates: one
+requires that the baseline learns, but the claim is that it does not. There is no oracle: the task does not provide
+values of the policy.
 
-Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
-own, on half of the budget.
+Every entry takes four optimiser steps per iteration and is tuned in the same way: over three learning rates, from
+separate starts, on half of the budget.
 
-The prover that is too strong is as good as the other. A response has ten places, and the target takes five: this prover
-is sure to succeed until the last place where the target can begin, and cannot after it. A wrong word there costs it
-0.93, which is a signal that longer responses would not have.
+The prover that should be too strong is as good as the other. A response has ten positions, and the target takes five:
+this prover is sure to succeed up to the last position where the target can begin, and cannot succeed after it. A wrong
+word there costs it 0.93, a signal that longer responses would not have.
 
 Command: python -m rl_jax.study pav --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 125 s in all, tuning not counted.
@@ -30,12 +30,12 @@ from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
 
 BUDGET = 60_000
-"""A hundred iterations: later on the outcome alone may have found the target by luck, and then learns it fast."""
+"""A hundred iterations: after more, the outcome alone may find the target by luck and then learn it fast."""
 PROVERS = {"prover_2": 2, "prover_10": 10, "prover_1000": 1000}
 
 
 def get_config() -> ConfigDict:
-  """The outcome alone in two forms, three provers, the trap, a verifier, and no reward."""
+  """The outcome alone in two forms, three provers, the sum over later steps, a verifier, and no reward."""
   of_method = {
     "outcome": ("method.alpha=0.0",),
     **{name: (f"method.prover_gamma={gamma:.1f}",) for name, gamma in PROVERS.items()},

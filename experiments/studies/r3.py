@@ -1,17 +1,17 @@
-"""Do past outcomes, reflection and a ranking of cut responses pay where most groups have no signal?
+"""Do past outcomes, reflection and a ranking of cut responses pay if most groups have no signal?
 
-A pool of 256 chains, each visited some eight times. Nine of ten subtractions are wrong in the demonstrations, and these
-are longer than a response may be, so that right responses are rarer than one in ten and many are cut. The paper claims
-that groups keep a signal, that accuracy grows faster than GRPO's, and that the ranking keeps entropy up. Here all
-generated tokens count, those of reflections too; replayed ones were counted when they were made.
+A pool of 256 chains, each visited about eight times. In the demonstrations nine subtractions of ten are wrong, and
+texts are longer than a response may be, so fewer than one response in ten is right and many are cut. The paper claims
+that groups keep a signal, that accuracy grows faster than with GRPO, and that the ranking keeps entropy high. Here all
+generated tokens count, including those of reflections; replayed tokens were counted when they were generated.
 
-`grpo` is the method without its parts, so that it reports the same metrics; `dapo` drops groups without a signal.
-`replay`, `reflection` and `ranking` have one part each, without the bonus for short responses; `r3` has all and the
-bonus, and each of `no_replay`, `no_reflection` and `no_ranking` lacks one. `no_reward` is the control. There is no
-oracle, as the claims are not of credit.
+`grpo` is the method without its parts, so it reports the same metrics; `dapo` drops groups without a signal. `replay`,
+`reflection` and `ranking` have one part each, without the bonus for short responses; `r3` has all parts and the bonus,
+and each of `no_replay`, `no_reflection` and `no_ranking` lacks one part. `no_reward` is the control. There is no
+oracle, as the claims are not about credit.
 
-Every entry has 16 prompts, 8 responses and four optimiser steps per iteration, and is tuned alike, over three learning
-rates from starts of their own, on half of the budget.
+Every entry has 16 prompts, 8 responses and four optimiser steps per iteration, and is tuned in the same way: over three
+learning rates, from separate starts, on half of the budget.
 
 Command: python -m rl_jax.study r3 --results=experiments/results
 Expected: no result yet.
@@ -29,11 +29,11 @@ OFF = {
   "reflection": ("method.reflected_prompts=0",),
   "ranking": ("method.ranking_reward=0.0",),
 }
-"""Overrides that take a part away."""
+"""Overrides that remove each part."""
 
 
 def without(*parts: str) -> tuple[str, ...]:
-  """Overrides that take some parts away."""
+  """Overrides that remove some parts."""
   return tuple(override for part in parts for override in OFF[part])
 
 
@@ -61,7 +61,7 @@ def get_config() -> ConfigDict:
     gates={"no_reward": "no_reward"},
     claims={
       "more new responses have a signal than under GRPO, over equal tokens": tokens("r3", "grpo", SIGNAL),
-      **{f"so it is by {part} alone": tokens(part, "grpo", SIGNAL) for part in ("replay", "ranking")},
+      **{f"more have a signal with {part} alone": tokens(part, "grpo", SIGNAL) for part in ("replay", "ranking")},
       "replay alone is more accurate than GRPO over equal updates": updates("replay", "grpo"),
       "replay alone is more accurate than GRPO over equal tokens": tokens("replay", "grpo", ACCURACY),
       "R3 is more accurate than GRPO over equal updates": updates("r3", "grpo"),

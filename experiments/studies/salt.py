@@ -1,17 +1,17 @@
-"""Do advantages of the trajectory graph learn faster than one number for an episode?
+"""Does a policy learn faster from advantages of the trajectory graph than from one number per episode?
 
-Two rooms of four cells with a key and a door (rl_jax/tasks/environments/rooms.py), at most eight steps, whose only
-reward is at the goal. The start takes any step and arrives once in fourteen times, so that growing surer does not help,
-as `no_reward` shows. Nearly all steps of an episode are taken by others of its prompt too. The paper claims more
-success than GRPO, most on hard tasks. `history` merges steps only if the one before them is the same too, which is less
-often. `wide` are rooms of six cells, at most eleven steps, where episodes share fewer steps: there the gain should be
-smaller, which no claim compares.
+Two rooms of four cells with a key and a door (rl_jax/tasks/environments/rooms.py), at most eight steps; the only reward
+is at the goal. The start takes random steps and arrives once in fourteen times, so growing surer does not help, as
+`no_reward` shows. Other episodes of the same prompt take nearly all steps of an episode too. The paper claims more
+success than GRPO, most on hard tasks. `history` merges steps only if the steps before them are equal too, which is less
+frequent. `wide` has rooms of six cells and at most eleven steps, where episodes share fewer steps: the gain should be
+smaller there, which no claim compares.
 
-The oracle has exact advantages of steps. It is a gate: if it did not learn faster, no credit of steps could. Where
-nothing repeats, SALT and GRPO are the same bit for bit, which is a test (tests/methods/test_salt.py) and no entry.
+The oracle has exact advantages of steps. It is a gate: if it did not learn faster, no credit of steps could. If nothing
+repeats, SALT and GRPO are bit-identical, which is tested (tests/methods/test_salt.py) and is not an entry.
 
-Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
-own, on half of the budget.
+Every entry takes four optimiser steps per iteration and is tuned in the same way: over three learning rates, from
+separate starts, on half of the budget.
 
 Command: python -m rl_jax.study salt --results=experiments/results
 Expected: no result yet.
@@ -23,7 +23,7 @@ from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
 
 BUDGET = 160_000
-"""Some 160 iterations of 64 episodes."""
+"""About 160 iterations of 64 episodes."""
 WIDE = ("task.width=3",)
 
 

@@ -1,19 +1,19 @@
-"""Does Shapley credit of the parts of a response learn faster than its outcome, and only where parts have a value?
+"""Does Shapley credit for parts of a response learn faster than the outcome, and only if parts have their own value?
 
 Words of eight letters in cipher, whose reward is partly additive and given at the end (rl_jax/tasks/cipher.py). A lure
-makes a wrong symbol the likeliest one in every place, so that growing surer must not help, as `no_reward` shows. The
-rows of an iteration are few: what a reward says of one of eight symbols is then mostly the noise of the others. The
-paper claims faster convergence than PPO on the outcome. `ppo` is the method with alpha 0 and lambda 0.95, `ppo_short`
-has the lambda of the others, 0.5, which asks more of the critic. `uniform` splits the same sum evenly, `orders` scores
-the beginnings of two random orders in place of all 254 coalitions, `potential` gives each symbol what it adds to those
-before it.
+makes a wrong symbol the likeliest one in every place, so growing surer does not help, as `no_reward` shows. An
+iteration has few rows, so the reward's information about one of eight symbols is mostly noise from the others. The
+paper claims faster convergence than PPO on the outcome. `ppo` is the method with alpha 0 and lambda 0.95; `ppo_short`
+has the lambda of the others, 0.5, which demands more of the critic. `uniform` splits the same sum evenly, `orders`
+scores the prefixes of two random orders in place of all 254 coalitions, and `potential` gives each symbol the value
+that it adds to the symbols before it.
 
-The negative control is a reward that needs all symbols, of words of three letters: there each symbol has an equal
-share, and Shapley credit should be no better than the uniform split, which it is up to rounding.
+The negative control is a reward that needs all symbols, on words of three letters: there each symbol has an equal
+share, so Shapley credit should equal the uniform split, and it does up to rounding.
 
-Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
-own, on half of the budget. The oracle is drawn, and is no gate: its values are expected rewards, and its gate asks for
-accuracy.
+Every entry takes four optimiser steps per iteration and is tuned in the same way: over three learning rates, from
+separate starts, on half of the budget. The oracle is drawn but is not a gate: its values are expected rewards, while
+the gate asks for accuracy.
 
 Command: python -m rl_jax.study scar --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 281 s in all, tuning not counted.
@@ -28,13 +28,14 @@ from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
 
 BUDGET = 40_000
-"""Some 280 iterations."""
+"""About 280 iterations."""
 REWARD = "held_out/reward"
 WHOLE = ("task.levels={'three': {'letters': 3}}", "task.reward=all_or_nothing", "method.max_spans=3")
 
 
 def get_config() -> ConfigDict:
-  """The outcome in three forms, four forms of credit, two controls; and two forms of credit of all or nothing."""
+  """The outcome in three forms, four forms of credit, two controls, and two forms of credit for an all-or-nothing
+  reward."""
   of_method = {
     "ppo": ("method.alpha=0.0", "method.credit=uniform", "method.lam=0.95"),
     "ppo_short": ("method.alpha=0.0", "method.credit=uniform"),

@@ -1,7 +1,7 @@
-"""Which learning rate and how many optimiser steps do GRPO and true credit want on deceptive chains?
+"""Which learning rate and how many optimiser steps suit GRPO and true credit on deceptive chains?
 
-Run before methods are compared: the grid of studies/horizon.py is centred on what is found here. One and four steps of
-an iteration, rates from 5e-5 to 6e-4, side by side; the gates are measured at the best of them.
+Run before methods are compared: the grid of studies/horizon.py is centred on the best settings found here. One and four
+optimiser steps per iteration, rates from 5e-5 to 6e-4, in parallel; the gates are measured at the best of them.
 
 Command: python -m rl_jax.study experiments/studies/settings.py --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 375 s in all, tuning not counted.

@@ -1,4 +1,4 @@
-"""Do the gates fail on the standard task, whose start is already right greedily?
+"""Do the gates fail on the standard task, where greedy answers of the start are already right?
 
 A negative control: chains of four operations with uniform slips. The gates start, no_reward and oracle are expected to
 fail: training without a reward does as well, and true credit does not pay. No claim can be judged here, nor in

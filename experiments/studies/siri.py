@@ -1,9 +1,9 @@
 """Does a response limit that falls and rises (SIRI) give shorter responses without a loss of accuracy?
 
-The paper's claims at small scale: three cosine cycles end shorter than a constant limit at L_max, at no lower
-accuracy; a constant limit at L_min loses accuracy early. Three entries of one method, which differ in the limits
-alone. The budget is some 180 iterations: a cycle of 60 leaves 120 updates to each of its halves. See `of_length` in
-studies/common.py for task, gates and tuning.
+The paper's claims at small scale: three cosine cycles end with shorter responses than a constant limit at L_max, at no
+lower accuracy; a constant limit at L_min loses accuracy early. The three entries are one method and differ only in the
+limits. The budget is about 180 iterations: a cycle of 60 iterations has 120 updates in each of its halves. See
+`of_length` in studies/common.py for task, gates and tuning.
 
 Command: python -m rl_jax.study siri --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 247 s in all, tuning not counted.

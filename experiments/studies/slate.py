@@ -1,22 +1,22 @@
-"""Do candidates of one step from a shared prefix need fewer updates than whole episodes, the fewer the more steps?
+"""Do candidates of one step from a shared prefix need fewer updates than whole episodes, and the fewer the more steps?
 
-Episodes of two, four and eight independent decisions (rl_jax/tasks/environments/decisions.py), each of which earns its
-share of the reward at once. The start decides at random, so that growing surer does not help, as `no_reward` shows. The
-advantage of a decision in a whole episode holds the luck of all others: over T decisions its variance is T times that
-of SLATE, which tests/methods/test_slate.py shows by enumeration. The paper claims faster learning for that reason.
-`grpo_8` and `slate_8` have eight decisions, `outcome` is GRPO with a reward for episodes without a wrong decision
-alone. Whatever T is, an iteration has 256 decisions and as many tokens in eight candidates or episodes each, and a
-reward is the share of right decisions: differences at the three horizons can be compared.
+Episodes of two, four and eight independent decisions (rl_jax/tasks/environments/decisions.py); each earns its share of
+the reward at once. The start decides at random, so growing surer does not help, as `no_reward` shows. The advantage of
+a decision in a whole episode includes the luck of all others: over T decisions its variance is T times that of SLATE,
+as tests/methods/test_slate.py shows by enumeration. For that reason the paper claims faster learning. `grpo_8` and
+`slate_8` have eight decisions; `outcome` is GRPO with a reward only for episodes without a wrong decision. For every T,
+an iteration has 256 decisions and equally many tokens, in eight candidates or episodes each, and the reward is the
+share of right decisions: differences at the three horizons can be compared.
 
-The negative control, `slate:bait`, is a bait: one and a half times as much as a right decision, at the price of all
-later ones. From a start that is right four times in five, whole episodes learn to leave it, and steps judged by
-themselves to take it. It has no gates: that its start is right is the point. Both were run as one study, whose gate on
-starts failed by the control's, and parted afterwards.
+The negative control, `slate:bait`, is a bait: it earns one and a half times as much as a right decision, at the price
+of all later ones. From a start that is right four times in five, whole episodes learn to avoid it, while steps judged
+only by themselves learn to take it. It has no gates, since its start is meant to be right. Both were run as one study,
+whose gate on starts failed because of the control's start, and were separated afterwards.
 
-Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
-own, on half of the budget. There is no oracle: its gate asks for tokens, and the claims are on updates. They are older
-than any run. Modulus, rates and budget were set anew after a first run of `grpo_4`, `slate_4` and the tuning of
-`grpo_8`, whose accuracy was 0 at every rate.
+Every entry takes four optimiser steps per iteration and is tuned in the same way: over three learning rates, from
+separate starts, on half of the budget. There is no oracle: its gate is about tokens, and the claims are about updates.
+The claims are older than any run. Modulus, rates and budget were changed after a first run of `grpo_4`, `slate_4` and
+the tuning of `grpo_8`, whose accuracy was 0 at every rate.
 
 Command: python -m rl_jax.study slate --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 294 s in all, tuning not counted.
@@ -38,10 +38,10 @@ from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
 
 BUDGET = 40_000
-"""Some 80 iterations."""
+"""About 80 iterations."""
 RATES = (4e-4, 8e-4, 1.6e-3)
-"""Higher than in other studies: a start that decides at random has a sum to learn, and half of the budget has to show
-which rate learns it."""
+"""Higher than in other studies: from a start that decides at random, sums must be learned, and half of the budget must
+show which rate learns them."""
 REWARD = "held_out/reward"
 HORIZONS = {"2": (":easy", 16), "4": ("", 8), "8": (":hard", 4)}
 """Variant and prompts per iteration, by the number of decisions."""
@@ -49,7 +49,8 @@ BAIT = ("task.bait=1.5", "task.error_rate=0.3", "stages.warm_start.num_iteration
 
 
 def get_config(variant: str = "") -> ConfigDict:
-  """Episodes and candidates of three horizons, the outcome alone, no reward. `variant` "bait": both with a bait."""
+  """Episodes and candidates at three horizons, the outcome alone, no reward. `variant` "bait": GRPO and SLATE with a
+  bait."""
   if variant not in ("", "bait"):
     raise ValueError(f"no variant {variant!r}: leave it out, or take bait")
 
@@ -64,7 +65,7 @@ def get_config(variant: str = "") -> ConfigDict:
       "task.modulus=3",
       "task.error_rate=1.0",
       "minibatches_per_epoch=4",
-      "stages.warm_start.num_iterations=100",  # the form of a turn is all that there is to learn
+      "stages.warm_start.num_iterations=100",  # only the form of a turn is to be learned
     ),
     stages=("warm_start",),
     **{**common.SMALL, "rates": RATES},

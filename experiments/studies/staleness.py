@@ -1,15 +1,14 @@
-"""How far behind may the policy that samples be, and which correction helps?
+"""How far behind may the sampling policy be, and which correction helps?
 
-Asynchronous trainers learn from responses of an older policy. Here `staleness` says exactly how much older it is, in
-iterations of four updates, on deceptive chains of four operations: the same run but for one number. `stale_k` is GRPO
-whose ratios are taken against the policy that sampled, so that PPO's clip bounds them. At the largest staleness the
-corrections of the field (rl_jax/kernels/losses/off_policy.py) stand beside it; they take ratios against the policy
-before the update and weigh, or reject, by how far this one is from the sampler. `trainer` has such ratios and no
-correction.
+Asynchronous trainers learn from responses of an older policy. Here `staleness` sets exactly how much older it is, in
+iterations of four updates, on deceptive chains of four operations; the runs differ only in this number. `stale_k` is
+GRPO with ratios to the policy that sampled, so PPO's clip bounds them. At the largest staleness it is compared with the
+usual corrections (rl_jax/kernels/losses/off_policy.py); these take ratios to the policy before the update, and weight
+or reject by the distance of that policy from the sampler. `trainer` has these ratios without a correction.
 
-No paper is tested: the claims are that staleness costs accuracy, and that each correction wins some of it back. There
-is no oracle, as they are not of credit. Every entry is tuned alike, over three learning rates from starts of their own,
-on half of the budget. The rate that is best for a stale policy may be lower.
+No paper is tested: the claims are that staleness costs accuracy, and that each correction recovers some of it. There is
+no oracle, as the claims are not about credit. Every entry is tuned in the same way: over three learning rates, from
+separate starts, on half of the budget. The best rate for a stale policy may be lower.
 
 Command: python -m rl_jax.study staleness --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 296 s in all, tuning not counted.
@@ -34,7 +33,7 @@ CORRECTIONS = {
   "geometric_rs": ("method.correction=geometric_rs", "method.rejection_bounds=(0.9,1.1)"),
   "off_policy_mask": ("method.off_policy_threshold=0.1",),
 }
-"""Corrections by name; their bounds suit a small policy: the trainers' are for a far smaller gap."""
+"""Corrections by name, with bounds that suit a small policy: those of trainers assume a far smaller mismatch."""
 
 
 def get_config() -> ConfigDict:

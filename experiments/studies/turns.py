@@ -1,9 +1,9 @@
-"""Does information gain (IGPO) help where nearly all groups of episodes fail, for the same number of generated tokens?
+"""Does information gain (IGPO) help if nearly all groups of episodes fail, for the same number of generated tokens?
 
-Lookups of three hops in a table of 26 keys, from a warm start that answers a random key four times in five before it
+Lookups of three hops in a table of 26 keys, from a warm start that four times in five answers a random key before it
 has made all hops. GRPO has the same task, KL and tokens; the answers that IGPO forces after each turn are given, not
-generated, and do not count. Tuning: none. No true values of turns are known, so there is no oracle; claims are judged
-where the other gates hold, and `no_reward` is the negative control.
+generated, and do not count. There is no tuning. True values of turns are not known, so there is no oracle; claims are
+judged if the other gates hold, and `no_reward` is the negative control.
 
 Command: python -m rl_jax.study experiments/studies/turns.py --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 1,003 s in all, tuning not counted.

@@ -1,18 +1,18 @@
 """Is a prior worth more than further responses?
 
-Deceptive chains of three and of five operations, whose chance of success falls with every operator that lures: a prior
-by level knows little of that, a regression on the tokens of the prompt much. The paper's claims are that four responses
-with a prior are more accurate per response than GRPO with 4 and with 16, at a lower and steadier gradient norm and a
-higher entropy, and that further responses where the prior is refuted help. Here all generated tokens count.
+Deceptive chains of three and of five operations. Their success probability falls with every luring operator: a prior by
+level captures little of that, a regression on the tokens of the prompt much. The paper claims that four responses with
+a prior are more accurate per response than GRPO with 4 and with 16, at a lower and steadier gradient norm and a higher
+entropy, and that further responses to prompts whose prior is refuted help. Here all generated tokens count.
 
-GRPO divides by the group's std, V0.5 does not, so norms differ in unit and their variances are over squared means:
-`mean_4` is GRPO with 4 and no division. A mean that holds a response's own reward also shortens the gradient, by a
-quarter at 4, which leaves less to vary but is no gain. `constant` has a prior that knows nothing, `no_rounds` the
-regression without further responses. All losses are means over tokens. `no_reward` is the control. There is no oracle,
-as the claims are not of credit.
+GRPO divides by the group's std and V0.5 does not, so norms differ in unit, and their variances are divided by squared
+means: `mean_4` is GRPO with 4 responses and no division. A mean that includes a response's own reward also shortens the
+gradient, by a quarter with 4 responses, which leaves less to vary but is not a gain. `constant` has an uninformative
+prior, `no_rounds` the regression without further responses. All losses are means over tokens. `no_reward` is the
+control. There is no oracle, as the claims are not about credit.
 
-Every entry has 16 prompts and four optimiser steps per iteration, and is tuned alike, over three learning rates from
-starts of their own, on half of the budget.
+Every entry has 16 prompts and four optimiser steps per iteration, and is tuned in the same way: over three learning
+rates, from separate starts, on half of the budget.
 
 Command: python -m rl_jax.study v05 --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 1,048 s in all, tuning not counted.
@@ -26,7 +26,7 @@ from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, above, below
 
 BUDGET = 300_000
-"""Some ninety iterations of GRPO with 16 responses."""
+"""About ninety iterations of GRPO with 16 responses."""
 NORM = "gradient_norm"
 PRIORS = ("running", "regression", "model", "constant")
 

@@ -1,18 +1,19 @@
-"""Do unit tests weighted by their difficulty in the group teach what many easy tests drown?
+"""Do unit tests weighted by their difficulty in the group teach what many easy tests drown out?
 
 Eight near-duplicate easy checks and two hard ones (rl_jax/tasks/environments/duplicate_checks.py), in two attempts. The
 start passes easy checks four times in five and a hard one once in seven, since a lure makes it repeat the digits of the
 prompt: its likeliest attempt is wrong, and `no_reward`, which only grows surer, is the control. One episode in 36
-passes all checks, so that four groups of eight in five see no reward.
+passes all checks, so four of five groups of eight get no reward.
 
-The paper claims that VeRPO passes more than the outcome alone (GRPO, `grpo`; without division by the std, `outcome`),
-than pass rates beside the outcome (`pass_rate`), which easy checks dominate, and than either of its parts: `tests` has
-no outcome, `difficulty` does not divide by the number of tests of one difficulty. It also claims fewer degenerate
-groups than the outcome has. Groups in which all pass count too, so a method that learns sooner has more of them later.
-The oracle is drawn, and is no gate: its credit is of attempts, and asks for accuracy.
+The paper claims that VeRPO passes more often than the outcome alone (GRPO, `grpo`; without division by the std,
+`outcome`), than pass rates added to the outcome (`pass_rate`), which easy checks dominate, and than either of its parts
+alone: `tests` has no outcome, `difficulty` does not divide by the number of tests of the same difficulty. It also
+claims fewer degenerate groups than with the outcome. Groups in which all responses pass count too, so a method that
+learns sooner has more of them later. The oracle is drawn but is not a gate: its credit is for attempts, while the gate
+asks for accuracy.
 
-Every entry takes four optimiser steps per iteration and is tuned alike, over three learning rates from starts of their
-own, on half of the budget.
+Every entry takes four optimiser steps per iteration and is tuned in the same way: over three learning rates, from
+separate starts, on half of the budget.
 
 Command: python -m rl_jax.study verpo --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 696 s in all, tuning not counted.
@@ -27,7 +28,7 @@ from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
 
 BUDGET = 150_000
-"""Some 120 iterations."""
+"""About 120 iterations."""
 DEGENERATE = "degenerate_rows"
 
 

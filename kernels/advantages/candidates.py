@@ -1,7 +1,7 @@
-"""SLATE: candidate next steps sampled from one shared prefix, compared with each other only.
+"""SLATE: candidate next steps sampled from one shared prefix, compared only with each other.
 
-Rows [B] are candidates, `group_ids` name the prefix (the question and its step) that they continue, `mask` is True on
-candidates that exist. All candidates of a prefix are trained; one is committed to, and the next prefix extends it.
+Rows [B] are candidates. `group_ids` identify the prefix (the question and its step) that they continue; `mask` is True
+on candidates that exist. All candidates of a prefix are trained; one is committed to, and the next prefix extends it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def slate(
 ) -> Float[Array, " B"]:
   """A_j = (r_j - mean) / (std + eps) within the candidates of one prefix, std with ddof 1: GRPO on steps.
 
-  SLATE, arXiv 2602.23440, equation 4. `rewards` are those of the step alone (`rewards.judged_step`), not of
-  what follows. Equal rewards and a single candidate give 0 (the authors' code gives NaN for the latter).
+  SLATE, arXiv 2602.23440, equation 4. `rewards` are those of the step alone (`rewards.judged_step`), without later
+  ones. Equal rewards and a single candidate give 0 (the authors' code gives NaN for the latter).
 
   >>> print(slate(jnp.array([2.0, 0.0, 1.0]), jnp.array([7, 7, 9]), jnp.array([True] * 3)).round(3))
   [ 0.707 -0.707  0.   ]
@@ -34,8 +34,8 @@ def commit_probabilities(
 ) -> Float[Array, " B"]:
   """P(j) = softmax_j(A_j / temperature) over the candidates of one prefix, to draw the one that the rollout continues.
 
-  SLATE, arXiv 2602.23440, equation 5. temperature <= 0 puts all on the highest, the first row on ties; with raw rewards
-  that is best of k. A prefix without candidates gives 0.
+  SLATE, arXiv 2602.23440, equation 5. temperature <= 0 gives probability 1 to the highest advantage, or to the first
+  row of a tie; with raw rewards this is best-of-k. A prefix without candidates gives 0.
 
   >>> print(commit_probabilities(jnp.array([0.7, 0.7, 9.0]), jnp.array([7, 7, 9]), jnp.array([True] * 3)))
   [0.5 0.5 1. ]
@@ -61,7 +61,7 @@ def candidate_weights(group_ids: Int[Array, " B"], mask: Bool[Array, " B"]) -> F
   term, ratios per token (not in the paper). With l from `policy_gradient`, A_j on all tokens of candidate j,
   `masked_mean(masked_mean(l, token_mask, axis=1).value, candidate_weights(group_ids, mask))` has the paper's sum over
   steps as its sum and the authors' mean over steps as its value. KL is the same mean of kl's k3, beta 0.001.
-  Computed on the whole batch, the weights may be cut into micro-batches. 0 in rows that are not candidates.
+  Weights computed on the whole batch may be split into micro-batches. 0 in rows that are not candidates.
 
   >>> print(candidate_weights(jnp.array([7, 7, 9, 9]), jnp.array([True, True, True, False])))
   [0.5 0.5 1.  0. ]

@@ -18,7 +18,7 @@ from rl_jax.kernels.reductions import group_mean, group_size, masked_mean, zero_
 
 
 def _by_column(x, group_ids, counted, scale, eps, min_count):
-  """GRPO's advantage of each column of x [B, L] among the rows that count in it; 0 where they are too few."""
+  """GRPO's advantage of each column of x [B, L] among the rows that count in it; 0 if there are too few."""
 
   def column(x, counted):
     enough = counted & (group_size(group_ids, counted) > min_count)
@@ -39,9 +39,9 @@ def cm2_turn(
 ) -> Float[Array, "B L"]:
   """A_t = (R_t - mean R_t) / F, over the group's rows that reached turn t; 0 for turns not reached.
 
-  CM2, arXiv 2602.12268, equation 7; that only rows which reached the turn count is inferred (the released code does
-  so). F is 1, or the group's std + eps (`scale` "group"). Turns that at most `min_count` rows reached get 0; the
-  released code has 4 and masks rows whose judge or tools failed. Constant rewards and a single row give 0.
+  CM2, arXiv 2602.12268, equation 7. Counting only rows that reached the turn is inferred, as in the released code. F is
+  1, or the group's std + eps (`scale` "group"). Turns that at most `min_count` rows reached get 0; the released code
+  uses 4 and masks rows whose judge or tools failed. Constant rewards and a single row give 0.
 
   >>> rewards, reached = jnp.array([[1.0, 0.5], [0.0, 0.0]]), jnp.array([[1, 1], [1, 0]])
   >>> print(cm2_turn(rewards, reached, jnp.array([7, 7]), jnp.array([True, True])))
@@ -58,7 +58,7 @@ class StepAdvantages(NamedTuple):
 
   advantages: Float[Array, "B S"]
   items: Float[Array, "B C"]
-  """(1[c satisfied] - b_c) / F_c; 0 where the row does not count for the item."""
+  """(1[c satisfied] - b_c) / F_c; 0 if the row does not count for the item."""
   baselines: Float[Array, "B C"]
   """b_c: share of the group's counted rows that satisfied the item."""
 
@@ -77,12 +77,12 @@ def cm2_step(
 ) -> StepAdvantages:
   """A_s = sum_{c in E_s} w_c A_c / sum_{c in E_s} w_c, A_c = (1[c satisfied] - b_c) / F_c.
 
-  CM2, arXiv 2602.12268, equations 3 and 8 to 10. Every step at which an item is eligible gets the item's final outcome
-  (backfilled), so A_c is one number per row. F is 1, or the std of the outcomes + eps (`scale` "group"). `counted` are
-  the rows in b_c: in the paper all rows of the group; in the released code those that attempted the item
-  (`ChecklistProgress`) and whose calls succeeded, at least `min_count` + 1 of them (it has 4), and its sum is not
-  divided by the weights. A step without eligible items gets 0 (inferred), and so does an item with constant outcomes or
-  one row.
+  CM2, arXiv 2602.12268, equations 3 and 8 to 10. E_s are the items eligible at step s. Every such step gets the item's
+  final outcome (backfilled), so A_c is one number per row. F is 1, or the std of the outcomes + eps (`scale` "group").
+  `counted` are the rows in b_c: all rows of the group in the paper; in the released code those that attempted the item
+  (`ChecklistProgress`) and whose calls succeeded, if there are more than `min_count` (4 there). The released code does
+  not divide the sum by the weights. A step without eligible items gets 0 (inferred), and so does an item with constant
+  outcomes or one row.
 
   >>> eligible = jnp.array([[[True, False], [False, True]], [[True, False], [True, False]]])
   >>> satisfied, weights = jnp.array([[True, True], [False, False]]), jnp.full((2, 2), 0.5)

@@ -1,13 +1,14 @@
 """A-GRAE: group advantages that are asymmetric in their sign and in the difficulty of the prompt.
 
-A-GRAE, arXiv 2602.05548. Group advantages add up to 0 in every group, and their size 2 G sqrt(p (1 - p)) is largest at
-success rate p = 1/2 however far training is. A-GRAE damps positive advantages while few responses succeed, and moves
-weight from easy to hard prompts as more do. `sign_dominant` and `difficulty_focused` are its control experiments.
+A-GRAE, arXiv 2602.05548. Advantages of a group of G responses add up to 0, and their absolute sum 2 G sqrt(p (1 - p))
+is largest at success rate p = 1/2 throughout training. A-GRAE damps positive advantages while few responses succeed,
+and moves weight from easy to hard prompts as more do. `sign_dominant` and `difficulty_focused` are its control
+experiments.
 
-Rewards are 0 or 1. `correct` [B], 0 or 1, gives the success rates where rewards are anything else; without it they are
-mean rewards held within [0, 1] (neither is in the paper). Groups of one, constant groups and unscored rows give 0.
-`base`: "grpo" (DAPO has the same advantage) or "dr_grpo", without the division by the std. The paper's theorem has
-ddof 0, its code ddof 1.
+Rewards are 0 or 1. If they are not, `correct` [B], 0 or 1, gives the success rates; without it, success rates are mean
+rewards clipped to [0, 1] (neither is in the paper). Groups of one, constant groups and unscored rows give 0. `base`:
+"grpo" (DAPO has the same advantage) or "dr_grpo", without the division by the std. The paper's theorem uses ddof 0, its
+code ddof 1.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ def _base(function, rewards, group_ids, mask, base, ddof, eps):
 
 
 def _rescaled(advantages, success, weights):
-  """A times the weights, and A itself where all or none of the group succeed."""
+  """A times the weights, or A itself if all or none of the group succeed."""
   return jnp.where((0 < success) & (success < 1), advantages * weights, advantages)
 
 
 def _hard_and_easy(success):
-  """1 / sqrt(p) and 1 / sqrt(1 - p); of any value where p is 0 or 1."""
+  """1 / sqrt(p) and 1 / sqrt(1 - p); arbitrary values if p is 0 or 1."""
   success = jnp.where((0 < success) & (success < 1), success, 0.5)
   return jax.lax.rsqrt(success), jax.lax.rsqrt(1 - success)
 
@@ -70,10 +71,10 @@ def a_grae(
 ) -> Float[Array, " B"]:
   """A_i (omega / sqrt(p_g) + (1 - omega) / sqrt(1 - p_g)) / 2, times min(1, omega / alpha) where A_i > 0.
 
-  A-GRAE, arXiv 2602.05548, equations 12 and 13; A of `base`, p_g the success rate of the group, omega that of the batch
-  (`batch_success_rate`). alpha is 1 for MATH, 0.5 for its other data. `levels` are its ablations: "sample" leaves out
-  equation 13, "group" equation 12. Where all or none of a group succeed A is not rescaled; it is 0 then, unless
-  `correct` is another thing than the rewards.
+  A-GRAE, arXiv 2602.05548, equations 12 and 13; A is the advantage of `base`, p_g the success rate of the group, omega
+  that of the batch (`batch_success_rate`). alpha is 1 for MATH and 0.5 for the paper's other data. `levels` are its
+  ablations: "sample" leaves out equation 13, "group" equation 12. If all or none of a group succeed, A is not rescaled;
+  it is then 0, unless `correct` differs from the rewards.
 
   >>> args = jnp.array([1.0, 0.0, 0.0, 0.0]), jnp.array([7, 7, 7, 7]), jnp.ones(4, bool)
   >>> print(a_grae(*args, alpha=0.5).round(2))
@@ -105,8 +106,8 @@ def sign_dominant(
 ) -> Float[Array, " B"]:
   """beta A_i ("positive") or A_i / beta ("negative") where A_i > 0, else A_i.
 
-  Control experiments of arXiv 2602.05548: a negative sum over the sampled responses raises the probability of those not
-  sampled, a positive sum lowers it.
+  Control experiments of arXiv 2602.05548: a negative sum of advantages raises the probability of responses that were
+  not sampled; a positive sum lowers it.
 
   >>> args = jnp.array([1.0, 0.0]), jnp.array([7, 7]), jnp.ones(2, bool)
   >>> print(sign_dominant(*args, base="dr_grpo"), sign_dominant(*args, sign="negative", base="dr_grpo"))
@@ -131,8 +132,8 @@ def difficulty_focused(
 ) -> Float[Array, " B"]:
   """gamma A_i / sqrt(p_g) ("hard") or gamma A_i / sqrt(1 - p_g) ("easy"), p_g the success rate of the group.
 
-  Control experiments of arXiv 2602.05548. With ddof 0 and gamma 1/2 the sizes of a group's advantages add up to
-  G sqrt(1 - p) and G sqrt(p). Where p_g is 0 or 1 A is not rescaled, as in `a_grae`.
+  Control experiments of arXiv 2602.05548. With ddof 0 and gamma 1/2, the absolute advantages of a group add up to
+  G sqrt(1 - p) ("hard") and G sqrt(p) ("easy"). If p_g is 0 or 1, A is not rescaled, as in `a_grae`.
 
   >>> args = jnp.array([1.0, 0.0, 0.0, 0.0]), jnp.array([7, 7, 7, 7]), jnp.ones(4, bool)
   >>> print(difficulty_focused(*args, base="dr_grpo"))

@@ -21,7 +21,7 @@ class EdgeAdvantages(NamedTuple):
 
 
 def _earlier(x, lag):
-  """x of `lag` steps before, 0 where there is none."""
+  """x of the step `lag` steps earlier, or 0 if there is none."""
   return jnp.pad(x, ((0, 0), (lag, 0)))[:, : x.shape[1]]
 
 
@@ -30,7 +30,7 @@ def _edge_ids(group_ids, states, actions, next_states, mask, history):
   keys = [jnp.broadcast_to(group_ids[:, None], mask.shape), states, actions, next_states]
   for lag in range(1, history + 1):
     exists = _earlier(mask != 0, lag)
-    # Whether a step came before is a key too, so that a missing one equals no state and action of any ids.
+    # Whether an earlier step exists is a key too, so that a missing one differs from any state and action.
     keys += [exists, *(jnp.where(exists, _earlier(x, lag), 0) for x in (states, actions))]
   return densify(*(key.reshape(-1) for key in keys))
 
@@ -49,10 +49,11 @@ def salt(
 
   SALT, arXiv 2510.20022; the rule is known at second hand, from the appendix of a later paper. `advantages` are those
   of whole rollouts, from `group.grpo` or `group.rloo` with singleton "zero"; states and actions are integer ids of
-  their texts, the steps of a row in order. Not in the paper: that every walk of a loop counts, and `history` h, with
-  which the h (state, action) pairs before must be equal too. No normalisation follows; `on_tokens` spreads the steps.
-  Edges of one rollout keep its advantage, the sum over all steps stays sum_i T_i A_i, and a batch without steps gives
-  0. All steps are sorted by their keys, so [B, S] arrays move between devices.
+  their texts, and the steps of a row are in order. Not in the paper: every repetition of a loop counts, and with
+  `history` h the h earlier (state, action) pairs must be equal too. No normalisation follows; `on_tokens` spreads the
+  result over tokens. An edge that only one rollout uses keeps that rollout's advantage, the sum over all steps stays
+  sum_i T_i A_i, and a batch without steps gives 0. All steps are sorted by their keys, so [B, S] arrays move between
+  devices.
 
   >>> states, next_states = jnp.array([[0, 1], [0, 1]]), jnp.array([[1, 2], [1, 3]])
   >>> args = jnp.zeros(2, jnp.int32), states, jnp.zeros((2, 2), jnp.int32), next_states, jnp.ones((2, 2))
@@ -63,7 +64,7 @@ def salt(
   same_shape("salt", "B S", states=states, actions=actions, next_states=next_states, mask=mask)
   same_shape("salt", "B", advantages=advantages, group_ids=group_ids)
   if history < 0:
-    raise ValueError(f"salt: history is a number of steps, got {history}")
+    raise ValueError(f"salt: history must be a number of steps, 0 or more, got {history}")
   edges = _edge_ids(group_ids, states, actions, next_states, mask, history)
   exists = (mask != 0).reshape(-1)
   shared = group_mean(per_token(advantages, mask).reshape(-1), edges, exists).reshape(mask.shape)

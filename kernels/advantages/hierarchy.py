@@ -1,9 +1,9 @@
 """HiPER's hierarchical advantage estimation: one GAE over turns inside a segment, one over segments, one for switching.
 
 Arrays are [B, S], one value per turn, with a mask of the turns that exist. A turn that switches starts a new segment
-with its own subgoal; the first turn always does. `terminated` [B]: the last turn ended the episode, which otherwise was
-cut by the turn limit. Values are read per turn: V_low(s_t, o_t) after the subgoal, V_high(s_t) before the switch.
-Advantages and targets carry no gradient.
+with its own subgoal; the first turn always does. `terminated` [B]: True if the last turn ended the episode, False if
+the turn limit cut it. Values are read once per turn: V_low(s_t, o_t) after the subgoal o_t, V_high(s_t) before the
+switch. Advantages and targets carry no gradient.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def segment_boundaries(switch: Num[Array, "B S"], mask: Num[Array, "B S"]) -> Bo
 
 
 def _bootstrap(values, slots, terminated, bootstrap_truncated):
-  """The value [B] at the last of these slots where the episode was cut, else 0."""
+  """The value [B] at the last of these slots if the episode was cut, else 0."""
   last = last_token(slots)
   cut = (terminated == 0) & bootstrap_truncated
   return jnp.where(cut, zero_masked(values, last).sum(axis=1), 0)
@@ -68,14 +68,14 @@ def hae(
   lam_segment: float = 0.95,
   bootstrap_truncated: bool = False,
 ) -> HAE:
-  """A_low: GAE inside each segment, whose end bootstraps on V_high of the next; A_high: GAE over segments.
+  """A_low: GAE inside each segment, bootstrapped at its end on V_high of the next; A_high: GAE over segments.
 
   HiPER, arXiv 2602.16165. Inside a segment, delta_t = r_t + discount V_low(t+1) - V_low(t) and
   A_low(t) = delta_t + discount lam_turn A_low(t+1); after its last turn the value is V_high of the next segment and
-  A_low starts anew. For segment k of d turns from b, with the sum R of its discounted rewards,
+  A_low restarts. For segment k, with d turns from b on and discounted rewards of sum R, and the next one from b' on,
   delta_k = R + discount^d V_high(b') - V_high(b) and A_high(b) = delta_k + discount^d lam_segment A_high(b').
-  An episode that ended bootstraps on 0; one that was cut on 0 or, with `bootstrap_truncated` (a setting of the task),
-  on V_low of its last turn and V_high of its last segment. The defaults are those of the authors' code.
+  An episode that ended bootstraps on 0. One that was cut bootstraps on 0 too or, with `bootstrap_truncated` (a setting
+  of the task), on V_low of its last turn and V_high of its last segment. The defaults are those of the authors' code.
 
   >>> r, v = jnp.array([[0.0, 0.0, 1.0]]), jnp.array([[0.5, 0.5, 0.5]])
   >>> estimate = hae(r, jnp.array([[1, 0, 1]]), jnp.array([True]), v, 0.25 + v, jnp.ones((1, 3)), lam_segment=0.5)
@@ -88,7 +88,7 @@ def hae(
 
   stops = jnp.where(boundaries, high_values, low_values)
   after_low = _bootstrap(low_values, mask != 0, terminated, bootstrap_truncated)
-  # A lambda of 0 at the first turn of a segment: what comes before it looks no further than its value.
+  # Lambda is 0 at the first turn of a segment: earlier turns look no further than its value.
   lam_low = jnp.where(boundaries, 0.0, lam_turn)
   low_returns = gae(rewards, stops, mask, discount=discount, lam=lam_low, bootstrap=after_low).returns
 
@@ -111,8 +111,8 @@ def switch_gain(
 ) -> Float[Array, "B S"]:
   """A_switch(t) = (q_t - beta_t) (V_high(s_t) - V_low(s_t, o_{t-1})), q_t 1 for a switch, beta_t its probability.
 
-  HiPER, arXiv 2602.16165, the paper's form; `switch_estimate` is that of the authors' code. `kept_low_values` are
-  V_low(s_t, o_{t-1}), under the subgoal so far. 0 at the first turn, which has none.
+  HiPER, arXiv 2602.16165, the paper's form; `switch_estimate` is the form of the authors' code. `kept_low_values` are
+  V_low(s_t, o_{t-1}), under the previous subgoal. 0 at the first turn, which has no previous subgoal.
 
   >>> half = jnp.full((1, 2), 0.5)
   >>> print(switch_gain(jnp.array([[1, 1]]), half, jnp.ones((1, 2)), half, jnp.ones((1, 2))))
@@ -147,7 +147,7 @@ def switch_estimate(
   """A_switch(t) = G_t - V_switch(s_t), G_t = r_t + discount G_{t+1} inside the segment, then V_high of the next.
 
   HiPER, arXiv 2602.16165, the form of the authors' code, with a third value head V_switch whose targets are G;
-  `switch_gain` is the paper's. Ends of episodes bootstrap as the high level of `hae` does.
+  `switch_gain` is the paper's form. The end of an episode bootstraps as on the high level of `hae`.
 
   >>> r, half = jnp.array([[0.0, 0.0, 1.0]]), jnp.full((1, 3), 0.5)
   >>> print(switch_estimate(r, jnp.array([[1, 0, 1]]), jnp.array([True]), 0.25 + half, half, jnp.ones((1, 3))).returns)
@@ -180,8 +180,8 @@ def hierarchy_on_tokens(
 
   HiPER, arXiv 2602.16165. A subgoal that is only copied is not trained, nor is text outside the three spans; a turn
   without an action span has its whole response as `action_mask`. `normalize`: (A - mean) / (std + eps), std with
-  ddof 0, each level on its own, over the turns of the batch that have such trained tokens, each counted once; a level
-  that is constant gives 0. A token in two spans gets the sum. To be aggregated by "token_mean" over the result's mask.
+  ddof 0, for each level separately, over the turns of the batch that have trained tokens of this level, each counted
+  once; a constant level gives 0. A token in two spans gets the sum. Aggregate by "token_mean" over the result's mask.
 
   >>> one, ids = jnp.ones((1, 2)), jnp.array([[0, 0, 1, 1]])
   >>> subgoals, none = jnp.array([[1, 0, 1, 0]]), jnp.zeros((1, 4))

@@ -1,7 +1,7 @@
-"""ADHint's advantages, where some responses to a prompt had a hint, and the weights of the hint's own tokens.
+"""ADHint's advantages for prompts with hinted and plain responses, and the weights of the hint's own tokens.
 
-Rows are responses, `hinted` marks those that continue the first part of a reference solution, and `group_ids` name the
-prompt, so that both kinds share a group.
+Rows are responses; `hinted` marks those that continue the first part of a reference solution. `group_ids` identify the
+prompt, so both kinds share a group.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rl_jax.kernels.reductions import group_size, masked_mean, standardize, zero
 
 
 class KindWeights(NamedTuple):
-  """Weight of a success of each kind, on every row of the group; a failure has that of the other kind's success.
+  """Weight of a success of each kind, on every row of the group; a failure has the weight of the other kind's success.
 
   Both are 1 in groups without a scored row of either kind.
   """
@@ -37,9 +37,9 @@ def kind_weights(
 ) -> KindWeights:
   """rho_plain = exp(beta (D_plain - D_hinted) / 2) and rho_hinted = 1 / rho_plain, D the difficulty of each kind.
 
-  ADHint's difficulty posterior, arXiv 2512.13095. Only the rules are in the paper: where the hint made the prompt
-  easier, a success without it counts more and a success with it less. This form, which keeps them and is bounded, and
-  beta are not in the paper; beta 0 gives 1.
+  ADHint's difficulty posterior, arXiv 2512.13095. The paper has only the rules: if the hint made the prompt easier, a
+  success without it counts more and a success with it less. The form, which is bounded and follows these rules, and
+  beta are inferred; beta 0 gives 1.
 
   >>> args = jnp.array([0.0, 0.0, 1.0, 1.0]), jnp.array([False, False, True, True]), jnp.full(4, 7)
   >>> print(*(w[0].round(2) for w in kind_weights(*args, jnp.ones(4, bool))))
@@ -67,8 +67,9 @@ def adhint(
   """A_i = a_i rho_own where a_i > 0 and a_i rho_other where a_i < 0, with a_i = (r_i - mean) / (std + eps).
 
   ADHint (AE-RDP), arXiv 2512.13095. `base`: mean and std over all responses to the prompt ("joint") or over those of
-  the same kind ("separate"). Neither a nor rho is spelt out in what could be read of the paper, only what they achieve:
-  see `kind_weights`. Constant groups and groups of one get 0; beta 0 with base "joint" is GRPO on all responses.
+  the same kind ("separate"). The parts of the paper that could be read give the effects of a and rho, not their
+  formulas: see `kind_weights`. Constant groups and groups of one get 0; beta 0 with base "joint" is GRPO on all
+  responses.
 
   >>> args = jnp.array([0.0, 1.0, 1.0, 1.0]), jnp.array([False, False, True, True]), jnp.full(4, 7)
   >>> print(adhint(*args, jnp.ones(4, bool)).round(2))
@@ -97,8 +98,8 @@ def hint_token_weights(
   """1 on sampled tokens; on hint tokens (min(H_t, H) + eps) / (max(H_t, H) + eps), H = mean of H_t over sampled ones.
 
   ADHint (CGM and SM), arXiv 2512.13095: a hint token counts less the more its entropy differs from that of the
-  continuation, and nothing where A < 0, since the continuation failed. That ratio is not in the paper. `mask` covers
-  hint and continuation, `hint_mask` the hint alone; a row without a continuation has 1. Multiply the losses of
+  continuation, and not at all if A < 0, since the continuation failed. The ratio is not in the paper. `mask` covers
+  hint and continuation, `hint_mask` only the hint; a row without a continuation has weight 1. Multiply the losses of
   `policy_gradient` by the weights; "token_mean" over `mask` then counts hint tokens as tokens.
 
   >>> print(hint_token_weights(jnp.array([[0.5, 4.0, 1.0, 3.0]]), jnp.ones(1), jnp.array([[1, 1, 0, 0]]),

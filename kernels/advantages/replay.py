@@ -22,9 +22,9 @@ def r3_mixed(
   """A_i = (R_i - mean(G_mix)) / (alpha std(G_mix) + lam), G_mix the new and the replayed responses to one prompt.
 
   R3, arXiv 2601.19620, section 3. Replayed responses are rows with the group id of their prompt; `mask` is False on
-  replay slots that stayed empty. alpha > 1 shrinks all advantages of a mixed group; by row, it can be 1 in groups
-  without replay (the paper writes the formula for mixed groups only). The values of alpha, lam and ddof are not in the
-  paper. Constant groups and groups of one give 0; alpha 1 is GRPO.
+  empty replay slots. alpha > 1 shrinks all advantages of a mixed group; given per row, alpha can be 1 in groups without
+  replay (the paper gives the formula only for mixed groups). The values of alpha, lam and ddof are not in the paper.
+  Constant groups and groups of one give 0; alpha 1 is GRPO.
 
   >>> rewards, ids = jnp.array([0.0, 0.0, 1.5, 1.5]), jnp.array([7, 7, 7, 7])
   >>> print(r3_mixed(rewards, ids, jnp.ones(4, bool), alpha=2.0, lam=0.0, ddof=0))

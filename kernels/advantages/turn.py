@@ -1,13 +1,13 @@
 """IGPO and MT-GRPO: turn rewards normalised in their group, then accumulated over the turns of a row.
 
-Arrays are [B, S], one value per turn, with a mask of the turns that exist; the last of a row holds the outcome reward,
-the others information gains (`rewards.information_gain`) or rewards of the environment. An unscored row is a row
-without turns.
+Arrays are [B, S], one value per turn, with a mask of the turns that exist; the last turn of a row holds the outcome
+reward, the others information gains (`rewards.information_gain`) or rewards of the environment. An unscored row is a
+row without turns.
 
-A baseline leaves the expected gradient alone if the actions that it is a baseline for do not change it. One mean for
-each turn that a row still takes adds up to one that they do change, where the policy decides when to end: with positive
-means every further turn costs. IGPO's sums have this bias, and MT-GRPO's with absent="skip"; `mt_grpo` says what mends
-it, docs/turn_credit.md how much it is.
+A baseline leaves the expected gradient unchanged if it does not depend on the actions that it is subtracted for. A sum
+with one mean for each turn that a row still takes does depend on them if the policy decides when to end: with positive
+means, every further turn costs. IGPO's sums have this bias, and so have MT-GRPO's with absent="skip". `mt_grpo` says
+how to avoid it, docs/turn_credit.md how large it is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rl_jax.kernels.segments import last_token
 
 
 def _normalized(x, group_ids, mask, scale):
-  """(x - mean_g) / (sqrt(var_g + 1e-8) + 1e-6), or x - mean_g: the authors' two floors are both kept."""
+  """(x - mean_g) / (sqrt(var_g + 1e-8) + 1e-6), or x - mean_g. Both epsilons are the authors'."""
   centred = group_deviations(x, group_ids, mask)
   if not scale:
     return centred
@@ -45,8 +45,8 @@ def normalize_turn_rewards(
   """x' = (x - mean_g) / (sqrt(var_g + 1e-8) + 1e-6), var with ddof 0, over all turns of the rows of a group.
 
   IGPO, arXiv 2510.14967. `mode` "joint": one mean and std for all turn rewards of the group (the paper); "separate":
-  outcome rewards among themselves and gains among themselves (the authors' later setting). `scale` False leaves out
-  the std. The weights multiply the rewards first (`curriculum_weights`). A constant set and a set of one give 0.
+  one for outcome rewards and one for gains (the authors' later setting). `scale` False leaves out the std. Weights, if
+  given, multiply the rewards first (`curriculum_weights`). A constant set and a set of one give 0.
 
   >>> rewards, group_ids, mask = jnp.array([[0.5, 1.0], [0.0, 0.0]]), jnp.array([7, 7]), jnp.ones((2, 2))
   >>> print(normalize_turn_rewards(rewards, group_ids, mask, mode="separate").round(3))
@@ -79,7 +79,7 @@ def igpo(
   """A_s = sum_{k >= s} discount^(k - s) x'_k over TURNS, x' from `normalize_turn_rewards`, which takes the options.
 
   IGPO, arXiv 2510.14967. `segments.on_tokens` puts A_s on the model's tokens of turn s; no whitening follows.
-  Rows of one turn make it GRPO with ddof 0.
+  With rows of one turn this is GRPO with ddof 0.
 
   >>> rewards, group_ids, mask = jnp.array([[0.5, 1.0], [0.0, 0.0]]), jnp.array([7, 7]), jnp.ones((2, 2))
   >>> print(igpo(rewards, group_ids, mask, scale=False, discount=0.5))
@@ -112,16 +112,17 @@ def mt_grpo(
   """A_k = A^O + turn_weight sum_{l >= k} discount^(l - k) A^I_l, each normalised over the rows of a group.
 
   MT-GRPO, arXiv 2505.11821, as in the authors' trainer. A^O is GRPO's advantage of the outcomes, on all turns of a row;
-  A^I_l that of the rewards of turn l, of rows for which it is not the last. `scale` False leaves out the std.
-  `estimate` "cumulative" is the authors' other form: GRPO's advantage of the discounted sum of rewards from turn k on,
-  outcome included, without `turn_weight`. Episodes there have two turns; the sum over more is inferred.
+  A^I_l is GRPO's advantage of the rewards of turn l, over rows for which l is not the last turn. `scale` False leaves
+  out the std. `estimate` "cumulative" is the authors' other form: GRPO's advantage of the discounted sum of rewards
+  from turn k on, outcome included, without `turn_weight`. Their episodes have two turns; the sum over more is inferred.
 
-  `absent` says how a row without turn l takes part in it. With "zero" it earns 0, in the mean as in its own sum: the
-  baseline of turn k is one number for all rows, and without the std, with weight and discount 1, the expectation is
-  (n - 1) / n grad J for n rows. With "skip" it does not: "additive" has the baseline sum_{l = k}^{K_i - 1} mean_l,
-  whose number of terms the row's own end decides, which is a bias; "cumulative" scales turn k by 1 - E[1 / n_k], n_k
-  its rows, so that late turns count less. A std is one more weight, by turn and group. Equal numbers of turns make both
-  the same. Constant groups and groups of one give 0.
+  `absent` says how a row without turn l counts for it. With "zero" it has the reward 0, both in the mean and in its own
+  sum: the baseline of turn k is one number for all rows, and without the std, with weight and discount 1, the
+  expectation is (n - 1) / n grad J for n rows. With "skip" it does not count: "additive" has the baseline
+  sum_{l = k}^{K_i - 1} mean_l, biased because the row's own number of turns K_i decides how many terms it has;
+  "cumulative" scales turn k by 1 - E[1 / n_k], n_k the number of rows with turn k, so late turns count less. The std
+  adds a further weight by turn and group. With equal numbers of turns, "zero" and "skip" are the same. Constant groups
+  and groups of one give 0.
 
   >>> args = jnp.array([[0.5, 1.0], [0.0, 0.0]]), jnp.array([7, 7]), jnp.array([[1, 1], [1, 0]])
   >>> print(mt_grpo(*args, scale=False))

@@ -1,8 +1,9 @@
-"""Advantage weighted matching: the loss of pre-training to samples that the policy made, weighted by their advantages.
+"""Advantage weighted matching: the pre-training loss on the policy's own samples, weighted by their advantages.
 
-arXiv 2509.25050. Rows [B] are final samples x_0, K training times with fresh noise each: velocities are [B K D]. The
-advantages are `advantages.grpo(..., scale="batch", ddof=0, eps=1e-4, singleton="zero")` (scale "group" for the standard
-deviation of the prompt's own group), bounded by `bounded_advantages`; one sample per prompt takes group_ids None.
+arXiv 2509.25050. Rows [B] are final samples x_0, with K training times and fresh noise each: velocities are [B K D].
+The advantages are `advantages.grpo(..., scale="batch", ddof=0, eps=1e-4, singleton="zero")` (scale "group" for the
+standard deviation of the prompt's own group), bounded by `bounded_advantages`; with one sample per prompt, pass
+group_ids None.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def bounded_advantages(
 ) -> Float[Array, " B"]:
   """clip(A, -bound, bound) largest / bound: a sample one standard deviation better than its group has weight 0.2.
 
-  arXiv 2509.25050, its configs, where largest is 1. Flow-GRPO clips alone: largest = bound. No gradient.
+  arXiv 2509.25050, its configs, where largest is 1. Flow-GRPO only clips: largest = bound. No gradient.
 
   >>> print(bounded_advantages(jnp.array([2.5, -10.0])))
   [ 0.5 -1. ]
@@ -81,7 +82,7 @@ def matching_logprobs(
   weighting: str = "ghuber",
   power: float = 0.25,
 ) -> Float[Array, "B K"]:
-  """-w(l, t), l = mean_D (v - u)^2: what stands for the logprob of a sample, 0 for a velocity that is right.
+  """-w(l, t), l = mean_D (v - u)^2: stand-in for the logprob of a sample, 0 if the velocity v equals the target u.
 
   arXiv 2509.25050. `weighting`: "uniform", l (the paper's experiments); "t", t l; "t**2", t^2 l; "huber",
   t (sqrt(l + 1e-10) - 1e-5); "ghuber", t / p ((l + 1e-10)^p - 1e-10^p), p the `power` (the configs): p = 1 is t l, p =
@@ -144,10 +145,10 @@ def awm(
 ) -> Mean:
   """Mean of max(-A r, -A clip(r, 1 - c, 1 + c)), r = exp(logp - sg old), of `matching_logprobs` with the same noise.
 
-  arXiv 2509.25050. `order` "exp_first": a ratio for each row and time; "sum_first": of their mean over times, one for
-  each row. With old logprobs equal to the new ones the gradient is that of sum A w(l, t), the advantage weighted
-  matching loss, in both. Clip 1 of the configs binds below 0 alone, that is never. `MatchingLoss` adds the two
-  `velocity_kl`.
+  arXiv 2509.25050. `order` "exp_first": a ratio for each row and time; "sum_first": one ratio for each row, of mean
+  logprobs over times. If old logprobs equal the new ones, the gradient in both is that of sum A w(l, t), the advantage
+  weighted matching loss. The configs' c = 1 clips only ratios below 0 or above 2, so the lower bound never binds.
+  `MatchingLoss` adds the two `velocity_kl`.
 
   >>> print(awm(jnp.zeros((2, 3)), jnp.zeros((2, 3)), jnp.array([1.0, -0.5]), jnp.ones(2)).value)
   -0.25

@@ -1,9 +1,9 @@
 """Preferences between two samples of a flow that share layout and differ in segments: DenseDPO.
 
-arXiv 2506.03517. Clips are [B T D], T frames; a frame's score is how much worse than the reference the policy predicts
-its velocity, so lower is better. Segments [B S] of both clips are aligned and carry labels: 1, the first clip is
-better; -1, the second; 0, a tie. `segments.segment_sum` gives segments' scores and `segment_lengths` their frames, from
-ids that number the frames of a second.
+arXiv 2506.03517. Clips are [B T D] with T frames. A frame's score is how much worse than the reference the policy
+predicts its velocity, so lower is better. Segments [B S] of both clips are aligned and labelled: 1, the first clip is
+better; -1, the second is; 0, a tie. `segments.segment_sum` gives scores of segments and `segment_lengths` their numbers
+of frames, from ids that assign frames to segments of a second.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from rl_jax.kernels.reductions import Mean, masked_mean, widen, zero_masked
 
 
 class DenseLoss(NamedTuple):
-  """Per-pair losses and weights to average them by: 0 for a pair of ties alone; 0 in masked pairs."""
+  """Per-pair losses and the weights to average them by: 0 for a pair with only ties; 0 in masked pairs."""
 
   losses: Float[Array, " B"]
   weights: Float[Array, " B"]
 
 
 class GuidedSamples(NamedTuple):
-  """Denoised samples, where they started, and in how many steps they came."""
+  """Denoised samples, their starting points, and their numbers of steps."""
 
   samples: Float[Array, "B *T"]
   starts: Float[Array, "B *T"]
@@ -46,9 +46,9 @@ def frame_scores(
 ) -> Float[Array, "B T"]:
   """s = |u - v|^2 - |u - v_ref|^2, u = eps - x_0, over the dimensions of a frame: lower is better, 0 at the reference.
 
-  Flow-DPO, equation 4 of arXiv 2506.03517. `pool` "mean" or "sum" over dimensions: which of them goes with its beta of
-  500 is not in the paper. Both clips of a pair have one time t, drawn logit-normal, and noise of their own; with shared
-  noise the worse clip's gradient dominates where they are alike. No gradient into the reference.
+  Flow-DPO, equation 4 of arXiv 2506.03517. `pool` "mean" or "sum" over dimensions: the paper does not say which belongs
+  to its beta of 500. The clips of a pair share a time t, drawn logit-normal, but not the noise; with shared noise the
+  worse clip's gradient dominates where they are alike. No gradient into the reference.
 
   >>> ones = jnp.ones((1, 1, 2))
   >>> print(frame_scores(ones, 3 * ones, 0 * ones, 2 * ones, jnp.ones((1, 1)), pool="sum"))
@@ -71,11 +71,11 @@ def flow_dpo(
   *,
   beta: float = 500.0,
 ) -> PreferenceLoss:
-  """-log sigmoid(-beta l (s_1 - s_2)): one label l for two clips; margin 0 and loss log 2 where it is 0.
+  """-log sigmoid(-beta l (s_1 - s_2)): one label l for two clips; margin 0 and loss log 2 if l is 0.
 
-  Equation 5 of arXiv 2506.03517, VanillaDPO and on guided pairs StructuralDPO: scores of whole clips, pooled over
-  frames. Flow-GRPO's and Flow-Factory's code has beta / 2. Diffusion-DPO is this with beta T omega(t) and errors of
-  predicted noise. It is `losses.dpo` with -s for log ratios.
+  Equation 5 of arXiv 2506.03517, VanillaDPO or, on guided pairs, StructuralDPO: scores of whole clips, pooled over
+  frames. The code of Flow-GRPO and Flow-Factory has beta / 2. Diffusion-DPO is this with beta T omega(t) and errors of
+  predicted noise. It is `losses.dpo` with -s as log ratios.
 
   >>> print(flow_dpo(jnp.array([-0.01]), jnp.array([0.02]), jnp.array([1]), jnp.ones(1), beta=100.0).margins)
   [3.]
@@ -98,12 +98,11 @@ def dense_dpo(
 ) -> DenseLoss:
   """-log sigmoid(-beta sum_f l_f (s_1f - s_2f) / n): one sigmoid for a pair, ties add nothing.
 
-  DenseDPO, equation 7 of arXiv 2506.03517. s_f sum the scores of a segment's frames, `lengths` count them.
-  `normalization`, which its appendix describes in words, so that the forms are inferred: "mean", n is the number of
-  frames that are not ties, and one segment is `flow_dpo` of means; "sum", n = 1, equation 7 to the letter;
-  "per_segment", the mean over the F segments that are no ties of -log sigmoid(-beta l_f (mean s_1f - mean s_2f)). For
-  language models (our transfer) scores are minus the sum of a segment's log ratios to the reference. All ties: loss 0,
-  weight 0.
+  DenseDPO, equation 7 of arXiv 2506.03517. s_f is the sum of the scores of a segment's frames, `lengths` their number.
+  The appendix describes `normalization` only in words, so the forms are inferred. "mean": n is the number of frames
+  that are not ties, and with one segment this is `flow_dpo` of means; "sum": n = 1, exactly equation 7; "per_segment":
+  the mean over the F segments that are not ties of -log sigmoid(-beta l_f (mean s_1f - mean s_2f)). For language models
+  (our transfer), scores are minus the sum of a segment's log ratios to the reference. All ties: loss 0, weight 0.
 
   >>> first, second = jnp.array([[-0.02, 0.01, 0.03]]), jnp.array([[0.01, 0.02, -0.02]])
   >>> loss = dense_dpo(first, second, jnp.array([[1, 0, -1]]), jnp.ones((1, 3)), jnp.ones((1, 3)), beta=20.0)
@@ -130,8 +129,8 @@ def dense_dpo(
 def majority_labels(labels: Int[Array, "B S"], mask: Num[Array, "B S"]) -> Int[Array, " B"]:
   """sign(sum_f l_f): a clip's label from those of its segments, 0 for a tie.
 
-  arXiv 2506.03517. Of a judge that is asked twice `losses.swap_consistent_ranks` keeps consistent answers, the rest are
-  ties. Clips with at most 20 % of segments decided are not sampled.
+  arXiv 2506.03517. If a judge is asked twice, `losses.swap_consistent_ranks` keeps consistent answers; the rest are
+  ties. Clips with at most 20 % of their segments decided are not sampled.
 
   >>> print(majority_labels(jnp.array([[1, 0, 1, -1], [1, -1, 0, 0]]), jnp.ones((2, 4))))
   [1 0]
@@ -148,11 +147,11 @@ def guided_samples(
   *,
   steps: int = 40,
 ) -> GuidedSamples:
-  """Denoise (1 - eta) x_0 + eta eps in round(eta N) Euler steps of 1 / N: half a pair that shares its layout.
+  """Denoise (1 - eta) x_0 + eta eps in round(eta N) Euler steps of 1 / N: half of a pair that shares its layout.
 
-  Algorithm 2 of arXiv 2506.03517, whose last line adds where its target eps - x_0 asks to subtract: x_{i-1} = x_i -
-  v(x_i, i / N) / N. Two noises, one strength eta, uniform between 0.65 and 0.8, make a pair. `velocity` maps [B *T] and
-  times [B]. Halves are rounded to even.
+  Algorithm 2 of arXiv 2506.03517, except that its last line adds, while its target eps - x_0 requires subtraction:
+  x_{i-1} = x_i - v(x_i, i / N) / N. Two noises with one strength eta, uniform between 0.65 and 0.8, make a pair.
+  `velocity` maps points [B *T] and times [B] to velocities. `round` rounds halves to even.
 
   >>> x0, noise = jnp.zeros((1, 2)), jnp.ones((1, 2))
   >>> print(guided_samples(lambda x, t: noise - x0, x0, noise, jnp.array([0.5]), steps=4).samples)

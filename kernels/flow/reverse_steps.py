@@ -1,7 +1,7 @@
-"""Reverse steps of a flow as Gaussian actions: what DDPO and Flow-GRPO put into a policy gradient.
+"""Reverse steps of a flow as Gaussian actions, for the policy gradients of DDPO and Flow-GRPO.
 
-The baseline of arXiv 2509.25050, as in the code of Flow-GRPO. `losses.policy_gradient` of `step_logprobs`, a column for
-each step, with clip 1e-4, and 0.04 times `step_kl`.
+The baseline of arXiv 2509.25050, as in the code of Flow-GRPO: `losses.policy_gradient` of `step_logprobs`, with a
+column for each step and clip 1e-4, plus 0.04 times `step_kl`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def reverse_step(
   """mean = x (1 + c dt) + v (1 + c (1 - sigma)) dt, c = d^2 / (2 sigma), d = noise_level sqrt(sigma / (1 - sigma)).
 
   arXiv 2509.25050, dt = next_sigma - sigma < 0; the next point is mean + d sqrt(-dt) times noise. At sigma = 1 the
-  root's denominator is 1 - largest_sigma, that of the scheduler's next sigma, which has to be given.
+  denominator in the root is 1 - largest_sigma, where largest_sigma is the scheduler's next sigma and must be given.
   Noise level 0 is the Euler step x + v dt.
 
   >>> step = reverse_step(jnp.ones((1, 1)), jnp.ones((1, 1)), jnp.array(0.5), jnp.array(0.25), noise_level=1.0)
@@ -58,7 +58,7 @@ def reverse_step(
 def step_logprobs(
   next_x: Float[Array, "B D"], means: Float[Array, "B D"], std: Float[Array, ""], mask: Num[Array, " B"]
 ) -> Float[Array, " B"]:
-  """mean_D log N(x' | mean, std^2): the mean over dimensions, not the sum, so that ratios are tempered by 1 / D.
+  """mean_D log N(x' | mean, std^2): the mean over dimensions, not the sum, which tempers ratios by 1 / D.
 
   arXiv 2509.25050, code.
 
@@ -77,8 +77,8 @@ def step_kl(
 ) -> Float[Array, " B"]:
   """mean_D (mean - mean_ref)^2 / (2 std^2), per row; no gradient into the reference.
 
-  arXiv 2509.25050. With `ReverseStep.std` it is the divergence of the two steps; Flow-GRPO's first release has
-  `ReverseStep.diffusion` there, without dt.
+  arXiv 2509.25050. With `ReverseStep.std` this is the divergence of the two steps; Flow-GRPO's first release instead
+  uses `ReverseStep.diffusion`, without dt.
 
   >>> print(step_kl(jnp.ones((1, 2)), jnp.zeros((1, 2)), jnp.array(0.5), jnp.ones(1)))
   [2.]

@@ -1,4 +1,4 @@
-"""Training times of a diffusion model, and how noisy a target is that conditions on a noisy point."""
+"""Training times of a diffusion model, and the variance of a target that conditions on a noisy point."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def training_indices(
 ) -> Int[Array, " K"]:
   """Stratified indices into a sampler's steps: floor(b_k) + floor(U_k (floor(b_{k+1}) - floor(b_k))).
 
-  arXiv 2509.25050, code. b are K + 1 even bounds from 1 ("discrete_wo_init") or 0 ("discrete", with t = 1) to
-  floor(num_steps fraction); a time is the scheduler's sigma there. U from [0, 1).
+  arXiv 2509.25050, code. b are K + 1 evenly spaced bounds from 1 ("discrete_wo_init") or 0 ("discrete", with t = 1) to
+  floor(num_steps fraction); a time is the scheduler's sigma at an index. U is from [0, 1).
 
   >>> print(training_indices(jnp.array([0.0, 0.5, 0.9]), num_steps=10))
   [1 4 8]
@@ -37,8 +37,8 @@ def training_times(
 ) -> Float[Array, " K"]:
   """Stratified times, shifted to t <- shift t / (1 + (shift - 1) t), from (k + U_k) / K in place of uniform numbers.
 
-  arXiv 2509.25050, code. `kind`: "logit_normal", sigmoid of a standard normal, and at least 0.01 in the end; "uniform",
-  between 0.2 and 1.
+  arXiv 2509.25050, code. `kind`: "logit_normal", sigmoid of a standard normal, finally clipped to at least 0.01;
+  "uniform", between 0.2 and 1.
 
   >>> print(training_times(jnp.array([0.5])))
   [0.75]
@@ -54,9 +54,9 @@ def training_times(
 def score_variance_gap(s: Float[Array, "*N"], t: Float[Array, "*N"]) -> Float[Array, "*N"]:
   """kappa(s, t) = a^2 s^2 / (t^2 (t^2 - a^2 s^2)), a = (1 - t) / (1 - s), for 0 <= s < t <= 1.
 
-  arXiv 2509.25050, theorem 2: Cov(grad log p(x_t | x_s) | x_t) = Cov(grad log p(x_t | x_0) | x_t) + kappa I: what a
-  reverse step's likelihood, which matches the score given the noisy x_s, adds to the variance of the target. 0 at s =
-  0, infinite as s comes to t. The closed form is our derivation.
+  arXiv 2509.25050, theorem 2: Cov(grad log p(x_t | x_s) | x_t) = Cov(grad log p(x_t | x_0) | x_t) + kappa I. kappa is
+  the variance that a reverse step's likelihood, which matches the score given the noisy x_s, adds to the target. It is
+  0 at s = 0 and infinite as s approaches t. The closed form is our derivation.
 
   >>> print(score_variance_gap(jnp.array([0.0, 0.25]), jnp.array([0.5, 0.5])).round(4))
   [0.  0.5]

@@ -1,4 +1,4 @@
-"""Zero-sum games with one-sided information: what the informed player's actions tell, and what that is worth."""
+"""Zero-sum games with one-sided information: beliefs revealed by the informed player's actions, and their value."""
 
 from rl_jax.kernels.games.beliefs import Split, prototype_logprobs, split_belief, split_value
 from rl_jax.kernels.games.convexity import Envelope, convex_envelope, exact_values

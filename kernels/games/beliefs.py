@@ -1,8 +1,8 @@
-"""Splitting a public belief: an informed player mixes a few prototypes of action, and each one moves what is believed.
+"""Splitting a public belief: an informed player mixes a few prototype actions, and each one changes the belief.
 
-CAMS, arXiv 2502.00560. I types, known to player 1, who minimises; J prototypes, the same for all types: only the
-signals A_ij = P(prototype j | type i) tell them apart. As the value is convex in the belief, I prototypes are enough,
-however many actions there are, and I + 1 for player 2 in the dual game.
+CAMS, arXiv 2502.00560. There are I types, known to player 1, who minimises, and J prototypes, the same for all types:
+only the signals A_ij = P(prototype j | type i) distinguish types. As the value is convex in the belief, I prototypes
+are enough, however many actions there are, and I + 1 for player 2 in the dual game.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Split(NamedTuple):
 def split_belief(prior: Float[Array, "*N I"], signals: Float[Array, "*N I J"]) -> Split:
   """lambda_j = sum_i p_i A_ij and p_j(i) = p_i A_ij / lambda_j.
 
-  CAMS, arXiv 2502.00560. Rows of A sum to 1, as a softmax of logits does; with two types the code keeps A_11 and A_21
-  within 1e-6 of 0 and 1. A prototype of probability 0 gives zeros, which are no belief: mask them for a network.
+  CAMS, arXiv 2502.00560. Rows of A sum to 1, as from a softmax; with two types the authors' code keeps A_11 and A_21 at
+  least 1e-6 away from 0 and 1. A prototype of probability 0 gives zeros, which are not a belief: mask them.
 
   >>> split = split_belief(jnp.array([0.5, 0.5]), jnp.array([[1.0, 0.0], [0.5, 0.5]]))
   >>> print(split.weights, split.posteriors[1])
@@ -44,9 +44,9 @@ def split_belief(prior: Float[Array, "*N I"], signals: Float[Array, "*N I J"]) -
 def split_value(
   weights: Float[Array, "*N J"], stage_costs: Float[Array, "*N J"], next_values: Float[Array, "*N J"]
 ) -> Float[Array, "*N"]:
-  """sum_j lambda_j (tau l(u_j, v_j) + V(x'_j, p_j)): what player 1 minimises and player 2 maximises at a node.
+  """sum_j lambda_j (tau l(u_j, v_j) + V(x'_j, p_j)): the cost at a node, minimised by player 1, maximised by player 2.
 
-  CAMS, arXiv 2502.00560; `stage_costs` hold the length tau of a step.
+  CAMS, arXiv 2502.00560; `stage_costs` include the factor tau, the length of a step.
 
   >>> print(split_value(jnp.array([0.75, 0.25]), jnp.array([1.0, 2.0]), jnp.array([0.0, 2.0])))
   1.75
@@ -66,10 +66,10 @@ def prototype_logprobs(
   mask: Num[Array, " B"],
   prototypes: Int[Array, " B"] | None = None,
 ) -> Float[Array, " B"]:
-  """log N_j(a) + log A_ij of an action that prototype j made for type i; without `prototypes`, log-sum-exp over j.
+  """log N_j(a) + log A_ij of an action a drawn from prototype j for type i; without `prototypes`, log-sum-exp over j.
 
-  CAMS-DRL, arXiv 2502.00560: `logprobs` are those of the action under each component. Store j in the rollout: the
-  released code draws it again, so that its ratio compares different components. 0 in masked rows.
+  CAMS-DRL, arXiv 2502.00560: `logprobs` are those of the action under each component N_j. Store j in the rollout: the
+  released code draws it again, so its ratio compares different components. 0 in masked rows.
 
   >>> logprobs, signals = jnp.log(jnp.array([[0.5, 0.5]])), jnp.log(jnp.array([[[0.5, 0.5]]]))
   >>> first = jnp.array([0])

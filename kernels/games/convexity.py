@@ -1,4 +1,4 @@
-"""Exact values of small games with two types: convex envelopes in the belief, backwards in time."""
+"""Exact values of small games with two types, by convex envelopes in the belief, backwards in time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Envelope(NamedTuple):
   left: Float[Array, "*N G"]
   right: Float[Array, "*N G"]
   weight: Float[Array, "*N G"]
-  """Probability of the left one; 1, with both beliefs the point itself, where nothing is split."""
+  """Probability of the left belief. A point that is not split has 1, and both beliefs are the point itself."""
 
 
 def convex_envelope(values: Float[Array, "*N G"], grid: Float[Array, " G"]) -> Envelope:
   """vex(q) = min(W(q), min over a < q < b of theta W(a) + (1 - theta) W(b)), theta = (b - q) / (b - a), on the grid.
 
-  CAMS, arXiv 2502.00560, two types, by the standard construction. `grid` ascends. An improvement below 1e-12, or below
-  rounding, is no split. All pairs of points at once: G^3 numbers.
+  CAMS, arXiv 2502.00560, for two types, by the standard construction. `grid` ascends. An improvement below 1e-12, or
+  below rounding error, does not count as a split. All pairs of points are computed at once: G^3 numbers.
 
   >>> envelope = convex_envelope(jnp.array([0.0, 1.0, 0.5]), jnp.array([0.0, 0.5, 1.0]))
   >>> print(envelope.values, envelope.left[1], envelope.right[1], envelope.weight[1])
@@ -61,9 +61,9 @@ def exact_values(
 ) -> Float[Array, "K X G"]:
   """V_t(x, p) = Vex_p min_u max_v [l(x, u, v) + V_{t+1}(x', p)], V_K(x, p) = p g_1(x) + (1 - p) g_2(x), K = `steps`.
 
-  CAMS, arXiv 2502.00560, for X states, U actions of player 1 and V replies of player 2, who sees them; `moves` hold x',
-  and `grid` the probability p of the first type. Returns t = 0 .. K. Exact where the envelope's corners are on the
-  grid, else an upper bound.
+  CAMS, arXiv 2502.00560, for X states, U actions u of player 1 and V replies v of player 2, who sees u; `moves` holds
+  the next states x', and `grid` the probabilities p of the first type. Returns t = 0 .. K. Exact if the envelope's
+  corners are on the grid, else an upper bound.
 
   >>> stay = jnp.zeros((1, 1, 1), int)
   >>> print(exact_values(jnp.ones((1, 1, 1)), stay, jnp.array([[4.0, 0.0]]), jnp.array([0.0, 0.5, 1.0]), steps=2)[0])

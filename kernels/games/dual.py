@@ -1,4 +1,4 @@
-"""The dual game, in which the uninformed player finds a strategy: the convex conjugate of the value in the belief."""
+"""The dual game, which gives the uninformed player's strategy: the convex conjugate of the value in the belief."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def dual_backup(
 ) -> Float[Array, "*N"]:
   """sum_j lambda_j V*(x'_j, p_hat_j - tau l_j) + penalty (|p_hat - sum_j lambda_j p_hat_j| + max(-lambda_J, 0)).
 
-  CAMS, arXiv 2502.00560, code: player 2 minimises it over J = I + 1 replies, weights and duals |p_hat_j| <= 1.4, under
-  constraints that the penalty stands for; the last weight is 1 - the others + 1e-6. `next_values` are V* at p_hat_j
-  minus the cost of the step. The norm is sqrt(square + 1e-12).
+  CAMS, arXiv 2502.00560, code: player 2 minimises it over J = I + 1 replies, weights and duals |p_hat_j| <= 1.4; the
+  penalty replaces constraints on weights and duals. The last weight is 1 - the others + 1e-6. `next_values` are V* at
+  p_hat_j minus the cost of the step. The norm is sqrt(square + 1e-12).
 
   >>> half, duals = jnp.array([0.5, 0.5]), jnp.array([[1.0, 0.0], [0.0, 1.0]])
   >>> print(f"{dual_backup(half, half, duals, jnp.array([2.0, 4.0])):.3f}")

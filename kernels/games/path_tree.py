@@ -1,8 +1,9 @@
-"""The tree of prototype paths: the expected cost of all of them, without sampling.
+"""The tree of prototype paths: the expected cost over all paths, without sampling.
 
-CAMS, arXiv 2502.00560. A path is its prototypes j_1 .. j_K; a node is a public prefix. Signals come as one array for
-each step, [J^k, I, J] for step k from 0: nodes are numbered as in base J, first prototype first. Gradients flow through
-the signals, as probabilities are explicit: player 1's parameters descend on `path_cost`, player 2's ascend.
+CAMS, arXiv 2502.00560. A path is a sequence of prototypes j_1 .. j_K; a node is a public prefix of paths. Signals come
+as one array per step, [J^k, I, J] for step k from 0; the number of a node has its prototypes as digits in base J, first
+prototype first. Gradients flow through the signals, as probabilities are explicit: player 1's parameters descend on
+`path_cost`, player 2's ascend.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Paths(NamedTuple):
 
 
 def public_paths(prior: Float[Array, " I"], signals: Sequence[Float[Array, "N I J"]]) -> Paths:
-  """P(path | i) = prod_k A^{node}_{i j_k}, and the belief that follows: the splits of its nodes, one after the other.
+  """P(path | i) = prod_k A^{node}_{i j_k}, and the belief at the end of the path, after the splits at all its nodes.
 
   CAMS, arXiv 2502.00560.
 
@@ -74,10 +75,10 @@ def path_cost(
 def kept_paths(
   weights: Float[Array, " P"], kept: Bool[Array, " P"], *, threshold: float = 1e-4, shrink: float = 0.8
 ) -> Bool[Array, " P"]:
-  """Paths with P(path) > threshold / J^K, if they are at most `shrink` of those kept so far, which else stay.
+  """Paths with P(path) > threshold / J^K, if at most a share `shrink` of the kept ones; otherwise the kept ones.
 
-  CAMS, arXiv 2502.00560, code, every 100 iterations from the thousandth on. That types are mixed by the prior is
-  inferred. What was given up comes back by `moved_nodes` alone.
+  CAMS, arXiv 2502.00560, code, every 100 iterations from the thousandth on. Mixing types by the prior is inferred. Only
+  `moved_nodes` brings dropped paths back.
 
   >>> print(kept_paths(jnp.array([0.5, 0.5, 0.0, 0.0]), jnp.ones(4, bool)))
   [ True  True False False]
@@ -90,7 +91,7 @@ def kept_paths(
 def moved_nodes(
   mixtures: Float[Array, "N J"], before: Float[Array, "N J"], *, paths: int, threshold: float = 1e-2
 ) -> Bool[Array, " N"]:
-  """Nodes whose mixture q = p^T A moved by more than threshold / J^K: their paths are put back.
+  """Nodes whose mixture q = p^T A moved by more than threshold / J^K: their paths are restored.
 
   CAMS, arXiv 2502.00560, code; the distance is the sum of absolute differences. `paths` is J^K; a mixture is
   `split_belief(...).weights`.

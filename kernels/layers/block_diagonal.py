@@ -1,7 +1,7 @@
 """Monarch matrices: two block-diagonal factors with a fixed permutation between them, in place of a dense matrix.
 
-arXiv 2204.00595: M = P L P^T R, with 2 n sqrt(n) parameters where a dense matrix has n^2. Factors are `first` [k q p],
-k blocks of q by p, and `second` [m s r], m r = k q; M maps k p inputs to m s outputs.
+arXiv 2204.00595: M = P L P^T R, with 2 n sqrt(n) parameters instead of n^2 in a dense matrix. Factors are `first`
+[k q p], k blocks of q by p, and `second` [m s r], with m r = k q; M maps k p inputs to m s outputs.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ class Monarch(NamedTuple):
 
 
 class MonarchShapes(NamedTuple):
-  """Shapes of the factors that stand for a linear layer."""
+  """Shapes of the factors that replace a linear layer."""
 
   first: tuple[int, int, int]
   second: tuple[int, int, int]
 
   @property
   def parameters(self) -> int:
-    """Number of entries of both."""
+    """Number of entries of both factors."""
     return math.prod(self.first) + math.prod(self.second)
 
   @property
   def bounds(self) -> tuple[float, float]:
-    """Entries start uniform between -b and b, b = 1 / sqrt(width of a block): b of both."""
+    """Initialisation bounds b of both factors: entries start uniform in (-b, b), b = 1 / sqrt(width of a block)."""
     return self.first[2] ** -0.5, self.second[2] ** -0.5
 
 
@@ -43,7 +43,7 @@ def monarch_shapes(inputs: int, outputs: int, *, blocks: int = 4) -> MonarchShap
   """Shapes of the factors with `blocks` blocks each: the inner width is the smaller of a block's inputs and outputs.
 
   arXiv 2204.00595, its code. A block has ceil(inputs / blocks) inputs and ceil(outputs / blocks) outputs: `monarch`
-  fills up the input with zeros and cuts the output off. 2 to 4 blocks keep 25 to 50 % of the parameters.
+  pads the input with zeros and truncates the output. 2 to 4 blocks keep 25 to 50 % of the parameters.
 
   >>> print(*monarch_shapes(64, 256))
   (4, 16, 16) (4, 64, 16)
@@ -60,8 +60,8 @@ def monarch(
 ) -> Float[Array, "*N O"]:
   """y = M x: mid_{a b} = sum_c first_{a b c} x_{a p + c}; y_{b m + a} = sum_c second_{a b c} mid_{c m + a}.
 
-  arXiv 2204.00595. mid is numbered row by row. An input of fewer than k p entries is filled up with zeros, `width` cuts
-  the output off.
+  arXiv 2204.00595. mid is indexed row by row. An input of fewer than k p entries is padded with zeros; `width`
+  truncates the output.
 
   >>> first, second = jnp.ones((2, 2, 1)), jnp.ones((2, 1, 2))
   >>> print(monarch(jnp.array([3.0, 4.0]), first, second))
@@ -79,10 +79,10 @@ def monarch(
 
 
 def monarch_dense(first: Float[Array, "k q p"], second: Float[Array, "m s r"]) -> Float[Array, "O I"]:
-  """The matrix M itself, M_{b m + a, i p + c} = sum over the middle: what training goes on with when it turns dense.
+  """The dense matrix M, with entries M_{b m + a, i p + c} summed over the middle, for training to continue dense.
 
-  arXiv 2204.00595, reverse sparsification: replacing the layer by it changes nothing in the function. 90 % of the steps
-  come before, 10 % after; that the optimiser's moments then start at zero is inferred.
+  arXiv 2204.00595, reverse sparsification: replacing the layer by M does not change the function. 90 % of the steps
+  come before, 10 % after. Restarting the optimiser's moments at zero is inferred.
 
   >>> print(monarch_dense(jnp.ones((2, 2, 1)), jnp.ones((2, 1, 2))))
   [[1. 1.]
@@ -94,13 +94,13 @@ def monarch_dense(first: Float[Array, "k q p"], second: Float[Array, "m s r"]) -
 
 
 def monarch_projection(matrix: Float[Array, "O I"], *, blocks: tuple[int, int] | None = None) -> Monarch:
-  """The Monarch matrix nearest to a dense one in Frobenius norm: of each block the best matrix of rank one.
+  """The Monarch matrix nearest to a dense one in Frobenius norm: the best rank-one matrix of each block.
 
-  arXiv 2204.00595. `blocks` (R, K), R dividing the inputs and K the outputs, by default the two factors of n that are
-  closest to each other, larger first, for a square matrix: block (k, r) is A[p K + k, r S + s] over p and s, S = I / R;
-  with sigma u v^T its largest singular triple, second_{k p r} = sqrt(sigma) u_p and first_{r k s} = sqrt(sigma) v_s.
-  The squared distance is the sum of the squares of all other singular values. Signs of a pair u, v are arbitrary.
-  Complex matrices too: a Fourier matrix with bit-reversed columns is Monarch.
+  arXiv 2204.00595. `blocks` is (R, K), where R divides the inputs and K the outputs; by default, for a square matrix,
+  the two factors of n that are closest to each other, larger first. Block (k, r) is A[p K + k, r S + s] over p and s,
+  S = I / R; with sigma u v^T its largest singular triple, second_{k p r} = sqrt(sigma) u_p and
+  first_{r k s} = sqrt(sigma) v_s. The squared distance is the sum of the squares of all other singular values. The sign
+  of a pair u, v is arbitrary. Matrices may be complex: a Fourier matrix with bit-reversed columns is Monarch.
 
   >>> factors = monarch_projection(jnp.ones((4, 4)))
   >>> print(monarch_dense(*factors)[0].round())

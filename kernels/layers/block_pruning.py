@@ -1,8 +1,8 @@
-"""Choice of residual blocks to leave out, made before training from gradients at the random start.
+"""Choice of residual blocks to remove before training, from gradients at the random initialisation.
 
-Layer lottery, arXiv 2301.10835: y_l = f_l(y_{l-1}) + y_{l-1}, so that a block that is removed becomes the identity; the
-shallower network keeps the initial weights of the others and is trained as usual. Compare with random blocks: they win
-too.
+Layer lottery, arXiv 2301.10835: y_l = f_l(y_{l-1}) + y_{l-1}, so a removed block becomes the identity; the shallower
+network keeps the initial weights of the other blocks and is trained as usual. Compare with removing random blocks,
+which finds winning tickets too.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def block_importance(
 ) -> Float[Array, " L"]:
   """Importance of each block, over its weights theta: sum theta (H g), sum |theta g|, or sum theta g.
 
-  arXiv 2301.10835, one batch at the start; g is the gradient of loss(blocks, rest). The arrays of `blocks` all have the
-  blocks as first axis, L of them; `rest` are the network's other weights, a pytree too. `criterion`: "grasp", GraSP as
-  its own paper (arXiv 2002.07376) has it, H g the derivative of the gradient along g of all weights, where those with
-  the largest -theta (H g) go; "snip", SNIP (arXiv 1810.02340); "snip_signed", SNIP with its sign, which is how arXiv
-  2301.10835 words GraSP. Which of both it used is inferred, and so is the sum: `pool` "mean" differs where blocks
-  differ in size.
+  arXiv 2301.10835, on one batch at initialisation; g is the gradient of loss(blocks, rest). All arrays of `blocks` have
+  the L blocks as first axis; `rest` is a pytree of the network's other weights. `criterion`: "grasp", GraSP as in its
+  own paper (arXiv 2002.07376), which removes the weights with the largest -theta (H g), H g the derivative of the
+  gradient along g, over all weights; "snip", SNIP (arXiv 1810.02340); "snip_signed", SNIP with its sign, which is how
+  arXiv 2301.10835 words GraSP. Which of the two forms of GraSP it used is inferred, and so is the sum: `pool` "mean"
+  differs if blocks differ in size.
 
   >>> loss = lambda blocks, _: (jnp.square(blocks["w"]) / 2).sum()
   >>> print(block_importance(loss, {"w": jnp.array([[1.0, 2.0], [0.0, 3.0]])}))
@@ -54,9 +54,9 @@ def block_importance(
 
 
 def lowest_blocks(scores: Float[Array, " L"], removable: Bool[Array, " L"], *, count: int) -> Bool[Array, " L"]:
-  """True on the `count` removable blocks with the lowest scores, of equal ones the first; on all if there are fewer.
+  """True for the `count` removable blocks with the lowest scores, the first ones of ties; for all if there are fewer.
 
-  arXiv 2301.10835: all at once, over the whole depth. A block beside a change of width is not removable.
+  arXiv 2301.10835: all at once, over the whole depth. A block at a change of width is not removable.
 
   >>> print(lowest_blocks(jnp.array([0.1, 0.3, 0.2]), jnp.array([False, True, True]), count=1))
   [False False  True]
@@ -68,7 +68,7 @@ def lowest_blocks(scores: Float[Array, " L"], removable: Bool[Array, " L"], *, c
 
 
 def linear_cka(x: Float[Array, "B D"], y: Float[Array, "B E"], mask: Num[Array, " B"]) -> Float[Array, ""]:
-  """|Y^T X|^2 / (|X^T X| |Y^T Y|), columns centred over the unmasked rows: how alike two sets of features are.
+  """|Y^T X|^2 / (|X^T X| |Y^T Y|), columns centred over the unmasked rows: similarity of two sets of features.
 
   Linear CKA, arXiv 1905.00414; arXiv 2301.10835 compares a pruned network with its original. From 0 to 1; rotations,
   scales and shifts of either do not matter. 0 where either is constant.
@@ -83,7 +83,7 @@ def linear_cka(x: Float[Array, "B D"], y: Float[Array, "B E"], mask: Num[Array, 
   def centred(features):
     away = jax.vmap(lambda column: group_deviations(column, None, mask), in_axes=1, out_axes=1)(features)
     largest = jnp.abs(away).max(initial=0.0)
-    return away / jnp.where(largest > 0, largest, 1)  # squares of squares of small ones would be lost
+    return away / jnp.where(largest > 0, largest, 1)  # fourth powers of small values would underflow
 
   x, y = centred(x), centred(y)
   square = lambda a, b: jnp.square(a.T @ b).sum()
@@ -94,9 +94,9 @@ def linear_cka(x: Float[Array, "B D"], y: Float[Array, "B E"], mask: Num[Array, 
 def winning_ticket(
   accuracy: Float[Array, "*N"], dense_accuracy: Float[Array, "*N"], *, tolerance: float = 0.0
 ) -> Bool[Array, "*N"]:
-  """Return whether accuracy + tolerance >= dense accuracy, both in one unit.
+  """Return whether accuracy + tolerance >= dense accuracy, all in the same unit.
 
-  arXiv 2301.10835; relaxed by one percentage point, or by one standard deviation.
+  arXiv 2301.10835; its relaxed tolerances are one percentage point and one standard deviation.
 
   >>> print(winning_ticket(jnp.array([0.92, 0.90]), jnp.array(0.92)))
   [ True False]

@@ -1,4 +1,4 @@
-"""Block-sparse linear layers: blocks of outputs share which inputs they read, so that every value read is used often.
+"""Block-sparse linear layers: the outputs of a block read the same inputs, so every value read is used often.
 
 Fast Sparse ConvNets, arXiv 1911.09723, whose 1 by 1 convolutions are linear layers over positions. Activations are
 [inputs, positions]; a block is `block` outputs next to each other, for one input.
@@ -16,16 +16,16 @@ from rl_jax.kernels.reductions import widen
 
 
 class BlockCSR(NamedTuple):
-  """Blocks that are kept, row by row of blocks, inputs ascending in each."""
+  """Kept blocks, by rows of blocks, with inputs ascending in each row."""
 
   values: Float[Array, "blocks size"]
   columns: Int[Array, " blocks"]
   starts: Int[Array, " rows"]
-  """Number of blocks in the rows before each row, and of all: one entry more than there are rows."""
+  """Number of blocks before each row, then the number of all blocks: one entry more than there are rows."""
 
 
 def _sizes(function, shape, block, sparsity):
-  """Number of blocks, and of those that are pruned: the nearest integer, of two the even one."""
+  """Number of blocks, and number of pruned blocks, rounded to the nearest integer, halves to even."""
   if len(shape) != 2 or block < 1 or shape[0] % block or not 0 <= sparsity <= 1:
     raise ValueError(
       f"{function}: expected a weight [O I], a block that divides O and 0 <= sparsity <= 1, "
@@ -36,7 +36,7 @@ def _sizes(function, shape, block, sparsity):
 
 
 def block_mask(weight: Float[Array, "O I"], *, sparsity: float, block: int = 1) -> Bool[Array, "O I"]:
-  """True on all but the round(s n) blocks with the smallest mean |w|, of equal ones the first.
+  """True on all but the round(s n) blocks with the smallest mean |w|, the first ones of ties.
 
   Fast Sparse ConvNets, arXiv 1911.09723; the score is inferred for blocks of more than one. Blocks are kept or dropped
   as a whole. Sparsity 1 keeps nothing.
@@ -53,7 +53,7 @@ def block_mask(weight: Float[Array, "O I"], *, sparsity: float, block: int = 1) 
 
 
 def block_csr(weight: Float[Array, "O I"], *, sparsity: float, block: int = 1) -> BlockCSR:
-  """The blocks of `block_mask` alone, in the order of a compressed sparse row matrix.
+  """Only the blocks of `block_mask`, in the order of a compressed sparse row matrix.
 
   Fast Sparse ConvNets, arXiv 1911.09723. Their number follows from the sparsity, so shapes are static.
 
@@ -76,7 +76,7 @@ def block_sparse_matmul(
 
   Fast Sparse ConvNets, arXiv 1911.09723, whose kernels spend 2 operations on each stored value and position. Here the
   blocks are put back into a dense matrix: on a CPU, at a sparsity of 0.9, gathering rows of x takes twenty times as
-  long. Without any block, b.
+  long. Without any block, the result is the bias b.
 
   >>> stored = block_csr(jnp.array([[1.0, 5.0], [2.0, 0.0]]), sparsity=0.5, block=2)
   >>> print(block_sparse_matmul(stored, jnp.array([[1.0], [2.0]]), jnp.array([0.5, -1.0]), relu=True))
@@ -99,7 +99,7 @@ def pruning_sparsity(
   """s_t = s_f (1 - (1 - (t - t0) / (t1 - t0))^3) for t0 <= t < t1, t at the last multiple of `frequency`; then s_f.
 
   The schedule of Zhu and Gupta, arXiv 1710.01878, which is inferred to be the recipe of arXiv 1911.09723. Masks are
-  made again from the weights at each change, pruned weights may come back until t1.
+  recomputed from the weights at each change, so pruned weights may come back until t1.
 
   >>> print(pruning_sparsity(jnp.array([0, 550, 900]), begin=100, end=900, final=0.8))
   [0.  0.7 0.8]

@@ -1,9 +1,9 @@
 """Layers that end in a solver: weights of basis functions that meet a constraint, with gradients through the solution.
 
-PI-HC-MoE, arXiv 2402.13412: a network gives N basis functions instead of the answer, least squares over points find how
-they are combined, and the domain is cut into pieces whose experts solve for themselves, `jax.vmap` of `hard_constraint`
-over `partition`. Gradients come from the implicit function theorem, not from unrolled iterations. The solver wants
-float64.
+PI-HC-MoE, arXiv 2402.13412: a network gives N basis functions instead of the answer, and least squares over points find
+how to combine them. The domain is cut into pieces, each solved by its own expert: `jax.vmap` of `hard_constraint` over
+`partition`. Gradients come from the implicit function theorem, not from unrolled iterations. Use float64 for the
+solver.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rl_jax.kernels.reductions import widen, zero_masked
 
 
 class Constrained(NamedTuple):
-  """Weights of the basis functions, and their combination at all points, those that were not sampled too."""
+  """Weights of the basis functions, and their combination at all points, including those that were not sampled."""
 
   weights: Float[Array, " N"]
   values: Float[Array, " m"]
@@ -40,13 +40,14 @@ def hard_constraint(
 ) -> Constrained:
   """omega = argmin |F(b omega)|^2 + |ridge omega|^2, and u = b omega.
 
-  PI-HC-MoE, arXiv 2402.13412. `residual(u, *data)` gives the constraint's residuals, [m] to be taken where `mask` marks
-  sampled points, or any others (rows of initial and boundary conditions) without a mask. Levenberg-Marquardt: steps of
-  (J^T J + lambda I) delta = -J^T r, lambda / 10 after a step that lowers the cost, else lambda 10 and no step, until a
-  step is below `tolerance` times 1 + |omega|, or all are used up. Gradients reach the basis and whatever `residual`
-  reads. `gradient`: "exact" differentiates the stationarity J^T r = 0, with the second derivatives of r in its Hessian
-  (our derivation); "paper" solves dF/domega domega = -dF/db db by least squares, as equation 5 says, which is exact
-  only where no residual is left. A singular matrix (two equal basis functions without ridge) has no gradient.
+  PI-HC-MoE, arXiv 2402.13412. `residual(u, *data)` gives the constraint's residuals F: [m], of which those at the
+  points that `mask` marks count, or, without a mask, any number (such as rows of initial and boundary conditions).
+  Levenberg-Marquardt steps delta solve (J^T J + lambda I) delta = -J^T r; a step that lowers the cost divides lambda by
+  10, any other is rejected and multiplies lambda by 10, until a step is below `tolerance` times 1 + |omega| or all
+  steps are used. Gradients reach the basis and everything that `residual` reads. `gradient`: "exact" differentiates the
+  stationarity J^T r = 0, with the second derivatives of r in its Hessian (our derivation); "paper" solves
+  dF/domega domega = -dF/db db by least squares, as in equation 5, which is exact only if no residual is left. A
+  singular matrix (two equal basis functions without ridge) has no gradient.
 
   >>> basis, target = jnp.array([[1.0], [2.0]]), jnp.array([2.0, 4.0])
   >>> print(hard_constraint(lambda u, y: u - y, basis, jnp.zeros(1), target, ridge=0.0).weights.round(3))
@@ -88,7 +89,7 @@ def _levenberg_marquardt(rows, start, max_iterations, tolerance):
     jacobian = jax.jacobian(rows)(omega)
     change = jnp.linalg.solve(jacobian.T @ jacobian + damping * identity, -gradient)
     after, gradient_after = slope(omega + change)
-    # Costs that differ by rounding alone no longer say which point is closer, their gradients do.
+    # Costs that differ only by rounding no longer show which point is closer, but their gradients do.
     flatter = jnp.abs(gradient_after).max() < jnp.abs(gradient).max()
     better = (after < cost * (1 - rounding)) | ((after <= cost * (1 + rounding)) & flatter)
     small = jnp.abs(change).max() <= tolerance * (1 + jnp.abs(omega).max())
@@ -105,8 +106,8 @@ def _levenberg_marquardt(rows, start, max_iterations, tolerance):
 def partition(x: Num[Array, "*S"], *, experts: tuple[int, ...]) -> Num[Array, "E *P"]:
   """Cut the first axes of x into that many pieces each, in order, and stack the pieces on a new first axis.
 
-  PI-HC-MoE, arXiv 2402.13412: the number of a piece is i_1 + e_1 i_2 + e_1 e_2 i_3, the first axis fastest. Every
-  expert gets the rows of all initial and boundary conditions, or those of its piece.
+  PI-HC-MoE, arXiv 2402.13412: the number of a piece is i_1 + e_1 i_2 + e_1 e_2 i_3, first axis fastest. Every expert
+  gets the rows of all initial and boundary conditions, or only those of its piece.
 
   >>> print(partition(jnp.arange(8).reshape(2, 4), experts=(1, 2))[1])
   [[2 3]
@@ -122,7 +123,7 @@ def partition(x: Num[Array, "*S"], *, experts: tuple[int, ...]) -> Num[Array, "E
 
 
 def unpartition(pieces: Num[Array, "E *P"], *, experts: tuple[int, ...]) -> Num[Array, "*S"]:
-  """The array whose `partition` the pieces are.
+  """The inverse of `partition`.
 
   PI-HC-MoE, arXiv 2402.13412.
 

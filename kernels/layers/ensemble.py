@@ -1,7 +1,7 @@
-"""An ensemble of language models, one per domain, mixed by a posterior over domains that the text itself moves.
+"""An ensemble of language models, one per domain, mixed by a posterior over domains that is updated with the text.
 
-Branch-Train-Merge and HDEE, arXiv 2502.19385: experts are trained apart, with more steps or a larger model for harder
-domains at the same compute. K experts; logprobs are [B K T], log p_k(x_t | x_<t).
+Branch-Train-Merge and HDEE, arXiv 2502.19385: experts are trained separately, with more steps or a larger model for
+harder domains at the same total compute. There are K experts; logprobs are [B K T], log p_k(x_t | x_<t).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class DomainMixture(NamedTuple):
 def domain_mixture(
   logprobs: Float[Array, "B K T"], prior: Float[Array, " K"], mask: Num[Array, "B T"]
 ) -> DomainMixture:
-  """log sum_k w_k(t) p_k(x_t | x_<t), w(t) = softmax(log prior + sum_{s<t} log p_k(x_s | x_<s)): tokens before t alone.
+  """log sum_k w_k(t) p_k(x_t | x_<t), w(t) = softmax(log prior + sum_{s<t} log p_k(x_s | x_<s)): only tokens before t.
 
-  HDEE, arXiv 2502.19385, as in its code. The sum is over unmasked tokens; a sampler mixes whole distributions by the
-  same weights. Perplexity is exp of minus the mean over all tokens, not of texts' means. A prior of 0 excludes an
-  expert.
+  HDEE, arXiv 2502.19385, as in its code. The sum is over unmasked tokens; a sampler mixes whole distributions with the
+  same weights. Perplexity is exp of minus the mean over all tokens, not over the means of texts. A prior of 0 excludes
+  an expert.
 
   >>> logprobs = jnp.log(jnp.array([[[0.75, 0.5], [0.25, 0.5]]]))
   >>> print(domain_mixture(logprobs, jnp.array([0.5, 0.5]), jnp.ones((1, 2))).weights[0, 1].round(2))
@@ -50,7 +50,7 @@ def domain_mixture(
 
 
 def _log(prior):
-  """log prior, far below anything where it is 0."""
+  """log prior, or a very low value if the prior is 0."""
   prior = widen(prior)
   return jnp.where(prior > 0, jnp.log(jnp.where(prior > 0, prior, 1)), -1e30)
 
@@ -59,8 +59,7 @@ def cached_prior(log_likelihoods: Float[Array, "N K"], *, decay: float = 0.3, fo
   """prior proportional to sum_n decay^n p(D = k | text n), n = 1 .. N, posteriors under a uniform prior.
 
   Branch-Train-Merge, as described in HDEE, arXiv 2502.19385: N = 100 texts. `form` "running" is HDEE's code: P_0 = 1,
-  the posterior of text n under P_{n-1}, and P_n = decay^n P_{n-1} + posterior, normalised in the end. Uniform without
-  texts.
+  P_n = decay^n P_{n-1} + the posterior of text n under P_{n-1}, normalised at the end. Uniform without texts.
 
   >>> print(cached_prior(jnp.log(jnp.array([[0.75, 0.25], [0.25, 0.75]])), decay=1.0))
   [0.5 0.5]
@@ -86,8 +85,8 @@ def cached_prior(log_likelihoods: Float[Array, "N K"], *, decay: float = 0.3, fo
 def geometric_mixture(logprobs: Float[Array, "*N K V"]) -> Float[Array, "*N V"]:
   """log softmax of the mean of the experts' log distributions: a product of experts, normalised.
 
-  The baseline of HDEE, arXiv 2502.19385, whose code leaves out that the mean of logs is no distribution. -inf for all
-  tokens where no token is possible under every expert.
+  The baseline of HDEE, arXiv 2502.19385, whose code omits the normalisation. -inf for all tokens if no token is
+  possible under every expert.
 
   >>> print(jnp.exp(geometric_mixture(jnp.log(jnp.array([[0.2, 0.8], [0.8, 0.2]])))).round(1))
   [0.5 0.5]
@@ -100,8 +99,8 @@ def geometric_mixture(logprobs: Float[Array, "*N K V"]) -> Float[Array, "*N V"]:
 def iso_compute_steps(ratios: Num[Array, " K"], costs: Num[Array, " K"], *, budget: float) -> Int[Array, " K"]:
   """Steps of each expert in proportion to `ratios`, with sum of cost times steps = budget, up to rounding.
 
-  HDEE, arXiv 2502.19385: `costs` are FLOPs per step, 1 for equal models, whose budget is a number of steps. 3 : 4 : 5
-  by difficulty in place of 4 : 4 : 4. 0 if all ratios are.
+  HDEE, arXiv 2502.19385: `costs` are FLOPs per step, or 1 for equal models, with a budget in steps. It uses 3 : 4 : 5
+  by difficulty in place of 4 : 4 : 4. All steps are 0 if all ratios are 0.
 
   >>> print(iso_compute_steps(jnp.array([3, 4, 5]), jnp.ones(3), budget=1200))
   [300 400 500]

@@ -1,8 +1,8 @@
-"""A reward model of two layers of experts: a sparse router over tasks, and inside a task, experts that all take part.
+"""A reward model of two layers of experts: a sparse router over tasks, and within a task, experts that are all used.
 
 DMoERM, arXiv 2403.01197. Phase 1 trains a task's backbone with one linear head, phase 2 a LoRA expert and head per
-capability point on the frozen backbone, phase 3 the fusion of all frozen experts; the heads are then dropped. Which
-parameters a phase trains is the optimizer's business: these functions pass gradients to every argument. The loss of all
+capability point on the frozen backbone, phase 3 the fusion of all frozen experts; the heads are then dropped. The
+optimizer selects the parameters that a phase trains: these functions pass gradients to every argument. The loss of all
 phases is `losses.ranking.pairwise_ranking`. Rows with mask 0 give 0.
 """
 
@@ -21,7 +21,7 @@ from rl_jax.kernels.segments import last_token
 
 
 class Routing(NamedTuple):
-  """Logits and probabilities of the tasks, and the task of each row (the lowest index of several)."""
+  """Logits and probabilities of the tasks, and the task of each row (the lowest index of ties)."""
 
   logits: Float[Array, "B Q"]
   probs: Float[Array, "B Q"]
@@ -47,7 +47,7 @@ def last_hidden(hidden: Float[Array, "B T D"], mask: Num[Array, "B T"]) -> Float
 def router(
   z: Float[Array, "B D"], weight: Float[Array, "Q D"], bias: Float[Array, " Q"], mask: Num[Array, " B"]
 ) -> Routing:
-  """p = softmax(W z + b); the task is the argmax. The probability does not weigh the reward.
+  """p = softmax(W z + b); the task is the argmax. The probability does not weight the reward.
 
   DMoERM, arXiv 2403.01197, the outer layer. z comes from the user's queries alone. Q is 5 in the paper.
 
@@ -66,7 +66,7 @@ def router_cross_entropy(
 ) -> Float[Array, " B"]:
   """-log p of the labelled task, per row.
 
-  DMoERM, arXiv 2403.01197. From the logits: its code passes probabilities to a loss that takes their softmax again.
+  DMoERM, arXiv 2403.01197. Computed from logits; its code passes probabilities to a loss that applies softmax again.
 
   >>> print(router_cross_entropy(jnp.array([[0.0, 0.0]]), jnp.array([1]), jnp.ones(1)).round(4))
   [0.6931]
@@ -128,7 +128,7 @@ def fused_reward(
 ) -> Float[Array, " B"]:
   """reward = W2 . PReLU(W1 concat(z_1 .. z_K) + b1) + b2, PReLU(v) = v if v >= 0, else slope v (phase 3).
 
-  DMoERM, arXiv 2403.01197, after its code. `slope` is one learned number that starts at 0.25. Unbounded.
+  DMoERM, arXiv 2403.01197, after its code. `slope` is one learned number that starts at 0.25. The reward is unbounded.
 
   >>> zs, w1 = jnp.array([[[1.0, -1.0], [0.5, 2.0]]]), jnp.array([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, -1.0]])
   >>> args = jnp.array([0.0, 0.5]), jnp.array([2.0, 1.0]), jnp.array(-0.5), jnp.array(0.25), jnp.ones(1)

@@ -1,7 +1,7 @@
-"""A softmax gate over experts with a learned temperature, and the Gaussian mixture of experts that it mixes.
+"""A softmax gate over experts with a learned temperature, and the Gaussian mixture of experts that it weights.
 
-Rows with mask 0 give 0. arXiv 2401.13875 proves that a temperature beside free gate weights is learned slower than any
-polynomial rate, as both undo one another, and that a non-linearity before the softmax parts them.
+Rows with mask 0 give 0. arXiv 2401.13875 proves that a temperature next to free gate weights is learned slower than at
+any polynomial rate, as each can undo the other, and that a non-linearity before the softmax separates them.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def activation_gate(
 ) -> Gate:
   """w = softmax((sigma(W x) + b) / tau); with `bias_inside`, softmax(sigma(W x + b) / tau).
 
-  arXiv 2401.13875; activation "identity" is its plain dense-to-sparse gate, where (c W, c b, c tau) is one gate for
-  all c > 0. `temperature_interaction` says which activations part tau from W. The bias outside of sigma and the tau
-  that divides both are inferred: the abstract says that the linear layer's output goes through sigma. tau -> 0 takes
-  the largest, tau -> infinity weighs all the same. tau > 0 is exp of a free parameter, or its softplus + 0.001, and
-  starts at 1 (ours); with a sigma between 0 and 1 the gate is near to sparse from 0.05 on.
+  arXiv 2401.13875; activation "identity" is its plain dense-to-sparse gate, where (c W, c b, c tau) is the same gate
+  for all c > 0. `temperature_interaction` shows which activations separate tau from W. The bias outside sigma and the
+  tau that divides both are inferred: the abstract says that the linear layer's output goes through sigma. tau -> 0
+  selects the largest score, tau -> infinity weights all equally. tau > 0 is exp of a free parameter, or its softplus +
+  0.001, and starts at 1 (our choice); with a sigma between 0 and 1 the gate is nearly sparse once tau is below 0.05.
 
   >>> args = jnp.array([[0.0, 1.0]]), jnp.eye(2), jnp.zeros(2), 1 / jnp.log(jnp.array(3.0)), jnp.ones(1)
   >>> print(activation_gate(*args, activation="identity").weights.round(2))
@@ -96,9 +96,9 @@ def temperature_interaction(
 ) -> Float[Array, "*N"]:
   """(z sigma'(z) - sigma(z)) / tau^2 = (d/dtau + beta . d/dbeta / tau) log u, u = exp(sigma(z) / tau), z = beta . x.
 
-  After arXiv 2401.13875: where it is 0 for every z a change of tau is undone by one of beta, and tau is learned slowly.
-  That is so for sigma homogeneous of degree 1 (identity, ReLU), not for sigmoid, tanh, GELU and SiLU. The paper's own
-  conditions are linear independences; that this is their simplest consequence is our derivation.
+  After arXiv 2401.13875: if it is 0 for every z, a change of beta can undo a change of tau, and tau is learned slowly.
+  This holds for sigma homogeneous of degree 1 (identity, ReLU), not for sigmoid, tanh, GELU and SiLU. The paper's own
+  conditions are linear independences; this simplest consequence of them is our derivation.
 
   >>> print(temperature_interaction(jnp.array([-1.0, 1.0]), jnp.array(1.0), activation="relu"))
   [0. 0.]

@@ -11,7 +11,7 @@ from rl_jax.kernels.reductions import widen
 def hadamard_transform(x: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
   """H x / sqrt(D), H_ij = (-1)^popcount(i & j): orthogonal and its own inverse; D is a power of two.
 
-  Sylvester's order, by log2 D rounds of sums and differences. arXiv 2604.08826 uses it in blocks of 64.
+  Sylvester's order, computed by log2 D rounds of sums and differences. arXiv 2604.08826 uses it in blocks of 64.
 
   >>> print(hadamard_transform(jnp.array([1.0, 0.0, 0.0, 0.0])))
   [0.5 0.5 0.5 0.5]

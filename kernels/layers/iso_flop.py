@@ -1,8 +1,8 @@
 """Sparse iso-FLOP transformations: a larger sparse layer in place of a dense one, with the same multiply-adds.
 
-Sparse-IFT, arXiv 2303.11525: four shapes and one hyperparameter, the sparsity s. Masks are 1 on weights that are there.
-RigL searches them during training: `rigl_update` at the steps of `rigl_schedule`. First and last layer, norms and
-biases stay dense; a start scaled by 1 / sqrt(1 - s) keeps the variance of what comes out (our advice).
+Sparse-IFT, arXiv 2303.11525: four shapes and one hyperparameter, the sparsity s. Masks are 1 on weights that exist.
+RigL searches for masks during training: `rigl_update` at the steps of `rigl_schedule`. First and last layer, norms and
+biases stay dense; initial weights scaled by 1 / sqrt(1 - s) keep the variance of the output (our advice).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FAMILIES = ("wide", "parallel", "factorized", "doped")
 
 
 class SparseShape(NamedTuple):
-  """Sizes of the layer that stands for a dense one. A field that a family leaves alone is the dense layer's, or 1."""
+  """Sizes of the layer that replaces a dense one. A field that a family does not change is the dense layer's, or 1."""
 
   inputs: int
   outputs: int
@@ -35,7 +35,7 @@ class SparseShape(NamedTuple):
 
 
 class Regrowth(NamedTuple):
-  """The new mask, what it adds to the weights that were kept, and the weights under it."""
+  """The new mask, the mask of the weights that it adds to the kept ones, and the weights under the new mask."""
 
   mask: Bool[Array, "*S"]
   grown: Bool[Array, "*S"]
@@ -53,10 +53,10 @@ def sparse_shape(family: str, inputs: int, outputs: int, sparsity: float, kernel
   """Sizes with kernel * inputs * outputs multiply-adds per position, as the dense layer has.
 
   Sparse-IFT, arXiv 2303.11525. `kernel` counts the taps of the first factor: 1 for a linear layer, 9 for 3 by 3.
-  - "wide": both widths times sqrt(1 / (1 - s)), rounded down; the whole network is widened, but for its two ends.
+  - "wide": both widths times sqrt(1 / (1 - s)), rounded down; the whole network is widened, except at its two ends.
   - "parallel": 1 / (1 - s) branches.
   - "factorized": inner width kernel in out / ((1 - s)(kernel in + out)), rounded up.
-  - "doped": rank s kernel in out / (kernel in + out), rounded down, beside the sparse layer itself.
+  - "doped": rank s kernel in out / (kernel in + out), rounded down, in addition to the sparse layer itself.
 
   >>> print(sparse_shape("factorized", 64, 128, 0.75).inner, sparse_shape("wide", 64, 128, 0.75)[:2])
   171 (128, 256)
@@ -81,7 +81,7 @@ def sparse_shape(family: str, inputs: int, outputs: int, sparsity: float, kernel
 
 
 def _masked(x, weight, mask):
-  """x (W M)^T over the last axis of x; W may hold anything where the mask is 0."""
+  """x (W M)^T over the last axis of x; W may hold any value where the mask M is 0."""
   return x @ jnp.where(mask != 0, widen(weight), 0).T
 
 
@@ -90,8 +90,8 @@ def parallel_layer(
 ) -> Float[Array, "*N O"]:
   """sigma(sum_j (W_j M_j) x): one non-linearity, after the sum of the branches.
 
-  Sparse-IFT, arXiv 2303.11525; its code normalises each branch before the sum. With one branch it is a masked linear
-  layer, the "wide" family's. All masked: sigma(0).
+  Sparse-IFT, arXiv 2303.11525; its code normalises each branch before the sum. With one branch this is the masked
+  linear layer of the "wide" family. If all weights are masked, it gives sigma(0).
 
   >>> weights, masks = jnp.ones((2, 1, 2)), jnp.array([[[1, 0]], [[0, 0]]])
   >>> print(parallel_layer(jnp.array([3.0, 4.0]), weights, masks))
@@ -116,7 +116,7 @@ def factorized_layer(
 ) -> Float[Array, "*N O"]:
   """(V M_V) sigma((U M_U) x): both factors sparse.
 
-  Sparse-IFT, arXiv 2303.11525. Weight decay is applied to the product of the factors there.
+  Sparse-IFT, arXiv 2303.11525, which applies weight decay to the product of the factors.
 
   >>> eye = jnp.eye(2)
   >>> print(factorized_layer(jnp.array([3.0, -4.0]), eye, eye, jnp.array([[1.0, 1.0]]), jnp.ones((1, 2))))
@@ -168,9 +168,9 @@ def rigl_update(
 ) -> Regrowth:
   """Drop the floor(f n_on) smallest |w|, then grow the largest |gradient| of all that is off, up to floor((1 - s) n).
 
-  RigL, arXiv 1911.11134, as in the code of Sparse-IFT, arXiv 2303.11525. `gradients` are those of the dense layer. What
-  was just dropped may come back and keeps its value; a new weight starts at 0. Ties go to the lower index. Momenta and
-  gradients of masked entries are zeroed by whoever holds them.
+  RigL, arXiv 1911.11134, as in the code of Sparse-IFT, arXiv 2303.11525. `gradients` are those of the dense layer. A
+  weight that was just dropped may come back and then keeps its value; a new weight starts at 0. Ties go to the lower
+  index. The caller zeroes momenta and gradients of masked entries.
 
   >>> weights, gradients = jnp.array([0.5, 0.1, 0.0]), jnp.array([0.0, 0.0, 2.0])
   >>> print(rigl_update(weights, gradients, jnp.array([1, 1, 0]), jnp.array(0.5), sparsity=0.3).mask)
@@ -185,7 +185,7 @@ def rigl_update(
   weights, gradients = widen(weights).ravel(), widen(gradients).ravel()
   rank = lambda keys: jnp.argsort(jnp.argsort(keys, stable=True), stable=True)
   size = on.sum(dtype=jnp.int32)
-  # The product of a share and a number is not to fall below a whole number by rounding.
+  # Rounding must not push the product of a share and a count below an integer.
   drop = jnp.floor(widen(jnp.asarray(drop_fraction)) * size + 1e-4).astype(jnp.int32)
   kept = on & (rank(jnp.where(on, jnp.abs(weights), jnp.inf)) >= drop)
   room = int((1 - sparsity) * on.size + 1e-9) - kept.sum(dtype=jnp.int32)

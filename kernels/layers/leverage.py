@@ -1,7 +1,7 @@
-"""Efficiency leverage: how much dense compute a unit of a mixture of experts' compute replaces at equal loss.
+"""Efficiency leverage: the dense compute that one unit of mixture-of-experts compute replaces at equal loss.
 
-arXiv 2507.17702: a law of the activation ratio A, the granularity G and the training compute C, which ranks layers
-without training them. Compute M is counted in non-embedding FLOPs per token of a forward pass, C = M times tokens.
+arXiv 2507.17702: a law in the activation ratio A, the granularity G and the training compute C, which ranks layers
+without training them. M is the non-embedding FLOPs per token of a forward pass, and C is M times the number of tokens.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rl_jax.kernels.reductions import widen, zero_masked
 
 
 class ExpertShape(NamedTuple):
-  """Variables of the law, of one layer."""
+  """Variables of the law for one layer."""
 
   activation: float
   """(active + shared) / (routable + shared)."""
@@ -66,8 +66,8 @@ class Hyperparameters(NamedTuple):
 def expert_shape(num_experts: int, num_active: int, num_shared: int, d_model: int, d_expert: int) -> ExpertShape:
   """Ratios of a layer of `num_experts` routable experts, `num_active` of them active for a token, and shared ones.
 
-  arXiv 2507.17702, which advises one shared expert, G from 8 to 12, 256 routable and 8 active ones. Others define G
-  with a factor of 4.
+  arXiv 2507.17702, which recommends one shared expert, G from 8 to 12, 256 routable and 8 active experts. Other papers
+  define G with a factor of 4.
 
   >>> print(expert_shape(255, 7, 1, 2048, 512))
   ExpertShape(activation=0.03125, sharing=0.125, granularity=8.0)
@@ -89,17 +89,17 @@ def efficiency_leverage(
 ) -> Float[Array, "*N"]:
   """EL = Ahat^(a + d log C + gamma log^2 G + beta log G), 1 / Ahat = 1 / (A + 1 / (1/start - 1/largest)) + 1 / largest.
 
-  arXiv 2507.17702, equation 13; with its numbers Ahat = A + 0.0163. A dense model of EL times the FLOPs per token is as
-  good. Its laws of A, G or C alone are this one with the others fixed. The bases of the logarithms, 10 for C and 2 for
-  G, are inferred: the one choice that gives the paper's two examples. EL(A = 1) is 0.994, not 1, and is not clamped;
-  fitted from A = 0.8 % to 1, G = 2 to 16, C = 1e18 to 6e20. A, G or C of 0 or less is an error where it is not traced.
+  arXiv 2507.17702, equation 13; with its numbers Ahat = A + 0.0163. A dense model with EL times the FLOPs per token is
+  as good. The paper's laws in A, G or C alone are this one with the others fixed. The bases of the logarithms, 10 for C
+  and 2 for G, are inferred: only these give the paper's two examples. EL(A = 1) is 0.994, not 1, and is not clamped;
+  fitted from A = 0.8 % to 1, G = 2 to 16, C = 1e18 to 6e20. A, G or C of 0 or less is an error unless it is traced.
 
   >>> print(efficiency_leverage(jnp.array(0.031), jnp.array(12.0), jnp.array(1e22)) > 7)
   True
   """
   for name, x in (("activation", activation), ("granularity", granularity), ("compute", compute)):
     if not isinstance(x, jax.core.Tracer) and (np.asarray(x, np.float64) <= 0).any():
-      raise ValueError(f"efficiency_leverage: {name} is more than 0, got {np.asarray(x, np.float64).min()}")
+      raise ValueError(f"efficiency_leverage: {name} must be above 0, got {np.asarray(x, np.float64).min()}")
   activation, granularity, compute = (widen(jnp.asarray(x)) for x in (activation, granularity, compute))
   size = jnp.log(compute) / np.log(law.compute_base)
   fineness = jnp.log(granularity) / np.log(law.granularity_base)
@@ -112,9 +112,9 @@ def efficiency_leverage(
 def equivalent_compute(
   loss: Float[Array, "*N"], alpha: float | Float[Array, ""], beta: float | Float[Array, ""]
 ) -> Float[Array, "*N"]:
-  """C = (alpha / L)^(1 / beta): what a family with the scaling law L = alpha C^-beta needs for a loss.
+  """C = (alpha / L)^(1 / beta): the compute for a loss L in a family with the scaling law L = alpha C^-beta.
 
-  arXiv 2507.17702: measured leverage is the dense family's C at a mixture's loss over that of the mixture.
+  arXiv 2507.17702: measured leverage is the dense family's C at a mixture's loss, divided by the mixture's own C.
 
   >>> print(equivalent_compute(jnp.array(2.0), 8.0, 0.5))
   16.0
@@ -127,8 +127,8 @@ def leverage_fit(
 ) -> Float[Array, " B"]:
   """Huber loss of log EL: d^2 / 2 within delta, delta (|d| - delta / 2) beyond, d the difference of the logs.
 
-  arXiv 2507.17702, fitted by BFGS on EL < 6, validated above. Delta and the natural logarithm are inferred (Hoffmann et
-  al.). The sum over points is minimised; 0 in masked ones.
+  arXiv 2507.17702, fitted by BFGS on points with EL < 6 and validated on the others. Delta and the natural logarithm
+  are inferred (Hoffmann et al.). The sum over points is minimised; masked points have 0.
 
   >>> print(leverage_fit(jnp.exp(jnp.array([3.0])), jnp.exp(jnp.array([1.0])), jnp.ones(1), delta=1.0).round(2))
   [1.5]
@@ -160,7 +160,7 @@ def compute_allocation(compute: Float[Array, "*N"], *, family: str = "moe") -> A
 def moe_hyperparameters(compute: Float[Array, "*N"]) -> Hyperparameters:
   """lr = 1.1576 C^-0.1529 and batch = 0.0694 C^0.3644 tokens.
 
-  arXiv 2507.17702. That the batch is in tokens is inferred from its own run, whose two numbers then give one C.
+  arXiv 2507.17702. Tokens as the unit of the batch are inferred: both numbers of the paper's run then give the same C.
 
   >>> print((1e4 * moe_hyperparameters(jnp.array(1e20)).learning_rate).round())
   10.0

@@ -1,8 +1,8 @@
-"""Four-bit block formats, emulated: values that share a scale along the last axis, rounded and given back as floats.
+"""Four-bit block formats, emulated: values that share a scale along the last axis, rounded and returned as floats.
 
-HiFloat4 (arXiv 2604.08826; format 2602.11287), and what it is compared with: MXFP4 and NVFP4. Input is finite, in any
-width: the last group of an axis is filled up with zeros, which are dropped again. Gradients pass straight through,
-where values saturate too. A row's result depends on nothing else, except for NVFP4's scale per tensor.
+HiFloat4 (arXiv 2604.08826; format 2602.11287), and its baselines MXFP4 and NVFP4. Input is finite and of any width: the
+last group of an axis is padded with zeros, which are dropped again. Gradients pass straight through, also where values
+saturate. A row's result depends on no other row, except with NVFP4's scale per tensor.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class HiFloat4(NamedTuple):
   scales: Int[Array, "*N G"]
   """Bits of the scale, E6M2: exponent + 48 in six bits, mantissa in two; 0xFF, which is NaN, is never written."""
   level2: Int[Array, "*N G"]
-  """One bit for each eight values, the first in the highest of 8 bits: their unit is doubled."""
+  """One bit for each eight values, the first in the highest of 8 bits; if set, their unit is doubled."""
   level3: Int[Array, "*N G"]
-  """One bit for each four values, the first in the highest of 16 bits: their unit is doubled."""
+  """One bit for each four values, the first in the highest of 16 bits; if set, their unit is doubled."""
   elements: Int[Array, "*N G 64"]
   """Sign in the highest of four bits, then the magnitude in quarters of the unit."""
 
 
 def _groups(x, size):
-  """x in groups of its last axis, filled up with zeros."""
+  """x in groups along its last axis, padded with zeros."""
   fill = -x.shape[-1] % size
   x = jnp.pad(widen(x), [(0, 0)] * (x.ndim - 1) + [(0, fill)])
   return x.reshape(*x.shape[:-1], x.shape[-1] // size, size)
@@ -51,7 +51,7 @@ def _ungroup(groups, width):
 
 
 def _round_bits(x, bits):
-  """x to so many significant bits, of two equally near ones the even."""
+  """x rounded to `bits` significant bits, half to even."""
   return jax.lax.reduce_precision(x, jnp.finfo(x.dtype).nexp, bits - 1)
 
 
@@ -74,10 +74,11 @@ def _unpacked(number, count):
 def hifloat4_encode(x: Float[Array, "*N D"]) -> HiFloat4:
   """Bits of x in HiFloat4: a scale for 64 values, a bit for each 8 and for each 4 of them, sign and magnitude of each.
 
-  arXiv 2604.08826, bit by bit as in its reference code. S = E6M2(bf16(max |x| bf16(1/7))) within 2^-48 and 49152,
-  r = bf16(1 / S); level 2: max of 8 r >= 4; level 3: max of 4 r >= 2 in its unit; a magnitude is rounded to quarters
-  of the unit S 2^(level 2 + level 3), half away from zero, and is at most 7/4 of it. The scale is rounded half to
-  even. A negative value that rounds to 0 keeps its sign. A group of zeros has scale 2^-48; |x| above 344064 saturates.
+  arXiv 2604.08826, bit by bit as in its reference code. S = E6M2(bf16(max |x| bf16(1/7))) clipped to 2^-48 .. 49152,
+  r = bf16(1 / S). A level 2 bit is set if r max |x| of its 8 values is at least 4, a level 3 bit if r max |x| of its 4
+  values, in their level 2 unit, is at least 2. A magnitude is rounded to quarters of the unit
+  S 2^(level 2 + level 3), half away from zero, and is at most 7/4 of it. The scale is rounded half to even. A negative
+  value that rounds to 0 keeps its sign. A group of zeros has scale 2^-48; |x| above 344064 saturates.
 
   >>> codes = hifloat4_encode(jnp.full(64, 7.0))
   >>> print(codes.scales, codes.level2, codes.level3, codes.elements[0, 0])
@@ -92,7 +93,7 @@ def hifloat4_encode(x: Float[Array, "*N D"]) -> HiFloat4:
 
 
 def _hifloat4(groups):
-  """Scale of each group, its bits of both levels, doublings of each value's unit, and magnitudes in quarters of it."""
+  """Scale of each group, its bits of both levels, doublings of each value's unit, and magnitudes in quarter units."""
   magnitudes = jnp.abs(groups)
   largest = lambda size: magnitudes.reshape(*magnitudes.shape[:-1], 64 // size, size).max(axis=-1)
   scale = _round_bits(jnp.clip(_round_bits(largest(64) * SEVENTH, 8), 2.0**-48, LARGEST), 3)
@@ -105,9 +106,9 @@ def _hifloat4(groups):
 
 
 def hifloat4_decode(codes: HiFloat4, *, width: int) -> Float[Array, "*N D"]:
-  """The first `width` values that the bits stand for: sign S 2^(level 2 + level 3) magnitude / 4.
+  """The first `width` values that the bits represent: sign S 2^(level 2 + level 3) magnitude / 4.
 
-  arXiv 2604.08826. In JAX's default float, exactly.
+  arXiv 2604.08826. Exact, in JAX's default float.
 
   >>> print(hifloat4_decode(hifloat4_encode(jnp.array([7.0, -3.3, 0.1])), width=3))
   [ 7. -3.  0.]
@@ -116,17 +117,17 @@ def hifloat4_decode(codes: HiFloat4, *, width: int) -> Float[Array, "*N D"]:
     raise ValueError(f"hifloat4_decode: {codes.scales.shape[-1]} groups of 64 values are too few for width {width}")
   bits = jnp.repeat(_unpacked(codes.level2, 8), 8, axis=-1) + jnp.repeat(_unpacked(codes.level3, 16), 4, axis=-1)
   dtype = jnp.result_type(float)
-  # A mantissa in quarters, a magnitude in quarters.
+  # The mantissa is in quarters, and so is the magnitude.
   quarter = (4 + (codes.scales & 3)).astype(dtype) * _power((codes.scales >> 2) - 52, dtype)
   values = ((codes.elements & 7) << bits).astype(dtype) * quarter[..., None]
   return _ungroup(jnp.where(codes.elements >= 8, -values, values), width)
 
 
 def hifloat4(x: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
-  """x rounded to HiFloat4, 4.5 bits a value: `hifloat4_decode` of `hifloat4_encode`.
+  """x rounded to HiFloat4, 4.5 bits per value: `hifloat4_decode` of `hifloat4_encode`.
 
   arXiv 2604.08826. Meant for all three products of a linear layer, with a random Hadamard transform and without a scale
-  per tensor or stochastic rounding; one large outlier takes more from 63 neighbours than from NVFP4's 15.
+  per tensor or stochastic rounding. One large outlier costs its 63 neighbours more precision than NVFP4's 15.
 
   >>> print(hifloat4(jnp.array([7.0, -3.3, 0.1])))
   [ 7. -3.  0.]
@@ -138,7 +139,7 @@ def hifloat4(x: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
 
 
 def _e2m1(magnitudes, uniforms=None):
-  """The nearest of 0, 0.5, 1, 1.5, 2, 3, 4, 6, half to even; with `uniforms`, up by chance, in proportion."""
+  """The nearest of 0, 0.5, 1, 1.5, 2, 3, 4, 6, half to even; with `uniforms`, rounded stochastically."""
   low, high = magnitudes < 2, magnitudes >= 4
   scaled = magnitudes * jnp.where(low, 2, jnp.where(high, 0.5, 1))
   whole = jnp.round(scaled) if uniforms is None else jnp.floor(scaled + uniforms)
@@ -148,11 +149,11 @@ def _e2m1(magnitudes, uniforms=None):
 def mxfp4(
   x: Float[Array, "*N D"], uniforms: Float[Array, "*N D"] | None = None, *, scaling: str = "floor"
 ) -> Float[Array, "*N D"]:
-  """x rounded to MXFP4: 32 values share a power of two, each is sign and E2M1 (0, 0.5, 1, 1.5, 2, 3, 4, 6).
+  """x rounded to MXFP4: 32 values share a power of two; each has a sign and an E2M1 (0, 0.5, 1, 1.5, 2, 3, 4, 6).
 
-  The baseline of arXiv 2604.08826. `scaling`: "floor", 2^(floor log2 max|x| - 2), above which up to a quarter of the
-  range saturates; "truncation_free", 2^ceil(log2(max|x| / 6)). Not below 2^-127. `uniforms` in [0, 1), of x's shape,
-  round stochastically, so that the mean is x (the form is ours). Half to even without them.
+  The baseline of arXiv 2604.08826. `scaling`: "floor", 2^(floor log2 max|x| - 2), with which up to a quarter of the
+  range saturates; "truncation_free", 2^ceil(log2(max|x| / 6)). The scale is at least 2^-127. `uniforms` in [0, 1), of
+  x's shape, make rounding stochastic with mean x (the form is ours); without them it is half to even.
 
   >>> print(mxfp4(jnp.array([7.0, -3.3, 0.1])), mxfp4(jnp.array([7.0, -3.3, 0.1]), scaling="truncation_free"))
   [ 6. -3.  0.] [ 8. -3.  0.]
@@ -165,17 +166,17 @@ def mxfp4(
   shift = exponent - 3 if scaling == "floor" else exponent - 3 + (mantissa > 0.75)
   shift = jnp.maximum(shift, -127)
   noise = None if uniforms is None else _groups(uniforms, 32)
-  half = shift // 2  # 2^-127 is no normal number
+  half = shift // 2  # 2^-127 is not a normal number
   rounded = _e2m1(jnp.abs(groups) * _power(-shift, groups.dtype), noise)
   rounded = rounded * _power(half, groups.dtype) * _power(shift - half, groups.dtype)
   return straight_through(_ungroup(jnp.where(groups < 0, -rounded, rounded), x.shape[-1]), widen(x))
 
 
 def nvfp4(x: Float[Array, "*N D"], *, per_tensor: bool = False) -> Float[Array, "*N D"]:
-  """x rounded to NVFP4: 16 values share a scale E4M3(max|x| / 6), each is sign and E2M1 of x over the scale.
+  """x rounded to NVFP4: 16 values share a scale E4M3(max|x| / 6); each has a sign and an E2M1 of x over the scale.
 
-  The baseline of arXiv 2604.08826. Half to even. The scale is at most 448 and a multiple of 2^-9, so tiny groups become
-  0. `per_tensor` first divides by max|x| / 2688 of the whole array, which needs no such range.
+  The baseline of arXiv 2604.08826, rounded half to even. The scale is at most 448 and a multiple of 2^-9, so tiny
+  groups become 0. `per_tensor` first divides by max|x| / 2688 of the whole array, so that the range suffices.
 
   >>> print(nvfp4(jnp.array([6.0, -3.3, 0.1])))
   [ 6. -3.  0.]
@@ -183,13 +184,13 @@ def nvfp4(x: Float[Array, "*N D"], *, per_tensor: bool = False) -> Float[Array, 
   values = jax.lax.stop_gradient(widen(x))
   if per_tensor:
     largest = jnp.abs(values).max(initial=0)
-    # Not by a constant, which XLA turns into a product with its rounded reciprocal.
+    # Not a division by a constant: XLA turns it into a product with the rounded reciprocal.
     tensor = jnp.where(largest > 0, largest / jnp.where(largest > 0, 2688, 1), 1).astype(values.dtype)
     return straight_through(nvfp4(values / tensor) * tensor, widen(x))
   groups = _groups(values, 16)
   largest = jnp.abs(groups).max(axis=-1, keepdims=True)
   mantissa, exponent = jnp.frexp(largest)
-  # The exponent of max|x| / 6, and below it three bits; 6 times a power of two divides exactly where a tie is one.
+  # The exponent of max|x| / 6, with three bits below it; dividing by 6 times a power of two is exact at ties.
   unit = jnp.maximum(exponent - 4 + (mantissa >= 0.75), -6) - 3
   steps = jnp.round(largest / jnp.ldexp(jnp.full_like(largest, 6), unit))
   scale = jnp.minimum(jnp.ldexp(steps, unit), 448)
@@ -209,13 +210,13 @@ def quantized_linear(
   quantize: Callable[[Array], Array] = hifloat4,
   rotated: tuple[str, ...] = ("weight_gradient",),
 ) -> Float[Array, "*N O"]:
-  """y = Q(x) Q(W)^T, and in the backward pass dx = Q(g) Q(W), dW = Q(g)^T Q(x): each along the axis it sums over.
+  """y = Q(x) Q(W)^T, and in the backward pass dx = Q(g) Q(W), dW = Q(g)^T Q(x), quantized along the summed axis.
 
   arXiv 2604.08826, all three products of a linear layer in four bits; sums and master weights are floats. `rotated`
-  names the products whose operands go through `random_hadamard` first, which cancels but for the rounding: that it is
-  the weight gradient's alone is inferred (NVIDIA's recipe for NVFP4); "forward", "input_gradient" and "weight_gradient"
-  are the three. `quantize` is a format of this file, or any function along the last axis. Blocks of the weight gradient
-  are of rows, so that over a mesh [N, D] and [N, O] move between devices.
+  names the products, among "forward", "input_gradient" and "weight_gradient", whose operands first go through
+  `random_hadamard`, which cancels except for the rounding. The default, only the weight gradient, is inferred from
+  NVIDIA's recipe for NVFP4. `quantize` is a format of this file, or any function along the last axis. The weight
+  gradient has blocks of rows, so over a mesh [N, D] and [N, O] move between devices.
 
   >>> x, weight, signs = jnp.array([[7.0, -3.3]]), 7 * jnp.eye(2), jnp.ones(64)
   >>> print(quantized_linear(x, weight, signs))
@@ -230,7 +231,7 @@ def quantized_linear(
 
 
 def _product(quantize, rotate, left, right, signs):
-  """Q(left) Q(right)^T along the last axis of both; zeros fill up the blocks of the transform."""
+  """Q(left) Q(right)^T along the last axis of both; zeros pad the blocks of the transform."""
   if rotate:
     fill = -left.shape[-1] % signs.shape[0]
     left, right = (random_hadamard(jnp.pad(x, ((0, 0), (0, fill))), signs) for x in (left, right))

@@ -1,8 +1,8 @@
 """Expert routing seen as a congestion game: a token likes good experts and dislikes crowded ones.
 
-arXiv 2604.04230: one number, gamma, says how strongly a trained router behaves as if crowding had a price; over a run
-it surges, plateaus and relaxes. Only its abstract could be read, so every formula here is inferred from it, but where
-said otherwise. E experts; loads and qualities are statistics of a batch and carry no gradient.
+arXiv 2604.04230: one number, gamma, measures how strongly a trained router behaves as if crowding had a price; over a
+run it surges, plateaus and relaxes. Only the abstract could be read, so every formula here is inferred from it unless
+stated otherwise. There are E experts; loads and qualities are statistics of a batch and carry no gradient.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LoadBalance(NamedTuple):
 
 
 class TemperatureFit(NamedTuple):
-  """The temperature of quality that comes closest to the loads, and how far it stays, as a sum of differences."""
+  """The temperature whose softmax of qualities is closest to the loads, and the remaining absolute difference."""
 
   temperature: Float[Array, ""]
   distance: Float[Array, ""]
@@ -71,9 +71,9 @@ def expert_quality(
   *,
   estimator: str = "log_probability",
 ) -> Float[Array, " E"]:
-  """q_e: what the router thinks of an expert, a mean over unmasked tokens, centred over the experts.
+  """q_e: the router's preference for an expert, a mean over unmasked tokens, centred over the experts.
 
-  arXiv 2604.04230, which has four estimators that agree (r >= 0.89) and whose forms could not be read. `estimator`:
+  arXiv 2604.04230, which has four estimators that agree (r >= 0.89); their forms could not be read. `estimator`:
   "log_probability", log softmax of the logits; "logit"; "probability_when_selected", the mean over the tokens that
   chose the expert, 0 if none did. With gradient-based utilities in place of the logits, "logit" is the fourth.
 
@@ -116,9 +116,10 @@ def congestion_equilibrium(
 ) -> Float[Array, " E"]:
   """The loads m = sum_j pi_j softmax(q_j - gamma m): J types of tokens with shares pi, one price for crowding.
 
-  arXiv 2604.04230. With one type it is unique for gamma >= 0, where q m - gamma m^2 / 2 + entropy is strictly concave,
-  and to first order softmax(q / T), T = 1 + gamma / E (stated: it reduces to a softmax with a temperature). Found by
-  damped steps of 1 / (1 + gamma / 2), until both sides come no closer. gamma 0 gives the mean softmax. No gradient.
+  arXiv 2604.04230. With one type, m is unique for gamma >= 0, as q m - gamma m^2 / 2 + entropy is strictly concave, and
+  to first order it is softmax(q / T), T = 1 + gamma / E (the abstract states the reduction to a softmax with a
+  temperature). Found by damped steps of 1 / (1 + gamma / 2) until both sides come no closer. gamma 0 gives the mean
+  softmax. No gradient.
 
   >>> print(congestion_equilibrium(jnp.zeros((1, 4)), jnp.ones(1), jnp.array(5.0)))
   [0.25 0.25 0.25 0.25]
@@ -151,10 +152,10 @@ def congestion_equilibrium(
 def congestion_coefficient(quality: Float[Array, "*N E"], loads: Float[Array, "*N E"]) -> Float[Array, "*N"]:
   """gamma = cov(m, q - log m) / var(m): least squares of the equilibrium's log m_e = q_e - gamma m_e + const.
 
-  arXiv 2604.04230. Negative where loads are more skewed than softmax(q): routing that reinforces itself. The paper adds
-  up an explicit and an implicit part; a Switch loss alpha E sum_e f_e P_e charges alpha E f_e per unit of P_e, so alpha
-  E is our reading of the explicit one. log m is held above log 1e-12. Uniform loads give 0 if all qualities are equal,
-  else infinity. No gradient.
+  arXiv 2604.04230. Negative if loads are more skewed than softmax(q): routing reinforces itself. In the paper gamma is
+  the sum of an explicit and an implicit part; a Switch loss alpha E sum_e f_e P_e charges alpha E f_e per unit of P_e,
+  so our reading of the explicit part is alpha E. log m is at least log 1e-12. Uniform loads give 0 if all qualities are
+  equal, else infinity. No gradient.
 
   >>> loads = jnp.array([0.5, 0.25, 0.25])
   >>> print(congestion_coefficient(jnp.log(loads) + 8 * loads, loads).round(4))
@@ -172,10 +173,10 @@ def congestion_coefficient(quality: Float[Array, "*N E"], loads: Float[Array, "*
 
 
 def routing_temperature(quality: Float[Array, " E"], loads: Float[Array, " E"]) -> TemperatureFit:
-  """T that minimises sum_e |softmax(q / T)_e - m_e|: the rival of the congestion game as a model of the loads.
+  """T that minimises sum_e |softmax(q / T)_e - m_e|: the alternative to the congestion game as a model of the loads.
 
-  arXiv 2604.04230 compares both by this distance (0.199 and 0.200 on held-out tokens). Ternary search over T from 0.05
-  to 20, our bounds. No gradient.
+  arXiv 2604.04230 compares both models by this distance (0.199 and 0.200 on held-out tokens). Ternary search over T
+  from 0.05 to 20, our bounds. No gradient.
 
   >>> quality = jnp.array([1.0, 0.0, -1.0])
   >>> print(routing_temperature(quality, jax.nn.softmax(quality / 2)).temperature.round(2))
@@ -201,7 +202,7 @@ def congestion_interval(
 ) -> Interval:
   """Percentiles of gamma over R bootstrap samples of N batches, recomputed from each sample's mean q and m.
 
-  arXiv 2604.04230, which states 50 independent batches of text; percentiles are inferred. `draws` are uniform in
+  arXiv 2604.04230, which uses 50 independent batches of text; percentiles are inferred. `draws` are uniform in
   0 .. N - 1.
 
   >>> quality, loads = jnp.zeros((2, 2)), jnp.array([[0.5, 0.5], [0.5, 0.5]])
@@ -215,10 +216,10 @@ def congestion_interval(
 
 
 def congestion_phases(gammas: Float[Array, "B T"], *, rise: float = 0.05, fall: float = 0.75) -> Int[Array, "B T"]:
-  """Phase of each checkpoint of a run: `SURGE` where gamma grew by more than `rise`, `RELAXATION` below `fall` max.
+  """Phase of each checkpoint of a run: `SURGE` if gamma grew by more than `rise`, `RELAXATION` below `fall` max.
 
-  Else `STABILISATION`, which is also the first checkpoint's. The three phases are those of arXiv 2604.04230, the rule
-  is ours; the maximum is that so far, and relaxation stands above a surge.
+  Otherwise `STABILISATION`, which is also the first checkpoint's phase. The phases are those of arXiv 2604.04230; the
+  rule is ours. The maximum is over the checkpoints so far, and relaxation takes precedence over a surge.
 
   >>> print(congestion_phases(jnp.array([[14.0, 30.0, 38.0, 37.0, 20.0]])))
   [[1 0 0 1 2]]

@@ -1,1 +1,1 @@
-"""Benchmarks of `rl_jax.benchmark`, each beside a peer or a bound of the same machine."""
+"""Benchmarks of `rl_jax.benchmark`, each compared with a peer or a bound on the same machine."""

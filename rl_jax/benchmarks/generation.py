@@ -1,10 +1,10 @@
-"""The benchmark `generate`: tokens per second of the sampler beside `transformers`, and beside the bound.
+"""Benchmark `generate`: tokens per second of the sampler, compared with `transformers` and with a bound.
 
-Both draw at temperature 1 from the whole vocabulary with the same weights, type, prompts and number of new tokens, and
-no row ends sooner. They take turns, so that what else the machine does falls on both: the ratio is the figure that
+Both sample at temperature 1 from the whole vocabulary with the same weights, dtype, prompts and number of new tokens;
+no row ends early. They take turns, so that other load on the machine affects both alike: the ratio is the figure that
 counts. Prefill is the time until the first token, decode the rest. The bound of a decoded token is the larger of two
-times: that of reading all matrices and the keys and values of the tokens before, at the rate of a large matrix's
-product with a vector, and that of the matrix products, at the best rate of large ones; both are measured in the run.
+times: the time to read all matrices and the keys and values of earlier tokens, at the rate of a large matrix-vector
+product, and the time of the matrix products, at the best rate of large ones. Both rates are measured in the run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from rl_jax.rollouts.sampler import sample
 PROMPT_TOKENS = 64
 PEERS = {"transformers": "transformers_generate.py"}
 READ = 1 << 12
-"""Width of the matrix whose product with a vector gives the rate of memory: it is larger than caches are."""
+"""Width of the matrix whose product with a vector gives the memory rate: the matrix exceeds any cache."""
 
 Generate = Callable[[Int[np.ndarray, "B P"], int], float]
 """(prompts, new tokens) -> seconds."""
@@ -49,12 +49,12 @@ class Settings(NamedTuple):
   batches: tuple[int, ...]
   new_tokens: int
   dtypes: tuple[str, ...]
-  peers: Mapping[str, str]  # the Python of each, by its name
+  peers: Mapping[str, str]  # Python executable of each peer, by name
   repeats: int
 
 
 class GenerationTime(NamedTuple):
-  """Median seconds: until the first token, and for all of them."""
+  """Median seconds until the first token, and for all tokens."""
 
   first: float
   total: float
@@ -84,9 +84,9 @@ def ours(model: Model, params: Params) -> Generate:
 
 @contextlib.contextmanager
 def peer(python: str, model: Model, params: Params, context: int) -> Iterator[tuple[str, Generate]]:
-  """`transformers` in a process of its own, with the same weights: what it is, and how it generates.
+  """`transformers` in a process of its own, with the same weights: its description, and a function that generates.
 
-  Raises: UserError: it does not run or fails.
+  Raises: UserError: the peer does not run, or fails.
   """
   with tempfile.TemporaryDirectory() as folder:
     export(model, params, Path(folder, "model"), context=context)
@@ -98,7 +98,7 @@ def peer(python: str, model: Model, params: Params, context: int) -> Iterator[tu
 def measure(
   contestants: list[Generate], prompts: Int[np.ndarray, "B P"], new_tokens: int, repeats: int
 ) -> list[GenerationTime]:
-  """Medians of each, taking turns."""
+  """Median times of each contestant, taking turns."""
   calls = [partial(generate, prompts, tokens) for generate in contestants for tokens in (1, new_tokens)]
   medians = medians_in_turns(calls, repeats)
   return [GenerationTime(*times) for times in zip(medians[::2], medians[1::2], strict=True)]
@@ -114,7 +114,7 @@ def report(
 
 
 def bound_of(model: Model, rows: int, new_tokens: int, memory: float, products: float) -> tuple[float, str]:
-  """Least seconds of a decoded step, and what binds."""
+  """Lower bound of a decoded step in seconds, and the resource that binds."""
   attended = PROMPT_TOKENS + new_tokens / 2
   times = {
     "memory": decode_bytes(model.config, rows, attended) / memory,
@@ -125,9 +125,9 @@ def bound_of(model: Model, rows: int, new_tokens: int, memory: float, products: 
 
 
 def generate_benchmark(settings: Settings) -> None:
-  """Print a table for each type and batch.
+  """Print a table for each dtype and batch size.
 
-  Raises: UserError: one line that says what was got and what to do.
+  Raises: UserError: a setting is too small, or a peer does not run.
   """
   if settings.new_tokens < 2 or settings.repeats < 1 or min(settings.batches, default=0) < 1:
     raise UserError("generate needs --new_tokens of at least 2, and --repeats and --batch of at least 1")

@@ -1,12 +1,13 @@
 """Benchmark `iteration`: one GRPO iteration of fixed size against its roofline.
 
 1.06M parameters (width 128, 4 layers, 4 heads, feed-forward 512, vocabulary 64), 32 prompts x 8 completions, 16 prompt
-and exactly 32 new tokens, one update, float32, split into rollout and update. The bound is the time that the matrix
-products alone would take at the best rate seen in this run: multiply-adds of the forward pass for every token sampled
-(prompts once, their completions share the prefill) and three times that for every token trained, attention and output
-layer included; norms, softmax, sampling and the optimiser count as nothing. The shared bound of the update counts each
-prompt once for its rows, and the output layer at responses alone. Overrides change sizes: --config.model.width=256,
---config.task.prompt_tokens=64, and --config.model.shared_prompts=False runs prompts with each of their rows.
+and exactly 32 new tokens, one update, float32; the iteration is split into rollout and update. The bound is the time
+that the matrix products alone would take at the best rate measured in this run. It counts the multiply-adds of a
+forward pass for every sampled token (each prompt once, as its completions share the prefill) and three times as many
+for every trained token, including attention and the output layer; norms, softmax, sampling and the optimiser count as
+0. The shared bound of the update counts each prompt once for all its rows, and the output layer only at responses.
+Overrides change sizes: --config.model.width=256, --config.task.prompt_tokens=64; --config.model.shared_prompts=False
+repeats the prompt in each of its rows.
 
 Peers (Tunix, TRL) run an iteration of the same sizes on a CPU, with random weights and prompts, in Python environments
 of their own. All take turns, so that other load on the machine affects them alike: the ratio is the figure that counts.
@@ -45,7 +46,7 @@ PEER_OVERRIDES = {
   "completions_per_prompt",
   "model.shared_prompts",
 }
-"""Fields that peers follow, and fields that change only how rl_jax runs the same work."""
+"""Fields that peers adopt, and fields that change only how rl_jax runs the same work."""
 
 
 def trainer_of(config: ConfigDict) -> Trainer:
@@ -60,7 +61,7 @@ class Times:
   iteration: float
   rollout: float
   learn: float
-  peers: list[float]  # an iteration of each peer
+  peers: list[float]  # seconds of an iteration of each peer
 
 
 def time_iteration(trainer: Trainer, repeats: int, peers: Sequence[Callable[[], float]] = ()) -> Times:
@@ -102,7 +103,7 @@ def _peer_sizes(trainer: Trainer, overrides: Sequence[str]) -> str:
   for override in overrides:
     key = override.partition("=")[0]
     if key not in PEER_OVERRIDES:
-      raise UserError(f"with --peer, overrides change sizes alone: leave out --config.{key}")
+      raise UserError(f"with --peer, overrides may only change sizes: leave out --config.{key}")
   if jax.default_backend() != "cpu":
     raise UserError(f"--peer compares iterations on a CPU, this one would run on {jax.default_backend()}")
   experiment = trainer.experiment
@@ -119,12 +120,12 @@ def _peer_sizes(trainer: Trainer, overrides: Sequence[str]) -> str:
 
 
 def iteration_benchmark(overrides: Sequence[str], repeats: int, peers: Mapping[str, str]) -> None:
-  """Print the times of the iteration with its bounds, and those of peers.
+  """Print the times of the iteration with its bounds, and the times of peers.
 
   Args:
     peers: Python executables by name of the peer.
 
-  Raises: UserError: a peer that does not run, or would run something else.
+  Raises: UserError: a peer does not run, or cannot run the same iteration.
   """
   trainer = trainer_of(configs.resolve("benchmark", overrides))
   config, task, model = trainer.experiment.config, trainer.experiment.task, trainer.experiment.models["policy"].config

@@ -1,9 +1,9 @@
-"""Benchmark `kernels`: gates, structured layers, number formats and retrieval beside plain operations and bounds.
+"""Benchmark `kernels`: gates, structured layers, number formats and retrieval, against plain operations and bounds.
 
 Rows are tokens or documents, in float32. A kernel's bound is the larger of two times: to stream its arguments and
-results once, at the rate of the plainest array sum of this shape, and to do the multiply-adds that its own equation
-needs, at the rate of the best matrix product. The plain operation stands where the kernel would be left out: the dense
-layer, a gate without temperature, rounding to bfloat16. Both rates and all times are of one run.
+results once, at the rate of a plain array sum of this shape, and to do the multiply-adds of its equation, at the rate
+of the best matrix product. The plain operation is what one would use without the kernel: the dense layer, a gate
+without temperature, rounding to bfloat16. Both rates and all times are from one run.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from rl_jax.kernels import activations, layers, retrieval
 from rl_jax.kernels.benchmarks.timing import seconds, stream_rate
 
 EXPERTS, CHOSEN = 64, 8
-"""Experts, and those that a token goes to."""
+"""Number of experts, and number of experts that a token goes to."""
 BLOCK, SPARSITY, RANK = 4, 0.9, 32
-"""Outputs of a block, share of blocks that are pruned, and width of a low-rank change."""
+"""Outputs of a block, share of pruned blocks, and rank of a low-rank change."""
 QUERIES, BEST, TOKENS = 16, 100, 32
 """Queries of a search, documents that it returns, and token vectors of a document."""
 
 
 class Work(NamedTuple):
-  """A kernel with its arguments, and the plain operation beside it."""
+  """A kernel with its arguments, and the plain operation that it is compared with."""
 
   name: str
   function: Callable[..., Any]
@@ -50,7 +50,7 @@ def _dense(x: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def gates(rows: int, width: int) -> Iterator[Work]:
-  """Gates, the accounting of what they choose, and mixtures by them."""
+  """Gates, statistics of their choices, and mixtures of their experts."""
   x, weight, bias, mask = _normal(0, rows, width), _normal(1, EXPERTS, width), jnp.zeros(EXPERTS), jnp.ones(rows)
   logits = _dense(x, weight)
   top = jax.jit(lambda logits: jax.lax.top_k(logits, CHOSEN)[1])
@@ -72,7 +72,7 @@ def gates(rows: int, width: int) -> Iterator[Work]:
 
 
 def structured(rows: int, width: int) -> Iterator[Work]:
-  """Linear layers [width, width] with structure or masks, and how their masks are found."""
+  """Linear layers [width, width] with structure or masks, and the kernels that find the masks."""
   x, weight = _normal(0, rows, width), _normal(1, width, width) * width**-0.5
   dense = "dense", _dense, (x, weight)
   shapes = layers.monarch_shapes(width, width)
@@ -137,7 +137,7 @@ def formats(rows: int, width: int) -> Iterator[Work]:
 
 
 def search(rows: int, width: int) -> Iterator[Work]:
-  """Scores of documents, the best of them, and codes in place of vectors."""
+  """Scores of documents, selection of the best ones, and codes in place of vectors."""
   queries, documents = _normal(0, QUERIES, width), _normal(1, rows, width)
   parts = max(width // 16, 1)
   codebooks = _normal(2, parts, 256, width // parts)

@@ -1,9 +1,9 @@
 """Peers of a benchmark: other packages in their own Python, which take turns with rl_jax.
 
-A peer is a script of `peers/` and a Python with its packages. The script runs in its own process, outside of this
-repository. Its first line of output describes it; each line of input, a JSON request, gets one line as answer. It has
-the environment of the benchmark. Waiting threads of torch spin by default, which makes them several times slower if
-other work shares the cores; OMP_WAIT_POLICY=PASSIVE lets them sleep.
+A peer is a script of `peers/` and a Python with its packages. The script runs in its own process, outside this
+repository, with the environment variables of the benchmark. Its first line of output describes it; each line of input,
+a JSON request, gets one line as answer. Waiting threads of torch spin by default, which makes them several times slower
+if other work shares the cores; OMP_WAIT_POLICY=PASSIVE lets them sleep.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def chosen(benchmark: str, given: Sequence[str], scripts: Mapping[str, str]) -> 
   pythons: dict[str, str] = {}
   for text in given:
     name, _, python = text.partition("=")
-    if not name.isidentifier() or not python:  # no name: a path, which may contain "=" too
+    if not name.isidentifier() or not python:  # a path without a name, which may contain "=" too
       name, python = (next(iter(scripts)), text) if len(scripts) == 1 else ("", text)
     if name not in scripts or not python:
       raise UserError(f"--peer={text}: write {' or '.join(f'--peer={known}=PYTHON' for known in scripts)}")
@@ -54,7 +54,7 @@ def chosen(benchmark: str, given: Sequence[str], scripts: Mapping[str, str]) -> 
 def conversation(name: str, script: str, python: str, *arguments: str) -> Iterator[tuple[str, Ask]]:
   """Context with a running peer: its description, and the function that sends a request.
 
-  Raises: UserError: it does not run, or fails; the message has its last line of output.
+  Raises: UserError: the peer does not run, or fails; the message has the last line of its error output.
   """
   flag = f"--peer={name}={python}"
   python = os.path.expanduser(python)
@@ -93,7 +93,7 @@ def conversation(name: str, script: str, python: str, *arguments: str) -> Iterat
       raise UserError(f"{flag} failed: it printed {line.strip()[:80]!r}, no answer")
 
     def ask(**fields: Any) -> dict[str, Any]:
-      with contextlib.suppress(BrokenPipeError):  # the answer then has the reason
+      with contextlib.suppress(BrokenPipeError):  # reading the answer then reports the reason
         print(json.dumps(fields), file=requests, flush=True)
       return answer("seconds")
 

@@ -1,6 +1,6 @@
 """Benchmark `reshard`: cost and gain of a separate parameter layout for generation, on the attached devices.
 
-See `rl_jax.training.rollout_layout`; config.mesh and its rules as in a run.
+See `rl_jax.training.rollout_layout`. config.mesh and its rules are set as in a run.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from rl_jax.training.seeds import over_seeds
 
 
 def reshard_benchmark(config_path: str, overrides: Sequence[str], repeats: int) -> None:
-  """Print the time to reshard the policy for generation, and of a rollout in either layout.
+  """Print the time to reshard the policy for generation, and the time of a rollout in either layout.
 
-  Raises: UserError: generation has no layout of its own.
+  Raises: UserError: the config sets no separate layout for generation.
   """
   config = configs.resolve(config_path, overrides)
   trainer = trainer_of(config)
   experiment, seeds_of = trainer.experiment, trainer.state.seeds
   if experiment.rollout_rules == experiment.rules:
-    raise UserError("generation has no layout of its own: say for example --config.mesh.rollout_rules.width=")
+    raise UserError("generation has no layout of its own: set one, as in --config.mesh.rollout_rules.width=")
   plain = initialization.build(configs.resolve_config(config, {"mesh.rollout_rules": {}}))
   policy = seeds_of.models["policy"].params
   axes = ", ".join(f"{axis} {size}" for axis, size in trainer.mesh.shape.items())

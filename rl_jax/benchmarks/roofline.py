@@ -1,4 +1,4 @@
-"""Roofline of a model's pass: minimal operations and bytes, and the rates of this machine."""
+"""Roofline of a pass through a model: minimal operations and bytes, and the rates of this machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def matmul_rate(
   dtype: str = "float32",
   sizes: tuple[tuple[int, int, int], ...] = ((2048, 2048, 2048), (4096, 1024, 1024), (8192, 512, 512)),
 ) -> float:
-  """Best rate of matrix products summed in float32, in operations per second, over some large sizes."""
+  """Best rate of matrix products accumulated in float32, in operations per second, over some large sizes."""
   product = jax.jit(functools.partial(jnp.matmul, preferred_element_type=jnp.float32))
   rates = []
   for m, k, n in sizes:

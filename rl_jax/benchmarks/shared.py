@@ -1,9 +1,9 @@
-"""Benchmark `shared`: scoring with its gradient for rows that share text, computed once or with every row.
+"""Benchmark `shared`: scoring and its gradient for rows that share text, which is computed once or in every row.
 
-The policy of the benchmark `iteration` (1.06M parameters, float32), with prompts and responses that fill all slots, for
-groups of responses to a prompt and for trees whose segments are as long as a response. Both sides compute logprobs at
-responses only, and rows of a tree end with their own segment, so that the sides differ by the shared text alone. For
-each point of the grid: token slots of a pass, seconds of value and gradient (medians, taking turns), and temporary
+The policy is that of the benchmark `iteration` (1.06M parameters, float32). Prompts and responses fill all slots, in
+groups of responses to a prompt and in trees whose segments are as long as a response. Both sides compute logprobs only
+at responses, and rows of a tree end with their own segment, so the sides differ only by the shared text. Each point of
+the grid reports the token slots of a pass, the seconds of value and gradient (medians, taking turns), and the temporary
 memory.
 """
 
@@ -30,7 +30,7 @@ SLOTS = 8192
 
 
 class Point(NamedTuple):
-  """One point of the grid: a group has one level."""
+  """One point of the grid. A group is a tree of one level."""
 
   prompt: int
   response: int
@@ -55,11 +55,11 @@ class Side(NamedTuple):
   slots: int
   seconds: float
   temporary: int
-  """Bytes."""
+  """Temporary memory in bytes."""
 
 
 def batches(point: Point, vocabulary: int) -> tuple[Trajectories, list[Trajectories]]:
-  """Rows of a point as trees, and level by level as separate rows, each as wide as its own text."""
+  """Rows of a point as trees, and as separate rows level by level, each only as wide as its text."""
   trees, rng = point.trees, np.random.default_rng(0)
   tokens = np.empty((trees.rows // trees.size, trees.size, point.width), np.int32)
   stops, above, done = (*trees.starts[1:], point.width), None, 0
@@ -92,7 +92,7 @@ def _rows(tokens: np.ndarray, ends: np.ndarray, prompt: int) -> Trajectories:
 
 
 def _program(model: Model, params: Params, parts: Sequence[Trajectories]) -> tuple[Callable[[], Any], int]:
-  """Value and gradient of the mean logprob of all trained tokens, compiled, and its temporary bytes."""
+  """Compiled value and gradient of the mean logprob of all trained tokens, and its temporary bytes."""
 
   def loss(params: Params, parts: Sequence[Trajectories]) -> jax.Array:
     return jnp.stack([model.outputs(params, part)["logprobs"].sum() for part in parts]).sum()
@@ -103,7 +103,7 @@ def _program(model: Model, params: Params, parts: Sequence[Trajectories]) -> tup
 
 
 def measure(model: Model, params: Params, point: Point, repeats: int) -> tuple[Side, Side]:
-  """Measure a point computed with every row, and computed once."""
+  """Measure a point with the shared text computed in every row, and computed once."""
   whole, alone = batches(point, model.config.vocabulary)
   runs = [_program(model, params, parts) for parts in (alone, [whole])]
   values = [float(jax.block_until_ready(run())[0]) for run, _ in runs]

@@ -1,1 +1,1 @@
-"""Kernels in other trainers: NumPy in and out, and adapters of their interfaces. None of these trainers is imported."""
+"""Kernels for other trainers: NumPy in and out, and adapters to their interfaces. These trainers are not imported."""

@@ -1,8 +1,8 @@
 """Kernels on NumPy arrays: for trainers that are not in JAX.
 
 An argument is anything that NumPy reads: an array, a list, a tensor in CPU memory. A result is a writable NumPy array,
-or the kernel's tuple of them. Programs are compiled once for each shape, and run on the CPU, apart from the trainer's
-device.
+or the kernel's tuple of them. Programs are compiled once for each shape and run on the CPU, separately from the
+trainer's device.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 IDS = "group_ids"
-"""Name of the argument that may hold any labels: texts, hashes of 64 bits. Kernels get their ranks."""
+"""Name of the argument that may hold labels of any kind, such as texts or 64-bit hashes. Kernels get their ranks."""
 
 
 def on_numpy(kernel: Callable[..., Any], *, device: str | None = "cpu", **options: Any) -> Callable[..., Any]:
@@ -28,12 +28,12 @@ def on_numpy(kernel: Callable[..., Any], *, device: str | None = "cpu", **option
 
   Args:
     kernel: function of `rl_jax.kernels`.
-    device: JAX platform that computes; None: JAX's default.
+    device: JAX platform to compute on; None: JAX's default.
     options: the kernel's options, fixed in the result.
 
   Returns: function of the kernel's arrays, by position or name. float64 becomes float32.
 
-  Raises: ValueError, when it is called: an argument is no array of numbers, or has whole numbers beyond 32 bits.
+  Raises: ValueError, when called: an argument is not an array of numbers, or has integers beyond 32 bits.
   """
   signature = inspect.signature(kernel)
   compiled = jax.jit(functools.partial(kernel, **options))
@@ -43,9 +43,9 @@ def on_numpy(kernel: Callable[..., Any], *, device: str | None = "cpu", **option
 
 
 def with_gradient(loss: Callable[..., Any], *, device: str | None = "cpu", **options: Any) -> Callable[..., Any]:
-  """A loss as a function of NumPy arrays that returns its value and its gradient by the first of them.
+  """A loss as a function of NumPy arrays that returns its value and its gradient with respect to the first array.
 
-  A torch trainer gives the gradient to autograd, `logprobs.backward(torch.from_numpy(gradient))`, which goes on from
+  A torch trainer passes the gradient to autograd, `logprobs.backward(torch.from_numpy(gradient))`, which continues from
   there to the parameters.
 
   Args:
@@ -62,7 +62,7 @@ def with_gradient(loss: Callable[..., Any], *, device: str | None = "cpu", **opt
 def group_estimator(
   kernel: Callable[..., Any], *, device: str | None = "cpu", **options: Any
 ) -> Callable[..., np.ndarray]:
-  """An estimator over rewards in which the responses to a prompt follow each other, as most trainers lay them out.
+  """An estimator for rewards in the order of most trainers: the responses to a prompt are adjacent.
 
   >>> from rl_jax.kernels.advantages import rloo
   >>> print(group_estimator(rloo)(rewards=[1.0, 0.0, 1.0, 1.0], num_generations=2))
@@ -73,9 +73,9 @@ def group_estimator(
     device, options: see `on_numpy`.
 
   Returns: (rewards [B], num_generations, valid_mask [B] or None) -> advantages [B], float32. A row with a reward of
-    NaN, or left out by the mask, has no verdict: it gets 0 and is no part of its group.
+    NaN, or left out by the mask, has no verdict: it gets 0 and does not count in its group.
 
-  Raises: ValueError, when it is called: rewards are not [B], or B is no multiple of `num_generations`.
+  Raises: ValueError, when called: rewards are not [B], or B is not a multiple of `num_generations`.
   """
   name, estimate = kernel.__name__, on_numpy(kernel, device=device, **options)
 
@@ -107,16 +107,16 @@ def _read(name: str, argument: str, value: Any) -> np.ndarray:
 
 
 def _numbers(name: str, argument: str, value: Any) -> np.ndarray:
-  """A value as an array of a type that kernels compute in."""
+  """A value as an array of a dtype that kernels compute in."""
   try:
     array = np.asarray(value)
-  except Exception as error:  # a tensor on another device, or of a type that NumPy lacks, says so in its own way
+  except Exception as error:  # each library has its own error for another device or a dtype that NumPy lacks
     raise ValueError(
-      f"{name}: {argument} is no array that NumPy reads ({error}): move it to the CPU, as float32"
+      f"{name}: NumPy cannot read {argument} as an array ({error}): move it to the CPU, as float32"
     ) from error
   if array.dtype.kind not in "biuf":
     raise ValueError(f"{name}: {argument} has type {array.dtype}, expected numbers")
   if array.dtype.kind in "iu" and array.size and not (-(2**31) <= array.min() and array.max() < 2**31):
-    raise ValueError(f"{name}: {argument} has whole numbers beyond 32 bits, which kernels do not compute in")
+    raise ValueError(f"{name}: {argument} has integers beyond 32 bits, which kernels do not support")
   narrow = {"f": np.float32, "i": np.int32, "u": np.int32, "b": np.bool_}[array.dtype.kind]
   return array.astype(narrow)

@@ -1,8 +1,8 @@
 """Estimators in TRL's GRPOTrainer: a subclass whose batches carry the advantages of a kernel.
 
-TRL has no option for an estimator. The subclass takes the rewards where the trainer computes them, which are those of
-all processes, and replaces the advantages of this process in what the trainer generates. Both places are methods of
-GRPOTrainer of July 2026, which a later version may rename: the class is then refused.
+TRL has no option for an estimator. The subclass intercepts the rewards of all processes where the trainer computes
+them, and replaces this process's advantages in the batch that the trainer generates. Both methods are those of
+GRPOTrainer as of July 2026; if a later version renames them, the class is refused.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ def with_estimator(trainer: type, estimator: Callable[..., np.ndarray]) -> type:
 
   Args:
     trainer: trl.GRPOTrainer, or a class of yours that extends it.
-    estimator: (rewards [B], num_generations) -> advantages [B], as of `arrays.group_estimator`. A reward is the
-      weighted sum over the reward functions, NaN where none of them has one.
+    estimator: (rewards [B], num_generations) -> advantages [B], as from `arrays.group_estimator`. A reward is the
+      weighted sum over the reward functions, NaN if none of them returned one.
 
-  Raises: ValueError: the class has no such methods.
+  Raises: ValueError: the class lacks one of these methods.
   """
   missing = [name for name in (REWARDS, BATCH) if not hasattr(trainer, name)]
   if missing:
@@ -47,7 +47,7 @@ def with_estimator(trainer: type, estimator: Callable[..., np.ndarray]) -> type:
 
 
 def total_rewards(by_function: Any, weights: Any) -> np.ndarray:
-  """Weighted sum over the reward functions that returned one, as TRL has it; NaN where none did.
+  """Weighted sum over the reward functions that returned a reward, as in TRL; NaN if none did.
 
   Args:
     by_function: tensor [B, K] of rewards, NaN where a function returned none.

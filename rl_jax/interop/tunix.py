@@ -1,8 +1,8 @@
-"""Estimators in the registry of tunix (google-tunix), whose configs name them: `advantage_estimator="rl_jax.maxrl"`.
+"""Estimators in the registry of tunix (google-tunix); a config selects one by `advantage_estimator="rl_jax.maxrl"`.
 
 tunix calls an estimator as (rewards [B], num_generations) -> advantages [B], with the responses to a prompt side by
-side; some versions add `valid_mask`. Its config checks the name, so that `register` comes first. Written against the
-public interface of `tunix.rl.function_registry` of 2026, which is imported when something is registered.
+side; some versions add `valid_mask`. Its config checks the name, so call `register` first. Written against the public
+interface of `tunix.rl.function_registry` of 2026, which is imported when something is registered.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rl_jax.interop.arrays import group_estimator
 from rl_jax.kernels import advantages
 
 PREFIX = "rl_jax."
-"""Beginning of the names, which keeps tunix's own estimators as they are."""
+"""Prefix of the names, so that they never replace tunix's own estimators."""
 ESTIMATORS: Mapping[str, Callable[..., Any]] = {
   kernel.__name__: kernel
   for kernel in (
@@ -29,7 +29,7 @@ ESTIMATORS: Mapping[str, Callable[..., Any]] = {
     advantages.a_grae,
   )
 }
-"""Kernels of rewards [B] alone, by name."""
+"""Kernels that need only rewards [B], by name."""
 
 
 def register(registry: Any = None) -> list[str]:
@@ -44,7 +44,7 @@ def register(registry: Any = None) -> list[str]:
 
 
 def register_estimator(name: str, kernel: Callable[..., Any], *, registry: Any = None, **options: Any) -> str:
-  """Register one kernel under a name, with these options; return the name in tunix, with `PREFIX`.
+  """Register one kernel with the given options; return its name in tunix, which begins with `PREFIX`.
 
   Args:
     kernel: (rewards [B], group_ids [B], mask [B]) -> advantages [B].

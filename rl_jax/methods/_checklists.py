@@ -1,6 +1,6 @@
 """Checklists of a batch: progress on their items, and advantages assigned to trajectories, turns or steps.
 
-S steps are the turns of the task, L turns of the dialogue its rounds; C items. See cm2.py.
+The S steps are the turns of the task, and the L turns of the dialogue are its rounds; there are C items. See cm2.py.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ READ = ("judge", "item_needs", "item_rounds", "rounds", "item_weights")
 
 
 class Checklists(NamedTuple):
-  """Checklists that were worked through."""
+  """Progress on the checklists of a batch."""
 
   progress: ChecklistProgress
   rewards: Float[Array, "B L"]
   """Reward of each turn of the dialogue."""
   reference: Bool[Array, "B L"]
-  """Turns of the reference dialogue: those with items."""
+  """Turns of the reference dialogue, which are those with items."""
   step_turns: Int[Array, "B S"]
   steps: Bool[Array, "B S"]
   """Steps taken, in scored rows."""
@@ -44,7 +44,7 @@ class Checklists(NamedTuple):
 
 
 def worked_through(trajectories: Trajectories, max_steps: int) -> Checklists:
-  """Progress on the items, and rewards of the turns of the dialogue, of which there are at most as many as steps."""
+  """Progress on the items, and rewards of the dialogue's turns; there are at most as many turns as steps."""
   judge, needs, item_turns, step_turns, weights = (trajectories.extras[name] for name in READ)
   exists = lambda ids, mask: segment_lengths(ids, mask, num_segments=max_steps) > 0
   steps = exists(trajectories.turn_ids, trajectories.trained & trajectories.scored[:, None])
@@ -57,13 +57,13 @@ def worked_through(trajectories: Trajectories, max_steps: int) -> Checklists:
 
 
 def of_trajectories(x: Checklists, m: ConfigDict) -> Float[Array, "B S"]:
-  """Advantages of whole trajectories, on their steps."""
+  """Advantages of whole trajectories, given to their steps."""
   rewards = checklist_trajectory_reward(x.rewards, x.reference, x.scored)
   return per_token(grpo(rewards, x.group_ids, x.scored, scale=m.scale, eps=m.epsilon, singleton="zero"), x.steps)
 
 
 def of_turns(x: Checklists, m: ConfigDict) -> Float[Array, "B S"]:
-  """Advantages of the dialogue's turns, on their steps."""
+  """Advantages of the dialogue's turns, given to their steps."""
   reached = segment_lengths(x.step_turns, x.steps, num_segments=x.rewards.shape[1])
   options = {"scale": m.scale, "eps": m.epsilon, "min_count": m.min_count}
   return on_tokens(cm2_turn(x.rewards, reached, x.group_ids, x.scored, **options), x.step_turns, x.steps)
@@ -77,6 +77,6 @@ def of_steps(x: Checklists, m: ConfigDict) -> Float[Array, "B S"]:
 
 
 LEVELS = {"trajectory": of_trajectories, "turn": of_turns, "step": of_steps}
-"""Advantages [B, S] of checklists and options of the method."""
+"""(checklists, options of the method) -> advantages [B, S]."""
 BASELINES = {"all": jnp.ones_like, "attempted": lambda attempted: attempted}
 """Rows in the baseline of each item."""

@@ -18,7 +18,7 @@ from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
 AGGREGATIONS = ("token_mean", "sequence_mean_token_mean", "sequence_mean_token_sum", "sequence_mean_constant")
-"""Aggregations of a loss over tokens and rows, none of which depends on the size of the batch."""
+"""Aggregations of a loss over tokens and rows that do not depend on the size of the batch."""
 
 
 def loss_function(config: ConfigDict, task: Task) -> LossFunction:

@@ -1,4 +1,4 @@
-"""Losses of the family by the name of their clip, from a config's section `method`."""
+"""Losses of the policy-gradient family by the name of their clip, from a config's section `method`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def get_config() -> dict[str, Any]:
   return {
     "clip": "ppo",  # or another of CLIPS
     "ratio": "token",  # or "sequence" (GSPO), "sequence_sum" (TRL's RLOO)
-    "clip_low": None,  # None: the kernel's, 0.2 and 0.2 for "ppo", the ratios 0 and 5 for "cispo"
+    "clip_low": None,  # None: the kernel's default: 0.2 and 0.2 for "ppo", the ratios 0 and 5 for "cispo"
     "clip_high": None,
     "dual_clip": None,  # a number c > 1: the loss of a negative advantage is at most c |A| (arXiv 1912.09729)
-    "clip_options": {},  # more numbers of the clip's kernel by name, as {"tau_negative": 1.1} of "sapo"
+    "clip_options": {},  # further options of the clip's kernel by name, such as {"tau_negative": 1.1} for "sapo"
   }
 
 
@@ -40,9 +40,9 @@ class Clip(NamedTuple):
   """One loss of the family.
 
   Attributes:
-    loss: a kernel with the arguments of `policy_gradient`.
+    loss: kernel with the arguments of the kernel `policy_gradient`.
     arrays: further arguments, by name.
-    compares_tokens: its tokens are compared with all others of a minibatch, which therefore stays in one piece.
+    compares_tokens: the loss compares all tokens of a minibatch with each other, so the minibatch must not be split.
   """
 
   loss: Callable[..., PolicyLoss]
@@ -51,7 +51,7 @@ class Clip(NamedTuple):
 
 
 def draws(trajectories: Trajectories) -> dict[str, Array]:
-  """Uniform numbers [B, T] by a key of the tokens that are trained: equal batches have equal draws, on any mesh."""
+  """Uniform numbers [B, T], from a key derived from the trained tokens: equal batches get equal draws on any mesh."""
   tokens = jnp.where(trajectories.loss_mask, trajectories.tokens, 0).sum()
   return {"draws": jax.random.uniform(jax.random.fold_in(jax.random.key(0), tokens), trajectories.tokens.shape)}
 
@@ -70,11 +70,12 @@ CLIPS = {
   "kl_cov": Clip(kl_cov, compares_tokens=True),
 }
 _NAMED = ("clip", "divergence")
-"""Options of a kernel that its name in the table stands for."""
+"""Options of a kernel that are fixed by its name in the table."""
 
 
 def clipped_loss(config: ConfigDict) -> Clipped:
-  """The loss that `method.clip` names, with the section's bounds and options. Raises ValueError for what it lacks."""
+  """The loss that `method.clip` names, with the section's bounds and options. Raises ValueError for an option that it
+  does not have."""
   m = config.method
   clip = CLIPS[one_of(m, "clip", CLIPS)]
   if clip.compares_tokens and (config.rows_per_microbatch or config.length_buckets > 1):

@@ -15,29 +15,31 @@ from rl_jax.trajectories import Trajectories
 def get_config() -> dict[str, Any]:
   """No correction."""
   return {
-    # Of the gap between trainer and sampler, old / behaviour: "none", or a preset of kernels/losses/off_policy.py,
-    # several with "+", as "geometric_rs+token_tis".
+    # Correction of the mismatch between trainer and sampler, old / behaviour: "none", or a preset of
+    # kernels/losses/off_policy.py; several are joined by "+", as in "geometric_rs+token_tis".
     "correction": "none",
-    "importance_sampling_cap": None,  # a number: of the correction's weights, or alone that of "token_tis"
-    "rejection_bounds": None,  # two numbers: of the correction's rejection; (0, …) of "k3_rs", which is 0 without a gap
-    "off_policy_threshold": None,  # a number: A < 0 is masked in rows whose mean log(behaviour / policy) is above it
+    "importance_sampling_cap": None,  # cap of the correction's weights; without a correction, that of "token_tis"
+    "rejection_bounds": None,  # two bounds of the correction's rejection; (0, …) for "k3_rs", which is 0 at no mismatch
+    "off_policy_threshold": None,  # A < 0 is masked in rows whose mean log(behaviour / policy) exceeds this number
   }
 
 
 def correction(m: ConfigDict) -> Callable[[Trajectories, Bool[Array, "B T"]], Correction | None]:
-  """The correction that `method.correction` names, or of a cap alone; gives None where neither is set.
+  """The correction that `method.correction` names, or the one of a cap alone; returns None if neither is set.
 
-  Raises: ValueError: a cap without weights; bounds without a rejection, in the wrong order, or other than two.
+  Raises: ValueError: a cap comes without weights; the bounds come without a rejection, in the wrong order, or are not
+    two.
   """
   preset, cap, bounds = m.correction, m.importance_sampling_cap, m.rejection_bounds
   if bounds is not None and (not isinstance(bounds, tuple | list) or len(bounds) != 2 or "_rs" not in preset):
     raise ValueError(
-      f"method.rejection_bounds={bounds!r}: give two, as (0.5, 2.0), to a rejection, as method.correction=sequence_rs"
+      f"method.rejection_bounds={bounds!r}: want two numbers, as (0.5, 2.0), and a rejection, as "
+      "method.correction=sequence_rs"
     )
   if bounds is not None and not bounds[0] < bounds[1]:
-    raise ValueError(f"method.rejection_bounds={bounds!r}: the first has to be below the second")
+    raise ValueError(f"method.rejection_bounds={bounds!r}: the first must be below the second")
   if bounds is not None and "k3_rs" not in preset and not bounds[0] <= 1 <= bounds[1]:
-    raise ValueError(f"method.rejection_bounds={bounds!r}: bounds of a ratio, which is 1 without a gap, have to hold 1")
+    raise ValueError(f"method.rejection_bounds={bounds!r}: the ratio is 1 at no mismatch, so the bounds must include 1")
   if cap is not None and all(name.endswith("_rs") for name in preset.split("+")):
     raise ValueError(
       f"method.importance_sampling_cap={cap!r}: method.correction={preset!r} has no weights to cap: add +token_tis"

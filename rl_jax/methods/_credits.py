@@ -1,4 +1,4 @@
-"""Credits of the units of a response from the values of coalitions of them, for methods that split a reward."""
+"""Credits of the units of a response, from the values of coalitions of units, for methods that split a reward."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from rl_jax.rollouts.coalitions import Coalitions
 from rl_jax.trajectories import Trajectories
 
 MOST_UNITS = 8
-"""Units of which all coalitions are scored: 255 copies of a row."""
+"""Largest number of units with all coalitions scored: 255 copies of a row."""
 
 
 class Credit(NamedTuple):
-  """Credits that add up to the value of all units less that of none, and what they are made of."""
+  """Credits that add up to the value of all units minus the value of none, and the coalitions behind them."""
 
   of_units: Callable[[Trajectories], Float[Array, "B S"]]
   """Credits of rows with the values of `coalitions` in their extras; 0 for units that do not exist."""
   coalitions: Coalitions
   requires: tuple[str, ...]
-  """Extras of the coalitions, which it reads."""
+  """Extras of the coalitions that the credits read."""
 
 
 def shapley(m: ConfigDict) -> Credit:
@@ -42,7 +42,7 @@ def shapley(m: ConfigDict) -> Credit:
 
 
 def owen(m: ConfigDict) -> Credit:
-  """Owen values of blocks of `block_spans` adjacent units. Raises ValueError: they are not sampled."""
+  """Owen values of blocks of `block_spans` adjacent units. Raises ValueError if `orders` is set: they are exact."""
   if m.orders:
     raise ValueError(f"method.orders={m.orders}: Owen values are exact, set it to 0")
   blocks = jnp.arange(m.max_spans) // m.block_spans
@@ -55,9 +55,9 @@ def owen(m: ConfigDict) -> Credit:
 
 
 def uniform(m: ConfigDict) -> Credit:
-  """Equal shares, for which no part of a response is scored. Raises ValueError: nothing is sampled."""
+  """Equal shares; no part of a response is scored. Raises ValueError if `orders` is set, as nothing is sampled."""
   if m.orders:
-    raise ValueError(f"method.orders={m.orders}: equal shares need no part of a response, set it to 0")
+    raise ValueError(f"method.orders={m.orders}: equal shares sample no orders, set it to 0")
 
   def shares(rows: Trajectories) -> Float[Array, "B S"]:
     exists = rows.extras["unit_mask"]

@@ -1,4 +1,4 @@
-"""The critic of PPO and of what builds on it: its model, its loss, and how far it is from its targets."""
+"""The critic of PPO and of methods that build on it: its model, its loss, and its error against its targets."""
 
 from __future__ import annotations
 

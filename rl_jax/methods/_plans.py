@@ -1,4 +1,4 @@
-"""Turns that begin with a plan: where they decide on their sub-goal and act, their rewards and values."""
+"""Turns that begin with a plan: the tokens of their decisions and actions, their rewards and values."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from rl_jax.tasks.task import Turns
 from rl_jax.trajectories import Trajectories
 
 HEADS = ("low", "high", "switch")
-"""Heads of the critic; each has a stream of its name."""
+"""Heads of the critic; each has a stream of the same name."""
 READ = ("switches", "subgoal_ids", "switch_tokens", "subgoal_tokens")
 """Extras of a task whose turns begin with plans, as in rl_jax/tasks/environments/planned.py."""
 
 
 class Spans(NamedTuple):
-  """Trained tokens of scored rows by the decision that they make, and the first token of two of them."""
+  """Masks of the trained tokens of scored rows by the decision that they belong to, and two masks of first tokens."""
 
   switch: Bool[Array, "B T"]
   subgoal: Bool[Array, "B T"]
   action: Bool[Array, "B T"]
-  """All other tokens, and the whole of a turn without a plan."""
+  """All other tokens, and all tokens of a turn without a plan."""
   starts: Bool[Array, "B T"]
   """First token of each turn."""
   acts: Bool[Array, "B T"]
@@ -53,20 +53,20 @@ def spans_of(trajectories: Trajectories, layout: Turns) -> Spans:
 
 
 class PlannedTurns(NamedTuple):
-  """Turns of episodes, K at most; 0 where a row has none."""
+  """Turns of episodes, at most K; 0 for turns that a row lacks."""
 
   exists: Bool[Array, "B K"]
   switches: Bool[Array, "B K"]
   subgoal_ids: Int[Array, "B K"]
-  """The sub-goals that they name; -1: none."""
+  """The sub-goals that the turns name; -1: none."""
   rewards: Float[Array, "B K"]
   low_values: Float[Array, "B K"]
   """Values after the sub-goal, before the action."""
   high_values: Float[Array, "B K"]
   switch_values: Float[Array, "B K"]
-  """Values before the turn, of two heads."""
+  """Values of two heads before the turn."""
   terminated: Bool[Array, " B"]
-  """False on episodes that a limit has cut: of tokens, or of turns, where all are taken and the problem is unsolved."""
+  """False for episodes cut by the token limit, or by the turn limit (all turns taken, problem unsolved)."""
 
 
 def turns_of(trajectories: Trajectories, spans: Spans, max_turns: int) -> PlannedTurns:

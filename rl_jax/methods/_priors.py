@@ -1,4 +1,4 @@
-"""Priors: mean rewards of prompts that are expected before any response, and the models that learn them."""
+"""Priors: mean rewards expected of prompts before any response, and the models that learn them."""
 
 from __future__ import annotations
 
@@ -54,8 +54,7 @@ def regression(config: ConfigDict, task: Task) -> Prior:
 def model(config: ConfigDict, task: Task) -> Prior:
   """A model with a head z at the last token of the prompt: V is sigmoid(z), stretched to the rewards' range.
 
-  It learns by the cross-entropy of sigmoid(z) with the rewards, in which every prompt counts once, before the policy
-  does.
+  It learns before the policy does, by the cross-entropy of sigmoid(z) with the rewards, with equal weight per prompt.
   """
   m = config.method
   low, width = m.lowest_reward, m.highest_reward - m.lowest_reward

@@ -1,4 +1,4 @@
-"""Provers: policies other than the learning one, under which steps are judged, and the sources of their values."""
+"""Provers: policies, other than the one that learns, whose values judge steps, and the sources of these values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Prover(NamedTuple):
 
 
 def truth(config: ConfigDict, task: Task) -> Prover:
-  """Prover of the task, of strength `prover_gamma`. Raises ValueError if the task has none."""
+  """The task's own prover, with strength `prover_gamma`. Raises ValueError if the task has none."""
   if task.prover_values is None:
     raise ValueError("method.prover='truth': the task has no prover of its own; use 'samples' or 'verifier'")
   exact = lambda trajectories: step_values.of_prover(task, trajectories, config.method.prover_gamma)
@@ -39,7 +39,7 @@ def truth(config: ConfigDict, task: Task) -> Prover:
 
 
 def samples(config: ConfigDict, task: Task) -> Prover:
-  """Prover as a model whose completions from the start of each step are scored. They count as generated."""
+  """A model as prover: its completions from the start of each step are scored, and count as generated."""
   m, episodes, starts = config.method, policy_gradient.independent(config, task), starts_of(config)
   rollout = branches(task, episodes, starts, m.completions, sampling_from(config), by="prover")
   role = ModelRole(trained=False, init_from=m.prover_init_from)
@@ -47,12 +47,12 @@ def samples(config: ConfigDict, task: Task) -> Prover:
 
 
 def verifier(config: ConfigDict, task: Task) -> Prover:
-  """Prover as a model whose head is the logit of success. Raises ValueError if nothing has trained it."""
+  """A model as prover whose head is the logit of success. Raises ValueError if `prover_init_from` is not set."""
   m, starts = config.method, starts_of(config)
   if "#" not in m.prover_init_from:  # a policy, whose head nothing has trained
     raise ValueError(
-      "method.prover='verifier' was trained before: method.prover_init_from names a stage or run and its model, as in "
-      f"'verifier#verifier', got {m.prover_init_from!r}"
+      "method.prover='verifier' needs a trained model: method.prover_init_from names a stage or run and its model, as "
+      f"in 'verifier#verifier', got {m.prover_init_from!r}"
     )
 
   def predicted(trajectories: Trajectories) -> StepValues:

@@ -1,4 +1,4 @@
-"""Ranges of the numbers in a config's section `method`: those of the family, and a method's own RANGES."""
+"""Ranges of the numbers in a config's section `method`: those of the policy-gradient family, and a method's RANGES."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ FAMILY = {
   "dual_clip": Range(1, _MOST, above=True).optional(),
   "aggregation_constant": Range(0, _MOST, above=True).optional(),
   "kl_coefficient": NOT_NEGATIVE,
-  "entropy_coefficient": FINITE,  # below 0 entropy costs
+  "entropy_coefficient": FINITE,  # negative: entropy is penalised
   "importance_sampling_cap": Range(0, _MOST, above=True).optional(),
   "rejection_bounds": NOT_NEGATIVE.optional(),
   "off_policy_threshold": NOT_NEGATIVE.optional(),
 }
-"""Ranges of the options of `policy_gradient.get_config`, on which users' methods build too."""
+"""Ranges of the options of `policy_gradient.get_config`, which users' methods also build on."""
 
 
 def check_options(config: ConfigDict, module: Any) -> None:
-  """Raise UserError for a number in section `method` outside of its range, by RANGES of the module and of the family.
+  """Raise UserError for a number in section `method` outside its range, by RANGES of the module and of the family.
   Raise ValueError if RANGES is malformed."""
   options = config.method
   if set(FAMILY) <= set(options):
@@ -54,9 +54,9 @@ def _check_ranges(own: Any) -> None:
 
 
 def check_answers(config: ConfigDict) -> None:
-  """Raise ValueError for groups of one answer, from which a method that compares answers learns nothing."""
+  """Raise ValueError for groups of one answer: a method that compares answers learns nothing from them."""
   if config.completions_per_prompt < 2:
     raise ValueError(
-      "completions_per_prompt=1: its advantages compare the answers to a prompt, and those of a single one are all 0: "
+      "completions_per_prompt=1: advantages compare the answers to a prompt, and a single answer has advantage 0: "
       "take at least 2"
     )

@@ -1,7 +1,7 @@
-"""Rewards of tokens beside those of a method, from the values of the beginnings of a response.
+"""Token rewards added to those of a method, from the values of the prefixes of a response.
 
-The states of a response are its beginnings: its first i units, i = 0 to n, all others blanked. Phi(s_i) is their value,
-which is in the table of all coalitions. Both forms need it.
+The states of a response are its prefixes: state s_i keeps the first i units, i = 0 to n, and blanks all others. Its
+value Phi(s_i) is read from the table of all coalitions, which both forms need.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rl_jax.methods.method import one_of
 from rl_jax.trajectories import Trajectories
 
 _NODES = 128
-"""Capacity of the graph."""
+"""Largest number of nodes in the graph."""
 
 
 Shaping = Callable[[ConfigDict, Trajectories, Bool[Array, "B T"]], Float[Array, "B T"]]
@@ -34,8 +34,8 @@ def none(m: ConfigDict, rows: Trajectories, mask: Bool[Array, "B T"]) -> Float[A
 
 
 def potential(m: ConfigDict, rows: Trajectories, mask: Bool[Array, "B T"]) -> Float[Array, "B T"]:
-  """gamma Phi(s') - Phi(s), with 0 after the end. Phi is a function of the text so far, as the optimum needs it to be,
-  if the number of blanks after it says nothing to the verifier."""
+  """gamma Phi(s') - Phi(s), with 0 after the end. To preserve the optimum, Phi must depend only on the text so far; it
+  does if the number of blanks after that text does not affect the verifier."""
   before = _beginnings(rows)[:, :-1]
   return potential_shaping(on_tokens(before, rows.extras["unit_ids"], mask), mask, discount=m.discount)
 
@@ -43,10 +43,11 @@ def potential(m: ConfigDict, rows: Trajectories, mask: Bool[Array, "B T"]) -> Fl
 def graph(m: ConfigDict, rows: Trajectories, mask: Bool[Array, "B T"]) -> Float[Array, "B T"]:
   """E(s) . E(g) on the last token of each unit, the high-level reward of G4RL (arXiv 2511.10872).
 
-  One graph holds the states of all rows of the batch, by their features (units so far, Phi); within `graph_eps` they
-  are one node. The goal g is the last state of the best row. E minimises the sum over pairs of nodes of
-  (E(u) . E(v) - A_uv / max A)^2, exactly: by the eigenvectors of A, those of negative eigenvalues left out. The paper
-  trains an encoder of states to that end, and a policy to set goals. All but the loss and the reward is inferred.
+  One graph holds the states of all rows of the batch. States are compared by their features (units so far, Phi); those
+  within `graph_eps` are one node. A is its adjacency matrix, and the goal g is the last state of the best row. E
+  minimises the sum over pairs of nodes of (E(u) . E(v) - A_uv / max A)^2 exactly, by the eigenvectors of A whose
+  eigenvalues are not negative. The paper instead trains an encoder of states, and a policy that sets goals. Everything
+  but the loss and the reward is inferred.
   """
   exists = rows.extras["unit_mask"]
   values, count = _beginnings(rows), exists.sum(axis=1)
@@ -74,7 +75,7 @@ def graph(m: ConfigDict, rows: Trajectories, mask: Bool[Array, "B T"]) -> Float[
 
 
 def _beginnings(rows: Trajectories) -> Float[Array, "B S+1"]:
-  """Phi(s_0) to Phi(s_S); after the last unit that of the whole response."""
+  """Phi(s_0) to Phi(s_S); after the last unit, the value of the whole response."""
   exists = rows.extras["unit_mask"]
   orders = jnp.broadcast_to(jnp.arange(exists.shape[1]), (exists.shape[0], 1, exists.shape[1]))
   return prefix_values(rows.extras["coalition_values"], orders, exists)[:, 0]
@@ -84,10 +85,10 @@ SHAPING: dict[str, Shaping] = {"none": none, "potential": potential, "graph": gr
 
 
 def shaping(m: ConfigDict, credit: Credit) -> Shaping:
-  """The function that `m.shaping` names. Raises ValueError: `credit` scores no beginnings."""
+  """The function that `m.shaping` names. Raises ValueError: `credit` does not score prefixes."""
   name = one_of(m, "shaping", SHAPING)
   if name != "none" and "coalition_values" not in credit.requires:
     raise ValueError(
-      f"method.shaping={name!r} reads all coalitions: method.credit is 'shapley' or 'owen', and orders 0"
+      f"method.shaping={name!r} reads all coalitions: set method.credit to 'shapley' or 'owen', and method.orders to 0"
     )
   return SHAPING[name]

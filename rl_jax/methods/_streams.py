@@ -1,4 +1,4 @@
-"""Data passed from `signal` to `loss`: streams of targets and weights, and terms with one division each."""
+"""Data passed from `signal` to `loss`: streams of targets and weights, and loss terms that are each divided once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Stream:
   targets: Float[Array, "B T"]
   """Advantages, value targets or other inputs of the stream's loss; constants without gradient."""
   weights: Float[Array, "B T"]
-  """Weights, 0 on tokens that the term ignores. May be non-zero outside `loss_mask` (hints)."""
+  """Weights, 0 on tokens that the term ignores. They may be non-zero outside `loss_mask`, on hints."""
 
 
 @flax.struct.dataclass
@@ -28,8 +28,8 @@ class Term:
   mean: Mean
   coefficient: float | Array = 1.0
   trains: str | None = flax.struct.field(pytree_node=False, default=None)
-  """Model whose outputs it reads; None: any. If no term of a model has weight in a minibatch, the model takes no step,
-  which would be one of its momentum alone."""
+  """Model whose outputs the term reads; None: any. If no term of a model has weight in a minibatch, the model takes no
+  step: only momentum would move it."""
 
 
 class Signal(NamedTuple):
@@ -44,13 +44,13 @@ Streams = Mapping[str, Stream]
 """Streams by name."""
 
 Outputs = Mapping[str, Mapping[str, Float[Array, "..."]]]
-"""Outputs of the trained models by model and output name, e.g. outputs["policy"]["logprobs"]; of the others those that
-need no rows, e.g. outputs["teacher"]["readout"]."""
+"""Outputs of the trained models by model and output name, e.g. outputs["policy"]["logprobs"]; for frozen models only
+outputs that need no rows, e.g. outputs["teacher"]["readout"]."""
 
 
 class Loss(NamedTuple):
-  """Terms to minimise and metrics to log. Weights depend on trajectories and signal alone, never on outputs, so that
-  they can be summed over a minibatch before its micro-batches are differentiated."""
+  """Terms to minimise and metrics to log. Weights depend only on trajectories and signal, never on outputs, so they can
+  be summed over a minibatch before its micro-batches are differentiated."""
 
   terms: dict[str, Term]
   metrics: dict[str, Mean]

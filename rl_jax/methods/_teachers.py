@@ -1,4 +1,4 @@
-"""Teachers: frozen models that a student learns from, and how far apart the two are."""
+"""Teachers: frozen models that a student learns from, and divergences between the two."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
 STATES = ("hidden", "readout")
-"""Outputs that a divergence over the vocabulary is made of."""
+"""Outputs that a divergence over the vocabulary is computed from."""
 
 
 def options() -> dict[str, Any]:
   """Options of a method with a teacher."""
   return {
     "teacher": {
-      "init_from": "",  # a stage or a run, or another role; "": what its section `model` comes with
-      "model": {},  # fields in which it differs from the section `model`, as width and layers
+      "init_from": "",  # a stage, a run or another role; "": as the section `model` initialises it
+      "model": {},  # fields that differ from the section `model`, such as width and layers
     },
-    "held_out_prompts": 64,  # whose answers, the student's and the teacher's, are evaluated with each other; 0: none
+    "held_out_prompts": 64,  # held-out prompts; student and teacher are compared on the answers of both; 0: none
   }
 
 
@@ -55,10 +55,10 @@ def divergences(
   beta: float,
   temperature: float,
 ) -> Float[Array, "B T"]:
-  """`linear_generalized_jsd` of the distributions that each trained token was drawn from, 0 elsewhere. No logits exist.
+  """`linear_generalized_jsd` of the two distributions at each trained token, 0 elsewhere. Logits are never stored.
 
   Args:
-    student, teacher: their outputs `STATES`; gradients go to the student's.
+    student, teacher: outputs `STATES` of each model; gradients go to the student's.
   """
   slots = slice(trajectories.prompt_width, trajectories.run_width)
   found = linear_generalized_jsd(
@@ -79,10 +79,10 @@ Evaluation = Callable[[Models, PRNGKeyArray], dict[str, Mean]]
 
 
 def evaluations(config: ConfigDict, task: Task) -> dict[str, Evaluation]:
-  """The evaluation `teacher`: divergences per token on answers to held-out prompts, over the whole vocabulary.
+  """The evaluation `teacher`: per-token divergences over the whole vocabulary, on answers to held-out prompts.
 
   `reverse_kl` is KL(student || teacher) on the student's answers, `forward_kl` KL(teacher || student) on the teacher's.
-  None for a task that is scored in Python, whose prompts are not made on device.
+  Empty for a task that is scored in Python, as its prompts are not made on the device.
   """
   count = config.method.held_out_prompts
   if not (task.on_device and count):

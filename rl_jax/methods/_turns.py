@@ -1,4 +1,4 @@
-"""Turns of a batch: which there are, and the reward of each."""
+"""Turns of a batch: which of them exist, and the reward of each."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rl_jax.trajectories import Trajectories
 
 
 def scored_turns(task: Task, trajectories: Trajectories) -> Bool[Array, "B K"]:
-  """True on the turns that a scored row has."""
+  """True for the turns that exist in scored rows."""
   return turn_starts(task, trajectories)[1] & trajectories.scored[:, None]
 
 
 def turn_rewards(task: Task, trajectories: Trajectories) -> Float[Array, "B K"]:
-  """Rewards of turns, which add up to that of the row; what no turn has earned is the last one's."""
+  """Rewards of turns, which add up to the row's reward; the part that no turn has earned goes to the last turn."""
   rewards = token_rewards(trajectories)
   turns = required_turns(task).max_turns
   return segment_sum(rewards, trajectories.turn_ids, trajectories.trained, num_segments=turns)

@@ -1,9 +1,9 @@
 """ADHint: hints by difficulty, beside plain responses to the same prompts (arXiv 2512.13095).
 
-Idea: a prompt that the policy never solves gives no signal. Some responses to it continue a hint, the first part of a
-reference solution: the longer, the fewer plain responses are right. Which kind succeeded says how much credit is due,
-and the hint, which the policy did not write, is learned from with care. With D_N and D_H the shares of plain and of
-hinted responses that fail,
+Idea: a prompt that the policy never solves gives no signal. So some responses to each prompt continue a hint, the first
+part of a reference solution; the fewer plain responses are right, the longer the hint. The success rates of both kinds
+set the size of the credit, and the gradient on the hint, which the policy did not write, is weighted. With D_N and D_H
+the shares of plain and of hinted responses that fail,
 
   w = (w_max - w_min) D_N + w_min + noise,   hint = the first floor(w L) of the L tokens of the solution
   a_i = (r_i - mean) / (std + eps) over all responses to the prompt,  rho_N = exp(beta (D_N - D_H) / 2) = 1 / rho_H
@@ -11,25 +11,25 @@ hinted responses that fail,
   g_t = min(H_t, H) / max(H_t, H) on hint tokens, H the mean entropy of the continuation; 0 if A_i < 0; 1 elsewhere
   loss = - mean over tokens, those of hints included, of g_t min(r_t A_i, clip(r_t) A_i)
 
-A success without a hint counts more where the hint made the prompt easier, a failure with one too. `hint_gradient`:
+If the hint made the prompt easier, a success without it counts more, and so does a failure with it. `hint_gradient`:
   modulated: g as above, the paper's consistency-based modulation with selective masking.
   consistency: without the masking; hints of failures are pushed down.
-  selective: the masking alone.
+  selective: only the masking.
   full: 1 on all hint tokens.
   none: 0.
 Fixed hints of half of each solution, pooled as by GRPO: w_min = w_max = 0.5, noise 0, beta 0, "full".
 
-No sampler drew the hints: the trainer scores `old_logprobs`, which also serve as those of the behaviour on hints.
+No sampler drew the hints, so the trainer computes `old_logprobs`, which also serve as behaviour logprobs on hints.
 Rewards are in [0, 1]. Evaluation gives no hints.
 
-Inferred, as the paper was read in part: floor, clip of w, the form of a and rho, the ratio of g, the mean over tokens,
-and all defaults. The last token of a solution is never given.
+Inferred, as only parts of the paper were read: floor, clip of w, the forms of a and rho, the ratio in g, the mean over
+tokens, and all defaults. The last token of a solution is never given.
 
 Metrics: those of policy_gradient.py, over hint tokens too, and
-  plain_reward, hinted_reward: means of each kind, and hint_gap, their difference; `reward` is that of both.
-  hint_ratio, hint_length: w and the tokens of a hint, means over prompts.
+  plain_reward, hinted_reward: mean reward of each kind, and hint_gap, their difference; `reward` is the mean of both.
+  hint_ratio, hint_length: w and the number of hint tokens, means over prompts.
   hint_weight: g, mean over hint tokens.
-  hint_logprob: of hint tokens before the update, mean.
+  hint_logprob: mean logprob of hint tokens before the update.
 Config: experiments/adhint.py.
 Source: second hand: formulas of w and the rules; the rest inferred.
 """
@@ -58,12 +58,12 @@ def get_config() -> dict[str, Any]:
   """Options with as many hinted responses as plain ones; no number is the paper's."""
   return policy_gradient.get_config() | {
     "old_logprobs": "trainer",  # no other: hints have no sampler
-    "hinted_completions": None,  # per prompt, beside completions_per_prompt plain ones; None: as many
+    "hinted_completions": None,  # per prompt, beside completions_per_prompt plain ones; None: equally many
     "w_min": 0.0,  # share of the solution in the hint of a prompt that is always solved
-    "w_max": 0.9,  # of one that never is
+    "w_max": 0.9,  # share for a prompt that is never solved
     "noise": 0.05,  # largest shift of the share, uniform for each prompt
     "base": "joint",  # mean and std over both kinds; or "separate"
-    "beta": 1.0,  # of the difficulty posterior; 0: advantages of GRPO
+    "beta": 1.0,  # exponent of the difficulty posterior; 0: advantages of GRPO
     "hint_gradient": "modulated",  # or "consistency", "selective", "full", "none"
   }
 

@@ -1,12 +1,12 @@
 """CM2: rewards from checklists, assigned to trajectories, turns or steps (arXiv 2602.12268).
 
-Idea: a dialogue seldom has an outcome that can be verified. A checklist asks binary questions about it, which a judge
-answers after every step more reliably than it gives a score. The criteria are fine, and the reward may be assigned
-coarsely: advantages of steps learn sooner, those of whole trajectories are steadier, as they average over the errors
-of the judge. A round of the task is the paper's turn t, and a turn of the task its step s. Item c of a turn depends on
-others of that turn, and Sat_c latches:
+Idea: a dialogue seldom has an outcome that can be verified. A checklist asks binary questions about it, and a judge
+answers these after every step more reliably than it gives a score. The criteria are fine, but the reward may be
+assigned coarsely: step advantages learn sooner, while trajectory advantages are steadier, as they average over the
+judge's errors. The paper's turn t is a round of the task, and its step s a turn of the task. Item c of a turn depends
+on other items of that turn, and Sat_c, whether it is satisfied, latches:
 
-  Sat_c(x_{s+1}) = Sat_c(x_s) or (the judge says so after s and all that c depends on is in Sat(x_s))
+  Sat_c(x_{s+1}) = Sat_c(x_s) or (the judge says so after s and all items that c depends on are in Sat(x_s))
   R_t = sum_c w_c Sat_c(end),  R = mean_t R_t over the turns of the reference, reached or not     (eq. 4, 6)
 
 `level`, where F is 1, or the std in the group + eps (`scale` "group"):
@@ -15,18 +15,18 @@ others of that turn, and Sat_c latches:
   step: on the tokens of a step, the mean over the items that are open before it, weighted by w_c, of
     A_c = (Sat_c(end) - b_c) / F_c,  b_c = mean Sat_c(end) over the group                         (eq. 3, 8 to 10)
 
-An item is open while it is not satisfied and all that it depends on is. The loss is PPO's, mean over tokens, with a KL
-term. The authors' code differs: rewards of turns ignore dependencies; turns and items that at most 4 rows reached have
-advantage 0 (`min_count` 4); b_c is over the rows in which the item was ever open (`baseline` "attempted"), and A_s is
-the sum over items without division by the weights (not here).
+An item is open while it is not satisfied but all items that it depends on are. The loss is PPO's, mean over tokens,
+with a KL term. The authors' code differs: rewards of turns ignore dependencies; turns and items that at most 4 rows
+reached have advantage 0 (`min_count` 4); b_c is over the rows in which the item was ever open (`baseline` "attempted");
+and A_s is the sum over items without division by the weights (not implemented here).
 
-Inferred: the latch, that a step without open items has advantage 0, the rows in the mean of a turn. Rows without a
-verdict are left out, where the code counts them as 0 at level "trajectory".
+Inferred: the latch, the advantage 0 of a step without open items, and the rows in the mean of a turn. Rows without a
+verdict are left out; the authors' code counts them as 0 at level "trajectory".
 
 Metrics: those of policy_gradient.py, and
   advantage_size: mean |A| over trained tokens.
   zero_advantage: share of trained tokens whose advantage is 0.
-  exact_reward: mean reward by a judge that does not err, where the task has one.
+  exact_reward: mean reward according to a judge that does not err, if the task has one.
 Config: experiments/cm2.py, with experiments/grpo_checklist.py for comparison, on
 rl_jax/tasks/environments/checklist.py.
 Source: verified in code and paper; latch and empty steps inferred.
@@ -62,7 +62,7 @@ def get_config() -> dict[str, Any]:
     "scale": "none",  # or "group": over the std in the group
     "epsilon": 1e-6,
     "baseline": "all",  # rows in the baseline of an item; or "attempted": those in which it was ever open
-    "min_count": 0,  # turns and items of at most so many rows have advantage 0; not at level "trajectory"
+    "min_count": 0,  # turns and items of at most this many rows have advantage 0; not at level "trajectory"
   }
 
 

@@ -1,18 +1,19 @@
 """GiGPO: group-in-group policy optimisation (arXiv 2505.10978).
 
-Idea: rollouts of one prompt pass through the same states. Turns that begin in one state, an anchor, are a group of
-their own: which of them has earned more from there on says which action was better, without a critic or more samples.
+Idea: rollouts of one prompt pass through the same states. Turns that begin in the same state, an anchor, form a group
+of their own: comparing their later rewards shows which action was better, without a critic or more samples.
 
   A^E_i = (R_i - mean_group R) / F                             R_i: reward of the episode                      (eq. 3)
   G_t = r_t + gamma G_{t+1},  A^S_t = (G_t - mean_anchor G) / F, 0 in an anchor of one turn               (eq. 5 to 7)
   A_t = A^E + omega A^S_t, on all tokens of turn t                                                             (eq. 8)
 
-F is 1 or the std. The loss is the clipped one, over sampled tokens. Anchors are `state_ids` of the environment (for one
-in Python, equal observations); turns in states that it does not name have A^S = 0. With normalization "leave_one_out"
-the means are over other rows; that and discount 1 make it unbiased up to a factor (kernels/advantages/anchor.py).
+F is 1 or the std. The loss is the clipped one, over sampled tokens. Anchors are the environment's `state_ids` (for an
+environment in Python, equal observations); turns in states without an id have A^S = 0. With normalization
+"leave_one_out" the means are over the other rows; with discount 1 as well, the gradient is unbiased up to a factor
+(kernels/advantages/anchor.py).
 
 Metrics: those of policy_gradient.py, and
-  anchored: share of turns that begin in a state in which another turn of the group begins too.
+  anchored: share of turns that begin in the same state as another turn of the group.
   step_advantage: mean of |A^S| over turns.
 Config: experiments/gigpo.py, with experiments/grpo_rooms.py for comparison.
 Source: official code.

@@ -1,25 +1,25 @@
 """HiPER: hierarchical advantages of a planner and an executor (arXiv 2602.16165).
 
 Idea: each turn of an agent keeps its sub-goal or switches to another one, names it, and acts. The turns from one switch
-to the next are a segment. Each of the three decisions has an advantage of its own, on the tokens that made it:
+to the next form a segment. Each of the three decisions has an advantage of its own, on the tokens that made it:
 
   action    A_low(t)  = delta_t + gamma lambda A_low(t+1),  delta_t = r_t + gamma V_low(t+1) - V_low(t), in a segment;
-                        V_high of the next segment comes after its last turn, where A_low begins anew
+                        after the segment's last turn V_high of the next segment stands for V_low, and A_low restarts
   sub-goal  A_high(b) = delta_b + gamma^d lambda_seg A_high(b'),  delta_b = R_b + gamma^d V_high(b') - V_high(b),
-                        for a segment of d turns from b on with rewards R_b, and the next one from b' on
+                        for a segment of d turns that starts at b, with rewards R_b; the next segment starts at b'
   decision  A_switch(t) = G_t - V_switch(t),  G_t = r_t + gamma G_{t+1} in a segment, then V_high of the next
 
-A critic of three heads reads V_high and V_switch before a turn, and V_low after its sub-goal. Each advantage is
+A critic with three heads estimates V_high and V_switch before a turn, and V_low after its sub-goal. Each advantage is
 normalised over the turns that have such tokens. A sub-goal that is only kept is not trained, nor is text outside the
-three spans; a turn without a plan is all action. The loss is PPO's with a dual clip. Penalties on turns that keep
-their sub-goal, name another one all the same, or have no plan come before the advantages.
+three spans; a turn without a plan counts as all action. The loss is PPO's with a dual clip. Turns that keep their
+sub-goal, that keep it but name another one, or that have no plan may be penalised before advantages are computed.
 
 The form of A_switch, the third head and all options are those of the authors' code. The paper has two heads and
-A_switch = (q - beta) (V_high - V_low under the sub-goal before), which takes another pass over the rows; the kernel
-`advantages.switch_gain` has it. Inferred: a turn without a plan is the invalid one; an episode was cut by the limit if
-it has all turns and does not solve the problem.
+A_switch = (q - beta) (V_high - V_low under the previous sub-goal), which takes another pass over the rows; the kernel
+`advantages.switch_gain` implements it. Inferred: an invalid turn is a turn without a plan; the turn limit has cut an
+episode if it has all turns and does not solve the problem.
 
-The task's turns say how they decided: see rl_jax/tasks/environments/planned.py.
+The task reports the decisions of each turn: see rl_jax/tasks/environments/planned.py.
 
 Metrics: those of policy_gradient.py, and
   switches: share of turns that switch their sub-goal.
@@ -53,7 +53,7 @@ CRITIC = ("value_coefficient", "value_clip", "critic_learning_rate", "critic_ini
 
 
 def get_config() -> dict[str, Any]:
-  """The authors' options, without the penalties of their tasks, in which success is worth 10."""
+  """The authors' options, without the penalties of their tasks, where success is worth 10."""
   return policy_gradient.get_config() | {
     "dual_clip": 3.0,
     "kl_coefficient": 0.01,
@@ -62,9 +62,9 @@ def get_config() -> dict[str, Any]:
     "lam_turn": 1.0,  # lambda; 1 is Monte Carlo up to the next segment
     "lam_segment": 0.95,
     "normalize": True,  # each of the three advantages
-    "bootstrap_truncated": False,  # True: an episode that the limit of turns cuts ends on its last value, not on 0
+    "bootstrap_truncated": False,  # True: an episode cut by the turn limit ends on its last value, not on 0
     "keep_penalty": 0.0,  # -0.3 in ALFWorld, -3.5 in WebShop
-    "keep_mode": "normalized",  # the penalty times an episode's share of such turns; or "fixed": all of it per turn
+    "keep_mode": "normalized",  # the penalty times an episode's share of such turns; "fixed": the full penalty per turn
     "inconsistency_penalty": 0.0,  # -0.3 in both
     "invalid_penalty": 0.0,  # -0.1 in both
     **{name: ppo.get_config()[name] for name in CRITIC},

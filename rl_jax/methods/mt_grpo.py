@@ -1,22 +1,22 @@
 """MT-GRPO: multi-turn GRPO, credit of turns from the rewards of turns (arXiv 2505.11821).
 
-Idea: an environment that rewards turns, such as a tool call that succeeds, says more than the outcome of an episode.
-Rewards of turns and outcomes are normalised in the group, each for itself, and a turn has the outcome's advantage and
-those of the rewards from it on:
+Idea: an environment that rewards turns, such as successful tool calls, says more than the outcome of an episode. Turn
+rewards and outcomes are normalised separately in the group; a turn's advantage is the outcome's plus the discounted
+ones of its own and all later turn rewards:
 
   A_k = A^O + lambda sum_{l >= k} gamma^(l-k) A^I_l,   on all tokens of turn k
   A^O, A^I_l: (r - mean_group) / std of the outcomes, and of the rewards of turn l
 
-The outcome is the reward of the last turn. The authors' second form, estimate "cumulative", normalises the rewards to
-come, outcome included, as one number.
+The outcome is the reward of the last turn. The authors' second form, estimate "cumulative", normalises the sum of the
+future rewards, outcome included, as one number.
 
-Episodes of the paper have two turns. With `absent` "skip" a row that has ended is left out of the means of later turns,
-as the equations read; where the policy decides when to end, its gradient is then biased against every further turn by
-the means of their rewards (reported against such a port as number 7244 of verl). With "zero" it counts as a reward of
-0, and with `scale` False the gradient is unbiased up to a factor. docs/turn_credit.md draws both.
+The paper's episodes have two turns. With `absent` "skip", a row that has ended is left out of the means of later turns,
+as in the equations. If the policy decides when to end, its gradient is then biased against every further turn by the
+mean of that turn's rewards (reported for such a port as issue 7244 of verl). With "zero", the row counts as a reward of
+0, and if `scale` is False too, the gradient is unbiased up to a factor. docs/turn_credit.md plots both.
 
 Metrics: those of policy_gradient.py, and
-  turn_reward: sum of the rewards of the turns that are not the last, mean over scored rows.
+  turn_reward: sum of the rewards of all turns but the last, mean over scored rows.
 Config: experiments/mt_grpo.py.
 Source: official code; more than two turns inferred.
 """
@@ -42,12 +42,12 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """The authors' options, and what mends the bias."""
+  """The authors' options, except that `absent` "zero" avoids the bias."""
   return policy_gradient.get_config() | {
     "turn_weight": 1.0,  # lambda
     "discount": 1.0,  # per turn
     "estimate": "additive",  # or "cumulative"
-    "absent": "zero",  # turns that a row lacks: a reward of 0, or "skip"
+    "absent": "zero",  # turns that a row lacks count as a reward of 0; "skip": they are left out
     "scale": True,  # False: no division by the std
     "ddof": 1,
     "epsilon": 1e-4,

@@ -1,29 +1,31 @@
 """R3: replay of opposite outcomes, reflection on failures, ranking of cut responses (arXiv 2601.19620).
 
-Idea: a group whose responses are all right or all wrong has no signal. Three remedies keep it:
+Idea: a group whose responses are all right or all wrong gives no signal. Three remedies restore it:
 
   replay (CCR): past responses to the same prompt join the group, right ones where all are wrong, wrong ones where all
     are right, newest first, with the logprobs of the policy that wrote them;
-  reflection (ISR): a prompt whose share of right responses so far is below tau is asked once more after one of its
+  reflection (ISR): a prompt whose share of right responses so far is below tau is asked again, followed by one of its
     wrong responses and an instruction, in a group of its own;
-  ranking (SERR): where no response is right, those cut at the limit are ranked by their entropies: i dominates j if
-    its peak, the mean of the largest top_share, is higher and its mean lower. Few uncertain forks in a sure text.
+  ranking (SERR): if no response is right, those cut at the limit are ranked by their token entropies: i dominates j if
+    its peak, the mean of the largest top_share, is higher and its mean lower. This favours a few uncertain tokens in an
+    otherwise confident text.
 
   R_i = 1 + max(0, 1 - l_i / L_max) if right, else R_max (1 - k / (N - 1)) for rank k of N cut ones, else 0
   A_i = (R_i - mean) / (alpha std + lam) over new and replayed responses; the loss is that of GRPO
 
-The past is that of a pool of prompts, revisited often: the last `kept` right and wrong responses of each
-(rollouts/outcomes.py). A first visit has none. Without the three and the bonus (replayed 0, reflected_prompts 0,
-ranking_reward 0, max_length 1) it is GRPO.
+The prompts come from a pool that is revisited often; the last `kept` right and wrong responses to each are stored
+(rollouts/outcomes.py). On its first visit a prompt has none. Without the three remedies and the bonus (replayed 0,
+reflected_prompts 0, ranking_reward 0, max_length 1) this is GRPO.
 
-Inferred: ties share their mean rank, and a rank of one is 0; newest first; logprobs of the writer; the bonus is added;
-shares count right responses, of all visits; reflecting groups are not joined and not kept; alpha holds for all groups;
-a replayed row has no rank; ddof and all numbers, none of which the paper names.
+Inferred: ties share their mean rank, and a single cut response has rank 0; newest first; logprobs of the policy that
+wrote a response; the bonus is added; shares count right responses over all visits; past responses neither join nor
+store reflecting groups; alpha applies to all groups; a replayed row has no rank; ddof and all numbers, none of which
+the paper gives.
 
-Metrics: those of policy_gradient.py and rollouts/outcomes.py (`reward` and others are of all rows), and
+Metrics: those of policy_gradient.py and rollouts/outcomes.py (`reward` and others are over all rows), and
   informative: share of new responses to plain prompts in a group of unequal R.
-  plain_reward, reflected_reward: the verifier's, of new responses.
-  ranking_reward: of SERR, mean over new responses.
+  plain_reward, reflected_reward: mean verifier's reward of new responses of each kind.
+  ranking_reward: reward from SERR, mean over new responses.
 Config: experiments/r3.py.
 Source: paper, version 1; hyperparameters inferred.
 """
@@ -49,17 +51,17 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """GRPO's clip and mean; the numbers of the three are not the paper's."""
+  """GRPO's clip and mean; the numbers of the three remedies are not the paper's."""
   return policy_gradient.get_config() | {
     "aggregation": "sequence_mean_token_mean",
-    "pool": 256,  # prompts with a past: ids are taken modulo it
-    "kept": 8,  # right responses of each, and wrong ones
+    "pool": 256,  # number of prompts with a past; ids are taken modulo it
+    "kept": 8,  # right and wrong responses stored for each prompt, this many of each
     "replayed": 2,  # past responses that join a group; 0: none
-    "reflected_prompts": None,  # most prompts of an iteration to reflect on; None: all, 0: none
+    "reflected_prompts": None,  # largest number of prompts per iteration to reflect on; None: all, 0: none
     "reflect_below": 0.5,  # tau
     "instruction": "",  # text after the wrong response, as the task's vocabulary writes it
-    "top_share": 0.2,  # of a response's tokens, for the peak
-    "ranking_reward": 0.5,  # R_max, below that of a right response; 0: no ranking
+    "top_share": 0.2,  # share of a response's tokens that make the peak
+    "ranking_reward": 0.5,  # R_max, below the reward of a right response; 0: no ranking
     "ties": "average",  # or "stable": by row
     "max_length": None,  # L_max; None: four times the response tokens, as in the paper; 1: no bonus
     "alpha": 1.0,
@@ -79,7 +81,7 @@ def build(config: ConfigDict, task: Task) -> Method:
   """R3 from its section of a config. Raises ValueError for options, and for a task with turns."""
   check_answers(config)
   m = config.method
-  one_of(m, "old_logprobs", ("sampler",))  # the trainer's would forget who wrote a replayed response
+  one_of(m, "old_logprobs", ("sampler",))  # the trainer's would replace those of the policy that wrote a replayed row
   ties, most = one_of(m, "ties", ("average", "stable")), m.max_length or 4 * task.response_tokens
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:

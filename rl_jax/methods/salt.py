@@ -1,18 +1,19 @@
 """SALT: step advantages from a graph of the trajectories of a prompt (arXiv 2510.20022).
 
-Idea: episodes of one prompt that take the same step, from one state of the environment to another by the same action,
-share it. What it is worth is the mean over those that took it; where all roads lead through a step it is near 0, and
-only the steps that tell good episodes from bad ones are trained:
+Idea: episodes of one prompt share a step if they go from the same state to the same next state by the same action. Its
+advantage is the mean over the episodes that took it. If all episodes take a step, its advantage is near 0, so training
+concentrates on the steps that distinguish good episodes from bad ones:
 
   A_i = (R_i - mean_j R_j) / (std_j R_j + eps), as in GRPO, or as in RLOO
   A(i, t) = mean of A_j over all steps (j, t') of the prompt's episodes with the same state, action and next state
 
-on all tokens of the turn. A step that no other episode takes keeps A_i, so that without states that come again this is
-GRPO. Neither rollout nor loss changes. States are those that the environment names (`state_ids`); a turn whose state
-has no name keeps A_i.
+on all tokens of the turn. A step that no other episode takes keeps A_i, so without recurring states this is GRPO.
+Neither rollout nor loss changes. The environment identifies states (`state_ids`); a turn whose state has no id keeps
+A_i.
 
-The rule is known from the appendix of a later paper. Inferred: every walk of a loop counts; nothing is normalised
-again; actions are the same where their tokens are; `history`, the number of steps before that must be the same too.
+The rule is known from the appendix of a later paper. Inferred: each repetition of a loop counts; advantages are not
+normalised again; actions are equal if their tokens are; and `history`, the number of earlier steps that must be equal
+too.
 
 Metrics: those of policy_gradient.py, and
   merged_turns: share of turns whose step is taken more than once.
@@ -48,7 +49,7 @@ def get_config() -> dict[str, Any]:
     "estimator": "grpo",  # of whole episodes; or "rloo"
     "ddof": 1,  # of "grpo", as "epsilon"
     "epsilon": 1e-6,
-    "history": 0,  # number of steps before a step that must be the same
+    "history": 0,  # number of earlier steps that must be the same too
   }
 
 

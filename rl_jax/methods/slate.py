@@ -1,24 +1,24 @@
 """SLATE: candidates of every step from one shared prefix (arXiv 2602.23440).
 
-Idea: comparing whole trajectories mixes the luck of all T steps into the advantage of each. Here k candidates of the
-next step continue one prefix, each is judged at once, and they are compared with each other only. All k are trained
-on, one is committed to, and the prefix grows. Of a step's reward alone the variance is up to T times smaller.
+Idea: comparing whole trajectories mixes the luck of all T steps into the advantage of each. Here k candidates for the
+next step continue one prefix, each is judged at once, and they are compared only with each other. All k are trained on,
+and one is committed to and extends the prefix. The variance from one step's reward is up to T times smaller.
 
   r_j = reward of step j, plus lambda (B - t) / B if it answers, step t = 1..B, budget B                       (eq. 3)
   A_j = (r_j - mean) / (std + eps) within the k candidates                                                     (eq. 4)
-  P(j) = softmax_j(A_j / eta), of which one is drawn                                                           (eq. 5)
+  P(j) = softmax_j(A_j / eta), from which the committed candidate is drawn                                     (eq. 5)
   loss = mean over visited steps and candidates of 1/|a_j| sum_t [ -min(rho_t A_j, clip(rho_t) A_j) + beta k3_t ]
 
-The price is that a step is judged by its own reward: one that is good at once and harms later steps is preferred.
+The price is that a step is judged only by its own reward: a step that pays now but harms later steps is preferred.
 
-A step is a turn of a task with turns, B their largest number, and `completions_per_prompt` is k. In place of the two
-scores of the paper's judge there is the verifier's reward of the episode up to the turn, which differs within a prefix
-by the reward of the turn alone. Answers that solve the problem have the bonus. The step index from 1 is that of the
-paper; its code counts from 0. Inferred: ratios per token, k3 per token, the mean over steps (the authors' sum times
-their number), an equal weight for candidates where some of a prefix are unscored. An episode that uses up its budget
-ends; the authors force an answer.
+A step is a turn of a task with turns, B their largest number, and `completions_per_prompt` is k. The paper's judge
+gives two scores; here the verifier's reward of the episode up to the turn replaces them, and candidates of one prefix
+differ in it only by the turn's reward. Answers that solve the problem get the bonus. The step index starts at 1 as in
+the paper; the authors' code counts from 0. Inferred: ratios per token, k3 per token, the mean over steps (the authors'
+sum divided by the number of steps), and equal weights for candidates if some of a prefix are unscored. An episode that
+uses up its budget ends; the authors force an answer.
 
-Rows are candidates, most of which no episode contains: read the held-out metrics, which are of whole episodes.
+Rows are candidates, and most are not part of any episode: read the held-out metrics, which are of whole episodes.
 
 Metrics: those of policy_gradient.py, and
   steps_per_prompt: number of visited steps.

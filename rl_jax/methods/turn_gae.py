@@ -1,15 +1,15 @@
 """Turn GAE: a critic of turns, with generalised advantage estimation over turns (RAGEN, arXiv 2504.20073).
 
-Idea: in an episode of turns the environment moves once a turn, and so does what there is to learn about value. A turn
-is one action: it has one value, that of the state before it, and one advantage, on all its tokens.
+Idea: the environment responds once per turn, so value changes once per turn as well. A turn is treated as one action:
+it has one value, that of the state before it, and one advantage, on all its tokens.
 
   delta_k = r_k + gamma V_{k+1} - V_k,   A_k = delta_k + gamma lambda A_{k+1}      over turns; V = 0 after the last one
 
-With `level` "turn" that is all, and the critic learns A_k + V_k on a turn's first token. "bi_level" is the form of
-RAGEN and VAGEN: V_k is that of a turn's last token, A_k the advantage of that token, and GAE over the tokens of the
-turn, with `token_discount` and `token_lam`, goes back from there. Losses, whitening and critic are those of ppo.py.
+With `level` "turn" this is the whole method, and the critic learns A_k + V_k on a turn's first token. "bi_level" is the
+form of RAGEN and VAGEN: V_k is the value at a turn's last token, A_k that token's advantage, and from there GAE over
+the turn's tokens runs backwards with `token_discount` and `token_lam`. Losses, whitening and critic are as in ppo.py.
 
-Metrics: those of ppo.py, over the tokens of which the critic learns the value.
+Metrics: those of ppo.py, over the tokens whose value the critic learns.
 Config: experiments/turn_gae.py.
 Source: official code; one value at the start of a turn inferred.
 """
@@ -38,7 +38,7 @@ def get_config() -> dict[str, Any]:
     "level": "turn",  # or "bi_level"
     "discount": 1.0,  # per turn
     "lam": 1.0,  # per turn; 1 is Monte Carlo
-    "token_discount": 1.0,  # within a turn, of "bi_level"
+    "token_discount": 1.0,  # within a turn, for "bi_level"
     "token_lam": 1.0,
   }
 

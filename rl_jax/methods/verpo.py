@@ -1,24 +1,25 @@
 """VeRPO: unit tests of every turn, weighted by how rarely the group passes them (arXiv 2601.03525).
 
-Idea: the reward "passes all tests" is the same for most groups of attempts, and gives no gradient. The share of passed
-tests is dense, but most tests are easy and alike, and it mostly teaches those. VeRPO weights each test by its
-difficulty in the current group, and divides the weight by the number of tests of about that difficulty. With the pass
-rate rho_j of test j over all executed turns of a prompt's group
+Idea: the reward "passes all tests" is the same for all attempts in most groups, and then gives no gradient. The share
+of passed tests is dense, but most tests are easy and alike, and it mostly teaches those. VeRPO weights each test by its
+difficulty in the current group, and divides the weight by the number of tests of about the same difficulty. With rho_j
+the pass rate of test j over all executed turns of a prompt's group,
 
   w_j = exp(-alpha rho_j) / (N_j + delta),  N_j = sum_j' exp(-(rho_j - rho_j')^2 / (2 sigma^2))   (eq. 3, 7 to 9)
   r_it = sum_j w_j [turn t of response i passes test j]                                           (eq. 10)
-  R_i = gamma^{n_i} [its last turn passes every test],  n_i the number of its turns               (eq. 11)
+  R_i = gamma^{n_i} [the last turn of i passes every test],  n_i the number of turns of i         (eq. 11)
   A_it = R_i - mean_i R + beta (r_it - mean r),  the second mean over all turns of the group      (eq. 12 to 14)
 
-on every token of turn t. A test that all turns pass, or none, cancels. `weights`:
+on every token of turn t. A test that all turns pass, or none, cancels out. `weights`:
   verpo: as above.
-  difficulty, density: one of the two factors alone; pass_rate: 1 over the number of tests, the dense reward that VeRPO
-    is compared with. These are the paper's ablations, as is beta 0, the outcome alone, full_pass_reward 0, the tests
-    alone, and scale "group", where each of the two parts is divided by its own std.
+  difficulty, density: only one of the two factors.
+  pass_rate: 1 over the number of tests, the dense reward that VeRPO is compared with.
+These are ablations of the paper. So are beta 0 (only the outcome), full_pass_reward 0 (only the tests) and scale
+"group" (each of the two parts is divided by its own std).
 
-The paper is known at second hand. Inferred: sigma, delta, beta, gamma, the clip range 0.2 and the std's ddof and eps,
-of which the sources have no value; that an episode ends with the attempt that passes all tests, which is the task's
-rule. The loss is PPO's, mean over tokens.
+The paper is known at second hand. Inferred: sigma, delta, beta, gamma, the clip range 0.2, and the std's ddof and eps,
+for which the sources give no value; and the task's rule that an episode ends with the attempt that passes all tests.
+The loss is PPO's, mean over tokens.
 
 Metrics: those of policy_gradient.py, and
   degenerate_rows: share of scored rows in groups whose advantages are all 0.
@@ -50,7 +51,7 @@ from rl_jax.trajectories import Trajectories
 
 
 def get_config() -> dict[str, Any]:
-  """The paper's alpha, with values of the other constants that are not in the sources."""
+  """The paper's alpha; the other constants are inferred."""
   return policy_gradient.get_config() | {
     "weights": "verpo",  # or "difficulty", "density", "pass_rate"
     "alpha": 2.0,
@@ -58,7 +59,7 @@ def get_config() -> dict[str, Any]:
     "delta": 1e-6,
     "beta": 1.0,  # coefficient of the advantages of turns
     "gamma": 0.95,  # decay of the reward of a full pass, per turn
-    "full_pass_reward": 1.0,  # of a last attempt that passes all tests; 0: the tests alone
+    "full_pass_reward": 1.0,  # reward of a last attempt that passes all tests; 0: only the tests count
     "scale": "none",  # or "group": each part over its std in the group
     "ddof": 1,
     "epsilon": 1e-6,

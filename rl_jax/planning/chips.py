@@ -1,8 +1,8 @@
 """TPU chips for plans: published rates, and topologies without attached hardware.
 
 Rates per chip are from "System architecture" of https://cloud.google.com/tpu/docs/v5e, /v5p and /v6e (read in 2025):
-bfloat16 operations per second, HBM bytes per second, and interconnect in both directions together, half of which a chip
-can send. `hbm` is the part of the published 16, 95 and 32 GB that XLA for TPU grants a program.
+bfloat16 operations per second, HBM bytes per second, and interconnect bytes per second in both directions together; a
+chip can send half of these. `hbm` is the part of the published 16, 95 and 32 GB that XLA for TPU grants a program.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def topology(name: str) -> tuple[Chip, list[Any]]:
   """Chip and devices of a topology such as "v5p:4x4x4", without attached hardware.
 
   "cpu:8" means devices of this process (see --xla_force_host_platform_device_count), with the rates of a v5e. Programs
-  are then those of XLA for CPU, and only counts are meaningful.
+  are then compiled by XLA for CPU, and only counts are meaningful.
 
   Raises: UserError: there is no such topology, or libtpu, which compiles for it, is not installed.
   """
@@ -68,16 +68,16 @@ def topology(name: str) -> tuple[Chip, list[Any]]:
     return CHIPS["v5e"], _cpus(sizes[0])
   if importlib.util.find_spec("libtpu") is None:
     raise UserError(
-      f"--topology={name} is compiled for by libtpu, which is not installed: pip install 'rl-jax[tpu]' (no TPU needed)"
+      f"--topology={name} needs libtpu to compile, which is not installed: pip install 'rl-jax[tpu]' (no TPU needed)"
     )
   for variable, value in _QUIET.items():
     os.environ.setdefault(variable, value)
   try:
     devices = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
   except (ValueError, RuntimeError) as error:
-    raise UserError(f"--topology={name} is none that libtpu knows: {str(error).splitlines()[0]}") from error
+    raise UserError(f"--topology={name} is unknown to libtpu: {str(error).splitlines()[0]}") from error
   if len(devices) > MOST:
-    raise UserError(f"--topology={name} has {len(devices)} chips: at most {MOST} can be planned for")
+    raise UserError(f"--topology={name} has {len(devices)} chips: take one of at most {MOST}")
   return CHIPS[kind], list(devices)
 
 

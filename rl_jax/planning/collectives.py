@@ -1,7 +1,7 @@
 """Collectives of a compiled program: kinds, counts, and bytes per chip.
 
-Bytes are those that a chip sends in a ring, the minimum of all algorithms. With n chips in a group and an operand of x
-bytes:
+Bytes are those that a chip sends in a ring algorithm, the minimum over all algorithms. With n chips in a group and an
+operand of x bytes:
 
   all-gather (n - 1) x    reduce-scatter, all-to-all x (n - 1) / n    all-reduce 2 x (n - 1) / n    others x
 
@@ -58,10 +58,10 @@ def collectives(program: Program) -> list[Collective]:
 
 
 def instructions(program: Program) -> Iterator[tuple[str, Instruction, float]]:
-  """Each collective of a program once: the name of its computation, itself, and its number of executions.
+  """Each collective of a program once: the name of its computation, the instruction, and its number of executions.
 
-  XLA for TPU may spread a collective over other kernels, even over the iterations of a loop; each of them then lists
-  it, with one channel and chain. It runs as often as the kernel that begins it, outside of the loop.
+  XLA for TPU may spread a collective over other kernels, even over the iterations of a loop; each of these kernels then
+  lists it, with the same channel and chain. It runs as often as the kernel that begins it, outside the loop.
   """
   chains: dict[tuple[str, ...], tuple[str, Instruction, float]] = {}
   for name, times in program.times.items():
@@ -86,8 +86,8 @@ def _sent(kind: str, n: int, size: float) -> float:
 
 
 def group_size(instruction: Instruction, devices: int) -> int:
-  """Number of chips in a group, in any of the forms that XLA prints: lists, iota, axes of a mesh. It is 2 for a
-  permutation, in which each chip sends to one other, and all chips if nothing is printed.
+  """Number of chips in a group, read from any of the forms that XLA prints: lists, iota, mesh axes. It is 2 for a
+  permutation, where each chip sends to one other, and the number of all chips if nothing is printed.
 
   Raises: UserError: the form is unknown.
   """
@@ -107,5 +107,5 @@ def group_size(instruction: Instruction, devices: int) -> int:
     return math.prod(int(part) if part else sizes[name] for name, part in group_axes)
   unknown = re.search(r"replica_groups=(?!\{\}).{1,80}", text)
   if unknown:
-    raise UserError(f"this compiler names groups of chips in a form that is not known here: {unknown[0]}")
+    raise UserError(f"this compiler prints groups of chips in an unknown form, {unknown[0]}: use another JAX version")
   return 2 if "source_target_pairs=" in text else devices

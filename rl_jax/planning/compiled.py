@@ -1,4 +1,4 @@
-"""Programs of an iteration, compiled for a mesh and analysed without being run."""
+"""Programs of an iteration, compiled for a mesh and analysed without running them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TERMS = ("compute", "HBM", "interconnect")
 
 
 class CompiledProgram(NamedTuple):
-  """One program on one chip; bytes, operations and counts of one run."""
+  """One program on one chip, with the bytes, operations and counts of one run."""
 
   arguments: float
   outputs: float
@@ -59,7 +59,7 @@ def compile_all(
   """The programs of one iteration by name; see `rl_jax.training.programs.lower`.
 
   Args:
-    say: called with a line on each compilation, which may take minutes.
+    say: called with a line before each compilation, which may take minutes.
   """
   compiled: dict[str, CompiledProgram | OutOfMemory] = {}
   for name, lowered in programs.lower(experiment, device_mesh).items():
@@ -96,8 +96,8 @@ def _measured(lowered: Any) -> CompiledProgram | OutOfMemory:
 def extrapolated(
   few: CompiledProgram | OutOfMemory, more: CompiledProgram | OutOfMemory, at: tuple[int, int], layers: int
 ) -> Any:
-  """Program of `layers` layers, extrapolated from those of `at` layers. Each number is on the line through its two, or
-  that of the deeper program if the line falls (see `falls`)."""
+  """Program of `layers` layers, extrapolated from two programs of `at` layers. Each number is extrapolated linearly, or
+  taken from the deeper program if it falls with depth (see `falls`)."""
   if isinstance(few, OutOfMemory) or isinstance(more, OutOfMemory):
     return more
   along = lambda a, b: max(b, a + (b - a) * (layers - at[0]) / (at[1] - at[0]))
@@ -118,8 +118,8 @@ def extrapolated(
 
 
 def falls(few: CompiledProgram | OutOfMemory, more: CompiledProgram | OutOfMemory) -> list[str]:
-  """Names of quantities that are smaller in the deeper of two programs. The compiler treated these differently, so that
-  a line does not describe them."""
+  """Names of quantities that are smaller in the deeper of two programs. The compiler treated these differently, so a
+  line does not describe them."""
   if isinstance(few, OutOfMemory) or isinstance(more, OutOfMemory):
     return []
   return [name for name in ("temporary", "flops", "hbm_bytes", "sent") if getattr(more, name) < getattr(few, name)]

@@ -1,10 +1,10 @@
 """Costs of a compiled program on one chip: operations of its matrix products, and bytes that pass through its HBM.
 
-XLA's own `cost_analysis` counts the body of a loop once, whatever its length, and so misses nearly all of a sampler.
+XLA's own `cost_analysis` counts the body of a loop once, whatever its length, and so misses most of a sampler's cost.
 Here an instruction counts as often as it runs (see `rl_jax.planning.hlo`).
 
-Operations: 2 per multiply-add of products and convolutions (on TPU all products are convolutions). Others count as 0,
-and so do Pallas kernels.
+Operations: 2 per multiply-add of products and convolutions (on TPU all products are convolutions). Other operations
+count as 0, and so do Pallas kernels.
 
 Bytes: reads and writes of kernels in the device's main memory, each array once per kernel. A kernel that takes a slice
 of an array reads the slice; one that updates a slice in place writes the slice. Padding counts as 0.
@@ -29,7 +29,7 @@ _FREE = frozenset(
 """Instructions that move no bytes themselves."""
 _PARTS = ("dynamic-slice", "slice", "gather")
 _CARRIERS = ("async-collective-start", "async-collective-done")
-"""Names of kernels that begin and end a collective spread over others, which counts once."""
+"""Names of kernels that begin and end a collective spread over other kernels; it counts once."""
 
 
 def flops(program: Program) -> float:
@@ -55,8 +55,8 @@ def _dot(computation: dict[str, Instruction], dot: Instruction) -> float:
 
 
 def _convolution(computation: dict[str, Instruction], convolution: Instruction) -> float:
-  """2 x outputs x input features, times the positions at which kernel and input meet: on TPU the axes of a batch of
-  products are dilated or padded axes of space, at which few do."""
+  """2 x outputs x input features, times the number of positions at which kernel and input meet. These are few on TPU,
+  where the axes of a batch of products become dilated or padded spatial axes."""
   labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", convolution.attributes)
   if labels is None:
     return 0.0
@@ -73,7 +73,7 @@ def _convolution(computation: dict[str, Instruction], convolution: Instruction) 
 
 
 def _window(text: str, axes: int) -> list[tuple[int, int, int, int]]:
-  """(stride, padding in front, dilation of the input, dilation of the kernel) of each axis of space."""
+  """(stride, padding in front, dilation of the input, dilation of the kernel) of each spatial axis."""
   window = re.search(r"window=\{([^}]*)\}", text)
   fields = dict(field.split("=") for field in window[1].split()) if window else {}
 
@@ -86,7 +86,7 @@ def _window(text: str, axes: int) -> list[tuple[int, int, int, int]]:
 
 @functools.lru_cache(maxsize=1024)
 def _meetings(inputs: int, kernel: int, outputs: int, stride: int, pad: int, dilated: int, spread: int) -> int:
-  """Pairs of an output and a kernel's place that meet an input rather than padding or a hole of dilation."""
+  """Number of pairs of an output and a kernel position that meet an input, not padding or a gap from dilation."""
   place = np.arange(outputs)[:, None] * stride + np.arange(kernel) * spread - pad
   return int(((place >= 0) & (place <= (inputs - 1) * dilated) & (place % dilated == 0)).sum())
 
@@ -151,7 +151,7 @@ def _updates(name: str, use: Instruction) -> bool:
 
 
 def _part(program: Program, computation: dict[str, Instruction], name: str) -> float | None:
-  """Bytes that a kernel reads of an array if it reads only parts, also in nested kernels; None if it reads all."""
+  """Bytes that a kernel, with its nested kernels, reads from an array if it reads only parts; None if it reads all."""
   total, has_use = 0.0, False
   for use in computation.values():
     if name not in use.operands:
@@ -174,7 +174,7 @@ def _part(program: Program, computation: dict[str, Instruction], name: str) -> f
 
 
 def _inside(program: Program, kernel: Instruction, name: str) -> float | None:
-  """Bytes that a kernel within a kernel reads of an operand, as `_part`."""
+  """Bytes that a nested kernel reads from an operand, as `_part`."""
   inner, number = program.computations[kernel.called[0]], str(kernel.operands.index(name))
   parameter = next((i for i in inner.values() if i.opcode == "parameter" and i.text == number), None)
   return None if parameter is None else _part(program, inner, parameter.name)

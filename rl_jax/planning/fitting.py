@@ -53,8 +53,8 @@ def _bytes(tree: Any) -> float:
 
 
 def asked_for(error: Exception) -> float | None:
-  """Bytes of main memory that a refused program needs besides its arguments, from the compiler's error; None if that is
-  another error or has no number."""
+  """Bytes of main memory that a refused program needs besides its arguments, from the compiler's error; None if this is
+  another error or gives no number."""
   text = str(error)
   if "RESOURCE_EXHAUSTED" not in text:
     return None
@@ -74,8 +74,9 @@ class Layout(NamedTuple):
 
 
 def propose(experiment: Experiment, devices: Sequence[Any], rows: int, chip: Chip) -> Layout | None:
-  """Layout over all devices whose state leaves room on a chip, with the smallest tensor and then fsdp axes, which cost
-  traffic; else the layout with the smallest state. None if no layout divides the rows of an iteration."""
+  """Layout over all devices whose state leaves room on a chip, with the smallest tensor axis and then the smallest fsdp
+  axis, as both cost traffic; otherwise the layout with the smallest state. None if no layout divides the rows of an
+  iteration."""
   with jax.set_mesh(mesh.make_mesh({"data": len(devices), "fsdp": 1, "tensor": 1}, devices)):
     boxed = jax.eval_shape(lambda: state.init_seed(experiment, experiment.config.seed, None))
   layouts = list(_layouts(experiment, devices, rows, boxed))
@@ -115,7 +116,7 @@ def advice(
   """Changes to try, the most promising first.
 
   Args:
-    found: current layout of the state.
+    current: current layout of the state.
     large: the program that is too large, "reshard", "rollout" or "update".
   """
   config, model = experiment.config, experiment.models["policy"].config

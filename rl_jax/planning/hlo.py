@@ -2,9 +2,9 @@
 
 XLA prints one instruction per line, with its result's shape, its operands by name and its attributes. A fusion, call or
 branch runs its computation once (all branches of a conditional count), a while loop once per iteration. The number of
-iterations is `known_trip_count` if XLA prints it; else the smallest number that the loop's condition compares with,
-counted from 0 in steps of 1, as in JAX's loops. For a sampler, which also stops when all rows have ended, that is the
-maximum. A loop that ends by data alone counts once.
+iterations is `known_trip_count` if XLA prints it, and otherwise the smallest number that the loop's condition compares
+a counter with, as JAX's loops count from 0 in steps of 1. For a sampler, which also stops when all rows have ended,
+this is the maximum. A loop whose end depends only on data counts once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Array(NamedTuple):
   dtype: str
   dims: tuple[int, ...]
   space: int
-  """Memory space: 0 is the device's main memory (HBM), others are small ones on the chip."""
+  """Memory space: 0 is the device's main memory (HBM), others are small memories on the chip."""
 
   @property
   def bytes(self) -> float:
@@ -66,7 +66,7 @@ class Program:
 
   Attributes:
     computations: instructions by computation.
-    devices: number of devices that it is for.
+    devices: number of devices that it is compiled for.
     times: number of executions of each computation.
     uncounted: while loops of unknown length, which count once.
   """
@@ -92,7 +92,7 @@ class Program:
         yield self.computations[name], instruction, times
 
   def fused(self) -> set[str]:
-    """Computations inside a kernel, whose intermediate results touch no memory."""
+    """Computations inside a kernel: their intermediate results do not pass through main memory."""
     kernels = [i for computation in self.computations.values() for i in computation.values() if i.opcode == "fusion"]
     return {name for kernel in kernels for name in kernel.called}
 
@@ -105,7 +105,7 @@ class Program:
     return self._bound(condition[1]) if condition else None
 
   def _bound(self, name: str) -> int | None:
-    """The smallest whole number in a condition that a counter is compared with; a fusion may hold the comparison."""
+    """Smallest integer that a condition compares a counter with; the comparison may be inside a fusion."""
     condition = self.computations[name]
     numbers = [_number(condition, operand) for i in _comparisons(condition) for operand in i.operands]
     for fusion in condition.values():
@@ -137,7 +137,7 @@ class Program:
 
 
 def arrays_of(shape: str) -> tuple[Array, ...]:
-  """The arrays of a shape as it is printed, as in "(f32[8,2]{1,0:T(8,128)S(1)}, s32[])"."""
+  """The arrays of a printed shape, such as "(f32[8,2]{1,0:T(8,128)S(1)}, s32[])"."""
   arrays = []
   for dtype, dims, layout in _ARRAY.findall(shape):
     space = re.search(r"S\((\d+)\)", layout)
@@ -150,7 +150,7 @@ def _comparisons(computation: dict[str, Instruction]) -> list[Instruction]:
 
 
 def _number(computation: dict[str, Instruction], name: str) -> int | None:
-  """The value of a constant that is a whole number."""
+  """The value of an integer constant."""
   instruction = computation[name]
   return int(instruction.text) if instruction.opcode == "constant" and instruction.text.isdecimal() else None
 
@@ -174,7 +174,7 @@ def _instruction(line: str, match: re.Match[str]) -> Instruction:
 
 
 def _devices(text: str) -> int:
-  """Number of devices by the header: partitions of one program times its replicas."""
+  """Number of devices according to the header: partitions of one program times its replicas."""
   header = text[: text.find("\n")]
   counts = (re.search(rf"\b{name}=(\d+)", header) for name in ("num_partitions", "replica_count"))
   return math.prod(int(count[1]) for count in counts if count)

@@ -1,15 +1,15 @@
 """Lower bounds of an iteration's cost on each chip of a mesh, for comparison with its compiled programs.
 
-With d, f and t chips along data, fsdp and tensor, rows are split over d f chips and matrices over f t. W bytes of
-matrices (in the type of the activations) and y bytes of activations [rows of a chip, D] then make a chip send
+With d, f and t chips along data, fsdp and tensor, rows are split over d f chips and matrices over f t. With W bytes of
+matrices (in the dtype of the activations) and y bytes of activations [rows of a chip, D], a chip then sends
 
   weights      W / t (f - 1) / f                 each time that a pass reads them, and once for the gradient
   gradients    W / (t f) 2 (d - 1) / d           once per micro-batch
   activations  4 y (t - 1) / t                   per layer and pass (forward, backward, and again with remat): a
                                                  sum after attention and one after the feed-forward
 
-where a pass of the sampler is one token long. Weights that are whole while responses are generated are read once. Rows
-of all lengths count as the longest, in length buckets too, and a tree's rows as responses of their own.
+where a pass of the sampler is one token long. Weights that are replicated during generation are read once. All rows
+count as long as the longest, even with length buckets, and a tree's rows count as separate responses.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Sizes(NamedTuple):
     return responses + (self.prompts if model.shared_prompts else self.rows) * self.prompt_tokens
 
   def blocks(self, model: Model) -> float:
-    """Operations of the blocks in such a pass."""
+    """Operations of the transformer blocks in such a pass."""
     prompts = self.passed(model) - self.rows * self.response_tokens
     of_prompts = forward_flops(model.config, prompts, (self.prompt_tokens + 1) / 2, 0)
     context = self.prompt_tokens + (self.response_tokens + 1) / 2
@@ -62,7 +62,7 @@ class Ideal(NamedTuple):
 
 
 def sizes(experiment: Experiment) -> Sizes:
-  """Rows and tokens of an iteration, by the plan of its curriculum."""
+  """Rows and tokens of an iteration, according to the plan of its curriculum."""
   curriculum, task, key = experiment.method.curriculum, experiment.task, jax.random.key(0)
   plan, _ = jax.eval_shape(lambda: curriculum.next(curriculum.init(key), task, key))
   return Sizes(
@@ -85,8 +85,8 @@ def rollout(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
 
 
 def update(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
-  """Forward and backward of every trained model in each epoch, and a forward pass of each that is scored; prompts once
-  for their rows, and outputs of responses alone."""
+  """Forward and backward passes of every trained model in each epoch, and a forward pass of each scored model; prompts
+  count once for all their rows, and outputs only at responses."""
   config, s = experiment.config, sizes(experiment)
   minibatches = config.epochs * config.minibatches_per_epoch
   minibatch = s.rows // config.minibatches_per_epoch
@@ -110,8 +110,8 @@ def update(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
 
 
 def _recomputed(model: Model, tokens: int, blocks: float, readout: float) -> float:
-  """Operations that a backward pass repeats: with remat those of each block except its last product, which no gradient
-  reads; without logits held, those of the output layer."""
+  """Operations that a backward pass repeats: with remat, those of each block except its last product, which no gradient
+  reads; if logits are not kept, also those of the output layer."""
   c = model.config
   again = blocks - 2.0 * tokens * c.layers * c.width * c.feed_forward if c.remat == "block" else 0.0
   return again + (readout if not model.of_heads and model.logprobs != "logits" else 0.0)

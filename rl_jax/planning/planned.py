@@ -21,7 +21,7 @@ class Plan:
     what: description of model and task.
     mesh: chips along each axis.
     layers: the two compiled numbers of layers, if the model is extrapolated.
-    notes: notes on figures that are guesses for that reason.
+    notes: notes on figures that are rough because of the extrapolation.
     cache: bytes of keys and values, part of a rollout's temporary memory.
     ideal: lower bounds of "rollout" (all phases together) and "update".
     advise: program that is too large -> changes to try.
@@ -47,7 +47,7 @@ class Plan:
     return math.prod(self.mesh.values())
 
   def total(self, name: str) -> float:
-    """Bytes on a chip while a program runs: the state of the run and the program's own."""
+    """Bytes on a chip while a program runs: the state of the run plus the program's own memory."""
     program = self.programs[name]
     if isinstance(program, OutOfMemory):
       return self.state.total + program.temporary
@@ -81,7 +81,7 @@ class Plan:
     return {"seconds": total, "tokens_per_second": tokens / total, "program": longest[0], "binds": longest[1]}
 
   def advice(self) -> list[str]:
-    """Changes that make it fit; none if it does."""
+    """Changes to try so that the run fits; none if it already does."""
     return self.advise(self.too_large[0]) if self.too_large else []
 
   def record(self) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class Plan:
 
   def _about(self, name: str, program: CompiledProgram | OutOfMemory) -> list[str]:
     if isinstance(program, OutOfMemory):
-      return [f"{name}: the compiler refused it, it needs {program.temporary / GIB:.2f} GiB beside its arguments"]
+      return [f"{name}: the compiler refused it, it needs {program.temporary / GIB:.2f} GiB besides its arguments"]
     times, ideal = program.times(self.chip), self.ideal.get(name)
     binds = max(times, key=lambda term: times[term])
     rows = [

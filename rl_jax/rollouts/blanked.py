@@ -1,10 +1,10 @@
 """Values of the parts of responses: rewards of copies whose other parts are blanked.
 
-A response is cut into units, contiguous runs of its tokens. The value of some units is the verifier's reward of a copy
-of the row in which the tokens of all other units are the task's blank token: as many tokens, in their places. The value
-of all units is the reward of the row itself. The copies are scored together, with the task's own verifier, and dropped;
-nothing is generated. All coalitions of S units are 2^S - 1 copies of each row, in memory at once: take few units, or
-random orders (coalitions.py).
+A response is cut into units, contiguous runs of its tokens. The value of a set of units is the verifier's reward of a
+copy of the row in which every token of the other units is replaced by the task's blank token. The value of all units is
+the reward of the row itself. The copies are scored together by the task's own verifier and then dropped; nothing is
+generated. All coalitions of S units take 2^S - 1 copies of each row, in memory at once: use few units, or random orders
+(coalitions.py).
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ SPANS = {
 }
 """trajectories -> [B, T], True on the last token of each span: the steps of the verifier, or every token."""
 EMPTY = ("fixed", "blanks")
-"""The response without any unit: one that ends at once, the same for all rows of a prompt; or the row's own length of
-blanks."""
+"""The response without any unit: one that ends at once, the same for all rows of a prompt; or blanks of the row's own
+length."""
 
 
 def unit_ids(ends: Bool[Array, "B T"], mask: Bool[Array, "B T"], max_units: int) -> Int[Array, "B T"]:
-  """The unit of each unmasked token, -1 elsewhere: each span, or `max_units` of adjacent ones where there are more.
+  """The unit of each unmasked token, -1 elsewhere: one unit per span, or `max_units` units of adjacent spans if there
+  are more spans.
 
-  A token outside of spans belongs to the next one, after the last span to that. A row without a span is one unit.
+  A token outside the spans belongs to the next span, or to the last one if no span follows. A row without a span is one
+  unit.
 
   Args:
     ends: last tokens of spans.
@@ -50,9 +52,9 @@ def unit_ids(ends: Bool[Array, "B T"], mask: Bool[Array, "B T"], max_units: int)
 
 
 def blank_of(task: Task, token: int | None = None) -> int:
-  """The token that takes the place of others: `token`, or the task's own.
+  """The token that replaces others: `token`, or the task's own.
 
-  Raises: ValueError: there is none, it is not in the vocabulary, or responses have several turns.
+  Raises: ValueError: there is no such token, it is not in the vocabulary, or responses have several turns.
   """
   blank, size = task.blank_token if token is None else token, len(task.vocabulary)
   if blank is None:
@@ -60,7 +62,7 @@ def blank_of(task: Task, token: int | None = None) -> int:
       "parts of responses are blanked, but this task has no `blank_token`: name one, or take another task"
     )
   if not 0 <= blank < size:
-    raise ValueError(f"the blank token {blank} is none of the {size} of the task's vocabulary")
+    raise ValueError(f"the blank token {blank} is outside the task's vocabulary: want an id from 0 to {size - 1}")
   if task.turns is not None:
     raise ValueError("responses of several turns are not blanked: take a task whose responses are one piece")
   return blank
@@ -80,8 +82,8 @@ def blanked(
   [B, S], `empty_values` [B] and `valued` [B].
 
   Args:
-    units: S, most units of a row.
-    spans: what units are made of, see `SPANS`.
+    units: S, largest number of units of a row.
+    spans: spans that units are made of, see `SPANS`.
     empty: see `EMPTY`.
     token: the blank token, see `blank_of`.
 
@@ -139,19 +141,19 @@ def blanked(
 
 
 def _all_units(members: Bool[Array, "B C S"], exists: Bool[Array, "B S"]) -> Bool[Array, "B C"]:
-  """Coalitions of all units: their copy is the row itself."""
+  """Coalitions with all units; their copy is the row itself."""
   return (members | ~exists[:, None]).all(axis=2)
 
 
 def _first_rows(trajectories: Trajectories) -> Int[Array, " B"]:
-  """Index of the first scored row of each row's prompt; of some row where none is scored."""
+  """Index of the first scored row of each row's prompt, or of any row if none is scored."""
   scored, ids = trajectories.scored, densify(trajectories.prompt_ids)
   order = jnp.where(scored, jnp.arange(len(scored)), len(scored) - 1)
   return jax.ops.segment_min(order, ids, num_segments=len(scored))[ids]
 
 
 def _ended(rows: Trajectories, task: Task) -> Trajectories:
-  """The rows with responses that end at once."""
+  """The rows with responses replaced by ones that end at once."""
   slots = jnp.arange(rows.tokens.shape[1])
   is_end, is_prompt = slots == rows.prompt_width, slots < rows.prompt_width
   of_response = jnp.where(is_end, task.vocabulary.end_id, task.vocabulary.pad_id)
@@ -162,6 +164,6 @@ def _ended(rows: Trajectories, task: Task) -> Trajectories:
 
 
 def _copies(rows: Trajectories, asked: Bool[Array, " M"]) -> Trajectories:
-  """Rows as the verifier is to see them, unscored; others than those asked about are not in use."""
+  """Unscored rows as the verifier is to see them; rows that are not asked about are not in use."""
   no = jnp.zeros_like(asked)
   return rows.replace(row_mask=asked, verified=no, reward_mask=no, extras={}, trees=())

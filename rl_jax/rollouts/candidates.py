@@ -36,13 +36,13 @@ def candidates(
 
   The verifier judges the candidates of a turn. One of them is drawn with the probabilities softmax(advantages /
   temperature), the environment's answer is added to it, and the result is the prefix of the next turn's candidates. An
-  episode ends where the candidate that is drawn ends it; later rows have `row_mask` False and sample nothing. B = K N
-  count rows come back for K turns at most, turn by turn, and the candidates of a prefix are adjacent and have a group
-  of their own. The reward of a row is that of its episode up to its turn.
+  episode ends if the drawn candidate ends it; its later rows have `row_mask` False and sample nothing. For at most K
+  turns, the B = K N count rows are in the order of the turns; the candidates of a prefix are adjacent and form a group.
+  The reward of a row is the reward of its episode up to its turn.
 
   Args:
     advantages: scored rows -> advantages within their groups.
-    temperature: <= 0: the candidate with the highest advantage.
+    temperature: of the draw; <= 0: the candidate with the highest advantage is taken.
 
   Raises: ValueError: the task has no turns.
   """
@@ -100,7 +100,7 @@ def candidates(
 def commit(
   rows: Trajectories, advantages: Float[Array, " B"], count: int, key: PRNGKeyArray, *, temperature: float
 ) -> Int[Array, " N"]:
-  """Row of the candidate that each of N prefixes is continued with; any of its rows where none is scored.
+  """Row of the candidate that continues each of N prefixes; a random one of the prefix if none is scored.
 
   Args:
     rows: `count` adjacent candidates of each prefix.
@@ -113,6 +113,6 @@ def commit(
 
 
 def _untrained(rows: Trajectories) -> Trajectories:
-  """Rows as prefixes, none of whose tokens is trained on."""
+  """Rows as prefixes, without trained tokens."""
   sources = jnp.where(rows.loss_mask, PROMPT, rows.source_ids)
   return rows.replace(loss_mask=jnp.zeros_like(rows.loss_mask), source_ids=sources)

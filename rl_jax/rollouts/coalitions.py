@@ -1,4 +1,4 @@
-"""Coalitions of the units of responses whose values are asked for, beside those of no unit and of all units."""
+"""Coalitions of the units of responses that are to be valued, in addition to no unit and all units."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from rl_jax.tasks.task import ExtraSpec
 
 
 class Coalitions(NamedTuple):
-  """C coalitions of at most S units in each row."""
+  """C coalitions of at most S units in each row, and functions that read them from extras."""
 
   size: int
   """C."""
   draw: Callable[[Bool[Array, "B S"], PRNGKeyArray], dict[str, Array]]
-  """(units that exist, key) -> extras that say which coalitions these are."""
+  """(units that exist, key) -> extras that determine the coalitions."""
   members: Callable[[Bool[Array, "B S"], dict[str, Array]], Bool[Array, "B C S"]]
-  """(units that exist, extras of the batch) -> members of each. Coalitions with other units are not asked for."""
+  """(units that exist, extras of the batch) -> members of each coalition. One with a unit that does not exist is not
+  valued."""
   values: Callable[[Float[Array, " B"], Float[Array, "B C"], Float[Array, " B"]], dict[str, Array]]
-  """(value of no unit, of the coalitions, of all units) -> extras with all values."""
+  """(value of no unit, values of the coalitions, value of all units) -> extras with all values."""
   provides: dict[str, ExtraSpec]
-  """The extras."""
+  """Specs of the extras."""
 
 
 NONE = Coalitions(
@@ -35,11 +36,11 @@ NONE = Coalitions(
   values=lambda none, some, every: {},
   provides={},
 )
-"""No other coalition."""
+"""No coalition in addition."""
 
 
 def every_coalition(units: int) -> Coalitions:
-  """All of them: extra `coalition_values` [B, 2^S], in bitmask order."""
+  """All coalitions: extra `coalition_values` [B, 2^S], in bitmask order."""
   codes = np.arange(1, 2**units - 1)
   table = (codes[:, None] >> np.arange(units)) % 2 == 1
   meaning = "value of each coalition; bit i of the index is unit i"
@@ -55,7 +56,7 @@ def every_coalition(units: int) -> Coalitions:
 
 
 def random_orders(units: int, orders: int) -> Coalitions:
-  """The beginnings of P random orders of the units: extras `orders` [B, P, S] and `order_values` [B, P, S+1].
+  """The prefixes of P random orders of the units: extras `orders` [B, P, S] and `order_values` [B, P, S+1].
 
   Units that do not exist come last.
   """

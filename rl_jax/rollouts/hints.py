@@ -1,7 +1,7 @@
 """Hinted responses: rows that continue the first part of a reference solution, beside plain rows of the same prompts.
 
 The hint fills the first slots of a response, where the verifier reads it. Its tokens have the source HINT and are not
-part of `loss_mask`; a method gives them weight, or none.
+part of `loss_mask`; a method decides their weight.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ def hinted(
   high: float,
   noise: float,
 ) -> Rollout:
-  """`plain` responses to each of N prompts, then `helped` that continue a hint as long as the prompt is hard.
+  """`plain` responses to each of N prompts, then `helped` that continue a hint; the harder the prompt, the longer.
 
-  The hint is the share `hint_ratio` of the reference solution, by the mean reward of the plain rows and a draw from
-  Uniform(-noise, noise) for each prompt. The last token of a solution is never part of it. A prompt without a scored
-  row counts as hardest. The rows of a prompt are adjacent, plain ones first: B = N (plain + helped). A plan has the
-  plain ones; the hint counts towards their limit.
+  The hint is the share `hint_ratio` of the reference solution. The share follows from the mean reward of the plain rows
+  and a draw from Uniform(-noise, noise) for each prompt. The last token of a solution is never part of the hint. A
+  prompt without a scored row counts as hardest. The rows of a prompt are adjacent, plain ones first: B = N (plain +
+  helped). A plan covers the plain rows; the hint counts towards the limit of the hinted ones.
 
   Extras: those of `PROVIDES`. Metrics: `hint_ratio`, and `hint_length` in tokens, means over prompts.
 
   Args:
-    low, high: bounds of the share without noise.
+    low, high: bounds of the share before noise.
 
   Raises: ValueError: the task has no solutions, or turns.
   """
   if task.solutions is None:
-    raise ValueError("hints are parts of solutions, and this task has none: use one that has, as rl_jax.tasks.chain")
+    raise ValueError("hints are parts of solutions, and this task has none: use one that does, as rl_jax.tasks.chain")
   if task.turns is not None:
     raise ValueError("a response of several turns cannot continue a hint: use a task without turns")
   respond = flat(task, plain, sampling)
@@ -89,7 +89,7 @@ def hinted(
       completions=helped,
       limits=jnp.repeat(jnp.maximum(plan.response_limits[first] - lengths, 0), helped),
     )
-    # A limit of the plan ends a response here; none continues later.
+    # A response that reaches the plan's limit ends here; it is not continued in a later iteration.
     cut = rows.truncated | rows.unfinished
     rows = rows.replace(truncated=cut, unfinished=jnp.zeros_like(cut)).with_extras(hinted=jnp.ones_like(cut))
     generated, of_prompts = rows.sampled_tokens, lambda x: masked_mean(x.astype(jnp.float32), in_use)

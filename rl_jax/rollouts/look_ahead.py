@@ -1,4 +1,4 @@
-"""Look-ahead sampling: few responses to every prompt, then more to those whose expected reward the few refute."""
+"""Look-ahead sampling: few responses to every prompt, then more to prompts whose expected reward these refute."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def look_ahead(
 ) -> Rollout:
   """`completions_per_prompt` responses to each of N prompts, then `rounds` rounds of `rows_per_round` more.
 
-  After each round the rewards so far are fused with the prompt's estimate, and the next one goes to the prompts that
-  still ask, see `look_ahead_allocation`: B = N completions_per_prompt + rounds rows_per_round rows come back. Rows that
-  no prompt asks for have `row_mask` False and sample nothing. The rows of a prompt have one group id; those of the
-  rounds come last. The estimator learns from all scored rows, at the end.
+  After each round the rewards so far are fused with the prompt's estimate, and the next round goes to the prompts that
+  still ask for responses, see `look_ahead_allocation`. The batch has B = N completions_per_prompt + rounds
+  rows_per_round rows. Rows that no prompt asks for have `row_mask` False and sample nothing. The rows of a prompt have
+  one group id; those of the rounds come last. At the end, the estimator learns from all scored rows.
 
-  Extras: those of `PROVIDES`. Metrics: `rows_per_prompt`; `rounds`, the number of them that sampled; `refuted`, the
-  share of prompts whose rewards moved the baseline off the estimate; `undecided`, that of those which still ask.
+  Extras: those of `PROVIDES`. Metrics: `rows_per_prompt`; `rounds`, the number of rounds that sampled; `refuted`, the
+  share of prompts whose rewards moved the baseline off the estimate; `undecided`, the share that still asks.
 
   Args:
-    respond: number of responses -> a rollout of so many to each prompt, those of a prompt together, without a state.
-    k_max, cost, noise_variance: of the rule, see `rl_jax.kernels.curricula.stopping`.
+    respond: number of responses -> a stateless rollout of that many to each prompt, with those of a prompt adjacent.
+    k_max, cost, noise_variance: options of the stopping rule, see `rl_jax.kernels.curricula.stopping`.
 
   Raises: ValueError: k_max is less than completions_per_prompt.
   """
   if k_max < completions_per_prompt:
-    raise ValueError(f"k_max={k_max}: the first round alone has {completions_per_prompt} (completions_per_prompt)")
+    raise ValueError(f"k_max={k_max}: want at least completions_per_prompt={completions_per_prompt}, the first round")
   first, more = respond(completions_per_prompt), respond(1)
 
   def with_priors(phase: Phase) -> Phase:
@@ -117,7 +117,7 @@ def look_ahead(
     scored = trajectories.scored
     weights = jnp.where(scored, 1 / jnp.maximum(group_size(trajectories.group_ids, scored), 1), 0.0)
     trees = trajectories.first(plan.row_mask.shape[0]).trees
-    # Models run each part by itself, so that those of all rounds are one.
+    # Models run each part separately, so the rows of all rounds are one part.
     alone = (PrefixTrees.alone(rounds * rows_per_round),) if trees and rounds else ()
     trajectories = trajectories.replace(trees=(*trees, *alone)).with_extras(prompt_weights=weights)
     state = estimator.update(state, prompts, fusion.mean, known)
@@ -137,8 +137,8 @@ class _Evidence(NamedTuple):
   """The responses so far, by prompt."""
 
   rows: Int[Array, " N"]
-  """First row of each."""
+  """First row of each prompt."""
   fusion: Fusion
-  """Their rewards, fused with the estimate."""
+  """Rewards of the responses, fused with the estimate."""
   sampled: Float[Array, " N"]
-  """Number of responses, unscored ones too."""
+  """Number of responses, including unscored ones."""

@@ -1,8 +1,8 @@
-"""Replay and reflection: past responses to a prompt, right and wrong, in groups of the same prompt or in a new prompt.
+"""Replay and reflection: past responses, right and wrong, join a group of the same prompt or become part of a prompt.
 
-A buffer keeps the last right and the last wrong responses to each of a pool of prompts. A group whose responses are all
-right or all wrong is joined by past ones of the opposite outcome. A prompt that was mostly answered wrong is asked once
-more after one of the wrong responses: the prompt, the response, an instruction, in the slots of a wider prompt.
+A buffer keeps the latest right and wrong responses to each prompt of a pool. Past responses of the opposite outcome
+join a group whose responses are all right or all wrong. A prompt that was mostly answered wrong is asked again, in a
+wider prompt that consists of the prompt, one of its wrong responses and an instruction.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ PROVIDES = {
 
 
 class Past(flax.struct.PyTreeNode):
-  """Outcomes of earlier iterations, in S places; a prompt has the place of its id modulo S."""
+  """Outcomes of earlier iterations, in S places; the place of a prompt is its id modulo S."""
 
   right: Trajectories
-  """S * H rows, H for each place, oldest first; `row_mask` is True on those in use."""
+  """S * H rows, H for each place, oldest first; `row_mask` is True for rows in use."""
   wrong: Trajectories
   prompt_ids: Int[Array, " S"]
-  """Prompt that a place holds, -1 at first. Another one that comes to the place takes it."""
+  """Id of the prompt in each place, -1 at first. A new prompt replaces the previous one."""
   responses: Float[Array, " S"]
   """Number of scored responses so far."""
   successes: Float[Array, " S"]
 
 
 class Recalled(flax.struct.PyTreeNode):
-  """Part of the past that N prompts have; nothing where their place is another's."""
+  """The past of N prompts; empty for prompts whose place another prompt holds."""
 
   right: Trajectories
   """N * H rows."""
@@ -57,7 +57,7 @@ class Recalled(flax.struct.PyTreeNode):
 
 
 def recalled(past: Past, ids: Int[Array, " N"]) -> Recalled:
-  """Past of the prompts `ids`."""
+  """The past of the prompts `ids`."""
   places = ids % past.prompt_ids.shape[0]
   own = past.prompt_ids[places] == ids
   kept = past.right.row_mask.shape[0] // past.prompt_ids.shape[0]
@@ -72,7 +72,7 @@ def recalled(past: Past, ids: Int[Array, " N"]) -> Recalled:
 
 
 def remembered(past: Past, ids: Int[Array, " N"], rows: Trajectories) -> Past:
-  """Past with the scored ones of new rows, which are adjacent by prompt; of equal prompts the first one counts."""
+  """The past with the scored new rows added. Rows of a prompt are adjacent; of equal prompts only the first counts."""
   count, size = ids.shape[0], past.prompt_ids.shape[0]
   before, places = recalled(past, ids), ids % size
   earlier = jnp.tril(places[:, None] == places, -1).any(axis=1)
@@ -83,7 +83,7 @@ def remembered(past: Past, ids: Int[Array, " N"], rows: Trajectories) -> Past:
   def pushed(kind: Trajectories, old: Trajectories, outcome: bool) -> Trajectories:
     kept = of_prompt(old.row_mask).shape[1]
     usable = jnp.concatenate([of_prompt(old.row_mask), scored & (correct == outcome)], axis=1)
-    # Usable ones last, in the order of time.
+    # Usable rows last, oldest first.
     newest = jnp.argsort(usable, axis=1, stable=True)[:, -kept:]
     index = jnp.concatenate(
       [of_prompt(jnp.arange(count * kept)), count * kept + of_prompt(jnp.arange(rows.row_mask.size))], axis=1
@@ -108,7 +108,7 @@ def remembered(past: Past, ids: Int[Array, " N"], rows: Trajectories) -> Past:
 def reflections(
   past: Recalled, prompts: Prompts, instruction: tuple[int, ...], key: PRNGKeyArray
 ) -> tuple[Prompts, Bool[Array, " N"]]:
-  """(prompts, mask): each prompt, a random wrong response to it and the instruction; unchanged where there is none."""
+  """(prompts, mask): each prompt, a random wrong response to it and the instruction; unchanged if it has none."""
   count, width = prompts.tokens.shape
   wrong = past.wrong.row_mask.reshape(count, -1)
   drawn = jnp.argmax(jnp.where(wrong, jax.random.uniform(key, wrong.shape), -1.0), axis=1)
@@ -135,29 +135,29 @@ def with_past(
   threshold: float,
   instruction: tuple[int, ...] = (),
 ) -> Rollout:
-  """Responses to each of N prompts, up to `replayed` past ones, and responses to some of the prompts once more.
+  """Responses to each of N prompts, up to `replayed` past ones, and responses to some prompts that are asked again.
 
   The prompts to reflect on are the first ones of the plan whose share of right responses so far is below `threshold`.
-  Their groups are of their own and are neither joined by past responses nor remembered, since they read another
-  context. Every group has the same number of adjacent rows; those that it lacks have `row_mask` False. A replayed row
-  keeps its logprobs, its mask of trained tokens and its reward, and has the source REPLAY. A group is compared with the
-  past before it becomes part of it.
+  They form groups of their own; past responses do not join these, and they are not remembered, since their context
+  differs. Every group has the same number of adjacent rows; missing ones have `row_mask` False. A replayed row keeps
+  its logprobs, its mask of trained tokens and its reward, and has the source REPLAY. A group is compared with the past
+  before being added to it.
 
   Extras: those of `PROVIDES`. Metrics: `replayed`, the share of replayed rows; `reflections`, the share of prompts that
   are asked again.
 
   Args:
-    pool: S, the number of prompts with a past: that of the task's pool, or as many as memory allows.
-    kept: H, the number of right and of wrong responses of each.
-    reflected: most prompts of a plan that are asked again; None: all.
-    instruction: token ids at the end of a prompt to reflect.
+    pool: S, the number of prompts with a past: the size of the task's pool, or as many as memory allows.
+    kept: H, the number of right responses kept for each prompt, and of wrong ones.
+    reflected: largest number of prompts of a plan that are asked again; None: all.
+    instruction: token ids at the end of a reflection prompt.
 
-  Raises: ValueError: the task has turns; more responses are to be replayed than are kept.
+  Raises: ValueError: the task has turns, or more responses are to be replayed than are kept.
   """
   if replayed > kept:
     raise ValueError(f"{replayed} past responses cannot join a group, as {kept} right and {kept} wrong ones are kept")
   if task.turns is not None:
-    raise ValueError("responses of several turns are not replayed in another prompt: use a task without turns")
+    raise ValueError("responses of several turns cannot become part of a prompt: use a task without turns")
   reflects = reflected != 0
   respond, size = flat(task, completions_per_prompt, sampling), completions_per_prompt + replayed
   width = task.prompt_tokens + (task.response_tokens + len(instruction) if reflects else 0)
@@ -190,7 +190,7 @@ def with_past(
     of_rows = lambda x: jnp.repeat(x, completions_per_prompt, axis=0)
     kept_outcomes, exists = of_rows(outcomes), of_rows(jnp.concatenate([right, wrong], axis=1))
     chosen = replay_slots(plain.correct, kept_outcomes, exists, plain.group_ids, plain.scored, num_replay=replayed)
-    # Unscored rows get none; those that are scored agree.
+    # Groups get past rows only if all their scored rows agree; unscored rows do not count.
     first = jnp.arange(count) * completions_per_prompt + jnp.argmax(by_prompt(plain.scored), axis=1)
     own, slots = jnp.arange(count)[:, None] * kept, chosen.slots[first]
     return own + jnp.where(slots < kept, slots, count * kept + slots - kept), chosen.mask[first]
@@ -204,7 +204,7 @@ def with_past(
     if replayed:
       everything = concatenate(before, past.right, past.wrong)
       old, found = (jnp.pad(x, ((0, groups - count), (0, 0))) for x in opposite(plain, past))
-      # Its first row, not in use, fills the place of one that a group lacks.
+      # The group's first row, marked as not in use, fills the place of a missing row.
       index = jnp.concatenate([index, jnp.where(found, rows + old, index[:, :1])], axis=1)
       mask = jnp.concatenate([mask, found], axis=1)
     joined = everything.rows(index.ravel()).replace(

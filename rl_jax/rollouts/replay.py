@@ -23,17 +23,17 @@ from rl_jax.trajectories import REPLAY, Trajectories
 
 
 class Buffer(flax.struct.PyTreeNode):
-  """Waiting rows, at most C; `row_mask` is True on those in use."""
+  """Waiting rows, at most C; `row_mask` is True for slots in use."""
 
   rows: Trajectories
   born: Int[Array, " C"]
   """Iteration in which each row was made."""
   iteration: Int[Array, ""]
-  """Iterations done."""
+  """Number of completed iterations."""
 
 
 class ReplayState(flax.struct.PyTreeNode):
-  """State of the rollout that makes rows, and the waiting rows."""
+  """State of the wrapped rollout, and the waiting rows."""
 
   rollout: Any
   buffer: Buffer
@@ -44,7 +44,7 @@ def empty_buffer(task: Task, capacity: int, width: int, extras: Mapping[str, Any
 
   Args:
     width: number of prompt slots; rows also have the task's response slots.
-    extras: dtypes of the extras [B] that rows keep, by name.
+    extras: dtypes, by name, of the extras [B] that rows keep.
   """
   per_row = lambda dtype: jnp.zeros(capacity, dtype)
   rows = Trajectories.empty(capacity, width + task.response_tokens, width, objectives=len(task.objectives))
@@ -55,7 +55,7 @@ def empty_buffer(task: Task, capacity: int, width: int, extras: Mapping[str, Any
 def places_in_group(
   group_ids: Int[Array, " B"], draws: Float[Array, " B"], mask: Bool[Array, " B"]
 ) -> Int[Array, " B"]:
-  """Rank of each unmasked row within its group in the order of `draws`, from 0; B in masked rows."""
+  """Rank of each unmasked row within its group in the order of `draws`, from 0; masked rows have B."""
   rows = jnp.arange(mask.shape[0])
   groups = densify(group_ids)
   order = jnp.lexsort((draws, ~mask, groups))
@@ -75,22 +75,22 @@ def with_replay(
   max_age: int,
   extras: Mapping[str, Any],
 ) -> Rollout:
-  """Rollout of `rows` rows per iteration: new ones of `rollout`, and old ones in the slots that are left.
+  """Rollout of `rows` rows per iteration: new ones from `rollout`, and old ones in the remaining slots.
 
-  At most `rows_per_group` usable new rows of each group are taken, at random. Free slots are filled with rows of the
-  buffer, at random; those still free have `row_mask` False. Other usable rows wait in the buffer, which drops the
-  oldest above `capacity` and those of age `max_age` iterations. No row is trained on twice.
+  At most `rows_per_group` usable new rows of each group are taken, at random. Remaining slots are filled with random
+  rows of the buffer; slots that stay empty have `row_mask` False. The other usable new rows wait in the buffer, which
+  drops rows of age `max_age` iterations and the oldest ones beyond `capacity`. No row is trained on twice.
 
-  Groups are identified by their prompt, since rows come from several iterations. Extras other than those to keep, and
-  "correct", are dropped.
+  Groups are identified by their prompt, since rows come from several iterations. Extras are dropped except those to
+  keep and "correct".
 
   Metrics: `replayed`, the share of old rows; `usable`, the number of usable new rows per row of the batch.
 
   Args:
     usable: scored trajectories -> rows worth training on.
-    extras: dtypes of the extras [B] that the method reads, by name.
+    extras: dtypes, by name, of the extras [B] that the method reads.
 
-  Raises: ValueError, when traced: `rows` exceeds the rows that are made plus those that can wait.
+  Raises: ValueError, when traced: `rows` exceeds the number of new rows plus `capacity`.
   """
 
   def within(phase):
@@ -104,12 +104,12 @@ def with_replay(
     buffer, now = state.buffer, state.buffer.iteration
     num_new = trajectories.tokens.shape[0]
     if num_new + capacity < rows:
-      raise ValueError(f"a batch of {rows} rows needs as many: {num_new} are made and {capacity} can wait")
+      raise ValueError(f"a batch of {rows} rows is too large: only {num_new} are made and {capacity} can wait")
     good = usable(trajectories) & trajectories.row_mask
     draws = jax.random.uniform(key, (num_new + capacity,))
     new = good & (places_in_group(trajectories.group_ids, draws[:num_new], good) < rows_per_group)
     fresh = buffer.rows.row_mask & (now - buffer.born < max_age)
-    # In order: new rows, old ones in the order of their draws, nothing.
+    # In order: new rows, old rows in the order of their draws, empty slots.
     order = jnp.concatenate([jnp.where(new, -1.0, 1.0), jnp.where(fresh, draws[num_new:], 1.0)])
     index = jnp.argsort(order, stable=True)[:rows]
     filled = order[index] < 1.0
@@ -142,7 +142,7 @@ def with_replay(
 
 
 def as_buffered(buffered: Trajectories, trajectories: Trajectories) -> Trajectories:
-  """New rows with the extras and types of the buffer, grouped by prompt."""
+  """New rows with the extras and dtypes of the buffer, grouped by prompt."""
   extras = trajectories.extras | {"correct": trajectories.correct}
   trajectories = trajectories.replace(
     group_ids=trajectories.prompt_ids, trees=(), extras={name: extras[name] for name in buffered.extras}

@@ -1,7 +1,7 @@
-"""Advisories: likely faults of a run in words, by rules with named thresholds on the metrics of training.
+"""Advisories: likely faults of a run in words, found by rules with named thresholds on training metrics.
 
-A rule compares a window of the latest iterations with a threshold, or with a window of the first ones, seed by seed. It
-says nothing where its metric is missing or the run is too short. An advisory is a reason to look, no verdict. The
+A rule compares a window of the latest iterations with a threshold or with a window of the first ones, seed by seed. It
+says nothing if its metric is missing or the run is too short. An advisory is a reason to look, not a verdict. The
 thresholds are this project's own.
 """
 
@@ -18,44 +18,44 @@ from rl_jax.runs.record import Record
 from rl_jax.runs.statistics import mean
 
 WINDOW = 20
-"""Number of iterations in a window, half of the run's where there are fewer than 40: single iterations are noise."""
+"""Number of iterations in a window, or half of the run's if it has fewer than 40: single iterations are noisy."""
 FEWEST = 5
 """Number of iterations in the shortest window. Warm-up and the first rollouts of a new policy take about as many."""
 DEAD_GROUPS = 0.8
 """Share of scored rows in groups of equal reward: four fifths of the sampling is spent on rows without a gradient."""
 HARD, EASY = 0.2, 0.8
-"""Accuracies below and above which dead groups are mostly of prompts that are never, or always, answered."""
+"""Accuracies below and above which most dead groups belong to prompts that are never, or always, solved."""
 DRIFT = 1e-2
-"""Nats per token between sampler and trainer. k3 is about x^2 / 2 of a log ratio x, which is then 0.14: most of the
-usual clip range of 0.2, before the first update."""
+"""Nats per token between sampler and trainer. k3 is about x^2 / 2 for a log ratio x, so x is about 0.14 at this bound:
+most of the usual clip range of 0.2, before the first update."""
 CLIPPED = 0.2
-"""Share of trained tokens with a clipped ratio; usual values are a hundredth of it."""
+"""Share of trained tokens with a clipped ratio; usual values are a hundred times smaller."""
 LENGTH_KEPT = 1 / 3
-"""Share of the first responses' length. Training for brevity rarely goes further; a degenerate answer does."""
+"""Share of the first responses' length. Training for brevity rarely shortens responses further; degeneration does."""
 ENTROPY_KEPT = 0.1
-"""Share of the first entropy. In R = b - a exp(H) (arXiv 2505.22617) hardly any reward is then left to gain."""
+"""Share of the first entropy. By R = b - a exp(H) (arXiv 2505.22617), hardly any reward is left to gain below it."""
 SOLVED = 0.95
-"""Accuracy above which a low entropy is the aim, and not the end of exploration."""
+"""Accuracy above which low entropy is the goal rather than a loss of exploration."""
 UNSCORED = 0.05
-"""Share of rows without a verdict: a verifier that fails on some kind of answer selects what is trained on."""
+"""Share of rows without a verdict: a verifier that fails on some kind of answer biases the training data."""
 TRUNCATED = 0.5
 """Share of responses cut by the limit: most rewards are then of unfinished answers."""
 SKIPPED = 0.1
-"""Share of updates that were not finite. One is an accident; a tenth is a learning rate or a type of numbers."""
+"""Share of updates that were not finite. One is an accident; a tenth points to the learning rate or the dtype."""
 
 FAILURES = {"part/timed_out": "timed out", "part/crashed": "crashed", "part/error": "raised an error"}
-"""Metrics of a failing verifier, and what it did."""
+"""Metrics of a failing verifier, and the failures in words."""
 
 
 class Advisory(NamedTuple):
-  """Something to look at."""
+  """A likely fault, with a reason to look."""
 
   name: str
   text: str
 
 
 class _Windows(NamedTuple):
-  """Means of one metric over the first and the last window, [S] each. NaN where a seed has no number in one."""
+  """Means of one metric over the first and the last window, [S] each. NaN if a seed has no number in a window."""
 
   first: np.ndarray
   last: np.ndarray
@@ -86,13 +86,13 @@ class _Marked(NamedTuple):
 
 
 def advisories(record: Record) -> list[Advisory]:
-  """Advisories about a run, the gravest first; empty if there are none, or too few iterations.
+  """Advisories about a run, most serious first; empty if there are none, or too few iterations.
 
   Args:
-    record: finished or not; its series "train" are read, and `completions_per_prompt` of its config.
+    record: a finished or unfinished run; its "train" series and its config's `completions_per_prompt` are read.
   """
   sampled = record.series.get("train", {}).get(TOKENS)
-  supervised = sampled is not None and not sampled.values.any()  # entropy is meant to fall, and groups have no baseline
+  supervised = sampled is not None and not sampled.values.any()  # entropy should fall, and groups have no baseline
   found = (rule(record) for rule in ((_skipped,) if supervised else _RULES))
   return [advisory for advisory in found if advisory is not None]
 
@@ -109,8 +109,8 @@ def _never_called(record: Record) -> Advisory | None:
   if failures := _failures(record):
     text = f"No response has had a verdict: the verifier {failures}. See the reasons in the terminal output."
     return Advisory("Verifier fails", text)
-  text = "No response has had a verdict: the verifier was never called, or has answered none. "
-  return Advisory("Verifier never called", text + "That is meant only where the method needs no reward.")
+  text = "No response has had a verdict: the verifier was never called, or never answered. "
+  return Advisory("Verifier never called", text + "This is intended only if the method needs no reward.")
 
 
 def _never_pays(record: Record) -> Advisory | None:
@@ -128,8 +128,8 @@ def _never_pays(record: Record) -> Advisory | None:
 def _unscored(record: Record) -> Advisory | None:
   every, failures = _all(record, "unscored"), _failures(record)
   if every is not None and (every == 1).all():
-    return None  # the first rule says that
-  reason = "That is meant where a method trains on unfinished responses; otherwise the verifier has failed."
+    return None  # reported by the first rule
+  reason = "This is intended if the method trains on unfinished responses; otherwise the verifier has failed."
   if failures:
     reason = f"The verifier {failures}: see the reasons in the terminal output."
   return _above(record, "unscored", UNSCORED, "Unscored rows", lambda seen: (
@@ -140,17 +140,17 @@ def _unscored(record: Record) -> Advisory | None:
 def _skipped(record: Record) -> Advisory | None:
   return _above(record, "skipped_updates", SKIPPED, "Skipped updates", lambda seen: (
     f"{seen.share} of the updates {seen.lately} were skipped, as a loss, a gradient or a parameter was not finite. "
-    "Lower the learning rate, or use wider numbers."
+    "Lower the learning rate, or use a wider dtype."
   ))  # fmt: skip
 
 
 def _dead_groups(record: Record) -> Advisory | None:
   if record.config.get("completions_per_prompt") == 1:
-    return None  # a group of one has equal rewards, and its method another baseline
+    return None  # a group of one always has equal rewards; its method uses another baseline
   windows, accuracy = _windows(record, "zero_spread_rows"), _windows(record, "accuracy")
   if windows is None or _never_pays(record) is not None:
-    return None  # the second rule says that
-  dead, reason = windows.last > DEAD_GROUPS, "Prompts are answered always or never"
+    return None  # reported by the second rule
+  dead, reason = windows.last > DEAD_GROUPS, "Prompts are always or never solved"
   if accuracy is not None and dead.any():
     share = mean(accuracy.last[dead].tolist())
     reason = (
@@ -158,22 +158,22 @@ def _dead_groups(record: Record) -> Advisory | None:
     )
     reason += f" (accuracy {number(share)})"
   return _advisory(windows, dead, "Dead groups", lambda seen: (
-    f"{seen.share} of the scored rows {seen.lately} are in groups of equal reward, which a group baseline leaves "
-    f"without a gradient. {reason}: filter them, or choose by difficulty."
+    f"{seen.share} of the scored rows {seen.lately} are in groups of equal reward, which get no gradient with a group "
+    f"baseline. {reason}: filter them, or choose prompts by difficulty."
   ))  # fmt: skip
 
 
 def _ratio_drift(record: Record) -> Advisory | None:
   return _above(record, "kl_to_behaviour", DRIFT, "Ratio drift", lambda seen: (
     f"Sampler and trainer differ by {number(seen.last)} nats per token {seen.lately}, before the first update (at "
-    f"first {number(seen.first)}): stale samples, or other numbers or settings in the sampler. Correct by importance "
-    "weights, or sample from the trained policy."
+    f"first {number(seen.first)}): samples are stale, or the sampler uses another dtype or other settings. Correct by "
+    "importance weights, or sample from the trained policy."
   ))  # fmt: skip
 
 
 def _clipped(record: Record) -> Advisory | None:
   return _above(record, "clip_fraction", CLIPPED, "Clipped ratios", lambda seen: (
-    f"{seen.share} of the trained tokens {seen.lately} are clipped, and have no gradient: use fewer epochs or "
+    f"{seen.share} of the trained tokens {seen.lately} are clipped and get no gradient: use fewer epochs or "
     "minibatches, or a lower learning rate."
   ))  # fmt: skip
 
@@ -185,7 +185,7 @@ def _length_collapse(record: Record) -> Advisory | None:
     over = _Marked(float(np.nanmean(reward.first)), float(np.nanmean(reward.last)), reward.size)
     rewards = f", while the reward went {over.change}"
   return _below(record, "response_length", LENGTH_KEPT, "Length collapse", lambda seen: (
-    f"Responses went {seen.change} tokens{rewards}. Read samples: are the answers still worked out?"
+    f"Responses went {seen.change} tokens{rewards}. Read samples: do the answers still show their reasoning?"
   ))  # fmt: skip
 
 
@@ -194,7 +194,7 @@ def _entropy_collapse(record: Record) -> Advisory | None:
   solved = False if accuracy is None else accuracy.last > SOLVED
   return _below(record, "entropy", ENTROPY_KEPT, "Entropy collapse", unless=solved, text=lambda seen: (
     f"The policy's entropy went {seen.change} nats per token: it hardly tries anything new. A higher clip bound, a "
-    "divergence from the reference or a lower learning rate keeps more of it."
+    "divergence from the reference or a lower learning rate preserves more of it."
   ))  # fmt: skip
 
 
@@ -230,10 +230,10 @@ def _below(
   text: Callable[[_Marked], str],
   unless: np.ndarray | bool = False,
 ) -> Advisory | None:
-  """Advisory on the seeds whose last window is below a share of the first, in runs of two whole windows.
+  """Advisory on the seeds whose last window is below a share of the first, in runs of at least two full windows.
 
   Args:
-    unless: seeds, [S], that are left out.
+    unless: mask [S] of seeds that are left out.
   """
   windows = _windows(record, metric)
   if windows is None or len(record.series["train"][metric].iterations) < 2 * FEWEST:
@@ -251,7 +251,7 @@ def _advisory(windows: _Windows, seeds: np.ndarray, name: str, text: Callable[[_
 
 
 def _all(record: Record, name: str) -> np.ndarray | None:
-  """All values [N, S] of a metric; None where there are fewer than `FEWEST` iterations."""
+  """All values [N, S] of a metric, or None with fewer than `FEWEST` iterations."""
   series = record.series.get("train", {}).get(name)
   return series.values if series is not None and len(series.iterations) >= FEWEST else None
 
@@ -266,7 +266,7 @@ def _windows(record: Record, name: str) -> _Windows | None:
 
 
 def _finite_mean(values: np.ndarray) -> np.ndarray:
-  """Mean over iterations of the finite values; NaN where there is none."""
+  """Mean of the finite values over iterations; NaN if there are none."""
   finite = np.isfinite(values)
   count = finite.sum(axis=0)
   return np.where(count > 0, np.where(finite, values, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)

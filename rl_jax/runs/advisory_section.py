@@ -10,10 +10,10 @@ from rl_jax.runs.record import Record
 
 
 def advisory_section(runs: Mapping[str, Record]) -> list[str]:
-  """Advisories of one run or of several, with the names of several; none for runs that are too short.
+  """Advisories of one run, or of several with their names; none for runs that are too short.
 
   Args:
-    runs: records by the names that the page gives them.
+    runs: records by their names on the page.
   """
   judged = {name: record for name, record in runs.items() if is_judged(record)}
   if not judged:

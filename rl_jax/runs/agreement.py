@@ -1,12 +1,12 @@
 """Agreement of a repeated run with its record: bit-identical on one platform, within a tolerance on another.
 
-One platform: the same CPU model and instruction sets, threads, devices, versions of numerical packages, XLA flags and
-JAX settings. The config, and with it the number of seeds, is the run's own. On another platform rounding differs, which
-eventually changes single sampled tokens and then all that follows. There
+One platform means the same CPU model and instruction sets, threads, devices, versions of numerical packages, XLA flags
+and JAX settings. The config, including the number of seeds, is the run's own. On another platform rounding differs,
+which eventually changes single sampled tokens and then everything after them. There, the requirements are:
   - training metrics of iteration 1 are within `FIRST` * max(1, |recorded|), if the start is bit-identical;
-  - the last held-out accuracy, averaged over seeds, is within 2 (s + 0.5 / sqrt(n)) of the recorded one, s the largest
-    standard deviation over seeds in the record and n the number of sampled answers of one seed: 0.5 / sqrt(n) is the
-    largest standard error of a share of n.
+  - the last held-out accuracy, averaged over seeds, is within 2 (s + 0.5 / sqrt(n)) of the recorded one, where s is the
+    largest standard deviation over seeds in the record and n the number of sampled answers of one seed: 0.5 / sqrt(n)
+    is the largest standard error of a share of n answers.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Departure(NamedTuple):
   def __str__(self) -> str:
     whose = "mean over seeds" if self.seed is None else f"seed {self.seed}"
     number = lambda value: "missing" if value is None else repr(value)
-    bound = f"allowed difference {self.allowed:.3g}" if self.allowed else "to the bit"
+    bound = f"allowed difference {self.allowed:.3g}" if self.allowed else "want bit-identical"
     return (
       f"departs at iteration {self.iteration}, {self.kind} {self.metric}, {whose}: {number(self.recorded)} recorded, "
       f"{number(self.measured)} here ({bound})"
@@ -57,7 +57,7 @@ class Departure(NamedTuple):
 
 
 def differences(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-  """Differences of two launches' platforms, as "jax: 0.10.2, here 0.12.0". Unrecorded values are left out."""
+  """Differences between two launches' platforms, as "jax: 0.10.2, here 0.12.0". Unrecorded values are left out."""
   left, right = _platform(recorded), _platform(current)
   return [f"{name}: {left[name]}, here {right[name]}" for name in left if name in right and left[name] != right[name]]
 
@@ -74,10 +74,10 @@ def _platform(launch: Mapping[str, Any]) -> dict[str, Any]:
 def departure(
   recorded: Line, measured: Line, *, tolerance: float = 0.0, rounded: Callable[[float], float] | None = None
 ) -> Departure | None:
-  """First number of a recorded line that differs in another line.
+  """First number of a recorded line that differs in the measured line.
 
   Args:
-    tolerance: |recorded - here| may be up to tolerance * max(1, |recorded|); 0: bit-identical, NaN equal to NaN.
+    tolerance: allows |recorded - measured| up to tolerance * max(1, |recorded|); 0: bit-identical, NaN equals NaN.
     rounded: rounding of the recorded numbers; None: they are exact.
   """
   for name, values in recorded.items():
@@ -96,11 +96,11 @@ def _agree(recorded: float, value: float, allowed: float) -> bool:
 
 
 def within_seed_spread(recorded: Sequence[Line], measured: Line, answers: int) -> Departure | None:
-  """Return whether an evaluation's accuracy, averaged over seeds, departs from that of the last recorded line.
+  """Departure of an evaluation's accuracy, averaged over seeds, from the last recorded one; None within the spread.
 
   Args:
     recorded: evaluations in order; their largest spread counts.
-    here: evaluation of the same iteration as the last of them.
+    measured: evaluation of the same iteration as the last of them.
     answers: number of sampled answers of one seed in one evaluation.
   """
   last = recorded[-1]

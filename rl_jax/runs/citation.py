@@ -1,4 +1,4 @@
-"""Citation of a run: its hash, code, command and headline number, its stages, and the papers that all implement."""
+"""Citation of a run: its hash, code, command and headline number, its stages, and the papers that they implement."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class CitedRun(NamedTuple):
   iterations: int
   papers: tuple[str, ...]
   starts: tuple[str, ...] = ()
-  """Starts of its models in words; empty where all were drawn."""
+  """Starts of its models in words; empty if all models were randomly initialised."""
   stages: tuple[CitedRun, ...] = ()
-  """The runs that it comes from, in the order of training; they name no stages of their own."""
+  """The runs that it comes from, in the order of training; their own stages are left out."""
   missing: tuple[str, ...] = ()
-  """Names of stages that are gone, or are no longer what it started from."""
+  """Names of stages that are gone, or have changed since the run started from them."""
   faults: tuple[str, ...] = ()
   """Faults of the record: parts that have changed since its launches."""
 
@@ -74,7 +74,7 @@ class CitedRun(NamedTuple):
 
   @property
   def as_stage(self) -> str:
-    """Part that it had for a run that started from it, in words."""
+    """Description of the run as a stage of another run."""
     papers = "".join(f", arXiv:{paper}" for paper in self.papers)
     return f"{self.name} ({self.short}): {self.method}{papers}, {self.headline}; {self.beginning}"
 
@@ -85,9 +85,9 @@ class CitedRun(NamedTuple):
 
 
 def cited(directory: RunDirectory) -> CitedRun:
-  """Read a run with its stages; its faults are for the caller to add.
+  """Read a run with its stages; the caller adds its faults.
 
-  Raises: UserError: it was never launched, or one of its files, or of those of its stages, is damaged.
+  Raises: UserError: the run was never launched, or one of its files or of its stages' files is damaged.
   """
   found = stages(directory)
   before = tuple(_alone(stage.directory) for stage in found if stage.directory is not None)
@@ -119,7 +119,7 @@ def _alone(directory: RunDirectory) -> CitedRun:
 
 
 def as_text(runs: Sequence[CitedRun]) -> str:
-  """Citations as text: each run, then the papers of all."""
+  """Citations as text: each run, then the papers of all runs."""
   lines = []
   for run in runs:
     lines += [
@@ -158,7 +158,7 @@ def _run_record(run: CitedRun) -> dict[str, Any]:
 
 
 def as_bibtex(runs: Sequence[CitedRun]) -> str:
-  """Entries for a .bib file: each run as @misc, then the papers of all, each once."""
+  """Entries for a .bib file: each run as @misc, then the papers of all runs, each once."""
   return "\n\n".join([*(_run_entry(run) for run in runs), *(_paper_entry(paper) for paper in _papers(runs))])
 
 

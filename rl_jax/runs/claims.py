@@ -1,4 +1,4 @@
-"""Claims of a study: which of two entries is above the other, in which metric and over which axis, with an interval.
+"""Claims of a study: which of two entries is higher, in which metric and over which axis, with an interval.
 
 A claim is {"left", "right", "metric", "direction", "across"}, and "right_metric" if the right entry is compared in
 another metric, as for two forms of inference of one entry. `across` is the axis of the paper's claim:
@@ -8,8 +8,8 @@ another metric, as for two forms of inference of one entry. `across` is the axis
   accuracy                            the metric where a seed first has the accuracy that both entries reach
   relative_variance                   the metric's variance between evaluations over its squared mean, up to the budget
 
-Some of several claims hold by chance. Each therefore has a second, wider interval, at 1 - 0.05 / n for n claims
-(Bonferroni); what holds there holds for all of them together.
+Among several claims, some hold by chance. Each therefore has a second, wider interval, at level 1 - 0.05 / n for n
+claims (Bonferroni); verdicts by these intervals hold for all claims together.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class _Side(NamedTuple):
 
 
 class _Compared(NamedTuple):
-  """Quantity that a claim compares, [S, K] of each entry."""
+  """Quantity that a claim compares, with values [S, K] for each entry."""
 
   words: str
   left: np.ndarray
@@ -99,7 +99,7 @@ def _compared(sides: tuple[_Side, _Side], across: str, budget: float) -> _Compar
 
 
 def _at_accuracy(entry: Entry, metric: str, level: float) -> np.ndarray:
-  """[S, 1] a metric where each seed first has an accuracy; at its end, where it never has."""
+  """A metric [S, 1] at the point where each seed first reaches an accuracy, or at its end if it never does."""
   found = []
   for tokens, accuracy, curve in zip(entry.tokens.T, entry.values[ACCURACY].T, entry.values[metric].T, strict=True):
     found.append(np.interp(min(first_reached(tokens, accuracy, level), tokens[-1]), tokens, curve))
@@ -107,8 +107,8 @@ def _at_accuracy(entry: Entry, metric: str, level: float) -> np.ndarray:
 
 
 def _variance(entry: Entry, metric: str, budget: float) -> np.ndarray:
-  """[S, 1] half the mean square of a metric's steps from evaluation to evaluation, to which a slow trend adds little,
-  over the square of its mean."""
+  """Half the mean square [S, 1] of a metric's changes between evaluations, over the square of its mean. A slow trend
+  adds little to these changes."""
   pairs = zip(entry.tokens.T, entry.values[metric].T, strict=True)
   curves = [curve[tokens <= budget] for tokens, curve in pairs]
   return np.array([[np.mean(np.square(np.diff(curve))) / 2 / np.square(np.mean(curve))] for curve in curves])

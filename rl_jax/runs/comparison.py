@@ -1,8 +1,8 @@
 """Methods compared over seeds: interquartile means, bootstrap intervals, verdicts (Agarwal et al. 2021, 2108.13264).
 
-Seeds that share a start are not independent, nor are answers to the same problems. With several starts, and results by
-blocks of problems, an interval therefore covers all three. A resample draws starts, then seeds of each start, then
-blocks of problems, which all seeds and both sides of a comparison share.
+Seeds that share a start are not independent, and neither are answers to the same problems. With several starts and
+results by blocks of problems, an interval therefore covers starts, seeds and blocks. A resample draws starts, then
+seeds of each start, then blocks of problems, which all seeds and both sides of a comparison share.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 RESAMPLES = 10_000
 FEWEST_SEEDS = 5
-"""Fewest seeds for which a bootstrap over seeds is meaningful."""
+"""Smallest number of seeds for which a bootstrap over seeds is meaningful."""
 
 
 Results = Sequence[float] | np.ndarray
@@ -92,15 +92,15 @@ def verdict(difference: Estimate, *, above: bool = True) -> str:
 
 
 def paired_difference(left: Results, right: Results, starts: int = 1, level: float = 0.95) -> Estimate:
-  """IQM(left - right) of runs with the same seeds, starts and problems, whose differences are resampled."""
+  """IQM(left - right) of runs with the same seeds, starts and problems; the paired differences are resampled."""
   a, b = _by_block(left), _by_block(right)
   if a.shape != b.shape:
-    raise ValueError(f"results of {a.shape} and {b.shape} seeds and blocks are not of the same seeds")
+    raise ValueError(f"results have shapes {a.shape} and {b.shape}: want the same seeds and blocks in both")
   return estimate(a - b, starts, level)
 
 
 def paired_ratio(left: Results, right: Results, starts: int = 1) -> Estimate:
-  """IQM(left) / IQM(right) of differences of the same seeds, which are resampled together."""
+  """IQM(left) / IQM(right) of results of the same seeds, which are resampled together."""
   a, b = _by_block(left), _by_block(right)
   value = interquartile_mean(a.mean(axis=1)) / interquartile_mean(b.mean(axis=1))
   return _estimate(value, _resampled(a, 0, starts) / _resampled(b, 0, starts), 0.95)

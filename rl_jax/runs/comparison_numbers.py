@@ -16,7 +16,7 @@ from rl_jax.runs.record import Record, at
 from rl_jax.runs.statistics import FEWEST_FOR_T
 
 Curve = tuple[np.ndarray, np.ndarray]
-"""Tokens and accuracy at each evaluation, [N, S] both."""
+"""Tokens and accuracy at each evaluation, both [N, S]."""
 
 
 def final_numbers(runs: Mapping[str, Record]) -> str:
@@ -53,7 +53,7 @@ def _note(ends: Mapping[str, float], shortest: str, with_problems: bool) -> str:
   )
   if with_problems:
     text += " Over problems: Wilson's interval for these policies, seeds averaged."
-  longer = [f"{name} goes on to {rate(end)}" for name, end in ends.items() if end > ends[shortest]]
+  longer = [f"{name} continues to {rate(end)}" for name, end in ends.items() if end > ends[shortest]]
   if longer:
     text += (
       f" Equal tokens are cut to the shortest run: {shortest} ends at {rate(ends[shortest])}, {', '.join(longer)}."

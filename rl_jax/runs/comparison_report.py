@@ -1,6 +1,6 @@
 """Comparison of several runs on one page: differing fields, curves over iterations and tokens, final numbers, samples.
 
-The first run named is the baseline.
+The first run given is the baseline.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def write_comparison(
   Args:
     output: None: "comparison" in the deepest folder that holds all runs.
     across: the horizontal axis, `ITERATIONS` or `TOKENS` of panels.py.
-    faults: parts of each run that have changed since its launches; empty: no run has any.
+    faults: parts of each run that have changed since its launches; empty: none has changed in any run.
 
   Returns: the paths of the picture and the page.
 
@@ -69,7 +69,7 @@ def comparison_page(
 
 
 def _named(directories: Sequence[RunDirectory]) -> tuple[dict[str, Record], Path]:
-  """Records by the names of their folders, by longer paths where these repeat; and the deepest folder with all runs."""
+  """Records by folder name, or by longer paths if names repeat; and the deepest folder that holds all runs."""
   records = [load(directory) for directory in directories]
   paths = [directory.path.resolve() for directory in directories]
   common = Path(os.path.commonpath([path.parent for path in paths]))
@@ -84,7 +84,7 @@ def _marks(runs: Mapping[str, Record], faults: Sequence[Sequence[str]]) -> list[
 
 
 def panels_of(runs: Mapping[str, Record], across: str = ITERATIONS) -> list[Panel]:
-  """Compared panels. Over iterations, the first one (accuracy) is followed by the same over tokens."""
+  """Compared panels. Over iterations, the first one (accuracy) is followed by the same panel over tokens."""
   countable = all(GENERATED in record.series.get("train", {}) for record in runs.values())
   by_tokens = lambda: compared_panels({name: over_tokens(record) for name, record in runs.items()}, TOKENS)
   if across == TOKENS:
@@ -104,7 +104,7 @@ def render(runs: Mapping[str, Record], panels: Sequence[Panel], title: str, mark
 
 
 def _warning(runs: Mapping[str, Record]) -> str:
-  """Warning if the runs differ in more than the method, which then may not explain their curves."""
+  """Warning if the runs differ in more than the method, since the method alone may then not explain their curves."""
   sections = {name.partition(".")[0] for name in _fields(runs)}
   found = [section for section in _DECISIVE if section in sections]
   starts = {(r.config.get("init_from"), (r.launches or [{}])[0].get("start_sha256")) for r in runs.values()}

@@ -32,7 +32,7 @@ def samples(runs: Mapping[str, Record]) -> str:
       for seed, prompt in next(iter(shown.values()))
     ]
   else:
-    note = "No prompt was shown of all runs: the last samples of each."
+    note = "No prompt is common to all runs: the last samples of each."
     columns = [("run", "name"), ("seed", "number"), ("prompt", "text"), ("response", "")]
     rows = [
       [page.name(name), page.escape(seed), page.escape(prompt), _cell(sample, scale)]

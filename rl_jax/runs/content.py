@@ -1,4 +1,4 @@
-"""Content hash that names a run, over files that are bit-identical in an uninterrupted and a resumed run."""
+"""Content hash that identifies a run, over files that are bit-identical in an uninterrupted and a resumed run."""
 
 from __future__ import annotations
 

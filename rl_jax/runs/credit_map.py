@@ -1,8 +1,8 @@
 """Credit of each token: sampled responses with tokens coloured by advantage, for a page.
 
-The scale goes from blue (pushed up) through none to orange (pushed down). The sign is visible without colour too:
+The scale goes from blue (pushed up) through no colour to orange (pushed down). The sign is visible without colour too:
 tokens pushed up have a solid underline, tokens pushed down a dotted one. Short responses have the number below each
-token; on any token the pointer shows it.
+token; on any token, hovering shows it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small JSON form of a run, for commits: one curve per metric with all seeds, and its origin."""
+"""Small JSON form of a run, to be committed: one curve per metric with all seeds, and the run's origin."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ ORIGIN = (
 
 
 def curve(directory: RunDirectory, names: list[str]) -> dict[str, Any]:
-  """Curves of metrics: name to {"iterations", "mean", "spread", "seeds"}, lists by iteration; of "seeds" a list each.
+  """Curves of metrics: name to {"iterations", "mean", "spread", "seeds"}, lists by iteration; "seeds" has one per seed.
 
   Also the run's identity and content hash, its first launch (see `ORIGIN`) and the seconds of its iterations, without
   compilation.
 
   Raises:
-    UserError: the run has no metric of a name.
+    UserError: the run has no metric of one of the names.
   """
   lines = read_metrics(directory.metrics)
   curves = {}
@@ -52,5 +52,5 @@ def curve(directory: RunDirectory, names: list[str]) -> dict[str, Any]:
 
 
 def rounded(value: float) -> float:
-  """Number of a committed curve, with four digits after the point."""
+  """Number of a committed curve, to four decimal places."""
   return round(float(value), 4)

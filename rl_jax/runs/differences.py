@@ -37,7 +37,7 @@ def differing(trees: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def shortened(value: Any) -> str:
-  """A value on one line, cut where it is long."""
+  """A value on one line, cut if it is long."""
   text = value if isinstance(value, str) else repr(value)
   text = " ".join(text.split())
   return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

@@ -78,10 +78,10 @@ class RunDirectory:
     training, when they are written."""
     for file in (*self.record, self.report_png, self.report_html, self.traceback):
       if file.exists() and not file.is_file():
-        raise UserError(f"{file} is {'a folder' if file.is_dir() else 'no file'}, where {_IS_KEPT.format('a file')}")
+        raise UserError(f"{file} is {'a folder' if file.is_dir() else 'not a file'}, where {_IS_KEPT.format('a file')}")
     for folder in (self.tensorboard, self.trackers, self.checkpoints, self.profile):
       if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is no folder, where {_IS_KEPT.format('one')}")
+        raise UserError(f"{folder} is not a folder, where {_IS_KEPT.format('one')}")
 
   @property
   def record(self) -> tuple[Path, ...]:
@@ -124,7 +124,7 @@ class RunDirectory:
       file.unlink(missing_ok=True)
     for folder in (self.tensorboard, self.trackers):
       shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):  # it is not there
+    with contextlib.suppress(OSError):  # it does not exist
       self.checkpoints.rmdir()
 
   def close(self) -> None:
@@ -156,12 +156,12 @@ def open_run(
     config: the resolved config, written to config.json of a new run. A launch that trains a run further writes its own,
       as fields outside the identity, such as the logging cadence, may have changed.
     identity: hash of the config without logging fields. Two launches of one identity are one run.
-    identity_fields: what the hash covers, as a dict (nested or flat), to say how two runs differ.
-    wait: for another process that writes it, see `Lock`.
+    identity_fields: fields that the hash covers, as a dict (nested or flat), to say how two runs differ.
+    wait: decides whether to wait for another process that writes the run, see `Lock`.
 
   Raises:
-    UserError: the folder holds another run that has begun, or files that are no run; another process writes it; it
-      cannot be written.
+    UserError: the folder holds another run that has begun, or files that are not a run; another process writes it; or
+      it cannot be written.
   """
   path = Path(workdir)
   fields = plain(identity_fields)
@@ -216,7 +216,7 @@ def read_identity(directory: RunDirectory) -> str:
   content = read_json(directory.identity)
   identity = content.get("identity") if isinstance(content, dict) else None
   if not isinstance(identity, str):
-    raise UserError(f'{directory.identity} names no run (its "identity" is no text): restore it from a copy')
+    raise UserError(f'{directory.identity} names no run (its "identity" is not text): restore it from a copy')
   return identity
 
 

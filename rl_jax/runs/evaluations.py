@@ -1,6 +1,6 @@
 """Record of an evaluation: results per problem, a summary with intervals, and the comparison of two evaluations.
 
-Several seeds are averaged per problem first: intervals are over problems, for the given policies.
+Seeds are first averaged per problem: intervals are over problems, for the given policies.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def summarise(
   """The estimates of an evaluation.
 
   Args:
-    pass_at: by k, the estimate of each problem.
-    greedy: share of each problem's greedy answers that are right, over seeds; None: not asked for.
+    pass_at: estimates of all problems, by k.
+    greedy: share of seeds whose greedy answer is right, for each problem; None: not asked for.
     levels: index into `names` of each problem's level.
   """
   summary: dict[str, Any] = {"pass_at": {str(k): estimate(values) for k, values in pass_at.items()}}
@@ -64,7 +64,7 @@ def by_seed(metrics: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, di
 
 
 def compare(this: dict[str, Any], other: dict[str, Any], name: str) -> dict[str, Any]:
-  """Mean differences, this minus other, over the problems that both have answered, for each k that both have.
+  """Mean differences, this minus other, over the problems that both have answered, for each k of both.
 
   Raises: UserError: the evaluations are of different problems.
   """
@@ -134,20 +134,20 @@ def _own_line(name: str, found: Mapping[str, Any]) -> str:
 
 
 def write(path: Path, record: Mapping[str, Any]) -> None:
-  """Write a record, which `read` and `compare` take."""
+  """Write a record for `read`."""
   with writing(path):
     path.parent.mkdir(parents=True, exist_ok=True)
   write_json(path, record)
 
 
 def read(path: Path) -> dict[str, Any]:
-  """A record that `write` has written.
+  """Read a record written by `write`.
 
-  Raises: UserError: the file is missing or no such record.
+  Raises: UserError: the file is missing or is not such a record.
   """
   record = read_json(path)
   if not isinstance(record, dict) or record.get("evaluation_format") != FORMAT:
-    raise UserError(f"{path} is no evaluation of format {FORMAT}: make one with rl_jax.evaluate --output=FILE")
+    raise UserError(f"{path} is not an evaluation of format {FORMAT}: make one with rl_jax.evaluate --output=FILE")
   return record
 
 

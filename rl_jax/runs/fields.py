@@ -1,4 +1,4 @@
-"""Checks of field types in JSON objects, so that a damaged file gives a one-line error with the field."""
+"""Checks of field types in JSON objects, so that a damaged file gives a one-line error that names the field."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def check_fields(fields: Any, where: str, kinds: Mapping[str, Kind], required: C
     required: fields of `kinds` that must be present.
 
   Raises:
-    UserError: it is no object, or a field is missing, or of another type.
+    UserError: it is not an object, or a field is missing or of another type.
   """
   if not isinstance(fields, dict):
-    raise UserError(f"{where} is no object: restore the file from a copy")
+    raise UserError(f"{where} is not a JSON object: restore the file from a copy")
   for name in required:
     if name not in fields:
       raise UserError(f"{where} has no field {name!r}: restore the file from a copy")

@@ -1,6 +1,6 @@
 """Figures of curves over iterations: thin lines for seeds, a thick line for the mean, a band for the spread.
 
-Colours are Okabe and Ito's, and curves differ in dash as well. matplotlib is imported when a figure is drawn.
+Colours are Okabe and Ito's; curves also differ in their dashes. matplotlib is imported when a figure is drawn.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 
 FEW = 5
 """Largest number of curves with a legend inside the panel."""
 TITLE_WIDTH = 34
-"""Characters of a heading on one line above a panel."""
+"""Largest number of characters in a one-line heading above a panel."""
 MAX_POINTS = 400
-"""Longer curves are drawn as means of successive points (a long run would make a page of megabytes)."""
+"""Largest number of points; longer curves are drawn as means of successive points, to keep pages small."""
 
 _INK = "#1b1f24"
 _GRID = "#8a9199"
@@ -160,7 +160,7 @@ def _share_legend(figure: Figure) -> None:
 
 
 def thinned(series: Series, limit: int = MAX_POINTS) -> Series:
-  """`series` as means of at most `limit` runs of successive points, all but the last run of one length."""
+  """`series` as means of at most `limit` groups of successive points, all of equal size except the last."""
   size = -(-len(series.iterations) // limit)
   if size <= 1:
     return series
@@ -185,7 +185,7 @@ def _draw_curve(axes: Axes, series: Series, label: str, colour: str, dash: Any, 
 
 
 def _format_ticks(axis: Axis) -> None:
-  """Formatter that writes all ticks of an axis in the unit of the largest."""
+  """Write all ticks of an axis in the unit of the largest."""
   axis.set_major_formatter(lambda value, _: tick(value, max(map(abs, axis.get_view_interval()))))
 
 

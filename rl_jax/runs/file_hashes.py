@@ -1,8 +1,8 @@
 """Hashes of the files that identify a run, as recorded by each of its launches.
 
 {"identity.json": "<SHA-256>", "config.json": …, "method.py": …} is the field `files` of a launch. Only launches write
-these files, so they must equal what the latest one recorded. Launches of older versions record only method.py, in the
-field `method_sha256`, which newer ones have too.
+these files, so they must match the hashes of the latest launch. Launches of older versions record only method.py, in
+the field `method_sha256`, which newer ones have too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def file_hashes(directory: RunDirectory) -> dict[str, str]:
   """SHA-256 of each file, by name.
 
   Raises:
-    UserError: one is missing, or cannot be read.
+    UserError: a file is missing or cannot be read.
   """
   return {path.name: _sha256(path) for path in (directory.identity, directory.config, directory.method)}
 
@@ -29,7 +29,7 @@ def edited_files(directory: RunDirectory, launches: Sequence[Mapping[str, Any]])
   """One line for each file that was edited or removed since the latest launch.
 
   Raises:
-    UserError: one cannot be read.
+    UserError: a file cannot be read.
   """
   latest = launches[-1] if launches else {}
   recorded = {name: {digest} for name, digest in latest.get("files", {}).items()}

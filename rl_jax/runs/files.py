@@ -104,14 +104,14 @@ def check_regular(path: Path) -> None:
   """Check that a file is regular: reading a pipe or device may never end. Folders fail when they are read.
 
   Raises:
-    UserError: it is a pipe, a device or a socket.
+    UserError: the file is a pipe, a device or a socket.
   """
   try:
     mode = path.stat().st_mode
   except OSError:  # missing, or the reader reports the error
     return
   if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-    raise UserError(f"{path} is no regular file but a pipe, a device or a socket: restore it from a copy, or remove it")
+    raise UserError(f"{path} is not a regular file but a pipe, device or socket: restore it from a copy, or remove it")
 
 
 def read_json(path: Path) -> Any:

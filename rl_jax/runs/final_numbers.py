@@ -25,7 +25,7 @@ _MAIN = (
   ("train", "skipped_updates"),
 )
 _OVER_PROBLEMS = re.compile(rf"{ACCURACY}|{GREEDY}|held_out/pass_at_\d+")
-"""Metrics that are means, over all problems of an evaluation, of numbers from 0 to 1."""
+"""Metrics that are means of numbers from 0 to 1 over all problems of an evaluation."""
 
 
 class Row(NamedTuple):
@@ -122,8 +122,8 @@ def _has_intervals(record: Record) -> bool:
 
 
 def _over_seeds(row: Row) -> str:
-  """Student's t interval, cut to the metric's bounds (or to the values, where an estimate is beyond them). Equal seeds
-  have no spread to make one from: they do not say that other seeds would be equal too."""
+  """Student's t interval, cut to the metric's bounds (or to the values, if an estimate exceeds them). Equal seeds get
+  no interval, since they do not prove that other seeds would be equal too."""
   total = summary(row.values)
   low, high = total.low, total.high
   if total.spread == 0:

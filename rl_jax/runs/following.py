@@ -1,4 +1,4 @@
-"""Pages of runs that are still written: rendered when a reader asks and the files have changed, and seldom enough."""
+"""Pages of runs that are still being written: rendered on request when files have changed, at a bounded cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rl_jax.runs.directory import RunDirectory
 from rl_jax.runs.manifest import read_launches
 
 SHARE = 0.1
-"""Largest share of one core's time for rendering: the run that is watched may be training on the same machine."""
+"""Largest share of one core's time for rendering: the watched run may be training on the same machine."""
 
 
 class Rendered(NamedTuple):
@@ -26,7 +26,7 @@ class Rendered(NamedTuple):
   ended: bool
   """True if every run's last launch has ended."""
   error: str
-  """Reason why the files of this version cannot be shown; the document is then an older one. "" if there is none."""
+  """Reason why the files of this version cannot be shown, in which case the document is an older one; else ""."""
 
 
 class Follower:
@@ -34,9 +34,9 @@ class Follower:
 
   Args:
     directories: the runs.
-    render: document of the current files; raises UserError where they are damaged.
-    clock: seconds, replaceable in tests.
-    cost: seconds of a processor that this thread has used, replaceable in tests.
+    render: returns the document of the current files; raises UserError if they are damaged.
+    clock: returns seconds, replaceable in tests.
+    cost: returns the CPU seconds that this thread has used, replaceable in tests.
   """
 
   def __init__(
@@ -52,7 +52,7 @@ class Follower:
     self._next = 0.0
 
   def version(self) -> str:
-    """Version that `current` would return: of the files, or of the last page if it was rendered too recently."""
+    """Version that `current` would return: that of the files, or of the last page if it is too recent."""
     rendered = self._rendered
     return stamp(self._directories) if rendered is None or self._clock() >= self._next else rendered.version
 

@@ -21,8 +21,8 @@ def number(value: float) -> str:
 
 
 def mean_and_spread(values: Sequence[float], digits: int | None = None) -> str:
-  """ "0.71 ±0.03" for several seeds, "0.71" for one, "NaN" where a seed has no number. `digits` after the point, or as
-  `number` has it."""
+  """ "0.71 ±0.03" for several seeds, "0.71" for one, "NaN" if a seed has no number; with `digits` decimal places, or as
+  many as `number` gives."""
   write = number if digits is None else (lambda value: f"{value:.{digits}f}")
   centre = mean(values)
   if centre != centre:
@@ -53,8 +53,8 @@ def rate(per_second: float) -> str:
 
 
 def tick(value: float, largest: float) -> str:
-  """`value` on an axis that reaches to `largest`, whose size decides the unit of all of its ticks: "8k" before "14k",
-  "0.5e-4" before "1e-4"."""
+  """`value` on an axis that reaches `largest`, which sets the unit of all ticks: "8k" before "14k", "0.5e-4" before
+  "1e-4"."""
   if value == 0:
     return "0"
   for limit, size, unit in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):

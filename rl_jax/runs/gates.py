@@ -5,10 +5,10 @@
   baseline   the baseline gains more than .05: it learns
   oracle     with true step values, at most half of the tokens reach the baseline's final accuracy: credit can pay
 
-Without known true values there is no oracle: three gates remain, and whether credit can pay is unknown.
-Curves are means over seeds. If seeds have several starts, the oracle's figures are printed for each start too, because
-the gate may hold for the mean and not from every start. A gate that fails is a result too: it is printed with its
-figures, and claims are not judged.
+Without known true values there is no oracle: three gates remain, and it is unknown whether credit can pay. Curves are
+means over seeds. If seeds have several starts, the oracle's figures are also printed for each start, because the gate
+may hold for the mean but not for every start. A gate that fails is a result too: it is printed with its figures, and
+claims are not judged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST_START = 0.3
 MOST_GAIN = 0.05
 MOST_SHARE = 0.5
 ALREADY_RIGHT = 0.9
-"""Greedy accuracy of a start above which only sharpening is left to learn."""
+"""Greedy accuracy above which a start can only be sharpened."""
 
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """(tokens, mean accuracy) by entry."""
@@ -45,13 +45,13 @@ class Gate(NamedTuple):
 
 
 def already_right(held_out: Mapping[str, Any]) -> str:
-  """Warning if nearly all greedy answers of a start are right; "" if not, or not measured."""
+  """Warning if nearly all greedy answers of a start are right; "" if they are not, or were not measured."""
   greedy = float(np.mean(held_out.get(GREEDY, 0.0)))
   if not greedy > ALREADY_RIGHT:
     return ""
   return (
     f"warning: the start is already right (greedy accuracy {greedy:.2f}): training can only make it surer, which needs "
-    "no reward, so the curve tells nothing of rewards and credit"
+    "no reward, so the curve tells nothing about rewards and credit"
   )
 
 
@@ -73,7 +73,7 @@ def gates(
   """The gates of a study.
 
   Args:
-    roles: names of the control entries "oracle" and "no_reward"; without an oracle its gate is left out.
+    roles: names of the control entries "oracle" and "no_reward"; the oracle's gate is left out if there is none.
     entries: `study_results.Entry` by name.
     accuracy: metric of sampled answers.
     budget: tokens per seed.
@@ -133,7 +133,7 @@ def _oracle(curves: Curves, by_start: Sequence[Curves], oracle: str, baseline: s
 
 
 def _race(curves: Curves, oracle: str, baseline: str) -> tuple[float, float, float]:
-  """The baseline's final accuracy, and the tokens that oracle and baseline need to it."""
+  """The baseline's final accuracy, and the tokens that oracle and baseline need to reach it."""
   level = float(curves[baseline][1][-1])
   return level, first_reached(*curves[oracle], level), first_reached(*curves[baseline], level)
 

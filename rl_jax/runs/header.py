@@ -17,7 +17,7 @@ WIDE = ("command",)
 
 
 def facts(record: Record) -> dict[str, str]:
-  """Names and values in reading order, without those missing in the run's files."""
+  """Names and values in reading order; those missing in the run's files are left out."""
   config, launches = record.config, record.launches
   first, last = (launches[0], launches[-1]) if launches else ({}, {})
   values = {
@@ -47,7 +47,7 @@ def mark(faults: Sequence[str], name: str = "This run") -> list[str]:
 
 
 def _part(config: dict[str, Any], section: str) -> str:
-  """Module of a part, without the package of its kind."""
+  """Module of a config section, without its package."""
   name = str(config.get(section, {}).get("name", ""))
   return name.removeprefix(f"rl_jax.{section}s.")
 

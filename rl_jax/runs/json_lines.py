@@ -1,7 +1,7 @@
 """Append-only files with one JSON object per line, each with an integer "iteration".
 
-Files are not held open between calls: a line is with the operating system when `append` returns, and a rewrite by
-`cut_after` cannot leave a writer on the old file.
+Files are not held open between calls: a line has reached the operating system when `append` returns, and a rewrite by
+`cut_after` cannot leave a writer with the old file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rl_jax.errors import UserError
 from rl_jax.runs.files import write_atomically, writing
 
 _MOST_ITERATIONS = 1 << 63
-"""Bound of iterations, whose arrays are int64."""
+"""Bound on iterations, as they are stored in int64 arrays."""
 
 
 def append(path: Path, records: list[dict[str, Any]]) -> None:
@@ -61,7 +61,7 @@ def read(path: Path) -> list[dict[str, Any]]:
   """Records in file order; empty without a file. An unfinished last line is left out.
 
   Raises:
-    UserError: if a line that has its end is not a record.
+    UserError: if a complete line is not a record.
   """
   lines = _lines(path)
   records = [_record(line) for line in lines]
@@ -96,7 +96,7 @@ def cut_after(path: Path, iteration: int, size: int | None = None) -> str | None
     size: number of bytes covered by a checkpoint; all later bytes are dropped too.
 
   Returns:
-    A line on what was dropped, or None.
+    A line that says what was dropped, or None.
 
   Raises:
     UserError: if a damaged line precedes a line to be kept.

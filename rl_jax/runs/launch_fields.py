@@ -45,7 +45,7 @@ _END = {
 }  # fmt: skip
 _EVERY_LAUNCH_HAS = ("started", "command", "devices")
 _EVERY_END_HAS = ("ended", "wall_seconds", "iterations", "finished", "content_sha256")
-"""Fields since the first version; others are newer, or depend on the run."""
+"""Fields present since the first version; others are newer, or depend on the run."""
 
 
 def check_launch(launch: Any, where: str) -> None:

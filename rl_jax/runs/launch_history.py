@@ -19,7 +19,7 @@ def lost_launches(launches: Launches, iterations: int) -> list[str]:
   if not launches:
     return ["manifest.json names no launch: the run's history is lost"] if iterations else []
   first = launches[0].get("resumed_from", 0)
-  lost = [f"manifest.json lacks the launches before iteration {first}, where its first one began"] if first else []
+  lost = [f"manifest.json lacks the launches before iteration {first}, where its first entry begins"] if first else []
   for number, (before, after) in enumerate(zip(launches, launches[1:], strict=False), 1):
     ended, began = before.get("end", {}).get("iterations", math.inf), after.get("resumed_from", 0)
     if began > ended:
@@ -44,10 +44,10 @@ def contradictions(launches: Launches, identity: str | None) -> list[str]:
     earlier = next(before for before, other in enumerate(launches, 1) if _beginning(other) == _beginning(launch))
     if earlier < number:
       faults.append(f"{where} is launch {earlier} again")
-    # What the last one ended with is held against the log itself.
+    # The end of the last launch is checked against the log itself.
     steps = end.get("checkpoints") if number < len(launches) else None
     if steps and str(end["iterations"]) not in steps:
-      faults.append(f"{where} ended at iteration {end['iterations']}, of which it left no checkpoint")
+      faults.append(f"{where} ended at iteration {end['iterations']}, but left no checkpoint of it")
   return faults
 
 
@@ -57,7 +57,7 @@ def misjudged_end(launches: Launches, config: Mapping[str, Any]) -> list[str]:
   if not end or type(planned) is not int:
     return []
   reached = end["iterations"] >= planned
-  # By tokens it may have been finished before.
+  # A token budget may have ended the run earlier.
   if end["finished"] == reached or (end["finished"] and config.get("num_tokens")):
     return []
   state = "finished" if end["finished"] else "not finished"
@@ -71,7 +71,7 @@ def _lost_fields(launches: Launches) -> list[str]:
   for number, launch in enumerate(launches, 1):
     end = launch.get("end", {})
     fields = ({"files"} & launch.keys()) | {f"end.{name}" for name in ("checkpoints", "log") if name in end}
-    known |= fields | ({"files", "end.checkpoints"} if fields else set())  # which are of one version
+    known |= fields | ({"files", "end.checkpoints"} if fields else set())  # both came with the same version
     expected = known if end else known & {"files"}
     lost += [f"manifest.json, launch {number} has lost its field {name!r}" for name in sorted(expected - fields)]
   return lost
@@ -82,12 +82,12 @@ def _beginning(launch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def saved_iterations(launches: Launches) -> int:
-  """Last iteration saved by launches, from their ends and from the beginnings of others; 0 if there is none."""
+  """Last iteration saved by launches, judging by their ends and by where others resumed; 0 if there is none."""
   began = (launch.get("resumed_from", 0) for launch in launches)
   ended = (launch.get("end", {}).get("iterations", 0) for launch in launches)
   return max((*began, *ended), default=0)
 
 
 def last_iteration(lines: Sequence[Mapping[str, Any]]) -> int:
-  """The last iteration of a log; 0 of an empty one."""
+  """The last iteration of a log; 0 if it is empty."""
   return max((line["iteration"] for line in lines), default=0)

@@ -1,8 +1,8 @@
-"""Live form of a page: the page as it is, with a bar and a script that keep it current while a reader is on it.
+"""Live form of a page: the same page, with a bar and a script that keep it current while a reader views it.
 
-The script asks the server for `state` (JSON), and for the page where its version has changed. It replaces only the
-blocks that differ, and keeps the place of the reader: the heading above the window, folds, tables that are scrolled
-sideways. It waits while text is selected or the page is hidden.
+The script asks the server for `state` (JSON), and for the page if its version has changed. It replaces only the blocks
+that differ, and keeps the reader's place: the heading above the window, open folds, and the horizontal scroll of
+tables. It waits while text is selected or the page is hidden.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def live(document: str, version: str, nonce: str) -> str:
   Args:
     document: a page of `page.page`.
     version: text that differs between documents.
-    nonce: text by which the server's Content-Security-Policy allows this script alone.
+    nonce: text by which the server's Content-Security-Policy allows only this script.
   """
   head, _, rest = document.partition("<body>\n")
   body, _, tail = rest.rpartition("\n</body>")

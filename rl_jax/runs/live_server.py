@@ -1,7 +1,7 @@
-"""Server of a live page, by the standard library: `/` is the page, `/state` its state as JSON.
+"""Server of a live page, built on the standard library: `/` is the page, `/state` its state as JSON.
 
-It reads runs and changes nothing. On a loopback address it answers only requests that name one, so that a web page
-elsewhere cannot read it by a name that leads here (DNS rebinding).
+It reads runs and changes nothing. On a loopback address it answers only requests whose Host is one, so that a foreign
+web page cannot read it through a name that resolves to this machine (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rl_jax.runs.following import Follower
 from rl_jax.runs.live_page import live
 
 HOST, PORT = "127.0.0.1", 6060
-"""Defaults: this machine alone."""
+"""Defaults: only this machine."""
 _POLICY = (
   "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; connect-src 'self'; base-uri 'none'; "
   "form-action 'none'; frame-ancestors 'none'"
@@ -30,11 +30,11 @@ class LiveServer(ThreadingHTTPServer):
   """Server of the page of a `Follower`; `serve_forever` runs it.
 
   Args:
-    host: address to bind; of other machines' requests too where it is not a loopback one.
-    port: 0: any that is free.
+    host: address to bind; other machines are answered too unless it is a loopback address.
+    port: port to bind; 0: any free port.
 
   Raises:
-    UserError: the port is taken, or the address is none of this machine.
+    UserError: the port is taken, or the address does not belong to this machine.
   """
 
   daemon_threads = True
@@ -61,13 +61,13 @@ class LiveServer(ThreadingHTTPServer):
     return not self.is_local or is_loopback(name.strip("[]"))
 
   def handle_error(self, request: Any, client_address: Any) -> None:
-    """Ignore readers that leave before they have their answer."""
+    """Ignore readers that disconnect before they get their answer."""
     if not isinstance(sys.exc_info()[1], ConnectionError):
       super().handle_error(request, client_address)
 
 
 def is_loopback(host: str) -> bool:
-  """Return whether a name or address means this machine alone."""
+  """Return whether a name or address can be reached only from this machine."""
   try:
     return ipaddress.ip_address(host).is_loopback
   except ValueError:

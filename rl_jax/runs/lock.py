@@ -23,7 +23,7 @@ class Lock:
     wait: called with the name of the holder, repeatedly, for as long as it returns True.
 
   Raises:
-    UserError: if another process, or another part of this one, holds it, and nothing waits for it.
+    UserError: if another process, or another part of this one, holds the lock and `wait` does not wait for it.
   """
 
   def __init__(self, path: Path, wait: Callable[[str], bool] = lambda holder: False) -> None:
@@ -49,7 +49,7 @@ class Lock:
     os.register_at_fork(after_in_child=lambda: _let_go(reference))
 
   def in_place(self) -> bool:
-    """Return whether the file that is locked is still the one at `path`."""
+    """Return whether the locked file is still the one at `path`."""
     if self._file is None:
       return False
     try:
@@ -84,7 +84,7 @@ class Lock:
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except BlockingIOError:
         return False
-      if self.in_place():  # its last holder may have removed it between the two
+      if self.in_place():  # the last holder may have removed the file between opening and locking
         return True
 
   def _close(self) -> None:

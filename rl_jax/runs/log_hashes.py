@@ -1,7 +1,7 @@
 """Sizes and hashes of a run's log, stored in each checkpoint for the lines up to its step and at the end of a launch.
 
 {"metrics.jsonl": [bytes, "<SHA-256>"], "samples.jsonl": …, "timings.jsonl": …}. The log only grows, and a resume cuts
-it back to its state at the checkpoint. These bytes are thus the beginning of each file while the checkpoint is usable.
+it back to its state at the checkpoint. So, while a checkpoint is usable, each file begins with the bytes hashed here.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from rl_jax.errors import UserError
 from rl_jax.runs.directory import RunDirectory
 
 Hashes = Mapping[str, Sequence[Any]]
-"""Size and SHA-256 by the name of a file."""
+"""Size and SHA-256 by file name."""
 _AT_A_TIME = 1 << 20
 
 
 class LogHashes:
-  """Hashes of the log of one launch. Each byte is read once, so that later edits are noticed."""
+  """Hashes of the log of one launch. Each byte is read only once, so later edits are noticed."""
 
   def __init__(self, directory: RunDirectory) -> None:
     self._files = [_GrowingFile(path) for path in directory.log]
@@ -35,7 +35,7 @@ class LogHashes:
 
 
 def well_formed(directory: RunDirectory, hashes: Any) -> bool:
-  """Return whether these are a size and a hash of every file of the log."""
+  """Return whether `hashes` has a size and a hash for every file of the log."""
   if not isinstance(hashes, dict):
     return False
   entries = [hashes.get(path.name) for path in directory.log]
@@ -67,7 +67,7 @@ def departure(directory: RunDirectory, hashes: Hashes, *, may_have_grown: bool =
 
 
 def size_of(path: Path) -> int:
-  """Bytes of a file of the log; 0 where it is missing."""
+  """Bytes of a file of the log; 0 if it is missing."""
   return path.stat().st_size if path.exists() else 0
 
 

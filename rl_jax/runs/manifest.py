@@ -40,17 +40,17 @@ def manifest(
   """The entry of one launch.
 
   Args:
-    command: the command line, one argument an element.
+    command: the command line, one element per argument.
     devices: description of the devices ("cpu x1", "TPU v5e x8").
     flags: settings that affect numbers; None takes XLA_FLAGS, JAX_* and the like from the environment.
     extra: further fields as JSON (dataset fingerprints, hash of the start checkpoint, method source).
 
   Returns:
     `started` (UTC, ISO 8601), `command`, `devices`, `flags`, `packages` (name to version), `python`, `platform`,
-    `cpu_model`, `cpu_features_sha256` (of the instruction sets that it has, which one name may hide; None where
+    `cpu_model`, `cpu_features_sha256` (of the instruction sets, which may differ under one model name; None if
     unknown), `cpu_threads` (of the machine), `cpu_threads_allowed` (to this process), `git_commit`, `git_clean`,
-    `uncommitted_sha256`, and `extra`'s fields. The three git fields are None where rl_jax is not run from a checkout
-    or git is missing; `uncommitted_sha256` is None for a clean tree too.
+    `uncommitted_sha256`, and `extra`'s fields. The three git fields are None if rl_jax is not run from a checkout or
+    git is missing; `uncommitted_sha256` is None for a clean tree too.
 
   Raises:
     UserError: if `extra` names one of the fields above.
@@ -74,7 +74,7 @@ def manifest(
   }
   clashes = sorted(set(entry) & set(extra or {}))
   if clashes:
-    raise UserError(f"the manifest has a field {clashes[0]!r} of its own: name the extra field otherwise")
+    raise UserError(f"the manifest has a field {clashes[0]!r} of its own: choose another name for the extra field")
   return {**entry, **(extra or {})}
 
 
@@ -198,7 +198,7 @@ def _versions() -> dict[str, str]:
 
 
 def _cpu_line(name: str) -> str:
-  """A field of /proc/cpuinfo; "" where there is none."""
+  """A field of /proc/cpuinfo; "" if there is none."""
   try:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
       key, _, value = line.partition(":")

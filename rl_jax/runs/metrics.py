@@ -28,7 +28,7 @@ from rl_jax.runs.trackers.tensorboard import TensorBoard
 _RESERVED = ("kind", "iteration")
 _RESTORE = "restore the file from a copy"
 _MOST = 1 << 64
-"""Whole numbers above are none of a run's, and may be none of a float's."""
+"""Largest whole number: no run counts further, and a float may not represent larger ones."""
 
 
 class MetricsWriter:
@@ -51,7 +51,7 @@ class MetricsWriter:
     name.
 
     Raises:
-      UserError: a name is reserved, a value is no list of numbers, lengths differ, or the disk is full.
+      UserError: a name is reserved, a value is not a list of numbers, lengths differ, or the disk is full.
     """
     line: dict[str, Any] = {}
     for name, value in values.items():
@@ -75,7 +75,7 @@ class MetricsWriter:
     """Append a line to timings.jsonl: single numbers, and `wall_clock` (seconds since 1970).
 
     Raises:
-      UserError: a name is reserved, a value is no number, or the disk is full.
+      UserError: a name is reserved, a value is not a number, or the disk is full.
     """
     line: dict[str, Any] = {"kind": "timings", "iteration": int(iteration), "wall_clock": time.time()}
     for name, value in values.items():
@@ -123,7 +123,7 @@ class MetricsWriter:
       self._tensorboard.close()
 
   def _show(self, scalars: Mapping[str, float], iteration: int) -> None:
-    """Pass finite values on to the views: TensorBoard has no point for others, and a warning for each."""
+    """Pass finite values on to the views: TensorBoard cannot show others and would warn about each."""
     finite = {name: value for name, value in scalars.items() if math.isfinite(value)}
     if self._tensorboard is not None:
       self._tensorboard.write(finite, int(iteration))
@@ -136,7 +136,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
   A missing file has no lines; an unfinished last line (of a running or killed run) is left out.
 
   Raises:
-    UserError: if another line is damaged, has no kind, or has not a number for each seed.
+    UserError: if another line is damaged, has no kind, or lacks a number for a seed.
   """
   lines, seeds = _read(path, "a list of numbers", _is_list_of_numbers), None
   for number, line in enumerate(lines, 1):
@@ -151,13 +151,13 @@ def read_timings(path: Path) -> list[dict[str, Any]]:
   """Lines of timings.jsonl, read like those of `read_metrics`.
 
   Raises:
-    UserError: if a line is damaged, has no kind, or a value that is no number.
+    UserError: if a line is damaged, has no kind, or has a value that is not a number.
   """
   return _read(path, "a number", _is_number)
 
 
 def _read(path: Path, kind: str, fits: Callable[[Any], bool]) -> list[dict[str, Any]]:
-  """Lines whose every value is of a kind; its name is for the error."""
+  """Lines in which every value `fits`; `kind` names the wanted type in errors."""
   lines = [{name: _decoded(value) for name, value in line.items()} for line in json_lines.read(path)]
   for number, line in enumerate(lines, 1):
     where = f"{path}, line {number}"

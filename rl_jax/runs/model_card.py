@@ -1,4 +1,4 @@
-"""Model card of an exported policy: the README.md of a Hugging Face repository, made of the run's citation."""
+"""Model card of an exported policy: the README.md of a Hugging Face repository, made from the run's citation."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Exported(NamedTuple):
   seed: int
   """Column on the pages of the run."""
   base: str = ""
-  """Pretrained model that the run started from, "owner/name" of the hub; "": none of the hub."""
+  """Pretrained model that the run started from, as "owner/name" on the hub; "": it is not on the hub."""
   task: str = ""
-  """Task whose token ids the model speaks, where no tokenizer is part of the folder; "": one is."""
+  """Task whose token ids the model uses, if the folder has no tokenizer; "": it has one."""
 
 
 def model_card(run: CitedRun, policy: Exported) -> str:
@@ -58,7 +58,7 @@ def model_card(run: CitedRun, policy: Exported) -> str:
 
 
 def _metadata(policy: Exported) -> str:
-  """Front matter; strings of JSON are strings of YAML."""
+  """YAML front matter; strings are written as JSON, which is valid YAML."""
   lines = [
     "library_name: transformers",
     "pipeline_tag: text-generation",
@@ -76,6 +76,6 @@ def _text(text: str) -> str:
 
 
 def _fenced(text: str, language: str) -> str:
-  """Text as a block that it cannot end."""
+  """Text as a fenced block whose fence the text cannot close."""
   fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
   return f"{fence}{language}\n{text}\n{fence}"

@@ -144,7 +144,7 @@ def table_of_html(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[st
 
 
 def tree(value: dict[str, Any]) -> str:
-  """Nested dicts as lines that fold."""
+  """Nested dicts as foldable lines."""
   return '<div class="tree">' + _branches(value) + "</div>"
 
 

@@ -21,12 +21,12 @@ class Curve(NamedTuple):
   """One metric in a panel."""
 
   label: str
-  """"" where the panel's title says it."""
+  """Label; "" if the panel's title says it."""
   series: Series
   in_ink: bool = False
   """True to draw in the colour of text, for a bound that is not one of the methods."""
   style: int | None = None
-  """Index of its colour and dash among those in ink, or not; None: by its place in the panel."""
+  """Index of its colour and dash, counted separately for curves in ink; None: by its place in the panel."""
 
 
 class Panel(NamedTuple):
@@ -43,7 +43,7 @@ class Panel(NamedTuple):
   across: str = ITERATIONS
   """Unit of the horizontal axis."""
   seeds: str = "lines"
-  """"lines": each seed a thin line, and a band of one spread; "band": the band alone; "hidden": neither, for many
+  """"lines": a thin line per seed and a band of one spread; "band": only the band; "hidden": neither, for many
   curves."""
   resolution: float = 0.0
   """Smallest meaningful difference, in the panel's unit."""
@@ -206,7 +206,7 @@ def constant_text(panel: Panel) -> str:
 
 
 def _constant(values: np.ndarray) -> str:
-  """The last finite value, averaged over the seeds that have one there, and how often there was none."""
+  """The last finite value, averaged over the seeds that have one there, and the number of points without one."""
   finite = np.isfinite(values)
   points = np.flatnonzero(finite.any(axis=1))
   last = values[points[-1]][finite[points[-1]]]
@@ -215,7 +215,7 @@ def _constant(values: np.ndarray) -> str:
 
 
 def _metrics(rule: _Rule, records: Mapping[str, Record]) -> dict[str, dict[str, Series]]:
-  """Label to run to numbers; metrics that are equal in all runs together, as "reward = accuracy"."""
+  """Numbers by label and run; metrics that are equal in all runs are joined, as "reward = accuracy"."""
   by_label: dict[str, dict[str, Series]] = {}
   for kind, pattern, label in rule.patterns:
     for run, record in records.items():

@@ -1,6 +1,6 @@
 """Papers of the methods by arXiv id, with title, year and authors from kernels/papers.json.
 
-An author list that ends in "others" is cut there. A paper without a title in the file is cited by its id alone.
+An author list that ends in "others" is cut there. A paper without a title in the file is cited only by its id.
 """
 
 from __future__ import annotations

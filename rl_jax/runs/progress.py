@@ -30,7 +30,7 @@ _DROPPED_FIRST = ("speed", "entropy", "response_length", "skipped", ACCURACY, "l
 
 
 class Progress:
-  """One line redrawn in place on a terminal; one plain line per update into a file or a pipe.
+  """One line redrawn in place on a terminal, or one plain line per update in a file or a pipe.
 
   Args:
     num_iterations: last iteration of the run.
@@ -68,8 +68,8 @@ class Progress:
 
     Args:
       iteration: iterations done, over all launches.
-      values: one number per seed; shown are reward, held_out/sampled_accuracy, response_length, entropy, and, of the
-        worst seed and where it is not 0, skipped_in_a_row and the share unscored of rows without a verdict.
+      values: one number per seed. Shown are reward, held_out/sampled_accuracy, response_length and entropy; also, for
+        the worst seed and unless 0, skipped_in_a_row and the share `unscored` of rows without a verdict.
       tokens_per_second: speed of this stretch.
       share: completed fraction of the run, from 0 to 1, if something other than iterations may end it.
     """
@@ -109,7 +109,7 @@ class Progress:
     self._drawn = 0
 
   def _seconds_left(self, share: float, now: float) -> float | None:
-    """Seconds left, by this launch's speed after its first update, before which it was compiling."""
+    """Seconds left, by this launch's speed since its first update, as it was compiling before."""
     if share >= 1:
       return None
     if self._first is None:

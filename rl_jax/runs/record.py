@@ -28,7 +28,7 @@ class Series(NamedTuple):
 
 
 class Record(NamedTuple):
-  """Contents of a run's files. `series` maps kind ("train", "evaluation", "timings") and metric name to numbers."""
+  """Contents of a run's files. `series[kind][name]` are the numbers of a metric ("train", "evaluation", "timings")."""
 
   name: str
   config: dict[str, Any]
@@ -36,7 +36,7 @@ class Record(NamedTuple):
   series: dict[str, dict[str, Series]]
   samples: list[dict[str, Any]]
   content: str = ""
-  """Hash that names the run (content.py)."""
+  """Hash that identifies the run (content.py)."""
 
   @property
   def iterations_done(self) -> int:
@@ -84,11 +84,11 @@ def over_tokens(record: Record) -> Record:
   """Record with generated tokens, averaged over seeds, in place of iterations.
 
   Raises:
-    UserError: the run did not count them.
+    UserError: the run did not count tokens.
   """
   tokens = record.series.get("train", {}).get(TOKENS)
   if tokens is None:
-    raise UserError(f"{record.name} has no {TOKENS} to draw its curves over: leave --across=tokens out")
+    raise UserError(f"{record.name} has no {TOKENS} for the axis of its curves: leave out --across=tokens")
   spent = lambda series: np.rint([at(tokens, iteration).mean() for iteration in series.iterations]).astype(np.int64)
   moved = {
     kind: {name: Series(spent(series), series.values) for name, series in group.items()}

@@ -25,7 +25,7 @@ from rl_jax.runs.stages import stages
 
 HEADLINE = ((ACCURACY, "held-out accuracy"), (GREEDY, "greedy"))
 SAMPLES_SHOWN = 8
-"""Samples of the first and of the last iteration that has any."""
+"""Number of samples shown, of the first and of the last iteration that has any."""
 CHARACTERS_SHOWN = 1500
 OTHERS_DRAWN = 40
 
@@ -74,7 +74,7 @@ def stages_before(directory: RunDirectory) -> dict[str, Record | None]:
 
 
 def _readable(directory: RunDirectory | None) -> Record | None:
-  """The record of a stage; None where it cannot be read, for which the page of another run is still made."""
+  """The record of a stage, or None if it cannot be read: the page of the run is made all the same."""
   with contextlib.suppress(UserError):
     return None if directory is None else load(directory)
   return None
@@ -185,7 +185,7 @@ def _credit(record: Record) -> list[str]:
     ]
     for sample in shown_samples
   ]
-  note = "Advantages: what each token was pushed with. Blue and a solid line: up; orange and a dotted line: down. "
+  note = "Advantage of each token. Blue and a solid line: pushed up; orange and a dotted line: pushed down. "
   note += f"{len(pushed)} of {len(credited)} samples have any; the newest:"
   return [page.section("Credit", credit_map.legend(scale) + page.table_of_html(columns, rows), note=note)]
 

@@ -25,7 +25,7 @@ def check_curves(saved: Any, where: str) -> None:
     where: the file, for the error.
 
   Raises:
-    UserError: a field is missing or of another type, or a curve has not as many points as iterations.
+    UserError: a field is missing or of another type, or a curve does not have one point per iteration.
   """
   _check(saved, where, _CURVES)
   check_origin(saved, where)
@@ -48,11 +48,11 @@ def check_entry(study: Mapping[str, Any], name: str, saved: Any, where: str) -> 
   """Check an entry of a study.
 
   Raises:
-    UserError: a field is missing or of another type, the study does not know the entry, or a metric has not as many
-      values as there are iterations.
+    UserError: a field is missing or of another type, the study does not have the entry, or a metric does not have one
+      value per iteration.
   """
   if name not in study["entries"]:
-    raise UserError(f"{where} is none of the study's own (there are: {', '.join(study['entries']) or 'none'})")
+    raise UserError(f"{where} is not in the study (there are: {', '.join(study['entries']) or 'none'})")
   _check(study["entries"][name], f"{where} of the study", _PLAN)
   _check(saved, where, _ENTRY)
   check_origin(saved, where)

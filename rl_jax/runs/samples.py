@@ -48,7 +48,7 @@ def read_samples(path: Path) -> list[dict[str, Any]]:
   """Samples in file order; none without a file. An unfinished last line is left out.
 
   Raises:
-    UserError: if another line is damaged, lacks one of `FIELDS`, or has one of another type.
+    UserError: if another line is damaged, lacks one of `FIELDS`, or has a field of another type.
   """
   samples = json_lines.read(path)
   for index, sample in enumerate(samples):

@@ -1,4 +1,4 @@
-"""The section of a page that shows the stages of a run: what each began with, what it did, how accurate it became."""
+"""Section of a page on the stages of a run: the start, the method and the accuracy of each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def stage_section(record: Record, before: Mapping[str, Record | None]) -> list[s
     panel = next((panel for panel in main_panels(stage) if panel.title == "Held-out accuracy"), None)
     if panel is not None:
       pictures.append((name, svg(panel._replace(title=name))))
-  note = "In the order of training; what each starts from stands above it."
+  note = "In the order of training: each row starts from a row above it."
   return [page.section("Stages", page.table(_COLUMNS, rows) + page.figures(pictures), note=note)]
 
 

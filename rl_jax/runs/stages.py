@@ -1,4 +1,4 @@
-"""Stages of a run: the runs that its models started from, those that these started from, and so on."""
+"""Stages of a run: the runs that its models started from, the runs that those started from, and so on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rl_jax.runs.launch_history import Launches
 from rl_jax.runs.manifest import read_launches
 
 FOLDER = "stages"
-"""Name of the folder of stages, beside the runs that they are of."""
+"""Name of the folder of stages, beside the runs that they belong to."""
 
 
 class Start(NamedTuple):
@@ -32,16 +32,16 @@ class Start(NamedTuple):
 
 
 class Stage(NamedTuple):
-  """A run that others started from. `directory` is None where its folder is gone, or holds no such run any more."""
+  """A run that others started from. `directory` is None if its folder is gone or no longer holds that run."""
 
   name: str
   directory: RunDirectory | None
 
 
 def starts(launches: Launches) -> list[Start]:
-  """The starts of a run's models, the policy's first; none where all were drawn."""
+  """The starts of a run's models, the policy's first; none if all models were randomly initialised."""
   found: list[Start] = []
-  for launch in launches:  # a start that failed before its first checkpoint is made again by the launch after it
+  for launch in launches:  # a launch that failed before its first checkpoint is started again by the next launch
     policy = [Start("policy", launch["started_from"], launch["start_sha256"])] if "started_from" in launch else []
     others = launch.get("models_started_from", {})
     found = [*policy, *(Start(role, *others[role]) for role in sorted(others))] or found
@@ -49,7 +49,7 @@ def starts(launches: Launches) -> list[Start]:
 
 
 def stages(directory: RunDirectory) -> list[Stage]:
-  """The runs that a run comes from, each once, in an order in which they can be trained; itself not."""
+  """The runs that a run comes from, without itself, each once, in an order in which they can be trained."""
   return [Stage(name, found) for name, found in dict(_before(directory, set())).items()]
 
 
@@ -62,12 +62,12 @@ def _before(directory: RunDirectory, seen: set[str]) -> Iterator[tuple[str, RunD
     found = _found(start, directory)
     if found is not None:
       yield from _before(found, seen)
-    if found is not None or Path(start.origin).parent.name == FOLDER:  # else a pretrained checkpoint
+    if found is not None or Path(start.origin).parent.name == FOLDER:  # otherwise it is a pretrained checkpoint
       yield name, found
 
 
 def _found(start: Start, run: RunDirectory) -> RunDirectory | None:
-  """The run of a start: in its folder, or beside a run that was moved; None where the checkpoint is of neither."""
+  """The run of a start: in its folder, or beside a run that was moved; None if neither has the checkpoint."""
   parent = run.path.resolve().parent
   beside = parent if parent.name == FOLDER else parent / FOLDER
   for folder in (Path(start.origin), beside / Path(start.origin).name):
@@ -77,7 +77,7 @@ def _found(start: Start, run: RunDirectory) -> RunDirectory | None:
     except UserError:
       continue
     digests = [digest for launch in launches for digest in _checkpoints(launch)]
-    if start.sha256 in digests or not digests:  # an older record does not say
+    if start.sha256 in digests or not digests:  # older records have no digests
       return found
   return None
 

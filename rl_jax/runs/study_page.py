@@ -25,7 +25,7 @@ from rl_jax.runs.visible import visible
 Config = Mapping[str, Any]
 Entries = Mapping[str, Entry]
 Height = Callable[[Entry], np.ndarray]
-"""A measure [S, K] of an entry's curve."""
+"""Function from an entry to a measure [S, K] of its curve."""
 
 
 class StudyPages(NamedTuple):
@@ -182,10 +182,10 @@ def _at_budget(entry: Entry, budget: float) -> np.ndarray:
 
 
 def _gap_columns(entries: Entries, budget: float, base: Entry, oracle: Entry) -> dict[str, Callable[[str, Entry], str]]:
-  """Columns of the mean height of curves, and of the share of the gap between baseline and oracle that it closes.
+  """Columns of the mean height of curves, and of the share of the gap between baseline and oracle that an entry closes.
 
   Means are up to the budget of tokens, and up to the number of updates that all entries have made. Seeds are paired, as
-  entries share seeds and starts. The share is left out where they do not tell the oracle from the baseline.
+  entries share seeds and starts. The share is left out if they do not separate the oracle from the baseline.
   """
   updates = min(entry.end("updates", budget) for entry in entries.values())
   heights: dict[str, Height] = {
@@ -245,7 +245,7 @@ def _small(config: Config, entries: Entries, command: str) -> dict[str, Any]:
 
 
 def _panels(config: Config, entries: Entries) -> list[Panel]:
-  """One panel for each metric over tokens; of a study with gates accuracy over updates and sequential tokens too."""
+  """One panel per metric over tokens; for a study with gates also accuracy over updates and sequential tokens."""
   panels, styles = [], _styles(config, entries)
   for metric in config["metrics"]:
     measured = {name: entry for name, entry in entries.items() if metric in entry.values}
@@ -266,7 +266,7 @@ def _has(entry: Entry, axis: str) -> bool:
 
 
 def _styles(config: Config, entries: Entries) -> dict[str, tuple[bool, int]]:
-  """Styles of entries, one in all panels: (True for controls, drawn in ink as bounds of the methods; index)."""
+  """Styles of entries, the same in all panels: (True for controls, drawn in ink as bounds of the methods; index)."""
   controls = set(config.get("gates", {}).values())
   split = [name for name in entries if name not in controls], [name for name in entries if name in controls]
   return {name: (bool(in_ink), place) for in_ink, names in enumerate(split) for place, name in enumerate(names)}

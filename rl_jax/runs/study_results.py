@@ -1,4 +1,4 @@
-"""Results of a study: the runs of its entries, read at the token budget."""
+"""Results of a study: the runs of its entries, read up to the token budget."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
   tokens: np.ndarray
   """[N, S] tokens that each of S seeds had generated at N evaluations."""
   values: dict[str, np.ndarray]
-  """[N, S] by metric; a metric that the run has not is left out."""
+  """[N, S] by metric; a metric that the run lacks is left out."""
   at_budget: dict[str, list[float]]
   """A number per seed, at exactly the budget."""
   seconds: float
@@ -50,7 +50,7 @@ class Entry(NamedTuple):
   blocks: np.ndarray | None = None
   """[N, S, K] sampled accuracy by blocks of held-out prompts; None: not recorded."""
   final: np.ndarray | None = None
-  """[S, P] share of right answers to each held-out problem at the end, of several to each; None: not asked."""
+  """[S, P] share of right answers among several to each held-out problem at the end; None: not asked."""
 
   def across(self, axis: str) -> np.ndarray:
     """Positions [N, S] of the evaluations on an axis."""
@@ -64,7 +64,7 @@ class Entry(NamedTuple):
     return self.sequential
 
   def end(self, axis: str, budget: float) -> float:
-    """Point of an axis at which the budget of tokens is reached, the mean over seeds."""
+    """Point of an axis at which the budget of tokens is reached, mean over seeds."""
     pairs = zip(self.tokens.T, self.across(axis).T, strict=True)
     return float(np.mean([at_tokens(tokens, across, budget) for tokens, across in pairs]))
 
@@ -73,7 +73,7 @@ class Entry(NamedTuple):
     return self.blocks if metric == ACCURACY and self.blocks is not None else self.values[metric][..., None]
 
   def value_at(self, metric: str, axis: str, end: float) -> np.ndarray:
-    """[S, K] a metric at a point of an axis, on straight lines between evaluations."""
+    """[S, K] a metric at a point of an axis, interpolated linearly between evaluations."""
     return self._each(metric, axis, lambda across, curve: at_tokens(across, curve, end))
 
   def mean_over(self, metric: str, axis: str, end: float) -> np.ndarray:
@@ -87,7 +87,7 @@ class Entry(NamedTuple):
     return np.array(found)
 
   def as_json(self) -> dict[str, Any]:
-    """The entry at no more than `POINTS` evaluations, in few digits."""
+    """The entry at no more than `POINTS` evaluations, with few digits."""
     count = len(self.tokens)
     indices = np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
     short: Any = lambda x: None if x is None else _rounded(x[indices].tolist())
@@ -109,7 +109,7 @@ class Entry(NamedTuple):
 
 
 def from_json(saved: Mapping[str, Any]) -> Entry:
-  """The entry that `Entry.as_json` made this of."""
+  """The inverse of `Entry.as_json`."""
   numbers: Any = lambda x: None if x is None else np.vectorize(decode_number, otypes=[np.float64])(np.array(x, object))
   return Entry(
     tokens=np.asarray(saved["tokens"], np.float64),
@@ -131,12 +131,12 @@ def from_json(saved: Mapping[str, Any]) -> Entry:
 def read(directory: RunDirectory, metrics: Sequence[str], budget: float) -> Entry:
   """A run as an entry.
 
-  Raises: UserError: it has not generated as many tokens, or has no accuracy.
+  Raises: UserError: the run has generated fewer tokens than the budget, or has no accuracy.
   """
   series = load(directory).series
   evaluation, train = series.get("evaluation", {}), series.get("train", {})
   if ACCURACY not in evaluation or TOKENS not in train:
-    raise UserError(f"{directory.path} has no {ACCURACY}: it is no run that a study can read")
+    raise UserError(f"{directory.path} has no {ACCURACY}: a study needs runs with held-out evaluations")
   points = evaluation[ACCURACY].iterations
   at_points = lambda series: np.stack([at(series, iteration) for iteration in points])
   spent = at_points(train[TOKENS])
@@ -145,7 +145,7 @@ def read(directory: RunDirectory, metrics: Sequence[str], budget: float) -> Entr
       f"{directory.path} ended at {spent[-1].min():.0f} of {budget:.0f} tokens: raise num_iterations in the study"
     )
   measured = train | evaluation
-  # What training measures has no value before the first iteration.
+  # Training metrics have no value before the first iteration.
   curve = lambda series: np.stack([at(series, max(iteration, series.iterations[0])) for iteration in points])
   names = [name for name in dict.fromkeys((*metrics, ACCURACY, GREEDY)) if name in measured]
   values = {name: curve(measured[name]) for name in names}
@@ -176,7 +176,7 @@ def _added_up(series: Series) -> Series:
 
 
 def rounded(value: float) -> float:
-  """A number of a curve as committed, to five digits."""
+  """Number of a committed curve, to five digits."""
   return float(f"{value:.5g}")
 
 

@@ -1,7 +1,7 @@
 """Text of a run for a page, a figure or a terminal: characters that would steer the reader's screen become escapes.
 
-A policy, a data file or a folder's name may hold them: ESC starts a terminal's commands, U+202E turns a line round, and
-a lone surrogate cannot be encoded.
+A policy, a data file or a folder's name may contain them: ESC starts terminal commands, U+202E reverses a line, and a
+lone surrogate cannot be encoded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def visible(text: Any, keep: str = "\n\t") -> str:
   """The text with every character that steers a screen as a backslash escape.
 
   Args:
-    keep: characters that stay as they are; "": the result is one line.
+    keep: characters that are kept; "": the result is one line.
   """
   return _STEERING.sub(lambda match: match[0] if match[0] in keep else _escape(match[0]), str(text))
 
@@ -32,7 +32,7 @@ def _escape(character: str) -> str:
 
 
 def encodable(text: str, encoding: str | None, errors: str = "backslashreplace") -> str:
-  """The text as a stream of this encoding can hold it."""
+  """The text in a form that a stream of this encoding can hold."""
   encoding = encoding or "utf-8"
   try:
     text.encode(encoding)
@@ -42,5 +42,5 @@ def encodable(text: str, encoding: str | None, errors: str = "backslashreplace")
 
 
 def say(text: str) -> None:
-  """Print a text on stdout, visible, in an encoding that may be ASCII alone."""
+  """Print a text made visible on stdout, whose encoding may be ASCII only."""
   print(encodable(visible(text), sys.stdout.encoding))

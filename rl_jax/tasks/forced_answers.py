@@ -1,4 +1,4 @@
-"""Right answers of text problems as a response would write them, for methods that force them to probe a belief."""
+"""Right answers of text problems in the form of a response, for methods that force them to probe a policy's belief."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from rl_jax.tasks.task import ForcedAnswer, Prompts
 FORMS = {
   "tag": ("<answer>", "", "</answer>"), "line": ("Answer:", " ", ""), "number": ("", "", ""), "whole": ("", "", "")
 }  # fmt: skip
-"""Rule that finds an answer -> texts of the opening, and right before and after the answer."""
+"""Rule that finds an answer -> opening text, text right before the answer, and text right after it."""
 _TOKENS, _MASK = "forced_answer", "forced_answer_mask"
-"""Names in a prompt's metadata."""
+"""Keys in a prompt's metadata."""
 
 
 class Writer(NamedTuple):
-  """Form of the answers of a task.
+  """Form of a task's forced answers.
 
   Attributes:
     form: as in `FORMS`.
-    width: tokens of an answer with its end token; longer ones are cut.
+    width: largest number of tokens in an answer, with its end token; longer ones are cut.
   """
 
   form: tuple[str, str, str]
@@ -33,7 +33,7 @@ class Writer(NamedTuple):
   vocabulary: Tokenizer
 
   def forced_answer(self) -> ForcedAnswer:
-    """The form for probes, which read the answers in the metadata of prompts."""
+    """The form for probes, which read the answers from the metadata of prompts."""
     return ForcedAnswer(tuple(int(t) for t in self.vocabulary.encode(self.form[0])), _answers)
 
   def metadata(self, entries: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -46,7 +46,7 @@ class Writer(NamedTuple):
 
   def _tokens(self, entry: Mapping[str, Any]) -> list[int]:
     if entry.get("answer") in (None, ""):
-      raise ValueError(f"task.forced_answer_tokens: the problem {entry.get('question')!r} has no answer: set 0")
+      raise ValueError(f"task.forced_answer_tokens: the problem {entry.get('question')!r} has no answer: set it to 0")
     _, before, after = self.form
     text = self.vocabulary.encode(f"{before}{entry['answer']}{after}")
     return [*(int(token) for token in text), self.vocabulary.end_id][: self.width]
@@ -57,9 +57,9 @@ def _answers(prompts: Prompts) -> tuple[Int[Any, "N A"], Bool[Any, "N A"]]:
 
 
 def writer(config: Mapping[str, Any], vocabulary: Tokenizer) -> Writer | None:
-  """The form of a config's answers; None where `forced_answer_tokens` is 0, or no field as in environments.
+  """The form of a config's answers; None if `forced_answer_tokens` is 0 or, as in environments, not a field.
 
-  Raises: ValueError: the rule `answer` says no form.
+  Raises: ValueError: the rule `answer` has no such form.
   """
   width = fields.whole(config.get("forced_answer_tokens", 0), 0, 1024, where="task.forced_answer_tokens")
   if not width:
@@ -67,7 +67,7 @@ def writer(config: Mapping[str, Any], vocabulary: Tokenizer) -> Writer | None:
   form = FORMS.get(config.get("answer", ""))
   if form is None:
     raise ValueError(
-      f"task.forced_answer_tokens: answers found by task.answer={config.get('answer', '')!r} have no form to force: "
-      f"set it to one of {', '.join(FORMS)}"
+      f"task.forced_answer_tokens: answers found by task.answer={config.get('answer', '')!r} cannot be forced: "
+      f"set task.answer to one of {', '.join(FORMS)}"
     )
   return Writer(form, width, vocabulary)

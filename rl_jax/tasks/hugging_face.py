@@ -1,10 +1,10 @@
-"""Problems from a data set by name: of the Hugging Face hub, of its cache, or in a folder.
+"""Problems from a data set on the Hugging Face hub, in its cache, or in a folder.
 
 config.task = {"name": "hugging_face:openai/gsm8k", "subset": "main", "held_out_split": "test", "layout": "gsm8k"}
 
-It is read by the package `datasets`. A folder holds data files (parquet, JSON lines, CSV, …) or what `save_to_disk`
-wrote. With HF_HUB_OFFLINE=1 only the cache is read. Prepared data follows the content: a name without a `revision` is
-prepared anew once its content changes.
+The package `datasets` reads it. A folder holds data files (parquet, JSON lines, CSV, …) or the output of
+`save_to_disk`. With HF_HUB_OFFLINE=1 only the cache is read. Prepared data is keyed by content: a data set without a
+`revision` is prepared again when its content changes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def get_config() -> dict[str, Any]:
     "dataset": "",  # name on the hub, as "openai/gsm8k", or a folder
     "subset": "",  # configuration of the data set, as "main"; "": its only one
     "split": "train",  # or a part of it, as "train[:1000]"
-    "held_out_split": "",  # "": `split` is split by the hash of the question; else its questions are taken out of train
-    "revision": "",  # branch, tag or commit; "": the newest. Name a commit for a run that is to be repeated
+    "held_out_split": "",  # "": the question's hash divides `split`; else this split's questions are kept out of train
+    "revision": "",  # branch, tag or commit; "": the newest. Name a commit to make a run repeatable
     **json_lines.FIELDS,
   }
 

@@ -1,4 +1,4 @@
-"""Presets of the fields that say what the columns of a data set hold, and how its problems are judged."""
+"""Presets of the fields that describe the columns of a data set and how its problems are judged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAYOUTS: Mapping[str, Mapping[str, Any]] = {
     "verifier": "rl_jax.tasks.verifiers.programs:unit_tests",
   },
 }
-"""Layout -> its fields, which replace those that a config leaves at their defaults."""
+"""Layout -> its fields, which replace the fields that a config leaves at their defaults."""
 
 
 def applied(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

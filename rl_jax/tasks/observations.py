@@ -1,4 +1,4 @@
-"""Observations as tokens: the text of an answer to a turn, in a template, cut where it is too long for its slots."""
+"""Observations as tokens: the text of an answer to a turn, in a template, cut if it is too long for its slots."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rl_jax.tasks.prompting import Tokenizer, quoted
 
 
 class Template(NamedTuple):
-  """Text around an observation, and the slots of all of it.
+  """Text around an observation, and the number of slots for both.
 
   Attributes:
-    turn_ends: ids that end a turn of a chat. A turn that a stop text has ended is closed with the first of them, before
-      the observation; (): it is left open.
+    turn_ends: ids that end a turn of a chat. A turn ended by a stop text is closed with the first of them, before the
+      observation; (): it is left open.
   """
 
   before: str
@@ -24,10 +24,10 @@ class Template(NamedTuple):
   def tokens(self, text: str, vocabulary: Tokenizer, turn: Sequence[int] = ()) -> tuple[list[int], bool]:
     """Token ids of an observation, at most `slots`, and whether its text was cut. Control tokens in it stay text.
 
-    An observation that fits is encoded whole, as it is in a conversation.
+    An observation that fits is encoded in one piece with its template, as in a conversation.
 
     Args:
-      turn: ids of the turn that it answers.
+      turn: ids of the turn that the observation answers.
     """
     text, closing = (
       quoted(text, vocabulary),
@@ -42,13 +42,13 @@ class Template(NamedTuple):
 
 
 def template(text: str, place: str, vocabulary: Tokenizer, slots: int, *, field: str) -> Template:
-  """The template that a field of a task holds.
+  """The template in a field of a task.
 
   Args:
-    place: what stands for the observation in it.
+    place: placeholder of the observation in the template.
     slots: `task.observation_tokens`.
 
-  Raises: ValueError: it has no place for the observation, or too many tokens beside it, or none.
+  Raises: ValueError: it has no placeholder, or too many tokens or none around the placeholder.
   """
   before, found, after = text.partition(place)
   if not found:

@@ -1,7 +1,7 @@
-"""Stop texts: a response ends with the token that completes one of them, however its tokens cut the text.
+"""Stop texts: a response ends with the token that completes one of them, however the text is split into tokens.
 
-An automaton (Aho and Corasick, 1975) reads the text of a response token by token. Its state is the longest end of the
-text so far with which a stop text begins, and one more once a text is complete.
+An automaton (Aho and Corasick, 1975) reads the text of a response token by token. Its state is the longest suffix of
+the text so far that is a prefix of a stop text; an extra, last state means that a stop text is complete.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 _UNKNOWN = "\ufffd"
-"""Text of bytes that are no whole character."""
+"""Text of bytes that do not form a whole character."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StopTexts:
-  """Automaton over tokens, whose state before a response is 0.
+  """Automaton over tokens; its state before a response is 0.
 
   Attributes:
     after: [S, C] state after a token of each class, for each state; S - 1 once a text is complete.
-    classes: [V + 1] class of each token: those of one class lead to the same states. The last is that of ids beyond
+    classes: [V + 1] class of each token; tokens of one class lead to the same states. The last entry is for ids beyond
       the vocabulary, which have no text.
   """
 
@@ -32,7 +32,7 @@ class StopTexts:
   classes: Int[np.ndarray, " V_plus_1"]
 
   def step(self, states: Int[Array, " B"], tokens: Int[Array, " B"]) -> Int[Array, " B"]:
-    """States after one more token each."""
+    """States after one more token in each row."""
     classes = jnp.asarray(self.classes)[jnp.minimum(tokens, len(self.classes) - 1)]
     return jnp.asarray(self.after)[states, classes]
 
@@ -42,9 +42,9 @@ class StopTexts:
 
 
 def build(texts: Sequence[str], vocabulary: Any) -> StopTexts | None:
-  """The automaton of some texts over a vocabulary with `encode` and `decode`; None without a text.
+  """The automaton of stop texts over a vocabulary with `encode` and `decode`; None if there are no texts.
 
-  Raises: ValueError: a text is empty, or has characters that the vocabulary spreads over several tokens.
+  Raises: ValueError: a text is empty, or has a character that the vocabulary splits into several tokens.
   """
   if not all(isinstance(text, str) and text for text in texts):
     raise ValueError(f"task.stop_texts: got {tuple(texts)!r}, want texts that are not empty")
@@ -61,14 +61,14 @@ def build(texts: Sequence[str], vocabulary: Any) -> StopTexts | None:
 
 
 def _texts(vocabulary: Any) -> list[str]:
-  """Text of each token after another one, since some tokenizers drop a blank at the beginning; "" of one more."""
+  """Text of each token, decoded after another token because some tokenizers drop a leading space; then one ""."""
   anchor = list(vocabulary.encode("a"))
   before = len(vocabulary.decode(anchor))
   return [*(vocabulary.decode([*anchor, token])[before:] for token in range(len(vocabulary))), ""]
 
 
 def _after_letters(texts: Sequence[str], letters: dict[str, int]) -> Int[np.ndarray, "S L"]:
-  """State after each letter, for each state; letter 0 stands for all that are in no text."""
+  """State after each letter, for each state; letter 0 stands for all letters that are in no stop text."""
   begun = list(dict.fromkeys(["", *(text[:end] for text in texts for end in range(len(text)))]))
   states = {text: state for state, text in enumerate(begun)}
   complete = len(begun)
@@ -85,7 +85,7 @@ def _after_letters(texts: Sequence[str], letters: dict[str, int]) -> Int[np.ndar
 def _after_tokens(
   after: Int[np.ndarray, "S L"], letters: dict[str, int], tokens: Sequence[str]
 ) -> Int[np.ndarray, "S V"]:
-  """State after each token, for each state. Tokens are read side by side, the longest first."""
+  """State after each token, for each state. All tokens are read in parallel, the longest first."""
   lengths = np.array([len(token) for token in tokens])
   order = np.argsort(-lengths, kind="stable")
   states = np.repeat(np.arange(len(after))[:, None], len(tokens), axis=1)

@@ -1,11 +1,11 @@
-"""Question-answer data with a tool: the policy writes <tool>2+3</tool>, reads the result, and answers.
+"""Questions with a tool: the policy writes <tool>2+3</tool>, reads the result, and answers.
 
 config.task = {"name": "rl_jax.tasks.tool_use", "tool": "calculator", "source": "reasoning_gym", "dataset": "chain_sum"}
 
-Each turn is a message of the policy. The tool answers a message with a call, in the form of `result_template`. The
-first message without a call is the answer and is the only one that is scored, so a tool's result never counts as an
-answer. A call in the last turn is not answered, and scored as no answer. The tool "python" runs programs in the
-sandbox; a row with one that the machine cannot run has no verdict.
+Each turn is a message of the policy. A message with a call gets the tool's result, formatted with `result_template`.
+The first message without a call is the answer, and only that message is scored, so a tool's result never counts as an
+answer. A call in the last turn gets no result and is scored as a missing answer. The tool "python" runs programs in the
+sandbox; a row whose program this machine cannot run has no verdict.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OPENING, CLOSING = "<tool>", "</tool>"
 PLACE = "{result}"
 
 Tool = Callable[[str], str]
-"""Text of a call -> result, equal for equal texts. Raises: CannotVerify: the machine has none."""
+"""Text of a call -> result, equal for equal texts. Raises: CannotVerify: this machine cannot run the tool."""
 
 INSTRUCTIONS = {
   "calculator": f"You may use a calculator: write {OPENING}(2 + 3) * 4{CLOSING} and its result follows. Then answer.",
@@ -127,9 +127,9 @@ def _of_source(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stop_sequences(vocabulary: Tokenizer, text: str) -> tuple[tuple[int, ...], ...]:
-  """Token sequences of a text after any ASCII character, which the first token may contain.
+  """Token sequences of a text after any ASCII character, which may be part of the first token.
 
-  A policy may write the text in tokens that the tokenizer would not choose. The turn then continues to its end.
+  A policy may write the text in tokens that the tokenizer would not choose; the turn then does not stop there.
   """
   sequences = set()
   for character in ["", *string.printable]:
@@ -149,9 +149,9 @@ def _verify(
   tokens: Int[np.ndarray, "B R"],
   mask: Bool[np.ndarray, "B R"],
 ) -> Verdicts:
-  """Verdicts of the source on answers, and results of the tool for rows that end in a call, which the source does not
-  judge. A call in the last turn is an answer without text; one that the tool cannot answer ends the episode, without a
-  verdict."""
+  """Verdicts of the source on answers, and results of the tool for rows that end in a call. The source does not judge
+  calls, except that a call in the last turn counts as an empty answer. A call that the tool cannot answer ends the
+  episode without a verdict."""
   layout.check(tokens)
   tokens, mask = np.asarray(tokens), np.asarray(mask)
   rows, last = len(tokens), np.maximum(mask[:, layout.slots].any(axis=2).sum(axis=1) - 1, 0)
@@ -189,6 +189,6 @@ def _verify(
 
 
 def find_call(text: str) -> str | None:
-  """Text of the first call of a turn; None without a complete call."""
+  """Text of the first call in a turn, or None without a complete call."""
   match = re.search(f"{OPENING}(.*?){CLOSING}", text, re.DOTALL)
   return match[1].strip() if match else None

@@ -100,7 +100,7 @@ def test_a_peer_that_fails_is_one_line(source, expected, python):
     (["iteration", "--peer=verl=/a/python"], "--peer=verl=/a/python: write --peer=tunix=PYTHON or --peer=trl=PYTHON"),
     (["iteration", "--peer=tunix="], "--peer=tunix=: write --peer=tunix=PYTHON or --peer=trl=PYTHON"),
     (["iteration", "--peer=trl=a", "--peer=trl=b"], "--peer=trl=b: trl is given twice"),
-    (["iteration", "--peer=trl=a", "--config.epochs=2"], "overrides change sizes alone: leave out --config.epochs"),
+    (["iteration", "--peer=trl=a", "--config.epochs=2"], "overrides may only change sizes: leave out --config.epochs"),
     (["seeds", "--peer=trl=a"], "--peer=trl=a: seeds has no peers"),
   ],
 )

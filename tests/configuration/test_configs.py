@@ -271,13 +271,15 @@ def test_files_of_a_checkout_are_found_by_their_name_where_there_is_none(monkeyp
 
 
 def test_a_variant_that_is_not_known_is_one_line():
-  with pytest.raises(UserError, match="^grpo: variant 'smok' is not known: leave it out, or one of "):
+  with pytest.raises(UserError, match="^grpo: variant 'smok' is not known: leave it out, or take one of "):
     resolve("grpo:smok")
 
 
 @pytest.mark.parametrize("experiment", ["grpo:", "smollm2_grpo:"])
 def test_a_variant_that_is_left_empty_is_one_line_with_those_there_are(experiment):
-  with pytest.raises(UserError, match=rf"^{experiment} variant ':' is not known: leave it out, or one of \"smoke\", "):
+  with pytest.raises(
+    UserError, match=rf"^{experiment} variant ':' is not known: leave it out, or take one of \"smoke\", "
+  ):
     resolve(experiment)
 
 

@@ -176,7 +176,7 @@ def test_a_manifest_that_was_removed_is_told_and_the_run_is_not_called_genuine_a
   assert lost in train(copy, 4).splitlines() and lost in train(copy, 5).splitlines()
   assert verify.main([str(copy), "--iterations=0"]) == 1
   out = capsys.readouterr().out
-  assert f"{copy}: manifest.json lacks the launches before iteration 4, where its first one began\n" in out
+  assert f"{copy}: manifest.json lacks the launches before iteration 4, where its first entry begins\n" in out
 
 
 def edit_config(run: Path) -> None:
@@ -320,7 +320,7 @@ CONTRADICTIONS = {
     launch(lambda launch: launch["end"].update(iterations=2)), "launch 1 ended at iteration 2, its log at 4"
   ),
   "first one ends late": (
-    end_late_in_the_first, "launch 1 ended at iteration 400, of which it left no checkpoint"
+    end_late_in_the_first, "launch 1 ended at iteration 400, but left no checkpoint of it"
   ),
   "identity of another": (
     launch(lambda launch: launch.update(identity="0" * 64)),
@@ -407,7 +407,7 @@ def test_what_lies_among_checkpoints_is_a_note(copy, capsys):
 
 
 @pytest.mark.parametrize("name, message", [
-  ("metrics.jsonl", "metrics.jsonl is no regular file"),
+  ("metrics.jsonl", "metrics.jsonl is not a regular file"),
   ("checkpoints/4/state/_METADATA", "checkpoint 4 is damaged (state/_METADATA cannot be read: it is no regular file)"),
   ("checkpoints/4/manifest.json", REPLACED),
 ])  # fmt: skip

@@ -351,8 +351,8 @@ FAILED = "all responses timed out or crashed: "
   ("text", f"{UNSCORED}TypeError: the verifier gave 'right' (str), want a number or a Verdict ({{file}}, line 5)"),
   ("none", f"{UNSCORED}TypeError: the verifier gave 'None' (NoneType), want a number or a Verdict ({{file}}, line 6)"),
   ("number", ""),
-  ("nan", f"{UNSCORED}ValueError: the reward is nan, want a number of at most 1e+19 either way ({{file}}, line 8)"),
-  ("inf", f"{UNSCORED}ValueError: the reward is inf, want a number of at most 1e+19 either way ({{file}}, line 9)"),
+  ("nan", f"{UNSCORED}ValueError: the reward is nan, want a number from -1e+19 to 1e+19 ({{file}}, line 8)"),
+  ("inf", f"{UNSCORED}ValueError: the reward is inf, want a number from -1e+19 to 1e+19 ({{file}}, line 9)"),
   ("slow", f"{FAILED}{NO_TIME}; my_verifiers:{{name}}: 2 responses have timed out and 0 have crashed"),
   ("killed", f"{FAILED}my_verifiers:{{name}}: 0 responses have timed out and 2 have crashed"),
 ])  # fmt: skip

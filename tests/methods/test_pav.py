@@ -221,7 +221,7 @@ def test_unscored_rows_count_for_nothing():
     ({"prover": "oracle"}, "method.prover is one of truth, samples, verifier, got 'oracle'"),
     ({"form": "sum"}, "method.form is one of step, to_go, got 'sum'"),
     *(
-      ({"prover": "verifier", "prover_init_from": start}, f"was trained before: .* 'verifier#verifier', got '{start}'")
+      ({"prover": "verifier", "prover_init_from": start}, f"needs a trained .* 'verifier#verifier', got '{start}'")
       for start in ("policy", "", "critic", "verifier", "warm_start", "runs/prover")
     ),
   ],

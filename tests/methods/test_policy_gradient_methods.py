@@ -415,10 +415,10 @@ def test_value_loss_by_hand():
       {"aggregation_constant": 8},
       "aggregation_constant=8 belongs to method.aggregation=sequence_mean_constant",
     ),
-    ("grpo", {"rejection_bounds": (0.5, 2.0)}, r"rejection_bounds=\(0.5, 2.0\): give two, .* to a rejection"),
-    ("grpo", {"correction": "k3_rs", "rejection_bounds": (1.0,)}, "rejection_bounds=.*: give two"),
-    ("grpo", {"correction": "geometric_rs", "rejection_bounds": (0.0, 0.1)}, "rejection_bounds=.*: .* have to hold 1"),
-    ("grpo", {"correction": "k3_rs", "rejection_bounds": (0.0, 0.0)}, "rejection_bounds=.*: the first has to be below"),
+    ("grpo", {"rejection_bounds": (0.5, 2.0)}, r"rejection_bounds=\(0.5, 2.0\): want two numbers, .* and a rejection"),
+    ("grpo", {"correction": "k3_rs", "rejection_bounds": (1.0,)}, "rejection_bounds=.*: want two numbers"),
+    ("grpo", {"correction": "geometric_rs", "rejection_bounds": (0.0, 0.1)}, "rejection_bounds=.*: .* must include 1"),
+    ("grpo", {"correction": "k3_rs", "rejection_bounds": (0.0, 0.0)}, "rejection_bounds=.*: the first must be below"),
   ],
 )
 def test_options_that_are_not_known_are_one_line_before_training(name, options, said):

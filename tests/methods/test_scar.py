@@ -226,10 +226,10 @@ def test_rows_without_a_value_count_for_nothing(options):
     ({"empty": "zero"}, "method.empty is one of fixed, blanks, got 'zero'"),
     ({"max_spans": 9}, "method.max_spans=9 have 512 coalitions: take 8 at most, or method.orders"),
     ({"credit": "owen", "orders": 2}, "method.orders=2: Owen values are exact, set it to 0"),
-    ({"credit": "uniform", "orders": 2}, "method.orders=2: equal shares need no part of a response, set it to 0"),
-    ({"shaping": "graph", "orders": 2}, "method.shaping='graph' reads all coalitions: method.credit is 'shapley'"),
+    ({"credit": "uniform", "orders": 2}, "method.orders=2: equal shares sample no orders, set it to 0"),
+    ({"shaping": "graph", "orders": 2}, "method.shaping='graph' reads all coalitions: set method.credit to 'shapley'"),
     ({"shaping": "potential", "credit": "uniform"}, "method.shaping='potential' reads all coalitions"),
-    ({"blank_token": 99}, "the blank token 99 is none of the 16 of the task's vocabulary"),
+    ({"blank_token": 99}, "the blank token 99 is outside the task's vocabulary: want an id from 0 to 15"),
   ],
 )
 def test_options_that_do_not_go_together_are_refused(options, message):

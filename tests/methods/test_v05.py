@@ -180,7 +180,7 @@ def test_unscored_rows_count_for_nothing():
     ({"prior_start": 1.5}, "method.prior_start=1.5 is no reward from 0.0 to 1.0"),
     ({"prior_start": -0.5}, "method.prior_start=-0.5 is no reward from 0.0 to 1.0"),
     ({"rows_per_round": 1000}, "method.rows_per_round=1000 are more than k_max for each prompt: take "),
-    ({"k_max": 1}, r"k_max=1: the first round alone has 2 \(completions_per_prompt\)"),
+    ({"k_max": 1}, "k_max=1: want at least completions_per_prompt=2, the first round"),
   ],
 )
 def test_options_that_make_no_sense_are_refused(options, message):

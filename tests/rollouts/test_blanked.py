@@ -147,8 +147,8 @@ def test_in_python_the_verifier_is_asked_about_copies_alone():
   ("fields", "token", "message"),
   [
     ({"blank_token": None}, None, "this task has no `blank_token`: name one, or take another task"),
-    ({"blank_token": 9}, None, "the blank token 9 is none of the 4 of the task's vocabulary"),
-    ({"blank_token": 2}, -1, "the blank token -1 is none of the 4"),
+    ({"blank_token": 9}, None, "the blank token 9 is outside the task's vocabulary: want an id from 0 to 3"),
+    ({"blank_token": 2}, -1, "the blank token -1 is outside"),
     ({"blank_token": 2, "turns": object()}, None, "responses of several turns are not blanked"),
   ],
 )

@@ -214,7 +214,7 @@ def test_prompts_without_a_verdict_ask_for_nothing():
 
 
 def test_a_first_round_above_k_max_is_refused():
-  with pytest.raises(ValueError, match=r"k_max=2: the first round alone has 3 \(completions_per_prompt\)"):
+  with pytest.raises(ValueError, match="k_max=2: want at least completions_per_prompt=3, the first round"):
     look_ahead(
       functools.partial(respond, coin=None), ESTIMATOR, FIRST, rounds=1, rows_per_round=1, **(RULE | {"k_max": 2})
     )

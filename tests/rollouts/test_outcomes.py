@@ -163,7 +163,7 @@ def test_only_hard_prompts_in_use_are_asked_again(monkeypatch):
   ("options", "turns", "message"),
   [
     ({"replayed": 3}, None, "3 past responses cannot join a group, as 2 right and 2 wrong ones are kept"),
-    ({}, object(), "responses of several turns are not replayed in another prompt: use a task without turns"),
+    ({}, object(), "responses of several turns cannot become part of a prompt: use a task without turns"),
   ],
 )
 def test_what_cannot_be_is_refused(options, turns, message, monkeypatch):

@@ -108,5 +108,5 @@ def test_the_newest_wait_where_room_is_short():
 
 
 def test_more_rows_than_there_can_be_are_refused():
-  with pytest.raises(ValueError, match="a batch of 11 rows needs as many: 6 are made and 4 can wait"):
+  with pytest.raises(ValueError, match="a batch of 11 rows is too large: only 6 are made and 4 can wait"):
     run([ALL], rows=11)

@@ -99,8 +99,8 @@ def test_dead_groups_are_too_hard_or_too_easy():
   dead = {"zero_spread_rows": [0.9, 0.9]}
   assert "too hard (accuracy 0.020)" in only(record(accuracy=[0.01, 0.02], reward=[0.01, 0.02], **dead)).text
   assert "too easy by now (accuracy 0.980)" in only(record(accuracy=[0.3, 0.98], reward=[0.3, 0.98], **dead)).text
-  assert "answered always or never (accuracy 0.500)" in only(record(**dead)).text
-  assert "Prompts are answered always or never:" in only(record(accuracy=None, **dead)).text
+  assert "always or never solved (accuracy 0.500)" in only(record(**dead)).text
+  assert "Prompts are always or never solved:" in only(record(accuracy=None, **dead)).text
 
 
 def test_a_group_of_one_is_not_dead():
@@ -134,7 +134,7 @@ def test_a_failing_verifier_is_named_with_what_it_did():
 
 
 def test_unscored_rows_without_a_failure_may_be_meant():
-  assert "That is meant where a method trains on unfinished responses" in only(record(unscored=[0.5, 0.5])).text
+  assert "This is intended if the method trains on unfinished responses" in only(record(unscored=[0.5, 0.5])).text
 
 
 def test_supervised_learning_is_judged_by_its_updates_alone():

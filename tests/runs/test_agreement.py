@@ -19,7 +19,7 @@ def test_to_the_bit_the_last_bit_counts():
   found = departure(there, line(reward=[0.1, math.nextafter(0.3, 1)], loss=[math.nan, 2.0]))
   assert (found.iteration, found.metric, found.seed, found.recorded) == (1, "reward", 1, 0.3)
   assert str(found) == (
-    "departs at iteration 1, train reward, seed 1: 0.3 recorded, 0.30000000000000004 here (to the bit)"
+    "departs at iteration 1, train reward, seed 1: 0.3 recorded, 0.30000000000000004 here (want bit-identical)"
   )
   assert departure(there, line(reward=[0.1, 0.3], loss=[0.0, 2.0])).metric == "loss"
 

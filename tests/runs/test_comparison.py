@@ -62,7 +62,7 @@ def test_a_wider_level_has_a_wider_interval():
 
 
 def test_results_of_other_seeds_are_refused():
-  with pytest.raises(ValueError, match="not of the same seeds"):
+  with pytest.raises(ValueError, match="want the same seeds and blocks in both"):
     paired_difference([0.1, 0.2], [0.1, 0.2, 0.3])
 
 

@@ -81,7 +81,7 @@ def test_item_9_a_warning_where_more_than_the_method_differs(tmp_path, config, l
 
 
 def test_item_10_the_page_says_where_runs_are_cut(runs, tmp_path):
-  assert "Equal tokens are cut to the shortest run: grpo ends at 8.0k, prime goes on to 16.0k." in text_of(*runs)
+  assert "Equal tokens are cut to the shortest run: grpo ends at 8.0k, prime continues to 16.0k." in text_of(*runs)
   equal = [fabricated.run(tmp_path / name) for name in ("a", "b")]
   assert "cut to the shortest" not in text_of(*equal)
 
@@ -120,7 +120,7 @@ def test_samples_without_a_common_prompt_stand_alone(tmp_path):
   other.samples.write_text(other.samples.read_text().replace("1+2=", "2+2=").replace("7*3-2=", "8="))
   _move(other, 5)
   text = write_comparison([one, other], tmp_path / "out" / "both")[1].read_text()
-  assert "x/grpo · y/grpo" in text and "No prompt was shown of all runs" in text
+  assert "x/grpo · y/grpo" in text and "No prompt is common to all runs" in text
   assert '<div class="text">a3#3&lt;end&gt;</div>' in text and "iteration 5, reward 1" in text
 
 

@@ -83,7 +83,7 @@ def test_a_name_of_the_run_that_is_of_another_kind_is_found_before_the_training(
   if name == "identity.json":
     assert str(refused.value) == f"cannot read {path}: Is a directory"
   else:
-    kinds = "a folder, where the run keeps a file" if name in FILES else "no folder, where the run keeps one"
+    kinds = "a folder, where the run keeps a file" if name in FILES else "not a folder, where the run keeps one"
     assert str(refused.value) == f"{path} is {kinds}: move it away, or choose another --workdir"
   path.rmdir() if name in FILES else path.unlink()
   if name != "identity.json":
@@ -250,5 +250,5 @@ def test_a_pipe_or_a_device_in_place_of_a_file_is_refused_before_it_is_read(tmp_
   (tmp_path / "run" / name).unlink(missing_ok=True)
   make(tmp_path / "run" / name)
   for read in (find_run, lambda path: open_run(path, {}, "a", {})):
-    with pytest.raises(UserError, match=f"{name} is no regular file but a pipe, a device or a socket: restore it"):
+    with pytest.raises(UserError, match=f"{name} is not a regular file but a pipe, device or socket: restore it"):
       read(tmp_path / "run")

@@ -66,7 +66,7 @@ def test_a_field_that_is_missing_or_of_another_type_is_named(field, tmp_path):
 
 @pytest.mark.parametrize("launch", [None, 1, "x", []])
 def test_a_launch_or_an_end_that_is_no_object_is_one_line(launch):
-  with pytest.raises(UserError, match="here is no object"):
+  with pytest.raises(UserError, match="here is not a JSON object"):
     check_launch(launch, "here")
   with pytest.raises(UserError, match="here, 'end': want a value by name"):
     check_launch(LAUNCH | {"end": launch}, "here")
@@ -95,7 +95,7 @@ def launch(began: int | None, ended: int | None) -> dict:
   ([launch(0, 4), launch(4, None), launch(6, 8)], []),
   ([launch(0, 4), launch(2, 8)], []),
   ([launch(None, 4), launch(None, 8)], []),
-  ([launch(4, 8)], ["manifest.json lacks the launches before iteration 4, where its first one began"]),
+  ([launch(4, 8)], ["manifest.json lacks the launches before iteration 4, where its first entry begins"]),
   ([launch(0, 4), launch(6, 8)], [
     "manifest.json lacks a launch between 1, which ended at iteration 4, and 2, which began at 6"
   ]),

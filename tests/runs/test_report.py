@@ -159,7 +159,7 @@ def test_item_7_curves_over_tokens_by_the_command(tmp_path, capsys):
   text, _ = _checked(run)
   assert "generated tokens per seed" in text and ">iteration</text>" not in text.partition("All metrics")[0]
   assert entry.main([str(_filled(tmp_path / "y").path), "--across=tokens"]) == 1
-  assert "y has no generated_tokens to draw its curves over: leave --across=tokens out" in capsys.readouterr().err
+  assert "y has no generated_tokens for the axis of its curves: leave out --across=tokens" in capsys.readouterr().err
 
 
 def test_item_8_hidden_columns_are_hinted_at(tmp_path):

@@ -67,8 +67,8 @@ def test_a_host_task_puts_them_into_its_prompts():
 @pytest.mark.parametrize(
   ("config", "message"),
   [
-    ({"answer": "", "forced_answer_tokens": 4}, "task.answer='' have no form to force: set it to one of tag, line, "),
-    ({"answer": "choice", "forced_answer_tokens": 4}, "task.answer='choice' have no form"),
+    ({"answer": "", "forced_answer_tokens": 4}, "task.answer='' cannot be forced: set task.answer to one of tag, "),
+    ({"answer": "choice", "forced_answer_tokens": 4}, "task.answer='choice' cannot be forced"),
     ({"answer": "tag", "forced_answer_tokens": -1}, "task.forced_answer_tokens: got -1, want a whole number from 0"),
   ],
 )
@@ -78,5 +78,5 @@ def test_a_rule_without_a_form_is_refused(config, message):
 
 
 def test_a_problem_without_an_answer_is_refused():
-  with pytest.raises(ValueError, match=r"the problem 'f\(x\)' has no answer: set 0"):
+  with pytest.raises(ValueError, match=r"the problem 'f\(x\)' has no answer: set it to 0"):
     writer({"answer": "tag", "forced_answer_tokens": 4}, Bytes()).metadata([{"question": "f(x)", "answer": ""}])

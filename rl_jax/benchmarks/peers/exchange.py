@@ -1,6 +1,6 @@
-"""Shared parts of the scripts of this folder: answers on standard output, and prompts.
+"""Shared parts of the scripts in this folder: answers on standard output, and prompts.
 
-The scripts are copied to one folder outside of this repository, and run in a Python that does not have it.
+The scripts are copied to one folder outside this repository, and run in a Python that does not have rl_jax.
 """
 
 import json
@@ -8,7 +8,7 @@ import random
 import sys
 
 random.seed(0)
-# Answers alone go to standard output, whatever a library prints.
+# Only answers go to standard output, whatever a library prints.
 answers, sys.stdout = sys.stdout, sys.stderr
 
 

@@ -1,8 +1,8 @@
 """Sampling with `transformers`, timed on request: `python transformers_generate.py FOLDER DTYPE`.
 
-Each line of standard input is {"tokens": [[...]], "new_tokens": n}, the answer {"seconds": s}. The first line of
-standard output says what is measured. Temperature 1, the whole vocabulary, a cache of keys and values; no token ends a
-row.
+Each line of standard input is {"tokens": [[...]], "new_tokens": n}; the answer is {"seconds": s}. The first line of
+standard output describes the measurement. Sampling is at temperature 1 from the whole vocabulary, with a cache of keys
+and values; no token ends a row.
 """
 
 import json

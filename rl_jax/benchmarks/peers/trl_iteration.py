@@ -1,8 +1,8 @@
 """GRPO iterations of TRL on a CPU, timed on request: `python trl_iteration.py SIZES`, sizes as JSON.
 
-Each line of standard input asks for one more iteration (rollout and one update), the answer is {"seconds": s}. The
-first line of standard output says what is measured. Llama of random float32 weights, `generate` of transformers at
-temperature 1, no reference; no token ends a row.
+Each line of standard input asks for one more iteration (rollout and one update); the answer is {"seconds": s}. The
+first line of standard output describes the measurement: a Llama with random float32 weights, `generate` of transformers
+at temperature 1, no reference model; no token ends a row.
 """
 
 import json
@@ -26,7 +26,7 @@ BATCHES_PER_EPOCH = 64
 
 
 def tokenizer():
-  """One character per token. The ids that pad and end are outside of the model's vocabulary, so no row has them."""
+  """One character per token. The pad and end ids are outside the model's vocabulary, so no row has them."""
   vocabulary = {character(token): token for token in range(sizes["vocabulary"])}
   vocabulary |= {"<pad>": len(vocabulary), "<end>": len(vocabulary) + 1}
   characters = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<pad>"))
@@ -44,13 +44,13 @@ class Timer(transformers.TrainerCallback):
   """Callback that waits for a request before each step and answers after it; the step is rollout and update."""
 
   def on_step_begin(self, args, state, control, **_):
-    """Wait for the request; end with the input."""
+    """Wait for a request; exit when the input ends."""
     if not sys.stdin.readline():
       sys.exit()
     self.started = time.perf_counter()
 
   def on_step_end(self, args, state, control, **_):
-    """Say how long the step took."""
+    """Answer with the seconds that the step took."""
     answer(seconds=time.perf_counter() - self.started)
 
 
@@ -83,7 +83,7 @@ trainer = trl.GRPOTrainer(
     output_dir="trainer",
     use_cpu=True,
     bf16=False,
-    # By default blocks are computed again for the gradient, which saves memory that is no concern here.
+    # By default blocks are recomputed for the gradient to save memory, which is not needed here.
     gradient_checkpointing=False,
     max_steps=1 << 30,
     per_device_train_batch_size=sizes["prompts"] * sizes["completions"],

@@ -1,8 +1,8 @@
 """GRPO iterations of Tunix on a CPU, timed on request: `python tunix_iteration.py SIZES`, sizes as JSON.
 
-Each line of standard input asks for one more iteration (rollout and one update), the answer is {"seconds": s}. The
-first line of standard output says what is measured. Llama 3 of random float32 weights, the vanilla sampler at
-temperature 1, no reference; no token ends a row.
+Each line of standard input asks for one more iteration (rollout and one update); the answer is {"seconds": s}. The
+first line of standard output describes the measurement: a Llama 3 with random float32 weights, the vanilla sampler at
+temperature 1, no reference model; no token ends a row.
 """
 
 import importlib.metadata
@@ -28,10 +28,10 @@ sizes = json.loads(sys.argv[1])
 
 
 class Tokenizer:
-  """One character per token. The ids that pad and end are outside of the vocabulary, so no row has them."""
+  """One character per token. The pad and end ids are outside the vocabulary, so no row has them."""
 
   def encode(self, text, **_):
-    """Ids of a text, without further ones."""
+    """Ids of a text, without special tokens."""
     return [ord(letter) - ord("0") for letter in text]
 
   def decode(self, ids, **_):
@@ -39,7 +39,7 @@ class Tokenizer:
     return "".join(character(token) for token in ids)
 
   def bos_id(self):
-    """None: prompts begin at once."""
+    """None: prompts have no first special token."""
     return None
 
   def pad_id(self):
@@ -81,10 +81,10 @@ model = llama3.Llama3(
   ),
   rngs=nnx.Rngs(0),
 )
-# Tunix starts feed-forward matrices at zero, where their gradients would stay.
+# Tunix initialises feed-forward matrices at zero, where their gradients would remain zero.
 draw = lambda weights: 0.02 * jax.random.normal(jax.random.key(weights.size), weights.shape)
 nnx.update(model, jax.tree.map(lambda weights: draw(weights) if weights.ndim > 1 else weights, nnx.state(model)))
-# Axes are automatic, as the models of Tunix name shardings of parameters alone.
+# Mesh axes are automatic, as Tunix's models specify shardings only of parameters.
 mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ("fsdp", "tp"))
 cluster = rl_cluster.RLCluster(
   actor=model,

@@ -1,17 +1,17 @@
 """Checklists of items that depend on one another, judged after every turn by a judge that errs.
 
-The prompt "dbf=" wants its letters in the order of the alphabet, one in a turn: "b<end>", "d<end>", "f<end>". Each is
-an item of a checklist, and each depends on the one before it. A round has `steps` turns; after each but the last the
-environment answers ".", and after the last it gives the letters of the next round, "ahc=". Any other turn is empty.
+The prompt "dbf=" asks for its letters in alphabetical order, one per turn: "b<end>", "d<end>", "f<end>". Each letter is
+an item of a checklist, and each depends on the one before it. A round has `steps` turns. The environment answers "."
+after each turn but the last, and then gives the letters of the next round, "ahc=". Any other turn counts as empty.
 
-With `strict` a round whose items are not all satisfied ends the episode. Demonstrations err, and a lure makes them
+With `strict`, a round ends the episode unless all its items are satisfied. Demonstrations err, and a lure makes them
 write the letters in the order of the prompt.
 
-The judge says of every item whether its letter was written in the round so far. An item is satisfied, and stays so,
+For every item, the judge says whether its letter was written in the round so far. An item is satisfied, and stays so,
 when the judge says so and the item before it was satisfied before the turn. A turn earns the share of all items that it
-satisfies. Each label of the judge is wrong with the chance `flip_rate`, by a hash of the problem and of all turns so
-far, so that one text has one judgement. `exact_rewards` are those of a judge that does not err, and `correct` is by
-them.
+satisfies. Each label of the judge is wrong with probability `flip_rate`, decided by a hash of the problem and of all
+turns so far, so that the same text always gets the same labels. `exact_rewards` are the rewards from a judge that does
+not err; `correct` is computed from them.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ def get_config() -> dict[str, Any]:
   return {
     "letters": 10,  # number of different letters, 4 to 10
     "rounds": 2,
-    "steps": 4,  # turns of a round, 3 or more; one more than its items allows for a slip
+    "steps": 4,  # turns in a round, 3 or more; 4 turns for 3 items leave room for one slip
     "flip_rate": 0.0,  # chance that a label of the judge is wrong
-    "strict": False,  # True: a round whose items the judge does not find all satisfied is the last
+    "strict": False,  # True: a round ends the episode unless the judge finds all its items satisfied
     "spare_tokens": 1,  # room in a turn beyond a letter
-    "seed": 0,  # another seed: other problems for the same ids, and other errors of the judge
+    "seed": 0,  # a different seed gives other problems for the same ids, and other errors of the judge
     "pool_size": 0,  # ids (of each split) to draw problems from; 0: unlimited
     "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
-    "error_rate": 0.4,  # share of the turns of a demonstration that write any letter
-    "lure_rate": 0.0,  # share of the others that write the next letter of the prompt, not of the alphabet
+    "error_rate": 0.4,  # share of the turns of a demonstration that write a random letter
+    "lure_rate": 0.0,  # share of the other turns that write the next letter in the prompt's order
   }
 
 
@@ -62,11 +62,11 @@ class State(NamedTuple):
   turn: Int[Array, ""]
   written: Bool[Array, " 3"]
   satisfied: Bool[Array, " 3"]
-  """Items that are satisfied by the judge that errs."""
+  """Items that are satisfied according to the judge that errs."""
   exact: Bool[Array, " 3"]
-  """Items that are satisfied by one that does not."""
+  """Items that are satisfied according to a judge that does not err."""
   perfect: Bool[Array, ""]
-  """All items of the rounds before are satisfied exactly."""
+  """All items of the earlier rounds are satisfied, according to the judge that does not err."""
   history: UInt32[Array, ""]
   """Hash of the turns so far."""
 
@@ -161,7 +161,7 @@ def _prompts(checklist: _Checklist, ids: Int[Array, " N"], split: Split) -> Prom
 
 
 def _different(choices: Int[Array, " 3"]) -> Int[Array, " 3"]:
-  """Three different letters: each choice is a place among those that are left."""
+  """Three different letters: each choice is an index among the letters that are left."""
   first, second, third = choices
   second = second + (second >= first)
   low, high = jnp.minimum(first, second), jnp.maximum(first, second)
@@ -174,7 +174,7 @@ def _question(letters: Int[Array, " 3"]) -> Int[Array, " 4"]:
 
 
 def _round(checklist: _Checklist, turn: Int[Array, ""]) -> Int[Array, ""]:
-  """Round of a turn; the last one after it."""
+  """Round of a turn; after the last turn, the last round."""
   return jnp.minimum(turn // checklist.steps, checklist.rounds - 1)
 
 
@@ -225,7 +225,8 @@ def _step(
 
 
 def _satisfied(before: Bool[Array, " 3"], judge: Bool[Array, " 3"]) -> Bool[Array, " 3"]:
-  """Items that are satisfied after a turn: those before it, and those whose item before was satisfied by then."""
+  """Items that are satisfied after a turn: those satisfied before it, and those that the judge confirms and whose
+  previous item was satisfied before it."""
   may = jnp.concatenate([jnp.ones(1, bool), before[:-1]])
   return before | (judge & may)
 
@@ -233,7 +234,7 @@ def _satisfied(before: Bool[Array, " 3"], judge: Bool[Array, " 3"]) -> Bool[Arra
 def _act(
   checklist: _Checklist, problem: Problem, state: State, key: PRNGKeyArray
 ) -> tuple[Int[Array, " C"], Bool[Array, " C"]]:
-  """The first letter that is not written yet, by the alphabet or as asked, or any letter."""
+  """The first letter not yet written, in alphabetical order or in the prompt's order, or any letter."""
   errs, anything, lured = jax.random.uniform(key, (3,))
   asked = _asked(checklist, problem, state.turn)
   in_order = jnp.sort(asked)

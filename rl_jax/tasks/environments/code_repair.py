@@ -1,12 +1,12 @@
-"""Programs written, tested and mended over several turns: an environment in Python with real unit tests.
+"""Programs written, tested and repaired over several turns: an environment in Python with real unit tests.
 
 config.task = {"name": "rl_jax.tasks.environments.host",
                "environment": "rl_jax.tasks.environments.code_repair:CodeRepair",
                "arguments": {"file": "problems.jsonl"}}
 
-A line of the file is {"question": "…", "tests": [...]}, see `rl_jax.tasks.verifiers.sandbox.Test`. The last block of
-code of a turn is tested in the sandbox, and the environment shows the first test that it fails and what came of it. A
-program that passes all of them is worth 1 and ends the episode. Imports no JAX.
+A line of the file is {"question": "…", "tests": [...]}, see `rl_jax.tasks.verifiers.sandbox.Test`. The last code block
+of a turn is tested in the sandbox, and the environment shows the first test that it fails and the program's output. A
+program that passes all tests earns 1 and ends the episode. Imports no JAX.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class CodeRepair:
   Args:
     file: JSON lines with the problems.
     limits: fields of `sandbox.Limits`.
-    shown: most characters of a program's output that are shown.
+    shown: largest number of characters of a program's output that are shown.
   """
 
   def __init__(self, file: str, limits: Mapping[str, Any] | None = None, shown: int = 200):

@@ -1,14 +1,14 @@
-"""Independent decisions, each checked at once: an environment of T turns, with a bait that makes it myopic.
+"""Independent decisions, each checked at once: an environment of T turns, with a bait for myopic policies.
 
-The prompt "3+4=" asks for a sum modulo m. The policy decides, "7<end>", and the environment asks the next one, "5+1=".
-It does not say whether a decision was right, and any other turn is a wrong one. A right decision earns 1 / T at once;
-with the reward "all" the last turn earns 1 if all decisions were right.
+The prompt "3+4=" asks for a sum modulo m. The policy answers "7<end>", and the environment asks for the next sum,
+"5+1=". It does not say whether a decision was right; a turn of any other form is a wrong one. A right decision earns
+1 / T at once; with the reward "all", the last turn earns 1 if all decisions were right.
 
-With a `bait` above 0 the policy may write "$<end>" instead, before the last decision. That earns `bait` / T at once and
-closes the episode to any further reward: better than a right decision, and worse than those that it forgoes.
+With a `bait` above 0 the policy may write "$<end>" instead, at any turn but the last. That earns `bait` / T at once,
+and the episode earns nothing more: the bait is meant to pay more than a right decision and less than all that follow.
 
-Values: the chances of a right decision, of the bait and of a turn that is cut are counted over the batch, for each
-level and turn. So they are exact for a policy that depends on nothing else.
+Values: the probabilities of a right decision, of the bait and of a cut turn are estimated by counts over the batch, for
+each level and turn. The values are therefore exact for a policy that depends on nothing else.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _END = Vocabulary.end_id
 _TURN, _QUESTION = len("7."), len("3+4=")
 REWARDS = ("sum", "all")
 _RIGHT, _BAITED, _WRONG, _CUT = range(4)
-"""Kinds of turns; one that is cut is the last of its episode, though it is not over."""
+"""Kinds of turns. A cut turn is the last one recorded of its episode, although the episode is not over."""
 
 _LEVEL = {
   "decisions": 4,  # T, 1 to 64
@@ -45,13 +45,13 @@ def get_config() -> dict[str, Any]:
   return {
     "levels": {"four": dict(_LEVEL)},  # name -> fields of the level
     "modulus": 10,  # 2 to 10
-    "reward": "sum",  # of right decisions, each earned at once; or "all": 1 at the end if all were right
-    "bait": 0.0,  # of "sum": what the bait earns, in right decisions; 0: there is none
+    "reward": "sum",  # each right decision earns its share at once; "all": 1 at the end if all were right
+    "bait": 0.0,  # for "sum": reward of the bait, in right decisions; 0: there is no bait
     "spare_tokens": 1,  # room in a turn beyond a decision
-    "seed": 0,  # another seed: other problems for the same ids
+    "seed": 0,  # a different seed gives other problems for the same ids
     "pool_size": 0,  # ids (of each split) to draw problems from; 0: unlimited
     "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
-    "error_rate": 0.3,  # share of the decisions of a demonstration that are any digit
+    "error_rate": 0.3,  # share of the decisions of a demonstration that are a random digit
     "bait_rate": 0.2,  # share of them that take the bait, where there is one
   }
 
@@ -127,7 +127,7 @@ def _check_level(level: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _choices(modulus: int, level: Mapping[str, Any]) -> list[list[int]]:
-  """Content: number of decisions, and the two operands of each."""
+  """Possible values of each part of a problem: the number of decisions, and the two operands of each."""
   return [[level["decisions"]]] + [list(range(modulus))] * (2 * level["decisions"])
 
 
@@ -144,7 +144,7 @@ def _question(operands: Int[Array, " 2"]) -> Int[Array, " 4"]:
 
 
 def _at(problem: Problem, turn: Int[Array, ""]) -> Int[Array, " 2"]:
-  """Operands of a decision; of the last one after it."""
+  """Operands of a turn's decision; after the last turn, those of the last decision."""
   operands = problem["operands"]
   return operands[jnp.minimum(turn, operands.shape[0] - 1)]
 
@@ -176,7 +176,7 @@ def _step(
 def _act(
   decisions: _Decisions, problem: Problem, state: State, key: PRNGKeyArray
 ) -> tuple[Int[Array, " C"], Bool[Array, " C"]]:
-  """The right decision, or any digit, or the bait."""
+  """The right decision, a random digit, or the bait."""
   errs, digit, baited = jax.random.uniform(key, (3,))
   any_digit = jnp.minimum((digit * decisions.modulus).astype(jnp.int32), decisions.modulus - 1)
   decided = jnp.where(errs < decisions.error_rate, any_digit, _at(problem, state.turn).sum() % decisions.modulus)

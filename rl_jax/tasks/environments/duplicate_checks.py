@@ -1,16 +1,16 @@
-"""Attempts that eight near-duplicate easy checks and two hard ones look at: an environment for weights of unit tests.
+"""Attempts tested by eight near-duplicate easy checks and two hard ones: an environment for weights of unit tests.
 
-The prompt "37=" wants four digits in a turn, "3746<end>": the two of the prompt, the one after the first, and the one
-before the second (after the last digit comes 0). Checks 0 to 3 look at the first digit, 4 to 7 at the second, 8 at the
-third and 9 at the fourth. The environment answers how many of the easy and of the hard ones the attempt has passed,
-"81". The episode ends with an attempt that passes all, which is worth 1, or with the last one. An attempt of another
-form passes none.
+The prompt "37=" asks for four digits in one turn, "3746<end>": the two digits of the prompt, the successor of the first
+and the predecessor of the second (the last digit is followed by 0). Checks 0 to 3 look at the first digit, 4 to 7 at
+the second, 8 at the third and 9 at the fourth. The environment answers with the numbers of easy and of hard checks that
+the attempt has passed, "81". The episode ends with an attempt that passes all checks, which is worth 1, or with the
+last attempt. An attempt of another form passes none.
 
-Nothing is hard in the digits themselves, so that problems not seen in training can be solved: hard checks are those
-that demonstrations seldom pass. They err, and a lure makes them repeat the digits of the prompt.
+The digits themselves are not hard, so problems not seen in training can be solved; the hard checks are those that
+demonstrations seldom pass. Demonstrations err, and a lure makes them repeat the digits of the prompt.
 
-Values: the chance to pass all checks is counted over the batch, for each level and turn, as is that of a turn that is
-cut. So they are exact for a policy that depends on nothing else.
+Values: the probabilities of passing all checks and of a cut turn are estimated by counts over the batch, for each level
+and turn. The values are therefore exact for a policy that depends on nothing else.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def get_config() -> dict[str, Any]:
     "base": 10,  # number of different digits, 2 to 10
     "max_turns": 2,  # attempts
     "spare_tokens": 1,  # room in a turn beyond an attempt
-    "seed": 0,  # another seed: other problems for the same ids
+    "seed": 0,  # a different seed gives other problems for the same ids
     "pool_size": 0,  # ids (of each split) to draw problems from; 0: unlimited
     "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
-    "easy_error_rate": 0.2,  # share of the digits of the prompt that a demonstration takes for any digit
-    "hard_error_rate": 0.7,  # share of the others
-    "lure_rate": 0.0,  # share of the others without an error that repeat a digit of the prompt
+    "easy_error_rate": 0.2,  # share of a demonstration's first two digits that are random
+    "hard_error_rate": 0.7,  # share of its last two digits that are random
+    "lure_rate": 0.0,  # share of its other last two digits that repeat a digit of the prompt
   }
 
 
@@ -60,7 +60,7 @@ class _Checks:
   turns: Turns
   base: int
   error_rates: tuple[float, ...]
-  """Chance of each digit to be any."""
+  """Probability that each digit is random."""
   lure_rate: float
 
 
@@ -125,7 +125,7 @@ def _step(problem: Problem, attempts: Int[Array, ""], tokens: Int[Array, " C"], 
 def _act(
   checks: _Checks, problem: Problem, attempts: Int[Array, ""], key: PRNGKeyArray
 ) -> tuple[Int[Array, " C"], Bool[Array, " C"]]:
-  """The right digits, each of which may be any; the last two may be those of the prompt."""
+  """The right digits, any of which may be replaced by a random one, and the last two by those of the prompt."""
   errs, any_digit, lured = jax.random.uniform(key, (3, _DIGITS))
   wrong = jnp.minimum((any_digit * checks.base).astype(jnp.int32), checks.base - 1)
   digits = jnp.where(lured < checks.lure_rate, jnp.tile(problem["digits"][:2], 2), problem["digits"])
@@ -136,7 +136,7 @@ def _act(
 
 
 def _expected_rewards(prompts: Prompts, episodes: Episodes) -> Float[Array, "B K+1"]:
-  """V_t = p_pass + p_fail V_t+1, V_K = 0, where a turn that is cut counts as neither."""
+  """V_t = p_pass + p_fail V_t+1, V_K = 0; a cut turn counts as neither a pass nor a failure."""
   exists, passed = episodes.exists, episodes.steps.solved
   goes_on = jnp.pad(exists[:, 1:], ((0, 0), (0, 1)))
   count = jnp.maximum(exists.sum(axis=0), 1)

@@ -1,12 +1,12 @@
-"""Every episode of one problem under a tabular policy: exact gradients, and those that an estimator expects.
+"""Every episode of one problem under a tabular policy: the exact gradient, and the expected one of an estimator.
 
-A policy pi(a | s) over a few turns is a table of logits z[s, a]. J is its expected sum of rewards in K turns at most.
-Its gradient is exact by dynamic programming over the turns that are left. An estimator of advantages A is unbiased if
-the mean over all groups of n episodes, each as likely as its episodes are,
+A policy pi(a | s) over a few turns is a table of logits z[s, a]. J is its expected sum of rewards in at most K turns.
+Dynamic programming over the turns that are left gives the exact gradient of J. An estimator of advantages A is unbiased
+if the expectation over all groups of n independent episodes,
 
   E[1/n sum_i sum_k A_ik d log pi(a_ik | s_ik) / dz]
 
-is that gradient, or a positive multiple of it, whatever z is. Both are float64; episodes are played by the environment.
+is that gradient, or a positive multiple of it, for every z. Both are float64; the environment plays the episodes.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from rl_jax.tasks.task import Prompts
 Estimator = Callable[
   [Float[Array, "B K"], Int[Array, "B K"], Int[Array, " B"], Bool[Array, "B K"]], Float[Array, "B K"]
 ]
-"""(rewards, states, group ids, which turns exist) -> advantages of turns."""
+"""(rewards, states, group ids, mask of existing turns) -> advantages of turns."""
 
 
 class EveryEpisode(NamedTuple):
-  """N episodes of K turns at most, in M states."""
+  """N episodes of at most K turns, in M states."""
 
   names: Int[np.ndarray, " M"]
-  """Names that the environment gives the states, in ascending order; the other arrays hold places in it."""
+  """The environment's ids of the states, in ascending order; the other arrays hold indices into this one."""
   states: Int[np.ndarray, "N K+1"]
   """State before each turn and after the last one; -1 without a turn."""
   actions: Int[np.ndarray, "N K"]
@@ -43,7 +43,7 @@ class EveryEpisode(NamedTuple):
 
 
 class Exact(NamedTuple):
-  """Values of states with h = 0 .. K turns left, and the gradient of J by the logits."""
+  """Values of states with h = 0 .. K turns left, and the gradient of J with respect to the logits."""
 
   values: Float[np.ndarray, "K+1 M"]
   gradient: Float[np.ndarray, "M A"]
@@ -52,7 +52,7 @@ class Exact(NamedTuple):
 def every_episode(environment: Environment, prompts: Prompts, turns: Sequence[Sequence[int]]) -> EveryEpisode:
   """All episodes of one problem in which each turn is one of `turns`, given as token ids.
 
-  Raises: ValueError: more than one problem, or a turn without room.
+  Raises: ValueError: more than one problem, or a turn that is too long for the layout.
   """
   layout = environment.turns
   if prompts.ids.shape != (1,):
@@ -92,7 +92,7 @@ def log_chances(logits: Float[np.ndarray, "M A"]) -> Float[np.ndarray, "M A"]:
 
 
 def exact(episodes: EveryEpisode, logits: Float[np.ndarray, "M A"]) -> Exact:
-  """Values and gradient of J by dynamic programming, for an environment in which a state says all.
+  """Values and gradient of J by dynamic programming, for an environment with Markov states.
 
   V_h(s) = sum_a pi(a | s) Q_h(s, a),  Q_h(s, a) = r(s, a) + V_{h-1}(s.a),  V_0 = 0 and V = 0 after the end
   dJ / dz[s, a] = sum_k P(s_k = s) pi(a | s) (Q_{K-k}(s, a) - V_{K-k}(s))
@@ -128,7 +128,7 @@ def expected_gradient(
   before = np.maximum(episodes.states[:, :-1], 0)
   likely = np.exp(np.where(episodes.exists, logs[before, episodes.actions], 0).sum(axis=1))
   groups = np.array(list(itertools.combinations_with_replacement(range(count), group_size)))
-  # The orders of a group: n! / prod m!, and the last place of a run of m equal episodes has seen 1 .. m.
+  # A group of n episodes has n! / prod m! orders; in a run of m equal episodes the divisor multiplies up to m!.
   run, orders = np.ones(len(groups)), np.full(len(groups), float(math.factorial(group_size)))
   for place in range(1, group_size):
     run = np.where(groups[:, place] == groups[:, place - 1], run + 1, 1)

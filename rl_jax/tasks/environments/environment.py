@@ -1,8 +1,8 @@
-"""Environments on the device: `reset` and `step` of one episode in pure JAX, and the task that they make.
+"""Environments on the device: `reset` and `step` of one episode in pure JAX, and the task built from them.
 
-The whole state of an episode is a function of its problem and of the recorded turns. The task's verifier plays the
-recorded turns through `step`, so nothing hidden is carried between the phases of a rollout: an iteration that is made
-again, on another machine too, gives the same verdicts. The observations that are recorded are not read.
+The whole state of an episode is a function of its problem and of the recorded turns. The task's verifier replays the
+recorded turns through `step`, so no hidden state is carried between the phases of a rollout: a repeated iteration
+gives the same verdicts, on another machine too. The recorded observations are not read.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from rl_jax.tasks.task import (
 )  # fmt: skip
 
 State = Any
-"""Pytree of arrays that says all of an episode, beside its problem, that matters for what is still to come."""
+"""Pytree of arrays that, with the problem, determines how an episode can continue."""
 Problem = Mapping[str, Array]
 """Metadata of one problem: `Prompts.metadata` without its leading axis."""
 UNKNOWN = -1
-"""Name of a state that an environment does not tell from others, and of the state of a turn that was not taken."""
+"""Id of states that an environment does not distinguish, and of the state before a turn that was not taken."""
 
 OF_ENVIRONMENTS = {
   **OF_TURNS,
@@ -50,7 +50,7 @@ class Step(NamedTuple):
 
   state: State
   observation: Int[Array, " O"]
-  """Right-aligned, so that the next turn begins right after it."""
+  """Right-aligned, so that the next turn directly follows the observation."""
   observation_mask: Bool[Array, " O"]
   """At least one token where the episode continues."""
   reward: Float[Array, ""]
@@ -58,11 +58,11 @@ class Step(NamedTuple):
   solved: Bool[Array, ""]
   """The turn has solved the problem."""
   facts: Mapping[str, Array] = {}
-  """More that the environment knows of the turn, as `Environment.facts` describes it."""
+  """Extras of the turn, as described by `Environment.facts`."""
 
 
 class Episodes(NamedTuple):
-  """B episodes as played, K turns each: 0, False and the last state in the turns that an episode lacks."""
+  """B replayed episodes of K turns each; turns that an episode lacks hold 0, False and its last state."""
 
   exists: Bool[Array, "B K"]
   turns: Int[Array, "B K C"]
@@ -75,23 +75,23 @@ class Episodes(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
-  """Episodes of text, as pure functions of one episode, which are vmapped and scanned.
+  """Episodes of text, defined by pure functions of one episode, which are vmapped and scanned.
 
   Attributes:
     vocabulary, prompt_tokens, levels, problem_ids, prompts: as in `DeviceTask`. The prompt is the first observation.
     turns: layout of a response.
     reset: problem -> state before the first turn.
-    step: (problem, state, tokens [C], mask [C]) -> Step. Tokens outside the mask are padding, others may be any number.
-      The last turn of the layout ends an episode, whatever the step says.
+    step: (problem, state, tokens [C], mask [C]) -> Step. Tokens outside the mask are padding; the others may be any
+      id. The last turn of the layout ends an episode, whatever `Step` says.
     act: (problem, state, key) -> (tokens [C], mask [C]): an imperfect turn, for demonstrations.
-    state_id: (problem, state) -> a number >= 0 that names the state among those of the problem; `UNKNOWN` by default.
-    facts: extras per turn that `Step.facts` holds, by name; the shapes begin with "K". 0, or -1 of integers, without a
-      turn.
-    problem_facts: extras that do not depend on the episode; metadata of the problem hold them by the same names.
-    expected_rewards: (prompts, episodes) -> expected sum of the rewards still to come from each state, [B, K + 1],
-      exact but for what is said of the policy. None: not known.
-    prover_rewards: (prompts, episodes, strength) -> the same under a prover of the environment's own. None: it has
-      none.
+    state_id: (problem, state) -> a number >= 0 that identifies the state within the problem; `UNKNOWN` by default.
+    facts: extras per turn in `Step.facts`, by name; their shapes begin with "K". Turns that were not taken hold 0, or
+      -1 if the extra is an integer.
+    problem_facts: extras that do not depend on the episode; the problem's metadata holds them under the same names.
+    expected_rewards: (prompts, episodes) -> expected sum of the future rewards from each state, [B, K + 1], exact
+      under the environment's assumptions about the policy. None: not known.
+    prover_rewards: (prompts, episodes, strength) -> the same under the environment's own prover policy. None: it has
+      no prover.
   """
 
   vocabulary: Vocabulary
@@ -111,7 +111,7 @@ class Environment:
 
 
 def as_task(environment: Environment) -> DeviceTask:
-  """The task of an environment: its verifier answers the last turn of each episode and scores the whole of it."""
+  """The task of an environment: its verifier answers the last turn of each episode and scores the whole episode."""
   expected, of_prover = environment.expected_rewards, environment.prover_rewards
   return DeviceTask(
     vocabulary=environment.vocabulary,
@@ -130,9 +130,9 @@ def as_task(environment: Environment) -> DeviceTask:
 
 
 def play(environment: Environment, prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]) -> Episodes:
-  """Play recorded episodes through the environment, up to the first turn that is missing or ends one.
+  """Replay recorded episodes through the environment, up to the first turn that is missing or ends the episode.
 
-  Raises: ValueError: R is not that of the turns.
+  Raises: ValueError: R is not the response length of the layout.
   """
   layout = environment.turns
   layout.check(tokens)
@@ -166,7 +166,7 @@ def _chosen(condition: Bool[Array, ""], new: Any, old: Any) -> Any:
 def _verify(
   environment: Environment, prompts: Prompts, tokens: Int[Array, "B R"], mask: Bool[Array, "B R"]
 ) -> Verdicts:
-  """Score episodes as written, and answer their last turn; the slots may hold anything.
+  """Score recorded episodes and answer their last turn; the observation slots may hold anything.
 
   A step is a turn without its observation. An episode without a turn is over.
   """
@@ -210,8 +210,7 @@ def _step_values(
   mask: Bool[Array, "B R"],
   finished: Bool[Array, " B"],
 ) -> StepValues:
-  """Rewards earned so far and those expected, before and after each turn. A turn that a window cuts has changed
-  nothing."""
+  """Earned plus expected rewards, before and after each turn. A turn cut by a window has changed nothing."""
   episodes = play(environment, prompts, tokens, mask)
   values = _values(episodes, expected_rewards(prompts, episodes), finished)
   is_last = jnp.cumsum(episodes.exists[:, ::-1], axis=1)[:, ::-1] == 1
@@ -227,7 +226,7 @@ def _prover_values(
   mask: Bool[Array, "B R"],
   strength: float,
 ) -> StepValues:
-  """Rewards earned so far and those that a prover expects; it continues an episode that is not over."""
+  """Earned plus expected rewards before and after each turn, if the prover continues an episode that is not over."""
   episodes = play(environment, prompts, tokens, mask)
   expected = prover_rewards(prompts, episodes, strength)
   values = _values(episodes, expected, jnp.zeros(tokens.shape[0], bool))
@@ -254,7 +253,7 @@ def _on_turns(environment: Environment, episodes: Episodes, mask: Bool[Array, "B
 def _demonstrate(
   environment: Environment, key: PRNGKeyArray, prompts: Prompts
 ) -> tuple[Int[Array, "N R"], Bool[Array, "N R"]]:
-  """Episodes that the environment's own `act` plays."""
+  """Episodes played by the environment's own `act`."""
   layout, rows = environment.turns, prompts.ids.shape[0]
 
   def episode(problem, key):

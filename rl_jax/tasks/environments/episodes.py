@@ -1,9 +1,9 @@
 """Recorded episodes, continued by environments that live in workers.
 
-A batch holds the whole record of an episode: the turns of the policy and the answers to them. An episode lives on
-between the phases of a rollout and is found again by its record, wherever the row stands in the batch. So each turn is
-answered once. Where an episode does not live any more, because its worker has died or the record is an old one, it is
-begun again with the problem's seed, and has to give the recorded answers again: one that does not has no verdict.
+A batch holds the whole record of an episode: the policy's turns and the answers to them. An episode stays alive between
+the phases of a rollout and is found again by its record, wherever its row is in the batch, so each turn is answered
+once. An episode that is no longer alive, because its worker has died or the record is an old one, is restarted with the
+problem's seed and replayed. It must then give the recorded answers again; if it does not, it has no verdict.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Record(NamedTuple):
   Attributes:
     problem: hashable name of its problem.
     turns: tokens of each turn of the policy.
-    observations: tokens of the answer to each turn, but for the last one where it is not answered yet.
+    observations: tokens of the answer to each turn, except a last turn that is not answered yet.
   """
 
   problem: Any
@@ -43,8 +43,8 @@ class Outcome(NamedTuple):
   """Outcome of an episode so far.
 
   Attributes:
-    rewards: of its turns.
-    states: numbers that name what was seen before each turn and after the last one: equal for equal texts.
+    rewards: rewards of its turns.
+    states: ids of the texts seen before each turn and after the last one: equal for equal texts.
     observation: tokens of the answer to the last turn; () where the episode is over.
     done: it is over.
     failure: one of `scoring.FAILURES` where the environment has failed; "" otherwise.
@@ -70,7 +70,7 @@ class Calls(Protocol):
 
 
 class _Live(NamedTuple):
-  """A live episode by its number in a worker, and what has come of it."""
+  """A live episode, identified by its number in a worker, and its outcome so far."""
 
   worker: int
   number: int
@@ -82,15 +82,15 @@ class Episodes:
   """Episodes of one environment.
 
   Args:
-    name: of the environment, for messages.
-    calls: where they live.
+    name: name of the environment, for messages.
+    calls: function that sends jobs to the workers.
     workers: number of workers.
-    most_turns: turns of an episode, after which it is over.
+    most_turns: largest number of turns, after which an episode is over.
     start: name of a problem -> {"problem": data for `reset`, "seed": its seed}.
-    template: of observations.
+    template: template of observations.
 
   Attributes:
-    tally: what has become of the calls so far.
+    tally: counts of the results of the calls so far.
   """
 
   def __init__(
@@ -112,9 +112,9 @@ class Episodes:
     self.tally = Tally(name)
 
   def __call__(self, records: Sequence[Record]) -> list[Outcome]:
-    """Answer the last turn of each record, where it has not been answered.
+    """Answer the last turn of each record that does not have an answer yet.
 
-    Raises: CannotVerify: the environment can answer nothing.
+    Raises: CannotVerify: the environment cannot answer anything.
     """
     self._most = max(self._most, len(records))
     lives = [self._found(record) for record in records]
@@ -127,7 +127,7 @@ class Episodes:
     return outcomes
 
   def _found(self, record: Record) -> _Live | None:
-    """The live episode that a record ends with, or that its last turn continues; it waits no longer."""
+    """The live episode of a record, or the one that its last turn continues; removed from those that wait."""
     known = len(record.observations)
     key = _key(record.problem, record.turns[:known], record.observations)
     if key not in self._live:
@@ -138,7 +138,7 @@ class Episodes:
     return live
 
   def _asked(self, items: list[tuple[Record, _Live | None]]) -> list[tuple[_Live, dict[str, Any]]]:
-    """(where it lives, answer) of each; what has brought its worker down is tried once more."""
+    """(live episode, answer) of each item; a job that ended its worker is tried once more."""
     places = [live or self._new() for _, live in items]
     answers = self._calls([self._job(record, place) for (record, _), place in zip(items, places, strict=True)])
     crashed = [i for i, answer in enumerate(answers) if answer.get("ended") == CRASH]
@@ -186,7 +186,7 @@ class Episodes:
     return Outcome(rewards, states, observed[-1], False)
 
   def _repeats(self, record: Record, answers: list[Answer], observed: list[Tokens]) -> bool:
-    """Return whether an episode that was begun again has given the recorded answers."""
+    """Return whether a restarted episode has given the recorded answers again."""
     known = len(record.observations)
     is_over_too_soon = len(answers) < len(record.turns) or any(answer.done for answer in answers[:known])
     return not is_over_too_soon and tuple(observed[:known]) == record.observations
@@ -210,7 +210,7 @@ class Episodes:
     return tuple(tokens)
 
   def _keep(self, key: bytes, live: _Live) -> None:
-    """Keep a live episode for its next turn. Those that have waited longest, as those of cut rows, are given up."""
+    """Keep a live episode for its next turn. Those that have waited longest, such as those of cut rows, are dropped."""
     self._live.setdefault(key, []).append(live)
     self._waiting += 1
     while self._waiting > 2 * self._most:
@@ -220,17 +220,17 @@ class Episodes:
         self._drop(old)
 
   def _drop(self, live: _Live | None) -> None:
-    """Let the worker forget an episode with its next job."""
+    """Have the worker forget an episode with its next job."""
     if live is not None:
       self._drops[live.worker].append(live.number)
 
   @staticmethod
   def _over(live: _Live | None) -> Outcome:
-    """The outcome of an episode that no turn continues."""
+    """The outcome of an episode that has no further turn."""
     return Outcome(live.rewards, live.states, (), True) if live else Outcome((), (), (), True)
 
   def notes(self) -> list[str]:
-    """Lines on errors, failures and cut observations since the last call."""
+    """Lines about errors, failures and cut observations since the last call."""
     lines, cut = self.tally.notes(), self._cut
     if cut != self._told:
       self._told = cut
@@ -247,7 +247,7 @@ class Episodes:
 
 
 def state_of(text: str) -> int:
-  """A number that names a text, from 0 to 2**31 - 1."""
+  """Id of a text, from 0 to 2**31 - 1."""
   return zlib.crc32(text.encode(errors="surrogatepass")) & 0x7FFFFFFF
 
 
@@ -256,5 +256,5 @@ def _key(problem: Any, turns: Sequence[Tokens], observations: Sequence[Tokens]) 
 
 
 def _is_asked(record: Record, live: _Live | None) -> bool:
-  """Return whether the environment is asked: there is a turn, without an answer or whose episode lives no more."""
+  """Return whether the environment must be asked: there is a turn, and it has no answer or its episode is not alive."""
   return bool(record.turns) and (live is None or len(record.observations) < len(record.turns))

@@ -1,15 +1,16 @@
 """Exact values of the states of a small graph, by dynamic programming over the turns that are left.
 
-With pi(a | s) the chance of action a in state s, s.a the state that it leads to, r(s, a) its reward, and h turns left,
+With pi(a | s) the probability of action a in state s, s.a the next state, r(s, a) the reward, and h turns left,
 
   V_h(s) = sum_a pi(a | s) (r(s, a) + V_{h-1}(s.a)),   V_0 = 0, and V_h = 0 in a final state
 
-A turn that is no action ends the episode and earns nothing, so its chance is missing from the sum.
+A turn that is not an action ends the episode and earns nothing, so it adds nothing to the sum.
 
-The actions of a state are of three kinds: toward the nearest final state, back to the state itself, and all others. The
-chances of the kinds, and of turns that are no action, are counted over the batch, for each level and signature (numbers
-of actions of the first two kinds), and shared alike by the actions of a kind. So V is exact for a policy that depends
-on nothing else. A signature that was never seen has the kinds' chances of its level, as far as it has such actions.
+The actions of a state are of three kinds: toward the nearest final state, back to the same state, and all others. The
+probabilities of the kinds, and of turns that are not actions, are estimated by counts over the batch, for each level
+and signature (a state's numbers of actions of the first two kinds), and split evenly among the actions of a kind. V is
+therefore exact for a policy that depends on nothing else. A signature that never occurs takes its level's
+probabilities, restricted to the kinds that it has.
 """
 
 from __future__ import annotations
@@ -26,27 +27,27 @@ from rl_jax.tasks.environments.environment import Episodes, Problem, State
 from rl_jax.tasks.task import Prompts
 
 _TOWARD, _STAY, _OTHER, _NONE = range(4)
-"""Kinds of actions, and what is no action."""
+"""Kinds of actions; the last is a turn that is not an action."""
 
 
 class Graph(NamedTuple):
   """S states of a problem, with A actions each."""
 
   following: Int[Array, "S A"]
-  """The state that an action leads to."""
+  """Next state of each action."""
   rewards: Float[Array, "S A"]
   final: Bool[Array, " S"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Walks:
-  """Episodes that walk over graphs.
+  """Mapping of an environment's problems and episodes to walks on graphs.
 
   Attributes:
     graph_of: problem -> its graph.
     number_of: state -> its index in the graph.
-    actions_of: (turns [*, C], mask [*, C]) -> index of the action that each turn takes, -1 where it takes none.
-    longest: most actions that a shortest way to a final state takes, in any problem.
+    actions_of: (turns [*, C], mask [*, C]) -> index of the action that each turn takes, -1 if it takes none.
+    longest: length of the longest of the shortest paths to a final state, over all problems.
     levels: number of levels.
   """
 
@@ -58,7 +59,7 @@ class Walks:
 
 
 def toward(walks: Walks, graph: Graph) -> Bool[Array, "S A"]:
-  """True on the actions that a shortest way to a final state begins with."""
+  """True for the first actions of shortest paths to a final state."""
   never = walks.longest + 1
   nearer = lambda _, distances: jnp.minimum(distances, 1 + distances[graph.following].min(axis=1))
   distances = jax.lax.fori_loop(0, walks.longest, nearer, jnp.where(graph.final, 0, never))
@@ -67,7 +68,7 @@ def toward(walks: Walks, graph: Graph) -> Bool[Array, "S A"]:
 
 
 def expected_rewards(walks: Walks, prompts: Prompts, episodes: Episodes) -> Float[Array, "B K+1"]:
-  """Rewards to expect from each state of episodes, under the policy that wrote the batch, as far as it is told."""
+  """Expected rewards from each state of episodes, under the policy of the batch as its counts describe it."""
   graphs = jax.vmap(walks.graph_of)(dict(prompts.metadata))
   kinds = jax.vmap(lambda graph: _kinds(walks, graph))(graphs)
   signatures, num_signatures = _signatures(kinds)
@@ -81,7 +82,7 @@ def expected_rewards(walks: Walks, prompts: Prompts, episodes: Episodes) -> Floa
 
 
 def prover_rewards(walks: Walks, prompts: Prompts, episodes: Episodes, strength: float) -> Float[Array, "B K+1"]:
-  """Rewards to expect from each state under a prover: actions toward the goal have weight `strength`, others 1."""
+  """Expected rewards from each state under a prover: actions toward the goal have weight `strength`, others 1."""
   graphs = jax.vmap(walks.graph_of)(dict(prompts.metadata))
   weights = jnp.where(jax.vmap(lambda graph: toward(walks, graph))(graphs), strength, 1.0)
   chances = weights / weights.sum(axis=2, keepdims=True)
@@ -94,13 +95,13 @@ def _kinds(walks: Walks, graph: Graph) -> Int[Array, "S A"]:
 
 
 def _signatures(kinds: Int[Array, "B S A"]) -> tuple[Int[Array, "B S"], int]:
-  """Number of each state's signature, and how many there are."""
+  """Index of each state's signature, and the number of signatures."""
   most = kinds.shape[2] + 1
   return (kinds == _TOWARD).sum(axis=2) * most + (kinds == _STAY).sum(axis=2), most**2
 
 
 def _policy(kinds: Int[Array, "S A"], signatures: Int[Array, " S"], counts: Float[Array, "N 4"]) -> Float[Array, "S A"]:
-  """Chances of the actions, from the counts of kinds by signature."""
+  """Probabilities of the actions, from the counts of kinds by signature."""
   every = jnp.arange(_NONE + 1)
   of_kinds = (kinds[:, :, None] == every).sum(axis=1)
   pooled = jnp.where((of_kinds > 0) | (every == _NONE), counts.sum(axis=0), 0.0)
@@ -123,6 +124,6 @@ def _values(graphs: Graph, chances: Float[Array, "B S A"], turns: int) -> Float[
 
 
 def _along(values: Float[Array, "H B S"], numbers: Int[Array, "B H"]) -> Float[Array, "B H"]:
-  """The values of the states of episodes; the first has all turns left, the last none."""
+  """Values of the states of episodes; the first has all turns left, the last none."""
   turns_left = jnp.arange(values.shape[0])[::-1]
   return values[turns_left, jnp.arange(numbers.shape[0])[:, None], numbers]

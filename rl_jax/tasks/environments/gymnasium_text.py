@@ -5,8 +5,8 @@ config.task = {"name": "rl_jax.tasks.environments.host",
                "arguments": {"id": "FrozenLake-v1", "options": {"render_mode": "ansi", "is_slippery": False},
                              "actions": ["left", "down", "right", "up"], "instructions": "Go to G: left, down, …"}}
 
-What is seen is the observation, if it is text, or else what the environment renders as text. An action is a name of
-`actions`, in the order of their numbers; without names it is the policy's text itself.
+The policy sees the observation if that is text, else the environment's text rendering. `actions` names the actions in
+the order of their numbers; without it, the policy's text itself is the action.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Gymnasium:
   """One episode.
 
   Args:
-    id: of an environment that gymnasium knows.
+    id: gymnasium's name for the environment.
     options: keyword arguments of `gymnasium.make`.
     actions: names of the actions.
-    instructions: text before the first observation.
+    instructions: text shown before the first observation.
   """
 
   def __init__(
@@ -41,12 +41,12 @@ class Gymnasium:
     self._actions, self._instructions = list(actions), instructions
 
   def reset(self, problem: Mapping[str, Any], seed: int) -> str:
-    """Begin; return the instructions and what is seen."""
+    """Begin; return the instructions and the first observation."""
     observation, _ = self._environment.reset(seed=seed)
     return "\n\n".join(filter(None, [self._instructions, self._seen(observation)]))
 
   def step(self, action: str) -> tuple[str, float, bool]:
-    """Take an action. One that has no name changes nothing."""
+    """Take an action. A text that is not a name of an action changes nothing."""
     name = action.strip()
     if self._actions and name not in self._actions:
       return f"no action: write one of {', '.join(self._actions)}", 0.0, False
@@ -55,11 +55,11 @@ class Gymnasium:
     return self._seen(observation), float(reward), bool(terminated or truncated)
 
   def _seen(self, observation: Any) -> str:
-    """Text of an observation; what a terminal would highlight stands in brackets."""
+    """Text of an observation; text that a terminal would highlight is put in brackets."""
     text = observation if isinstance(observation, str) else self._environment.render()
     if not isinstance(text, str):
       raise ValueError(
-        f"an observation is a {type(observation).__name__} and no text, nor is what the environment renders: make it "
+        f"neither the observation (a {type(observation).__name__}) nor the environment's rendering is text: make it "
         'with {"render_mode": "ansi"}, or wrap it'
       )
     return _COLOUR.sub("", _HIGHLIGHTED.sub(r"[\1]", text)).strip("\n")

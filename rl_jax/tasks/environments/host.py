@@ -3,8 +3,8 @@
 config.task = {"name": "rl_jax.tasks.environments.host", "environment": "my_package.my_module:MyEnvironment"}
 
 The class has `reset(problem, seed)` and `step(action)`, see `rl_jax.tasks.environments.text.TextEnvironment`. What
-`reset` returns is the question; each answer to a turn comes back in the form of `observation_template`. The reward of
-an episode is the sum of those of its turns. An episode in which the environment raises, gives a wrong result, dies or
+`reset` returns is the question; each answer to a turn is formatted with `observation_template`. The reward of an
+episode is the sum of its turns' rewards. An episode in which the environment raises, returns a wrong result, dies or
 takes too long has no verdict, and a note says why.
 """
 
@@ -47,21 +47,21 @@ def get_config() -> dict[str, Any]:
   return {name: host.FIELDS[name] for name in _SHARED} | {
     "environment": "",  # 'package.module:Class'
     "arguments": {},  # keyword arguments of the class, and of its `problems`
-    "problems": 256,  # number of seeds, where the class lists no problems of its own
-    "seed": 0,  # the first seed; that of each problem counts up from it
+    "problems": 256,  # number of seeds, if the class lists no problems of its own
+    "seed": 0,  # seed of the first problem; the seeds of the others count up from it
     "held_out_fraction": 0.125,  # share of all problems that is never trained on
     "max_turns": 4,
-    "turn_tokens": 64,  # most tokens of a turn
-    "observation_tokens": 64,  # most tokens of an answer; a longer one is cut
-    "observation_template": "",  # "{observation}" with what is around it; "": a user's turn of the model's chat
-    "stop_texts": (),  # texts that end a turn too, as "</action>"
-    "solved_reward": 1.0,  # an episode with this reward or more has solved its problem
-    "seconds_per_call": 10.0,  # of CPU, after which a call has failed; it may sleep some times as long
+    "turn_tokens": 64,  # largest number of tokens in a turn
+    "observation_tokens": 64,  # largest number of tokens in an answer; a longer one is cut
+    "observation_template": "",  # text with "{observation}" in it; "": a user's turn in the model's chat template
+    "stop_texts": (),  # texts that also end a turn, such as "</action>"
+    "solved_reward": 1.0,  # an episode with at least this reward has solved its problem
+    "seconds_per_call": 10.0,  # CPU seconds after which a call has failed; its wall time may be several times as long
   }
 
 
 class Problems:
-  """Problems of an environment with their first observations, as `rl_jax.tasks.host.build` takes prepared data.
+  """Problems of an environment with their first observations, in the form that `rl_jax.tasks.host.build` takes.
 
   Attributes:
     fingerprint: SHA-256 of problems, seeds and first observations.
@@ -76,12 +76,12 @@ class Problems:
     self.fingerprint = hashlib.sha256(repr(texts).encode(errors="surrogatepass")).hexdigest()
 
   def entries(self, places: Sequence[int] | np.ndarray, split: Split) -> list[dict[str, Any]]:
-    """Problems and seeds at `places` of a split."""
+    """Problems and seeds at the indices `places` of a split."""
     return [self.starts[split][int(place)] for place in places]
 
 
 class _Environment(NamedTuple):
-  """All that verdicts need."""
+  """Everything that verdicts need."""
 
   layout: Turns
   episodes: Episodes
@@ -94,7 +94,7 @@ def build(config: Mapping[str, Any], *, vocabulary: Tokenizer | None = None) -> 
   """The task of `config` (fields as in `get_config`).
 
   Args:
-    vocabulary: instead of the tokenizer that the config names.
+    vocabulary: used instead of the tokenizer that the config names.
 
   Raises: ValueError: in one line, for a field that makes no sense and for an environment that cannot be used.
   """
@@ -140,7 +140,7 @@ def build(config: Mapping[str, Any], *, vocabulary: Tokenizer | None = None) -> 
 
 
 def _calls(config: Mapping[str, Any]) -> tuple[int, Calls]:
-  """Number of workers, and what answers their jobs: worker processes, or this one."""
+  """Number of workers, and the callable that answers their jobs: in worker processes, or in this process."""
   workers = fields.whole(config["workers"], 0, 1024, where="task.workers")
   seconds = fields.number(config["seconds_per_call"], 0.01, 3600.0, where="task.seconds_per_call")
   if config["isolation"] not in host.ISOLATION:
@@ -159,7 +159,7 @@ def _plain(arguments: Any) -> dict[str, Any]:
 
 
 def _starts(config: Mapping[str, Any]) -> dict[Split, list[dict[str, Any]]]:
-  """Problems and seeds of both splits, which are told apart by their hash alone."""
+  """Problems and seeds of both splits; a problem's hash alone decides its split."""
   number = fields.whole(config["problems"], 2, 2**31 - 1, where="task.problems")
   seed = fields.whole(config["seed"], 0, 2**31 - 1, where="task.seed")
   fraction = fields.number(config["held_out_fraction"], 1 / 64, 1 / 2, where="task.held_out_fraction")
@@ -168,7 +168,7 @@ def _starts(config: Mapping[str, Any]) -> dict[Split, list[dict[str, Any]]]:
     {"problem": problem, "seed": seed + place}
     for place, problem in enumerate([{}] * number if listed is None else listed)
   ]
-  # Listed problems are told apart by what they are, wherever they stand in the list.
+  # The split of a listed problem follows from its content, not from its place in the list.
   content = lambda start: entries.dumps(start["problem"]) if listed is not None else str(start["seed"])
   divided = divide([Problem(content(start), "", start) for start in starts], fraction)
   return {split: [problem.entry for problem in getattr(divided, split)] for split in SPLITS}
@@ -193,8 +193,8 @@ def _questions(calls: Calls, workers: int, starts: Mapping[Split, list[dict[str,
 
 
 def _chat_turn(vocabulary: Tokenizer, config: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
-  """The template of an observation as the user's turn of a chat, up to where the policy's next turn begins, and the ids
-  that end the turn before it; lines of their own where the vocabulary has no chat template."""
+  """Template of an observation as a user's turn of a chat, up to the start of the policy's next turn, and the ids that
+  end the previous turn. Without a chat template, an observation is put on lines of its own."""
   if not hasattr(vocabulary, "apply_chat_template") or getattr(vocabulary, "chat_template", None) == "":
     return f"\n{PLACE}\n", ()
   turns = ("user", _QUESTION), ("assistant", _ANSWER), ("user", PLACE)
@@ -212,7 +212,7 @@ def _verify(
   tokens: Int[np.ndarray, "B R"],
   mask: Bool[np.ndarray, "B R"],
 ) -> Verdicts:
-  """Answer the last turns of recorded episodes, and score the whole of each."""
+  """Answer the last turns of recorded episodes, and score each whole episode."""
   layout = environment.layout
   layout.check(tokens)
   tokens, mask, ids = np.asarray(tokens), np.asarray(mask), np.asarray(ids)
@@ -259,7 +259,7 @@ def _record(
 
 
 def _arrays(environment: _Environment, outcomes: list[Outcome]) -> dict[str, np.ndarray]:
-  """Extras of `OF_ENVIRONMENTS` but `correct`. The last turn is not answered."""
+  """Extras of `OF_ENVIRONMENTS` except `correct`. The last turn gets no observation."""
   layout, rows = environment.layout, len(outcomes)
   arrays = {
     "observation": np.full((rows, layout.observation_tokens), environment.vocabulary.pad_id, np.int32),
@@ -279,7 +279,7 @@ def _arrays(environment: _Environment, outcomes: list[Outcome]) -> dict[str, np.
 
 
 def _on_last_tokens(layout: Turns, rewards: np.ndarray, mask: Bool[np.ndarray, "B R"]) -> np.ndarray:
-  """Rewards of turns on the last token of each."""
+  """Rewards of turns, each on the last token of its turn."""
   on_tokens = np.zeros(mask.shape, np.float32)
   counts = mask[:, layout.slots].sum(axis=2)
   rows, turns = np.nonzero(counts)

@@ -1,4 +1,4 @@
-"""Packages of environments, which rl_jax does not require. Imports no JAX."""
+"""Optional packages of environments. Imports no JAX."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def package(module: str) -> ModuleType:
   except ModuleNotFoundError as error:
     name = module.partition(".")[0]
     if error.name is None or error.name.partition(".")[0] != name:
-      raise  # something that the package needs
+      raise  # a dependency of the package is missing
     raise CannotVerify(f"the package {name} is not installed here, or has no {module}: pip install {name}") from error

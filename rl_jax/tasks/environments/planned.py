@@ -1,14 +1,13 @@
 """Plans in the turns of an environment: each turn names a sub-goal before it acts.
 
 A turn is "*cS<end>", which switches to the sub-goal c and then takes the environment's own turn "S<end>", or
-"-cS<end>", which keeps the sub-goal and names it again. A turn without a plan is an empty one to the environment. Plans
-change nothing else: they are text that later turns read.
+"-cS<end>", which keeps the sub-goal and names it again. The environment treats a turn without a plan as an empty turn.
+Plans change nothing else: they are text that later turns can read.
 
-Demonstrations keep a sub-goal until it is reached, then switch to the one that is sought. In a turn that errs they keep
-it, or switch to any sub-goal, one as often as the other. Their actions go to the sub-goal that is named, be it a wrong
-one.
+Demonstrations keep a sub-goal until it is reached, then switch to the next one to seek. A turn that errs keeps the
+sub-goal or switches to a random one, with equal probability. The actions lead to the named sub-goal, even a wrong one.
 
-Values are those of the environment: exact if the chances of its actions do not depend on plans.
+Values are those of the environment: exact if the probabilities of its actions do not depend on plans.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ FACTS = {
   "switch_tokens": ExtraSpec(("K",), "int32", "tokens of the decision to switch, with which the turn begins"),
   "subgoal_tokens": ExtraSpec(("K",), "int32", "tokens of the sub-goal after them; the action is the rest"),
 }
-"""Facts of a turn beside those of the environment; -1 without a turn."""
+"""Facts of a turn in addition to the environment's own; -1 without a turn."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Subgoals:
     first_token: token that names sub-goal 0; the others follow.
     count: number of sub-goals.
     sought: (problem, state) -> the sub-goal to seek.
-    reached: (problem, state, sub-goal) -> whether it is reached.
+    reached: (problem, state, sub-goal) -> whether the sub-goal is reached.
     act: (problem, state, sub-goal, key) -> (tokens [C], mask [C]): an imperfect turn toward it.
     error_rate: share of the turns of a demonstration that err.
   """
@@ -65,11 +64,11 @@ class PlannedState(NamedTuple):
   inner: State
   """State of the environment itself."""
   subgoal: Int[Array, ""]
-  """The sub-goal that was named last, -1 before the first."""
+  """The sub-goal named last; -1 before the first."""
 
 
 class _Turn(NamedTuple):
-  """A turn in its parts, any number of leading axes."""
+  """The parts of a turn, with any number of leading axes."""
 
   exists: Bool[Array, "*N"]
   """The turn begins with a plan."""
@@ -81,7 +80,7 @@ class _Turn(NamedTuple):
 
 
 def planned(environment: Environment, subgoals: Subgoals) -> Environment:
-  """The environment with plans in its turns, whose two decisions are symbols of their own."""
+  """The environment with plans in its turns; the decisions to switch and to keep get symbols of their own."""
   symbols = environment.vocabulary.symbols
   read = partial(_read, len(symbols), subgoals)
 
@@ -123,7 +122,7 @@ def planned(environment: Environment, subgoals: Subgoals) -> Environment:
 
 
 def _read(switch: int, subgoals: Subgoals, tokens: Int[Array, "*N C"], mask: Bool[Array, "*N C"]) -> _Turn:
-  """Parts of a turn. Args: switch: token of `SWITCH`; that of `KEEP` follows."""
+  """Parts of a turn. Args: switch: token of `SWITCH`; the token after it is `KEEP`."""
   decision, subgoal = tokens[..., 0], tokens[..., 1] - subgoals.first_token
   is_decision = (decision == switch) | (decision == switch + 1)
   exists = mask[..., :_TOKENS].all(axis=-1) & is_decision & (subgoal >= 0) & (subgoal < subgoals.count)
@@ -134,7 +133,7 @@ def _read(switch: int, subgoals: Subgoals, tokens: Int[Array, "*N C"], mask: Boo
 def _without_plans(
   values: Callable[..., Float[Array, "B S"]] | None, read: Callable[..., _Turn]
 ) -> Callable[..., Float[Array, "B S"]] | None:
-  """Values of episodes by those of the environment's own turns."""
+  """Values of planned episodes, computed from the environment's own turns."""
   if values is None:
     return None
 

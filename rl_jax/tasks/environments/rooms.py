@@ -1,17 +1,17 @@
-"""Rooms with keys and doors: an environment of several sub-goals, whose states come again and have exact values.
+"""Rooms with keys and doors: an environment with several sub-goals, recurring states and exact values.
 
-Rooms of `width` x `height` cells stand side by side. A wall is between two of them, with a door in one row, which opens
-to who holds the key that lies in the room before it. The prompt "bc1g=" says: start in cell b, the key of the door is
-in cell c, the door is in row 1 (from 0), the goal is cell g. Cells have letters, room after room and row after row:
+Rooms of `width` x `height` cells are side by side, separated by walls. Each wall has a door in one row, which opens to
+the holder of the key that lies in the room before it. The prompt "bc1g=" says: start in cell b, the key of the door is
+in cell c, the door is in row 1 (from 0), the goal is cell g. Cells have letters, room by room and row by row:
 
   a b | e f        N
   c d # g h      W + E
                    S
 
 A turn is one step, "S<end>"; the environment answers with the cell and the number of keys, "d1". A step against a wall
-or a locked door leaves all as it is. A key is taken where it lies. Any other turn ends the episode, and so do the goal,
-which is worth 1 with the keys on the way, and the last turn. With `plans` a turn names a cell as its sub-goal first,
-see planned.py.
+or a locked door changes nothing. Entering a key's cell takes the key. The episode ends at the goal, with the last turn,
+and with any other kind of turn. The keys and the goal are worth 1 together. With `plans`, a turn first names a cell as
+its sub-goal; see planned.py.
 
 Values: see graph_values.py.
 """
@@ -55,13 +55,13 @@ def get_config() -> dict[str, Any]:
     "levels": {"one": dict(_LEVEL)},  # name -> fields of the level
     "width": 2,  # cells of a room from west to east; 26 cells in all, at most
     "height": 2,  # rows
-    "max_turns": None,  # None: one more than the longest of the shortest ways, without which some goals are too far
+    "max_turns": None,  # None: one more than the longest of the shortest paths; with fewer, some goals are too far
     "spare_tokens": 1,  # room in a turn beyond a step
-    "key_reward": 0.0,  # of each key; the goal is worth what is left of 1
-    "seed": 0,  # another seed: other problems for the same ids
+    "key_reward": 0.0,  # reward of each key; the goal is worth the rest of 1
+    "seed": 0,  # a different seed gives other problems for the same ids
     "pool_size": 0,  # ids (of each split) to draw problems from; 0: unlimited
     "held_out_fraction": 0.125,  # share of all problems that is never trained on, 1/64 to 1/2
-    "stray_rate": 0.3,  # share of the steps of a demonstration that go anywhere, as any other
+    "stray_rate": 0.3,  # share of the steps of a demonstration that go in a random direction
     "plans": False,  # True: turns begin with a plan
     "plan_error_rate": 0.2,  # share of the plans of a demonstration that err
   }
@@ -143,7 +143,7 @@ def environment(config: Mapping[str, Any]) -> Environment:
 
 
 def _longest(doors: int, width: int, height: int) -> int:
-  """Steps of the longest of the shortest ways."""
+  """Number of steps of the longest of the shortest paths."""
   across = width + height - 2
   return doors * (2 * across + 1) + across
 
@@ -159,8 +159,8 @@ def _check_level(cells: int, level: dict[str, Any], name: str) -> dict[str, Any]
 
 
 def _choices(width: int, height: int, level: Mapping[str, Any]) -> list[list[int]]:
-  """Content: number of doors, the start, the goal within its room; of each door its key within its room, and its row.
-  The first key is one of the cells that are left beside the start."""
+  """Possible values of each part of a problem: the number of doors, the start, the goal within its room; for each door,
+  its key within the room, and its row. The first key is one of the cells other than the start."""
   cells, rows = list(range(width * height)), list(range(height))
   return [[level["doors"]], cells, cells, cells[:-1], rows] + [cells, rows] * (level["doors"] - 1)
 
@@ -178,7 +178,7 @@ def _prompts(rooms: _Rooms, ids: Int[Array, " N"], split: Split) -> Prompts:
     "keys": jnp.where(there, keys + jnp.arange(rooms.doors) * size, splits.ABSENT),
     "door_rows": jnp.where(there, rows, splits.ABSENT),
   }
-  # Written for all doors, then moved right over those that a problem lacks.
+  # Written for the largest number of doors, then shifted right past the doors that a problem lacks.
   of_doors = jnp.stack([_A + metadata["keys"], _ZERO + metadata["door_rows"]], axis=2).reshape(len(ids), -1)
   letter = lambda cells: _A + cells[:, None]
   written = jnp.concatenate([letter(metadata["starts"]), of_doors], axis=1)
@@ -225,7 +225,7 @@ def _reward(rooms: _Rooms, problem: Problem, before: State, after: State) -> Flo
 
 
 def _actions(tokens: Int[Array, "*N C"], mask: Bool[Array, "*N C"]) -> Int[Array, "*N"]:
-  """Index of the step that each turn takes; -1 where it is none."""
+  """Index of the step that each turn takes; -1 for a turn that is not a step."""
   actions = tokens[..., 0] - _NORTH
   well_formed = jnp.all(mask == (jnp.arange(mask.shape[-1]) < _TURN), axis=-1) & (tokens[..., 1] == _END)
   return jnp.where(well_formed & (actions >= 0) & (actions < len(ACTIONS)), actions, -1)
@@ -248,7 +248,7 @@ def _step(rooms: _Rooms, problem: Problem, state: State, tokens: Int[Array, " C"
 
 
 def _graph(rooms: _Rooms, problem: Problem) -> graph_values.Graph:
-  """The states of a problem by their number, keys * cells + cell."""
+  """The graph of a problem; the number of a state is keys * cells + cell."""
   numbers = jnp.arange(rooms.cells * (rooms.doors + 1))
   states = State(numbers % rooms.cells, numbers // rooms.cells)
   of_actions = jax.vmap(partial(_moved, rooms, problem), (None, 0))
@@ -261,14 +261,14 @@ def _graph(rooms: _Rooms, problem: Problem) -> graph_values.Graph:
 def _act(
   rooms: _Rooms, walks: graph_values.Walks, problem: Problem, state: State, key: PRNGKeyArray
 ) -> tuple[Int[Array, " C"], Bool[Array, " C"]]:
-  """A step on a shortest way to the goal."""
+  """A step on a shortest path to the goal."""
   return _walk(rooms, walks, _graph(rooms, problem), state, key)
 
 
 def _act_toward(
   rooms: _Rooms, walks: graph_values.Walks, problem: Problem, state: State, cell: Int[Array, ""], key: PRNGKeyArray
 ) -> tuple[Int[Array, " C"], Bool[Array, " C"]]:
-  """A step on a shortest way to a cell."""
+  """A step on a shortest path to a cell."""
   graph = _graph(rooms, problem)
   at_cell = jnp.arange(graph.final.shape[0]) % rooms.cells == cell
   return _walk(rooms, walks, graph._replace(final=at_cell), state, key)
@@ -277,7 +277,7 @@ def _act_toward(
 def _walk(
   rooms: _Rooms, walks: graph_values.Walks, graph: graph_values.Graph, state: State, key: PRNGKeyArray
 ) -> tuple[Int[Array, " C"], Bool[Array, " C"]]:
-  """A step on a shortest way to a final state, any of them alike; or, astray or without a way, any step."""
+  """A random step among those on shortest paths to a final state; any step if it strays or there is no path."""
   toward = graph_values.toward(walks, graph)[walks.number_of(state)]
   stray = (jax.random.uniform(jax.random.fold_in(key, 0)) < rooms.stray_rate) | ~toward.any()
   action = jax.random.categorical(jax.random.fold_in(key, 1), jnp.where(toward | stray, 0.0, -jnp.inf))

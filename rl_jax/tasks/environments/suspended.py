@@ -1,7 +1,7 @@
 """Programs that call a policy, turned into environments that wait for it. Imports no JAX.
 
-A library that plays an episode by itself awaits the policy's replies. Here it is a coroutine that is suspended where it
-asks, and goes on when the reply comes, in an event loop that runs in between and not longer.
+A library that plays an episode by itself awaits the policy's replies. Here it runs as a coroutine, which is suspended
+when it asks and resumed when the reply comes. The event loop runs only in between.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 Ask = Callable[[Any], Awaitable[str]]
-"""Function of a question, whatever it is, that gives the reply."""
+"""Function from a question, of any type, to the reply."""
 
 
 @functools.cache
@@ -22,10 +22,10 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 class Suspended:
-  """A program that asks.
+  """A program that asks for replies.
 
   Args:
-    program: is given a function that asks.
+    program: function that takes the function with which it asks.
   """
 
   def __init__(self, program: Callable[[Ask], Awaitable[Any]]):
@@ -42,7 +42,7 @@ class Suspended:
     return await self._reply
 
   def question(self) -> Any | None:
-    """Run until the program asks, and return what; None where it has ended. Raises what it raises."""
+    """Run until the program asks; return its question, or None if it has ended. Its exceptions pass through."""
 
     async def until() -> None:
       await asyncio.wait({self._task, self._question}, return_when=asyncio.FIRST_COMPLETED)
@@ -63,7 +63,7 @@ class Suspended:
     return self._task.result()
 
   def cancel(self) -> None:
-    """Give the program up."""
+    """Abandon the program."""
     if not self._task.done():
       self._task.cancel()
       _loop().run_until_complete(asyncio.wait({self._task}))

@@ -1,7 +1,7 @@
-"""Environments of text in plain Python: their protocol, and their calls, with checked results. Imports no JAX.
+"""Text environments in plain Python: their protocol, and calls with checked results. Imports no JAX.
 
-An environment is anybody's code. What it gives is checked here, where it is called, so that a wrong result is one line:
-of `reset` a text that is not empty, or a conversation; of `step` a text, a finite number and a truth value.
+An environment is third-party code. Its results are checked here, at the call, so that a wrong one is reported in one
+line. `reset` must return a non-empty text or a conversation; `step` a text, a finite number and a truth value.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from rl_jax.tasks.verifiers.attempt import EXHAUSTED, LARGEST, line
 from rl_jax.tasks.verifiers.errors import CannotVerify
 
 MOST_CHARACTERS = 2**20
-"""Most characters of an answer; a policy reads few of them."""
+"""Largest number of characters in an answer; a policy reads only a few of them."""
 
 
 class TextEnvironment(Protocol):
   """One episode. A class with these methods is an environment; each episode is an object of its own.
 
-  Given the same problem and seed, and the same actions, an episode is to be the same: Python's and NumPy's global
-  generators are seeded for it. A class may also have `problems(**arguments)`, see `problems_of`, and `close()`.
+  The same problem, seed and actions must give the same episode: Python's and NumPy's global generators are seeded for
+  it. A class may also have `problems(**arguments)`, see `problems_of`, and `close()`.
   """
 
   def reset(self, problem: Mapping[str, Any], seed: int) -> str | list[messages.Message]:
@@ -47,15 +47,15 @@ class Answer(NamedTuple):
 
 
 def problems_of(environment: Any, arguments: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-  """The problems that a class lists: mappings of plain data, each given to `reset`. None: it has seeds alone.
+  """The problems that a class lists: mappings of plain data, each given to `reset`. None: it has only seeds.
 
-  Raises: ValueError: it lists no problems, in one line.
+  Raises: ValueError: in one line, if it lists no problems or lists something else.
   """
   if not hasattr(environment, "problems"):
     return None
   try:
     found = list(environment.problems(**arguments))
-  except Exception as error:  # anybody's code
+  except Exception as error:  # third-party code
     raise ValueError(f"task.environment: problems raised {line(error, environment.problems)}") from error
   wrong = next((problem for problem in found if not isinstance(problem, Mapping)), None)
   if not found or wrong is not None:
@@ -66,12 +66,12 @@ def problems_of(environment: Any, arguments: Mapping[str, Any]) -> list[dict[str
 
 
 class Episode:
-  """A live episode, alone with its random numbers.
+  """A live episode with global random states of its own.
 
   Args:
-    make: makes the environment.
-    seed: of the global generators that it draws from.
-    clock: a context in which each of its calls runs, as one with a deadline.
+    make: function that makes the environment.
+    seed: seed of the global generators that the environment draws from.
+    clock: context manager around each of its calls, such as one with a deadline.
   """
 
   def __init__(self, make: Callable[[], TextEnvironment], seed: int, clock: Callable[[], AbstractContextManager[Any]]):
@@ -81,7 +81,8 @@ class Episode:
       self._environment = make()
 
   def reset(self, problem: Mapping[str, Any]) -> str:
-    """The first observation, a conversation as `messages.dumps` writes it. Raises: ValueError: it is none."""
+    """The first observation; a conversation is written with `messages.dumps`. Raises: ValueError: it is neither text
+    nor a conversation."""
     with self._clock(), self._own_randomness():
       first = self._environment.reset(problem, self._seed)
     if isinstance(first, list):
@@ -91,7 +92,7 @@ class Episode:
     return _short_enough("reset", first)
 
   def step(self, action: str) -> Answer:
-    """The answer to a turn. Raises: ValueError: it is none."""
+    """The answer to a turn. Raises: ValueError: the environment returned something else."""
     with self._clock(), self._own_randomness():
       result = self._environment.step(action)
     if not isinstance(result, tuple) or len(result) != len(Answer._fields):
@@ -100,17 +101,17 @@ class Episode:
     if not isinstance(observation, str):
       raise ValueError(f"step gave the observation {_shown(observation)}, want text")
     if not hasattr(reward, "__float__") or not math.isfinite(float(reward)) or abs(float(reward)) > LARGEST:
-      raise ValueError(f"step gave the reward {_shown(reward)}, want a number of at most {LARGEST:g} either way")
+      raise ValueError(f"step gave the reward {_shown(reward)}, want a number from {-LARGEST:g} to {LARGEST:g}")
     return Answer(_short_enough("step", observation), float(reward), bool(done))
 
   def close(self) -> None:
-    """Close the environment, if it can be."""
-    with contextlib.suppress(Exception):  # anybody's code; nothing comes after it
+    """Close the environment, if it can be closed."""
+    with contextlib.suppress(Exception):  # third-party code; the episode is over in any case
       getattr(self._environment, "close", lambda: None)()
 
   @contextlib.contextmanager
   def _own_randomness(self) -> Iterator[None]:
-    """Give the global generators the episode's own state, and take it back."""
+    """Give the global generators the episode's own state, and save that state afterwards."""
     generators = _generators()
     before = {name: get() for name, (get, _, _) in generators.items()}
     for name, (_, put, seeded) in generators.items():
@@ -128,7 +129,7 @@ _Generator = tuple[Callable[[], Any], Callable[[Any], Any], Callable[[int], Any]
 
 
 def _generators() -> dict[str, _Generator]:
-  """The global generators of the modules that are imported."""
+  """The global generators of the imported modules."""
   found: dict[str, _Generator] = {"random": (random.getstate, random.setstate, random.seed)}
   if "numpy" in sys.modules:
     generator = sys.modules["numpy"].random
@@ -151,8 +152,8 @@ class Host:
 
   Args:
     environment: the class, or a function that makes an environment.
-    arguments: keyword arguments of it.
-    clock: a context in which each call of an environment runs.
+    arguments: its keyword arguments.
+    clock: context manager around each call of an environment.
   """
 
   def __init__(
@@ -165,14 +166,15 @@ class Host:
     self._live: dict[int, Episode] = {}
 
   def answer(self, job: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the last of the actions of an episode if it is live here, and else all of them, from its start.
+    """Take the last action of an episode that is live here; otherwise begin the episode and take all its actions.
 
     Args:
       job: `episode`, its number; `problem` and `seed`; `actions`, all so far; `drop`, numbers of episodes to forget.
 
-    Returns: `first`, the first observation of an episode that began, else None, and `answers` to the actions that were
-      taken; or one of `error` (a line: the environment failed), `fatal` (a line: none can do better) and `exhausted`.
-      An episode lives on here until it is done, has failed, or nothing but its first observation was asked for.
+    Returns: `first`, the first observation if the episode began with this job, else None, and `answers` to the actions
+      taken; or one of `error` (a line: the environment failed), `fatal` (a line: no episode can succeed) and
+      `exhausted` (out of memory). An episode stays live until it is done or has failed; it is not kept if the job asks
+      only for its first observation.
     """
     for number in job["drop"]:
       self._forget(number)
@@ -194,7 +196,7 @@ class Host:
       return {"fatal": str(error)}
     except EXHAUSTED:
       return {"exhausted": True}
-    except Exception as error:  # an environment is anybody's code
+    except Exception as error:  # an environment is third-party code
       return {"error": line(error, self._environment)}
     if not answers or answers[-1].done:
       episode.close()

@@ -1,11 +1,11 @@
-"""Games of the package textarena for one player, as environments of text. Imports no JAX.
+"""Single-player games of the package textarena, as text environments. Imports no JAX.
 
 config.task = {"name": "rl_jax.tasks.environments.host",
                "environment": "rl_jax.tasks.environments.textarena_games:TextArena",
                "arguments": {"game": "FrozenLake-v0"}}
 
-A game gives its reward at its end, a share of 1 where it was solved in part. A game of words wants lists of words that
-the package downloads, which confined workers cannot.
+A game gives its reward at its end; a game solved in part earns a share of 1. Word games need word lists that the
+package downloads; confined workers cannot download them.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any
 from rl_jax.tasks.environments.packages import package
 
 PLAYER, RAW = 0, "-raw"
-"""The player, and the ending of the variant of a game that shows what is new alone."""
+"""The player's id, and the suffix of the game variants that show only new messages."""
 
 
 class TextArena:
   """One game.
 
   Args:
-    game: name of a game, as "FrozenLake-v0".
-    options: keyword arguments of it.
+    game: name of a game, such as "FrozenLake-v0".
+    options: its keyword arguments.
   """
 
   def __init__(self, game: str, options: Mapping[str, Any] | None = None):

@@ -1,15 +1,15 @@
-"""Environments of the package verifiers (github.com/PrimeIntellect-ai/verifiers) as environments of text.
+"""Environments of the package verifiers (github.com/PrimeIntellect-ai/verifiers) as text environments.
 
 config.task = {"name": "rl_jax.tasks.environments.host",
                "environment": "rl_jax.tasks.environments.verifiers_package:Verifiers",
                "arguments": {"environment": "my-environment", "options": {…}, "problems": 256}}
 
-The package plays an episode by itself and asks a client of a model for replies, which are the policy's turns here.
+The package plays an episode by itself and asks a model client for replies; here the replies are the policy's turns.
 `Verifiers` takes packages with `load_environment` (releases 0.1), `Tasks` those with a taskset (`verifiers.v1`). The
-reward is that of the rubric, or of the task, at the end of an episode.
+rubric, or the task, gives the reward at the end of an episode.
 
-What calls tools, starts containers or servers, or has several agents needs more than text and is refused in one line.
-Imports no JAX.
+An environment that calls tools, starts containers or servers, or has several agents needs more than text and is refused
+in one line. Imports no JAX.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Message = dict[str, str]
 
 
 class _Played:
-  """An episode that a program of the package plays; subclasses say which."""
+  """An episode played by a program of the package, which subclasses define."""
 
   def __init__(self) -> None:
     self._episode: Suspended | None = None
@@ -47,7 +47,7 @@ class _Played:
     return question
 
   def step(self, action: str) -> tuple[str, float, bool]:
-    """Reply; return the messages that come next as one text, and the reward at the end."""
+    """Reply; return the next messages as one text, and the reward at the end."""
     assert self._episode is not None, "an episode begins with reset"
     self._episode.reply(action)
     question = self._episode.question()
@@ -56,13 +56,13 @@ class _Played:
     return "\n\n".join(message["content"] for message in question), 0.0, False
 
   def close(self) -> None:
-    """Give the episode up."""
+    """Abandon the episode."""
     if self._episode is not None:
       self._episode.cancel()
 
 
 def _text(content: Any) -> str:
-  """Text of a message's content. Raises: CannotVerify: it has pictures or sounds."""
+  """Text of a message's content. Raises: CannotVerify: it contains images or audio."""
   if content is None or isinstance(content, str):
     return content or ""
   parts = [part if isinstance(part, dict) else part.model_dump() for part in content]
@@ -80,7 +80,7 @@ def _plain(messages: Any) -> list[Message]:
 
 
 def _cached(load: Any) -> Any:
-  """A function of a name and options, called once for each in a process."""
+  """A function of a name and options, cached per process."""
   by_text = functools.cache(lambda name, options: load(name, json.loads(options)))
   return lambda name, options: by_text(name, json.dumps(dict(options or {}), sort_keys=True))
 
@@ -102,7 +102,7 @@ class Verifiers(_Played):
   Args:
     environment: its name, which is that of an installed package.
     options: keyword arguments of `load_environment`.
-    problems: most rows of its data set.
+    problems: largest number of rows of its data set.
   """
 
   def __init__(self, environment: str, options: Mapping[str, Any] | None = None, problems: int = 256):
@@ -125,7 +125,7 @@ class Verifiers(_Played):
 
 
 def _client(ask: Ask) -> Any:
-  """A client of the package that asks the policy, telling it what it does not know yet."""
+  """A client of the package that sends the policy the messages it has not seen yet and returns its reply."""
   vf, types = package("verifiers"), package("verifiers.types")
 
   async def get_response(self, prompt, model, sampling_args, tools=None, **more):
@@ -145,7 +145,7 @@ def _client(ask: Ask) -> Any:
   return client(None)
 
 
-# verifiers.v1: an environment runs agents, each of which plays one seat.
+# verifiers.v1: an environment runs agents; each plays one seat.
 
 
 @_cached
@@ -170,8 +170,8 @@ class Tasks(_Played):
 
   Args:
     taskset: its id, which is that of an installed package, or of the package's own.
-    options: fields of its config; `env` holds those of the environment's, as its id.
-    problems: most tasks of it.
+    options: fields of its config; `env` holds the fields of the environment's config, such as its id.
+    problems: largest number of its tasks.
   """
 
   def __init__(self, taskset: str, options: Mapping[str, Any] | None = None, problems: int = 256):
@@ -181,7 +181,7 @@ class Tasks(_Played):
 
   @staticmethod
   def problems(taskset: str, options: Mapping[str, Any] | None = None, problems: int = 256) -> list[dict[str, Any]]:
-    """Place and key of each task."""
+    """Index and key of each task."""
     found = _first_tasks(taskset, json.dumps(dict(options or {}), sort_keys=True), problems)
     return [{"place": place, "key": task.key} for place, task in enumerate(found)]
 
@@ -194,7 +194,7 @@ class Tasks(_Played):
 
 
 class _Agents:
-  """The agents of an episode: one seat, whatever its name, for the policy."""
+  """The agents of an episode: the policy takes the only seat, whatever its name."""
 
   def __init__(self, ask: Ask):
     self._ask, self._name = ask, ""
@@ -208,7 +208,7 @@ class _Agents:
 
 
 class _Seat:
-  """An agent that is the policy: what of `verifiers.v1.Agent` an environment calls."""
+  """The policy as an agent: the part of `verifiers.v1.Agent` that environments call."""
 
   def __init__(self, ask: Ask):
     self._ask = ask

@@ -1,7 +1,7 @@
 """A worker that holds live episodes of an environment in Python. Imports no JAX.
 
-One child of the process holds all its episodes. A call that takes too long, or brings it down, ends the child and these
-episodes; their owner begins them again from what was recorded of them.
+One child of the process holds all its episodes. A call that takes too long or crashes ends the child and its episodes;
+their owner restarts them from their records.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Worker processes that hold live episodes, each call with a deadline; one that hangs or dies is replaced.
+"""Worker processes that hold live episodes. Each call has a deadline; a worker that hangs or dies is replaced.
 
-Unlike the verifiers' pool, which gives a response to whoever is idle, a job goes to the worker of its episode.
+The verifiers' pool gives a response to any idle worker; here, a job goes to the worker that holds its episode.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ START_SECONDS = 120.0
 SEND_SECONDS = 60.0
 MOST_FAILED_STARTS = 3
 TIME, CRASH = "time", "crash"
-"""Reasons why a job has ended its worker: `ended` of its answer."""
+"""Reasons why a job has ended its worker: values of `ended` in its answer."""
 
 Job = tuple[int, Mapping[str, Any]]
-"""(index of a worker, what `text.Host.answer` takes)."""
+"""(index of a worker, argument of `text.Host.answer`)."""
 
 
 class Workers:
@@ -37,9 +37,9 @@ class Workers:
 
   Args:
     environment: 'package.module:Class', see `text.TextEnvironment`.
-    arguments: keyword arguments of it, plain data.
+    arguments: its keyword arguments, plain data.
     count: number of processes.
-    seconds: CPU time of one call. The clock ends one that sleeps some times as long.
+    seconds: largest CPU time of one call. A call that sleeps is ended after several times as long by the clock.
     isolated: whether workers are confined: no network, a read-only view of Python's folders, a user of their own.
     megabytes: memory that a process may allocate.
 
@@ -70,7 +70,7 @@ class Workers:
     self._finish = weakref.finalize(self, _end_all, self._workers)
 
   def __call__(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """Answers in the order of the jobs; {"ended": TIME or CRASH} of one that has ended its worker."""
+    """Answers in the order of the jobs; {"ended": TIME or CRASH} for a job that has ended its worker."""
     answers: list[dict[str, Any]] = [{}] * len(jobs)
     waiting: list[deque[int]] = [deque() for _ in self._workers]
     for number, (index, _) in enumerate(jobs):
@@ -82,7 +82,7 @@ class Workers:
         busy = [worker for worker in self._workers if worker is not None and not worker.idle]
         if not busy and not any(waiting):
           return answers
-        if not busy:  # one died while it had nothing to do, and is started again
+        if not busy:  # an idle worker died, and is started again
           continue
         until = min(worker.deadline for worker in busy)
         connections = [worker.connection for worker in busy]
@@ -92,12 +92,12 @@ class Workers:
             self._take(worker, waiting, answers)
           elif time.monotonic() >= worker.deadline:
             self._lost(worker, waiting, answers, TIME)
-    finally:  # an interrupted call: its answer would be taken for that of another job
+    finally:  # after an interrupted call, its answer would be taken for the answer to another job
       for worker in [worker for worker in self._workers if worker is not None and worker.job is not None]:
         self._remove(worker)
 
   def _give(self, index: int, queue: deque[int], jobs: Sequence[Job]) -> None:
-    """Give a worker its next job, if it is ready for one; start it where there is none."""
+    """Give a worker its next job, if it is ready for one; start the worker if there is none."""
     if not queue:
       return
     worker = self._workers[index]
@@ -108,7 +108,7 @@ class Workers:
       calls = 1 + len(jobs[number][1]["actions"])
       try:
         worker.give(number, jobs[number][1], calls * (STARVED * self._seconds + SEND_SECONDS))
-      except wire.Broken:  # it died while it had nothing to do
+      except wire.Broken:  # it died while idle
         queue.appendleft(number)
         self._remove(worker)
 
@@ -133,7 +133,7 @@ class Workers:
       self._lost(worker, waiting, answers, CRASH)
 
   def _lost(self, worker: _Worker, waiting: list[deque[int]], answers: list[dict[str, Any]], reason: str) -> None:
-    """End a worker, and the job that it had."""
+    """End a worker and its current job."""
     if worker.job is not None:
       answers[worker.job] = {"ended": reason}
     self._remove(worker)
@@ -141,7 +141,7 @@ class Workers:
       self._failed_starts += 1
       if self._failed_starts >= MOST_FAILED_STARTS:
         name = self._order["environment"]
-        raise CannotVerify(f"a worker for {name} did not start: try it with task.workers=0 to see why")
+        raise CannotVerify(f"a worker for {name} did not start: run with task.workers=0 to see why")
 
   def _remove(self, worker: _Worker) -> None:
     self._workers[self._workers.index(worker)] = None
@@ -164,9 +164,9 @@ class _Worker:
     self._inbox = wire.Inbox(ours)
     self.ready = False
     self.job: int | None = None
-    self.given = 0  # jobs, which numbers them
+    self.given = 0  # number of jobs given so far, which numbers them
     self.deadline = time.monotonic() + START_SECONDS
-    with contextlib.suppress(wire.Broken):  # then it cannot start, which is noticed later
+    with contextlib.suppress(wire.Broken):  # a worker that cannot start is noticed later
       wire.send(ours, dict(order))
 
   @property
@@ -180,14 +180,14 @@ class _Worker:
     self.job, self.deadline = number, time.monotonic() + seconds
 
   def receive(self) -> list[dict[str, Any]]:
-    """Messages that have arrived. Raises: wire.Broken: it has died, or sent no message of a worker."""
+    """Messages that have arrived. Raises: wire.Broken: the worker has died, or sent something else."""
     messages = self._inbox.read()
     if not all(isinstance(message, dict) for message in messages):
       raise wire.Broken("no answer")
     return messages
 
   def end(self) -> None:
-    """End the worker and all that it has started."""
+    """End the worker and all processes that it has started."""
     self._process.close()
     self.connection.close()
 

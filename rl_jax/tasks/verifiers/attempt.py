@@ -58,7 +58,7 @@ def _number(value: Any, what: str) -> float:
     raise TypeError(f"{what} is {str(value)[:60]!r} ({type(value).__name__}), want a number")
   number = float(value)
   if not math.isfinite(number) or abs(number) > LARGEST:
-    raise ValueError(f"{what} is {number}, want a number of at most {LARGEST:g} either way")
+    raise ValueError(f"{what} is {number}, want a number from {-LARGEST:g} to {LARGEST:g}")
   return number
 
 

@@ -66,7 +66,7 @@ def test_no_step_before_differs_from_a_step_with_zero_ids():
 def test_errors():
   zeros = jnp.zeros((2, 2), jnp.int32)
   args = jnp.zeros(2), jnp.zeros(2, jnp.int32), zeros, zeros, zeros, zeros
-  with pytest.raises(ValueError, match="history is a number of steps, got -1"):
+  with pytest.raises(ValueError, match="history must be a number of steps, 0 or more, got -1"):
     salt(*args, history=-1)
   with pytest.raises(ValueError, match=r"salt: expected arrays of one shape \[B S\]"):
     salt(*args[:2], jnp.zeros((2, 3), jnp.int32), *args[3:])

@@ -88,7 +88,7 @@ def test_ratios_of_a_layer():
 
 
 def test_wrong_calls_say_what_to_do():
-  with pytest.raises(ValueError, match="granularity is more than 0, got 0.0"):
+  with pytest.raises(ValueError, match="granularity must be above 0, got 0.0"):
     levels(0.1, 0.0, 1e20)
   with pytest.raises(ValueError, match="expected 0 < active <= routable"):
     leverage.expert_shape(8, 9, 0, 64, 64)

@@ -62,12 +62,12 @@ def saying(verdict):
     ("1.0", Attempt(error="TypeError: the verifier gave '1.0' (str), want a number or a Verdict")),
     ({"reward": 1}, Attempt(error='TypeError: the verifier gave "{\'reward\': 1}" (dict), want a number or a Verdict')),
     (Verdict("1.0"), Attempt(error="TypeError: the reward is '1.0' (str), want a number")),
-    (float("nan"), Attempt(error="ValueError: the reward is nan, want a number of at most 1e+19 either way")),
+    (float("nan"), Attempt(error="ValueError: the reward is nan, want a number from -1e+19 to 1e+19")),
     (CannotVerify("lacks a thing"), Attempt(error="lacks a thing", fatal=True)),
-    (Verdict(float("inf")), Attempt(error="ValueError: the reward is inf, want a number of at most 1e+19 either way")),
-    (Verdict(-1e39), Attempt(error="ValueError: the reward is -1e+39, want a number of at most 1e+19 either way")),
+    (Verdict(float("inf")), Attempt(error="ValueError: the reward is inf, want a number from -1e+19 to 1e+19")),
+    (Verdict(-1e39), Attempt(error="ValueError: the reward is -1e+39, want a number from -1e+19 to 1e+19")),
     (Verdict(1.0, {"n": float("nan")}),
-     Attempt(error="ValueError: part 'n' is nan, want a number of at most 1e+19 either way")),
+     Attempt(error="ValueError: part 'n' is nan, want a number from -1e+19 to 1e+19")),
   ],
 )  # fmt: skip
 def test_what_comes_of_a_call(verdict, found):
@@ -99,8 +99,8 @@ def test_in_this_process_an_error_is_noted_and_exhaustion_has_failed():
   verdicts = score([(word, {"answer": "yes"}) for word in ("yes", "raise", "deep", "nan")])
   assert [v.reward for v in verdicts] == [1.0, None, 0.0, None]
   assert score.notes() == [
-    "tests.tasks.verifiers.hostile:obey has raised 2 times, last: ValueError: the reward is nan, want a number of at "
-    f"most 1e+19 either way (tests/tasks/verifiers/hostile.py, line {hostile.obey.__code__.co_firstlineno})",
+    "tests.tasks.verifiers.hostile:obey has raised 2 times, last: ValueError: the reward is nan, want a number from "
+    f"-1e+19 to 1e+19 (tests/tasks/verifiers/hostile.py, line {hostile.obey.__code__.co_firstlineno})",
     "tests.tasks.verifiers.hostile:obey: 0 responses have timed out and 1 have crashed",
   ]
   assert score.notes() == []

@@ -88,7 +88,7 @@ def test_a_response_that_brings_its_verifier_down_has_failed_and_an_error_is_uns
   assert {word for word, v in zip(words, verdicts, strict=True) if v.parts.get("timed_out")} == set(hang)
   counts = (pool.tally.timeouts, pool.tally.crashes, pool.tally.errors)
   assert [now - then for now, then in zip(counts, before, strict=True)] == [4, 5, 2]
-  error = "ValueError: the reward is nan, want a number of at most 1e+19 either way"
+  error = "ValueError: the reward is nan, want a number from -1e+19 to 1e+19"
   assert pool.tally.last_error.startswith(f"{error} (") and "hostile.py, line " in pool.tally.last_error
   assert pool.notes() == [
     f"{VERIFIER} has raised 2 times, last: {pool.tally.last_error}",
