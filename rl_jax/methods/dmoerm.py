@@ -1,0 +1,129 @@
+"""DMoERM: a reward model of experts by task and by capability, trained from preferences (arXiv 2403.01197).
+
+Idea: one reward model of everything learns poorly, as tasks disturb each other and as people agree on an overall
+judgement only 60 to 75 % of the time. An outer router sends a prompt to the inner model of its task, sparsely. An inner
+model asks simpler questions, whose labels are more consistent: each of its experts has learned one capability, and all
+of them are fused, densely. The model is rl_jax/models/reward_experts.py. Its phases are stages, one entry of the
+parameters each, while all others are frozen:
+
+  router    p = softmax(W z + b) of the prompt, cross-entropy with its task; later the task is argmax p  (formula 1)
+  head      every member, with a head w . z + b, on the labels of its own task                        (phase 1)
+  experts   low-rank adapters with heads that start as copies of the first one, one per capability,
+            on the labels of that capability                                                          (phase 2)
+  fusion    an MLP over the experts' last states, without their heads, on overall labels              (phase 3)
+
+  loss = mean over prompts of the mean over pairs of -log sigmoid(r_better - r_worse)                 (formula 6)
+
+from `part` of the pairs: by the paper the first 60 % for phase 1 and the last 40 % for phase 3. A pair without a better
+response has no loss. Tasks and labels come from rl_jax/tasks/tastes.py or another task with `preferences`. An ensemble
+is the same model without a router: each member then learns from all pairs.
+
+Members and router start as the policy, and the stages as each other, by `reward.init_from`. A policy then learns from
+the frozen reward in learned_reward.py.
+
+Inferred: phase 2 has the pairs of phase 1; the router's task, not the label, picks the member in all phases; each phase
+ends after its iterations instead of at the best validation; no dropout. The released code is not followed where it
+contradicts its own loss: it takes the softmax twice, trains on the validation share and leaves the heads of phase 2
+untrained.
+
+Metrics:
+  loss/ranking, or loss/routing for the router: the loss; log 2 = 0.69 is no knowledge of a pair.
+  label_agreement: share of the batch's labels with which the trained rewards agree; routed: share of right tasks.
+  pairs/…, best_of/…: on held-out prompts, see `_rewards.evaluations`.
+Config: the stages of experiments/dmoerm.py.
+Source: code; phase 3 as in the code, and the direction of ranks from its loss.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from ml_collections import ConfigDict
+
+from rl_jax.curricula.epochs import epochs
+from rl_jax.inputs.ranges import SHARE
+from rl_jax.kernels.layers import router_cross_entropy
+from rl_jax.kernels.losses.ranking import pairwise_ranking, ranking_consistency
+from rl_jax.kernels.reductions import masked_mean
+from rl_jax.methods import _rewards
+from rl_jax.methods.method import Loss, Method, ModelRole, Outputs, Signal, Streams, Term, one_of
+from rl_jax.models import reward_experts
+from rl_jax.models.model import Params
+from rl_jax.rollouts.comparisons import RESPONSES, comparisons
+from rl_jax.tasks.task import Task
+from rl_jax.trajectories import Trajectories
+
+MODEL = "rl_jax.models.reward_experts"
+PHASES = ("router", "head", "experts", "fusion")
+
+
+def get_config() -> dict[str, Any]:
+  """Phase 1 of a single member, on all pairs."""
+  return _rewards.options() | {
+    "phase": "head",  # or "router", "experts", "fusion"
+    "part": (0.0, 1.0),  # shares of the pairs, by id, where those of this phase begin and end
+  }
+
+
+RANGES = _rewards.RANGES | {"part": SHARE}
+
+
+def build(config: ConfigDict, task: Task) -> Method:
+  """A phase from its section of a config. Raises ValueError for a model that does not fit the phase or the task."""
+  m = config.method
+  phase, model = one_of(m, "phase", PHASES), reward_experts.get_config() | m.reward.model.to_dict()
+  routed = model["combine"] == "routed" and model["members"] > 1
+  if config.completions_per_prompt != RESPONSES:
+    raise ValueError(f"it learns from pairs: completions_per_prompt is {RESPONSES}, got {config.completions_per_prompt}")
+  if phase == "router" and not routed:
+    raise ValueError("method.phase='router': method.reward.model has no router: members above 1, combine='routed'")
+  if routed and model["members"] != len(task.levels):
+    raise ValueError(f"method.reward.model.members={model['members']}: this task has {len(task.levels)} kinds of prompts")
+  if model["experts"] not in (0, len(task.aspects)):
+    raise ValueError(f"method.reward.model.experts={model['experts']}: this task has {len(task.aspects)} aspects, or 0")
+
+  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
+    return Signal({})
+
+  def ranking(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
+    rewards, extras = outputs["reward"]["member_rewards"], trajectories.extras
+    ranks = extras["aspect_ranks"] if phase == "experts" else extras["ranks"][:, None]
+    labelled = trajectories.row_mask[:, None] & (ranks > 0)
+    mask = extras["members"][:, :, None] & labelled[:, None]
+    of_each = lambda x: jnp.broadcast_to(x, rewards.shape).reshape(rewards.shape[0], -1)
+    rows = of_each(rewards), of_each(ranks[:, None]), trajectories.group_ids, of_each(mask)
+    total = lambda kernel: jax.tree.map(jnp.sum, jax.vmap(kernel, in_axes=(1, 1, None, 1))(*rows))
+    agreement = jax.lax.stop_gradient(total(ranking_consistency))
+    return Loss({"ranking": Term(total(pairwise_ranking), trains="reward")}, {"label_agreement": agreement})
+
+  def routing(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
+    logits, tasks, used = outputs["reward"]["task_logits"], trajectories.extras["levels"], trajectories.row_mask
+    term = Term(masked_mean(router_cross_entropy(logits, tasks, used), used), trains="reward")
+    return Loss({"routing": term}, {"routed": masked_mean(jnp.argmax(logits, axis=1) == tasks, used)})
+
+  def initial(params: dict[str, Params]) -> dict[str, Params]:
+    reward = params["reward"]
+    reward = reward if m.reward.init_from else reward_experts.from_policy(reward, params["policy"])
+    return params | {"reward": reward_experts.from_heads(reward) if phase == "experts" else reward}
+
+  read = ("task_logits",) if phase == "router" else ("members", "member_rewards")
+  scored = {"members": ("reward", "members")} if "members" in read else {}
+  readout = "head" if phase == "router" else phase
+  return Method(
+    curriculum=epochs(config.prompts_per_iteration, RESPONSES, tuple(m.part)),
+    rollout=comparisons(task),
+    signal=signal,
+    loss=routing if phase == "router" else ranking,
+    models={
+      "policy": ModelRole(trained=False),
+      "reward": _rewards.role(config, read, lambda path: path[0] == phase, name=MODEL, readout=readout),
+    },
+    scoring=scored,
+    initial=initial,
+    evaluations=_rewards.evaluations(config, task, by="policy"),
+    requires=("ranks", "aspect_ranks", *scored),
+    papers=("2403.01197",),
+  )
