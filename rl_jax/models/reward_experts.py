@@ -208,7 +208,7 @@ def from_policy(params: Params, policy: Params) -> Params:
   def start(path: tuple[str, ...], leaf: Array) -> Array:
     found = source.get(path[2:]) if path[:2] in (("head", "transformer"), ("router", "transformer")) else None
     of_one = leaf.shape[1:] if path[0] == "head" else leaf.shape
-    same = found is not None and path[-1] != "output" and found.shape == of_one
+    same = found is not None and path[2:] != ("output",) and found.shape == of_one
     return jnp.broadcast_to(found, leaf.shape).astype(leaf.dtype) if same else leaf
 
   return unflatten_dict({path: start(path, leaf) for path, leaf in flatten_dict(params).items()})

@@ -192,7 +192,7 @@ def _verify(tastes: _Tastes, prompts: Prompts, tokens: Int[Array, "B R"], mask: 
     rewards=rewards,
     reward_mask=jnp.ones(tokens.shape[0], bool),
     step_ids=jnp.where(inside, 0, -1),
-    extras={"correct": rewards >= tastes.solved, **parts},
+    extras={"correct": rewards >= tastes.solved - _TIE, **parts},
   )
 
 
