@@ -1,10 +1,10 @@
 """Do experts by task and by capability make a reward model that agrees with preferences more often, and holds longer?
 
 Letters to three conflicting tastes (rl_jax/tasks/tastes.py), whose overall labels are wrong in three of ten pairs, as
-people agree on 60 to 75 %, and those of an aspect in one of ten. All reward models have the same 4096 pairs and as many
-passes over them. `single`, `mean`, `worst` and `outer` learn from all overall labels at once; `inner` and `dmoerm` learn
-from 60 % of them and the labels of aspects of the same pairs, then from the other 40 %. Labels of aspects are more
-labels of the same pairs: `inner` has them too, without the router.
+people agree on 60 to 75 %, and those of an aspect in one of ten. All reward models have the same 4096 pairs. `single`,
+`mean`, `worst` and `outer` learn from all overall labels at once; `inner` and `dmoerm` learn from 60 % of them and the
+labels of aspects of the same pairs, then from the other 40 %. Labels of aspects are more labels of the same pairs:
+`inner` has them too, without the router.
 
 The claims of the paper are agreement on held-out pairs, and less over-optimisation by the best of 16 responses and by
 RL. Agreement is with the gold reward, which has no noise. The best of n is of the start's responses, the same for all.

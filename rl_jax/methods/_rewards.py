@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from rl_jax.curricula.curriculum import Plan
@@ -16,6 +16,7 @@ from rl_jax.inputs.ranges import WHOLE
 from rl_jax.kernels.losses.ranking import best_of_n, ranking_consistency
 from rl_jax.kernels.reductions import Mean, masked_mean
 from rl_jax.methods.method import ModelRole
+from rl_jax.models import reward_experts
 from rl_jax.rollouts.comparisons import RESPONSES, comparisons
 from rl_jax.rollouts.rollout import BoundModel, Models, Rollout, collect
 from rl_jax.rollouts.sampler import sampling_from
@@ -106,6 +107,34 @@ def evaluations(config: ConfigDict, task: Task, by: str) -> dict[str, Evaluation
 
   found = {"pairs": pairs} if m.held_out_pairs else {}
   return found | ({"best_of": best_of} if m.best_of and m.best_of_prompts else {})
+
+
+def routes(section: ConfigDict, task: Task) -> bool:
+  """Return whether a reward model of experts routes prompts. Raises ValueError if its sizes are not the task's."""
+  model = reward_experts.get_config() | section.to_dict()
+  routed = model["combine"] == "routed" and model["members"] > 1
+  wanted = {"members": (len(task.levels), "kinds of prompts")} if routed else {}
+  wanted |= {"experts": (len(task.aspects), "aspects")} if model["experts"] else {}
+  for name, (count, what) in wanted.items():
+    if model[name] != count:
+      raise ValueError(f"method.reward.model.{name}={model[name]}: this task has {count} {what}")
+  return routed
+
+
+Ranking = Callable[[Array, Array, Array, Array], Mean]
+
+
+def of_each(
+  kernel: Ranking,
+  rewards: Float[Array, "B Q H"],
+  ranks: Num[Array, "B #Q #H"],
+  group_ids: Int[Array, " B"],
+  mask: Bool[Array, "B Q H"],
+) -> Mean:
+  """A kernel of losses.ranking, added over the heads of all members, each on the rows of its mask."""
+  flat = lambda x: jnp.broadcast_to(x, rewards.shape).reshape(rewards.shape[0], -1)
+  means = jax.vmap(kernel, in_axes=(1, 1, None, 1))(flat(rewards), flat(ranks), group_ids, flat(mask))
+  return jax.tree.map(jnp.sum, means)
 
 
 def gold_ranks(trajectories: Trajectories) -> Float[Array, " B"]:

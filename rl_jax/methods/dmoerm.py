@@ -40,7 +40,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from rl_jax.curricula.epochs import epochs
@@ -56,7 +55,6 @@ from rl_jax.rollouts.comparisons import RESPONSES, comparisons
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
-MODEL = "rl_jax.models.reward_experts"
 PHASES = ("router", "head", "experts", "fusion")
 
 
@@ -74,30 +72,20 @@ RANGES = _rewards.RANGES | {"part": SHARE}
 def build(config: ConfigDict, task: Task) -> Method:
   """A phase from its section of a config. Raises ValueError for a model that does not fit the phase or the task."""
   m = config.method
-  phase, model = one_of(m, "phase", PHASES), reward_experts.get_config() | m.reward.model.to_dict()
-  routed = model["combine"] == "routed" and model["members"] > 1
+  phase, routed = one_of(m, "phase", PHASES), _rewards.routes(m.reward.model, task)
   if config.completions_per_prompt != RESPONSES:
-    raise ValueError(f"it learns from pairs: completions_per_prompt is {RESPONSES}, got {config.completions_per_prompt}")
+    raise ValueError(f"completions_per_prompt={config.completions_per_prompt}: it learns from pairs, so it is {RESPONSES}")
   if phase == "router" and not routed:
     raise ValueError("method.phase='router': method.reward.model has no router: members above 1, combine='routed'")
-  if routed and model["members"] != len(task.levels):
-    raise ValueError(f"method.reward.model.members={model['members']}: this task has {len(task.levels)} kinds of prompts")
-  if model["experts"] not in (0, len(task.aspects)):
-    raise ValueError(f"method.reward.model.experts={model['experts']}: this task has {len(task.aspects)} aspects, or 0")
-
-  def signal(trajectories: Trajectories, iteration: Array) -> Signal:
-    return Signal({})
 
   def ranking(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
-    rewards, extras = outputs["reward"]["member_rewards"], trajectories.extras
+    extras = trajectories.extras
     ranks = extras["aspect_ranks"] if phase == "experts" else extras["ranks"][:, None]
-    labelled = trajectories.row_mask[:, None] & (ranks > 0)
-    mask = extras["members"][:, :, None] & labelled[:, None]
-    of_each = lambda x: jnp.broadcast_to(x, rewards.shape).reshape(rewards.shape[0], -1)
-    rows = of_each(rewards), of_each(ranks[:, None]), trajectories.group_ids, of_each(mask)
-    total = lambda kernel: jax.tree.map(jnp.sum, jax.vmap(kernel, in_axes=(1, 1, None, 1))(*rows))
-    agreement = jax.lax.stop_gradient(total(ranking_consistency))
-    return Loss({"ranking": Term(total(pairwise_ranking), trains="reward")}, {"label_agreement": agreement})
+    mask = trajectories.row_mask[:, None, None] & extras["members"][:, :, None] & (ranks > 0)[:, None]
+    rows = outputs["reward"]["member_rewards"], ranks[:, None], trajectories.group_ids, mask
+    agreement = jax.lax.stop_gradient(_rewards.of_each(ranking_consistency, *rows))
+    loss = _rewards.of_each(pairwise_ranking, *rows)
+    return Loss({"ranking": Term(loss, trains="reward")}, {"label_agreement": agreement})
 
   def routing(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     logits, tasks, used = outputs["reward"]["task_logits"], trajectories.extras["levels"], trajectories.row_mask
@@ -112,15 +100,13 @@ def build(config: ConfigDict, task: Task) -> Method:
   read = ("task_logits",) if phase == "router" else ("members", "member_rewards")
   scored = {"members": ("reward", "members")} if "members" in read else {}
   readout = "head" if phase == "router" else phase
+  role = _rewards.role(config, read, lambda path: path[0] == phase, name=reward_experts.__name__, readout=readout)
   return Method(
     curriculum=epochs(config.prompts_per_iteration, RESPONSES, tuple(m.part)),
     rollout=comparisons(task),
-    signal=signal,
+    signal=lambda trajectories, iteration: Signal({}),
     loss=routing if phase == "router" else ranking,
-    models={
-      "policy": ModelRole(trained=False),
-      "reward": _rewards.role(config, read, lambda path: path[0] == phase, name=MODEL, readout=readout),
-    },
+    models={"policy": ModelRole(trained=False), "reward": role},
     scoring=scored,
     initial=initial,
     evaluations=_rewards.evaluations(config, task, by="policy"),

@@ -18,8 +18,8 @@ and K = 0 is one without inner experts.
 
 All members run on all texts, and a routed one is picked afterwards: exact, also in its gradient, which is 0 for the
 others, and Q times the work of dispatching texts to members. Parameters have one entry per phase, of which each is
-trained alone: `router`, `head`, `experts`, `fusion`. Adapters have names of their own, as those of lora.py are taken off
-a model that is frozen; there is no dropout.
+trained alone: `router`, `head`, `experts`, `fusion`. Adapters have names of their own, as those of lora.py are taken
+off a model that is frozen; there is no dropout.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ class RewardExperts(Model):
         (jax.random.normal(key, shape) * shape[-1] ** -0.5).astype(self.config.param_dtype)
       )
       first, second = jax.random.split(keys[3])
-      params["experts"] = {"adapters": _stacked(of_member, keys[2], q), "weight": zeros(q, k, width), "bias": zeros(q, k)}
+      drawn_adapters = _stacked(of_member, keys[2], q)
+      params["experts"] = {"adapters": drawn_adapters, "weight": zeros(q, k, width), "bias": zeros(q, k)}
       params["fusion"] = {
         "hidden_weight": normal(first, q, width, k * width),
         "hidden_bias": zeros(q, width),

@@ -1,4 +1,4 @@
-"""DMoERM's phases: losses by hand, what each trains and starts from; what a reward model and the best of n are worth."""
+"""DMoERM's phases: losses by hand, what each trains and starts from; the policy on its reward; evaluations; errors."""
 
 from __future__ import annotations
 
@@ -164,9 +164,7 @@ def test_the_best_of_n_is_the_best_of_every_n_in_a_row(monkeypatch):
   evaluation, models = measured(monkeypatch, "best_of")
   rng = np.random.default_rng(0)
   gold, proxy = rng.normal(size=(8, 5)).astype(np.float32), rng.permutation(40).reshape(8, 5).astype(np.float32)
-  drawn = batch_of(
-    np.ones((40, 2), bool), rewards=gold.ravel(), group_ids=np.repeat(np.arange(8, dtype=np.int32), 5)
-  )
+  drawn = batch_of(np.ones((40, 2), bool), rewards=gold.ravel(), group_ids=np.repeat(np.arange(8, dtype=np.int32), 5))
   monkeypatch.setattr(_rewards, "responses", lambda *args: types.SimpleNamespace(init=lambda key: None))
   monkeypatch.setattr(_rewards, "collect", lambda *args: types.SimpleNamespace(trajectories=drawn))
   monkeypatch.setattr(Knowing, "outputs", lambda self, params, batch: {"rewards": jnp.asarray(proxy.ravel())})
@@ -192,7 +190,7 @@ def test_evaluations_that_ask_for_nothing_are_left_out():
     ({"phase": "last"}, "method.phase is one of router, head, experts, fusion, got 'last'"),
     ({"phase": "router"}, "has no router: members above 1, combine='routed'"),
     ({"reward.model.members": 3}, "method.reward.model.members=3: this task has 2 kinds of prompts"),
-    ({"reward.model.experts": 1}, "method.reward.model.experts=1: this task has 2 aspects, or 0"),
+    ({"reward.model.experts": 1}, "method.reward.model.experts=1: this task has 2 aspects"),
   ],
 )
 def test_options_that_make_no_sense_end_in_one_line(options, message):
@@ -203,7 +201,7 @@ def test_options_that_make_no_sense_end_in_one_line(options, message):
 def test_what_does_not_come_in_pairs_ends_in_one_line():
   config = config_of("dmoerm")
   config.completions_per_prompt = 4
-  with pytest.raises(ValueError, match="it learns from pairs: completions_per_prompt is 2, got 4"):
+  with pytest.raises(ValueError, match="completions_per_prompt=4: it learns from pairs, so it is 2"):
     dmoerm.build(config, PAIRS)
 
 
