@@ -49,7 +49,7 @@ def reward_stages(form: dict) -> dict:
     phases |= {"experts": FIRST_PART, "fusion": LAST_PART}
   stages, before = {}, ""
   for index, (phase, part) in enumerate(phases.items()):
-    method = {"name": "rl_jax.methods.dmoerm", "phase": phase, "part": part}
+    method = {"name": "rl_jax.methods.dmoerm", "phase": phase, "part": part, "best_of": 0}
     stages[phase] = common.tuned("") | {
       "method": method | {"reward": {"init_from": before, "model": dict(form)}},
       "seed": 5000 + 100 * index,
@@ -59,6 +59,9 @@ def reward_stages(form: dict) -> dict:
       "minibatches_per_epoch": 1,
       "learning_rate": 1e-3,
       "optimizer": {"schedule": "cosine", "warmup_updates": 10},
+      "evaluation": {"every_iterations": 40, "greedy": False},
+      "checkpoint": {"every_iterations": 40},
+      "logging": {"every_iterations": 20, "samples": 0},
     }
     before = f"{phase}#reward"
   return stages
@@ -82,5 +85,5 @@ def get_config(variant: str = "") -> ConfigDict:
     config.method.update({"held_out_pairs": 64, "best_of": 4, "best_of_prompts": 16})
     for name in stages:
       config.stages[name].update({"num_iterations": 20, "prompts_per_iteration": 32, "learning_rate": 1e-2})
-      config.stages[name].method.update({"held_out_pairs": 64, "best_of": 0})
+      config.stages[name].method.held_out_pairs = 64
   return config

@@ -74,7 +74,7 @@ def build(config: ConfigDict, task: Task) -> Method:
   m = config.method
   phase, routed = one_of(m, "phase", PHASES), _rewards.routes(m.reward.model, task)
   if config.completions_per_prompt != RESPONSES:
-    raise ValueError(f"completions_per_prompt={config.completions_per_prompt}: it learns from pairs, so it is {RESPONSES}")
+    raise ValueError(f"completions_per_prompt={config.completions_per_prompt}: pairs have {RESPONSES} responses")
   if phase == "router" and not routed:
     raise ValueError("method.phase='router': method.reward.model has no router: members above 1, combine='routed'")
 

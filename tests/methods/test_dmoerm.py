@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 
 import flax.linen as nn
@@ -71,7 +72,9 @@ def test_an_expert_learns_from_the_labels_of_its_aspect_and_drops_what_has_none(
 
 def test_the_router_learns_the_kind_of_a_prompt():
   logits, levels = np.float32([[0, 2], [0, 2], [1, 0], [1, 0], [0, 0], [0, 0]]), np.int32([1, 1, 1, 1, 0, 0])
-  terms, metrics = built("router", **ROUTED).loss({"reward": {"task_logits": logits}}, rows(None, levels=levels), {})
+  terms, metrics = built("router", **ROUTED).loss(
+    {"reward": {"task_logits": logits}}, rows(np.ones((6, 2), bool), levels=levels), {}
+  )
   wanted = -np.mean([log_sigmoid(2), log_sigmoid(-1), log_sigmoid(0)])
   np.testing.assert_allclose(terms["routing"].mean.value, wanted, rtol=1e-5)
   np.testing.assert_allclose(metrics["routed"].value, 2 / 3, rtol=1e-6)
@@ -129,8 +132,11 @@ FIELDS = {"pool_size": 64, "response_letters": 3, "alphabet": 4, "label_flips": 
 LETTERS = tastes.build({**tastes.get_config(), **FIELDS})
 
 
+@dataclasses.dataclass(frozen=True)
 class Knowing:
   """The number of letters "a" in a response, as a stand-in for a model."""
+
+  names: tuple[str, ...] = ()
 
   def outputs(self, params, batch):
     del params
@@ -138,15 +144,14 @@ class Knowing:
     return {"rewards": ((batch.tokens == 2) & written).sum(axis=1).astype(jnp.float32)}
 
 
-def measured(monkeypatch, name, **options):
-  config = config_of("learned_reward", held_out_pairs=32, best_of=5, best_of_prompts=8, **options)
-  monkeypatch.setattr(_rewards.dataclasses, "replace", lambda model, names: model)
+def measured(name):
+  config = config_of("learned_reward", held_out_pairs=32, best_of=5, best_of_prompts=8)
   evaluation = _rewards.evaluations(config, LETTERS, by="policy")[name]
   return evaluation, {"reward": BoundModel(Knowing(), None)}
 
 
-def test_consistency_is_the_share_of_pairs_that_gold_rewards_tell_apart(monkeypatch):
-  evaluation, models = measured(monkeypatch, "pairs")
+def test_consistency_is_the_share_of_pairs_that_gold_rewards_tell_apart():
+  evaluation, models = measured("pairs")
   found = evaluation(models, jax.random.key(0))
   ids = LETTERS.problem_ids(jax.random.key(0), 32, "held_out")
   prompts = LETTERS.prompts(ids, "held_out")
@@ -161,7 +166,7 @@ def test_consistency_is_the_share_of_pairs_that_gold_rewards_tell_apart(monkeypa
 
 
 def test_the_best_of_n_is_the_best_of_every_n_in_a_row(monkeypatch):
-  evaluation, models = measured(monkeypatch, "best_of")
+  evaluation, models = measured("best_of")
   rng = np.random.default_rng(0)
   gold, proxy = rng.normal(size=(8, 5)).astype(np.float32), rng.permutation(40).reshape(8, 5).astype(np.float32)
   drawn = batch_of(np.ones((40, 2), bool), rewards=gold.ravel(), group_ids=np.repeat(np.arange(8, dtype=np.int32), 5))
@@ -201,7 +206,7 @@ def test_options_that_make_no_sense_end_in_one_line(options, message):
 def test_what_does_not_come_in_pairs_ends_in_one_line():
   config = config_of("dmoerm")
   config.completions_per_prompt = 4
-  with pytest.raises(ValueError, match="completions_per_prompt=4: it learns from pairs, so it is 2"):
+  with pytest.raises(ValueError, match="completions_per_prompt=4: pairs have 2 responses"):
     dmoerm.build(config, PAIRS)
 
 
