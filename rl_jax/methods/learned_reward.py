@@ -67,5 +67,5 @@ def build(config: ConfigDict, task: Task) -> Method:
     scoring={**base.scoring, "ref_logprobs": ("reference", "logprobs"), "proxy": ("reward", "rewards")},
     evaluations=_rewards.evaluations(config, task, by="reference"),
     requires=("proxy",),
-    papers=(*base.papers, "2403.01197"),
+    papers=("2402.03300", "2403.01197"),
   )
