@@ -36,6 +36,8 @@ FORMS = {
   "worst": {"members": 3, "combine": "worst"},
 }
 """Fields of the reward model by variant."""
+PAIRS, PASSES = 8192, 4
+SIZES = {"width": 16, "layers": 2, "heads": 2, "key_value_heads": 1, "head_width": 8, "feed_forward": 32}
 FIRST_PART, LAST_PART, ALL = (0.0, 0.6), (0.6, 1.0), (0.0, 1.0)
 """Pairs of phases 1 and 2, of phase 3, and of a model with phase 1 alone."""
 
@@ -53,11 +55,11 @@ def reward_stages(form: dict) -> dict:
     stages[phase] = common.tuned("") | {
       "method": method | {"reward": {"init_from": before, "model": dict(form)}},
       "seed": 5000 + 100 * index,
-      "num_iterations": 40 if phase == "router" else 240,
+      "num_iterations": 40 if phase == "router" else round(PASSES * (part[1] - part[0]) * PAIRS / 128 / 20) * 20,
       "prompts_per_iteration": 128,
       "completions_per_prompt": 2,
       "minibatches_per_epoch": 1,
-      "learning_rate": 1e-3,
+      "learning_rate": 1e-2,
       "optimizer": {"schedule": "cosine", "warmup_updates": 10},
       "evaluation": {"every_iterations": 40, "greedy": False},
       "checkpoint": {"every_iterations": 40},
@@ -69,7 +71,8 @@ def reward_stages(form: dict) -> dict:
 
 def get_config(variant: str = "") -> ConfigDict:
   config = common.policy_gradient("rl_jax.methods.learned_reward")
-  config.task = {"name": "rl_jax.tasks.tastes"}
+  config.task = {"name": "rl_jax.tasks.tastes", "pool_size": PAIRS, "alphabet": 5, "response_letters": 4}
+  config.model.update(SIZES)
   form = FORMS.get(variant, FORMS[""])
   stages = reward_stages(form)
   config.stages = {"warm_start": {**common.warm_start(), "num_iterations": 100}, **stages}
@@ -81,7 +84,7 @@ def get_config(variant: str = "") -> ConfigDict:
     return config
   config = common.variant(config, variant)
   if variant == "smoke":
-    config.task.update({"pool_size": 512, "response_letters": 4, "alphabet": 5})
+    config.task.pool_size = 512
     config.method.update({"held_out_pairs": 64, "best_of": 4, "best_of_prompts": 16})
     for name in stages:
       config.stages[name].update({"num_iterations": 20, "prompts_per_iteration": 32, "learning_rate": 1e-2})

@@ -1,7 +1,7 @@
 """Do experts by task and by capability make a reward model that agrees with preferences more often, and holds longer?
 
 Letters to three conflicting tastes (rl_jax/tasks/tastes.py), whose overall labels are wrong in three of ten pairs, as
-people agree on 60 to 75 %, and those of an aspect in one of ten. All reward models have the same 4096 pairs. `single`,
+people agree on 60 to 75 %, and those of an aspect in one of ten. All reward models have the same 8192 pairs. `single`,
 `mean`, `worst` and `outer` learn from all overall labels at once; `inner` and `dmoerm` learn from 60 % of them and the
 labels of aspects of the same pairs, then from the other 40 %. Labels of aspects are more labels of the same pairs:
 `inner` has them too, without the router.
@@ -22,8 +22,8 @@ from rl_jax.experiments import dmoerm
 from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import above
 
-BUDGET = 300_000
-"""Some 170 iterations."""
+BUDGET = 200_000
+"""Some 160 iterations."""
 STARTS = 3
 REWARD = "held_out/reward"
 AGREEMENT, LABELS, ROUTED = "pairs/consistency", "pairs/label_consistency", "pairs/routed"
