@@ -29,7 +29,7 @@ untrained.
 Metrics:
   loss/ranking, or loss/routing for the router: the loss; log 2 = 0.69 is no knowledge of a pair.
   label_agreement: share of the batch's labels with which the trained rewards agree; routed: share of right tasks.
-  pairs/…, best_of/…: on held-out prompts, see `_rewards.evaluations`.
+  pairs/…, best_of/…: on held-out prompts, see `_reward_evaluations.evaluations`.
 Config: the stages of experiments/dmoerm.py.
 Source: code; phase 3 as in the code, and the direction of ranks from its loss.
 """
@@ -47,7 +47,7 @@ from rl_jax.inputs.ranges import SHARE
 from rl_jax.kernels.layers import router_cross_entropy
 from rl_jax.kernels.losses.ranking import pairwise_ranking, ranking_consistency
 from rl_jax.kernels.reductions import masked_mean
-from rl_jax.methods import _rewards
+from rl_jax.methods import _reward_evaluations, _rewards
 from rl_jax.methods.method import Loss, Method, ModelRole, Outputs, Signal, Streams, Term, one_of
 from rl_jax.models import reward_experts
 from rl_jax.models.model import Params
@@ -109,7 +109,7 @@ def build(config: ConfigDict, task: Task) -> Method:
     models={"policy": ModelRole(trained=False), "reward": role},
     scoring=scored,
     initial=initial,
-    evaluations=_rewards.evaluations(config, task, by="policy"),
+    evaluations=_reward_evaluations.evaluations(config, task, by="policy"),
     requires=("ranks", "aspect_ranks", *scored),
     papers=("2403.01197",),
   )

@@ -14,7 +14,7 @@ Metrics: those of policy_gradient.py, and
   proxy: the learned reward; `reward` is the gold one, and `kl` is their distance on the way: log pi - log pi_start of
     whole responses, mean over rows, in nats.
   proxy_correlation: of learned and gold reward over the rows of the batch; over-optimisation begins where it is gone.
-  pairs/…, best_of/…: of the reward model and of the start's responses, see `_rewards.evaluations`.
+  pairs/…, best_of/…: of the reward model and of the start's responses, see `_reward_evaluations.evaluations`.
 Config: experiments/dmoerm.py.
 Source: paper; the estimator is inferred.
 """
@@ -30,7 +30,7 @@ from ml_collections import ConfigDict
 
 from rl_jax.kernels.analysis.agreement import correlation
 from rl_jax.kernels.reductions import Mean, masked_mean
-from rl_jax.methods import _rewards, grpo
+from rl_jax.methods import _reward_evaluations, _rewards, grpo
 from rl_jax.methods.method import Method, ModelRole, Signal
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
@@ -65,7 +65,7 @@ def build(config: ConfigDict, task: Task) -> Method:
     signal=signal,
     models={**base.models, **models},
     scoring={**base.scoring, "ref_logprobs": ("reference", "logprobs"), "proxy": ("reward", "rewards")},
-    evaluations=_rewards.evaluations(config, task, by="reference"),
+    evaluations=_reward_evaluations.evaluations(config, task, by="reference"),
     requires=("proxy",),
     papers=("2402.03300", "2403.01197"),
   )

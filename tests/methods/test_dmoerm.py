@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rl_jax.errors import UserError
-from rl_jax.methods import _rewards, dmoerm, learned_reward
+from rl_jax.methods import _reward_evaluations, dmoerm, learned_reward
 from rl_jax.rollouts.rollout import BoundModel
 from rl_jax.tasks import tastes
 from rl_jax.training import state
@@ -146,7 +146,7 @@ class Knowing:
 
 def measured(name):
   config = config_of("learned_reward", held_out_pairs=32, best_of=5, best_of_prompts=8)
-  evaluation = _rewards.evaluations(config, LETTERS, by="policy")[name]
+  evaluation = _reward_evaluations.evaluations(config, LETTERS, by="policy")[name]
   return evaluation, {"reward": BoundModel(Knowing(), None)}
 
 
@@ -170,8 +170,8 @@ def test_the_best_of_n_is_the_best_of_every_n_in_a_row(monkeypatch):
   rng = np.random.default_rng(0)
   gold, proxy = rng.normal(size=(8, 5)).astype(np.float32), rng.permutation(40).reshape(8, 5).astype(np.float32)
   drawn = batch_of(np.ones((40, 2), bool), rewards=gold.ravel(), group_ids=np.repeat(np.arange(8, dtype=np.int32), 5))
-  monkeypatch.setattr(_rewards, "responses", lambda *args: types.SimpleNamespace(init=lambda key: None))
-  monkeypatch.setattr(_rewards, "collect", lambda *args: types.SimpleNamespace(trajectories=drawn))
+  monkeypatch.setattr(_reward_evaluations, "responses", lambda *args: types.SimpleNamespace(init=lambda key: None))
+  monkeypatch.setattr(_reward_evaluations, "collect", lambda *args: types.SimpleNamespace(trajectories=drawn))
   monkeypatch.setattr(Knowing, "outputs", lambda self, params, batch: {"rewards": jnp.asarray(proxy.ravel())})
   found = {name: float(mean.value) for name, mean in evaluation(models, jax.random.key(0)).items()}
   assert set(found) == {f"{kind}_{n}" for kind in ("gold", "proxy") for n in (1, 2, 4)}
@@ -183,7 +183,7 @@ def test_the_best_of_n_is_the_best_of_every_n_in_a_row(monkeypatch):
 
 def test_evaluations_that_ask_for_nothing_are_left_out():
   config = config_of("learned_reward", held_out_pairs=0, best_of=0)
-  assert not _rewards.evaluations(config, LETTERS, by="policy")
+  assert not _reward_evaluations.evaluations(config, LETTERS, by="policy")
 
 
 # Edge cases.
