@@ -16,7 +16,8 @@ One chain of stages:
 `best_of/gold_n` and `best_of/proxy_n` of a run are the gold and learned reward of the best of n responses of the start.
 Variants have other reward models, trained on the same pairs: "single" is one model, "mean" and "worst" are ensembles of
 three, "outer" has a model per kind and no experts, "inner" has experts and no kinds. Those without experts take all
-overall labels at once. "smoke" ends in seconds.
+overall labels at once. All take the same number of passes over their pairs. "smoke" has labels without noise, and ends in
+a minute or two.
 
 Command: rl-jax train dmoerm --workdir=runs/dmoerm
 Expected: no result yet.
@@ -84,9 +85,8 @@ def get_config(variant: str = "") -> ConfigDict:
     return config
   config = common.variant(config, variant)
   if variant == "smoke":
-    config.task.pool_size = 512
-    config.method.update({"held_out_pairs": 64, "best_of": 4, "best_of_prompts": 16})
+    config.task.update({"pool_size": 4096, "label_flips": 0.0, "aspect_flips": 0.0})
+    config.method.update({"best_of": 4, "best_of_prompts": 16})
     for name in stages:
-      config.stages[name].update({"num_iterations": 20, "prompts_per_iteration": 32, "learning_rate": 1e-2})
-      config.stages[name].method.held_out_pairs = 64
+      config.stages[name].update({"num_iterations": 60, "prompts_per_iteration": 64, "learning_rate": 3e-2})
   return config
