@@ -16,8 +16,8 @@ One chain of stages:
 `best_of/gold_n` and `best_of/proxy_n` of a run are the gold and learned reward of the best of n responses of the start.
 Variants have other reward models, trained on the same pairs: "single" is one model, "mean" and "worst" are ensembles of
 three, "outer" has a model per kind and no experts, "inner" has experts and no kinds. Those without experts take all
-overall labels at once. All take the same number of passes over their pairs. "smoke" has labels without noise, and ends in
-a minute or two.
+overall labels at once. All take the same number of passes over their pairs. In "easy" one overall label in ten is wrong,
+in "hard" four are. "smoke" has labels without noise, and ends in a minute or two.
 
 Command: rl-jax train dmoerm --workdir=runs/dmoerm
 Expected: no result yet.
@@ -37,6 +37,8 @@ FORMS = {
   "worst": {"members": 3, "combine": "worst"},
 }
 """Fields of the reward model by variant."""
+FLIPS = {"easy": 0.1, "hard": 0.4}
+"""The ends of the task's difficulty."""
 PAIRS, PASSES = 8192, 4
 SIZES = {"width": 16, "layers": 2, "heads": 2, "key_value_heads": 1, "head_width": 8, "feed_forward": 32}
 FIRST_PART, LAST_PART, ALL = (0.0, 0.6), (0.6, 1.0), (0.0, 1.0)
@@ -81,7 +83,9 @@ def get_config(variant: str = "") -> ConfigDict:
   model = {"name": "rl_jax.models.reward_experts", **form, "readout": last}
   config.method.reward = {"init_from": f"{last}#reward", "model": model}
   config.checkpoint.best_metric = "held_out/reward"
-  if variant in FORMS:
+  if variant in FLIPS:
+    config.task.label_flips = FLIPS[variant]
+  if variant in (*FORMS, *FLIPS):
     return config
   config = common.variant(config, variant)
   if variant == "smoke":
