@@ -16,8 +16,8 @@ One chain of stages:
 `best_of/gold_n` and `best_of/proxy_n` of a run are the gold and learned reward of the best of n responses of the start.
 Variants have other reward models, trained on the same pairs: "single" is one model, "mean" and "worst" are ensembles of
 three, "outer" has a model per kind and no experts, "inner" has experts and no kinds. Those without experts take all
-overall labels at once. All take the same number of passes over their pairs. In "easy" one overall label in ten is wrong,
-in "hard" four are. "smoke" has labels without noise, and ends in a minute or two.
+overall labels at once. All take the same number of passes over their pairs. In "easy" one in ten overall labels is
+wrong, in "hard" four are. "smoke" has labels without noise, and ends in a minute or two.
 
 Command: rl-jax train dmoerm --workdir=runs/dmoerm
 Expected: no result yet.
