@@ -15,9 +15,10 @@ One chain of stages:
 
 `best_of/gold_n` and `best_of/proxy_n` of a run are the gold and learned reward of the best of n responses of the start.
 Variants have other reward models, trained on the same pairs: "single" is one model, "mean" and "worst" are ensembles of
-three, "outer" has a model per kind and no experts, "inner" has experts and no kinds. Those without experts take all
-overall labels at once. All take the same number of passes over their pairs. In "easy" one in ten overall labels is
-wrong, in "hard" four are. "smoke" has labels without noise, and ends in a minute or two.
+three, "outer" has a model per kind and no experts, "inner" has experts and no kinds, "unfused" has the mean of experts
+in place of a fusion. Those without experts take all overall labels at once. All take the same number of passes over
+their pairs. In "easy" one in ten overall labels is wrong, in "hard" four are. "smoke" has labels without noise, and ends
+in a minute or two.
 
 Command: rl-jax train dmoerm --workdir=runs/dmoerm
 Expected: no result yet.
@@ -30,6 +31,7 @@ from rl_jax.experiments import common
 KINDS, ASPECTS = 3, 3
 FORMS = {
   "": {"members": KINDS, "experts": ASPECTS},
+  "unfused": {"members": KINDS, "experts": ASPECTS},
   "outer": {"members": KINDS},
   "inner": {"experts": ASPECTS},
   "single": {},
@@ -45,13 +47,16 @@ FIRST_PART, LAST_PART, ALL = (0.0, 0.6), (0.6, 1.0), (0.0, 1.0)
 """Pairs of phases 1 and 2, of phase 3, and of a model with phase 1 alone."""
 
 
-def reward_stages(form: dict) -> dict:
-  """The stages of a reward model, in their order, each from the one before."""
+def reward_stages(variant: str) -> dict:
+  """The stages of a variant's reward model, in their order, each from the one before."""
+  form = FORMS[variant]
   phases = {"head": FIRST_PART if "experts" in form else ALL}
   if "combine" not in form and "members" in form:
     phases = {"router": ALL} | phases
   if "experts" in form:
     phases |= {"experts": FIRST_PART, "fusion": LAST_PART}
+  if variant == "unfused":
+    del phases["fusion"]
   stages, before = {}, ""
   for index, (phase, part) in enumerate(phases.items()):
     method = {"name": "rl_jax.methods.dmoerm", "phase": phase, "part": part, "best_of": 0}
@@ -76,8 +81,8 @@ def get_config(variant: str = "") -> ConfigDict:
   config = common.policy_gradient("rl_jax.methods.learned_reward")
   config.task = {"name": "rl_jax.tasks.tastes", "pool_size": PAIRS, "alphabet": 5, "response_letters": 4}
   config.model.update(SIZES)
-  form = FORMS.get(variant, FORMS[""])
-  stages = reward_stages(form)
+  name = variant if variant in FORMS else ""
+  form, stages = FORMS[name], reward_stages(name)
   config.stages = {"warm_start": {**common.warm_start(), "num_iterations": 100}, **stages}
   last = list(stages)[-1]
   model = {"name": "rl_jax.models.reward_experts", **form, "readout": last}

@@ -4,7 +4,7 @@ Letters to three conflicting tastes (rl_jax/tasks/tastes.py), whose overall labe
 people agree on 60 to 75 %, and those of an aspect in one of ten. All reward models have the same 8192 pairs. `single`,
 `mean`, `worst` and `outer` learn from all overall labels at once; `inner` and `dmoerm` learn from 60 % of them and the
 labels of aspects of the same pairs, then from the other 40 %. Labels of aspects are more labels of the same pairs:
-`inner` has them too, without the router.
+`inner` has them too, without the router, and `unfused`, whose reward is the mean of the experts' heads.
 
 The claims of the paper are agreement on held-out pairs, and less over-optimisation by the best of 16 responses and by
 RL. Agreement is with the gold reward, which has no noise. The best of n is of the start's responses, the same for all.
@@ -31,10 +31,10 @@ BEST, PROXY = "best_of/gold_16", "best_of/proxy_16"
 
 
 def get_config() -> ConfigDict:
-  """DMoERM and five other reward models."""
+  """DMoERM and six other reward models."""
 
   def entry(variant: str) -> dict:
-    stages = ("warm_start", *dmoerm.reward_stages(dmoerm.FORMS[variant]))
+    stages = ("warm_start", *dmoerm.reward_stages(variant))
     starts = tuple(f"stages.{stage}.num_seeds={STARTS}" for stage in stages)
     return {"config": f"dmoerm:{variant}".removesuffix(":"), "overrides": starts}
 
@@ -59,6 +59,7 @@ def get_config() -> ConfigDict:
     claims={
       "DMoERM agrees with preferences more often than a model per kind": agrees("dmoerm", "outer"),
       "a model per kind does than a single model": agrees("outer", "single"),
+      "DMoERM does than the mean of its experts": agrees("dmoerm", "unfused"),
       "DMoERM does than a single model": agrees("dmoerm", "single"),
       "it does than experts without kinds": agrees("dmoerm", "inner"),
       "it does than the mean of an ensemble": agrees("dmoerm", "mean"),

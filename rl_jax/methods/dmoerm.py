@@ -73,6 +73,7 @@ def build(config: ConfigDict, task: Task) -> Method:
   """A phase from its section of a config. Raises ValueError for a model that does not fit the phase or the task."""
   m = config.method
   phase, routed = one_of(m, "phase", PHASES), _rewards.routes(m.reward.model, task)
+  readout, label = {"router": ("head", "levels"), "experts": (phase, "aspect_ranks")}.get(phase, (phase, "ranks"))
   if config.completions_per_prompt != RESPONSES:
     raise ValueError(f"completions_per_prompt={config.completions_per_prompt}: pairs have {RESPONSES} responses")
   if phase == "router" and not routed:
@@ -80,7 +81,7 @@ def build(config: ConfigDict, task: Task) -> Method:
 
   def ranking(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
     extras = trajectories.extras
-    ranks = extras["aspect_ranks"] if phase == "experts" else extras["ranks"][:, None]
+    ranks = extras[label].reshape(trajectories.row_mask.shape[0], -1)
     mask = trajectories.row_mask[:, None, None] & extras["members"][:, :, None] & (ranks > 0)[:, None]
     rows = outputs["reward"]["member_rewards"], ranks[:, None], trajectories.group_ids, mask
     agreement = jax.lax.stop_gradient(_rewards.of_each(ranking_consistency, *rows))
@@ -88,7 +89,7 @@ def build(config: ConfigDict, task: Task) -> Method:
     return Loss({"ranking": Term(loss, trains="reward")}, {"label_agreement": agreement})
 
   def routing(outputs: Outputs, trajectories: Trajectories, streams: Streams) -> Loss:
-    logits, tasks, used = outputs["reward"]["task_logits"], trajectories.extras["levels"], trajectories.row_mask
+    logits, tasks, used = outputs["reward"]["task_logits"], trajectories.extras[label], trajectories.row_mask
     term = Term(masked_mean(router_cross_entropy(logits, tasks, used), used), trains="reward")
     return Loss({"routing": term}, {"routed": masked_mean(jnp.argmax(logits, axis=1) == tasks, used)})
 
@@ -99,7 +100,6 @@ def build(config: ConfigDict, task: Task) -> Method:
 
   read = ("task_logits",) if phase == "router" else ("members", "member_rewards")
   scored = {"members": ("reward", "members")} if "members" in read else {}
-  readout = "head" if phase == "router" else phase
   role = _rewards.role(config, read, lambda path: path[0] == phase, name=reward_experts.__name__, readout=readout)
   return Method(
     curriculum=epochs(config.prompts_per_iteration, RESPONSES, tuple(m.part)),
@@ -110,6 +110,6 @@ def build(config: ConfigDict, task: Task) -> Method:
     scoring=scored,
     initial=initial,
     evaluations=_reward_evaluations.evaluations(config, task, by="policy"),
-    requires=("ranks", "aspect_ranks", *scored),
+    requires=(label, *scored),
     papers=("2403.01197",),
   )

@@ -58,6 +58,8 @@ OF_METHOD = {
   "cm2": ("task.flip_rate=0.4",),  # an untrained policy seldom satisfies an item that is judged rightly
   "scar": ("method.orders=2", "method.kl_in_reward=0.1"),  # orders are drawn, and a reference is kept
 }
+UNSEEN = {"dmoerm": ("['experts']['bias']",)}
+"""Trained parameters without a gradient: a bias is the same for both responses of a pair."""
 SMALL = (
   "num_seeds=1",
   "prompts_per_iteration=4",
