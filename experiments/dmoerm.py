@@ -17,8 +17,8 @@ One chain of stages:
 Variants have other reward models, trained on the same pairs: "single" is one model, "mean" and "worst" are ensembles of
 three, "outer" has a model per kind and no experts, "inner" has experts and no kinds, "unfused" has the mean of experts
 in place of a fusion. Those without experts take all overall labels at once. All take the same number of passes over
-their pairs. In "easy" one in ten overall labels is wrong, in "hard" four are. "smoke" has labels without noise, and ends
-in a minute or two.
+their pairs. In "easy" one in ten overall labels is wrong, in "hard" four are. "smoke" has labels without noise, and
+ends in a minute or two.
 
 Command: rl-jax train dmoerm --workdir=runs/dmoerm
 Expected: no result yet.
