@@ -69,9 +69,9 @@ def reward_stages(variant: str) -> dict:
       "minibatches_per_epoch": 1,
       "learning_rate": 1e-2,
       "optimizer": {"schedule": "cosine", "warmup_updates": 10},
-      "evaluation": {"every_iterations": 40, "greedy": False},
+      "evaluation": {"every_iterations": 40},
       "checkpoint": {"every_iterations": 40},
-      "logging": {"every_iterations": 20, "samples": 0},
+      "logging": {"every_iterations": 20},
     }
     before = f"{phase}#reward"
   return stages
