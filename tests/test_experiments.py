@@ -30,7 +30,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("_
 HOST = [name for name in NAMES if name.startswith("smollm2")]
 """Experiments on tasks that are scored in Python."""
 DEVICE = [name for name in NAMES if name not in HOST]
-LONG = ("opd",)
+LONG = ("dmoerm", "opd")
 """Experiments that are a chain of stages: the smoke variant takes a minute or two."""
 ALIKE = (
   "gigpo", "gpg", "maxrl", "mt_grpo", "opo", "passk", "rae", "reinforce_pp", "salt", "turn_gae", "grpo_addition",

@@ -46,6 +46,7 @@ ROLES = ("method", "task", "model")
 # Dictionaries with keys of the user's choice: a file's value replaces the default as a whole, and any key below is new.
 OPEN = ("task.levels", "task.components", "task.training_terms", "task.verifier_arguments", "stages",
   "mesh.rules", "mesh.rollout_rules", "method.clip_options", "method.teacher.model",
+  "method.reward.model",
 )  # fmt: skip
 # Short forms: config.task.name="reasoning_gym:chain_sum" names a part and one of its fields.
 SHORT = {

@@ -21,13 +21,16 @@ class Position(flax.struct.PyTreeNode):
   """Number of problems used in the current pass."""
 
 
-def epochs(prompts: int, completions_per_prompt: int) -> Curriculum:
+def epochs(prompts: int, completions_per_prompt: int, part: tuple[float, float] = (0.0, 1.0)) -> Curriculum:
   """`prompts` problems per iteration with `completions_per_prompt` responses each, every problem once per pass.
 
   Pass e has the order permutation(fold_in(key, e)), with the key of `init`. A plan may cross the end of a pass and does
   not use its own key. Each plan sorts the whole split: O(size log size).
 
-  Raises: ValueError, with the first plan: the task has infinitely many problems.
+  Args:
+    part: shares of the split, by id, where its problems begin and end, for stages that learn from different problems.
+
+  Raises: ValueError, with the first plan: the task has infinitely many problems, or none in this part.
   """
   rows = prompts * completions_per_prompt
 
@@ -35,16 +38,19 @@ def epochs(prompts: int, completions_per_prompt: int) -> Curriculum:
     return Position(jax.random.key_data(key), jnp.int32(0), jnp.int32(0))
 
   def next_plan(state, task, key):
-    if not hasattr(task, "sizes"):
+    if getattr(task, "sizes", None) is None:
       raise ValueError("method.curriculum='epochs' needs a task with a finite number of problems: use 'uniform'")
-    size = task.sizes["train"]
+    first, end = (round(share * task.sizes["train"]) for share in part)
+    size = end - first
+    if size < 1:
+      raise ValueError(f"no problem in the part {part} of {task.sizes['train']}: shares rise, from 0 to 1")
     places = state.offset + jnp.arange(prompts)
     touched = 1 + (prompts + size - 2) // size  # passes that a plan can reach into, wherever it begins
     root = jax.random.wrap_key_data(state.root)
     order = lambda epoch: jax.random.permutation(jax.random.fold_in(root, epoch), size)
     orders = jax.lax.map(order, state.epoch + jnp.arange(touched))
     plan = Plan(
-      prompt_ids=orders[places // size, places % size],
+      prompt_ids=first + orders[places // size, places % size],
       row_mask=jnp.ones(rows, bool),
       response_limits=jnp.full(rows, task.response_tokens),
     )

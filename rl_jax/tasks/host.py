@@ -153,6 +153,8 @@ class HostTask:
   blank_token: ClassVar[None] = None
   """A tokenizer has no token that says nothing."""
   solutions: ClassVar[None] = None
+  preferences: ClassVar[None] = None
+  aspects: ClassVar[tuple[str, ...]] = ()
 
   def demonstrate(self, key: PRNGKeyArray, prompts: Prompts) -> tuple[Any, Any]:
     """Raise ValueError: answers are texts, and no solution is known."""

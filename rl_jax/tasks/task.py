@@ -84,6 +84,18 @@ class Verdicts:
   """Parts of the reward where they were earned, see `Trajectories.token_rewards`; None: all of it at the end."""
 
 
+class Preferences(NamedTuple):
+  """Two responses to each of N prompts, with the ranks that judges give them: 1 is best, equal ranks are a tie, and a
+  pair with ranks of 0 has no label."""
+
+  tokens: Int[Array, "N 2 R"]
+  mask: Bool[Array, "N 2 R"]
+  ranks: Int[Array, "N 2"]
+  """Ranks by the whole response."""
+  aspect_ranks: Int[Array, "N 2 K"]
+  """Ranks by each of the task's `aspects` alone."""
+
+
 class StepValues(NamedTuple):
   """Probabilities of success before and after the step of each token; 0 on tokens outside of steps."""
 
@@ -195,6 +207,8 @@ class Task(Protocol):
   guessing_floor: float | None = None
   blank_token: int | None = None
   solutions: Any = None
+  preferences: Any = None
+  aspects: tuple[str, ...] = ()
   turns: Turns | None = None
   stop_texts: StopTexts | None = None
   fingerprint: str = ""
@@ -255,6 +269,9 @@ class DeviceTask:
       verifier. None: there is none.
     solutions: prompts -> (tokens [N, R], mask [N, R]): reference solutions, left-aligned right responses with the end
       token. None: there are none.
+    preferences: prompts -> Preferences, pairs with the labels of imperfect judges. None: there are none.
+    aspects: names of the aspects of a response that pairs are labelled by.
+    sizes: number of problems by split, with ids from 0; None: they are unlimited, or have no such count.
     turns: None where a response is one piece; else R is `turns.response_tokens`, in `verify` too.
     fingerprint: of data that is read; "" as there is none.
     notes, reasons: lines on the verifier to show to the user; empty.
@@ -282,6 +299,9 @@ class DeviceTask:
   guessing_floor: float | None = None
   blank_token: int | None = None
   solutions: Callable[[Prompts], tuple[Int[Array, "N R"], Bool[Array, "N R"]]] | None = None
+  preferences: Callable[[Prompts], Preferences] | None = None
+  aspects: tuple[str, ...] = ()
+  sizes: Mapping[str, int] | None = None
   turns: Turns | None = None
   fingerprint: str = ""
   notes: Callable[[], list[str]] = list

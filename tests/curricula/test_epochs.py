@@ -67,3 +67,28 @@ def test_a_plan_is_of_the_whole_capacity_and_keeps_the_state_through_updates():
   plan, after = curriculum.next(state, task, jax.random.key(1))
   assert plan.row_mask.shape == (12,) and plan.row_mask.all() and (plan.response_limits == 9).all()
   assert curriculum.update(after, None, None) is after
+
+
+def test_a_part_of_the_problems_is_passed_over_alone():
+  """Of 10 problems the last 40 %, in the order that a task of these 4 alone would have."""
+  task = lambda size: types.SimpleNamespace(sizes={"train": size}, response_tokens=9)
+  part, alone = epochs(3, 1, (0.6, 1.0)), epochs(3, 1)
+  state = part.init(jax.random.key(5))
+  for _ in range(4):
+    plan, after = part.next(state, task(10), jax.random.key(0))
+    wanted, _ = alone.next(state, task(4), jax.random.key(0))
+    np.testing.assert_array_equal(plan.prompt_ids, 6 + wanted.prompt_ids)
+    state = after
+
+
+@pytest.mark.parametrize(
+  ("task", "message"),
+  [
+    (types.SimpleNamespace(sizes=None), "needs a task with a finite number of problems: use 'uniform'"),
+    (types.SimpleNamespace(sizes={"train": 3}), "no problem in the part .0.5, 0.5. of 3"),
+  ],
+)
+def test_without_problems_it_ends_in_one_line(task, message):
+  curriculum = epochs(2, 1, (0.5, 0.5))
+  with pytest.raises(ValueError, match=message):
+    curriculum.next(curriculum.init(jax.random.key(0)), task, jax.random.key(1))

@@ -29,8 +29,10 @@ STAGE = {
   "refinement_start": ("pdr", "reading"),
   "opd": ("opd", "distillation"),
   "distillation": ("opd", "bridge"),
+  "dmoerm": ("dmoerm", "experts"),
+  "learned_reward": ("dmoerm", ""),
 }
-"""Methods of a stage, which have no experiment of their own: an experiment, and the stage of it."""
+"""Methods that no experiment is named after: an experiment, and the stage of it, or "" for the run itself."""
 DIGITS_END = f"sampling.stop_sequences={tuple((token,) for token in range(2, 10))}"
 """An untrained policy ends few turns."""
 OF_METHOD = {
@@ -52,10 +54,14 @@ OF_METHOD = {
   "r3": ("method.reflect_below=1.0",),  # whatever is wrong is asked again
   "opd": ("method.teacher.init_from=",),
   "distillation": ("method.teacher.init_from=",),
+  "dmoerm": ("method.reward.init_from=", "method.reward.model.combine=mean"),  # an untrained router spares some members
+  "learned_reward": ("method.reward.init_from=",),
   "slate": (DIGITS_END,),
   "cm2": ("task.flip_rate=0.4",),  # an untrained policy seldom satisfies an item that is judged rightly
   "scar": ("method.orders=2", "method.kl_in_reward=0.1"),  # orders are drawn, and a reference is kept
 }
+UNSEEN = {"dmoerm": ("['experts']['bias']",)}
+"""Trained parameters without a gradient: a bias is the same for both responses of a pair."""
 SMALL = (
   "num_seeds=1",
   "prompts_per_iteration=4",

@@ -73,7 +73,7 @@ def verdicts_of(task):
 
 
 def test_the_tasks_are_found():
-  plain = {"chain", "addition", "pairs", "planted", "cipher", "fixed_length"}
+  plain = {"chain", "addition", "pairs", "planted", "cipher", "fixed_length", "tastes"}
   environments = {f"environments.{name}" for name in ("rooms", "decisions", "checklist", "duplicate_checks")}
   assert {*plain, *environments, "lookup", "calls", "mixture"} == set(DEVICE)
 
@@ -247,6 +247,12 @@ def test_extras_are_those_that_rollouts_declare_and_methods_require(name):
 def test_those_of_demonstrations_are():
   config = configs.resolve(f"{FOLDER / 'grpo'}.py:smoke")
   assert_extras_are_those_declared(initialization.build(initialization.stage_config(config, "warm_start")))
+
+
+@pytest.mark.parametrize("phase", ["router", "head", "experts"])
+def test_those_of_pairs_are(phase):
+  config = configs.resolve(f"{FOLDER / 'dmoerm'}.py:smoke")
+  assert_extras_are_those_declared(initialization.build(initialization.stage_config(config, phase)))
 
 
 def test_those_of_values_by_completions_are():
