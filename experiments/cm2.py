@@ -8,7 +8,9 @@ method.level=step the reward is assigned to rounds and to turns. The variants "e
 "smoke" has one round, four letters, no errors and no lure. experiments/grpo_checklist.py is GRPO on the same task.
 
 Command: rl-jax train cm2 --workdir=runs/cm2
-Expected: no result yet.
+Study: rl-jax study cm2 --only=trajectory --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 104 s.
+Expected: held_out/sampled_accuracy after 80,000 tokens: trajectory 0.572 ± 0.093; 6 seeds (results/cm2.json).
 """
 
 from ml_collections import ConfigDict

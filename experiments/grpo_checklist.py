@@ -4,7 +4,9 @@ rl_jax/tasks/environments/checklist.py).
 Question: how far does one number per episode, divided by its std in the group, average out a judge's errors?
 
 Command: rl-jax train grpo_checklist --workdir=runs/grpo_checklist
-Expected: no result yet.
+Study: rl-jax study cm2 --only=grpo --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 140 s.
+Expected: held_out/sampled_accuracy after 80,000 tokens: grpo 0.546 ± 0.100; 6 seeds (results/cm2.json).
 """
 
 from rl_jax.experiments import cm2

@@ -15,7 +15,10 @@ Every entry has 64 rows and four optimiser steps per iteration and is tuned in t
 from separate starts, on half of the budget.
 
 Command: python -m rl_jax.study cm2 --results=experiments/results
-Expected: no result yet.
+Hardware: 2 threads of an AMD EPYC; 1,254 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 80,000 tokens: exact_step 0.253 ± 0.033, exact_trajectory 0.844 ± 0.055,
+  exact_turn 0.853 ± 0.033, grpo 0.546 ± 0.100, no_reward 0.023 ± 0.002, step 0.492 ± 0.089, strict_16 0.282 ± 0.032,
+  strict_4 0.315 ± 0.037, trajectory 0.572 ± 0.093, turn 0.712 ± 0.052; 6 seeds (results/cm2.json).
 """
 
 from ml_collections import ConfigDict
