@@ -50,6 +50,7 @@ RENAMED = {
 }
 """Files of the repository that are pages, and their places in the site."""
 _LINK = re.compile(r"(\]\()((?!https?://|#)[^)\s]+)(\))")
+_METHOD_FILE = r"rl_jax/methods/\w+\.py"
 _CODE = re.compile(r"(^```.*?^```)", re.M | re.S)
 
 
@@ -120,9 +121,10 @@ def _section(title: str, index: str, paths: list[Path], text: str = "") -> str:
 
 
 def experiments_of(method: str) -> list[Path]:
-  """The experiments whose docstring names a method's file before any other."""
-  first = lambda path: re.search(r"rl_jax/methods/(\w+)\.py", _docstring(path))
-  return [path for path in _listed("experiments/*.py") if (match := first(path)) and match[1] == method]
+  """The experiments whose docstring names a method's file before any other, alone or in a list of files."""
+  first = lambda path: re.search(rf"{_METHOD_FILE}(?:,\s+{_METHOD_FILE})*", _docstring(path))
+  files = {path: first(path) for path in _listed("experiments/*.py")}
+  return [path for path, match in files.items() if match and f"/{method}.py" in match[0]]
 
 
 def _api(module: Path) -> str:

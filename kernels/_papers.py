@@ -44,7 +44,10 @@ def _entries() -> list[dict[str, Any]]:
 
 def _file(function: str) -> str:
   family, name = function.partition("(")[0].split(".")
-  module = getattr(importlib.import_module(f"rl_jax.kernels.{family}"), name).__module__
+  namespace = importlib.import_module(f"rl_jax.kernels.{family}")
+  if not hasattr(namespace, name):
+    raise ValueError(f"papers.json names {family}.{name}, which kernels/{family}/__init__.py lacks: export it")
+  module = getattr(namespace, name).__module__
   return module.removeprefix("rl_jax.kernels.").replace(".", "/") + ".py"
 
 

@@ -134,7 +134,7 @@ def test_the_trainer_names_no_method_and_no_paper(name):
   found = re.findall(rf"(?<![a-z])(?:{'|'.join(words)})(?![a-z])", text, re.IGNORECASE)
   # arXiv ids of estimators and optimisers that belong to the trainer itself.
   papers = set(re.findall(r"\b\d{4}\.\d{5}\b", text)) - {"2107.03374", "1711.05101"}
-  assert not found and not papers, f"{name}: {found} {sorted(papers)}"
+  assert not found and not papers, f"{name} names methods {found}, papers {sorted(papers)}: move what is theirs to them"
 
 
 def mentions_method(node):

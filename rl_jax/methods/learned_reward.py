@@ -1,4 +1,4 @@
-"""GRPO on a learned reward: the verifier's reward is the gold standard, which nothing learns from.
+"""GRPO on a learned reward: a frozen reward model pays, and the verifier only measures (arXiv 2402.03300, 2403.01197).
 
 Idea: a reward model r is right on the responses that it has seen, and a policy that climbs it leaves these. The more it
 has optimised, as measured by its KL to the start, the less a gain of r says about the true reward, which at last falls

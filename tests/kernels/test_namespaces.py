@@ -35,7 +35,9 @@ def defined(module: ModuleType) -> set[str]:
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_a_family_exports_its_functions_and_classes(family):
   own = {name: module for module in modules(family) for name in defined(module)}
-  assert sorted(family.__all__) == sorted(own.keys() - INSIDE)
+  wrong = set(family.__all__) ^ (own.keys() - INSIDE)
+  assert not wrong, f"{family.__name__}/__init__.py: import {sorted(wrong)} and name them in __all__, or neither"
+  assert len(family.__all__) == len(set(family.__all__))
   for name in family.__all__:
     assert getattr(family, name) is getattr(own[name], name)
 
