@@ -61,7 +61,7 @@ def folder(path, train=range(12), test=range(10, 14)):
 
 
 def build(dataset, **fields):
-  fields = {"dataset": dataset, "held_out_split": "test", "layout": "gsm8k", "columns": ("kind",), **fields}
+  fields = {"dataset": dataset, "held_out_split": "test", "layout": "gsm8k", "columns": ("answer",), **fields}
   return hugging_face.build({"workers": 0, **fields}, vocabulary=ChatBytes())
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import tensorflow_datasets as tfds
+
 from rl_jax.tasks.datasets import columns, json_lines
 from rl_jax.tasks.datasets.builder import ProblemBuilder
 from rl_jax.tasks.datasets.problems import Problem, SplitProblems, divide, separate
@@ -38,6 +40,8 @@ class HuggingFaceConfig(json_lines.RowsConfig):
 class HuggingFace(ProblemBuilder):
   """Problems of a data set. An entry holds the whole row, as one of JSON lines does."""
 
+  # A new version forces a rebuild: older ones accepted columns that no row has.
+  VERSION = tfds.core.Version("1.1.0")
   config_class = HuggingFaceConfig
 
   def divided(self) -> SplitProblems:
