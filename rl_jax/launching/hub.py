@@ -13,7 +13,7 @@ _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def check_name(repository: str) -> None:
-  """Raise UserError unless a name is written "owner/name" by the rules of the hub, or if the client is not installed."""
+  """Raise UserError unless a name is "owner/name" by the rules of the hub, or if the client is not installed."""
   if not _NAME.fullmatch(repository):
     raise UserError(f"--push={repository}: a repository of the hub is written owner/name")
   try:
