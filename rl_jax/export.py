@@ -57,7 +57,6 @@ def main(argv: list[str]) -> int:
     raise UserError("--public is of --push: add it, or leave it out")
   if flags.push is not None:
     hub.check_name(flags.push)
-    hub.client()
   say(str(exported(run, flags.output, iteration=flags.iteration, seed=flags.seed, dtype=flags.dtype)))
   if flags.push is not None:
     message = f"{run.resolve().name}, exported by rl_jax"

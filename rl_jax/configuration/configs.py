@@ -149,8 +149,8 @@ def resolve_config(config: ConfigDict | Mapping[str, Any], overrides: Mapping[st
 
 def _short(section: str, name: str | Any) -> dict[str, Any]:
   """Fields that a short form of a name expands to."""
-  short, _, argument = name.partition(":") if isinstance(name, str) else ("", "", "")
-  if argument and (section, short) in SHORT:
+  short, colon, argument = name.partition(":") if isinstance(name, str) else ("", "", "")
+  if colon and (section, short) in SHORT:
     part, field = SHORT[section, short]
     return {"name": part, field: argument}
   if not argument and (section, short) in BARE:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -33,13 +34,11 @@ def on_numpy(kernel: Callable[..., Any], *, device: str | None = "cpu", **option
 
   Returns: function of the kernel's arrays, by position or name. float64 becomes float32.
 
-  Raises: ValueError, when called: an argument is not an array of numbers, or has integers beyond 32 bits.
+  Raises: ValueError, when called: an argument is not an array of numbers, or has numbers beyond 32 bits.
   """
-  signature = inspect.signature(kernel)
+  signature, name = inspect.signature(kernel), _name(kernel)
   compiled = jax.jit(functools.partial(kernel, **options))
-  return functools.wraps(kernel)(
-    lambda *args, **kwargs: _call(compiled, signature, kernel.__name__, device, args, kwargs)
-  )
+  return functools.wraps(kernel)(lambda *args, **kwargs: _call(compiled, signature, name, device, args, kwargs))
 
 
 def with_gradient(loss: Callable[..., Any], *, device: str | None = "cpu", **options: Any) -> Callable[..., Any]:
@@ -54,9 +53,16 @@ def with_gradient(loss: Callable[..., Any], *, device: str | None = "cpu", **opt
 
   Returns: function of the loss's arrays -> (value, gradient [B, T]).
   """
-  signature = inspect.signature(loss)
+  signature, name = inspect.signature(loss), _name(loss)
+  first = next(iter(signature.parameters))
   compiled = jax.jit(jax.value_and_grad(functools.partial(loss, **options)))
-  return functools.wraps(loss)(lambda *args, **kwargs: _call(compiled, signature, loss.__name__, device, args, kwargs))
+
+  def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
+    if not args and first in kwargs:  # JAX differentiates by position
+      args = (kwargs.pop(first),)
+    return _call(compiled, signature, name, device, args, kwargs)
+
+  return functools.wraps(loss)(value_and_gradient)
 
 
 def group_estimator(
@@ -75,21 +81,38 @@ def group_estimator(
   Returns: (rewards [B], num_generations, valid_mask [B] or None) -> advantages [B], float32. A row with a reward of
     NaN, or left out by the mask, has no verdict: it gets 0 and does not count in its group.
 
-  Raises: ValueError, when called: rewards are not [B], or B is not a multiple of `num_generations`.
+  Raises: ValueError, when called: rewards are not [B], a scored one is infinite, the mask is not [B] of bools or
+    numbers, `num_generations` is not a whole number, or B is not a multiple of it.
   """
-  name, estimate = kernel.__name__, on_numpy(kernel, device=device, **options)
+  name, estimate = _name(kernel), on_numpy(kernel, device=device, **options)
 
   def estimator(rewards: Any, num_generations: int, valid_mask: Any = None) -> np.ndarray:
     values = _numbers(name, "rewards", rewards)
+    try:
+      num_generations = operator.index(num_generations)
+    except TypeError as error:
+      raise ValueError(f"{name}: got num_generations={num_generations!r}, expected a whole number") from error
     if values.ndim != 1 or num_generations < 1 or len(values) % num_generations:
       raise ValueError(
         f"{name}: expected rewards [prompts * {num_generations}], the responses to a prompt side by side, got "
         f"{values.shape}"
       )
-    scored = ~np.isnan(values) if valid_mask is None else ~np.isnan(values) & (np.asarray(valid_mask) != 0)
+    scored = ~np.isnan(values)
+    if valid_mask is not None:
+      valid = _numbers(name, "valid_mask", valid_mask)
+      if valid.shape != values.shape or np.isnan(valid).any():
+        raise ValueError(f"{name}: expected valid_mask {values.shape} of bools, got {valid.shape}, or NaN")
+      scored &= valid != 0
+    if np.isinf(values[scored]).any():
+      raise ValueError(f"{name}: a reward is infinite, and so would be every advantage of its group: use NaN for none")
     return estimate(values, np.arange(len(values)) // num_generations, scored)
 
   return estimator
+
+
+def _name(function: Callable[..., Any]) -> str:
+  """Name of a function in messages; functools.partial has none."""
+  return getattr(function, "__name__", "the function")
 
 
 def _call(compiled: Any, signature: inspect.Signature, name: str, device: str | None, args: Any, kwargs: Any) -> Any:
@@ -103,20 +126,30 @@ def _call(compiled: Any, signature: inspect.Signature, name: str, device: str | 
 def _read(name: str, argument: str, value: Any) -> np.ndarray:
   if argument != IDS:
     return _numbers(name, argument, value)
-  return np.unique(np.asarray(value), return_inverse=True)[1].reshape(np.shape(value)).astype(np.int32)
+  labels = _array(name, argument, value)
+  if labels.dtype.kind not in "biufSU" or (labels.dtype.kind == "f" and np.isnan(labels).any()):
+    raise ValueError(f"{name}: {argument} has type {labels.dtype} or NaN, expected one label a row, numbers or texts")
+  return np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int32)
 
 
 def _numbers(name: str, argument: str, value: Any) -> np.ndarray:
   """A value as an array of a dtype that kernels compute in."""
-  try:
-    array = np.asarray(value)
-  except Exception as error:  # each library has its own error for another device or a dtype that NumPy lacks
-    raise ValueError(
-      f"{name}: NumPy cannot read {argument} as an array ({error}): move it to the CPU, as float32"
-    ) from error
+  array = _array(name, argument, value)
   if array.dtype.kind not in "biuf":
     raise ValueError(f"{name}: {argument} has type {array.dtype}, expected numbers")
   if array.dtype.kind in "iu" and array.size and not (-(2**31) <= array.min() and array.max() < 2**31):
     raise ValueError(f"{name}: {argument} has integers beyond 32 bits, which kernels do not support")
-  narrow = {"f": np.float32, "i": np.int32, "u": np.int32, "b": np.bool_}[array.dtype.kind]
-  return array.astype(narrow)
+  with np.errstate(over="ignore"):  # refused below
+    narrow = array.astype({"f": np.float32, "i": np.int32, "u": np.int32, "b": np.bool_}[array.dtype.kind])
+  if array.dtype.kind == "f" and (np.isinf(narrow) & np.isfinite(array)).any():
+    raise ValueError(f"{name}: {argument} has numbers beyond float32, in which kernels compute")
+  return narrow
+
+
+def _array(name: str, argument: str, value: Any) -> np.ndarray:
+  try:
+    return np.asarray(value)
+  except Exception as error:  # each library has its own error for another device or a dtype that NumPy lacks
+    ragged = "inhomogeneous" in str(error)
+    advice = "pad its rows to one length, and mask the padding" if ragged else "move it to the CPU, as float32"
+    raise ValueError(f"{name}: NumPy cannot read {argument} as an array ({error}): {advice}") from error

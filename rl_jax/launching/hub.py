@@ -13,9 +13,13 @@ _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def check_name(repository: str) -> None:
-  """Raise UserError unless a name is written "owner/name"."""
+  """Raise UserError unless a name is "owner/name" by the rules of the hub, or if the client is not installed."""
   if not _NAME.fullmatch(repository):
     raise UserError(f"--push={repository}: a repository of the hub is written owner/name")
+  try:
+    client().utils.validate_repo_id(repository)
+  except ValueError as error:
+    raise UserError(f"--push={repository}: {' '.join(str(error).split())[:300]}") from error
 
 
 def client() -> Any:

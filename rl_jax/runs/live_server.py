@@ -45,8 +45,8 @@ class LiveServer(ThreadingHTTPServer):
     self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
       super().__init__((host, port), _Handler)
-    except OSError as error:
-      reason = error.strerror or str(error)
+    except (OSError, UnicodeError) as error:  # the latter of a name that cannot be written in punycode
+      reason = getattr(error, "strerror", None) or str(error)
       raise UserError(f"cannot serve at {host}, port {port}: {reason}: choose another --port, or 0 for any") from error
 
   @property

@@ -50,6 +50,8 @@ def build(
   if not config["dataset"] or not config["split"]:
     raise ValueError('task.dataset and task.split: name a data set and its split, as "openai/gsm8k" and "train"')
   folder = Path(config["dataset"]).expanduser()
+  if folder.is_dir() and config["revision"]:
+    raise ValueError(f"task.revision={config['revision']}: the folder {folder} has no revisions: leave it out")
   version = {name: config[name] for name in _VERSION}
   places = {"dataset": str(folder.resolve()) if folder.is_dir() else config["dataset"], **version}
   hashes = [

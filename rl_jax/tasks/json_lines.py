@@ -160,6 +160,8 @@ def _absolute(file: str, field: str) -> str:
     exists = Path(file).is_file()
   except OSError as error:
     raise ValueError(f"task.{field}: cannot look for {file[:80]!r} ({error.strerror})") from error
+  if Path(file).is_dir():
+    raise ValueError(f"task.{field}: {file!r} is a folder: name a file, or read it by task.name=hugging_face:{file}")
   if not exists:
     raise ValueError(f"task.{field}: no file {file!r} in {Path.cwd()}")
   return str(Path(file).resolve())

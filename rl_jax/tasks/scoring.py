@@ -117,12 +117,14 @@ def load(verifier: str, *, field: str = "task.verifier", kind: str = "function")
   Raises: ValueError: there is none.
   """
   path, _, name = verifier.partition(":") if isinstance(verifier, str) else ("", "", "")
-  if not path or path.startswith("."):
+  if not path or not name or path.startswith("."):
     raise ValueError(f"{field}: got {verifier!r}, want 'package.module:{kind}' or 'file.py:{kind}'")
   try:
     module = module_of(path)
   except (Exception, SystemExit) as error:  # a module may be any code, even a script that exits
     reason = str(error) if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: {error}"
+    if path.endswith(".py") and not Path(path).expanduser().is_file():
+      reason = f"no such file in {Path.cwd()}"
     place = None if isinstance(error, SyntaxError) else place_of(error)  # a SyntaxError has it
     where = f", {place}" if place else ""
     raise ValueError(f"{field}: cannot import {path!r} ({' '.join(reason.split())}{where})") from error

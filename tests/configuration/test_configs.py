@@ -297,7 +297,7 @@ def test_a_variant_that_is_left_empty_is_refused_by_files_that_take_any(files):
   ("grp", "did you mean 'grpo'?"),
   ("pppo", "did you mean 'ppo'?"),
   ("dr", "did you mean 'dr_grpo'?"),
-  ("smollm2", "did you mean 'smollm2_agent' or 'smollm2_code' or 'smollm2_grpo'?"),
+  ("smollm2", "did you mean 'smollm2_agent' or 'smollm2_code' or 'smollm2_distillation'?"),
   ("quantum", "(known: a_grae, "),
 ])  # fmt: skip
 def test_a_name_with_swapped_letters_or_cut_short_is_suggested_before_one_that_is_like_it(name, suggestion):

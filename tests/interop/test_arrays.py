@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import sys
 import types
@@ -93,6 +94,23 @@ def test_a_group_estimator_reads_the_layout_of_trainers():
   np.testing.assert_array_equal(group_estimator(rloo, device=None)(rewards, 2), result)
 
 
+def test_a_reward_that_the_mask_leaves_out_may_be_infinite():
+  masked = group_estimator(rloo)([np.inf, 1.0, 0.0], 3, valid_mask=[False, True, True])
+  np.testing.assert_array_equal(masked, [0.0, 1.0, -1.0])
+
+
+def test_the_gradient_is_of_the_first_array_by_position_and_by_name():
+  loss = with_gradient(lambda logprobs, weights: (logprobs * weights).sum())
+  for value, gradient in (loss([1.0, 2.0], [3.0, 4.0]), loss(weights=[3.0, 4.0], logprobs=[1.0, 2.0])):
+    assert value == 11.0
+    np.testing.assert_array_equal(gradient, [3.0, 4.0])
+
+
+def test_options_may_be_fixed_by_partial():
+  kernel = functools.partial(grpo, eps=1e-4)
+  np.testing.assert_array_equal(group_estimator(kernel)([1.0, 0.0], 2), group_estimator(grpo, eps=1e-4)([1.0, 0.0], 2))
+
+
 @pytest.mark.parametrize(
   ("call", "said"),
   [
@@ -104,6 +122,17 @@ def test_a_group_estimator_reads_the_layout_of_trainers():
     ),
     (lambda: on_numpy(dr_grpo)(["x"], [0], [1]), "rewards has type <U1, expected numbers"),
     (lambda: on_numpy(opo)([1.0], [0], [2**40], [1]), "lengths has integers beyond 32 bits"),
+    (lambda: on_numpy(opo)([1e39], [0], [1], [1]), "rewards has numbers beyond float32"),
+    (lambda: on_numpy(opo)([[1.0], [1.0, 2.0]], [0], [1], [1]), "rewards as an array .*: pad its rows to one length"),
+    (lambda: on_numpy(dr_grpo)([1.0, 2.0], [["a"], ["a", "b"]], [1, 1]), "group_ids as an array .*: pad its rows"),
+    (lambda: on_numpy(dr_grpo)([1.0, 2.0], ["a", None], [1, 1]), "group_ids has type object or NaN"),
+    (lambda: on_numpy(dr_grpo)([1.0, 2.0], [np.nan, 1.0], [1, 1]), "group_ids has type float64 or NaN"),
+    (lambda: group_estimator(rloo)([np.inf, 0.0], 2), "rloo: a reward is infinite"),
+    (lambda: group_estimator(rloo)([1.0, 0.0], "2"), "got num_generations='2', expected a whole number"),
+    (lambda: group_estimator(rloo)([1.0, 0.0], 2.0), "got num_generations=2.0, expected a whole number"),
+    (lambda: group_estimator(rloo)([1.0, 0.0], 2, [True]), r"expected valid_mask \(2,\) .* got \(1,\)"),
+    (lambda: group_estimator(rloo)([1.0, 0.0], 2, [1.0, np.nan]), "valid_mask .* or NaN"),
+    (lambda: group_estimator(rloo)([1.0, 0.0], 2, ["a", ""]), "valid_mask has type <U1, expected numbers"),
   ],
 )
 def test_errors_are_one_line(call, said):

@@ -139,3 +139,10 @@ def test_a_repository_has_an_owner_and_a_name(name):
   check_name("me/model-1.0")
   with pytest.raises(UserError, match="is written owner/name"):
     check_name(name)
+
+
+@pytest.mark.parametrize("name", ["me/a--b", "me/..", "me/-a", "mé/a", "me/a.git", "me/" + "a" * 100])
+def test_a_name_that_the_hub_refuses_ends_before_an_export(name):
+  with pytest.raises(UserError, match=f"^--push={name}: ") as error:
+    check_name(name)
+  assert "\n" not in str(error.value)

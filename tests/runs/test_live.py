@@ -187,6 +187,7 @@ def test_a_taken_port_is_one_line(run, pages):
     (["--follow", "--output=y"], "--follow writes no file: leave --output out"),
     (["--port=1"], "--port and --host are of --follow: add it, or leave them out"),
     (["--follow", "--port=65536"], "'65536' is no port: a whole number from 0 to 65535"),
+    (["--follow", "--host=a..b", "--port=0"], "cannot serve at a..b, port 0"),
     (["--follow", "--host=no.such.name.example", "--port=0"], "cannot serve at no.such.name.example, port 0"),
   ],
 )

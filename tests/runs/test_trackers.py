@@ -174,6 +174,14 @@ def test_a_failing_tracker_is_one_line_and_others_go_on(calls, where, tmp_path, 
   assert len(named(calls, "log")) == 3 and named(calls, "finish")
 
 
+def test_a_tracker_that_asks_to_end_the_program_ends_alone(calls, tmp_path, monkeypatch):
+  monkeypatch.setattr(sys.modules["wandb"], "init", lambda **named: sys.exit("no account"))
+  said = []
+  launch(tmp_path / "run", ("wandb",), said).close(finished=True)
+  (line,) = said
+  assert line.startswith("tracker wandb has failed, and the run goes on without it (SystemExit: no account")
+
+
 def test_a_run_without_trackers_has_no_folder_of_theirs(tmp_path):
   launch(tmp_path / "run", ()).close(finished=True)
   assert not (tmp_path / "run" / "trackers").exists()

@@ -61,7 +61,7 @@ def folder(path, train=range(12), test=range(10, 14)):
 
 
 def build(dataset, **fields):
-  fields = {"dataset": dataset, "held_out_split": "test", "layout": "gsm8k", "columns": ("kind",), **fields}
+  fields = {"dataset": dataset, "held_out_split": "test", "layout": "gsm8k", "columns": ("answer",), **fields}
   return hugging_face.build({"workers": 0, **fields}, vocabulary=ChatBytes())
 
 
@@ -88,11 +88,13 @@ def test_the_fingerprint_tells_content_and_revision_but_not_the_place(stand_in, 
   monkeypatch.setattr(json_lines, "build_from", lambda *given: made.append(given) or Task(given[2]["dataset"]))
   here = build(folder(tmp_path / "a")).fingerprint
   assert build(folder(tmp_path / "b")).fingerprint == here
-  assert (
-    len({here, *(build(folder(tmp_path / "b"), **{name: "test"}).fingerprint for name in ("revision", "split"))}) == 3
-  )
+  assert build(folder(tmp_path / "b"), split="test").fingerprint != here
   assert build(folder(tmp_path / "a", train=range(11))).fingerprint != here, "a changed folder is prepared again"
   assert [given[1]["dataset"] for given in made[:2]] == [str(tmp_path / name) for name in "ab"]
+  with pytest.raises(ValueError, match="task.revision=main: the folder .* has no revisions"):
+    build(folder(tmp_path / "a"), revision="main")
+  monkeypatch.setattr(hugging_face.hugging_face, "sha256", lambda *version: "content")
+  assert len({build("me/mine", revision=revision).fingerprint for revision in ("", "main", "v1")}) == 3
 
 
 @pytest.mark.parametrize("package", ["stand_in", "itself"])
@@ -108,6 +110,11 @@ def test_what_cannot_be_loaded_is_one_line(package, request, tmp_path):
     assert "\n" not in str(error.value)
   with pytest.raises(ValueError, match="task.dataset and task.split: name a data set and its split"):
     build("")
+
+
+def test_a_column_that_no_row_has_is_one_line(stand_in, tmp_path):
+  with pytest.raises(ValueError, match="task.columns: up to .*mine, train, row 12, no row has 'kind'"):
+    build(folder(tmp_path / "mine"), columns=("kind",))
 
 
 def test_a_missing_package_is_one_line(monkeypatch):
@@ -126,6 +133,21 @@ def test_what_save_to_disk_wrote(itself, tmp_path):
   for name, splits in (("both", "train, test"), ("one", "train")):
     with pytest.raises(ValueError, match=f"it was saved with the splits {splits}$"):
       load(str(tmp_path / name), "", "validation", "")
+  part = load(str(tmp_path / "both"), "", "train[1:]+test[:50%]", "")
+  assert [row["question"] for row in part] == ["1 + 1000?", "2 + 1000?", "0 + 1000?"]
+  for subset, split, message in (("main", "train", "has no subsets: leave"), ("", "train[:x]", "Unrecognized instruc")):
+    with pytest.raises(ValueError, match=message):
+      load(str(tmp_path / "both"), subset, split, "")
+
+
+def test_a_split_without_rows_is_one_line(itself, tmp_path):
+  empty = itself.Dataset.from_dict({"question": []})
+  itself.DatasetDict({"train": itself.Dataset.from_list(rows([1])), "test": empty}).save_to_disk(tmp_path / "saved")
+  (tmp_path / "files").mkdir()
+  (tmp_path / "files" / "train.jsonl").write_text("")
+  for name in ("saved", "files"):
+    with pytest.raises(ValueError, match="a split of it seems to have no row"):
+      load(str(tmp_path / name), "", "train", "")
 
 
 def test_a_name_in_the_cache_without_a_network(itself, offline, tmp_path):
@@ -148,4 +170,6 @@ def test_a_name_in_the_cache_without_a_network(itself, offline, tmp_path):
 def test_the_short_name_of_a_data_set():
   config = configs.resolve("smollm2_grpo", ["task.name=hugging_face:openai/gsm8k", "task.columns=kind,level"])
   assert (config.task.name, config.task.dataset) == ("rl_jax.tasks.hugging_face", "openai/gsm8k")
+  unnamed = configs.resolve("smollm2_grpo", ["task.name=hugging_face:"])
+  assert (unnamed.task.name, unnamed.task.dataset) == ("rl_jax.tasks.hugging_face", "")
   assert config.task.columns == ("kind", "level")

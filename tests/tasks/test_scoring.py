@@ -114,6 +114,8 @@ def test_a_verifier_of_a_file_is_found_from_any_folder(tmp_path, monkeypatch):
   ("verifier", "message"),
   [
     ("rl_jax.tasks.scorings:x", "cannot import 'rl_jax.tasks.scorings'"),
+    ("no_such_verifier.py:score", "cannot import 'no_such_verifier.py' .no such file in "),
+    ("my_verifier.py", "got 'my_verifier.py', want 'package.module:function' or 'file.py:function'"),
     ("rl_jax.tasks.scoring:equals", "there is no 'equals' in rl_jax.tasks.scoring"),
     ("", "want 'package.module:function'"),
   ],

@@ -82,6 +82,6 @@ class Trackers:
   def _dropping(self, name: str) -> Iterator[None]:
     try:
       yield
-    except Exception as error:  # anybody's code, over anybody's network
+    except (Exception, SystemExit) as error:  # anybody's code, over anybody's network
       self._open.pop(name, None)
       self._say(f"tracker {name} has failed, and the run goes on without it ({one_line(error)})")

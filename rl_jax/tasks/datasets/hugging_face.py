@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import tensorflow_datasets as tfds
+
 from rl_jax.tasks.datasets import columns, json_lines
 from rl_jax.tasks.datasets.builder import ProblemBuilder
 from rl_jax.tasks.datasets.problems import Problem, SplitProblems, divide, separate
@@ -38,6 +40,8 @@ class HuggingFaceConfig(json_lines.RowsConfig):
 class HuggingFace(ProblemBuilder):
   """Problems of a data set. An entry holds the whole row, as one of JSON lines does."""
 
+  # A new version forces a rebuild: older ones accepted columns that no row has.
+  VERSION = tfds.core.Version("1.1.0")
   config_class = HuggingFaceConfig
 
   def divided(self) -> SplitProblems:
@@ -70,20 +74,30 @@ def load(dataset: str, subset: str, split: str, revision: str) -> Any:
   datasets.utils.logging.set_verbosity_error()
   try:
     if any((Path(dataset) / name).exists() for name in _SAVED):
-      return _saved_split(datasets.load_from_disk(dataset), split)
+      if subset:
+        raise ValueError("what save_to_disk wrote has no subsets: leave task.subset out")
+      return _saved_split(datasets, datasets.load_from_disk(dataset), split)
     return datasets.load_dataset(dataset, subset or None, split=split, revision=revision or None)
   except Exception as error:  # anybody's files, maybe over a network
     text = " ".join(str(error).split())[:300]
+    if not text or isinstance(error, IndexError | StopIteration):
+      text = f"a split of it seems to have no row ({type(error).__name__}{f': {text}' if text else ''})"
     of = f" {subset}" if subset else ""
     raise ValueError(f"task.dataset: cannot load {dataset}{of}, split {split!r}: {text}") from error
 
 
-def _saved_split(saved: Any, split: str) -> Any:
-  """A split of what `load_from_disk` gave: splits by name, or the only one."""
+def _saved_split(datasets: Any, saved: Any, split: str) -> Any:
+  """A split of what `load_from_disk` gave, splits by name or the only one; or parts of them, as "train[:100]+test"."""
   splits = saved if isinstance(saved, dict) else {str(saved.split or "train"): saved}
-  if split not in splits:
-    raise ValueError(f"it was saved with the splits {', '.join(splits)}")
-  return splits[split]
+  lengths = {name: len(data) for name, data in splits.items()}
+  try:
+    parts = datasets.ReadInstruction.from_spec(split).to_absolute(lengths)
+  except ValueError as error:
+    raise ValueError(f"{error}; it was saved with the splits {', '.join(splits)}") from error
+  return datasets.concatenate_datasets(
+    [splits[part.splitname].select(range(part.from_ or 0, lengths[part.splitname] if part.to is None else part.to))
+     for part in parts]
+  )  # fmt: skip
 
 
 def sha256(dataset: str, subset: str, split: str, revision: str) -> str:

@@ -81,7 +81,7 @@ class JsonLines(ProblemBuilder):
   """
 
   # A new version forces a rebuild: older ones accepted rows that are now refused.
-  VERSION = tfds.core.Version("1.1.0")
+  VERSION = tfds.core.Version("1.2.0")
   config_class = JsonLinesConfig
 
   def divided(self) -> SplitProblems:
@@ -100,14 +100,17 @@ def _read(config: JsonLinesConfig, file: str) -> Iterator[Problem]:
 def problems(config: RowsConfig, placed_rows: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[Problem]:
   """The problems of rows, each after its place.
 
-  Raises: ValueError: a row makes none, in one line with the place.
+  Raises: ValueError: a row makes none, in one line with the place; or no row has one of the columns that are named.
   """
-  kept = config.kept
+  kept, absent, where = config.kept, set(config.columns), ""
   for where, row in placed_rows:
+    absent.difference_update(row)
     try:
       yield _problem(config, row if kept is None else {name: row[name] for name in row if name in kept})
     except ValueError as error:
       raise ValueError(f"{where}: {error}") from error
+  if where and absent:
+    raise ValueError(f"task.columns: up to {where}, no row has {', '.join(map(repr, sorted(absent)))}")
 
 
 def _problem(config: RowsConfig, row: dict[str, Any]) -> Problem:
@@ -138,8 +141,10 @@ def _parted(row: dict[str, Any], field: str) -> tuple[dict[str, Any], str]:
   """A row without the last message of its conversation, and the text of that message."""
   conversation: Any = row.get(field)
   last = conversation[-1] if isinstance(conversation, list) and conversation else None
-  if not isinstance(last, dict) or last.get("role") != "assistant" or not isinstance(last.get("content"), str):
+  if not isinstance(last, dict) or last.get("role") != "assistant":
     raise RowError(f"{field!r} is the question and the answer, and does not end with a message of the role 'assistant'")
+  if not isinstance(last.get("content"), str):
+    raise RowError(f"the 'content' of the last message of {field!r} is {rows.kind(last.get('content'))}, want text")
   if _blank(last["content"]):
     raise RowError(f"the last message of {field!r} is empty")
   return {**row, field: conversation[:-1]}, last["content"]
@@ -158,7 +163,7 @@ def _solution(config: RowsConfig, row: Mapping[str, Any]) -> str | None:
   field = config.answer_field
   missing = not field or row.get(field) is None or _blank(str(row[field]))
   if TESTS in row:
-    _check_tests(row[TESTS], alone=missing)
+    _check_tests(row[TESTS], config.tests_field if config.tests_field in row else TESTS, alone=missing)
   if missing and TESTS in row and not config.answer_needed:
     return None
   if not field and config.answer_needed:
@@ -168,20 +173,20 @@ def _solution(config: RowsConfig, row: Mapping[str, Any]) -> str | None:
   return _text(row, field)
 
 
-def _check_tests(tests: Any, *, alone: bool) -> None:
+def _check_tests(tests: Any, field: str, *, alone: bool) -> None:
   """Raises: ValueError: they are no tests, or a program passes them by doing nothing.
 
   Args:
     alone: whether the row is scored by them or not at all. A row with an answer may have numbers under that name.
   """
   if not isinstance(tests, list) or not tests:
-    raise RowError(f"{TESTS!r} is {rows.kind(tests)}, want a list of unit tests" if tests else f"{TESTS!r} is empty")
+    raise RowError(f"{field!r} is {rows.kind(tests)}, want a list of unit tests" if tests else f"{field!r} is empty")
   for number, test in enumerate(tests, start=1):
     if alone or isinstance(test, str | list | dict):
       try:
         check_useful(test)
       except ValueError as error:
-        raise RowError(f"{TESTS!r}, number {number}: {error}") from error
+        raise RowError(f"{field!r}, number {number}: {error}") from error
 
 
 def _with_ours(row: dict[str, Any], name: str, value: Any, field: str) -> dict[str, Any]:

@@ -76,7 +76,8 @@ def separate(train: Iterable[Problem], held_out: Iterable[Problem]) -> SplitProb
   held_out_words = {words_of(problem.question) for problem in different}
   apart = _different([problem for problem in train_problems if words_of(problem.question) not in held_out_words])
   repeated = len(train_problems) + len(held_out_problems) - len(apart) - len(different)
-  return _checked(SplitProblems(apart, different, repeated), "its file has no question that is not held out")
+  advice = "all of its questions are held-out ones too" if train_problems and different else "its source has no row"
+  return _checked(SplitProblems(apart, different, repeated), advice)
 
 
 def _different(problems: list[Problem]) -> list[Problem]:

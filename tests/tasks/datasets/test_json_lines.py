@@ -109,6 +109,7 @@ def test_the_last_of_a_list_of_messages_may_be_the_answer(tmp_path):
     ([], end),
     ("q", end),
     ([*TALK, {**reply, "content": " "}], "line 1: the last message of 'messages' is empty"),
+    ([*TALK, {**reply, "content": [{"type": "text"}]}], "the 'content' of the last message of 'messages' is a list"),
     ([TALK[0], reply], "wants a message of the role 'user' at its end"),
   ):
     with pytest.raises(ValueError, match=message):
@@ -123,8 +124,10 @@ def test_the_layout_of_code_shows_the_first_of_its_tests(tmp_path):
   assert problem(tmp_path, row, **layout("code", shown_tests=0)).question == "Add one."
   for tests, message in (
     ([SUM], "task.shown_tests=1 wants a question that is text and as many tests that are Python code"),
-    ([], "'tests' is empty"),
-    (None, "'tests' is empty"),
+    ([], "'test_list' is empty"),
+    (None, "'test_list' is empty"),
+    (PASS, "'test_list' is text, want a list of unit tests"),
+    (["assert f("], "'test_list', number 1: a unit test that is no Python"),
   ):
     with pytest.raises(ValueError, match=f"line 1: {message}"):
       problem(tmp_path, {**row, "test_list": tests}, **layout("code"))

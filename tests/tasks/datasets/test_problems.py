@@ -59,8 +59,8 @@ def test_what_is_held_out_is_taken_out_of_train():
   ("make", "message"),
   [
     (lambda: divide(NUMBERS[:1], 0.5), "none falls to it at held_out_fraction=0.5"),
-    (lambda: separate(NUMBERS[:3], NUMBERS[:4]), "split train has no problem"),
-    (lambda: separate(NUMBERS[:3], []), "split held_out has no problem"),
+    (lambda: separate(NUMBERS[:3], NUMBERS[:4]), "split train has no problem: all of its questions are held-out ones"),
+    (lambda: separate(NUMBERS[:3], []), "split held_out has no problem: its source has no row"),
   ],
 )
 def test_an_empty_split_is_one_clear_line(make, message):
