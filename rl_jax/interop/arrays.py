@@ -140,7 +140,7 @@ def _numbers(name: str, argument: str, value: Any) -> np.ndarray:
   if array.dtype.kind in "iu" and array.size and not (-(2**31) <= array.min() and array.max() < 2**31):
     raise ValueError(f"{name}: {argument} has integers beyond 32 bits, which kernels do not support")
   with np.errstate(over="ignore"):  # refused below
-    narrow = array.astype({"f": np.float32, "i": np.int32, "u": np.int32, "b": np.bool_}[array.dtype.kind])
+    narrow: np.ndarray = array.astype({"f": np.float32, "i": np.int32, "u": np.int32, "b": np.bool_}[array.dtype.kind])
   if array.dtype.kind == "f" and (np.isinf(narrow) & np.isfinite(array)).any():
     raise ValueError(f"{name}: {argument} has numbers beyond float32, in which kernels compute")
   return narrow
