@@ -35,7 +35,7 @@ LONG = ("dmoerm", "opd")
 ALIKE = (
   "gigpo", "gpg", "maxrl", "mt_grpo", "opo", "passk", "rae", "reinforce_pp", "salt", "turn_gae", "grpo_addition",
   "grpo_calls", "grpo_checklist", "grpo_checks", "grpo_cipher", "grpo_decisions", "grpo_lookup", "grpo_mixture",
-  "grpo_pairs", "grpo_planted", "grpo_pool", "dr_grpo", "rloo",
+  "grpo_pairs", "grpo_planted", "grpo_pool", "grpo_rooms", "dr_grpo", "rloo",
 )  # fmt: skip
 """Experiments that differ from another in an estimator or a task alone, which other tests have."""
 TRAINED = (

@@ -116,6 +116,7 @@ def test_a_link_that_is_a_text_file_is_one_line(installed, tmp_path):
   )
 
 
+@pytest.mark.slow  # a minute; the other tests of the wheel import and list what it holds
 @pytest.mark.integration
 def test_an_experiment_of_the_wheel_trains_by_name_in_an_empty_folder(installed, tmp_path):
   code = f"""

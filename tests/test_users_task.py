@@ -128,7 +128,7 @@ def test_a_class_that_lacks_something_is_one_line(lacking, tmp_path):
 def test_one_that_inherits_nothing_is_told_all_that_it_lacks(tmp_path):
   kind = type("Bare", (), OWN)
   with pytest.raises(
-    UserError, match="Bare has no blank_token, close, demonstrate, fingerprint, .*: inherit from rl_jax"
+    UserError, match="Bare has no aspects, blank_token, close, demonstrate, fingerprint, .*: inherit from rl_jax"
   ) as told:
     train(config_of(as_task(kind)), tmp_path / "run")
   assert missing(kind()) and all(name in str(told.value) for name in missing(kind()))

@@ -240,6 +240,7 @@ def test_a_scope_that_is_not_known_is_one_line():
     dler_merge.build(config_of(dler_merge, scope="layer"), TASK)
 
 
+@pytest.mark.slow
 def test_two_iterations_go_on_from_the_merged_weights():
   """A quarter of the entries of the policy differ from those of its base at the start, and the base stays."""
   done = two_iterations("dler_merge", "method.target_shares=(1.0,)", "method.max_rounds=8")

@@ -18,7 +18,7 @@ def test_what_is_no_topology_is_one_line(name):
 
 def test_without_libtpu_the_line_says_how_to_install_it(monkeypatch):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-  with pytest.raises(UserError, match=r"libtpu, which is not installed: pip install 'rl-jax\[tpu\]'"):
+  with pytest.raises(UserError, match=r"needs libtpu to compile, which is not installed: pip install 'rl-jax\[tpu\]'"):
     chips.topology("v5p:4x4x4")
 
 

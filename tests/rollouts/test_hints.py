@@ -93,7 +93,7 @@ def test_a_limit_of_the_plan_ends_a_response_and_unused_prompts_get_nothing():
 @pytest.mark.parametrize(
   ("change", "message"),
   [
-    ({"solutions": None}, "hints are parts of solutions, and this task has none: use one that has"),
+    ({"solutions": None}, "hints are parts of solutions, and this task has none: use one that does, as rl"),
     ({"turns": Turns(2, 4, 2)}, "a response of several turns cannot continue a hint: use a task without turns"),
   ],
 )

@@ -353,7 +353,7 @@ def test_a_field_that_a_model_does_not_have_is_one_line():
   with pytest.raises(UserError) as refused:
     initialization.build(config_with({"judge": ModelRole(config={"widht": 16}, trained=False)}))
   line = str(refused.value)
-  assert line.startswith("model rl_jax.models.model: judge: no field widht: rl_jax.models.model has dtype, ")
+  assert line.startswith("model rl_jax.models.model: judge: no field widht: rl_jax.models.model has activation, ")
   assert "width" in line and "\n" not in line
 
 
@@ -664,6 +664,7 @@ def on_meshes(tmp_path_factory):
   return found, {role: state.seeds.models["policy"].params for role, state in kept.items()}
 
 
+@pytest.mark.slow  # test_mesh.py has the policy on these meshes
 def test_an_iteration_on_eight_devices_is_that_of_one(on_meshes):
   """The same tokens; metrics and parameters to the tolerances of test_mesh.py."""
   one, found = (on_meshes[0][shape] for shape in ((1, 1, 1), (2, 2, 2)))
@@ -675,6 +676,7 @@ def test_an_iteration_on_eight_devices_is_that_of_one(on_meshes):
       np.testing.assert_allclose(found[part][name], values, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
+@pytest.mark.slow
 def test_every_model_is_split_over_the_mesh_and_frozen_ones_stay_as_they_came(on_meshes):
   found, kept = on_meshes
   gate = lambda role, layer: f"['{role}']['layer_{layer}']['feed_forward']['gate']"

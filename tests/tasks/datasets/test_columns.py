@@ -61,7 +61,7 @@ def test_a_file_of_problems_is_read_by_its_ending(tmp_path):
   rows = [{"question": f"{n}?", "answer": f"so #### {n}", "image": b"1"} for n in range(3)]
   file = write(tmp_path / "a.parquet", rows)
   fields = {"question_field": "question", "answer_field": "answer", "level_field": "", "held_out_fraction": 0.25}
-  config = json_lines.JsonLinesConfig(name="x", file=file, held_out_file="", columns=["kind"], **fields)
+  config = json_lines.JsonLinesConfig(name="x", file=file, held_out_file="", columns=["question"], **fields)
   assert [problem.entry for problem in json_lines._read(config, file)] == [
     {"question": f"{n}?", "answer": f"{n}", "solution": f"so #### {n}"} for n in range(3)
   ]
