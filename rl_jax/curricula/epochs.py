@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -21,7 +23,7 @@ class Position(flax.struct.PyTreeNode):
   """Number of problems used in the current pass."""
 
 
-def epochs(prompts: int, completions_per_prompt: int, part: tuple[float, float] = (0.0, 1.0)) -> Curriculum:
+def epochs(prompts: int, completions_per_prompt: int, part: Sequence[float] = (0.0, 1.0)) -> Curriculum:
   """`prompts` problems per iteration with `completions_per_prompt` responses each, every problem once per pass.
 
   Pass e has the order permutation(fold_in(key, e)), with the key of `init`. A plan may cross the end of a pass and does
@@ -30,8 +32,10 @@ def epochs(prompts: int, completions_per_prompt: int, part: tuple[float, float] 
   Args:
     part: shares of the split, by id, where its problems begin and end, for stages that learn from different problems.
 
-  Raises: ValueError, with the first plan: the task has infinitely many problems, or none in this part.
+  Raises: ValueError: the part is not two shares; with the first plan: the task has infinitely many problems, or none in this part.
   """
+  if not isinstance(part, Sequence) or len(part) != 2:
+    raise ValueError(f"the part {part!r} of the problems: want two shares, as (0.0, 0.6)")
   rows = prompts * completions_per_prompt
 
   def init(key):

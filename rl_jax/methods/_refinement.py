@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.inputs.ranges import COUNT
 from rl_jax.kernels.reductions import Mean, masked_mean
+from rl_jax.methods.method import Evaluation
 from rl_jax.rollouts.refinement import refined
 from rl_jax.rollouts.rollout import Models, collect
 from rl_jax.rollouts.sampler import sampling_from
@@ -37,9 +38,6 @@ def named(widths: Sequence[int]) -> str:
   if set(widths) == {1}:
     return f"sequential_{len(widths)}"
   return "_".join(map(str, ("parallel", *widths)))
-
-
-Evaluation = Callable[[Models, PRNGKeyArray], dict[str, Mean]]
 
 
 def evaluations(config: ConfigDict, task: Task, operator: Operator) -> dict[str, Evaluation]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from ml_collections import ConfigDict
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.kernels.losses.ranking import best_of_n, ranking_consistency
 from rl_jax.kernels.reductions import Mean, masked_mean
+from rl_jax.methods.method import Evaluation
 from rl_jax.rollouts.comparisons import RESPONSES, comparisons
 from rl_jax.rollouts.rollout import BoundModel, Models, Rollout, collect
 from rl_jax.rollouts.sampler import sampling_from
@@ -22,8 +22,6 @@ from rl_jax.trajectories import Trajectories
 
 _RESOLUTION = 1e4
 """Rewards that differ by less than half of its inverse are tied: rounding is no preference."""
-
-Evaluation = Callable[[Models, PRNGKeyArray], dict[str, Mean]]
 
 
 def evaluations(config: ConfigDict, task: Task, by: str) -> dict[str, Evaluation]:

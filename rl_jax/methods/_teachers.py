@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ from rl_jax.curricula.curriculum import Plan
 from rl_jax.inputs.ranges import WHOLE
 from rl_jax.kernels.logprobs import linear_generalized_jsd
 from rl_jax.kernels.reductions import Mean, masked_mean
-from rl_jax.methods.method import ModelRole
+from rl_jax.methods.method import Evaluation, ModelRole
 from rl_jax.models import layout
 from rl_jax.rollouts.rollout import BoundModel, Models, collect
 from rl_jax.rollouts.sampler import sampling_from
@@ -73,9 +73,6 @@ def divergences(
     placement=layout.of_output(student["readout"].shape[1]),
   )
   return jnp.zeros(trajectories.tokens.shape, found.dtype).at[:, slots].set(found)
-
-
-Evaluation = Callable[[Models, PRNGKeyArray], dict[str, Mean]]
 
 
 def evaluations(config: ConfigDict, task: Task) -> dict[str, Evaluation]:

@@ -102,7 +102,7 @@ def build(config: ConfigDict, task: Task) -> Method:
   scored = {"members": ("reward", "members")} if "members" in read else {}
   role = _rewards.role(config, read, lambda path: path[0] == phase, name=reward_experts.__name__, readout=readout)
   return Method(
-    curriculum=epochs(config.prompts_per_iteration, RESPONSES, tuple(m.part)),
+    curriculum=epochs(config.prompts_per_iteration, RESPONSES, m.part),
     rollout=comparisons(task),
     signal=lambda trajectories, iteration: Signal({}),
     loss=routing if phase == "router" else ranking,

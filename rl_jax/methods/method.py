@@ -26,6 +26,8 @@ from rl_jax.trajectories import Trajectories
 
 LossFunction = Callable[[Outputs, Trajectories, Streams], Loss]
 """(outputs, trajectories, streams) -> Loss"""
+Evaluation = Callable[[Models, PRNGKeyArray], Mapping[str, Mean]]
+"""(models with the evaluated parameters, key) -> metrics"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +95,7 @@ class Method:
   models: Mapping[str, ModelRole] = dataclasses.field(default_factory=lambda: {"policy": ModelRole()})
   scoring: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
   initial: Callable[[dict[str, Params]], dict[str, Params]] = as_found
-  evaluations: Mapping[str, Callable[[Models, PRNGKeyArray], Mapping[str, Mean]]] = dataclasses.field(
-    default_factory=dict
-  )
+  evaluations: Mapping[str, Evaluation] = dataclasses.field(default_factory=dict)
   requires: tuple[str, ...] = ()
   papers: tuple[str, ...] = ()
 

@@ -7,7 +7,7 @@ answer goes into the extras of the row; the copy is dropped.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -134,6 +134,14 @@ def probed(
   return dataclasses.replace(rollout, phases=(*rollout.phases, phase), provides={**rollout.provides, **PROVIDES})
 
 
+def begins(opening: Sequence[int], tokens: Int[Array, "B T"], mask: Bool[Array, "B T"]) -> Bool[Array, "B T"]:
+  """True where the tokens of an opening begin, all of them in use."""
+  found = mask
+  for ahead, token in enumerate(opening):
+    found &= jnp.pad(mask & (tokens == token), ((0, 0), (0, ahead)))[:, ahead:]
+  return found
+
+
 def step_ends(task: Task, trajectories: Trajectories, steps: int) -> tuple[Int[Array, "B K"], Bool[Array, "B K"]]:
   """First slot after each of the first `steps` reasoning steps, and whether the row has that step.
 
@@ -145,8 +153,6 @@ def step_ends(task: Task, trajectories: Trajectories, steps: int) -> tuple[Int[A
   ends = jnp.max(jnp.where(of_step, slots + 1, 0), axis=2)
 
   opening = required_forced_answer(task).opening
-  opens = inside & (slots >= trajectories.prompt_width)
-  for ahead, token in enumerate(opening):
-    opens &= jnp.pad(tokens == token, ((0, 0), (0, ahead)))[:, ahead:]
+  opens = begins(opening, tokens, inside) & (slots >= trajectories.prompt_width)
   opened = jnp.min(jnp.where(opens, slots, tokens.shape[1]), axis=1)
   return ends, of_step.any(axis=2) & (ends <= opened[:, None])

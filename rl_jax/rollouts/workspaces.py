@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.kernels.search import Workspace, join_drafts, top_drafts
+from rl_jax.rollouts.probes import begins
 from rl_jax.tasks.task import Prompts, Task, end_ids
 from rl_jax.trajectories import Trajectories
 
@@ -77,12 +78,7 @@ def solutions(task: Task, drafts: Trajectories, solution: str) -> tuple[Int[Arra
   mask &= ~jnp.isin(tokens, jnp.array(end_ids(task.vocabulary)))
   if solution == "answer":
     assert task.forced_answer is not None
-    opening, slots = task.forced_answer.opening, tokens.shape[1]
-    ahead = lambda x, by: jnp.pad(x, ((0, 0), (0, len(opening))))[:, by : by + slots]
-    opens = jnp.ones_like(mask)
-    for place, token in enumerate(opening):
-      opens &= (ahead(tokens, place) == token) & ahead(mask, place)
-    mask &= jnp.cumsum(opens, axis=1) > 0
+    mask &= jnp.cumsum(begins(task.forced_answer.opening, tokens, mask), axis=1) > 0
   return tokens, mask
 
 

@@ -193,6 +193,7 @@ def test_evaluations_that_ask_for_nothing_are_left_out():
   ("options", "message"),
   [
     ({"phase": "last"}, "method.phase is one of router, head, experts, fusion, got 'last'"),
+    ({"part": (0.0, 0.5, 1.0)}, "the part .0.0, 0.5, 1.0. of the problems: want two shares"),
     ({"phase": "router"}, "has no router: members above 1, combine='routed'"),
     ({"reward.model.members": 3}, "method.reward.model.members=3: this task has 2 kinds of prompts"),
     ({"reward.model.experts": 1}, "method.reward.model.experts=1: this task has 2 aspects"),

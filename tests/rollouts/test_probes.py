@@ -154,3 +154,10 @@ def test_a_task_that_cannot_be_forced_is_one_line():
   task = dataclasses.replace(parts()[0], forced_answer=None)
   with pytest.raises(ValueError, match="this task has no `forced_answer`: use another task"):
     probe(None, task, None, parts()[2], jnp.zeros((8, 1)), jnp.ones((8, 1), bool), None, sampling=Sampling())
+
+
+def test_an_opening_begins_where_all_of_its_tokens_are_in_use():
+  tokens, mask = np.array([[7, 8, 7, 8, 7, 8]]), np.array([[True, True, True, False, True, True]])
+  assert probes.begins((7, 8), tokens, mask).tolist() == [[True, False, False, False, True, False]]
+  assert probes.begins((7, 8, 7), tokens, mask).tolist() == [[True, False, False, False, False, False]]
+  np.testing.assert_array_equal(probes.begins((), tokens, mask), mask)
