@@ -32,7 +32,8 @@ def epochs(prompts: int, completions_per_prompt: int, part: Sequence[float] = (0
   Args:
     part: shares of the split, by id, where its problems begin and end, for stages that learn from different problems.
 
-  Raises: ValueError: the part is not two shares; with the first plan: the task has infinitely many problems, or none in this part.
+  Raises: ValueError: the part is not two shares; with the first plan, the task has infinitely many problems, or none in
+    this part.
   """
   if not isinstance(part, Sequence) or len(part) != 2:
     raise ValueError(f"the part {part!r} of the problems: want two shares, as (0.0, 0.6)")
