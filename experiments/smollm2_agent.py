@@ -50,7 +50,9 @@ def get_config(variant: str = "") -> ConfigDict:
     "observation_tokens": 16,
     "forced_answer_tokens": 8,
   }
-  config.num_iterations = 24 if variant != "smoke" else config.num_iterations
+  if variant != "smoke":
+    config.num_iterations = 16
+    config.evaluation.every_iterations = config.checkpoint.every_iterations = 8
   if variant not in ("", "grpo", "smoke"):
     raise ValueError(f'variant {variant!r} is not known: leave it out, or take one of "grpo", "smoke"')
   return config
