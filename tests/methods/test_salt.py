@@ -170,6 +170,27 @@ def test_episodes_that_are_the_same_have_no_advantage():
   np.testing.assert_allclose(signal_of(rows).streams["policy"].targets, 0, atol=1e-6)
 
 
+def test_a_policy_that_reads_only_the_state_gets_the_gradient_of_grpo():
+  """If the gradient of a step depends on its state and action alone, only the sum of the advantages of such steps counts,
+  and means leave sums as they are. Episodes must weigh alike by token: a mean over each of them does not do that."""
+  lengths, states, actions = RNG.integers(2, 7, 8), RNG.integers(0, 3, (8, 7)), RNG.integers(0, 2, (8, 6))
+  rows = rows_of(states, actions, lengths, RNG.normal(size=8), np.zeros(8, int))
+  exists = np.arange(6) < lengths[:, None]
+
+  def pushes(method, weights):
+    """The factor of the gradient of each action's log probability in each state: [states, actions]."""
+    signal = method.build(config_of(method), task_of(6)).signal(rows, jnp.int32(0))
+    of_steps = of_turns(rows, signal.streams["policy"].targets) * weights
+    return np.array([
+      [of_steps[exists & (states[:, :-1] == state) & (actions == action)].sum() for action in range(2)]
+      for state in range(3)
+    ])  # fmt: skip
+
+  by_token, by_episode = np.ones((8, 1)), 1 / lengths[:, None]
+  np.testing.assert_allclose(pushes(salt, by_token), pushes(grpo, by_token), atol=1e-5)
+  assert np.abs(pushes(salt, by_episode) - pushes(grpo, by_episode)).max() > 0.05
+
+
 def test_its_advantages_agree_better_with_exact_ones():
   """In rooms, of a policy that takes any step: the correlation with V after a turn less V before it, over turns; and a
   step is less often pushed the wrong way."""
