@@ -52,7 +52,8 @@ def get_config(variant: str = "") -> ConfigDict:
   }
   if variant != "smoke":
     config.num_iterations = 16
-    config.evaluation.every_iterations = config.checkpoint.every_iterations = 8
+    config.checkpoint.every_iterations = 8
+    config.evaluation.update({"every_iterations": 8, "samples_per_prompt": 1, "pass_at": (), "greedy": False})
   if variant not in ("", "grpo", "smoke"):
     raise ValueError(f'variant {variant!r} is not known: leave it out, or take one of "grpo", "smoke"')
   return config
