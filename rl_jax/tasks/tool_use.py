@@ -2,10 +2,11 @@
 
 config.task = {"name": "rl_jax.tasks.tool_use", "tool": "calculator", "source": "reasoning_gym", "dataset": "chain_sum"}
 
-Each turn is a message of the policy. A message with a call gets the tool's result, formatted with `result_template`.
-The first message without a call is the answer, and only that message is scored, so a tool's result never counts as an
-answer. A call in the last turn gets no result and is scored as a missing answer. The tool "python" runs programs in the
-sandbox; a row whose program this machine cannot run has no verdict.
+Each turn is a message of the policy. It ends with the token that completes a call, however the call is split into
+tokens, and gets the tool's result, formatted with `result_template`. The first message without a call is the answer,
+and only that message is scored, so a tool's result never counts as an answer. A call in the last turn gets no result
+and is scored as a missing answer. The tool "python" runs programs in the sandbox; a row whose program this machine
+cannot run has no verdict.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-import string
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -87,11 +87,11 @@ def build(
   questions = _of_source(config) | {
     "response_tokens": layout.response_tokens,
     "system_prompt": config["system_prompt"] or INSTRUCTIONS[config["tool"]],
+    "stop_texts": (*config["stop_texts"], CLOSING),
   }
   task = SOURCES[config["source"]].build(questions, vocabulary=vocabulary, scorers=scorers)
   slots = layout.observation_tokens
   template = observations.template(config["result_template"], PLACE, task.vocabulary, slots, field="result_template")
-  layout = dataclasses.replace(layout, stop_sequences=stop_sequences(task.vocabulary, CLOSING))
   of_tool = Notes([tool], [])
   return dataclasses.replace(
     task,
@@ -124,19 +124,6 @@ def _of_source(config: Mapping[str, Any]) -> dict[str, Any]:
       if field not in own and plain(config[field]) != defaults[field]:
         raise ValueError(f"task.{field} is a field of the source {name!r}, but task.source is {config['source']!r}")
   return {field: plain(config[field]) for field in own}
-
-
-def stop_sequences(vocabulary: Tokenizer, text: str) -> tuple[tuple[int, ...], ...]:
-  """Token sequences of a text after any ASCII character, which may be part of the first token.
-
-  A policy may write the text in tokens that the tokenizer would not choose; the turn then does not stop there.
-  """
-  sequences = set()
-  for character in ["", *string.printable]:
-    ids = [int(token) for token in vocabulary.encode(character + text)]
-    shortest = next(n for n in range(1, len(ids) + 1) if text in vocabulary.decode(ids[-n:]))
-    sequences.add(tuple(ids[-shortest:]))
-  return tuple(sorted(sequences))
 
 
 def _verify(

@@ -171,8 +171,8 @@ def test_episodes_that_are_the_same_have_no_advantage():
 
 
 def test_a_policy_that_reads_only_the_state_gets_the_gradient_of_grpo():
-  """If the gradient of a step depends on its state and action alone, only the sum of the advantages of such steps counts,
-  and means leave sums as they are. Episodes must weigh alike by token: a mean over each of them does not do that."""
+  """If the gradient of a step depends on its state and action alone, only the sum of the advantages of such steps
+  counts, and means leave sums as they are. All tokens must weigh alike: with a mean over each episode they do not."""
   lengths, states, actions = RNG.integers(2, 7, 8), RNG.integers(0, 3, (8, 7)), RNG.integers(0, 2, (8, 6))
   rows = rows_of(states, actions, lengths, RNG.normal(size=8), np.zeros(8, int))
   exists = np.arange(6) < lengths[:, None]

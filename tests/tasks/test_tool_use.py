@@ -1,15 +1,16 @@
-"""Question-answer data with a tool: calls, observations as tokens, answers, stop sequences, what is refused."""
+"""Question-answer data with a tool: calls, observations as tokens, answers, where a turn stops, what is refused."""
 
 from __future__ import annotations
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rl_jax.tasks import tool_use
 from rl_jax.tasks.scoring import Verdict
-from rl_jax.tasks.tool_use import Scorers, find_call, stop_sequences
+from rl_jax.tasks.tool_use import Scorers, find_call
 from rl_jax.tasks.verifiers import sandbox
 from tests.tasks.byte_vocabulary import Bytes
 
@@ -147,30 +148,27 @@ def test_a_call_is_whole_or_none():
 
 
 class Merging(Bytes):
-  """Bytes, and tokens for '</', ')</' and 'ool>'."""
+  """Bytes, and tokens for ')</', 'ool>' and '>' with the line that follows."""
 
-  extra = {258: "</", 259: ")</", 260: "ool>"}
+  extra = {258: ")</", 259: "ool>", 260: ">\n"}
 
-  def encode(self, text):
-    ids, at = [], 0
-    while at < len(text):
-      found = max(
-        (i for i, piece in self.extra.items() if text.startswith(piece, at)),
-        key=lambda i: len(self.extra[i]),
-        default=None,
-      )
-      ids.append(ord(text[at]) if found is None else found)
-      at += 1 if found is None else len(self.extra[found])
-    return ids
+  def __len__(self):
+    return 261
 
   def decode(self, ids):
-    return "".join(self.extra.get(i) or chr(i) for i in ids)
+    return "".join(self.extra.get(i) or super(Merging, self).decode([i]) for i in ids)
 
 
-def test_stop_sequences_are_what_the_tokenizer_writes_after_any_character():
-  assert stop_sequences(Bytes(), "</tool>") == (tuple(b"</tool>"),)
-  assert stop_sequences(Merging(), "</tool>") == ((258, ord("t"), 260), (259, ord("t"), 260))
-  assert built().turns.stop_sequences == (tuple(b"</tool>"),)
+@pytest.mark.parametrize("tail", [tuple(b"</tool>"), (258, ord("t"), 259), (*b"</tool", 260)])
+def test_a_turn_stops_with_the_token_that_completes_a_call(tail):
+  """Also with one that has text before or after it, which the tokenizer prefers in a longer text."""
+  stops = tool_use.build(FIELDS | {"stop_texts": ("!!",)}, vocabulary=Merging()).stop_texts
+  state, complete = jnp.zeros(1, jnp.int32), []
+  for token in (*b"<tool>1", *tail):
+    state = stops.step(state, jnp.full(1, token))
+    complete.append(bool(stops.complete(state)[0]))
+  assert complete == [False] * (len(complete) - 1) + [True]
+  assert stops.complete(stops.step(stops.step(jnp.zeros(1, jnp.int32), jnp.full(1, 33)), jnp.full(1, 33))).all()
 
 
 def test_another_corpus_is_other_data(tmp_path):
