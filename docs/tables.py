@@ -178,10 +178,23 @@ def smollm2() -> str:
   return markdown(("policy", "pass@1", "pass@4", "greedy", "minutes on 2 cores"), rows)
 
 
+def agent() -> str:
+  """Accuracy of SmolLM2 with a calculator, before and after, by method and seed."""
+  rows = [("before", _evaluation("smollm2_agent_base")[0], "")]
+  for method, label in (("", "IGPO"), ("_grpo", "GRPO")):
+    for seed in (0, 1):
+      name = f"smollm2_agent{method}_seed{seed}"
+      saved = json.loads((RESULTS / f"{name}.json").read_text())
+      iterations = saved["curves"]["held_out/sampled_accuracy"]["iterations"][-1]
+      minutes = f"{saved['seconds'] / 60:.0f}"
+      rows.append((f"{label}, {iterations} iterations, seed {seed}", _evaluation(name)[0], minutes))
+  return markdown(("policy", "accuracy", "minutes on 2 cores"), rows)
+
+
 def _evaluation(name: str) -> list[str]:
   """Estimates of an evaluation, with their intervals."""
   summary = json.loads((RESULTS / f"evaluations/{name}.json").read_text())["summary"]
-  estimates = [summary["pass_at"]["1"], summary["pass_at"]["4"], summary["greedy"]]
+  estimates = [*summary["pass_at"].values(), *([summary["greedy"]] if "greedy" in summary else [])]
   return [f"{e['value']:.3f} [{e['low']:.3f}, {e['high']:.3f}]" for e in estimates]
 
 
@@ -225,6 +238,7 @@ TABLES: dict[str, Callable[[], str]] = {
   "credit_rows": credit_rows,
   "claims": claims,
   "smollm2": smollm2,
+  "agent": agent,
   "times": times,
   "memory": memory,
 }

@@ -7,7 +7,9 @@ Episodes of a prompt go through the same cells, so many steps are shared. The va
 experiments/grpo_rooms.py, which is GRPO on the same task.
 
 Command: rl-jax train salt --workdir=runs/salt
-Expected: no result yet.
+Study: rl-jax study salt --only=salt --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 162 s.
+Expected: held_out/sampled_accuracy after 160,000 tokens: salt 0.763 ± 0.128; 6 seeds (results/salt.json).
 """
 
 from rl_jax.experiments import grpo_rooms

@@ -14,7 +14,9 @@ Every entry takes four optimiser steps per iteration and is tuned in the same wa
 separate starts, on half of the budget.
 
 Command: python -m rl_jax.study salt --results=experiments/results
-Expected: no result yet.
+Hardware: 2 threads of an AMD EPYC; 874 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 160,000 tokens: grpo 0.819 ± 0.060, no_reward 0.000 ± 0.000, oracle 0.867 ±
+  0.054, salt 0.763 ± 0.128, salt_history 0.450 ± 0.132; 6 seeds (results/salt.json).
 """
 
 from ml_collections import ConfigDict

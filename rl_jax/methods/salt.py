@@ -8,8 +8,8 @@ concentrates on the steps that distinguish good episodes from bad ones:
   A(i, t) = mean of A_j over all steps (j, t') of the prompt's episodes with the same state, action and next state
 
 on all tokens of the turn. A step that no other episode takes keeps A_i, so without recurring states this is GRPO.
-Neither rollout nor loss changes. The environment identifies states (`state_ids`); a turn whose state has no id keeps
-A_i.
+Neither rollout nor loss changes. A policy that reads only the state gets GRPO's gradient if all tokens weigh alike, as
+means do not change sums. The environment identifies states (`state_ids`); a turn whose state has no id keeps A_i.
 
 The rule is known from the appendix of a later paper. Inferred: each repetition of a loop counts; advantages are not
 normalised again; actions are equal if their tokens are; and `history`, the number of earlier steps that must be equal
