@@ -1,15 +1,15 @@
 """Does credit for sub-goals learn faster than flat advantages in the same turns?
 
-Two rooms of four cells with a key and a door, in turns that name a sub-goal before they act
+Three rooms of four cells in a row, with two keys and two doors, in turns that name a sub-goal before they act
 (rl_jax/tasks/environments/planned.py); the only reward is at the goal. Demonstrations go to the sub-goal that they
 name; half of the time they keep it, otherwise they draw another one from all cells: the start follows its plans but
-plans blindly. It arrives one time in three, not by its likeliest plan, so growing surer does not help, as `no_reward`
-shows.
+plans blindly, so growing surer does not help, as `no_reward` shows.
 
 The paper claims more success than PPO in the same turns, the more so the more sub-goals a task has, and less variance.
-Entries with `two` have three rooms, so two keys come before the goal; no claim compares the two differences. `ppo` is
-flat GAE with lambda 1, as in HiPER's segments, `ppo_short` with 0.95. `penalties` are the authors' for ALFWorld, where
-success is worth ten times as much. All share divergence, entropy bonus, dual clip and the rates of their critics.
+Entries with `one` have two rooms and one key. There some starts arrive by their likeliest plans, which no gate sees, and
+no claim compares the two differences. `ppo` is flat GAE with lambda 1, as in HiPER's segments, `ppo_short` with 0.95.
+`penalties` are the authors' for ALFWorld, where success is worth ten times as much. All share divergence, entropy
+bonus, dual clip and the rates of their critics.
 
 There is no oracle: exact values assume a policy whose steps do not depend on its plans. That the variance of the
 executor's gradient falls with more segments is tested (tests/methods/test_hiper.py) and is not a claim.
@@ -27,15 +27,15 @@ from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above
 
 BUDGET = 120_000
-"""About 130 iterations of 32 episodes."""
-TWO = ("task.levels={'two': {'doors': 2}}",)
+"""Some 100 iterations of 32 episodes."""
+ONE = ("task.levels={'one': {'doors': 1}}",)
 OF_LOSS = ("method.kl_coefficient=0.01", "method.entropy_coefficient=0.001", "method.dual_clip=3.0")
 """HiPER's options of the loss, for the others."""
 OF_CRITIC = ("method.critic_learning_rate=1e-3",)
 
 
 def get_config() -> ConfigDict:
-  """Flat advantages in three forms, HiPER with and without penalties, both with two doors, and no reward."""
+  """Flat advantages in three forms, HiPER with and without penalties, both with one door, and no reward."""
   updates = lambda left, right: above(left, right, ACCURACY, "updates")
   flat = lambda method, *overrides: {
     "config": "hiper", "overrides": (f"method.name=rl_jax.methods.{method}", *overrides)
@@ -50,11 +50,12 @@ def get_config() -> ConfigDict:
       "grpo": flat("grpo", *OF_LOSS, "method.aggregation=token_mean"),
       "hiper": hiper(),
       "penalties": hiper(*penalties),
-      "ppo_two": flat("ppo", *OF_LOSS, *OF_CRITIC, *TWO),
-      "hiper_two": hiper(*TWO),
+      "ppo_one": flat("ppo", *OF_LOSS, *OF_CRITIC, *ONE),
+      "hiper_one": hiper(*ONE),
       "no_reward": flat("no_reward"),
     },
     overrides=(
+      "task.levels={'two': {'doors': 2}}",
       "task.stray_rate=0.1",
       "task.plan_error_rate=1.0",
       "prompts_per_iteration=8",
@@ -73,7 +74,7 @@ def get_config() -> ConfigDict:
       "HiPER is more accurate than PPO in the same turns over equal updates": updates("hiper", "ppo"),
       "HiPER is more accurate than PPO with a shorter lambda": updates("hiper", "ppo_short"),
       "HiPER is more accurate than GRPO": updates("hiper", "grpo"),
-      "with two doors HiPER is more accurate than PPO": updates("hiper_two", "ppo_two"),
+      "with one door HiPER is more accurate than PPO": updates("hiper_one", "ppo_one"),
       "HiPER is more accurate with the authors' penalties": updates("penalties", "hiper"),
     },
   )
