@@ -1,7 +1,7 @@
 """Does credit of turns teach a real model to use a calculator faster than credit of episodes?
 
 SmolLM2-135M-Instruct on sums from reasoning-gym that it rarely solves without help, with a calculator that it may call
-before it answers. Information gain of turns (IGPO, rl_jax/methods/igpo.py) is compared with GRPO, the variant "grpo".
+once before it answers. Information gain of turns (IGPO, rl_jax/methods/igpo.py) is compared with GRPO, the variant "grpo".
 `python -m rl_jax.fetch smollm2-135m-instruct` downloads the model, `make tasks` installs the packages.
 
 Variant "smoke" ends in a minute or two and learns nothing.
@@ -45,7 +45,7 @@ def get_config(variant: str = "") -> ConfigDict:
     "system_prompt": PROMPT,
     "question_template": EXAMPLE,
     "prompt_tokens": 128,
-    "max_turns": 3,
+    "max_turns": 2,
     "turn_tokens": 24,
     "observation_tokens": 16,
     "forced_answer_tokens": 8,
