@@ -1,7 +1,8 @@
 """Does credit of turns teach a real model to use a calculator faster than credit of episodes?
 
 SmolLM2-135M-Instruct on sums from reasoning-gym that it rarely solves without help, with a calculator that it may call
-once before it answers. Information gain of turns (IGPO, rl_jax/methods/igpo.py) is compared with GRPO, the variant "grpo".
+once before it answers. Information gain of turns (IGPO, rl_jax/methods/igpo.py) is compared with GRPO, the variant
+"grpo".
 `python -m rl_jax.fetch smollm2-135m-instruct` downloads the model, `make tasks` installs the packages.
 
 Variant "smoke" ends in a minute or two and learns nothing.

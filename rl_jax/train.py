@@ -37,7 +37,8 @@ def main(argv: list[str]) -> int:
   workdir = flags.workdir or command_line.default_workdir(flags.config)
   processes.join(flags.options)
   try:
-    with processes.leaving("rl_jax.train"), of_users_code(workdir):
+    of_run = None if flags.options.dry_run or flags.asked else workdir  # what trains nothing makes no folder
+    with processes.leaving("rl_jax.train"), of_users_code(of_run):
       config = configs.resolve_experiment(flags.config, flags.overrides)
       if flags.asked:
         for line in (line for field in flags.asked for line in chosen(described(config), field)):

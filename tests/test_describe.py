@@ -72,6 +72,13 @@ def test_a_dry_run_of_what_cannot_be_launched_is_one_line(capsys, tmp_path):
   assert "rows of an iteration (32) is not a multiple of minibatches_per_epoch (7)" in capsys.readouterr().err
 
 
+def test_a_dry_run_of_a_users_faulty_code_leaves_no_folder(capsys, tmp_path):
+  (tmp_path / "broken.py").write_text("def get_config(variant=''):\n  raise KeyError('lost')\n")
+  argv = [f"{tmp_path / 'broken.py'}", f"--workdir={tmp_path / 'run'}"]
+  assert train.main([*argv, "--dry_run"]) == 1 and not (tmp_path / "run").exists()
+  assert train.main(argv) == 1 and (tmp_path / "run/traceback.txt").exists()
+
+
 @pytest.mark.parametrize(
   ("change", "said"),
   [

@@ -6,9 +6,9 @@ name; half of the time they keep it, otherwise they draw another one from all ce
 plans blindly, so growing surer does not help, as `no_reward` shows.
 
 The paper claims more success than PPO in the same turns, the more so the more sub-goals a task has, and less variance.
-Entries with `one` have two rooms and one key. There some starts arrive by their likeliest plans, which no gate sees, and
-no claim compares the two differences. `ppo` is flat GAE with lambda 1, as in HiPER's segments, `ppo_short` with 0.95.
-`penalties` are the authors' for ALFWorld, where success is worth ten times as much. All share divergence, entropy
+Entries with `one` have two rooms and one key. There some starts arrive by their likeliest plans, which no gate sees,
+and no claim compares the two differences. `ppo` is flat GAE with lambda 1, as in HiPER's segments, `ppo_short` with
+0.95. `penalties` are the authors' for ALFWorld, where success is worth ten times as much. All share divergence, entropy
 bonus, dual clip and the rates of their critics.
 
 There is no oracle: exact values assume a policy whose steps do not depend on its plans. That the variance of the

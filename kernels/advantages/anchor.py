@@ -53,6 +53,7 @@ def gigpo(
   normalization: str = "none",
   ddof: int = 1,
   eps: float = 1e-6,
+  singleton: str = "raw",
 ) -> AnchorAdvantages:
   """A_t = A^E + step_weight A^S_t, with A^E = (R - mean_g) / F and A^S_t = (G_t - mean_anchor) / F.
 
@@ -61,6 +62,7 @@ def gigpo(
   compared by what they have earned from there on. `states` are ids from 0. A negative one is unknown: its step
   advantage is 0, as that of an anchor of one turn. `normalization` "none": F = 1 (the authors' default); "std":
   F = std + eps of the group, or of the anchor; "leave_one_out": F = 1 and means over other ROWS, 0 without any.
+  `singleton` names A^E of a group of one, as in group.py.
 
   "leave_one_out" with discount 1 expects (1 + step_weight) grad J. Means with the row itself in them do not: they scale
   the gradient of a state by 1 - E[1 / n], n its turns, and a row that comes back is a part of its own baseline. (For
@@ -81,11 +83,13 @@ def gigpo(
   anchors = densify(jnp.broadcast_to(group_ids[:, None], states.shape).reshape(-1), states.reshape(-1))
   of_rows = zero_masked(turn_rewards, mask).sum(axis=1), group_ids, exists.any(axis=1)
   if normalization == "leave_one_out":
-    episode, step = rloo(*of_rows), _against_other_rows(returns, anchors, known)
+    episode, step = rloo(*of_rows, singleton=singleton), _against_other_rows(returns, anchors, known)
   else:
-    options: dict[str, Any] = {"scale": "none" if normalization == "none" else "group", "ddof": ddof, "eps": eps}
+    scale = "none" if normalization == "none" else "group"
+    options: dict[str, Any] = {"scale": scale, "ddof": ddof, "eps": eps}
     of_turns = returns.reshape(-1), anchors, known.reshape(-1)
-    episode, step = grpo(*of_rows, **options), grpo(*of_turns, **options, singleton="zero").reshape(states.shape)
+    episode = grpo(*of_rows, **options, singleton=singleton)
+    step = grpo(*of_turns, **options, singleton="zero").reshape(states.shape)
   counts = zero_masked(group_size(anchors, known.reshape(-1)).reshape(states.shape), known)
   advantages = per_token(episode, exists) + step_weight * step
   return jax.lax.stop_gradient(AnchorAdvantages(advantages, step, counts))

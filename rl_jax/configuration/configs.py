@@ -44,9 +44,9 @@ __all__ = [
 # Sections whose defaults come from the part that `name` names: it has get_config() -> dict and build(config).
 ROLES = ("method", "task", "model")
 # Dictionaries with keys of the user's choice: a file's value replaces the default as a whole, and any key below is new.
-OPEN = ("task.levels", "task.components", "task.training_terms", "task.verifier_arguments", "stages",
-  "mesh.rules", "mesh.rollout_rules", "method.clip_options", "method.teacher.model",
-  "method.reward.model",
+OPEN = ("task.levels", "task.components", "task.training_terms", "task.verifier_arguments", "task.arguments",
+  "task.limits", "task.chat_template_arguments", "stages", "mesh.rules", "mesh.rollout_rules", "method.clip_options",
+  "method.teacher.model", "method.reward.model",
 )  # fmt: skip
 # Short forms: config.task.name="reasoning_gym:chain_sum" names a part and one of its fields.
 SHORT = {

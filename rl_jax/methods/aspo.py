@@ -72,14 +72,14 @@ def build(config: ConfigDict, task: Task) -> Method:
     ids, scored, correct = trajectories.group_ids, trajectories.scored, trajectories.correct
     positions = trajectories.extras["first_call"]
     called, options = positions >= 0, {"ddof": m.ddof, "eps": m.epsilon}
-    plain = group.grpo(trajectories.rewards, ids, scored, **options)
+    plain = group.grpo(trajectories.rewards, ids, scored, **options, singleton="zero")
     if m.shaping == "advantage":
       numbers = {"delta": m.delta, "strength": m.strength}
       shaped = aspo(plain, correct, called, positions, trajectories.response_lengths, ids, scored, **numbers).advantages
     else:
       numbers = {"delta": m.reward_delta, "clip": m.reward_clip}
       rewards = early_tool_reward(correct, called, positions, ids, scored, **numbers, **options)
-      shaped = group.grpo(rewards, ids, scored, **options)
+      shaped = group.grpo(rewards, ids, scored, **options, singleton="zero")
     metrics = {
       "calls": masked_mean(called, scored),
       "first_call": masked_mean(positions, scored & called),

@@ -99,7 +99,7 @@ def build(config: ConfigDict, task: Task) -> Method:
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     rewards, scored, mu = trajectories.rewards, trajectories.scored, mixture(trajectories, iteration)
-    options = {"mu": mu, "alpha": m.alpha, "weighted": m.weighted, "beta": m.beta}
+    options = {"mu": mu, "alpha": m.alpha, "weighted": m.weighted, "beta": m.beta, "singleton": "zero"}
     split = conditional.canon(rewards, metric(trajectories, iteration), trajectories.group_ids, scored, **options)
     halves = {
       "mu": Mean(jnp.asarray(mu, jnp.float32), jnp.float32(1.0)),

@@ -76,7 +76,8 @@ def build(config: ConfigDict, task: Task) -> Method:
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     late = penalty(trajectories)
     rewards = m.reward_scale * trajectories.rewards + late
-    advantages = group.grpo(rewards, trajectories.group_ids, trajectories.scored, ddof=m.ddof, eps=m.epsilon)
+    rows = rewards, trajectories.group_ids, trajectories.scored
+    advantages = group.grpo(*rows, ddof=m.ddof, eps=m.epsilon, singleton="zero")
     stream = policy_gradient.token_stream(trajectories, advantages)
     return Signal({"policy": stream}, {"overlong": masked_mean(-late, trajectories.row_mask)})
 

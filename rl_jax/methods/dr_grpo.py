@@ -34,7 +34,8 @@ def build(config: ConfigDict, task: Task) -> Method:
   check_answers(config)
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
-    advantages = group.dr_grpo(trajectories.rewards, trajectories.group_ids, trajectories.scored)
+    rows = trajectories.rewards, trajectories.group_ids, trajectories.scored
+    advantages = group.dr_grpo(*rows, singleton="zero")
     return Signal({"policy": policy_gradient.token_stream(trajectories, advantages)})
 
   return policy_gradient.method(config, task, signal, papers=("2503.20783",))

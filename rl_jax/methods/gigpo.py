@@ -61,9 +61,9 @@ def build(config: ConfigDict, task: Task) -> Method:
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     exists, states = scored_turns(task, trajectories), trajectories.extras["state_ids"][:, :-1]
-    options = {"step_weight": m.step_weight, "discount": m.discount, "normalization": m.normalization}
-    rewards = turn_rewards(task, trajectories)
-    estimate = anchor.gigpo(rewards, states, trajectories.group_ids, exists, **options)
+    options = {name: m[name] for name in ("step_weight", "discount", "normalization")}
+    rows = turn_rewards(task, trajectories), states, trajectories.group_ids, exists
+    estimate = anchor.gigpo(*rows, **options, singleton="zero")
     advantages = on_tokens(estimate.advantages, trajectories.turn_ids, trajectories.trained)
     metrics = {
       "anchored": masked_mean(estimate.counts > 1, exists),

@@ -49,7 +49,7 @@ def build(config: ConfigDict, task: Task) -> Method:
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     rows = trajectories.rewards, trajectories.group_ids, trajectories.scored
-    advantages = group.gpg(*rows, counted=counted, scale=scale, ddof=m.ddof, eps=m.epsilon)
+    advantages = group.gpg(*rows, counted=counted, scale=scale, ddof=m.ddof, eps=m.epsilon, singleton="zero")
     return Signal({"policy": policy_gradient.token_stream(trajectories, advantages)})
 
   return policy_gradient.method(config, task, signal, papers=("2504.02546",))

@@ -48,9 +48,8 @@ def build(config: ConfigDict, task: Task) -> Method:
   one_of(m, "scale", ("group", "batch", "none"))
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
-    advantages = group.grpo(
-      trajectories.rewards, trajectories.group_ids, trajectories.scored, scale=m.scale, ddof=m.ddof, eps=m.epsilon
-    )
+    rows = trajectories.rewards, trajectories.group_ids, trajectories.scored
+    advantages = group.grpo(*rows, scale=m.scale, ddof=m.ddof, eps=m.epsilon, singleton="zero")
     return Signal({"policy": policy_gradient.token_stream(trajectories, advantages)})
 
   return policy_gradient.method(config, task, signal, papers=("2402.03300",))

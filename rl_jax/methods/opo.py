@@ -35,6 +35,6 @@ def build(config: ConfigDict, task: Task) -> Method:
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     rows = trajectories.rewards, trajectories.group_ids, trajectories.response_lengths, trajectories.scored
-    return Signal({"policy": policy_gradient.token_stream(trajectories, group.opo(*rows))})
+    return Signal({"policy": policy_gradient.token_stream(trajectories, group.opo(*rows, singleton="zero"))})
 
   return policy_gradient.method(config, task, signal, papers=("2505.23585",))

@@ -93,7 +93,7 @@ def build(config: ConfigDict, task: Task) -> Method:
     equal = jnp.abs(prm - ref) <= m.rounding * jnp.maximum(1.0, jnp.abs(ref))
     mask, (rewards, scores) = implicit(jnp.where(equal, ref, prm), trajectories)
     rewards = scale_to_unit_return(rewards, mask, eps=m.unit_return_epsilon) if m.unit_return else rewards
-    advantages = process.prime(rewards, *outcomes, mask, **return_options).advantages
+    advantages = process.prime(rewards, *outcomes, mask, **return_options, singleton="zero").advantages
     accuracy = pair_accuracy(scores, *outcomes)
     return Signal({"policy": policy_gradient.token_stream(trajectories, advantages)}, {"prm_accuracy": accuracy})
 

@@ -53,7 +53,8 @@ def build(config: ConfigDict, task: Task) -> Method:
     return reinforce_pp(ppo.token_rewards(rows), mask, discount=m.discount, whitening=whitening)
 
   def of_group(rows: Trajectories) -> Array:
-    return reinforce_pp_baseline(rows.rewards, rows.group_ids, rows.scored, rows.trained, whitening=whitening)
+    scores = rows.rewards, rows.group_ids, rows.scored
+    return reinforce_pp_baseline(*scores, rows.trained, whitening=whitening, singleton="zero")
 
   estimate = {"none": returns, "group": of_group}[m.baseline]
 

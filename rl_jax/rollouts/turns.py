@@ -35,7 +35,7 @@ def responses(task: Task, completions_per_prompt: int, sampling: Sampling, by: s
 def required_turns(task: Task) -> Turns:
   """The task's turns; ValueError if it has none."""
   if task.turns is None:
-    raise ValueError("this task has no turns: use one that has, such as rl_jax.tasks.lookup")
+    raise ValueError("this task has no turns: use one that has, such as the task of the method's experiment")
   return task.turns
 
 

@@ -152,7 +152,8 @@ def _method(module: MethodModule, config: ConfigDict, task: Any) -> Method:
     if lacks:
       names = ", ".join(sorted(provided))
       raise ValueError(
-        f"{who} requires {', '.join(lacks)} of the task {type(task).__name__} or its own rollout, which give {names}"
+        f"{who} requires {', '.join(lacks)} of the task {type(task).__name__} or its own rollout, which give {names}: "
+        "use another task, such as that of an experiment with this method"
       )
   return method
 

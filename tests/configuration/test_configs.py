@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import types
@@ -13,6 +14,7 @@ from rl_jax.configuration import command_line, configs, parts
 from rl_jax.configuration.command_line import parse_flags
 from rl_jax.configuration.configs import resolve, resolve_config, resolve_role
 from rl_jax.errors import UserError
+from rl_jax.list import roles
 
 METHOD = """
 CLIP = 0.2
@@ -158,6 +160,26 @@ def test_open_sections_take_new_names():
   assert "mixture.hard" in message("task.mixture.hard=0.5")  # this one is closed
   whole = grpo("task.levels={'only': {'operations': 3}}")
   assert whole.task.levels.to_dict() == {"only": {"operations": 3}}
+
+
+def empty_sections(defaults, key):
+  for name, value in defaults.items():
+    if isinstance(value, dict):
+      yield from empty_sections(value, f"{key}.{name}") if value else (f"{key}.{name}",)
+
+
+@pytest.mark.parametrize(("role", "folder"), [("task", "tasks"), ("method", "methods"), ("model", "models")])
+def test_a_section_without_fields_of_its_own_takes_any(role, folder):
+  """Otherwise no command could set anything in it."""
+  names = [entry.name for entry in roles(folder)]
+  found = {key for name in names for key in empty_sections(importlib.import_module(name).get_config(), role)}
+  assert len(names) > 3 and found <= set(configs.OPEN)
+
+
+def test_arguments_of_a_class_are_set_as_a_whole_or_one_by_one():
+  arguments = ["task.arguments={'a': 1}", "task.arguments.b=0.5"]
+  task = resolve("grpo", ["task.name=rl_jax.tasks.environments.host", *arguments]).task
+  assert task.arguments.to_dict() == {"a": 1, "b": 0.5}
 
 
 def test_levels_of_a_file_replace_the_default_ones():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rl_jax.kernels.losses import cispo, dppo, gmpo, sapo, vespo
-from rl_jax.methods import _clips, dr_grpo, grpo, policy_gradient, ppo, rloo
+from rl_jax.methods import _clips, dapo, dr_grpo, gpg, grpo, opo, policy_gradient, ppo, rloo
 from rl_jax.methods._clipped_loss import AGGREGATIONS
 from rl_jax.methods.method import ModelRole
 from tests.methods.batches import RESPONSE_TOKENS, TASK, batch_of, config_of
@@ -88,6 +88,14 @@ def test_advantages_of_groups_by_hand(name, options, advantages):
   stream = streams_of(built(name, **options), batch())["policy"]
   np.testing.assert_allclose(stream.targets, np.where(LOSS_MASK, np.array(advantages)[:, None], 0), atol=1e-6)
   np.testing.assert_array_equal(stream.weights, LOSS_MASK)
+
+
+@pytest.mark.parametrize("module", [grpo, dr_grpo, rloo, dapo, gpg, opo])
+def test_an_answer_whose_peers_have_no_verdict_teaches_nothing(module):
+  """Nothing says whether it is better than others, so its reward, here 1, is no advantage."""
+  rows = batch(reward_mask=np.array([True, False, True, True]))
+  targets = np.asarray(streams_of(module.build(config_of(module), TASK), rows)["policy"].targets)
+  assert not targets[:2].any() and targets[2:].any()
 
 
 def test_ppo_with_lambda_one_is_monte_carlo():

@@ -186,5 +186,5 @@ def test_turns_have_one_hash_where_their_tokens_are_the_same(taught):
 
 
 def test_a_task_without_turns_is_named():
-  with pytest.raises(ValueError, match="this task has no turns: use one that has, such as rl_jax.tasks.lookup"):
+  with pytest.raises(ValueError, match="no turns: use one that has, such as the task of the method's experiment"):
     required_turns(chain.build({}))

@@ -294,7 +294,8 @@ def test_a_need_that_nobody_meets_is_one_line_with_both_sides_and_what_there_is(
     initialization.build(config_with(needy("levels", "step_correct"), bit_strings))
   line = str(refused.value)
   assert "it requires step_correct of the task BitStrings or its own rollout" in line
-  assert line.endswith("which give behaviour_entropies, first_bit, levels") and "\n" not in line
+  assert "which give behaviour_entropies, first_bit, levels: use another task" in line
+  assert line.endswith("such as that of an experiment with this method") and "\n" not in line
   assert line.startswith("method ") and "needy" in line, "the method is named, though it is an object"
 
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from rl_jax.tasks.environments.environment import UNKNOWN, Environment, play
+from rl_jax.tasks.environments.environment import UNKNOWN, Environment, play, state_ids
 from rl_jax.tasks.task import Prompts
 
 Estimator = Callable[
@@ -52,9 +52,11 @@ class Exact(NamedTuple):
 def every_episode(environment: Environment, prompts: Prompts, turns: Sequence[Sequence[int]]) -> EveryEpisode:
   """All episodes of one problem in which each turn is one of `turns`, given as token ids.
 
-  Raises: ValueError: more than one problem, or a turn that is too long for the layout.
+  Raises: ValueError: more than one problem, a turn that is too long for the layout, or states without ids.
   """
   layout = environment.turns
+  if environment.state_id is None:
+    raise ValueError("all episodes are listed by their states, but this environment has no state_id")
   if prompts.ids.shape != (1,):
     raise ValueError(f"all episodes are those of one problem, got {prompts.ids.shape[0]}")
   longest = max(map(len, turns))
@@ -73,7 +75,7 @@ def every_episode(environment: Environment, prompts: Prompts, turns: Sequence[Se
   def played(prompts, tokens, mask):
     rows = jax.tree.map(lambda x: jnp.repeat(x, tokens.shape[0], axis=0), prompts)
     episodes = play(environment, rows, tokens, mask)
-    names = jax.vmap(jax.vmap(environment.state_id, (None, 0)))(dict(rows.metadata), episodes.states)
+    names = state_ids(environment, rows, episodes)
     return episodes.exists, names, episodes.steps.reward
 
   exists, names, rewards = jax.device_get(played(prompts, jnp.array(tokens), jnp.array(mask)))

@@ -84,7 +84,8 @@ class Environment:
     step: (problem, state, tokens [C], mask [C]) -> Step. Tokens outside the mask are padding; the others may be any
       id. The last turn of the layout ends an episode, whatever `Step` says.
     act: (problem, state, key) -> (tokens [C], mask [C]): an imperfect turn, for demonstrations.
-    state_id: (problem, state) -> a number >= 0 that identifies the state within the problem; `UNKNOWN` by default.
+    state_id: (problem, state) -> a number >= 0 that identifies the state within the problem, or `UNKNOWN`. None: states
+      are not identified, and the task provides no `state_ids`.
     facts: extras per turn in `Step.facts`, by name; their shapes begin with "K". Turns that were not taken hold 0, or
       -1 if the extra is an integer.
     problem_facts: extras that do not depend on the episode; the problem's metadata holds them under the same names.
@@ -103,7 +104,7 @@ class Environment:
   reset: Callable[[Problem], State]
   step: Callable[[Problem, State, Int[Array, " C"], Bool[Array, " C"]], Step]
   act: Callable[[Problem, State, PRNGKeyArray], tuple[Int[Array, " C"], Bool[Array, " C"]]]
-  state_id: Callable[[Problem, State], Int[Array, ""]] = lambda problem, state: jnp.int32(UNKNOWN)
+  state_id: Callable[[Problem, State], Int[Array, ""]] | None = None
   facts: Mapping[str, ExtraSpec] = dataclasses.field(default_factory=dict)
   problem_facts: Mapping[str, ExtraSpec] = dataclasses.field(default_factory=dict)
   expected_rewards: Callable[[Prompts, Episodes], Float[Array, "B S"]] | None = None
@@ -113,6 +114,7 @@ class Environment:
 def as_task(environment: Environment) -> DeviceTask:
   """The task of an environment: its verifier answers the last turn of each episode and scores the whole episode."""
   expected, of_prover = environment.expected_rewards, environment.prover_rewards
+  own = {name: spec for name, spec in OF_ENVIRONMENTS.items() if name != "state_ids" or environment.state_id}
   return DeviceTask(
     vocabulary=environment.vocabulary,
     prompt_tokens=environment.prompt_tokens,
@@ -124,7 +126,7 @@ def as_task(environment: Environment) -> DeviceTask:
     demonstrate=partial(_demonstrate, environment),
     step_values=None if expected is None else partial(_step_values, environment, expected),
     prover_values=None if of_prover is None else partial(_prover_values, environment, of_prover),
-    provides={**OF_ENVIRONMENTS, **environment.facts, **environment.problem_facts},
+    provides={**own, **environment.facts, **environment.problem_facts},
     turns=environment.turns,
   )
 
@@ -159,6 +161,13 @@ def play(environment: Environment, prompts: Prompts, tokens: Int[Array, "B R"], 
   return Episodes(exists, turns, present, states, steps)
 
 
+def state_ids(environment: Environment, prompts: Prompts, episodes: Episodes) -> Int[Array, "B S"] | None:
+  """Names of the states of episodes; None if the environment does not identify states."""
+  if environment.state_id is None:
+    return None
+  return jax.vmap(jax.vmap(environment.state_id, (None, 0)))(dict(prompts.metadata), episodes.states)
+
+
 def _chosen(condition: Bool[Array, ""], new: Any, old: Any) -> Any:
   return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
 
@@ -177,7 +186,8 @@ def _verify(
   last = jnp.maximum(count - 1, 0)
   of_last = lambda x: jnp.take_along_axis(x, last.reshape(-1, *[1] * (x.ndim - 1)), axis=1)[:, 0]
   done = of_last(steps.done) | (count == 0)
-  ids = jax.vmap(jax.vmap(environment.state_id, (None, 0)))(dict(prompts.metadata), episodes.states)
+  is_state = jnp.arange(layout.max_turns + 1) <= count[:, None]
+  ids = state_ids(environment, prompts, episodes)
   step_ids = jnp.where(mask & ~layout.observed & exists[:, layout.turn_ids], layout.turn_ids, UNKNOWN)
   return Verdicts(
     rewards=steps.reward.sum(axis=1),
@@ -190,7 +200,7 @@ def _verify(
       "done": done,
       "correct": steps.solved.any(axis=1),
       "turn_rewards": steps.reward,
-      "state_ids": jnp.where(jnp.arange(layout.max_turns + 1) <= count[:, None], ids, UNKNOWN),
+      **({} if ids is None else {"state_ids": jnp.where(is_state, ids, UNKNOWN)}),
       **{name: _without_turn(steps.facts[name], exists) for name in environment.facts},
       **{name: prompts.metadata[name] for name in environment.problem_facts},
     },

@@ -107,6 +107,7 @@ def planned(environment: Environment, subgoals: Subgoals) -> Environment:
     plan = jnp.stack([decision, subgoals.first_token + subgoal])
     return jnp.concatenate([plan, tokens]), jnp.concatenate([jnp.ones(_TOKENS, bool), mask])
 
+  identify = environment.state_id
   return dataclasses.replace(
     environment,
     vocabulary=Vocabulary((*symbols, SWITCH, KEEP)),
@@ -114,7 +115,7 @@ def planned(environment: Environment, subgoals: Subgoals) -> Environment:
     reset=lambda problem: PlannedState(environment.reset(problem), jnp.int32(UNKNOWN)),
     step=step,
     act=act,
-    state_id=lambda problem, state: environment.state_id(problem, state.inner),
+    state_id=identify and (lambda problem, state: identify(problem, state.inner)),
     facts={**environment.facts, **FACTS},
     expected_rewards=_without_plans(environment.expected_rewards, read),
     prover_rewards=_without_plans(environment.prover_rewards, read),

@@ -27,16 +27,17 @@ class Search:
     passages: at least one.
     results: largest number of passages in a result.
 
-  Raises: ValueError: there are no passages, or bm25s is not installed.
+  Raises: ValueError: the passages have no word to search for, or bm25s is not installed.
   """
 
   def __init__(self, passages: Sequence[str], *, results: int = 1):
-    if not passages:
-      raise ValueError("task.corpus has no passages")
     self.passages, self.results = list(passages), min(results, len(passages))
     self._bm25s = _package()
+    words = self._words(self.passages)
+    if not any(words):
+      raise ValueError("task.corpus has no word to search for beside the commonest, such as 'the'")
     self._index = self._bm25s.BM25()
-    self._index.index(self._words(self.passages), show_progress=False)
+    self._index.index(words, show_progress=False)
 
   def __call__(self, query: str) -> str:
     """The best passages in order, or "nothing found" if no word of the query is in the corpus."""
@@ -54,7 +55,7 @@ class Search:
 def passages(corpus: str) -> list[str]:
   """Distinct paragraphs of a corpus: "python_topics", or a text file with blank lines between paragraphs.
 
-  Raises: ValueError: there is no such file.
+  Raises: ValueError: there is no such file, or it is not a text.
   """
   if corpus == PYTHON_TOPICS:
     from pydoc_data.topics import topics
@@ -63,7 +64,10 @@ def passages(corpus: str) -> list[str]:
   corpus = os.path.expanduser(corpus)
   if not os.path.isfile(corpus):
     raise ValueError(f"task.corpus: no file {corpus!r} in {Path.cwd()}; {PYTHON_TOPICS!r} needs none")
-  return _paragraphs(Path(corpus).read_text(encoding="utf-8"))
+  try:
+    return _paragraphs(Path(corpus).read_text(encoding="utf-8"))
+  except UnicodeDecodeError:
+    raise ValueError(f"task.corpus: {corpus!r} is not a text in UTF-8") from None
 
 
 def fingerprint(texts: Sequence[str]) -> str:

@@ -49,6 +49,15 @@ def test_anchors_of_different_prompts_do_not_meet():
   assert not apart.step[1:].any()
 
 
+@pytest.mark.parametrize("normalization", ["none", "std", "leave_one_out"])
+def test_a_row_whose_peers_have_no_verdict_is_its_own_mean(normalization):
+  rows = REWARDS, jnp.full((3, 3), -1), IDS, MASK.at[1:].set(0)
+  alone = gigpo(*rows, normalization=normalization, singleton="zero")
+  np.testing.assert_array_equal(alone.advantages, 0)
+  raw = gigpo(*rows, normalization=normalization)
+  np.testing.assert_allclose(raw.advantages, [[1, 1, 1], [0, 0, 0], [0, 0, 0]], atol=1e-5)
+
+
 def test_an_unknown_option_lists_the_known():
   with pytest.raises(ValueError, match="unknown normalization 'loo'; known: none, std, leave_one_out"):
     gigpo(REWARDS, STATES, IDS, MASK, normalization="loo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -12,6 +13,7 @@ import pytest
 from rl_jax.methods import ppo
 from rl_jax.rollouts.rollout import judged
 from rl_jax.rollouts.turns import in_turns
+from rl_jax.tasks.environments.enumeration import every_episode
 from rl_jax.tasks.environments.environment import as_task
 from rl_jax.trajectories import Trajectories
 from tests.tasks.environments import counting
@@ -55,6 +57,16 @@ def test_episodes_by_hand():
     extras["digits"], [[3, -1, -1], [3, 4, -1], [3, 9, -1], [1, 1, 1], [3, 0, -1], [-1] * 3]
   )
   np.testing.assert_array_equal(extras["good"][4], [True, False, False])
+
+
+def test_states_without_ids_are_not_provided():
+  """So a method that compares states is refused, instead of finding no two that are equal."""
+  unnamed = dataclasses.replace(counting.environment(expected_rewards=expected), state_id=None)
+  task = as_task(unnamed)
+  assert "state_ids" not in task.provides and "state_ids" in built()[0].provides
+  assert "state_ids" not in padded(jax.jit(task.verify), prompts(), task, *[["3."]] * ROWS).extras
+  with pytest.raises(ValueError, match="this environment has no state_id"):
+    every_episode(unnamed, counting.prompts(jnp.full(1, 2), "train"), [[3]])
 
 
 def test_a_reward_is_on_the_last_token_of_its_turn():

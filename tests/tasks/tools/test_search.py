@@ -49,8 +49,18 @@ def test_a_file_is_read_in_paragraphs_with_their_headings(tmp_path):
 def test_a_file_that_is_missing_is_one_line():
   with pytest.raises(ValueError, match="task.corpus: no file 'nowhere.txt' in .*; 'python_topics' needs none"):
     search.passages("nowhere.txt")
-  with pytest.raises(ValueError, match="task.corpus has no passages"):
-    search.Search([])
+
+
+@pytest.mark.parametrize("passages", [[], ["the of and"]])
+def test_a_corpus_without_a_word_to_search_for_is_one_line(passages):
+  with pytest.raises(ValueError, match="task.corpus has no word to search for"):
+    search.Search(passages)
+
+
+def test_a_file_that_is_no_text_is_one_line(tmp_path):
+  (tmp_path / "corpus.txt").write_bytes(b"\xff\xfe\x00")
+  with pytest.raises(ValueError, match="task.corpus: .*corpus.txt' is not a text in UTF-8"):
+    search.passages(str(tmp_path / "corpus.txt"))
 
 
 def test_the_fingerprint_is_of_the_texts():
