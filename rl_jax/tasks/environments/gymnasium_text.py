@@ -59,8 +59,8 @@ class Gymnasium:
     text = observation if isinstance(observation, str) else self._environment.render()
     if not isinstance(text, str):
       raise ValueError(
-        f"neither the observation (a {type(observation).__name__}) nor the environment's rendering is text: make it "
-        'with {"render_mode": "ansi"}, or wrap it'
+        f"neither the observation, of type {type(observation).__name__}, nor the environment's rendering is text: make "
+        'it with {"render_mode": "ansi"}, or wrap it'
       )
     return _COLOUR.sub("", _HIGHLIGHTED.sub(r"[\1]", text)).strip("\n")
 

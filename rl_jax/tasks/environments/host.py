@@ -26,7 +26,7 @@ from rl_jax.tasks.datasets.problems import Problem, divide
 from rl_jax.tasks.environments.environment import OF_ENVIRONMENTS, UNKNOWN
 from rl_jax.tasks.environments.episodes import Calls, Episodes, Outcome, Record
 from rl_jax.tasks.environments.text import Host, problems_of
-from rl_jax.tasks.environments.workers import Workers
+from rl_jax.tasks.environments.workers import TIME, Workers
 from rl_jax.tasks.host import MOST_TOKENS, SPLITS, HostTask, Scorers
 from rl_jax.tasks.notes import Notes
 from rl_jax.tasks.prompting import Tokenizer, encode
@@ -175,21 +175,30 @@ def _starts(config: Mapping[str, Any]) -> dict[Split, list[dict[str, Any]]]:
 
 
 def _questions(calls: Calls, workers: int, starts: Mapping[Split, list[dict[str, Any]]]) -> dict[Split, list[str]]:
-  """First observations of all problems. Raises: ValueError: the environment gives none, in one line."""
-  places = [(split, place) for split in SPLITS for place in range(len(starts[split]))]
-  jobs = [
-    (number % workers, {"episode": number, "actions": [], "drop": [], **starts[split][place]})
-    for number, (split, place) in enumerate(places)
-  ]
-  answers = calls(jobs)
-  for (split, place), answer in zip(places, answers, strict=True):
-    if "first" not in answer:
-      reason = (
-        answer.get("fatal") or answer.get("error") or f"reset ended its process ({answer.get('ended', 'memory')})"
-      )
-      raise ValueError(f"{FIELD}: problem {entries.dumps(starts[split][place])[:80]} cannot begin: {reason}")
-  by_place = dict(zip(places, (answer["first"] for answer in answers), strict=True))
-  return {split: [by_place[split, place] for place in range(len(starts[split]))] for split in SPLITS}
+  """First observations of all problems. Each worker begins one at a time, so that if all hang, one deadline passes.
+
+  Raises: ValueError: the environment gives none for a problem, in one line.
+  """
+  questions: dict[Split, list[str]] = {split: [] for split in SPLITS}
+  everything = [(split, start) for split in SPLITS for start in starts[split]]
+  for first in range(0, len(everything), workers):
+    batch = everything[first : first + workers]
+    jobs = [
+      (index, {"episode": first + index, "actions": [], "drop": [], **start}) for index, (_, start) in enumerate(batch)
+    ]
+    for (split, start), answer in zip(batch, calls(jobs), strict=True):
+      if "first" not in answer:
+        raise ValueError(f"{FIELD}: problem {entries.dumps(start)[:80]} cannot begin: {_failure(answer)}")
+      questions[split].append(answer["first"])
+  return questions
+
+
+def _failure(answer: Mapping[str, Any]) -> str:
+  """Why a problem did not begin, in one line."""
+  if answer.get("ended") == TIME:
+    return "it took longer than task.seconds_per_call allows"
+  how = "its process ended" if "ended" in answer else "out of memory"
+  return str(answer.get("fatal") or answer.get("error") or how)
 
 
 def _chat_turn(vocabulary: Tokenizer, config: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:

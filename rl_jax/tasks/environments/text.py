@@ -1,7 +1,7 @@
 """Text environments in plain Python: their protocol, and calls with checked results. Imports no JAX.
 
 An environment is third-party code. Its results are checked here, at the call, so that a wrong one is reported in one
-line. `reset` must return a non-empty text or a conversation; `step` a text, a finite number and a truth value.
+line. `reset` must return a non-empty text or a conversation; `step` a text, a finite number and a bool.
 """
 
 from __future__ import annotations
@@ -9,24 +9,29 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from rl_jax.tasks import messages
-from rl_jax.tasks.verifiers.attempt import EXHAUSTED, LARGEST, line
+from rl_jax.tasks.datasets import entries
+from rl_jax.tasks.verifiers.attempt import EXHAUSTED, LARGEST, line, without_copies
 from rl_jax.tasks.verifiers.errors import CannotVerify
 
 MOST_CHARACTERS = 2**20
 """Largest number of characters in an answer; a policy reads only a few of them."""
+_HALF = re.compile("[\ud800-\udfff]")
+"""A lone surrogate: no tokenizer encodes it."""
 
 
 class TextEnvironment(Protocol):
   """One episode. A class with these methods is an environment; each episode is an object of its own.
 
   The same problem, seed and actions must give the same episode: Python's and NumPy's global generators are seeded for
-  it. A class may also have `problems(**arguments)`, see `problems_of`, and `close()`.
+  it. A class may also have `problems(**arguments)`, see `problems_of`, and `close()`. Workers give each
+  call a deadline and can confine it; `problems` alone runs in the trainer's process, with neither.
   """
 
   def reset(self, problem: Mapping[str, Any], seed: int) -> str | list[messages.Message]:
@@ -49,12 +54,15 @@ class Answer(NamedTuple):
 def problems_of(environment: Any, arguments: Mapping[str, Any]) -> list[dict[str, Any]] | None:
   """The problems that a class lists: mappings of plain data, each given to `reset`. None: it has only seeds.
 
+  They are listed in this process, which is the trainer's, without a deadline.
+
   Raises: ValueError: in one line, if it lists no problems or lists something else.
   """
   if not hasattr(environment, "problems"):
     return None
   try:
-    found = list(environment.problems(**arguments))
+    with without_copies():
+      found = list(environment.problems(**arguments))
   except Exception as error:  # third-party code
     raise ValueError(f"task.environment: problems raised {line(error, environment.problems)}") from error
   wrong = next((problem for problem in found if not isinstance(problem, Mapping)), None)
@@ -62,6 +70,11 @@ def problems_of(environment: Any, arguments: Mapping[str, Any]) -> list[dict[str
     raise ValueError(
       f"task.environment: problems gave {found[:1] if not found else wrong!r:.80}, want mappings of data"
     )
+  for place, problem in enumerate(found):
+    try:
+      _whole_characters("problems", entries.dumps(dict(problem)))
+    except ValueError as error:
+      raise ValueError(f"task.environment: problem {place}: {error}") from error
   return [dict(problem) for problem in found]
 
 
@@ -79,17 +92,22 @@ class Episode:
     self._states: dict[str, Any] = {}
     with self._clock(), self._own_randomness():
       self._environment = make()
+      lacking = [name for name in ("reset", "step") if not callable(getattr(self._environment, name, None))]
+    if lacking:
+      raise TypeError(f"{_kind(self._environment)} has no method {lacking[0]}, want reset and step")
 
   def reset(self, problem: Mapping[str, Any]) -> str:
     """The first observation; a conversation is written with `messages.dumps`. Raises: ValueError: it is neither text
-    nor a conversation."""
+    nor a conversation, or a text that would be read as one."""
     with self._clock(), self._own_randomness():
       first = self._environment.reset(problem, self._seed)
     if isinstance(first, list):
-      return messages.dumps(messages.check(first))
+      return _checked("reset", messages.dumps(messages.check(first)))
     if not isinstance(first, str) or not first.strip():
       raise ValueError(f"reset gave {_shown(first)}, want text, or a list of messages")
-    return _short_enough("reset", first)
+    if first.startswith(messages.MARK):
+      raise ValueError(f"reset gave a text that begins with {messages.MARK!r}, which marks lists of messages")
+    return _checked("reset", first)
 
   def step(self, action: str) -> Answer:
     """The answer to a turn. Raises: ValueError: the environment returned something else."""
@@ -102,7 +120,9 @@ class Episode:
       raise ValueError(f"step gave the observation {_shown(observation)}, want text")
     if not hasattr(reward, "__float__") or not math.isfinite(float(reward)) or abs(float(reward)) > LARGEST:
       raise ValueError(f"step gave the reward {_shown(reward)}, want a number from {-LARGEST:g} to {LARGEST:g}")
-    return Answer(_short_enough("step", observation), float(reward), bool(done))
+    if not _is_bool(done):
+      raise ValueError(f"step gave done={_shown(done)}, want True or False")
+    return Answer(_checked("step", observation), float(reward), bool(done))
 
   def close(self) -> None:
     """Close the environment, if it can be closed."""
@@ -137,14 +157,32 @@ def _generators() -> dict[str, _Generator]:
   return found
 
 
-def _short_enough(name: str, text: str) -> str:
+def _checked(name: str, text: str) -> str:
+  """The text. Raises: ValueError: it is too long, or no text that can be encoded."""
   if len(text) > MOST_CHARACTERS:
     raise ValueError(f"{name} gave {len(text)} characters, want at most {MOST_CHARACTERS}")
+  return _whole_characters(name, text)
+
+
+def _whole_characters(name: str, text: str) -> str:
+  if half := _HALF.search(text):
+    raise ValueError(f"{name} gave half a character (the lone surrogate {half[0]!r}), which is no text")
   return text
 
 
+def _is_bool(value: Any) -> bool:
+  """Return whether a value is a bool of Python or, if that is imported, of NumPy."""
+  numpy = sys.modules.get("numpy")
+  return isinstance(value, bool) or (numpy is not None and isinstance(value, numpy.bool_))
+
+
 def _shown(value: Any) -> str:
-  return repr(value)[:60] if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"
+  return repr(value)[:60] if value is None or isinstance(value, str | int | float) else _kind(value)
+
+
+def _kind(value: Any) -> str:
+  name = type(value).__name__
+  return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 class Host:
@@ -176,6 +214,10 @@ class Host:
       `exhausted` (out of memory). An episode stays live until it is done or has failed; it is not kept if the job asks
       only for its first observation.
     """
+    with without_copies():
+      return self._answer(job)
+
+  def _answer(self, job: Mapping[str, Any]) -> dict[str, Any]:
     for number in job["drop"]:
       self._forget(number)
     number = job["episode"]

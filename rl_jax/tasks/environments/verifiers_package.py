@@ -5,8 +5,8 @@ config.task = {"name": "rl_jax.tasks.environments.host",
                "arguments": {"environment": "my-environment", "options": {…}, "problems": 256}}
 
 The package plays an episode by itself and asks a model client for replies; here the replies are the policy's turns.
-`Verifiers` takes packages with `load_environment` (releases 0.1), `Tasks` those with a taskset (`verifiers.v1`). The
-rubric, or the task, gives the reward at the end of an episode.
+`Verifiers` takes packages with `load_environment` (releases from 0.1.11 and below 0.2), `Tasks` those with a taskset
+(`verifiers.v1`). The rubric, or the task, gives the reward at the end of an episode.
 
 An environment that calls tools, starts containers or servers, or has several agents needs more than text and is refused
 in one line. Imports no JAX.
@@ -26,6 +26,8 @@ from rl_jax.tasks.environments.suspended import Ask, Suspended
 from rl_jax.tasks.verifiers.errors import CannotVerify
 
 Message = dict[str, str]
+CLASSIC = "verifiers>=0.1.11,<0.2"
+"""Releases with `load_environment` whose environments ask a client of the package; earlier ones ask OpenAI's."""
 
 
 class _Played:
@@ -85,14 +87,18 @@ def _cached(load: Any) -> Any:
   return lambda name, options: by_text(name, json.dumps(dict(options or {}), sort_keys=True))
 
 
-# Releases 0.1: an environment loops over turns and asks a client.
+# `CLASSIC` releases: an environment loops over turns and asks a client.
 
 
 @_cached
 def _environment(name: str, options: Mapping[str, Any]) -> Any:
   vf = package("verifiers")
   if not hasattr(vf, "load_environment"):
-    raise CannotVerify("this release of verifiers has no load_environment: take Tasks, or install verifiers<0.2")
+    raise CannotVerify(f"this release of verifiers has no load_environment: take Tasks, or install '{CLASSIC}'")
+  try:
+    vf.Client  # noqa: B018
+  except AttributeError as error:  # an early release, or a later one without a package that its clients import
+    raise CannotVerify(f"verifiers gives no Client ({error}): install '{CLASSIC}'") from error
   return vf.load_environment(name, **options)
 
 

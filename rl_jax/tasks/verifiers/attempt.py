@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from rl_jax.inputs.users_code import place_of
@@ -36,12 +38,28 @@ class Attempt(NamedTuple):
   reason: str = ""
 
 
+@contextlib.contextmanager
+def without_copies() -> Iterator[None]:
+  """Run third-party code, and end every copy of this process that it has made by a fork and that comes out of it.
+
+  A copy would answer a second time, and take messages that are meant for this process.
+  """
+  own = os.getpid()
+  try:
+    yield
+  finally:
+    if os.getpid() != own:
+      os._exit(0)
+
+
 def attempt(
   verify: Callable[..., Verdict], response: str, entry: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> Attempt:
   """Call a verifier and check its result."""
   try:
-    verdict = verdict_of(verify(response, entry, **arguments))
+    with without_copies():
+      result = verify(response, entry, **arguments)
+    verdict = verdict_of(result)
     reward = None if verdict.reward is None else _number(verdict.reward, "the reward")
     parts = {str(name): _number(value, f"part {name!r}") for name, value in verdict.parts.items()}
     return Attempt(reward, parts, reason=_short(str(verdict.reason)))

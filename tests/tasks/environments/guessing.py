@@ -7,6 +7,8 @@ import random
 import signal
 import time
 
+import numpy as np
+
 
 class Guess:
   """Guess a number from 1 to `most`, drawn from Python's own generator. "higher" and "lower" earn 0.1."""
@@ -41,6 +43,28 @@ class Guess:
 
   def do_nan(self):
     return "", float("nan"), False
+
+  def do_half(self):
+    return "bad \ud800 text", 0.0, False
+
+  def do_text(self):
+    return "", 0.0, "False"
+
+  def do_minus(self):
+    return "", 0.0, -1
+
+  def do_unsure(self):
+    return "", 0.0, None
+
+  def do_list(self):
+    return "", 0.0, []
+
+  def do_numpy(self):
+    return "", 0.0, np.bool_(True)
+
+  def do_fork(self):
+    os.fork()
+    return "forked", 0.0, False
 
   def do_short(self):
     return "", 0.0, False
@@ -87,5 +111,50 @@ class Silent(Guess):
 class Broken(Guess):
   """Cannot begin."""
 
+  begun = 0
+  """Calls of `reset` of all episodes in this process."""
+
   def reset(self, problem, seed):
+    Broken.begun += 1
     raise KeyError("board")
+
+
+class Sleepy(Guess):
+  """Never begins."""
+
+  def reset(self, problem, seed):
+    time.sleep(1000)
+
+
+class Stepless:
+  """Cannot answer a turn."""
+
+  def reset(self, problem, seed):
+    return "1 to 9?"
+
+
+class Says(Guess):
+  """Begins with what it is told to."""
+
+  def __init__(self, says):
+    super().__init__()
+    self.says = says
+
+  def reset(self, problem, seed):
+    return self.says
+
+
+class OfProblems(Guess):
+  """Lists one problem after two good ones."""
+
+  @staticmethod
+  def problems(problem):
+    return [{"number": 1}, {"number": 2}, problem]
+
+
+class OfObjects(Guess):
+  """Lists what is no data."""
+
+  @staticmethod
+  def problems(most=9):
+    return [{"number": object()}]

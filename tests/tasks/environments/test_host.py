@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from rl_jax.tasks import messages
 from rl_jax.tasks.environments import host
 from rl_jax.tasks.verifiers.errors import CannotVerify
 from tests.tasks.byte_vocabulary import Bytes, ChatBytes
-from tests.tasks.environments.guessing import Guess
+from tests.tasks.environments.guessing import Broken, Guess
 
 ROOM = "tests.tasks.environments.guessing"
 FIELDS = {
@@ -167,6 +169,11 @@ def test_episodes_that_wait_for_no_turn_are_given_up():
     ("number", "ValueError: step gave the observation 7, want text"),
     ("nan", "ValueError: step gave the reward nan, want a number"),
     ("much", "ValueError: step gave 3145728 characters, want at most 1048576"),
+    ("half", "ValueError: step gave half a character (the lone surrogate '\\ud800'), which is no text"),
+    ("text", "ValueError: step gave done='False', want True or False"),
+    ("minus", "ValueError: step gave done=-1, want True or False"),
+    ("unsure", "ValueError: step gave done=None, want True or False"),
+    ("list", "ValueError: step gave done=a list, want True or False"),
   ],
 )
 def test_a_wrong_answer_is_one_line_and_no_verdict(action, reason):
@@ -177,6 +184,11 @@ def test_a_wrong_answer_is_one_line_and_no_verdict(action, reason):
   (note,) = [note for note in task.notes() if "raised" in note]
   assert reason in note and "\n" not in note and "guessing.py" in note or "ValueError" in note
   assert task.notes() == [] and task.reasons()
+
+
+def test_a_bool_of_numpy_ends_an_episode():
+  verdicts = verify(built(), ["numpy."])
+  assert verdicts.extras["done"].tolist() == [True] and verdicts.reward_mask.all()
 
 
 def test_a_long_answer_is_cut_and_an_empty_one_is_the_template():
@@ -193,6 +205,31 @@ def test_a_long_answer_is_cut_and_an_empty_one_is_the_template():
       'problem {"problem":{},"seed":.*cannot begin: ValueError: reset gave None, want text',
     ),
     ({"environment": f"{ROOM}:Broken"}, "cannot begin: KeyError: 'board' .*guessing.py, line"),
+    (
+      {"environment": f"{ROOM}:Stepless"},
+      'problem {"problem":{},"seed":.*cannot begin: TypeError: a Stepless has no method step, want reset and step',
+    ),
+    (
+      {"environment": f"{ROOM}:Says", "arguments": {"says": "half \udfff"}},
+      r"cannot begin: ValueError: reset gave half a character \(the lone surrogate '\\udfff'\), which is no text",
+    ),
+    (
+      {"environment": f"{ROOM}:Says", "arguments": {"says": [{"role": "user", "content": "half \udfff"}]}},
+      "cannot begin: ValueError: reset gave half a character",
+    ),
+    (
+      {"environment": f"{ROOM}:Says", "arguments": {"says": [{"role": "user", "content": "x" * 2**20}]}},
+      "cannot begin: ValueError: reset gave [0-9]+ characters, want at most 1048576",
+    ),
+    (
+      {"environment": f"{ROOM}:Says", "arguments": {"says": messages.MARK + "{"}},
+      r"cannot begin: ValueError: reset gave a text that begins with '\\x00messages', which marks lists of messages",
+    ),
+    (
+      {"environment": f"{ROOM}:OfProblems", "arguments": {"problem": {"number": 3, "of": ["\ud800"]}}},
+      "^task.environment: problem 2: problems gave half a character",
+    ),
+    ({"environment": f"{ROOM}:OfObjects"}, "^task.environment: problem 0: an entry holds a object"),
     ({"environment": f"{ROOM}:None"}, "task.environment: there is no 'None'"),
     ({"environment": "guess"}, "task.environment: got 'guess', want 'package.module:Class'|cannot import 'guess'"),
     ({"arguments": {"least": 1}}, "cannot begin: TypeError: .*unexpected keyword argument 'least'"),
@@ -207,6 +244,13 @@ def test_what_makes_no_sense_is_one_line(fields, message):
   with pytest.raises(ValueError, match=message) as error:
     built(**fields)
   assert "\n" not in str(error.value)
+
+
+def test_the_first_problem_that_cannot_begin_ends_a_build():
+  before = Broken.begun
+  with pytest.raises(ValueError, match="cannot begin: KeyError: 'board'"):
+    built(environment=f"{ROOM}:Broken", problems=24)
+  assert Broken.begun == before + 1
 
 
 # Problems.
@@ -272,3 +316,37 @@ def test_processes_answer_and_what_brings_them_down_has_no_verdict(isolation):
 def test_a_worker_that_cannot_start_is_one_line():
   with pytest.raises(ValueError, match="task.environment: there is no 'Gues' in"):
     built(workers=1, isolation="none", environment=f"{ROOM}:Gues")
+
+
+@linux
+def test_an_environment_that_never_begins_is_one_line():
+  with pytest.raises(ValueError, match="cannot begin: it took longer than task.seconds_per_call allows$"):
+    built(workers=1, isolation="none", environment=f"{ROOM}:Sleepy", seconds_per_call=0.05)
+
+
+COPIED = """
+import os
+from rl_jax.tasks.environments.text import Host, problems_of
+from tests.tasks.environments.guessing import Guess
+answer = Host(Guess, {}).answer({"episode": 1, "problem": {}, "seed": 0, "actions": ["fork"], "drop": []})
+print(*answer["answers"], flush=True)
+Guess.problems = staticmethod(lambda: [{"is_copied": os.fork() >= 0}])
+print(*problems_of(Guess, {}))
+"""
+
+
+def test_a_copy_that_an_environment_makes_of_its_process_does_not_answer():
+  ended = subprocess.run([sys.executable, "-c", COPIED], capture_output=True, text=True, check=True)
+  assert ended.stdout == "('forked', 0.0, False)\n{'is_copied': True}\n", ended.stderr
+
+
+@linux
+def test_rows_are_right_where_steps_fork():
+  task = built(workers=1, isolation="none")
+  try:
+    first = told(verify(task, *[["fork."]] * 4))
+    assert first == ["[forked]"] * 4
+    second = verify(task, *[["fork.", hint, "raise."] for hint in first[:2]], ["fork.", first[2], "fork."])
+    assert told(second)[2] == "[forked]" and second.reward_mask.tolist() == [False, False, True]
+  finally:
+    task.close()

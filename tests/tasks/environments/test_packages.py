@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import textwrap
+import types
 
 import pytest
 
@@ -97,7 +98,7 @@ def test_a_slippery_lake_is_the_same_again_with_one_seed():
 
 def test_an_observation_that_is_no_text_is_one_line():
   pytest.importorskip("gymnasium")
-  assert "an observation is a int and no text" in failure(Gymnasium, {"id": "FrozenLake-v1"})
+  assert "neither the observation, of type int, nor the" in failure(Gymnasium, {"id": "FrozenLake-v1"})
 
 
 # textarena.
@@ -161,8 +162,8 @@ CLASSIC = """
 
 def classic():
   vf = pytest.importorskip("verifiers")
-  if not hasattr(vf, "load_environment"):
-    pytest.skip("a release without load_environment")
+  if not (hasattr(vf, "load_environment") and hasattr(vf, "Client")):
+    pytest.skip("a release that Verifiers does not take")
 
 
 def test_an_environment_of_verifiers_with_turns(module):
@@ -241,8 +242,18 @@ def test_an_environment_of_verifiers_that_runs_an_agent_over_turns(module):
   assert played(Tasks, arguments, ["5", "6"], problem)[1] == [("not 5", 0.0, False), ("", pytest.approx(1.2), True)]
 
 
-def test_a_release_without_load_environment_says_what_to_take():
-  vf = pytest.importorskip("verifiers")
-  if hasattr(vf, "load_environment"):
-    pytest.skip("a release with load_environment")
-  assert "has no load_environment: take Tasks" in failure(Verifiers, {"environment": "any"})
+@pytest.mark.parametrize(
+  ("has", "message"),
+  [
+    ((), "has no load_environment: take Tasks, or install 'verifiers>=0.1.11,<0.2'"),
+    (("load_environment",), "verifiers gives no Client (module 'verifiers' has no attribute 'Client'): install 'verif"),
+  ],
+)
+def test_a_release_that_cannot_be_played_says_what_to_take(monkeypatch, has, message):
+  release = types.ModuleType("verifiers")
+  for name in has:
+    setattr(release, name, lambda *_, **__: None)
+  monkeypatch.setitem(sys.modules, "verifiers", release)
+  assert message in failure(Verifiers, {"environment": "any"})
+  with pytest.raises(ValueError, match="^task.environment: problems raised CannotVerify: .*verifiers"):
+    problems_of(Verifiers, {"environment": "any"})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import re
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -80,6 +82,18 @@ def test_what_comes_of_a_call(verdict, found):
 def test_what_ends_a_process_is_no_error_of_the_verifier(end):
   with pytest.raises(type(end)):
     attempt(saying(end), "", {}, {})
+
+
+FORKING = """
+import os
+from rl_jax.tasks.verifiers.attempt import attempt
+print(attempt(lambda response, entry: float(os.fork() > 0), "", {}, {}).reward)
+"""
+
+
+def test_a_copy_that_a_verifier_makes_of_its_process_gives_no_verdict():
+  ended = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True)
+  assert ended.stdout == "1.0\n", ended.stderr
 
 
 def test_a_tally_says_what_has_come_of_responses_since_the_last_time():
