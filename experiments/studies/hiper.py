@@ -61,7 +61,7 @@ def get_config() -> ConfigDict:
       "prompts_per_iteration=8",
       "completions_per_prompt=4",
       "minibatches_per_epoch=4",
-      "stages.warm_start.num_iterations=400",
+      "stages.warm_start.num_iterations=200",  # longer ones arrive by their likeliest plans now and then
       "stages.warm_start.prompts_per_iteration=128",
       "evaluation.prompts=128",  # an episode is eight turns: the usual 512 would take longer than training
       "evaluation.every_iterations=16",
