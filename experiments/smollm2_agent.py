@@ -52,9 +52,8 @@ def get_config(variant: str = "") -> ConfigDict:
     "forced_answer_tokens": 8,
   }
   if variant != "smoke":
-    config.num_iterations = 16
-    config.checkpoint.every_iterations = 8
-    config.evaluation.update({"every_iterations": 8, "samples_per_prompt": 1, "pass_at": (), "greedy": False})
+    config.num_iterations = config.checkpoint.every_iterations = 8
+    config.evaluation.update({"every_iterations": 2, "samples_per_prompt": 1, "pass_at": (), "greedy": False})
   if variant not in ("", "grpo", "smoke"):
     raise ValueError(f'variant {variant!r} is not known: leave it out, or take one of "grpo", "smoke"')
   return config
