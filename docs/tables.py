@@ -23,6 +23,7 @@ from rl_jax import list as listing  # noqa: E402
 from rl_jax.kernels import _papers  # noqa: E402
 from rl_jax.runs import metric_names, study_page  # noqa: E402
 from rl_jax.runs.comparison import Estimate, paired_difference  # noqa: E402
+from rl_jax.runs.intervals import wilson  # noqa: E402
 from rl_jax.runs.metric_names import ACCURACY  # noqa: E402
 from rl_jax.runs.study_results import Entry  # noqa: E402
 
@@ -179,22 +180,22 @@ def smollm2() -> str:
 
 
 def agent() -> str:
-  """Accuracy of SmolLM2 with a calculator, before and after, by method and seed."""
-  rows = [("before", _evaluation("smollm2_agent_base")[0], "")]
+  """Accuracy of SmolLM2 with a calculator by method, seed and iteration."""
+  rows: list[Sequence[str]] = []
   for method, label in (("", "IGPO"), ("_grpo", "GRPO")):
     for seed in (0, 1):
-      name = f"smollm2_agent{method}_seed{seed}"
-      saved = json.loads((RESULTS / f"{name}.json").read_text())
-      iterations = saved["curves"]["held_out/sampled_accuracy"]["iterations"][-1]
-      minutes = f"{saved['seconds'] / 60:.0f}"
-      rows.append((f"{label}, {iterations} iterations, seed {seed}", _evaluation(name)[0], minutes))
-  return markdown(("policy", "accuracy", "minutes on 2 cores"), rows)
+      saved = json.loads((RESULTS / f"smollm2_agent{method}_seed{seed}.json").read_text())
+      curve = saved["curves"][ACCURACY]
+      cells = (f"{mean:.2f} [{low:.2f}, {high:.2f}]" for mean in curve["mean"] for low, high in [wilson(mean, 96)])
+      rows.append((f"{label}, seed {seed}", *cells, f"{saved['seconds'] / 60:.0f}"))
+      header = ("run", *(f"iteration {iteration}" for iteration in curve["iterations"]), "minutes on 2 cores")
+  return markdown(header, rows)
 
 
 def _evaluation(name: str) -> list[str]:
   """Estimates of an evaluation, with their intervals."""
   summary = json.loads((RESULTS / f"evaluations/{name}.json").read_text())["summary"]
-  estimates = [*summary["pass_at"].values(), *([summary["greedy"]] if "greedy" in summary else [])]
+  estimates = [summary["pass_at"]["1"], summary["pass_at"]["4"], summary["greedy"]]
   return [f"{e['value']:.3f} [{e['low']:.3f}, {e['high']:.3f}]" for e in estimates]
 
 

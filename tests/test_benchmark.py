@@ -19,6 +19,7 @@ def test_the_iteration_is_that_of_its_experiment(argument, line, capsys):
   assert capsys.readouterr().err == f"rl_jax.benchmark: {line}\n"
 
 
+@pytest.mark.slow
 def test_the_iteration_prints_both_bounds(capsys):
   sizes = ["prompts_per_iteration=2", "model.width=8", "model.layers=1", "model.heads=1", "model.key_value_heads=1"]
   sizes += ["model.head_width=8", "model.feed_forward=8", "task.response_tokens=4"]

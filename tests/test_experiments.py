@@ -35,13 +35,13 @@ LONG = ("dmoerm", "opd")
 ALIKE = (
   "gigpo", "gpg", "maxrl", "mt_grpo", "opo", "passk", "rae", "reinforce_pp", "salt", "turn_gae", "grpo_addition",
   "grpo_calls", "grpo_checklist", "grpo_checks", "grpo_cipher", "grpo_decisions", "grpo_lookup", "grpo_mixture",
-  "grpo_pairs", "grpo_planted", "grpo_pool", "grpo_rooms", "dr_grpo", "rloo",
+  "grpo_pairs", "grpo_planted", "grpo_pool", "grpo_rooms", "dr_grpo", "rloo", "benchmark", "no_reward",
 )  # fmt: skip
 """Experiments that differ from another in an estimator or a task alone, which other tests have."""
 TRAINED = (
   "a_grae", "adhint", "adora", "aspo", "canon", "cm2", "copo", "dapo", "dler", "dler_merge", "dump", "dvao", "hiper",
-  "igpo", "pav", "pdr", "prime", "r3", "scar", "siri", "slate", "spae", "spo_chain", "spo_tree", "tppo", "v05",
-  "verpo",
+  "igpo", "oracle", "pav", "pdr", "ppo", "prime", "r3", "scar", "siri", "slate", "spae", "spo_chain", "spo_tree",
+  "tppo", "v05", "verpo",
 )  # fmt: skip
 """Experiments of methods that tests/methods/ takes through an iteration or two."""
 SLOW = (*LONG, *ALIKE, *TRAINED)

@@ -36,7 +36,7 @@ def test_there_are_five():
   assert {path.stem for path in NOTEBOOKS} == names
 
 
-SLOW = ("dense_rewards", "your_own_advantage")
+SLOW = ("dense_rewards", "from_reward_to_curve", "your_own_advantage")
 """They train as explore_a_run does, the second with a method of its own; tests/methods has such a method too."""
 
 

@@ -248,6 +248,7 @@ def test_numbers_out_of_range_are_refused(option, value):
 # Through the trainer.
 
 
+@pytest.mark.slow
 def test_two_iterations_with_random_orders_of_more_tokens_than_spans():
   """On chains, whose padding is the blank."""
   done = two_iterations(

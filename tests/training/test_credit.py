@@ -117,6 +117,7 @@ def test_credit_that_is_the_truth():
   assert found["credit/rank_correlation"] > 0.9 and found["credit/sign_agreement"] > 0.9
 
 
+@pytest.mark.slow  # tests/rollouts/test_prompt_width.py has the rollouts
 def test_credit_does_not_know_how_wide_prompts_are():
   """With the same draws, responses, their steps and the completions from these are the same."""
   experiment = small.make_experiment("num_seeds=1", "evaluation.credit_prompts=2", "evaluation.credit_samples=4")

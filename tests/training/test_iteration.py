@@ -96,6 +96,7 @@ def test_truncated_sampling_is_held_against_the_whole_distribution():
   assert (first["ratio_error"] < 1e-5).all() and (first["kl_to_behaviour"] > 0.1).all()
 
 
+@pytest.mark.slow  # tests/rollouts/test_prompt_width.py has the rollouts
 def test_wider_prompts_of_a_rollout_change_no_number():
   """Two iterations: samples are read from the right slots, and the update is that of the same tokens."""
   options = ("num_seeds=1", "learning_rate=0.01", "optimizer.warmup_updates=0", "optimizer.epsilon=1e-2")

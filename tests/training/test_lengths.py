@@ -76,7 +76,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("case", "trees"), [*((case, False) for case in CASES), ("minibatches", True)])
+@pytest.mark.parametrize(
+  ("case", "trees"),
+  [*((case, False) for case in CASES), pytest.param("minibatches", True, marks=pytest.mark.slow)],
+)
 def test_the_curve_is_the_same_with_and_without(case, trees):
   options = CASES[case]
   plain = tuple(option for option in options if not option.startswith("length_buckets"))

@@ -201,6 +201,7 @@ def test_a_run_is_verified_with_the_starts_of_all_its_models(run, sources, tmp_p
   assert "its start is made again, or is another" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # test_resume.py has it for a policy alone
 def test_cut_off_between_two_checkpoints_it_ends_the_same(run, sources, tmp_path):
   """As after a kill in iteration 4: the metrics of iteration 3 are there, its checkpoint is not."""
   cut = tmp_path / "run"
@@ -542,7 +543,7 @@ def test_a_reward_model_learns_alone_beside_a_frozen_policy():
   assert metrics["learning_rate"] == 0 and metrics["ratio_error"] == 0 and metrics["reward/gradient_norm"] > 0
 
 
-@pytest.mark.parametrize("broken", ["reward", "other", "policy"])
+@pytest.mark.parametrize("broken", ["reward", pytest.param("other", marks=pytest.mark.slow), "policy"])
 def test_a_loss_that_is_never_finite_is_not_hidden_by_those_of_other_models(broken):
   """The run is told which of its seeds are stuck, whichever loss it is."""
 
@@ -598,6 +599,7 @@ def staged(sources, *more: str):
   return configs.resolve_config(plain)
 
 
+@pytest.mark.slow  # test_opd.py and the chains of stages in tests/launching have others
 def test_a_teacher_is_a_stage_that_is_trained_first(sources, tmp_path):
   config = staged(sources, "num_iterations=2")
   said = io.StringIO()

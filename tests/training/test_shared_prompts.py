@@ -19,10 +19,10 @@ CUTS = {
 }
 
 
-TREE_CUTS = ("minibatches", "micro-batches", "reference")
+TREE_CUTS = (pytest.param("minibatches", True, marks=pytest.mark.slow), ("micro-batches", True), ("reference", True))
 
 
-@pytest.mark.parametrize(("cut", "trees"), [*((cut, False) for cut in CUTS), *((cut, True) for cut in TREE_CUTS)])
+@pytest.mark.parametrize(("cut", "trees"), [*((cut, False) for cut in CUTS), *TREE_CUTS])
 def test_the_curve_is_the_same_with_and_without(cut, trees):
   shared, alone = (small.curve(f"model.shared_prompts={on}", *CUTS[cut], trees=trees) for on in (True, False))
   small.assert_same_curve(shared, alone)
