@@ -106,8 +106,15 @@ def test_rows_in_use_come_first_and_return_to_their_places():
   )
 
 
-@pytest.mark.parametrize("count", [COUNT, 1])
-@pytest.mark.parametrize("stops", [(), ((2, 3), (4, 4, 2))])
+@pytest.mark.parametrize(
+  ("count", "stops"),
+  [
+    (COUNT, ()),
+    (1, ((2, 3), (4, 4, 2))),
+    pytest.param(1, (), marks=pytest.mark.slow),
+    pytest.param(COUNT, ((2, 3), (4, 4, 2)), marks=pytest.mark.slow),
+  ],
+)
 def test_the_tokens_are_those_of_a_batch_that_keeps_its_rows(shrink, count, stops):
   """Rows end by the ending token, by stop sequences and by a text, some of which begin before the batch shrinks."""
   sampling, texts = Sampling(stop_sequences=stops), stop_texts.build(("bcca",) if stops else (), WORDS)
