@@ -95,10 +95,10 @@ def build(config: ConfigDict, task: Task) -> Method:
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     rows, scored = (within_limit(trajectories), trajectories.group_ids, trajectories.scored), trajectories.scored
-    by_token = m.normalization == "token"
-    alone = {"singleton": "zero"}
-    by_row = lambda: whiten(dr_grpo(*rows, **alone), scored)
-    advantages = reinforce_pp_baseline(*rows, trajectories.trained, **alone) if by_token else by_row()
+    if m.normalization == "token":
+      advantages = reinforce_pp_baseline(*rows, trajectories.trained, singleton="zero")
+    else:
+      advantages = whiten(dr_grpo(*rows, singleton="zero"), scored)
     metrics = {
       "reward_within_limit": masked_mean(rows[0], scored),
       "response_limit": masked_mean(limits_of(trajectories), scored),
