@@ -7,8 +7,12 @@ once before it answers. Information gain of turns (IGPO, rl_jax/methods/igpo.py)
 
 Variant "smoke" ends in a minute or two and learns nothing.
 
-Command: python -m rl_jax.train smollm2_agent --workdir=runs/smollm2_agent
-Expected: no result yet.
+Command: python -m rl_jax.train smollm2_agent --workdir=runs/smollm2_agent_seed0 --config.seed=0
+Hardware: 2 threads of an AMD EPYC; 527 s.
+Expected: held_out/sampled_accuracy at iteration 8: 1.000; 1 seed (results/smollm2_agent_seed0.json). With
+  --config.seed=1: held_out/sampled_accuracy at iteration 8: 0.979; 1 seed (results/smollm2_agent_seed1.json). Variant
+  "grpo": held_out/sampled_accuracy at iteration 8: 0.990; 1 seed (results/smollm2_agent_grpo_seed0.json). With both:
+  held_out/sampled_accuracy at iteration 8: 0.990; 1 seed (results/smollm2_agent_grpo_seed1.json).
 """
 
 from ml_collections import ConfigDict
