@@ -20,6 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 from stage import experiments_of  # noqa: E402
 
 from rl_jax import list as listing  # noqa: E402
+from rl_jax.experiments import smollm2_agent  # noqa: E402
 from rl_jax.kernels import _papers  # noqa: E402
 from rl_jax.runs import metric_names, study_page  # noqa: E402
 from rl_jax.runs.comparison import Estimate, paired_difference  # noqa: E402
@@ -182,11 +183,14 @@ def smollm2() -> str:
 def agent() -> str:
   """Accuracy of SmolLM2 with a calculator by method, seed and iteration."""
   rows: list[Sequence[str]] = []
+  problems = smollm2_agent.get_config().evaluation.prompts
   for method, label in (("", "IGPO"), ("_grpo", "GRPO")):
     for seed in (0, 1):
       saved = json.loads((RESULTS / f"smollm2_agent{method}_seed{seed}.json").read_text())
       curve = saved["curves"][ACCURACY]
-      cells = (f"{mean:.2f} [{low:.2f}, {high:.2f}]" for mean in curve["mean"] for low, high in [wilson(mean, 96)])
+      cells = (
+        f"{mean:.2f} [{low:.2f}, {high:.2f}]" for mean in curve["mean"] for low, high in [wilson(mean, problems)]
+      )
       rows.append((f"{label}, seed {seed}", *cells, f"{saved['seconds'] / 60:.0f}"))
       header = ("run", *(f"iteration {iteration}" for iteration in curve["iterations"]), "minutes on 2 cores")
   return markdown(header, rows)

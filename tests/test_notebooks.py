@@ -37,7 +37,7 @@ def test_there_are_five():
 
 
 SLOW = ("dense_rewards", "from_reward_to_curve", "your_own_advantage")
-"""They train as explore_a_run does, the second with a method of its own; tests/methods has such a method too."""
+"""They train as explore_a_run does, the last with a method of its own; tests/methods has such a method too."""
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ class TextEnvironment(Protocol):
   """One episode. A class with these methods is an environment; each episode is an object of its own.
 
   The same problem, seed and actions must give the same episode: Python's and NumPy's global generators are seeded for
-  it. A class may also have `problems(**arguments)`, see `problems_of`, and `close()`. Workers give each
-  call a deadline and can confine it; `problems` alone runs in the trainer's process, with neither.
+  it. A class may also have `problems(**arguments)`, see `problems_of`, and `close()`. Workers give each call
+  a deadline and can confine it; `problems` alone runs in the trainer's process, with neither.
   """
 
   def reset(self, problem: Mapping[str, Any], seed: int) -> str | list[messages.Message]:
