@@ -37,6 +37,9 @@ CASES = {
   "without logits": {"logprobs": "chunked"},
   "bfloat16": {"dtype": "bfloat16"},
 }
+PARTS = ("tied", "remat", "windows", "adapters")
+MARKED = [pytest.param(case, marks=pytest.mark.slow) if case in PARTS else case for case in CASES]
+"""Options that another case has among others are slow alone."""
 
 
 def groups(rows_per_prompt: int, rows: int = PROMPTS * ROWS, width: int = WIDTH) -> tuple[PrefixTrees, ...]:
@@ -132,7 +135,7 @@ def grown() -> Trajectories:
   )  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", MARKED)
 def test_trees_are_those_of_rows_run_alone(case):
   model, params = made(case)
   rows = grown()
@@ -163,7 +166,7 @@ def test_parts_of_a_batch_share_each_in_their_way():
     model.outputs(params, jax.tree.map(lambda x: x[:24], joined.replace(trees=trees)))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", MARKED)
 @pytest.mark.parametrize("together", [1, ROWS])
 def test_what_goes_on_from_the_midst_of_rows(case, together):
   """Three tails of each row, cut after none, some and all of its response, are rows of their own."""

@@ -17,12 +17,17 @@ CUTS = {
   "single rows": ("minibatches_per_epoch=2", "minibatches_of=rows"),
   "reference": ("method.kl_coefficient=0.1",),
 }
+USUAL = (("whole", False), ("minibatches", False), ("micro-batches", True), ("reference", True))
+"""Cut, and whether rows are trees; the other pairs are slow."""
+PAIRS = [
+  (cut, trees) if (cut, trees) in USUAL else pytest.param(cut, trees, marks=pytest.mark.slow)
+  for cut in CUTS
+  for trees in (False, True)
+  if not (trees and cut in ("whole", "single rows"))
+]
 
 
-TREE_CUTS = (pytest.param("minibatches", True, marks=pytest.mark.slow), ("micro-batches", True), ("reference", True))
-
-
-@pytest.mark.parametrize(("cut", "trees"), [*((cut, False) for cut in CUTS), *TREE_CUTS])
+@pytest.mark.parametrize(("cut", "trees"), PAIRS)
 def test_the_curve_is_the_same_with_and_without(cut, trees):
   shared, alone = (small.curve(f"model.shared_prompts={on}", *CUTS[cut], trees=trees) for on in (True, False))
   small.assert_same_curve(shared, alone)
