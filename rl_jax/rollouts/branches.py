@@ -88,6 +88,7 @@ def branch(
     sampling=sampling,
     completions=samples,
     limits=jnp.repeat(jnp.where(sampled, jnp.maximum(limits[owners] - starts, 0), 0), samples),
+    rows_per_prompt=places,
   )
   return Branches(completions.replace(row_mask=jnp.repeat(sampled, samples)), sources)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from rl_jax.rollouts.rollout import BoundModel
-from rl_jax.rollouts.sampler import Sampling, positions_of, sample
+from rl_jax.rollouts.sampler import Sampling, Texts, positions_of, sample
 from rl_jax.tasks.task import Task, end_ids
 from rl_jax.trajectories import POLICY, PrefixTrees, Trajectories
 
@@ -19,14 +19,29 @@ class Prefixes(NamedTuple):
 
   tokens: Int[Array, "M T"]
   mask: Bool[Array, "M T"]
+  stems: Texts | None
+  """Prompts of several rows each; `tokens` are what follows. None: `tokens` begin with each row's prompt."""
 
 
-def prefixes(trajectories: Trajectories, cuts: Int[Array, " M"]) -> Prefixes:
-  """Prefixes before slot `cuts` of each row (`Trajectories.rows` takes a row several times)."""
-  time = trajectories.tokens.shape[1]
-  source = jnp.arange(time) - (time - cuts)[:, None]
-  take = lambda x: jnp.take_along_axis(x, jnp.maximum(source, 0), axis=1)
-  return Prefixes(take(trajectories.tokens), take(trajectories.attention_mask) & (source >= 0))
+def prefixes(
+  trajectories: Trajectories, cuts: Int[Array, " M"], *, rows_per_prompt: int = 1, longest: int | None = None
+) -> Prefixes:
+  """Prefixes before slot `cuts` of each row (`Trajectories.rows` takes a row several times).
+
+  Args:
+    rows_per_prompt: number of adjacent rows that have the same prompt, which is then a stem of theirs.
+    longest: static number of slots of the responses before the last of the cuts; None: all.
+  """
+  width, time = trajectories.prompt_width, trajectories.tokens.shape[1]
+  begin = width if rows_per_prompt > 1 else 0
+  slots = time - begin if longest is None else width - begin + longest
+  source = cuts[:, None] - slots + jnp.arange(slots)
+  take = lambda x: jnp.take_along_axis(x, jnp.maximum(source, begin), axis=1)
+  tokens, mask = take(trajectories.tokens), take(trajectories.attention_mask) & (source >= begin)
+  if rows_per_prompt == 1:
+    return Prefixes(tokens, mask, None)
+  first = lambda x: x[::rows_per_prompt, :width]
+  return Prefixes(tokens, mask, Texts(first(trajectories.tokens), first(trajectories.attention_mask)))
 
 
 def resample_from(
@@ -40,6 +55,8 @@ def resample_from(
   completions: int = 1,
   max_tokens: int | None = None,
   limits: Int[Array, " L"] | None = None,
+  rows_per_prompt: int = 1,
+  longest: int | None = None,
 ) -> Trajectories:
   """Rows with everything from slot `cuts` on sampled again, not yet scored, in the same number of slots.
 
@@ -54,8 +71,9 @@ def resample_from(
     limits: largest number of new tokens in each row, which never exceeds its slots. A response that is cut by its own
       limit, with slots left, is `unfinished`; one that fills its slots is `truncated`. 0: the row gets nothing and is
       unfinished.
+    rows_per_prompt, longest: see `prefixes`.
   """
-  before = prefixes(trajectories, cuts)
+  before = prefixes(trajectories, cuts, rows_per_prompt=rows_per_prompt, longest=longest)
   trajectories, cuts = jax.tree.map(lambda x: jnp.repeat(x, completions, axis=0), (trajectories, cuts))
   time = trajectories.tokens.shape[1]
   room = time - cuts
@@ -70,6 +88,7 @@ def resample_from(
     max_tokens=max_tokens or task.response_tokens,
     limits=limits,
     end_ids=end_ids(task.vocabulary),
+    stems=before.stems,
     stop_texts=task.stop_texts,
     pad_id=task.vocabulary.pad_id,
     sampling=sampling,

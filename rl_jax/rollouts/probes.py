@@ -88,7 +88,7 @@ def probe(
   shape = rows, boundaries, samples, max_tokens
   if not samples:
     return Probes(forced, answer_mask, jnp.zeros(shape, jnp.float32), jnp.zeros(shape, bool))
-  before = prefixes(trajectories.rows(index), ends)
+  before = prefixes(trajectories.rows(index), ends, rows_per_prompt=boundaries)
   completions = sample(
     policy.model,
     policy.params,
@@ -99,6 +99,7 @@ def probe(
     max_tokens=max_tokens,
     limits=jnp.repeat(jnp.where(mask, max_tokens, 0).reshape(-1), samples),
     end_ids=end_ids(task.vocabulary),
+    stems=before.stems,
     stop_texts=task.stop_texts,
     pad_id=task.vocabulary.pad_id,
     sampling=sampling,

@@ -51,6 +51,23 @@ class Sampling:
         raise ValueError(f"sampling.stop_sequences holds tuples of token ids, as in ((4, 5),), got {sequence!r}")
 
 
+class Texts(NamedTuple):
+  """M texts, right-aligned."""
+
+  tokens: Int[Array, "M T"]
+  mask: Bool[Array, "M T"]
+
+  def repeat(self, times: int) -> Texts:
+    """Each text `times` times in succession."""
+    return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), self)
+
+  def then(self, more: Texts) -> Texts:
+    """Each text with another one after it."""
+    tokens, mask = (jnp.concatenate(both, axis=1) for both in zip(self, more, strict=True))
+    order = jnp.argsort(mask, axis=1, stable=True)
+    return Texts(jnp.take_along_axis(tokens, order, axis=1), jnp.take_along_axis(mask, order, axis=1))
+
+
 class Completions(NamedTuple):
   """Sampled completions, B rows of R slots. Outside `mask` tokens are padding and other arrays 0."""
 
@@ -83,6 +100,7 @@ def sample(
   max_tokens: int,
   limits: Int[Array, " B"],
   end_ids: tuple[int, ...],
+  stems: Texts | None = None,
   stop_texts: StopTexts | None = None,
   pad_id: int = 0,
   sampling: Sampling = Sampling(),
@@ -92,48 +110,93 @@ def sample(
   Row b draws token t with the key fold_in(fold_in(key, b), t). A response thus depends on its row alone: not on the
   rest of the batch, on when that stops, or on the sharding of rows.
 
-  The cost of a step follows its rows and slots. Keys and values of a prompt are stored once for all of its rows, slots
-  of responses are added when needed, and the last few rows continue as a smaller batch (`compaction`), unless a mesh
-  splits rows, which would have to move. If no row needs a token, nothing runs.
+  The cost of a step follows its rows and slots. A prompt, and a stem of several prompts, is run and stored once for all
+  of its rows, slots of responses are added when needed, and the last few rows continue as a smaller batch
+  (`compaction`), unless a mesh splits rows, which would have to move. If no row needs a token, nothing runs.
 
   Args:
-    tokens, mask: left-padded prompts.
+    tokens, mask: left-padded prompts, or what follows their stems, which may be nothing.
     max_tokens: R, the static number of slots.
     end_ids: tokens of which each ends a response.
+    stems: beginnings of the prompts, each of as many adjacent ones; None: prompts begin with `tokens`.
     stop_texts: texts that end a response, of which this one's own tokens have to write all.
     limits: number of tokens after which a row is cut, at most R; 0 makes an empty row.
   """
-  count, shards = completions_per_prompt, row_shards()
-  batch = tokens.shape[0] * count
+  shards = row_shards()
+  batch = tokens.shape[0] * completions_per_prompt
   decoder = _Decoder(model, params, max_tokens, end_ids, stop_texts, pad_id, sampling)
   empty = {name: jnp.zeros((max_tokens, batch), t) for name, t in _TYPES.items()} | {
     "tokens": jnp.full((max_tokens, batch), pad_id, jnp.int32)
   }
 
   def run() -> dict[str, Array]:
+    before = _prefilled(model, params, _parts(model, Texts(tokens, mask), stems, shards), batch, shards)
     rows = _Rows(
-      keys=jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(batch)),
-      lengths=jnp.repeat(mask.sum(axis=1), count),
-      limits=limits,
+      keys=jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(batch)), lengths=before.lengths, limits=limits
     )
-    logits, prompts = model.run(params, tokens, positions_of(mask), mask, last=True)
-    shared = count > 1 and model.shared_prompts and tokens.shape[0] % shards == 0
     start = _Loop(
       time=jnp.int32(0),
-      cache=prompts.without_slots(batch) if shared else prompts.repeat(count),
+      cache=before.own,
       token=jnp.zeros(batch, jnp.int32),
       active=limits > 0,
       text_states=jnp.zeros(batch, jnp.int32) if stop_texts is not None else None,
       written=empty,
     )
-    first = decoder.choose(start, rows, jnp.repeat(logits[:, -1], count, axis=0))
+    first = decoder.choose(start, rows, before.logits)
     sizes = compaction.sizes(batch, long=max_tokens >= LONG) if shards == 1 else ()
-    return decoder.rest(first, rows, prompts if shared else None, sizes)
+    return decoder.rest(first, rows, before.shared, sizes)
 
   written = jax.lax.cond(decoder.in_any_seed((limits > 0).any()), run, lambda: empty)
   truncated = ~written.pop("ends").any(axis=0)
   rows_first = {name: nn.with_logical_constraint(x.T, ("batch", "time")) for name, x in written.items()}
   return Completions(**rows_first, truncated=truncated)
+
+
+class _Before(NamedTuple):
+  """What B rows know of the text before their first token."""
+
+  logits: Float[Array, "B V"]
+  """Of the first token."""
+  lengths: Int[Array, " B"]
+  """Number of tokens."""
+  own: Cache
+  """Keys and values of each row's own part; without slots if all parts are shared."""
+  shared: tuple[Cache, ...]
+  """Keys and values of the parts before it, each for its share of the rows."""
+
+
+def _parts(model: Model, texts: Texts, stems: Texts | None, shards: int) -> tuple[Texts, ...]:
+  """Parts of the texts that are run one after the other, each for its share of the rows."""
+  if stems is None:
+    return (texts,)
+  if not texts.tokens.shape[1]:
+    return (stems,)
+  if model.shared_prompts and stems.tokens.shape[0] % shards == 0:
+    return stems, texts
+  return (stems.repeat(texts.tokens.shape[0] // stems.tokens.shape[0]).then(texts),)
+
+
+def _prefilled(model: Model, params: Params, parts: tuple[Texts, ...], batch: int, shards: int) -> _Before:
+  """Run the parts of the texts of `batch` rows. A part that is empty in a row leaves the logits of the part before."""
+  first, *others = parts
+  outputs, cache = model.run(params, first.tokens, positions_of(first.mask), first.mask, last=True)
+  logits, lengths = outputs[:, -1], first.mask.sum(axis=1)
+  caches: tuple[Cache, ...] = (cache,)
+  for part in others:
+    share = part.tokens.shape[0] // lengths.shape[0]
+    logits, lengths = jnp.repeat(logits, share, axis=0), jnp.repeat(lengths, share)
+    inputs = part.tokens, positions_of(part.mask) + lengths[:, None], part.mask
+    outputs, cache = model.run(params, *inputs, last=True, prefixes=caches)
+    logits = jnp.where(part.mask[:, -1:], outputs[:, -1], logits)
+    lengths, caches = lengths + part.mask.sum(axis=1), (*caches, cache)
+  count = lengths.shape[0]
+  share = batch // count
+  shared, own = caches[:-1], caches[-1]
+  if share > 1 and model.shared_prompts and count % shards == 0:
+    shared, own = caches, own.without_slots(batch)
+  elif share > 1:
+    own = own.repeat(share)
+  return _Before(jnp.repeat(logits, share, axis=0), jnp.repeat(lengths, share), own, shared)
 
 
 _TYPES = dict.fromkeys(("logprobs", "behaviour_logprobs", "entropies"), jnp.float32) | {"mask": bool, "ends": bool}
@@ -144,7 +207,7 @@ class _Rows(NamedTuple):
 
   keys: PRNGKeyArray
   lengths: Int[Array, " B"]
-  """Number of tokens in the prompt."""
+  """Number of tokens in the prompt, its stem included."""
   limits: Int[Array, " B"]
 
 
@@ -204,42 +267,42 @@ class _Decoder:
     active = loop.active & ~ends & (loop.time + 1 < rows.limits)
     return loop._replace(time=loop.time + 1, token=token, active=active, written=written)
 
-  def rest(self, loop: _Loop, rows: _Rows, prompts: Cache | None, sizes: tuple[int, ...]) -> dict[str, Array]:
+  def rest(self, loop: _Loop, rows: _Rows, shared: tuple[Cache, ...], sizes: tuple[int, ...]) -> dict[str, Array]:
     """Draw all tokens after the first; return the written arrays.
 
     Args:
-      loop: state whose cache has slots for prompts, or none if `prompts` is given.
-      prompts: keys and values of the prompts, each for its share of the rows; None: they are in the loop's cache.
+      loop: state whose cache has slots for the text before, without what is `shared`.
+      shared: keys and values of the first parts of that text, each for its share of the rows.
       sizes: sizes of the batches that may follow this one, largest first.
     """
     before = loop.cache.slots
     for slots in (self.max_tokens // 2, self.max_tokens) if self.max_tokens >= LONG else (self.max_tokens,):
       loop = loop._replace(cache=loop.cache.grow(before + slots - loop.cache.slots))
-      loop = self.steps(loop, rows, prompts, before, slots, sizes[0] if sizes else 0)
-    return self.smaller(loop, rows, prompts, before, sizes) if sizes else loop.written
+      loop = self.steps(loop, rows, shared, before, slots, sizes[0] if sizes else 0)
+    return self.smaller(loop, rows, shared, before, sizes) if sizes else loop.written
 
   def smaller(
-    self, loop: _Loop, rows: _Rows, prompts: Cache | None, before: int, sizes: tuple[int, ...]
+    self, loop: _Loop, rows: _Rows, shared: tuple[Cache, ...], before: int, sizes: tuple[int, ...]
   ) -> dict[str, Array]:
-    """Continue in batches of `sizes`, whose rows each hold their own prompt."""
+    """Continue in batches of `sizes`, whose rows each hold all of their text."""
     size, *later = sizes
 
     def run() -> dict[str, Array]:
       kept = compaction.compact(loop.active, size)
       cache, start = kept.take(loop.cache), before
-      if prompts is not None:
-        share = loop.active.shape[0] // prompts.mask.shape[0]
-        cache, start = cache.after(prompts.rows(kept.rows // share)), prompts.slots
+      for part in reversed(shared):
+        share = loop.active.shape[0] // part.mask.shape[0]
+        cache, start = cache.after(part.rows(kept.rows // share)), part.slots + start
       few = loop._replace(cache=cache, written=kept.take(loop.written, axis=1))
       few = few._replace(**{name: kept.take(getattr(loop, name)) for name in ("token", "active", "text_states")})
       few_rows = kept.take(rows)
-      few = self.steps(few, few_rows, None, start, self.max_tokens, later[0] if later else 0)
-      written = self.smaller(few, few_rows, None, start, tuple(later)) if later else few.written
+      few = self.steps(few, few_rows, (), start, self.max_tokens, later[0] if later else 0)
+      written = self.smaller(few, few_rows, (), start, tuple(later)) if later else few.written
       return kept.put(loop.written, written, axis=1)
 
     return jax.lax.cond(self.in_any_seed(loop.active.any()), run, lambda: loop.written)
 
-  def steps(self, loop: _Loop, rows: _Rows, prompts: Cache | None, before: int, until: int, fewer: int) -> _Loop:
+  def steps(self, loop: _Loop, rows: _Rows, shared: tuple[Cache, ...], before: int, until: int, fewer: int) -> _Loop:
     """Draw tokens up to `until`, while more than `fewer` rows are active; response slots begin at slot `before`."""
 
     def more(loop: _Loop) -> Bool[Array, ""]:
@@ -249,7 +312,7 @@ class _Decoder:
     def step(loop: _Loop) -> _Loop:
       position = (rows.lengths + loop.time - 1)[:, None]
       inputs = loop.token[:, None], position, loop.active[:, None], loop.cache, before + loop.time - 1
-      logits, cache = self.model.run(self.params, *inputs, prefixes=() if prompts is None else (prompts,))
+      logits, cache = self.model.run(self.params, *inputs, prefixes=shared)
       return self.choose(loop._replace(cache=cache), rows, logits[:, 0])
 
     return jax.lax.while_loop(more, step, loop)

@@ -87,6 +87,8 @@ def tree(task: Task, branching: tuple[int, ...], segment_tokens: int, sampling: 
         completions=children,
         max_tokens=None if last else min(segment_tokens, width),
         limits=jnp.where(exists, room if last else jnp.minimum(room, segment_tokens), 0),
+        rows_per_prompt=nodes.tokens.shape[0] // count,
+        longest=starts[level],
       )
       full = nodes.unfinished & (nodes.loss_mask.sum(axis=1) >= room)  # cut by its own limit, with slots left
       unfinished = exists & nodes.unfinished & ~full

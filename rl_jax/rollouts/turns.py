@@ -65,7 +65,9 @@ def turns(task: Task, completions_per_prompt: int, sampling: Sampling, by: str =
   def later(turn: int):
     def phase(models, state, plan, prompts, before, key):
       limits = plan.response_limits
-      rows = next_turn(models[by], task, before, turn, key, limits=limits, sampling=sampling)
+      share = before.tokens.shape[0] // prompts.tokens.shape[0]
+      options = {"limits": limits, "sampling": sampling, "rows_per_prompt": share}
+      rows = next_turn(models[by], task, before, turn, key, **options)
       return PhaseResult(state, rows, goes_on(before), rows.sampled_tokens - before.sampled_tokens)
 
     return phase
@@ -143,6 +145,7 @@ def next_turn(
   limits: Int[Array, " L"],
   sampling: Sampling,
   completions: int = 1,
+  rows_per_prompt: int = 1,
 ) -> Trajectories:
   """Episodes with one more turn, unless they are over; not yet scored.
 
@@ -159,7 +162,9 @@ def next_turn(
   continues = goes_on(trajectories)
   start = trajectories.prompt_width + layout.start(turn)
   trajectories = _observed(trajectories, start - layout.observation_tokens, continues)
-  before = prefixes(trajectories, jnp.full(continues.shape, start))
+  longest = layout.start(turn) if isinstance(turn, int) else None
+  cuts = jnp.full(continues.shape, start)
+  before = prefixes(trajectories, cuts, rows_per_prompt=rows_per_prompt, longest=longest)
   if completions > 1:
     repeat = lambda x: jnp.repeat(x, completions, axis=0)
     trajectories, continues = jax.tree.map(repeat, (trajectories.replace(trees=()), continues))
@@ -174,6 +179,7 @@ def next_turn(
     max_tokens=layout.turn_tokens,
     limits=jnp.where(continues, left, 0),
     end_ids=end_ids(task.vocabulary),
+    stems=before.stems,
     stop_texts=task.stop_texts,
     pad_id=task.vocabulary.pad_id,
     sampling=_stopping(sampling, layout),

@@ -13,9 +13,10 @@ from rl_jax.configuration import configs
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.launching import initialization
 from rl_jax.models.model import Sequences
+from rl_jax.rollouts import turns
 from rl_jax.rollouts.demonstrations import demonstrations
 from rl_jax.rollouts.rollout import BoundModel
-from rl_jax.rollouts.sampler import SEED_AXIS, Sampling, positions_of
+from rl_jax.rollouts.sampler import SEED_AXIS, Sampling, positions_of, sample
 from rl_jax.rollouts.turns import required_turns, responses, turn_hashes, turn_starts
 from rl_jax.tasks import chain, lookup
 from rl_jax.tasks.task import Turns
@@ -96,6 +97,21 @@ def test_whose_a_token_is():
   np.testing.assert_array_equal(rows.positions, positions_of(rows.attention_mask))
   assert not rows.old_logprobs[~rows.loss_mask].any() and (rows.old_logprobs[rows.loss_mask] < 0).all()
   assert result(jnp.full(ROWS, task.response_tokens)).generated_tokens == rows.loss_mask.sum()
+
+
+def test_later_turns_run_each_prompt_once_and_no_later_slot(monkeypatch):
+  experiment, policy = parts()
+  task, asked = experiment.task, []
+  monkeypatch.setattr(
+    turns, "sample", lambda *inputs, **options: asked.append((inputs, options)) or sample(*inputs, **options)
+  )
+  rollout = responses(task, 2, Sampling())
+  run = lambda plan, key: collected(rollout, {"policy": policy}, (), plan, task, key)
+  jax.eval_shape(run, Plan(jnp.arange(ROWS // 2), jnp.ones(ROWS, bool), jnp.full(ROWS, 4)), jax.random.key(3))
+  assert len(asked) == task.turns.max_turns == 3
+  for turn, (inputs, options) in enumerate(asked[1:], start=1):
+    assert inputs[2].shape == (ROWS, task.turns.start(turn))
+    assert options["stems"].tokens.shape == (ROWS // 2, task.prompt_tokens)
 
 
 def test_another_model_can_write_the_episodes():
