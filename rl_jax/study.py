@@ -62,24 +62,37 @@ class Study(NamedTuple):
     return study_results.read(find_run(workdir), self.config.metrics, budget)
 
   def tuned(self, name: str) -> dict[tuple[str, ...], float]:
-    """Score of each point of the grid, keyed by its overrides. The score is the accuracy at the budget or, with
-    `learning_rates` trained side by side, the area under the curve over tokens. A single point needs no tuning."""
-    tuning, rates = self.config.tuning, self.config.tuning.get("learning_rates", ())
+    """Score of each point that tuning tries, keyed by its overrides: points of the grid, times those that the members of
+    a run try side by side. A single point needs no tuning.
+
+    The score is `tuning.metric` at the budget; without one it is the area under the curve over tokens of points side by
+    side, and else the accuracy at the budget."""
+    tuning, beside = self.config.tuning, self._side_by_side(name)
     points = list(_points(tuning.grid))
-    if len(points) == 1 and not rates:
+    if len(points) == 1 and not beside:
       return {points[0]: float("nan")}
     scores: dict[tuple[str, ...], float] = {}
     for point in points:
       entry = self._at_point(name, point)
-      if not rates:
-        scores[point] = float(np.mean(entry.at_budget[ACCURACY]))
-      for index, rate in enumerate(rates):
-        # Given as one of several rates, so that rates of other models scale with it.
-        of_rate = slice(index, None, len(rates))
-        scores[(*point, f"learning_rates=({rate!r},)")] = _score(entry, of_rate, self._tuning_budget)
+      if not beside:
+        scores[point] = float(np.mean(entry.at_budget[tuning.get("metric") or ACCURACY]))
+      # Each given as one of several, so that rates of other models scale with it.
+      fields = [[f"{field}=({value!r},)" for value in values] for field, values in beside.items()]
+      together = list(zip(*fields, strict=True))
+      for index, values in enumerate(together):
+        of_point = slice(index, None, len(together))
+        if tuning.get("metric"):
+          scores[(*point, *values)] = float(np.mean(entry.at_budget[tuning.metric][of_point]))
+        else:
+          scores[(*point, *values)] = _score(entry, of_point, self._tuning_budget)
     for point, score in scores.items():
       self.say(f"{name} {' '.join(point)}: {score:.3f}")
     return scores
+
+  def _side_by_side(self, name: str) -> dict[str, tuple]:
+    """Values by field that the members of a tuning run take in turn: the entry's own, or the study's learning rates."""
+    rates = self.config.tuning.get("learning_rates", ())
+    return dict(self.config.entries[name].get("side_by_side") or ({"learning_rates": rates} if rates else {}))
 
   def say(self, text: str) -> None:
     """Print a progress line."""
@@ -89,8 +102,8 @@ class Study(NamedTuple):
     tuning, entry = self.config.tuning, self.config.entries[name]
     # Next to the final runs, so that all share their stages.
     folder = self.workdir / "-".join(["tuning", name, *point]).replace("=", "_")
-    side_by_side = (f"learning_rates={tuple(tuning.learning_rates)}",) if tuning.get("learning_rates") else ()
-    overrides = [*entry.overrides, *tuning.overrides, *side_by_side, *point]
+    beside = [f"{field}={tuple(values)}" for field, values in self._side_by_side(name).items()]
+    overrides = [*entry.overrides, *tuning.overrides, *entry.get("tuning_overrides", ()), *beside, *point]
     return self.run(folder, entry.config, overrides, self._tuning_budget)
 
   @property

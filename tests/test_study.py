@@ -162,6 +162,28 @@ def test_rates_side_by_side_are_scored_by_the_area_under_their_own_curves(monkey
   ]  # fmt: skip
 
 
+def test_points_of_an_entry_are_scored_by_the_metric_at_the_budget(monkeypatch):
+  """Two seeds of two points, each of which sets the rates of two stages."""
+  points = (("stages.a.learning_rates", (0.1, 0.2)), ("stages.b.learning_rates", (0.3, 0.4)))
+  entry = {"config": "a.py", "overrides": (), "tuning_overrides": ("stages.a.num_seeds=4",), "side_by_side": points}
+  config = common.study(
+    token_budget=400, entries={"both": entry}, claims={}, baseline="both", tuning_metric="pairs/agreement",
+  )  # fmt: skip
+  asked = []
+
+  def run(self, workdir, file, overrides, budget):
+    asked.append([o for o in overrides if o.startswith("stages")])
+    none = np.zeros((1, 4))
+    return Entry(none, {ACCURACY: none}, {"pairs/agreement": [0.6, 0.7, 0.62, 0.74]}, 1.0, {})
+
+  monkeypatch.setattr(study.Study, "run", run)
+  found = study.Study("s", config, Path("w"), launch.Terminal([], io.StringIO(), None), []).entry("both")
+  first, second = (tuple(f"{name}=({values[i]!r},)" for name, values in points) for i in (0, 1))
+  assert found.tried == {" ".join(first): pytest.approx(0.61), " ".join(second): pytest.approx(0.72)}
+  assert found.chosen == second
+  assert asked == [["stages.a.num_seeds=4", *(f"{name}={values}" for name, values in points)], list(second)]
+
+
 @pytest.mark.parametrize(
   ("arguments", "message"),
   [

@@ -25,17 +25,22 @@ def study(
   learning_rates: tuple = (),
   tuning_budget: int | None = None,
   tuning_overrides: tuple = (),
+  tuning_metric: str = "",
   final_samples: int = 0,
   runs: str = "",
   note: str = "",
 ) -> ConfigDict:
   """Budgets are tokens per seed, and all generated tokens count. Claims compare two entries, each at the budget.
 
+  An entry has an experiment `config` and its `overrides`. It may have fields with the values that the members of
+  its tuning run take in turn, `side_by_side`, in place of the study's learning rates, and `tuning_overrides` of its own.
+
   Args:
     gates: names of the control entries "oracle" and "no_reward"; without gates claims are always judged.
     learning_rates: each method is tuned over these in parallel, with `tuning_seeds` seeds each.
     tuning_budget: tokens per seed while tuning; None: the whole budget.
     tuning_overrides: overrides used only while tuning.
+    tuning_metric: what tuning compares at its budget; "": accuracy, by the area under the curve if side by side.
     final_samples: answers to each held-out prompt after a run has ended; 0: none besides those of its curve.
     runs: name of the folder of runs, for studies that share runs; "": a folder of its own.
     note: text above the table.
@@ -56,6 +61,7 @@ def study(
       "final_overrides": final_overrides,  # not while tuning
       "tuning": {
         "grid": {},
+        "metric": tuning_metric,
         "learning_rates": learning_rates,
         "token_budget": tuning_budget,
         "overrides": (f"num_seeds={tuning_seeds * max(len(learning_rates), 1)}", "seed=500", *tuning_overrides),

@@ -215,11 +215,14 @@ def _share(height: Height, base: Entry, oracle: Entry, name: str, entry: Entry) 
 def _tuning(config: Config, entries: Entries) -> list[str]:
   tuning = config["tuning"]
   grid = dict(tuning["grid"]) | ({"learning_rate": tuning["learning_rates"]} if tuning.get("learning_rates") else {})
-  if not grid:
+  own = any("side_by_side" in entry for entry in config.get("entries", {}).values())
+  if not grid and not own:
     return ["Tuning: none, for any method."]
   points = "; ".join(f"{name} in {', '.join(map(str, values))}" for name, values in grid.items())
   budget = f"{tuning['token_budget']:,} tokens" if tuning.get("token_budget") else "same budget"
   by = "area under the token curve" if tuning.get("learning_rates") else "accuracy at the budget"
+  by = f"{tuning['metric']} at the budget" if tuning.get("metric") else by
+  points = "points of its own" if own else points
   lines = [f"Tuning: {points} ({', '.join(tuning['overrides'])}, {budget}) for every method, chosen by the {by}."]
   tried = {name: entry.tried for name, entry in entries.items() if entry.tried}
   if tried:
