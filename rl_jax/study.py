@@ -62,8 +62,8 @@ class Study(NamedTuple):
     return study_results.read(find_run(workdir), self.config.metrics, budget)
 
   def tuned(self, name: str) -> dict[tuple[str, ...], float]:
-    """Score of each point that tuning tries, keyed by its overrides: points of the grid, times those that the members of
-    a run try side by side. A single point needs no tuning.
+    """Score of each point that tuning tries, keyed by its overrides: points of the grid, times those that members of a
+    run try side by side. A single point needs no tuning.
 
     The score is `tuning.metric` at the budget; without one it is the area under the curve over tokens of points side by
     side, and else the accuracy at the budget."""

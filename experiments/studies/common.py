@@ -32,8 +32,8 @@ def study(
 ) -> ConfigDict:
   """Budgets are tokens per seed, and all generated tokens count. Claims compare two entries, each at the budget.
 
-  An entry has an experiment `config` and its `overrides`. It may have fields with the values that the members of
-  its tuning run take in turn, `side_by_side`, in place of the study's learning rates, and `tuning_overrides` of its own.
+  An entry has an experiment `config` and its `overrides`. It may have `tuning_overrides` of its own and `side_by_side`,
+  fields with the values that the members of its tuning run take in turn, in place of the study's learning rates.
 
   Args:
     gates: names of the control entries "oracle" and "no_reward"; without gates claims are always judged.

@@ -8,9 +8,11 @@ labels of aspects of the same pairs, then from the other 40 %. Labels of aspects
 
 The claims of the paper are agreement on held-out pairs, and less over-optimisation by the best of 16 responses and by
 RL. Agreement is with the gold reward, which has no noise. The best of n is of the start's responses, the same for all.
-The policy is trained by GRPO without a KL term, far enough for the learned reward to be worth less than it says. There
-is nothing to tune by: the gold reward is only looked at, and all entries have the same rates. Each start has reward
-models of its own, drawn and trained from other seeds.
+The policy is trained by GRPO without a KL term, far enough for the learned reward to be worth less than it says.
+
+The reward models are tuned alike: six points of the rates of their phases, three seeds each, by agreement with the
+labels of held-out pairs, as users can; the gold reward is only looked at. All policies have the same rate. Each start
+has reward models of its own, drawn and trained from other seeds.
 
 Command: python -m rl_jax.study dmoerm --results=experiments/results
 Expected: no result yet.
@@ -25,6 +27,14 @@ from rl_jax.experiments.studies.common import above
 BUDGET = 200_000
 """Some 160 iterations."""
 STARTS = 3
+TUNING_SEEDS = 3
+SLOW, FAST = 3e-3, 1e-2
+POINTS = {
+  ("head",): ((1e-3, 2e-3, SLOW, 5e-3, FAST, 2e-2),),
+  ("head", "experts"): ((SLOW,) * 3 + (FAST,) * 3, (SLOW, FAST, 3e-2) * 2),
+  ("head", "experts", "fusion"): ((SLOW,) * 3 + (FAST,) * 3,) * 2 + ((1e-3, SLOW, FAST) * 2,),
+}
+"""Rates of the phases that a reward model has, at six points."""
 REWARD = "held_out/reward"
 AGREEMENT, LABELS, ROUTED = "pairs/consistency", "pairs/label_consistency", "pairs/routed"
 BEST, PROXY = "best_of/gold_16", "best_of/proxy_16"
@@ -34,9 +44,17 @@ def get_config() -> ConfigDict:
   """DMoERM and six other reward models."""
 
   def entry(variant: str) -> dict:
-    stages = ("warm_start", *dmoerm.reward_stages(variant))
-    starts = tuple(f"stages.{stage}.num_seeds={STARTS}" for stage in stages)
-    return {"config": f"dmoerm:{variant}".removesuffix(":"), "overrides": starts}
+    phases = tuple(dmoerm.reward_stages(variant))
+    seeds = lambda stages, count: tuple(f"stages.{stage}.num_seeds={count}" for stage in stages)
+    tuned = tuple(phase for phase in phases if phase != "router")
+    points = zip((f"stages.{phase}.learning_rates" for phase in tuned), POINTS[tuned], strict=True)
+    others = tuple(f"stages.{phase}.seed={7000 + 100 * index}" for index, phase in enumerate(phases))
+    return {
+      "config": f"dmoerm:{variant}".removesuffix(":"),
+      "overrides": seeds(("warm_start", *phases), STARTS),
+      "tuning_overrides": (*seeds(phases, TUNING_SEEDS * len(POINTS[tuned][0])), *others),
+      "side_by_side": tuple(points),
+    }
 
   entries = {variant or "dmoerm": entry(variant) for variant in dmoerm.FORMS}
   agrees = lambda left, right: above(left, right, AGREEMENT)
@@ -46,6 +64,9 @@ def get_config() -> ConfigDict:
     token_budget=BUDGET,
     seeds=2 * STARTS,
     entries=entries,
+    tuning_seeds=TUNING_SEEDS * 6,
+    tuning_budget=1,
+    tuning_metric=LABELS,
     overrides=(
       "evaluation.prompts=256",
       "evaluation.samples_per_prompt=1",
