@@ -8,8 +8,12 @@ plans blindly, so growing surer does not help, as `no_reward` shows.
 The paper claims more success than PPO in the same turns, the more so the more sub-goals a task has, and less variance.
 Entries with `one` have two rooms and one key. There some starts arrive by their likeliest plans, which no gate sees,
 and no claim compares the two differences. `ppo` is flat GAE with lambda 1, as in HiPER's segments, `ppo_short` with
-0.95. `penalties` are the authors' for ALFWorld, where success is worth ten times as much. All share divergence, entropy
-bonus, dual clip and the rates of their critics.
+0.95. All share divergence, entropy bonus, dual clip and the rates of their critics.
+
+`hiper` has the authors' penalty of turns without a plan, `penalties` their others for ALFWorld as well, scaled to a
+success worth a tenth of theirs. Without it one seed of six wrote turns without a plan alone after 16 iterations and
+never came back: where all rewards are alike, normalised advantages are noise of full size. Such episodes have so few
+tokens that the seed did not reach the budget.
 
 There is no oracle: exact values assume a policy whose steps do not depend on its plans. That the variance of the
 executor's gradient falls with more segments is tested (tests/methods/test_hiper.py) and is not a claim.
@@ -31,17 +35,18 @@ BUDGET = 120_000
 ONE = ("task.levels={'one': {'doors': 1}}",)
 OF_LOSS = ("method.kl_coefficient=0.01", "method.entropy_coefficient=0.001", "method.dual_clip=3.0")
 """HiPER's options of the loss, for the others."""
+VALID = ("method.invalid_penalty=-0.01",)
 OF_CRITIC = ("method.critic_learning_rate=1e-3",)
 
 
 def get_config() -> ConfigDict:
-  """Flat advantages in three forms, HiPER with and without penalties, both with one door, and no reward."""
+  """Flat advantages in three forms, HiPER with one penalty and with all, both with one door, and no reward."""
   updates = lambda left, right: above(left, right, ACCURACY, "updates")
   flat = lambda method, *overrides: {
     "config": "hiper", "overrides": (f"method.name=rl_jax.methods.{method}", *overrides)
   }  # fmt: skip
-  hiper = lambda *overrides: {"config": "hiper", "overrides": (*OF_CRITIC, *overrides)}
-  penalties = ("method.keep_penalty=-0.03", "method.inconsistency_penalty=-0.03", "method.invalid_penalty=-0.01")
+  hiper = lambda *overrides: {"config": "hiper", "overrides": (*OF_CRITIC, *VALID, *overrides)}
+  penalties = ("method.keep_penalty=-0.03", "method.inconsistency_penalty=-0.03")
   return common.tuned_study(
     token_budget=BUDGET,
     entries={
@@ -75,6 +80,6 @@ def get_config() -> ConfigDict:
       "HiPER is more accurate than PPO with a shorter lambda": updates("hiper", "ppo_short"),
       "HiPER is more accurate than GRPO": updates("hiper", "grpo"),
       "with one door HiPER is more accurate than PPO": updates("hiper_one", "ppo_one"),
-      "HiPER is more accurate with the authors' penalties": updates("penalties", "hiper"),
+      "HiPER is more accurate with all of the authors' penalties": updates("penalties", "hiper"),
     },
   )
