@@ -8,7 +8,9 @@ random. With method.name=rl_jax.methods.ppo the policy has the same turns and fl
 experiments/grpo_rooms.py.
 
 Command: rl-jax train hiper --workdir=runs/hiper
-Expected: no result yet.
+Study: rl-jax study hiper --only=hiper --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 188 s.
+Expected: held_out/sampled_accuracy after 120,000 tokens: hiper 0.582 ± 0.176; 6 seeds (results/hiper.json).
 """
 
 from ml_collections import ConfigDict
