@@ -12,10 +12,10 @@ likeliest plans: its gate fails. Both were run as one study, whose gate failed f
 afterwards.
 
 `hiper` has the authors' penalty of turns without a plan, `penalties` their others for ALFWorld as well, scaled to a
-success worth a tenth of theirs. `kept` was added when `hiper` had been run and named a new sub-goal at nearly every turn:
-it rewards turns that keep theirs. Without the penalty of turns without a plan one seed of six wrote turns without a plan alone after 16 iterations and
-never came back: where all rewards are alike, normalised advantages are noise of full size. Such episodes have so few
-tokens that the seed did not reach the budget.
+success worth a tenth of theirs. Without that penalty one seed of six wrote nothing but such turns after 16 iterations
+and never came back: where all rewards are alike, normalised advantages are noise of full size. Such episodes have so few
+tokens that the seed did not reach the budget. `kept` was added when `hiper` had been run and named a new sub-goal at
+nearly every turn: it rewards turns that keep theirs.
 
 There is no oracle: exact values assume a policy whose steps do not depend on its plans. That the variance of the
 executor's gradient falls with more segments is tested (tests/methods/test_hiper.py) and is not a claim.
