@@ -6,16 +6,16 @@ name; half of the time they keep it, otherwise they draw another one from all ce
 plans blindly, so growing surer does not help, as `no_reward` shows.
 
 The paper claims more success than PPO in the same turns, the more so the more sub-goals a task has, and less variance.
-`ppo` is flat GAE with lambda 1, as in HiPER's segments, `ppo_short` with 0.95. All share divergence, entropy bonus, dual
-clip and the rates of their critics. The variant "one" has two rooms and one key. There some starts arrive by their
-likeliest plans: its gate fails. Both were run as one study, whose gate failed for that reason, and were separated
-afterwards.
+`ppo` is flat GAE with lambda 1, as in HiPER's segments, `ppo_short` with 0.95. All share divergence, entropy bonus,
+dual clip and the rates of their critics. The variant "one" has two rooms and one key. There some starts arrive by
+their likeliest plans: its gate fails. Both were run as one study, whose gate failed for that reason, and were
+separated afterwards.
 
 `hiper` has the authors' penalty of turns without a plan, `penalties` their others for ALFWorld as well, scaled to a
 success worth a tenth of theirs. Without that penalty one seed of six wrote nothing but such turns after 16 iterations
-and never came back: where all rewards are alike, normalised advantages are noise of full size. Such episodes have so few
-tokens that the seed did not reach the budget. `kept` was added when `hiper` had been run and named a new sub-goal at
-nearly every turn: it rewards turns that keep theirs.
+and never came back: where all rewards are alike, normalised advantages are noise of full size. Such episodes have so
+few tokens that the seed did not reach the budget. `kept` was added when `hiper` had been run and named a new sub-goal
+at nearly every turn: it rewards turns that keep theirs.
 
 There is no oracle: exact values assume a policy whose steps do not depend on its plans. That the variance of the
 executor's gradient falls with more segments is tested (tests/methods/test_hiper.py) and is not a claim.
