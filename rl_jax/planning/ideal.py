@@ -8,8 +8,9 @@ matrices (in the dtype of the activations) and y bytes of activations [rows of a
   activations  4 y (t - 1) / t                   per layer and pass (forward, backward, and again with remat): a
                                                  sum after attention and one after the feed-forward
 
-where a pass of the sampler is one token long. Weights that are replicated during generation are read once. All rows
-count as long as the longest, even with length buckets, and a tree's rows count as separate responses.
+where a pass of the sampler is one token long. Weights that are replicated during generation are read once. Text that
+rows share, as the prompt of a group or the nodes of a tree, is run once. All rows count as long as the longest, even
+with length buckets.
 """
 
 from __future__ import annotations
@@ -22,9 +23,30 @@ import jax.numpy as jnp
 from rl_jax.benchmarks.roofline import forward_flops
 from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.model import Model
-from rl_jax.training import mesh
+from rl_jax.training import iteration, mesh, state
 from rl_jax.training.experiment import Experiment
+from rl_jax.training.seeds import over_seeds
 from rl_jax.training.sizes import sizes_of
+from rl_jax.trajectories import PrefixTrees
+
+
+class Segment(NamedTuple):
+  """Slots of some rows that are run once."""
+
+  rows: int
+  start: int
+  stop: int
+  read: bool
+  """Outputs are read there."""
+
+  @property
+  def tokens(self) -> int:
+    """Number of tokens."""
+    return self.rows * (self.stop - self.start)
+
+  def flops(self, config: TransformerConfig) -> float:
+    """Operations of the transformer blocks."""
+    return forward_flops(config, self.tokens, self.start + (self.stop - self.start + 1) / 2, 0)
 
 
 class Sizes(NamedTuple):
@@ -34,23 +56,28 @@ class Sizes(NamedTuple):
   rows: int
   prompt_tokens: int
   response_tokens: int
+  trees: tuple[PrefixTrees, ...] = ()
+  """Rows that share text; (): none are known to."""
 
   @property
   def length(self) -> int:
     """Slots of a row."""
     return self.prompt_tokens + self.response_tokens
 
-  def passed(self, model: Model) -> int:
-    """Tokens of a forward pass over all rows."""
-    responses = self.rows * self.response_tokens
-    return responses + (self.prompts if model.shared_prompts else self.rows) * self.prompt_tokens
+  def segments(self, *, shared: bool) -> list[Segment]:
+    """Segments of a pass over all rows.
 
-  def blocks(self, model: Model) -> float:
-    """Operations of the transformer blocks in such a pass."""
-    prompts = self.passed(model) - self.rows * self.response_tokens
-    of_prompts = forward_flops(model.config, prompts, (self.prompt_tokens + 1) / 2, 0)
-    context = self.prompt_tokens + (self.response_tokens + 1) / 2
-    return of_prompts + forward_flops(model.config, self.rows * self.response_tokens, context, 0)
+    Args:
+      shared: shared text is run once.
+    """
+    found = []
+    for tree in self.trees if shared and self.trees else (PrefixTrees.alone(self.rows),):
+      starts, nodes = tree.starts or (self.prompt_tokens,), tree.nodes or (1,)
+      prompts, stops = tree.rows // tree.size, (*starts[1:], self.length)
+      found.append(Segment(prompts, 0, starts[0], read=False))
+      levels = zip(nodes, starts, stops, strict=True)
+      found += [Segment(prompts * count, start, stop, read=True) for count, start, stop in levels]
+    return found
 
 
 class Ideal(NamedTuple):
@@ -62,31 +89,41 @@ class Ideal(NamedTuple):
 
 
 def sizes(experiment: Experiment) -> Sizes:
-  """Rows and tokens of an iteration, according to the plan of its curriculum."""
+  """Rows and tokens of an iteration, according to the plan of its curriculum, and what its rollout says of rows."""
   curriculum, task, key = experiment.method.curriculum, experiment.task, jax.random.key(0)
   plan, _ = jax.eval_shape(lambda: curriculum.next(curriculum.init(key), task, key))
-  return Sizes(
-    plan.prompt_ids.shape[0],
-    plan.row_mask.shape[0],
-    experiment.method.rollout.prompt_width or task.prompt_tokens,
-    task.response_tokens,
-  )
+  prompts, rows = plan.prompt_ids.shape[0], plan.row_mask.shape[0]
+  width = experiment.method.rollout.prompt_width or task.prompt_tokens
+  return Sizes(prompts, rows, width, task.response_tokens, _trees(experiment, prompts, rows, width))
+
+
+def _trees(experiment: Experiment, prompts: int, rows: int, width: int) -> tuple[PrefixTrees, ...]:
+  """Trees of the rollout's rows; with a task in Python, which can't be traced, groups that share their prompts."""
+  if not experiment.task.on_device:
+    return (PrefixTrees.groups(rows, rows // prompts, width),)
+  make = over_seeds(lambda seed: iteration.make_batch(experiment, seed, 0), experiment.config.num_seeds)
+  _, batch = jax.eval_shape(make, jax.eval_shape(lambda: state.init(experiment)).seeds)
+  trees: tuple[PrefixTrees, ...] = batch.trajectories.trees
+  return trees
 
 
 def rollout(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
-  """Prompts once, then every response a token at a time."""
+  """Shared text once, then every response a token at a time."""
   s, config, seeds = sizes(experiment), experiment.models["policy"].config, experiment.config.num_seeds
-  prefill = forward_flops(config, s.prompts * s.prompt_tokens, (s.prompt_tokens + 1) / 2, s.prompts)
-  decode = forward_flops(config, s.rows * s.response_tokens, s.prompt_tokens + s.response_tokens / 2)
-  tokens = s.prompts * s.prompt_tokens + s.rows * s.response_tokens
+  before = [Segment(s.prompts, 0, s.prompt_tokens, read=False), Segment(s.rows, s.prompt_tokens, s.length, read=True)]
+  flops, tokens = 0.0, 0
+  for rows, start, stop, read in s.segments(shared=True) if s.trees else before:
+    count, context = rows * (stop - start), start + (stop - start + (not read)) / 2
+    flops += forward_flops(config, count, context, count if read else rows)
+    tokens += count
   gathered = 1 + s.response_tokens if "fsdp" in (dict(experiment.rollout_rules)["width"] or ()) else 1
   sent = gathered * _weights(config, device_mesh) + _activations(experiment, config, device_mesh, tokens, 1)
-  return Ideal(seeds * (prefill + decode) / device_mesh.size, seeds * sent)
+  return Ideal(seeds * flops / device_mesh.size, seeds * sent)
 
 
 def update(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
-  """Forward and backward passes of every trained model in each epoch, and a forward pass of each scored model; prompts
-  count once for all their rows, and outputs only at responses."""
+  """Forward and backward passes of every trained model in each epoch, and a forward pass of each scored model; outputs
+  count only where they are read."""
   config, s = experiment.config, sizes(experiment)
   minibatches = config.epochs * config.minibatches_per_epoch
   minibatch = s.rows // config.minibatches_per_epoch
@@ -94,8 +131,9 @@ def update(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
   flops, sent = 0.0, 0.0
   for name, role in experiment.method.models.items():
     model: Any = experiment.models[name].config
-    blocks, tokens_passed = s.blocks(experiment.models[name]), s.passed(experiment.models[name])
-    readout = 2.0 * s.rows * s.response_tokens * model.width * model.outputs
+    segments = s.segments(shared=experiment.models[name].shared_prompts)
+    blocks, tokens_passed = sum(one.flops(model) for one in segments), sum(one.tokens for one in segments)
+    readout = 2.0 * sum(one.tokens for one in segments if one.read) * model.width * model.outputs
     again = model.remat == "block"
     if role.trained:
       tokens = config.epochs * tokens_passed

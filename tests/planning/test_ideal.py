@@ -10,10 +10,17 @@ from rl_jax.benchmarks.roofline import forward_flops
 from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.model import Model
 from rl_jax.planning import ideal
+from rl_jax.trajectories import PrefixTrees
 from tests.training import small
 
 AXES = ("data", "fsdp", "tensor")
 OPTIONS = ("num_seeds=1", "model.layers=1", "model.width=8", "model.heads=2", "model.key_value_heads=2")
+
+
+SIZES = {
+  "vocabulary": 10, "outputs": 10, "width": 8, "layers": 2, "heads": 2, "key_value_heads": 2, "head_width": 4,
+  "feed_forward": 16,
+}  # fmt: skip
 
 
 def mesh_of(*sizes):
@@ -41,12 +48,35 @@ def test_one_chip_sends_nothing_and_computes_all(experiment):
   assert ideal.rollout(experiment, alone) == (prefill + decode, 0)
 
 
+def test_segments_of_trees_by_hand():
+  """Two trees of 2 nodes with 3 children each, the prompt of 4 slots and a first segment of 2 of 6; one row alone."""
+  trees = PrefixTrees(16, (2, 3), (4, 6)), PrefixTrees.alone(1)
+  s = ideal.Sizes(3, 17, 4, 6, trees)
+  assert [tuple(one) for one in s.segments(shared=True)] == [
+    (2, 0, 4, False), (4, 4, 6, True), (12, 6, 10, True), (1, 0, 4, False), (1, 4, 10, True),
+  ]  # fmt: skip
+  assert [one.tokens for one in s.segments(shared=True)] == [8, 8, 48, 4, 6]
+  assert [tuple(one) for one in s.segments(shared=False)] == [(17, 0, 4, False), (17, 4, 10, True)]
+  whole = [ideal.Segment(5, 0, 3, read=False), ideal.Segment(5, 3, 10, read=True), ideal.Segment(5, 0, 10, read=True)]
+  config = TransformerConfig(**SIZES)
+  first, rest, both = (one.flops(config) for one in whole)
+  assert first + rest == pytest.approx(both)
+
+
+def test_rows_of_a_tree_share_their_text():
+  experiment = small.make_experiment(
+    *OPTIONS, "method.name=rl_jax.methods.spo_tree", "method.branching=(2, 2)", "method.segment_tokens=2",
+    "completions_per_prompt=6",
+  )  # fmt: skip
+  s = ideal.sizes(experiment)
+  assert s.trees == (PrefixTrees(12, (2, 2), (s.prompt_tokens, s.prompt_tokens + 2)),)
+
+
 def test_a_backward_pass_computes_again_what_it_does_not_hold():
   """Of a token and layer: 4 matrices of 8 x 8 and 2 of 8 x 16 (the last is left out); of the output layer 8 x 10."""
-  fields = dict(vocabulary=10, outputs=10, width=8, layers=2, heads=2, key_value_heads=2, head_width=4, feed_forward=16)
 
   def of(logprobs, **more):
-    config = TransformerConfig(**fields, **more)
+    config = TransformerConfig(**SIZES, **more)
     blocks, readout = forward_flops(config, 5, 0.0, 0), 5 * 2 * 8 * 10
     return ideal._recomputed(Model(config, logprobs=logprobs), 5, blocks, readout)
 
