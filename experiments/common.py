@@ -26,7 +26,7 @@ def base() -> ConfigDict:
       "minibatches_per_epoch": 1,  # optimiser updates per pass
       "minibatches_of": "groups",  # all rows of a prompt stay together; "rows": single rows are shuffled
       "rows_per_microbatch": None,  # rows differentiated at a time; None or 0: the whole minibatch
-      "length_buckets": 1,  # number of widths for rows sorted by length; 1: all rows use all slots
+      "length_buckets": 1,  # layouts for rows sorted by length, see training/lengths.py; 1: all rows use all slots
       "staleness": 0,  # iterations by which the sampling policy is behind, as in asynchronous RL; 0: none
       "learning_rate": 3e-4,  # peak, of the policy
       # several rates: every seed is trained with each of them, in parallel in one program; rates of other models scale

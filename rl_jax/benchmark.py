@@ -2,8 +2,9 @@
 
 `iteration`: one GRPO iteration, rollout and update, beside Tunix and TRL. `seeds`: an iteration with 1, 4 and 8 seeds.
 `generate`: the sampler on a pretrained model, beside `transformers`. `reshard`: resharding parameters for generation.
-`shared`: scoring and its gradient for rows that share text. `kernels`: gates, structured layers, four-bit formats and
-retrieval, beside plain operations and bounds. Each is described in its file in rl_jax/benchmarks/.
+`shared`: scoring and its gradient for rows that share text. `lengths`: the same for responses of different lengths.
+`kernels`: gates, structured layers, four-bit formats and retrieval, beside plain operations and bounds. Each is
+described in its file in rl_jax/benchmarks/.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from rl_jax.benchmarks import generation, iteration, kernels, peer_process
 from rl_jax.benchmarks.generation import Settings, generate_benchmark
 from rl_jax.benchmarks.iteration import iteration_benchmark
+from rl_jax.benchmarks.lengths import lengths_benchmark
 from rl_jax.benchmarks.reshard import reshard_benchmark
 from rl_jax.benchmarks.seeds import seeds_benchmark
 from rl_jax.benchmarks.shared import shared_benchmark
@@ -55,6 +57,14 @@ def _shared(flags: command_line.Flags) -> None:
   shared_benchmark(options.prompt, options.response, options.shape, options.repeats)
 
 
+def _lengths(flags: command_line.Flags) -> None:
+  _refuse(flags, "lengths times responses by --prompt and --response")
+  options = flags.options
+  if min(*options.prompt, *options.response) < 1:
+    raise UserError("lengths needs --prompt and --response of at least 1")
+  lengths_benchmark(options.prompt, options.response, options.repeats)
+
+
 def _kernels(flags: command_line.Flags) -> None:
   _refuse(flags, "kernels times families of kernels by --rows and --width")
   options = flags.options
@@ -77,6 +87,7 @@ BENCHMARKS: dict[str, Callable[[command_line.Flags], None]] = {
   "generate": _generate,
   "reshard": _reshard,
   "shared": _shared,
+  "lengths": _lengths,
   "kernels": _kernels,
 }
 
@@ -114,7 +125,7 @@ def _parser() -> command_line.Parser:
   generate.add_argument("--batch", type=_numbers, default=(32, 64), help="rows, as in 32,64")
   generate.add_argument("--new_tokens", metavar="N", type=int, default=128, help="of each row; 128 by default")
   generate.add_argument("--dtype", type=_words, default=("float32",), help="as in float32,bfloat16")
-  shared = parser.add_argument_group("shared")
+  shared = parser.add_argument_group("shared, lengths")
   shared.add_argument("--prompt", type=_numbers, default=(16, 64), help="slots of prompts, as in 16,64")
   shared.add_argument("--response", type=_numbers, default=(16, 64), help="slots of responses, of a tree's segments")
   shared.add_argument("--shape", type=_shapes, default=((4,), (8,), (16,), (4, 4, 4)), help="groups and trees: 8,4-4-4")

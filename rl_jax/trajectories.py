@@ -119,6 +119,8 @@ class Trajectories(flax.struct.PyTreeNode):
   """Trees of the rows that share text, in row order; () if no text is known to be shared."""
   run_width: int | None = flax.struct.field(pytree_node=False, default=None)
   """Number of slots that models run; later slots are empty in every row in use. None: all slots."""
+  run_rows: int | None = flax.struct.field(pytree_node=False, default=None)
+  """Number of rows into which models pack the responses of each prompt; they hold all in use. None: no packing."""
 
   @classmethod
   def empty(cls, rows: int, width: int, prompt_width: int, *, objectives: int = 0) -> Trajectories:

@@ -9,8 +9,8 @@ memory.
 
 from __future__ import annotations
 
+import functools
 import itertools
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rl_jax.benchmarks.peer_process import medians_in_turns
 from rl_jax.configuration import configs
 from rl_jax.launching import initialization
 from rl_jax.models.model import Model, Params
@@ -91,33 +92,34 @@ def _rows(tokens: np.ndarray, ends: np.ndarray, prompt: int) -> Trajectories:
   )
 
 
-def _program(model: Model, params: Params, parts: Sequence[Trajectories]) -> tuple[Callable[[], Any], int]:
-  """Compiled value and gradient of the mean logprob of all trained tokens, and its temporary bytes."""
+def compiled(function: Callable[..., Any], *arguments: Any) -> tuple[Callable[[], Any], int]:
+  """A function compiled for its arguments, which it then takes, and its temporary bytes."""
+  program = jax.jit(function).lower(*arguments).compile()
+  memory: Any = program.memory_analysis()
+  return lambda: program(*arguments), memory.temp_size_in_bytes
 
-  def loss(params: Params, parts: Sequence[Trajectories]) -> jax.Array:
-    return jnp.stack([model.outputs(params, part)["logprobs"].sum() for part in parts]).sum()
 
-  compiled = jax.jit(jax.value_and_grad(loss)).lower(params, parts).compile()
-  memory: Any = compiled.memory_analysis()
-  return lambda: compiled(params, parts), memory.temp_size_in_bytes
+def seconds_of(run: Callable[[], Any]) -> float:
+  """Seconds until a result is there."""
+  started = time.perf_counter()
+  jax.block_until_ready(run())
+  return time.perf_counter() - started
+
+
+def _logprobs(model: Model, params: Params, parts: Sequence[Trajectories]) -> jax.Array:
+  return jnp.stack([model.outputs(params, part)["logprobs"].sum() for part in parts]).sum()
 
 
 def measure(model: Model, params: Params, point: Point, repeats: int) -> tuple[Side, Side]:
   """Measure a point with the shared text computed in every row, and computed once."""
   whole, alone = batches(point, model.config.vocabulary)
-  runs = [_program(model, params, parts) for parts in (alone, [whole])]
+  program = jax.value_and_grad(functools.partial(_logprobs, model))
+  runs = [compiled(program, params, parts) for parts in (alone, [whole])]
   values = [float(jax.block_until_ready(run())[0]) for run, _ in runs]
   if abs(values[0] - values[1]) > 1e-4 * abs(values[0]):
     raise AssertionError(f"shared and alone differ: {values}")
-  times: list[list[float]] = [[], []]
-  for _ in range(repeats):
-    for (run, _), seconds in zip(runs, times, strict=True):
-      started = time.perf_counter()
-      jax.block_until_ready(run())
-      seconds.append(time.perf_counter() - started)
-  of_alone, of_shared = (
-    (statistics.median(seconds), temporary) for seconds, (_, temporary) in zip(times, runs, strict=True)
-  )
+  times = medians_in_turns([functools.partial(seconds_of, run) for run, _ in runs], repeats)
+  of_alone, of_shared = zip(times, (temporary for _, temporary in runs), strict=True)
   slots = sum(part.tokens.size for part in alone)
   return Side(slots, *of_alone), Side(slots_run(point.trees, point.width), *of_shared)
 

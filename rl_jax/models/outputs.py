@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rl_jax.kernels.logprobs import categorical, linear_logprobs
 from rl_jax.models import layout
 from rl_jax.models.cache import Cache
+from rl_jax.models.packing import packing
 from rl_jax.trajectories import PrefixTrees
 
 OF_VOCABULARY = ("logprobs", "entropies")
@@ -70,7 +71,8 @@ def outputs(model: Any, params: Any, batch: Any) -> dict[str, Array]:
   Args:
     batch: has the fields of `Sequences`. With a `prompt_width`, only responses have outputs, and 0 elsewhere. Text
       shared by `trees` is computed once if the model has `shared_prompts`; a row then has outputs of its own text only.
-      Slots after `run_width` are not computed and have outputs 0.
+      Slots after `run_width` are not computed and have outputs 0. Independent responses of a prompt are packed into
+      `run_rows` rows, which must hold them.
 
   Raises: ValueError: `trees` of another number of rows.
   """
@@ -83,12 +85,17 @@ def outputs(model: Any, params: Any, batch: Any) -> dict[str, Array]:
     raise ValueError(f"a batch of {count} rows with trees of {ends[-1]}: Trajectories.rows picks rows")
   sequences = Sequences(batch.tokens, batch.positions, batch.attention_mask)
   width = batch.tokens.shape[1]
-  run_width = getattr(batch, "run_width", None) or width
+  run_width, run_rows = getattr(batch, "run_width", None) or width, getattr(batch, "run_rows", None)
   found = []
   for trees_of_part, end in zip(trees, ends, strict=True):
     part = sequences.part(slice(end - trees_of_part.rows, end), slice(run_width))
-    shared = bool(trees_of_part.children)
-    found.append(_of_trees(model, params, part, trees_of_part) if shared else _of_rows(model, params, part, first))
+    if not trees_of_part.children:
+      found.append(_of_rows(model, params, part, first))
+    elif len(trees_of_part.children) > 1 or run_rows is None:
+      found.append(_of_trees(model, params, part, trees_of_part))
+    else:
+      used = batch.row_mask[end - trees_of_part.rows : end]
+      found.append(_of_packed(model, params, part, used, trees_of_part, run_rows))
   whole = found[0] if len(found) == 1 else jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
   of_rows = whole if run_width == width else _in_slots(whole, 0, width - run_width)
   return of_rows | of_parameters(model, params)
@@ -126,7 +133,7 @@ def outputs_after(
     of_stem = seen[:, slots - cache.mask.shape[1] :]
     last = states[owners, _last(of_stem)]
     after, _ = _run(model, params, tails, [*prompts, cache._replace(mask=of_stem)])
-  return _read(model, params, tails, jnp.concatenate([last[:, None], after], axis=1))
+  return _read(model, params, tails, _States.of(jnp.concatenate([last[:, None], after], axis=1), tails))
 
 
 def _last(mask: Bool[Array, "B T"]) -> Int[Array, " B"]:
@@ -150,7 +157,8 @@ def _run_stems(model: Any, params: Any, stems: Any) -> tuple[Float[Array, "N S1 
 def _of_rows(model: Any, params: Any, rows: Sequences, first: int) -> dict[str, Array]:
   """Outputs of rows computed without sharing, from slot `first` on."""
   states, _ = _run(model, params, rows)
-  return _in_slots(_read(model, params, rows.part(slice(None), slice(first, None)), states[:, first - 1 :]), first, 0)
+  own = rows.part(slice(None), slice(first, None))
+  return _in_slots(_read(model, params, own, _States.of(states[:, first - 1 :], own)), first, 0)
 
 
 def _of_trees(model: Any, params: Any, rows: Sequences, trees: PrefixTrees) -> dict[str, Array]:
@@ -166,18 +174,62 @@ def _of_trees(model: Any, params: Any, rows: Sequences, trees: PrefixTrees) -> d
     own = Sequences(*map(of_level, rows)).part(slice(None), slice(start, stop))
     states, cache = _run(model, params, own, caches)
     states = jnp.concatenate([jnp.repeat(before, children, axis=0), states], axis=1)
-    found = _in_slots(_read(model, params, own, states), start, width - stop)
+    found = _in_slots(_read(model, params, own, _States.of(states, own)), start, width - stop)
     levels.append({name: x.reshape(prompts, nodes, *x.shape[1:]) for name, x in found.items()})
     before, caches, done = states[:, -1:], [*caches, cache], done + nodes
   joined = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *levels)
   return {name: x.reshape(-1, *x.shape[2:]) for name, x in joined.items()}
 
 
+def _of_packed(
+  model: Any, params: Any, rows: Sequences, used: Bool[Array, " B"], trees: PrefixTrees, count: int
+) -> dict[str, Array]:
+  """Outputs of rows that share a prompt, whose own texts are packed into `count` rows for each prompt. Rows not
+  in use have those of an empty text."""
+  (group,), (start,), slots = trees.children, trees.starts, rows.tokens.shape[1] - trees.starts[0]
+  before, cache = _run(model, params, rows.part(slice(None, None, group), slice(start)), last=True)
+  own = rows.part(slice(None), slice(start, None))
+  lengths = jnp.where(used, _last(own.attention_mask), 0).reshape(-1, group)
+  packed = packing(lengths, slots, count)
+  inside = Sequences(*(packed.pack(x, count) for x in own))
+  sources = packed.sources.reshape(-1, slots)
+  states, _ = _run(model, params, inside, [cache], segments=sources // slots)
+  of_prompt = jnp.repeat(before, count, axis=0)
+  ahead = jnp.concatenate([of_prompt, states[:, :-1]], axis=1)
+  ahead = jnp.where((sources % slots == 0)[:, :, None], of_prompt, ahead)
+  last = jnp.take_along_axis(states.reshape(len(lengths), count * slots, -1), packed.ends(lengths)[:, :, None], axis=1)
+  last = jnp.where(lengths[:, :, None] > 0, last, before).reshape(len(used), -1)
+  found = _read(model, params, inside, _States(ahead, last))
+  unpacked = {name: x if name == "rewards" else packed.unpack(x, group) for name, x in found.items()}
+  return _in_slots(unpacked, start, 0)
+
+
+class _States(NamedTuple):
+  """Inputs of the output layer."""
+
+  before: Float[Array, "B R D"]
+  """Before each token."""
+  last: Float[Array, "M D"]
+  """After the last token of each text; a row without tokens of its own ends at its parent's text."""
+
+  @classmethod
+  def of(cls, states: Float[Array, "B R1 D"], own: Sequences) -> _States:
+    """From the states before each of R tokens and after all of them."""
+    last = jnp.take_along_axis(states, _last(own.attention_mask)[:, None, None], axis=1)[:, 0]
+    return cls(states[:, :-1], last)
+
+
 def _run(
-  model: Any, params: Any, rows: Sequences, prefixes: Sequence[Cache] = (), last: bool = False
+  model: Any,
+  params: Any,
+  rows: Sequences,
+  prefixes: Sequence[Cache] = (),
+  last: bool = False,
+  segments: Int[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, "B T D"], Cache]:
   """Inputs of the output layer after each token (or after the last slot alone), and keys and values."""
-  found: Any = model.module.apply({"params": params}, *rows, readout=False, prefixes=prefixes, last=last)
+  options = {"readout": False, "prefixes": prefixes, "last": last, "segments": segments}
+  found: Any = model.module.apply({"params": params}, *rows, **options)
   return found
 
 
@@ -187,14 +239,13 @@ def _in_slots(found: dict[str, Array], before: int, after: int) -> dict[str, Arr
   return {name: x if name == "rewards" else pad(x) for name, x in found.items()}
 
 
-def _read(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"]) -> dict[str, Array]:
-  """Outputs of R tokens, of the states before each of them and after the last."""
-  found = (_of_heads if model.of_heads else _of_vocabulary)(model, params, own, states)
-  return {name: found[name] for name in model.names if name not in OF_PARAMETERS}
+def _read(model: Any, params: Any, own: Sequences, states: _States) -> dict[str, Array]:
+  """Outputs of the tokens of `own`, and of the texts that they belong to."""
+  of_states = _of_heads(model, params, states) if model.of_heads else _of_vocabulary(model, params, own, states.before)
+  return {name: of_states[name] for name in model.names if name not in OF_PARAMETERS}
 
 
-def _of_vocabulary(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"]) -> dict[str, Array]:
-  states = states[:, :-1]
+def _of_vocabulary(model: Any, params: Any, own: Sequences, states: Float[Array, "B R D"]) -> dict[str, Array]:
   found = {"hidden": states}
   if not set(model.names) & {*OF_VOCABULARY, "collisions"}:
     return found
@@ -225,10 +276,8 @@ def _tokens(model: Any, own: Sequences, states: Float[Array, "B R D"], matrix: A
   )
 
 
-def _of_heads(model: Any, params: Any, own: Sequences, states: Float[Array, "B R1 D"]) -> dict[str, Array]:
-  """Values before each token, and `rewards` of the state after each row's last one."""
-  heads = jnp.matmul(states, _matrix(model, params), preferred_element_type=jnp.float32)
-  each = (lambda x: x[..., 0]) if heads.shape[-1] == 1 else (lambda x: x)
-  # A row without tokens of its own ends at its parent's text.
-  rewards = jnp.take_along_axis(heads, _last(own.attention_mask)[:, None, None], axis=1)[:, 0]
-  return {"hidden": states[:, :-1], "values": each(heads[:, :-1]), "rewards": each(rewards)}
+def _of_heads(model: Any, params: Any, states: _States) -> dict[str, Array]:
+  """Values before each token, and `rewards` of the state after each text's last one."""
+  heads = lambda x: jnp.matmul(x, _matrix(model, params), preferred_element_type=jnp.float32)
+  each = lambda x: x[..., 0] if x.shape[-1] == 1 else x
+  return {"hidden": states.before, "values": each(heads(states.before)), "rewards": each(heads(states.last))}

@@ -216,6 +216,7 @@ class Transformer(nn.Module):
     last: bool = False,
     readout: bool = True,
     prefixes: Sequence[Cache] = (),
+    segments: Int[Array, "B T"] | None = None,
   ) -> tuple[Float[Array, "B T O"], Cache]:
     """Run T tokens per row; with a cache they are written from column `slot` on, after all that it holds.
 
@@ -227,6 +228,7 @@ class Transformer(nn.Module):
       readout: True to multiply with the output matrix; else its inputs, the hidden states [B, T, D], are returned.
       prefixes: the tokens before those of the cache, in parts of N rows, each for B / N adjacent rows. A mask of B rows
         may restrict what each of the B rows sees.
+      segments: texts that the tokens belong to, without a cache: a token sees its own. None: one text per row.
     """
     c = self.config
     time = tokens.shape[1]
@@ -253,7 +255,10 @@ class Transformer(nn.Module):
     if c.scaled_embeddings:
       embedded = embedded * jnp.asarray(c.width**0.5, embedded.dtype)
     x = nn.with_logical_constraint(embedded, ("batch", "time", "activation"))
-    views = _views(c, positions, attended[:, None, :] & causal, positions_of_slots, prefixes)
+    allowed = attended[:, None, :] & causal
+    if segments is not None:
+      allowed &= segments[:, :, None] == segments[:, None]
+    views = _views(c, positions, allowed, positions_of_slots, prefixes)
     again = c.remat == "block" and cache is None and not self.is_initializing()
     layer_caches = []
     for i, kind in enumerate(c.attentions):

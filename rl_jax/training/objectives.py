@@ -94,9 +94,11 @@ def outputs_in_buckets(
 
 
 def buckets_of(experiment: Experiment) -> Buckets | None:
-  """Widths of length buckets; None: all rows run all slots."""
+  """Layouts of length buckets; None: all rows run all slots. Where a method reads the states of all slots, as for
+  divergences over the vocabulary, widths save more than packing."""
   count = sizes_of(experiment.config).length_buckets
-  return Buckets(count, SEED_AXIS if experiment.config.num_seeds > 1 else None) if count > 1 else None
+  packs = all(model.shared_prompts and "hidden" not in model.names for model in experiment.models.values())
+  return Buckets(count, SEED_AXIS if experiment.config.num_seeds > 1 else None, packs) if count > 1 else None
 
 
 def _sizes(experiment: Experiment, trees: tuple[PrefixTrees, ...]) -> Sizes:

@@ -38,7 +38,7 @@ class Sizes:
       whole groups if its rows are a multiple of them; results do not depend on it. In batches with groups of other
       sizes (replay, windows) a group may be split. None: single rows are shuffled.
     rows_per_microbatch: rows differentiated at a time; None or 0: the whole minibatch.
-    length_buckets: number of widths, with rows sorted by length into as many micro-batches (or those of
+    length_buckets: number of layouts, with rows sorted by length into as many micro-batches (or those of
       `rows_per_microbatch`); see lengths.py. 1: all rows run all slots.
     gradient_dtype: type in which micro-batches accumulate.
     parameter_average: decay per update of the averaged parameters.

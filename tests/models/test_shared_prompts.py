@@ -13,6 +13,7 @@ import pytest
 
 from rl_jax.models import model as model_module
 from rl_jax.models.outputs import Sequences
+from rl_jax.models.packing import rows_needed
 from rl_jax.trajectories import PrefixTrees, Trajectories, slots_run
 
 PROMPTS, ROWS, WIDTH, RESPONSES, VOCABULARY = 3, 4, 5, 6, 13
@@ -102,6 +103,50 @@ def test_values_and_gradients_are_those_of_rows_run_alone(case):
   assert_close(alone, shared, 3e-2 if case == "bfloat16" else 1e-5)
   trained = jax.tree.leaves(model.trained(shared[1]))
   assert trained and all(np.abs(np.asarray(x, np.float64)).max() > 0 for x in trained)
+
+
+def short(rows_per_prompt: int) -> Trajectories:
+  """The batch with responses of at most 3 tokens, but for one of 6; all rows are in use."""
+  rows = batch(rows_per_prompt)
+  longest = jnp.where(jnp.arange(PROMPTS * ROWS) == 2, RESPONSES, 3)
+  kept = jnp.arange(WIDTH + RESPONSES) < WIDTH + longest[:, None]
+  return rows.replace(
+    attention_mask=rows.attention_mask & kept, loss_mask=rows.loss_mask & kept, row_mask=jnp.ones(PROMPTS * ROWS, bool)
+  )
+
+
+def rows_of_packing(rows: Trajectories) -> list[int]:
+  lengths = (rows.attention_mask & rows.row_mask[:, None])[:, WIDTH:].sum(axis=1)
+  return rows_needed(lengths.reshape(-1, ROWS), RESPONSES).tolist()
+
+
+@pytest.mark.parametrize("case", MARKED)
+def test_packed_responses_are_those_of_rows_run_alone(case):
+  """In as many rows as they need, and in more."""
+  model, params = made(case)
+  assert rows_of_packing(short(ROWS)) == [3, 2, 2]
+  alone = value_and_gradient(model, params, short(1))
+  for count in (3, ROWS):
+    packed = value_and_gradient(model, params, short(ROWS).replace(run_rows=count))
+    assert_close(alone, packed, 3e-2 if case == "bfloat16" else 1e-5)
+
+
+def test_packed_responses_have_values_and_rewards_of_heads():
+  model, params = made("plain", ("values", "rewards"), heads=2)
+  alone, packed = (model.outputs(params, one) for one in (short(1), short(ROWS).replace(run_rows=3)))
+  mask = np.asarray(short(1).loss_mask)
+  np.testing.assert_allclose(alone["values"][mask], packed["values"][mask], atol=1e-5)
+  np.testing.assert_allclose(alone["rewards"], packed["rewards"], atol=1e-5)
+
+
+def test_rows_that_are_not_in_use_take_no_room():
+  model, params = made("plain")
+  fewer = short(ROWS).replace(row_mask=jnp.arange(PROMPTS * ROWS) != 2)
+  assert rows_of_packing(fewer) == [2, 2, 2]
+  mask = np.asarray(fewer.loss_mask & fewer.row_mask[:, None])
+  alone, packed = (model.outputs(params, one) for one in (fewer.replace(trees=()), fewer.replace(run_rows=2)))
+  for name in ("logprobs", "entropies"):
+    np.testing.assert_allclose(alone[name][mask], packed[name][mask], atol=1e-5)
 
 
 CHILDREN, STARTS = (2, 3, 2), (WIDTH, WIDTH + 2, WIDTH + 4)

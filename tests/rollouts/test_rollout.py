@@ -118,7 +118,7 @@ def test_assemble_field_by_field():
     "prompt_width": 3,
   }
   assert got.trees == (PrefixTrees.groups(4, 2, 3),)
-  assert set(want) | {"extras", "trees", "run_width"} == set(got.__dataclass_fields__)
+  assert set(want) | {"extras", "trees", "run_width", "run_rows"} == set(got.__dataclass_fields__)
   for name, value in want.items():
     np.testing.assert_array_equal(getattr(got, name), value, err_msg=name)
   assert set(got.extras) == {"surprise"}

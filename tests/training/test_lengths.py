@@ -27,7 +27,7 @@ def rows_of(lengths, trees=(), used=None) -> Trajectories:
 
 def ran_at(buckets: Buckets, rows: Trajectories) -> int:
   """Width at which rows are run."""
-  return int(jax.jit(lambda rows: buckets.switch(lambda rows: jnp.int32(rows.run_width), rows))(rows))
+  return int(jax.jit(lambda rows: buckets.switch(lambda rows: jnp.int32(rows.run_width or 8), rows))(rows))
 
 
 @pytest.mark.parametrize(("lengths", "width"), [([0, 1], 4), ([2, 2], 4), ([3, 0], 6), ([4], 6), ([5, 1], 8), ([6], 8)])
@@ -45,16 +45,40 @@ def test_trees_are_cut_within_their_last_level():
   assert BUCKETS.widths(rows_of([3, 3, 4, 4, 4, 4], trees)) == (6, 7, 8)
 
 
+GROUPS = (PrefixTrees.groups(8, 4, 2),)
+
+
+@pytest.mark.parametrize(
+  ("lengths", "count"),
+  [([1, 2, 3, 0], 1), ([3, 3, 2, 4], 2), ([6, 6, 1, 0], 3), ([4, 4, 4, 4], 4), ([0, 0, 0, 0], 1)],
+)
+def test_the_fewest_rows_that_hold_the_responses_of_each_prompt(lengths, count):
+  packs = Buckets(4, packs=True)
+  rows = rows_of([*lengths, 1, 1, 1, 1], GROUPS)
+  assert packs.packed(rows) == (1, 2, 3, 4) and Buckets(3, packs=True).packed(rows) == (2, 3, 4)
+  run = jax.jit(lambda rows: packs.switch(lambda rows: jnp.int32(rows.run_rows or 4), rows))
+  assert int(run(rows)) == count
+
+
+def test_trees_of_several_levels_and_rows_of_their_own_are_not_packed():
+  packs = Buckets(3, packs=True)
+  for trees in ((), (PrefixTrees(6, (2, 2), (2, 5)),), (PrefixTrees.groups(6, 1, 2),)):
+    assert packs.packed(rows_of([1] * 6, trees)) == ()
+    assert ran_at(packs, rows_of([1] * 6, trees)) < 8
+
+
 def test_longest_first_and_groups_together():
   assert BUCKETS.order(rows_of([1, 6, 2, 6])).tolist() == [1, 3, 2, 0]
   grouped = rows_of([1, 6, 2, 2, 0, 3], (PrefixTrees.groups(6, 2, 2),))
   assert BUCKETS.order(grouped).tolist() == [0, 1, 4, 5, 2, 3]
+  packed = rows_of([1, 5, 2, 5, 0, 3], (PrefixTrees.groups(6, 2, 2),))
+  assert Buckets(2, packs=True).order(packed).tolist() == [2, 3, 0, 1, 4, 5], "1 and 5 fit into one row, 2 and 5 do not"
 
 
 def test_rows_come_back_in_their_order():
   rows = rows_of([1, 6, 2, 6, 0, 3])
   lengths, widths = BUCKETS.map(
-    lambda part: (part.attention_mask.sum(axis=1), jnp.full(part.tokens.shape[0], part.run_width)), rows, 3
+    lambda part: (part.attention_mask.sum(axis=1), jnp.full(part.tokens.shape[0], part.run_width or 8)), rows, 3
   )
   assert (lengths - 2).tolist() == [1, 6, 2, 6, 0, 3]
   assert widths.tolist() == [4, 8, 6, 8, 4, 6]
@@ -63,7 +87,7 @@ def test_rows_come_back_in_their_order():
 def test_seeds_run_at_one_width():
   """Else every branch runs, and one of their results is selected."""
   both = jax.tree.map(lambda *x: jnp.stack(x), rows_of([1, 2]), rows_of([3, 0]))
-  run = lambda rows: Buckets(3, SEED_AXIS).switch(lambda rows: jnp.int32(rows.run_width), rows)
+  run = lambda rows: Buckets(3, SEED_AXIS).switch(lambda rows: jnp.int32(rows.run_width or 8), rows)
   together = jax.vmap(run, axis_name=SEED_AXIS)
   assert together(both).tolist() == [6, 6]
   assert " cond[" in str(jax.make_jaxpr(together)(both))
@@ -96,6 +120,21 @@ def test_short_rows_cost_less():
     jax.jit(model.outputs).lower(params, rows.replace(run_width=width)).compile().cost_analysis()["flops"]
   )
   assert flops(widths[0]) < 1.05 * widths[0] / widths[-1] * flops(widths[-1])
+
+
+def test_packed_responses_cost_less():
+  """Prompts are run in full, and half of the rows have as many fewer operations in responses."""
+  experiment = small.make_experiment("num_seeds=1", "completions_per_prompt=4")
+  rows = small.make_trajectories(experiment, small.make_seed(experiment))
+  rows = rows.replace(trees=(PrefixTrees.groups(rows.tokens.shape[0], 4, rows.prompt_width),))
+  model, params = experiment.models["policy"], small.make_seed(experiment).models["policy"].params
+
+  def flops(count):
+    program = jax.jit(lambda params, rows: model.outputs(params, rows.replace(run_rows=count))["logprobs"])
+    return program.lower(params, rows).compile().cost_analysis()["flops"]
+
+  responses = rows.tokens.shape[1] - rows.prompt_width
+  assert flops(2) < 1.1 * (rows.prompt_width + 2 * responses) / (rows.prompt_width + 4 * responses) * flops(4)
 
 
 def test_errors():
