@@ -44,6 +44,19 @@ OPTIONS = (
 )
 
 
+MORE = {
+  "without_logits": ("model.logprobs=chunked",),
+  "packed": ("length_buckets=4", "rows_per_microbatch=16"),
+}
+"""Overrides of some kinds of learning; two of four rows are as many as short responses need."""
+
+
+def cut(batch, width):
+  """The batch without tokens from slot `width` on."""
+  kept = np.arange(batch.tokens.shape[1]) < width
+  return batch.replace(attention_mask=batch.attention_mask & kept, loss_mask=batch.loss_mask & kept)
+
+
 def make(shape, *overrides, method="ppo"):
   sizes = [f"mesh.{axis}={size}" for axis, size in zip(mesh.AXES, shape, strict=True)]
   experiment = small.make_experiment(*OPTIONS, *overrides, *sizes, method=method)
@@ -156,9 +169,10 @@ def main() -> None:
       "trees": jax.device_get(small.as_trees(experiment, nn.unbox(start), batch)),
     }
     batches["trees_alone"] = batches["trees"].replace(trees=())
+    batches["packed_alone"] = cut(batch, batch.prompt_width + 2)
+    batches["packed"] = batches["packed_alone"].replace(trees=batches["shared"].trees)
     for kind, shape in ("learn", ONE), *json.loads(sys.argv[2]):
-      more = ["model.logprobs=chunked"] if kind == "without_logits" else []
-      tell(kind, shape, learn(shape, batches.get(kind, batch), start, *more))
+      tell(kind, shape, learn(shape, batches.get(kind, batch), start, *MORE.get(kind, ())))
   else:
     for shape in WHOLE:
       tell("iterate", shape, iterate(shape, folder / str(shape)))

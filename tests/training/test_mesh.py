@@ -62,6 +62,7 @@ def learned(cache, tmp_path_factory):
 @pytest.fixture(scope="module")
 def learned_elsewhere(cache, tmp_path_factory):
   wanted = [("learn", shape) for shape in OTHER_SHAPES] + [("without_logits", (2, 2, 2))]
+  wanted += [("packed", (2, 2, 2)), ("packed_alone", (1, 1, 1))]
   return _run(["learn", json.dumps(wanted)], cache, tmp_path_factory)
 
 
@@ -107,6 +108,15 @@ def test_logprobs_without_logits_are_those_of_one_device(learned):
 @pytest.mark.parametrize(("alone", "shared"), [("learn", "shared"), ("trees_alone", "trees")])
 def test_what_rows_share_gives_what_rows_alone_give_on_one_device(learned, alone, shared):
   """Four shards of a group or a tree each."""
+  assert_shared_is_alone(learned, alone, shared)
+
+
+@pytest.mark.slow
+def test_packed_responses_give_what_rows_alone_give_on_one_device(learned_elsewhere):
+  assert_shared_is_alone(learned_elsewhere, "packed_alone", "packed")
+
+
+def assert_shared_is_alone(learned, alone, shared) -> None:
   one, found = learned[alone, "[1, 1, 1]"], learned[shared, "[2, 2, 2]"]
   assert found["metrics"].pop("ratio_error") < 1e-5
   assert_close(found["metrics"], {k: v for k, v in one["metrics"].items() if k != "ratio_error"}, 1e-5)
