@@ -6,7 +6,9 @@ Chains of six subtractions. The demonstrations get each of them wrong by one in 
 twenty thousand is right. The solutions that hints come from are right.
 
 Command: rl-jax train adhint --workdir=runs/adhint
-Expected: no result yet.
+Study: rl-jax study adhint --only=adhint --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 48 s.
+Expected: held_out/sampled_accuracy after 150,000 tokens: adhint 0.821 ± 0.111; 6 seeds (results/adhint.json).
 """
 
 from rl_jax.experiments import common

@@ -1,10 +1,11 @@
 """Do hints make a task learnable whose reward is too rare for GRPO, and which parts of ADHint are needed for that?
 
-Chains of six subtractions. The start gets each step wrong in eight of ten cases: one response in twenty thousand is
-right, so nearly all groups fail. The paper claims higher accuracy without hints (evaluation never gives any) than GRPO
-and than hints of a fixed length. `fixed` has hints of half of each solution, pooled as by GRPO. Each part of ADHint is
-removed in turn: `no_posterior` (advantages of GRPO), `no_masking` (hints of failures are pushed down), `no_modulation`
-(hints of successes count in full), `continuations` (hints have no gradient, so the solutions are never imitated).
+Chains of six subtractions. In demonstrations each step is wrong in eight of ten cases and one response in twenty
+thousand is right; of the start's responses one in a hundred is, by luck, so nearly all groups fail. The paper claims
+higher accuracy without hints (evaluation never gives any) than GRPO and than hints of a fixed length. `fixed` has
+hints of half of each solution, pooled as by GRPO. Each part of ADHint is removed in turn: `no_posterior` (advantages
+of GRPO), `no_masking` (hints of failures are pushed down), `no_modulation` (hints of successes count in full),
+`continuations` (hints have no gradient, so the solutions are never imitated).
 
 A hint of 0.9 of a solution holds all steps and leaves only the answer to write, so the steps are learned by imitation.
 In `shorter` a hint has at most 0.7 of the solution and leaves one or two steps; `shorter_continuations` learns only
@@ -17,7 +18,9 @@ Every entry has 16 prompts and four optimiser steps per iteration, and is tuned 
 rates, from separate starts, on half of the budget.
 
 Command: python -m rl_jax.study adhint --results=experiments/results
-Expected: no result yet.
+Hardware: 2 threads of an AMD EPYC; 225 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 150,000 tokens: adhint 0.821 ± 0.111, continuations 0.099 ± 0.005, fixed 0.606
+  ± 0.398, grpo 0.094 ± 0.005, no_reward 0.016 ± 0.011; 6 seeds (results/adhint.json).
 """
 
 from ml_collections import ConfigDict
