@@ -1,9 +1,9 @@
 """Benchmark `lengths`: scoring and its gradient for responses of different lengths, in length buckets.
 
 The policy is that of the benchmark `iteration` (1.06M parameters, float32), with groups of responses to shared prompts.
-Responses run all slots, at one of four widths, or packed into some rows of their group (rl_jax/training/lengths.py),
-each in four parts. Each line reports the share of tokens among the slots of responses, the seconds of value and
-gradient (medians, taking turns), and the temporary memory.
+Responses run all slots, at one of four widths, or also packed into some rows of their group
+(rl_jax/training/lengths.py), each in four parts. Each line reports the share of tokens among the slots of responses,
+the seconds of value and gradient (medians, taking turns), and the temporary memory.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ def _geometric(rng: np.random.Generator, rows: int, most: int, share: int) -> In
 DISTRIBUTIONS: Mapping[str, Lengths] = {
   "full": lambda rng, rows, most: np.full(rows, most),
   "uniform": lambda rng, rows, most: rng.integers(1, most + 1, rows),
+  "near": lambda rng, rows, most: np.clip(rng.normal(0.6 * most, 0.1 * most, rows), 1, most).astype(int),
   "geometric/3": partial(_geometric, share=3),
   "geometric/8": partial(_geometric, share=8),
 }
-"""Uniform up to the limit; geometric with a mean of a third and an eighth of it, and cut there."""
+"""Uniform up to the limit; near 0.6 of it (normal, with a deviation of 0.1); geometric with a mean of a third and an
+eighth of it, and cut there."""
 
 
 def batch(lengths: Int[np.ndarray, " B"], prompt: int, response: int, vocabulary: int) -> Trajectories:

@@ -69,7 +69,8 @@ def build(config: ConfigDict, task: Task) -> Method:
   """T-PPO from its section of a config."""
   m = config.method
   one_of(m, "trained_tokens", ("window", "response"))
-  one_of(m, "at_cut", ("last", "next"))
+  if one_of(m, "at_cut", ("last", "next")) == "next" and config.length_buckets > 1:
+    raise ValueError("method.at_cut='next' reads values after the end of a window: leave length_buckets=1")
   window = -(-task.response_tokens // 3) if m.window_tokens is None else m.window_tokens
 
   policy_loss = policy_gradient.loss_function(config, task)

@@ -72,7 +72,7 @@ def outputs(model: Any, params: Any, batch: Any) -> dict[str, Array]:
     batch: has the fields of `Sequences`. With a `prompt_width`, only responses have outputs, and 0 elsewhere. Text
       shared by `trees` is computed once if the model has `shared_prompts`; a row then has outputs of its own text only.
       Slots after `run_width` are not computed and have outputs 0. Independent responses of a prompt are packed into
-      `run_rows` rows, which must hold them.
+      `run_rows` rows, which must hold them; outputs after the end of a text are then 0.
 
   Raises: ValueError: `trees` of another number of rows.
   """
@@ -199,8 +199,8 @@ def _of_packed(
   ahead = jnp.where((sources % slots == 0)[:, :, None], of_prompt, ahead)
   last = jnp.take_along_axis(states.reshape(len(lengths), count * slots, -1), packed.ends(lengths)[:, :, None], axis=1)
   last = jnp.where(lengths[:, :, None] > 0, last, before).reshape(len(used), -1)
-  found = _read(model, params, inside, _States(ahead, last))
-  unpacked = {name: x if name == "rewards" else packed.unpack(x, group) for name, x in found.items()}
+  read = _read(model, params, inside, _States(ahead, last))
+  unpacked = {name: x if name == "rewards" else packed.unpack(x, group) for name, x in read.items()}
   return _in_slots(unpacked, start, 0)
 
 

@@ -62,8 +62,8 @@ class Packing(NamedTuple):
   def ends(self, lengths: Int[Array, "N G"]) -> Int[Array, "N G"]:
     """Packed slot of the last token of each text; any slot for an empty one."""
     places = self.places.reshape(*lengths.shape, -1)
-    found = jnp.take_along_axis(places, jnp.maximum(lengths - 1, 0)[:, :, None], axis=2)[:, :, 0]
-    return jnp.minimum(found, self.sources.shape[1] - 1)
+    last = jnp.take_along_axis(places, jnp.maximum(lengths - 1, 0)[:, :, None], axis=2)[:, :, 0]
+    return jnp.minimum(last, self.sources.shape[1] - 1)
 
 
 def packing(lengths: Int[Array, "N G"], width: int, rows: int) -> Packing:
@@ -84,6 +84,6 @@ def _moved(x: Array, index: Int[Array, "N M"], rows: int) -> Array:
   groups = index.shape[0]
   flat = x.reshape(groups, -1, *x.shape[2:])
   wide = index.reshape(*index.shape, *[1] * (flat.ndim - 2))
-  found = jnp.take_along_axis(flat, jnp.minimum(wide, flat.shape[1] - 1), axis=1)
-  found = jnp.where(wide < flat.shape[1], found, jnp.zeros((), x.dtype))
-  return found.reshape(groups * rows, -1, *x.shape[2:])
+  moved = jnp.take_along_axis(flat, jnp.minimum(wide, flat.shape[1] - 1), axis=1)
+  moved = jnp.where(wide < flat.shape[1], moved, jnp.zeros((), x.dtype))
+  return moved.reshape(groups * rows, -1, *x.shape[2:])

@@ -52,7 +52,7 @@ class Sampling:
 
 
 class Texts(NamedTuple):
-  """M texts, right-aligned."""
+  """M texts whose last slot holds a token, unless they are empty."""
 
   tokens: Int[Array, "M T"]
   mask: Bool[Array, "M T"]
@@ -153,12 +153,12 @@ def sample(
 
 
 class _Before(NamedTuple):
-  """What B rows know of the text before their first token."""
+  """State of B rows after the text before their first token."""
 
   logits: Float[Array, "B V"]
-  """Of the first token."""
+  """Logits of the first token."""
   lengths: Int[Array, " B"]
-  """Number of tokens."""
+  """Number of tokens of that text."""
   own: Cache
   """Keys and values of each row's own part; without slots if all parts are shared."""
   shared: tuple[Cache, ...]
@@ -169,8 +169,6 @@ def _parts(model: Model, texts: Texts, stems: Texts | None, shards: int) -> tupl
   """Parts of the texts that are run one after the other, each for its share of the rows."""
   if stems is None:
     return (texts,)
-  if not texts.tokens.shape[1]:
-    return (stems,)
   if model.shared_prompts and stems.tokens.shape[0] % shards == 0:
     return stems, texts
   return (stems.repeat(texts.tokens.shape[0] // stems.tokens.shape[0]).then(texts),)
@@ -187,7 +185,7 @@ def _prefilled(model: Model, params: Params, parts: tuple[Texts, ...], batch: in
     logits, lengths = jnp.repeat(logits, share, axis=0), jnp.repeat(lengths, share)
     inputs = part.tokens, positions_of(part.mask) + lengths[:, None], part.mask
     outputs, cache = model.run(params, *inputs, last=True, prefixes=caches)
-    logits = jnp.where(part.mask[:, -1:], outputs[:, -1], logits)
+    logits = jnp.where(part.mask.any(axis=1)[:, None], outputs[:, -1], logits)
     lengths, caches = lengths + part.mask.sum(axis=1), (*caches, cache)
   count = lengths.shape[0]
   share = batch // count

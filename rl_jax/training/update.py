@@ -98,7 +98,7 @@ def make_update(
 
   Args:
     group_ids: batch -> group ids of its rows, for minibatches of whole groups.
-    buckets: sorts the rows of a minibatch and runs each micro-batch at its own width; None: all rows run all slots.
+    buckets: sorts the rows of a minibatch and runs each micro-batch in its own layout; None: all rows run all slots.
 
   Raises, when it is traced: UserError: rows do not divide evenly into minibatches, micro-batches and shards.
   """
@@ -158,7 +158,7 @@ def gradient(
     (loss, parts), grads = differentiated(trained, params, objective, rows, weights)
     return (loss, parts._replace(weighed=weighed)), narrowed(grads)
 
-  def at_one_width(batch, streams):
+  def in_one_layout(batch, streams):
     return differentiated(trained, params, objective, _Rows(batch, streams), weights)
 
   if buckets is not None:
@@ -166,7 +166,7 @@ def gradient(
     rows = jax.tree.map(lambda x: jnp.take(x, order, axis=0), rows)
 
   def micro(total, rows):
-    run = at_one_width if buckets is None else functools.partial(buckets.switch, at_one_width)
+    run = in_one_layout if buckets is None else functools.partial(buckets.switch, in_one_layout)
     (loss, parts), grads = run(rows.batch, rows.streams)
     return jax.tree.map(jnp.add, total, (loss, narrowed(grads))), parts
 

@@ -11,7 +11,7 @@ from rl_jax.models import model as model_module
 
 
 @pytest.mark.parametrize(
-  ("name", "share"), [("full", 1), ("uniform", 1 / 2), ("geometric/3", 0.32), ("geometric/8", 1 / 8)]
+  ("name", "share"), [("full", 1), ("uniform", 1 / 2), ("near", 0.6), ("geometric/3", 0.32), ("geometric/8", 1 / 8)]
 )
 def test_lengths_have_the_mean_that_they_say(name, share):
   lengths = DISTRIBUTIONS[name](np.random.default_rng(0), 20000, 1000)

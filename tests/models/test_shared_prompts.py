@@ -131,6 +131,17 @@ def test_packed_responses_are_those_of_rows_run_alone(case):
     assert_close(alone, packed, 3e-2 if case == "bfloat16" else 1e-5)
 
 
+def test_packed_responses_may_have_holes():
+  """As those of turns, between a turn and its answer: tokens after a token are those of rows run alone."""
+  model, params = made("plain")
+  hole = lambda rows: rows.replace(attention_mask=rows.attention_mask.at[:, WIDTH + 1].set(False))
+  alone, packed = hole(short(1)), hole(short(ROWS))
+  read = np.asarray(alone.attention_mask & jnp.roll(alone.attention_mask, 1, axis=1) & alone.loss_mask)
+  assert read[:, WIDTH + 3 :].any() and not read[:, WIDTH + 1 : WIDTH + 3].any()
+  found = [model.outputs(params, one)["logprobs"][read] for one in (alone, packed.replace(run_rows=3))]
+  np.testing.assert_allclose(*found, atol=1e-5)
+
+
 def test_packed_responses_have_values_and_rewards_of_heads():
   model, params = made("plain", ("values", "rewards"), heads=2)
   alone, packed = (model.outputs(params, one) for one in (short(1), short(ROWS).replace(run_rows=3)))

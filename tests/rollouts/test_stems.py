@@ -14,7 +14,7 @@ from rl_jax.models.architecture import TransformerConfig
 from rl_jax.models.model import Model
 from rl_jax.rollouts import compaction
 from rl_jax.rollouts.continuation import prefixes
-from rl_jax.rollouts.sampler import Texts, sample
+from rl_jax.rollouts.sampler import Texts, positions_of, sample
 from tests.methods.batches import batch_of
 
 END, STEPS, STEMS, SHARE = 1, 8, 3, 4
@@ -82,7 +82,7 @@ def test_prompts_that_are_apart_by_hand():
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("width", "completions"), [(4, 1), (4, 2), (0, 2)])
+@pytest.mark.parametrize(("width", "completions"), [(4, 1), (4, 2)])
 @pytest.mark.parametrize("few", [(), (6,)], ids=["whole", "shrinking"])
 def test_responses_are_those_to_whole_prompts(monkeypatch, case, width, completions, few):
   monkeypatch.setattr(compaction, "sizes", lambda rows, long: few)
@@ -95,14 +95,21 @@ def test_responses_are_those_to_whole_prompts(monkeypatch, case, width, completi
 
 
 @pytest.mark.parametrize(
-  ("width", "shared", "first"),
-  [
-    (4, True, [(STEMS, 5), (STEMS * SHARE, 4)]),
-    (0, True, [(STEMS, 5)]),
-    (4, False, [(STEMS * SHARE, 9)]),
-  ],
-  ids=["a stem and more", "a stem alone", "nothing is shared"],
+  ("shared", "first"), [(True, [(STEMS, 5), (STEMS * SHARE, 4)]), (False, [(STEMS * SHARE, 9)])], ids=["shared", "not"]
 )
-def test_each_part_is_run_once(width, shared, first):
-  _, runs = responses("plain", width, 2, apart=True, shared=shared)
+def test_each_part_is_run_once(shared, first):
+  _, runs = responses("plain", 4, 2, apart=True, shared=shared)
   assert runs[: len(first)] == first and {slots for _, slots in runs[len(first) :]} == {1}
+
+
+def test_a_text_that_ends_in_a_hole_is_not_taken_for_none():
+  model = Model(TransformerConfig(vocabulary=5, outputs=5, **SIZES))
+  params = nn.unbox(model.init(jax.random.key(0)))
+  stems, rest = texts(STEMS, 5, 1, least=1), texts(STEMS * SHARE, 4, 2, least=2)
+  rest = rest._replace(mask=rest.mask.at[:, -1].set(False))
+  options = {"completions_per_prompt": 1, "max_tokens": 1, "limits": jnp.ones(len(rest.mask), int), "end_ids": (END,)}
+  done = sample(model, params, *rest, jax.random.key(2), **options, stems=stems)
+  tokens, mask = (jnp.concatenate(both, axis=1) for both in zip(stems.repeat(SHARE), rest, strict=True))
+  logits, _ = model.run(params, tokens, positions_of(mask), mask, last=True)
+  expected = jnp.take_along_axis(jax.nn.log_softmax(logits[:, 0]), done.tokens, axis=1)
+  np.testing.assert_allclose(done.logprobs, expected, atol=1e-5)

@@ -48,13 +48,19 @@ MORE = {
   "without_logits": ("model.logprobs=chunked",),
   "packed": ("length_buckets=4", "rows_per_microbatch=16"),
 }
-"""Overrides of some kinds of learning; two of four rows are as many as short responses need."""
+"""Overrides of some kinds of learning. A micro-batch is half of the rows, and one row holds four short responses."""
 
 
 def cut(batch, width):
   """The batch without tokens from slot `width` on."""
   kept = np.arange(batch.tokens.shape[1]) < width
   return batch.replace(attention_mask=batch.attention_mask & kept, loss_mask=batch.loss_mask & kept)
+
+
+def twice(batch):
+  """Two copies of the rows, of groups of their own."""
+  both = jax.tree.map(lambda x: np.concatenate([x, x]), batch)
+  return both.replace(group_ids=np.where(np.arange(32) < 16, both.group_ids, both.group_ids + 100))
 
 
 def make(shape, *overrides, method="ppo"):
@@ -169,8 +175,8 @@ def main() -> None:
       "trees": jax.device_get(small.as_trees(experiment, nn.unbox(start), batch)),
     }
     batches["trees_alone"] = batches["trees"].replace(trees=())
-    batches["packed_alone"] = cut(batch, batch.prompt_width + 2)
-    batches["packed"] = batches["packed_alone"].replace(trees=batches["shared"].trees)
+    batches["packed_alone"] = twice(cut(batch, batch.prompt_width + 2))
+    batches["packed"] = batches["packed_alone"].replace(trees=(PrefixTrees.groups(32, 4, batch.prompt_width),))
     for kind, shape in ("learn", ONE), *json.loads(sys.argv[2]):
       tell(kind, shape, learn(shape, batches.get(kind, batch), start, *MORE.get(kind, ())))
   else:

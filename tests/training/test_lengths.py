@@ -8,7 +8,7 @@ import pytest
 
 from rl_jax.errors import UserError
 from rl_jax.rollouts.sampler import SEED_AXIS
-from rl_jax.training.lengths import Buckets
+from rl_jax.training.lengths import Buckets, Layout
 from rl_jax.training.sizes import Sizes
 from rl_jax.trajectories import PrefixTrees, Trajectories
 from tests.training import small
@@ -25,54 +25,74 @@ def rows_of(lengths, trees=(), used=None) -> Trajectories:
   return rows.replace(attention_mask=mask, row_mask=used, trees=trees)
 
 
-def ran_at(buckets: Buckets, rows: Trajectories) -> int:
-  """Width at which rows are run."""
-  return int(jax.jit(lambda rows: buckets.switch(lambda rows: jnp.int32(rows.run_width or 8), rows))(rows))
+def layout_of(buckets: Buckets, rows: Trajectories) -> tuple[int | None, int | None]:
+  """Width and packed rows at which rows are run; None: all of them."""
+  fields = lambda rows: (jnp.int32(rows.run_width or 0), jnp.int32(rows.run_rows or 0))
+  width, count = jax.jit(lambda rows: buckets.switch(fields, rows))(rows)
+  return int(width) or None, int(count) or None
 
 
-@pytest.mark.parametrize(("lengths", "width"), [([0, 1], 4), ([2, 2], 4), ([3, 0], 6), ([4], 6), ([5, 1], 8), ([6], 8)])
+@pytest.mark.parametrize(
+  ("lengths", "width"), [([0, 1], 4), ([2, 2], 4), ([3, 0], 6), ([4], 6), ([5, 1], None), ([6], None)]
+)
 def test_the_narrowest_width_that_holds_all_rows(lengths, width):
-  assert BUCKETS.widths(rows_of(lengths)) == (4, 6, 8)
-  assert ran_at(BUCKETS, rows_of(lengths)) == width
+  assert BUCKETS.layouts(rows_of(lengths)) == (Layout(2, 4), Layout(4, 6), Layout(6))
+  assert layout_of(BUCKETS, rows_of(lengths)) == (width, None)
 
 
 def test_rows_that_are_not_in_use_do_not_count():
-  assert ran_at(BUCKETS, rows_of([6, 1], used=[False, True])) == 4
+  assert layout_of(BUCKETS, rows_of([6, 1], used=[False, True])) == (4, None)
 
 
 def test_trees_are_cut_within_their_last_level():
   trees = (PrefixTrees(6, (2, 2), (2, 5)),)
-  assert BUCKETS.widths(rows_of([3, 3, 4, 4, 4, 4], trees)) == (6, 7, 8)
+  assert BUCKETS.layouts(rows_of([3, 3, 4, 4, 4, 4], trees)) == (Layout(6, 6), Layout(12, 7), Layout(18))
 
 
 GROUPS = (PrefixTrees.groups(8, 4, 2),)
 
 
 @pytest.mark.parametrize(
-  ("lengths", "count"),
-  [([1, 2, 3, 0], 1), ([3, 3, 2, 4], 2), ([6, 6, 1, 0], 3), ([4, 4, 4, 4], 4), ([0, 0, 0, 0], 1)],
+  ("lengths", "width", "count"),
+  [
+    ([2, 2, 2, 0], None, 1),
+    ([2, 2, 2, 1], 4, None),
+    ([3, 3, 2, 4], None, 2),
+    ([3, 3, 3, 3], 5, None),  # two rows cost as much
+    ([6, 3, 3, 1], None, 3),
+    ([4, 4, 4, 4], 7, None),
+    ([6, 4, 4, 4], None, None),
+    ([0, 0, 0, 0], None, 1),
+  ],
 )
-def test_the_fewest_rows_that_hold_the_responses_of_each_prompt(lengths, count):
+def test_the_cheapest_layout_of_responses_that_share_a_prompt(lengths, width, count):
   packs = Buckets(4, packs=True)
   rows = rows_of([*lengths, 1, 1, 1, 1], GROUPS)
-  assert packs.packed(rows) == (1, 2, 3, 4) and Buckets(3, packs=True).packed(rows) == (2, 3, 4)
-  run = jax.jit(lambda rows: packs.switch(lambda rows: jnp.int32(rows.run_rows or 4), rows))
-  assert int(run(rows)) == count
+  assert packs.layouts(rows) == (
+    Layout(6, None, 1), Layout(8, 4), Layout(12, 5), Layout(12, None, 2), Layout(18, None, 3), Layout(20, 7), Layout(24)
+  )  # fmt: skip
+  assert layout_of(packs, rows) == (width, count)
 
 
 def test_trees_of_several_levels_and_rows_of_their_own_are_not_packed():
   packs = Buckets(3, packs=True)
   for trees in ((), (PrefixTrees(6, (2, 2), (2, 5)),), (PrefixTrees.groups(6, 1, 2),)):
-    assert packs.packed(rows_of([1] * 6, trees)) == ()
-    assert ran_at(packs, rows_of([1] * 6, trees)) < 8
+    assert all(layout.run_rows is None for layout in packs.layouts(rows_of([1] * 6, trees)))
+    assert layout_of(packs, rows_of([1] * 6, trees))[0] < 8
+
+
+def test_trees_of_several_shapes_stay_in_their_order():
+  trees = (PrefixTrees.groups(2, 2, 2), PrefixTrees.groups(4, 2, 4))
+  rows = rows_of([1, 1, 5, 6, 6, 6], trees)
+  assert BUCKETS.order(rows).tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_longest_first_and_groups_together():
   assert BUCKETS.order(rows_of([1, 6, 2, 6])).tolist() == [1, 3, 2, 0]
   grouped = rows_of([1, 6, 2, 2, 0, 3], (PrefixTrees.groups(6, 2, 2),))
   assert BUCKETS.order(grouped).tolist() == [0, 1, 4, 5, 2, 3]
-  packed = rows_of([1, 5, 2, 5, 0, 3], (PrefixTrees.groups(6, 2, 2),))
-  assert Buckets(2, packs=True).order(packed).tolist() == [2, 3, 0, 1, 4, 5], "1 and 5 fit into one row, 2 and 5 do not"
+  packed = rows_of([2, 5, 1, 5, 0, 3], (PrefixTrees.groups(6, 2, 2),))
+  assert Buckets(2, packs=True).order(packed).tolist() == [0, 1, 2, 3, 4, 5], "1 and 5 fit into one row, 2 and 5 do not"
 
 
 def test_rows_come_back_in_their_order():
@@ -84,12 +104,14 @@ def test_rows_come_back_in_their_order():
   assert widths.tolist() == [4, 8, 6, 8, 4, 6]
 
 
-def test_seeds_run_at_one_width():
+@pytest.mark.parametrize("packs", [False, True])
+def test_seeds_run_in_one_layout(packs):
   """Else every branch runs, and one of their results is selected."""
-  both = jax.tree.map(lambda *x: jnp.stack(x), rows_of([1, 2]), rows_of([3, 0]))
-  run = lambda rows: Buckets(3, SEED_AXIS).switch(lambda rows: jnp.int32(rows.run_width or 8), rows)
-  together = jax.vmap(run, axis_name=SEED_AXIS)
-  assert together(both).tolist() == [6, 6]
+  trees = (PrefixTrees.groups(4, 4, 2),)
+  both = jax.tree.map(lambda *x: jnp.stack(x), *(rows_of(lengths, trees) for lengths in ([6, 0, 0, 0], [3, 3, 3, 3])))
+  fields = lambda rows: jnp.array([rows.run_width or 0, rows.run_rows or 0])
+  together = jax.vmap(lambda rows: Buckets(4, SEED_AXIS, packs).switch(fields, rows), axis_name=SEED_AXIS)
+  assert together(both).tolist() == [[0, 2] if packs else [0, 0]] * 2
   assert " cond[" in str(jax.make_jaxpr(together)(both))
 
 
@@ -115,7 +137,7 @@ def test_short_rows_cost_less():
   experiment = small.make_experiment("num_seeds=1", "completions_per_prompt=4")
   rows = small.make_trajectories(experiment, small.make_seed(experiment))
   model, params = experiment.models["policy"], small.make_seed(experiment).models["policy"].params
-  widths = Buckets(4).widths(rows)
+  widths = [layout.run_width or rows.tokens.shape[1] for layout in Buckets(4).layouts(rows)]
   flops = lambda width: (
     jax.jit(model.outputs).lower(params, rows.replace(run_width=width)).compile().cost_analysis()["flops"]
   )
