@@ -6,7 +6,9 @@ A pool of 256 chains, each visited about twenty times. The demonstrations write 
 responses have less room, so many are cut at first.
 
 Command: rl-jax train r3 --workdir=runs/r3
-Expected: no result yet.
+Study: rl-jax study r3 --only=r3 --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 45 s.
+Expected: held_out/sampled_accuracy after 200,000 tokens: r3 0.000 ± 0.001; 6 seeds (results/r3.json).
 """
 
 from rl_jax.experiments import common
