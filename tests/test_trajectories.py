@@ -35,7 +35,7 @@ def test_an_empty_batch_holds_no_row_that_counts():
   assert empty.extras == {} and empty.rewards.shape == (3,)
   np.testing.assert_array_equal(empty.step_ids, -1)
   rest = jax.tree.leaves(empty.replace(step_ids=empty.tokens))
-  assert not any(x.any() for x in rest) and len(rest) == len(batch_of(LOSS_MASK).__dataclass_fields__) - 4
+  assert not any(x.any() for x in rest) and len(rest) == len(batch_of(LOSS_MASK).__dataclass_fields__) - 5
 
 
 def test_fields_and_extras_are_set_by_name(batch):

@@ -208,13 +208,13 @@ class _States(NamedTuple):
   """Inputs of the output layer."""
 
   before: Float[Array, "B R D"]
-  """Before each token."""
+  """Inputs before each token."""
   last: Float[Array, "M D"]
-  """After the last token of each text; a row without tokens of its own ends at its parent's text."""
+  """Inputs after the last token of each text; a row without tokens of its own ends at its parent's text."""
 
   @classmethod
   def of(cls, states: Float[Array, "B R1 D"], own: Sequences) -> _States:
-    """From the states before each of R tokens and after all of them."""
+    """Parts of the states before each of R tokens and after all of them."""
     last = jnp.take_along_axis(states, _last(own.attention_mask)[:, None, None], axis=1)[:, 0]
     return cls(states[:, :-1], last)
 

@@ -56,7 +56,7 @@ class Buckets(NamedTuple):
     return self.packs and len(rows.trees) == 1 and len(rows.trees[0].children) == 1 and _block(rows) > 1
 
   def fits(self, rows: Trajectories) -> Bool[Array, "N L"]:
-    """Whether each of L layouts holds each tree of rows (each row without trees)."""
+    """Trees of rows (rows without trees) that each of L layouts holds."""
     layouts, lengths = self.layouts(rows), _lengths(rows).reshape(-1, _block(rows))
     longest, width, held = lengths.max(axis=1), rows.tokens.shape[1], []
     packed = rows_needed(jnp.maximum(lengths - _shared(rows), 0), width - _shared(rows)) if self._packable(rows) else 0
