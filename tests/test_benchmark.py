@@ -34,7 +34,7 @@ def test_the_iteration_prints_both_bounds(capsys):
 
 def test_none_is_started_without_its_name(capsys):
   assert benchmark.main([]) == 1
-  said = "no benchmark is named: give one of generate, iteration, kernels, reshard, seeds, shared"
+  said = "no benchmark is named: give one of generate, iteration, kernels, lengths, reshard, seeds, shared"
   assert capsys.readouterr().err == f"rl_jax.benchmark: {said}\n"
 
 

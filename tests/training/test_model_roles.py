@@ -366,10 +366,10 @@ def test_a_size_that_a_model_cannot_have_names_the_model():
 @pytest.mark.parametrize(
   "role, options",
   [
-    ("policy", ()),
-    ("judge", ("optimizer.parameter_average=0.5",)),
+    pytest.param("policy", (), marks=pytest.mark.slow),
+    pytest.param("judge", ("optimizer.parameter_average=0.5",), marks=pytest.mark.slow),
     ("half", ("optimizer.parameter_average=0.5",)),
-    ("policy", ("model.lora_rank=2",)),
+    pytest.param("policy", ("model.lora_rank=2",), marks=pytest.mark.slow),
     ("alone", ("model.lora_rank=2",)),
   ],
   ids=["plain", "frozen beside averages", "partly averaged", "adapted", "frozen beside adapters"],
