@@ -55,6 +55,7 @@ def get_config() -> ConfigDict:
     },
     **common.SMALL,
     stages=("warm_start", "critic", "reading"),
+    overrides=("evaluation.prompts=256", "evaluation.every_iterations=16"),  # all forms take longer than training, else
     baseline="trace",
     metrics=(ACCURACY, GREEDY, LENGTH, ONCE, TWICE, THRICE, PARALLEL, RIGHT, ANY, WRONG, *TOKENS),
     gates={"no_reward": "no_reward"},
