@@ -18,9 +18,10 @@ Every entry has 16 prompts and four optimiser steps per iteration, and is tuned 
 rates, from separate starts, on half of the budget.
 
 Command: python -m rl_jax.study adhint --results=experiments/results
-Hardware: 2 threads of an AMD EPYC; 225 s in all, tuning not counted.
+Hardware: 2 threads of an AMD EPYC; 372 s in all, tuning not counted.
 Expected: held_out/sampled_accuracy after 150,000 tokens: adhint 0.821 ± 0.111, continuations 0.099 ± 0.005, fixed 0.606
-  ± 0.398, grpo 0.094 ± 0.005, no_reward 0.016 ± 0.011; 6 seeds (results/adhint.json).
+  ± 0.398, grpo 0.094 ± 0.005, no_masking 0.313 ± 0.322, no_modulation 0.916 ± 0.058, no_posterior 0.754 ± 0.275,
+  no_reward 0.016 ± 0.011; 6 seeds (results/adhint.json).
 """
 
 from ml_collections import ConfigDict
