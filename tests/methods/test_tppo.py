@@ -127,3 +127,12 @@ def test_an_unknown_choice_is_refused():
     signal_of(batch(), trained_tokens="all")
   with pytest.raises(ValueError, match="method.at_cut is one of last, next, got 'first'"):
     signal_of(batch(), at_cut="first")
+
+
+def test_values_after_a_window_are_not_left_out_by_length_buckets():
+  config = config_of(tppo, at_cut="next")
+  config.length_buckets = 2
+  with pytest.raises(
+    ValueError, match="method.at_cut='next' reads values after the end of a window: leave length_buckets=1"
+  ):
+    tppo.build(config, TASK)
