@@ -48,7 +48,7 @@ def plan(config: ConfigDict, topology: str, layers: tuple[int, int] | None = Non
     raise UserError("model.logprobs=pallas is compiled where a TPU is: plan with model.logprobs=chunked")
   experiment, device_mesh = initialization.build(config), mesh.make_mesh(config.mesh, devices)
   with contextlib.closing(experiment.task):
-    sizes = ideal.sizes(experiment)
+    sizes = ideal.with_trees(experiment, ideal.sizes(experiment))
     proposed = fitting.propose(experiment, devices, sizes.rows, chip)
     try:
       notes: list[str] = []
@@ -71,9 +71,12 @@ def plan(config: ConfigDict, topology: str, layers: tuple[int, int] | None = Non
       layers=layers,
       notes=notes,
       state=state,
-      cache=ideal.cache_bytes(experiment, device_mesh),
+      cache=ideal.cache_bytes(experiment, sizes, device_mesh),
       programs=compiled,
-      ideal={"rollout": ideal.rollout(experiment, device_mesh), "update": ideal.update(experiment, device_mesh)},
+      ideal={
+        "rollout": ideal.rollout(experiment, sizes, device_mesh),
+        "update": ideal.update(experiment, sizes, device_mesh),
+      },
       advise=lambda large: fitting.advice(experiment, chip, device_mesh, state, proposed, large),
     )
 

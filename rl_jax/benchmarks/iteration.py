@@ -18,15 +18,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from rl_jax.benchmarks.peer_process import Ask, conversation, medians_in_turns
+from rl_jax.benchmarks.peer_process import Ask, conversation, medians_in_turns, seconds_of
 from rl_jax.benchmarks.roofline import forward_flops, matmul_rate
 from rl_jax.configuration import configs
 from rl_jax.errors import UserError
@@ -83,15 +81,9 @@ def time_iteration(trainer: Trainer, repeats: int, peers: Sequence[Callable[[], 
       lambda: learn(trainer.state.seeds, batch),
     )
     iteration_time, rollout_time, learn_time, *peer_times = medians_in_turns(
-      [*(partial(_elapsed, call) for call in calls), *peers], repeats
+      [*(partial(seconds_of, call) for call in calls), *peers], repeats
     )
   return Times(iteration_time, rollout_time, learn_time, peer_times)
-
-
-def _elapsed(run: Callable[[], Any]) -> float:
-  started = time.perf_counter()
-  jax.block_until_ready(run())
-  return time.perf_counter() - started
 
 
 def _answered(ask: Ask) -> float:

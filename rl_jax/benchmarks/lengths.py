@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from rl_jax.benchmarks.peer_process import medians_in_turns
-from rl_jax.benchmarks.shared import compiled, policy, seconds_of
+from rl_jax.benchmarks.peer_process import medians_in_turns, seconds_of
+from rl_jax.benchmarks.shared import compiled, policy, rows_of
 from rl_jax.models.model import Model, Params
 from rl_jax.training.lengths import Buckets
 from rl_jax.trajectories import PrefixTrees, Trajectories
@@ -50,13 +50,8 @@ def batch(lengths: Int[np.ndarray, " B"], prompt: int, response: int, vocabulary
   rows, width, rng = len(lengths), prompt + response, np.random.default_rng(0)
   tokens = rng.integers(2, vocabulary, (rows, width))
   tokens[:, :prompt] = np.repeat(tokens[::GROUP, :prompt], GROUP, axis=0)
-  return Trajectories.empty(rows, width, prompt).replace(
-    tokens=jnp.asarray(tokens),
-    attention_mask=jnp.asarray(np.arange(width) < prompt + lengths[:, None]),
-    positions=jnp.broadcast_to(jnp.arange(width), (rows, width)),
-    row_mask=jnp.ones(rows, bool),
-    trees=(PrefixTrees.groups(rows, GROUP, prompt),),
-  )
+  of_groups = {"row_mask": jnp.ones(rows, bool), "trees": (PrefixTrees.groups(rows, GROUP, prompt),)}
+  return rows_of(tokens, prompt + lengths, prompt).replace(**of_groups)
 
 
 def _value_and_gradient(model: Model, buckets: Buckets, params: Params, rows: Trajectories) -> tuple[jax.Array, Params]:

@@ -15,9 +15,12 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from rl_jax.errors import UserError
 
@@ -98,6 +101,13 @@ def conversation(name: str, script: str, python: str, *arguments: str) -> Iterat
       return answer("seconds")
 
     yield answer("peer")["peer"], ask
+
+
+def seconds_of(run: Callable[[], Any]) -> float:
+  """Seconds until a result is there."""
+  started = time.perf_counter()
+  jax.block_until_ready(run())
+  return time.perf_counter() - started
 
 
 def medians_in_turns(calls: Sequence[Callable[[], float]], repeats: int) -> list[float]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rl_jax.benchmarks.peer_process import medians_in_turns
+from rl_jax.benchmarks.peer_process import medians_in_turns, seconds_of
 from rl_jax.configuration import configs
 from rl_jax.launching import initialization
 from rl_jax.models.model import Model, Params
@@ -72,10 +71,10 @@ def batches(point: Point, vocabulary: int) -> tuple[Trajectories, list[Trajector
     tokens[:, done - nodes : done, stop:] = 0
   depths = np.repeat(np.arange(len(trees.nodes)), trees.nodes)
   ends = np.tile(np.array(stops)[depths], len(tokens))
-  whole = _rows(tokens.reshape(-1, point.width), ends, point.prompt)
+  whole = rows_of(tokens.reshape(-1, point.width), ends, point.prompt)
   of_level = lambda level: np.flatnonzero(np.tile(depths, len(tokens)) == level)
   alone = [
-    _rows(np.asarray(whole.tokens)[of_level(level), :stop], ends[of_level(level)], point.prompt).replace(
+    rows_of(np.asarray(whole.tokens)[of_level(level), :stop], ends[of_level(level)], point.prompt).replace(
       prompt_width=start
     )
     for level, (start, stop) in enumerate(zip(trees.starts, stops, strict=True))
@@ -83,7 +82,8 @@ def batches(point: Point, vocabulary: int) -> tuple[Trajectories, list[Trajector
   return whole.replace(trees=(trees,)), alone
 
 
-def _rows(tokens: np.ndarray, ends: np.ndarray, prompt: int) -> Trajectories:
+def rows_of(tokens: np.ndarray, ends: np.ndarray, prompt: int) -> Trajectories:
+  """Rows with prompts of `prompt` slots and texts that end before slot `ends`."""
   rows, width = tokens.shape
   return Trajectories.empty(rows, width, prompt).replace(
     tokens=jnp.asarray(tokens),
@@ -97,13 +97,6 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> tuple[Callable[[]
   program = jax.jit(function).lower(*arguments).compile()
   memory: Any = program.memory_analysis()
   return lambda: program(*arguments), memory.temp_size_in_bytes
-
-
-def seconds_of(run: Callable[[], Any]) -> float:
-  """Seconds until a result is there."""
-  started = time.perf_counter()
-  jax.block_until_ready(run())
-  return time.perf_counter() - started
 
 
 def _logprobs(model: Model, params: Params, parts: Sequence[Trajectories]) -> jax.Array:

@@ -67,7 +67,7 @@ def _sizes(experiment: Experiment) -> Iterator[str]:
 
 def _memory(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Iterator[str]:
   state = fitting.state_bytes(programs.abstract_state(experiment, device_mesh).seeds)
-  cache = ideal.cache_bytes(experiment, device_mesh)
+  cache = ideal.cache_bytes(experiment, ideal.sizes(experiment), device_mesh)
   devices = f"{device_mesh.size} device{'s' if device_mesh.size > 1 else ''}"
   yield (
     f"memory of each of {devices}, all seeds: parameters {state.parameters / _MIB:,.1f} MiB, optimiser "

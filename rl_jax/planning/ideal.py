@@ -89,27 +89,26 @@ class Ideal(NamedTuple):
 
 
 def sizes(experiment: Experiment) -> Sizes:
-  """Rows and tokens of an iteration, according to the plan of its curriculum, and what its rollout says of rows."""
+  """Rows and tokens of an iteration, according to the plan of its curriculum; what rows share is not known."""
   curriculum, task, key = experiment.method.curriculum, experiment.task, jax.random.key(0)
   plan, _ = jax.eval_shape(lambda: curriculum.next(curriculum.init(key), task, key))
-  prompts, rows = plan.prompt_ids.shape[0], plan.row_mask.shape[0]
   width = experiment.method.rollout.prompt_width or task.prompt_tokens
-  return Sizes(prompts, rows, width, task.response_tokens, _trees(experiment, prompts, rows, width))
+  return Sizes(plan.prompt_ids.shape[0], plan.row_mask.shape[0], width, task.response_tokens)
 
 
-def _trees(experiment: Experiment, prompts: int, rows: int, width: int) -> tuple[PrefixTrees, ...]:
-  """Trees of the rollout's rows; with a task in Python, which can't be traced, groups that share their prompts."""
+def with_trees(experiment: Experiment, s: Sizes) -> Sizes:
+  """Sizes with the trees of the rollout's rows, which is traced for that. With a task in Python it can't be: its rows
+  are groups that share their prompts."""
   if not experiment.task.on_device:
-    return (PrefixTrees.groups(rows, rows // prompts, width),)
+    return s._replace(trees=(PrefixTrees.groups(s.rows, s.rows // s.prompts, s.prompt_tokens),))
   make = over_seeds(lambda seed: iteration.make_batch(experiment, seed, 0), experiment.config.num_seeds)
   _, batch = jax.eval_shape(make, jax.eval_shape(lambda: state.init(experiment)).seeds)
-  trees: tuple[PrefixTrees, ...] = batch.trajectories.trees
-  return trees
+  return s._replace(trees=batch.trajectories.trees)
 
 
-def rollout(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
+def rollout(experiment: Experiment, s: Sizes, device_mesh: jax.sharding.Mesh) -> Ideal:
   """Shared text once, then every response a token at a time."""
-  s, config, seeds = sizes(experiment), experiment.models["policy"].config, experiment.config.num_seeds
+  config, seeds = experiment.models["policy"].config, experiment.config.num_seeds
   before = [Segment(s.prompts, 0, s.prompt_tokens, read=False), Segment(s.rows, s.prompt_tokens, s.length, read=True)]
   flops, tokens = 0.0, 0
   for rows, start, stop, read in s.segments(shared=True) if s.trees else before:
@@ -121,10 +120,10 @@ def rollout(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
   return Ideal(seeds * flops / device_mesh.size, seeds * sent)
 
 
-def update(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> Ideal:
+def update(experiment: Experiment, s: Sizes, device_mesh: jax.sharding.Mesh) -> Ideal:
   """Forward and backward passes of every trained model in each epoch, and a forward pass of each scored model; outputs
   count only where they are read."""
-  config, s = experiment.config, sizes(experiment)
+  config = experiment.config
   minibatches = config.epochs * config.minibatches_per_epoch
   minibatch = s.rows // config.minibatches_per_epoch
   microbatches = minibatches * (minibatch // sizes_of(config).part(s.rows))
@@ -155,9 +154,9 @@ def _recomputed(model: Model, tokens: int, blocks: float, readout: float) -> flo
   return again + (readout if not model.of_heads and model.logprobs != "logits" else 0.0)
 
 
-def cache_bytes(experiment: Experiment, device_mesh: jax.sharding.Mesh) -> float:
+def cache_bytes(experiment: Experiment, s: Sizes, device_mesh: jax.sharding.Mesh) -> float:
   """Keys and values of all rows and slots, on one chip."""
-  s, c, t = sizes(experiment), experiment.models["policy"].config, device_mesh.shape["tensor"]
+  c, t = experiment.models["policy"].config, device_mesh.shape["tensor"]
   heads = c.key_value_heads / (1 if c.key_value_heads % t else t)
   rows = experiment.config.num_seeds * s.rows / mesh.batch_shards(device_mesh, experiment.rules)
   return 2 * c.layers * rows * s.length * heads * c.head_width * jnp.dtype(c.dtype).itemsize

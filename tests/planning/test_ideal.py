@@ -23,6 +23,10 @@ SIZES = {
 }  # fmt: skip
 
 
+def sizes_of(experiment):
+  return ideal.with_trees(experiment, ideal.sizes(experiment))
+
+
 def mesh_of(*sizes):
   data, fsdp, tensor = sizes
   return types.SimpleNamespace(shape=dict(zip(AXES, sizes, strict=True)), size=data * fsdp * tensor)
@@ -35,17 +39,17 @@ def experiment():
 
 
 def test_one_chip_sends_nothing_and_computes_all(experiment):
-  s, config = ideal.sizes(experiment), experiment.models["policy"].config
+  s, config = sizes_of(experiment), experiment.models["policy"].config
   assert (s.prompts, s.rows) == (2, 8)
   alone = mesh_of(1, 1, 1)
   responses = forward_flops(config, 8 * s.response_tokens, s.prompt_tokens + (s.response_tokens + 1) / 2)
   forward = forward_flops(config, 2 * s.prompt_tokens, (s.prompt_tokens + 1) / 2, 0) + responses
-  assert ideal.update(experiment, alone) == (pytest.approx(3 * forward), 0)
-  eighth = ideal.update(experiment, mesh_of(2, 2, 2))
+  assert ideal.update(experiment, s, alone) == (pytest.approx(3 * forward), 0)
+  eighth = ideal.update(experiment, s, mesh_of(2, 2, 2))
   assert eighth.flops == pytest.approx(3 * forward / 8)
   prefill = forward_flops(config, 2 * s.prompt_tokens, (s.prompt_tokens + 1) / 2, 2)
   decode = forward_flops(config, 8 * s.response_tokens, s.prompt_tokens + s.response_tokens / 2)
-  assert ideal.rollout(experiment, alone) == (prefill + decode, 0)
+  assert ideal.rollout(experiment, s, alone) == (prefill + decode, 0)
 
 
 def test_segments_of_trees_by_hand():
@@ -68,7 +72,7 @@ def test_rows_of_a_tree_share_their_text():
     *OPTIONS, "method.name=rl_jax.methods.spo_tree", "method.branching=(2, 2)", "method.segment_tokens=2",
     "completions_per_prompt=6",
   )  # fmt: skip
-  s = ideal.sizes(experiment)
+  s = sizes_of(experiment)
   assert s.trees == (PrefixTrees(12, (2, 2), (s.prompt_tokens, s.prompt_tokens + 2)),)
 
 
@@ -87,19 +91,21 @@ def test_a_backward_pass_computes_again_what_it_does_not_hold():
 
 def test_bytes_of_each_axis_by_hand(experiment):
   """Matrices: 4 of 8 x 8, 3 of 8 x 16, the output layer 8 x V; in float32."""
-  s, config = ideal.sizes(experiment), experiment.models["policy"].config
+  s, config = sizes_of(experiment), experiment.models["policy"].config
   weights = 4 * (4 * 64 + 3 * 128 + 8 * config.outputs)
   activations = 4 * (2 * s.prompt_tokens + 8 * s.response_tokens) * 8
-  data, fsdp, tensor = (ideal.update(experiment, mesh_of(*sizes)).sent for sizes in ((8, 1, 1), (1, 8, 1), (1, 1, 8)))
+  data, fsdp, tensor = (
+    ideal.update(experiment, s, mesh_of(*sizes)).sent for sizes in ((8, 1, 1), (1, 8, 1), (1, 1, 8))
+  )
   assert data == pytest.approx(2 * weights * 7 / 8)
   assert fsdp == pytest.approx(3 * weights * 7 / 8)
   assert tensor == pytest.approx(2 * 4 * activations * 7 / 8)
   passes = 1 + s.response_tokens
-  assert ideal.rollout(experiment, mesh_of(1, 8, 1)).sent == pytest.approx(passes * weights * 7 / 8)
+  assert ideal.rollout(experiment, s, mesh_of(1, 8, 1)).sent == pytest.approx(passes * weights * 7 / 8)
 
 
 def test_the_cache_is_split_over_rows_and_heads(experiment):
-  s = ideal.sizes(experiment)
+  s = sizes_of(experiment)
   whole = 2 * 8 * s.length * 2 * 4 * 4
   shares = {(1, 1, 1): 1, (4, 2, 1): 8, (2, 2, 2): 8, (1, 1, 4): 1}
-  assert {sizes: whole / ideal.cache_bytes(experiment, mesh_of(*sizes)) for sizes in shares} == shares
+  assert {sizes: whole / ideal.cache_bytes(experiment, s, mesh_of(*sizes)) for sizes in shares} == shares
