@@ -35,6 +35,7 @@ POINTS = {
   ("head", "experts", "fusion"): ((SLOW,) * 3 + (FAST,) * 3,) * 2 + ((1e-3, SLOW, FAST) * 2,),
 }
 """Rates of the phases that a reward model has, at six points."""
+MEMBERS = TUNING_SEEDS * 6
 REWARD = "held_out/reward"
 AGREEMENT, LABELS, ROUTED = "pairs/consistency", "pairs/label_consistency", "pairs/routed"
 BEST, PROXY = "best_of/gold_16", "best_of/proxy_16"
@@ -52,7 +53,7 @@ def get_config() -> ConfigDict:
     return {
       "config": f"dmoerm:{variant}".removesuffix(":"),
       "overrides": seeds(("warm_start", *phases), STARTS),
-      "tuning_overrides": (*seeds(phases, TUNING_SEEDS * len(POINTS[tuned][0])), *others),
+      "tuning_overrides": (*seeds(phases, TUNING_SEEDS), *seeds(tuned, MEMBERS), *others),
       "side_by_side": tuple(points),
     }
 
@@ -64,7 +65,7 @@ def get_config() -> ConfigDict:
     token_budget=BUDGET,
     seeds=2 * STARTS,
     entries=entries,
-    tuning_seeds=TUNING_SEEDS * 6,
+    tuning_seeds=MEMBERS,
     tuning_budget=1,
     tuning_metric=LABELS,
     overrides=(

@@ -209,7 +209,7 @@ def init(experiment: Experiment, starts: Starts | None = None) -> RunState:
   """State of all members, see training/seeds.py.
 
   Args:
-    starts: as for `init_seed`, with a leading axis of starts, which the seeds take in turn.
+    starts: as for `init_seed`, with a leading axis of starts: one for each member, or some that seeds take in turn.
   """
   config = experiment.config
   numbers, scales = jnp.asarray(member_seeds(config)), jnp.asarray(member_scales(config))
@@ -223,7 +223,8 @@ def init(experiment: Experiment, starts: Starts | None = None) -> RunState:
   axes: dict[str, int | None] = {}
   for name, params in (starts or {}).items():
     count = jax.tree.leaves(params)[0].shape[0]
-    shared, index = count == 1, (member_seeds(config) - config.seed) % count
+    in_turn = (member_seeds(config) - config.seed) % count
+    shared, index = count == 1, np.arange(count) if count == config.num_seeds else in_turn
     axes[name] = None if shared else 0
     params_of[name] = jax.tree.map(lambda x, shared=shared, index=index: x[0] if shared else x[index], params)
   seeds = jax.vmap(one, in_axes=(0, 0, axes))(numbers, scales, params_of)

@@ -50,13 +50,14 @@ def test_one_rate_leaves_the_optimiser_as_it_was():
   assert paths and not any("member_scale" in path for path in paths)
 
 
-def test_starts_are_taken_in_turn():
+@pytest.mark.parametrize("values, taken", [((1.0, 2.0), [1, 1, 2, 2]), ((1.0, 2.0, 3.0, 4.0), [1, 2, 3, 4])])
+def test_starts_are_taken_in_turn_or_by_each_member(values, taken):
   built = small.make_experiment(*RATES)
   policy = jax.eval_shape(lambda: state.init_seed(built, 0, None)).models["policy"].params
-  starts = jax.tree.map(lambda x: jnp.stack([jnp.full(x.shape, v, x.dtype) for v in (1.0, 2.0)]), nn.meta.unbox(policy))
-  taken = state.init(built, {"policy": starts}).seeds.models["policy"].params
-  for leaf in jax.tree.leaves(taken):
-    np.testing.assert_array_equal(leaf.reshape(4, -1)[:, 0], [1, 1, 2, 2])
+  starts = jax.tree.map(lambda x: jnp.stack([jnp.full(x.shape, v, x.dtype) for v in values]), nn.meta.unbox(policy))
+  params = state.init(built, {"policy": starts}).seeds.models["policy"].params
+  for leaf in jax.tree.leaves(params):
+    np.testing.assert_array_equal(leaf.reshape(4, -1)[:, 0], taken)
 
 
 def test_minibatches_of_groups_hold_all_rows_of_a_prompt():
