@@ -38,7 +38,7 @@ CASES = {
   "without logits": {"logprobs": "chunked"},
   "bfloat16": {"dtype": "bfloat16"},
 }
-PARTS = ("tied", "remat", "windows", "adapters")
+PARTS = ("tied", "remat", "windows", "adapters", "norms and biases", "bfloat16")
 MARKED = [pytest.param(case, marks=pytest.mark.slow) if case in PARTS else case for case in CASES]
 """Options that another case has among others are slow alone."""
 

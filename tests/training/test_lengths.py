@@ -124,7 +124,11 @@ CASES = {
 
 @pytest.mark.parametrize(
   ("case", "trees"),
-  [*((case, False) for case in CASES), pytest.param("minibatches", True, marks=pytest.mark.slow)],
+  [
+    ("whole batch, reference", False),
+    *(pytest.param("minibatches", trees, marks=pytest.mark.slow) for trees in (False, True)),
+    pytest.param("micro-batches, unshared", False, marks=pytest.mark.slow),
+  ],
 )
 def test_the_curve_is_the_same_with_and_without(case, trees):
   options = CASES[case]

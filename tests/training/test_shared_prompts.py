@@ -17,7 +17,7 @@ CUTS = {
   "single rows": ("minibatches_per_epoch=2", "minibatches_of=rows"),
   "reference": ("method.kl_coefficient=0.1",),
 }
-USUAL = (("whole", False), ("minibatches", False), ("micro-batches", True), ("reference", True))
+USUAL = (("minibatches", False), ("reference", True))
 """Cut, and whether rows are trees; the other pairs are slow."""
 PAIRS = [
   (cut, trees) if (cut, trees) in USUAL else pytest.param(cut, trees, marks=pytest.mark.slow)
