@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from rl_jax.kernels._apart import apart
 from rl_jax.kernels._checks import same_shape
 from rl_jax.kernels.reductions import Mean, widen, zero_masked
 
@@ -65,7 +66,9 @@ def on_tokens(x: Num[Array, "B S"], segment_ids: Int[Array, "B T"], mask: Num[Ar
   """
   same_shape("on_tokens", "B T", segment_ids=segment_ids, mask=mask)
   inside = _within(segment_ids, mask, x.shape[1])
-  return zero_masked(jnp.take_along_axis(x, jnp.where(inside, segment_ids, 0), axis=1), inside)
+  # Apart from what x is computed from, which would be computed for each token of a segment.
+  values = apart(lambda x, ids: jnp.take_along_axis(x, ids, axis=1))(x, jnp.where(inside, segment_ids, 0))
+  return zero_masked(values, inside)
 
 
 def last_token(mask: Num[Array, "*B T"]) -> Bool[Array, "*B T"]:

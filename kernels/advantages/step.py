@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from rl_jax.kernels._checks import known_option, same_shape
 from rl_jax.kernels.advantages.group import dr_grpo
-from rl_jax.kernels.reductions import group_deviations, per_token, whiten, zero_masked
+from rl_jax.kernels.reductions import group_deviations, whiten, zero_masked
 from rl_jax.kernels.rewards.process import progress
 from rl_jax.kernels.segments import on_tokens
 
@@ -100,8 +100,10 @@ def spae(
   steps, tokens = (step_mask != 0) & mask[:, None], (token_mask != 0) & mask[:, None]
   factors = saturation_factors(potentials, steps, alpha=alpha, threshold=threshold)
   shaping = exponential_shaping(potential_gains(potentials, steps), steps)
-  in_step = on_tokens(steps, step_ids, tokens) != 0
-  outcome = per_token(dr_grpo(rewards, group_ids, mask, singleton="zero"), tokens)
-  advantages = outcome * jnp.where(in_step, on_tokens(factors, step_ids, tokens), 1)
-  advantages += xi * on_tokens(shaping, step_ids, tokens)
+  outcome = dr_grpo(rewards, group_ids, mask, singleton="zero")[:, None]
+  by_step = jnp.where(steps, outcome * factors + xi * shaping, outcome)
+  # With a step more, of tokens without one: steps are put on the tokens once, which costs more than all arithmetic.
+  count = steps.shape[1]
+  ids = jnp.where((step_ids >= 0) & (step_ids < count), step_ids, count)
+  advantages = on_tokens(jnp.concatenate([by_step, outcome], axis=1), ids, tokens)
   return jax.lax.stop_gradient(advantages if normalization == "none" else whiten(advantages, tokens))
