@@ -120,6 +120,24 @@ def iterate(shape, folder: Path) -> dict:
   }
 
 
+STEMS = {
+  "levels": ("spo_tree", "method.branching=(2, 2)", "method.segment_tokens=2"),
+  "branches": ("spo_chain", "method.max_segments=3", "method.interval=1", "method.completions_per_cut=2"),
+}
+"""Methods whose later texts go on from what comes before them, which is run apart."""
+
+
+def generate_in_parts(shape, method, *overrides) -> dict:
+  """What a rollout of texts and what goes on from them samples."""
+  experiment, device_mesh = make(shape, *overrides, method=method)
+  seeds = Trainer(experiment, device_mesh).state.seeds
+  with mesh.use(device_mesh, experiment.rules):
+    rollout = jax.vmap(lambda seed: iteration.make_batch(experiment, seed, 0)[1].trajectories, axis_name=SEED_AXIS)
+    rows = jax.device_get(jax.jit(rollout)(seeds))
+  used = rows.loss_mask
+  return {"tokens": np.where(used, rows.tokens, -1)[0].tolist(), "logprobs": rows.old_logprobs[used].tolist()}
+
+
 def generate(shape) -> dict:
   """A rollout with a layout of its own and one without: where parameters lie, what is sampled and sent."""
   experiment, device_mesh = make(shape, "mesh.rollout_rules.width=", method="grpo")
@@ -178,7 +196,10 @@ def main() -> None:
     batches["packed_alone"] = twice(cut(batch, batch.prompt_width + 2))
     batches["packed"] = batches["packed_alone"].replace(trees=(PrefixTrees.groups(32, 4, batch.prompt_width),))
     for kind, shape in ("learn", ONE), *json.loads(sys.argv[2]):
-      tell(kind, shape, learn(shape, batches.get(kind, batch), start, *MORE.get(kind, ())))
+      if kind in STEMS:
+        tell(kind, shape, generate_in_parts(shape, *STEMS[kind]))
+      else:
+        tell(kind, shape, learn(shape, batches.get(kind, batch), start, *MORE.get(kind, ())))
   else:
     for shape in WHOLE:
       tell("iterate", shape, iterate(shape, folder / str(shape)))

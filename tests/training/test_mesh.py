@@ -63,6 +63,7 @@ def learned(cache, tmp_path_factory):
 def learned_elsewhere(cache, tmp_path_factory):
   wanted = [("learn", shape) for shape in OTHER_SHAPES] + [("without_logits", (2, 2, 2))]
   wanted += [("packed", (2, 2, 2)), ("packed_alone", (1, 1, 1))]
+  wanted += [(kind, shape) for kind in ("levels", "branches") for shape in ((1, 1, 1), (2, 2, 2))]
   return _run(["learn", json.dumps(wanted)], cache, tmp_path_factory)
 
 
@@ -114,6 +115,15 @@ def test_what_rows_share_gives_what_rows_alone_give_on_one_device(learned, alone
 @pytest.mark.slow
 def test_packed_responses_give_what_rows_alone_give_on_one_device(learned_elsewhere):
   assert_shared_is_alone(learned_elsewhere, "packed_alone", "packed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["levels", "branches"])
+def test_texts_that_go_on_from_others_are_those_of_one_device(learned_elsewhere, kind):
+  """Stems of a group, or of a row, lie on the devices of its rows."""
+  one, found = learned_elsewhere[kind, "[1, 1, 1]"], learned_elsewhere[kind, "[2, 2, 2]"]
+  assert found["tokens"] == one["tokens"] and len(one["logprobs"]) > len(one["tokens"]) >= 16
+  np.testing.assert_allclose(found["logprobs"], one["logprobs"], atol=1e-5)
 
 
 def assert_shared_is_alone(learned, alone, shared) -> None:
