@@ -279,10 +279,11 @@ def _check_seeds(what: str, saved: ConfigDict, config: ConfigDict) -> None:
   """Raise UserError if a run has not a start for each seed of another, or for each of its members where it has several
   learning rates."""
   own, rates, own_rates = len(set(member_seeds(config))), learning_rates(saved), learning_rates(config)
-  if rates and saved.num_seeds == config.num_seeds and len(own_rates) in (0, len(rates)):
+  several_rates = len(rates) > 1
+  if several_rates and saved.num_seeds == config.num_seeds and len(own_rates) in (0, len(rates)):
     return
-  if rates or own % saved.num_seeds:
-    several = f" at {len(rates)} learning rates" if rates else ""
+  if several_rates or own % saved.num_seeds:
+    several = f" at {len(rates)} learning rates" if several_rates else ""
     raise UserError(
       f"{what} has {saved.num_seeds} seeds{several}, this run {own}: start from a run of one learning rate, with 1 "
       "seed or as many, or a number that divides this run's; or from one with as many rates and members"
