@@ -9,6 +9,7 @@ described in its file in rl_jax/benchmarks/.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 
@@ -92,6 +93,13 @@ BENCHMARKS: dict[str, Callable[[command_line.Flags], None]] = {
 }
 
 
+OPTIONS: dict[str, tuple[str, ...]] = {
+  "generate": ("model", "batch", "new_tokens", "dtype"),
+  "shared": ("prompt", "response", "shape"),
+  "lengths": ("prompt", "response"),
+  "kernels": ("family", "rows", "width"),
+}
+"""Options that only some benchmarks take."""
 PEERS = {"iteration": iteration.PEERS, "generate": generation.PEERS}
 """Scripts that run the same benchmark in another package, by name."""
 
@@ -136,10 +144,19 @@ def _parser() -> command_line.Parser:
   return parser
 
 
+def _refuse_options_of_others(name: str, options: argparse.Namespace, parser: command_line.Parser) -> None:
+  """Raise UserError if an option is given that this benchmark does not take."""
+  for option in sorted({option for taken in OPTIONS.values() for option in taken} - set(OPTIONS.get(name, ()))):
+    if getattr(options, option) != parser.get_default(option):
+      owners = ", ".join(other for other, taken in OPTIONS.items() if option in taken)
+      raise UserError(f"--{option} is an option of {owners}: {name} does not take it")
+
+
 @command("rl_jax.benchmark")
 def main(argv: list[str]) -> int:
   """Run the command line; return the exit status."""
-  flags = command_line.parse_flags(argv, _parser(), required=())
+  parser = _parser()
+  flags = command_line.parse_flags(argv, parser, required=())
   if flags.options.benchmark is None:
     raise UserError(f"no benchmark is named: give one of {', '.join(sorted(BENCHMARKS))}")
   if flags.options.repeats is None:
@@ -147,6 +164,7 @@ def main(argv: list[str]) -> int:
   if flags.options.repeats < 1:
     raise UserError(f"--repeats={flags.options.repeats}: at least 1")
   name = flags.options.benchmark
+  _refuse_options_of_others(name, flags.options, parser)
   flags.options.peer = peer_process.chosen(name, flags.options.peer, PEERS.get(name, {}))
   BENCHMARKS[name](flags)
   return 0

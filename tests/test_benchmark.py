@@ -50,3 +50,17 @@ def test_an_iteration_says_what_it_times_before_it_is_timed(capsys, monkeypatch)
 def test_seeds_are_timed_with_the_overrides_given(capsys):
   assert benchmark.main(["seeds", "--config.learning_rat=1.0"]) == 1
   assert "did you mean" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("name", "option", "owners"),
+  [
+    ("lengths", "--shape=8", "--shape is an option of shared"),
+    ("shared", "--rows=64", "--rows is an option of kernels"),
+    ("iteration", "--new_tokens=4", "--new_tokens is an option of generate"),
+    ("kernels", "--prompt=4", "--prompt is an option of shared, lengths"),
+  ],
+)
+def test_an_option_of_another_benchmark_is_refused(name, option, owners, capsys):
+  assert benchmark.main([name, option]) == 1
+  assert capsys.readouterr().err == f"rl_jax.benchmark: {owners}: {name} does not take it\n"
