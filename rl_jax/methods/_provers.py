@@ -40,7 +40,7 @@ def truth(config: ConfigDict, task: Task) -> Prover:
 
 def samples(config: ConfigDict, task: Task) -> Prover:
   """A model as prover: its completions from the start of each step are scored, and count as generated."""
-  m, episodes, starts = config.method, policy_gradient.independent(config, task), starts_of(config)
+  m, episodes, starts = config.method, policy_gradient.independent(config, task), starts_of(config, task)
   rollout = branches(task, episodes, starts, m.completions, sampling_from(config), by="prover")
   role = ModelRole(trained=False, init_from=m.prover_init_from)
   return Prover(step_values.from_completions, rollout, {"prover": role}, requires=step_values.READ)
@@ -48,7 +48,7 @@ def samples(config: ConfigDict, task: Task) -> Prover:
 
 def verifier(config: ConfigDict, task: Task) -> Prover:
   """A model as prover whose head is the logit of success. Raises ValueError if `prover_init_from` is not set."""
-  m, starts = config.method, starts_of(config)
+  m, starts = config.method, starts_of(config, task)
   if "#" not in m.prover_init_from:  # a policy, whose head nothing has trained
     raise ValueError(
       "method.prover='verifier' needs a trained model: method.prover_init_from names a stage or run and its model, as "
@@ -66,9 +66,9 @@ def verifier(config: ConfigDict, task: Task) -> Prover:
   return Prover(predicted, policy_gradient.independent(config, task), {"prover": role}, scoring, tuple(scoring))
 
 
-def starts_of(config: ConfigDict) -> Callable[[Trajectories], Boundaries]:
+def starts_of(config: ConfigDict, task: Task) -> Callable[[Trajectories], Boundaries]:
   """Boundaries at the starts of steps with known values, at most `max_steps`."""
-  return step_values.starts_of_steps(config.method.max_steps)
+  return step_values.starts_of_steps(task, config.method.max_steps)
 
 
 PROVERS = {"truth": truth, "samples": samples, "verifier": verifier}

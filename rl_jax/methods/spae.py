@@ -39,6 +39,7 @@ from rl_jax.methods import policy_gradient
 from rl_jax.methods.method import Method, Signal, check_answers, one_of
 from rl_jax.rollouts.probes import probed, required_forced_answer, step_ends
 from rl_jax.rollouts.sampler import sampling_from
+from rl_jax.rollouts.step_values import required_steps
 from rl_jax.tasks.task import Task
 from rl_jax.trajectories import Trajectories
 
@@ -79,6 +80,7 @@ def build(config: ConfigDict, task: Task) -> Method:
   m = config.method
   drop = one_of(m, "uninformative_groups", ("drop", "keep")) == "drop"
   required_forced_answer(task)
+  required_steps(task, "potentials are")
 
   def kept(trajectories: Trajectories) -> Bool[Array, " B"]:
     informative = informative_groups(trajectories.rewards, trajectories.group_ids, trajectories.scored)

@@ -60,7 +60,7 @@ RANGES = {"completions": COUNT, "max_steps": COUNT, "pit_threshold": NOT_NEGATIV
 def build(config: ConfigDict, task: Task) -> Method:
   """Frozen prover as policy of the stage, and a learning verifier."""
   m, episodes = config.method, policy_gradient.independent(config, task)
-  starts = step_values.starts_of_steps(m.max_steps)
+  starts = step_values.starts_of_steps(task, m.max_steps)
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     extras, failed = trajectories.extras, trajectories.scored & ~trajectories.correct

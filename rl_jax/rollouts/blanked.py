@@ -21,6 +21,7 @@ from rl_jax.kernels.segments import segment_ends
 from rl_jax.rollouts.coalitions import Coalitions
 from rl_jax.rollouts.continuation import concatenate
 from rl_jax.rollouts.rollout import PhaseResult, Rollout, nothing_new, unasked
+from rl_jax.rollouts.step_values import required_steps
 from rl_jax.tasks.task import ExtraSpec, Task
 from rl_jax.trajectories import Trajectories
 
@@ -87,9 +88,11 @@ def blanked(
     empty: see `EMPTY`.
     token: the blank token, see `blank_of`.
 
-  Raises: ValueError: see `blank_of`.
+  Raises: ValueError: see `blank_of` and, with spans of steps, `required_steps`.
   """
   blank = blank_of(task, token)
+  if spans == "steps":
+    required_steps(task, "spans are made")
 
   def copied(models, state, plan, prompts, before, key):
     ids, usable = unit_ids(SPANS[spans](before), before.trained, units), before.scored

@@ -43,8 +43,18 @@ def _in_slots(trajectories: Trajectories, values: StepValues) -> StepValues:
   return StepValues(*(jnp.pad(x, ((0, 0), (trajectories.prompt_width, 0))) for x in values))
 
 
-def starts_of_steps(max_steps: int) -> Callable[[Trajectories], Boundaries]:
-  """Boundaries at the starts of the first `max_steps` steps of responses. Raises ValueError for less than 1."""
+def required_steps(task: Task, what: str) -> None:
+  """Raise ValueError if the verifier marks no steps, which `what` reads: it would find none in any response."""
+  if not task.marks_steps:
+    raise ValueError(f"{what} of steps, and the verifier of this task marks none: use another task")
+
+
+def starts_of_steps(task: Task, max_steps: int) -> Callable[[Trajectories], Boundaries]:
+  """Boundaries at the starts of the first `max_steps` steps of responses.
+
+  Raises: ValueError: max_steps below 1, or a task without steps.
+  """
+  required_steps(task, "true values are")
   if max_steps < 1:
     raise ValueError(f"true values need at least 1 step, got {max_steps}")
 
@@ -67,13 +77,13 @@ def with_completions(rollout: Rollout, task: Task, samples: int, max_steps: int,
     samples: number of completions from each start.
     max_steps: number of steps with their own value; later steps are a part of the last of these.
 
-  Raises: ValueError: samples or max_steps below 1.
+  Raises: ValueError: samples or max_steps below 1, or a task without steps.
   """
 
   def uncharged(phase):
     return lambda *arguments: phase(*arguments)._replace(generated_tokens=jnp.int32(0))
 
-  sampled, own = branches(task, rollout, starts_of_steps(max_steps), samples, sampling), len(rollout.phases)
+  sampled, own = branches(task, rollout, starts_of_steps(task, max_steps), samples, sampling), len(rollout.phases)
   return dataclasses.replace(sampled, phases=(*rollout.phases, *map(uncharged, sampled.phases[own:])))
 
 

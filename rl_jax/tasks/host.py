@@ -122,7 +122,7 @@ class HostTask:
     max_unscored_iterations: number of consecutive iterations in which every response timed out, crashed or had no
       verdict, after which a run stops.
     stop_texts: texts that end a response, or a turn; None: only end tokens do.
-    turns, provides, objectives, forced_answer: as in a DeviceTask.
+    turns, provides, objectives, marks_steps, forced_answer: as in a DeviceTask. Turns are marked as steps.
   """
 
   vocabulary: Any
@@ -141,6 +141,7 @@ class HostTask:
   left_out: Mapping[Split, int] = dataclasses.field(default_factory=dict)
   max_unscored_iterations: int = 3
   turns: Turns | None = None
+  marks_steps: bool = False
   stop_texts: StopTexts | None = None
   provides: Mapping[str, ExtraSpec] = dataclasses.field(default_factory=lambda: dict(PROVIDES))
   objectives: tuple[str, ...] = ()
@@ -150,8 +151,7 @@ class HostTask:
   step_values: ClassVar[None] = None
   prover_values: ClassVar[None] = None
   guessing_floor: ClassVar[None] = None
-  blank_token: ClassVar[None] = None
-  """A tokenizer has no token that says nothing."""
+  blank_token: ClassVar[None] = None  # no token of a tokenizer says nothing
   solutions: ClassVar[None] = None
   preferences: ClassVar[None] = None
   aspects: ClassVar[tuple[str, ...]] = ()

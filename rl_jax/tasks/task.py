@@ -201,6 +201,7 @@ class Task(Protocol):
 
   provides: Mapping[str, ExtraSpec] = MappingProxyType({})
   objectives: tuple[str, ...] = ()
+  marks_steps: bool = True
   forced_answer: ForcedAnswer | None = None
   step_values: Any = None
   prover_values: Any = None
@@ -279,6 +280,8 @@ class DeviceTask:
   """
 
   on_device: ClassVar[bool] = True
+  marks_steps: ClassVar[bool] = True
+  """`Verdicts.step_ids` name the steps of responses."""
   max_unscored_iterations: ClassVar[int] = 3
   stop_texts: ClassVar[None] = None
   """Symbols end a response, no texts."""

@@ -96,6 +96,7 @@ def build(
   return dataclasses.replace(
     task,
     turns=layout,
+    marks_steps=True,
     provides={**task.provides, **OF_TURNS},
     verify=partial(_verify, task, layout, tool, template),
     notes=lambda: task.notes() + of_tool(),

@@ -14,7 +14,9 @@ from rl_jax.experiments import common
 from rl_jax.trajectories import Trajectories
 
 RESPONSE_TOKENS = 6
-TASK: Any = types.SimpleNamespace(on_device=True, response_tokens=RESPONSE_TOKENS, turns=None, step_values=None)
+TASK: Any = types.SimpleNamespace(
+  on_device=True, response_tokens=RESPONSE_TOKENS, turns=None, marks_steps=True, step_values=None
+)
 """Fields of a task that a method's `build` reads."""
 
 

@@ -31,8 +31,9 @@ RNG = np.random.default_rng(0)
 def task_with(values=lambda *arguments: StepValues(BEFORE, AFTER)) -> Any:
   """A task of six tokens whose prover has these values."""
   return types.SimpleNamespace(
-    response_tokens=6, turns=None, step_values=None, prover_values=values, prompts=lambda ids, split: None
-  )
+    response_tokens=6, turns=None, marks_steps=True, step_values=None, prover_values=values,
+    prompts=lambda ids, split: None,
+  )  # fmt: skip
 
 
 def batch(**fields):

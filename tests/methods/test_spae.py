@@ -17,8 +17,9 @@ from tests.methods.counting import counted
 from tests.methods.two_iterations import assert_whole, two_iterations
 
 TASK = types.SimpleNamespace(
-  response_tokens=RESPONSE_TOKENS, prompt_tokens=0, turns=None, forced_answer=ForcedAnswer((9,), lambda prompts: None)
-)
+  response_tokens=RESPONSE_TOKENS, prompt_tokens=0, turns=None, marks_steps=True,
+  forced_answer=ForcedAnswer((9,), lambda prompts: None),
+)  # fmt: skip
 ACCURACY = np.array([[0.2, 0.97, 0.99, 0.99], [0.2, 0.1, 0.02, 1.0]])
 CONFIDENCE = np.array([[0.3, 0.98, 0.99, 0.99], [0.3, 0.6, 0.95, 1.0]])
 STEP_IDS = [[0, 0, 1, 2, 2, 3], [0, 1, 1, 2, -1, -1]]

@@ -130,6 +130,7 @@ def build(config: Mapping[str, Any], *, vocabulary: Tokenizer | None = None) -> 
   return dataclasses.replace(
     task,
     turns=layout,
+    marks_steps=True,
     provides={**task.provides, **OF_ENVIRONMENTS},
     verify=partial(_verify, environment),
     notes=notes,
