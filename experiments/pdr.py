@@ -9,7 +9,9 @@ workspaces, and to repeat one of the responses there half of the time (rl_jax/me
 Variants: "trace" trains on plain responses alone, "continual" goes on from there with both halves.
 
 Command: rl-jax train pdr --workdir=runs/pdr
-Expected: no result yet.
+Study: rl-jax study pdr --only=pdr --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 65 s.
+Expected: held_out/sampled_accuracy after 200,000 tokens: pdr 0.958 ± 0.024; 6 seeds (results/pdr.json).
 """
 
 from rl_jax.experiments import common

@@ -2,10 +2,12 @@
 
 Chains of two operations, which one pass solves half of the time at first. `trace` learns from plain responses alone;
 `pdr` from plain ones to half of the prompts, and to the other half from responses that read two of four drafts.
-`no_imitation` is `pdr` without its second term; `answers` shows the answers of drafts in place of their steps. `long`
-is `trace` on demonstrations that write every step twice: the longest single pass that the task has, still shorter than
-one round of sequential refinement. `no_reward` is the control. There is no oracle of steps, as the claims are not of
-credit.
+`no_imitation` is `pdr` without its second term; `answers` shows the answers of drafts in place of their steps.
+`no_reward` is the control. There is no oracle of steps, as the claims are not of credit.
+
+The variant "long" compares `trace` with `long`, the same on demonstrations that write every step twice: the longest
+single pass that the task has, still shorter than one round of sequential refinement. Its start is right in 0.31 of its
+likeliest responses, so its gate fails by a hundredth; it was a part of the study at first and was separated later.
 
 Every entry is measured in a single pass, with two and three sequential rounds, and with four drafts in parallel; the
 last also with right drafts alone and with wrong ones. A path is longer with two sequential rounds than with four drafts
@@ -15,7 +17,14 @@ Every entry has 16 prompts, 8 responses and four optimiser steps per iteration, 
 rates from starts of their own, on half of the budget. Drafts count as tokens; the paper compares at equal updates.
 
 Command: python -m rl_jax.study pdr --results=experiments/results
-Expected: no result yet.
+Hardware: 2 threads of an AMD EPYC; 272 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 200,000 tokens: answers 0.967 ± 0.025, no_imitation 0.969 ± 0.033, no_reward
+  0.269 ± 0.044, pdr 0.958 ± 0.024, trace 0.987 ± 0.008; 6 seeds (results/pdr.json).
+
+Command: python -m rl_jax.study pdr:long --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 151 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 200,000 tokens: long 0.967 ± 0.012, no_reward 0.269 ± 0.044, trace 0.987 ±
+  0.008; 6 seeds (results/pdr_long.json).
 """
 
 from ml_collections import ConfigDict
@@ -37,28 +46,40 @@ def within(entry: str, metric: str, other: str) -> dict:
   return above(entry, entry, metric, "updates") | {"right_metric": other}
 
 
-def get_config() -> ConfigDict:
-  """Both halves, plain responses alone, parts, a longer single pass, and no reward."""
+def get_config(variant: str = "") -> ConfigDict:
+  """Both halves, plain responses alone, parts and no reward, or a longer single pass."""
+  if variant not in ("", "long"):
+    raise ValueError(f"no variant {variant!r}: leave it out, or take 'long'")
+  trace = {"config": "pdr:trace", "overrides": (FORMS,)}
+  no_reward = {"config": "pdr", "overrides": ("method.name=rl_jax.methods.no_reward",)}
+  options = common.SMALL | {
+    "token_budget": BUDGET,
+    "stages": ("warm_start", "critic", "reading"),
+    # All forms take longer than training, else.
+    "overrides": ("evaluation.prompts=256", "evaluation.every_iterations=16"),
+    "gates": {"no_reward": "no_reward"},
+    "baseline": "trace",
+    "metrics": (ACCURACY, GREEDY, LENGTH, ONCE, TWICE, THRICE, PARALLEL, RIGHT, ANY, WRONG, *TOKENS),
+  }
+  if variant == "long":
+    refined = above("trace", "long", TWICE, "updates") | {"right_metric": ONCE}
+    return common.tuned_study(
+      entries={"trace": trace, "long": trace | {"overrides": (FORMS, *LONG)}, "no_reward": no_reward},
+      claims={"two sequential rounds beat a single pass that writes every step twice": refined},
+      **options,
+    )
   updates = lambda left, right, metric: above(left, right, metric, "updates")
   return common.tuned_study(
-    token_budget=BUDGET,
     entries={
-      "trace": {"config": "pdr:trace", "overrides": (FORMS,)},
+      "trace": trace,
       "pdr": {"config": "pdr", "overrides": (FORMS,)},
       "no_imitation": {"config": "pdr", "overrides": (FORMS, "method.alpha=0.0")},
       "answers": {
         "config": "pdr",
         "overrides": (FORMS, "method.solution=answer", "stages.reading.method.solution=answer"),
       },
-      "long": {"config": "pdr:trace", "overrides": (FORMS, *LONG)},
-      "no_reward": {"config": "pdr", "overrides": ("method.name=rl_jax.methods.no_reward",)},
+      "no_reward": no_reward,
     },
-    **common.SMALL,
-    stages=("warm_start", "critic", "reading"),
-    overrides=("evaluation.prompts=256", "evaluation.every_iterations=16"),  # all forms take longer than training, else
-    baseline="trace",
-    metrics=(ACCURACY, GREEDY, LENGTH, ONCE, TWICE, THRICE, PARALLEL, RIGHT, ANY, WRONG, *TOKENS),
-    gates={"no_reward": "no_reward"},
     claims={
       "refined from four drafts, training on both halves is more accurate than on plain responses, over equal updates":
         updates("pdr", "trace", PARALLEL),
@@ -69,9 +90,8 @@ def get_config() -> ConfigDict:
       "any drafts are worth more than wrong ones": within("pdr", ANY, WRONG),
       "four drafts in parallel beat two sequential rounds, whose path is longer": within("pdr", PARALLEL, TWICE),
       "two sequential rounds beat a single pass": within("pdr", TWICE, ONCE),
-      "they beat a single pass that writes every step twice": above("trace", "long", TWICE, "updates")
-        | {"right_metric": ONCE},
       "three sequential rounds beat four drafts in parallel, which cost as much in all":
         within("pdr", THRICE, PARALLEL),
     },
+    **options,
   )  # fmt: skip
