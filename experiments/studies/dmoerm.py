@@ -10,6 +10,10 @@ The claims of the paper are agreement on held-out pairs, and less over-optimisat
 RL. Agreement is with the gold reward, which has no noise. The best of n is of the start's responses, the same for all.
 The policy is trained by GRPO without a KL term, far enough for the learned reward to be worth less than it says.
 
+Two entries are bounds. `gold` is trained on the gold reward itself. `noise` is a single model of labels of which every
+other one is wrong, so that they say nothing. Gates of accuracy do not apply: a learned reward is followed until it is
+worth less.
+
 The reward models are tuned alike: six points of the rates of their phases, three seeds each, by agreement with the
 labels of held-out pairs, as users can; the gold reward is only looked at. All policies have the same rate. Each start
 has reward models of its own, drawn and trained from other seeds.
@@ -42,7 +46,7 @@ BEST, PROXY = "best_of/gold_16", "best_of/proxy_16"
 
 
 def get_config() -> ConfigDict:
-  """DMoERM and six other reward models."""
+  """DMoERM and six other reward models, the gold reward, and labels that say nothing."""
 
   def entry(variant: str) -> dict:
     phases = tuple(dmoerm.reward_stages(variant))
@@ -58,9 +62,13 @@ def get_config() -> ConfigDict:
     }
 
   entries = {variant or "dmoerm": entry(variant) for variant in dmoerm.FORMS}
+  single = entries["single"]["overrides"]
+  entries["gold"] = {"config": "dmoerm:single", "overrides": (*single, "method.name=rl_jax.methods.grpo")}
+  noise = ("task.label_flips=0.5", "stages.head.learning_rate=0.005")
+  entries["noise"] = {"config": "dmoerm:single", "overrides": (*single, *noise)}
   agrees = lambda left, right: above(left, right, AGREEMENT)
   best = lambda right: above("dmoerm", right, BEST)
-  gold = lambda right: above("dmoerm", right, REWARD)
+  ends = lambda left, right: above(left, right, REWARD)
   return common.study(
     token_budget=BUDGET,
     seeds=2 * STARTS,
@@ -79,6 +87,10 @@ def get_config() -> ConfigDict:
     baseline="single",
     metrics=(REWARD, AGREEMENT, LABELS, ROUTED, "best_of/gold_1", BEST, PROXY, "proxy", "proxy_correlation", "kl"),
     claims={
+      "a policy trained on the gold reward ends with a higher one than on DMoERM": ends("gold", "dmoerm"),
+      "a single model agrees with preferences more often than one of labels that say nothing": agrees(
+        "single", "noise"
+      ),
       "DMoERM agrees with preferences more often than a model per kind": agrees("dmoerm", "outer"),
       "a model per kind does than a single model": agrees("outer", "single"),
       "DMoERM does than the mean of its experts": agrees("dmoerm", "unfused"),
@@ -88,9 +100,9 @@ def get_config() -> ConfigDict:
       "the best of 16 by DMoERM has a higher gold reward than by a single model": best("single"),
       "it has than by the mean of an ensemble": best("mean"),
       "it has than by the worst of an ensemble": best("worst"),
-      "a policy trained on DMoERM ends with a higher gold reward than on a single model": gold("single"),
-      "it ends with a higher one than on the mean of an ensemble": gold("mean"),
-      "it ends with a higher one than on the worst of an ensemble": gold("worst"),
+      "a policy trained on DMoERM ends with a higher gold reward than on a single model": ends("dmoerm", "single"),
+      "it ends with a higher one than on the mean of an ensemble": ends("dmoerm", "mean"),
+      "it ends with a higher one than on the worst of an ensemble": ends("dmoerm", "worst"),
       "the learned reward still orders its responses better than a single model's": above(
         "dmoerm", "single", "proxy_correlation"
       ),

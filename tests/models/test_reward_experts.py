@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 
 import flax.linen as nn
@@ -46,8 +47,12 @@ def last_state(transformer, params, rows, row, end):
   """The state of one row's last token before slot `end`, computed without its padding."""
   there = np.flatnonzero(np.asarray(rows.attention_mask[row, :end]))
   inputs = rows.tokens[row, there], jnp.arange(len(there)), jnp.ones(len(there), bool)
-  states, _ = transformer.apply({"params": params}, *(x[None] for x in inputs), readout=False)
-  return np.asarray(states[0, -1], np.float64)
+  return np.asarray(_states(transformer, params, *(x[None] for x in inputs))[0, -1], np.float64)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _states(transformer, params, tokens, positions, mask):
+  return transformer.apply({"params": params}, tokens, positions, mask, readout=False)[0]
 
 
 def at(tree, *index):

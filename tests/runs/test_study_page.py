@@ -99,6 +99,16 @@ def test_several_starts_are_said(tmp_path):
   assert "per seed, 6 seeds of 2 starts: " in study_page.write(tmp_path, "toy", CONFIG, entries, "").table
 
 
+def test_claims_without_gates_are_said_to_have_none(tmp_path):
+  page = lambda config: study_page.write(tmp_path, "toy", config, {"plain": gated(0.4), "dense": gated(0.5)}, "").table
+  assert "No gates: " in page(CONFIG) and "No gates: " not in page(CONFIG | {"claims": {}})
+  gates = {"oracle": gated(0.8), "nothing": gated(0.02)}
+  assert (
+    "No gates: "
+    not in study_page.write(tmp_path, "toy", GATED, {"plain": gated(0.4), "dense": gated(0.5)} | gates, "").table
+  )
+
+
 def test_what_tuning_tried_is_shown(tmp_path):
   tried = {"learning_rates=(0.1,)": 0.2, "learning_rates=(0.2,)": 0.3}
   entries = {"plain": entry(0.4, 20.0)._replace(tried=tried)}
