@@ -30,7 +30,8 @@ Metrics: those of rollouts/refinement.py, and
   entropy: see policy_gradient.py.
   single/accuracy, sequential_3/accuracy, parallel_8_4/accuracy, ...: of these forms on held-out prompts, sampled, and
     of each `sequential_tokens`, B_seq, and `total_tokens`, B_total.
-  oracles/right, oracles/any, oracles/wrong: accuracy of the last form by the outcome of the drafts that are shown.
+  oracles/right, oracles/any, oracles/wrong: accuracy of the last form by the outcome of the drafts that are shown, over
+    the prompts with right and wrong drafts; oracles/both: their share.
 Config: experiments/pdr.py.
 Source: second hand; clip bounds, normalisers and the rule of the workspace inferred.
 """

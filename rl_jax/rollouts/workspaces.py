@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rl_jax.kernels.search import Workspace, join_drafts, top_drafts
 from rl_jax.rollouts.probes import begins
-from rl_jax.tasks.task import Prompts, Task, end_ids
+from rl_jax.tasks.task import Prompts, Split, Task, end_ids
 from rl_jax.trajectories import Trajectories
 
 CHOICES = ("shared_top_k", "per_sample_top_k", "random_k")
@@ -120,3 +120,9 @@ def with_workspaces(prompts: Prompts, workspace: Workspace, instruction: Sequenc
   order = jnp.argsort(mask, axis=1, stable=True)[:, -width:]  # to the right edge
   take = lambda x: jnp.take_along_axis(x, order, axis=1)
   return dataclasses.replace(prompts, tokens=take(tokens), mask=take(mask))
+
+
+def holds_workspace(task: Task, rows: Trajectories, split: Split) -> Bool[Array, " B"]:
+  """Return whether the prompt of each row is longer than the task's: it holds a workspace."""
+  read = rows.attention_mask[:, : rows.prompt_width].sum(axis=1)
+  return read > task.prompts(rows.prompt_ids, split).mask.sum(axis=1)

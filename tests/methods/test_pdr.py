@@ -189,5 +189,5 @@ def test_forms_of_inference_of_a_policy():
   assert single["sequential_tokens"] == single["total_tokens"] < sequential["sequential_tokens"]
   assert sequential["sequential_tokens"] == sequential["total_tokens"] < parallel["total_tokens"]
   assert parallel["sequential_tokens"] < parallel["total_tokens"]
-  assert set(metrics["oracles"]) == {"any", "right", "wrong"}
+  assert set(metrics["oracles"]) == {"any", "right", "wrong", "both"}
   assert all(0 <= value <= 1 for value in metrics["oracles"].values())
