@@ -44,7 +44,10 @@ def epochs(prompts: int, completions_per_prompt: int, part: Sequence[float] = (0
 
   def next_plan(state, task, key):
     if getattr(task, "sizes", None) is None:
-      raise ValueError("method.curriculum='epochs' needs a task with a finite number of problems: use 'uniform'")
+      raise ValueError(
+        "passes over all problems need a finite number of them: set task.pool_size where the task has it, or "
+        "method.curriculum='uniform' where the method has it"
+      )
     first, end = (round(share * task.sizes["train"]) for share in part)
     size = end - first
     if size < 1:

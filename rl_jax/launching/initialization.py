@@ -280,7 +280,7 @@ def _check_seeds(what: str, saved: ConfigDict, config: ConfigDict) -> None:
   learning rates."""
   own, rates, own_rates = len(set(member_seeds(config))), learning_rates(saved), learning_rates(config)
   several_rates = len(rates) > 1
-  if several_rates and saved.num_seeds == config.num_seeds and len(own_rates) in (0, len(rates)):
+  if several_rates and saved.num_seeds == config.num_seeds and (len(own_rates) <= 1 or len(own_rates) == len(rates)):
     return
   if several_rates or own % saved.num_seeds:
     several = f" at {len(rates)} learning rates" if several_rates else ""

@@ -84,6 +84,8 @@ def build(config: ConfigDict, task: Task) -> Method:
   """ADHint from its section of a config. Raises ValueError for options, and for a task without solutions."""
   m, plain = config.method, config.completions_per_prompt
   one_of(m, "old_logprobs", ("trainer",))
+  if m.w_min > m.w_max:
+    raise ValueError(f"method.w_min={m.w_min} is above method.w_max={m.w_max}: hard prompts have longer hints")
   weights_of = HINT_GRADIENTS[one_of(m, "hint_gradient", HINT_GRADIENTS)]
   base, policy_loss = one_of(m, "base", ("joint", "separate")), policy_gradient.loss_function(config, task)
 

@@ -46,6 +46,8 @@ RANGES = grpo.RANGES | _rewards.RANGES
 
 def build(config: ConfigDict, task: Task) -> Method:
   """GRPO on the reward model of its section of a config."""
+  if not config.method.reward.init_from:
+    raise ValueError("method.reward.init_from='' names no reward model: give a stage or run, as in 'fusion#reward'")
   base = grpo.build(config, task)
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:

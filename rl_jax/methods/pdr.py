@@ -80,6 +80,8 @@ def build(config: ConfigDict, task: Task) -> Method:
   """PDR from its section of a config. Raises ValueError for options, and for a task with turns."""
   check_answers(config)
   m, share, operator = config.method, config.method.refined_share, _workspaces.operator(config, task)
+  if share and m.drafts < m.k:
+    raise ValueError(f"method.drafts={m.drafts} cannot fill a workspace of method.k={m.k}: write more, or show fewer")
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
     scored, refined = trajectories.scored, trajectories.extras["refined"]

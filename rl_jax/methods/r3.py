@@ -20,7 +20,8 @@ reflected_prompts 0, ranking_reward 0, max_length 1) this is GRPO.
 Inferred: ties share their mean rank, and a single cut response has rank 0; newest first; logprobs of the policy that
 wrote a response; the bonus is added; shares count right responses over all visits; past responses neither join nor
 store reflecting groups; alpha applies to all groups; a replayed row has no rank; ddof and all numbers, none of which
-the paper gives.
+the paper gives; a reflected response keeps its end token. Not as in the paper: the loss is a mean over all rows of a
+minibatch, so that a group with past responses counts for more than one without.
 
 Metrics: those of policy_gradient.py and rollouts/outcomes.py (`reward` and others are over all rows), and
   informative: share of new responses to plain prompts in a group of unequal R.
@@ -82,6 +83,11 @@ def build(config: ConfigDict, task: Task) -> Method:
   check_answers(config)
   m = config.method
   one_of(m, "old_logprobs", ("sampler",))  # the trainer's would replace those of the policy that wrote a replayed row
+  if m.pool < config.prompts_per_iteration:
+    raise ValueError(
+      f"method.pool={m.pool}: the {config.prompts_per_iteration} prompts of an iteration would displace one another: "
+      "take at least as many, or all problems of the task"
+    )
   ties, most = one_of(m, "ties", ("average", "stable")), m.max_length or 4 * task.response_tokens
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:

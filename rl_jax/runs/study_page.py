@@ -78,6 +78,8 @@ def markdown(name: str, config: Config, entries: Entries, command: str) -> str:
     lines += ["Gates (what a verdict needs):", "", *(gate.line for gate in judged), ""]
   elif config.get("claims"):
     lines += ["No gates: that credit can pay here and that certainty alone does not has not been checked.", ""]
+  if left := [other for other in config.get("entries", {}) if other not in entries]:
+    lines += [f"Not run: {', '.join(left)}; nor are their claims judged.", ""]
   lines += [f"![Curves of {', '.join(entries)}]({name}.png)", ""]
   failed = [gate.name for gate in judged if not gate.passed]
   if claimed := claims.lines(config.get("claims", {}), entries, failed, config["token_budget"]):

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import Any, Protocol
 
+import jax
 import optax
 from ml_collections import ConfigDict
 
+from rl_jax.curricula.curriculum import Curriculum
 from rl_jax.errors import UserError
 from rl_jax.inputs.calls import check_call, fields_of
 from rl_jax.inputs.users_code import joined, place_of, place_of_function
@@ -146,6 +148,7 @@ def _method(module: MethodModule, config: ConfigDict, task: Any) -> Method:
   method = module.build(config, task)
   check_built(method, module.build)
   _check_models(method)
+  _check_curriculum(method.curriculum, task)
   provided = {*ALWAYS, *method.rollout.given(task.provides), *method.scoring}
   for who, requires in (("it", method.requires), ("its curriculum", method.curriculum.requires)):
     lacks = [name for name in requires if name not in provided]
@@ -156,6 +159,12 @@ def _method(module: MethodModule, config: ConfigDict, task: Any) -> Method:
         "use another task, such as that of an experiment with this method"
       )
   return method
+
+
+def _check_curriculum(curriculum: Curriculum, task: Any) -> None:
+  """Trace a plan, which shows what does not fit the task, before any stage is trained."""
+  key = jax.random.key(0)
+  jax.eval_shape(lambda: curriculum.next(curriculum.init(key), task, key))
 
 
 def _check_models(method: Method) -> None:

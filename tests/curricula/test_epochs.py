@@ -84,7 +84,7 @@ def test_a_part_of_the_problems_is_passed_over_alone():
 @pytest.mark.parametrize(
   ("task", "message"),
   [
-    (types.SimpleNamespace(sizes=None), "needs a task with a finite number of problems: use 'uniform'"),
+    (types.SimpleNamespace(sizes=None), "passes over all problems need a finite number of them: set task.pool_size"),
     (types.SimpleNamespace(sizes={"train": 3}), "no problem in the part .0.5, 0.5. of 3"),
   ],
 )

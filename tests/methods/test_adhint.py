@@ -147,6 +147,7 @@ def test_unscored_rows_count_for_nothing():
   [
     ({"hint_gradient": "half"}, "method.hint_gradient is one of modulated, consistency, selective, full, none, got"),
     ({"base": "both"}, "method.base is one of joint, separate, got 'both'"),
+    ({"w_min": 0.9, "w_max": 0.1}, "method.w_min=0.9 is above method.w_max=0.1"),
     ({"old_logprobs": "sampler"}, "method.old_logprobs is one of trainer, got 'sampler'"),
   ],
 )

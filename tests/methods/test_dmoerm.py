@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rl_jax import train
 from rl_jax.errors import UserError
 from rl_jax.methods import _reward_evaluations, dmoerm, learned_reward
 from rl_jax.rollouts.rollout import BoundModel
@@ -108,8 +109,14 @@ def test_the_first_phase_starts_from_the_policy_and_the_second_from_the_heads_of
 # The policy on a learned reward.
 
 
+def of_reward():
+  config = config_of("learned_reward")
+  config.method.reward.init_from = "fusion#reward"
+  return config
+
+
 def test_advantages_are_of_the_learned_reward_and_the_gold_one_is_shown():
-  method = learned_reward.build(config_of("learned_reward"), TASK)
+  method = learned_reward.build(of_reward(), TASK)
   proxy, gold = np.float32([3, 1, -2, 0]), np.float32([0, 1, 0, 1])
   trajectories = batch_of(
     np.array([[0, 1, 1]] * 4, bool), prompt_width=1, rewards=gold, group_ids=np.int32([0, 0, 1, 1]),
@@ -209,6 +216,21 @@ def test_what_does_not_come_in_pairs_ends_in_one_line():
   config.completions_per_prompt = 4
   with pytest.raises(ValueError, match="completions_per_prompt=4: pairs have 2 responses"):
     dmoerm.build(config, PAIRS)
+
+
+def test_a_reward_without_a_start_is_refused():
+  config = config_of("learned_reward")
+  config.method.reward.init_from = ""
+  with pytest.raises(ValueError, match="method.reward.init_from='' names no reward model"):
+    learned_reward.build(config, TASK)
+
+
+def test_a_chain_whose_task_has_no_end_is_refused_before_its_first_stage(capsys, tmp_path):
+  """Finding of a reader: its first stage was trained, and a traceback followed."""
+  for change in ("task.pool_size=0", "stages.head.method.part=(0.6,0.2)"):
+    assert train.main(["dmoerm:smoke", f"--workdir={tmp_path / 'run'}", f"--config.{change}", "--dry_run"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "set task.pool_size" in line or "no problem in the part (0.6, 0.2)" in line
 
 
 def test_a_task_without_preferences_ends_in_one_line():

@@ -138,6 +138,7 @@ def test_unscored_rows_count_for_nothing():
     ({"score": "reward"}, "method.score is one of mean_logprob, logprob, got 'reward'"),
     ({"solution": "answer"}, "does not say where an answer begins"),
     ({"separator": ":="}, "method.separator is one token, got ':=', of 2 tokens"),
+    ({"drafts": 1}, "method.drafts=1 cannot fill a workspace of method.k=2"),
     ({"refined_share": 0.3}, "method.refined_share=0.3 of prompts_per_iteration=4 is no whole number"),
     ({"inference": ((0,),)}, "widths of rounds are whole numbers of at least 1, got \\(0,\\)"),
     ({"inference": ((4,), ())}, "method.oracles: the last form of method.inference has no drafts"),

@@ -25,7 +25,9 @@ PLAIN = {"max_length": 1, "ranking_reward": 0.0, "replayed": 0, "reflected_promp
 
 
 def task():
-  return types.SimpleNamespace(**vars(TASK), vocabulary=Vocabulary(("<pad>", "<end>", "=")), prompt_tokens=2)
+  return types.SimpleNamespace(
+    **vars(TASK), vocabulary=Vocabulary(("<pad>", "<end>", "=")), prompt_tokens=2, sizes={"train": 9}
+  )
 
 
 def built(**options):
@@ -116,6 +118,7 @@ def test_unscored_rows_count_for_nothing():
     ({"ties": "random"}, "method.ties is one of average, stable, got 'random'"),
     ({"old_logprobs": "trainer"}, "method.old_logprobs is one of sampler, got 'trainer'"),
     ({"replayed": 3, "kept": 2}, "3 past responses cannot join a group, as 2 right and 2 wrong ones are kept"),
+    ({"pool": 1}, "method.pool=1: the \\d+ prompts of an iteration would displace one another"),
     ({"instruction": "why?"}, "are not in the vocabulary"),
   ],
 )

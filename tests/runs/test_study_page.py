@@ -109,6 +109,12 @@ def test_claims_without_gates_are_said_to_have_none(tmp_path):
   )
 
 
+def test_entries_that_were_not_run_are_named(tmp_path):
+  config = CONFIG | {"entries": {"plain": {}, "dense": {}, "other": {}}}
+  page = study_page.write(tmp_path, "toy", config, {"plain": entry(0.4, 20.0), "dense": entry(0.5, 20.0)}, "").table
+  assert "Not run: other; nor are their claims judged." in page
+
+
 def test_what_tuning_tried_is_shown(tmp_path):
   tried = {"learning_rates=(0.1,)": 0.2, "learning_rates=(0.2,)": 0.3}
   entries = {"plain": entry(0.4, 20.0)._replace(tried=tried)}

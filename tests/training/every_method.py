@@ -55,7 +55,7 @@ OF_METHOD = {
   "opd": ("method.teacher.init_from=",),
   "distillation": ("method.teacher.init_from=",),
   "dmoerm": ("method.reward.init_from=", "method.reward.model.combine=mean"),  # an untrained router spares some members
-  "learned_reward": ("method.reward.init_from=",),
+  "learned_reward": ("method.reward.init_from=elsewhere#reward",),  # drawn, as no start is given
   "slate": (DIGITS_END,),
   "cm2": ("task.flip_rate=0.4",),  # an untrained policy seldom satisfies an item that is judged rightly
   "scar": ("method.orders=2", "method.kl_in_reward=0.1"),  # orders are drawn, and a reference is kept
