@@ -3,7 +3,7 @@
 Question: do hints make a task learnable whose reward is too rare for GRPO?
 
 Chains of six subtractions. The demonstrations get each of them wrong by one in eight cases of ten: one response in
-twenty thousand is right. The solutions that hints come from are right.
+twenty thousand has no wrong step. The solutions that hints come from are right.
 
 Command: rl-jax train adhint --workdir=runs/adhint
 Study: rl-jax study adhint --only=adhint --results=FOLDER

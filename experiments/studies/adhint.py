@@ -1,7 +1,8 @@
 """Do hints make a task learnable whose reward is too rare for GRPO, and which parts of ADHint are needed for that?
 
-Chains of six subtractions. In demonstrations each step is wrong in eight of ten cases and one response in twenty
-thousand is right; of the start's responses one in a hundred is, by luck, so nearly all groups fail. The paper claims
+Chains of six subtractions. In demonstrations each step is wrong in eight of ten cases; one in twenty thousand has no
+wrong step, and one of 150 ends in the right answer all the same. Of the start's responses one in a hundred is right, by
+luck, so nearly all groups fail. The paper claims
 higher accuracy without hints (evaluation never gives any) than GRPO and than hints of a fixed length. `fixed` has
 hints of half of each solution, pooled as by GRPO. Each part of ADHint is removed in turn: `no_posterior` (advantages
 of GRPO), `no_masking` (hints of failures are pushed down), `no_modulation` (hints of successes count in full),
@@ -9,7 +10,7 @@ of GRPO), `no_masking` (hints of failures are pushed down), `no_modulation` (hin
 
 A hint of 0.9 of a solution holds all steps and leaves only the answer to write, so the steps are learned by imitation.
 In `shorter` a hint has at most 0.7 of the solution and leaves one or two steps; `shorter_continuations` learns only
-from these, and so shows whether hints help exploration.
+from these, and would show whether hints help exploration. Neither has been run.
 
 GRPO has eight responses, ADHint four plain ones and four with hints; hint tokens are given and do not count as
 generated. `no_reward`, which has no hints, is the control. There is no oracle, as the claims are not about credit.
