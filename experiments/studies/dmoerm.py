@@ -63,7 +63,8 @@ def get_config() -> ConfigDict:
 
   entries = {variant or "dmoerm": entry(variant) for variant in dmoerm.FORMS}
   single = entries["single"]["overrides"]
-  entries["gold"] = {"config": "dmoerm:single", "overrides": (*single, "method.name=rl_jax.methods.grpo")}
+  of_gold = ("method.name=rl_jax.methods.grpo", "method.kl_coefficient=0.0")
+  entries["gold"] = {"config": "dmoerm:single", "overrides": (*single, *of_gold)}
   noise = ("task.label_flips=0.5", "stages.head.learning_rate=0.005")
   entries["noise"] = {"config": "dmoerm:single", "overrides": (*single, *noise)}
   agrees = lambda left, right: above(left, right, AGREEMENT)
