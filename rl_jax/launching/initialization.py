@@ -168,9 +168,11 @@ def _check_fit(what: str, before: experiment.Experiment, source: str, built: exp
   start, own = shapes(before.models[source]), shapes(built.models[role])
   for name in sorted(start.keys() | own.keys()):
     if start.get(name) != own.get(name):
+      others = ", ".join(f"#{other}" for other in sorted(before.models) if other != source)
       raise UserError(
         f"{what}: its model {source!r} is no start for {role!r}: {name} is {start.get(name, 'absent')} there and "
         f"{own.get(name, 'absent')} here; give both the same fields of `model`"
+        + (f", or name another of its models ({others})" if others else "")
       )
 
 

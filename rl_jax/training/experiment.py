@@ -98,7 +98,10 @@ def build(
   built = _built("method", config, lambda: _method(method, config, built_task))
   built_models = {
     name: _built(
-      "model", config, lambda name=name, role=role: _model(config, name, role, len(built_task.vocabulary), models)
+      "model",
+      config,
+      lambda name=name, role=role: _model(config, name, role, len(built_task.vocabulary), models),
+      of=dict(role.config).get("name"),
     )
     for name, role in built.models.items()
   }
@@ -227,12 +230,12 @@ def _learning_rate(role: ModelRole, config: ConfigDict) -> float:
   return config.learning_rate if role.learning_rate is None else role.learning_rate
 
 
-def _built(section: str, config, make):
-  """Build a part; turn its ValueError into a UserError that names the part."""
+def _built(section: str, config, make, of=None):
+  """Build a part; turn its ValueError into a UserError that names the part: the section's, or what it is built of."""
   try:
     return make()
   except ValueError as error:
-    name = config[section].get("name", "")
+    name = of or config[section].get("name", "")
     part = f"{section} {name if isinstance(name, str) else _described(name)}".strip()
     place = place_of(error)
     text = joined(str(error))
