@@ -10,7 +10,7 @@ Variants: "trace" trains on plain responses alone, "continual" goes on from ther
 
 Command: rl-jax train pdr --workdir=runs/pdr
 Study: rl-jax study pdr --only=pdr --results=FOLDER
-Hardware: 2 threads of an AMD EPYC; 65 s.
+Hardware: 2 threads of an AMD EPYC; 71 s.
 Expected: held_out/sampled_accuracy after 200,000 tokens: pdr 0.958 ± 0.024; 6 seeds (results/pdr.json).
 """
 

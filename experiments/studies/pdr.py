@@ -17,7 +17,9 @@ Every entry has 16 prompts, 8 responses and four optimiser steps per iteration, 
 rates from starts of their own, on half of the budget. Drafts count as tokens; the paper compares at equal updates.
 
 Command: python -m rl_jax.study pdr --results=experiments/results
-Expected: no result yet.
+Hardware: 2 threads of an AMD EPYC; 277 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 200,000 tokens: answers 0.967 ± 0.025, no_imitation 0.969 ± 0.033, no_reward
+  0.269 ± 0.044, pdr 0.958 ± 0.024, trace 0.987 ± 0.008; 6 seeds (results/pdr.json).
 
 Command: python -m rl_jax.study pdr:long --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 151 s in all, tuning not counted.
