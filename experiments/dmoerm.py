@@ -21,7 +21,9 @@ their pairs. In "easy" one in ten overall labels is wrong, in "hard" four are. "
 ends in a minute or two.
 
 Command: rl-jax train dmoerm --workdir=runs/dmoerm
-Expected: no result yet.
+Study: rl-jax study dmoerm --only=dmoerm --results=FOLDER
+Hardware: 2 threads of an AMD EPYC; 47 s.
+Expected: held_out/reward after 200,000 tokens: dmoerm 0.452 ± 0.016; 6 seeds (results/dmoerm.json).
 """
 
 from typing import Any

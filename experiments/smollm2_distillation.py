@@ -7,8 +7,10 @@ reverse KL over the whole vocabulary of 49,152 tokens, without storing logits (r
 
 Variant "smoke" ends in a few minutes and learns nothing.
 
-Command: python -m rl_jax.train smollm2_distillation --workdir=runs/smollm2_distillation
-Expected: no result yet.
+Command: python -m rl_jax.train --config=experiments/smollm2_distillation.py --workdir=runs/smollm2_distillation
+Hardware: 2 threads of an AMD EPYC; 266 s, without the teacher's.
+Expected: held_out/sampled_accuracy at iteration 20: 0.536; 1 seed (results/smollm2_distillation.json). The start has
+  0.195, the teacher 0.539.
 """
 
 from ml_collections import ConfigDict
