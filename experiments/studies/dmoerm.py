@@ -19,10 +19,10 @@ labels of held-out pairs, as users can; the gold reward is only looked at. All p
 has reward models of its own, drawn and trained from other seeds.
 
 Command: python -m rl_jax.study dmoerm --results=experiments/results
-Hardware: 2 threads of an AMD EPYC; 265 s in all, tuning not counted.
-Expected: held_out/reward after 200,000 tokens: dmoerm 0.452 ± 0.016, gold 0.536 ± 0.006, mean 0.447 ± 0.056, noise
-  0.392 ± 0.053, outer 0.466 ± 0.058, single 0.398 ± 0.079, unfused 0.458 ± 0.045, worst 0.440 ± 0.045; 6 seeds
-  (results/dmoerm.json).
+Hardware: 2 threads of an AMD EPYC; 298 s in all, tuning not counted.
+Expected: held_out/reward after 200,000 tokens: dmoerm 0.452 ± 0.016, gold 0.536 ± 0.006, inner 0.427 ± 0.079, mean
+  0.447 ± 0.056, noise 0.392 ± 0.053, outer 0.466 ± 0.058, single 0.398 ± 0.079, unfused 0.458 ± 0.045, worst 0.440 ±
+  0.045; 6 seeds (results/dmoerm.json).
 """
 
 from ml_collections import ConfigDict
