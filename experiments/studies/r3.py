@@ -14,9 +14,10 @@ Every entry has 16 prompts, 8 responses and four optimiser steps per iteration, 
 learning rates, from separate starts, on half of the budget.
 
 Command: python -m rl_jax.study r3 --results=experiments/results
-Hardware: 2 threads of an AMD EPYC; 231 s in all, tuning not counted.
-Expected: held_out/sampled_accuracy after 200,000 tokens: grpo 0.288 ± 0.291, no_ranking 0.208 ± 0.164, no_reward 0.000
-  ± 0.000, r3 0.000 ± 0.001, replay 0.290 ± 0.289; 6 seeds (results/r3.json).
+Hardware: 2 threads of an AMD EPYC; 354 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 200,000 tokens: grpo 0.288 ± 0.291, no_ranking 0.208 ± 0.164, no_reflection
+  0.000 ± 0.001, no_replay 0.000 ± 0.000, no_reward 0.000 ± 0.000, r3 0.000 ± 0.001, reflection 0.219 ± 0.188, replay
+  0.290 ± 0.289; 6 seeds (results/r3.json).
 """
 
 from ml_collections import ConfigDict
