@@ -97,8 +97,7 @@ def build(config: ConfigDict, task: Task) -> Method:
     weights = weights_of(trajectories.extras["entropies"], advantages, hint, mask)
     stream = Stream(targets=per_token(advantages, mask) * weights, weights=mask.astype(jnp.float32))
     plain_reward, hinted_reward = (masked_mean(trajectories.rewards, kind & scored) for kind in (~helped, helped))
-    of_hints = {"hint_weight": weights, "hint_logprob": trajectories.old_logprobs}
-    metrics = {name: masked_mean(x, hint) for name, x in of_hints.items()}
+    metrics = {"hint_weight": masked_mean(weights, hint), "hint_logprob": masked_mean(trajectories.old_logprobs, hint)}
     metrics |= {"plain_reward": plain_reward, "hinted_reward": hinted_reward}
     metrics["hint_gap"] = Mean(hinted_reward.value - plain_reward.value, jnp.float32(1.0))
     return Signal({"policy": stream}, metrics)

@@ -103,13 +103,10 @@ def build(config: ConfigDict, task: Task) -> Method:
       terms[f"{half}_imitation"] = Term(part.imitation, weight * m.alpha, "policy")
     return Loss(terms, {"entropy": aggregate(out["entropies"], stream.weights, mode="token_mean")})
 
-  rollout = with_refinement(
-    task, config.completions_per_prompt, sampling_from(config), operator,
-    refined_prompts=_workspaces.refined_prompts(config), drafts=m.drafts,
-  )  # fmt: skip
+  rows = {"refined_prompts": _workspaces.refined_prompts(config), "drafts": m.drafts}
   return Method(
     curriculum=uniform(config.prompts_per_iteration, config.completions_per_prompt),
-    rollout=rollout,
+    rollout=with_refinement(task, config.completions_per_prompt, sampling_from(config), operator, **rows),
     signal=signal,
     loss=loss,
     evaluations=_refinement.evaluations(config, task, operator),

@@ -84,10 +84,7 @@ def build(config: ConfigDict, task: Task) -> Method:
   m = config.method
   one_of(m, "old_logprobs", ("sampler",))  # the trainer's would replace those of the policy that wrote a replayed row
   if m.pool < config.prompts_per_iteration:
-    raise ValueError(
-      f"method.pool={m.pool}: the {config.prompts_per_iteration} prompts of an iteration would displace one another: "
-      "take at least as many, or all problems of the task"
-    )
+    raise ValueError(f"method.pool={m.pool}: take {config.prompts_per_iteration} at least, the prompts of an iteration")
   ties, most = one_of(m, "ties", ("average", "stable")), m.max_length or 4 * task.response_tokens
 
   def signal(trajectories: Trajectories, iteration: Array) -> Signal:
