@@ -8,7 +8,8 @@ values of steps as advantages, and `no_reward`. Claims are judged only if the ga
 Every method takes four optimiser steps per iteration, or as many as in its paper, and is tuned in the same way: four
 learning rates in parallel, each from three separate starts, by the area under the curve over tokens, on half of the
 budget. The final run has twelve seeds of six other starts, as starts differ more than seeds do. Both run one compiled
-program.
+program. At sixteen operations a seed takes four times as many tokens, so the final run has one seed of each of the six
+starts, and tuning three rates from two.
 
 Claims are those of the papers, on the papers' axes: PRIME and SPO claim higher accuracy at equal steps, SPAE shorter
 responses at equal accuracy, DAPO higher accuracy at equal steps, T-PPO less waiting (sequential tokens) than PPO with
@@ -33,9 +34,13 @@ from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, LENGTH, above, below
 
 HORIZONS: dict[str, dict[str, Any]] = {
-  "4": {"variant": "deceptive_4", "operations": 4, "token_budget": 150_000},
-  "": {"variant": "deceptive", "operations": 8, "token_budget": 300_000},
-  "16": {"variant": "deceptive_16", "operations": 16, "token_budget": 1_200_000},
+  "4": {"variant": "deceptive_4", "operations": 4, "study": {"token_budget": 150_000}},
+  "": {"variant": "deceptive", "operations": 8, "study": {"token_budget": 300_000}},
+  "16": {
+    "variant": "deceptive_16",
+    "operations": 16,
+    "study": {**common.SMALL, "token_budget": 1_200_000, "starts": 6, "final_samples": 4},
+  },
 }
 
 METHODS = ("grpo", "dr_grpo", "rloo", "ppo", "dapo", "prime", "spo_chain", "spo_tree", "spae", "tppo")
@@ -49,9 +54,8 @@ def get_config(variant: str = "") -> ConfigDict:
   if variant not in HORIZONS:
     raise ValueError(f"no horizon {variant!r}: leave it out for eight operations, or take 4 or 16")
   horizon = HORIZONS[variant]
-  budget = horizon["token_budget"]
   return common.tuned_study(
-    token_budget=budget,
+    **horizon["study"],
     entries={name: _entry(name, horizon) for name in (*METHODS, *CONTROLS)},
     baseline="grpo",
     gates={"oracle": "oracle", "no_reward": "no_reward"},
