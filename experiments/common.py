@@ -174,9 +174,16 @@ DECEPTIVE = {
 HORIZONS: dict[str, dict[str, Any]] = {
   "deceptive_4": {"level": "four", "operations": 4, "lure_rate": 0.7, "prompts": 16},
   "deceptive": {"level": "eight", "operations": 8, "lure_rate": 0.7, "prompts": 16},
-  "deceptive_16": {"level": "sixteen", "operations": 16, "lure_rate": 0.5, "prompts": 32},
+  "deceptive_16": {
+    "level": "sixteen",
+    "operations": 16,
+    "lure_rate": 0.5,
+    "prompts": 32,
+    "rates": {"step_error_rate": 0.02, "recheck_rate": 0.02},
+  },
 }
-"""Lengths of deceptive chains and numbers of prompts per iteration, by variant."""
+"""Lengths of deceptive chains and numbers of prompts per iteration, by variant. At the rates of the others, sixteen
+steps are right so rarely that true credit of steps teaches nothing in 1.2 million tokens."""
 
 
 def deceptive(config: ConfigDict, name: str = "deceptive") -> ConfigDict:
@@ -187,13 +194,24 @@ def deceptive(config: ConfigDict, name: str = "deceptive") -> ConfigDict:
     "levels": {horizon["level"]: {"operations": horizon["operations"], "operators": "+-", "modulus": 10}},
     "lure_rate": horizon["lure_rate"],
     **DECEPTIVE,
+    **horizon.get("rates", {}),
   }
   config.prompts_per_iteration = horizon["prompts"]
   config.minibatches_per_epoch = 4
   config.learning_rate = 2e-4  # best for the oracle, near the best for GRPO: studies/settings.py
   config.num_iterations = 60
   config.stages.warm_start.update({"num_iterations": 1200, "prompts_per_iteration": 128})
+  if horizon["operations"] > 8:
+    _start_on_short_chains(config, horizon["level"])
   return config
+
+
+def _start_on_short_chains(config: ConfigDict, level: str):
+  """Let the warm start go on from one on chains of eight: from nothing it learns the form alone, and guesses."""
+  short = warm_start() | {"num_iterations": 800, "prompts_per_iteration": 128}
+  config.stages.short_start = short | {"task": {"levels": {level: {"operations": 8}}}}
+  config.stages.warm_start.update({"init_from": "short_start", "num_iterations": 500})
+  config.sampling.agreement = 1e-4  # over responses of this length the largest rounding error exceeds 1e-5
 
 
 def tuned(method: str) -> dict:

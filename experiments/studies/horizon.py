@@ -8,7 +8,7 @@ values of steps as advantages, and `no_reward`. Claims are judged only if the ga
 Every method takes four optimiser steps per iteration, or as many as in its paper, and is tuned in the same way: four
 learning rates in parallel, each from three separate starts, by the area under the curve over tokens, on half of the
 budget. The final run has twelve seeds of six other starts, as starts differ more than seeds do. Both run one compiled
-program. At sixteen operations a seed takes four times as many tokens, so the final run has one seed of each of the six
+program. At sixteen operations a seed takes twice as many tokens, so the final run has one seed of each of the six
 starts, and tuning three rates from two.
 
 Claims are those of the papers, on the papers' axes: PRIME and SPO claim higher accuracy at equal steps, SPAE shorter
@@ -39,7 +39,14 @@ HORIZONS: dict[str, dict[str, Any]] = {
   "16": {
     "variant": "deceptive_16",
     "operations": 16,
-    "study": {**common.SMALL, "token_budget": 1_200_000, "starts": 6, "final_samples": 4},
+    "study": {
+      **common.SMALL,
+      "token_budget": 600_000,
+      "starts": 6,
+      "final_samples": 4,
+      "stages": ("short_start", "warm_start", "critic"),
+      "tuning_overrides": ("stages.short_start.seed=1600",),
+    },
   },
 }
 
