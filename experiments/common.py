@@ -207,10 +207,10 @@ def deceptive(config: ConfigDict, name: str = "deceptive") -> ConfigDict:
 
 
 def _start_on_short_chains(config: ConfigDict, level: str):
-  """Let the warm start go on from one on chains of eight: from nothing it learns the form alone, and guesses."""
-  short = warm_start() | {"num_iterations": 800, "prompts_per_iteration": 128}
-  config.stages.short_start = short | {"task": {"levels": {level: {"operations": 8}}}}
-  config.stages.warm_start.update({"init_from": "short_start", "num_iterations": 500})
+  """Let the warm start go on from that of eight operations: from nothing it learns the form alone, and guesses."""
+  short = {"levels": {level: {"operations": 8}}, "lure_rate": HORIZONS["deceptive"]["lure_rate"], **DECEPTIVE}
+  config.stages.short_start = {**config.stages.warm_start.to_dict(), "task": short}
+  config.stages.warm_start.update({"init_from": "short_start", "num_iterations": 600})
   config.sampling.agreement = 1e-4  # over responses of this length the largest rounding error exceeds 1e-5
 
 
