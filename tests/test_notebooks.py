@@ -36,8 +36,8 @@ def test_there_are_five():
   assert {path.stem for path in NOTEBOOKS} == names
 
 
-SLOW = ("dense_rewards", "from_reward_to_curve", "your_own_advantage")
-"""They train as explore_a_run does, the last with a method of its own; tests/methods has such a method too."""
+SLOW = ("dense_rewards", "explore_a_run", "from_reward_to_curve", "your_own_advantage")
+"""They train, the last with a method of its own; tests/methods has such a method too."""
 
 
 @pytest.mark.parametrize(

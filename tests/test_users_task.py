@@ -97,7 +97,8 @@ def test_in_python_it_trains_and_its_reward_rises(tmp_path):
   assert task.closed, "the launcher lets it end what it holds"
 
 
-@pytest.mark.parametrize("in_python", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("in_python", [False, True])
 def test_it_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(in_python, tmp_path):
   """Named by the path of its file."""
   for iterations in (2, 4):

@@ -27,6 +27,7 @@ def test_rows_of_a_group_have_one_prompt():
   assert (prompts == prompts[:, :1]).all() and (prompts[0] != prompts[1]).any()
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_line_for_each_distribution(capsys, monkeypatch):
   monkeypatch.setattr("rl_jax.benchmarks.lengths.PROMPTS", 4)
   chosen = {name: DISTRIBUTIONS[name] for name in ("full", "uniform")}

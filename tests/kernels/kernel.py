@@ -70,13 +70,18 @@ class Kernel:
     return jax.tree.leaves(self.function(**arrays, **self.options))
 
   def eager(self, arrays: dict[str, Any]) -> list[Any]:
-    """The output leaves, operation by operation (scans and jitted parts as wholes), which share what is compiled."""
+    """The output leaves, operation by operation."""
     return self.call({name: jnp.asarray(x) for name, x in arrays.items()})
 
   @cached_property
+  def outputs(self) -> Callable[[dict[str, Any]], list[Any]]:
+    """The output leaves as one program: quicker to make than one for each operation."""
+    return quick_jit(self.call)
+
+  @cached_property
   def expected(self) -> list[Any]:
-    """`eager` of the arguments that a new generator of seed 0 makes: many tests of a file ask for it."""
-    return self.eager(self.make(np.random.default_rng(0)))
+    """`outputs` for the arguments that a new generator of seed 0 makes: many tests of a file ask for it."""
+    return self.outputs(self.make(np.random.default_rng(0)))
 
   def gradient_of(self, arrays: dict[str, Any]) -> dict[str, Any]:
     """Gradients of a fixed combination of all float outputs."""

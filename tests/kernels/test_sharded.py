@@ -8,7 +8,8 @@ from tests.kernels import sharded
 from tests.kernels.devices import run_on_eight_devices
 
 
-@pytest.mark.parametrize("which", ["together", pytest.param("others", marks=pytest.mark.slow)])
+@pytest.mark.slow  # every kernel on eight devices; tests/training/test_mesh.py has those of an iteration
+@pytest.mark.parametrize("which", ["together", "others"])
 def test_eight_devices_equal_one(which):
   run_on_eight_devices("tests.kernels.sharded", which)
 

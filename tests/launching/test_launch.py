@@ -283,6 +283,7 @@ def test_finding_3_faulty_updates_are_left_out_counted_and_end_the_run_at_its_la
   assert commands.steps(run) == [2], "nothing is saved or removed while updates are left out"
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_a_full_disk_ends_the_run_with_the_newest_good_checkpoint_named_and_is_mended(cache, tmp_path):
   """A limit on the size of files, which checkpoints hit, metrics do not; without it the run goes on from there."""

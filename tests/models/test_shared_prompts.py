@@ -96,7 +96,7 @@ def assert_close(left, right, tolerance: float) -> None:
     np.testing.assert_allclose(a, b, atol=tolerance * max(1.0, np.abs(b).max()))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", MARKED)
 def test_values_and_gradients_are_those_of_rows_run_alone(case):
   model, params = made(case)
   alone, shared = (value_and_gradient(model, params, batch(rows)) for rows in (1, ROWS))

@@ -139,9 +139,17 @@ def test_want_of_time_on_every_row_stops_the_run_after_some_iterations(data, tmp
   ("verifier", "line"),
   [
     ("failed", r"^all responses timed out or crashed: the verifier has no time, .*:failed: \d+ responses have timed "),
-    ("exhausted", r"^all responses timed out or crashed: [^ ]*:exhausted: 0 responses have timed out and \d+ have cra"),
+    pytest.param(
+      "exhausted",
+      r"^all responses timed out or crashed: [^ ]*:exhausted: 0 responses have timed out and \d+ have cra",
+      marks=pytest.mark.slow,
+    ),
     ("refused", r"^no response of the iteration has a verdict: [^ ]*:refused has given .*, last: the judge is away$"),
-    ("without_reason", "^no response of the iteration has a verdict: the verifier gave no reason, call it once"),
+    pytest.param(
+      "without_reason",
+      "^no response of the iteration has a verdict: the verifier gave no reason, call it once",
+      marks=pytest.mark.slow,
+    ),
   ],
 )
 def test_iterations_without_any_judgement_stop_the_run_with_what_is_known(data, tmp_path, verifier, line):

@@ -72,6 +72,7 @@ def test_a_model_whose_passes_disagree_is_refused(monkeypatch):
     advance(make_trainer())
 
 
+@pytest.mark.slow
 def test_training_without_logits_takes_the_same_course():
   """Four iterations of two seeds, moved by entropy and KL (no answer is right so early): metrics to 1e-4."""
   options = ("learning_rate=0.01", "optimizer.warmup_updates=0", "sampling.temperature=0.8")

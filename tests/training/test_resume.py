@@ -88,6 +88,7 @@ def test_stopped_and_killed_again_and_again_it_ends_the_same(straight, cache, tm
   assert len(json.loads((run / "manifest.json").read_text())["launches"]) == len(ends) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_more_iterations_go_on_from_the_checkpoint_before_a_damaged_one(straight, cache, tmp_path):
   run = tmp_path / "run"

@@ -44,6 +44,7 @@ def make_trainer() -> Trainer:
   return trainer
 
 
+@pytest.mark.slow
 def test_a_run_counts_beyond_32_bits_and_goes_on_from_a_checkpoint(tmp_path):
   """Two seeds, two iterations in each call; the second seed comes to the edge of a word."""
   trainer = make_trainer()

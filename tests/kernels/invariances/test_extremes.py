@@ -30,7 +30,7 @@ def apart(kernel, rng, distance):
 
 
 def assert_finite(kernel, arrays):
-  for x in [*kernel.eager(arrays), *kernel.gradient(arrays).values()]:
+  for x in [*kernel.outputs(arrays), *kernel.gradient(arrays).values()]:
     assert np.isfinite(np.asarray(x, np.float32)).all()
 
 
