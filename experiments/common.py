@@ -207,10 +207,16 @@ def deceptive(config: ConfigDict, name: str = "deceptive") -> ConfigDict:
 
 
 def _start_on_short_chains(config: ConfigDict, level: str):
-  """Let the warm start go on from that of eight operations: from nothing it learns the form alone, and guesses."""
+  """Let the warm start go on from one policy that has learned eight operations, then these.
+
+  From nothing it learns the form of a response alone, and guesses; and of six that went on from eight operations by
+  themselves, two had not left chance in time. So starts share what they know and differ by the data of the last stage.
+  """
+  one = config.stages.warm_start.to_dict()
   short = {"levels": {level: {"operations": 8}}, "lure_rate": HORIZONS["deceptive"]["lure_rate"], **DECEPTIVE}
-  config.stages.short_start = {**config.stages.warm_start.to_dict(), "task": short}
-  config.stages.warm_start.update({"init_from": "short_start", "num_iterations": 600})
+  config.stages.short_start = {**one, "task": short}
+  config.stages.long_start = {**one, "init_from": "short_start", "num_iterations": 600}
+  config.stages.warm_start.update({"init_from": "long_start", "seed": 1100, "num_iterations": 150})
   config.sampling.agreement = 1e-4  # over responses of this length the largest rounding error exceeds 1e-5
 
 

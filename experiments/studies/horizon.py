@@ -9,8 +9,8 @@ Every method takes four optimiser steps per iteration, or as many as in its pape
 learning rates in parallel, each from three separate starts, by the area under the curve over tokens, on half of the
 budget. The final run has twelve seeds of six other starts, as starts differ more than seeds do. Both run one compiled
 program. At sixteen operations a seed takes twice as many tokens, so the final run has one seed of each of the six
-starts, and tuning three rates from two. There all starts go on from one policy of eight operations, each with data of
-its own: from separate ones, some had not left chance after the same number of iterations.
+starts, and tuning three rates from two. Those starts go on from one policy, each with data of its own: separate ones
+do not all learn sixteen operations in time, so intervals cover the spread of seeds more than that of starts.
 
 Claims are those of the papers, on the papers' axes: PRIME and SPO claim higher accuracy at equal steps, SPAE shorter
 responses at equal accuracy, DAPO higher accuracy at equal steps, T-PPO less waiting (sequential tokens) than PPO with
