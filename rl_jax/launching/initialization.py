@@ -211,6 +211,16 @@ def find(
   return starts
 
 
+def random_for_good(built: experiment.Experiment, starts: Mapping[str, Start]) -> list[str]:
+  """Frozen models besides the policy that have no start and take no other model's parameters: they stay as drawn."""
+  roles = built.method.models
+  return [
+    name
+    for name, role in roles.items()
+    if name != "policy" and not role.trained and name not in starts and role.init_from not in roles
+  ]
+
+
 def _other_run(config: ConfigDict, name: str) -> bool:
   """Return whether the place of an `init_from` is the folder of a run, not a stage. Raises UserError: it is neither."""
   if name in config.stages:

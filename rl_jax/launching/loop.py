@@ -228,9 +228,13 @@ class RunLoop:
     if not self.is_stage:
       list(initialization.stages_before(experiment, self.workdir))  # a mistake in any ends the launch here
     starts = initialization.find(experiment, self.workdir, self.train_stage)
-    for start in (starts or {}).values():
+    if starts is None:
+      return None
+    for start in starts.values():
       for warning in start.warnings:
         self.say(f"{start.origin}: {warning}")
+    for name in initialization.random_for_good(experiment, starts):
+      self.say(f"warning: model {name!r} is frozen and stays random: name a stage or a run in its init_from")
     return starts
 
   def _restored(self, trainer: Trainer) -> Trainer:

@@ -70,6 +70,15 @@ def test_a_cadence_of_0_is_never(done, capsys):
   assert sum(line.startswith("compiled in ") for line in said) == 2 and "sample" not in said[-2]
 
 
+def test_a_frozen_model_that_starts_from_nothing_is_named():
+  """Its parameters would be random for good; a reference takes the policy's, and a teacher those of a stage."""
+  built = initialization.build(small.make_config("method.name=rl_jax.methods.opd", "method.kl_coefficient=0.1"))
+  assert set(built.method.models) == {"policy", "reference", "teacher"}
+  assert initialization.random_for_good(built, {}) == ["teacher"]
+  start = initialization.Start({}, "stage", "", [])
+  assert initialization.random_for_good(built, {"teacher": start}) == []
+
+
 @pytest.mark.integration
 def test_a_run_that_is_done_is_left_as_it_is(done, capsys):
   """Finding 21: also by a shorter num_iterations, and with other fields outside of the identity."""
