@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +88,13 @@ def page_table(study: str) -> list[dict[str, str]]:
   return [dict(zip(cells(header), cells(row), strict=True)) for row in rows]
 
 
-def horizon() -> str:
-  """Accuracy of the study of long horizons, and how far each method's curve is above GRPO's."""
-  entries, budget = study_page.read(RESULTS, "horizon"), json.loads((RESULTS / "horizon.json").read_text())["study"]
+def horizon(study: str) -> str:
+  """Accuracy of a study of long horizons, and how far each method's curve is above GRPO's."""
+  entries, budget = study_page.read(RESULTS, study), json.loads((RESULTS / f"{study}.json").read_text())["study"]
   tokens = budget["token_budget"]
   updates = min(entry.end("updates", tokens) for entry in entries.values())
   order = [name for name in budget["entries"] if name in entries]
-  rows_by_name = {row["method"]: row for row in page_table("horizon")}
+  rows_by_name = {row["method"]: row for row in page_table(study)}
   rows = []
   for name in order:
     page, entry = rows_by_name[name], entries[name]
@@ -239,7 +240,8 @@ TABLES: dict[str, Callable[[], str]] = {
   "methods": methods,
   "papers": _papers.markdown,
   "metrics": metric_names.table,
-  "horizon": horizon,
+  "horizon": partial(horizon, "horizon"),
+  "horizon_16": partial(horizon, "horizon_16"),
   "credit_rows": credit_rows,
   "claims": claims,
   "smollm2": smollm2,
