@@ -136,6 +136,16 @@ def test_a_verbose_start_is_taught_long_and_short_responses():
   assert lengths.max() == 19 < task.response_tokens
 
 
+def test_sixteen_operations_are_taught_after_eight():
+  config = config_of("grpo", "deceptive_16")
+  assert set(dict(paths(config))) == {"short_start", "long_start", "warm_start"}
+  operations = lambda stage: initialization.stage_config(config, stage).task.levels.sixteen.operations
+  assert [operations(stage) for stage in ("short_start", "long_start", "warm_start")] == [8, 16, 16]
+  rates = lambda config: (config.task.lure_rate, config.task.step_error_rate, config.task.recheck_rate)
+  assert rates(config) == rates(initialization.stage_config(config, "warm_start")) == (0.5, 0.02, 0.02)
+  assert rates(initialization.stage_config(config, "short_start")) == (0.7, 0.05, 0.05)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_variant_that_is_not_known_is_one_line(name):
   with pytest.raises(UserError, match="variant 'smoky' is not known"):
