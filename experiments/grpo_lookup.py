@@ -4,8 +4,8 @@ Question: does the outcome of an episode teach its turns?
 
 Command: rl-jax train grpo_lookup --workdir=runs/grpo_lookup
 Study: rl-jax study turns --only=grpo --results=FOLDER
-Hardware: 2 threads of an AMD EPYC; 178 s.
-Expected: held_out/sampled_accuracy after 120,000 tokens: grpo 0.871 ± 0.009; 5 seeds (results/turns.json).
+Hardware: 2 threads of an AMD EPYC; 72 s.
+Expected: held_out/sampled_accuracy after 120,000 tokens: grpo 0.869 ± 0.010; 5 seeds (results/turns.json).
 """
 
 from rl_jax.experiments import igpo
