@@ -169,7 +169,8 @@ DECEPTIVE = {
   "skip_rate": 0.0,
   "recheck_rate": 0.05,
 }
-"""Chains whose demonstrations lure into a wrong step: success is rare, and the most likely response is wrong."""
+"""Chains whose demonstrations lure into a wrong step: success is rare, and the most likely response is wrong. Above a
+`lure_rate` of one half the likeliest step is wrong, at one half it is a tie."""
 
 HORIZONS: dict[str, dict[str, Any]] = {
   "deceptive_4": {"level": "four", "operations": 4, "lure_rate": 0.7, "prompts": 16},
@@ -182,8 +183,8 @@ HORIZONS: dict[str, dict[str, Any]] = {
     "rates": {"step_error_rate": 0.02, "recheck_rate": 0.02},
   },
 }
-"""Lengths of deceptive chains and numbers of prompts per iteration, by variant. At the rates of the others, sixteen
-steps are right so rarely that true credit of steps teaches nothing in 1.2 million tokens."""
+"""Lengths of deceptive chains and numbers of prompts per iteration, by variant. Sixteen steps are rarely all right, so
+their demonstrations slip less."""
 
 
 def deceptive(config: ConfigDict, name: str = "deceptive") -> ConfigDict:
@@ -210,7 +211,8 @@ def _start_on_short_chains(config: ConfigDict, level: str):
   """Let the warm start go on from one policy that has learned eight operations, then these.
 
   From nothing it learns the form of a response alone, and guesses; and of six that went on from eight operations by
-  themselves, two had not left chance in time. So starts share what they know and differ by the data of the last stage.
+  themselves, two had not learned all steps in 600 iterations (a trial, not kept). So starts share what they know and
+  differ by the data of the last 150 iterations.
   """
   one = config.stages.warm_start.to_dict()
   short = {"levels": {level: {"operations": 8}}, "lure_rate": HORIZONS["deceptive"]["lure_rate"], **DECEPTIVE}

@@ -2,15 +2,16 @@
 
 Chains of eight operations whose demonstrations lure the policy into a wrong step: success is rare at the start, and the
 likeliest response is wrong (rl_jax/tasks/chain.py). The variants have four operations ("4"), where by the same argument
-credit should pay little, and sixteen ("16"). Two controls bound the possible gain of a method: `oracle`, the true
-values of steps as advantages, and `no_reward`. Claims are judged only if the gates hold (rl_jax/runs/gates.py).
+credit should pay little, and sixteen ("16"). Two controls bound the possible gain of a method: `oracle`, the values of
+steps for a policy that slips as modelled, and `no_reward`. Claims are judged only if the gates hold
+(rl_jax/runs/gates.py).
 
 Every method takes four optimiser steps per iteration, or as many as in its paper, and is tuned in the same way: four
 learning rates in parallel, each from three separate starts, by the area under the curve over tokens, on half of the
 budget. The final run has twelve seeds of six other starts, as starts differ more than seeds do. Both run one compiled
 program. At sixteen operations a seed takes twice as many tokens, so the final run has one seed of each of the six
-starts, and tuning three rates from two. Those starts go on from one policy, each with data of its own: separate ones
-do not all learn sixteen operations in time, so intervals cover the spread of seeds more than that of starts.
+starts, and tuning three rates from two. All these starts go on from one policy, each with data of its own: separate
+ones do not all learn sixteen operations in time, so intervals hardly cover the spread of starts.
 
 Claims are those of the papers, on the papers' axes: PRIME and SPO claim higher accuracy at equal steps, SPAE shorter
 responses at equal accuracy, DAPO higher accuracy at equal steps, T-PPO less waiting (sequential tokens) than PPO with
@@ -27,7 +28,7 @@ Expected: held_out/sampled_accuracy after 150,000 tokens: grpo 0.935 ± 0.016, p
   12 seeds (results/horizon_4.json).
 
 Command: python -m rl_jax.study horizon:16 --results=experiments/results
-Hardware: 2 threads of an AMD EPYC; 994 s in all, tuning not counted.
+Hardware: 2 threads of an AMD EPYC; 1,130 s in all, tuning not counted.
 Expected: held_out/sampled_accuracy after 600,000 tokens: grpo 0.540 ± 0.220, oracle 0.753 ± 0.043, spo_tree 0.213 ±
   0.116; 6 seeds (results/horizon_16.json).
 """
