@@ -173,18 +173,17 @@ DECEPTIVE = {
 `lure_rate` of one half the likeliest step is wrong, at one half it is a tie."""
 
 HORIZONS: dict[str, dict[str, Any]] = {
-  "deceptive_4": {"level": "four", "operations": 4, "lure_rate": 0.7, "prompts": 16},
-  "deceptive": {"level": "eight", "operations": 8, "lure_rate": 0.7, "prompts": 16},
+  "deceptive_4": {"level": "four", "operations": 4, "prompts": 16, "rates": {"lure_rate": 0.7}},
+  "deceptive": {"level": "eight", "operations": 8, "prompts": 16, "rates": {"lure_rate": 0.7}},
   "deceptive_16": {
     "level": "sixteen",
     "operations": 16,
-    "lure_rate": 0.5,
     "prompts": 32,
-    "rates": {"step_error_rate": 0.02, "recheck_rate": 0.02},
+    "rates": {"lure_rate": 0.5, "step_error_rate": 0.02, "recheck_rate": 0.02},
   },
 }
-"""Lengths of deceptive chains and numbers of prompts per iteration, by variant. Sixteen steps are rarely all right, so
-their demonstrations slip less."""
+"""Lengths and rates of deceptive chains and numbers of prompts per iteration, by variant. Sixteen steps are rarely all
+right, so their demonstrations slip less."""
 
 
 def deceptive(config: ConfigDict, name: str = "deceptive") -> ConfigDict:
@@ -193,9 +192,8 @@ def deceptive(config: ConfigDict, name: str = "deceptive") -> ConfigDict:
   config.task = {
     "name": config.task.name,
     "levels": {horizon["level"]: {"operations": horizon["operations"], "operators": "+-", "modulus": 10}},
-    "lure_rate": horizon["lure_rate"],
     **DECEPTIVE,
-    **horizon.get("rates", {}),
+    **horizon["rates"],
   }
   config.prompts_per_iteration = horizon["prompts"]
   config.minibatches_per_epoch = 4
@@ -215,7 +213,7 @@ def _start_on_short_chains(config: ConfigDict, level: str):
   differ by the data of the last 150 iterations.
   """
   one = config.stages.warm_start.to_dict()
-  short = {"levels": {level: {"operations": 8}}, "lure_rate": HORIZONS["deceptive"]["lure_rate"], **DECEPTIVE}
+  short = {"levels": {level: {"operations": 8}}, **DECEPTIVE, **HORIZONS["deceptive"]["rates"]}
   config.stages.short_start = {**one, "task": short}
   config.stages.long_start = {**one, "init_from": "short_start", "num_iterations": 600}
   config.stages.warm_start.update({"init_from": "long_start", "seed": 1100, "num_iterations": 150})

@@ -122,6 +122,7 @@ def _entry(name: str, horizon: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cadence(name: str) -> tuple[str, ...]:
-  """About fifteen evaluations: methods that spend the budget in few iterations are measured in more of them."""
+  """About fifteen evaluations, nine at sixteen operations. Methods that spend the budget in few iterations are measured
+  in more of them."""
   every = {"prime": 4, "spo_chain": 2, "spae": 4, "dapo": 4, "tppo": 25}.get(name, 8)
   return (f"logging.every_iterations={every}", f"evaluation.every_iterations={every}")
