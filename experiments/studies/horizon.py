@@ -96,13 +96,16 @@ def own_overrides(name: str, operations: int = 8) -> tuple[str, ...]:
       "method.lowest_accuracy=0.1",
       "method.highest_accuracy=0.9",
     ),
-    # A cut at every second uncertain token, about one per step; two passes over an iteration's rows, as the authors do.
-    "spo_chain": ("method.interval=2", "method.completions_per_cut=4", "method.max_segments=None", "epochs=2"),
-    # Segments of a third of the steps; four trees have as many leaves as the others have responses.
+    # A cut at every uncertain token, about one for two steps (at every second one, a response of eight steps had two);
+    # two passes over an iteration's rows, as the authors do.
+    "spo_chain": ("method.interval=1", "method.completions_per_cut=4", "method.max_segments=None", "epochs=2"),
+    # Segments of a third of the steps; four trees have as many leaves as the others have responses. Minibatches draw
+    # single edges, as the authors' buffer does: in whole trees each optimiser step would see one prompt.
     "spo_tree": (
       "method.branching=(4, 4, 4)",
       f"method.segment_tokens={2 * round(operations / 3)}",
       f"prompts_per_iteration={4 if operations < 16 else 8}",
+      "minibatches_of=rows",
     ),
     "spae": (f"method.max_steps={operations + 2}",),
     # Windows of at least three steps, not a multiple of a step; the critic's own value at the cut.
