@@ -149,8 +149,8 @@ def credit_rows() -> str:
 
 
 _CLAIM = re.compile(
-  r"^- (?P<claim>.*): \*\*(?P<verdict>[\w ]+)\*\* \(.*? minus \w+: (?P<difference>\S+ \[[^]]*\])"
-  r"(?:; at .*?\], (?P<together>[\w ]+))?\)$",
+  r"^- (?P<claim>.*): (?:\*\*(?P<verdict>[\w ]+)\*\*|not judged \((?P<why>[^)]*)\))"
+  r"(?: \(.*?, (?:\w+ minus|both of) \w+: (?P<difference>\S+ \[[^]]*\])(?:; at .*?\], (?P<together>[\w ]+))?\))?$",
   re.M,
 )
 
@@ -164,9 +164,9 @@ def claims() -> str:
       continue
     name = f"[{_method_name(study)}](../experiments/results/{study}.md)"
     for claim in _CLAIM.finditer(page.read_text(encoding="utf-8")):
-      verdict, together = claim["verdict"], claim["together"]
+      verdict, together = claim["verdict"] or f"not judged ({claim['why']})", claim["together"]
       verdict += f" ({together} together)" if together and together != verdict else ""
-      rows.append((name, claim["claim"], verdict, claim["difference"]))
+      rows.append((name, claim["claim"], verdict, claim["difference"] or ""))
       name = ""
   return markdown(("study", "claim", "verdict", "difference"), rows)
 

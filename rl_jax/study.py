@@ -119,7 +119,7 @@ class Study(NamedTuple):
     if self.config.get("final_samples"):
       result = result._replace(final=self.at_end(name, overrides))
     tried = {" ".join(point): score for point, score in scores.items()} if len(scores) > 1 else {}
-    return result._replace(chosen=point, tried=tried)
+    return result._replace(chosen=point, tried=tried, specification=json.loads(entry.to_json()))
 
   def at_end(self, name: str, overrides: Sequence[str]) -> np.ndarray:
     """Share of right answers [S, P] of each seed to each held-out problem, over several samples, at the end of the run.

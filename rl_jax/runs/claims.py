@@ -5,7 +5,8 @@ another metric, as for two forms of inference of one entry. `across` is the axis
 
   tokens, updates, sequential_tokens  the metric's mean height up to the end of the shorter curve
   budget                              the metric at the budget of tokens
-  accuracy                            the metric where a seed first has the accuracy that both entries reach
+  accuracy                            the metric where a seed first has the accuracy that three quarters of the pairs of
+                                      seeds reach in both entries; the other pairs are left out
   relative_variance                   the metric's variance between evaluations over its squared mean, up to the budget
 
 Among several claims, some hold by chance. Each therefore has a second, wider interval, at level 1 - 0.05 / n for n
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rl_jax.runs.comparison import Estimate, paired_difference, verdict
-from rl_jax.runs.gates import first_reached
+from rl_jax.runs.gates import MOST_GAIN, first_reached
 from rl_jax.runs.metric_names import ACCURACY
 from rl_jax.runs.study_results import AXES, Entry
 
@@ -51,8 +52,10 @@ def _judged(
     if metric not in entry.at_budget:
       return f"not measured ({metric})"
   pair, across = [entry for entry, _ in sides], claim.get("across", "budget")
-  compared = _compared(sides, across, budget)
-  above, starts = claim.get("direction", "above") == "above", min(entry.starts for entry in pair)
+  compared, above = _compared(sides, across, budget), claim.get("direction", "above") == "above"
+  if compared is None:
+    return f"not judged (too few seeds gain {MOST_GAIN} in accuracy in both entries)"
+  starts = min(entry.starts for entry in pair) if compared.starts is None else compared.starts
   difference, wide = (paired_difference(compared.left, compared.right, starts, at) for at in (0.95, level))
   which = f"{left} minus {right}" if left != right else f"both of {left}"
   found = f"{compared.words}, {which}: {_shown(difference)}"
@@ -78,16 +81,18 @@ class _Compared(NamedTuple):
   words: str
   left: np.ndarray
   right: np.ndarray
+  starts: np.ndarray | None = None
+  """[S] start of each seed, if only some seeds are compared."""
 
 
-def _compared(sides: tuple[_Side, _Side], across: str, budget: float) -> _Compared:
+def _compared(sides: tuple[_Side, _Side], across: str, budget: float) -> _Compared | None:
+  """None if the seeds do not get far enough to be compared."""
   pair = [side.entry for side in sides]
   metric = " minus ".join(dict.fromkeys(side.metric for side in sides))
   if across == "budget":
     return _Compared(metric, *(entry.value_at(name, "tokens", budget) for entry, name in sides))
   if across == "accuracy":
-    level = min(float(np.mean(entry.at_budget[ACCURACY])) for entry in pair)
-    return _Compared(f"{metric} at accuracy {level:.3f}", *(_at_accuracy(*side, level) for side in sides))
+    return _at_equal_accuracy(sides, metric)
   if across == "relative_variance":
     return _Compared(f"relative variance of {metric}", *(_variance(*side, budget) for side in sides))
   if across not in AXES:
@@ -98,12 +103,26 @@ def _compared(sides: tuple[_Side, _Side], across: str, budget: float) -> _Compar
   return _Compared(words, *(entry.mean_over(name, across, end) for entry, name in sides))
 
 
+def _at_equal_accuracy(sides: tuple[_Side, _Side], words: str) -> _Compared | None:
+  """A metric at one accuracy. A seed that never has it has no such point: its end would be at a lower one."""
+  curves = [side.entry.values[ACCURACY] for side in sides]
+  highest = np.minimum(*(curve.max(axis=0) for curve in curves))
+  level = float(np.quantile(highest, 0.25, method="lower"))
+  if not level > max(float(curve[0].mean()) for curve in curves) + MOST_GAIN:
+    return None
+  reached = np.flatnonzero(highest >= level)
+  pairs = "" if len(reached) == len(highest) else f" ({len(reached)} of {len(highest)} pairs of seeds)"
+  left, right = (_at_accuracy(*side, level)[reached, None] for side in sides)
+  starts = min(side.entry.starts for side in sides)
+  return _Compared(f"{words} at accuracy {level:.3f}{pairs}", left, right, reached % starts)
+
+
 def _at_accuracy(entry: Entry, metric: str, level: float) -> np.ndarray:
-  """A metric [S, 1] at the point where each seed first reaches an accuracy, or at its end if it never does."""
-  found = []
-  for tokens, accuracy, curve in zip(entry.tokens.T, entry.values[ACCURACY].T, entry.values[metric].T, strict=True):
-    found.append(np.interp(min(first_reached(tokens, accuracy, level), tokens[-1]), tokens, curve))
-  return np.array(found)[:, None]
+  """A metric [S] at the point where each seed first reaches an accuracy, and at its end if it never does."""
+  curves = zip(entry.tokens.T, entry.values[ACCURACY].T, entry.values[metric].T, strict=True)
+  return np.array([
+    np.interp(first_reached(tokens, accuracy, level), tokens, curve) for tokens, accuracy, curve in curves
+  ])  # fmt: skip
 
 
 def _variance(entry: Entry, metric: str, budget: float) -> np.ndarray:

@@ -18,8 +18,10 @@ FEWEST_SEEDS = 5
 
 
 Results = Sequence[float] | np.ndarray
-"""One number per seed [S], or per seed and block of problems [S, K]. Seeds take starts in turn: seed s has start s mod
-the number of starts."""
+"""One number per seed [S], or per seed and block of problems [S, K]."""
+
+Starts = int | np.ndarray
+"""Number of starts that seeds take in turn (seed s has start s mod that number), or the start of each seed [S]."""
 
 
 class Estimate(NamedTuple):
@@ -38,7 +40,7 @@ def interquartile_mean(values: np.ndarray) -> np.ndarray:
   return np.where(np.isnan(values).any(axis=-1), np.nan, mean)
 
 
-def estimate(values: Results, starts: int = 1, level: float = 0.95) -> Estimate:
+def estimate(values: Results, starts: Starts = 1, level: float = 0.95) -> Estimate:
   """Interquartile mean over seeds, with percentiles over resampled starts, seeds and blocks."""
   by_block = _by_block(values)
   return _estimate(interquartile_mean(by_block.mean(axis=1)), _resampled(by_block, 0, starts), level)
@@ -57,7 +59,7 @@ def _by_block(values: Results) -> np.ndarray:
   return array if array.ndim == 2 else array[:, None]
 
 
-def _resampled(by_block: np.ndarray, stream: int, starts: int) -> np.ndarray:
+def _resampled(by_block: np.ndarray, stream: int, starts: Starts) -> np.ndarray:
   """Interquartile means of resamples, [RESAMPLES]."""
   (members, blocks), rng = by_block.shape, np.random.default_rng([20211101, stream])
   drawn_seeds = _drawn_seeds(rng, members, starts)
@@ -68,8 +70,16 @@ def _resampled(by_block: np.ndarray, stream: int, starts: int) -> np.ndarray:
   return interquartile_mean(np.take_along_axis(weights @ by_block.T, drawn_seeds, axis=1))
 
 
-def _drawn_seeds(rng: np.random.Generator, members: int, starts: int) -> np.ndarray:
-  """Indices [RESAMPLES, members] of seeds, drawn with replacement within starts drawn with replacement."""
+def _drawn_seeds(rng: np.random.Generator, members: int, starts: Starts) -> np.ndarray:
+  """Indices [RESAMPLES, M] of seeds, drawn with replacement within starts drawn with replacement.
+
+  M is the number of seeds, or that of the start with most of them, for each start.
+  """
+  if isinstance(starts, np.ndarray):
+    _, counts = np.unique(starts, return_counts=True)
+    drawn = np.repeat(rng.integers(0, len(counts), (RESAMPLES, len(counts))), counts.max(), axis=1)
+    first = np.cumsum(counts) - counts
+    return np.argsort(starts, kind="stable")[first[drawn] + rng.integers(0, counts[drawn])]
   if starts == 1:
     return rng.integers(0, members, (RESAMPLES, members))
   drawn_starts = np.repeat(rng.integers(0, starts, (RESAMPLES, starts)), members // starts, axis=1)
@@ -91,7 +101,7 @@ def verdict(difference: Estimate, *, above: bool = True) -> str:
   return "holds" if low > 0 else "does not hold" if high < 0 else "undecided"
 
 
-def paired_difference(left: Results, right: Results, starts: int = 1, level: float = 0.95) -> Estimate:
+def paired_difference(left: Results, right: Results, starts: Starts = 1, level: float = 0.95) -> Estimate:
   """IQM(left - right) of runs with the same seeds, starts and problems; the paired differences are resampled."""
   a, b = _by_block(left), _by_block(right)
   if a.shape != b.shape:
@@ -99,7 +109,7 @@ def paired_difference(left: Results, right: Results, starts: int = 1, level: flo
   return estimate(a - b, starts, level)
 
 
-def paired_ratio(left: Results, right: Results, starts: int = 1) -> Estimate:
+def paired_ratio(left: Results, right: Results, starts: Starts = 1) -> Estimate:
   """IQM(left) / IQM(right) of results of the same seeds, which are resampled together."""
   a, b = _by_block(left), _by_block(right)
   value = interquartile_mean(a.mean(axis=1)) / interquartile_mean(b.mean(axis=1))

@@ -38,7 +38,12 @@ class StudyPages(NamedTuple):
 def read(folder: Path, name: str) -> dict[str, Entry]:
   """Entries of a study's pages in a folder; none if there are no pages."""
   file = folder / f"{name}.json"
-  return {key: from_json(saved) for key, saved in read_json(file)["entries"].items()} if file.exists() else {}
+  if not file.exists():
+    return {}
+  record = read_json(file)
+  # Records older than the field were written with the settings of their time, once and for all entries.
+  then = record["study"].get("entries", {})
+  return {key: from_json({"specification": then.get(key, {})} | saved) for key, saved in record["entries"].items()}
 
 
 def write(folder: Path, name: str, config: Config, entries: Entries, command: str) -> StudyPages:
@@ -80,6 +85,8 @@ def markdown(name: str, config: Config, entries: Entries, command: str) -> str:
     lines += ["No gates: that credit can pay here and that certainty alone does not has not been checked.", ""]
   if left := [other for other in config.get("entries", {}) if other not in entries]:
     lines += [f"Not run: {', '.join(left)}; nor are their claims judged.", ""]
+  if others := _other_settings(config, entries):
+    lines += [f"Run with other settings than the study has now: {'; '.join(others)}.", ""]
   lines += [f"![Curves of {', '.join(entries)}]({name}.png)", ""]
   failed = [gate.name for gate in judged if not gate.passed]
   if claimed := claims.lines(config.get("claims", {}), entries, failed, config["token_budget"]):
@@ -121,6 +128,19 @@ def _commits(entries: Entries) -> str:
   if len(names_by_commit) == 1:
     return f"Commit {next(iter(names_by_commit))}"
   return "; ".join(f"Commit {commit}: {', '.join(names)}" for commit, names in names_by_commit.items())
+
+
+def _other_settings(config: Config, entries: Entries) -> list[str]:
+  """Entries that were run before their part of the study changed, with what they had in place of today's settings."""
+  words = lambda settings: {f"{key}={settings[key]}" for key in settings if key != "overrides"}
+  found = []
+  for name, now in config.get("entries", {}).items():
+    then = entries[name].specification if name in entries else {}
+    if then and plain(then) != plain(now):
+      had = words(then) | set(then.get("overrides", ()))
+      has = words(now) | set(now.get("overrides", ()))
+      found.append(f"{name} (with {', '.join(sorted(had - has)) or 'nothing'} for {', '.join(sorted(has - had))})")
+  return found
 
 
 def _warnings(entries: Entries) -> list[str]:

@@ -51,6 +51,8 @@ class Entry(NamedTuple):
   """[N, S, K] sampled accuracy by blocks of held-out prompts; None: not recorded."""
   final: np.ndarray | None = None
   """[S, P] share of right answers among several to each held-out problem at the end; None: not asked."""
+  specification: Mapping[str, Any] = {}
+  """The study's fields of this entry when it was run: its config, overrides and what it tried side by side."""
 
   def across(self, axis: str) -> np.ndarray:
     """Positions [N, S] of the evaluations on an axis."""
@@ -92,6 +94,7 @@ class Entry(NamedTuple):
     indices = np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
     short: Any = lambda x: None if x is None else _rounded(x[indices].tolist())
     return {
+      "specification": dict(self.specification),
       "chosen": list(self.chosen),
       "tried": _rounded(self.tried),
       "seconds": round(self.seconds, 1),
@@ -125,6 +128,7 @@ def from_json(saved: Mapping[str, Any]) -> Entry:
     sequential=numbers(saved.get("sequential")),
     blocks=numbers(saved.get("blocks")),
     final=numbers(saved.get("final")),
+    specification=saved.get("specification", {}),
   )
 
 

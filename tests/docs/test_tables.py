@@ -49,9 +49,22 @@ def test_a_stale_table_is_found_and_rewritten():
       "- a: **does not hold** (m over 2 updates, a minus b: -1.0 [-2.0, -0.5]; at 98.8 %, for all together: "
       "[-2.0, +0.1], undecided)", ("a", "does not hold", "undecided"),
     ),
-    ("- a: not judged (gates: oracle) (m, a minus b: +1.0 [+0.5, +1.5])", None),
+    ("- a: not judged (gates: oracle) (m, a minus b: +1.0 [+0.5, +1.5])", ("a", None, None)),
+    ("- a: **holds** (m minus n, both of b: +1.0 [+0.5, +1.5])", ("a", "holds", None)),
+    ("- a: not measured (m)", None),
   ],
 )  # fmt: skip
 def test_a_claim_is_read(line, want):
   found = tables._CLAIM.search(line)
   assert (found and (found["claim"], found["verdict"], found["together"])) == want
+
+
+def test_a_claim_that_is_not_judged_stays_in_the_table():
+  """Of the pages that the table is made of, every claim has its row, whatever became of it."""
+  table, studies = tables.claims(), ROOT / "experiments/studies"
+  names = {path.stem for path in studies.glob("[!_]*.py")} - set(tables.DISCUSSED)
+  for page in (path for name in names if (path := tables.RESULTS / f"{name}.md").exists()):
+    _, _, rest = page.read_text().partition("Claims (")
+    for line in rest.partition("\n\nAt ")[0].splitlines():
+      if line.startswith("- ") and "not measured" not in line:
+        assert f"| {line.removeprefix('- ').rpartition(': **')[0] or line[2:].partition(': not judged')[0]} |" in table

@@ -43,9 +43,23 @@ def test_each_axis_ends_where_the_shorter_of_both_does():
 
 
 def test_lengths_are_compared_where_accuracies_are_equal():
-  """At 0.4 the first has come half of its way, from 20 to 16; the second nearly all of it, from 20 to 10."""
+  """The seed with the second lowest of six ends (0.39, 0.394, ...) sets the level, so the lowest is left out. There the
+  first entry has come half of its way, from 20 to 16; the second nearly all of it, from 20 to 10."""
   line = judged("accuracy", entry(0.8, length=(20, 12)), entry(0.4), LENGTH, "below")
-  assert "**does not hold** (held_out/response_length at accuracy 0.400, dense minus plain: +5.9" in line
+  assert "**does not hold** (held_out/response_length at accuracy 0.394 (5 of 6 pairs of seeds), dense minus" in line
+  assert "plain: +5.880 [" in line
+
+
+def test_a_seed_that_never_has_the_accuracy_has_no_length_at_it():
+  """It stays at the start, whatever its responses have become."""
+  stuck, other = entry(0.8, length=(20, 12)), entry(0.8, length=(20, 12))
+  stuck.values[ACCURACY][:, 2] = 0.0
+  stuck.values[LENGTH][-1, 2] = 1e6
+  line = judged("accuracy", stuck, other, LENGTH, "below")
+  assert "(5 of 6 pairs of seeds), dense minus plain: +0.000 [+0.000, +0.000]" in line
+  stuck.values[ACCURACY][:, 3] = 0.0
+  line = judged("accuracy", stuck, other, LENGTH, "below")
+  assert line == "- c: not judged (too few seeds gain 0.05 in accuracy in both entries)"
 
 
 def test_two_metrics_of_one_entry_are_compared():

@@ -47,6 +47,15 @@ def test_seeds_of_one_start_are_not_independent():
   assert estimate(np.tile([0.5] * 5, 4), starts=5) == (0.5, 0.5, 0.5)
 
 
+def test_starts_may_have_seeds_of_unequal_number():
+  """A start counts as one, however many seeds it has; with equal numbers it is the rule of turns."""
+  turns, each = estimate(np.tile([0.1, 0.5, 0.9], 4), starts=3), np.tile([0, 1, 2], 4)
+  assert estimate(np.tile([0.1, 0.5, 0.9], 4), starts=each) == pytest.approx(turns, abs=0.02)
+  lopsided = np.array([0, 0, 0, 0, 0, 0, 0, 0, 1])
+  low, high = estimate((lopsided == 1).astype(float), starts=lopsided)[1:]
+  assert (low, high) == (0.0, 1.0), "the lone seed of the second start is drawn as often as the eight of the first"
+
+
 def test_blocks_of_prompts_are_a_source_of_their_own():
   """Seeds agree to the last digit, and all depends on which prompts were asked."""
   blocks = np.tile(np.linspace(0.0, 1.0, 16), (6, 1))

@@ -158,3 +158,21 @@ def test_the_page_is_that_of_the_committed_file(tmp_path):
 def test_four_seeds_are_too_few(tmp_path):
   with pytest.raises(UserError, match="plain has 4 seeds: a study compares at least 5"):
     study_page.write(tmp_path, "toy", CONFIG, {"plain": entry(0.4, 1.0, seeds=4)}, "")
+
+
+def test_an_entry_keeps_the_settings_that_it_was_run_with(tmp_path):
+  """A later write has the study's settings of its time; a record older than the field has those of its file."""
+  plain, dense = ({"config": "grpo", "overrides": [f"epochs={epochs}"]} for epochs in (1, 2))
+  config = CONFIG | {"entries": {"plain": plain, "dense": dense}}
+  entries = {"plain": entry(0.4, 20.0), "dense": entry(0.8, 10.0)}
+  entries = {name: entries[name]._replace(specification=config["entries"][name]) for name in entries}
+  assert "other settings" not in study_page.write(tmp_path, "toy", config, entries, "").table
+  record = json.loads((tmp_path / "toy.json").read_text())
+  del record["entries"]["dense"]["specification"]
+  (tmp_path / "toy.json").write_text(json.dumps(record))
+  there = study_page.read(tmp_path, "toy")
+  assert there["plain"].specification == plain and there["dense"].specification == dense
+  changed = config | {"entries": {"plain": plain, "dense": dense | {"overrides": ["epochs=3"]}}}
+  line = "Run with other settings than the study has now: dense (with epochs=2 for epochs=3)."
+  for _ in range(2):  # what a write has changed is not forgotten by the next one
+    assert line in study_page.write(tmp_path, "toy", changed, study_page.read(tmp_path, "toy"), "").table
