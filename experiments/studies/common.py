@@ -96,6 +96,7 @@ def tuned_study(
   tuning_starts: int = 3,
   final_samples: int = 4,
   runs: str = "",
+  note: str = "",
   stages: tuple = ("warm_start", "critic"),
   tuning_overrides: tuple = (),
 ) -> ConfigDict:
@@ -130,6 +131,7 @@ def tuned_study(
     ),
     final_samples=final_samples,
     runs=runs,
+    note=note,
     baseline=baseline,
     metrics=metrics,
     gates=gates,

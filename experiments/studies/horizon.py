@@ -6,12 +6,16 @@ credit should pay little, and sixteen ("16"). Two controls bound the possible ga
 steps for a policy that slips as modelled, and `no_reward`. Claims are judged only if the gates hold
 (rl_jax/runs/gates.py).
 
-Every method takes four optimiser steps per iteration, or as many as in its paper, and is tuned in the same way: four
-learning rates in parallel, each from three separate starts, by the area under the curve over tokens, on half of the
-budget. The final run has twelve seeds of six other starts, as starts differ more than seeds do. Both run one compiled
-program. At sixteen operations a seed takes twice as many tokens, so the final run has one seed of each of the six
-starts, and tuning three rates from two. All these starts go on from one policy, each with data of its own: separate
-ones do not all learn sixteen operations in time, so intervals hardly cover the spread of starts.
+Every method takes four optimiser steps per iteration, as PRIME does, and SPO-chain eight in two passes. (DAPO, T-PPO
+and SPO-chain take sixteen in their papers, SPO-tree eight, on batches several times as large.) All are tuned in the
+same way: four learning rates in parallel, each from three separate starts, by the area under the curve over tokens, on
+half of the budget. The final run has twelve seeds of six other starts, as starts differ more than seeds do. Both run
+one compiled program. At sixteen operations a seed takes twice as many tokens, so the final run has one seed of each of
+the six starts, and tuning three rates from two. All these starts go on from one policy, each with data of its own:
+separate ones do not all learn sixteen operations in time, so intervals hardly cover the spread of starts.
+
+Of the methods that credit whole responses the usual ones are here as baselines; others have studies of their own
+claims.
 
 Claims are those of the papers, on the papers' axes: PRIME and SPO claim higher accuracy at equal steps, SPAE shorter
 responses at equal accuracy, DAPO higher accuracy at equal steps, T-PPO less waiting (sequential tokens) than PPO with
@@ -46,7 +50,13 @@ HORIZONS: dict[str, dict[str, Any]] = {
   "16": {
     "variant": "deceptive_16",
     "operations": 16,
-    "study": {**common.SMALL, "token_budget": 600_000, "starts": 6, "final_samples": 4},
+    "study": {
+      **common.SMALL,
+      "token_budget": 600_000,
+      "starts": 6,
+      "final_samples": 4,
+      "note": "All starts go on from one policy, and each has one seed: intervals hardly cover the spread of starts.",
+    },
   },
 }
 
@@ -85,7 +95,7 @@ def get_config(variant: str = "") -> ConfigDict:
 def own_overrides(name: str, operations: int = 8) -> tuple[str, ...]:
   """A method's own overrides on chains with this number of operations."""
   own: dict[str, tuple[str, ...]] = {
-    # The critic is pretrained, as in T-PPO, so the two differ only in windows and lambda. It then trains at twice the
+    # The critic is pretrained, as in T-PPO; the two differ in windows, lambda and clips. It then trains at twice the
     # policy's rate: at five times, it forgot what it knew within five iterations.
     "ppo": ("method.critic_init_from=critic#critic", "method.critic_learning_rate=4e-4"),
     # Its model learns before it scores, at ten times the policy's rate (the authors use one to two times, over many

@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
       "no_reward": {"config": "grpo_lookup", "overrides": ("method.name=rl_jax.methods.no_reward",)},
     },
     gates={"no_reward": "no_reward"},
+    note="Five seeds of one start, the same prompts for all and no tuning: intervals cover seeds alone.",
     overrides=("task.guess_rate=0.8", "task.levels.three.keys=26"),
     baseline="grpo",
     claims={

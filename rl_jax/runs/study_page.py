@@ -80,7 +80,12 @@ def markdown(name: str, config: Config, entries: Entries, command: str) -> str:
     *(line for text in _warnings(entries) for line in (text, "")),
   ]
   if judged:
-    lines += ["Gates (what a verdict needs):", "", *(gate.line for gate in judged), ""]
+    lines += [
+      "Gates (what a verdict needs; their figures, like the curves, are means over seeds):",
+      "",
+      *(gate.line for gate in judged),
+      "",
+    ]
   elif config.get("claims"):
     lines += ["No gates: that credit can pay here and that certainty alone does not has not been checked.", ""]
   if left := [other for other in config.get("entries", {}) if other not in entries]:
@@ -109,8 +114,8 @@ def markdown(name: str, config: Config, entries: Entries, command: str) -> str:
 
 def _sources(entry: Entry) -> str:
   """Sources of variation that an interval covers, in words."""
-  sources = [*(["starts"] if entry.starts > 1 else []), "seeds", *(["prompts"] if entry.blocks is not None else [])]
-  return " and ".join((", ".join(sources[:-1]), sources[-1])) if len(sources) > 1 else sources[0]
+  sources = "starts and seeds" if entry.starts > 1 else "seeds"
+  return f"{sources}, for sampled accuracy also over prompts" if entry.blocks is not None else sources
 
 
 def _seeds(entry: Entry) -> str:

@@ -243,10 +243,9 @@ def check_batch(experiment: Experiment, device_mesh: Mesh) -> list[str]:
   shards = mesh.batch_shards(device_mesh, experiment.rules)
   sizes, rows = sizes_of(experiment.config, shards), plan.row_mask.shape[0]
   sizes.check(rows)
-  group = sizes.group or 1
-  if sizes.holds(rows, group):
+  if sizes.group is None or sizes.holds(rows, sizes.group):
     return []
   return [
-    f"the mesh splits rows into {shards} shards, which cut groups of {group} rows (completions_per_prompt): the same "
-    "numbers, but prompts are run again for each of their rows; more prompts or fewer shards hold groups together"
+    f"the mesh splits rows into {shards} shards, which cut groups of {sizes.group} rows (completions_per_prompt): the "
+    "same numbers, but prompts are run again for each of their rows; more prompts or fewer shards hold groups together"
   ]
