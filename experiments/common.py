@@ -122,6 +122,7 @@ def warm_start() -> dict:
     "completions_per_prompt": 1,
     "epochs": 1,
     "minibatches_per_epoch": 1,
+    "minibatches_of": "groups",
     "rows_per_microbatch": None,
     "staleness": 0,
     "learning_rate": 3e-3,

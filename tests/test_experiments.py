@@ -14,6 +14,7 @@ import pytest
 
 from rl_jax.configuration import configs
 from rl_jax.errors import UserError
+from rl_jax.experiments.studies import horizon
 from rl_jax.launching import initialization, launch
 from rl_jax.models import pretrained_files
 from rl_jax.models.errors import ModelFileError
@@ -178,3 +179,14 @@ def test_a_stage_of_a_chain_is_one_run_whichever_way_leads_to_it(variant):
     "raw": {"trained_teacher", "distillation"}, "cold": chain - {"warm_start"}, "": set(), "smoke": set()
   }  # fmt: skip
   assert set(dict(found)) == chain - left_out.get(variant, {"distillation"})
+
+
+@pytest.mark.parametrize("variant", ["4", "", "16"])
+def test_all_entries_of_a_horizon_begin_with_the_same_starts(variant):
+  """Seeds are compared in pairs; a start that inherits a method's own minibatches would be another run."""
+  study = horizon.get_config(variant)
+  config = lambda entry: configs.resolve(entry.config, [*study.overrides, *entry.overrides])
+  folders = {
+    initialization.stage_folder(config(entry), "warm_start", Path("runs/mine")) for entry in study.entries.values()
+  }
+  assert len(study.entries) == 12 and len(folders) == 1
