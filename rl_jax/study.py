@@ -42,6 +42,15 @@ class Stopped(Exception):
   """A run was interrupted; the same command resumes it."""
 
 
+class Tuned(NamedTuple):
+  """What tuning an entry came to."""
+
+  scores: dict[tuple[str, ...], float]
+  """Score of each point, keyed by its overrides."""
+  seconds: float
+  """Training seconds of all its runs."""
+
+
 class Study(NamedTuple):
   """A study's config and the folder of its runs."""
 
@@ -61,19 +70,21 @@ class Study(NamedTuple):
       self.launched.append(workdir)
     return study_results.read(find_run(workdir), self.config.metrics, budget)
 
-  def tuned(self, name: str) -> dict[tuple[str, ...], float]:
-    """Score of each point that tuning tries, keyed by its overrides: points of the grid, times those that members of a
-    run try side by side. A single point needs no tuning.
+  def tuned(self, name: str) -> Tuned:
+    """Score of each point that tuning tries: points of the grid, times those that members of a run try side by side. A
+    single point needs no tuning.
 
     The score is `tuning.metric` at the budget; without one it is the area under the curve over tokens of points side by
     side, and else the accuracy at the budget."""
     tuning, beside = self.config.tuning, self._side_by_side(name)
     points = list(_points(tuning.grid))
     if len(points) == 1 and not beside:
-      return {points[0]: float("nan")}
+      return Tuned({points[0]: float("nan")}, 0.0)
     scores: dict[tuple[str, ...], float] = {}
+    seconds = 0.0
     for point in points:
       entry = self._at_point(name, point)
+      seconds += entry.seconds
       if not beside:
         scores[point] = float(np.mean(entry.at_budget[tuning.get("metric") or ACCURACY]))
       # Each given as one of several, so that rates of other models scale with it.
@@ -87,7 +98,7 @@ class Study(NamedTuple):
           scores[(*point, *values)] = _score(entry, of_point, self._tuning_budget)
     for point, score in scores.items():
       self.say(f"{name} {' '.join(point)}: {score:.3f}")
-    return scores
+    return Tuned(scores, seconds)
 
   def _side_by_side(self, name: str) -> dict[str, tuple]:
     """Values by field that the members of a tuning run take in turn: the entry's own, or the study's learning rates."""
@@ -112,14 +123,15 @@ class Study(NamedTuple):
 
   def entry(self, name: str) -> Entry:
     """Tune an entry, then run it with all seeds at the best point (the first of several)."""
-    entry, scores = self.config.entries[name], self.tuned(name)
+    entry, (scores, seconds) = self.config.entries[name], self.tuned(name)
     point = max(scores, key=lambda point: -math.inf if math.isnan(scores[point]) else scores[point])
     overrides = [*entry.overrides, *self.config.final_overrides, *point]
     result = self.run(self.workdir / name, entry.config, overrides, self.config.token_budget)
     if self.config.get("final_samples"):
       result = result._replace(final=self.at_end(name, overrides))
     tried = {" ".join(point): score for point, score in scores.items()} if len(scores) > 1 else {}
-    return result._replace(chosen=point, tried=tried, specification=json.loads(entry.to_json()))
+    specification = json.loads(entry.to_json())
+    return result._replace(chosen=point, tried=tried, tuning_seconds=seconds, specification=specification)
 
   def at_end(self, name: str, overrides: Sequence[str]) -> np.ndarray:
     """Share of right answers [S, P] of each seed to each held-out problem, over several samples, at the end of the run.

@@ -198,6 +198,8 @@ def _columns(config: Config, entries: Entries) -> dict[str, Callable[[str, Entry
   if base is not None and oracle is not None:
     columns |= _gap_columns(entries, budget, base, oracle)
   columns["train seconds"] = lambda name, entry: f"{entry.seconds:.0f}"
+  if any(entry.tuning_seconds for entry in entries.values()):
+    columns["seconds of tuning"] = lambda name, entry: f"{entry.tuning_seconds:.0f}" if entry.tuning_seconds else ""
   return columns
 
 

@@ -40,6 +40,8 @@ class Entry(NamedTuple):
   """Overrides that tuning chose."""
   tried: dict[str, float] = {}
   """Score of each point that tuning tried."""
+  tuning_seconds: float = 0.0
+  """Training seconds of the runs that tuning made; 0: none, or not recorded."""
   iterations: tuple[int, ...] = ()
   """Iterations of the N evaluations."""
   updates_per_iteration: int = 1
@@ -98,6 +100,7 @@ class Entry(NamedTuple):
       "chosen": list(self.chosen),
       "tried": _rounded(self.tried),
       "seconds": round(self.seconds, 1),
+      "tuning_seconds": round(self.tuning_seconds, 1),
       "at_budget": {name: [round(value, 5) for value in values] for name, values in self.at_budget.items()},
       "iterations": [self.iterations[i] for i in indices] if self.iterations else [],
       "updates_per_iteration": self.updates_per_iteration,
@@ -119,6 +122,7 @@ def from_json(saved: Mapping[str, Any]) -> Entry:
     values={name: numbers(values) for name, values in saved["values"].items()},
     at_budget={name: [decode_number(value) for value in values] for name, values in saved["at_budget"].items()},
     seconds=saved["seconds"],
+    tuning_seconds=saved.get("tuning_seconds", 0.0),
     origin={name: saved.get(name) for name in (*ORIGIN, "identity")},
     chosen=tuple(saved["chosen"]),
     tried=dict(saved["tried"]),

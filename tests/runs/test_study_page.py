@@ -176,3 +176,10 @@ def test_an_entry_keeps_the_settings_that_it_was_run_with(tmp_path):
   line = "Run with other settings than the study has now: dense (with epochs=2 for epochs=3)."
   for _ in range(2):  # what a write has changed is not forgotten by the next one
     assert line in study_page.write(tmp_path, "toy", changed, study_page.read(tmp_path, "toy"), "").table
+
+
+def test_seconds_of_tuning_are_told_where_they_are_known(tmp_path):
+  entries = {"plain": entry(0.4, 20.0)._replace(tuning_seconds=7.4), "dense": entry(0.8, 10.0)}
+  table = study_page.write(tmp_path, "toy", CONFIG, entries, "").table
+  assert "| train seconds | seconds of tuning |" in table and "| 3 | 7 |\n" in table and "| 3 |  |\n" in table
+  assert study_page.read(tmp_path, "toy")["plain"].tuning_seconds == 7.4
