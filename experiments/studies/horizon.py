@@ -42,7 +42,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from rl_jax.experiments.studies import common
-from rl_jax.experiments.studies.common import ACCURACY, LENGTH, above, below
+from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
 
 HORIZONS: dict[str, dict[str, Any]] = {
   "4": {"variant": "deceptive_4", "operations": 4, "study": {"token_budget": 150_000}},
@@ -75,6 +75,7 @@ def get_config(variant: str = "") -> ConfigDict:
     **horizon["study"],
     entries={name: _entry(name, horizon) for name in (*METHODS, *CONTROLS)},
     baseline="grpo",
+    metrics=(ACCURACY, GREEDY, LENGTH, "metric/value_correlation"),  # the last one: of critics, with the true values
     gates={"oracle": "oracle", "no_reward": "no_reward"},
     claims={
       **{
