@@ -149,7 +149,7 @@ def credit_rows() -> str:
 
 
 _CLAIM = re.compile(
-  r"^- (?P<claim>.*): (?:\*\*(?P<verdict>[\w ]+)\*\*|not judged \((?P<why>[^)]*)\))"
+  r"^- (?P<claim>.*): (?:\*\*(?P<verdict>[\w ]+)\*\*|(?P<why>not (?:judged|measured) \([^)]*\)))"
   r"(?: \(.*?, (?:\w+ minus|both of) \w+: (?P<difference>\S+ \[[^]]*\])(?:; at .*?\], (?P<together>[\w ]+))?\))?$",
   re.M,
 )
@@ -164,7 +164,7 @@ def claims() -> str:
       continue
     name = f"[{_method_name(study)}](../experiments/results/{study}.md)"
     for claim in _CLAIM.finditer(page.read_text(encoding="utf-8")):
-      verdict, together = claim["verdict"] or f"not judged ({claim['why']})", claim["together"]
+      verdict, together = claim["verdict"] or claim["why"], claim["together"]
       verdict += f" ({together} together)" if together and together != verdict else ""
       rows.append((name, claim["claim"], verdict, claim["difference"] or ""))
       name = ""

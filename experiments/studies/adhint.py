@@ -84,6 +84,7 @@ def get_config() -> ConfigDict:
       ),
       "keeps more entropy than hints of a fixed length at equal accuracy": above(
         "adhint", "fixed", "entropy", "accuracy"
-      ),
+      )
+      | common.OF_DIGITS,
     },
   )

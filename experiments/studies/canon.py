@@ -34,7 +34,8 @@ def get_config() -> ConfigDict:
     },
     baseline="dr_grpo",
     claims={
-      "alpha of 9 in 10: shorter than Dr GRPO at equal accuracy": below("alpha_90", "dr_grpo", LENGTH, "accuracy"),
+      "alpha of 9 in 10: shorter than Dr GRPO at equal accuracy": below("alpha_90", "dr_grpo", LENGTH, "accuracy")
+      | common.OF_DIGITS,
       "alpha of 7 in 10: shorter than of 9 in 10": below("alpha_70", "alpha_90", LENGTH),
       **{
         f"{name}: more accurate than Dr GRPO over equal updates": above(name, "dr_grpo", ACCURACY, "updates")

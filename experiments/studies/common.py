@@ -151,6 +151,10 @@ def below(left: str, right: str, metric: str, across: str = "budget") -> dict:
   return above(left, right, metric, across) | {"direction": "below"}
 
 
+OF_DIGITS = {"chance": 0.1}
+"""Field of a claim at equal accuracy on chains modulo 10: one guess in ten is right."""
+
+
 SMALL: dict[str, Any] = {"seeds": 6, "starts": 3, "rates": RATES[1:], "tuning_starts": 2, "final_samples": 0}
 """Seeds, starts and rates of studies of one paper's claims: six members in tuning and in the final run."""
 

@@ -43,6 +43,7 @@ def get_config() -> ConfigDict:
       "DLER: more accurate than GRPO under the cap over equal updates": above("dler", "grpo_cut", ACCURACY, "updates"),
       "dynamic sampling: more accurate over equal updates": above("dler", "one_round", ACCURACY, "updates"),
       "wider clip: more accurate over equal updates": above("dler", "even_clip", ACCURACY, "updates"),
-      "limits by difficulty: shorter at equal accuracy": below("by_difficulty", "dler", LENGTH, "accuracy"),
+      "limits by difficulty: shorter at equal accuracy": below("by_difficulty", "dler", LENGTH, "accuracy")
+      | common.OF_DIGITS,
     },
   )

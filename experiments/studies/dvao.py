@@ -46,6 +46,7 @@ def get_config() -> ConfigDict:
         for name, title in BASELINES.items()
       },
       "DVAO keeps the length more often than the sum of rewards": above("dvao", "rewards", "part/length"),
-      "DVAO's responses are shorter than those of GRPO at equal accuracy": below("dvao", "grpo", LENGTH, "accuracy"),
+      "DVAO's responses are shorter than those of GRPO at equal accuracy": below("dvao", "grpo", LENGTH, "accuracy")
+      | common.OF_DIGITS,
     },
   )

@@ -82,7 +82,8 @@ def get_config(variant: str = "") -> ConfigDict:
         f"{CREDIT[name]} is more accurate than GRPO over equal updates": above(name, "grpo", ACCURACY, "updates")
         for name in ("prime", "spo_chain", "spo_tree")
       },
-      "SPAE's responses are shorter than GRPO's at equal accuracy": below("spae", "grpo", LENGTH, "accuracy"),
+      "SPAE's responses are shorter than GRPO's at equal accuracy": below("spae", "grpo", LENGTH, "accuracy")
+      | common.OF_DIGITS,
       "DAPO is more accurate than GRPO over equal updates": above("dapo", "grpo", ACCURACY, "updates"),
       "T-PPO is more accurate than PPO over equal waiting": above("tppo", "ppo", ACCURACY, "sequential_tokens"),
       **{

@@ -33,7 +33,8 @@ def get_config() -> ConfigDict:
     claims={
       "cosine: shorter than a constant L_max": below("cosine", "longest", LENGTH),
       "cosine: more accurate than a constant L_max": above("cosine", "longest", ACCURACY),
-      "cosine: shorter than a constant L_max at equal accuracy": below("cosine", "longest", LENGTH, "accuracy"),
+      "cosine: shorter than a constant L_max at equal accuracy": below("cosine", "longest", LENGTH, "accuracy")
+      | common.OF_DIGITS,
       "constant L_min: less accurate than L_max over equal updates": below("shortest", "longest", ACCURACY, "updates"),
     },
   )

@@ -75,6 +75,7 @@ def get_config() -> ConfigDict:
       ),
       "a regression keeps more entropy than GRPO with 16 at equal accuracy": above(
         "regression", "grpo_16", "entropy", "accuracy"
-      ),
+      )
+      | common.OF_DIGITS,
     },
   )

@@ -1,12 +1,13 @@
 """Claims of a study: which of two entries is higher, in which metric and over which axis, with an interval.
 
 A claim is {"left", "right", "metric", "direction", "across"}, and "right_metric" if the right entry is compared in
-another metric, as for two forms of inference of one entry. `across` is the axis of the paper's claim:
+another metric, as for two forms of inference of one entry. Where "chance", the accuracy of guesses, is not 0, equal
+accuracies have to be above it. `across` is the axis of the paper's claim:
 
   tokens, updates, sequential_tokens  the metric's mean height up to the end of the shorter curve
   budget                              the metric at the budget of tokens
-  accuracy                            the metric where a seed first has the accuracy that three quarters of the pairs of
-                                      seeds reach in both entries; the other pairs are left out
+  accuracy                            the metric where a seed first has the accuracy that at least three quarters of the
+                                      pairs of seeds reach in both entries; the other pairs are left out
   relative_variance                   the metric's variance between evaluations over its squared mean, up to the budget
 
 Among several claims, some hold by chance. Each therefore has a second, wider interval, at level 1 - 0.05 / n for n
@@ -52,9 +53,9 @@ def _judged(
     if metric not in entry.at_budget:
       return f"not measured ({metric})"
   pair, across = [entry for entry, _ in sides], claim.get("across", "budget")
-  compared, above = _compared(sides, across, budget), claim.get("direction", "above") == "above"
-  if compared is None:
-    return f"not judged (too few seeds gain {MOST_GAIN} in accuracy in both entries)"
+  compared, above = _compared(sides, across, budget, claim.get("chance", 0.0)), claim.get("direction") != "below"
+  if isinstance(compared, str):
+    return f"not judged ({compared})"
   starts = min(entry.starts for entry in pair) if compared.starts is None else compared.starts
   difference, wide = (paired_difference(compared.left, compared.right, starts, at) for at in (0.95, level))
   which = f"{left} minus {right}" if left != right else f"both of {left}"
@@ -85,14 +86,14 @@ class _Compared(NamedTuple):
   """[S] start of each seed, if only some seeds are compared."""
 
 
-def _compared(sides: tuple[_Side, _Side], across: str, budget: float) -> _Compared | None:
-  """None if the seeds do not get far enough to be compared."""
+def _compared(sides: tuple[_Side, _Side], across: str, budget: float, chance: float) -> _Compared | str:
+  """The quantity, or why it cannot be compared."""
   pair = [side.entry for side in sides]
   metric = " minus ".join(dict.fromkeys(side.metric for side in sides))
   if across == "budget":
     return _Compared(metric, *(entry.value_at(name, "tokens", budget) for entry, name in sides))
   if across == "accuracy":
-    return _at_equal_accuracy(sides, metric)
+    return _at_equal_accuracy(sides, metric, budget, chance)
   if across == "relative_variance":
     return _Compared(f"relative variance of {metric}", *(_variance(*side, budget) for side in sides))
   if across not in AXES:
@@ -103,26 +104,44 @@ def _compared(sides: tuple[_Side, _Side], across: str, budget: float) -> _Compar
   return _Compared(words, *(entry.mean_over(name, across, end) for entry, name in sides))
 
 
-def _at_equal_accuracy(sides: tuple[_Side, _Side], words: str) -> _Compared | None:
+def _at_equal_accuracy(sides: tuple[_Side, _Side], words: str, budget: float, chance: float) -> _Compared | str:
   """A metric at one accuracy. A seed that never has it has no such point: its end would be at a lower one."""
-  curves = [side.entry.values[ACCURACY] for side in sides]
-  highest = np.minimum(*(curve.max(axis=0) for curve in curves))
+  curves = [[_up_to(budget, side.entry, name) for name in (ACCURACY, side.metric)] for side in sides]
+  best = [np.array([curve.max() for _, curve in of_accuracy]) for of_accuracy, _ in curves]
+  if best[0].shape != best[1].shape:
+    raise ValueError(f"entries have {len(best[0])} and {len(best[1])} seeds: want the same in both")
+  start = max(float(side.entry.values[ACCURACY][0].mean()) for side in sides)
+  if np.isnan([*best, np.full_like(best[0], start)]).any():
+    return "evaluations in which nothing was scored"
+  highest, least = np.minimum(*best), max(start, chance) + MOST_GAIN
   level = float(np.quantile(highest, 0.25, method="lower"))
-  if not level > max(float(curve[0].mean()) for curve in curves) + MOST_GAIN:
-    return None
+  if not level > least:
+    gained = f"{np.sum(highest > least)} of {len(highest)} pairs of seeds"
+    return f"{gained} come above an accuracy of {least:.3f}, three quarters are needed"
   reached = np.flatnonzero(highest >= level)
   pairs = "" if len(reached) == len(highest) else f" ({len(reached)} of {len(highest)} pairs of seeds)"
-  left, right = (_at_accuracy(*side, level)[reached, None] for side in sides)
+  left, right = (_where(level, *both)[reached, None] for both in curves)
   starts = min(side.entry.starts for side in sides)
   return _Compared(f"{words} at accuracy {level:.3f}{pairs}", left, right, reached % starts)
 
 
-def _at_accuracy(entry: Entry, metric: str, level: float) -> np.ndarray:
+_Curves = list[tuple[np.ndarray, np.ndarray]]
+"""(tokens, metric) of each seed."""
+
+
+def _up_to(budget: float, entry: Entry, metric: str) -> _Curves:
+  """Curves that end at the budget, which the runs overshoot by different amounts."""
+  pairs = zip(entry.tokens.T, entry.values[metric].T, entry.at_budget[metric], strict=True)
+  return [
+    (np.append(tokens[tokens < budget], budget), np.append(curve[tokens < budget], last))
+    for tokens, curve, last in pairs
+  ]
+
+
+def _where(level: float, accuracies: _Curves, metrics: _Curves) -> np.ndarray:
   """A metric [S] at the point where each seed first reaches an accuracy, and at its end if it never does."""
-  curves = zip(entry.tokens.T, entry.values[ACCURACY].T, entry.values[metric].T, strict=True)
-  return np.array([
-    np.interp(first_reached(tokens, accuracy, level), tokens, curve) for tokens, accuracy, curve in curves
-  ])  # fmt: skip
+  pairs = zip(accuracies, metrics, strict=True)
+  return np.array([np.interp(first_reached(*accuracy, level), *metric) for accuracy, metric in pairs])
 
 
 def _variance(entry: Entry, metric: str, budget: float) -> np.ndarray:

@@ -41,7 +41,7 @@ def read(folder: Path, name: str) -> dict[str, Entry]:
   if not file.exists():
     return {}
   record = read_json(file)
-  # Records older than the field were written with the settings of their time, once and for all entries.
+  # Records older than the field have those of the study when they were last written.
   then = record["study"].get("entries", {})
   return {key: from_json({"specification": then.get(key, {})} | saved) for key, saved in record["entries"].items()}
 
@@ -137,15 +137,21 @@ def _commits(entries: Entries) -> str:
 
 def _other_settings(config: Config, entries: Entries) -> list[str]:
   """Entries that were run before their part of the study changed, with what they had in place of today's settings."""
-  words = lambda settings: {f"{key}={settings[key]}" for key in settings if key != "overrides"}
   found = []
   for name, now in config.get("entries", {}).items():
     then = entries[name].specification if name in entries else {}
-    if then and plain(then) != plain(now):
-      had = words(then) | set(then.get("overrides", ()))
-      has = words(now) | set(now.get("overrides", ()))
-      found.append(f"{name} (with {', '.join(sorted(had - has)) or 'nothing'} for {', '.join(sorted(has - had))})")
+    had, has = _settings(then), _settings(now)
+    if then and had != has:
+      either = lambda these, others: ", ".join(sorted(these - others)) or "nothing"
+      found.append(f"{name} (with {either(had, has)} for {either(has, had)})")
   return found
+
+
+def _settings(specification: Mapping[str, Any]) -> set[str]:
+  """Settings of an entry. Configs of the package have a name and a path, which mean the same."""
+  fields = {key: value for key, value in plain(specification).items() if key != "overrides"}
+  fields["config"] = re.sub(r"^experiments/(\w+)\.py", r"\1", str(fields.get("config", "")))
+  return {f"{key}={value}" for key, value in fields.items()} | set(specification.get("overrides", ()))
 
 
 def _warnings(entries: Entries) -> list[str]:

@@ -53,13 +53,31 @@ def test_lengths_are_compared_where_accuracies_are_equal():
 def test_a_seed_that_never_has_the_accuracy_has_no_length_at_it():
   """It stays at the start, whatever its responses have become."""
   stuck, other = entry(0.8, length=(20, 12)), entry(0.8, length=(20, 12))
-  stuck.values[ACCURACY][:, 2] = 0.0
-  stuck.values[LENGTH][-1, 2] = 1e6
+  stuck.values[ACCURACY][:, 2] = stuck.at_budget[ACCURACY][2] = 0.0
+  stuck.values[LENGTH][-1, 2] = stuck.at_budget[LENGTH][2] = 1e6
   line = judged("accuracy", stuck, other, LENGTH, "below")
   assert "(5 of 6 pairs of seeds), dense minus plain: +0.000 [+0.000, +0.000]" in line
-  stuck.values[ACCURACY][:, 3] = 0.0
+  stuck.values[ACCURACY][:, 3] = stuck.at_budget[ACCURACY][3] = 0.0
   line = judged("accuracy", stuck, other, LENGTH, "below")
-  assert line == "- c: not judged (too few seeds gain 0.05 in accuracy in both entries)"
+  assert line == "- c: not judged (4 of 6 pairs of seeds come above an accuracy of 0.050, three quarters are needed)"
+
+
+def test_equal_accuracy_is_above_chance_and_within_the_budget():
+  """Guesses come to 0.1. What a run does past the budget of 150 tokens counts as little there as anywhere."""
+  claim = {"left": "dense", "right": "plain", "metric": LENGTH, "across": "accuracy", "chance": 0.1}
+  of = lambda last, budget=200.0: claims.lines({"c": claim}, {n: entry(last) for n in ("dense", "plain")}, (), budget)
+  assert "not judged (0 of 6 pairs of seeds come above an accuracy of 0.150" in of(0.14)[-1]
+  assert "at accuracy 0.194 (5 of 6" in of(0.2)[-1]
+  early = {name: entry(0.8) for name in ("dense", "plain")}
+  early = {name: e._replace(at_budget={ACCURACY: [0.6] * SEEDS, LENGTH: [12.5] * SEEDS}) for name, e in early.items()}
+  assert "at accuracy 0.600, dense" in claims.lines({"c": claim}, early, (), 150.0)[-1]
+
+
+def test_an_evaluation_that_scored_nothing_is_no_accuracy():
+  lost = entry(0.8)
+  lost.values[ACCURACY][1, 0] = np.nan
+  line = judged("accuracy", lost, entry(0.8), LENGTH, "below")
+  assert line == "- c: not judged (evaluations in which nothing was scored)"
 
 
 def test_two_metrics_of_one_entry_are_compared():

@@ -176,6 +176,9 @@ def test_an_entry_keeps_the_settings_that_it_was_run_with(tmp_path):
   line = "Run with other settings than the study has now: dense (with epochs=2 for epochs=3)."
   for _ in range(2):  # what a write has changed is not forgotten by the next one
     assert line in study_page.write(tmp_path, "toy", changed, study_page.read(tmp_path, "toy"), "").table
+  fewer = config | {"entries": {"plain": plain | {"config": "experiments/grpo.py"}, "dense": dense | {"overrides": []}}}
+  line = "Run with other settings than the study has now: dense (with epochs=2 for nothing)."
+  assert line in study_page.write(tmp_path, "toy", fewer, study_page.read(tmp_path, "toy"), "").table
 
 
 def test_seconds_of_tuning_are_told_where_they_are_known(tmp_path):
