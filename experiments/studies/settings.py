@@ -3,7 +3,7 @@
 Run before methods are compared: the grid of studies/horizon.py is centred on the best settings found here. One and four
 optimiser steps per iteration, rates from 5e-5 to 6e-4, in parallel; the gates are measured at the best of them.
 
-Command: python -m rl_jax.study experiments/studies/settings.py --results=experiments/results
+Command: python -m rl_jax.study settings --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 375 s in all, tuning not counted.
 Expected: held_out/sampled_accuracy after 180,000 tokens: grpo_4 0.416 ± 0.177, oracle_4 0.591 ± 0.142; 6 seeds
   (results/settings.json).

@@ -4,7 +4,7 @@ A negative control: chains of four operations with uniform slips. The gates star
 fail: training without a reward does as well, and true credit does not pay. No claim can be judged here, nor in
 studies/credit.py.
 
-Command: python -m rl_jax.study experiments/studies/sharpening.py --results=experiments/results
+Command: python -m rl_jax.study sharpening --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 45 s in all, tuning not counted.
 Expected: held_out/sampled_accuracy after 120,000 tokens: no_reward 0.903 ± 0.014, grpo 0.886 ± 0.010, oracle 0.873 ±
   0.011; 5 seeds (results/sharpening.json).
