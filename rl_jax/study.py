@@ -43,7 +43,7 @@ class Stopped(Exception):
 
 
 class Tuned(NamedTuple):
-  """What tuning an entry came to."""
+  """Scores and cost of tuning an entry."""
 
   scores: dict[tuple[str, ...], float]
   """Score of each point, keyed by its overrides."""
