@@ -27,7 +27,7 @@ Expected: held_out/sampled_accuracy after 300,000 tokens: grpo 0.647 ± 0.406, p
   12 seeds (results/horizon.json).
 
 Command: python -m rl_jax.study horizon:4 --results=experiments/results
-Hardware: 2 threads of an AMD EPYC; 1,201 s in all, tuning not counted.
+Hardware: 2 threads of an AMD EPYC; 1,274 s in all, tuning not counted.
 Expected: held_out/sampled_accuracy after 150,000 tokens: grpo 0.935 ± 0.016, ppo 0.937 ± 0.028, oracle 0.800 ± 0.216;
   12 seeds (results/horizon_4.json).
 
