@@ -111,7 +111,7 @@ def _at_equal_accuracy(sides: tuple[_Side, _Side], words: str, budget: float, ch
   if best[0].shape != best[1].shape:
     raise ValueError(f"entries have {len(best[0])} and {len(best[1])} seeds: want the same in both")
   start = max(float(side.entry.values[ACCURACY][0].mean()) for side in sides)
-  if np.isnan([*best, np.full_like(best[0], start)]).any():
+  if np.isnan(start) or np.isnan(best).any():
     return "evaluations in which nothing was scored"
   highest, least = np.minimum(*best), max(start, chance) + MOST_GAIN
   level = float(np.quantile(highest, 0.25, method="lower"))
@@ -139,7 +139,7 @@ def _up_to(budget: float, entry: Entry, metric: str) -> _Curves:
 
 
 def _where(level: float, accuracies: _Curves, metrics: _Curves) -> np.ndarray:
-  """A metric [S] at the point where each seed first reaches an accuracy, and at its end if it never does."""
+  """A metric [S] at the point where each seed first reaches an accuracy; one that never does is left out later."""
   pairs = zip(accuracies, metrics, strict=True)
   return np.array([np.interp(first_reached(*accuracy, level), *metric) for accuracy, metric in pairs])
 
