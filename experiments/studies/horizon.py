@@ -8,8 +8,8 @@ steps for a policy that slips as modelled, and `no_reward`. Claims are judged on
 
 Every method takes four optimiser steps per iteration, as PRIME does, and SPO-chain eight in two passes. (DAPO, T-PPO
 and SPO-chain take sixteen in their papers, SPO-tree eight, on batches several times as large.) All are tuned in the
-same way: four learning rates in parallel, each from three separate starts, by the area under the curve over tokens, on
-half of the budget. The final run has twelve seeds of six other starts, as starts differ more than seeds do. Both run
+same way: four learning rates in parallel, each three times the one before so that the best is seldom at an edge, from
+three separate starts, by the area under the curve over tokens, on half of the budget. The final run has twelve seeds of six other starts, as starts differ more than seeds do. Both run
 one compiled program. At sixteen operations a seed takes twice as many tokens, so the final run has one seed of each of
 the six starts, and tuning three rates from two. All these starts go on from one policy, each with data of its own:
 separate ones do not all learn sixteen operations in time, so intervals hardly cover the spread of starts.
@@ -44,9 +44,10 @@ from ml_collections import ConfigDict
 from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, GREEDY, LENGTH, above, below
 
+RATES = (5e-5, 1.5e-4, 4.5e-4, 1.35e-3)
 HORIZONS: dict[str, dict[str, Any]] = {
-  "4": {"variant": "deceptive_4", "operations": 4, "study": {"token_budget": 150_000}},
-  "": {"variant": "deceptive", "operations": 8, "study": {"token_budget": 300_000}},
+  "4": {"variant": "deceptive_4", "operations": 4, "study": {"token_budget": 150_000, "rates": RATES}},
+  "": {"variant": "deceptive", "operations": 8, "study": {"token_budget": 300_000, "rates": RATES}},
   "16": {
     "variant": "deceptive_16",
     "operations": 16,
