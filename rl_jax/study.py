@@ -130,8 +130,8 @@ class Study(NamedTuple):
     if self.config.get("final_samples"):
       result = result._replace(final=self.at_end(name, overrides))
     tried = {" ".join(point): score for point, score in scores.items()} if len(scores) > 1 else {}
-    specification = json.loads(entry.to_json())
-    return result._replace(chosen=point, tried=tried, tuning_seconds=seconds, specification=specification)
+    settings = study_results.specification(json.loads(self.config.to_json()), name)
+    return result._replace(chosen=point, tried=tried, tuning_seconds=seconds, specification=settings)
 
   def at_end(self, name: str, overrides: Sequence[str]) -> np.ndarray:
     """Share of right answers [S, P] of each seed to each held-out problem, over several samples, at the end of the run.

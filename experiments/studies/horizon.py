@@ -9,10 +9,11 @@ steps for a policy that slips as modelled, and `no_reward`. Claims are judged on
 Every method takes four optimiser steps per iteration, as PRIME does, and SPO-chain eight in two passes. (DAPO, T-PPO
 and SPO-chain take sixteen in their papers, SPO-tree eight, on batches several times as large.) All are tuned in the
 same way: four learning rates in parallel, each three times the one before so that the best is seldom at an edge, from
-three separate starts, by the area under the curve over tokens, on half of the budget. The final run has twelve seeds of six other starts, as starts differ more than seeds do. Both run
-one compiled program. At sixteen operations a seed takes twice as many tokens, so the final run has one seed of each of
-the six starts, and tuning three rates from two. All these starts go on from one policy, each with data of its own:
-separate ones do not all learn sixteen operations in time, so intervals hardly cover the spread of starts.
+three separate starts, by the area under the curve over tokens, on half of the budget. The final run has twelve seeds of
+six other starts, as starts differ more than seeds do. Both run one compiled program. At sixteen operations a seed takes
+twice as many tokens, so the final run has one seed of each of the six starts, and tuning three rates from two. All
+these starts go on from one policy, each with data of its own: separate ones do not all learn sixteen operations in
+time, so intervals hardly cover the spread of starts.
 
 Of the methods that credit whole responses the usual ones are here as baselines; others have studies of their own
 claims.

@@ -19,7 +19,7 @@ from rl_jax.runs.gates import Gate, already_right, gates
 from rl_jax.runs.metric_names import ACCURACY, GREEDY
 from rl_jax.runs.panels import Curve, Panel
 from rl_jax.runs.record import Series
-from rl_jax.runs.study_results import Entry, from_json
+from rl_jax.runs.study_results import Entry, from_json, specification
 from rl_jax.runs.visible import visible
 
 Config = Mapping[str, Any]
@@ -41,9 +41,9 @@ def read(folder: Path, name: str) -> dict[str, Entry]:
   if not file.exists():
     return {}
   record = read_json(file)
-  # Records older than the field have those of the study when they were last written.
-  then = record["study"].get("entries", {})
-  return {key: from_json({"specification": then.get(key, {})} | saved) for key, saved in record["entries"].items()}
+  # Records older than the field, or than a part of it, have the settings of the study when they were last written.
+  settings = lambda key, saved: specification(record["study"], key) | saved.get("specification", {})
+  return {key: from_json(saved | {"specification": settings(key, saved)}) for key, saved in record["entries"].items()}
 
 
 def write(folder: Path, name: str, config: Config, entries: Entries, command: str) -> StudyPages:
@@ -136,22 +136,31 @@ def _commits(entries: Entries) -> str:
 
 
 def _other_settings(config: Config, entries: Entries) -> list[str]:
-  """Entries that were run before their part of the study changed, with what they had in place of today's settings."""
-  found = []
-  for name, now in config.get("entries", {}).items():
+  """Entries that were run before their settings changed, with what they had in place of today's, by that change."""
+  names_by_change: dict[str, list[str]] = {}
+  for name in config.get("entries", {}):
     then = entries[name].specification if name in entries else {}
-    had, has = _settings(then), _settings(now)
+    had, has = _settings(then), _settings(specification(config, name))
     if then and had != has:
       either = lambda these, others: ", ".join(sorted(these - others)) or "nothing"
-      found.append(f"{name} (with {either(had, has)} for {either(has, had)})")
+      names_by_change.setdefault(f"with {either(had, has)} for {either(has, had)}", []).append(name)
+  return [f"{', '.join(names)} ({change})" for change, names in names_by_change.items()]
+
+
+def _settings(fields: Mapping[str, Any], prefix: str = "") -> set[str]:
+  """Settings of an entry and of its study, as in tuning.token_budget=9. Overrides stand for themselves. Configs of the
+  package have a name and a path, which mean the same."""
+  found: set[str] = set()
+  for key, value in plain(fields).items():
+    if key.endswith("overrides"):
+      found |= set(value)
+    elif key == "config":
+      found.add(re.sub(r"^experiments/(\w+)\.py", r"\1", str(value)))
+    elif isinstance(value, Mapping):
+      found |= _settings(value, "" if key == "study" else f"{prefix}{key}.")
+    else:
+      found.add(f"{prefix}{key}={value}")
   return found
-
-
-def _settings(specification: Mapping[str, Any]) -> set[str]:
-  """Settings of an entry. Configs of the package have a name and a path, which mean the same."""
-  fields = {key: value for key, value in plain(specification).items() if key != "overrides"}
-  fields["config"] = re.sub(r"^experiments/(\w+)\.py", r"\1", str(fields.get("config", "")))
-  return {f"{key}={value}" for key, value in fields.items()} | set(specification.get("overrides", ()))
 
 
 def _warnings(entries: Entries) -> list[str]:

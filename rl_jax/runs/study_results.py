@@ -54,7 +54,7 @@ class Entry(NamedTuple):
   final: np.ndarray | None = None
   """[S, P] share of right answers among several to each held-out problem at the end; None: not asked."""
   specification: Mapping[str, Any] = {}
-  """The study's fields of this entry when it was run: its config, overrides and what it tried side by side."""
+  """Settings that the entry was run with (`specification`)."""
 
   def across(self, axis: str) -> np.ndarray:
     """Positions [N, S] of the evaluations on an axis."""
@@ -112,6 +112,16 @@ class Entry(NamedTuple):
       "final": None if self.final is None else _rounded(self.final.tolist()),
       **self.origin,
     }
+
+
+OF_STUDY = ("token_budget", "overrides", "final_overrides", "tuning", "final_samples")
+"""Fields of a study that change the runs of all its entries."""
+
+
+def specification(study: Mapping[str, Any], name: str) -> dict[str, Any]:
+  """Settings of an entry in a study's config: its own fields, and under "study" those of all entries."""
+  shared = {field: study[field] for field in OF_STUDY if field in study}
+  return {**study.get("entries", {}).get(name, {}), "study": shared}
 
 
 def from_json(saved: Mapping[str, Any]) -> Entry:

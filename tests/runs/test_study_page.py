@@ -10,7 +10,7 @@ import pytest
 from rl_jax.errors import UserError
 from rl_jax.runs import study_page
 from rl_jax.runs.metric_names import ACCURACY
-from rl_jax.runs.study_results import POINTS, Entry
+from rl_jax.runs.study_results import POINTS, Entry, specification
 
 LENGTH = "held_out/response_length"
 CONFIG = {
@@ -165,13 +165,14 @@ def test_an_entry_keeps_the_settings_that_it_was_run_with(tmp_path):
   plain, dense = ({"config": "grpo", "overrides": [f"epochs={epochs}"]} for epochs in (1, 2))
   config = CONFIG | {"entries": {"plain": plain, "dense": dense}}
   entries = {"plain": entry(0.4, 20.0), "dense": entry(0.8, 10.0)}
-  entries = {name: entries[name]._replace(specification=config["entries"][name]) for name in entries}
+  settings = {name: specification(json.loads(json.dumps(config)), name) for name in entries}
+  entries = {name: entries[name]._replace(specification=settings[name]) for name in entries}
   assert "other settings" not in study_page.write(tmp_path, "toy", config, entries, "").table
   record = json.loads((tmp_path / "toy.json").read_text())
   del record["entries"]["dense"]["specification"]
   (tmp_path / "toy.json").write_text(json.dumps(record))
   there = study_page.read(tmp_path, "toy")
-  assert there["plain"].specification == plain and there["dense"].specification == dense
+  assert {name: read.specification for name, read in there.items()} == settings
   changed = config | {"entries": {"plain": plain, "dense": dense | {"overrides": ["epochs=3"]}}}
   line = "Run with other settings than the study has now: dense (with epochs=2 for epochs=3)."
   for _ in range(2):  # what a write has changed is not forgotten by the next one
@@ -179,6 +180,18 @@ def test_an_entry_keeps_the_settings_that_it_was_run_with(tmp_path):
   fewer = config | {"entries": {"plain": plain | {"config": "experiments/grpo.py"}, "dense": dense | {"overrides": []}}}
   line = "Run with other settings than the study has now: dense (with epochs=2 for nothing)."
   assert line in study_page.write(tmp_path, "toy", fewer, study_page.read(tmp_path, "toy"), "").table
+
+
+def test_settings_of_the_whole_study_are_those_of_its_entries(tmp_path):
+  """Entries that differ from today's study in the same way stand together; words of the page are no settings."""
+  own = {name: {"config": "grpo", "overrides": []} for name in ("plain", "dense")}
+  tuning = {"grid": {}, "overrides": ["seed=5"], "learning_rates": [0.1, 0.2]}
+  config = CONFIG | {"entries": own, "tuning": tuning}
+  study_page.write(tmp_path, "toy", config, {"plain": entry(0.4, 20.0), "dense": entry(0.8, 10.0)}, "")
+  changed = config | {"tuning": tuning | {"learning_rates": [0.1, 0.3]}, "note": "words"}
+  page = study_page.write(tmp_path, "toy", changed, study_page.read(tmp_path, "toy"), "").table
+  change = "with tuning.learning_rates=[0.1, 0.2] for tuning.learning_rates=[0.1, 0.3]"
+  assert f"Run with other settings than the study has now: plain, dense ({change})." in page
 
 
 def test_seconds_of_tuning_are_told_where_they_are_known(tmp_path):
