@@ -5,6 +5,7 @@ Tasks scored in Python need data and a pretrained model: those experiments are b
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import flax.linen as nn
@@ -111,13 +112,18 @@ def test_every_iteration_of_its_smoke_variant_moves_the_policy(name, stages):
   assert held_out["held_out/sampled_accuracy"].shape == (config.num_seeds,)
 
 
+@functools.cache
+def shapes(model):
+  """Parameters of a model, traced once for all experiments that have it."""
+  return jax.eval_shape(lambda: nn.unbox(model.init(jax.random.key(0))))
+
+
 @pytest.mark.parametrize("variant", ["", "smoke"])
 @pytest.mark.parametrize("name", DEVICE)
 def test_its_stages_resolve_and_give_the_parameters_of_whoever_starts_from_them(name, variant):
   """The run and each of its stages: policies, critics, provers and teachers."""
   config = config_of(name, variant)
   built = {stage: initialization.build(initialization.stage_config(config, stage)) for stage in config.stages}
-  shapes = lambda model: jax.eval_shape(lambda: nn.unbox(model.init(jax.random.key(0))))
   for experiment in (initialization.build(config), *built.values()):
     for role, own in experiment.method.models.items():
       init_from = experiment.config.init_from if role == "policy" else own.init_from

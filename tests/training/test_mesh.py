@@ -25,8 +25,9 @@ REFUSED = [
 ]
 
 
-SHAPES = ((8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 1, 8))
-OTHER_SHAPES = ((4, 2, 1), (4, 1, 2), (2, 4, 1), (2, 1, 4), (1, 4, 2), (1, 2, 4))
+SHAPES = ((2, 2, 2),)
+"""All three axes at once."""
+OTHER_SHAPES = ((8, 1, 1), (1, 8, 1), (1, 1, 8), (4, 2, 1), (4, 1, 2), (2, 4, 1), (2, 1, 4), (1, 4, 2), (1, 2, 4))
 """With those above all that 8 devices can have."""
 WITHOUT_LOGITS = (1, 1, 8)
 """Along tensor lies a vocabulary that 8 devices do not divide evenly."""
@@ -55,14 +56,14 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def learned(cache, tmp_path_factory):
   wanted = [("learn", shape) for shape in SHAPES] + [("without_logits", WITHOUT_LOGITS), ("shared", (2, 2, 2))]
-  wanted += [("trees", (2, 2, 2)), ("trees_alone", (1, 1, 1))]
   return _run(["learn", json.dumps(wanted)], cache, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def learned_elsewhere(cache, tmp_path_factory):
   wanted = [("learn", shape) for shape in OTHER_SHAPES] + [("without_logits", (2, 2, 2))]
-  wanted += [("packed", (2, 2, 2)), ("packed_alone", (1, 1, 1))]
+  wanted += [(kind, (2, 2, 2)) for kind in ("packed", "trees")]
+  wanted += [(kind, (1, 1, 1)) for kind in ("packed_alone", "trees_alone")]
   wanted += [(kind, shape) for kind in ("levels", "branches") for shape in ((1, 1, 1), (2, 2, 2))]
   return _run(["learn", json.dumps(wanted)], cache, tmp_path_factory)
 
@@ -106,15 +107,15 @@ def test_logprobs_without_logits_are_those_of_one_device(learned):
   assert_logprobs_without_logits_are_those_of_one_device(learned, WITHOUT_LOGITS)
 
 
-@pytest.mark.parametrize(("alone", "shared"), [("learn", "shared"), ("trees_alone", "trees")])
-def test_what_rows_share_gives_what_rows_alone_give_on_one_device(learned, alone, shared):
-  """Four shards of a group or a tree each."""
-  assert_shared_is_alone(learned, alone, shared)
+def test_what_rows_share_gives_what_rows_alone_give_on_one_device(learned):
+  """Four shards of a group each."""
+  assert_shared_is_alone(learned, "learn", "shared")
 
 
 @pytest.mark.slow
-def test_packed_responses_give_what_rows_alone_give_on_one_device(learned_elsewhere):
-  assert_shared_is_alone(learned_elsewhere, "packed_alone", "packed")
+@pytest.mark.parametrize("kind", ["packed", "trees"])
+def test_packed_responses_and_trees_give_what_rows_alone_give_on_one_device(learned_elsewhere, kind):
+  assert_shared_is_alone(learned_elsewhere, f"{kind}_alone", kind)
 
 
 @pytest.mark.slow
@@ -144,15 +145,18 @@ def assert_logprobs_without_logits_are_those_of_one_device(learned, shape) -> No
 
 def test_parameters_moments_and_rows_are_split_over_the_mesh(learned):
   """Width over fsdp, heads, feed-forward and vocabulary over tensor, rows over data and fsdp."""
+  assert_split(learned, {"[1, 1, 1]": ([1, 16, 16], 16), "[2, 2, 2]": ([1, 8, 8], 4)})
+
+
+@pytest.mark.slow
+def test_they_are_split_along_single_axes(learned_elsewhere):
+  shapes = {"[8, 1, 1]": ([1, 16, 16], 2), "[1, 8, 1]": ([1, 2, 16], 2), "[1, 1, 8]": ([1, 16, 2], 16)}
+  assert_split(learned_elsewhere, shapes)
+
+
+def assert_split(learned, expected) -> None:
   gate = "['policy']['layer_0']['feed_forward']['gate']"  # [seed, 16, 16]
   query = "['critic']['layer_0']['attention']['query']"
-  expected = {
-    "[1, 1, 1]": ([1, 16, 16], 16),
-    "[8, 1, 1]": ([1, 16, 16], 2),
-    "[1, 8, 1]": ([1, 2, 16], 2),
-    "[2, 2, 2]": ([1, 8, 8], 4),
-    "[1, 1, 8]": ([1, 16, 2], 16),
-  }
   for shape, (weights, rows) in expected.items():
     found = learned["learn", shape]
     assert found["layout"][gate] == found["layout"][query] == weights, shape

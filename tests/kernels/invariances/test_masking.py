@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.kernels.invariances.over_kernels import B, garbage, over
+from tests.kernels.invariances.over_kernels import B, garbage, over, over_functions
 
 
-@over(lambda k: k.mask)
+@over_functions(lambda k: k.mask)
 def test_garbage_in_masked_slots_changes_nothing(kernel, rng):
   arrays = kernel.make(rng)
   spoiled = garbage(kernel, arrays)
