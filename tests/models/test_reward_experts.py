@@ -24,12 +24,21 @@ def built(**fields):
   return reward_experts.build(vars(section), VOCABULARY)
 
 
+def initial(reward_model):
+  return jax.device_get(jax.jit(lambda: nn.unbox(reward_model.init(jax.random.key(0))))())
+
+
 def drawn(reward_model):
   """Parameters that are all different from their starts, so that a 0 hides nothing."""
-  params = nn.unbox(reward_model.init(jax.random.key(0)))
-  leaves, tree = jax.tree.flatten(params)
-  keys = jax.random.split(jax.random.key(1), len(leaves))
-  return jax.tree.unflatten(tree, [x + 0.3 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)])
+
+  @jax.jit
+  def draw():
+    leaves, tree = jax.tree.flatten(nn.unbox(reward_model.init(jax.random.key(0))))
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = [x + 0.3 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(tree, moved)
+
+  return jax.device_get(draw())
 
 
 def batch(garbage=0):
@@ -43,11 +52,18 @@ def batch(garbage=0):
   return types.SimpleNamespace(prompt_width=PROMPT, **{name: jnp.asarray(x) for name, x in fields.items()})
 
 
+def outputs(reward_model, params, rows):
+  """As one program: quicker to make than one for each operation."""
+  fields = {name: x for name, x in vars(rows).items() if name != "prompt_width"}
+  run = lambda params, fields: reward_model.outputs(params, types.SimpleNamespace(prompt_width=PROMPT, **fields))
+  return jax.device_get(jax.jit(run)(params, fields))
+
+
 def last_state(transformer, params, rows, row, end):
   """The state of one row's last token before slot `end`, computed without its padding."""
   there = np.flatnonzero(np.asarray(rows.attention_mask[row, :end]))
-  inputs = rows.tokens[row, there], jnp.arange(len(there)), jnp.ones(len(there), bool)
-  return np.asarray(_states(transformer, params, *(x[None] for x in inputs))[0, -1], np.float64)
+  inputs = np.asarray(rows.tokens)[row, there], np.arange(len(there)), np.ones(len(there), bool)
+  return np.asarray(_states(transformer, params, *(x[None] for x in inputs)), np.float64)[0, -1]
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -102,7 +118,7 @@ def test_rewards_of_the_routed_member_one_row_and_one_expert_at_a_time():
   tasks, wanted = by_hand(reward_model, params)
   assert len(set(tasks.tolist())) > 1
   for readout, rewards in wanted.items():
-    found = dataclasses.replace(reward_model, readout=readout).outputs(params, batch())
+    found = outputs(dataclasses.replace(reward_model, readout=readout), params, batch())
     np.testing.assert_array_equal(found["members"], tasks[:, None] == np.arange(3))
     np.testing.assert_allclose(found["rewards"], rewards, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(found["task_logits"].argmax(axis=1), tasks)
@@ -112,12 +128,12 @@ def test_rewards_of_the_routed_member_one_row_and_one_expert_at_a_time():
 def test_padding_holds_anything_and_responses_do_not_route():
   reward_model = built(**FULL, readout="fusion")
   params = drawn(reward_model)
-  one, other = reward_model.outputs(params, batch()), reward_model.outputs(params, batch(garbage=5))
+  one, other = outputs(reward_model, params, batch()), outputs(reward_model, params, batch(garbage=5))
   for name, x in one.items():
     np.testing.assert_allclose(x, other[name], rtol=1e-5, atol=1e-6, err_msg=name)
   rows = batch()
   rows.tokens = rows.tokens.at[:, PROMPT:].set(2)
-  changed = reward_model.outputs(params, rows)
+  changed = outputs(reward_model, params, rows)
   np.testing.assert_array_equal(changed["task_logits"], one["task_logits"])
   assert (np.asarray(changed["rewards"]) != np.asarray(one["rewards"])).any()
 
@@ -126,37 +142,37 @@ def test_ensembles_are_of_all_members():
   mean, worst = (built(members=3, combine=combine) for combine in ("mean", "worst"))
   params = drawn(mean)
   assert set(params) == {"head"}
-  found = mean.outputs(params, batch())
+  found = outputs(mean, params, batch())
   each = np.asarray(found["member_rewards"])[:, :, 0]
   assert found["members"].all() and not found["task_logits"].any()
   np.testing.assert_allclose(found["rewards"], each.mean(axis=1), rtol=1e-5)
-  np.testing.assert_allclose(worst.outputs(params, batch())["rewards"], each.min(axis=1), rtol=1e-6)
+  np.testing.assert_allclose(outputs(worst, params, batch())["rewards"], each.min(axis=1), rtol=1e-6)
 
 
 def test_a_single_member_is_a_transformer_with_a_head():
   reward_model = built()
-  params = nn.unbox(reward_model.init(jax.random.key(0)))
+  params = initial(reward_model)
   plain = model.build(model.get_config() | SIZES | {"lora_rank": 0}, VOCABULARY, names=("rewards",))
-  wanted = plain.outputs(at(params["head"]["transformer"], 0), batch())["rewards"]
-  np.testing.assert_allclose(reward_model.outputs(params, batch())["rewards"], wanted, rtol=1e-5, atol=1e-6)
+  wanted = outputs(plain, at(params["head"]["transformer"], 0), batch())["rewards"]
+  np.testing.assert_allclose(outputs(reward_model, params, batch())["rewards"], wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_experts_start_as_their_member():
   """Phase 2 begins where phase 1 ended: adapters add 0, and heads are copies."""
   reward_model = built(**FULL)
-  params = nn.unbox(reward_model.init(jax.random.key(0)))
+  params = initial(reward_model)
   params["head"]["bias"] = jnp.arange(3.0)
-  head = reward_model.outputs(params, batch())["member_rewards"]
+  head = outputs(reward_model, params, batch())["member_rewards"]
   experts = dataclasses.replace(reward_model, readout="experts")
-  found = experts.outputs(reward_experts.from_heads(params), batch())["member_rewards"]
+  found = outputs(experts, reward_experts.from_heads(params), batch())["member_rewards"]
   np.testing.assert_allclose(found, np.repeat(head, 2, axis=2), rtol=1e-5, atol=1e-6)
 
 
 def test_members_and_router_start_as_a_policy_and_keep_their_output_layers():
   reward_model = built(**FULL)
   policy_model = model.build(model.get_config() | SIZES | {"lora_rank": 0}, VOCABULARY)
-  policy = nn.unbox(policy_model.init(jax.random.key(5)))
-  before = nn.unbox(reward_model.init(jax.random.key(0)))
+  policy = jax.jit(lambda: nn.unbox(policy_model.init(jax.random.key(5))))()
+  before = initial(reward_model)
   after = reward_experts.from_policy(before, policy)
   for member in range(3):
     taken = at(after["head"]["transformer"], member)
