@@ -17,8 +17,9 @@ from rl_jax.models.packing import rows_needed
 from rl_jax.trajectories import PrefixTrees, Trajectories, slots_run
 
 PROMPTS, ROWS, WIDTH, RESPONSES, VOCABULARY = 3, 4, 5, 6, 13
-BASE = {"width": 8, "layers": 2, "heads": 4, "key_value_heads": 2, "head_width": 4, "feed_forward": 16}
+BASE = {"width": 8, "layers": 1, "heads": 4, "key_value_heads": 2, "head_width": 4, "feed_forward": 16}
 WINDOWS = {
+  "layers": 2,
   "attention_pattern": ("window", "full"),
   "window": 3,
   "window_rope_base": 100.0,
@@ -75,6 +76,11 @@ def made(case: str, names: tuple[str, ...] = ("logprobs", "entropies"), heads: i
   keys = jax.random.split(jax.random.key(1), len(leaves))
   moved = [x + 0.1 * jax.random.normal(key, x.shape, x.dtype) for x, key in zip(leaves, keys, strict=True)]
   return model, jax.tree.unflatten(tree, moved)
+
+
+def outputs(model, params, rows: Trajectories):
+  """As one program: quicker to make than one for each operation."""
+  return jax.jit(model.outputs)(params, rows)
 
 
 def value_and_gradient(model, params, rows: Trajectories):
@@ -138,13 +144,13 @@ def test_packed_responses_may_have_holes():
   alone, packed = hole(short(1)), hole(short(ROWS))
   read = np.asarray(alone.attention_mask & jnp.roll(alone.attention_mask, 1, axis=1) & alone.loss_mask)
   assert read[:, WIDTH + 3 :].any() and not read[:, WIDTH + 1 : WIDTH + 3].any()
-  found = [model.outputs(params, one)["logprobs"][read] for one in (alone, packed.replace(run_rows=3))]
+  found = [outputs(model, params, one)["logprobs"][read] for one in (alone, packed.replace(run_rows=3))]
   np.testing.assert_allclose(*found, atol=1e-5)
 
 
 def test_packed_responses_have_values_and_rewards_of_heads():
   model, params = made("plain", ("values", "rewards"), heads=2)
-  alone, packed = (model.outputs(params, one) for one in (short(1), short(ROWS).replace(run_rows=3)))
+  alone, packed = (outputs(model, params, one) for one in (short(1), short(ROWS).replace(run_rows=3)))
   mask = np.asarray(short(1).loss_mask)
   np.testing.assert_allclose(alone["values"][mask], packed["values"][mask], atol=1e-5)
   np.testing.assert_allclose(alone["rewards"], packed["rewards"], atol=1e-5)
@@ -155,7 +161,7 @@ def test_rows_that_are_not_in_use_take_no_room():
   fewer = short(ROWS).replace(row_mask=jnp.arange(PROMPTS * ROWS) != 2)
   assert rows_of_packing(fewer) == [2, 2, 2]
   mask = np.asarray(fewer.loss_mask & fewer.row_mask[:, None])
-  alone, packed = (model.outputs(params, one) for one in (fewer.replace(trees=()), fewer.replace(run_rows=2)))
+  alone, packed = (outputs(model, params, one) for one in (fewer.replace(trees=()), fewer.replace(run_rows=2)))
   for name in ("logprobs", "entropies"):
     np.testing.assert_allclose(alone[name][mask], packed[name][mask], atol=1e-5)
 
@@ -203,7 +209,7 @@ def test_trees_are_those_of_rows_run_alone(case):
 def test_trees_have_values_and_rewards_of_heads():
   model, params = made("plain", ("values", "rewards"))
   rows = grown()
-  alone, shared = (model.outputs(params, one) for one in (rows.replace(trees=()), rows))
+  alone, shared = (outputs(model, params, one) for one in (rows.replace(trees=()), rows))
   np.testing.assert_allclose(alone["values"][rows.loss_mask], shared["values"][rows.loss_mask], atol=1e-5)
   own = rows.loss_mask.any(axis=1)
   np.testing.assert_allclose(alone["rewards"][own], shared["rewards"][own], atol=1e-5)
@@ -254,7 +260,7 @@ def test_slots_that_a_pass_runs():
 
 def test_values_and_rewards_of_heads_are():
   model, params = made("plain", ("values", "rewards"), heads=3)
-  alone, shared = (model.outputs(params, batch(rows)) for rows in (1, ROWS))
+  alone, shared = (outputs(model, params, batch(rows)) for rows in (1, ROWS))
   mask = np.asarray(batch(1).loss_mask)
   np.testing.assert_allclose(alone["values"][mask], shared["values"][mask], atol=1e-5)
   np.testing.assert_allclose(alone["rewards"], shared["rewards"], atol=1e-5)
@@ -263,20 +269,20 @@ def test_values_and_rewards_of_heads_are():
 def test_a_row_reads_its_own_prompt_and_no_other_row():
   model, params = made("plain")
   rows = batch(ROWS)
-  found = np.asarray(model.outputs(params, rows)["logprobs"])
+  found = np.asarray(outputs(model, params, rows)["logprobs"])
   other = rows.replace(tokens=rows.tokens.at[:ROWS, WIDTH - 1].add(1), trees=groups(ROWS))
-  changed = np.asarray(model.outputs(params, other)["logprobs"])
+  changed = np.asarray(outputs(model, params, other)["logprobs"])
   np.testing.assert_array_equal(found[ROWS:], changed[ROWS:])
   assert np.abs(found - changed)[:ROWS][np.asarray(rows.loss_mask[:ROWS])].min() > 0
   one = rows.replace(tokens=rows.tokens.at[1, WIDTH].add(1))
-  np.testing.assert_array_equal(found[2:], np.asarray(model.outputs(params, one)["logprobs"])[2:])
+  np.testing.assert_array_equal(found[2:], np.asarray(outputs(model, params, one)["logprobs"])[2:])
 
 
 def test_outputs_are_those_of_responses_alone():
   """Nobody reads logprobs of a prompt, and they cost an output layer."""
   model, params = made("plain")
   for rows in (1, ROWS):
-    found = np.asarray(model.outputs(params, batch(rows))["logprobs"])
+    found = np.asarray(outputs(model, params, batch(rows))["logprobs"])
     assert not found[:, :WIDTH].any() and found.shape == (PROMPTS * ROWS, WIDTH + RESPONSES)
   compiled = jax.jit(model.outputs).lower(params, batch(ROWS)).compile()
   assert f"{WIDTH + RESPONSES},{VOCABULARY}]" not in compiled.as_text().replace(" ", "")
@@ -287,7 +293,7 @@ def test_one_setting_turns_it_off():
   model, _ = made("plain")
   off = model_module.build(config | {"shared_prompts": False}, VOCABULARY, temperature=0.7)
   params = made("plain")[1]
-  found, alone = (one.outputs(params, batch(rows))["logprobs"] for one, rows in ((off, ROWS), (model, 1)))
+  found, alone = (outputs(one, params, batch(rows))["logprobs"] for one, rows in ((off, ROWS), (model, 1)))
   np.testing.assert_array_equal(found, alone)
 
 
