@@ -77,7 +77,7 @@ def get_config(variant: str = "") -> ConfigDict:
     **horizon["study"],
     entries={name: _entry(name, horizon) for name in (*METHODS, *CONTROLS)},
     baseline="grpo",
-    metrics=(ACCURACY, GREEDY, LENGTH, "metric/value_correlation"),  # the last one: of critics, with the true values
+    metrics=(ACCURACY, GREEDY, LENGTH, "value_correlation"),  # the last one: of critics, with the true values
     gates={"oracle": "oracle", "no_reward": "no_reward"},
     claims={
       **{

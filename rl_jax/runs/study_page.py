@@ -90,6 +90,9 @@ def markdown(name: str, config: Config, entries: Entries, command: str) -> str:
     lines += ["No gates: that credit can pay here and that certainty alone does not has not been checked.", ""]
   if left := [other for other in config.get("entries", {}) if other not in entries]:
     lines += [f"Not run: {', '.join(left)}; nor are their claims judged.", ""]
+  recorded = {metric for entry in entries.values() for metric in entry.values}
+  if lacking := [metric for metric in config["metrics"] if metric not in recorded]:
+    lines += [f"No entry has recorded {', '.join(lacking)}.", ""]
   if others := _other_settings(config, entries):
     lines += [f"Run with other settings than the study has now: {'; '.join(others)}.", ""]
   lines += [f"![Curves of {', '.join(entries)}]({name}.png)", ""]

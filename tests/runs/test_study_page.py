@@ -194,6 +194,14 @@ def test_settings_of_the_whole_study_are_those_of_its_entries(tmp_path):
   assert f"Run with other settings than the study has now: plain, dense ({change})." in page
 
 
+def test_a_metric_that_no_entry_has_is_named(tmp_path):
+  """As a name that is written wrong."""
+  entries = {"plain": entry(0.4, 20.0), "dense": entry(0.8, 10.0)}
+  page = lambda config: study_page.write(tmp_path, "toy", config, entries, "").table
+  assert "No entry has recorded credit/unexplained." in page(CONFIG)
+  assert "No entry has recorded" not in page(CONFIG | {"metrics": (ACCURACY, LENGTH)})
+
+
 def test_seconds_of_tuning_are_told_where_they_are_known(tmp_path):
   entries = {"plain": entry(0.4, 20.0)._replace(tuning_seconds=7.4), "dense": entry(0.8, 10.0)}
   table = study_page.write(tmp_path, "toy", CONFIG, entries, "").table
