@@ -30,7 +30,7 @@ from rl_jax.runs.metric_names import ACCURACY  # noqa: E402
 from rl_jax.runs.study_results import Entry  # noqa: E402
 
 RESULTS = ROOT / "experiments/results"
-DISCUSSED = ("horizon", "credit", "credit_rows", "curriculum", "settings", "sharpening", "turns")
+DISCUSSED = ("horizon", "rates", "credit", "credit_rows", "curriculum", "settings", "sharpening", "turns")
 """Studies with a text of their own in docs/studies.md."""
 
 

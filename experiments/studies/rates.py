@@ -1,7 +1,7 @@
 """Does exact credit pay at every learning rate, or only at those that tuning chose?
 
-GRPO and true credit on the deceptive chains of studies/horizon.py, from its six starts, at three rates around those
-that tuning chooses. Tuning sees three other starts, so its choice is uncertain; here both have the same rate.
+GRPO and true credit on the deceptive chains of studies/horizon.py, from its six starts, at the two rates between
+which tuning chooses. Tuning sees three other starts, so its choice is uncertain; here both methods have each of them.
 
 Command: python -m rl_jax.study rates --results=experiments/results
 """
@@ -12,11 +12,11 @@ from rl_jax.experiments.studies import common
 from rl_jax.experiments.studies.common import ACCURACY, above
 from rl_jax.experiments.studies.horizon import HORIZONS
 
-RATES = {"low": 1.5e-4, "middle": 3e-4, "high": 4.5e-4}
+RATES = {"low": 1.5e-4, "high": 4.5e-4}
 
 
 def get_config() -> ConfigDict:
-  """Six entries, twelve seeds of six starts; nothing is tuned."""
+  """Four entries, twelve seeds of six starts; nothing is tuned."""
   return common.tuned_study(
     token_budget=HORIZONS[""]["study"]["token_budget"],
     entries={
