@@ -4,6 +4,9 @@ GRPO and true credit on the deceptive chains of studies/horizon.py, from its six
 which tuning chooses. Tuning sees three other starts, so its choice is uncertain; here both methods have each of them.
 
 Command: python -m rl_jax.study rates --results=experiments/results
+Hardware: 2 threads of an AMD EPYC; 739 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 300,000 tokens: grpo_low 0.674 ± 0.281, oracle_low 0.726 ± 0.143, grpo_high
+  0.468 ± 0.401, oracle_high 0.738 ± 0.199; 12 seeds (results/rates.json).
 """
 
 from ml_collections import ConfigDict
