@@ -11,25 +11,29 @@ import pytest
 
 from rl_jax.curricula.curriculum import Plan
 from rl_jax.rollouts.comparisons import PROVIDES, comparisons
-from rl_jax.rollouts.rollout import collect
 from rl_jax.tasks import tastes
 from rl_jax.trajectories import DEMONSTRATION
+from tests.rollouts.collecting import collected
 
 TASK = tastes.build({**tastes.get_config(), "response_letters": 3, "pool_size": 32})
 
 
+@jax.jit
+def result_of(ids, key):
+  plan = Plan(ids, jnp.ones(2 * len(ids), bool), jnp.full(2 * len(ids), TASK.response_tokens))
+  return collected(comparisons(TASK), {}, (), plan, TASK, key)
+
+
 def rows_of(ids, seed=0):
-  plan = Plan(jnp.asarray(ids), jnp.ones(2 * len(ids), bool), jnp.full(2 * len(ids), TASK.response_tokens))
-  key_of = lambda phase: jax.random.fold_in(jax.random.key(seed), phase)
-  result = collect(comparisons(TASK), {}, (), plan, TASK, "train", key_of)
+  result = jax.device_get(result_of(np.array(ids), jax.random.key(seed)))
   assert result.generated_tokens == 0
   return result.trajectories
 
 
 def test_rows_are_the_pairs_of_the_task_with_their_ranks_and_rewards():
-  ids = [3, 30, 7]
-  rows, prompts = rows_of(ids), TASK.prompts(jnp.asarray(ids), "train")
-  pairs, width = TASK.preferences(prompts), TASK.prompt_tokens
+  ids, width = [3, 30, 7], TASK.prompt_tokens
+  rows, prompts = rows_of(ids), jax.jit(TASK.prompts, static_argnums=1)(np.array(ids), "train")
+  pairs = jax.device_get(jax.jit(TASK.preferences)(prompts))
   np.testing.assert_array_equal(rows.tokens[:, width:], pairs.tokens.reshape(6, -1))
   np.testing.assert_array_equal(rows.tokens[:, :width], np.repeat(prompts.tokens, 2, axis=0))
   np.testing.assert_array_equal(rows.extras["ranks"], pairs.ranks.ravel())
