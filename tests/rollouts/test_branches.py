@@ -29,12 +29,13 @@ def test_values_by_hand():
     row_mask=np.array([1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0], bool),
     reward_mask=np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1], bool),
   )
-  sources = jnp.array([[0, 1, 2], [0, 4, 5]])
-  found = values_of(Branches(rows, sources), jnp.array([[True, True, False], [True, True, False]]))
+  sources, mask = np.array([[0, 1, 2], [0, 4, 5]]), np.array([[True, True, False], [True, True, False]])
+  values = jax.jit(lambda rows: values_of(Branches(rows, sources), mask))
+  found = values(rows)
   np.testing.assert_allclose(found.values, [[0.5, 1, 0], [0.5, 0.5, 0]])  # unscored does not count …
   np.testing.assert_allclose(found.variances, [[0.25, 0, 0], [0.25, 0, 0]])
   unfinished = rows.replace(unfinished=~rows.reward_mask)
-  found = values_of(Branches(unfinished, sources), jnp.array([[True, True, False], [True, True, False]]))
+  found = values(unfinished)
   np.testing.assert_allclose(found.values[1], [0.5, 0.25, 0])  # … but cut by its limit counts 0
 
 
@@ -65,12 +66,13 @@ def branched():
 
   rollout = branches(task, flat(task, 4, GREEDY), boundaries, SAMPLES, GREEDY)
   models = {"policy": BoundModel(experiment.models["policy"], params)}
-  return plan, jax.jit(lambda key: collected(rollout, models, (), plan, task, key))(jax.random.key(0))
+  run = jax.jit(lambda key: collected(rollout, models, (), plan, task, key))
+  return plan, jax.device_get(run(jax.random.key(0)))
 
 
 def test_a_greedy_policy_is_worth_what_it_gets():
   plan, (_, rows, *_) = branched()
-  mask, used = np.asarray(rows.extras["cut_mask"]), np.asarray(rows.row_mask)
+  mask, used = rows.extras["cut_mask"], rows.row_mask
   assert rows.tokens.shape[0] == plan.row_mask.shape[0]
   np.testing.assert_array_equal(mask, np.repeat(used[:, None], 3, axis=1))
   assert rows.truncated.all() and (rows.rewards > 0.1)[:2].all()
@@ -85,11 +87,10 @@ def test_text_is_sampled_once_and_every_token_is_counted():
   """Of rows alike one is completed: SAMPLES completions of what is left after each cut."""
   _, result = branched()
   rows = result.trajectories
-  lengths = np.asarray(rows.response_lengths)
+  lengths = rows.response_lengths
   left = sum(np.maximum(lengths - cut, 0) for cut in (0, 1, 3)) * SAMPLES
-  groups = np.asarray(rows.group_ids)
-  first = [i == np.flatnonzero(groups == group)[0] for i, group in enumerate(groups)]
-  assert result.generated_tokens == rows.response_lengths.sum() + left[first].sum()
+  first = [i == np.flatnonzero(rows.group_ids == group)[0] for i, group in enumerate(rows.group_ids)]
+  assert result.generated_tokens == lengths.sum() + left[first].sum()
 
 
 def test_no_completions_are_refused():
