@@ -39,7 +39,7 @@ def made():
 def test_the_hint_is_the_beginning_of_the_solution_and_longer_for_a_hard_prompt(made):
   """w is 0.75 where all fail and 0.25 where all succeed."""
   task, rows, result = made
-  solutions, mask = task.solutions(task.prompts(jnp.arange(PROMPTS), "train"))
+  solutions, mask = jax.jit(lambda ids: task.solutions(task.prompts(ids, "train")))(np.arange(PROMPTS))
   hint, width = np.asarray(rows.attention_mask & (rows.source_ids == HINT)), result.trajectories.prompt_width
   assert not hint[:, :PLAIN].any() and not rows.extras["hinted"][:, :PLAIN].any()
   assert rows.extras["hinted"][:, PLAIN:].all()
@@ -81,11 +81,10 @@ def test_a_limit_of_the_plan_ends_a_response_and_unused_prompts_get_nothing():
     row_mask=jnp.arange(PROMPTS * PLAIN) < 2 * PLAIN, response_limits=jnp.full(PROMPTS * PLAIN, 6)
   )
   rollout = hinted(task, PLAIN, HELPED, Sampling(), low=0.5, high=0.5, noise=0.0)
-  rows = jax.jit(lambda key: collected(rollout, {"policy": policy}, (), plan, task, key))(
-    jax.random.key(1)
-  ).trajectories
-  response = np.asarray(rows.attention_mask)[:, rows.prompt_width :].sum(axis=1)
-  np.testing.assert_array_equal(rows.row_mask, np.asarray(rows.prompt_ids) < 2)
+  run = jax.jit(lambda key: collected(rollout, {"policy": policy}, (), plan, task, key))
+  rows = jax.device_get(run(jax.random.key(1))).trajectories
+  response = rows.attention_mask[:, rows.prompt_width :].sum(axis=1)
+  np.testing.assert_array_equal(rows.row_mask, rows.prompt_ids < 2)
   assert (response[rows.row_mask] <= 6).all() and not rows.unfinished.any()
   assert (rows.truncated | (response < 6))[rows.row_mask].all()
 
