@@ -40,11 +40,11 @@ def test_every_verified_row_has_its_own_parts(structure):
     result = jax.device_get(run(state, plan_of(task, 10 * number), jax.random.key(number)))
     state = result.state
     found.append(result)
+  verify = jax.jit(lambda ids, tokens, mask: task.verify(task.prompts(ids, "train"), tokens, mask).objectives)
   for result in found:
     rows = result.trajectories
     responses = slice(rows.prompt_width, None)
-    prompts = task.prompts(jnp.asarray(rows.prompt_ids), "train")
-    want = task.verify(prompts, rows.tokens[:, responses], rows.attention_mask[:, responses]).objectives
+    want = verify(rows.prompt_ids, rows.tokens[:, responses], rows.attention_mask[:, responses])
     assert rows.objectives.shape == (len(rows.rewards), 2) and rows.verified.any()
     np.testing.assert_array_equal(rows.objectives, np.where(rows.verified[:, None], want, 0))
     np.testing.assert_array_equal(rows.objectives[:, 0], rows.rewards)
