@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
@@ -36,6 +37,11 @@ class Counted(Model):
     return super().run(params, tokens, *arguments, **options)
 
 
+def initial(model: Model):
+  """As one program: quicker to make than one for each operation."""
+  return jax.jit(lambda: nn.unbox(model.init(jax.random.key(0))))()
+
+
 def texts(count: int, width: int, seed: int, least: int) -> Texts:
   rng = np.random.default_rng(seed)
   mask = np.arange(width) >= rng.integers(0, width + 1 - least, (count, 1))
@@ -47,37 +53,37 @@ def responses(case: str, width: int, completions: int, *, apart: bool, shared: b
   model = Counted(TransformerConfig(vocabulary=5, outputs=5, **SIZES, **CASES[case]), shared_prompts=shared)
   stems, rest = texts(STEMS, 5, 1, least=1), texts(STEMS * SHARE, width, 2, least=0)
   batch = STEMS * SHARE * completions
-  limits = jnp.arange(batch) % (STEPS + 1)
-  if not apart:
-    rest, stems = stems.repeat(SHARE).then(rest), None
+  limits = np.arange(batch) % (STEPS + 1)
 
   @jax.jit
   def draw(params, limits):
+    prompts, before = (rest, stems) if apart else (stems.repeat(SHARE).then(rest), None)
     return sample(
-      model, params, *rest, jax.random.key(2), completions_per_prompt=completions, max_tokens=STEPS, limits=limits,
-      end_ids=(END,), stems=stems,
+      model, params, *prompts, jax.random.key(2), completions_per_prompt=completions, max_tokens=STEPS, limits=limits,
+      end_ids=(END,), stems=before,
     )  # fmt: skip
 
-  return draw(nn.unbox(model.init(jax.random.key(0))), limits), model.runs
+  return jax.device_get(draw(initial(model), limits)), model.runs
 
 
 def test_one_text_after_another_by_hand():
-  text = lambda *rows: Texts(jnp.array(rows), jnp.array(rows) > 0)
-  done = text([0, 1], [2, 3]).then(text([0, 0, 4], [0, 0, 0]))
-  np.testing.assert_array_equal(jnp.where(done.mask, done.tokens, 0), [[0, 0, 0, 1, 4], [0, 0, 0, 2, 3]])
+  text = lambda *rows: Texts(np.array(rows), np.array(rows) > 0)
+  done = jax.jit(Texts.then)(text([0, 1], [2, 3]), text([0, 0, 4], [0, 0, 0]))
+  np.testing.assert_array_equal(np.where(done.mask, done.tokens, 0), [[0, 0, 0, 1, 4], [0, 0, 0, 2, 3]])
 
 
 def test_prompts_that_are_apart_by_hand():
   tokens = [[9, 1, 2, 3, 4], [9, 1, 5, 6, 7], [8, 8, 1, 2, 3], [8, 8, 4, 5, 6]]
-  rows = batch_of([[0, 0, 1, 1, 1]] * 4, tokens=tokens)
-  rows = rows.replace(attention_mask=rows.attention_mask.at[:2, 0].set(False), prompt_width=2)
-  found = prefixes(rows, jnp.array([2, 3, 4, 4]), rows_per_prompt=2, longest=2)
-  np.testing.assert_array_equal(jnp.where(found.mask, found.tokens, 0), [[0, 0], [0, 5], [1, 2], [4, 5]])
-  np.testing.assert_array_equal(jnp.where(found.stems.mask, found.stems.tokens, 0), [[0, 1], [8, 8]])
-  whole = prefixes(rows, jnp.array([2, 3, 4, 4]), longest=2)
+  there = np.array([[0, 1, 1, 1, 1]] * 2 + [[1] * 5] * 2, bool)
+  rows = batch_of([[0, 0, 1, 1, 1]] * 4, prompt_width=2, tokens=tokens, attention_mask=there)
+  cuts, two = np.array([2, 3, 4, 4]), functools.partial(prefixes, longest=2)
+  found = jax.jit(functools.partial(two, rows_per_prompt=2))(rows, cuts)
+  np.testing.assert_array_equal(np.where(found.mask, found.tokens, 0), [[0, 0], [0, 5], [1, 2], [4, 5]])
+  np.testing.assert_array_equal(np.where(found.stems.mask, found.stems.tokens, 0), [[0, 1], [8, 8]])
+  whole = jax.jit(two)(rows, cuts)
   assert whole.stems is None
   np.testing.assert_array_equal(
-    jnp.where(whole.mask, whole.tokens, 0), [[0, 0, 0, 1], [0, 0, 1, 5], [8, 8, 1, 2], [8, 8, 4, 5]]
+    np.where(whole.mask, whole.tokens, 0), [[0, 0, 0, 1], [0, 0, 1, 5], [8, 8, 1, 2], [8, 8, 4, 5]]
   )
 
 
@@ -104,12 +110,15 @@ def test_each_part_is_run_once(shared, first):
 
 def test_a_text_that_ends_in_a_hole_is_not_taken_for_none():
   model = Model(TransformerConfig(vocabulary=5, outputs=5, **SIZES))
-  params = nn.unbox(model.init(jax.random.key(0)))
   stems, rest = texts(STEMS, 5, 1, least=1), texts(STEMS * SHARE, 4, 2, least=2)
-  rest = rest._replace(mask=rest.mask.at[:, -1].set(False))
-  options = {"completions_per_prompt": 1, "max_tokens": 1, "limits": jnp.ones(len(rest.mask), int), "end_ids": (END,)}
-  done = sample(model, params, *rest, jax.random.key(2), **options, stems=stems)
-  tokens, mask = (jnp.concatenate(both, axis=1) for both in zip(stems.repeat(SHARE), rest, strict=True))
-  logits, _ = model.run(params, tokens, positions_of(mask), mask, last=True)
-  expected = jnp.take_along_axis(jax.nn.log_softmax(logits[:, 0]), done.tokens, axis=1)
-  np.testing.assert_allclose(done.logprobs, expected, atol=1e-5)
+  rest = rest._replace(mask=np.asarray(rest.mask) & (np.arange(4) < 3))
+  options = {"completions_per_prompt": 1, "max_tokens": 1, "limits": np.ones(len(rest.mask), int), "end_ids": (END,)}
+
+  @jax.jit
+  def found_and_expected(params):
+    done = sample(model, params, *rest, jax.random.key(2), **options, stems=stems)
+    tokens, mask = (jnp.concatenate(both, axis=1) for both in zip(stems.repeat(SHARE), rest, strict=True))
+    logits, _ = model.run(params, tokens, positions_of(mask), mask, last=True)
+    return done.logprobs, jnp.take_along_axis(jax.nn.log_softmax(logits[:, 0]), done.tokens, axis=1)
+
+  np.testing.assert_allclose(*found_and_expected(initial(model)), atol=1e-5)
