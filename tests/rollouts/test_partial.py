@@ -94,11 +94,12 @@ def test_staggered_slots_begin_apart_and_go_on_in_windows():
   policy, task = parts(endless=True)
   rollout = partial_rollouts(SLOTS, 4, task, Sampling(), staggered=True)
   room, state, lengths = task.response_tokens, rollout.init(jax.random.key(0)), []
+  step = jax.jit(lambda state, plan, key: collected(rollout, {"policy": policy}, state, plan, task, key))
   for number in range(2):
-    plan = Plan(SLOTS * number + jnp.arange(SLOTS), jnp.ones(SLOTS, bool), jnp.full(SLOTS, room))
-    result = collected(rollout, {"policy": policy}, state, plan, task, jax.random.key(number))
+    plan = Plan(SLOTS * number + np.arange(SLOTS), np.ones(SLOTS, bool), np.full(SLOTS, room))
+    result = jax.device_get(step(state, plan, jax.random.key(number)))
     state = result.state
-    lengths.append(np.asarray(result.trajectories.loss_mask.sum(axis=1)))
+    lengths.append(result.trajectories.loss_mask.sum(axis=1))
   np.testing.assert_array_equal(lengths[0], 1 + np.arange(SLOTS) * room // SLOTS)
   np.testing.assert_array_equal(lengths[1], np.minimum(4, room - lengths[0]))
 
