@@ -41,11 +41,16 @@ ROWS = [list(np.random.default_rng(0).integers(0, 7, n)) for n in LENGTHS]
 @pytest.fixture(scope="module")
 def params():
   """Parameters without boxes; norms are moved away from one."""
-  one = jnp.zeros((1, 1), jnp.int32)
-  tree = nn.unbox(MODULE.init(jax.random.key(0), one, one, one.astype(bool))["params"])
-  paths = jax.tree_util.tree_flatten_with_path(tree)[0]
-  keys = iter(jax.random.split(jax.random.key(1), len(paths)))
-  return jax.tree.map(lambda x: x + (0.3 * jax.random.normal(next(keys), x.shape) if x.ndim == 1 else 0), tree)
+
+  @jax.jit
+  def draw():
+    one = jnp.zeros((1, 1), jnp.int32)
+    tree = nn.unbox(MODULE.init(jax.random.key(0), one, one, one.astype(bool))["params"])
+    paths = jax.tree_util.tree_flatten_with_path(tree)[0]
+    keys = iter(jax.random.split(jax.random.key(1), len(paths)))
+    return jax.tree.map(lambda x: x + (0.3 * jax.random.normal(next(keys), x.shape) if x.ndim == 1 else 0), tree)
+
+  return draw()
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +119,7 @@ def test_rotation_by_hand():
 
 
 def test_outputs_equal_the_plain_transformer_on_padded_rows(run, params):
-  outputs, _ = run(params, *left_padded(ROWS, TIME))
+  outputs = np.asarray(run(params, *left_padded(ROWS, TIME))[0])
   for i, row in enumerate(ROWS):
     np.testing.assert_allclose(outputs[i, TIME - len(row) :], plain_transformer(params, CONFIG, row), atol=1e-5)
 
@@ -212,7 +217,7 @@ def test_a_tied_model_is_the_untied_one_with_the_transpose_as_output(run, params
   tied = Transformer(TransformerConfig(**sizes, rope_base=100.0, tied_embeddings=True))
   across = params["embedding"].T
   shared = {name: x for name, x in params.items() if name != "output"} | {"embedding": across}
-  outputs, _ = tied.apply({"params": shared}, *left_padded(ROWS, TIME))
+  outputs, _ = jax.jit(tied.apply)({"params": shared}, *left_padded(ROWS, TIME))
   part, _ = run(params | {"output": across[:, :5]}, *left_padded(ROWS, TIME))
   np.testing.assert_allclose(outputs[..., :5], part, atol=1e-5)
 
