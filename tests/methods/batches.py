@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -19,6 +19,9 @@ TASK: Any = types.SimpleNamespace(
 )
 """Fields of a task that a method's `build` reads."""
 
+empty = jax.jit(Trajectories.empty, static_argnums=(0, 1, 2))
+"""As one program for each shape: quicker to make than one for each type of its arrays."""
+
 
 def batch_of(loss_mask, *, prompt_width: int = 0, **fields) -> Trajectories:
   """Rows with a loss mask [B, T], all scored, everything else 0 or as given."""
@@ -28,9 +31,9 @@ def batch_of(loss_mask, *, prompt_width: int = 0, **fields) -> Trajectories:
     "positions": np.tile(np.arange(time, dtype=np.int32), (rows, 1)), "attention_mask": np.ones((rows, time), bool),
     "loss_mask": np.asarray(loss_mask, bool), "row_mask": every, "verified": every, "reward_mask": every,
   } | fields  # fmt: skip
-  extras = {name: jnp.asarray(value) for name, value in values.pop("extras", {}).items()}
-  arrays = {name: jnp.asarray(value) for name, value in values.items()}
-  return Trajectories.empty(rows, time, prompt_width).replace(**arrays, extras=extras)
+  on_device = lambda fields: jax.device_put({name: np.asarray(value) for name, value in fields.items()})
+  extras, arrays = on_device(values.pop("extras", {})), on_device(values)
+  return empty(rows, time, prompt_width).replace(**arrays, extras=extras)
 
 
 def config_of(method: Any, rows: int = 4, **options: Any) -> ConfigDict:
