@@ -28,6 +28,11 @@ def built(phase="head", **options):
   return dmoerm.build(config_of("dmoerm", rows=6, phase=phase, **options), PAIRS)
 
 
+def loss_of(method, outputs, trajectories):
+  """As one program: quicker to make than one for each operation."""
+  return jax.device_get(jax.jit(method.loss)({"reward": outputs}, trajectories, {}))
+
+
 def log_sigmoid(x):
   return -np.log1p(np.exp(-x))
 
@@ -47,7 +52,7 @@ REWARDS = np.float32([[2, 9], [0, -9], [5, 0.5], [1, 1.5], [3, 0], [1, 8]])
 
 def test_a_pair_is_learned_by_the_member_of_its_task_alone():
   members = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [1, 0], [1, 0]], bool)
-  terms, metrics = built(**ROUTED).loss({"reward": {"member_rewards": REWARDS[:, :, None]}}, rows(members), {})
+  terms, metrics = loss_of(built(**ROUTED), {"member_rewards": REWARDS[:, :, None]}, rows(members))
   np.testing.assert_allclose(terms["ranking"].mean.value, -(log_sigmoid(2) + log_sigmoid(1)) / 2, rtol=1e-5)
   assert tuple(map(float, metrics["label_agreement"])) == (2, 2)
   assert terms["ranking"].trains == "reward"
@@ -55,7 +60,7 @@ def test_a_pair_is_learned_by_the_member_of_its_task_alone():
 
 def test_each_member_of_an_ensemble_learns_from_all_pairs():
   method = built(**ROUTED, **{"reward.model.combine": "worst"})
-  terms, metrics = method.loss({"reward": {"member_rewards": REWARDS[:, :, None]}}, rows(np.ones((6, 2), bool)), {})
+  terms, metrics = loss_of(method, {"member_rewards": REWARDS[:, :, None]}, rows(np.ones((6, 2), bool)))
   apart = [2, -4, 18, 1]  # of both members in the first pair, then in the second: the first one is wrong there
   np.testing.assert_allclose(terms["ranking"].mean.value, -np.mean([log_sigmoid(x) for x in apart]), rtol=1e-5)
   assert tuple(map(float, metrics["label_agreement"])) == (3, 4)
@@ -66,16 +71,15 @@ def test_an_expert_learns_from_the_labels_of_its_aspect_and_drops_what_has_none(
   aspects = np.int32([[1, 0], [2, 0], [1, 2], [2, 1], [0, 0], [0, 0]])
   rewards = np.float32([[2, 7], [0, 1], [5, 0.5], [1, 1.5], [3, 0], [1, 8]])[:, None]
   method = built("experts", **{"reward.model.experts": 2})
-  terms, _ = method.loss({"reward": {"member_rewards": rewards}}, rows(np.ones((6, 1), bool), aspect_ranks=aspects), {})
+  terms, _ = loss_of(method, {"member_rewards": rewards}, rows(np.ones((6, 1), bool), aspect_ranks=aspects))
   wanted = -(log_sigmoid(2) + log_sigmoid(4) + log_sigmoid(1)) / 3
   np.testing.assert_allclose(terms["ranking"].mean.value, wanted, rtol=1e-5)
 
 
 def test_the_router_learns_the_kind_of_a_prompt():
   logits, levels = np.float32([[0, 2], [0, 2], [1, 0], [1, 0], [0, 0], [0, 0]]), np.int32([1, 1, 1, 1, 0, 0])
-  terms, metrics = built("router", **ROUTED).loss(
-    {"reward": {"task_logits": logits}}, rows(np.ones((6, 2), bool), levels=levels), {}
-  )
+  trajectories = rows(np.ones((6, 2), bool), levels=levels)
+  terms, metrics = loss_of(built("router", **ROUTED), {"task_logits": logits}, trajectories)
   wanted = -np.mean([log_sigmoid(2), log_sigmoid(-1), log_sigmoid(0)])
   np.testing.assert_allclose(terms["routing"].mean.value, wanted, rtol=1e-5)
   np.testing.assert_allclose(metrics["routed"].value, 2 / 3, rtol=1e-6)
@@ -122,7 +126,7 @@ def test_advantages_are_of_the_learned_reward_and_the_gold_one_is_shown():
     np.array([[0, 1, 1]] * 4, bool), prompt_width=1, rewards=gold, group_ids=np.int32([0, 0, 1, 1]),
     old_logprobs=np.float32([[9, -1, -2]] * 4), ref_logprobs=np.float32([[7, -2, -2.5]] * 4), extras={"proxy": proxy},
   )  # fmt: skip
-  signal = method.signal(trajectories, jnp.int32(0))
+  signal = jax.device_get(jax.jit(method.signal)(trajectories, np.int32(0)))
   side = 1 / np.sqrt(2)  # of two rewards, with their std of ddof 1
   np.testing.assert_allclose(
     signal.streams["policy"].targets, np.outer([side, -side, -side, side], [0, 1, 1]), rtol=1e-4
@@ -154,18 +158,22 @@ class Knowing:
 def measured(name):
   config = config_of("learned_reward", held_out_pairs=32, best_of=5, best_of_prompts=8)
   evaluation = _reward_evaluations.evaluations(config, LETTERS, by="policy")[name]
-  return evaluation, {"reward": BoundModel(Knowing(), None)}
+  run = jax.jit(lambda key: evaluation({"reward": BoundModel(Knowing(), None)}, key))
+  return jax.device_get(run(jax.random.key(0)))
 
 
 def test_consistency_is_the_share_of_pairs_that_gold_rewards_tell_apart():
-  evaluation, models = measured("pairs")
-  found = evaluation(models, jax.random.key(0))
-  ids = LETTERS.problem_ids(jax.random.key(0), 32, "held_out")
-  prompts = LETTERS.prompts(ids, "held_out")
-  pairs = LETTERS.preferences(prompts)
-  twice = jax.tree.map(lambda x: jnp.repeat(x, 2, axis=0), prompts)
-  gold = LETTERS.verify(twice, pairs.tokens.reshape(64, -1), pairs.mask.reshape(64, -1)).rewards.reshape(32, 2)
-  guess, apart = np.asarray((pairs.tokens == 2).sum(axis=2)), np.asarray(gold[:, 0] - gold[:, 1])
+  found = measured("pairs")
+
+  @jax.jit
+  def asked(key):
+    prompts = LETTERS.prompts(LETTERS.problem_ids(key, 32, "held_out"), "held_out")
+    pairs = LETTERS.preferences(prompts)
+    twice = jax.tree.map(lambda x: jnp.repeat(x, 2, axis=0), prompts)
+    return pairs.tokens, LETTERS.verify(twice, pairs.tokens.reshape(64, -1), pairs.mask.reshape(64, -1)).rewards
+
+  tokens, gold = jax.device_get(asked(jax.random.key(0)))
+  guess, apart = (tokens == 2).sum(axis=2), gold[0::2] - gold[1::2]
   told = np.abs(apart) > 1e-5
   right = (np.sign(guess[:, 0] - guess[:, 1]) == np.sign(apart))[told]
   assert tuple(map(float, found["consistency"])) == (right.sum(), told.sum())
@@ -173,14 +181,13 @@ def test_consistency_is_the_share_of_pairs_that_gold_rewards_tell_apart():
 
 
 def test_the_best_of_n_is_the_best_of_every_n_in_a_row(monkeypatch):
-  evaluation, models = measured("best_of")
   rng = np.random.default_rng(0)
   gold, proxy = rng.normal(size=(8, 5)).astype(np.float32), rng.permutation(40).reshape(8, 5).astype(np.float32)
   drawn = batch_of(np.ones((40, 2), bool), rewards=gold.ravel(), group_ids=np.repeat(np.arange(8, dtype=np.int32), 5))
   monkeypatch.setattr(_reward_evaluations, "responses", lambda *args: types.SimpleNamespace(init=lambda key: None))
   monkeypatch.setattr(_reward_evaluations, "collect", lambda *args: types.SimpleNamespace(trajectories=drawn))
   monkeypatch.setattr(Knowing, "outputs", lambda self, params, batch: {"rewards": jnp.asarray(proxy.ravel())})
-  found = {name: float(mean.value) for name, mean in evaluation(models, jax.random.key(0)).items()}
+  found = {name: float(mean.value) for name, mean in measured("best_of").items()}
   assert set(found) == {f"{kind}_{n}" for kind in ("gold", "proxy") for n in (1, 2, 4)}
   for n, parts in ((1, 5), (2, 2), (4, 1)):
     chosen = [(p, part * n + np.argmax(proxy[p, part * n : part * n + n])) for p in range(8) for part in range(parts)]
