@@ -33,20 +33,23 @@ def rows_of(student, teacher, mask=None, **fields):
 
 def at_one_state():
   """A row for each token of the vocabulary at the spec's state."""
-  logprobs = [jax.nn.log_softmax(x)[:, None] for x in (STUDENT, TEACHER)]
-  return rows_of(*logprobs)
+  return rows_of(*((x - np.log(np.exp(x).sum()))[:, None] for x in (STUDENT, TEACHER)))
+
+
+def signal_of(rows, **options):
+  """As one program: quicker to make than one for each operation."""
+  return jax.device_get(jax.jit(built(**options).signal)(rows, np.int32(0)))
 
 
 def targets_of(rows, **options):
-  stream = built(**options).signal(rows, jnp.int32(0)).streams["policy"]
-  return np.asarray(stream.targets)
+  return signal_of(rows, **options).streams["policy"].targets
 
 
 # Hand-computed.
 
 
 def test_the_worked_example_of_the_spec():
-  signal = built().signal(at_one_state(), jnp.int32(0))
+  signal = signal_of(at_one_state())
   np.testing.assert_allclose(signal.streams["policy"].targets[:, 0], K1, atol=1e-5)
   np.testing.assert_allclose(signal.metrics["reverse_kl"].value, -K1.mean(), atol=1e-5)
   np.testing.assert_allclose(targets_of(at_one_state(), coefficient=2.0)[:, 0], 2 * K1, atol=1e-5)
@@ -77,7 +80,7 @@ def test_rewards_count_against_their_group_and_unscored_rows_keep_the_teacher():
 def test_in_expectation_over_the_vocabulary_it_descends_the_reverse_kl():
   """E[A grad log S] = -grad KL(S || T), through the method's loss, which weighs each token by its chance here."""
   rows, method = at_one_state(), built()
-  streams = method.signal(rows, jnp.int32(0)).streams
+  streams = signal_of(rows).streams
   one = lambda tree, row: jax.tree.map(lambda x: x[row : row + 1], tree)
 
   def expected(logits):
@@ -92,7 +95,7 @@ def test_in_expectation_over_the_vocabulary_it_descends_the_reverse_kl():
     return sum(chances[row] * of_token(row) for row in range(3))
 
   divergence = lambda logits: reverse_kl(logits[None, None], jnp.asarray(TEACHER)[None, None], jnp.ones((1, 1))).sum()
-  found, wanted = (jax.grad(function)(jnp.asarray(STUDENT)) for function in (expected, divergence))
+  found, wanted = (jax.jit(jax.grad(function))(STUDENT) for function in (expected, divergence))
   np.testing.assert_allclose(wanted, [0.423881177, -0.211155536, -0.212725640], atol=1e-6)
   np.testing.assert_allclose(found, wanted, atol=1e-6)
 
