@@ -56,7 +56,7 @@ def test_values_of_completions_by_hand():
     np.ones((2, 4)), step_ids=np.array([[0, 0, 1, 1], [-1, 0, 0, 0]]), rewards=np.array([1.0, 0.0], np.float32),
     extras={"cut_values": np.array([[0.5, 0.25], [0.75, 0.0]]), "cut_mask": np.array([[True, True], [True, False]])},
   )  # fmt: skip
-  found = step_values.from_completions(trajectories)
+  found = jax.jit(step_values.from_completions)(trajectories)
   np.testing.assert_allclose(found.before, [[0.5, 0.5, 0.25, 0.25], [0, 0.75, 0.75, 0.75]])
   np.testing.assert_allclose(found.after, [[0.25, 0.25, 1, 1], [0, 0, 0, 0]])
 
@@ -66,12 +66,12 @@ def test_the_oracle_credits_the_steps_that_change_the_chances():
   level = {"operations": 4, "operators": "+-"}
   task = chain.build({"levels": {"one": level}, "step_error_rate": 0.3, "skip_rate": 0.0, "recheck_rate": 0.0})
   trajectories = demonstrated(task)
-  stream = jax.jit(lambda rows: signal(oracle, task, rows))(trajectories)
-  steps = np.asarray(stream.targets)[:, task.prompt_tokens :][:, 0:8:2]
+  stream = jax.device_get(jax.jit(lambda rows: signal(oracle, task, rows))(trajectories))
+  steps = stream.targets[:, task.prompt_tokens :][:, 0:8:2]
   start = task.prompt_tokens
   stated = np.asarray(trajectories.tokens)[:, start + 1 : start + 9 : 2] - task.vocabulary.encode("0")[0]
-  true = np.asarray(task.prompts(trajectories.prompt_ids, "train").metadata["step_values"])
-  wrong = stated != true
+  true = jax.jit(lambda ids: task.prompts(ids, "train").metadata["step_values"])(trajectories.prompt_ids)
+  wrong = stated != np.asarray(true)
   first = np.cumsum(wrong, axis=1)
   assert wrong.any() and np.all(steps[first == 0] > 0) and np.all(steps[wrong & (first == 1)] < 0)
 
