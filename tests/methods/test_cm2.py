@@ -138,15 +138,15 @@ GROUP, NOISE, DRAWS = 8, 0.15, 6
 def demonstrated():
   """(task, rows of 16 problems, eight demonstrations of each)."""
   task = checklist.build({"error_rate": 0.3})
-  prompts = task.prompts(jnp.repeat(jnp.arange(16), GROUP), "train")
 
   @jax.jit
   def played(key):
+    prompts = task.prompts(jnp.repeat(jnp.arange(16), GROUP), "train")
     tokens, mask = task.demonstrate(key, prompts)
-    return tokens, mask, task.verify(prompts, tokens, mask)
+    return prompts.ids, tokens, mask, task.verify(prompts, tokens, mask)
 
-  tokens, mask, verdicts = jax.device_get(played(jax.random.key(0)))
-  rows = batch_of(mask, tokens=tokens, rewards=verdicts.rewards, group_ids=prompts.ids, extras=verdicts.extras)
+  ids, tokens, mask, verdicts = jax.device_get(played(jax.random.key(0)))
+  rows = batch_of(mask, tokens=tokens, rewards=verdicts.rewards, group_ids=ids, extras=verdicts.extras)
   return task, in_turns(rows.replace(attention_mask=jnp.asarray(mask)), task.turns)
 
 
@@ -172,7 +172,7 @@ def test_errors_of_the_judge_move_steps_more_than_turns_and_turns_more_than_traj
 
 def test_assigned_to_trajectories_it_is_grpo_on_the_task_s_reward_without_the_std():
   task, rows = demonstrated()
-  same = grpo.build(config_of(grpo, scale="none"), task).signal(rows, jnp.int32(0)).streams["policy"].targets
+  same = jax.jit(grpo.build(config_of(grpo, scale="none"), task).signal)(rows, jnp.int32(0)).streams["policy"].targets
   found = signal_of(rows, of_demonstrations=True, level="trajectory")
   np.testing.assert_allclose(found.streams["policy"].targets, same, atol=1e-6)
   np.testing.assert_allclose(found.metrics["exact_reward"].value, rows.rewards.mean(), rtol=1e-5)
