@@ -126,15 +126,15 @@ GROUP = 6
 def demonstrated():
   """(task, rows of 40 problems, six demonstrations of each)."""
   task = duplicate_checks.build({"easy_error_rate": 0.2, "hard_error_rate": 0.9})
-  prompts = task.prompts(jnp.repeat(jnp.arange(40), GROUP), "train")
 
   @jax.jit
   def played(key):
+    prompts = task.prompts(jnp.repeat(jnp.arange(40), GROUP), "train")
     tokens, mask = task.demonstrate(key, prompts)
-    return tokens, mask, task.verify(prompts, tokens, mask)
+    return prompts.ids, tokens, mask, task.verify(prompts, tokens, mask)
 
-  tokens, mask, verdicts = jax.device_get(played(jax.random.key(0)))
-  rows = batch_of(mask, tokens=tokens, rewards=verdicts.rewards, group_ids=prompts.ids, extras=verdicts.extras)
+  ids, tokens, mask, verdicts = jax.device_get(played(jax.random.key(0)))
+  rows = batch_of(mask, tokens=tokens, rewards=verdicts.rewards, group_ids=ids, extras=verdicts.extras)
   return task, in_turns(rows.replace(attention_mask=jnp.asarray(mask)), task.turns)
 
 
@@ -168,7 +168,7 @@ def test_its_advantages_follow_hard_checks_and_those_of_pass_rates_follow_easy_o
 
 def test_the_outcome_alone_is_grpo_on_the_task_s_reward():
   task, rows = demonstrated()
-  same = grpo.build(config_of(grpo, scale="none"), task).signal(rows, jnp.int32(0)).streams["policy"].targets
+  same = jax.jit(grpo.build(config_of(grpo, scale="none"), task).signal)(rows, jnp.int32(0)).streams["policy"].targets
   targets = signal_of(rows, of_demonstrations=True, beta=0.0, gamma=1.0).streams["policy"].targets
   np.testing.assert_allclose(targets, same, atol=1e-6)
   assert np.abs(targets).max() > 0.5
