@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from rl_jax.errors import UserError
@@ -11,6 +12,7 @@ from rl_jax.rollouts.sampler import SEED_AXIS
 from rl_jax.training.lengths import Buckets, Layout
 from rl_jax.training.sizes import Sizes
 from rl_jax.trajectories import PrefixTrees, Trajectories
+from tests.methods import batches
 from tests.training import small
 
 BUCKETS = Buckets(3)
@@ -18,11 +20,13 @@ BUCKETS = Buckets(3)
 
 def rows_of(lengths, trees=(), used=None) -> Trajectories:
   """Rows with a prompt in two slots and responses of some lengths in six."""
-  slots = jnp.arange(8)
-  mask = slots < 2 + jnp.asarray(lengths)[:, None]
-  rows = Trajectories.empty(len(lengths), 8, 2)
-  used = jnp.ones(len(lengths), bool) if used is None else jnp.asarray(used)
-  return rows.replace(attention_mask=mask, row_mask=used, trees=trees)
+  mask = np.arange(8) < 2 + np.asarray(lengths)[:, None]
+  used = np.ones(len(lengths), bool) if used is None else np.asarray(used)
+  return batches.empty(len(lengths), 8, 2).replace(attention_mask=mask, row_mask=used, trees=trees)
+
+
+def order_of(buckets: Buckets, rows: Trajectories) -> list[int]:
+  return jax.jit(buckets.order)(rows).tolist()
 
 
 def layout_of(buckets: Buckets, rows: Trajectories) -> tuple[int | None, int | None]:
@@ -84,22 +88,21 @@ def test_trees_of_several_levels_and_rows_of_their_own_are_not_packed():
 def test_trees_of_several_shapes_stay_in_their_order():
   trees = (PrefixTrees.groups(2, 2, 2), PrefixTrees.groups(4, 2, 4))
   rows = rows_of([1, 1, 5, 6, 6, 6], trees)
-  assert BUCKETS.order(rows).tolist() == [0, 1, 2, 3, 4, 5]
+  assert order_of(BUCKETS, rows) == [0, 1, 2, 3, 4, 5]
 
 
 def test_longest_first_and_groups_together():
-  assert BUCKETS.order(rows_of([1, 6, 2, 6])).tolist() == [1, 3, 2, 0]
+  assert order_of(BUCKETS, rows_of([1, 6, 2, 6])) == [1, 3, 2, 0]
   grouped = rows_of([1, 6, 2, 2, 0, 3], (PrefixTrees.groups(6, 2, 2),))
-  assert BUCKETS.order(grouped).tolist() == [0, 1, 4, 5, 2, 3]
+  assert order_of(BUCKETS, grouped) == [0, 1, 4, 5, 2, 3]
   packed = rows_of([2, 5, 1, 5, 0, 3], (PrefixTrees.groups(6, 2, 2),))
-  assert Buckets(2, packs=True).order(packed).tolist() == [0, 1, 2, 3, 4, 5], "1 and 5 fit into one row, 2 and 5 do not"
+  assert order_of(Buckets(2, packs=True), packed) == [0, 1, 2, 3, 4, 5], "1 and 5 fit into one row, 2 and 5 do not"
 
 
 def test_rows_come_back_in_their_order():
   rows = rows_of([1, 6, 2, 6, 0, 3])
-  lengths, widths = BUCKETS.map(
-    lambda part: (part.attention_mask.sum(axis=1), jnp.full(part.tokens.shape[0], part.run_width or 8)), rows, 3
-  )
+  found = lambda part: (part.attention_mask.sum(axis=1), jnp.full(part.tokens.shape[0], part.run_width or 8))
+  lengths, widths = jax.device_get(jax.jit(lambda rows: BUCKETS.map(found, rows, 3))(rows))
   assert (lengths - 2).tolist() == [1, 6, 2, 6, 0, 3]
   assert widths.tolist() == [4, 8, 6, 8, 4, 6]
 
@@ -108,10 +111,10 @@ def test_rows_come_back_in_their_order():
 def test_seeds_run_in_one_layout(packs):
   """Else every branch runs, and one of their results is selected."""
   trees = (PrefixTrees.groups(4, 4, 2),)
-  both = jax.tree.map(lambda *x: jnp.stack(x), *(rows_of(lengths, trees) for lengths in ([6, 0, 0, 0], [3, 3, 3, 3])))
+  both = jax.tree.map(lambda *x: np.stack(x), *(rows_of(lengths, trees) for lengths in ([6, 0, 0, 0], [3, 3, 3, 3])))
   fields = lambda rows: jnp.array([rows.run_width or 0, rows.run_rows or 0])
   together = jax.vmap(lambda rows: Buckets(4, SEED_AXIS, packs).switch(fields, rows), axis_name=SEED_AXIS)
-  assert together(both).tolist() == [[0, 2] if packs else [0, 0]] * 2
+  assert jax.jit(together)(both).tolist() == [[0, 2] if packs else [0, 0]] * 2
   assert " cond[" in str(jax.make_jaxpr(together)(both))
 
 
