@@ -121,6 +121,21 @@ def horizon(study: str) -> str:
   return markdown(header, rows)
 
 
+def rates() -> str:
+  """How far each curve of `horizon` is above GRPO's over tokens, at either rate of the study `rates`."""
+  entries, baselines = (study_page.read(RESULTS, study) for study in ("horizon", "rates"))
+  config = json.loads((RESULTS / "horizon.json").read_text())["study"]
+  baselines = {name: entry for name, entry in baselines.items() if name.startswith("grpo")}
+  rate = lambda entry: entry.specification["overrides"][0].partition("=")[2]
+  order = [name for name in config["entries"] if name in entries and name != "grpo"]
+  ordered = sorted(baselines.values(), key=lambda entry: float(rate(entry)))
+  rows = [
+    [_method_name(name), *(_above(entries[name], one, "tokens", config["token_budget"]) for one in ordered)]
+    for name in order
+  ]
+  return markdown(("method", *(f"minus GRPO at {rate(one)}" for one in ordered)), rows)
+
+
 def _above(entry: Entry, baseline: Entry, axis: str, end: float) -> str:
   heights = [each.mean_over(ACCURACY, axis, end) for each in (entry, baseline)]
   return _signed(paired_difference(*heights, entry.starts))
@@ -242,6 +257,7 @@ TABLES: dict[str, Callable[[], str]] = {
   "metrics": metric_names.table,
   "horizon": partial(horizon, "horizon"),
   "horizon_16": partial(horizon, "horizon_16"),
+  "rates": rates,
   "credit_rows": credit_rows,
   "claims": claims,
   "smollm2": smollm2,

@@ -23,8 +23,8 @@ responses at equal accuracy, DAPO higher accuracy at equal steps, T-PPO less wai
 the same critic. "Per token" is our own question, asked of every method that divides credit.
 
 Command: python -m rl_jax.study horizon --results=experiments/results
-Hardware: 2 threads of an AMD EPYC; 2,498 s in all, tuning not counted.
-Expected: held_out/sampled_accuracy after 300,000 tokens: grpo 0.647 ± 0.406, ppo 0.653 ± 0.410, oracle 0.755 ± 0.160;
+Hardware: 2 threads of an AMD EPYC; 3,216 s in all, tuning not counted.
+Expected: held_out/sampled_accuracy after 300,000 tokens: grpo 0.477 ± 0.400, ppo 0.575 ± 0.416, oracle 0.727 ± 0.142;
   12 seeds (results/horizon.json).
 
 Command: python -m rl_jax.study horizon:4 --results=experiments/results
