@@ -126,7 +126,7 @@ def rates() -> str:
   entries, baselines = (study_page.read(RESULTS, study) for study in ("horizon", "rates"))
   config = json.loads((RESULTS / "horizon.json").read_text())["study"]
   baselines = {name: entry for name, entry in baselines.items() if name.startswith("grpo")}
-  rate = lambda entry: entry.specification["overrides"][0].partition("=")[2]
+  rate = lambda entry: dict(each.split("=", 1) for each in entry.specification["overrides"])["learning_rate"]
   order = [name for name in config["entries"] if name in entries and name != "grpo"]
   ordered = sorted(baselines.values(), key=lambda entry: float(rate(entry)))
   rows = [

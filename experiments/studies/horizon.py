@@ -23,7 +23,7 @@ responses at equal accuracy, DAPO higher accuracy at equal steps, T-PPO less wai
 the same critic. "Per token" is our own question, asked of every method that divides credit.
 
 Command: python -m rl_jax.study horizon --results=experiments/results
-Hardware: 2 threads of an AMD EPYC; 3,216 s in all, tuning not counted.
+Hardware: 2 threads of an AMD EPYC; 3,383 s in all, tuning not counted.
 Expected: held_out/sampled_accuracy after 300,000 tokens: grpo 0.477 ± 0.400, ppo 0.575 ± 0.416, oracle 0.727 ± 0.142;
   12 seeds (results/horizon.json).
 
@@ -113,7 +113,7 @@ def own_overrides(name: str, operations: int = 8) -> tuple[str, ...]:
       "method.highest_accuracy=0.9",
     ),
     # A cut at every second uncertain token, which gives two in a response of eight steps. A cut at each of them has a
-    # smaller area in tuning (0.118 against 0.138). Two passes over an iteration's rows, as the authors do.
+    # smaller area in an earlier tuning (0.118 against 0.138). Two passes over an iteration's rows, as the authors do.
     "spo_chain": ("method.interval=2", "method.completions_per_cut=4", "method.max_segments=None", "epochs=2"),
     # Segments of a third of the steps; four trees have as many leaves as the others have responses. Minibatches draw
     # single edges, as the authors' buffer does: in whole trees each optimiser step would see one prompt.

@@ -92,7 +92,7 @@ def markdown(name: str, config: Config, entries: Entries, command: str) -> str:
     lines += [f"Not run: {', '.join(left)}; nor are their claims judged.", ""]
   recorded = {metric for entry in entries.values() for metric in entry.values}
   if lacking := [metric for metric in config["metrics"] if metric not in recorded]:
-    lines += [f"No entry has recorded {', '.join(lacking)}.", ""]
+    lines += [f"No entry on this page has {', '.join(lacking)}.", ""]
   if others := _other_settings(config, entries):
     lines += [f"Run with other settings than the study has now: {'; '.join(others)}.", ""]
   lines += [f"![Curves of {', '.join(entries)}]({name}.png)", ""]
@@ -151,17 +151,17 @@ def _other_settings(config: Config, entries: Entries) -> list[str]:
 
 
 def _settings(fields: Mapping[str, Any], prefix: str = "") -> set[str]:
-  """Settings of an entry and of its study, as in tuning.token_budget=9. Overrides stand for themselves. Configs of the
-  package have a name and a path, which mean the same."""
+  """Settings of an entry and of its study, as in tuning.token_budget=9, but for those without a value. Overrides of all
+  its runs stand for themselves. Configs of the package have a name and a path, which mean the same."""
   found: set[str] = set()
   for key, value in plain(fields).items():
     if key.endswith("overrides"):
-      found |= set(value)
+      found |= {override if (prefix, key) == ("", "overrides") else f"{prefix}{key}: {override}" for override in value}
     elif key == "config":
       found.add(re.sub(r"^experiments/(\w+)\.py", r"\1", str(value)))
     elif isinstance(value, Mapping):
       found |= _settings(value, "" if key == "study" else f"{prefix}{key}.")
-    else:
+    elif value not in ("", None, []):
       found.add(f"{prefix}{key}={value}")
   return found
 

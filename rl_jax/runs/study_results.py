@@ -114,7 +114,7 @@ class Entry(NamedTuple):
     }
 
 
-OF_STUDY = ("token_budget", "overrides", "final_overrides", "tuning", "final_samples")
+OF_STUDY = ("token_budget", "overrides", "final_overrides", "tuning")
 """Fields of a study that change the runs of all its entries."""
 
 

@@ -183,23 +183,28 @@ def test_an_entry_keeps_the_settings_that_it_was_run_with(tmp_path):
 
 
 def test_settings_of_the_whole_study_are_those_of_its_entries(tmp_path):
-  """Entries that differ from today's study in the same way stand together; words of the page are no settings."""
+  """Entries that differ from today's study in the same way stand together; words of the page are no settings, and
+  neither are fields without a value. Overrides of all runs, of final ones and of tuning are told apart."""
   own = {name: {"config": "grpo", "overrides": []} for name in ("plain", "dense")}
   tuning = {"grid": {}, "overrides": ["seed=5"], "learning_rates": [0.1, 0.2]}
   config = CONFIG | {"entries": own, "tuning": tuning}
   study_page.write(tmp_path, "toy", config, {"plain": entry(0.4, 20.0), "dense": entry(0.8, 10.0)}, "")
-  changed = config | {"tuning": tuning | {"learning_rates": [0.1, 0.3]}, "note": "words"}
+  changed = config | {"tuning": tuning | {"learning_rates": [0.1, 0.3], "metric": ""}, "note": "words"}
   page = study_page.write(tmp_path, "toy", changed, study_page.read(tmp_path, "toy"), "").table
   change = "with tuning.learning_rates=[0.1, 0.2] for tuning.learning_rates=[0.1, 0.3]"
   assert f"Run with other settings than the study has now: plain, dense ({change})." in page
+  changed = config | {"final_overrides": ["num_seeds=6"], "tuning": tuning | {"overrides": ["seed=6"]}}
+  page = study_page.write(tmp_path, "toy", changed, study_page.read(tmp_path, "toy"), "").table
+  change = "with tuning.overrides: seed=5 for final_overrides: num_seeds=6, tuning.overrides: seed=6"
+  assert f"plain, dense ({change})." in page
 
 
 def test_a_metric_that_no_entry_has_is_named(tmp_path):
   """As a name that is written wrong."""
   entries = {"plain": entry(0.4, 20.0), "dense": entry(0.8, 10.0)}
   page = lambda config: study_page.write(tmp_path, "toy", config, entries, "").table
-  assert "No entry has recorded credit/unexplained." in page(CONFIG)
-  assert "No entry has recorded" not in page(CONFIG | {"metrics": (ACCURACY, LENGTH)})
+  assert "No entry on this page has credit/unexplained." in page(CONFIG)
+  assert "No entry on this page" not in page(CONFIG | {"metrics": (ACCURACY, LENGTH)})
 
 
 def test_seconds_of_tuning_are_told_where_they_are_known(tmp_path):
