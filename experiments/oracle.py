@@ -5,7 +5,7 @@ Question: how much could a method gain from exact step credit?
 Command: rl-jax train oracle --workdir=runs/oracle
 Study: rl-jax study horizon --only=oracle --results=FOLDER
 Hardware: 2 threads of an AMD EPYC; 90 s.
-Expected: held_out/sampled_accuracy after 300,000 tokens: oracle 0.755 ± 0.160; 12 seeds (results/horizon.json).
+Expected: held_out/sampled_accuracy after 300,000 tokens: oracle 0.727 ± 0.142; 12 seeds (results/horizon.json).
 """
 
 from rl_jax.experiments import common
