@@ -1,7 +1,8 @@
-"""Does exact credit pay at every learning rate, or only at those that tuning chose?
+"""Does the oracle beat GRPO at every learning rate, or only at those that tuning chose?
 
-GRPO and true credit on the deceptive chains of studies/horizon.py, from its six starts, at the two rates between
-which tuning chooses. Tuning sees three other starts, so its choice is uncertain; here both methods have each of them.
+GRPO and the oracle (exact values of steps) on the deceptive chains of studies/horizon.py, from its six starts, at the
+two rates between which tuning chooses. Tuning sees three other starts, so its choice is uncertain; here both methods
+have each of them.
 
 Command: python -m rl_jax.study rates --results=experiments/results
 Hardware: 2 threads of an AMD EPYC; 739 s in all, tuning not counted.
@@ -11,17 +12,16 @@ Expected: held_out/sampled_accuracy after 300,000 tokens: grpo_low 0.674 ± 0.28
 
 from ml_collections import ConfigDict
 
-from rl_jax.experiments.studies import common
+from rl_jax.experiments.studies import common, horizon
 from rl_jax.experiments.studies.common import ACCURACY, above
-from rl_jax.experiments.studies.horizon import HORIZONS
 
-RATES = {"low": 1.5e-4, "high": 4.5e-4}
+RATES = dict(zip(("low", "high"), horizon.RATES[1:3], strict=True))
 
 
 def get_config() -> ConfigDict:
   """Four entries, twelve seeds of six starts; nothing is tuned."""
   return common.tuned_study(
-    token_budget=HORIZONS[""]["study"]["token_budget"],
+    token_budget=horizon.HORIZONS[""]["study"]["token_budget"],
     entries={
       f"{name}_{place}": {"config": f"{name}:deceptive", "overrides": (f"learning_rate={rate}",)}
       for name in ("grpo", "oracle")
@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
     baseline="grpo_low",
     gates={},
     claims={
-      f"at the {place} rate true credit is more accurate than GRPO over equal tokens": above(
+      f"at the {place} rate the oracle is more accurate than GRPO over equal tokens": above(
         f"oracle_{place}", f"grpo_{place}", ACCURACY, "tokens"
       )
       for place in RATES

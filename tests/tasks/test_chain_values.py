@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 
@@ -13,25 +12,16 @@ import pytest
 
 from rl_jax.tasks import chain
 from rl_jax.tasks.task import Prompts
+from tests.tasks.jitted import jitted
 
+USED = ("prompts", "demonstrate", "verify", "step_values")
 RIGHT = {"step_error_rate": 0.0, "skip_rate": 0.0, "recheck_rate": 0.0}
 
 
 @functools.cache
 def build(operations=2, operators="+-", modulus=10, **fields):
   level = {"operations": operations, "operators": operators, "modulus": modulus}
-  return whole_programs(chain.build({"levels": {"one": level}, **RIGHT, **fields}))
-
-
-def whole_programs(task):
-  """The task, with one program for each function: quicker to make than one for each operation."""
-  return dataclasses.replace(
-    task,
-    prompts=jax.jit(task.prompts, static_argnums=1),
-    demonstrate=jax.jit(task.demonstrate),
-    verify=jax.jit(task.verify),
-    step_values=jax.jit(task.step_values),
-  )
+  return jitted(chain.build({"levels": {"one": level}, **RIGHT, **fields}), *USED)
 
 
 def problem(task, text, rows):
@@ -209,7 +199,7 @@ def test_without_errors_every_step_is_certain(plain):
 
 def test_two_levels_do_not_share_their_slips():
   levels = {"a": {"operations": 2, "operators": "+"}, "b": {"operations": 2, "operators": "+", "modulus": 7}}
-  task = whole_programs(chain.build({"levels": levels, **RIGHT}))
+  task = jitted(chain.build({"levels": levels, **RIGHT}), *USED)
   prompts = task.prompts(jnp.arange(40), "train")
   tokens, mask = task.demonstrate(jax.random.key(0), prompts)
   wrong = np.array(tokens)

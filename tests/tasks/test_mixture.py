@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from rl_jax.tasks import addition, chain, mixture
+from tests.tasks.jitted import jitted
 
 CHAIN = {"levels": {"four": {"weight": 0.0}, "two": {"operations": 2}, "five": {"operations": 5}}, "pool_size": 30}
 PLAIN = {"name": "rl_jax.tasks.chain", **CHAIN}
@@ -22,13 +23,7 @@ ADDITION = {"levels": {"six": {"digits": 6}}}
 def build(**components):
   """The task, its functions jitted."""
   task = mixture.build(ml_collections.ConfigDict({"components": components}))
-  return dataclasses.replace(
-    task,
-    prompts=jax.jit(task.prompts, static_argnums=1),
-    verify=jax.jit(task.verify),
-    demonstrate=jax.jit(task.demonstrate),
-    solutions=jax.jit(task.solutions),
-  )
+  return jitted(task, "prompts", "verify", "demonstrate", "solutions")
 
 
 @pytest.fixture(scope="module")
